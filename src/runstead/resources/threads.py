@@ -1,0 +1,97 @@
+"""Threads: a conversation's metadata, status and latest values, and the port that stores them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol, TypeAlias
+
+from runstead.runtime.runs.types import ThreadAfter, ThreadId, ThreadStatus
+
+ThreadSortField: TypeAlias = Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"]
+SortOrder: TypeAlias = Literal["asc", "desc"]
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadRecord:
+    """A thread as stored. ``values`` (None: no state yet) and ``interrupts`` are JSON, encoded; times are UTC."""
+
+    thread_id: ThreadId
+    status: ThreadStatus
+    metadata: Mapping[str, Any]
+    config: Mapping[str, Any]
+    created_at: datetime
+    updated_at: datetime
+    state_updated_at: datetime | None = None
+    values: bytes | None = None
+    interrupts: bytes = b"{}"
+    error: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadFilter:
+    """Which threads to find; ANDed. ``metadata`` and ``values`` match when every pair is contained (JSON containment)."""
+
+    ids: Sequence[ThreadId] | None = None
+    status: ThreadStatus | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ThreadExists(Exception):
+    """A thread with this id exists already."""
+
+    def __init__(self, thread_id: ThreadId) -> None:
+        self.thread_id = thread_id
+        super().__init__(f"Thread with ID {thread_id} already exists")
+
+
+class ThreadStore(Protocol):
+    """Keeps the threads of the bound actor (ActorRequired without one); a foreign thread looks like an absent one."""
+
+    async def create(
+        self,
+        thread_id: ThreadId | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | None = None,
+        if_exists: Literal["raise", "do_nothing"] = "raise",
+    ) -> ThreadRecord:
+        """A new thread (uuid7 where no id is given), or the one that exists, unchanged, for ``do_nothing``.
+
+        Raises ThreadExists; also when the id is somebody else's, whatever ``if_exists`` says.
+        """
+        ...
+
+    async def get(self, thread_id: ThreadId) -> ThreadRecord | None: ...
+
+    async def update(self, thread_id: ThreadId, *, metadata: Mapping[str, Any]) -> ThreadRecord | None:
+        """Merge ``metadata`` in (top-level keys replace); None when there is no such thread."""
+        ...
+
+    async def delete(self, thread_id: ThreadId) -> bool:
+        """Forget the thread and the rows of its runs; False when there is none. Raises ThreadBusy while a worker holds one of them."""
+        ...
+
+    async def search(
+        self,
+        where: ThreadFilter,
+        *,
+        sort_by: ThreadSortField = "updated_at",
+        sort_order: SortOrder = "desc",
+        limit: int = 10,
+        offset: int = 0,
+    ) -> Sequence[ThreadRecord]:
+        """Matching threads in a stable order (the id breaks ties). Filters apply before ``limit``."""
+        ...
+
+    async def count(self, where: ThreadFilter) -> int: ...
+
+    async def set_state(self, thread_id: ThreadId, after: ThreadAfter) -> None:
+        """Record what a state update outside of a run left: values, interrupts, and the status unless the thread is busy."""
+        ...
+
+    async def set_title(self, thread_id: ThreadId, title: str) -> None:
+        """Write ``metadata.title``. An unknown thread is ignored: it was deleted meanwhile."""
+        ...

@@ -1,0 +1,129 @@
+"""Who is acting: one ContextVar that every durable boundary reads.
+
+An entry point (an HTTP request, a chat channel, the executor of a run) binds the
+actor; stores, paths and streams read it. The kernel never sees a request or a
+user model. Isolation fails closed: where an actor is needed and none is bound,
+``ActorRequired`` is raised; the explicit ``None`` of `resolve_user_id` is the only
+way to be unscoped, and is meant for migrations and admin commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final, Literal
+
+DEFAULT_USER_ID: Final = "default"
+DEFAULT_TENANT_ID: Final = "default"
+
+
+class ActorRequired(RuntimeError):
+    """A durable boundary was reached without an actor."""
+
+    def __init__(self, boundary: str = "this operation") -> None:
+        super().__init__(
+            f"{boundary} needs an actor and none is bound; wrap the call in "
+            "`with acting(ActorContext(user_id=...)):` or bind_actor_context(...)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ActorContext:
+    """The one on whose behalf the current task runs.
+
+    ``user_id`` and ``tenant_id`` scope rows and paths. ``subject_id`` is a stable
+    identity key where user ids can change; ``scopes`` are permissions; ``auth_source``
+    says how the identity was proved ("none", "api_key", "channel:slack", ...).
+    """
+
+    user_id: str
+    tenant_id: str = DEFAULT_TENANT_ID
+    subject_id: str | None = None
+    scopes: frozenset[str] = field(default_factory=frozenset)
+    auth_source: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.user_id or not self.tenant_id:
+            raise ValueError("an actor needs a user_id and a tenant_id that are not empty")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "user_id": self.user_id,
+            "tenant_id": self.tenant_id,
+            "subject_id": self.subject_id,
+            "scopes": sorted(self.scopes),
+            "auth_source": self.auth_source,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> ActorContext:
+        return cls(
+            user_id=value["user_id"],
+            tenant_id=value.get("tenant_id") or DEFAULT_TENANT_ID,
+            subject_id=value.get("subject_id"),
+            scopes=frozenset(value.get("scopes") or ()),
+            auth_source=value.get("auth_source"),
+        )
+
+
+class _Auto(Enum):
+    AUTO = "auto"
+
+
+AUTO: Final = _Auto.AUTO
+"""Stands for "the bound actor's user" in `resolve_user_id`."""
+
+_current_actor: ContextVar[ActorContext | None] = ContextVar("runstead_actor", default=None)
+
+
+def bind_actor_context(actor: ActorContext) -> Token[ActorContext | None]:
+    """Make ``actor`` the current one for this task and the tasks it starts."""
+    return _current_actor.set(actor)
+
+
+def reset_actor_context(token: Token[ActorContext | None]) -> None:
+    """Restore what was bound before the matching `bind_actor_context`."""
+    _current_actor.reset(token)
+
+
+@contextmanager
+def acting(actor: ActorContext) -> Iterator[ActorContext]:
+    """Bind ``actor`` for the length of a block."""
+    token = bind_actor_context(actor)
+    try:
+        yield actor
+    finally:
+        reset_actor_context(token)
+
+
+def get_actor_context() -> ActorContext | None:
+    """The current actor, or None when none is bound."""
+    return _current_actor.get()
+
+
+def require_actor_context(boundary: str = "this operation") -> ActorContext:
+    """The current actor. Raises ActorRequired, naming ``boundary``, when none is bound."""
+    actor = _current_actor.get()
+    if actor is None:
+        raise ActorRequired(boundary)
+    return actor
+
+
+def get_effective_user_id() -> str:
+    """The current user's id, or DEFAULT_USER_ID. For names and logs, never for access decisions."""
+    actor = _current_actor.get()
+    return actor.user_id if actor else DEFAULT_USER_ID
+
+
+def resolve_user_id(value: str | Literal[_Auto.AUTO] | None = AUTO) -> str | None:
+    """The user id that scopes a storage operation.
+
+    AUTO is the bound actor's (ActorRequired when none is bound), a string is itself,
+    and None is explicitly unscoped.
+    """
+    if value is AUTO:
+        return require_actor_context("user isolation").user_id
+    return value

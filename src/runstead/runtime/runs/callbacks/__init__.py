@@ -1,0 +1,1 @@
+"""LangChain callbacks that collect what a run did."""

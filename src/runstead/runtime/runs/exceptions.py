@@ -1,0 +1,81 @@
+"""What a caller of the runs API may meet. Every text says what happened and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .types import RunId, RunStatus, ThreadId
+
+
+class RunError(Exception):
+    """Root of all errors about runs."""
+
+
+class RunNotFound(RunError):
+    """No such run for this actor: unknown, deleted, on another thread, or somebody else's."""
+
+    def __init__(self, run_id: RunId) -> None:
+        self.run_id = run_id
+        super().__init__(f"run {run_id} was not found")
+
+
+class ThreadNotFound(RunError):
+    """No such thread for this actor."""
+
+    def __init__(self, thread_id: ThreadId) -> None:
+        self.thread_id = thread_id
+        super().__init__(f"thread {thread_id} was not found; create it first, or pass if_not_exists='create'")
+
+
+class ThreadBusy(RunError):
+    """Another run is in flight on this thread, and what was asked needs it to be idle."""
+
+    def __init__(self, run_ids: Sequence[RunId]) -> None:
+        self.run_ids = tuple(run_ids)
+        busy = ", ".join(self.run_ids)
+        super().__init__(f"thread is busy with {busy}; wait, or use multitask_strategy='enqueue'")
+
+
+class RunConflict(RunError):
+    """A run with this id exists already."""
+
+    def __init__(self, run_id: RunId) -> None:
+        self.run_id = run_id
+        super().__init__(f"run {run_id} exists already; leave run_id out to get a new one")
+
+
+class RunNotRetriable(RunError):
+    """Only a dead letter can be retried."""
+
+    def __init__(self, run_id: RunId, status: RunStatus) -> None:
+        self.run_id, self.status = run_id, status
+        super().__init__(f"run {run_id} is {status.value}, not a dead letter; create a new run instead")
+
+
+class InvalidRunSpec(RunError):
+    """The specification contradicts itself, or asks for what does not exist."""
+
+
+class AgentNotFound(RunError):
+    """No graph is registered under this id."""
+
+    def __init__(self, graph_id: str, known: Sequence[str] = ()) -> None:
+        self.graph_id, self.known = graph_id, tuple(known)
+        names = ", ".join(self.known) or "none"
+        super().__init__(f"no graph is called {graph_id!r}; registered graphs: {names}")
+
+
+class LeaseLost(RunError):
+    """A late worker: the run was claimed by another since, or the lease's time has passed. Its word does not count."""
+
+    def __init__(self, run_id: RunId, attempt: int) -> None:
+        self.run_id, self.attempt = run_id, attempt
+        super().__init__(f"attempt {attempt} of run {run_id} no longer holds its lease")
+
+
+class IllegalTransition(RunError):
+    """A status move that the lifecycle table does not know."""
+
+    def __init__(self, run_id: RunId, before: RunStatus, after: RunStatus) -> None:
+        self.run_id, self.before, self.after = run_id, before, after
+        super().__init__(f"run {run_id} cannot go from {before.value} to {after.value}")

@@ -1,0 +1,1 @@
+"""How runs are carried out. Imported by `runstead.runtime.runs` alone."""

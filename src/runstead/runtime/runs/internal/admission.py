@@ -1,0 +1,30 @@
+"""Decide what a new run does to the runs already in flight on its thread.
+
+Pure: no clock, no store. The store carries the decision out in the transaction
+that writes the row, so two requests can never both be let in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from ..store.create_store import Admission, Admit, Refuse
+from ..types import MultitaskStrategy, RunId, Stopped
+
+
+def decide(strategy: MultitaskStrategy, in_flight: Sequence[RunId]) -> Admission:
+    """What ``strategy`` means for the runs in flight, the oldest first."""
+    if not in_flight:
+        return Admit()
+    match strategy:
+        case "reject":
+            return Refuse(busy_with=tuple(in_flight))
+        case "enqueue":
+            return Admit()
+        case "interrupt":
+            return Admit(stopping=tuple(in_flight), reason=Stopped.SUPERSEDED)
+        case "rollback":
+            return Admit(stopping=tuple(in_flight), reason=Stopped.SUPERSEDED_ROLLBACK)
+        case _:
+            assert_never(strategy)

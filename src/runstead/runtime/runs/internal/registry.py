@@ -1,0 +1,55 @@
+"""The handles of the runs that this process holds. Never the truth: that is the durable row."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ..types import Lease, RunId, Stopped
+
+
+@dataclass(slots=True, eq=False)
+class RunHandle:
+    """One held run: its lease, its task, and the one reason it is to stop for, if any."""
+
+    lease: Lease
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    stop_reason: Stopped | None = None
+    task: asyncio.Task[None] | None = None
+
+    def stop(self, reason: Stopped) -> None:
+        """Ask the run to stop. The first reason counts, but for two: a lost lease overrules every other,
+        for nothing may be written any more; and a rollback overrules a stop that keeps the steps.
+        """
+        current = self.stop_reason
+        overrules = current is not None and (
+            reason is Stopped.LEASE_LOST or (reason.undoes and not current.undoes and current is not Stopped.LEASE_LOST)
+        )
+        if current is None or overrules:
+            self.stop_reason = reason
+        self.stopping.set()
+
+
+class RunRegistry:
+    """Finds the handle of a held run by its id."""
+
+    def __init__(self) -> None:
+        self._handles: dict[RunId, RunHandle] = {}
+
+    def add(self, handle: RunHandle) -> None:
+        self._handles[handle.lease.run_id] = handle
+
+    def remove(self, handle: RunHandle) -> None:
+        """Forget the handle, unless a later attempt has taken its place."""
+        if self._handles.get(handle.lease.run_id) is handle:
+            del self._handles[handle.lease.run_id]
+
+    def get(self, run_id: RunId) -> RunHandle | None:
+        return self._handles.get(run_id)
+
+    def __iter__(self) -> Iterator[RunHandle]:
+        return iter(list(self._handles.values()))
+
+    def __len__(self) -> int:
+        return len(self._handles)

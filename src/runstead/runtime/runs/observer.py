@@ -1,0 +1,69 @@
+"""Lifecycle events and those who watch them: durable side effects leave the kernel here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any, Protocol
+
+from .types import RunId, ThreadId
+
+_log = logging.getLogger(__name__)
+
+
+class RunLifecycleEventType(str, Enum):
+    RUN_STARTED = "run_started"
+    HUMAN_MESSAGE = "human_message"
+    RUN_COMPLETED = "run_completed"
+    RUN_FAILED = "run_failed"
+    RUN_CANCELLED = "run_cancelled"
+    THREAD_STATUS_UPDATED = "thread_status_updated"
+
+
+@dataclass(frozen=True, slots=True)
+class RunLifecycleEvent:
+    """Something that happened to a run. ``sequence`` counts from 1 within one attempt; ``occurred_at`` is UTC.
+
+    The payload of RUN_COMPLETED, RUN_FAILED and RUN_CANCELLED holds ``completion`` (see RunCompletionData);
+    RUN_COMPLETED also ``title`` when one was found; RUN_FAILED ``error``; RUN_CANCELLED ``reason``;
+    HUMAN_MESSAGE ``content``; THREAD_STATUS_UPDATED ``status``.
+    """
+
+    event_id: str
+    event_type: RunLifecycleEventType
+    run_id: RunId
+    thread_id: ThreadId
+    sequence: int
+    occurred_at: datetime
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+class RunObserver(Protocol):
+    """Told of every lifecycle event, in order, after it is durably true, under the run's actor."""
+
+    async def on_event(self, event: RunLifecycleEvent) -> None: ...
+
+
+class CompositeObserver:
+    """Tells several observers, in order. One that fails is logged and changes neither the run nor the others,
+
+    unless it was registered as required: then the failure is raised after all were told.
+    """
+
+    def __init__(self, observers: Sequence[RunObserver] = (), *, required: Sequence[RunObserver] = ()) -> None:
+        self._observers = [(observer, False) for observer in observers] + [(observer, True) for observer in required]
+
+    async def on_event(self, event: RunLifecycleEvent) -> None:
+        failures: list[Exception] = []
+        for observer, is_required in self._observers:
+            try:
+                await observer.on_event(event)
+            except Exception as error:
+                _log.exception("observer %s failed on %s", type(observer).__name__, event.event_type.value)
+                if is_required:
+                    failures.append(error)
+        if failures:
+            raise ExceptionGroup("required observers failed", failures)

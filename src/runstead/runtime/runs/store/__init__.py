@@ -1,0 +1,27 @@
+"""Ports of the runs domain: what the runtime asks of storage. Adapters live in `runstead.infra`."""
+
+from .checkpoint_store import RunCheckpointStore
+from .create_store import Admission, Admit, CreatedRun, Decide, Refuse, RunCreateStore
+from .delete_store import RunDeleteStore
+from .event_store import RunEvent, RunEventCategory, RunEventStore, StoredRunEvent
+from .lease_store import Recovery, RunLeaseStore, StopRequest
+from .query_store import RunQueryStore
+
+__all__ = [
+    "Admission",
+    "Admit",
+    "CreatedRun",
+    "Decide",
+    "Recovery",
+    "Refuse",
+    "RunCheckpointStore",
+    "RunCreateStore",
+    "RunDeleteStore",
+    "RunEvent",
+    "RunEventCategory",
+    "RunEventStore",
+    "RunLeaseStore",
+    "RunQueryStore",
+    "StopRequest",
+    "StoredRunEvent",
+]

@@ -1,0 +1,24 @@
+"""Port: runs are looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ..types import RunFilter, RunId, RunRecord
+
+
+class RunQueryStore(Protocol):
+    """Reads runs of the bound actor (ActorRequired without one); a foreign run looks like an absent one."""
+
+    async def get_run(self, run_id: RunId) -> RunRecord | None:
+        """The run as last written, or None."""
+        ...
+
+    async def list_runs(self, where: RunFilter, *, limit: int = 10, offset: int = 0) -> Sequence[RunRecord]:
+        """Matching runs, the newest first. Filters apply before ``limit``; a thread that is unknown or foreign has none."""
+        ...
+
+    async def count_runs(self, where: RunFilter) -> int:
+        """How many runs match, without any limit."""
+        ...

@@ -1,0 +1,45 @@
+"""Stream semantics: the contract of the event channel. Adapters live in `runstead.infra.stream_bridge`."""
+
+from .contract import (
+    CANCELLED_SENTINEL,
+    END_SENTINEL,
+    HEARTBEAT_SENTINEL,
+    ResumeResult,
+    ResumeStatus,
+    Sentinel,
+    StreamBridge,
+    StreamEvent,
+    StreamItem,
+    StreamStatus,
+    StreamSubscription,
+    TerminalKind,
+)
+from .exceptions import (
+    BridgeClosed,
+    CapacityExceeded,
+    StaleAttempt,
+    StreamBridgeError,
+    StreamNotFound,
+    StreamTerminated,
+)
+
+__all__ = [
+    "CANCELLED_SENTINEL",
+    "END_SENTINEL",
+    "HEARTBEAT_SENTINEL",
+    "BridgeClosed",
+    "CapacityExceeded",
+    "ResumeResult",
+    "ResumeStatus",
+    "Sentinel",
+    "StaleAttempt",
+    "StreamBridge",
+    "StreamBridgeError",
+    "StreamEvent",
+    "StreamItem",
+    "StreamNotFound",
+    "StreamStatus",
+    "StreamSubscription",
+    "StreamTerminated",
+    "TerminalKind",
+]

@@ -1,0 +1,174 @@
+"""The event channel of a run: subscribable, replayable, terminal-aware, resumable.
+
+A stream is an append-only log per run. Readers hold an offset each into the same log,
+so that a slow one blocks nobody. The bridge knows neither HTTP nor the meaning of an
+event; ``data`` is JSON, encoded once by the publisher and shared by all readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
+
+TerminalKind: TypeAlias = Literal["end", "error", "cancel"]
+"""How a stream ended: the run came to its end, failed, or was stopped."""
+
+
+class StreamStatus(str, Enum):
+    """What a stream is doing."""
+
+    OPEN = "open"
+    AWAITING_INPUT = "awaiting_input"
+    ENDED = "ended"
+    ERRORED = "errored"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in (StreamStatus.ENDED, StreamStatus.ERRORED, StreamStatus.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """One entry of a run's log.
+
+    ``id`` is ``{attempt}-{seq}``; ids of a stream strictly increase when compared as
+    pairs of integers. ``event`` is the wire's name, with the namespace of a subgraph
+    behind a bar (``values|child:uuid``). ``data`` is strict JSON in UTF-8. ``terminal``
+    is set on exactly one event of a stream, its last.
+    """
+
+    id: str
+    event: str
+    data: bytes
+    terminal: TerminalKind | None = None
+
+
+class Sentinel(Enum):
+    """What a subscription yields besides events; none of them is kept or has an id."""
+
+    HEARTBEAT = "heartbeat"
+    END = "end"
+    CANCELLED = "cancelled"
+
+
+HEARTBEAT_SENTINEL: Final = Sentinel.HEARTBEAT
+"""Nothing was published for one heartbeat interval."""
+END_SENTINEL: Final = Sentinel.END
+"""The stream ended, by itself or with an error; follows the terminal event."""
+CANCELLED_SENTINEL: Final = Sentinel.CANCELLED
+"""The stream ended because its run was stopped; follows the terminal event."""
+
+StreamItem: TypeAlias = StreamEvent | Sentinel
+
+ResumeStatus: TypeAlias = Literal["fresh", "resumed", "evicted", "invalid"]
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeResult:
+    """Where a subscription starts, measured against what the reader asked for.
+
+    ``fresh``: no id was given; everything kept is read. ``resumed``: strictly after the id,
+    or from the first event for ``-1`` and ``0-0`` while nothing was evicted. ``evicted``: events
+    after the id are gone; ``gap_count`` of them, or None when nobody knows how many (the
+    process that held them died). ``invalid``: the id is garbage or lies in the future; read as ``-1``.
+    ``oldest`` is the id of the first event still kept, if any.
+    """
+
+    status: ResumeStatus
+    requested: str | None = None
+    oldest: str | None = None
+    gap_count: int | None = 0
+
+
+@runtime_checkable
+class StreamSubscription(Protocol):
+    """One reader's place in one run's log."""
+
+    @property
+    def resumed(self) -> ResumeResult:
+        """Where this subscription started."""
+        ...
+
+    async def read(self) -> Sequence[StreamItem]:
+        """All that can be read now, at least one item; waits when there is nothing yet.
+
+        ``[HEARTBEAT_SENTINEL]`` after a silent heartbeat interval. The terminal event is
+        followed by its sentinel in the same batch; after that, every call returns an empty sequence.
+        Raises BridgeClosed when the bridge closes before the stream has ended.
+        A read that is cancelled loses nothing: the next one returns the same items.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Leave. Safe to call twice, and in the middle of the log; stops nothing but this reader."""
+        ...
+
+
+class StreamBridge(Protocol):
+    """Carries the events of runs from the one who executes to those who read."""
+
+    async def start(self) -> None:
+        """Begin housekeeping. Called once, before anything else."""
+        ...
+
+    async def close(self) -> None:
+        """Shut the bridge. Wakes every reader with BridgeClosed. Is neither an end nor a cancel of any run."""
+        ...
+
+    async def open(self, run_id: str, attempt: int = 1) -> None:
+        """Make the stream of a run exist, and let ``attempt`` publish from now on.
+
+        Opening an open stream keeps its log; a higher attempt takes over (ids continue as
+        ``{attempt}-1``), a lower one changes nothing. A terminated stream stays terminated.
+        Raises CapacityExceeded when no room can be made.
+        """
+        ...
+
+    async def publish(self, run_id: str, event: str, data: bytes, *, attempt: int = 1) -> str:
+        """Append, wake the readers, and return the event's id.
+
+        Never blocked by a reader. Raises StreamNotFound, StreamTerminated, or StaleAttempt when a
+        higher attempt has taken over.
+        """
+        ...
+
+    async def publish_end(self, run_id: str, *, attempt: int = 1) -> str:
+        """``publish_terminal`` of kind ``end`` with the data ``null``."""
+        ...
+
+    async def publish_terminal(self, run_id: str, kind: TerminalKind, data: bytes, *, attempt: int = 1) -> str:
+        """Append the terminal event and return its id; a second terminal returns the first one's id.
+
+        The terminal event does not count towards the window and is never evicted. The log
+        is kept for the retention time, so that late readers still find it.
+        """
+        ...
+
+    async def subscribe(
+        self, run_id: str, last_event_id: str | None = None, heartbeat_interval: float | None = None
+    ) -> StreamSubscription:
+        """Attach a reader; see ResumeResult for where it starts. ``heartbeat_interval`` in seconds; None for no heartbeats.
+
+        Subscribing creates nothing: StreamNotFound for a run that has no stream. A finished
+        stream is replayed and ends.
+        """
+        ...
+
+    async def status(self, run_id: str) -> StreamStatus | None:
+        """What the stream is doing, or None when there is none."""
+        ...
+
+    async def mark_awaiting_input(self, run_id: str) -> None:
+        """The run stopped to ask a human: keep its log for the longer, human retention. Unknown runs are ignored."""
+        ...
+
+    async def cancel(self, run_id: str, *, attempt: int = 1) -> None:
+        """``publish_terminal`` of kind ``cancel`` with the data ``null``; nothing for an unknown or ended stream."""
+        ...
+
+    async def cleanup(self, run_id: str, delay: float = 0) -> None:
+        """Forget the stream after ``delay`` seconds. Readers in the middle of it still read to its end."""
+        ...
