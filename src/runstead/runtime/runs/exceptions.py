@@ -73,6 +73,14 @@ class LeaseLost(RunError):
         super().__init__(f"attempt {attempt} of run {run_id} no longer holds its lease")
 
 
+class RollbackRequested(RunError):
+    """The run cannot be settled as it is: a rollback was asked for. Undo it, then settle it as undone."""
+
+    def __init__(self, run_id: RunId) -> None:
+        self.run_id = run_id
+        super().__init__(f"run {run_id} is to be rolled back; undo its checkpoints before it is settled")
+
+
 class IllegalTransition(RunError):
     """A status move that the lifecycle table does not know."""
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Protocol
 
 from .types import RunId, ThreadId
@@ -14,7 +14,7 @@ from .types import RunId, ThreadId
 _log = logging.getLogger(__name__)
 
 
-class RunLifecycleEventType(str, Enum):
+class RunLifecycleEventType(StrEnum):
     RUN_STARTED = "run_started"
     HUMAN_MESSAGE = "human_message"
     RUN_COMPLETED = "run_completed"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from ..actor_context import ActorContext
@@ -31,7 +31,7 @@ StopAction: TypeAlias = Literal["interrupt", "rollback"]
 STREAM_MODES: Final[tuple[StreamMode, ...]] = get_args(StreamMode)
 
 
-class RunStatus(str, Enum):
+class RunStatus(StrEnum):
     """Where a run stands. `internal.lifecycle` says which moves are legal."""
 
     PENDING = "pending"
@@ -52,7 +52,7 @@ class RunStatus(str, Enum):
         return self in (RunStatus.STARTING, RunStatus.RUNNING)
 
 
-class Stopped(str, Enum):
+class Stopped(StrEnum):
     """Why a run is made to stop. Handed over with the stop; the first reason counts."""
 
     BY_USER = "user_interrupt"
@@ -168,7 +168,9 @@ class RunSpec:
 
 @dataclass(frozen=True, slots=True)
 class RunFailure:
-    """Why a run failed. ``error`` is the exception's class, or a reason such as ``RunTimeout`` or ``AttemptsExhausted``."""
+    """Why a run failed. ``error`` is the exception's class, or a reason such as ``RunTimeout`` or
+    ``AttemptsExhausted``.
+    """
 
     error: str
     message: str
@@ -200,8 +202,8 @@ class RunCompletionData:
 class RunRecord:
     """A run as stored: the durable truth. Times are aware and in UTC.
 
-    ``attempt`` counts claims, ``lapses`` those that ended with a lost worker. ``queue_seq`` orders the runs of a thread.
-    ``base_checkpoint_id`` is the thread's checkpoint from before the run (None: there was none, or it has not
+    ``attempt`` counts claims, ``lapses`` those that ended with a lost worker. ``queue_seq`` orders the runs of a
+    thread. ``base_checkpoint_id`` is the thread's checkpoint from before the run (None: there was none, or it has not
     begun), ``final_checkpoint_id`` the one it left. ``stop_requested`` is the durable flag behind a stop.
     """
 
@@ -251,7 +253,8 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class ThreadAfter:
-    """How a run leaves its thread. ``values`` and ``interrupts`` are JSON, encoded; ``values`` None keeps what is stored.
+    """How a run leaves its thread. ``values`` and ``interrupts`` are JSON, encoded; ``values`` None keeps what is
+    stored.
 
     ``interrupts`` maps task ids to lists of pending interrupts.
     """
@@ -266,8 +269,8 @@ class ThreadAfter:
 class Outcome:
     """How a run ended; what `RunLeaseStore.settle` writes.
 
-    ``output`` is the run's last values, as JSON, told to waiters and not stored. ``undone`` means that its checkpoints were rolled back:
-    the row is deleted instead of ended.
+    ``output`` is the run's last values, as JSON, told to waiters and not stored. ``undone`` means that its
+    checkpoints were rolled back: the row is deleted instead of ended.
     """
 
     status: RunStatus

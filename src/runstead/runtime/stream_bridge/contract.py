@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 TerminalKind: TypeAlias = Literal["end", "error", "cancel"]
 """How a stream ended: the run came to its end, failed, or was stopped."""
 
 
-class StreamStatus(str, Enum):
+class StreamStatus(StrEnum):
     """What a stream is doing."""
 
     OPEN = "open"
@@ -63,6 +63,9 @@ CANCELLED_SENTINEL: Final = Sentinel.CANCELLED
 
 StreamItem: TypeAlias = StreamEvent | Sentinel
 
+LIVE: Final = "$"
+"""As a last event id: read only what is published from now on. On an ended stream that is its terminal event."""
+
 ResumeStatus: TypeAlias = Literal["fresh", "resumed", "evicted", "invalid"]
 
 
@@ -70,8 +73,8 @@ ResumeStatus: TypeAlias = Literal["fresh", "resumed", "evicted", "invalid"]
 class ResumeResult:
     """Where a subscription starts, measured against what the reader asked for.
 
-    ``fresh``: no id was given; everything kept is read. ``resumed``: strictly after the id,
-    or from the first event for ``-1`` and ``0-0`` while nothing was evicted. ``evicted``: events
+    ``fresh``: no id was given and everything kept is read, or ``$`` was and only what comes from now on. ``resumed``:
+    strictly after the id, or from the first event for ``-1`` and ``0-0`` while nothing was evicted. ``evicted``: events
     after the id are gone; ``gap_count`` of them, or None when nobody knows how many (the
     process that held them died). ``invalid``: the id is garbage or lies in the future; read as ``-1``.
     ``oldest`` is the id of the first event still kept, if any.
@@ -150,7 +153,8 @@ class StreamBridge(Protocol):
     async def subscribe(
         self, run_id: str, last_event_id: str | None = None, heartbeat_interval: float | None = None
     ) -> StreamSubscription:
-        """Attach a reader; see ResumeResult for where it starts. ``heartbeat_interval`` in seconds; None for no heartbeats.
+        """Attach a reader; see ResumeResult for where it starts. ``heartbeat_interval`` in seconds; None for no
+        heartbeats.
 
         Subscribing creates nothing: StreamNotFound for a run that has no stream. A finished
         stream is replayed and ends.

@@ -4,7 +4,7 @@ from .checkpoint_store import RunCheckpointStore
 from .create_store import Admission, Admit, CreatedRun, Decide, Refuse, RunCreateStore
 from .delete_store import RunDeleteStore
 from .event_store import RunEvent, RunEventCategory, RunEventStore, StoredRunEvent
-from .lease_store import Recovery, RunLeaseStore, StopRequest
+from .lease_store import Recovery, RunLeaseStore, Settled, StopRequest
 from .query_store import RunQueryStore
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "RunEventStore",
     "RunLeaseStore",
     "RunQueryStore",
+    "Settled",
     "StopRequest",
     "StoredRunEvent",
 ]

@@ -16,7 +16,9 @@ class RunCheckpointStore(Protocol):
 
     @property
     def saver(self) -> Any:
-        """langgraph's BaseCheckpointSaver. Usable from the event loop it was opened on; graphs get it behind a fence."""
+        """langgraph's BaseCheckpointSaver. Usable from the event loop it was opened on; graphs get it behind a
+        fence.
+        """
         ...
 
     async def mark(self, thread_id: ThreadId, run_id: RunId) -> str | None:

@@ -53,7 +53,8 @@ class RunCreateStore(Protocol):
         Admit sets the durable stop flag of held runs in ``stopping`` and ends the pending ones at once
         (deletes them, for a reason that undoes). A delayed run (``after_seconds``) is not in flight until due.
         The thread becomes ``busy`` unless the run is delayed; its metadata gets graph_id and assistant_id.
-        ``run_id`` and ``thread_id`` are minted (uuid7) where the spec leaves them out; a taken run_id raises RunConflict.
+        ``run_id`` and ``thread_id`` are minted (uuid7) where the spec leaves them out; a taken run_id raises
+        RunConflict.
 
         When the call returns, the rows survive a crash, and waiting runs are on their way to a worker:
         a run is queued by being created.

@@ -55,7 +55,8 @@ class RunEventStore(Protocol):
         before: int | None = None,
         limit: int = 50,
     ) -> Sequence[StoredRunEvent]:
-        """A page in ascending ``seq``: the first ``limit`` after ``after``; with ``before`` alone, the last ``limit`` before it.
+        """A page in ascending ``seq``: the first ``limit`` after ``after``; with ``before`` alone, the last ``limit``
+        before it.
 
         With neither, the last ``limit`` events. Filters apply before the limit.
         """
@@ -66,5 +67,7 @@ class RunEventStore(Protocol):
         ...
 
     async def delete_events(self, thread_id: ThreadId, *, run_id: RunId | None = None) -> int:
-        """Forget the events of a thread, or of one of its runs; returns how many. ``seq`` never goes back for new ones."""
+        """Forget the events of a thread, or of one of its runs; returns how many. ``seq`` never goes back for new
+        ones.
+        """
         ...

@@ -11,19 +11,29 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
-from ..types import Lease, Outcome, RunId, RunRecord, Stopped, WorkerId
+from ..types import Lease, Outcome, RunId, RunRecord, Stopped, ThreadStatus, WorkerId
 
 
 @dataclass(frozen=True, slots=True)
 class StopRequest:
     """What asking a run to stop came to.
 
-    ``ended``: it was pending and has ended now (deleted, for a reason that undoes); ``flagged``: somebody holds it, tell
-    them; ``already_ended``: nothing was changed. ``record`` is the run as it stands after that.
+    ``ended``: it was pending and has ended now (deleted, for a reason that undoes); ``flagged``: somebody holds it,
+    tell them; ``already_ended``: nothing was changed. ``record`` is the run as it stands after that;
+    ``thread_status`` is the thread's, when the run has ended by this.
     """
 
     effect: Literal["ended", "flagged", "already_ended"]
     record: RunRecord
+    thread_status: ThreadStatus | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A settled run, as it ended, and the status in which its thread is now (``busy`` while another due run waits)."""
+
+    record: RunRecord
+    thread_status: ThreadStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +45,9 @@ class Recovery:
 
 
 class RunLeaseStore(Protocol):
-    """Every write of a holder carries the lease; a stale attempt, or a lapsed lease that was recovered, raises LeaseLost."""
+    """Every write of a holder carries the lease; a stale attempt, or a lapsed lease that was recovered, raises
+    LeaseLost.
+    """
 
     async def claim(self, run_id: RunId, worker: WorkerId, term: timedelta) -> Lease | None:
         """Take a waiting run for the time of ``term`` (status ``starting``); None when it is not to be had.
@@ -53,17 +65,19 @@ class RunLeaseStore(Protocol):
         ...
 
     async def begin(self, lease: Lease, base_checkpoint_id: str | None) -> Lease:
-        """Status ``running``. On the first attempt that begins, ``started_at`` and the base checkpoint are recorded; a later
-        attempt keeps what is there. Raises LeaseLost.
+        """Status ``running``. On the first attempt that begins, ``started_at`` and the base checkpoint are recorded;
+        a later attempt keeps what is there. Raises LeaseLost.
         """
         ...
 
-    async def settle(self, lease: Lease, outcome: Outcome) -> RunRecord:
-        """Write how the run ended, and its thread's status, values, interrupts, in one transaction. Settling twice is settling once.
+    async def settle(self, lease: Lease, outcome: Outcome) -> Settled:
+        """Write how the run ended, and its thread's status, values, interrupts, in one transaction. Settling twice is
+        settling once.
 
-        The thread's next waiting run becomes its head in the same transaction; the thread stays ``busy`` while a due run
-        waits. An undone run's row is deleted; a temporary thread is deleted. Returns the record as it ended.
-        Raises LeaseLost when someone has claimed the run since: their word counts.
+        The thread's next waiting run becomes its head in the same transaction; the thread stays ``busy`` while a due
+        run waits. An undone run's row is deleted; a temporary thread is deleted.
+        Raises LeaseLost when someone has claimed the run since: their word counts. Raises RollbackRequested when a stop
+        that undoes was asked for and the outcome is not undone: whoever asked was promised that nothing is left.
         """
         ...
 
@@ -92,9 +106,10 @@ class RunLeaseStore(Protocol):
     async def recover(self, run_id: RunId, max_attempts: int) -> Recovery | None:
         """Free a run whose lease has run out; None when that is no longer so. Counts one lapse.
 
-        ``waiting`` again, unless it has lapsed ``max_attempts`` times (the spec's own ``max_attempts`` comes first) and no stop was
-        asked for: then it is a dead letter, status ``error``, failure ``AttemptsExhausted``, thread status ``error``.
-        A run that was asked to stop goes back to waiting with its flag, for the next holder to stop it properly.
+        ``waiting`` again, unless it has lapsed ``max_attempts`` times (the spec's own ``max_attempts`` comes first)
+        and no stop was asked for: then it is a dead letter, status ``error``, failure ``AttemptsExhausted``, thread
+        status ``error``. A run that was asked to stop goes back to waiting with its flag, for the next holder to stop
+        it properly.
         """
         ...
 
@@ -105,5 +120,7 @@ class RunLeaseStore(Protocol):
         ...
 
     async def retry(self, run_id: RunId) -> RunRecord | None:
-        """Put a dead letter back to ``pending`` with its lapses forgotten; None when unknown. Raises RunNotRetriable, ThreadBusy."""
+        """Put a dead letter back to ``pending`` with its lapses forgotten; None when unknown. Raises RunNotRetriable,
+        ThreadBusy.
+        """
         ...

@@ -16,7 +16,9 @@ class RunQueryStore(Protocol):
         ...
 
     async def list_runs(self, where: RunFilter, *, limit: int = 10, offset: int = 0) -> Sequence[RunRecord]:
-        """Matching runs, the newest first. Filters apply before ``limit``; a thread that is unknown or foreign has none."""
+        """Matching runs, the newest first. Filters apply before ``limit``; a thread that is unknown or foreign has
+        none.
+        """
         ...
 
     async def count_runs(self, where: RunFilter) -> int:

@@ -1,0 +1,165 @@
+"""Read langgraph.json into types that cannot be wrong.
+
+Keys that only matter when an image is built are passed over, unknown ones are warned about, and a bad
+value is refused with file, key and what was expected. Nothing is imported or applied here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from .sections import AuthPart, CheckpointerPart, Document, HttpPart, StorePart, expected_at, unknown_keys
+from .sources import GraphSource, SourceError, parse_source
+
+_log = logging.getLogger(__name__)
+
+
+class ConfigurationError(Exception):
+    """A configuration that cannot be served; the text names the file, the key and the way out."""
+
+    def __init__(self, file: Path, key: str, problem: str) -> None:
+        self.file, self.key, self.problem = file, key, problem
+        super().__init__(f"{file}: {key + ': ' if key else ''}{problem}")
+
+
+@dataclass(frozen=True, slots=True)
+class GraphConfiguration:
+    """What is to be served. Relative paths are meant from ``directory``; ``env`` is a mapping, or a file with one."""
+
+    directory: Path
+    graphs: Sequence[GraphSource]
+    file: Path | None = None
+    dependencies: Sequence[str] = (".",)
+    env: Path | Mapping[str, str] = field(default_factory=dict)
+    http: HttpPart = field(default_factory=HttpPart)
+    store: StorePart = field(default_factory=StorePart)
+    checkpointer: CheckpointerPart = field(default_factory=CheckpointerPart)
+    auth: AuthPart | None = None
+    webhooks: Mapping[str, Any] | None = None
+    encryption: Mapping[str, Any] | None = None
+    warnings: Sequence[str] = ()
+
+    @property
+    def search_paths(self) -> tuple[Path, ...]:
+        """What to put on ``sys.path``: the local dependencies, their ``src`` directories, and the project's own."""
+        places = [self.directory / name for name in self.dependencies if is_local(name)] + [self.directory]
+        found = (path for place in places for path in (place, place / "src") if path.is_dir())
+        return tuple(dict.fromkeys(path.resolve() for path in found))
+
+
+def is_local(dependency: str) -> bool:
+    """A directory of the project, rather than the name of a package that must be installed."""
+    return dependency.startswith(".") or Path(dependency).is_absolute()
+
+
+def read_configuration(file: Path) -> GraphConfiguration:
+    """The configuration in ``file``. Raises ConfigurationError."""
+    file = file.resolve()
+    data = _load_json(file)
+    try:
+        parts = Document.model_validate(data)
+    except ValidationError as error:
+        raise ConfigurationError(file, *_first_problem(error)) from error
+    warnings = [f"{file}: {key}: unknown key, ignored" for key in unknown_keys(data)]
+    for warning in warnings:
+        _log.warning("%s", warning)
+    return GraphConfiguration(
+        directory=file.parent,
+        graphs=tuple(_graph(file, graph_id, value) for graph_id, value in parts.graphs.items()),
+        file=file,
+        dependencies=tuple(_checked_dependencies(file, parts.dependencies)),
+        env=_environment(file, parts.env),
+        http=parts.http,
+        store=parts.store,
+        checkpointer=parts.checkpointer,
+        auth=parts.auth,
+        webhooks=parts.webhooks,
+        encryption=parts.encryption,
+        warnings=tuple(warnings),
+    )
+
+
+def configuration_of(targets: Sequence[str], directory: Path) -> GraphConfiguration:
+    """What ``runstead dev file.py:graph ...`` serves: each graph under its variable's name. Raises SourceError."""
+    directory = directory.resolve()
+    sources = [parse_source(target.partition(":")[2] or target, target, directory) for target in targets]
+    names = [source.graph_id for source in sources]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SourceError(
+            twice[0], "two graphs have the same variable name; give them ids of their own in a langgraph.json"
+        )
+    env = directory / ".env"
+    # Their own directories come first, as when the file is run as a script.
+    places = tuple(dict.fromkeys(str(source.file.parent) for source in sources if source.file))
+    return GraphConfiguration(
+        directory=directory, graphs=tuple(sources), dependencies=(*places, "."), env=env if env.is_file() else {}
+    )
+
+
+def _load_json(file: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        problem = "there is no such file; name it with --config, or serve one graph with `runstead dev file.py:graph`"
+        raise ConfigurationError(file, "", problem) from error
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(
+            file, "", f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(file, "", f"cannot be read: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigurationError(file, "", 'must hold an object such as {"graphs": {"agent": "./agent.py:graph"}}')
+    return data
+
+
+def _graph(file: Path, graph_id: str, value: Any) -> GraphSource:
+    match value:
+        case str(target):
+            description = None
+        case {"path": str(target)}:
+            description = value.get("description")
+        case _:
+            problem = (
+                f'got {value!r}; expected "./file.py:graph", "module:graph", or {{"path": ..., "description": ...}}'
+            )
+            raise ConfigurationError(file, f"graphs.{graph_id}", problem)
+    if description is not None and not isinstance(description, str):
+        raise ConfigurationError(file, f"graphs.{graph_id}.description", f"got {description!r}; expected a string")
+    try:
+        return parse_source(graph_id, target, file.parent, description)
+    except SourceError as error:
+        raise ConfigurationError(file, f"graphs.{graph_id}", error.problem) from error
+
+
+def _checked_dependencies(file: Path, dependencies: Sequence[str]) -> Iterator[str]:
+    for dependency in dependencies:
+        if is_local(dependency) and not (file.parent / dependency).is_dir():
+            problem = f"{dependency!r} is not a directory beside the file; correct the path or remove it"
+            raise ConfigurationError(file, "dependencies", problem)
+        yield dependency
+
+
+def _environment(file: Path, env: str | Mapping[str, str] | None) -> Path | Mapping[str, str]:
+    if env is None or not isinstance(env, str):
+        return env or {}
+    path = file.parent / env
+    if not path.is_file():
+        raise ConfigurationError(file, "env", f"there is no file {env!r} beside it; create it, or remove the key")
+    return path
+
+
+def _first_problem(error: ValidationError) -> tuple[str, str]:
+    problem = error.errors(include_url=False)[0]
+    place = [str(part) for part in problem["loc"]]
+    expected = expected_at(place)
+    if problem["type"] == "missing":
+        return ".".join(place), f"is missing; expected {expected}"
+    return ".".join(place), f"{problem['msg']}, got {problem['input']!r}; expected {expected}"

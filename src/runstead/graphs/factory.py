@@ -1,0 +1,128 @@
+"""From what a user's variable holds to an agent for one run.
+
+It may be a compiled graph (also a functional entrypoint), a builder, or something that makes one: a function or an
+async function, a context manager or an async one, taking nothing, the config, the server's runtime, or both.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
+from typing import Any, Literal, TypeAlias
+
+from langgraph.graph import StateGraph
+from langgraph.pregel import Pregel
+
+from .modules import GraphLoadError
+from .server_runtime import context_schema_of, is_server_runtime, server_runtime
+from .sources import GraphSource
+
+Wanted: TypeAlias = Literal["config", "runtime"]
+
+
+class UserFactory:
+    """Opens the agent of a run from what the user wrote. Raises GraphLoadError where that cannot be an agent."""
+
+    def __init__(self, source: GraphSource, value: Any, store: Any = None) -> None:
+        self._source, self._value, self._store = source, value, store
+        if is_graph(value):
+            return
+        if not callable(value):
+            raise GraphLoadError(source, f"{source.variable!r} is {_kind(value)}; {_EXPECTED}")
+        self._call, self._parameters = _opener(value), _wanted(source, value)
+
+    @asynccontextmanager
+    async def open(self, config: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """The compiled graph, or the builder, for the length of a block; what the factory opened is closed after it."""
+        if is_graph(self._value):
+            yield self._value
+            return
+        async with AsyncExitStack() as stack:
+            made = self._call(**self._arguments(config))
+            # An async function may well return a context manager: go on until there is a graph.
+            while not is_graph(made):
+                if inspect.isawaitable(made):
+                    made = await made
+                elif isinstance(made, AbstractAsyncContextManager):
+                    made = await stack.enter_async_context(made)
+                elif isinstance(made, AbstractContextManager):
+                    made = stack.enter_context(made)
+                else:
+                    raise GraphLoadError(self._source, f"{self._source.variable}() made {_kind(made)}; {_EXPECTED}")
+            yield made
+
+    def _arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        arguments: dict[str, Any] = {}
+        for name, (wanted, schema) in self._parameters.items():
+            arguments[name] = dict(config) if wanted == "config" else server_runtime(config, self._store, schema)
+        return arguments
+
+
+_EXPECTED = "expected a compiled graph, a StateGraph, an @entrypoint, or a function that makes one of them"
+
+
+def is_graph(value: Any) -> bool:
+    """A compiled graph, or a builder still to be compiled."""
+    return isinstance(value, Pregel | StateGraph)
+
+
+def _opener(factory: Callable[..., Any]) -> Callable[..., Any]:
+    # A bare generator function is a context manager whose decorator was forgotten.
+    if inspect.isasyncgenfunction(factory):
+        return asynccontextmanager(factory)
+    if inspect.isgeneratorfunction(factory):
+        return contextmanager(factory)
+    return factory
+
+
+def _wanted(source: GraphSource, factory: Callable[..., Any]) -> dict[str, tuple[Wanted, type[Any] | None]]:
+    """Which of the factory's parameters get what: by annotation first, by name where there is none."""
+    try:
+        parameters = inspect.signature(factory).parameters
+    except ValueError:
+        return {}
+    hints = _hints(factory)
+    wanted: dict[str, tuple[Wanted, type[Any] | None]] = {}
+    alone = sum(parameter.default is parameter.empty for parameter in parameters.values()) == 1
+    for name, parameter in parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        hint = hints.get(name, parameter.empty)
+        if is_server_runtime(hint) or (hint is parameter.empty and name == "runtime"):
+            wanted[name] = ("runtime", context_schema_of(hint))
+        elif _is_config(hint) or name == "config" or (hint is parameter.empty and alone and not wanted):
+            wanted[name] = ("config", None)
+        elif parameter.default is parameter.empty:
+            problem = f"{source.variable}() needs {name!r}, and a factory is given nothing but config: RunnableConfig"
+            raise GraphLoadError(source, f"{problem} and runtime: ServerRuntime; give {name!r} a default")
+    if positional := [name for name in wanted if parameters[name].kind is inspect.Parameter.POSITIONAL_ONLY]:
+        raise GraphLoadError(source, f"{source.variable}() takes {positional[0]!r} by position only; remove the slash")
+    return wanted
+
+
+def _hints(factory: Callable[..., Any]) -> Mapping[str, Any]:
+    function = factory if inspect.isroutine(factory) else inspect.getattr_static(type(factory), "__call__", factory)
+    try:
+        return typing.get_type_hints(function)
+    except Exception:
+        # A name that only type checkers see. What is written must do.
+        return dict(getattr(function, "__annotations__", {}))
+
+
+def _is_config(hint: Any) -> bool:
+    if isinstance(hint, str):
+        return "RunnableConfig" in hint
+    options = (hint, *typing.get_args(hint))
+    return any(getattr(option, "__name__", "") in ("RunnableConfig", "dict") for option in options)
+
+
+def _kind(value: Any) -> str:
+    return "None" if value is None else f"an object of type {type(value).__name__}"

@@ -1,0 +1,84 @@
+"""The graphs of this server: which there are, and the factory behind each. Implements the kernel's AgentResolver."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from runstead.runtime.runs.exceptions import AgentNotFound
+
+from .configuration import GraphConfiguration
+from .factory import UserFactory
+from .modules import GraphLoadError, extend_search_path, load_variable
+from .sources import GraphSource
+
+
+class RegisteredGraph:
+    """One graph, loaded when it is first needed. Implements the kernel's AgentFactory."""
+
+    def __init__(self, source: GraphSource, loading: threading.Lock, store: Any = None) -> None:
+        self.source = source
+        self._store = store
+        self._loading = loading
+        self._factory: UserFactory | None = None
+
+    def load(self) -> UserFactory:
+        """Run the user's module, unless that was done. Blocks; raises GraphLoadError, and tries again the next time."""
+        # One import at a time, for all graphs: user modules are not made for being imported by several threads.
+        with self._loading:
+            if self._factory is None:
+                self._factory = UserFactory(self.source, load_variable(self.source), self._store)
+            return self._factory
+
+    @asynccontextmanager
+    async def build(self, config: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """See AgentFactory. An import that is still needed goes to a thread, so that it blocks no loop at all."""
+        factory = self._factory
+        if factory is None:
+            factory = await asyncio.to_thread(self.load)
+        async with factory.open(config) as agent:
+            yield agent
+
+
+class GraphRegistry:
+    """All graphs of a configuration. Making it imports nothing; `load` does, and is called before serving."""
+
+    def __init__(self, configuration: GraphConfiguration, *, store: Any = None) -> None:
+        self.configuration = configuration
+        loading = threading.Lock()
+        self._graphs = {source.graph_id: RegisteredGraph(source, loading, store) for source in configuration.graphs}
+
+    @property
+    def graph_ids(self) -> Sequence[str]:
+        return tuple(self._graphs)
+
+    @property
+    def descriptions(self) -> Mapping[str, str | None]:
+        """What the configuration says about each graph."""
+        return {graph_id: graph.source.description for graph_id, graph in self._graphs.items()}
+
+    def resolve(self, graph_id: str) -> RegisteredGraph:
+        try:
+            return self._graphs[graph_id]
+        except KeyError:
+            raise AgentNotFound(graph_id, self.graph_ids) from None
+
+    def load(self) -> None:
+        """Put the project on the search path and load every graph. Blocks: not for the server's loop.
+
+        Raises GraphLoadError, or all of them as an ExceptionGroup, so that one start shows every mistake.
+        """
+        extend_search_path(self.configuration.search_paths)
+        failures: list[GraphLoadError] = []
+        for graph in self._graphs.values():
+            try:
+                graph.load()
+            except GraphLoadError as error:
+                failures.append(error)
+        if len(failures) == 1:
+            raise failures[0]
+        if failures:
+            raise ExceptionGroup("graphs cannot be loaded", failures)

@@ -1,0 +1,171 @@
+"""The parts of langgraph.json as types. The description of a field is what an error about it says was expected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+BUILD_ONLY: Final = frozenset(
+    [
+        "$schema",
+        "python_version",
+        "node_version",
+        "base_image",
+        "image_distro",
+        "dockerfile_lines",
+        "pip_config_file",
+        "pip_installer",
+        "source",
+        "api_version",
+        "keep_pkg_tools",
+        "internal_docker_tag",
+        "ui",
+        "ui_config",
+        "_INTERNAL_docker_tag",
+    ]
+)
+"""Top-level keys for building images or for other products: not ours, and no reason to warn."""
+
+
+class Section(BaseModel):
+    """An object in the file. Its unknown keys are found by `unknown_keys`, not here: they are no error."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+class Ttl(Section):
+    """When stored things are forgotten."""
+
+    strategy: Literal["delete", "keep_latest"] = Field(default="delete", description='"delete" or "keep_latest"')
+    default_ttl: float | None = Field(default=None, gt=0, description="minutes, such as 43200; null for ever")
+    sweep_interval_minutes: float = Field(default=5, gt=0, description="minutes between two sweeps, such as 5")
+    refresh_on_read: bool = Field(default=True, description="true or false: reading starts the time anew")
+
+
+class StoreIndex(Section):
+    """How store items are embedded for semantic search."""
+
+    dims: int = Field(gt=0, description="length of the embedding, such as 1536")
+    embed: str = Field(description='"provider:model" or "./file.py:function"')
+    fields: list[str] = Field(default=["$"], description='paths inside the value, such as ["text"]')
+
+
+class StorePart(Section):
+    index: StoreIndex | None = Field(
+        default=None, description='an object such as {"dims": 1536, "embed": "./embed.py:embed"}'
+    )
+    ttl: Ttl | None = Field(default=None, description='an object such as {"default_ttl": 43200}')
+    path: str | None = Field(default=None, description='"./file.py:variable" of a store of your own')
+
+
+class Serde(Section):
+    allowed_json_modules: list[list[str]] | Literal[True] | None = Field(
+        default=None, description="list of module paths, or true"
+    )
+    allowed_msgpack_modules: list[list[str]] | Literal[True] | None = Field(
+        default=None, description="list of module paths, or true"
+    )
+    pickle_fallback: bool = Field(default=False, description="true or false")
+
+
+class CheckpointerPart(Section):
+    backend: str = Field(default="default", description='"default"; the profile decides where checkpoints are kept')
+    path: str | None = Field(default=None, description='"./file.py:variable" of a checkpointer of your own')
+    ttl: Ttl | None = Field(default=None, description='an object such as {"default_ttl": 43200}')
+    serde: Serde | None = Field(default=None, description='an object such as {"allowed_json_modules": true}')
+
+
+class Cors(Section):
+    """As in Starlette's CORSMiddleware."""
+
+    allow_origins: list[str] = Field(default=[], description='list such as ["https://example.org"]')
+    allow_methods: list[str] = Field(default=["*"], description='list such as ["GET", "POST"]')
+    allow_headers: list[str] = Field(default=["*"], description='list such as ["x-api-key"]')
+    allow_credentials: bool = Field(default=False, description="true or false")
+    allow_origin_regex: str | None = Field(default=None, description="a regular expression")
+    expose_headers: list[str] = Field(default=[], description="list of header names")
+    max_age: int = Field(default=600, ge=0, description="seconds, such as 600")
+
+
+class HeaderChoice(Section):
+    """Which request headers are taken over; patterns with ``*``. ``exclude`` beats ``include``."""
+
+    include: list[str] = Field(default=[], alias="includes", description='list of patterns such as ["x-tenant-*"]')
+    exclude: list[str] = Field(default=[], alias="excludes", description='list of patterns such as ["x-secret-*"]')
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, populate_by_name=True)
+
+
+class HttpPart(Section):
+    app: str | None = Field(default=None, description='"./file.py:app" of an ASGI app of your own')
+    cors: Cors | None = Field(default=None, description='an object such as {"allow_origins": ["*"]}')
+    configurable_headers: HeaderChoice = Field(
+        default=HeaderChoice(), description='an object such as {"include": ["x-tenant"]}'
+    )
+    logging_headers: HeaderChoice = Field(
+        default=HeaderChoice(), description='an object such as {"include": ["x-tenant"]}'
+    )
+    disable_assistants: bool = Field(default=False, description="true or false")
+    disable_threads: bool = Field(default=False, description="true or false")
+    disable_runs: bool = Field(default=False, description="true or false")
+    disable_store: bool = Field(default=False, description="true or false")
+    disable_mcp: bool = Field(default=False, description="true or false")
+    disable_a2a: bool = Field(default=False, description="true or false")
+    disable_meta: bool = Field(default=False, description="true or false")
+    disable_ui: bool = Field(default=False, description="true or false")
+    disable_webhooks: bool = Field(default=False, description="true or false")
+    mount_prefix: str | None = Field(default=None, pattern=r"^/[^?#\s]*$", description='a path such as "/agents"')
+    middleware_order: Literal["auth_first", "middleware_first"] | None = Field(
+        default=None, description='"auth_first" or "middleware_first"'
+    )
+    enable_custom_route_auth: bool = Field(default=False, description="true or false")
+
+
+class AuthPart(Section):
+    path: str | None = Field(default=None, description='"./auth.py:auth"')
+    disable_studio_auth: bool = Field(default=False, description="true or false")
+    openapi: dict[str, Any] | None = Field(default=None, description="an object with securitySchemes and security")
+    cache: dict[str, Any] | None = Field(default=None, description='an object such as {"ttl_seconds": 60}')
+
+
+class Document(Section):
+    graphs: dict[str, Any] = Field(min_length=1, description='an object such as {"agent": "./agent.py:graph"}')
+    dependencies: list[str] = Field(default=["."], description='list such as ["."]')
+    env: str | dict[str, str] | None = Field(default=None, description='".env", or an object of strings')
+    http: HttpPart = Field(default=HttpPart(), description="an object")
+    store: StorePart = Field(default=StorePart(), description="an object")
+    checkpointer: CheckpointerPart = Field(default=CheckpointerPart(), description="an object")
+    auth: AuthPart | None = Field(default=None, description='an object such as {"path": "./auth.py:auth"}')
+    webhooks: dict[str, Any] | None = Field(default=None, description="an object")
+    encryption: dict[str, Any] | None = Field(
+        default=None, description='an object such as {"path": "./crypt.py:encryption"}'
+    )
+
+
+def expected_at(place: Sequence[str], model: type[Section] = Document) -> str:
+    """What the file should hold at ``place``, in words."""
+    field_info = model.model_fields.get(place[0])
+    if field_info is None:
+        return "something else"
+    part = _section_of(field_info.annotation)
+    deeper = expected_at(place[1:], part) if part and len(place) > 1 else None
+    return deeper or field_info.description or "something else"
+
+
+def unknown_keys(data: Mapping[str, Any], model: type[Section] = Document, prefix: str = "") -> Iterator[str]:
+    """The dotted keys of ``data`` that nothing here reads."""
+    known = {info.alias or name: info for name, info in model.model_fields.items()} | dict(model.model_fields)
+    for key, value in data.items():
+        if key in known:
+            part = _section_of(known[key].annotation)
+            if part and isinstance(value, dict):
+                yield from unknown_keys(value, part, f"{prefix}{key}.")
+        elif prefix or key not in BUILD_ONLY:
+            yield f"{prefix}{key}"
+
+
+def _section_of(annotation: Any) -> type[Section] | None:
+    options = getattr(annotation, "__args__", (annotation,))
+    return next((option for option in options if isinstance(option, type) and issubclass(option, Section)), None)

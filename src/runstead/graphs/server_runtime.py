@@ -1,0 +1,98 @@
+"""The ``ServerRuntime`` that langgraph_sdk lets a graph factory ask for: why it is called, for whom, with what."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, is_dataclass
+from typing import Any
+
+from langgraph_sdk.runtime import AccessContext, ServerRuntime, _ExecutionRuntime, _ReadRuntime
+from pydantic import BaseModel
+
+from runstead.runtime.actor_context import ActorContext, get_actor_context
+
+_OURS = (
+    "thread_id",
+    "run_id",
+    "graph_id",
+    "assistant_id",
+    "user_id",
+    "checkpoint_id",
+    "checkpoint_ns",
+    "checkpoint_map",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ActingUser:
+    """The bound actor as langgraph_sdk's BaseUser."""
+
+    actor: ActorContext
+
+    @property
+    def is_authenticated(self) -> bool:
+        return True
+
+    @property
+    def display_name(self) -> str:
+        return self.actor.user_id
+
+    @property
+    def identity(self) -> str:
+        return self.actor.user_id
+
+    @property
+    def permissions(self) -> list[str]:
+        return sorted(self.actor.scopes)
+
+    def _fields(self) -> dict[str, Any]:
+        return {"identity": self.identity, "display_name": self.display_name, "permissions": self.permissions}
+
+    def __getitem__(self, key: str) -> Any:
+        return self._fields()[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._fields()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields())
+
+
+def server_runtime(config: Mapping[str, Any], store: Any, schema: type[Any] | None = None) -> Any:
+    """The runtime for a call with ``config``: executing when it names a run, otherwise reading.
+
+    ``schema`` is the factory's own type for the context, as in ``ServerRuntime[MyContext]``.
+    """
+    configurable: Mapping[str, Any] = config.get("configurable") or {}
+    actor = get_actor_context()
+    # Without authentication there is nobody whose identity would have been proved.
+    user = ActingUser(actor) if actor and actor.auth_source not in (None, "none") else None
+    if configurable.get("run_id"):
+        return _ExecutionRuntime(
+            access_context="threads.create_run", user=user, store=store, context=_context(configurable, schema)
+        )
+    access: AccessContext = "threads.read" if configurable.get("thread_id") else "assistants.read"
+    return _ReadRuntime(access_context=access, user=user, store=store)
+
+
+def is_server_runtime(hint: Any) -> bool:
+    """The annotation asks for the server's runtime."""
+    if isinstance(hint, str):
+        return "ServerRuntime" in hint
+    return hint is ServerRuntime or typing.get_origin(hint) in (ServerRuntime, _ExecutionRuntime, _ReadRuntime)
+
+
+def context_schema_of(hint: Any) -> type[Any] | None:
+    """``MyContext`` of ``ServerRuntime[MyContext]``; None where none is given."""
+    arguments = typing.get_args(hint)
+    return arguments[0] if arguments and isinstance(arguments[0], type) else None
+
+
+def _context(configurable: Mapping[str, Any], schema: type[Any] | None) -> Any:
+    # The wire mirrors a run's context into its configurable, where our own keys and LangGraph's live too.
+    given = {key: value for key, value in configurable.items() if key not in _OURS and not key.startswith("__")}
+    if schema is None or not (is_dataclass(schema) or issubclass(schema, BaseModel)):
+        return given or None
+    known = schema.model_fields if issubclass(schema, BaseModel) else schema.__dataclass_fields__
+    return schema(**{key: value for key, value in given.items() if key in known})

@@ -1,0 +1,48 @@
+"""Where a graph's code is: ``./file.py:variable`` or ``module:variable``, taken apart but not yet loaded."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class SourceError(Exception):
+    """A graph's path that cannot mean anything; ``problem`` says why and the way out."""
+
+    def __init__(self, target: str, problem: str) -> None:
+        self.target, self.problem = target, problem
+        super().__init__(f"{target}: {problem}")
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSource:
+    """One graph and where it comes from: a ``file`` or an importable ``module``, and the ``variable`` in it."""
+
+    graph_id: str
+    target: str
+    variable: str
+    directory: Path
+    file: Path | None = None
+    module: str | None = None
+    description: str | None = None
+
+
+def parse_source(graph_id: str, target: str, directory: Path, description: str | None = None) -> GraphSource:
+    """Take ``target`` apart; relative files are meant from ``directory``. Raises SourceError."""
+    if not graph_id.strip() or any(ord(char) < 32 for char in graph_id):
+        raise SourceError(target, f"{graph_id!r} cannot be the id of a graph; give it a name that can be read")
+    # From the right: a Windows path has a colon of its own.
+    place, colon, variable = target.rpartition(":")
+    if not colon or not place or not re.fullmatch(r"[^\W\d]\w*", variable):
+        raise SourceError(target, f"{target!r} names no variable; write it as ./file.py:graph or package.module:graph")
+    if re.search(r"\.[cm]?[jt]sx?$", place):
+        raise SourceError(target, f"{place!r} is JavaScript, and only Python graphs can be served; name a .py file")
+    if not (place.endswith(".py") or "/" in place or "\\" in place):
+        if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", place):
+            raise SourceError(target, f"{place!r} is neither a .py file nor a module; write ./file.py:{variable}")
+        return GraphSource(graph_id, target, variable, directory, module=place, description=description)
+    file = (directory / Path(place).expanduser()).resolve()
+    if not file.is_file():
+        raise SourceError(target, f"there is no file {place!r} in {directory}; correct the path")
+    return GraphSource(graph_id, target, variable, directory, file=file, description=description)

@@ -1,0 +1,1 @@
+"""Dispatchers: how waiting runs come to workers."""

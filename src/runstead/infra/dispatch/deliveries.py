@@ -1,0 +1,160 @@
+"""The deliveries to one worker: look at the waiting runs, launch what it has room for, wait for a reason to look again.
+
+Leaves to others: who may have a run (claiming decides), and what a launch is (the worker's).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+
+from runstead.runtime.clock import Clock
+from runstead.runtime.runs.dispatch import RunWorker
+from runstead.runtime.runs.types import RunId
+
+_SHORTEST_WAIT: Final = 0.02
+"""Seconds. A store that names a due time in the past, with nothing to claim, must not make us spin."""
+
+_log = logging.getLogger(__name__)
+
+
+class WaitingRows(Protocol):
+    """The part of a RunLeaseStore that a dispatcher reads."""
+
+    async def waiting(self, limit: int) -> Sequence[RunId]: ...
+
+    async def next_due(self) -> datetime | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDispatchSettings:
+    """``parallel_launches``: how many runs one worker claims at a time (claims made together share a commit).
+
+    ``recheck``: seconds after which the rows are looked at even though no bell rang. ``retry_after`` and
+    ``retry_at_most``: seconds to leave a failing store, or a run that could not be launched, alone; doubled each time.
+    """
+
+    parallel_launches: int = 32
+    recheck: float = 30
+    retry_after: float = 0.1
+    retry_at_most: float = 10
+
+    def __post_init__(self) -> None:
+        if self.parallel_launches < 1:
+            raise ValueError("parallel_launches must be at least 1")
+        if min(self.recheck, self.retry_after, self.retry_at_most) <= 0:
+            raise ValueError("recheck, retry_after and retry_at_most are positive numbers of seconds")
+
+    def patience(self, failures: int) -> float:
+        """How long to leave alone what has failed so many times in a row."""
+        return float(min(self.retry_after * 2 ** min(failures - 1, 30), self.retry_at_most))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """A run that was waiting but could not be launched, and until when it is left alone."""
+
+    failures: int
+    until: float
+
+
+class Deliveries:
+    """Serves one worker. ``heard`` is set when a run may have become claimable; it is cleared before each look."""
+
+    def __init__(
+        self,
+        rows: WaitingRows,
+        worker: RunWorker,
+        heard: asyncio.Event,
+        clock: Clock,
+        settings: LocalDispatchSettings,
+    ) -> None:
+        self._rows, self._worker, self._heard = rows, worker, heard
+        self._clock, self._settings = clock, settings
+        self._launching: dict[RunId, asyncio.Task[None]] = {}
+        self._resting: dict[RunId, _Rest] = {}
+        self._more_wait = False
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Deliver until cancelled. Launches under way are let through: half a claim would look like a lost worker."""
+        try:
+            while True:
+                await self._round()
+        finally:
+            if self._launching:
+                await asyncio.wait(self._launching.values())
+
+    async def _round(self) -> None:
+        try:
+            if not self._launching:
+                await self._worker.wait_free()
+            self._heard.clear()
+            seconds = await self._deliver()
+        except Exception:
+            self._failures += 1
+            patience = self._settings.patience(self._failures)
+            _log.exception("looking for waiting runs failed; trying again in %.1f s", patience)
+            # Not listening meanwhile: bells that ring at a failing store do not make it any better.
+            await self._clock.sleep(patience)
+        else:
+            self._failures = 0
+            await self._clock.wait(self._heard, seconds)
+
+    async def _deliver(self) -> float:
+        """Launch what can be launched; return after how many seconds to look again if nothing is heard."""
+        if self._room() <= 0:
+            # A launch that ends looks again.
+            self._more_wait = True
+            return self._settings.recheck if self._launching else _SHORTEST_WAIT
+        limit = self._room() + len(self._launching) + len(self._resting)
+        waiting = await self._rows.waiting(limit)
+        now = self._clock.monotonic()
+        self._resting = {run_id: rest for run_id, rest in self._resting.items() if run_id in waiting}
+        ready = [run_id for run_id in waiting if run_id not in self._launching and not self._rests(run_id, now)]
+        begun = ready[: max(self._room(), 0)]
+        for run_id in begun:
+            self._launching[run_id] = asyncio.create_task(self._launch(run_id), name=f"launch-{run_id}")
+        self._more_wait = len(waiting) >= limit or len(begun) < len(ready)
+        if self._more_wait and not self._launching:
+            return 0
+        return await self._seconds_until_next(waiting)
+
+    async def _launch(self, run_id: RunId) -> None:
+        begun = False
+        try:
+            begun = await self._worker.launch(run_id)
+        except Exception:
+            _log.exception("run %s could not be launched; it stays waiting and is tried again", run_id)
+        finally:
+            del self._launching[run_id]
+            if not begun:
+                # Somebody else has it, or something is wrong with it: the next look tells, but does not hurry.
+                failures = self._resting[run_id].failures + 1 if run_id in self._resting else 1
+                until = self._clock.monotonic() + self._settings.patience(failures)
+                self._resting[run_id] = _Rest(failures, until)
+            if self._more_wait or not begun:
+                self._heard.set()
+
+    def _room(self) -> int:
+        # A launch under way may or may not be counted in ``free`` yet: taking it as not counted never gives too many.
+        return min(self._worker.free, self._settings.parallel_launches) - len(self._launching)
+
+    def _rests(self, run_id: RunId, now: float) -> bool:
+        rest = self._resting.get(run_id)
+        return rest is not None and rest.until > now
+
+    async def _seconds_until_next(self, waiting: Sequence[RunId]) -> float:
+        seconds = self._settings.recheck
+        due = await self._rows.next_due()
+        if due is not None:
+            seconds = min(seconds, max((due - self._clock.now()).total_seconds(), _SHORTEST_WAIT))
+        now = self._clock.monotonic()
+        for run_id in waiting:
+            if rest := self._resting.get(run_id):
+                seconds = min(seconds, max(rest.until - now, _SHORTEST_WAIT))
+        return seconds

@@ -1,0 +1,70 @@
+"""Dispatch inside one process, from the same durable rows that everything else reads.
+
+There is no queue besides the rows: a bell rings after each commit that may have made a run
+claimable, and every worker who has room looks at the rows. At idle nothing is asked, but for one
+look every ``recheck`` seconds, in case the wall clock was set or a row was changed from outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from runstead.runtime.clock import Clock, SystemClock
+from runstead.runtime.runs.dispatch import RunWorker
+from runstead.runtime.runs.types import RunId
+
+from .bell import Bell
+from .deliveries import Deliveries, LocalDispatchSettings, WaitingRows
+
+__all__ = ["LocalDispatchSettings", "LocalDispatcher", "WaitingRows"]
+
+_log = logging.getLogger(__name__)
+
+
+class LocalDispatcher:
+    """A RunDispatcher over a lease store's rows. It may serve several workers: claiming decides who gets a run."""
+
+    def __init__(
+        self,
+        rows: WaitingRows,
+        bell: Bell | None = None,
+        clock: Clock | None = None,
+        settings: LocalDispatchSettings | None = None,
+    ) -> None:
+        self._rows = rows
+        self._bell = bell or Bell()
+        self._clock: Clock = clock or SystemClock()
+        self._settings = settings or LocalDispatchSettings()
+        self._serving: list[tuple[RunWorker, asyncio.AbstractEventLoop]] = []
+
+    def ring(self) -> None:
+        """A run may have become claimable. For stores to call after their commits, from any thread."""
+        self._bell.ring()
+
+    async def serve(self, worker: RunWorker) -> None:
+        place = (worker, asyncio.get_running_loop())
+        self._serving.append(place)
+        try:
+            with self._bell.listener() as heard:
+                await Deliveries(self._rows, worker, heard, self._clock, self._settings).run()
+        finally:
+            self._serving.remove(place)
+
+    async def request_stop(self, run_id: RunId) -> None:
+        here = asyncio.get_running_loop()
+        # The one who holds the run is one of these; the others ignore it.
+        for worker, loop in list(self._serving):
+            if loop is here:
+                _notice(worker.notice_stop, run_id)
+            elif not loop.is_closed():
+                loop.call_soon_threadsafe(_notice, worker.notice_stop, run_id)
+
+
+def _notice(notice_stop: Callable[[RunId], None], run_id: RunId) -> None:
+    try:
+        notice_stop(run_id)
+    except Exception:
+        # The durable flag is still there; the holder finds it when it renews its lease.
+        _log.exception("a worker did not take the notice to stop run %s", run_id)

@@ -1,0 +1,175 @@
+"""One thread that writes, and commits for many at once.
+
+A durable commit costs a sync of the disk, whoever waits for it. So the thread takes all that is queued, runs it
+in one transaction, each piece behind a savepoint of its own, commits once, and answers all callers. Nobody is
+answered before the commit is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+_log = logging.getLogger(__name__)
+
+MAX_BATCH = 512
+"""Pieces of work per commit: enough to hide the sync, few enough to keep the first caller's wait short."""
+
+
+class _TransactionLost(Exception):
+    """The engine rolled the whole transaction back by itself (disk full, I/O error); its cause says why."""
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    work: Callable[[Connection], Any]
+    committed: Callable[[Any], None] | None
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+    result: Any = None
+    failure: BaseException | None = None
+
+    def deliver(self) -> None:
+        """On the caller's loop: the caller may have gone meanwhile, what was committed stands all the same."""
+        if self.failure is None and self.committed is not None:
+            try:
+                self.committed(self.result)
+            except Exception:
+                _log.exception("a callback after a commit failed")
+        if self.future.done():
+            return
+        if self.failure is None:
+            self.future.set_result(self.result)
+        elif isinstance(self.failure, StopIteration):
+            self.future.set_exception(RuntimeError("work on the database raised StopIteration"))
+        else:
+            self.future.set_exception(self.failure)
+
+
+class GroupWriter:
+    """Runs work on ``connection``, which it owns from now on, in a thread of its own.
+
+    ``translate`` makes the engine's errors those of `exceptions`.
+    """
+
+    def __init__(
+        self, connection: Connection, *, name: str, translate: Callable[[BaseException], BaseException]
+    ) -> None:
+        self._connection = connection
+        driver: Any = connection.connection.dbapi_connection
+        self._driver = driver
+        self._translate = translate
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._gate = threading.Lock()
+        self._closed = False
+        # A daemon: a process that forgot to close must still be able to exit. What was answered is on disk.
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(
+        self, work: Callable[[Connection], Any], committed: Callable[[Any], None] | None
+    ) -> asyncio.Future[Any] | None:
+        """Queue work; the future answers after the commit. None when closed."""
+        loop = asyncio.get_running_loop()
+        job = _Job(work, committed, loop.create_future(), loop)
+        with self._gate:
+            if self._closed:
+                return None
+            self._jobs.put(job)
+        return job.future
+
+    def close(self) -> None:
+        """Do what is queued, then end the thread and its connection. Blocks; safe to call twice."""
+        with self._gate:
+            if not self._closed:
+                self._closed = True
+                self._jobs.put(None)
+        self._thread.join()
+
+    def _serve(self) -> None:
+        last = False
+        while not last:
+            jobs, last = self._take()
+            # A caller who has gone before the work began gets none done: nobody would own what it made.
+            jobs = [job for job in jobs if not job.future.cancelled()]
+            if jobs:
+                self._commit(jobs)
+        self._connection.close()
+
+    def _take(self) -> tuple[list[_Job], bool]:
+        """All that is queued, at least one, and whether it was the last."""
+        jobs: list[_Job] = []
+        job = self._jobs.get()
+        while job is not None:
+            jobs.append(job)
+            if len(jobs) == MAX_BATCH:
+                return jobs, False
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return jobs, False
+        return jobs, True
+
+    def _commit(self, jobs: Sequence[_Job]) -> None:
+        began = False
+        try:
+            self._driver.execute("BEGIN IMMEDIATE")
+            began = True
+            for job in jobs:
+                self._run(job)
+            self._driver.execute("COMMIT")
+        except BaseException as error:
+            self._roll_back()
+            if began and len(jobs) > 1:
+                # One piece can spoil the transaction for all (a row that no longer fits on the disk): each on its own, then.
+                for job in jobs:
+                    job.result = job.failure = None
+                    self._commit([job])
+                return
+            reason = error.__cause__ if isinstance(error, _TransactionLost) and error.__cause__ else error
+            for job in jobs:
+                job.failure = self._translate(reason)
+        _tell(jobs)
+
+    def _run(self, job: _Job) -> None:
+        self._driver.execute("SAVEPOINT work")
+        try:
+            job.result = job.work(self._connection)
+        except BaseException as error:
+            if not self._driver.in_transaction:
+                raise _TransactionLost from error
+            self._driver.execute("ROLLBACK TO work")
+            job.failure = self._translate(error)
+        self._driver.execute("RELEASE work")
+
+    def _roll_back(self) -> None:
+        try:
+            if self._driver.in_transaction:
+                self._driver.execute("ROLLBACK")
+        except Exception:
+            _log.exception("a rollback failed")
+
+
+def _tell(jobs: Sequence[_Job]) -> None:
+    """Answer all callers, waking each of their loops once."""
+    by_loop: defaultdict[asyncio.AbstractEventLoop, list[_Job]] = defaultdict(list)
+    for job in jobs:
+        by_loop[job.loop].append(job)
+    for loop, done in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_deliver, done)
+        except RuntimeError:
+            _log.debug("%d writes were committed after their event loop had closed", len(done))
+
+
+def _deliver(jobs: Sequence[_Job]) -> None:
+    for job in jobs:
+        job.deliver()

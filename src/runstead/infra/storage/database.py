@@ -1,0 +1,26 @@
+"""What the stores ask of an engine. `runstead.infra.engines.sqlite` is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Connection
+
+T = TypeVar("T")
+
+
+class Database(Protocol):
+    """Runs plain functions over a connection, each in a transaction of its own."""
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """What ``work`` returns, seen in one snapshot."""
+        ...
+
+    async def write(self, work: Callable[[Connection], T], *, committed: Callable[[T], None] | None = None) -> T:
+        """What ``work`` returns, after it is durable; its exception undoes it.
+
+        ``work`` may be run more than once, each time after the former was undone. ``committed`` is called
+        with the result on the caller's event loop once it is durable, also when the caller has gone.
+        """
+        ...

@@ -1,0 +1,70 @@
+"""JSON as stored: text that gives back what was put in, also what strict JSON cannot say.
+
+orjson is quick and strict: it refuses lone surrogates and integers over 64 bits, and writes NaN as null. Values that
+have one of these go through the standard library, whose text starts with a blank, so that it is read by the one that wrote it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+_BY_THE_STANDARD_LIBRARY = " "
+
+
+class NotJson(ValueError):
+    """The value holds what JSON has no word for."""
+
+
+def dump(value: Any) -> str:
+    """``value`` as text. Mappings, tuples and dataclasses become objects and arrays. Raises NotJson."""
+    try:
+        text = orjson.dumps(value, default=_plain)
+    except TypeError:
+        return _dump_slowly(value)
+    if b"null" in text and _has_nan(value):
+        return _dump_slowly(value)
+    return text.decode()
+
+
+def load(text: str | None) -> Any:
+    """The value behind ``text``; None for None."""
+    if text is None:
+        return None
+    return json.loads(text) if text.startswith(_BY_THE_STANDARD_LIBRARY) else orjson.loads(text)
+
+
+def _dump_slowly(value: Any) -> str:
+    try:
+        return _BY_THE_STANDARD_LIBRARY + json.dumps(value, default=_plain, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise NotJson(f"this cannot be stored as JSON: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+def _has_nan(value: Any) -> bool:
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, float):
+            if not math.isfinite(one):
+                return True
+        elif isinstance(one, Mapping):
+            waiting.extend(one.values())
+        elif isinstance(one, list | tuple):
+            waiting.extend(one)
+        elif dataclasses.is_dataclass(one) and not isinstance(one, type):
+            waiting.extend(getattr(one, field.name) for field in dataclasses.fields(one))
+    return False

@@ -1,0 +1,83 @@
+"""Runs are looked up, by the one whose they are."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select
+
+from runstead.runtime.actor_context import ActorContext, require_actor_context
+from runstead.runtime.runs.types import RunFilter, RunId, RunRecord
+
+from .database import Database
+from .dialect import containing
+from .run_rows import RECORD, to_record
+from .scope import is_storable, owned_by
+from .tables import runs
+
+_RUN: Final = select(*RECORD).where(
+    runs.c.run_id == bindparam("the_run"),
+    runs.c.tenant_id == bindparam("the_tenant"),
+    runs.c.user_id == bindparam("the_user"),
+)
+MANY: Final = 2**31 - 1
+"""More than anybody can ask for, and still a number that every engine takes as a limit."""
+
+
+class SqlRunQueryStore:
+    """RunQueryStore over a Database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get_run(self, run_id: RunId) -> RunRecord | None:
+        actor = require_actor_context("reading a run")
+        if not is_storable(run_id):
+            return None
+        wanted = {"the_run": run_id, "the_tenant": actor.tenant_id, "the_user": actor.user_id}
+
+        def work(connection: Connection) -> RunRecord | None:
+            row = connection.execute(_RUN, wanted).first()
+            return None if row is None else to_record(row)
+
+        return await self._database.read(work)
+
+    async def list_runs(self, where: RunFilter, *, limit: int = 10, offset: int = 0) -> Sequence[RunRecord]:
+        actor = require_actor_context("listing runs")
+        if where.thread_id is not None and not is_storable(where.thread_id):
+            return []
+        statement = (
+            select(*RECORD)
+            .where(_matching(where, actor))
+            .order_by(runs.c.queue_seq.desc())
+            .limit(within(limit))
+            .offset(within(offset))
+        )
+        return await self._database.read(lambda connection: [to_record(row) for row in connection.execute(statement)])
+
+    async def count_runs(self, where: RunFilter) -> int:
+        actor = require_actor_context("counting runs")
+        if where.thread_id is not None and not is_storable(where.thread_id):
+            return 0
+        statement = select(func.count()).select_from(runs).where(_matching(where, actor))
+        return await self._database.read(lambda connection: connection.execute(statement).scalar_one())
+
+
+def within(number: int) -> int:
+    """A limit or offset that every engine understands; a negative one would mean "all" to some."""
+    return max(0, min(number, MANY))
+
+
+def _matching(where: RunFilter, actor: ActorContext) -> ColumnElement[bool]:
+    conditions: list[ColumnElement[Any]] = [owned_by(runs, actor)]
+    if where.thread_id is not None:
+        conditions.append(runs.c.thread_id == where.thread_id)
+    if where.statuses:
+        conditions.append(runs.c.status.in_([status.value for status in where.statuses]))
+    if where.dead_letters_only:
+        conditions.append(runs.c.dead_letter)
+    if where.metadata:
+        conditions.append(containing(runs.c.metadata, where.metadata))
+    return and_(*conditions)

@@ -1,0 +1,126 @@
+"""A run as a row, and the row as a RunRecord."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Row
+
+from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.runs.types import (
+    RunCompletionData,
+    RunFailure,
+    RunId,
+    RunRecord,
+    RunSpec,
+    RunStatus,
+    Stopped,
+    ThreadId,
+)
+
+from . import json_text
+from .tables import runs
+
+_SPEC_FIELDS: Final = tuple(field.name for field in dataclasses.fields(RunSpec) if field.name != "metadata")
+
+PROGRESS: Final = (
+    runs.c.status,
+    runs.c.updated_at,
+    runs.c.due_at,
+    runs.c.attempt,
+    runs.c.lapses,
+    runs.c.started_at,
+    runs.c.ended_at,
+    runs.c.stop_requested,
+    runs.c.base_checkpoint_id,
+    runs.c.final_checkpoint_id,
+    runs.c.failure,
+    runs.c.completion,
+    runs.c.dead_letter,
+)
+"""The columns that change in the life of a run: all that a holder needs to be told again."""
+
+RECORD: Final = (
+    *PROGRESS,
+    runs.c.run_id,
+    runs.c.thread_id,
+    runs.c.assistant_id,
+    runs.c.spec,
+    runs.c.metadata,
+    runs.c.actor,
+    runs.c.created_at,
+    runs.c.queue_seq,
+)
+"""The columns of a RunRecord."""
+
+
+def to_record(row: Row[Any]) -> RunRecord:
+    """The record behind a row of RECORD."""
+    run_id, thread_id, assistant_id, spec, metadata, actor, created_at, queue_seq = row[len(PROGRESS) :]
+    return RunRecord(
+        run_id=run_id,
+        thread_id=thread_id,
+        assistant_id=assistant_id,
+        spec=_to_spec(spec, metadata),
+        actor=ActorContext.from_json(json_text.load(actor)),
+        created_at=created_at,
+        queue_seq=queue_seq,
+        **to_progress(row),
+    )
+
+
+def to_progress(row: Sequence[Any]) -> dict[str, Any]:
+    """The fields of a RunRecord that are in PROGRESS, from a row that starts with them."""
+    failure, completion = row[10], row[11]
+    return {
+        "status": RunStatus(row[0]),
+        "updated_at": row[1],
+        "due_at": row[2],
+        "attempt": row[3],
+        "lapses": row[4],
+        "started_at": row[5],
+        "ended_at": row[6],
+        "stop_requested": None if row[7] is None else Stopped(row[7]),
+        "base_checkpoint_id": row[8],
+        "final_checkpoint_id": row[9],
+        "failure": None if failure is None else RunFailure(**json_text.load(failure)),
+        "completion": None if completion is None else RunCompletionData(**json_text.load(completion)),
+        "dead_letter": bool(row[12]),
+    }
+
+
+def new_row(
+    spec: RunSpec, run_id: RunId, thread_id: ThreadId, actor: ActorContext, now: datetime, due_at: datetime
+) -> dict[str, Any]:
+    """The row of a run that has just been accepted, without its place in the queue."""
+    # A field that is None is left out and read as None again; the others are all written, for a default may change.
+    fields = {name: value for name in _SPEC_FIELDS if (value := getattr(spec, name)) is not None}
+    return {
+        "run_id": run_id,
+        "thread_id": thread_id,
+        "tenant_id": actor.tenant_id,
+        "user_id": actor.user_id,
+        "assistant_id": spec.assistant_id,
+        "status": RunStatus.PENDING.value,
+        "created_at": now,
+        "updated_at": now,
+        "due_at": due_at,
+        "attempt": 0,
+        "lapses": 0,
+        "dead_letter": False,
+        "temporary": spec.scope.is_temporary,
+        "actor": json_text.dump(actor.to_json()),
+        "metadata": json_text.dump(spec.metadata),
+        "spec": json_text.dump(fields),
+    }
+
+
+def _to_spec(text: str, metadata: str) -> RunSpec:
+    fields: Mapping[str, Any] = json_text.load(text)
+    return RunSpec.from_json({**dict.fromkeys(_OPTIONAL), **fields, "metadata": json_text.load(metadata)})
+
+
+_OPTIONAL: Final = tuple(field.name for field in dataclasses.fields(RunSpec) if field.default is None)

@@ -1,0 +1,70 @@
+"""A run is stopped by somebody else: at once while it waits, by its holder otherwise."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, delete, select, update
+
+from runstead.runtime.runs.store import StopRequest
+from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, Stopped
+
+from .run_rows import RECORD, to_record
+from .tables import runs
+
+_RUN = select(*RECORD).where(runs.c.run_id == bindparam("the_run")).with_for_update()
+_FLAG = (
+    update(runs)
+    .where(runs.c.run_id == bindparam("the_run"))
+    .values(stop_requested=bindparam("reason"), updated_at=bindparam("now", type_=runs.c.updated_at.type))
+)
+_END = (
+    update(runs)
+    .where(runs.c.run_id == bindparam("the_run"))
+    .values(
+        status=RunStatus.INTERRUPTED.value,
+        stop_requested=bindparam("reason"),
+        ended_at=bindparam("now", type_=runs.c.ended_at.type),
+        updated_at=bindparam("now", type_=runs.c.updated_at.type),
+    )
+)
+
+
+def stop(connection: Connection, run_id: RunId, reason: Stopped, now: datetime) -> StopRequest | None:
+    """Stop a run; None when it is unknown. Says nothing to its thread: the caller derives that once for all."""
+    row = connection.execute(_RUN, {"the_run": run_id}).first()
+    if row is None:
+        return None
+    run = to_record(row)
+    if run.status.is_terminal:
+        return StopRequest("already_ended", run)
+    reason = _first(run.stop_requested, reason)
+    # A waiting run that has begun before left steps behind. Taking them back is work for a holder: it will be claimed once more.
+    if run.status.is_held or (reason.undoes and run.started_at is not None):
+        return StopRequest("flagged", _flag(connection, run, reason, now))
+    return StopRequest("ended", _end(connection, run, reason, now))
+
+
+def _first(before: Stopped | None, reason: Stopped) -> Stopped:
+    """The first reason counts, except that one that undoes replaces one that does not."""
+    if before is None or (reason.undoes and not before.undoes):
+        return reason
+    return before
+
+
+def _flag(connection: Connection, run: RunRecord, reason: Stopped, now: datetime) -> RunRecord:
+    if run.stop_requested is reason:
+        return run
+    connection.execute(_FLAG, {"the_run": run.run_id, "reason": reason.value, "now": now})
+    return dataclasses.replace(run, stop_requested=reason, updated_at=now)
+
+
+def _end(connection: Connection, run: RunRecord, reason: Stopped, now: datetime) -> RunRecord:
+    if reason.undoes:
+        connection.execute(delete(runs).where(runs.c.run_id == run.run_id))
+    else:
+        connection.execute(_END, {"the_run": run.run_id, "reason": reason.value, "now": now})
+    return dataclasses.replace(
+        run, status=RunStatus.INTERRUPTED, stop_requested=reason, ended_at=now, updated_at=now
+    )

@@ -1,0 +1,150 @@
+"""The tables, as they are now. How they came to be is in `migrations`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+
+from .column_types import Counter, UtcTime
+
+metadata: Final = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+# ``status`` is ``busy`` or what the thread's last run left, which ``resting`` keeps while the thread is busy.
+threads: Final = Table(
+    "threads",
+    metadata,
+    Column("thread_id", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("resting", Text, nullable=False),
+    Column("temporary", Boolean, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("config", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Column("state_updated_at", UtcTime),
+    Column("error", Text),
+    Column("interrupts", LargeBinary, nullable=False),
+    # Last, since it is large: SQLite reads what stands before it without touching its pages.
+    Column("state_values", LargeBinary),
+)
+Index("ix_threads_owner_updated", threads.c.tenant_id, threads.c.user_id, threads.c.updated_at)
+Index("ix_threads_owner_created", threads.c.tenant_id, threads.c.user_id, threads.c.created_at)
+Index("ix_threads_owner_status", threads.c.tenant_id, threads.c.user_id, threads.c.status)
+
+# A run has ``ended_at`` when it has ended, and ``lease_until`` while some worker holds it. ``worker`` stays after
+# it settled: it says whose word counted. There is no foreign key to threads: a temporary thread goes before its run.
+runs: Final = Table(
+    "runs",
+    metadata,
+    Column("queue_seq", Counter, primary_key=True, autoincrement=True),
+    Column("run_id", Text, nullable=False),
+    Column("thread_id", Text, nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("assistant_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Column("due_at", UtcTime, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("lapses", Integer, nullable=False),
+    Column("worker", Text),
+    Column("lease_until", UtcTime),
+    Column("started_at", UtcTime),
+    Column("ended_at", UtcTime),
+    Column("stop_requested", Text),
+    Column("base_checkpoint_id", Text),
+    Column("final_checkpoint_id", Text),
+    Column("dead_letter", Boolean, nullable=False),
+    Column("temporary", Boolean, nullable=False),
+    Column("failure", Text),
+    Column("completion", Text),
+    Column("actor", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("spec", Text, nullable=False),
+    # A number once given is never given again, or a later run could stand before an earlier one.
+    sqlite_autoincrement=True,
+)
+Index("uq_runs_run_id", runs.c.run_id, unique=True)
+Index("ix_runs_thread", runs.c.thread_id, runs.c.queue_seq)
+Index("ix_runs_owner", runs.c.tenant_id, runs.c.user_id, runs.c.queue_seq)
+
+
+def _only(name: str, condition: str, *columns: Column[Any]) -> None:
+    """An index over the rows that meet a condition; a query uses it when it says the same words."""
+    # SQLite has no booleans, and SQLAlchemy asks it for a one.
+    on_sqlite = condition.replace("dead_letter", "dead_letter = 1").replace("temporary", "temporary = 1")
+    Index(name, *columns, sqlite_where=text(on_sqlite), postgresql_where=text(condition))
+
+
+_only("ix_runs_open", "ended_at IS NULL", runs.c.thread_id, runs.c.queue_seq)
+_only("ix_runs_held_thread", "lease_until IS NOT NULL", runs.c.thread_id)
+_only("ix_runs_held_until", "lease_until IS NOT NULL", runs.c.lease_until)
+_only("ix_runs_waiting", "ended_at IS NULL AND lease_until IS NULL", runs.c.due_at, runs.c.queue_seq)
+_only("ix_runs_dead", "dead_letter", runs.c.tenant_id, runs.c.user_id, runs.c.queue_seq)
+_only("ix_runs_temporary", "temporary AND ended_at IS NOT NULL", runs.c.ended_at)
+
+# Which events a thread has. The counter outlives them, so that no ``seq`` comes back, and says whose they are.
+run_event_threads: Final = Table(
+    "run_event_threads",
+    metadata,
+    Column("thread_id", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("last_seq", Counter, nullable=False),
+)
+run_events: Final = Table(
+    "run_events",
+    metadata,
+    Column("thread_id", Text, primary_key=True),
+    Column("seq", Counter, primary_key=True, autoincrement=False),
+    Column("run_id", Text, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("category", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("ix_run_events_run", run_events.c.thread_id, run_events.c.run_id, run_events.c.seq)
+Index("ix_run_events_category", run_events.c.thread_id, run_events.c.category, run_events.c.seq)
+
+assistants: Final = Table(
+    "assistants",
+    metadata,
+    Column("assistant_id", Text, primary_key=True),
+    # A shared assistant is the server's own and has neither.
+    Column("tenant_id", Text),
+    Column("user_id", Text),
+    Column("shared", Boolean, nullable=False),
+    Column("graph_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text),
+    Column("config", Text, nullable=False),
+    Column("context", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+)
+Index("ix_assistants_owner", assistants.c.tenant_id, assistants.c.user_id)
+Index("ix_assistants_graph", assistants.c.graph_id)

@@ -1,0 +1,116 @@
+"""The status of a thread, derived from its runs in the transaction that changes them.
+
+Busy while one is held or a due one waits; otherwise what the last run left. A temporary thread is gone with its last run.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, bindparam, case, delete, exists, func, literal, or_, select, update
+
+from runstead.runtime.runs.types import ThreadAfter, ThreadId
+
+from . import json_text
+from .tables import run_event_threads, run_events, runs, threads
+
+_NOW: Final = bindparam("now", type_=runs.c.due_at.type)
+_THREAD: Final = bindparam("the_thread")
+
+_IN_FLIGHT: Final = exists().where(
+    runs.c.thread_id == threads.c.thread_id,
+    runs.c.ended_at.is_(None),
+    or_(runs.c.lease_until.is_not(None), runs.c.due_at <= _NOW),
+)
+_STATUS: Final = (threads.c.status, threads.c.temporary, threads.c.metadata)
+
+_HOLD: Final = (
+    update(threads).where(threads.c.thread_id == _THREAD, threads.c.status != "busy").values(status="busy", updated_at=_NOW)
+)
+_REST: Final = (
+    update(threads)
+    .where(threads.c.thread_id == _THREAD)
+    .values(status=case((_IN_FLIGHT, literal("busy")), else_=threads.c.resting), updated_at=_NOW)
+    .returning(*_STATUS)
+)
+_LEAVE: Final = (
+    update(threads)
+    .where(threads.c.thread_id == _THREAD)
+    .values(
+        status=case((_IN_FLIGHT, literal("busy")), else_=bindparam("resting")),
+        resting=bindparam("resting"),
+        interrupts=bindparam("interrupts"),
+        error=bindparam("error"),
+        state_values=func.coalesce(bindparam("values"), threads.c.state_values),
+        state_updated_at=func.coalesce(bindparam("state_at", type_=runs.c.due_at.type), threads.c.state_updated_at),
+        updated_at=_NOW,
+    )
+    .returning(*_STATUS)
+)
+_STILL_NEEDED: Final = select(runs.c.run_id).where(
+    runs.c.thread_id == _THREAD, or_(runs.c.ended_at.is_(None), runs.c.dead_letter)
+)
+_TITLE: Final = update(threads).where(threads.c.thread_id == _THREAD).values(metadata=bindparam("with_title"))
+
+TITLE_LENGTH: Final = 200
+
+
+def hold(connection: Connection, thread_id: ThreadId, now: datetime) -> None:
+    """A run of the thread is being taken on: it is busy."""
+    connection.execute(_HOLD, {"the_thread": thread_id, "now": now})
+
+
+def rest(connection: Connection, thread_id: ThreadId, now: datetime) -> bool:
+    """A run of the thread has gone without leaving anything. True when another waits or is held."""
+    row = connection.execute(_REST, {"the_thread": thread_id, "now": now}).first()
+    return _settled(connection, thread_id, row, title=None)
+
+
+def leave(
+    connection: Connection, thread_id: ThreadId, after: ThreadAfter, now: datetime, *, title: str | None = None
+) -> bool:
+    """Write what a run, or an update of the state, left. True when another run waits or is held."""
+    values = {
+        "the_thread": thread_id,
+        "now": now,
+        # Busy is derived, and would stay for ever if it were kept as what was left.
+        "resting": "idle" if after.status == "busy" else after.status,
+        "interrupts": after.interrupts,
+        "error": None if after.error is None else json_text.dump(after.error.to_json()),
+        "values": after.values,
+        "state_at": None if after.values is None else now,
+    }
+    return _settled(connection, thread_id, connection.execute(_LEAVE, values).first(), title)
+
+
+def entitle(connection: Connection, thread_id: ThreadId, metadata: str, title: str) -> None:
+    """Write the title into the thread's metadata, which are ``metadata`` now."""
+    text = json_text.dump({**json_text.load(metadata), "title": title[:TITLE_LENGTH]})
+    connection.execute(_TITLE, {"the_thread": thread_id, "with_title": text})
+
+
+def forget_thread(connection: Connection, thread_id: ThreadId) -> None:
+    """Delete the thread and its events, not its runs."""
+    connection.execute(delete(run_events).where(run_events.c.thread_id == thread_id))
+    connection.execute(delete(run_event_threads).where(run_event_threads.c.thread_id == thread_id))
+    connection.execute(delete(threads).where(threads.c.thread_id == thread_id))
+
+
+def forget_temporary(connection: Connection, thread_id: ThreadId) -> bool:
+    """Delete a temporary thread that no run needs any more; a dead letter does, for it can be retried."""
+    if connection.execute(_STILL_NEEDED, {"the_thread": thread_id}).first() is not None:
+        return False
+    forget_thread(connection, thread_id)
+    return True
+
+
+def _settled(connection: Connection, thread_id: ThreadId, row: Any, title: str | None) -> bool:
+    if row is None:
+        return False
+    status, temporary, metadata = row
+    if temporary and forget_temporary(connection, thread_id):
+        return False
+    if title:
+        entitle(connection, thread_id, metadata, title)
+    return bool(status == "busy")

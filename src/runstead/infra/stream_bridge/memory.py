@@ -1,0 +1,265 @@
+"""The stream bridge of the embedded profile: one log per run, in this process's memory.
+
+Everything here lives on ONE event loop, the one that `start` was called on, and is called from
+it alone: that is why nothing is locked. A thread publishes by way of its loop
+(``call_soon_threadsafe``, ``run_coroutine_threadsafe``); a call from another loop is refused.
+
+What it costs: publishing is one append and one wake for each reader who waits; reading copies
+references; an idle reader is one future and one deadline in a shared heap. One task keeps house.
+
+What is lost with the process: every log. The durable row is the truth; the next attempt opens
+the stream again, and a reader who comes back with an old id is told that it does not know how
+much it has missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from weakref import ref
+
+from runstead.runtime.clock import Clock, SystemClock
+from runstead.runtime.stream_bridge import (
+    BridgeClosed,
+    CapacityExceeded,
+    StaleAttempt,
+    StreamNotFound,
+    StreamStatus,
+    StreamTerminated,
+    TerminalKind,
+)
+
+from .alarms import SLACK, Alarms
+from .log import RunLog
+from .reader import LogReader
+from .shelf import Shelf
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryStreamSettings:
+    """How much is kept, and for how long.
+
+    ``window_events`` and ``window_bytes`` (of event data) bound the log of one run, whichever is reached first.
+    ``retention`` is for how many seconds a log is kept after its end, ``awaiting_retention`` the same for a run
+    that asked a human. ``max_streams`` bounds the number of logs, running and ended. ``retained_bytes`` bounds
+    the memory of all ended logs together: those that would leave soonest leave early. Running logs are never
+    touched for it.
+    """
+
+    window_events: int = 20_000
+    window_bytes: int = 16 * MIB
+    retention: float = 300
+    awaiting_retention: float = 2 * 60 * 60
+    max_streams: int = 10_000
+    retained_bytes: int = 64 * MIB
+
+    def __post_init__(self) -> None:
+        if min(self.window_events, self.window_bytes, self.max_streams) < 1:
+            raise ValueError("window_events, window_bytes and max_streams must be at least 1")
+        if min(self.retention, self.awaiting_retention, self.retained_bytes) < 0:
+            raise ValueError("retention, awaiting_retention and retained_bytes cannot be negative")
+
+
+class MemoryStreamBridge:
+    """A StreamBridge in memory; see `runstead.runtime.stream_bridge.contract` for what it promises."""
+
+    def __init__(self, settings: MemoryStreamSettings | None = None, clock: Clock | None = None) -> None:
+        self._settings = settings or MemoryStreamSettings()
+        self._clock: Clock = clock or SystemClock()
+        self._logs: dict[str, RunLog] = {}
+        self._ended = Shelf(self._settings.retention)
+        self._awaiting = Shelf(self._settings.awaiting_retention)
+        self._alarms = Alarms(self._clock)
+        self._housekeeping: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+
+    @classmethod
+    @asynccontextmanager
+    async def running(
+        cls, settings: MemoryStreamSettings | None = None, clock: Clock | None = None
+    ) -> AsyncIterator[MemoryStreamBridge]:
+        """A bridge that is started, and closed at the end of the block."""
+        bridge = cls(settings, clock)
+        await bridge.start()
+        try:
+            yield bridge
+        finally:
+            await bridge.close()
+
+    async def start(self) -> None:
+        if self._housekeeping is None:
+            self._loop = asyncio.get_running_loop()
+            self._housekeeping = asyncio.create_task(self._alarms.run(), name="stream-bridge-housekeeping")
+
+    async def close(self) -> None:
+        self._closed = True
+        for log in self._logs.values():
+            log.shut(BridgeClosed)
+        if self._housekeeping is not None:
+            self._housekeeping.cancel()
+            await asyncio.gather(self._housekeeping, return_exceptions=True)
+
+    async def open(self, run_id: str, attempt: int = 1) -> None:
+        self._check()
+        log = self._logs.get(run_id)
+        if log is None:
+            self._make_room()
+            settings = self._settings
+            self._logs[run_id] = RunLog(
+                run_id, attempt, max_events=settings.window_events, max_bytes=settings.window_bytes
+            )
+        elif log.terminal is None and attempt > log.attempt:
+            self._take_over(log, attempt)
+
+    async def publish(self, run_id: str, event: str, data: bytes, *, attempt: int = 1) -> str:
+        log = self._found(run_id)
+        if log.terminal is not None:
+            raise StreamTerminated(run_id)
+        if attempt != log.attempt:
+            self._succeed(log, attempt)
+        if log.status is StreamStatus.AWAITING_INPUT:
+            log.status = StreamStatus.OPEN
+            self._awaiting.drop(log)
+        return log.append(event, data)
+
+    async def publish_end(self, run_id: str, *, attempt: int = 1) -> str:
+        return await self.publish_terminal(run_id, "end", b"null", attempt=attempt)
+
+    async def publish_terminal(self, run_id: str, kind: TerminalKind, data: bytes, *, attempt: int = 1) -> str:
+        log = self._found(run_id)
+        if log.terminal is not None:
+            return log.terminal.id
+        if attempt != log.attempt:
+            self._succeed(log, attempt)
+        terminal_id = log.append_terminal(kind, data)
+        self._shelve(log)
+        return terminal_id
+
+    async def subscribe(
+        self, run_id: str, last_event_id: str | None = None, heartbeat_interval: float | None = None
+    ) -> LogReader:
+        if heartbeat_interval is not None and heartbeat_interval <= 0:
+            raise ValueError("a heartbeat interval is a positive number of seconds, or None for no heartbeats")
+        return LogReader(self._found(run_id), last_event_id, heartbeat_interval, self._clock, self._alarms)
+
+    async def status(self, run_id: str) -> StreamStatus | None:
+        log = self._logs.get(run_id)
+        return log.status if log else None
+
+    async def mark_awaiting_input(self, run_id: str) -> None:
+        log = self._logs.get(run_id)
+        if log is not None:
+            log.asked = True
+            if log.terminal is None:
+                log.status = StreamStatus.AWAITING_INPUT
+            self._shelve(log)
+
+    async def cancel(self, run_id: str, *, attempt: int = 1) -> None:
+        log = self._logs.get(run_id)
+        if log is not None and log.terminal is None:
+            await self.publish_terminal(run_id, "cancel", b"null", attempt=attempt)
+
+    async def cleanup(self, run_id: str, delay: float = 0) -> None:
+        log = self._logs.get(run_id)
+        if log is None:
+            return
+        if delay <= 0:
+            self._forget(log)
+        else:
+            # Weakly: an order given for later must not keep a log that has to leave earlier.
+            forget = partial(self._forget_attempt, ref(log), log.attempt)
+            self._alarms.call_at(self._clock.monotonic() + delay, forget)
+
+    def _check(self) -> None:
+        if self._closed:
+            raise BridgeClosed
+        if self._loop is not None and asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError("the memory stream bridge was called from another event loop than the one it lives on")
+
+    def _found(self, run_id: str) -> RunLog:
+        self._check()
+        log = self._logs.get(run_id)
+        if log is None:
+            raise StreamNotFound(run_id)
+        return log
+
+    def _succeed(self, log: RunLog, attempt: int) -> None:
+        """Another attempt than the last one speaks: a later one takes over, an earlier one is late."""
+        if attempt < log.attempt:
+            raise StaleAttempt(log.run_id, attempt, log.attempt)
+        self._take_over(log, attempt)
+
+    def _take_over(self, log: RunLog, attempt: int) -> None:
+        log.take_over(attempt)
+        self._awaiting.drop(log)
+
+    def _shelve(self, log: RunLog) -> None:
+        """Keep the log for the time that its kind of silence deserves."""
+        shelf = self._awaiting if log.asked else self._ended
+        self._ended.drop(log)
+        self._awaiting.drop(log)
+        shelf.put(log, self._clock.monotonic())
+        self._arm(shelf)
+        while self._ended.cost + self._awaiting.cost > self._settings.retained_bytes:
+            leaver = self._ended.first(_has_ended) or self._awaiting.first(_has_ended)
+            if leaver is None or leaver is log:
+                break
+            self._forget(leaver)
+
+    def _arm(self, shelf: Shelf) -> None:
+        leaves_at = shelf.next_leaves_at
+        if leaves_at is not None and not shelf.armed:
+            shelf.armed = True
+            self._alarms.call_at(leaves_at, partial(self._clear, shelf))
+
+    def _clear(self, shelf: Shelf) -> None:
+        shelf.armed = False
+        now = self._clock.monotonic()
+        for log in shelf.due(now + SLACK):
+            if log.terminal is None and log.readers:
+                # The run waits for its human and somebody watches it wait.
+                shelf.put(log, now)
+            else:
+                self._forget(log)
+        self._arm(shelf)
+
+    def _make_room(self) -> None:
+        """Forget a log if there are as many as there may be: ended before waiting for a human, unread before read."""
+        if len(self._logs) < self._settings.max_streams:
+            return
+        leaver = (
+            self._ended.first(_is_unread)
+            or self._awaiting.first(_is_unread)
+            or self._ended.first(_has_ended)
+            or self._awaiting.first(_has_ended)
+        )
+        if leaver is None:
+            raise CapacityExceeded(self._settings.max_streams)
+        self._forget(leaver)
+
+    def _forget(self, log: RunLog) -> None:
+        """Readers who are in the middle of it hold the log itself and read on."""
+        del self._logs[log.run_id]
+        self._ended.drop(log)
+        self._awaiting.drop(log)
+        log.shut(partial(StreamNotFound, log.run_id))
+
+    def _forget_attempt(self, log_ref: ref[RunLog], attempt: int) -> None:
+        log = log_ref()
+        # When a later attempt owns the stream by now, the order to clean up was about its predecessor.
+        if log is not None and self._logs.get(log.run_id) is log and log.attempt == attempt:
+            self._forget(log)
+
+
+def _is_unread(log: RunLog) -> bool:
+    return not log.readers
+
+
+def _has_ended(log: RunLog) -> bool:
+    return log.terminal is not None

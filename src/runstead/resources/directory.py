@@ -1,0 +1,65 @@
+"""The assistants as callers name them: by id, or by the name of a graph."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+from runstead.runtime.runs.agents import AgentResolver
+
+from .assistants import AssistantRecord, AssistantStore, assistant_id_of
+
+
+class AssistantNotFound(Exception):
+    """No such assistant for this actor."""
+
+    def __init__(self, assistant_id: str) -> None:
+        self.assistant_id = assistant_id
+        super().__init__(f"Assistant with ID {assistant_id} not found")
+
+
+class InvalidAssistant(Exception):
+    """Neither an id nor the name of a graph."""
+
+    def __init__(self, name: str, graph_ids: Sequence[str]) -> None:
+        graphs = ", ".join(graph_ids) or "none"
+        super().__init__(
+            f"Invalid assistant: '{name[:100]}'. Must be either:\n"
+            f"- A valid assistant UUID, or\n- One of the registered graphs: {graphs}"
+        )
+
+
+class SubgraphNotFound(Exception):
+    """The graph has no subgraph in this namespace."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(f"There is no subgraph {namespace[:200]!r}; see the assistant's subgraphs for their names")
+
+
+class AssistantDirectory:
+    """Finds assistants under the bound actor."""
+
+    def __init__(self, store: AssistantStore, agents: AgentResolver) -> None:
+        self._store, self._agents = store, agents
+
+    async def find(self, name: str) -> AssistantRecord:
+        """The assistant with this id, or the own one of the graph with this name.
+
+        Raises AssistantNotFound, InvalidAssistant.
+        """
+        if name in self._agents.graph_ids:
+            assistant_id = assistant_id_of(name)
+        elif (found := _uuid(name)) is not None:
+            assistant_id = found
+        else:
+            raise InvalidAssistant(name, self._agents.graph_ids)
+        if (record := await self._store.get(assistant_id)) is None:
+            raise AssistantNotFound(assistant_id)
+        return record
+
+
+def _uuid(text: str) -> str | None:
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        return None

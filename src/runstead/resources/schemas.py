@@ -1,0 +1,94 @@
+"""What a graph looks like from outside: its schemas, its drawing, its subgraphs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import create_model
+
+from runstead.runtime.actor_context import require_actor_context
+from runstead.runtime.runs.agents import Agent
+from runstead.runtime.runs.thread_agents import ThreadAgents
+from runstead.runtime.serialization import jsonable
+
+from .assistants import AssistantRecord
+
+
+class GraphSchemas:
+    """Describes the graphs of assistants. A schema that cannot be said in JSON is None."""
+
+    def __init__(self, agents: ThreadAgents) -> None:
+        self._agents = agents
+
+    async def schemas(self, assistant: AssistantRecord) -> Mapping[str, Any]:
+        """JSON schemas of input, output, state, config and context."""
+
+        async def work(agent: Agent) -> dict[str, Any]:
+            return _schemas(agent)
+
+        described = await self._agents.use(assistant.graph_id, work, config=_config(assistant))
+        return {"graph_id": assistant.graph_id, **described}
+
+    async def drawing(self, assistant: AssistantRecord, *, xray: bool | int = False) -> Mapping[str, Any]:
+        """Nodes and edges; ``xray`` opens subgraphs, so many levels deep."""
+
+        async def work(agent: Any) -> dict[str, Any]:
+            drawn = (await agent.aget_graph(_config(assistant), xray=xray)).to_json()
+            # Where a node's code lies is the author's business.
+            for node in drawn.get("nodes", ()):
+                if isinstance(node.get("data"), dict):
+                    node["data"].pop("id", None)
+            plain: dict[str, Any] = jsonable(drawn)
+            return plain
+
+        return await self._agents.use(assistant.graph_id, work, config=_config(assistant))
+
+    async def subgraphs(
+        self, assistant: AssistantRecord, *, namespace: str | None = None, recurse: bool = False
+    ) -> Mapping[str, Any]:
+        """Schemas of subgraphs by namespace; of one, or of all on this level, or below it too."""
+
+        async def work(agent: Any) -> dict[str, Any]:
+            found = agent.aget_subgraphs(namespace=namespace, recurse=recurse)
+            return {name: {"graph_id": assistant.graph_id, **_schemas(graph)} async for name, graph in found}
+
+        return await self._agents.use(assistant.graph_id, work, config=_config(assistant))
+
+
+def _config(assistant: AssistantRecord) -> dict[str, Any]:
+    actor = require_actor_context("graph schemas")
+    own = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id, "user_id": actor.user_id}
+    return {**assistant.config, "configurable": {**assistant.config.get("configurable", {}), **own}}
+
+
+def _schemas(graph: Any) -> dict[str, Any]:
+    context = _told(lambda: graph.get_context_jsonschema())
+    return {
+        "input_schema": _told(lambda: graph.get_input_jsonschema()),
+        "output_schema": _told(lambda: graph.get_output_jsonschema()),
+        "state_schema": _told(lambda: _state_schema(graph)),
+        # What configurable may hold is what context may hold: one mirrors the other.
+        "config_schema": context,
+        "context_schema": context,
+    }
+
+
+def _told(schema: Callable[[], Any]) -> Any | None:
+    with contextlib.suppress(Exception):
+        return jsonable(schema())
+    return None
+
+
+def _state_schema(graph: Any) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name in graph.stream_channels_list:
+        kind = graph.channels[name].UpdateType
+        fields[name] = (kind if _told(lambda kind=kind: _schema_of(kind)) is not None else Any, None)
+    model = create_model(graph.get_name("State"), **fields)
+    return model.model_json_schema()
+
+
+def _schema_of(kind: Any) -> dict[str, Any]:
+    return create_model("Channel", value=(kind, None)).model_json_schema()

@@ -1,0 +1,260 @@
+"""States of threads, read and changed through their graphs, outside of runs.
+
+A state is a checkpoint seen by its graph: channels become values, pending writes become tasks and interrupts. An update goes
+through the graph as well, so that its reducers apply. Graph code runs where runs do: on agent loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from langgraph.errors import InvalidUpdateError
+from langgraph.types import StateSnapshot, StateUpdate
+
+from runstead.runtime.actor_context import require_actor_context
+from runstead.runtime.runs.agents import Agent
+from runstead.runtime.runs.exceptions import ThreadBusy, ThreadNotFound
+from runstead.runtime.runs.store import RunQueryStore
+from runstead.runtime.runs.thread_agents import ThreadAgents
+from runstead.runtime.runs.types import CheckpointRef, RunFilter, RunStatus, ThreadAfter, ThreadId
+from runstead.runtime.serialization import describe, encode
+
+from .threads import ThreadRecord, ThreadStore
+
+_SECRET_PREFIXES: Final = ("__", "langgraph_auth_")
+_CHECKPOINT_KEYS: Final = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
+
+
+class CheckpointNotFound(Exception):
+    """The thread has no such checkpoint."""
+
+    def __init__(self, thread_id: ThreadId, checkpoint_id: str | None) -> None:
+        super().__init__(f"Checkpoint {checkpoint_id} of thread {thread_id} not found")
+
+
+class GraphUnassigned(Exception):
+    """Nobody has said yet which graph the thread belongs to."""
+
+    def __init__(self, thread_id: ThreadId) -> None:
+        super().__init__(
+            f"Thread '{thread_id}' has no assigned graph ID. This usually occurs when no runs have been made on this "
+            "particular thread. This operation requires a graph ID. Please ensure a run has been made for the thread or "
+            "manually update the thread metadata (by setting the 'graph_id' field) before running this operation."
+        )
+
+
+class InvalidUpdate(Exception):
+    """The graph refused the update."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """A task of the next step. ``path``, ``interrupts`` and ``result`` are JSON, encoded.
+
+    ``state`` is the subgraph's, where it was asked for; ``checkpoint`` says where to read it otherwise.
+    """
+
+    id: str
+    name: str
+    path: bytes
+    error: str | None
+    interrupts: bytes
+    checkpoint: dict[str, Any] | None
+    state: ThreadState | None
+    result: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadState:
+    """A thread at one checkpoint. ``values``, ``metadata`` and ``interrupts`` are JSON, encoded."""
+
+    values: bytes = b"{}"
+    next: tuple[str, ...] = ()
+    tasks: tuple[TaskState, ...] = ()
+    metadata: bytes | None = None
+    created_at: str | None = None
+    checkpoint: dict[str, Any] | None = None
+    parent_checkpoint: dict[str, Any] | None = None
+    interrupts: bytes = b"[]"
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """As if node ``as_node`` had returned ``values``; without a node, the one that acted last."""
+
+    values: Any
+    as_node: str | None = None
+
+
+class ThreadStates:
+    """Reads and changes states of the bound actor's threads. Raises ThreadNotFound for all others."""
+
+    def __init__(self, threads: ThreadStore, runs: RunQueryStore, agents: ThreadAgents) -> None:
+        self._threads, self._runs, self._agents = threads, runs, agents
+
+    async def read(
+        self, thread_id: ThreadId, *, at: CheckpointRef | None = None, subgraphs: bool = False
+    ) -> ThreadState:
+        """The latest state, or the one ``at`` a checkpoint (CheckpointNotFound). A thread without runs has an empty one."""
+        thread = await self._thread(thread_id)
+        if (graph_id := _graph_of(thread)) is None:
+            if at is not None and at.checkpoint_id is not None:
+                raise CheckpointNotFound(thread_id, at.checkpoint_id)
+            return ThreadState()
+
+        async def work(agent: Agent) -> ThreadState:
+            return _thread_state(await agent.aget_state(_config(thread_id, at), subgraphs=subgraphs))
+
+        state = await self._use(graph_id, thread_id, work)
+        if at is not None and at.checkpoint_id is not None and state.created_at is None:
+            raise CheckpointNotFound(thread_id, at.checkpoint_id)
+        return state
+
+    async def history(
+        self,
+        thread_id: ThreadId,
+        *,
+        limit: int = 10,
+        before: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        at: CheckpointRef | None = None,
+    ) -> Sequence[ThreadState]:
+        """Earlier states, the newest first: those ``before`` a checkpoint, in the namespace of ``at``."""
+        thread = await self._thread(thread_id)
+        if (graph_id := _graph_of(thread)) is None:
+            return ()
+
+        async def work(agent: Any) -> list[ThreadState]:
+            found = agent.aget_state_history(
+                _config(thread_id, at),
+                filter=dict(metadata) if metadata else None,
+                before=_config(thread_id, CheckpointRef(before)) if before else None,
+                limit=limit,
+            )
+            return [_thread_state(snapshot) async for snapshot in found]
+
+        return await self._use(graph_id, thread_id, work)
+
+    async def update(self, thread_id: ThreadId, update: Update, *, at: CheckpointRef | None = None) -> dict[str, Any]:
+        """Apply one update and return the new checkpoint. Raises ThreadBusy, GraphUnassigned, InvalidUpdate."""
+        if at is not None and at.checkpoint_id is not None:
+            await self.read(thread_id, at=at)
+        return await self.apply(thread_id, [[update]], at=at)
+
+    async def apply(
+        self, thread_id: ThreadId, supersteps: Sequence[Sequence[Update]], *, at: CheckpointRef | None = None
+    ) -> dict[str, Any]:
+        """Apply supersteps in order, and record what they left on the thread. Raises as `update`."""
+        thread = await self._thread(thread_id)
+        if (graph_id := _graph_of(thread)) is None:
+            raise GraphUnassigned(thread_id)
+        await self._check_idle(thread_id)
+        steps = [[StateUpdate(update.values, update.as_node) for update in step] for step in supersteps]
+
+        async def work(agent: Any) -> tuple[dict[str, Any], ThreadState]:
+            try:
+                config = await agent.abulk_update_state(_config(thread_id, at), steps)
+            except (InvalidUpdateError, ValueError, TypeError, KeyError) as error:
+                raise InvalidUpdate(f"The update was refused: {describe(error, 1_000)}") from error
+            return _checkpoint(config) or {}, _thread_state(await agent.aget_state(_config(thread_id, None)))
+
+        checkpoint, state = await self._use(graph_id, thread_id, work, guarded=True)
+        await self._threads.set_state(thread_id, _after(state))
+        return checkpoint
+
+    async def _use(self, graph_id: str, thread_id: ThreadId, work: Any, *, guarded: bool = False) -> Any:
+        config = {"configurable": {"thread_id": thread_id, "graph_id": graph_id, **_actor()}}
+        if not guarded:
+            return await self._agents.use(graph_id, work, config=config)
+        # Asked again before each write: a run may have come in while the graph was being opened.
+        return await self._agents.use(graph_id, work, config=config, guard=lambda: self._check_idle(thread_id))
+
+    async def _check_idle(self, thread_id: ThreadId) -> None:
+        in_flight = RunFilter(thread_id, (RunStatus.PENDING, RunStatus.STARTING, RunStatus.RUNNING))
+        thread = await self._threads.get(thread_id)
+        if thread is not None and thread.status == "busy":
+            raise ThreadBusy([run.run_id for run in await self._runs.list_runs(in_flight)])
+
+    async def _thread(self, thread_id: ThreadId) -> ThreadRecord:
+        if (thread := await self._threads.get(thread_id)) is None:
+            raise ThreadNotFound(thread_id)
+        return thread
+
+
+def _actor() -> dict[str, str]:
+    return {"user_id": require_actor_context("thread states").user_id}
+
+
+def _graph_of(thread: ThreadRecord) -> str | None:
+    graph_id = thread.metadata.get("graph_id")
+    return graph_id if isinstance(graph_id, str) else None
+
+
+def _config(thread_id: ThreadId, at: CheckpointRef | None) -> dict[str, Any]:
+    configurable: dict[str, Any] = {"thread_id": thread_id, "checkpoint_ns": at.checkpoint_ns if at else ""}
+    if at is not None and at.checkpoint_id:
+        configurable["checkpoint_id"] = at.checkpoint_id
+    if at is not None and at.checkpoint_map:
+        configurable["checkpoint_map"] = dict(at.checkpoint_map)
+    return {"configurable": configurable}
+
+
+def _thread_state(snapshot: StateSnapshot) -> ThreadState:
+    return ThreadState(
+        values=encode(snapshot.values),
+        next=tuple(snapshot.next),
+        tasks=tuple(_task_state(task) for task in snapshot.tasks),
+        metadata=_metadata(snapshot.metadata),
+        created_at=snapshot.created_at,
+        checkpoint=_checkpoint(snapshot.config),
+        parent_checkpoint=_checkpoint(snapshot.parent_config),
+        interrupts=_interrupts(snapshot.interrupts),
+    )
+
+
+def _task_state(task: Any) -> TaskState:
+    below = task.state
+    return TaskState(
+        id=task.id,
+        name=task.name,
+        path=encode(task.path),
+        error=None if task.error is None else _error_text(task.error),
+        interrupts=_interrupts(task.interrupts),
+        checkpoint=_place(below) if isinstance(below, dict) else None,
+        state=_thread_state(below) if isinstance(below, StateSnapshot) else None,
+        result=None if task.result is None else encode(task.result),
+    )
+
+
+def _error_text(error: Any) -> str:
+    return f"{type(error).__name__}({describe(error)!r})" if isinstance(error, BaseException) else str(error)
+
+
+def _interrupts(interrupts: Sequence[Any]) -> bytes:
+    return encode([{"id": interrupt.id, "value": interrupt.value} for interrupt in interrupts])
+
+
+def _metadata(metadata: Mapping[str, Any] | None) -> bytes | None:
+    if metadata is None:
+        return None
+    return encode({key: value for key, value in metadata.items() if not str(key).startswith(_SECRET_PREFIXES)})
+
+
+def _checkpoint(config: Any) -> dict[str, Any] | None:
+    """The checkpoint that a config names; None when it names none."""
+    place = _place(config)
+    return place if place and place.get("checkpoint_id") else None
+
+
+def _place(config: Any) -> dict[str, Any]:
+    configurable = (config or {}).get("configurable") or {}
+    return {key: configurable[key] for key in _CHECKPOINT_KEYS if key in configurable}
+
+
+def _after(state: ThreadState) -> ThreadAfter:
+    pending = b",".join(
+        encode(task.id) + b":" + task.interrupts for task in state.tasks if task.interrupts != encode([])
+    )
+    return ThreadAfter("interrupted" if state.next else "idle", state.values, b"{" + pending + b"}")

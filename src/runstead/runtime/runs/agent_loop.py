@@ -1,0 +1,207 @@
+"""Where agent code runs: an event loop in a thread of its own, so that it cannot hurt the server.
+
+A node that blocks its loop stops its own run and nothing else: heartbeats, leases, other runs and the
+HTTP side live on other loops. Loops are reused, the last used first, so that clients which an
+agent's module caches keep meeting the same loop while runs come one after another. (docs/adr/0001)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R", covariant=True)
+P = ParamSpec("P")
+
+
+class AgentTask(Protocol[R]):
+    """Work going on on an agent loop."""
+
+    async def wait(self, seconds: float | None = None) -> bool:
+        """True when the work has ended, within ``seconds``; None waits for ever. Never raises what the work raised."""
+        ...
+
+    def result(self) -> R:
+        """What the work returned, or raise what it raised. Only after it has ended."""
+        ...
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Run a quick function on the work's loop, soon. Ignored when the loop is gone."""
+        ...
+
+
+class AgentLoop(Protocol):
+    """One event loop for one run's code at a time."""
+
+    def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> AgentTask[T]:
+        """Begin ``work`` on this loop, with the caller's context variables. Called from the server's loop."""
+        ...
+
+    async def threads_idle(self) -> None:
+        """Called on this loop: return when the threads that carry synchronous nodes have come home."""
+        ...
+
+
+class AgentLoops(Protocol):
+    """Lends agent loops."""
+
+    def lease(self) -> AbstractAsyncContextManager[AgentLoop]:
+        """A loop for the length of a block. Work that has not ended by then makes the loop be given up, not reused."""
+        ...
+
+    async def close(self) -> None:
+        """Stop the idle loops. Loops that are stuck in user code die with the process."""
+        ...
+
+
+class _CountingExecutor(ThreadPoolExecutor):
+    """Knows what is still running, since cancelling a synchronous node cannot stop its thread."""
+
+    def __init__(self, max_workers: int, name: str) -> None:
+        super().__init__(max_workers, thread_name_prefix=name)
+        self.outstanding: set[Future[Any]] = set()
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future = super().submit(fn, *args, **kwargs)
+        self.outstanding.add(future)
+        future.add_done_callback(self.outstanding.discard)
+        return future
+
+
+class _ThreadTask(Generic[T]):
+    def __init__(self, loop: asyncio.AbstractEventLoop, future: Future[T]) -> None:
+        self._loop, self._future = loop, future
+
+    @property
+    def ended(self) -> bool:
+        return self._future.done()
+
+    async def wait(self, seconds: float | None = None) -> bool:
+        if not self._future.done():
+            # asyncio.wait, for giving up the wait must not cancel the work.
+            waiting = asyncio.wrap_future(self._future)
+            waiting.add_done_callback(_retrieve)
+            await asyncio.wait({waiting}, timeout=seconds)
+        return self._future.done()
+
+    def result(self) -> T:
+        return self._future.result(timeout=0)
+
+    def call(self, function: Callable[[], object]) -> None:
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function)
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
+
+
+class _ThreadLoop:
+    """An event loop that runs in a daemon thread until it is closed."""
+
+    def __init__(self, name: str, sync_threads: int) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._executor = _CountingExecutor(sync_threads, f"{name}-sync")
+        self._loop.set_default_executor(self._executor)
+        self._tasks: list[_ThreadTask[Any]] = []
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> AgentTask[T]:
+        # The handle made here copies the caller's context, so the actor is bound on the other side too.
+        task = _ThreadTask(self._loop, asyncio.run_coroutine_threadsafe(_started(work), self._loop))
+        self._tasks.append(task)
+        return task
+
+    async def threads_idle(self) -> None:
+        while outstanding := [asyncio.wrap_future(future) for future in list(self._executor.outstanding)]:
+            await asyncio.wait(outstanding)
+
+    def reusable(self) -> bool:
+        """Whether all that was submitted has ended. Forgets it."""
+        stuck = any(not task.ended for task in self._tasks)
+        self._tasks.clear()
+        return not stuck
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=1)
+        if not self._thread.is_alive():
+            self._loop.close()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+async def _started(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    return await work()
+
+
+class ThreadAgentLoops:
+    """Loops in threads, made when needed, kept for the next run. ``sync_threads`` bounds a run's synchronous nodes at
+    once.
+    """
+
+    def __init__(self, *, max_idle: int = 64, sync_threads: int = 16) -> None:
+        self._idle: deque[_ThreadLoop] = deque()
+        self._max_idle, self._sync_threads = max_idle, sync_threads
+        self._made = 0
+
+    @asynccontextmanager
+    async def lease(self) -> AsyncIterator[AgentLoop]:
+        loop = self._idle.pop() if self._idle else self._new()
+        try:
+            yield loop
+        finally:
+            if loop.reusable() and len(self._idle) < self._max_idle:
+                self._idle.append(loop)
+
+    async def close(self) -> None:
+        while self._idle:
+            await asyncio.to_thread(self._idle.pop().close)
+
+    def _new(self) -> _ThreadLoop:
+        self._made += 1
+        return _ThreadLoop(f"agent-loop-{self._made}", self._sync_threads)
+
+
+class _InlineTask(Generic[T]):
+    def __init__(self, task: asyncio.Task[T]) -> None:
+        self._task = task
+        task.add_done_callback(_retrieve)
+
+    async def wait(self, seconds: float | None = None) -> bool:
+        if not self._task.done():
+            await asyncio.wait({self._task}, timeout=seconds)
+        return self._task.done()
+
+    def result(self) -> T:
+        return self._task.result()
+
+    def call(self, function: Callable[[], object]) -> None:
+        asyncio.get_running_loop().call_soon(function)
+
+
+class InlineAgentLoops:
+    """Runs agent code on the caller's own loop: for simulations on virtual time, and agents that are trusted not to
+    block.
+    """
+
+    @asynccontextmanager
+    async def lease(self) -> AsyncIterator[AgentLoop]:
+        yield self
+
+    def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> AgentTask[T]:
+        return _InlineTask(asyncio.ensure_future(work()))
+
+    async def threads_idle(self) -> None:
+        return
+
+    async def close(self) -> None:
+        return

@@ -1,0 +1,44 @@
+"""Makes the callbacks of one attempt, and gathers what they collected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import BaseMessage
+
+from ..types import RunCompletionData, RunId, ThreadId
+from .events import RunEventCallback
+from .title import RunTitleCallback
+from .tokens import RunTokenCallback
+
+
+@dataclass(frozen=True, slots=True)
+class RunCallbacks:
+    """The three callbacks of one attempt."""
+
+    events: RunEventCallback
+    tokens: RunTokenCallback
+    titles: RunTitleCallback
+
+    @classmethod
+    def build(cls, run_id: RunId, thread_id: ThreadId, now: Callable[[], datetime]) -> RunCallbacks:
+        return cls(RunEventCallback(run_id, thread_id, now), RunTokenCallback(), RunTitleCallback())
+
+    def handlers(self) -> list[BaseCallbackHandler]:
+        """For LangChain's ``callbacks``."""
+        return [self.events, self.tokens, self.titles]
+
+    def saw_input(self, messages: Sequence[BaseMessage]) -> None:
+        """The messages that the run was given; the graph itself never tells of them."""
+        self.events.saw_input(messages)
+        self.tokens.saw_input(messages)
+
+    def completion_data(self) -> RunCompletionData:
+        return self.tokens.completion_data()
+
+    @property
+    def title(self) -> str | None:
+        return self.titles.title

@@ -1,0 +1,49 @@
+"""Finds the thread's title: what a title middleware's model said, or a custom event named ``title``."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.outputs import LLMResult
+
+from runstead.runtime.converters import text_of
+
+from .tokens import generated_messages
+
+MAX_TITLE: Final = 200
+"""Characters of a title that are kept."""
+
+
+class RunTitleCallback(BaseCallbackHandler):
+    """Remembers the last title seen."""
+
+    run_inline = True
+
+    def __init__(self) -> None:
+        self._calls: set[UUID] = set()
+        self.title: str | None = None
+
+    def on_chat_model_start(
+        self, serialized: Any, messages: Any, *, run_id: UUID, tags: list[str] | None = None, **kwargs: Any
+    ) -> None:
+        if "middleware:title" in (tags or ()):
+            self._calls.add(run_id)
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        self._calls.discard(run_id)
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        if run_id in self._calls:
+            self._calls.discard(run_id)
+            for message in generated_messages(response):
+                self._keep(text_of(message))
+
+    def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> None:
+        if name == "title":
+            self._keep(data.get("title") if isinstance(data, dict) else data)
+
+    def _keep(self, title: Any) -> None:
+        if isinstance(title, str) and (title := title.strip().strip("\"'").strip()):
+            self.title = title[:MAX_TITLE]

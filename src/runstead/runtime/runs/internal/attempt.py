@@ -1,0 +1,156 @@
+"""One attempt of a run on its agent loop: build the agent, stream it, read the state it left.
+
+The executor, on the server's loop, holds the other end of the feed. Nothing here publishes or settles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from runstead.runtime.serialization import encode
+
+from ..agent_loop import AgentLoop
+from ..agents import Agent, AgentFactory
+from ..types import Stopped
+from .agent import opened
+from .breakpoints import stopped_at_breakpoint
+from .chunks import ChunkEncoder, EncodedEvent
+from .feed import Feed
+from .planner import ExecutionPlan
+from .snapshot import StateSnapshot, read_snapshot
+
+_log = logging.getLogger(__name__)
+
+
+GraphChunk: TypeAlias = tuple[tuple[str, ...], str, Any]
+"""Namespace, mode, chunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnd:
+    """How the agent's code ended: by itself, with an error, or ``stopped``. ``snapshot`` None: the state could not be
+    read.
+    """
+
+    stopped: bool = False
+    output: bytes | None = None
+    snapshot: StateSnapshot | None = None
+    error: Exception | None = None
+
+
+@dataclass(slots=True)
+class AgentAttempt:
+    """Everything one attempt needs on the agent's side."""
+
+    loop: AgentLoop
+    factory: AgentFactory
+    plan: ExecutionPlan
+    checkpointer: BaseCheckpointSaver[Any]
+    store: Any | None
+    callbacks: list[Any]
+    feed: Feed[EncodedEvent]
+    stop_reason: Stopped | None = None
+    _streaming: asyncio.Task[None] | None = field(default=None, init=False)
+
+    def stop(self, reason: Stopped) -> None:
+        """Make the graph stop where it can. On the agent's loop."""
+        self.stop_reason = reason
+        if self._streaming is not None:
+            self._streaming.cancel()
+
+    async def run(self) -> AttemptEnd:
+        """Execute to the end, to an error, or to a stop. Wakes the feed's reader when it is over."""
+        try:
+            async with opened(self.factory, self.plan.config, self.checkpointer, self.store) as agent:
+                return await self._run(agent)
+        except Exception as error:
+            return AttemptEnd(error=error)
+        finally:
+            self.feed.wake()
+
+    async def _run(self, agent: Agent) -> AttemptEnd:
+        encoder = ChunkEncoder(self.plan.wanted)
+        error = await self._stream(agent, encoder)
+        if self.stop_reason is not None:
+            # The threads of synchronous nodes cannot be cancelled: the run has ended when they have.
+            await self.loop.threads_idle()
+            if not self.stop_reason.settles:
+                return AttemptEnd(stopped=True)
+            if not self.stop_reason.undoes:
+                await self._keep_partial_message(agent, encoder)
+        try:
+            snapshot = await read_snapshot(agent, self.plan.state_config)
+        except Exception as unreadable:
+            return AttemptEnd(error=error or unreadable)
+        output = snapshot.values if encoder.last_values is None else encode(encoder.last_values)
+        return AttemptEnd(self.stop_reason is not None, output, snapshot, error)
+
+    async def _stream(self, agent: Agent, encoder: ChunkEncoder) -> Exception | None:
+        if self.stop_reason is not None or (self.plan.resuming and await stopped_at_breakpoint(agent, self.plan)):
+            return None
+        self._streaming = asyncio.ensure_future(self._forward(agent, encoder))
+        try:
+            await asyncio.wait({self._streaming})
+        finally:
+            self._streaming.cancel()
+        if self._streaming.cancelled():
+            # Not always a stop of ours: agent code may raise CancelledError by itself.
+            return None if self.stop_reason else RuntimeError("the agent's code cancelled its own run")
+        failure = self._streaming.exception()
+        if failure is None or isinstance(failure, Exception):
+            return None if self.stop_reason else failure
+        return RuntimeError(f"the agent's code raised {type(failure).__name__}")
+
+    async def _forward(self, agent: Agent, encoder: ChunkEncoder) -> None:
+        chunks = self._events(agent, encoder) if self.plan.with_events else self._chunks(agent)
+        async with aclosing(chunks):
+            async for namespace, mode, chunk in chunks:
+                for event in encoder.encode(namespace, mode, chunk):
+                    await self.feed.put(event)
+
+    async def _chunks(self, agent: Agent) -> AsyncGenerator[GraphChunk, None]:
+        config = {**self.plan.config, "callbacks": self.callbacks}
+        async for chunk in agent.astream(self.plan.input, config, **self.plan.options):
+            yield chunk if self.plan.subgraphs else ((), *chunk)
+
+    async def _events(self, agent: Agent, encoder: ChunkEncoder) -> AsyncGenerator[GraphChunk, None]:
+        """The graph through ``astream_events``: the root's chunks come wrapped in events of their own."""
+        config = {**self.plan.config, "callbacks": self.callbacks}
+        root: str | None = None
+        async for event in agent.astream_events(self.plan.input, config, version="v2", **self.plan.options):
+            root = root or event["run_id"]
+            if event["event"] == "on_chain_stream" and event["run_id"] == root:
+                chunk = event["data"]["chunk"]
+                yield tuple(chunk) if self.plan.subgraphs else ((), *chunk)
+            else:
+                await self.feed.put(encoder.event(event))
+
+    async def _keep_partial_message(self, agent: Agent, encoder: ChunkEncoder) -> None:
+        """Text that was streamed before a stop is kept: written to the thread, marked as partial."""
+        partial = encoder.partial_message()
+        if partial is None or not partial[0].content or self.stop_reason is None:
+            return
+        message, node = partial
+        marked = message.model_copy(
+            update={
+                # A tool call that was cut off must not look like one that is still to be answered.
+                "tool_calls": [],
+                "invalid_tool_calls": [],
+                "response_metadata": {
+                    **message.response_metadata,
+                    "partial": True,
+                    "stop_reason": self.stop_reason.value,
+                },
+            }
+        )
+        try:
+            await agent.aupdate_state(self.plan.state_config, {"messages": [marked]}, as_node=node or None)
+        except Exception:
+            _log.warning("the partial message of a stopped run could not be kept", exc_info=True)

@@ -1,0 +1,142 @@
+"""LangGraph chunks to stream events, encoded once. One encoder per attempt; it lives on the agent's loop.
+
+The names and shapes of the events are the wire's (LangGraph Platform), for that is what readers know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeAlias
+
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, BaseMessageChunk, message_chunk_to_message
+
+from runstead.runtime.serialization import encode
+
+from ..types import StreamMode
+
+EncodedEvent: TypeAlias = tuple[str, bytes]
+"""The event's name, with its namespace, and its data."""
+
+_PRIVATE_KEYS: Final = ("langgraph_auth_user", "langgraph_auth_permissions", "langgraph_request_id")
+
+
+class ChunkEncoder:
+    """Turns ``(namespace, mode, chunk)`` into events, and remembers what the end of a run needs to know."""
+
+    def __init__(self, wanted: frozenset[StreamMode]) -> None:
+        self._wanted = wanted
+        self._parts: dict[str, list[BaseMessageChunk]] = {}
+        self._announced: set[str] = set()
+        self._metadata: tuple[Any, bytes] = (None, b"null")
+        self._speaking: tuple[str, str] | None = None
+        self.last_values: Any = None
+        """The root graph's last values, not yet encoded."""
+
+    def encode(self, namespace: tuple[str, ...], mode: str, chunk: Any) -> Iterator[EncodedEvent]:
+        """The events of one chunk."""
+        match mode:
+            case "values":
+                if not namespace:
+                    self.last_values = chunk
+                    self._step_ended()
+                if "values" in self._wanted:
+                    yield _name("values", namespace), encode(chunk)
+            case "messages":
+                yield from self._message(namespace, *chunk)
+            case "checkpoints":
+                yield _name(mode, namespace), encode(redacted_checkpoint(chunk))
+            case "debug":
+                yield _name(mode, namespace), encode(_redacted_debug(chunk))
+            case _:
+                yield _name(mode, namespace), encode(chunk)
+
+    def event(self, event: Mapping[str, Any]) -> EncodedEvent:
+        """An event of ``astream_events``."""
+        return "events", encode(event)
+
+    def partial_message(self) -> tuple[AIMessage, str] | None:
+        """The message of the root graph that tokens are still arriving for, and the node that speaks it."""
+        if self._speaking is None:
+            return None
+        key, node = self._speaking
+        parts = self._parts[key]
+        message = message_chunk_to_message(sum(parts[1:], start=parts[0]))
+        return (message, node) if isinstance(message, AIMessage) else None
+
+    def _step_ended(self) -> None:
+        # What was streamed in the step is in the state now; its messages get no more tokens.
+        self._speaking = None
+        self._parts.clear()
+        self._announced.clear()
+
+    def _message(
+        self, namespace: tuple[str, ...], message: BaseMessage, metadata: Mapping[str, Any]
+    ) -> Iterator[EncodedEvent]:
+        if isinstance(message, BaseMessageChunk):
+            self._remember(namespace, message, metadata)
+        if "messages-tuple" in self._wanted:
+            data = b"[" + encode(message) + b"," + self._encoded_metadata(metadata) + b"]"
+            yield _name("messages", namespace), data
+        if "messages" not in self._wanted:
+            return
+        if message.id is not None and message.id not in self._announced:
+            self._announced.add(message.id)
+            yield "messages/metadata", b'{%s:{"metadata":%s}}' % (encode(message.id), self._encoded_metadata(metadata))
+        if isinstance(message, BaseMessageChunk):
+            yield "messages/partial", encode([message_chunk_to_message(self._whole(message))])
+        else:
+            yield "messages/complete", encode([message])
+
+    def _remember(self, namespace: tuple[str, ...], chunk: BaseMessageChunk, metadata: Mapping[str, Any]) -> None:
+        key = chunk.id or ""
+        self._parts.setdefault(key, []).append(chunk)
+        if not namespace and isinstance(chunk, AIMessageChunk):
+            self._speaking = (key, str(metadata.get("langgraph_node", "")))
+
+    def _whole(self, chunk: BaseMessageChunk) -> BaseMessageChunk:
+        """The message as far as it has come. Kept added up, so that a token costs one addition."""
+        parts = self._parts[chunk.id or ""]
+        parts[:] = [sum(parts[1:], start=parts[0])]
+        return parts[0]
+
+    def _encoded_metadata(self, metadata: Mapping[str, Any]) -> bytes:
+        # LangGraph hands out the same mapping for every token of a model call.
+        if self._metadata[0] is not metadata:
+            self._metadata = (metadata, encode(_public(metadata)))
+        return self._metadata[1]
+
+
+def redacted_checkpoint(chunk: Any) -> Any:
+    """A checkpoint frame without what a reader must not see: who was authenticated, and internal keys."""
+    if not isinstance(chunk, Mapping):
+        return chunk
+    return {
+        **chunk,
+        **{key: _redacted_config(chunk[key]) for key in ("config", "parent_config") if chunk.get(key)},
+        **({"metadata": _public(chunk["metadata"])} if isinstance(chunk.get("metadata"), Mapping) else {}),
+        **({"tasks": [_redacted_task(task) for task in chunk["tasks"]]} if chunk.get("tasks") else {}),
+    }
+
+
+def _redacted_task(task: Any) -> Any:
+    if isinstance(task, Mapping) and isinstance(task.get("state"), Mapping) and "configurable" in task["state"]:
+        return {**task, "state": _redacted_config(task["state"])}
+    return task
+
+
+def _redacted_debug(chunk: Any) -> Any:
+    if isinstance(chunk, Mapping) and chunk.get("type") == "checkpoint":
+        return {**chunk, "payload": redacted_checkpoint(chunk["payload"])}
+    return chunk
+
+
+def _redacted_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {"configurable": _public(config.get("configurable", {}))}
+
+
+def _public(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in mapping.items() if not k.startswith("__") and k not in _PRIVATE_KEYS}
+
+
+def _name(event: str, namespace: tuple[str, ...]) -> str:
+    return "|".join((event, *namespace)) if namespace else event

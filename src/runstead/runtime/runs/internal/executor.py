@@ -1,0 +1,292 @@
+"""One attempt of a run: start, prepare, stream, settle. On the server's loop; agent code runs on an agent loop.
+
+Law 4: settle, then tell. The durable end is written first, fenced by the lease; then the stream ends,
+then the observers hear of it. A stop has one reason, which travels with the handle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import chain, repeat
+from typing import Final
+
+from runstead.runtime.actor_context import acting
+from runstead.runtime.converters import last_human_text, messages_in
+from runstead.runtime.serialization import describe, encode
+
+from ..agent_loop import AgentLoop, AgentTask
+from ..callbacks.builder import RunCallbacks
+from ..exceptions import LeaseLost, RollbackRequested
+from ..observer import RunLifecycleEventType
+from ..runtime import RunsRuntime
+from ..store import Settled
+from ..types import Lease, Outcome, RunFailure, RunStatus, Stopped, ThreadAfter, ThreadStatus
+from . import lifecycle
+from .attempt import AgentAttempt, AttemptEnd
+from .chunks import EncodedEvent
+from .feed import Feed
+from .fence import FencedSaver
+from .lifecycle_events import RunEventEmitter
+from .planner import ExecutionPlan, ExecutionPlanner
+from .publisher import RunPublisher, terminal_of
+from .registry import RunHandle
+from .snapshot import StateSnapshot, read_stored
+from .trace import TraceWriter
+
+_log = logging.getLogger(__name__)
+
+_SETTLE_PAUSES: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Seconds between tries to settle while the storage fails; past the last one, the last repeats until the lease is
+lost.
+"""
+
+
+class RunExecution:
+    """Executes what a handle holds. Made for one attempt and used once."""
+
+    def __init__(self, handle: RunHandle, runtime: RunsRuntime, planner: ExecutionPlanner) -> None:
+        self._handle, self._runtime, self._planner = handle, runtime, planner
+        run = handle.lease.run
+        self._callbacks = RunCallbacks.build(run.run_id, run.thread_id, runtime.clock.now)
+        self._publisher = RunPublisher(runtime.bridge, run.run_id, handle.lease.attempt)
+        self._events = RunEventEmitter(run, runtime.observer, runtime.clock)
+        self._trace = TraceWriter(self._callbacks.events, runtime.event_store, runtime.clock)
+        self._writable = True
+
+    async def run(self) -> None:
+        """Execute, and settle or hand back. Never raises, but for a cancellation."""
+        with acting(self._lease.run.actor):
+            try:
+                await self._finish(await self._execute())
+            except LeaseLost:
+                _log.warning("run %s: attempt %s lost its lease", self._lease.run_id, self._lease.attempt)
+            finally:
+                self._writable = False
+
+    @property
+    def _lease(self) -> Lease:
+        return self._handle.lease
+
+    async def _execute(self) -> AttemptEnd:
+        """``run`` without its end: an attempt that was stopped before it began ends with nothing."""
+        try:
+            if (reason := self._lease.run.stop_requested) is not None:
+                self._handle.stop(reason)
+            plan = await self._start()
+            if self._handle.stop_reason is not None:
+                return AttemptEnd(stopped=True)
+            return await self._stream(plan)
+        except LeaseLost:
+            raise
+        except Exception as error:
+            _log.exception("run %s could not be executed", self._lease.run_id)
+            return AttemptEnd(error=error)
+
+    async def _start(self) -> ExecutionPlan:
+        run = self._lease.run
+        await self._publisher.open()
+        base = await self._runtime.checkpoints.mark(run.thread_id, run.run_id)
+        self._handle.lease = await self._runtime.lease_store.begin(self._lease, base)
+        await self._publisher.publish(
+            "metadata", encode({"run_id": run.run_id, "attempt": self._lease.attempt, "thread_id": run.thread_id})
+        )
+        plan = self._planner.plan(self._lease, resuming=await self._is_resuming())
+        await self._events.emit(RunLifecycleEventType.RUN_STARTED, attempt=self._lease.attempt)
+        if not plan.resuming:
+            self._callbacks.saw_input(messages_in(run.spec.input))
+        if (said := last_human_text(run.spec.input)) is not None:
+            await self._events.emit(RunLifecycleEventType.HUMAN_MESSAGE, content=said)
+        return plan
+
+    async def _is_resuming(self) -> bool:
+        """Whether the thread's latest checkpoint was written by an earlier attempt of this run."""
+        if self._lease.attempt == 1:
+            return False
+        config = {"configurable": {"thread_id": self._lease.thread_id, "checkpoint_ns": ""}}
+        latest = await self._runtime.checkpoints.saver.aget_tuple(config)
+        return latest is not None and latest.metadata.get("run_id") == self._lease.run_id
+
+    async def _stream(self, plan: ExecutionPlan) -> AttemptEnd:
+        """Run the agent on a loop of its own, and publish what it yields until it ends or is told to stop."""
+        feed: Feed[EncodedEvent] = Feed()
+        async with self._runtime.agent_loops.lease() as loop, self._timeout():
+            attempt = self._attempt(plan, loop, feed)
+            task = loop.submit(attempt.run)
+            stopping = asyncio.ensure_future(self._forward_stop(attempt, task, feed))
+            try:
+                await self._publish_all(feed, task)
+            finally:
+                stopping.cancel()
+                feed.close()
+            return await self._ended(task)
+
+    def _attempt(self, plan: ExecutionPlan, loop: AgentLoop, feed: Feed[EncodedEvent]) -> AgentAttempt:
+        stamp = {"run_id": self._lease.run_id, "run_attempt": self._lease.attempt}
+        home = asyncio.get_running_loop()
+        return AgentAttempt(
+            loop=loop,
+            factory=self._runtime.agents.resolve(plan.graph_id),
+            plan=plan,
+            checkpointer=FencedSaver(self._runtime.checkpoints.saver, home, self._guard, stamp),
+            store=self._runtime.store,
+            callbacks=list(self._callbacks.handlers()),
+            feed=feed,
+        )
+
+    async def _guard(self) -> None:
+        """Law 6: nothing is written once the lease is gone or the run has been settled."""
+        lease = self._lease
+        if self._handle.stop_reason is Stopped.LEASE_LOST or not self._writable:
+            raise LeaseLost(lease.run_id, lease.attempt)
+        if self._runtime.clock.now() >= lease.deadline:
+            # The process slept past its lease. Unless somebody else has begun, it may go on; renewing finds out.
+            self._handle.lease = await self._runtime.lease_store.renew(lease, self._runtime.limits.lease_term)
+
+    async def _publish_all(self, feed: Feed[EncodedEvent], task: AgentTask[AttemptEnd]) -> None:
+        """Until the agent has ended, or was stopped and has not ended for the grace time."""
+        while True:
+            ended = await task.wait(0)
+            for event, data in await feed.read():
+                await self._publisher.publish(event, data)
+            if self._publisher.superseded:
+                self._handle.stop(Stopped.LEASE_LOST)
+            self._trace.write_soon()
+            if ended or self._handle.stop_reason is not None:
+                return
+
+    async def _forward_stop(self, attempt: AgentAttempt, task: AgentTask[AttemptEnd], feed: Feed[EncodedEvent]) -> None:
+        await self._handle.stopping.wait()
+        reason = self._handle.stop_reason or Stopped.BY_USER
+        task.call(lambda: attempt.stop(reason))
+        feed.wake()
+
+    async def _ended(self, task: AgentTask[AttemptEnd]) -> AttemptEnd:
+        grace = None if self._handle.stop_reason is None else self._runtime.limits.stop_grace
+        if not await task.wait(grace):
+            _log.error(
+                "run %s does not react to its stop after %s s; it is settled without its agent's code, which can no longer write",
+                self._lease.run_id,
+                grace,
+            )
+            return AttemptEnd(stopped=True)
+        return task.result()
+
+    @asynccontextmanager
+    async def _timeout(self) -> AsyncIterator[None]:
+        seconds = self._lease.run.spec.timeout_seconds or self._runtime.limits.run_timeout
+        if seconds is None:
+            yield
+            return
+        started = self._lease.run.started_at or self._runtime.clock.now()
+        left = seconds - (self._runtime.clock.now() - started).total_seconds()
+
+        async def stop_later() -> None:
+            await self._runtime.clock.sleep(left)
+            self._handle.stop(Stopped.TIMED_OUT)
+
+        timer = asyncio.ensure_future(stop_later())
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    async def _finish(self, end: AttemptEnd) -> None:
+        # From here on agent code that was left behind can no longer write.
+        self._writable = False
+        stop = self._handle.stop_reason
+        await self._trace.finish()
+        if stop is Stopped.LEASE_LOST or isinstance(end.error, LeaseLost):
+            raise LeaseLost(self._lease.run_id, self._lease.attempt)
+        if stop is Stopped.SHUTDOWN and end.stopped:
+            await self._runtime.lease_store.release(self._lease)
+            return
+        if stop is not None and stop.undoes:
+            outcome = await self._undone()
+        else:
+            outcome = await self._outcome(end, stop if end.stopped else None)
+        await self._settle(outcome, stop)
+
+    async def _outcome(self, end: AttemptEnd, stop: Stopped | None) -> Outcome:
+        """What the end means. A stop that came after the agent had ended by itself changes nothing any more."""
+        snapshot = end.snapshot or await self._latest()
+        failure = None
+        if end.error is not None:
+            status, failure = RunStatus.ERROR, RunFailure(type(end.error).__name__, describe(end.error))
+        elif stop is None:
+            status = RunStatus.SUCCESS
+        else:
+            status = lifecycle.status_after(stop)
+            if stop is Stopped.TIMED_OUT:
+                failure = RunFailure(
+                    "RunTimeout", "the run took longer than its timeout allows; its steps so far are kept"
+                )
+        thread_status: ThreadStatus = "interrupted" if snapshot.is_waiting else "idle"
+        return Outcome(
+            status=status,
+            thread=ThreadAfter(
+                status="error" if end.error is not None else thread_status,
+                values=snapshot.values,
+                interrupts=snapshot.interrupts,
+                error=failure or (RunFailure("UserInterrupt", f"the run was stopped: {stop.value}") if stop else None),
+            ),
+            failure=failure,
+            completion=self._callbacks.completion_data(),
+            final_checkpoint_id=snapshot.checkpoint_id,
+            output=end.output,
+            title=self._callbacks.title,
+        )
+
+    async def _undone(self) -> Outcome:
+        """Roll back. The thread's stored values are still those from before the run: only settling writes them."""
+        await self._runtime.checkpoints.undo(self._lease.thread_id, self._lease.run_id)
+        restored = await self._latest()
+        return Outcome(
+            status=RunStatus.INTERRUPTED,
+            thread=ThreadAfter(
+                status="interrupted" if restored.is_waiting else "idle",
+                interrupts=restored.interrupts,
+                error=RunFailure("UserRollback", "the run was stopped and rolled back"),
+            ),
+            completion=self._callbacks.completion_data(),
+            undone=True,
+        )
+
+    async def _latest(self) -> StateSnapshot:
+        return await read_stored(self._runtime.checkpoints.saver, self._lease.thread_id)
+
+    async def _settle(self, outcome: Outcome, stop: Stopped | None) -> None:
+        settled, outcome = await self._settled(outcome)
+        if outcome.thread.status == "interrupted":
+            await self._publisher.awaiting_input()
+        await self._publisher.end(*terminal_of(outcome))
+        await self._events.ended(settled.record, settled.thread_status, title=outcome.title, stop=stop)
+        await self._tidy()
+
+    async def _settled(self, outcome: Outcome) -> tuple[Settled, Outcome]:
+        """Written, however long the storage takes to come back: as long as the lease is ours, the end is not lost."""
+        for pause in chain(_SETTLE_PAUSES, repeat(_SETTLE_PAUSES[-1])):
+            try:
+                return await self._runtime.lease_store.settle(self._lease, outcome), outcome
+            except RollbackRequested:
+                outcome = await self._undone()
+            except LeaseLost:
+                raise
+            except Exception:
+                if self._handle.stop_reason is Stopped.LEASE_LOST:
+                    raise LeaseLost(self._lease.run_id, self._lease.attempt) from None
+                _log.warning("run %s could not be settled; trying again", self._lease.run_id, exc_info=True)
+                await self._runtime.clock.sleep(pause)
+        raise AssertionError("unreachable: the pauses never end")
+
+    async def _tidy(self) -> None:
+        """What is no longer needed goes. What a crash leaves of it is harmless, and replaced by the thread's next
+        mark.
+        """
+        run = self._lease.run
+        try:
+            await self._runtime.checkpoints.forget_mark(run.thread_id, run.run_id)
+        except Exception:
+            _log.warning("run %s left something behind", run.run_id, exc_info=True)

@@ -1,0 +1,139 @@
+"""The checkpointer as one attempt of a run sees it: fenced by the lease, stamped with the run, usable from any loop.
+
+Law 6: a late worker cannot write. Each write is checked on the saver's own loop right before it is made, so that
+a node which was frozen, abandoned or cut off by a stop leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from typing import Any, TypeVar
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+)
+
+T = TypeVar("T")
+
+
+class FencedSaver(BaseCheckpointSaver[Any]):
+    """Forwards to the real saver on the loop it lives on.
+
+    ``guard`` raises LeaseLost when nothing may be written any more; ``stamp`` goes into every checkpoint's metadata.
+    """
+
+    def __init__(
+        self,
+        inner: BaseCheckpointSaver[Any],
+        home: asyncio.AbstractEventLoop,
+        guard: Callable[[], Coroutine[Any, Any, None]],
+        stamp: dict[str, Any],
+    ) -> None:
+        super().__init__(serde=inner.serde)
+        self._inner, self._home, self._guard, self._stamp = inner, home, guard, stamp
+
+    @property
+    def config_specs(self) -> list[Any]:
+        return self._inner.config_specs
+
+    def get_next_version(self, current: Any, channel: None) -> Any:
+        return self._inner.get_next_version(current, channel)
+
+    def with_allowlist(self, *args: Any, **kwargs: Any) -> FencedSaver:
+        return FencedSaver(self._inner.with_allowlist(*args, **kwargs), self._home, self._guard, self._stamp)
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        return await self._at_home(lambda: self._inner.aget_tuple(config))
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        async def collect() -> list[CheckpointTuple]:
+            return [item async for item in self._inner.alist(config, filter=filter, before=before, limit=limit)]
+
+        for item in await self._at_home(collect):
+            yield item
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        stamped: Any = {**metadata, **self._stamp}
+        return await self._at_home(
+            lambda: self._write(lambda: self._inner.aput(config, checkpoint, stamped, new_versions))
+        )
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        await self._at_home(lambda: self._write(lambda: self._inner.aput_writes(config, writes, task_id, task_path)))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        await self._at_home(lambda: self._write(lambda: self._inner.adelete_thread(thread_id)))
+
+    async def aget_delta_channel_history(self, *, config: RunnableConfig, channels: Sequence[str]) -> Any:
+        return await self._at_home(lambda: self._inner.aget_delta_channel_history(config=config, channels=channels))
+
+    # The synchronous side, for graphs that are invoked from a synchronous node: that node has a thread of its own.
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        return self._block(self.aget_tuple(config))
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        async def collect() -> Sequence[CheckpointTuple]:
+            return [item async for item in self.alist(config, filter=filter, before=before, limit=limit)]
+
+        yield from self._block(collect())
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        return self._block(self.aput(config, checkpoint, metadata, new_versions))
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        self._block(self.aput_writes(config, writes, task_id, task_path))
+
+    def delete_thread(self, thread_id: str) -> None:
+        self._block(self.adelete_thread(thread_id))
+
+    def get_delta_channel_history(self, *, config: RunnableConfig, channels: Sequence[str]) -> Any:
+        return self._block(self.aget_delta_channel_history(config=config, channels=channels))
+
+    async def _write(self, write: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        await self._guard()
+        return await write()
+
+    async def _at_home(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        if asyncio.get_running_loop() is self._home:
+            return await call()
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(), self._home))
+
+    def _block(self, call: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(call, self._home).result()

@@ -1,0 +1,62 @@
+"""Tells the observers of one attempt what happened, in order and numbered."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import uuid_utils.compat as uuid7s
+
+from runstead.runtime.clock import Clock
+
+from ..observer import RunLifecycleEvent, RunLifecycleEventType, RunObserver
+from ..types import RunRecord, RunStatus, Stopped, ThreadStatus
+
+_log = logging.getLogger(__name__)
+
+
+class RunEventEmitter:
+    """Numbers events from 1. What an observer does wrong never reaches the run."""
+
+    def __init__(self, run: RunRecord, observer: RunObserver, clock: Clock) -> None:
+        self._run, self._observer, self._clock = run, observer, clock
+        self._sequence = 0
+
+    async def emit(self, event_type: RunLifecycleEventType, **payload: Any) -> None:
+        self._sequence += 1
+        event = RunLifecycleEvent(
+            event_id=str(uuid7s.uuid7()),
+            event_type=event_type,
+            run_id=self._run.run_id,
+            thread_id=self._run.thread_id,
+            sequence=self._sequence,
+            occurred_at=self._clock.now(),
+            payload=payload,
+        )
+        try:
+            await self._observer.on_event(event)
+        except Exception:
+            _log.exception("observers failed on %s of run %s", event_type.value, self._run.run_id)
+
+    async def ended(
+        self,
+        record: RunRecord,
+        thread_status: ThreadStatus | None,
+        *,
+        title: str | None = None,
+        stop: Stopped | None = None,
+    ) -> None:
+        """The event for how the run ended, and the one for its thread, unless that is left as it was (None)."""
+        completion = record.completion.to_json() if record.completion else {}
+        match record.status:
+            case RunStatus.SUCCESS:
+                extra = {"title": title} if title else {}
+                await self.emit(RunLifecycleEventType.RUN_COMPLETED, completion=completion, **extra)
+            case RunStatus.INTERRUPTED:
+                reason = (stop or record.stop_requested or Stopped.BY_USER).value
+                await self.emit(RunLifecycleEventType.RUN_CANCELLED, completion=completion, reason=reason)
+            case _:
+                error = record.failure.to_json() if record.failure else {}
+                await self.emit(RunLifecycleEventType.RUN_FAILED, completion=completion, error=error)
+        if thread_status is not None:
+            await self.emit(RunLifecycleEventType.THREAD_STATUS_UPDATED, status=thread_status)

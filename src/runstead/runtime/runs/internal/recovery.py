@@ -1,0 +1,50 @@
+"""Lapsed leases: their runs wait again, or are dead letters. Every worker looks; the store decides who is right."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from runstead.runtime.actor_context import acting
+
+from ..runtime import RunsRuntime
+from .lifecycle_events import RunEventEmitter
+from .publisher import tell_end
+
+_log = logging.getLogger(__name__)
+
+_LOOKS_PER_TERM: Final = 2
+
+
+class RunRecovery:
+    """Looks for runs whose worker was lost, twice in a lease term."""
+
+    def __init__(self, runtime: RunsRuntime) -> None:
+        self._runtime = runtime
+
+    async def watch(self) -> None:
+        """Until cancelled."""
+        pause = self._runtime.limits.lease_term.total_seconds() / _LOOKS_PER_TERM
+        while True:
+            try:
+                await self.recover_lapsed()
+            except Exception:
+                _log.exception("looking for lapsed leases failed; trying again in %.1f s", pause)
+            await self._runtime.clock.sleep(pause)
+
+    async def recover_lapsed(self) -> int:
+        """Recover what has lapsed by now; returns how many runs that were."""
+        lapsed = await self._runtime.lease_store.lapsed()
+        recovered = 0
+        for run_id in lapsed:
+            recovery = await self._runtime.lease_store.recover(run_id, self._runtime.limits.max_attempts)
+            if recovery is None:
+                continue
+            recovered += 1
+            record = recovery.record
+            _log.warning("run %s lost its worker in attempt %d: %s", run_id, record.attempt, recovery.fate)
+            if recovery.fate == "dead":
+                with acting(record.actor):
+                    await tell_end(self._runtime.bridge, record)
+                    await RunEventEmitter(record, self._runtime.observer, self._runtime.clock).ended(record, "error")
+        return recovered

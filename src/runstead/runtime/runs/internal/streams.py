@@ -1,0 +1,191 @@
+"""Publish and subscribe for one run, as readers of the facade see it.
+
+Adds to the bridge what a reader of runs needs: the record decides when there is no stream, a gap is told and
+followed by the current values, and a reader never hangs on a run that has ended.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from typing import Final, Self
+
+from runstead.runtime.clock import Clock
+from runstead.runtime.serialization import encode
+from runstead.runtime.stream_bridge import (
+    END_SENTINEL,
+    HEARTBEAT_SENTINEL,
+    ResumeResult,
+    Sentinel,
+    StreamEvent,
+    StreamItem,
+    StreamNotFound,
+    StreamSubscription,
+)
+
+from ..runtime import RunsRuntime
+from ..types import RunRecord, RunStatus
+from .state import RunStateReader
+
+_log = logging.getLogger(__name__)
+
+_ALWAYS: Final = frozenset({"metadata", "error", "gap"})
+"""Events that no choice of modes hides."""
+
+
+class RunStream:
+    """One reader of one run. Iterate it, or `read` it in batches; close it when leaving early.
+
+    Yields StreamEvents, HEARTBEAT_SENTINEL after silence, and at the end the terminal event with its sentinel.
+    Raises BridgeClosed when the server shuts down before the run has ended: read again later.
+    """
+
+    def __init__(
+        self,
+        record: RunRecord,
+        subscription: StreamSubscription | None,
+        *,
+        prelude: Sequence[StreamItem],
+        modes: Collection[str] | None,
+        has_ended: Callable[[], Awaitable[bool]],
+        on_leave: Callable[[], Awaitable[object]] | None,
+        clock: Clock,
+        heartbeat: float,
+    ) -> None:
+        self.record = record
+        self._subscription = subscription
+        self._prelude = list(prelude)
+        self._modes = modes
+        self._has_ended = has_ended
+        self._on_leave = on_leave
+        self._clock, self._heartbeat = clock, heartbeat
+        self._shown_at = clock.monotonic()
+        self._suspect = False
+        self._over = subscription is None
+        self._closed = False
+        self._buffer: list[StreamItem] = []
+
+    async def read(self) -> Sequence[StreamItem]:
+        """All that can be read now, at least one item; an empty sequence after the end."""
+        if self._prelude:
+            items, self._prelude = self._prelude, []
+            return items
+        while not self._over and self._subscription is not None:
+            items = [item for item in await self._subscription.read() if self._is_shown(item)]
+            if HEARTBEAT_SENTINEL in items and await self._ended_unseen():
+                items = [END_SENTINEL]
+            if any(isinstance(item, Sentinel) and item is not HEARTBEAT_SENTINEL for item in items):
+                self._over = True
+            now = self._clock.monotonic()
+            if not items and now - self._shown_at >= self._heartbeat:
+                # The run is busy with events that this reader does not want: silence, for the reader.
+                items = [HEARTBEAT_SENTINEL]
+            if items:
+                self._shown_at = now
+                return items
+        return ()
+
+    async def aclose(self) -> None:
+        """Leave. Before the end, this stops the run only where that was asked for."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._subscription is not None:
+            await self._subscription.aclose()
+        if not self._over and self._on_leave is not None:
+            await self._on_leave()
+
+    def __aiter__(self) -> AsyncIterator[StreamItem]:
+        return self
+
+    async def __anext__(self) -> StreamItem:
+        if not self._buffer:
+            self._buffer = list(reversed(await self.read()))
+        if not self._buffer:
+            raise StopAsyncIteration
+        return self._buffer.pop()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    def _is_shown(self, item: StreamItem) -> bool:
+        if self._modes is None or isinstance(item, Sentinel) or item.terminal is not None:
+            return True
+        name = item.event.partition("|")[0]
+        return name in _ALWAYS or name.partition("/")[0] in self._modes
+
+    async def _ended_unseen(self) -> bool:
+        """The run ended and its terminal event never came: its publisher was lost between settling and telling."""
+        ended = await self._has_ended()
+        # Twice in a row, for the terminal event may be just on its way.
+        over, self._suspect = ended and self._suspect, ended
+        return over
+
+
+class RunStreamService:
+    """Opens streams on runs."""
+
+    def __init__(self, runtime: RunsRuntime, states: RunStateReader) -> None:
+        self._runtime, self._states = runtime, states
+
+    async def open(
+        self,
+        record: RunRecord,
+        *,
+        last_event_id: str | None,
+        modes: Collection[str] | None = None,
+        on_leave: Callable[[], Awaitable[object]] | None = None,
+    ) -> RunStream:
+        """A reader of ``record``'s stream. ``last_event_id`` as for StreamBridge.subscribe."""
+        subscription = await self._subscribe(record, last_event_id)
+        prelude: list[StreamItem] = []
+        if subscription is not None:
+            prelude = await self._told_of_gap(record, subscription.resumed)
+        elif last_event_id not in (None, "$"):
+            # The run has ended and its stream is gone: what was missed is lost, what it came to is not.
+            prelude = await self._told_of_gap(record, ResumeResult("evicted", last_event_id, None, None))
+        return RunStream(
+            record,
+            subscription,
+            prelude=prelude,
+            modes=modes,
+            has_ended=lambda: self._has_ended(record),
+            on_leave=on_leave,
+            clock=self._runtime.clock,
+            heartbeat=self._runtime.limits.heartbeat,
+        )
+
+    async def _subscribe(self, record: RunRecord, last_event_id: str | None) -> StreamSubscription | None:
+        bridge, heartbeat = self._runtime.bridge, self._runtime.limits.heartbeat
+        if not record.status.is_terminal:
+            # A live run has a stream, also when the process that kept it is gone. While it waits, its next attempt is
+            # the
+            # one that will publish.
+            waiting = record.status is RunStatus.PENDING
+            await bridge.open(record.run_id, record.attempt + 1 if waiting else max(record.attempt, 1))
+        try:
+            return await bridge.subscribe(record.run_id, last_event_id, heartbeat)
+        except StreamNotFound:
+            return None
+
+    async def _told_of_gap(self, record: RunRecord, resumed: ResumeResult) -> list[StreamItem]:
+        """Law 5: never silence. The reader is told what it missed, and given the values as they stand."""
+        if resumed.status != "evicted":
+            return []
+        gap = {"from": resumed.requested, "to": resumed.oldest, "missed": resumed.gap_count}
+        told: list[StreamItem] = [StreamEvent("", "gap", encode(gap))]
+        try:
+            values = await self._states.values(record)
+        except Exception:
+            _log.warning("the values of run %s could not be read for a reader with a gap", record.run_id, exc_info=True)
+            values = None
+        if values is not None:
+            told.append(StreamEvent("", "values", values))
+        return told
+
+    async def _has_ended(self, record: RunRecord) -> bool:
+        current = await self._runtime.query_store.get_run(record.run_id)
+        return current is None or current.status.is_terminal

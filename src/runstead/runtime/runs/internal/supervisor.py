@@ -1,0 +1,132 @@
+"""Starts runs, keeps their leases, stops them for one reason each, drains. The worker that a dispatcher delivers to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from ..exceptions import LeaseLost
+from ..runtime import RunsRuntime
+from ..types import RunId, Stopped, WorkerId
+from .executor import RunExecution
+from .planner import ExecutionPlanner
+from .registry import RunHandle, RunRegistry
+
+_log = logging.getLogger(__name__)
+
+_RENEWALS_PER_TERM: Final = 3
+
+
+class RunSupervisor:
+    """Holds the runs of this process."""
+
+    def __init__(self, runtime: RunsRuntime, registry: RunRegistry, planner: ExecutionPlanner) -> None:
+        self._runtime, self._registry, self._planner = runtime, registry, planner
+        self._claiming = 0
+        self._draining = False
+        self._slot_freed = asyncio.Event()
+        self._notices: set[asyncio.Task[None]] = set()
+        self._keeper: asyncio.Task[None] | None = None
+        # Readable in a listing, and never the same for two processes.
+        self.worker_id: WorkerId = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+    @property
+    def free(self) -> int:
+        if self._draining:
+            return 0
+        return max(0, self._runtime.limits.max_concurrent_runs - len(self._registry) - self._claiming)
+
+    async def wait_free(self) -> None:
+        while self.free == 0:
+            self._slot_freed.clear()
+            await self._slot_freed.wait()
+
+    async def launch(self, run_id: RunId) -> bool:
+        """Claim the run and begin; False when it was not to be had, or this worker is draining."""
+        if self._draining:
+            return False
+        self._claiming += 1
+        try:
+            lease = await self._runtime.lease_store.claim(run_id, self.worker_id, self._runtime.limits.lease_term)
+            if lease is None:
+                return False
+            handle = RunHandle(lease)
+            self._registry.add(handle)
+        finally:
+            self._claiming -= 1
+            self._slot_freed.set()
+        if self._draining:
+            # Claimed while the drain began: it goes back like the others.
+            handle.stop(Stopped.SHUTDOWN)
+        handle.task = asyncio.create_task(self._execute(handle), name=f"run {run_id} attempt {lease.attempt}")
+        return True
+
+    def notice_stop(self, run_id: RunId) -> None:
+        """Look at the run's stop flag, soon; what nobody holds here is ignored."""
+        if (handle := self._registry.get(run_id)) is not None:
+            self._spawn(self._look(handle))
+
+    def start(self) -> None:
+        """Begin to keep leases."""
+        self._keeper = asyncio.create_task(self._keep_leases(), name="lease keeper")
+
+    async def drain(self, grace: float) -> None:
+        """Claim nothing more, let runs finish for ``grace`` seconds, hand the rest back, and return when all have
+        settled or gone back.
+        """
+        self._draining = True
+        tasks = self._tasks()
+        if tasks and grace > 0:
+            await asyncio.wait(tasks, timeout=grace)
+        for handle in self._registry:
+            handle.stop(Stopped.SHUTDOWN)
+        while tasks := self._tasks():
+            await asyncio.wait(tasks)
+        leftover = [task for task in (self._keeper, *self._notices) if task is not None]
+        for task in leftover:
+            task.cancel()
+        await asyncio.gather(*leftover, return_exceptions=True)
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [handle.task for handle in self._registry if handle.task is not None]
+
+    async def _execute(self, handle: RunHandle) -> None:
+        try:
+            await RunExecution(handle, self._runtime, self._planner).run()
+        except Exception:
+            # The lease lapses and the run is recovered: nothing is lost, but it should not have happened.
+            _log.exception("run %s: its attempt broke down", handle.lease.run_id)
+        finally:
+            self._registry.remove(handle)
+            self._slot_freed.set()
+
+    async def _keep_leases(self) -> None:
+        """Renew every held lease at a third of its term. Also finds stop flags whose notice was lost."""
+        pause = self._runtime.limits.lease_term.total_seconds() / _RENEWALS_PER_TERM
+        while True:
+            await self._runtime.clock.sleep(pause)
+            await asyncio.gather(*(self._look(handle) for handle in self._registry))
+
+    async def _look(self, handle: RunHandle) -> None:
+        """Renew the lease, which also tells whether the run is to stop."""
+        try:
+            renewed = await self._runtime.lease_store.renew(handle.lease, self._runtime.limits.lease_term)
+        except LeaseLost:
+            handle.stop(Stopped.LEASE_LOST)
+        except Exception:
+            # The next round tries again. Past the deadline nothing may be written unless a renewal succeeds.
+            _log.warning("the lease of run %s could not be renewed", handle.lease.run_id, exc_info=True)
+        else:
+            handle.lease = renewed
+            if (reason := renewed.run.stop_requested) is not None:
+                handle.stop(reason)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._notices.add(task)
+        task.add_done_callback(self._notices.discard)

@@ -1,0 +1,68 @@
+"""The end of a run: its last values, or the error. Answers at once for a run that has ended."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from runstead.runtime.stream_bridge import LIVE, StreamBridgeError, StreamEvent, StreamItem
+
+from ..runtime import RunsRuntime
+from ..types import RunRecord, RunResult
+from .state import RunStateReader
+from .streams import RunStreamService
+
+_log = logging.getLogger(__name__)
+
+
+class RunWaitService:
+    """Waits by reading the run's stream to its terminal event; the durable record has the last word."""
+
+    def __init__(self, runtime: RunsRuntime, streams: RunStreamService, states: RunStateReader) -> None:
+        self._runtime, self._streams, self._states = runtime, streams, states
+
+    async def wait(self, record: RunRecord) -> RunResult:
+        """How the run ended. Raises BridgeClosed when the server shuts down first."""
+        if record.status.is_terminal:
+            return await self._result(record, await self._kept_terminal(record))
+        terminal: StreamEvent | None = None
+        async with await self._streams.open(record, last_event_id=LIVE) as stream:
+            # Asked again now that the end cannot be missed: it may have come before the stream was open.
+            current = await self._runtime.query_store.get_run(record.run_id)
+            if current is None or current.status.is_terminal:
+                terminal = await self._kept_terminal(record)
+            else:
+                while terminal is None and (items := await stream.read()):
+                    terminal = _terminal_in(items)
+        return await self._result(await self._runtime.query_store.get_run(record.run_id) or record, terminal)
+
+    async def _result(self, record: RunRecord, terminal: StreamEvent | None) -> RunResult:
+        if record.failure is not None:
+            return RunResult(record, failure=record.failure)
+        if terminal is not None and terminal.terminal == "end":
+            return RunResult(record, output=terminal.data)
+        try:
+            return RunResult(record, output=await self._states.values(record))
+        except Exception:
+            # A graph that no longer loads must not make its finished runs unanswerable.
+            _log.warning("the values that run %s left could not be read", record.run_id, exc_info=True)
+            return RunResult(record)
+
+    async def _kept_terminal(self, record: RunRecord) -> StreamEvent | None:
+        """The terminal event of an ended run, if its stream is still kept."""
+        bridge = self._runtime.bridge
+        status = await bridge.status(record.run_id)
+        if status is None or not status.is_terminal:
+            return None
+        try:
+            subscription = await bridge.subscribe(record.run_id, LIVE)
+        except StreamBridgeError:
+            return None
+        try:
+            return _terminal_in(await subscription.read())
+        finally:
+            await subscription.aclose()
+
+
+def _terminal_in(items: Sequence[StreamItem]) -> StreamEvent | None:
+    return next((item for item in items if isinstance(item, StreamEvent) and item.terminal is not None), None)

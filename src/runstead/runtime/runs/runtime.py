@@ -1,0 +1,61 @@
+"""Everything the runs domain is given from outside, in one place; `bootstrap` fills it in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from ..clock import Clock, SystemClock
+from ..stream_bridge import StreamBridge
+from .agent_loop import AgentLoops
+from .agents import AgentResolver
+from .dispatch import RunDispatcher
+from .observer import CompositeObserver, RunObserver
+from .store import (
+    RunCheckpointStore,
+    RunCreateStore,
+    RunDeleteStore,
+    RunEventStore,
+    RunLeaseStore,
+    RunQueryStore,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """Bounds, each with its unit.
+
+    ``lease_term``: how long a worker may be silent before its runs are taken over; renewed at a third of it.
+    ``max_attempts``: a run that lost its worker this often is a dead letter. ``stop_grace`` (seconds): how long a
+    stop waits for agent code that does not react, before the run is settled without it. ``run_timeout`` (seconds):
+    for runs that name none; None for no limit. ``heartbeat`` (seconds): of silence on a stream, after which readers
+    get a heartbeat.
+    """
+
+    max_concurrent_runs: int = 64
+    lease_term: timedelta = timedelta(seconds=10)
+    max_attempts: int = 3
+    stop_grace: float = 30.0
+    run_timeout: float | None = None
+    heartbeat: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunsRuntime:
+    """The ports of the runs domain. ``store`` is langgraph's BaseStore for graphs, if there is one."""
+
+    create_store: RunCreateStore
+    query_store: RunQueryStore
+    delete_store: RunDeleteStore
+    lease_store: RunLeaseStore
+    event_store: RunEventStore
+    checkpoints: RunCheckpointStore
+    bridge: StreamBridge
+    dispatcher: RunDispatcher
+    agents: AgentResolver
+    agent_loops: AgentLoops
+    store: Any | None = None
+    observer: RunObserver = field(default_factory=CompositeObserver)
+    clock: Clock = field(default_factory=SystemClock)
+    limits: RunLimits = field(default_factory=RunLimits)

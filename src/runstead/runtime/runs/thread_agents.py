@@ -1,0 +1,70 @@
+"""Graphs opened outside of runs: to read a thread's state, to update it, or to describe the graph itself.
+
+Whatever belongs to the graph's author (factories, reducers, schemas) runs on an agent loop, never on the server's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from .agent_loop import AgentLoops
+from .agents import Agent, AgentResolver
+from .exceptions import RunError
+from .internal.agent import opened
+from .internal.fence import FencedSaver
+from .store import RunCheckpointStore
+
+T = TypeVar("T")
+
+Guard = Callable[[], Coroutine[Any, Any, None]]
+
+
+class AgentUnresponsive(RunError):
+    """The graph's own code did not come back in time."""
+
+    def __init__(self, graph_id: str, seconds: float) -> None:
+        super().__init__(f"the code of graph {graph_id!r} did not answer within {seconds:g} seconds")
+
+
+async def unguarded() -> None:
+    """Lets every write pass."""
+
+
+class ThreadAgents:
+    """Opens graphs for short work. ``store`` is langgraph's BaseStore for graphs, if there is one."""
+
+    ANSWER_WITHIN: Final = 30.0
+
+    def __init__(
+        self, agents: AgentResolver, loops: AgentLoops, checkpoints: RunCheckpointStore, store: Any | None = None
+    ) -> None:
+        self._agents, self._loops, self._checkpoints, self._store = agents, loops, checkpoints, store
+
+    async def use(
+        self,
+        graph_id: str,
+        work: Callable[[Agent], Awaitable[T]],
+        *,
+        config: dict[str, Any] | None = None,
+        guard: Guard = unguarded,
+    ) -> T:
+        """What ``work`` returns or raises, done with the graph on an agent loop.
+
+        ``guard`` is asked, on the caller's loop, before each write of a checkpoint; what it raises stops the work.
+        Raises AgentNotFound, AgentUnresponsive.
+        """
+        factory = self._agents.resolve(graph_id)
+        saver = FencedSaver(self._checkpoints.saver, asyncio.get_running_loop(), guard, {})
+
+        async def on_agent_loop() -> T:
+            async with opened(factory, {"configurable": {}, **(config or {})}, saver, self._store) as agent:
+                return await work(agent)
+
+        async with self._loops.lease() as loop:
+            task = loop.submit(on_agent_loop)
+            # A loop that is stuck in user code is given up with the lease; the caller must not be stuck with it.
+            if not await task.wait(self.ANSWER_WITHIN):
+                raise AgentUnresponsive(graph_id, self.ANSWER_WITHIN)
+            return task.result()

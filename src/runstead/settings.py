@@ -1,0 +1,205 @@
+"""What an operator may set, each with its unit: flags beat the file, the file beats the environment.
+
+The file is ``runstead.toml`` in the project's directory, or the one named by ``--settings``. Relative paths in it are
+meant from its own place, those of flags and variables from the working directory. How the parts of the
+server get these values is wiring, and stands in `runstead.bootstrap`.
+"""
+
+import hashlib
+import ipaddress
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SETTINGS_FILE: Final = "runstead.toml"
+CONFIG_FILE: Final = "langgraph.json"
+ENV_PREFIX: Final = "RUNSTEAD_"
+_PATHS: Final = ("data_dir", "config")
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used; the text says which one, from where, and the way out."""
+
+
+class Settings(BaseSettings):
+    """One server's settings. Make it with `load_settings`, which knows the order of the three sources."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True, validate_default=True)
+
+    # --- where -----------------------------------------------------------------------------------------------------
+    host: str = Field("127.0.0.1", description="Address to listen on. Loopback unless told otherwise.")
+    port: int = Field(2024, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
+    allow_unauthenticated: bool = Field(
+        False, description="Listen on an address that others can reach although nobody has to prove who they are."
+    )
+    config: Path | None = Field(
+        None, description="The langgraph.json to serve (path). Unset: the one in the working directory."
+    )
+    data_dir: Path = Field(
+        Path(),
+        description="Directory for runs, threads, checkpoints and events (path). "
+        "Unset: one per project in the user's data directory, never the working directory.",
+    )
+
+    # --- how runs are executed -------------------------------------------------------------------------------------
+    max_concurrent_runs: int = Field(64, ge=1, description="Runs executed at once by this process (count); more wait.")
+    lease_term_seconds: float = Field(
+        10,
+        gt=0,
+        description="How long a worker holds a run without renewing (seconds); after a crash, the wait for recovery.",
+    )
+    max_attempts: int = Field(
+        3, ge=1, description="Attempts of a run whose workers die (count), before it is a dead letter."
+    )
+    run_timeout_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="Longest time a run may execute (seconds), when it does not say so itself. Unset: no limit.",
+    )
+    stop_grace_seconds: float = Field(
+        5, ge=0, description="How long a stopped run may take to clean up (seconds) before it is abandoned."
+    )
+    shutdown_grace_seconds: float = Field(
+        10,
+        ge=0,
+        description="How long runs may go on after SIGTERM (seconds) before they are handed back to resume later.",
+    )
+    agent_isolation: Literal["thread", "server"] = Field(
+        "thread",
+        description="Where agent code runs: in threads with event loops of their own, or on the server's loop, "
+        "where a node that blocks stops everything.",
+    )
+
+    # --- streams ---------------------------------------------------------------------------------------------------
+    heartbeat_seconds: float = Field(5, gt=0, description="A silent stream says a heartbeat this often (seconds).")
+    stream_window_events: int = Field(
+        10_000, ge=1, description="Events kept per run for readers that come back (count)."
+    )
+    stream_window_bytes: int = Field(
+        16 * 1024 * 1024, ge=1, description="Bytes of events kept per run for readers that come back (bytes)."
+    )
+    stream_retention_seconds: float = Field(
+        300, ge=0, description="How long the stream of a finished run can still be read (seconds)."
+    )
+    stream_awaiting_input_seconds: float = Field(
+        7200, ge=0, description="The same for a run that stopped to ask a human (seconds)."
+    )
+
+    # --- the rest --------------------------------------------------------------------------------------------------
+    max_body_bytes: int = Field(32 * 1024 * 1024, ge=1, description="Largest request body that is accepted (bytes).")
+    run_events: Literal["sql", "jsonl"] = Field(
+        "sql", description="Where trace and message events are kept: in the database, or as JSON lines in files."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe level that is logged."
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Log lines for people, or one JSON object per line."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _place_data(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if not values.get("data_dir"):
+            config = values.get("config")
+            project = Path(config).expanduser().resolve().parent if config else Path.cwd()
+            values = {**values, "data_dir": default_data_dir(project)}
+        return values
+
+    @model_validator(mode="after")
+    def _make_paths_absolute(self) -> "Settings":
+        for name in _PATHS:
+            if (path := getattr(self, name)) is not None:
+                # Absolute from here on: a reloading server or a graph may change the working directory.
+                object.__setattr__(self, name, path.expanduser().resolve())
+        return self
+
+    @property
+    def is_loopback(self) -> bool:
+        """Nobody outside of this machine can reach the server."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine finds the server."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+def load_settings(
+    flags: Mapping[str, Any] | None = None, *, file: Path | None = None, project: Path | None = None
+) -> Settings:
+    """Settings from flags (None counts as not given), the file, and the environment, in this order of precedence.
+
+    ``file`` must exist when it is named; without it, ``runstead.toml`` of ``project`` (the
+    working directory) is read if there is one. Raises SettingsError.
+    """
+    from_flags = {name: value for name, value in (flags or {}).items() if value is not None}
+    place = file or (project or Path.cwd()) / SETTINGS_FILE
+    from_file = _read(place) if file or place.is_file() else {}
+    try:
+        return Settings(**{**from_file, **from_flags})
+    except ValidationError as error:
+        raise SettingsError(_explain(error, from_flags, from_file, place)) from error
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """RUNSTEAD_* variables that no setting reads: most likely misspelt."""
+    known = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
+    names = os.environ if environ is None else environ
+    return sorted(name for name in names if name.upper().startswith(ENV_PREFIX) and name.upper() not in known)
+
+
+def default_data_dir(project: Path, environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
+    """Where the data of a project belongs on this platform: a directory of its own, named after the project's path."""
+    env = os.environ if environ is None else environ
+    if platform == "win32":
+        base = Path(env.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(env.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    # Two projects may share a name, so the path's hash tells them apart.
+    digest = hashlib.sha256(os.fsencode(project)).hexdigest()[:8]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", project.name).strip("-.") or "project"
+    return base / "runstead" / f"{name}-{digest}"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(f"{file}: there is no such settings file") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{file}: cannot be read as TOML: {error}") from error
+    for name in _PATHS:
+        if isinstance(path := values.get(name), str):
+            values[name] = file.resolve().parent / Path(path).expanduser()
+    return values
+
+
+def _explain(error: ValidationError, flags: Mapping[str, Any], from_file: Mapping[str, Any], file: Path) -> str:
+    lines = []
+    for problem in error.errors():
+        name = str(problem["loc"][0]) if problem["loc"] else "settings"
+        if name in flags:
+            source = f"flag --{name.replace('_', '-')}"
+        elif name in from_file:
+            source = f"{file}: {name}"
+        else:
+            source = f"environment variable {ENV_PREFIX}{name.upper()}"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{source}: there is no such setting; known are {', '.join(Settings.model_fields)}")
+        else:
+            lines.append(f"{source}: {problem['msg']}, got {problem['input']!r}")
+    return "\n".join(lines)

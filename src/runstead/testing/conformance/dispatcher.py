@@ -1,0 +1,213 @@
+"""What every run dispatcher must do.
+
+An adapter joins by subclassing the suite and giving it two fixtures: ``dispatcher``, and ``waiting``, which puts runs
+where the dispatcher looks for them, as a store does when it commits. Both read the suite's ``clock``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import pytest
+
+from runstead.runtime.runs.dispatch import RunDispatcher, RunWorker
+from runstead.runtime.runs.types import RunId
+from runstead.testing.clock import HandClock, turn
+
+
+class WaitingRuns(Protocol):
+    """The durable rows, as far as a dispatcher is concerned."""
+
+    async def add(self, run_id: RunId, *, due_in: float = 0) -> None:
+        """Make a run wait, durably, and let it be known as a store does after its commit."""
+        ...
+
+    async def take(self, run_id: RunId) -> bool:
+        """Claim it: True for exactly one of those who ask."""
+        ...
+
+
+class RecordingWorker:
+    """A worker that claims what it is given, remembers it, and executes nothing."""
+
+    def __init__(self, waiting: WaitingRuns, slots: int = 10) -> None:
+        self.launched: list[RunId] = []
+        self.offered: list[RunId] = []
+        self.notices: list[RunId] = []
+        self.most_at_once = 0
+        self.hold = asyncio.Event()
+        """While it is cleared, launches wait before they claim."""
+        self.hold.set()
+        self._waiting = waiting
+        self._slots = slots
+        self._busy: set[RunId] = set()
+        self._launching = 0
+        self._freed = asyncio.Event()
+
+    @property
+    def free(self) -> int:
+        return self._slots - len(self._busy)
+
+    async def wait_free(self) -> None:
+        while self.free <= 0:
+            self._freed.clear()
+            await self._freed.wait()
+
+    async def launch(self, run_id: RunId) -> bool:
+        assert self.free > 0, "a run was delivered to a worker without room"
+        self._busy.add(run_id)
+        self.offered.append(run_id)
+        self._launching += 1
+        self.most_at_once = max(self.most_at_once, self._launching)
+        try:
+            await self.hold.wait()
+            if not await self._waiting.take(run_id):
+                self.finish(run_id)
+                return False
+        finally:
+            self._launching -= 1
+        self.launched.append(run_id)
+        return True
+
+    def notice_stop(self, run_id: RunId) -> None:
+        self.notices.append(run_id)
+
+    def finish(self, run_id: RunId) -> None:
+        """The run is over: its slot is free again."""
+        self._busy.discard(run_id)
+        self._freed.set()
+
+
+@asynccontextmanager
+async def serving(dispatcher: RunDispatcher, worker: RunWorker) -> AsyncIterator[asyncio.Task[None]]:
+    """Deliveries to ``worker``, for the length of a block."""
+    task = asyncio.create_task(dispatcher.serve(worker))
+    await turn()
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def eventually(clock: HandClock, seen: list[RunId], count: int) -> None:
+    """Wait for ``count`` deliveries without letting the test's time pass; adapters may need real time for their I/O."""
+    for _ in range(500):
+        await turn()
+        if len(seen) >= count:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{len(seen)} of {count} runs were delivered: {seen} (at {clock.monotonic():.3f} s)")
+
+
+class RunDispatcherConformance:
+    """Subclass it and give it ``dispatcher``, ``waiting`` and ``clock``."""
+
+    @pytest.fixture
+    def clock(self) -> HandClock:
+        return HandClock()
+
+    async def test_a_run_that_comes_to_wait_is_delivered_without_time_passing(
+        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
+    ) -> None:
+        worker = RecordingWorker(waiting)
+        async with serving(dispatcher, worker):
+            await waiting.add("run-1")
+            await eventually(clock, worker.launched, 1)
+        assert worker.launched == ["run-1"]
+
+    async def test_runs_from_before_this_process_are_delivered(
+        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
+    ) -> None:
+        for number in range(3):
+            await waiting.add(f"run-{number}")
+        worker = RecordingWorker(waiting)
+        async with serving(dispatcher, worker):
+            await eventually(clock, worker.launched, 3)
+        assert sorted(worker.launched) == ["run-0", "run-1", "run-2"]
+
+    async def test_a_worker_gets_no_more_than_it_has_room_for_and_the_rest_as_slots_free(
+        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
+    ) -> None:
+        worker = RecordingWorker(waiting, slots=2)
+        for number in range(5):
+            await waiting.add(f"run-{number}")
+        async with serving(dispatcher, worker):
+            for done in range(5):
+                await eventually(clock, worker.launched, min(done + 2, 5))
+                assert len(worker.launched) <= done + 2
+                worker.finish(worker.launched[done])
+        assert sorted(worker.launched) == [f"run-{number}" for number in range(5)]
+
+    async def test_a_delayed_run_is_delivered_when_it_falls_due_and_not_before(
+        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
+    ) -> None:
+        worker = RecordingWorker(waiting)
+        async with serving(dispatcher, worker):
+            await waiting.add("later", due_in=20)
+            await waiting.add("sooner", due_in=5)
+            await clock.forward(4.9)
+            assert worker.launched == []
+            await clock.forward(0.2)
+            await eventually(clock, worker.launched, 1)
+            await clock.forward(15)
+            await eventually(clock, worker.launched, 2)
+        assert worker.launched == ["sooner", "later"]
+
+    async def test_two_workers_share_the_runs_and_none_is_launched_twice(
+        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
+    ) -> None:
+        one, two = RecordingWorker(waiting, slots=10), RecordingWorker(waiting, slots=10)
+        async with serving(dispatcher, one), serving(dispatcher, two):
+            for number in range(20):
+                await waiting.add(f"run-{number}")
+            for _ in range(500):
+                await turn()
+                if len(one.launched) + len(two.launched) >= 20:
+                    break
+                await asyncio.sleep(0.01)
+        assert sorted(one.launched + two.launched) == sorted(f"run-{number}" for number in range(20))
+
+    async def test_cancelling_stops_the_deliveries_and_leaves_launched_runs_alone(
+        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
+    ) -> None:
+        worker = RecordingWorker(waiting)
+        async with serving(dispatcher, worker) as task:
+            await waiting.add("before")
+            await eventually(clock, worker.launched, 1)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await waiting.add("after")
+            await clock.forward(120)
+        assert worker.launched == ["before"]
+
+    async def test_a_launch_under_way_is_not_cut_when_the_deliveries_are_cancelled(
+        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
+    ) -> None:
+        worker = RecordingWorker(waiting)
+        worker.hold.clear()
+        async with serving(dispatcher, worker) as task:
+            await waiting.add("run-1")
+            await eventually(clock, worker.offered, 1)
+            task.cancel()
+            await turn()
+            worker.hold.set()
+            await asyncio.gather(task, return_exceptions=True)
+            await eventually(clock, worker.launched, 1)
+
+    async def test_a_stop_reaches_the_worker_that_serves_at_once(
+        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
+    ) -> None:
+        worker = RecordingWorker(waiting)
+        async with serving(dispatcher, worker):
+            await waiting.add("run-1")
+            await eventually(clock, worker.launched, 1)
+            await dispatcher.request_stop("run-1")
+            await eventually(clock, worker.notices, 1)
+        assert worker.notices == ["run-1"]
+
+    async def test_a_stop_that_nobody_can_take_is_no_error(self, dispatcher: RunDispatcher) -> None:
+        await dispatcher.request_stop("nobody-holds-it")

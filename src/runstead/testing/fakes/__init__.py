@@ -1,0 +1,34 @@
+"""In-memory implementations of the kernel's ports, honest to every sentence of their contracts.
+
+For tests of the kernel, of adapters, and of programs that embed Runstead. For streams use the real
+`runstead.infra.stream_bridge.memory`, which is in memory already.
+"""
+
+from .agents import AgentFailed, FakeAgent, FakeAgents, Stage
+from .checkpoints import InMemoryCheckpointStore
+from .effects import Effect, Effects
+from .events import InMemoryRunEventStore
+from .leases import InMemoryLeaseStore
+from .observers import RecordingObserver
+from .runs import InMemoryRunStore
+from .script import Script, Step
+from .tables import InMemoryTables
+from .threads import InMemoryThreadStore
+
+__all__ = [
+    "AgentFailed",
+    "Effect",
+    "Effects",
+    "FakeAgent",
+    "FakeAgents",
+    "InMemoryCheckpointStore",
+    "InMemoryLeaseStore",
+    "InMemoryRunEventStore",
+    "InMemoryRunStore",
+    "InMemoryTables",
+    "InMemoryThreadStore",
+    "RecordingObserver",
+    "Script",
+    "Stage",
+    "Step",
+]

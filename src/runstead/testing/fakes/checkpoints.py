@@ -1,0 +1,75 @@
+"""Checkpoints in memory: langgraph's own saver, with the marks that a rollback goes back to."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+from langgraph.checkpoint.memory import InMemorySaver
+
+from runstead.runtime.runs.types import RunId, ThreadId
+
+
+class PickleSerde:
+    """Faster than langgraph's serialiser, and all that is needed inside one process."""
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        return "pickle", pickle.dumps(obj)
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        return pickle.loads(data[1])
+
+
+class _Mark:
+    """A thread's checkpoints and pending writes, as they were. Values are immutable, so the dicts are copied alone."""
+
+    def __init__(self, saver: InMemorySaver, thread_id: ThreadId) -> None:
+        spaces = saver.storage.get(thread_id, {})
+        self.latest: str | None = max(spaces.get("", {}), default=None)
+        self.checkpoints = {namespace: dict(kept) for namespace, kept in spaces.items()}
+        self.writes = {key: dict(kept) for key, kept in saver.writes.items() if key[0] == thread_id}
+        self.blobs = {key: kept for key, kept in saver.blobs.items() if key[0] == thread_id}
+
+    def restore(self, saver: InMemorySaver, thread_id: ThreadId) -> None:
+        saver.delete_thread(thread_id)
+        for namespace, kept in self.checkpoints.items():
+            saver.storage[thread_id][namespace] = dict(kept)
+        for key, kept_writes in self.writes.items():
+            saver.writes[key] = dict(kept_writes)
+        saver.blobs.update(self.blobs)
+
+
+class InMemoryCheckpointStore:
+    """RunCheckpointStore over an InMemorySaver."""
+
+    def __init__(self, saver: InMemorySaver | None = None) -> None:
+        self._saver = InMemorySaver(serde=PickleSerde()) if saver is None else saver
+        self._marks: dict[tuple[ThreadId, RunId], _Mark] = {}
+
+    @property
+    def saver(self) -> InMemorySaver:
+        return self._saver
+
+    @property
+    def marks(self) -> frozenset[tuple[ThreadId, RunId]]:
+        """Which runs could still be undone."""
+        return frozenset(self._marks)
+
+    async def mark(self, thread_id: ThreadId, run_id: RunId) -> str | None:
+        mark = self._marks.get((thread_id, run_id))
+        if mark is None:
+            mark = self._marks[thread_id, run_id] = _Mark(self._saver, thread_id)
+        return mark.latest
+
+    async def undo(self, thread_id: ThreadId, run_id: RunId) -> None:
+        mark = self._marks.get((thread_id, run_id))
+        if mark is not None:
+            mark.restore(self._saver, thread_id)
+
+    async def forget_mark(self, thread_id: ThreadId, run_id: RunId) -> None:
+        self._marks.pop((thread_id, run_id), None)
+
+    async def delete_thread(self, thread_id: ThreadId) -> None:
+        self._saver.delete_thread(thread_id)
+        for key in [key for key in self._marks if key[0] == thread_id]:
+            del self._marks[key]

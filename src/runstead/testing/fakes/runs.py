@@ -1,0 +1,131 @@
+"""Runs in memory: created, looked up, forgotten. Who holds them is `leases`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from runstead.resources.threads import ThreadRecord
+from runstead.runtime.actor_context import ActorContext, require_actor_context
+from runstead.runtime.runs.exceptions import RunConflict, ThreadBusy, ThreadNotFound
+from runstead.runtime.runs.store.create_store import Admit, CreatedRun, Decide, Refuse
+from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, RunSpec, RunStatus
+
+from .tables import InMemoryTables, ThreadRow, contains, owns, page
+
+
+class InMemoryRunStore:
+    """RunCreateStore, RunQueryStore and RunDeleteStore over `InMemoryTables`."""
+
+    def __init__(self, tables: InMemoryTables, ring: Callable[[], None] = lambda: None) -> None:
+        """``ring`` is called after a commit that may have made a run claimable: the bell of a local dispatcher."""
+        self._tables, self._ring = tables, ring
+
+    async def create_runs(self, specs: Sequence[RunSpec], decide: Decide) -> Sequence[CreatedRun]:
+        actor = require_actor_context("creating a run")
+        with self._tables.transaction():
+            created = [self._create(spec, decide, actor) for spec in specs]
+        self._ring()
+        # A later run of the batch may have stopped an earlier one: hand out the rows as they were committed.
+        return [replace(each, record=self._committed(each.record)) for each in created]
+
+    def _committed(self, record: RunRecord) -> RunRecord:
+        row = self._tables.runs.get(record.run_id)
+        return record if row is None else row.record
+
+    def _create(self, spec: RunSpec, decide: Decide, actor: ActorContext) -> CreatedRun:
+        tables = self._tables
+        if spec.run_id is not None and (spec.run_id in tables.runs or spec.run_id in tables.undone):
+            raise RunConflict(spec.run_id)
+        thread = self._thread_for(spec, actor)
+        thread_id = thread.record.thread_id
+        in_flight = tables.in_flight(thread_id)
+        admission = decide(spec.multitask_strategy, [row.record.run_id for row in in_flight])
+        if isinstance(admission, Refuse):
+            raise ThreadBusy(admission.busy_with)
+        stopping, ended = self._make_room(admission)
+        now = tables.clock.now()
+        thread.last_queue_seq += 1
+        record = RunRecord(
+            run_id=spec.run_id or tables.mint("run"),
+            thread_id=thread_id,
+            assistant_id=spec.assistant_id,
+            spec=spec,
+            actor=actor,
+            status=RunStatus.PENDING,
+            created_at=now,
+            updated_at=now,
+            due_at=now + timedelta(seconds=max(spec.after_seconds, 0)),
+            queue_seq=thread.last_queue_seq,
+        )
+        tables.insert(record)
+        metadata = {**thread.record.metadata, "graph_id": spec.graph_id, "assistant_id": spec.assistant_id}
+        thread.record = replace(thread.record, metadata=metadata, updated_at=now)
+        tables.derive_thread_status(thread_id)
+        return CreatedRun(record, stopping=stopping, ended=ended)
+
+    def _thread_for(self, spec: RunSpec, actor: ActorContext) -> ThreadRow:
+        tables = self._tables
+        thread_id = spec.thread_id
+        if thread_id is not None and (row := tables.threads.get(thread_id)) is not None:
+            if not owns(actor, row.owner):
+                raise ThreadNotFound(thread_id)
+            return row
+        is_stateless = spec.scope.kind == "stateless"
+        if not is_stateless and spec.scope.if_not_exists == "reject":
+            raise ThreadNotFound(thread_id or "")
+        now = tables.clock.now()
+        record = ThreadRecord(thread_id or tables.mint("thread"), "idle", {}, {}, now, now)
+        row = ThreadRow(record, actor, temporary=spec.scope.is_temporary)
+        tables.threads[record.thread_id] = row
+        return row
+
+    def _make_room(self, admission: Admit) -> tuple[tuple[RunId, ...], tuple[RunRecord, ...]]:
+        """Carry the decision out: flag the held runs, end the waiting ones."""
+        stopping: list[RunId] = []
+        ended: list[RunRecord] = []
+        for run_id in admission.stopping:
+            assert admission.reason is not None, "a decision that stops runs says why"
+            row = self._tables.runs[run_id]
+            if self._tables.can_end_at_once(row):
+                ended.append(self._tables.end_pending(row, admission.reason))
+            else:
+                self._tables.flag(row, admission.reason)
+                stopping.append(run_id)
+        return tuple(stopping), tuple(ended)
+
+    async def get_run(self, run_id: RunId) -> RunRecord | None:
+        row = self._tables.visible_run(run_id, "reading a run")
+        return None if row is None else row.record
+
+    async def list_runs(self, where: RunFilter, *, limit: int = 10, offset: int = 0) -> Sequence[RunRecord]:
+        return page(self._matching(where), limit, offset)
+
+    async def count_runs(self, where: RunFilter) -> int:
+        return len(self._matching(where))
+
+    def _matching(self, where: RunFilter) -> list[RunRecord]:
+        actor = require_actor_context("listing runs")
+        found = [
+            row.record
+            for row in self._tables.runs.values()
+            if owns(actor, row.record.actor)
+            and (where.thread_id is None or row.record.thread_id == where.thread_id)
+            and (not where.statuses or row.record.status in where.statuses)
+            and (not where.dead_letters_only or row.record.dead_letter)
+            and contains(row.record.metadata, where.metadata)
+        ]
+        return sorted(found, key=lambda record: (record.created_at, record.queue_seq, record.run_id), reverse=True)
+
+    async def delete_run(self, run_id: RunId) -> bool:
+        row = self._tables.visible_run(run_id, "deleting a run")
+        if row is None:
+            return False
+        if row.record.status.is_held:
+            raise ThreadBusy([run_id])
+        self._tables.remove(row)
+        self._tables.drop_temporary_thread(row.record)
+        self._tables.derive_thread_status(row.record.thread_id)
+        self._ring()
+        return True

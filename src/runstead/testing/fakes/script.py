@@ -1,0 +1,47 @@
+"""What a fake agent does in one run, as JSON: so that it travels in a RunSpec's input and lies in a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias
+
+Deed: TypeAlias = Literal["say", "fail", "ask", "hang"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a graph: it takes ``takes`` seconds, streams ``chunks`` tokens meanwhile, and then:
+
+    ``say`` goes on, ``fail`` raises, ``ask`` interrupts for a human, ``hang`` never ends by itself.
+    """
+
+    does: Deed = "say"
+    takes: float = 0.0
+    chunks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """The steps of one run. ``label`` names their entries in the state's log, the same for every attempt."""
+
+    label: str
+    steps: Sequence[Step] = (Step(),)
+
+    def to_input(self) -> dict[str, Any]:
+        """As the ``input`` of a RunSpec."""
+        return {"label": self.label, "steps": [asdict(step) for step in self.steps]}
+
+    @classmethod
+    def from_input(cls, value: Mapping[str, Any]) -> Script:
+        return cls(value["label"], tuple(Step(**step) for step in value["steps"]))
+
+    def entries(self, first: int = 0, last: int | None = None, answer: Any = None) -> list[str]:
+        """What an undisturbed run writes into the log between two steps."""
+        numbered = list(enumerate(self.steps))[first:last]
+        return [entry(self.label, number, step, answer) for number, step in numbered]
+
+
+def entry(label: str, number: int, step: Step, answer: Any = None) -> str:
+    """The line that one finished step leaves in the log."""
+    return f"{label}.{number}={answer}" if step.does == "ask" else f"{label}.{number}"

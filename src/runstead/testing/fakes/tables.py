@@ -1,0 +1,213 @@
+"""The rows that the in-memory stores share, and the rules that bind a thread's status to its runs.
+
+Nothing here awaits: whatever a store does between two lines is one transaction, on any event loop. What is kept
+here is what a database would keep: it survives the process that wrote it, so a test can start a second one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import count
+from typing import Any, TypeAlias
+
+from runstead.resources.threads import ThreadRecord
+from runstead.runtime.actor_context import ActorContext, require_actor_context
+from runstead.runtime.clock import Clock, SystemClock
+from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, Stopped, ThreadAfter, ThreadId, ThreadStatus
+
+Watch: TypeAlias = Callable[[RunRecord | None, RunRecord | None], None]
+
+
+@dataclass(slots=True)
+class RunRow:
+    """A run and who holds it. ``settled_by`` is the attempt whose word ended it."""
+
+    record: RunRecord
+    holder: str | None = None
+    deadline: datetime | None = None
+    settled_by: int | None = None
+
+
+@dataclass(slots=True)
+class ThreadRow:
+    """A thread, its owner, and the status it has whenever no run is in flight."""
+
+    record: ThreadRecord
+    owner: ActorContext
+    resting: ThreadStatus = "idle"
+    last_queue_seq: int = 0
+    temporary: bool = False
+
+
+def owns(actor: ActorContext, owner: ActorContext) -> bool:
+    """Whether a row of ``owner`` is visible to ``actor``."""
+    return (actor.tenant_id, actor.user_id) == (owner.tenant_id, owner.user_id)
+
+
+def contains(whole: Any, part: Any) -> bool:
+    """JSON containment: every pair of ``part`` is in ``whole``."""
+    if isinstance(part, Mapping):
+        return isinstance(whole, Mapping) and all(key in whole and contains(whole[key], part[key]) for key in part)
+    if isinstance(part, list | tuple):
+        return isinstance(whole, list | tuple) and all(any(contains(item, wanted) for item in whole) for wanted in part)
+    return bool(whole == part) and isinstance(whole, bool) == isinstance(part, bool)
+
+
+@dataclass(slots=True)
+class InMemoryTables:
+    """All rows of one simulated database.
+
+    ``mint`` makes ids, in the order in which they are asked for, so that a seeded test can be repeated. ``watch``
+    is told of every move of a run, once committed: the record before (None for a new one) and after (None for a
+    deleted one).
+    """
+
+    clock: Clock = field(default_factory=SystemClock)
+    watch: Watch = field(default=lambda before, after: None)
+    mint: Callable[[str], str] = field(default_factory=lambda: _numbered())
+    runs: dict[RunId, RunRow] = field(default_factory=dict)
+    threads: dict[ThreadId, ThreadRow] = field(default_factory=dict)
+    undone: dict[RunId, tuple[int, RunRecord]] = field(default_factory=dict)
+    """What undone runs ended as, and by which attempt: their rows are gone, but settling twice is settling once."""
+    _moves: list[tuple[RunRecord | None, RunRecord | None]] | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that the block writes, or nothing when it raises. Whatever is one statement long needs none."""
+        runs = {key: copy(row) for key, row in self.runs.items()}
+        threads = {key: copy(row) for key, row in self.threads.items()}
+        moves: list[tuple[RunRecord | None, RunRecord | None]] = []
+        self._moves = moves
+        try:
+            yield
+        except BaseException:
+            self.runs, self.threads = runs, threads
+            moves.clear()
+            raise
+        finally:
+            self._moves = None
+        for before, after in moves:
+            self.watch(before, after)
+
+    def visible_thread(self, thread_id: ThreadId, boundary: str) -> ThreadRow | None:
+        """The thread, when the bound actor may see it. Raises ActorRequired without one."""
+        actor = require_actor_context(boundary)
+        row = self.threads.get(thread_id)
+        return row if row is not None and owns(actor, row.owner) else None
+
+    def visible_run(self, run_id: RunId, boundary: str) -> RunRow | None:
+        """The run, when the bound actor may see it. Raises ActorRequired without one."""
+        actor = require_actor_context(boundary)
+        row = self.runs.get(run_id)
+        return row if row is not None and owns(actor, row.record.actor) else None
+
+    def of_thread(self, thread_id: ThreadId) -> list[RunRow]:
+        """The thread's runs, the oldest first."""
+        rows = [row for row in self.runs.values() if row.record.thread_id == thread_id]
+        return sorted(rows, key=lambda row: row.record.queue_seq)
+
+    def in_flight(self, thread_id: ThreadId) -> list[RunRow]:
+        """Held runs, and pending ones that are due; the oldest first."""
+        now = self.clock.now()
+        return [row for row in self.of_thread(thread_id) if _in_flight(row.record, now)]
+
+    def is_claimable(self, row: RunRow) -> bool:
+        """Pending, due, and the head of its thread."""
+        record, now = row.record, self.clock.now()
+        if record.status is not RunStatus.PENDING or record.due_at > now:
+            return False
+        return not any(
+            other.record.status.is_held or (_in_flight(other.record, now) and other.record.queue_seq < record.queue_seq)
+            for other in self.of_thread(record.thread_id)
+            if other is not row
+        )
+
+    def insert(self, record: RunRecord) -> None:
+        self._tell(None, record)
+        self.runs[record.run_id] = RunRow(record)
+
+    def write(self, row: RunRow, **changes: Any) -> RunRecord:
+        """Change a run's record and its ``updated_at``."""
+        before = row.record
+        row.record = replace(before, updated_at=self.clock.now(), **changes)
+        self._tell(before, row.record)
+        return row.record
+
+    def _tell(self, before: RunRecord | None, after: RunRecord | None) -> None:
+        if self._moves is None:
+            self.watch(before, after)
+        else:
+            self._moves.append((before, after))
+
+    def remove(self, row: RunRow) -> None:
+        """Delete a run's row."""
+        self._tell(row.record, None)
+        del self.runs[row.record.run_id]
+
+    def derive_thread_status(self, thread_id: ThreadId) -> None:
+        """``busy`` while a run is in flight, else as the last one left it."""
+        row = self.threads.get(thread_id)
+        if row is None:
+            return
+        status: ThreadStatus = "busy" if self.in_flight(thread_id) else row.resting
+        if status != row.record.status:
+            row.record = replace(row.record, status=status, updated_at=self.clock.now())
+
+    def leave_thread(self, thread_id: ThreadId, after: ThreadAfter) -> None:
+        """Write how a run, or a state update, left the thread."""
+        row = self.threads.get(thread_id)
+        if row is None:
+            return
+        now = self.clock.now()
+        row.resting = after.status
+        row.record = replace(
+            row.record,
+            values=row.record.values if after.values is None else after.values,
+            state_updated_at=row.record.state_updated_at if after.values is None else now,
+            interrupts=after.interrupts,
+            error=None if after.error is None else {"error": after.error.error, "message": after.error.message},
+            updated_at=now,
+        )
+        self.derive_thread_status(thread_id)
+
+    def can_end_at_once(self, row: RunRow) -> bool:
+        """Nobody holds it and it has never begun. What has begun has left steps: a worker has to stop it properly."""
+        return row.record.status is RunStatus.PENDING and row.record.started_at is None
+
+    def end_pending(self, row: RunRow, reason: Stopped) -> RunRecord:
+        """End a run that nobody holds; for a reason that undoes, its row goes."""
+        now = self.clock.now()
+        ended = self.write(row, status=RunStatus.INTERRUPTED, stop_requested=reason, ended_at=now)
+        if reason.undoes:
+            self.remove(row)
+        self.drop_temporary_thread(ended)
+        self.derive_thread_status(ended.thread_id)
+        return ended
+
+    def drop_temporary_thread(self, ended: RunRecord) -> None:
+        """The thread of a stateless run goes with the run's end; the run's row stays for late waiters."""
+        if ended.spec.scope.is_temporary:
+            self.threads.pop(ended.thread_id, None)
+
+    def flag(self, row: RunRow, reason: Stopped) -> None:
+        """Set the durable stop flag. The first reason counts, except that one that undoes replaces another."""
+        current = row.record.stop_requested
+        if current is None or (reason.undoes and not current.undoes):
+            self.write(row, stop_requested=reason)
+
+
+def page(rows: Sequence[Any], limit: int, offset: int) -> list[Any]:
+    return list(rows[offset : offset + limit])
+
+
+def _in_flight(record: RunRecord, now: datetime) -> bool:
+    return record.status.is_held or (record.status is RunStatus.PENDING and record.due_at <= now)
+
+
+def _numbered() -> Callable[[str], str]:
+    numbers = count(1)
+    return lambda noun: f"{noun}-{next(numbers):06d}"

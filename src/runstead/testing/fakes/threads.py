@@ -1,0 +1,103 @@
+"""Threads in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from runstead.resources.threads import SortOrder, ThreadExists, ThreadFilter, ThreadRecord, ThreadSortField
+from runstead.runtime.actor_context import require_actor_context
+from runstead.runtime.runs.exceptions import ThreadBusy
+from runstead.runtime.runs.types import ThreadAfter, ThreadId
+
+from .tables import InMemoryTables, ThreadRow, contains, owns, page
+
+
+class InMemoryThreadStore:
+    """ThreadStore over `InMemoryTables`."""
+
+    def __init__(self, tables: InMemoryTables) -> None:
+        self._tables = tables
+
+    async def create(
+        self,
+        thread_id: ThreadId | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | None = None,
+        if_exists: Literal["raise", "do_nothing"] = "raise",
+    ) -> ThreadRecord:
+        actor = require_actor_context("creating a thread")
+        thread_id = thread_id or self._tables.mint("thread")
+        row = self._tables.threads.get(thread_id)
+        if row is not None:
+            if if_exists == "raise" or not owns(actor, row.owner):
+                raise ThreadExists(thread_id)
+            return row.record
+        now = self._tables.clock.now()
+        record = ThreadRecord(thread_id, "idle", dict(metadata or {}), dict(config or {}), now, now)
+        self._tables.threads[thread_id] = ThreadRow(record, actor)
+        return record
+
+    async def get(self, thread_id: ThreadId) -> ThreadRecord | None:
+        row = self._tables.visible_thread(thread_id, "reading a thread")
+        return None if row is None else row.record
+
+    async def update(self, thread_id: ThreadId, *, metadata: Mapping[str, Any]) -> ThreadRecord | None:
+        row = self._tables.visible_thread(thread_id, "updating a thread")
+        if row is None:
+            return None
+        merged = {**row.record.metadata, **metadata}
+        row.record = replace(row.record, metadata=merged, updated_at=self._tables.clock.now())
+        return row.record
+
+    async def delete(self, thread_id: ThreadId) -> bool:
+        if self._tables.visible_thread(thread_id, "deleting a thread") is None:
+            return False
+        rows = self._tables.of_thread(thread_id)
+        if held := [row.record.run_id for row in rows if row.record.status.is_held]:
+            raise ThreadBusy(held)
+        for row in rows:
+            self._tables.remove(row)
+        del self._tables.threads[thread_id]
+        return True
+
+    async def search(
+        self,
+        where: ThreadFilter,
+        *,
+        sort_by: ThreadSortField = "updated_at",
+        sort_order: SortOrder = "desc",
+        limit: int = 10,
+        offset: int = 0,
+    ) -> Sequence[ThreadRecord]:
+        found = sorted(self._matching(where), key=lambda record: record.thread_id)
+        # A second, stable sort: the id breaks ties upwards in either direction. Threads without a state come last.
+        dated = [record for record in found if getattr(record, sort_by) is not None]
+        undated = [record for record in found if getattr(record, sort_by) is None]
+        dated.sort(key=lambda record: getattr(record, sort_by), reverse=sort_order == "desc")
+        return page(dated + undated, limit, offset)
+
+    async def count(self, where: ThreadFilter) -> int:
+        return len(self._matching(where))
+
+    def _matching(self, where: ThreadFilter) -> list[ThreadRecord]:
+        actor = require_actor_context("searching threads")
+        return [
+            row.record
+            for row in self._tables.threads.values()
+            if owns(actor, row.owner)
+            and (where.ids is None or row.record.thread_id in where.ids)
+            and (where.status is None or row.record.status == where.status)
+            and contains(row.record.metadata, where.metadata)
+            and (not where.values or contains(json.loads(row.record.values or b"null"), where.values))
+        ]
+
+    async def set_state(self, thread_id: ThreadId, after: ThreadAfter) -> None:
+        if self._tables.visible_thread(thread_id, "updating a thread's state") is not None:
+            self._tables.leave_thread(thread_id, after)
+
+    async def set_title(self, thread_id: ThreadId, title: str) -> None:
+        await self.update(thread_id, metadata={"title": title})

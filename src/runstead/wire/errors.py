@@ -1,0 +1,149 @@
+"""What goes wrong, as clients see it: a status and ``{"detail": sentence}``.
+
+The only place that knows status numbers of failures. What is not listed here is nobody's fault but ours:
+a 500 whose text says nothing of the inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from runstead.resources.directory import AssistantNotFound, InvalidAssistant, SubgraphNotFound
+from runstead.resources.states import CheckpointNotFound, GraphUnassigned, InvalidUpdate
+from runstead.resources.threads import ThreadExists
+from runstead.runtime.runs.exceptions import (
+    AgentNotFound,
+    InvalidRunSpec,
+    RunConflict,
+    RunNotFound,
+    RunNotRetriable,
+    ThreadBusy,
+    ThreadNotFound,
+)
+from runstead.runtime.stream_bridge import BridgeClosed, CapacityExceeded, StreamNotFound
+
+MASKED: Final = "An internal error occurred. The server's log says more."
+"""Told instead of the text of an error that nobody expected."""
+
+
+class WireError(Exception):
+    """Root of what the wire itself refuses. The text is for the client."""
+
+    status: ClassVar[int] = 400
+
+
+class BadRequest(WireError):
+    """Understood, but it makes no sense here."""
+
+
+class Unauthenticated(WireError):
+    """Nobody knows who is asking."""
+
+    status = 401
+
+
+class Forbidden(WireError):
+    """The one who asks may not do this."""
+
+    status = 403
+
+
+class NotFound(WireError):
+    """There is no such thing for the one who asks."""
+
+    status = 404
+
+
+class BodyTooLarge(WireError):
+    """More bytes than the server takes."""
+
+    status = 413
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The request body is larger than the {limit} bytes this server accepts")
+
+
+class NotJson(WireError):
+    """The body is announced as something else than JSON."""
+
+    status = 415
+
+    def __init__(self, content_type: str) -> None:
+        super().__init__(f"The body is announced as {content_type[:100]!r}; send it as application/json")
+
+
+class Unprocessable(WireError):
+    """A value that cannot be used."""
+
+    status = 422
+
+
+class Unavailable(WireError):
+    """Not now; the same request may work later."""
+
+    status = 503
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An answer that is not what the client hoped for."""
+
+    status: int
+    detail: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"detail": self.detail}
+
+
+_BUSY: Final = (
+    "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
+)
+
+_KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
+    InvalidRunSpec: (400, str),
+    InvalidUpdate: (400, str),
+    GraphUnassigned: (400, str),
+    ThreadNotFound: (404, lambda _: "Thread or assistant not found."),
+    RunNotFound: (404, lambda error: f"Run with ID {error.run_id} not found"),
+    AssistantNotFound: (404, str),
+    SubgraphNotFound: (404, str),
+    CheckpointNotFound: (404, str),
+    ThreadBusy: (409, lambda _: _BUSY),
+    ThreadExists: (409, str),
+    RunConflict: (409, str),
+    RunNotRetriable: (409, str),
+    InvalidAssistant: (422, str),
+    AgentNotFound: (404, str),
+    StreamNotFound: (404, str),
+    BridgeClosed: (503, str),
+    CapacityExceeded: (503, str),
+}
+
+
+def problem_of(error: BaseException) -> Problem:
+    """How ``error`` is told to a client. Status 500, with the text masked, for what is not expected."""
+    if isinstance(error, WireError):
+        return Problem(error.status, str(error))
+    for kind in type(error).__mro__:
+        if entry := _KNOWN.get(kind):
+            status, text = entry
+            return Problem(status, text(error))
+    return Problem(500, MASKED)
+
+
+def sentence_of(problems: Sequence[Mapping[str, Any]]) -> str:
+    """The first of pydantic's complaints as one sentence, with the place it is about."""
+    first = problems[0]
+    text = str(first["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    place = ".".join(_steps(first))
+    return f"{place}: {text}" if place else text
+
+
+def _steps(problem: Mapping[str, Any]) -> list[str]:
+    """Where in the request, without the parts that only pydantic knows (branches of a union, "body", "query")."""
+    if problem["type"] == "identifier":
+        return []
+    steps = [step for step in problem["loc"] if step not in ("body", "query", "path", "header")]
+    return [str(step) for step in steps if isinstance(step, int) or step.isidentifier()]

@@ -1,0 +1,29 @@
+"""Kept run events on the wire: messages, traces and lifecycle of a thread, by page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from runstead.runtime.runs.store.event_store import StoredRunEvent
+
+
+def from_stored_event(stored: StoredRunEvent) -> dict[str, Any]:
+    event = stored.event
+    return {
+        "seq": stored.seq,
+        "run_id": event.run_id,
+        "thread_id": event.thread_id,
+        "event_type": event.event_type,
+        "category": event.category,
+        "content": event.content,
+        "metadata": event.metadata,
+        "created_at": event.created_at,
+    }
+
+
+def event_page(found: Sequence[StoredRunEvent], *, limit: int, backwards: bool) -> dict[str, Any]:
+    """A page of at most ``limit`` events out of ``limit + 1`` that were asked for: the one too many says that there are more."""
+    has_more = len(found) > limit
+    page = (found[-limit:] if backwards else found[:limit]) if has_more else found
+    return {"data": [from_stored_event(stored) for stored in page], "has_more": has_more}

@@ -1,0 +1,105 @@
+"""Store items on the wire: namespaced values that outlive threads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal, Protocol, TypeAlias
+
+from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic_core import PydanticCustomError
+
+from .body import WireModel
+from .pages import Limit, Offset
+
+_MAX_LABELS: Final = 100
+
+
+class StoredItem(Protocol):
+    """What langgraph's stores answer with."""
+
+    @property
+    def namespace(self) -> tuple[str, ...]: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def value(self) -> dict[str, Any]: ...
+    @property
+    def created_at(self) -> datetime: ...
+    @property
+    def updated_at(self) -> datetime: ...
+
+
+def _check_label(label: str) -> str:
+    if not label or "." in label:
+        raise PydanticCustomError(
+            "identifier", "Namespace label '{label}' must be a non-empty string without periods", {"label": label[:100]}
+        )
+    return label
+
+
+def _check_root(labels: list[str]) -> list[str]:
+    if labels and labels[0] == "langgraph":
+        raise PydanticCustomError("identifier", "Root label for namespace cannot be 'langgraph'")
+    return labels
+
+
+Label: TypeAlias = Annotated[str, AfterValidator(_check_label)]
+Namespace: TypeAlias = Annotated[list[Label], Field(min_length=1, max_length=_MAX_LABELS), AfterValidator(_check_root)]
+Prefix: TypeAlias = Annotated[list[Label], Field(max_length=_MAX_LABELS)]
+Pattern: TypeAlias = Annotated[list[Label], Field(max_length=_MAX_LABELS)]
+
+
+class ItemPut(WireModel):
+    """``index`` names the fields to embed; false for none."""
+
+    namespace: Namespace
+    key: str = Field(min_length=1)
+    value: dict[str, Any]
+    index: Literal[False] | list[str] | None = None
+    ttl: float | None = Field(None, gt=0, allow_inf_nan=False)
+
+
+class ItemDelete(WireModel):
+    namespace: Namespace
+    key: str
+
+
+class ItemSearch(WireModel):
+    namespace_prefix: Prefix
+    filter: dict[str, Any] | None = None
+    limit: Limit | None = None
+    offset: Offset | None = None
+    query: str | None = None
+    refresh_ttl: bool | None = None
+
+
+class NamespaceSearch(WireModel):
+    prefix: Pattern | None = None
+    suffix: Pattern | None = None
+    max_depth: int | None = Field(None, ge=1, le=_MAX_LABELS)
+    limit: Limit | None = None
+    offset: Offset | None = None
+
+
+ITEM_PUT: Final[TypeAdapter[ItemPut]] = TypeAdapter(ItemPut)
+ITEM_DELETE: Final[TypeAdapter[ItemDelete]] = TypeAdapter(ItemDelete)
+ITEM_SEARCH: Final[TypeAdapter[ItemSearch]] = TypeAdapter(ItemSearch)
+NAMESPACE_SEARCH: Final[TypeAdapter[NamespaceSearch]] = TypeAdapter(NamespaceSearch)
+NAMESPACE: Final[TypeAdapter[list[str]]] = TypeAdapter(Namespace)
+
+
+def from_item(item: StoredItem, *, score: bool = False) -> dict[str, Any]:
+    """An item as clients read it; a search shows how well it matches."""
+    shown = {
+        "namespace": list(item.namespace),
+        "key": item.key,
+        "value": item.value,
+        "created_at": item.created_at,
+        "updated_at": item.updated_at,
+    }
+    return {**shown, "score": getattr(item, "score", None)} if score else shown
+
+
+def from_namespaces(namespaces: Sequence[tuple[str, ...]]) -> dict[str, Any]:
+    return {"namespaces": [list(namespace) for namespace in namespaces]}

@@ -1,0 +1,311 @@
+"""Runs on the wire: what creates one, and how a record is shown.
+
+A request is parsed once. Every field below has its effect, or is refused with a sentence; what `RunCreate`
+does not know at all is passed over, as by the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias
+
+from pydantic import Field, TypeAdapter
+
+from runstead.resources.assistants import AssistantRecord
+from runstead.resources.threads import ThreadRecord
+from runstead.runtime.runs.types import (
+    STREAM_MODES,
+    CheckpointRef,
+    Durability,
+    IfNotExists,
+    MultitaskStrategy,
+    OnCompletion,
+    OnDisconnect,
+    RunCommand,
+    RunRecord,
+    RunScope,
+    RunSpec,
+    RunStatus,
+    StreamMode,
+)
+
+from .body import WireModel
+from .configs import Asked, merged
+from .errors import BadRequest, Unprocessable
+from .identifiers import CheckpointIdField, RunIdField, ThreadIdField, as_uuid
+
+RUN_FIELDS: Final = (
+    "run_id", "thread_id", "assistant_id", "created_at", "updated_at", "metadata", "status", "kwargs",
+    "multitask_strategy", "attempt", "started_at", "ended_at", "error", "dead_letter", "completion",
+)  # fmt: skip
+"""What ``select`` may name."""
+
+WireRunStatus: TypeAlias = Literal["pending", "running", "error", "success", "timeout", "interrupted"]
+
+_TEN_YEARS: Final = 10 * 366 * 86_400
+_MAX_BATCH: Final = 1_000
+
+
+class RunConfig(WireModel):
+    tags: list[str] | None = None
+    metadata: dict[str, Any] | None = None
+    configurable: dict[str, Any] | None = None
+    recursion_limit: int | None = Field(None, ge=1, le=2**31 - 1)
+
+
+class SendBody(WireModel):
+    node: str
+    input: Any = None
+
+
+class CommandBody(WireModel):
+    """LangGraph's Command. ``resume`` counts when it is there, even as null."""
+
+    resume: Any = None
+    update: dict[str, Any] | list[list[Any]] | None = None
+    goto: str | SendBody | list[str | SendBody] | None = None
+
+    def to_command(self) -> RunCommand:
+        """Raises Unprocessable for a command that commands nothing."""
+        goto = self.goto if isinstance(self.goto, list) else [] if self.goto is None else [self.goto]
+        has_resume = "resume" in self.model_fields_set
+        if not has_resume and self.update is None and not goto:
+            raise Unprocessable("command: give it at least one of resume, update and goto")
+        if isinstance(self.update, list) and not all(len(pair) == 2 and isinstance(pair[0], str) for pair in self.update):
+            raise Unprocessable("command.update: a list must hold pairs of a key and a value")
+        sends = tuple(to if isinstance(to, str) else {"node": to.node, "input": to.input} for to in goto)
+        return RunCommand(resume=self.resume, has_resume=has_resume, update=self.update, goto=sends)
+
+
+class CheckpointBody(WireModel):
+    thread_id: ThreadIdField | None = None
+    checkpoint_ns: str | None = None
+    checkpoint_id: CheckpointIdField | None = None
+    checkpoint_map: dict[str, str] | None = None
+
+    def to_ref(self) -> CheckpointRef:
+        return CheckpointRef(self.checkpoint_id, self.checkpoint_ns or "", self.checkpoint_map)
+
+
+class RunCreate(WireModel):
+    """A run to create. ``thread_id`` counts in a batch alone: elsewhere the path says it."""
+
+    assistant_id: str
+    run_id: RunIdField | None = None
+    thread_id: ThreadIdField | None = None
+    input: Any = None
+    command: CommandBody | None = None
+    config: RunConfig | None = None
+    context: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    stream_mode: StreamMode | list[StreamMode] | None = None
+    stream_subgraphs: bool | None = None
+    stream_resumable: bool | None = None
+    checkpoint_id: CheckpointIdField | None = None
+    checkpoint: CheckpointBody | None = None
+    durability: Durability | None = None
+    checkpoint_during: bool | None = None
+    interrupt_before: Literal["*"] | list[str] | None = None
+    interrupt_after: Literal["*"] | list[str] | None = None
+    webhook: str | None = None
+    multitask_strategy: MultitaskStrategy | None = None
+    if_not_exists: IfNotExists | None = None
+    on_completion: OnCompletion | None = None
+    on_disconnect: OnDisconnect | None = None
+    after_seconds: float | None = Field(None, ge=-_TEN_YEARS, le=_TEN_YEARS, allow_inf_nan=False)
+    feedback_keys: list[str] | None = None
+    langsmith_tracer: dict[str, Any] | None = None
+    timeout_seconds: float | None = Field(None, gt=0, le=_TEN_YEARS, allow_inf_nan=False)
+    max_attempts: int | None = Field(None, ge=1, le=1_000)
+
+
+RUN_CREATE: Final[TypeAdapter[RunCreate]] = TypeAdapter(RunCreate)
+RUN_BATCH: Final[TypeAdapter[list[RunCreate]]] = TypeAdapter(list[RunCreate])
+
+
+def check_batch(bodies: Sequence[RunCreate]) -> None:
+    """Raises Unprocessable for a batch that is empty or larger than one transaction should be."""
+    if not 1 <= len(bodies) <= _MAX_BATCH:
+        raise Unprocessable(f"A batch holds 1 to {_MAX_BATCH} runs, got {len(bodies)}")
+
+
+def to_run_spec(
+    body: RunCreate,
+    *,
+    assistant: AssistantRecord,
+    thread_id: str | None = None,
+    thread: ThreadRecord | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> RunSpec:
+    """What the kernel executes. ``thread_id`` None makes a stateless run; ``thread`` None: there is none (yet).
+
+    ``headers`` are those that the configuration lets into configurable. Raises BadRequest and Unprocessable.
+    """
+    _refuse_unsupported(body)
+    command = body.command.to_command() if body.command else None
+    if command and body.input:
+        raise Unprocessable("input and command cannot both be given; a command brings its own input")
+    if thread_id is None and command and command.has_resume:
+        raise BadRequest("You must provide a thread_id when resuming.")
+    asked = body.config.model_dump(exclude_none=True) if body.config else {}
+    checkpoint = _checkpoint(body, asked.get("configurable") or {}, thread_id)
+    run = merged(Asked(asked, body.context or {}, body.metadata or {}, headers or {}), assistant, thread)
+    return RunSpec(
+        assistant_id=assistant.assistant_id,
+        graph_id=assistant.graph_id,
+        thread_id=thread_id,
+        run_id=body.run_id,
+        scope=_scope(body, thread_id),
+        input=None if command else body.input,
+        command=command,
+        config=run.config,
+        context=run.context,
+        metadata=run.metadata,
+        stream_modes=_modes(body.stream_mode),
+        stream_subgraphs=bool(body.stream_subgraphs),
+        stream_resumable=bool(body.stream_resumable),
+        checkpoint=checkpoint,
+        durability=_durability(body),
+        interrupt_before=_nodes(body.interrupt_before),
+        interrupt_after=_nodes(body.interrupt_after),
+        multitask_strategy=body.multitask_strategy or "enqueue",
+        on_disconnect=body.on_disconnect or "continue",
+        after_seconds=body.after_seconds or 0,
+        timeout_seconds=body.timeout_seconds,
+        max_attempts=body.max_attempts,
+    )
+
+
+def from_run_record(record: RunRecord) -> dict[str, Any]:
+    """A run as clients read it; more than the reference shows, never less."""
+    return {
+        "run_id": record.run_id,
+        "thread_id": record.thread_id,
+        "assistant_id": record.assistant_id,
+        "metadata": record.metadata,
+        "status": wire_status(record.status),
+        "kwargs": _kwargs(record),
+        "multitask_strategy": record.spec.multitask_strategy,
+        "created_at": record.created_at,
+        "updated_at": record.updated_at,
+        "attempt": record.attempt,
+        "started_at": record.started_at,
+        "ended_at": record.ended_at,
+        "error": record.failure.to_json() if record.failure else None,
+        "dead_letter": record.dead_letter,
+        "completion": record.completion.to_json() if record.completion else None,
+        "langsmith_session_name": None,
+    }
+
+
+def wire_status(status: RunStatus) -> str:
+    """Clients know no ``starting``: to them the run still waits."""
+    return "pending" if status is RunStatus.STARTING else status.value
+
+
+def statuses_of(status: WireRunStatus | None) -> tuple[RunStatus, ...]:
+    """The statuses that a client means by ``status``."""
+    if status is None:
+        return ()
+    return (RunStatus.PENDING, RunStatus.STARTING) if status == "pending" else (RunStatus(status),)
+
+
+def stream_modes_of(texts: Sequence[str]) -> tuple[str, ...] | None:
+    """Modes from query parameters: repeated, separated by commas, or a JSON list (as the JS client writes them).
+
+    None when none is given: all modes of the run. Raises Unprocessable.
+    """
+    names = [name.strip(' "[]') for text in texts for name in text.split(",")]
+    for name in names:
+        if name and name not in STREAM_MODES:
+            raise Unprocessable(f"stream_mode: {name[:100]!r} is not one of {', '.join(STREAM_MODES)}")
+    return tuple(dict.fromkeys(name for name in names if name)) or None
+
+
+def _refuse_unsupported(body: RunCreate) -> None:
+    if body.webhook is not None:
+        raise Unprocessable("webhook: this server does not call webhooks yet; leave it out and poll or join the run")
+    if body.feedback_keys:
+        raise Unprocessable("feedback_keys: feedback needs LangSmith, which this server does not talk to")
+    if body.langsmith_tracer:
+        raise Unprocessable("langsmith_tracer: tracing needs LangSmith, which this server does not talk to")
+
+
+def _scope(body: RunCreate, thread_id: str | None) -> RunScope:
+    if thread_id is None:
+        return RunScope("stateless", if_not_exists="create", on_completion=body.on_completion or "delete")
+    if body.on_completion == "delete":
+        raise Unprocessable("on_completion: 'delete' is for runs without a thread; this one has a thread of yours")
+    return RunScope("stateful", if_not_exists=body.if_not_exists or "reject")
+
+
+def _checkpoint(body: RunCreate, configurable: Mapping[str, Any], thread_id: str | None) -> CheckpointRef | None:
+    ref = body.checkpoint.to_ref() if body.checkpoint else None
+    found = body.checkpoint_id or (ref.checkpoint_id if ref else None) or _configured_checkpoint(configurable)
+    if ref is None and found is None:
+        return None
+    if thread_id is None:
+        raise Unprocessable("checkpoint: a run without a thread has no checkpoint to start from")
+    if body.checkpoint and body.checkpoint.thread_id not in (None, thread_id):
+        raise Unprocessable(f"checkpoint: it belongs to thread {body.checkpoint.thread_id}, the run to thread {thread_id}")
+    return CheckpointRef(found, ref.checkpoint_ns if ref else "", ref.checkpoint_map if ref else None)
+
+
+def _configured_checkpoint(configurable: Mapping[str, Any]) -> str | None:
+    value = configurable.get("checkpoint_id")
+    if value is None:
+        return None
+    if not isinstance(value, str) or (found := as_uuid(value)) is None:
+        raise Unprocessable("Invalid checkpoint ID")
+    return found
+
+
+def _modes(asked: StreamMode | list[StreamMode] | None) -> tuple[StreamMode, ...]:
+    if asked is None:
+        return ("values",)
+    if not asked:
+        raise Unprocessable(f"stream_mode: name at least one of {', '.join(STREAM_MODES)}")
+    return tuple(dict.fromkeys(asked)) if isinstance(asked, list) else (asked,)
+
+
+def _durability(body: RunCreate) -> Durability:
+    if body.durability is not None:
+        return body.durability
+    return "exit" if body.checkpoint_during is False else "async"
+
+
+def _nodes(asked: Literal["*"] | list[str] | None) -> tuple[str, ...]:
+    return (asked,) if isinstance(asked, str) else tuple(asked or ())
+
+
+def _kwargs(record: RunRecord) -> dict[str, Any]:
+    """What the run was created with, as the reference echoes it."""
+    spec = record.spec
+    own = {"run_id": record.run_id, "thread_id": record.thread_id, "graph_id": spec.graph_id, "assistant_id": spec.assistant_id}
+    return {
+        "input": spec.input,
+        "command": _command(spec.command),
+        "config": {**spec.config, "configurable": {**spec.config.get("configurable", {}), **own}},
+        "context": spec.context or {},
+        "stream_mode": list(spec.stream_modes),
+        "interrupt_before": _shown_nodes(spec.interrupt_before),
+        "interrupt_after": _shown_nodes(spec.interrupt_after),
+        "webhook": None,
+        "feedback_keys": None,
+        "temporary": spec.scope.is_temporary,
+        "subgraphs": spec.stream_subgraphs,
+        "resumable": spec.stream_resumable,
+        "checkpoint_during": spec.durability != "exit",
+        "durability": spec.durability,
+    }
+
+
+def _command(command: RunCommand | None) -> dict[str, Any] | None:
+    if command is None:
+        return None
+    shown = {"resume": command.resume} if command.has_resume else {}
+    return {**shown, "update": command.update, "goto": list(command.goto)}
+
+
+def _shown_nodes(nodes: tuple[str, ...]) -> list[str] | str | None:
+    return "*" if nodes == ("*",) else list(nodes) or None

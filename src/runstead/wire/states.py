@@ -1,0 +1,124 @@
+"""Thread states on the wire: a checkpoint seen through its graph, as clients read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import orjson
+from pydantic import TypeAdapter
+
+from runstead.resources.states import TaskState, ThreadState
+from runstead.runtime.runs.types import CheckpointRef
+
+from .body import WireModel
+from .errors import Unprocessable
+from .identifiers import CheckpointIdField, as_uuid
+from .pages import Limit
+from .runs import CheckpointBody
+
+STATE_FIELDS: Final = (
+    "values", "next", "tasks", "metadata", "created_at", "checkpoint", "parent_checkpoint", "interrupts",
+    "checkpoint_id", "parent_checkpoint_id",
+)  # fmt: skip
+"""What ``select`` may name."""
+STATE_OBJECTS: Final = ("values", "metadata")
+"""Fields of which ``select`` may name single keys."""
+
+
+class StateUpdate(WireModel):
+    """Values as if node ``as_node`` had returned them, on top of the latest checkpoint or the one that is named."""
+
+    values: dict[str, Any] | list[Any] | None = None
+    as_node: str | None = None
+    checkpoint: CheckpointBody | None = None
+    checkpoint_id: CheckpointIdField | None = None
+
+    def place(self) -> CheckpointRef | None:
+        return place_of(self.checkpoint, self.checkpoint_id)
+
+
+class StateAt(WireModel):
+    """Which state to read: a checkpoint, with the namespace of a subgraph where one is meant."""
+
+    checkpoint: CheckpointBody
+    subgraphs: bool | None = None
+    select: list[str] | None = None
+
+
+class HistoryQuery(WireModel):
+    """A page of earlier states, the newest first. ``before`` is an id, a checkpoint, or a config that holds one."""
+
+    limit: Limit | None = None
+    before: str | dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    checkpoint: CheckpointBody | None = None
+    select: list[str] | None = None
+
+
+STATE_UPDATE: Final[TypeAdapter[StateUpdate]] = TypeAdapter(StateUpdate)
+STATE_AT: Final[TypeAdapter[StateAt]] = TypeAdapter(StateAt)
+HISTORY_QUERY: Final[TypeAdapter[HistoryQuery]] = TypeAdapter(HistoryQuery)
+
+
+def place_of(checkpoint: CheckpointBody | None, checkpoint_id: str | None) -> CheckpointRef | None:
+    """The place that a checkpoint and a separately given id name together; None is the latest."""
+    if checkpoint is None:
+        return CheckpointRef(checkpoint_id) if checkpoint_id else None
+    ref = checkpoint.to_ref()
+    return CheckpointRef(checkpoint_id or ref.checkpoint_id, ref.checkpoint_ns, ref.checkpoint_map)
+
+
+def before_of(value: str | dict[str, Any] | None) -> str | None:
+    """The checkpoint id in any of the forms of ``before`` that the clients know. Raises Unprocessable."""
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        inner = value.get("configurable")
+        found = inner.get("checkpoint_id") if isinstance(inner, dict) else value.get("checkpoint_id")
+    else:
+        found = value
+    if not isinstance(found, str) or (checkpoint_id := as_uuid(found)) is None:
+        raise Unprocessable("before: give a checkpoint id, a checkpoint, or a config with a checkpoint_id in configurable")
+    return checkpoint_id
+
+
+def from_thread_state(state: ThreadState) -> dict[str, Any]:
+    """A state as clients read it, for `orjson.dumps`."""
+    return {
+        "values": orjson.Fragment(state.values),
+        "next": list(state.next),
+        "tasks": [_task(task) for task in state.tasks],
+        "metadata": None if state.metadata is None else orjson.Fragment(state.metadata),
+        "created_at": state.created_at,
+        "checkpoint": state.checkpoint,
+        "parent_checkpoint": state.parent_checkpoint,
+        "interrupts": orjson.Fragment(state.interrupts),
+        # Old clients read the ids here.
+        "checkpoint_id": _id(state.checkpoint),
+        "parent_checkpoint_id": _id(state.parent_checkpoint),
+    }
+
+
+def from_update(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a state update: the new checkpoint, in the three forms that clients look for."""
+    return {"checkpoint": checkpoint, "configurable": checkpoint, "checkpoint_id": checkpoint["checkpoint_id"]}
+
+
+def _task(task: TaskState) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "name": task.name,
+        "path": orjson.Fragment(task.path),
+        "error": task.error,
+        "interrupts": orjson.Fragment(task.interrupts),
+        "checkpoint": task.checkpoint,
+        "state": None if task.state is None else from_thread_state(task.state),
+        "result": None if task.result is None else orjson.Fragment(task.result),
+    }
+
+
+def _id(checkpoint: dict[str, Any] | None) -> str | None:
+    return checkpoint.get("checkpoint_id") if checkpoint else None
+
+

@@ -1,0 +1,166 @@
+"""langgraph.json is read into types; what cannot be served is refused with file, key and the way out."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runstead.graphs.configuration import (
+    ConfigurationError,
+    GraphConfiguration,
+    configuration_of,
+    read_configuration,
+)
+from runstead.graphs.environment import apply_environment
+from runstead.graphs.sources import SourceError
+
+
+def write(directory: Path, **keys: Any) -> Path:
+    (directory / "agent.py").write_text("graph = None\n")
+    file = directory / "langgraph.json"
+    file.write_text(json.dumps({"graphs": {"agent": "./agent.py:graph"}, **keys}))
+    return file
+
+
+def read(directory: Path, **keys: Any) -> GraphConfiguration:
+    return read_configuration(write(directory, **keys))
+
+
+def test_the_smallest_file_names_one_graph(tmp_path: Path) -> None:
+    configuration = read(tmp_path)
+
+    (source,) = configuration.graphs
+    assert (source.graph_id, source.variable, source.file) == ("agent", "graph", tmp_path / "agent.py")
+    assert configuration.warnings == ()
+    assert configuration.search_paths == (tmp_path,)
+
+
+def test_graphs_are_files_modules_or_objects_with_a_description(tmp_path: Path) -> None:
+    graphs = {"a": "./agent.py:graph", "b": "pkg.mod:make", "c": {"path": "./agent.py:other", "description": "Pays."}}
+
+    a, b, c = read(tmp_path, graphs=graphs).graphs
+
+    assert a.file
+    assert (b.file, b.module, b.variable) == (None, "pkg.mod", "make")
+    assert (c.variable, c.description) == ("other", "Pays.")
+
+
+def test_local_dependencies_are_search_paths_and_packages_are_not(tmp_path: Path) -> None:
+    (tmp_path / "lib" / "src").mkdir(parents=True)
+    configuration = read(tmp_path, dependencies=["langchain_openai", "./lib", "."])
+    assert configuration.search_paths == (tmp_path / "lib", tmp_path / "lib" / "src", tmp_path)
+
+
+def test_the_parts_arrive_as_types(tmp_path: Path) -> None:
+    configuration = read(
+        tmp_path,
+        http={
+            "cors": {"allow_origins": ["https://a.example"], "allow_credentials": True},
+            "configurable_headers": {"includes": ["x-tenant"], "exclude": ["x-secret"]},
+            "disable_store": True,
+            "mount_prefix": "/agents",
+        },
+        store={"index": {"dims": 3, "embed": "./agent.py:embed"}, "ttl": {"default_ttl": 60}},
+        checkpointer={"ttl": {"strategy": "delete", "default_ttl": 43200, "sweep_interval_minutes": 10}},
+    )
+
+    assert configuration.http.cors
+    assert configuration.http.cors.allow_origins == ["https://a.example"]
+    assert configuration.http.configurable_headers.include == ["x-tenant"]
+    assert configuration.http.configurable_headers.exclude == ["x-secret"]
+    assert configuration.http.disable_store
+    assert configuration.store.index
+    assert configuration.store.index.dims == 3
+    assert configuration.checkpointer.ttl
+    assert configuration.checkpointer.ttl.default_ttl == 43200
+    assert configuration.warnings == ()
+
+
+def test_keys_for_building_images_are_passed_over_and_unknown_ones_warned_about(tmp_path: Path) -> None:
+    configuration = read(
+        tmp_path, python_version="3.12", dockerfile_lines=["RUN x"], grafs={}, http={"corse": {}}, pip_installer="uv"
+    )
+    assert [warning.removeprefix(f"{configuration.file}: ") for warning in configuration.warnings] == [
+        "grafs: unknown key, ignored",
+        "http.corse: unknown key, ignored",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "said"),
+    [
+        ({"graphs": {}}, "graphs", 'expected an object such as {"agent": "./agent.py:graph"}'),
+        ({"graphs": {"a": 3}}, "graphs.a", 'got 3; expected "./file.py:graph"'),
+        ({"graphs": {"a": "./agent.py"}}, "graphs.a", "names no variable"),
+        ({"graphs": {"a": "./gone.py:graph"}}, "graphs.a", "there is no file './gone.py'"),
+        ({"graphs": {"a": "./agent.ts:graph"}}, "graphs.a", "only Python graphs"),
+        ({"graphs": {"a": "not a module:graph"}}, "graphs.a", "neither a .py file nor a module"),
+        ({"graphs": {" ": "./agent.py:graph"}}, "graphs. ", "cannot be the id of a graph"),
+        ({"graphs": {"a": {"path": "./agent.py:g", "description": 1}}}, "graphs.a.description", "expected a string"),
+        ({"dependencies": ["./gone"]}, "dependencies", "is not a directory"),
+        ({"dependencies": "."}, "dependencies", 'expected list such as ["."]'),
+        ({"env": ".env"}, "env", "there is no file '.env'"),
+        ({"http": {"mount_prefix": "agents"}}, "http.mount_prefix", 'expected a path such as "/agents"'),
+        ({"http": {"cors": {"allow_origins": "*"}}}, "http.cors.allow_origins", "expected list such as"),
+        ({"http": {"disable_runs": "yes"}}, "http.disable_runs", "expected true or false"),
+        ({"store": {"index": {"embed": "x"}}}, "store.index.dims", "is missing; expected length of the embedding"),
+        ({"checkpointer": {"ttl": {"default_ttl": -1}}}, "checkpointer.ttl.default_ttl", "expected minutes"),
+    ],
+)
+def test_a_bad_value_is_refused_with_its_key_and_what_was_expected(
+    keys: dict[str, Any], key: str, said: str, tmp_path: Path
+) -> None:
+    file = write(tmp_path, **keys)
+    with pytest.raises(ConfigurationError, match=re.escape(said)) as caught:
+        read_configuration(file)
+    assert caught.value.key == key
+    assert str(caught.value).startswith(f"{file}: {key}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [('{"graphs": ', "is not JSON: Expecting value at line 1"), ("[]", "must hold an object"), ("\xff", "is not JSON")],
+)
+def test_a_file_that_is_no_json_object_is_refused(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "langgraph.json").write_text(text)
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
+        read_configuration(tmp_path / "langgraph.json")
+
+
+def test_a_missing_file_tells_the_two_ways_out(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"--config.*runstead dev file.py:graph"):
+        read_configuration(tmp_path / "langgraph.json")
+
+
+def test_one_file_needs_no_configuration(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "langgraph.json").unlink()
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "other.py").write_text("b = None\n")
+    (tmp_path / ".env").write_text("A=1\n")
+
+    configuration = configuration_of(["agent.py:graph", "sub/other.py:b"], tmp_path)
+
+    assert [source.graph_id for source in configuration.graphs] == ["graph", "b"]
+    assert configuration.search_paths == (tmp_path, tmp_path / "sub")
+    assert configuration.env == tmp_path / ".env"
+
+
+def test_two_graphs_of_one_name_are_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    with pytest.raises(SourceError, match="ids of their own"):
+        configuration_of(["agent.py:graph", "agent.py:graph"], tmp_path)
+
+
+def test_the_process_environment_wins_over_the_configured_one(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text('TOKEN="from file"\nMODE=file\nNAMED_ONLY\n')
+    environ = {"MODE": "process"}
+
+    assert apply_environment(read(tmp_path, env=".env"), environ) == ["TOKEN"]
+    assert environ == {"MODE": "process", "TOKEN": "from file"}
+
+    assert apply_environment(read(tmp_path, env={"B": "2"}), environ) == ["B"]

@@ -1,0 +1,299 @@
+"""Graphs are loaded from the user's files and built once per run, whatever shape the user gave them."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.graph import StateGraph
+from langgraph.pregel import Pregel
+from langgraph.store.memory import InMemoryStore
+
+from runstead.graphs.configuration import GraphConfiguration, configuration_of
+from runstead.graphs.modules import GraphLoadError, module_name
+from runstead.graphs.registry import GraphRegistry
+from runstead.graphs.sources import parse_source
+from runstead.runtime.actor_context import ActorContext, acting
+from runstead.runtime.runs.agents import AgentFactory, AgentResolver
+from runstead.runtime.runs.exceptions import AgentNotFound
+
+PRELUDE = """
+from __future__ import annotations
+import contextlib
+from typing import TypedDict
+from langchain_core.runnables import RunnableConfig
+from langgraph.graph import StateGraph, START
+
+class State(TypedDict, total=False):
+    said: str
+
+def builder(word: str = "hello"):
+    return StateGraph(State).add_node("say", lambda state: {"said": word}).add_edge(START, "say")
+
+def compiled(word: str = "hello"):
+    return builder(word).compile()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _the_search_path_is_restored() -> Iterator[None]:
+    before, modules = list(sys.path), set(sys.modules)
+    yield
+    sys.path[:] = before
+    for name in set(sys.modules) - modules:
+        if name.startswith(("runstead_graph_", "shop", "plain")):
+            del sys.modules[name]
+
+
+def registry_of(directory: Path, code: str, variable: str = "graph", **options: Any) -> GraphRegistry:
+    (directory / "agent.py").write_text(PRELUDE + textwrap.dedent(code))
+    return GraphRegistry(configuration_of([f"agent.py:{variable}"], directory), **options)
+
+
+async def said_by(registry: GraphRegistry, config: Mapping[str, Any] | None = None) -> Any:
+    (graph_id,) = registry.graph_ids
+    async with registry.resolve(graph_id).build(config or {}) as agent:
+        agent = agent.compile() if isinstance(agent, StateGraph) else agent
+        return (await agent.ainvoke({"said": ""}))["said"]
+
+
+def test_it_is_what_the_kernel_asks_for(tmp_path: Path) -> None:
+    registry = registry_of(tmp_path, "graph = compiled()")
+    resolver: AgentResolver = registry
+    factory: AgentFactory = registry.resolve("graph")
+    assert resolver.graph_ids == ("graph",)
+    assert factory
+    with pytest.raises(AgentNotFound, match="'nobody'; registered graphs: graph"):
+        registry.resolve("nobody")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "graph = compiled()",
+        "graph = builder()",
+        "def graph(): return compiled()",
+        "def graph(): return builder()",
+        "async def graph(): return compiled()",
+        "graph = lambda: compiled()",
+        "@contextlib.contextmanager\ndef graph():\n    yield compiled()",
+        "@contextlib.asynccontextmanager\nasync def graph():\n    yield compiled()",
+        "async def graph():\n    yield compiled()",
+        "def graph():\n    yield compiled()",
+        "@contextlib.asynccontextmanager\nasync def made():\n    yield compiled()\nasync def graph(): return made()",
+        "class Maker:\n    async def __call__(self, config: RunnableConfig): return compiled()\ngraph = Maker()",
+        "class Maker:\n    def make(self, config): return compiled()\ngraph = Maker().make",
+    ],
+)
+async def test_a_graph_may_be_written_in_many_ways(code: str, tmp_path: Path) -> None:
+    assert await said_by(registry_of(tmp_path, code)) == "hello"
+
+
+async def test_a_functional_entrypoint_is_a_graph(tmp_path: Path) -> None:
+    code = """
+    from langgraph.func import entrypoint
+
+    @entrypoint()
+    async def graph(state: dict) -> dict:
+        return {"said": "functional"}
+    """
+    assert await said_by(registry_of(tmp_path, code)) == "functional"
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        "config",
+        "config: RunnableConfig",
+        "conf: RunnableConfig",
+        "c",
+        "config: dict",
+        "config: RunnableConfig | None = None",
+    ],
+)
+async def test_a_factory_gets_the_config_it_asks_for(signature: str, tmp_path: Path) -> None:
+    name = signature.partition(":")[0]
+    code = f"def graph({signature}): return compiled({name}['configurable']['word'])"
+    assert await said_by(registry_of(tmp_path, code), {"configurable": {"word": "given"}}) == "given"
+
+
+async def test_a_factory_gets_the_servers_runtime(tmp_path: Path) -> None:
+    code = """
+    from dataclasses import dataclass
+    from langgraph_sdk.runtime import ServerRuntime
+
+    @dataclass
+    class Shop:
+        word: str = ""
+
+    async def graph(config: RunnableConfig, runtime: ServerRuntime[Shop]):
+        executing = runtime.execution_runtime
+        who = runtime.user.identity if runtime.user else "nobody"
+        word = executing.context.word if executing else ""
+        return compiled(f"{runtime.access_context} {who} {word} {type(runtime.store).__name__}")
+    """
+    registry = registry_of(tmp_path, code, store=InMemoryStore())
+    run = {"configurable": {"run_id": "r", "thread_id": "t", "word": "given"}}
+
+    assert await said_by(registry, run) == "threads.create_run nobody given InMemoryStore"
+    assert await said_by(registry, {"configurable": {"thread_id": "t"}}) == "threads.read nobody  InMemoryStore"
+    assert await said_by(registry) == "assistants.read nobody  InMemoryStore"
+    with acting(ActorContext(user_id="ann", auth_source="api_key")):
+        assert await said_by(registry, run) == "threads.create_run ann given InMemoryStore"
+    with acting(ActorContext(user_id="local", auth_source="none")):
+        assert await said_by(registry, run) == "threads.create_run nobody given InMemoryStore"
+
+
+async def test_what_a_factory_opened_is_closed_after_the_run_also_when_it_failed(tmp_path: Path) -> None:
+    code = """
+    log = []
+
+    @contextlib.asynccontextmanager
+    async def graph():
+        log.append("opened")
+        try:
+            yield compiled()
+        finally:
+            log.append("closed")
+    """
+    registry = registry_of(tmp_path, code)
+    registry.load()
+    log = sys.modules[module_name(tmp_path / "agent.py", tmp_path)].log
+
+    async def run() -> None:
+        async with registry.resolve("graph").build({}):
+            assert log == ["opened"]
+            raise RuntimeError("the run broke")
+
+    with pytest.raises(RuntimeError, match="the run broke"):
+        await run()
+    assert log == ["opened", "closed"]
+
+
+async def test_a_factory_is_called_anew_for_each_run_and_its_module_is_run_once(tmp_path: Path) -> None:
+    code = """
+    calls = []
+
+    def graph():
+        calls.append(1)
+        return compiled(str(len(calls)))
+    """
+    registry = registry_of(tmp_path, code)
+    assert [await said_by(registry), await said_by(registry)] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("graph = 3", "'graph' is an object of type int; expected a compiled graph"),
+        ("graph = None", "'graph' is None"),
+        ("grph = compiled()", "it has no variable 'graph'; it has grph, State, builder"),
+        ("def graph(a, b): return compiled()", "graph() needs 'a', and a factory is given nothing but config"),
+        ("def graph(config, /): return compiled()", "takes 'config' by position only"),
+        ("import nothing_like_this", "ModuleNotFoundError: No module named 'nothing_like_this'\n  at "),
+        ("raise SystemExit(2)", "SystemExit: 2"),
+        ("graph = (", "SyntaxError: '(' was never closed"),
+        ("def broken():\n    raise KeyError('k')\nbroken()", "KeyError: 'k'"),
+    ],
+)
+def test_what_cannot_be_a_graph_is_said_when_loading(code: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(GraphLoadError) as caught:
+        registry_of(tmp_path, code).load()
+    assert str(caught.value).startswith("graph 'graph' (agent.py:graph) cannot be loaded: ")
+    assert said in str(caught.value)
+
+
+def test_an_error_ends_with_the_users_own_last_line(tmp_path: Path) -> None:
+    code = """
+    import json
+
+    def parse():
+        return json.loads("nonsense")
+
+    graph = parse()
+    """
+    with pytest.raises(GraphLoadError) as caught:
+        registry_of(tmp_path, code).load()
+    last = str(caught.value).splitlines()[-1].strip()
+    assert last.startswith(f"at {tmp_path / 'agent.py'}, line ")
+    assert last.endswith('return json.loads("nonsense")')
+
+
+async def test_a_factory_that_makes_something_else_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(GraphLoadError, match=r"graph\(\) made an object of type int"):
+        await said_by(registry_of(tmp_path, "def graph(): return 3"))
+
+
+async def test_an_error_inside_a_factory_is_the_users_own(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await said_by(registry_of(tmp_path, "def graph(): return 1 / 0"))
+
+
+def test_one_start_shows_every_mistake(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text("a = 1\nb = 2\n")
+    with pytest.raises(ExceptionGroup) as caught:
+        GraphRegistry(configuration_of(["agent.py:a", "agent.py:b", "agent.py:c"], tmp_path)).load()
+    assert len(caught.value.exceptions) == 3
+
+
+def test_a_graph_that_failed_to_load_is_tried_again(tmp_path: Path) -> None:
+    registry = registry_of(tmp_path, "graph = nothing")
+    with pytest.raises(GraphLoadError, match="NameError"):
+        registry.load()
+    (tmp_path / "agent.py").write_text(PRELUDE + "graph = compiled()")
+    registry.load()
+
+
+def test_files_of_one_name_do_not_meet_and_siblings_are_found(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "agent.py").write_text(
+            PRELUDE + f"import plain_words\n{name} = compiled(plain_words.{name})"
+        )
+    (tmp_path / "plain_words.py").write_text("a = 'from a'\nb = 'from b'\n")
+    sources = [parse_source(name, f"./{name}/agent.py:{name}", tmp_path) for name in ("a", "b")]
+    registry = GraphRegistry(GraphConfiguration(directory=tmp_path, graphs=sources))
+
+    registry.load()
+
+    assert registry.graph_ids == ("a", "b")
+
+
+async def test_a_file_of_a_package_may_import_relatively(tmp_path: Path) -> None:
+    package = tmp_path / "src" / "shopkeeper"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "words.py").write_text("word = 'relative'")
+    (package / "agent.py").write_text(PRELUDE + "from .words import word\ngraph = compiled(word)")
+    registry = GraphRegistry(configuration_of(["src/shopkeeper/agent.py:graph"], tmp_path))
+    assert await said_by(registry) == "relative"
+    assert "shopkeeper.agent" in sys.modules
+
+
+async def test_a_module_is_found_on_the_projects_path(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(PRELUDE + "graph = compiled('module')")
+    registry = GraphRegistry(configuration_of(["shop:graph"], tmp_path))
+    registry.load()
+    assert await said_by(registry) == "module"
+
+
+def test_a_files_module_name_is_the_same_wherever_the_project_lies(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    assert module_name(here / "x" / "agent.py", here) == module_name(there / "x" / "agent.py", there)
+    assert module_name(here / "x" / "agent.py", here) != module_name(here / "y" / "agent.py", here)
+
+
+async def test_descriptions_are_kept_for_the_assistants(tmp_path: Path) -> None:
+    source = parse_source("pay", "runstead.graphs.demo:agent", tmp_path, "Pays invoices.")
+    registry = GraphRegistry(GraphConfiguration(directory=tmp_path, graphs=[source]))
+    assert registry.descriptions == {"pay": "Pays invoices."}
+    async with registry.resolve("pay").build({}) as agent:
+        assert isinstance(agent, Pregel)
+
+
+async def test_making_a_registry_runs_no_user_code(tmp_path: Path) -> None:
+    registry_of(tmp_path, "raise RuntimeError('ran')")

@@ -1,0 +1,409 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import pytest
+
+from runstead.infra.dispatch.bell import Bell
+from runstead.infra.dispatch.local import LocalDispatcher, LocalDispatchSettings
+from runstead.runtime.clock import SystemClock
+from runstead.runtime.runs.types import RunId
+from runstead.testing.clock import HandClock, turn
+from runstead.testing.conformance.dispatcher import (
+    RecordingWorker,
+    RunDispatcherConformance,
+    eventually,
+    serving,
+)
+
+
+class Rows:
+    """The waiting runs of a lease store, in a dict; counts how often it is asked, and fails when told to."""
+
+    def __init__(self, clock: HandClock | SystemClock, bell: Bell) -> None:
+        self.looks = 0
+        self.failing = False
+        self.slow = 0
+        self.looking = asyncio.Event()
+        self._clock, self._bell = clock, bell
+        self._due: dict[RunId, datetime] = {}
+
+    async def add(self, run_id: RunId, *, due_in: float = 0) -> None:
+        self._due[run_id] = self._clock.now() + timedelta(seconds=due_in)
+        self._bell.ring()
+
+    async def take(self, run_id: RunId) -> bool:
+        await asyncio.sleep(0)
+        return self._due.pop(run_id, None) is not None
+
+    async def waiting(self, limit: int) -> Sequence[RunId]:
+        self.looks += 1
+        due = sorted((at, run_id) for run_id, at in self._due.items() if at <= self._clock.now())
+        self.looking.set()
+        for _ in range(self.slow):
+            await asyncio.sleep(0)
+        if self.failing:
+            raise OSError("the disk is away")
+        return [run_id for _, run_id in due[:limit]]
+
+    async def next_due(self) -> datetime | None:
+        return min((at for at in self._due.values() if at > self._clock.now()), default=None)
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def bell() -> Bell:
+    return Bell()
+
+
+@pytest.fixture
+def waiting(clock: HandClock, bell: Bell) -> Rows:
+    return Rows(clock, bell)
+
+
+@pytest.fixture
+def dispatcher(waiting: Rows, bell: Bell, clock: HandClock) -> LocalDispatcher:
+    return LocalDispatcher(waiting, bell, clock)
+
+
+class TestLocalDispatcher(RunDispatcherConformance):
+    pass
+
+
+async def test_at_idle_the_rows_are_looked_at_once_per_recheck(
+    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
+) -> None:
+    async with serving(dispatcher, RecordingWorker(waiting)):
+        looks = waiting.looks
+        await clock.forward(300)
+        assert waiting.looks - looks == 10
+
+
+async def test_a_run_whose_bell_was_lost_is_found_by_the_recheck(
+    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
+) -> None:
+    worker = RecordingWorker(waiting)
+    async with serving(dispatcher, worker):
+        waiting._due["silent"] = clock.now()
+        await clock.forward(31)
+    assert worker.launched == ["silent"]
+
+
+async def test_a_burst_of_bells_is_one_look(dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock) -> None:
+    async with serving(dispatcher, RecordingWorker(waiting)):
+        looks = waiting.looks
+        for _ in range(1_000):
+            dispatcher.ring()
+        await turn()
+        assert waiting.looks - looks == 1
+
+
+async def test_a_bell_that_rings_during_a_look_is_not_lost(
+    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
+) -> None:
+    worker = RecordingWorker(waiting)
+    async with serving(dispatcher, worker):
+        waiting.slow = 5
+        waiting.looking.clear()
+        dispatcher.ring()
+        await waiting.looking.wait()
+        # The rows were read before this run was there, and the dispatcher has not got them yet.
+        waiting.slow = 0
+        await waiting.add("in-between")
+        await eventually(clock, worker.launched, 1)
+
+
+async def test_a_run_is_not_delivered_again_while_its_launch_is_under_way(
+    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
+) -> None:
+    worker = RecordingWorker(waiting)
+    worker.hold.clear()
+    async with serving(dispatcher, worker):
+        await waiting.add("run-1")
+        await eventually(clock, worker.offered, 1)
+        for _ in range(5):
+            dispatcher.ring()
+            await turn()
+        assert worker.offered == ["run-1"]
+        worker.hold.set()
+        await eventually(clock, worker.launched, 1)
+
+
+async def test_a_slow_launch_does_not_hold_up_the_others(
+    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
+) -> None:
+    class OneSlowClaim(RecordingWorker):
+        async def launch(self, run_id: RunId) -> bool:
+            if run_id == "slow":
+                await asyncio.Event().wait()
+            return await super().launch(run_id)
+
+    worker = OneSlowClaim(waiting)
+    async with serving(dispatcher, worker) as task:
+        await waiting.add("slow")
+        await turn()
+        for number in range(8):
+            await waiting.add(f"run-{number}")
+        await eventually(clock, worker.launched, 8)
+        assert "slow" not in worker.launched
+        # The slow one never ends: leave without waiting for it.
+        task.cancel()
+        await turn()
+        task.cancel()
+
+
+async def test_launches_run_together_up_to_the_bound(waiting: Rows, bell: Bell, clock: HandClock) -> None:
+    dispatcher = LocalDispatcher(waiting, bell, clock, LocalDispatchSettings(parallel_launches=8))
+    worker = RecordingWorker(waiting, slots=50)
+    for number in range(50):
+        await waiting.add(f"run-{number}")
+    async with serving(dispatcher, worker):
+        await eventually(clock, worker.launched, 50)
+    assert worker.most_at_once == 8
+
+
+@pytest.mark.parametrize("counted_at_once", [True, False])
+async def test_room_is_kept_whether_or_not_the_worker_counts_a_launch_that_has_not_claimed_yet(
+    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock, counted_at_once: bool
+) -> None:
+    class CountsLate(RecordingWorker):
+        @property
+        def free(self) -> int:
+            return self._slots - (len(self._busy) if counted_at_once else len(self.launched))
+
+    worker = CountsLate(waiting, slots=4)
+    worker.hold.clear()
+    for number in range(9):
+        await waiting.add(f"run-{number}")
+    async with serving(dispatcher, worker):
+        for _ in range(3):
+            dispatcher.ring()
+            await turn()
+            assert len(worker.offered) <= 4
+        worker.hold.set()
+        await eventually(clock, worker.launched, 4)
+        await clock.forward(60)
+        assert len(worker.offered) == 4
+
+
+async def test_a_failing_store_is_asked_again_with_patience_and_the_deliveries_go_on(
+    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = RecordingWorker(waiting)
+    async with serving(dispatcher, worker):
+        waiting.failing = True
+        await waiting.add("run-1")
+        looks = waiting.looks
+        for _ in range(60):
+            dispatcher.ring()
+            await clock.forward(1)
+        # 0.1 + 0.2 + ... + 6.4 s, then every 10 s: bells do not make it ask more often.
+        assert 8 <= waiting.looks - looks <= 14
+        assert "the disk is away" in caplog.text
+        waiting.failing = False
+        await clock.forward(11)
+        await eventually(clock, worker.launched, 1)
+
+
+async def test_a_run_that_cannot_be_launched_is_tried_again_later_and_blocks_nobody(
+    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Unlucky(RecordingWorker):
+        tries = 0
+
+        async def launch(self, run_id: RunId) -> bool:
+            if run_id == "cursed":
+                self.tries += 1
+                if self.tries <= 4:
+                    raise RuntimeError("no such luck")
+            return await super().launch(run_id)
+
+    worker = Unlucky(waiting, slots=1)
+    async with serving(dispatcher, worker):
+        await waiting.add("cursed")
+        await turn()
+        assert worker.tries == 1
+        await waiting.add("fine")
+        await eventually(clock, worker.launched, 1)
+        assert worker.launched == ["fine"]
+        worker.finish("fine")
+        # 0.1 + 0.2 + 0.4 + 0.8 s
+        await clock.forward(2)
+        assert worker.launched == ["fine", "cursed"]
+        assert worker.tries == 5
+        assert "no such luck" in caplog.text
+
+
+async def test_a_run_that_somebody_else_got_is_not_asked_for_in_a_loop(
+    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
+) -> None:
+    class NeverGetsIt(RecordingWorker):
+        async def launch(self, run_id: RunId) -> bool:
+            self.offered.append(run_id)
+            return False
+
+    worker = NeverGetsIt(waiting)
+    async with serving(dispatcher, worker):
+        await waiting.add("contested")
+        await clock.forward(60)
+    # Doubling from 0.1 s to 10 s: about a dozen tries in a minute.
+    assert 5 <= len(worker.offered) <= 15
+
+
+async def test_a_store_that_names_a_due_time_in_the_past_does_not_make_it_spin(bell: Bell, clock: HandClock) -> None:
+    class Sloppy(Rows):
+        async def next_due(self) -> datetime | None:
+            return self._clock.now() - timedelta(hours=1)
+
+    rows = Sloppy(clock, bell)
+    async with serving(LocalDispatcher(rows, bell, clock), RecordingWorker(rows)):
+        looks = rows.looks
+        await clock.forward(1)
+        assert rows.looks - looks <= 50
+
+
+async def test_the_bell_may_be_rung_from_any_thread() -> None:
+    clock, bell = SystemClock(), Bell()
+    rows = Rows(clock, bell)
+    dispatcher = LocalDispatcher(rows, bell, clock)
+
+    class Counting(RecordingWorker):
+        all_launched = asyncio.Event()
+
+        async def launch(self, run_id: RunId) -> bool:
+            begun = await super().launch(run_id)
+            if len(self.launched) == 100:
+                self.all_launched.set()
+            return begun
+
+    worker = Counting(rows, slots=200)
+
+    def commit(number: int) -> None:
+        rows._due[f"run-{number}"] = clock.now()
+        dispatcher.ring()
+
+    async with serving(dispatcher, worker):
+        threads = [threading.Thread(target=commit, args=(number,)) for number in range(100)]
+        for thread in threads:
+            thread.start()
+        async with asyncio.timeout(5):
+            await worker.all_launched.wait()
+        for thread in threads:
+            thread.join()
+    assert len(set(worker.launched)) == 100
+
+
+async def test_ringing_with_nobody_listening_is_no_error() -> None:
+    bell = Bell()
+    bell.ring()
+
+    async def listen() -> None:
+        with bell.listener():
+            # A listener whose loop is closed under it never unsubscribes.
+            await asyncio.Event().wait()
+
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(listen())
+    loop.call_soon(lambda: loop.call_soon(loop.stop))
+    await asyncio.get_running_loop().run_in_executor(None, loop.run_forever)
+    loop.close()
+    bell.ring()
+    del task
+
+
+async def test_a_stop_is_told_to_every_worker_and_one_that_fails_keeps_it_from_nobody(
+    dispatcher: LocalDispatcher, waiting: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Deaf(RecordingWorker):
+        def notice_stop(self, run_id: RunId) -> None:
+            raise RuntimeError("not listening")
+
+    deaf, holder = Deaf(waiting), RecordingWorker(waiting)
+    async with serving(dispatcher, deaf), serving(dispatcher, holder):
+        await dispatcher.request_stop("run-1")
+    assert holder.notices == ["run-1"]
+    assert "not listening" in caplog.text
+
+
+async def test_a_stop_reaches_a_worker_on_another_loop(waiting: Rows, bell: Bell, clock: HandClock) -> None:
+    dispatcher = LocalDispatcher(waiting, bell, clock)
+    serving_now = threading.Event()
+
+    class Elsewhere(RecordingWorker):
+        noticed = asyncio.Event()
+
+        def notice_stop(self, run_id: RunId) -> None:
+            super().notice_stop(run_id)
+            self.loop_of_notice = asyncio.get_running_loop()
+            self.noticed.set()
+
+    async def elsewhere() -> asyncio.AbstractEventLoop:
+        worker = Elsewhere(waiting)
+        async with serving(dispatcher, worker):
+            serving_now.set()
+            await worker.noticed.wait()
+        assert worker.notices == ["run-1"]
+        assert worker.loop_of_notice is asyncio.get_running_loop()
+        return asyncio.get_running_loop()
+
+    other = asyncio.create_task(asyncio.to_thread(asyncio.run, elsewhere()))
+    await asyncio.to_thread(serving_now.wait, 5)
+    await dispatcher.request_stop("run-1")
+    assert await other is not asyncio.get_running_loop()
+
+
+@pytest.mark.parametrize("wrong", [{"parallel_launches": 0}, {"recheck": 0}, {"retry_after": -1.0}])
+def test_settings_that_cannot_work_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"must be|positive"):
+        LocalDispatchSettings(**wrong)  # type: ignore[arg-type]
+
+
+async def test_launching_fifty_runs_costs_a_handful_of_looks(
+    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
+) -> None:
+    worker = RecordingWorker(waiting, slots=50)
+    for number in range(50):
+        await waiting.add(f"run-{number}")
+    async with serving(dispatcher, worker):
+        await eventually(clock, worker.launched, 50)
+        await turn()
+    assert waiting.looks < 60
+
+
+async def test_the_deliveries_end_only_after_the_launches_under_way(
+    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
+) -> None:
+    worker = RecordingWorker(waiting)
+    worker.hold.clear()
+    async with serving(dispatcher, worker) as task:
+        await waiting.add("run-1")
+        await eventually(clock, worker.offered, 1)
+        task.cancel()
+        await turn()
+        assert not task.done()
+        worker.hold.set()
+        await asyncio.wait([task])
+        assert worker.launched == ["run-1"]
+
+
+async def test_a_slot_that_was_lost_during_a_look_and_frees_later_is_used_without_a_bell(
+    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
+) -> None:
+    worker = RecordingWorker(waiting, slots=1)
+    async with serving(dispatcher, worker):
+        waiting.slow = 10
+        waiting.looking.clear()
+        await waiting.add("run-1")
+        await waiting.looking.wait()
+        worker._busy.add("from-elsewhere")
+        await turn()
+        assert worker.offered == []
+        worker.finish("from-elsewhere")
+        await eventually(clock, worker.launched, 1)

@@ -1,0 +1,129 @@
+"""Settings: where they come from, which source wins, and what is said about a bad one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from runstead.settings import Settings, SettingsError, default_data_dir, load_settings, unknown_variables
+
+
+@pytest.fixture(autouse=True)
+def _a_clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"RUNSTEAD_{name.upper()}", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_flags_beat_the_file_and_the_file_beats_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"PORT": "1001", "MAX_ATTEMPTS": "11", "LOG_LEVEL": "error"}.items():
+        monkeypatch.setenv(f"RUNSTEAD_{name}", value)
+    (tmp_path / "runstead.toml").write_text('port = 2002\nmax_attempts = 22\nhost = "127.0.0.2"\n')
+
+    settings = load_settings({"port": 3003, "host": None}, project=tmp_path)
+
+    assert (settings.port, settings.max_attempts, settings.log_level) == (3003, 22, "error")
+    assert settings.host == "127.0.0.2", "a flag that was not given hides nothing"
+
+
+def test_it_listens_on_loopback_unless_told_otherwise() -> None:
+    assert load_settings().is_loopback
+    assert load_settings({"host": "localhost"}).is_loopback
+    assert load_settings({"host": "::1"}).is_loopback
+    assert not load_settings({"host": "0.0.0.0"}).is_loopback
+    assert not load_settings({"host": "example.org"}).is_loopback
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:2024"),
+        ("0.0.0.0", "http://127.0.0.1:2024"),
+        ("::", "http://[::1]:2024"),
+        ("box", "http://box:2024"),
+    ],
+)
+def test_the_url_is_where_a_client_on_this_machine_finds_the_server(host: str, url: str) -> None:
+    assert load_settings({"host": host}).url == url
+
+
+def test_data_never_lands_in_the_working_directory_by_itself(tmp_path: Path) -> None:
+    settings = load_settings()
+    assert settings.data_dir.is_absolute()
+    assert not settings.data_dir.is_relative_to(tmp_path)
+
+
+def test_every_project_has_a_data_directory_of_its_own(tmp_path: Path) -> None:
+    first, second = tmp_path / "a" / "shop", tmp_path / "b" / "shop"
+    env = {"XDG_DATA_HOME": "/data", "LOCALAPPDATA": "/local"}
+
+    assert default_data_dir(first, env, "linux") != default_data_dir(second, env, "linux")
+    assert default_data_dir(first, env, "linux") == default_data_dir(first, env, "linux")
+    assert re.fullmatch(r"/data/runstead/shop-[0-9a-f]{8}", str(default_data_dir(first, env, "linux")))
+    assert default_data_dir(first, {}, "linux").is_relative_to(Path.home() / ".local" / "share" / "runstead")
+    assert default_data_dir(first, env, "win32").is_relative_to("/local/runstead")
+    assert default_data_dir(first, env, "darwin").is_relative_to(Path.home() / "Library" / "Application Support")
+    assert default_data_dir(Path("/"), env, "linux").name.startswith("project-")
+
+
+def test_the_project_of_a_configuration_elsewhere_is_its_directory(tmp_path: Path) -> None:
+    place = tmp_path / "elsewhere"
+    assert load_settings({"config": place / "langgraph.json"}).data_dir == default_data_dir(place.resolve())
+
+
+def test_relative_paths_are_meant_from_the_file_they_stand_in(tmp_path: Path) -> None:
+    (tmp_path / "conf").mkdir()
+    file = tmp_path / "conf" / "mine.toml"
+    file.write_text('data_dir = "./data"\nconfig = "../langgraph.json"\n')
+
+    settings = load_settings({"config": None}, file=file)
+
+    assert settings.data_dir == tmp_path / "conf" / "data"
+    assert settings.config == tmp_path / "langgraph.json"
+    assert load_settings({"data_dir": "here"}, file=file).data_dir == tmp_path / "here"
+
+
+@pytest.mark.parametrize(
+    ("flags", "toml", "env", "said"),
+    [
+        ({"port": 99999}, "", {}, "flag --port: "),
+        ({}, "port = 99999", {}, "runstead.toml: port: "),
+        ({}, "", {"RUNSTEAD_PORT": "many"}, "environment variable RUNSTEAD_PORT: "),
+        ({}, "prot = 1", {}, "runstead.toml: prot: there is no such setting; known are host, port"),
+        ({}, "port = ", {}, "cannot be read as TOML"),
+        ({}, 'lease_term_seconds = "soon"', {}, "got 'soon'"),
+    ],
+)
+def test_a_bad_setting_is_refused_with_its_source(
+    flags: dict[str, object],
+    toml: str,
+    env: dict[str, str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "runstead.toml").write_text(toml)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        load_settings(flags)
+
+
+def test_a_settings_file_that_was_named_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="there is no such settings file"):
+        load_settings(file=tmp_path / "nowhere.toml")
+
+
+def test_misspelt_variables_are_found() -> None:
+    assert unknown_variables({"RUNSTEAD_PROT": "1", "RUNSTEAD_PORT": "1", "HOME": "/"}) == ["RUNSTEAD_PROT"]
+
+
+def test_every_setting_says_what_it_is_and_in_which_unit() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        unit = next((unit for unit in ("seconds", "bytes") if name.endswith(unit)), None)
+        assert unit is None or unit in field.description.lower(), name
