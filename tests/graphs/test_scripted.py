@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -67,8 +67,8 @@ async def test_it_drives_an_agent_with_tools() -> None:
         ran.append(note)
         return a + b
 
-    model: BaseChatModel = MODEL
-    state = await create_agent(model, [add]).ainvoke({"messages": [*ASKED]})
+    agent: Any = create_agent(MODEL, [add])
+    state = await agent.ainvoke({"messages": ASKED})
 
     assert [message.text for message in state["messages"]] == ["what is 2 + 3?", "Let me  see.\n", "5", "It is 5."]
     assert ran == ["a long note, cut in bits"]

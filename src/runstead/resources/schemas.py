@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from pydantic import create_model
@@ -85,9 +86,9 @@ def _state_schema(graph: Any) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name in graph.stream_channels_list:
         kind = graph.channels[name].UpdateType
-        fields[name] = (kind if _told(lambda kind=kind: _schema_of(kind)) is not None else Any, None)
-    model = create_model(graph.get_name("State"), **fields)
-    return model.model_json_schema()
+        fields[name] = (kind if _told(partial(_schema_of, kind)) is not None else Any, None)
+    schema: dict[str, Any] = create_model(graph.get_name("State"), **fields).model_json_schema()
+    return schema
 
 
 def _schema_of(kind: Any) -> dict[str, Any]:

@@ -1,14 +1,14 @@
 """States of threads, read and changed through their graphs, outside of runs.
 
-A state is a checkpoint seen by its graph: channels become values, pending writes become tasks and interrupts. An update goes
-through the graph as well, so that its reducers apply. Graph code runs where runs do: on agent loops.
+A state is a checkpoint seen by its graph: channels become values, pending writes become tasks and interrupts. An
+update goes through the graph as well, so that its reducers apply. Graph code runs where runs do: on agent loops.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from langgraph.errors import InvalidUpdateError
 from langgraph.types import StateSnapshot, StateUpdate
@@ -16,12 +16,14 @@ from langgraph.types import StateSnapshot, StateUpdate
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.runs.agents import Agent
 from runstead.runtime.runs.exceptions import ThreadBusy, ThreadNotFound
-from runstead.runtime.runs.store import RunQueryStore
+from runstead.runtime.runs.store import RunCheckpointStore, RunQueryStore
 from runstead.runtime.runs.thread_agents import ThreadAgents
 from runstead.runtime.runs.types import CheckpointRef, RunFilter, RunStatus, ThreadAfter, ThreadId
 from runstead.runtime.serialization import describe, encode
 
 from .threads import ThreadRecord, ThreadStore
+
+T = TypeVar("T")
 
 _SECRET_PREFIXES: Final = ("__", "langgraph_auth_")
 _CHECKPOINT_KEYS: Final = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
@@ -40,8 +42,8 @@ class GraphUnassigned(Exception):
     def __init__(self, thread_id: ThreadId) -> None:
         super().__init__(
             f"Thread '{thread_id}' has no assigned graph ID. This usually occurs when no runs have been made on this "
-            "particular thread. This operation requires a graph ID. Please ensure a run has been made for the thread or "
-            "manually update the thread metadata (by setting the 'graph_id' field) before running this operation."
+            "particular thread. This operation requires a graph ID. Please ensure a run has been made for the thread "
+            "or manually update the thread metadata (by setting the 'graph_id' field) before running this operation."
         )
 
 
@@ -91,13 +93,23 @@ class Update:
 class ThreadStates:
     """Reads and changes states of the bound actor's threads. Raises ThreadNotFound for all others."""
 
-    def __init__(self, threads: ThreadStore, runs: RunQueryStore, agents: ThreadAgents) -> None:
-        self._threads, self._runs, self._agents = threads, runs, agents
+    def __init__(
+        self, threads: ThreadStore, runs: RunQueryStore, checkpoints: RunCheckpointStore, agents: ThreadAgents
+    ) -> None:
+        self._threads, self._runs, self._checkpoints, self._agents = threads, runs, checkpoints, agents
+
+    async def check_checkpoint(self, thread_id: ThreadId, at: CheckpointRef) -> None:
+        """Raises CheckpointNotFound for one that no run could start from. The thread is the caller's to check."""
+        # One of a subgraph is found by the graph that has it.
+        if at.checkpoint_id is None or at.checkpoint_ns:
+            return
+        if await self._checkpoints.saver.aget_tuple(_config(thread_id, at)) is None:
+            raise CheckpointNotFound(thread_id, at.checkpoint_id)
 
     async def read(
         self, thread_id: ThreadId, *, at: CheckpointRef | None = None, subgraphs: bool = False
     ) -> ThreadState:
-        """The latest state, or the one ``at`` a checkpoint (CheckpointNotFound). A thread without runs has an empty one."""
+        """The latest state, or the one ``at`` a checkpoint (CheckpointNotFound); an empty one before the first run."""
         thread = await self._thread(thread_id)
         if (graph_id := _graph_of(thread)) is None:
             if at is not None and at.checkpoint_id is not None:
@@ -164,7 +176,9 @@ class ThreadStates:
         await self._threads.set_state(thread_id, _after(state))
         return checkpoint
 
-    async def _use(self, graph_id: str, thread_id: ThreadId, work: Any, *, guarded: bool = False) -> Any:
+    async def _use(
+        self, graph_id: str, thread_id: ThreadId, work: Callable[[Agent], Awaitable[T]], *, guarded: bool = False
+    ) -> T:
         config = {"configurable": {"thread_id": thread_id, "graph_id": graph_id, **_actor()}}
         if not guarded:
             return await self._agents.use(graph_id, work, config=config)

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class WireModel(BaseModel):
-    """What clients send. Types are exact (no "1" for 1); fields that nobody knows are passed over, as by the reference."""
+    """What clients send. Types are exact (no "1" for 1); unknown fields are passed over, as by the reference."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 

@@ -14,7 +14,7 @@ from runstead.runtime.actor_context import ActorContext
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a request shows of the one who makes it. Header names are in lower case; ``client`` is the peer's address."""
+    """What a request shows of its maker. Header names are in lower case; ``client`` is the peer's address."""
 
     method: str
     path: str

@@ -22,6 +22,7 @@ from runstead.runtime.runs.exceptions import (
     ThreadBusy,
     ThreadNotFound,
 )
+from runstead.runtime.runs.thread_agents import AgentUnresponsive
 from runstead.runtime.stream_bridge import BridgeClosed, CapacityExceeded, StreamNotFound
 
 MASKED: Final = "An internal error occurred. The server's log says more."
@@ -97,9 +98,7 @@ class Problem:
         return {"detail": self.detail}
 
 
-_BUSY: Final = (
-    "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
-)
+_BUSY: Final = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
 
 _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     InvalidRunSpec: (400, str),
@@ -117,6 +116,7 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     InvalidAssistant: (422, str),
     AgentNotFound: (404, str),
     StreamNotFound: (404, str),
+    AgentUnresponsive: (503, str),
     BridgeClosed: (503, str),
     CapacityExceeded: (503, str),
 }

@@ -23,7 +23,7 @@ def from_stored_event(stored: StoredRunEvent) -> dict[str, Any]:
 
 
 def event_page(found: Sequence[StoredRunEvent], *, limit: int, backwards: bool) -> dict[str, Any]:
-    """A page of at most ``limit`` events out of ``limit + 1`` that were asked for: the one too many says that there are more."""
+    """At most ``limit`` events out of ``limit + 1`` that were asked for: the one too many says that there are more."""
     has_more = len(found) > limit
     page = (found[-limit:] if backwards else found[:limit]) if has_more else found
     return {"data": [from_stored_event(stored) for stored in page], "has_more": has_more}

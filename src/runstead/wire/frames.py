@@ -28,9 +28,11 @@ def frames(items: Iterable[StreamItem], *, with_ids: bool) -> bytes:
     for item in items:
         if isinstance(item, StreamEvent):
             if item.terminal is None or item.terminal == "error":
-                parts += (_prefix(item.event), item.data, _ID, item.id.encode(), _END) if with_ids else (
-                    _prefix(item.event), item.data, _END
-                )
+                parts += (_prefix(item.event), item.data)
+                # An event without an id (a gap) is not kept; an empty id would make the client forget its place.
+                if with_ids and item.id:
+                    parts += (_ID, item.id.encode())
+                parts.append(_END)
         elif item is HEARTBEAT_SENTINEL:
             parts.append(HEARTBEAT)
     return b"".join(parts)

@@ -1,4 +1,4 @@
-"""Runs on the wire: what creates one, and how a record is shown.
+"""Runs on the wire: what creates one. How they are shown is in `run_records`.
 
 A request is parsed once. Every field below has its effect, or is refused with a sentence; what `RunCreate`
 does not know at all is passed over, as by the reference.
@@ -7,7 +7,7 @@ does not know at all is passed over, as by the reference.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal
 
 from pydantic import Field, TypeAdapter
 
@@ -22,10 +22,8 @@ from runstead.runtime.runs.types import (
     OnCompletion,
     OnDisconnect,
     RunCommand,
-    RunRecord,
     RunScope,
     RunSpec,
-    RunStatus,
     StreamMode,
 )
 
@@ -33,14 +31,6 @@ from .body import WireModel
 from .configs import Asked, merged
 from .errors import BadRequest, Unprocessable
 from .identifiers import CheckpointIdField, RunIdField, ThreadIdField, as_uuid
-
-RUN_FIELDS: Final = (
-    "run_id", "thread_id", "assistant_id", "created_at", "updated_at", "metadata", "status", "kwargs",
-    "multitask_strategy", "attempt", "started_at", "ended_at", "error", "dead_letter", "completion",
-)  # fmt: skip
-"""What ``select`` may name."""
-
-WireRunStatus: TypeAlias = Literal["pending", "running", "error", "success", "timeout", "interrupted"]
 
 _TEN_YEARS: Final = 10 * 366 * 86_400
 _MAX_BATCH: Final = 1_000
@@ -71,7 +61,9 @@ class CommandBody(WireModel):
         has_resume = "resume" in self.model_fields_set
         if not has_resume and self.update is None and not goto:
             raise Unprocessable("command: give it at least one of resume, update and goto")
-        if isinstance(self.update, list) and not all(len(pair) == 2 and isinstance(pair[0], str) for pair in self.update):
+        if isinstance(self.update, list) and not all(
+            len(pair) == 2 and isinstance(pair[0], str) for pair in self.update
+        ):
             raise Unprocessable("command.update: a list must hold pairs of a key and a value")
         sends = tuple(to if isinstance(to, str) else {"node": to.node, "input": to.input} for to in goto)
         return RunCommand(resume=self.resume, has_resume=has_resume, update=self.update, goto=sends)
@@ -143,8 +135,9 @@ def to_run_spec(
     """
     _refuse_unsupported(body)
     command = body.command.to_command() if body.command else None
-    if command and body.input:
-        raise Unprocessable("input and command cannot both be given; a command brings its own input")
+    if command and command.update is not None and body.input:
+        # An input beside a command updates the state; two updates would leave it open which one counts.
+        raise Unprocessable("input and command.update cannot both be given; put all of the update into the command")
     if thread_id is None and command and command.has_resume:
         raise BadRequest("You must provide a thread_id when resuming.")
     asked = body.config.model_dump(exclude_none=True) if body.config else {}
@@ -156,7 +149,7 @@ def to_run_spec(
         thread_id=thread_id,
         run_id=body.run_id,
         scope=_scope(body, thread_id),
-        input=None if command else body.input,
+        input=body.input,
         command=command,
         config=run.config,
         context=run.context,
@@ -174,40 +167,6 @@ def to_run_spec(
         timeout_seconds=body.timeout_seconds,
         max_attempts=body.max_attempts,
     )
-
-
-def from_run_record(record: RunRecord) -> dict[str, Any]:
-    """A run as clients read it; more than the reference shows, never less."""
-    return {
-        "run_id": record.run_id,
-        "thread_id": record.thread_id,
-        "assistant_id": record.assistant_id,
-        "metadata": record.metadata,
-        "status": wire_status(record.status),
-        "kwargs": _kwargs(record),
-        "multitask_strategy": record.spec.multitask_strategy,
-        "created_at": record.created_at,
-        "updated_at": record.updated_at,
-        "attempt": record.attempt,
-        "started_at": record.started_at,
-        "ended_at": record.ended_at,
-        "error": record.failure.to_json() if record.failure else None,
-        "dead_letter": record.dead_letter,
-        "completion": record.completion.to_json() if record.completion else None,
-        "langsmith_session_name": None,
-    }
-
-
-def wire_status(status: RunStatus) -> str:
-    """Clients know no ``starting``: to them the run still waits."""
-    return "pending" if status is RunStatus.STARTING else status.value
-
-
-def statuses_of(status: WireRunStatus | None) -> tuple[RunStatus, ...]:
-    """The statuses that a client means by ``status``."""
-    if status is None:
-        return ()
-    return (RunStatus.PENDING, RunStatus.STARTING) if status == "pending" else (RunStatus(status),)
 
 
 def stream_modes_of(texts: Sequence[str]) -> tuple[str, ...] | None:
@@ -247,7 +206,9 @@ def _checkpoint(body: RunCreate, configurable: Mapping[str, Any], thread_id: str
     if thread_id is None:
         raise Unprocessable("checkpoint: a run without a thread has no checkpoint to start from")
     if body.checkpoint and body.checkpoint.thread_id not in (None, thread_id):
-        raise Unprocessable(f"checkpoint: it belongs to thread {body.checkpoint.thread_id}, the run to thread {thread_id}")
+        raise Unprocessable(
+            f"checkpoint: it belongs to thread {body.checkpoint.thread_id}, the run to thread {thread_id}"
+        )
     return CheckpointRef(found, ref.checkpoint_ns if ref else "", ref.checkpoint_map if ref else None)
 
 
@@ -276,36 +237,3 @@ def _durability(body: RunCreate) -> Durability:
 
 def _nodes(asked: Literal["*"] | list[str] | None) -> tuple[str, ...]:
     return (asked,) if isinstance(asked, str) else tuple(asked or ())
-
-
-def _kwargs(record: RunRecord) -> dict[str, Any]:
-    """What the run was created with, as the reference echoes it."""
-    spec = record.spec
-    own = {"run_id": record.run_id, "thread_id": record.thread_id, "graph_id": spec.graph_id, "assistant_id": spec.assistant_id}
-    return {
-        "input": spec.input,
-        "command": _command(spec.command),
-        "config": {**spec.config, "configurable": {**spec.config.get("configurable", {}), **own}},
-        "context": spec.context or {},
-        "stream_mode": list(spec.stream_modes),
-        "interrupt_before": _shown_nodes(spec.interrupt_before),
-        "interrupt_after": _shown_nodes(spec.interrupt_after),
-        "webhook": None,
-        "feedback_keys": None,
-        "temporary": spec.scope.is_temporary,
-        "subgraphs": spec.stream_subgraphs,
-        "resumable": spec.stream_resumable,
-        "checkpoint_during": spec.durability != "exit",
-        "durability": spec.durability,
-    }
-
-
-def _command(command: RunCommand | None) -> dict[str, Any] | None:
-    if command is None:
-        return None
-    shown = {"resume": command.resume} if command.has_resume else {}
-    return {**shown, "update": command.update, "goto": list(command.goto)}
-
-
-def _shown_nodes(nodes: tuple[str, ...]) -> list[str] | str | None:
-    return "*" if nodes == ("*",) else list(nodes) or None

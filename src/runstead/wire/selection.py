@@ -15,7 +15,7 @@ _MAX_PATHS: Final = 10
 
 
 def check_select(select: Sequence[str] | None, known: Sequence[str], *, below: Sequence[str] = ()) -> None:
-    """Raises Unprocessable for a field that the answer does not have; ``below`` are fields whose keys can be selected too."""
+    """Raises Unprocessable for a field that the answer does not have. Of the fields ``below``, keys can be selected."""
     for name in select or ():
         head, dot, rest = name.partition(".")
         if name not in known and not (dot and rest and head in below):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
@@ -79,7 +78,9 @@ def before_of(value: str | dict[str, Any] | None) -> str | None:
     else:
         found = value
     if not isinstance(found, str) or (checkpoint_id := as_uuid(found)) is None:
-        raise Unprocessable("before: give a checkpoint id, a checkpoint, or a config with a checkpoint_id in configurable")
+        raise Unprocessable(
+            "before: give a checkpoint id, a checkpoint, or a config with a checkpoint_id in configurable"
+        )
     return checkpoint_id
 
 
@@ -120,5 +121,3 @@ def _task(task: TaskState) -> dict[str, Any]:
 
 def _id(checkpoint: dict[str, Any] | None) -> str | None:
     return checkpoint.get("checkpoint_id") if checkpoint else None
-
-

@@ -7,17 +7,18 @@ from typing import Any, Final, Literal
 import orjson
 from pydantic import Field, TypeAdapter
 
+from runstead.resources.states import Update
 from runstead.resources.threads import SortOrder, ThreadFilter, ThreadRecord, ThreadSortField
 from runstead.runtime.runs.types import ThreadStatus
 
 from .body import WireModel
-from .errors import Unprocessable
+from .errors import BadRequest, Unprocessable
 from .identifiers import ThreadIdField
 from .pages import Limit, Offset
 
 THREAD_FIELDS: Final = (
-    "thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "status", "config", "values", "error",
-    "interrupts",
+    "thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "status", "config", "context",
+    "values", "error", "interrupts",
 )  # fmt: skip
 """What ``select`` may name."""
 
@@ -26,7 +27,7 @@ class UpdateBody(WireModel):
     """One update of a superstep: as if node ``as_node`` had returned ``values``."""
 
     values: dict[str, Any] | list[Any] | None = None
-    command: dict[str, Any] | None = None
+    command: Any = None
     as_node: str | None = None
 
 
@@ -75,10 +76,20 @@ THREAD_COUNT: Final[TypeAdapter[ThreadCount]] = TypeAdapter(ThreadCount)
 THREAD_SEARCH: Final[TypeAdapter[ThreadSearch]] = TypeAdapter(ThreadSearch)
 
 
+def supersteps_of(body: ThreadCreate) -> list[list[Update]]:
+    """The states that a new thread is to have gone through. Raises Unprocessable and BadRequest."""
+    updates = [update for step in body.supersteps or () for update in step.updates]
+    if any(update.command is not None for update in updates):
+        raise Unprocessable("supersteps: this server takes values, not commands, in an update")
+    if updates and not isinstance((body.metadata or {}).get("graph_id"), str):
+        raise BadRequest("supersteps: name the graph that applies them in metadata.graph_id")
+    return [[Update(one.values, one.as_node) for one in step.updates] for step in body.supersteps or ()]
+
+
 def refuse_ttl(ttl: Any) -> None:
     """Raises Unprocessable: threads live until they are deleted."""
     if ttl is not None:
-        raise Unprocessable("ttl: this server does not expire threads yet; delete the thread when it is no longer needed")
+        raise Unprocessable("ttl: this server does not expire threads yet; delete them when they are no longer needed")
 
 
 def from_thread_record(record: ThreadRecord) -> dict[str, Any]:
@@ -91,6 +102,8 @@ def from_thread_record(record: ThreadRecord) -> dict[str, Any]:
         "metadata": record.metadata,
         "status": record.status,
         "config": record.config,
+        # Context is a run's; the clients' types have it here too.
+        "context": {},
         "values": None if record.values is None else orjson.Fragment(record.values),
         "error": record.error,
         "interrupts": orjson.Fragment(record.interrupts),

@@ -129,7 +129,7 @@ class GroupWriter:
         except BaseException as error:
             self._roll_back()
             if began and len(jobs) > 1:
-                # One piece can spoil the transaction for all (a row that no longer fits on the disk): each on its own, then.
+                # One piece can spoil the transaction for all (a row that does not fit on the disk): each on its own.
                 for job in jobs:
                     job.result = job.failure = None
                     self._commit([job])

@@ -30,7 +30,8 @@ class UtcTime(TypeDecorator[datetime]):
         if value is None:
             return None
         if dialect.name != "sqlite":
-            return datetime.astimezone(value, UTC)
+            moment: datetime = value
+            return moment.astimezone(UTC)
         return _EPOCH + timedelta(microseconds=value)
 
 

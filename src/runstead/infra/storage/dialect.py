@@ -96,3 +96,10 @@ def lock_thread(connection: Connection, threads: Table, thread_id: str) -> None:
         connection.execute(
             select(threads.c.thread_id).where(threads.c.thread_id == thread_id).with_for_update()
         ).first()
+
+
+def lock_thread_of(connection: Connection, runs: Table, threads: Table, run_id: str) -> None:
+    """`lock_thread` for the thread that a run is on."""
+    if connection.dialect.name != "sqlite":
+        on = select(runs.c.thread_id).where(runs.c.run_id == run_id).scalar_subquery()
+        connection.execute(select(threads.c.thread_id).where(threads.c.thread_id == on).with_for_update()).first()

@@ -1,7 +1,7 @@
 """JSON as stored: text that gives back what was put in, also what strict JSON cannot say.
 
 orjson is quick and strict: it refuses lone surrogates and integers over 64 bits, and writes NaN as null. Values that
-have one of these go through the standard library, whose text starts with a blank, so that it is read by the one that wrote it.
+have one of these go through the standard library; its text starts with a blank, so that the one that wrote it reads it.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -40,7 +41,6 @@ _IN_FLIGHT: Final = (
     )
     .order_by(runs.c.queue_seq)
 )
-_TAKEN: Final = select(runs.c.run_id).where(runs.c.run_id == bindparam("the_run"))
 _INSERT: Final = runs.insert()
 _TOUCH: Final = (
     update(threads)
@@ -55,7 +55,7 @@ _DESCRIBE: Final = (
 
 
 class SqlRunCreateStore:
-    """RunCreateStore over a Database. ``on_waiting`` is rung when runs have come that somebody could claim, now or later."""
+    """RunCreateStore over a Database. ``on_waiting`` is rung when runs have come that can be claimed, now or later."""
 
     def __init__(self, database: Database, clock: Clock, on_waiting: Callable[[], None]) -> None:
         self._database = database
@@ -67,7 +67,7 @@ class SqlRunCreateStore:
 
         def work(connection: Connection) -> list[CreatedRun]:
             now = self._clock.now()
-            return [_create(connection, spec, decide, actor, now) for spec in specs]
+            return _as_committed([_create(connection, spec, decide, actor, now) for spec in specs])
 
         try:
             return await self._database.write(work, committed=lambda _: self._on_waiting())
@@ -75,9 +75,17 @@ class SqlRunCreateStore:
             raise InvalidRunSpec(str(error)) from error
 
 
-def _create(
-    connection: Connection, spec: RunSpec, decide: Decide, actor: ActorContext, now: datetime
-) -> CreatedRun:
+def _as_committed(created: Sequence[CreatedRun]) -> list[CreatedRun]:
+    """A later run of a batch may have ended an earlier one."""
+    ended = {record.run_id: record for one in created for record in one.ended if not _is_gone(record)}
+    return [dataclasses.replace(one, record=ended.get(one.record.run_id, one.record)) for one in created]
+
+
+def _is_gone(ended: RunRecord) -> bool:
+    return ended.stop_requested is not None and ended.stop_requested.undoes
+
+
+def _create(connection: Connection, spec: RunSpec, decide: Decide, actor: ActorContext, now: datetime) -> CreatedRun:
     due_at = _due_at(spec, now)
     run_id = _id_or_new("run_id", spec.run_id)
     thread_id = _id_or_new("thread_id", spec.thread_id)
@@ -117,9 +125,7 @@ def _id_or_new(name: str, given: str | None) -> str:
     return given
 
 
-def _lock_thread(
-    connection: Connection, spec: RunSpec, thread_id: ThreadId, actor: ActorContext, now: datetime
-) -> str:
+def _lock_thread(connection: Connection, spec: RunSpec, thread_id: ThreadId, actor: ActorContext, now: datetime) -> str:
     """Lock the thread, made where the spec allows it, and return its metadata."""
     row = connection.execute(_THREAD, {"the_thread": thread_id}).first()
     if row is None:

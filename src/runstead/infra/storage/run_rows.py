@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Row
-
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.types import (
     RunCompletionData,
@@ -57,7 +55,7 @@ RECORD: Final = (
 """The columns of a RunRecord."""
 
 
-def to_record(row: Row[Any]) -> RunRecord:
+def to_record(row: Sequence[Any]) -> RunRecord:
     """The record behind a row of RECORD."""
     run_id, thread_id, assistant_id, spec, metadata, actor, created_at, queue_seq = row[len(PROGRESS) :]
     return RunRecord(

@@ -40,8 +40,8 @@ def stop(connection: Connection, run_id: RunId, reason: Stopped, now: datetime) 
     if run.status.is_terminal:
         return StopRequest("already_ended", run)
     reason = _first(run.stop_requested, reason)
-    # A waiting run that has begun before left steps behind. Taking them back is work for a holder: it will be claimed once more.
-    if run.status.is_held or (reason.undoes and run.started_at is not None):
+    # A waiting run that has begun before left steps behind: its next holder takes them back, or tells what they came to.
+    if run.status.is_held or run.started_at is not None:
         return StopRequest("flagged", _flag(connection, run, reason, now))
     return StopRequest("ended", _end(connection, run, reason, now))
 
@@ -65,6 +65,4 @@ def _end(connection: Connection, run: RunRecord, reason: Stopped, now: datetime)
         connection.execute(delete(runs).where(runs.c.run_id == run.run_id))
     else:
         connection.execute(_END, {"the_run": run.run_id, "reason": reason.value, "now": now})
-    return dataclasses.replace(
-        run, status=RunStatus.INTERRUPTED, stop_requested=reason, ended_at=now, updated_at=now
-    )
+    return dataclasses.replace(run, status=RunStatus.INTERRUPTED, stop_requested=reason, ended_at=now, updated_at=now)

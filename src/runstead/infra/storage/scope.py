@@ -13,7 +13,7 @@ def owned_by(table: Table, actor: ActorContext) -> ColumnElement[bool]:
 
 
 def is_storable(name: str) -> bool:
-    """Whether an id can be a key in a database: no NUL, no half of a surrogate pair. What cannot be stored is absent."""
+    """Whether an id can be a key in a database: no NUL, no half of a surrogate pair. What cannot be is absent."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -20,7 +20,6 @@ from .column_types import Counter, UtcTime
 
 metadata: Final = MetaData(
     naming_convention={
-        "pk": "pk_%(table_name)s",
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     }

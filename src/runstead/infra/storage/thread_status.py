@@ -1,6 +1,6 @@
 """The status of a thread, derived from its runs in the transaction that changes them.
 
-Busy while one is held or a due one waits; otherwise what the last run left. A temporary thread is gone with its last run.
+Busy while one is held or a due one waits; otherwise what the last run left. A temporary thread goes with its last run.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, case, delete, exists, func, literal, or_, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, case, delete, exists, func, literal, or_, select, update
 
-from runstead.runtime.runs.types import ThreadAfter, ThreadId
+from runstead.runtime.runs.types import RunFailure, ThreadAfter, ThreadId, ThreadStatus
 
 from . import json_text
 from .tables import run_event_threads, run_events, runs, threads
 
 _NOW: Final = bindparam("now", type_=runs.c.due_at.type)
-_THREAD: Final = bindparam("the_thread")
+_THREAD: Final[BindParameter[str]] = bindparam("the_thread")
 
 _IN_FLIGHT: Final = exists().where(
     runs.c.thread_id == threads.c.thread_id,
@@ -26,13 +26,25 @@ _IN_FLIGHT: Final = exists().where(
 _STATUS: Final = (threads.c.status, threads.c.temporary, threads.c.metadata)
 
 _HOLD: Final = (
-    update(threads).where(threads.c.thread_id == _THREAD, threads.c.status != "busy").values(status="busy", updated_at=_NOW)
+    update(threads)
+    .where(threads.c.thread_id == _THREAD, threads.c.status != "busy")
+    .values(status="busy", updated_at=_NOW)
 )
 _REST: Final = (
     update(threads)
     .where(threads.c.thread_id == _THREAD)
     .values(status=case((_IN_FLIGHT, literal("busy")), else_=threads.c.resting), updated_at=_NOW)
     .returning(*_STATUS)
+)
+_FAIL: Final = (
+    update(threads)
+    .where(threads.c.thread_id == _THREAD)
+    .values(
+        status=case((_IN_FLIGHT, literal("busy")), else_=literal("error")),
+        resting="error",
+        error=bindparam("error"),
+        updated_at=_NOW,
+    )
 )
 _LEAVE: Final = (
     update(threads)
@@ -51,6 +63,7 @@ _LEAVE: Final = (
 _STILL_NEEDED: Final = select(runs.c.run_id).where(
     runs.c.thread_id == _THREAD, or_(runs.c.ended_at.is_(None), runs.c.dead_letter)
 )
+_NOW_IS: Final = select(threads.c.status).where(threads.c.thread_id == _THREAD)
 _TITLE: Final = update(threads).where(threads.c.thread_id == _THREAD).values(metadata=bindparam("with_title"))
 
 TITLE_LENGTH: Final = 200
@@ -61,16 +74,22 @@ def hold(connection: Connection, thread_id: ThreadId, now: datetime) -> None:
     connection.execute(_HOLD, {"the_thread": thread_id, "now": now})
 
 
-def rest(connection: Connection, thread_id: ThreadId, now: datetime) -> bool:
-    """A run of the thread has gone without leaving anything. True when another waits or is held."""
+def status_of(connection: Connection, thread_id: ThreadId) -> ThreadStatus | None:
+    """The status as it stands; None when the thread is gone."""
+    status: ThreadStatus | None = connection.execute(_NOW_IS, {"the_thread": thread_id}).scalar()
+    return status
+
+
+def rest(connection: Connection, thread_id: ThreadId, now: datetime) -> ThreadStatus | None:
+    """A run of the thread has gone without leaving anything. The status after that; None when the thread is gone."""
     row = connection.execute(_REST, {"the_thread": thread_id, "now": now}).first()
     return _settled(connection, thread_id, row, title=None)
 
 
 def leave(
     connection: Connection, thread_id: ThreadId, after: ThreadAfter, now: datetime, *, title: str | None = None
-) -> bool:
-    """Write what a run, or an update of the state, left. True when another run waits or is held."""
+) -> ThreadStatus | None:
+    """Write what a run, or an update of the state, left. The status after that; None when the thread is gone."""
     values = {
         "the_thread": thread_id,
         "now": now,
@@ -82,6 +101,12 @@ def leave(
         "state_at": None if after.values is None else now,
     }
     return _settled(connection, thread_id, connection.execute(_LEAVE, values).first(), title)
+
+
+def fail(connection: Connection, thread_id: ThreadId, failure: RunFailure, now: datetime) -> None:
+    """A run of the thread was given up: what the thread holds stays, its status is ``error``."""
+    text = json_text.dump(failure.to_json())
+    connection.execute(_FAIL, {"the_thread": thread_id, "error": text, "now": now})
 
 
 def entitle(connection: Connection, thread_id: ThreadId, metadata: str, title: str) -> None:
@@ -105,12 +130,13 @@ def forget_temporary(connection: Connection, thread_id: ThreadId) -> bool:
     return True
 
 
-def _settled(connection: Connection, thread_id: ThreadId, row: Any, title: str | None) -> bool:
+def _settled(connection: Connection, thread_id: ThreadId, row: Any, title: str | None) -> ThreadStatus | None:
     if row is None:
-        return False
+        return None
     status, temporary, metadata = row
     if temporary and forget_temporary(connection, thread_id):
-        return False
+        return None
     if title:
         entitle(connection, thread_id, metadata, title)
-    return bool(status == "busy")
+    left: ThreadStatus = status
+    return left

@@ -14,6 +14,7 @@ from typing import Final
 from weakref import WeakSet
 
 from runstead.runtime.stream_bridge import (
+    LIVE,
     ResumeResult,
     StreamBridgeError,
     StreamEvent,
@@ -135,6 +136,8 @@ class RunLog:
         first, oldest = self.first_kept, self.oldest
         if last_event_id is None:
             return first, ResumeResult("fresh", None, oldest)
+        if last_event_id == LIVE:
+            return self._published, ResumeResult("fresh", LIVE, oldest)
         if last_event_id in _FROM_THE_START:
             return first, ResumeResult("evicted" if first else "resumed", last_event_id, oldest, first)
         match = _ID.fullmatch(last_event_id)

@@ -34,6 +34,7 @@ class LogReader:
         "_interval",
         "_last_id",
         "_log",
+        "_missed",
         "_place",
         "_resumed",
         "_spoken_at",
@@ -44,7 +45,9 @@ class LogReader:
         self._log, self._clock, self._alarms = log, clock, alarms
         self._interval = interval
         self._place, self._resumed = log.resume(last_event_id)
-        self._last_id = last_event_id
+        # The last id the reader was given, and how many events after it are gone (None: nobody knows).
+        self._last_id = last_event_id if self._resumed.status in ("resumed", "evicted") else None
+        self._missed = self._resumed.gap_count if self._resumed.status == "evicted" else 0
         self._spoken_at = clock.monotonic()
         self._armed = False
         self._done = False
@@ -84,7 +87,7 @@ class LogReader:
         items: list[StreamItem] = list(log.since(self._place))
         if items:
             self._place = log.end
-            self._last_id = items[-1].id  # type: ignore[union-attr]  # the sentinel is added below
+            self._last_id, self._missed = items[-1].id, 0  # type: ignore[union-attr]  # the sentinel comes below
         if log.terminal is not None:
             items.append(CANCELLED_SENTINEL if log.status is StreamStatus.CANCELLED else END_SENTINEL)
             self._finish()
@@ -93,7 +96,9 @@ class LogReader:
     def _start_again(self) -> None:
         """The window has overtaken this reader: it goes on from what is kept, and says how much it has lost."""
         first = self._log.first_kept
-        self._resumed = ResumeResult("evicted", self._last_id, self._log.oldest, first - self._place)
+        if self._missed is not None:
+            self._missed += first - self._place
+        self._resumed = ResumeResult("evicted", self._last_id, self._log.oldest, self._missed)
         self._place = first
 
     async def _wait(self) -> None:
@@ -103,7 +108,7 @@ class LogReader:
         try:
             await self._waiter
         finally:
-            self._log.leave(self._waiter)
+            pass
             self._waiter = None
 
     def _arm(self, beat_at: float) -> None:

@@ -92,7 +92,12 @@ class StreamSubscription(Protocol):
 
     @property
     def resumed(self) -> ResumeResult:
-        """Where this subscription started."""
+        """Where this subscription started.
+
+        When the window overtakes a slow reader, its next `read` starts again at the oldest event kept, and this
+        becomes another ResumeResult: ``evicted``, measured against the last id it was given (and so replacing what
+        was said about that id before). Look here after each read, and tell of the gap before what was read.
+        """
         ...
 
     async def read(self) -> Sequence[StreamItem]:
@@ -100,13 +105,17 @@ class StreamSubscription(Protocol):
 
         ``[HEARTBEAT_SENTINEL]`` after a silent heartbeat interval. The terminal event is
         followed by its sentinel in the same batch; after that, every call returns an empty sequence.
-        Raises BridgeClosed when the bridge closes before the stream has ended.
+        Raises BridgeClosed when the bridge closes before the stream has ended, and StreamNotFound when the stream is
+        forgotten before that; both only after everything that is there has been read.
         A read that is cancelled loses nothing: the next one returns the same items.
         """
         ...
 
     async def aclose(self) -> None:
-        """Leave. Safe to call twice, and in the middle of the log; stops nothing but this reader."""
+        """Leave. Safe to call twice, and in the middle of the log; stops nothing but this reader.
+
+        A read that waits returns an empty sequence, as does every later one.
+        """
         ...
 
 
@@ -118,7 +127,10 @@ class StreamBridge(Protocol):
         ...
 
     async def close(self) -> None:
-        """Shut the bridge. Wakes every reader with BridgeClosed. Is neither an end nor a cancel of any run."""
+        """Shut the bridge. Wakes every reader with BridgeClosed. Is neither an end nor a cancel of any run.
+
+        Opening, publishing and subscribing raise BridgeClosed from then on. Closing twice is closing once.
+        """
         ...
 
     async def open(self, run_id: str, attempt: int = 1) -> None:
@@ -134,7 +146,7 @@ class StreamBridge(Protocol):
         """Append, wake the readers, and return the event's id.
 
         Never blocked by a reader. Raises StreamNotFound, StreamTerminated, or StaleAttempt when a
-        higher attempt has taken over.
+        higher attempt has taken over. An attempt higher than the stream's takes over by publishing.
         """
         ...
 

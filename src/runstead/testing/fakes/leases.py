@@ -112,7 +112,8 @@ class InMemoryLeaseStore:
         ended = self._tables.end_pending(row, reason)
         # The one behind it may be the head now.
         self._ring()
-        return StopRequest("ended", ended)
+        thread = self._tables.threads.get(ended.thread_id)
+        return StopRequest("ended", ended, "idle" if thread is None else thread.record.status)
 
     async def waiting(self, limit: int) -> Sequence[RunId]:
         rows = [row.record for row in self._tables.runs.values() if self._tables.is_claimable(row)]

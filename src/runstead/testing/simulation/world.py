@@ -41,6 +41,7 @@ class Process:
         self.alive = True
         self.frozen = False
         self.swept = False
+        self.thawed_at: float | None = None
         self.calls = 0
         self.dies_at_call: int | None = None
         self._dying: list[Callable[[], None]] = []
@@ -59,6 +60,18 @@ class Process:
             self.world.note(self.name, "dies")
             for callback in self._dying:
                 callback()
+
+    def freeze(self) -> None:
+        """SIGSTOP: the process stands still, its connections stay open."""
+        if self.alive and not self.frozen:
+            self.frozen = True
+            self.world.note(self.name, "freezes")
+
+    def thaw(self) -> None:
+        """SIGCONT: it goes on as if no time had passed, but all of it has."""
+        if self.frozen:
+            self.frozen, self.thawed_at = False, self.world.now
+            self.world.note(self.name, "wakes")
 
     async def port_call(self) -> None:
         """A point at which this process may have been told to die: between any call of a port and its effect."""

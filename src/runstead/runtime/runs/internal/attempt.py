@@ -66,14 +66,14 @@ class AgentAttempt:
             self._streaming.cancel()
 
     async def run(self) -> AttemptEnd:
-        """Execute to the end, to an error, or to a stop. Wakes the feed's reader when it is over."""
+        """Execute to the end, to an error, or to a stop. Finishes the feed."""
         try:
             async with opened(self.factory, self.plan.config, self.checkpointer, self.store) as agent:
                 return await self._run(agent)
         except Exception as error:
             return AttemptEnd(error=error)
         finally:
-            self.feed.wake()
+            self.feed.finish()
 
     async def _run(self, agent: Agent) -> AttemptEnd:
         encoder = ChunkEncoder(self.plan.wanted)

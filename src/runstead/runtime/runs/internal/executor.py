@@ -116,10 +116,12 @@ class RunExecution:
             attempt = self._attempt(plan, loop, feed)
             task = loop.submit(attempt.run)
             stopping = asyncio.ensure_future(self._forward_stop(attempt, task, feed))
+            ending = asyncio.ensure_future(_wake_at_end(task, feed))
             try:
-                await self._publish_all(feed, task)
+                await self._publish_all(feed)
             finally:
                 stopping.cancel()
+                ending.cancel()
                 feed.close()
             return await self._ended(task)
 
@@ -145,16 +147,19 @@ class RunExecution:
             # The process slept past its lease. Unless somebody else has begun, it may go on; renewing finds out.
             self._handle.lease = await self._runtime.lease_store.renew(lease, self._runtime.limits.lease_term)
 
-    async def _publish_all(self, feed: Feed[EncodedEvent], task: AgentTask[AttemptEnd]) -> None:
-        """Until the agent has ended, or was stopped and has not ended for the grace time."""
+    async def _publish_all(self, feed: Feed[EncodedEvent]) -> None:
+        """Until the agent has ended or is told to stop."""
         while True:
-            ended = await task.wait(0)
+            finished = feed.finished
+            if ended:
+                # Nobody wakes the reader any more; what is in the feed is still to be read.
+                feed.wake()
             for event, data in await feed.read():
                 await self._publisher.publish(event, data)
             if self._publisher.superseded:
                 self._handle.stop(Stopped.LEASE_LOST)
             self._trace.write_soon()
-            if ended or self._handle.stop_reason is not None:
+            if finished or self._handle.stop_reason is not None:
                 return
 
     async def _forward_stop(self, attempt: AgentAttempt, task: AgentTask[AttemptEnd], feed: Feed[EncodedEvent]) -> None:
@@ -167,7 +172,7 @@ class RunExecution:
         grace = None if self._handle.stop_reason is None else self._runtime.limits.stop_grace
         if not await task.wait(grace):
             _log.error(
-                "run %s does not react to its stop after %s s; it is settled without its agent's code, which can no longer write",
+                "run %s does not react to its stop after %s s; it is settled, and its code can no longer write",
                 self._lease.run_id,
                 grace,
             )
@@ -290,3 +295,9 @@ class RunExecution:
             await self._runtime.checkpoints.forget_mark(run.thread_id, run.run_id)
         except Exception:
             _log.warning("run %s left something behind", run.run_id, exc_info=True)
+
+
+async def _wake_at_end(task: AgentTask[AttemptEnd], feed: Feed[EncodedEvent]) -> None:
+    """Once the agent's task is seen as done, and not before: its own last wake may come too early for that."""
+    await task.wait()
+    feed.wake()

@@ -22,6 +22,8 @@ class Feed(Generic[T]):
         self._waking = False
         self._room: Future[None] | None = None
         self._closed = False
+        self.finished = False
+        """The producer has put its last item; what is left is read without waiting."""
 
     async def put(self, item: T) -> None:
         """Append; waits while the reader is ``capacity`` items behind. After `close` it drops the item."""
@@ -36,6 +38,11 @@ class Feed(Generic[T]):
             if len(self._items) >= self._capacity and not self._closed:
                 await asyncio.wrap_future(room)
 
+    def finish(self) -> None:
+        """The producer's last word."""
+        self.finished = True
+        self.wake()
+
     def wake(self) -> None:
         """Make the reader's `read` return, with nothing when there is nothing."""
         if not self._waking:
@@ -44,8 +51,9 @@ class Feed(Generic[T]):
                 self._reader_loop.call_soon_threadsafe(self._readable.set)
 
     async def read(self) -> list[T]:
-        """All items there are; waits until there are some, or until `wake`."""
-        await self._readable.wait()
+        """All items there are; waits until there are some, or until `wake` or `finish`."""
+        if not self.finished:
+            await self._readable.wait()
         self._readable.clear()
         # Cleared before the items are taken: an item appended from now on wakes again.
         self._waking = False

@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from typing import Final, Self
 
+from runstead.runtime.actor_context import acting
 from runstead.runtime.clock import Clock
 from runstead.runtime.serialization import encode
 from runstead.runtime.stream_bridge import (
@@ -187,5 +188,7 @@ class RunStreamService:
         return told
 
     async def _has_ended(self, record: RunRecord) -> bool:
-        current = await self._runtime.query_store.get_run(record.run_id)
+        # A stream outlives the request that opened it: it reads on for the actor it was opened by.
+        with acting(record.actor):
+            current = await self._runtime.query_store.get_run(record.run_id)
         return current is None or current.status.is_terminal

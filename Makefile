@@ -1,0 +1,48 @@
+# A fresh machine needs Python 3.11+ and make, nothing else:
+#   make demo     the main job, watched in the terminal
+#   make check    ruff, mypy strict, import contracts, dependencies
+#   make test     the tests               (make test ARGS="tests/graphs -k factory")
+#   make bench    the benchmarks          (make bench ARGS="--help")
+# The first call makes .venv, with uv where it is installed and with pip otherwise; later calls find it ready.
+# Another Python: make demo PYTHON=python3.13
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+BIN := $(VENV)/bin
+SETUP := .ci/venv
+
+.PHONY: help demo test check bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: $(VENV)/.ready-core
+	@$(BIN)/runstead demo $(ARGS)
+
+test: $(VENV)/.ready-test
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.ready-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry src
+
+bench: $(VENV)/.ready-test
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+# The stamps are as old as what they were made from: a changed pyproject installs anew.
+$(VENV)/.ready-core: pyproject.toml $(SETUP)
+	@$(SETUP) "$(PYTHON)" "$(VENV)" .
+	@touch $@
+
+$(VENV)/.ready-test: pyproject.toml $(SETUP)
+	@$(SETUP) "$(PYTHON)" "$(VENV)" ".[test]"
+	@touch $@ $(VENV)/.ready-core

@@ -1,0 +1,239 @@
+"""The commands and their options. Each imports what it needs when it is called: a test keeps ``--help`` instant."""
+
+# No `from __future__ import annotations`: typer reads the annotations of these functions.
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from .output import Output
+
+app = typer.Typer(
+    name="runstead",
+    help="The runtime that LangGraph agents live in.",
+    no_args_is_help=True,
+    # Plain help: rich alone would take longer than everything else.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+runs_app = typer.Typer(help="Look at runs, and take care of them.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(runs_app, name="runs")
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of text.")]
+Config = Annotated[Optional[Path], typer.Option("--config", help="The langgraph.json to serve.  [default: ./langgraph.json]")]
+Host = Annotated[Optional[str], typer.Option("--host", help="Address to listen on.  [default: 127.0.0.1]")]
+Port = Annotated[Optional[int], typer.Option("--port", help="Port to listen on; 0 takes a free one.  [default: 2024]")]
+DataDir = Annotated[
+    Optional[Path],
+    typer.Option("--data-dir", help="Where runs and threads are kept.  [default: one per project, in the user's data directory]"),
+]
+SettingsFile = Annotated[
+    Optional[Path], typer.Option("--settings", help="A file of settings.  [default: ./runstead.toml, if there is one]")
+]
+Assign = Annotated[
+    Optional[list[str]], typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; may be repeated.")
+]
+Unauthenticated = Annotated[
+    Optional[bool],
+    typer.Option("--allow-unauthenticated", help="Listen on an address others can reach, although nobody has to log in."),
+]
+Targets = Annotated[Optional[list[str]], typer.Argument(metavar="[FILE.PY:GRAPH]...", help="Graphs to serve, without a langgraph.json.")]
+Url = Annotated[Optional[str], typer.Option("--url", help="The server to talk to.  [default: the one of the settings]")]
+Thread = Annotated[Optional[str], typer.Option("--thread", help="Id of the thread.")]
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
+    if version:
+        from runstead import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    ask: Annotated[bool, typer.Option("--ask", help="Let me approve the payment, instead of approving by itself.")] = False,
+    json: Json = False,
+) -> None:
+    """Watch a run survive: its process is killed, a new one resumes it, and the result is the same."""
+    from .demo import show_demo
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        raise typer.Exit(show_demo(output, ask=ask))
+
+
+@app.command()
+def dev(
+    targets: Targets = None,
+    config: Config = None,
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    settings: SettingsFile = None,
+    assign: Assign = None,
+    allow_unauthenticated: Unauthenticated = None,
+    reload: Annotated[bool, typer.Option("--reload/--no-reload", help="Serve anew when code changes.")] = True,
+    json: Json = False,
+) -> None:
+    """Serve graphs while working on them: reloads when code changes; runs in flight go on afterwards."""
+    from .serving import ServeRequest, develop
+
+    output = Output(as_json=json)
+    flags = {"config": config, "host": host, "port": port, "data_dir": data_dir}
+    with output.telling_errors():
+        request = ServeRequest(
+            flags={**flags, "allow_unauthenticated": allow_unauthenticated},
+            assigned=tuple(assign or ()),
+            settings_file=settings,
+            targets=tuple(targets or ()),
+        )
+        develop(request, output, reload=reload)
+
+
+@app.command()
+def serve(
+    targets: Targets = None,
+    config: Config = None,
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    settings: SettingsFile = None,
+    assign: Assign = None,
+    allow_unauthenticated: Unauthenticated = None,
+    json: Json = False,
+    socket_fd: Annotated[Optional[int], typer.Option(hidden=True)] = None,
+    parent_fd: Annotated[Optional[int], typer.Option(hidden=True)] = None,
+) -> None:
+    """Serve graphs in the foreground. SIGTERM lets runs finish for a while, and hands the rest back to be resumed."""
+    from .serving import ServeRequest, serve_forever
+
+    output = Output(as_json=json)
+    flags = {"config": config, "host": host, "port": port, "data_dir": data_dir}
+    with output.telling_errors():
+        request = ServeRequest(
+            flags={**flags, "allow_unauthenticated": allow_unauthenticated},
+            assigned=tuple(assign or ()),
+            settings_file=settings,
+            targets=tuple(targets or ()),
+        )
+        serve_forever(request, output, socket_fd=socket_fd, parent_fd=parent_fd)
+
+
+@app.command()
+def run(
+    assistant: Annotated[str, typer.Argument(help="Assistant or graph to run.")],
+    text: Annotated[Optional[str], typer.Argument(help="What to say to it.")] = None,
+    input: Annotated[Optional[str], typer.Option("--input", help="The graph's input as JSON, instead of a text.")] = None,
+    resume: Annotated[Optional[str], typer.Option("--resume", help="The answer (JSON) to what a thread waits for.")] = None,
+    thread: Thread = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Approve whatever is asked.")] = False,
+    url: Url = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """Create a run and watch it live; answer y, n or e where it needs approval.
+
+    Ctrl-C detaches, and the run goes on; a second Ctrl-C cancels it.
+    """
+    from .runs import RunRequest, start_run
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        request = RunRequest.parse(assistant, text=text, input=input, resume=resume, thread_id=thread, approve=yes)
+        raise typer.Exit(start_run(request, output, url=url, settings_file=settings))
+
+
+@app.command()
+def watch(
+    run_id: Annotated[str, typer.Argument(help="The run to watch.")],
+    thread: Thread = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Approve whatever is asked.")] = False,
+    url: Url = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """Attach to a run again, from its beginning."""
+    from .runs import watch_run
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        raise typer.Exit(watch_run(run_id, output, thread_id=thread, approve=yes, url=url, settings_file=settings))
+
+
+@runs_app.command("ls")
+def runs_ls(
+    thread: Thread = None,
+    status: Annotated[Optional[str], typer.Option("--status", help="Only runs of this status.")] = None,
+    dead: Annotated[bool, typer.Option("--dead", help="Only dead letters: runs whose attempts are used up.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 20,
+    url: Url = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """List runs, the newest first."""
+    from .runs import list_runs
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        list_runs(output, thread_id=thread, status=status, dead=dead, limit=limit, url=url, settings_file=settings)
+
+
+@runs_app.command("retry")
+def runs_retry(
+    run_id: Annotated[str, typer.Argument(help="A dead letter.")],
+    url: Url = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """Give a dead letter new attempts."""
+    from .runs import retry_run
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        retry_run(run_id, output, url=url, settings_file=settings)
+
+
+@runs_app.command("cancel")
+def runs_cancel(
+    run_id: Annotated[str, typer.Argument(help="The run to stop.")],
+    url: Url = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """Stop a run; what it did so far is kept."""
+    from .runs import cancel_run
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        cancel_run(run_id, output, url=url, settings_file=settings)
+
+
+@app.command()
+def doctor(
+    targets: Targets = None,
+    config: Config = None,
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    settings: SettingsFile = None,
+    assign: Assign = None,
+    json: Json = False,
+) -> None:
+    """Check the set-up, say what is wrong with it and the way out."""
+    from .doctor import examine
+    from .serving import ServeRequest
+
+    output = Output(as_json=json)
+    flags: dict[str, Any] = {"config": config, "host": host, "port": port, "data_dir": data_dir}
+    with output.telling_errors():
+        request = ServeRequest(
+            flags=flags, assigned=tuple(assign or ()), settings_file=settings, targets=tuple(targets or ())
+        )
+        raise typer.Exit(examine(request, output))
+
+
+def main() -> None:
+    """The ``runstead`` command."""
+    app()

@@ -1,0 +1,78 @@
+"""What a command says: text for people, or one JSON object per line for programs.
+
+Results go to standard output, remarks and errors to standard error; with ``--json`` errors are
+lines like any other, so that a program reads one stream.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FAILED: Final = 1
+USAGE: Final = 2
+NEEDS_HUMAN: Final = 3
+CANCELLED: Final = 130
+
+
+class CommandError(Exception):
+    """A command cannot go on: what happened, the way out, and the exit code."""
+
+    def __init__(self, problem: str, way_out: str | None = None, *, exit_code: int = FAILED) -> None:
+        self.problem, self.way_out, self.exit_code = problem, way_out, exit_code
+        super().__init__(problem)
+
+
+class Output:
+    """Says things, in the one form or the other."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+
+    @cached_property
+    def console(self) -> Console:
+        from rich.console import Console
+
+        # What users and models wrote is shown as it is: no markup, no guessing at links and numbers.
+        return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+    def line(self, event: str, **fields: Any) -> None:
+        """One JSON object, only with ``--json``."""
+        if self.as_json:
+            text = json.dumps({"event": event, **fields}, ensure_ascii=False, default=str)
+            # A lone surrogate in somebody's message must not end the command.
+            sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+            sys.stdout.flush()
+
+    def say(self, text: str = "", *, style: str | None = None, end: str = "\n") -> None:
+        """Text for people, only without ``--json``."""
+        if not self.as_json:
+            self.console.print(text.encode("utf-8", "backslashreplace").decode("utf-8"), style=style, end=end)
+
+    def error(self, problem: str, way_out: str | None = None) -> None:
+        """What went wrong, in either form."""
+        if self.as_json:
+            self.line("error", error=problem, way_out=way_out)
+            return
+        sys.stderr.write(f"error: {problem}\n" + (f"       {way_out}\n" if way_out else ""))
+        sys.stderr.flush()
+
+    @contextmanager
+    def telling_errors(self) -> Iterator[None]:
+        """A CommandError inside the block is told, and ends the process with its exit code."""
+        try:
+            yield
+        except CommandError as error:
+            self.error(error.problem, error.way_out)
+            raise SystemExit(error.exit_code) from error
+        except BrokenPipeError:
+            # `runstead runs ls | head`: the reader has seen enough.
+            sys.stderr.close()
+            raise SystemExit(0) from None

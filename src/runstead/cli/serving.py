@@ -1,0 +1,197 @@
+"""``runstead serve`` and what ``dev`` and ``doctor`` share with it: from flags to a server in the foreground."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runstead.settings import CONFIG_FILE, Settings, SettingsError, load_settings, unknown_variables
+
+from .output import USAGE, CommandError, Output
+
+if TYPE_CHECKING:
+    from runstead.graphs.configuration import GraphConfiguration
+
+
+@dataclass(frozen=True, slots=True)
+class ServeRequest:
+    """What was asked for on the command line. ``targets`` are graphs to serve without a langgraph.json."""
+
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    assigned: Sequence[str] = ()
+    settings_file: Path | None = None
+    targets: Sequence[str] = ()
+
+    def settings(self) -> Settings:
+        """Flags, file and environment together."""
+        assigned = dict(_assignment(text) for text in self.assigned)
+        config = self.flags.get("config")
+        try:
+            return load_settings(
+                {**assigned, **{name: value for name, value in self.flags.items() if value is not None}},
+                file=self.settings_file,
+                project=Path(config).resolve().parent if config else None,
+            )
+        except SettingsError as error:
+            raise CommandError(str(error), exit_code=USAGE) from error
+
+    def configuration(self, settings: Settings) -> GraphConfiguration:
+        """The graphs to serve, not yet imported."""
+        from runstead.graphs.configuration import ConfigurationError, configuration_of, read_configuration
+        from runstead.graphs.sources import SourceError
+
+        if self.targets and self.flags.get("config"):
+            raise CommandError("graphs were named, and a --config too; give one of the two", exit_code=USAGE)
+        try:
+            if self.targets:
+                return configuration_of(self.targets, Path.cwd())
+            return read_configuration(settings.config or Path.cwd() / CONFIG_FILE)
+        except (ConfigurationError, SourceError) as error:
+            raise CommandError(str(error), exit_code=USAGE) from error
+
+    def arguments(self) -> list[str]:
+        """The same request for a process of its own."""
+        arguments = list(self.targets)
+        for name, value in self.flags.items():
+            option = f"--{name.replace('_', '-')}"
+            if value is True:
+                arguments.append(option)
+            elif value is not None:
+                arguments += [option, str(value)]
+        for text in self.assigned:
+            arguments += ["--set", text]
+        return arguments + (["--settings", str(self.settings_file)] if self.settings_file else [])
+
+
+def serve_forever(
+    request: ServeRequest, output: Output, *, socket_fd: int | None = None, parent_fd: int | None = None
+) -> None:
+    """Serve until a signal. ``socket_fd`` is a bound socket to serve on; the server ends when ``parent_fd`` is closed."""
+    if parent_fd is not None:
+        end_with_parent(parent_fd)
+    # Importing makes a million objects that stay; looking for garbage among them costs a fifth of the start.
+    gc.disable()
+    settings = request.settings()
+    refuse_strangers(settings)
+    listening = socket.socket(fileno=socket_fd) if socket_fd is not None else listen_on(settings)
+    configuration = request.configuration(settings)
+    refuse_unprotected(configuration, settings)
+    warn(configuration, output)
+    load_graphs(configuration)
+    from runstead.bootstrap.application import Application
+    from runstead.bootstrap.server import serve
+
+    application = Application(settings, configuration)
+    gc.enable()
+    gc.freeze()
+    serve(application, sockets=[listening], on_started=lambda url: announce(url, configuration, settings, output))
+
+
+def load_graphs(configuration: GraphConfiguration) -> None:
+    """Import every graph, so that a mistake in one is told before anything is opened."""
+    from runstead.graphs.environment import apply_environment
+    from runstead.graphs.modules import GraphLoadError
+    from runstead.graphs.registry import GraphRegistry
+
+    apply_environment(configuration, os.environ)
+    try:
+        GraphRegistry(configuration).load()
+    except GraphLoadError as error:
+        raise CommandError(str(error), "correct it and start again; `runstead doctor` checks all graphs") from error
+    except ExceptionGroup as errors:
+        raise CommandError("\n".join(str(error) for error in errors.exceptions)) from errors
+
+
+def refuse_strangers(settings: Settings) -> None:
+    """Nobody has to log in, so nobody from elsewhere is let in unless that was asked for."""
+    if not (settings.is_loopback or settings.allow_unauthenticated):
+        raise CommandError(
+            f"{settings.host} can be reached by others, and nobody would have to log in",
+            "listen on 127.0.0.1 behind a proxy that authenticates, or say --allow-unauthenticated",
+            exit_code=USAGE,
+        )
+
+
+def refuse_unprotected(configuration: GraphConfiguration, settings: Settings) -> None:
+    """A configuration that asks for protection which is not there is not served as if it had not asked."""
+    if configuration.auth and configuration.auth.path and not settings.allow_unauthenticated:
+        raise CommandError(
+            f"{configuration.file}: auth: {configuration.auth.path} would not be asked, this version cannot authenticate",
+            "remove the key, or say --allow-unauthenticated to serve without it",
+            exit_code=USAGE,
+        )
+    if configuration.encryption:
+        raise CommandError(
+            f"{configuration.file}: encryption: what is stored would not be encrypted, this version cannot do that",
+            "remove the key to store it in the clear",
+            exit_code=USAGE,
+        )
+
+
+def warn(configuration: GraphConfiguration, output: Output) -> None:
+    """Tell of what was given and will have no effect."""
+    remarks = [f"{name}: no setting has this name, ignored" for name in unknown_variables()]
+    for remark in (*configuration.warnings, *remarks):
+        output.line("warning", warning=remark)
+        output.say(f"warning: {remark}", style="yellow")
+
+
+def listen_on(settings: Settings) -> socket.socket:
+    """A bound socket, or an error that says whether the port is taken."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as error:
+        raise CommandError(f"{settings.host} is no address of this machine: {error.strerror}", exit_code=USAGE) from error
+    listening = socket.socket(family, kind)
+    if os.name == "posix":
+        # A port left a moment ago may be taken again. On Windows the same option would let two servers share one.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(address)
+        listening.listen(2048)
+    except OSError as error:
+        listening.close()
+        way_out = "choose another with --port, or let --port 0 take a free one"
+        raise CommandError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}", way_out) from error
+    return listening
+
+
+def announce(url: str, configuration: GraphConfiguration, settings: Settings, output: Output) -> None:
+    """The server is up: where, with what, and how to talk to it."""
+    graph_ids = [source.graph_id for source in configuration.graphs]
+    output.line("started", url=url, pid=os.getpid(), graphs=graph_ids, data_dir=settings.data_dir)
+    output.say(f"Runstead serves {', '.join(graph_ids)} at {url}", style="bold")
+    output.say(f"  data  {settings.data_dir}")
+    output.say(f'  try   runstead run {graph_ids[0]} "hello"{_url_option(url, settings)}')
+
+
+def end_with_parent(parent_fd: int) -> None:
+    """Drain when the parent is gone, however it went: its end of the pipe closes with it."""
+
+    def wait() -> None:
+        while os.read(parent_fd, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="parent-watch", daemon=True).start()
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise CommandError(f"--set {text}: write it as NAME=VALUE, such as max_attempts=5", exit_code=USAGE)
+    return name.strip(), value
+
+
+def _url_option(url: str, settings: Settings) -> str:
+    default = Settings.model_fields["port"].default
+    return "" if url.endswith(f":{default}") and settings.is_loopback else f" --url {url}"

@@ -1,0 +1,1 @@
+"""HTTP: routes that read the wire, call one verb, and write the wire."""

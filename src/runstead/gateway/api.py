@@ -1,0 +1,93 @@
+"""The HTTP application: routes, and what stands around them. Everything it works with is handed in."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+
+from runstead import __version__
+from runstead.wire.credentials import Authenticator
+from runstead.wire.errors import Problem, Unprocessable, problem_of, sentence_of
+
+from .authentication import Authentication
+from .dependencies import answer
+from .failures import Failures
+from .openapi import described
+from .routes import assistants, creation, events, items, meta, runs, states, threads
+from .services import ServiceSource
+
+EXPOSED_HEADERS = ("content-location", "location", "x-pagination-total", "x-pagination-next")
+"""Browsers hide all others from the clients, who need these to find their run again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    """As in Starlette's CORSMiddleware. Browsers of everybody by default, as with the reference."""
+
+    allow_origins: Sequence[str] = ("*",)
+    allow_methods: Sequence[str] = ("*",)
+    allow_headers: Sequence[str] = ("*",)
+    allow_credentials: bool = False
+    allow_origin_regex: str | None = None
+    expose_headers: Sequence[str] = field(default_factory=tuple)
+    max_age: int = 600
+
+
+def create_api(
+    source: ServiceSource,
+    *,
+    authenticator: Authenticator,
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[Any]] | None = None,
+    cors: Cors | None = None,
+) -> FastAPI:
+    """The app over ``source``. ``lifespan`` starts and stops what is behind it, when the app is served by itself."""
+    app = FastAPI(
+        title="Runstead",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        # From the outside in: a browser must be able to read failures, and failures of authentication are failures.
+        middleware=[
+            _cors(cors or Cors()),
+            Middleware(Failures),
+            Middleware(Authentication, authenticator=authenticator),
+        ],
+    )
+    app.state.source = source
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    for module in (meta, assistants, threads, states, creation, runs, items, events):
+        app.include_router(module.router)
+    described(app)
+    return app
+
+
+async def _invalid_request(_: Request, error: Exception) -> Response:
+    problem = problem_of(error)
+    if isinstance(error, RequestValidationError):
+        problem = _problem_of_parameters(error)
+    return answer(problem.to_json(), problem.status)
+
+
+def _problem_of_parameters(error: RequestValidationError) -> Problem:
+    return problem_of(Unprocessable(sentence_of(error.errors())))
+
+
+def _cors(cors: Cors) -> Middleware:
+    return Middleware(
+        CORSMiddleware,
+        allow_origins=list(cors.allow_origins),
+        allow_methods=list(cors.allow_methods),
+        allow_headers=list(cors.allow_headers),
+        allow_credentials=cors.allow_credentials,
+        allow_origin_regex=cors.allow_origin_regex,
+        allow_private_network=True,
+        expose_headers=[*EXPOSED_HEADERS, *cors.expose_headers],
+        max_age=cors.max_age,
+    )

@@ -1,0 +1,83 @@
+"""What routes ask for: the services, the body as a typed value, ids that are ids."""
+
+# No `from __future__ import annotations`: FastAPI reads these signatures when the routes are made.
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar
+
+from fastapi import Depends, Path, Query, Request
+from pydantic import TypeAdapter
+from starlette.responses import Response
+
+from runstead.runtime.serialization import encode
+from runstead.wire.body import check_content_type, parse_body
+from runstead.wire.errors import BodyTooLarge
+from runstead.wire.identifiers import CheckpointIdField, RunIdField, ThreadIdField
+from runstead.wire.pages import MAX_LIMIT, MAX_OFFSET
+
+from .services import Services, ServiceSource
+
+T = TypeVar("T")
+
+_DISCARDED_AT_MOST = 8
+"""Limits' worth of a too large body that is read and dropped: the client is to hear an answer, not a broken pipe."""
+
+
+async def _services(request: Request) -> Services:
+    source: ServiceSource = request.app.state.source
+    return source.services
+
+
+class JsonBody(Generic[T]):
+    """Reads the body, within the server's limit, into the type of ``adapter``."""
+
+    def __init__(self, adapter: TypeAdapter[T]) -> None:
+        self.adapter = adapter
+
+    async def __call__(self, request: Request) -> T:
+        limit = (await _services(request)).options.max_body_bytes
+        raw = await read_body(request, limit)
+        if raw:
+            check_content_type(request.headers.get("content-type"))
+        return parse_body(raw, self.adapter)
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The bytes of the body. Raises BodyTooLarge without ever holding more than ``limit``."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            chunks.clear()
+            if size > limit * _DISCARDED_AT_MOST:
+                break
+        else:
+            chunks.append(chunk)
+    if size > limit:
+        raise BodyTooLarge(limit)
+    return b"".join(chunks)
+
+
+def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON answer; strict JSON, whatever a graph has put into its state."""
+    return Response(encode(value), status, headers, "application/json")
+
+
+def nothing(status: int = 204, headers: Mapping[str, str] | None = None) -> Response:
+    """An answer without a body."""
+    return Response(None, status, headers)
+
+
+Use: TypeAlias = Annotated[Services, Depends(_services)]
+ThreadId: TypeAlias = Annotated[ThreadIdField, Path()]
+RunId: TypeAlias = Annotated[RunIdField, Path()]
+CheckpointId: TypeAlias = Annotated[CheckpointIdField, Path()]
+Limit: TypeAlias = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
+Offset: TypeAlias = Annotated[int, Query(ge=0, le=MAX_OFFSET)]
+Select: TypeAlias = Annotated[list[str] | None, Query()]
+
+
+def names_of(texts: list[str] | None) -> list[str] | None:
+    """Names given as repeated parameters, or separated by commas."""
+    return [name.strip() for text in texts for name in text.split(",") if name.strip()] if texts else None

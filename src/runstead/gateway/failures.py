@@ -1,0 +1,43 @@
+"""The last line: whatever a route raises becomes ``{"detail": ...}``, and what nobody expected is logged, not told."""
+
+from __future__ import annotations
+
+import logging
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from runstead.runtime.serialization import encode
+from runstead.wire.errors import problem_of
+
+_log = logging.getLogger(__name__)
+
+
+class Failures:
+    """ASGI middleware around the routes, inside of CORS: a browser is to see failures too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            problem = problem_of(error)
+            if problem.status >= 500:
+                _log.exception("%s %s failed", scope["method"], scope["path"])
+            if started:
+                # Half an answer is out: only cutting the connection tells the client that it is not whole.
+                raise
+            body = encode(problem.to_json())
+            await Response(body, problem.status, media_type="application/json")(scope, receive, send)

@@ -1,0 +1,67 @@
+"""The API's description, with the bodies that the routes read by themselves."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+
+from .dependencies import JsonBody
+
+_REF = "#/components/schemas/{model}"
+_FAILURE = {
+    "description": "What went wrong, in one sentence.",
+    "content": {
+        "application/json": {
+            "schema": {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
+        }
+    },
+}
+
+
+def described(app: FastAPI) -> None:
+    """Make ``app.openapi()`` tell of request bodies and failures. Built when it is first asked for."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _describe(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _describe(app: FastAPI) -> dict[str, Any]:
+    schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    models: dict[str, Any] = schema.setdefault("components", {}).setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        models.pop(name, None)
+    for route in _routes(app):
+        for method in route.methods or ():
+            operation = schema["paths"].get(route.path, {}).get(method.lower())
+            if operation is None:
+                continue
+            operation["responses"] = {
+                **{code: told for code, told in operation["responses"].items() if code != "422"},
+                "4XX": _FAILURE,
+            }
+            if (body := _body_of(route.dependant)) is not None:
+                operation["requestBody"] = _request_body(body, models)
+    return schema
+
+
+def _routes(app: FastAPI) -> list[APIRoute]:
+    return [route for route in app.routes if isinstance(route, APIRoute) and route.include_in_schema]
+
+
+def _body_of(dependant: Dependant) -> JsonBody[Any] | None:
+    return next((below.call for below in dependant.dependencies if isinstance(below.call, JsonBody)), None)
+
+
+def _request_body(body: JsonBody[Any], models: dict[str, Any]) -> dict[str, Any]:
+    found = body.adapter.json_schema(ref_template=_REF)
+    models.update(found.pop("$defs", {}))
+    if found.get("type") == "object" and "title" in found:
+        models[found["title"]] = found
+        found = {"$ref": _REF.format(model=found["title"])}
+    return {"required": True, "content": {"application/json": {"schema": found}}}

@@ -1,0 +1,1 @@
+"""Routes by noun. Each reads the wire, calls one verb, and writes the wire."""

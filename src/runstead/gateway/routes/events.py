@@ -1,0 +1,77 @@
+"""What happened in a thread's runs, by page: messages for people, all events for tools. Routes of our own."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from runstead.runtime.runs.store.event_store import RunEventCategory
+from runstead.wire.events import event_page
+
+from ..dependencies import Limit, RunId, Select, ThreadId, Use, answer, names_of
+from ..services import Services
+from .threads import not_found
+
+router = APIRouter(tags=["events"])
+
+Seq = Annotated[int | None, Query(ge=0, le=2**53, description="A place in the thread's events.")]
+
+
+@router.get("/threads/{thread_id}/messages")
+async def list_thread_messages(
+    thread_id: ThreadId, use: Use, after: Seq = None, before: Seq = None, limit: Limit = 50, types: Select = None
+) -> Response:
+    """Messages of all runs in order: the first after ``after``; the last before ``before``; or the last."""
+    if await use.threads.get(thread_id) is None:
+        raise not_found(thread_id)
+    return await _page(use, thread_id, None, ("message",), names_of(types), after, before, limit)
+
+
+@router.get("/threads/{thread_id}/runs/{run_id}/messages")
+async def list_run_messages(
+    thread_id: ThreadId,
+    run_id: RunId,
+    use: Use,
+    after: Seq = None,
+    before: Seq = None,
+    limit: Limit = 50,
+    types: Select = None,
+) -> Response:
+    await use.runs.get_run(run_id, thread_id=thread_id)
+    return await _page(use, thread_id, run_id, ("message",), names_of(types), after, before, limit)
+
+
+@router.get("/threads/{thread_id}/runs/{run_id}/events")
+async def list_run_events(
+    thread_id: ThreadId,
+    run_id: RunId,
+    use: Use,
+    after: Seq = None,
+    before: Seq = None,
+    limit: Limit = 50,
+    types: Select = None,
+) -> Response:
+    await use.runs.get_run(run_id, thread_id=thread_id)
+    return await _page(use, thread_id, run_id, (), names_of(types), after, before, limit)
+
+
+async def _page(
+    use: Services,
+    thread_id: str,
+    run_id: str | None,
+    categories: tuple[RunEventCategory, ...],
+    types: list[str] | None,
+    after: int | None,
+    before: int | None,
+    limit: int,
+) -> Response:
+    found = await use.events.list_events(
+        thread_id,
+        run_id=run_id,
+        categories=categories,
+        event_types=types or (),
+        after=after,
+        before=before,
+        limit=limit + 1,
+    )
+    return answer(event_page(found, limit=limit, backwards=after is None))

@@ -1,0 +1,49 @@
+"""About the server itself: alive, ready, which version. Open to everybody, and silent about everything else."""
+
+from importlib.metadata import version
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from runstead import __version__
+from runstead.wire.errors import Unavailable
+
+from ..dependencies import Use, answer
+from ..docs import page_of
+
+router = APIRouter(tags=["meta"])
+
+
+@router.get("/ok")
+@router.get("/", include_in_schema=False)
+async def ok(use: Use, check_db: bool = False) -> Response:
+    """The process answers; with ``check_db``, its storage too."""
+    if check_db and not await use.ready():
+        raise Unavailable("The storage does not answer")
+    return answer({"ok": True, "services": {}})
+
+
+@router.get("/ready")
+async def ready(use: Use) -> Response:
+    """New work is welcome: started, storage answers, not about to stop."""
+    if not await use.ready():
+        raise Unavailable("Not ready: the storage does not answer, or the server is about to stop")
+    return answer({"ready": True})
+
+
+@router.get("/info")
+async def info() -> Response:
+    return answer(
+        {
+            "version": __version__,
+            "langgraph_py_version": version("langgraph"),
+            "flags": {"assistants": True, "crons": False, "langsmith": False},
+            "host": {"kind": "self-hosted", "project_id": None, "host_revision_id": None, "revision_id": None},
+        }
+    )
+
+
+@router.get("/docs", include_in_schema=False)
+async def docs(request: Request) -> Response:
+    """The API's description to read. It loads nothing from anywhere."""
+    return Response(page_of(request.app.openapi()), media_type="text/html")

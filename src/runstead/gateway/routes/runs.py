@@ -1,0 +1,175 @@
+"""Runs that exist: found, joined, streamed, stopped, retried, forgotten."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header, Query
+from starlette.responses import Response
+
+from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
+from runstead.runtime.runs.types import RunFilter, RunRecord, StopAction
+from runstead.wire.errors import NotFound
+from runstead.wire.run_records import RUN_FIELDS, WireRunStatus, from_run_record, statuses_of
+from runstead.wire.runs import stream_modes_of
+from runstead.wire.selection import check_select, selected
+
+from ..addresses import stream_headers, wait_headers
+from ..dependencies import Limit, Offset, RunId, Select, ThreadId, Use, answer, names_of, nothing
+from ..services import Services
+from ..sse import EventStream
+from ..waiting import NO_VALUES, WaitingJson
+from .creation import waiting_for
+
+router = APIRouter(tags=["runs"])
+
+Flag = Literal["0", "1", "true", "false", "True", "False"]
+Modes = Annotated[list[str] | None, Query()]
+LastEventId = Annotated[str | None, Header()]
+
+_NOTHING_TO_CANCEL = (
+    "No matching runs to cancel. Please verify the thread ID and run IDs are correct, and the runs haven't been "
+    "deleted or completed."
+)
+
+
+@router.get("/runs")
+async def search_runs(
+    use: Use,
+    limit: Limit = 10,
+    offset: Offset = 0,
+    status: WireRunStatus | None = None,
+    dead_letter: bool = False,
+    select: Select = None,
+) -> Response:
+    """Runs of all threads, the newest first. ``dead_letter`` finds those that were given up."""
+    where = RunFilter(statuses=statuses_of(status), dead_letters_only=dead_letter)
+    return _shown(await use.runs.list_runs(where, limit=limit, offset=offset), names_of(select))
+
+
+@router.get("/threads/{thread_id}/runs")
+async def list_runs(
+    thread_id: ThreadId,
+    use: Use,
+    limit: Limit = 10,
+    offset: Offset = 0,
+    status: WireRunStatus | None = None,
+    dead_letter: bool = False,
+    select: Select = None,
+) -> Response:
+    names = names_of(select)
+    check_select(names, RUN_FIELDS)
+    where = RunFilter(thread_id, statuses_of(status), dead_letters_only=dead_letter)
+    found = await use.runs.list_runs(where, limit=limit, offset=offset)
+    if not found and await use.threads.get(thread_id) is None:
+        raise ThreadNotFound(thread_id)
+    return _shown(found, names)
+
+
+@router.get("/threads/{thread_id}/runs/{run_id}")
+async def get_run(thread_id: ThreadId, run_id: RunId, use: Use) -> Response:
+    return answer(from_run_record(await use.runs.get_run(run_id, thread_id=thread_id)))
+
+
+@router.get("/runs/{run_id}")
+async def get_stateless_run(run_id: RunId, use: Use) -> Response:
+    return answer(from_run_record(await use.runs.get_run(run_id)))
+
+
+@router.delete("/threads/{thread_id}/runs/{run_id}", status_code=204)
+async def delete_run(thread_id: ThreadId, run_id: RunId, use: Use) -> Response:
+    await use.runs.delete_run(run_id, thread_id=thread_id)
+    return nothing()
+
+
+@router.get("/threads/{thread_id}/runs/{run_id}/join")
+async def join_run(thread_id: ThreadId, run_id: RunId, use: Use, cancel_on_disconnect: Flag = "0") -> Response:
+    record = await use.runs.get_run(run_id, thread_id=thread_id)
+    return waiting_for(record, use, cancel_on_disconnect=_is_set(cancel_on_disconnect))
+
+
+@router.get("/runs/{run_id}/join")
+async def join_stateless_run(run_id: RunId, use: Use, cancel_on_disconnect: Flag = "0") -> Response:
+    record = await use.runs.get_run(run_id)
+    return waiting_for(record, use, cancel_on_disconnect=_is_set(cancel_on_disconnect))
+
+
+@router.get("/threads/{thread_id}/runs/{run_id}/stream")
+async def stream_run(
+    thread_id: ThreadId,
+    run_id: RunId,
+    use: Use,
+    stream_mode: Modes = None,
+    cancel_on_disconnect: Flag = "0",
+    last_event_id: LastEventId = None,
+) -> Response:
+    return await _joined(use, run_id, thread_id, stream_mode, cancel_on_disconnect, last_event_id)
+
+
+@router.get("/runs/{run_id}/stream")
+async def stream_stateless_run(
+    run_id: RunId,
+    use: Use,
+    stream_mode: Modes = None,
+    cancel_on_disconnect: Flag = "0",
+    last_event_id: LastEventId = None,
+) -> Response:
+    return await _joined(use, run_id, None, stream_mode, cancel_on_disconnect, last_event_id)
+
+
+@router.post("/threads/{thread_id}/runs/{run_id}/cancel")
+async def cancel_run(
+    thread_id: ThreadId, run_id: RunId, use: Use, wait: Flag = "0", action: StopAction = "interrupt"
+) -> Response:
+    try:
+        record = await use.runs.get_run(run_id, thread_id=thread_id)
+    except RunNotFound as error:
+        raise NotFound("No runs found to cancel.") from error
+    if (await use.runs.cancel(run_id, action=action)).effect == "already_ended":
+        raise NotFound(_NOTHING_TO_CANCEL)
+    if not _is_set(wait):
+        return nothing(202)
+
+    async def stopped() -> bytes:
+        try:
+            await use.runs.cancel(run_id, action=action, wait=True)
+        except RunNotFound:
+            # Rolled back and gone in between: that is what was asked for.
+            return NO_VALUES
+        return NO_VALUES
+
+    return WaitingJson(stopped(), wait_headers(record), keep_alive=use.options.heartbeat)
+
+
+@router.post("/threads/{thread_id}/runs/{run_id}/retry")
+async def retry_run(thread_id: ThreadId, run_id: RunId, use: Use) -> Response:
+    """A dead letter runs again, with its attempts forgotten."""
+    await use.runs.get_run(run_id, thread_id=thread_id)
+    return answer(from_run_record(await use.runs.retry(run_id)))
+
+
+async def _joined(
+    use: Services,
+    run_id: str,
+    thread_id: str | None,
+    stream_mode: list[str] | None,
+    cancel_on_disconnect: Flag,
+    last_event_id: str | None,
+) -> Response:
+    stream = await use.runs.join_stream(
+        run_id,
+        thread_id=thread_id,
+        last_event_id=last_event_id or None,
+        modes=stream_modes_of(stream_mode or ()),
+        cancel_on_disconnect=_is_set(cancel_on_disconnect),
+    )
+    with_ids = stream.record.spec.stream_resumable or bool(last_event_id)
+    return EventStream(stream, stream_headers(stream.record), with_ids=with_ids)
+
+
+def _shown(records: Sequence[RunRecord], select: list[str] | None) -> Response:
+    check_select(select, RUN_FIELDS)
+    return answer([selected(from_run_record(record), select) for record in records])
+
+
+def _is_set(flag: Flag) -> bool:
+    return flag.lower() in ("1", "true")

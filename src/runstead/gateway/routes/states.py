@@ -1,0 +1,107 @@
+"""States of threads: read, at any checkpoint, listed backwards, and changed."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from starlette.responses import Response
+
+from runstead.resources.states import ThreadState, Update
+from runstead.runtime.runs.exceptions import ThreadNotFound
+from runstead.runtime.runs.types import CheckpointRef
+from runstead.wire.selection import check_select, selected
+from runstead.wire.states import (
+    HISTORY_QUERY,
+    STATE_AT,
+    STATE_FIELDS,
+    STATE_OBJECTS,
+    STATE_UPDATE,
+    HistoryQuery,
+    StateAt,
+    StateUpdate,
+    before_of,
+    from_thread_state,
+    from_update,
+    place_of,
+)
+
+from ..dependencies import CheckpointId, JsonBody, Select, ThreadId, Use, answer, names_of
+from ..services import Services
+from .threads import not_found
+
+router = APIRouter(tags=["threads"])
+
+
+@router.get("/threads/{thread_id}/state")
+async def get_state(thread_id: ThreadId, use: Use, subgraphs: bool = False, select: Select = None) -> Response:
+    return await _read(use, thread_id, None, subgraphs, names_of(select))
+
+
+@router.post("/threads/{thread_id}/state")
+async def update_state(
+    thread_id: ThreadId, body: Annotated[StateUpdate, Depends(JsonBody(STATE_UPDATE))], use: Use
+) -> Response:
+    try:
+        checkpoint = await use.states.update(thread_id, Update(body.values, body.as_node), at=body.place())
+    except ThreadNotFound as error:
+        raise not_found(thread_id) from error
+    return answer(from_update(checkpoint))
+
+
+@router.post("/threads/{thread_id}/state/checkpoint")
+async def get_state_at(
+    thread_id: ThreadId, body: Annotated[StateAt, Depends(JsonBody(STATE_AT))], use: Use
+) -> Response:
+    return await _read(use, thread_id, place_of(body.checkpoint, None), bool(body.subgraphs), body.select)
+
+
+@router.get("/threads/{thread_id}/state/{checkpoint_id}")
+async def get_state_of_checkpoint(
+    thread_id: ThreadId, checkpoint_id: CheckpointId, use: Use, subgraphs: bool = False, select: Select = None
+) -> Response:
+    return await _read(use, thread_id, CheckpointRef(checkpoint_id), subgraphs, names_of(select))
+
+
+@router.get("/threads/{thread_id}/history")
+async def list_history(
+    thread_id: ThreadId,
+    use: Use,
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 10,
+    before: str | None = None,
+    select: Select = None,
+) -> Response:
+    return await _history(use, thread_id, HistoryQuery(limit=limit, before=before, select=names_of(select)))
+
+
+@router.post("/threads/{thread_id}/history")
+async def search_history(
+    thread_id: ThreadId, body: Annotated[HistoryQuery, Depends(JsonBody(HISTORY_QUERY))], use: Use
+) -> Response:
+    return await _history(use, thread_id, body)
+
+
+async def _read(
+    use: Services, thread_id: str, at: CheckpointRef | None, subgraphs: bool, select: list[str] | None
+) -> Response:
+    check_select(select, STATE_FIELDS, below=STATE_OBJECTS)
+    try:
+        state = await use.states.read(thread_id, at=at, subgraphs=subgraphs)
+    except ThreadNotFound as error:
+        raise not_found(thread_id) from error
+    return answer(selected(from_thread_state(state), select))
+
+
+async def _history(use: Services, thread_id: str, query: HistoryQuery) -> Response:
+    check_select(query.select, STATE_FIELDS, below=STATE_OBJECTS)
+    before = before_of(query.before)
+    try:
+        found: Sequence[ThreadState] = await use.states.history(
+            thread_id,
+            limit=query.limit or 10,
+            before=before,
+            metadata=query.metadata,
+            at=place_of(query.checkpoint, None),
+        )
+    except ThreadNotFound as error:
+        raise not_found(thread_id) from error
+    return answer([selected(from_thread_state(state), query.select) for state in found])

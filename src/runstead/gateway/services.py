@@ -1,0 +1,57 @@
+"""What the routes work with: one typed object, filled in by `runstead.bootstrap`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from runstead.resources.assistants import AssistantStore
+from runstead.resources.directory import AssistantDirectory
+from runstead.resources.removal import ThreadRemoval
+from runstead.resources.schemas import GraphSchemas
+from runstead.resources.states import ThreadStates
+from runstead.resources.threads import ThreadStore
+from runstead.runtime.runs.facade import RunsFacade
+from runstead.runtime.runs.store import RunEventStore
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayOptions:
+    """``configurable_headers`` says of a header's name (in lower case) whether it reaches a run's configurable.
+
+    ``heartbeat`` (seconds): of silence, after which a waiting answer shows that it is alive.
+    """
+
+    max_body_bytes: int = 32 * 1024 * 1024
+    heartbeat: float = 5.0
+    configurable_headers: Callable[[str], bool] = field(default=lambda _: False)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything behind the routes. ``items`` is langgraph's BaseStore, scoped by the actor.
+
+    ``ready`` asks whether new work can be taken: the storage answers, and the end is not near.
+    """
+
+    runs: RunsFacade
+    threads: ThreadStore
+    assistants: AssistantStore
+    directory: AssistantDirectory
+    states: ThreadStates
+    schemas: GraphSchemas
+    removal: ThreadRemoval
+    events: RunEventStore
+    items: Any
+    ready: Callable[[], Awaitable[bool]]
+    options: GatewayOptions = field(default_factory=GatewayOptions)
+
+
+class ServiceSource(Protocol):
+    """Has the services while the application runs."""
+
+    @property
+    def services(self) -> Services:
+        """Raises Unavailable before the start and after the end."""
+        ...

@@ -1,0 +1,70 @@
+"""A run's stream as server-sent events, by hand: one send per batch, headers at once, a hang-up noticed at once.
+
+``send`` waits while the client's buffers are full, so that a reader which stalls holds one batch here and
+reads on from the log later; nothing piles up behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from runstead.runtime.runs.facade import RunStream
+from runstead.runtime.stream_bridge import BridgeClosed
+from runstead.wire.frames import frames
+
+_HEADERS: Final = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-store",
+    "x-accel-buffering": "no",
+}
+_PIECE: Final = 256 * 1024
+"""Bytes per send: what a stalled client can make the server hold for it, beside the log that all readers share."""
+
+
+class EventStream(Response):
+    """Writes the frames of ``stream`` until it ends or the client leaves, and closes it."""
+
+    def __init__(self, stream: RunStream, headers: Mapping[str, str], *, with_ids: bool) -> None:
+        self.status_code, self.background, self.body = 200, None, b""
+        self.init_headers({**_HEADERS, **headers})
+        self._stream, self._with_ids = stream, with_ids
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        writing = asyncio.create_task(self._write(send))
+        leaving = asyncio.create_task(disconnect(receive))
+        try:
+            await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if writing.done():
+                await writing
+        finally:
+            for task in (writing, leaving):
+                task.cancel()
+            await asyncio.gather(writing, leaving, return_exceptions=True)
+            await asyncio.shield(self._stream.aclose())
+
+    async def _write(self, send: Send) -> None:
+        try:
+            while items := await self._stream.read():
+                data = frames(items, with_ids=self._with_ids)
+                for start in range(0, len(data), _PIECE):
+                    await send(_body(data[start : start + _PIECE], more=True))
+        except BridgeClosed:
+            # The server goes down, not the run. The client sees the stream close, asks for the run, and comes back.
+            pass
+        await send(_body(b"", more=False))
+
+
+async def disconnect(receive: Receive) -> None:
+    """Return when the client has hung up."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _body(data: bytes, *, more: bool) -> Message:
+    return {"type": "http.response.body", "body": data, "more_body": more}

@@ -1,0 +1,65 @@
+"""JSON that is long in coming: the headers go out at once, a newline now and then shows that the server is alive."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping
+from typing import Any, Final
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from runstead.runtime.runs.types import RunFailure, RunResult
+from runstead.runtime.serialization import encode
+from runstead.runtime.stream_bridge import BridgeClosed
+from runstead.wire.errors import MASKED
+from runstead.wire.frames import KEEP_ALIVE
+
+from .sse import disconnect
+
+_log = logging.getLogger(__name__)
+
+NO_VALUES: Final = b"{}"
+
+
+def wait_body(result: RunResult) -> bytes:
+    """A waiter's answer: the last values, or the failure in the form that the SDKs raise."""
+    if result.failure is not None:
+        return encode({"__error__": result.failure.to_json()})
+    return result.output or NO_VALUES
+
+
+class WaitingJson(Response):
+    """Answers with what ``waiting`` returns. A client that hangs up cancels the wait; what that means is up to it."""
+
+    def __init__(self, waiting: Coroutine[Any, Any, bytes], headers: Mapping[str, str], *, keep_alive: float) -> None:
+        self.status_code, self.background, self.body = 200, None, b""
+        self.init_headers({"content-type": "application/json", **headers})
+        self._waiting, self._keep_alive = waiting, keep_alive
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        result = asyncio.create_task(self._result())
+        leaving = asyncio.create_task(disconnect(receive))
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            while not result.done() and not leaving.done():
+                await asyncio.wait({result, leaving}, timeout=self._keep_alive, return_when=asyncio.FIRST_COMPLETED)
+                if not result.done() and not leaving.done():
+                    await send({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
+            if result.done():
+                await send({"type": "http.response.body", "body": result.result(), "more_body": False})
+        finally:
+            for task in (result, leaving):
+                task.cancel()
+            await asyncio.gather(result, leaving, return_exceptions=True)
+
+    async def _result(self) -> bytes:
+        try:
+            return await self._waiting
+        except BridgeClosed:
+            # Half an answer, so that the client knows to come back for the rest.
+            raise
+        except Exception:
+            _log.exception("waiting for a run failed")
+            return encode({"__error__": RunFailure("InternalError", MASKED).to_json()})

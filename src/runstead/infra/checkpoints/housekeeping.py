@@ -1,0 +1,90 @@
+"""Checkpoints are deleted, copied and pruned by the thread."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from runstead.runtime.runs.types import RunId, ThreadId
+
+from .marks import forget_all
+
+_TABLES: Final = ("checkpoints", "writes")
+_COPY: Final = (
+    """
+    INSERT OR REPLACE INTO checkpoints
+    SELECT :target, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata, run_id
+    FROM checkpoints WHERE thread_id = :source
+    """,
+    """
+    INSERT OR REPLACE INTO writes
+    SELECT :target, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value
+    FROM writes WHERE thread_id = :source
+    """,
+)
+_LATEST: Final = "SELECT checkpoint_ns, max(checkpoint_id) FROM checkpoints WHERE thread_id = ? GROUP BY checkpoint_ns"
+_PARENT: Final = (
+    "SELECT parent_checkpoint_id, metadata FROM checkpoints"
+    " WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
+)
+
+
+def delete_thread(driver: Any, thread_id: ThreadId) -> None:
+    """Delete all checkpoints and writes of a thread, and what was kept for undoing them."""
+    for table in _TABLES:
+        driver.execute(f"DELETE FROM {table} WHERE thread_id = ?", (thread_id,))
+    forget_all(driver, thread_id)
+
+
+def delete_for_runs(driver: Any, run_ids: Sequence[RunId]) -> None:
+    """Delete what these runs wrote, on all threads."""
+    for run_id in run_ids:
+        driver.execute(
+            "DELETE FROM writes WHERE (thread_id, checkpoint_ns, checkpoint_id) IN"
+            " (SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints WHERE run_id = ?)",
+            (run_id,),
+        )
+        driver.execute("DELETE FROM checkpoints WHERE run_id = ?", (run_id,))
+
+
+def copy_thread(driver: Any, source: ThreadId, target: ThreadId) -> None:
+    """Copy all checkpoints and writes, under the same ids, so that the whole chain behind each is there."""
+    for statement in _COPY:
+        driver.execute(statement, {"source": source, "target": target})
+
+
+def prune(driver: Any, thread_ids: Sequence[ThreadId], strategy: str) -> None:
+    """Keep only the latest checkpoint of each namespace (``keep_latest``), or nothing (``delete``)."""
+    if strategy not in ("keep_latest", "delete"):
+        raise ValueError(f"unknown pruning strategy {strategy!r}; use 'keep_latest' or 'delete'")
+    for thread_id in thread_ids:
+        if strategy == "delete":
+            delete_thread(driver, thread_id)
+            continue
+        for namespace, latest in driver.execute(_LATEST, (thread_id,)).fetchall():
+            _keep_only(driver, thread_id, namespace, _needed(driver, thread_id, namespace, latest))
+
+
+def _needed(driver: Any, thread_id: ThreadId, namespace: str, latest: str) -> list[str]:
+    """The latest checkpoint, and those of its ancestors whose writes its delta channels are rebuilt from."""
+    kept = [latest]
+    parent, metadata = driver.execute(_PARENT, (thread_id, namespace, latest)).fetchone()
+    counters = (json.loads(metadata) if metadata else {}).get("counters_since_delta_snapshot") or {}
+    # A counter is (updates, steps) since the channel was last stored whole.
+    steps = max((steps for _, steps in counters.values()), default=0)
+    while parent is not None and steps > 0 and parent not in kept:
+        kept.append(parent)
+        row = driver.execute(_PARENT, (thread_id, namespace, parent)).fetchone()
+        parent = row[0] if row else None
+        steps -= 1
+    return kept
+
+
+def _keep_only(driver: Any, thread_id: ThreadId, namespace: str, kept: Sequence[str]) -> None:
+    marks = ", ".join("?" * len(kept))
+    for table in _TABLES:
+        driver.execute(
+            f"DELETE FROM {table} WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id NOT IN ({marks})",
+            (thread_id, namespace, *kept),
+        )

@@ -1,0 +1,133 @@
+"""What a rollback needs, kept while a run writes.
+
+A run's own checkpoints are known by its id. But it also writes onto older ones: a resume puts its answer there, and so
+does every task that runs before the run has a checkpoint of its own. So, from the mark on, the first change of each
+such row keeps how it was before. All of this happens in the transaction of the change itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from runstead.runtime.runs.types import RunId, ThreadId
+
+_KEY: Final = "thread_id, checkpoint_ns, checkpoint_id, task_id, idx"
+
+_MARKED: Final = "SELECT 1 FROM marks WHERE thread_id = ? LIMIT 1"
+_KEEP_WRITE: Final = """
+    INSERT INTO mark_writes (
+        thread_id, mark_run_id, checkpoint_ns, checkpoint_id, task_id, idx, existed, task_path, channel, type, value
+    )
+    SELECT m.thread_id, m.run_id, :ns, :checkpoint, :task, :idx, w.idx IS NOT NULL,
+        w.task_path, w.channel, w.type, w.value
+    FROM marks m LEFT JOIN writes w ON w.thread_id = m.thread_id AND w.checkpoint_ns = :ns
+        AND w.checkpoint_id = :checkpoint AND w.task_id = :task AND w.idx = :idx
+    WHERE m.thread_id = :thread
+    AND NOT EXISTS (
+        SELECT 1 FROM checkpoints c WHERE c.thread_id = m.thread_id AND c.checkpoint_ns = :ns
+        AND c.checkpoint_id = :checkpoint AND c.run_id = m.run_id
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM mark_writes k WHERE k.thread_id = m.thread_id AND k.mark_run_id = m.run_id
+        AND k.checkpoint_ns = :ns AND k.checkpoint_id = :checkpoint AND k.task_id = :task AND k.idx = :idx
+    )
+"""
+_KEEP_CHECKPOINT: Final = """
+    INSERT INTO mark_checkpoints
+    SELECT m.thread_id, m.run_id, c.checkpoint_ns, c.checkpoint_id, c.parent_checkpoint_id, c.type, c.checkpoint,
+        c.metadata, c.run_id
+    FROM marks m JOIN checkpoints c ON c.thread_id = m.thread_id AND c.checkpoint_ns = ? AND c.checkpoint_id = ?
+    WHERE m.thread_id = ? AND c.run_id IS NOT m.run_id
+    AND NOT EXISTS (
+        SELECT 1 FROM mark_checkpoints k WHERE k.thread_id = m.thread_id AND k.mark_run_id = m.run_id
+        AND k.checkpoint_ns = c.checkpoint_ns AND k.checkpoint_id = c.checkpoint_id
+    )
+"""
+_WRITES_OF: Final = "SELECT task_id, idx FROM writes WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
+
+_UNDO: Final = (
+    """
+    DELETE FROM writes WHERE thread_id = :thread AND (checkpoint_ns, checkpoint_id) IN (
+        SELECT checkpoint_ns, checkpoint_id FROM checkpoints WHERE thread_id = :thread AND run_id = :run
+    )
+    """,
+    "DELETE FROM checkpoints WHERE thread_id = :thread AND run_id = :run",
+    f"""
+    DELETE FROM writes WHERE ({_KEY}) IN (
+        SELECT {_KEY} FROM mark_writes WHERE thread_id = :thread AND mark_run_id = :run
+    )
+    """,
+    f"""
+    INSERT INTO writes ({_KEY}, task_path, channel, type, value)
+    SELECT {_KEY}, task_path, channel, type, value FROM mark_writes
+    WHERE thread_id = :thread AND mark_run_id = :run AND existed
+    """,
+    """
+    INSERT OR REPLACE INTO checkpoints (
+        thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata, run_id
+    )
+    SELECT thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata, run_id
+    FROM mark_checkpoints WHERE thread_id = :thread AND mark_run_id = :run
+    """,
+)
+# One run at a time is on a thread, so whoever was marked before this one has settled, or was given up.
+_OVER: Final = """
+    SELECT run_id FROM marks WHERE thread_id = ?
+    AND rowid <= (SELECT rowid FROM marks WHERE thread_id = ? AND run_id = ?)
+"""
+_TABLES: Final = (("marks", "run_id"), ("mark_checkpoints", "mark_run_id"), ("mark_writes", "mark_run_id"))
+
+
+def mark(driver: Any, thread_id: ThreadId, run_id: RunId) -> str | None:
+    """Begin to keep what the run changes, unless that began before; the thread's latest root checkpoint from then."""
+    driver.execute(
+        "INSERT OR IGNORE INTO marks (thread_id, run_id, checkpoint_id) VALUES (?, ?,"
+        " (SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''))",
+        (thread_id, run_id, thread_id),
+    )
+    row = driver.execute(
+        "SELECT checkpoint_id FROM marks WHERE thread_id = ? AND run_id = ?", (thread_id, run_id)
+    ).fetchone()
+    latest: str | None = row[0]
+    return latest
+
+
+def keep_writes(
+    driver: Any, thread_id: ThreadId, namespace: str, checkpoint_id: str, keys: Iterable[tuple[str, int]]
+) -> None:
+    """Before the pending writes ``keys`` (task id and index) of a checkpoint change."""
+    if driver.execute(_MARKED, (thread_id,)).fetchone() is None:
+        return
+    place = {"thread": thread_id, "ns": namespace, "checkpoint": checkpoint_id}
+    driver.executemany(_KEEP_WRITE, [{**place, "task": task_id, "idx": index} for task_id, index in keys])
+
+
+def keep_checkpoint(driver: Any, thread_id: ThreadId, namespace: str, checkpoint_id: str) -> None:
+    """Before a checkpoint is written: should an older one have its id, it is kept whole."""
+    kept = driver.execute(_KEEP_CHECKPOINT, (namespace, checkpoint_id, thread_id)).rowcount
+    if kept > 0:
+        keys = driver.execute(_WRITES_OF, (thread_id, namespace, checkpoint_id)).fetchall()
+        keep_writes(driver, thread_id, namespace, checkpoint_id, keys)
+
+
+def undo(driver: Any, thread_id: ThreadId, run_id: RunId) -> None:
+    """Take back all that the run wrote."""
+    for statement in _UNDO:
+        driver.execute(statement, {"thread": thread_id, "run": run_id})
+    forget(driver, thread_id, run_id)
+
+
+def forget(driver: Any, thread_id: ThreadId, run_id: RunId) -> None:
+    """What was kept for the run is needed no more; nor is what a crash left of those who were marked before it."""
+    over = driver.execute(_OVER, (thread_id, thread_id, run_id)).fetchall()
+    for table, run in _TABLES:
+        driver.executemany(
+            f"DELETE FROM {table} WHERE thread_id = ? AND {run} = ?", [(thread_id, one) for (one,) in over]
+        )
+
+
+def forget_all(driver: Any, thread_id: ThreadId) -> None:
+    """The thread is being deleted."""
+    for table, _ in _TABLES:
+        driver.execute(f"DELETE FROM {table} WHERE thread_id = ?", (thread_id,))

@@ -1,0 +1,157 @@
+"""Checkpoints are read: one, a page of them, or the chain of writes behind a delta channel.
+
+Runs in a reader's thread, and so does decoding: a state of some megabytes holds up nobody else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    CheckpointTuple,
+    DeltaChannelHistory,
+    PendingWrite,
+    get_checkpoint_id,
+    writes_sort_key,
+)
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+Place: TypeAlias = tuple[str, str, str]
+"""Checkpoint id, thread id, namespace: where a page ended."""
+
+_COLUMNS: Final = "thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata"
+_ONE: Final = f"SELECT {_COLUMNS} FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
+_LATEST: Final = (
+    f"SELECT {_COLUMNS} FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? ORDER BY checkpoint_id DESC LIMIT 1"
+)
+_WRITES: Final = (
+    "SELECT task_id, channel, type, value, task_path, idx FROM writes"
+    " WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The conditions of a listing, as SQL."""
+
+    conditions: tuple[str, ...]
+    values: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, config: RunnableConfig | None, before: RunnableConfig | None) -> Wanted:
+        wanted: dict[str, Any] = {}
+        if config is not None:
+            place = config["configurable"]
+            wanted["thread_id = ?"] = str(place["thread_id"])
+            if place.get("checkpoint_ns") is not None:
+                wanted["checkpoint_ns = ?"] = place["checkpoint_ns"]
+            if checkpoint_id := get_checkpoint_id(config):
+                wanted["checkpoint_id = ?"] = checkpoint_id
+        if before is not None and (earlier := get_checkpoint_id(before)):
+            wanted["checkpoint_id < ?"] = earlier
+        return cls(tuple(wanted), tuple(wanted.values()))
+
+
+def get(driver: Any, serde: SerializerProtocol, config: RunnableConfig) -> CheckpointTuple | None:
+    """The checkpoint that ``config`` names, or the latest of its thread and namespace."""
+    place = config["configurable"]
+    key = (str(place["thread_id"]), place.get("checkpoint_ns", ""))
+    checkpoint_id = get_checkpoint_id(config)
+    if checkpoint_id:
+        row = driver.execute(_ONE, (*key, str(checkpoint_id))).fetchone()
+    else:
+        row = driver.execute(_LATEST, key).fetchone()
+    return None if row is None else _tuple(driver, serde, row)
+
+
+def page(
+    driver: Any,
+    serde: SerializerProtocol,
+    wanted: Wanted,
+    after: Place | None,
+    filter: Mapping[str, Any],
+    size: int,
+) -> tuple[list[CheckpointTuple], Place | None]:
+    """Up to ``size`` checkpoints after a place, the newest first, less those that ``filter`` takes out.
+
+    The place to go on from is None when there are no more.
+    """
+    conditions, values = list(wanted.conditions), list(wanted.values)
+    if after is not None:
+        conditions.append("(checkpoint_id < ? OR (checkpoint_id = ? AND (thread_id, checkpoint_ns) > (?, ?)))")
+        values += [after[0], *after]
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    rows = driver.execute(
+        f"SELECT {_COLUMNS} FROM checkpoints {where}"
+        f" ORDER BY checkpoint_id DESC, thread_id, checkpoint_ns LIMIT {size}",
+        values,
+    ).fetchall()
+    found = [_tuple(driver, serde, row) for row in rows if _passes(row[6], filter)]
+    return found, None if len(rows) < size else (rows[-1][2], rows[-1][0], rows[-1][1])
+
+
+def delta_history(
+    driver: Any, serde: SerializerProtocol, config: RunnableConfig, channels: Sequence[str]
+) -> Mapping[str, DeltaChannelHistory]:
+    """Per channel, the writes since its last whole value; see BaseCheckpointSaver.get_delta_channel_history."""
+    writes: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}
+    seeds: dict[str, Any] = {}
+    missing = set(channels)
+    target = get(driver, serde, config)
+    ancestor = target.parent_config if target else None
+    # A checkpoint put again under a descendant would make the chain a ring.
+    seen: set[str] = {target.checkpoint["id"]} if target else set()
+    while ancestor is not None and missing:
+        found = get(driver, serde, ancestor)
+        if found is None or found.checkpoint["id"] in seen:
+            break
+        seen.add(found.checkpoint["id"])
+        for write in reversed(found.pending_writes or ()):
+            if write[1] in missing:
+                writes[write[1]].append(write)
+        held = missing & found.checkpoint["channel_values"].keys()
+        seeds.update({channel: found.checkpoint["channel_values"][channel] for channel in held})
+        missing -= held
+        ancestor = found.parent_config
+    return {channel: _history(writes[channel], seeds, channel) for channel in channels}
+
+
+def _history(newest_first: list[PendingWrite], seeds: Mapping[str, Any], channel: str) -> DeltaChannelHistory:
+    history: DeltaChannelHistory = {"writes": newest_first[::-1]}
+    if channel in seeds:
+        history["seed"] = seeds[channel]
+    return history
+
+
+def _passes(metadata: bytes | None, filter: Mapping[str, Any]) -> bool:
+    if not filter:
+        return True
+    described = _metadata(metadata)
+    return all(key in described and described[key] == value for key, value in filter.items())
+
+
+def _metadata(text: bytes | None) -> Any:
+    return {} if text is None else json.loads(text)
+
+
+def _tuple(driver: Any, serde: SerializerProtocol, row: Any) -> CheckpointTuple:
+    thread_id, namespace, checkpoint_id, parent_id, kind, checkpoint, metadata = row
+    pending = driver.execute(_WRITES, (thread_id, namespace, checkpoint_id)).fetchall()
+    pending.sort(key=lambda write: writes_sort_key(write[4], write[0], write[5]))
+    return CheckpointTuple(
+        config=_config(thread_id, namespace, checkpoint_id),
+        checkpoint=serde.loads_typed((kind, checkpoint)),
+        metadata=_metadata(metadata),
+        parent_config=_config(thread_id, namespace, parent_id) if parent_id else None,
+        pending_writes=[
+            (task_id, channel, serde.loads_typed((kind, value))) for task_id, channel, kind, value, _, _ in pending
+        ],
+    )
+
+
+def _config(thread_id: str, namespace: str, checkpoint_id: str) -> RunnableConfig:
+    return {"configurable": {"thread_id": thread_id, "checkpoint_ns": namespace, "checkpoint_id": checkpoint_id}}

@@ -1,0 +1,240 @@
+"""langgraph's checkpoint saver on SQLite with group commit.
+
+The stock AsyncSqliteSaver has one connection behind one lock: each write waits for all others, and a run cancelled
+between a write and its commit leaves its half to the next one's commit. Here a write is one piece of work for the
+writer, whole or not at all, and reads go on beside it. It may be used from any event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+    get_checkpoint_metadata,
+)
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from sqlalchemy import Connection
+
+from runstead.infra.engines.sqlite import SqliteDatabase
+
+from . import housekeeping, reading
+from .marks import keep_checkpoint, keep_writes
+
+T = TypeVar("T")
+
+PAGE: Final = 50
+"""Checkpoints read at a time by `alist`: a long history is never in memory whole."""
+
+_PUT: Final = """
+    INSERT OR REPLACE INTO checkpoints (
+        thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata, run_id
+    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_PUT_WRITES: Final = """
+    INSERT OR {conflict} INTO writes (
+        thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value
+    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+
+class SqliteCheckpointSaver(BaseCheckpointSaver[str]):
+    """BaseCheckpointSaver over a SqliteDatabase whose tables `schema` made."""
+
+    def __init__(self, database: SqliteDatabase, *, serde: SerializerProtocol | None = None) -> None:
+        super().__init__(serde=serde)
+        self._database = database
+        self._loop = asyncio.get_running_loop()
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        return await self._read(lambda driver: reading.get(driver, self.serde, config))
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        wanted = reading.Wanted.of(config, before)
+        given = 0
+        after: reading.Place | None = None
+        while limit is None or given < limit:
+            page, after = await self._page(wanted, after, filter)
+            for found in page:
+                yield found
+                given += 1
+                if given == limit:
+                    return
+            if after is None:
+                return
+
+    async def _page(
+        self, wanted: reading.Wanted, after: reading.Place | None, filter: Mapping[str, Any] | None
+    ) -> tuple[list[CheckpointTuple], reading.Place | None]:
+        return await self._read(lambda driver: reading.page(driver, self.serde, wanted, after, filter or {}, PAGE))
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        place = config["configurable"]
+        thread_id, namespace, checkpoint_id = str(place["thread_id"]), place.get("checkpoint_ns", ""), checkpoint["id"]
+        described = get_checkpoint_metadata(config, metadata)
+        # Encoded before anything is awaited: the graph goes on changing its state.
+        row = (
+            thread_id,
+            namespace,
+            checkpoint_id,
+            place.get("checkpoint_id"),
+            *self.serde.dumps_typed(checkpoint),
+            json.dumps(described, ensure_ascii=False, default=repr).encode("utf-8", "ignore"),
+            described.get("run_id"),
+        )
+
+        def work(driver: Any) -> None:
+            keep_checkpoint(driver, thread_id, namespace, checkpoint_id)
+            driver.execute(_PUT, row)
+
+        await self._write(work)
+        return {
+            "configurable": {
+                "thread_id": place["thread_id"],
+                "checkpoint_ns": namespace,
+                "checkpoint_id": checkpoint_id,
+            }
+        }
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        place = config["configurable"]
+        key = (str(place["thread_id"]), str(place.get("checkpoint_ns", "")), str(place["checkpoint_id"]))
+        indexed = [(WRITES_IDX_MAP.get(channel, i), channel, value) for i, (channel, value) in enumerate(writes)]
+        rows = [
+            (*key, task_id, task_path, index, channel, *self.serde.dumps_typed(value))
+            for index, channel, value in indexed
+        ]
+        # A special channel holds the latest word; an ordinary write of a task is made once.
+        conflict = "REPLACE" if all(channel in WRITES_IDX_MAP for channel, _ in writes) else "IGNORE"
+
+        def work(driver: Any) -> None:
+            keep_writes(driver, *key, [(task_id, index) for index, _, _ in indexed])
+            driver.executemany(_PUT_WRITES.format(conflict=conflict), rows)
+
+        await self._write(work)
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        await self._write(lambda driver: housekeeping.delete_thread(driver, str(thread_id)))
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        await self._write(lambda driver: housekeeping.delete_for_runs(driver, run_ids))
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        await self._write(lambda driver: housekeeping.copy_thread(driver, source_thread_id, target_thread_id))
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        await self._write(lambda driver: housekeeping.prune(driver, thread_ids, strategy))
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        if not channels:
+            return {}
+        return await self._read(lambda driver: reading.delta_history(driver, self.serde, config, channels))
+
+    # Nodes that are plain functions run in threads, and their graphs call these.
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        return self._wait(self.aget_tuple(config))
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        wanted = reading.Wanted.of(config, before)
+        given = 0
+        after: reading.Place | None = None
+        while limit is None or given < limit:
+            page, after = self._wait(self._page(wanted, after, filter))
+            kept = page if limit is None else page[: limit - given]
+            yield from kept
+            given += len(kept)
+            if after is None:
+                return
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        return self._wait(self.aput(config, checkpoint, metadata, new_versions))
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        self._wait(self.aput_writes(config, writes, task_id, task_path))
+
+    def delete_thread(self, thread_id: str) -> None:
+        self._wait(self.adelete_thread(thread_id))
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        self._wait(self.adelete_for_runs(run_ids))
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        self._wait(self.acopy_thread(source_thread_id, target_thread_id))
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        self._wait(self.aprune(thread_ids, strategy=strategy))
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        return self._wait(self.aget_delta_channel_history(config=config, channels=channels))
+
+    def get_next_version(self, current: str | None, channel: None) -> str:
+        version = 0 if current is None else int(str(current).split(".")[0])
+        return f"{version + 1:032}.{random.random():016}"
+
+    async def _read(self, work: Callable[[Any], T]) -> T:
+        return await self._database.read(lambda connection: work(driver_of(connection)))
+
+    async def _write(self, work: Callable[[Any], T]) -> T:
+        return await self._database.write(lambda connection: work(driver_of(connection)))
+
+    def _wait(self, doing: Coroutine[Any, Any, T]) -> T:
+        """What ``doing`` comes to, for a caller in a thread without an event loop of its own."""
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is self._loop:
+            doing.close()
+            raise asyncio.InvalidStateError("this would block the event loop it waits for; use the async method")
+        return asyncio.run_coroutine_threadsafe(doing, self._loop).result()
+
+
+def driver_of(connection: Connection) -> Any:
+    """sqlite3's own connection: these statements are SQLite's, and many."""
+    return connection.connection.dbapi_connection

@@ -1,0 +1,46 @@
+"""How the schema came to be, and the one call that brings a database up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, text
+
+from runstead.infra.engines.exceptions import SchemaTooNew
+
+HEAD: Final = "0003"
+"""The latest revision. Kept here so that opening a current database need not import alembic (a quarter of a second)."""
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the schema to HEAD, in the caller's transaction. Nothing happens when it is there.
+
+    Raises SchemaTooNew for a database that a later version has written.
+    """
+    # The statement also makes SQLAlchemy see that a transaction is open, so that alembic leaves it to us.
+    before = _revision(connection)
+    if before == HEAD:
+        return
+    from alembic.config import Config
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    script = ScriptDirectory.from_config(config)
+    known = {revision.revision for revision in script.walk_revisions()}
+    if before is not None and before not in known:
+        raise SchemaTooNew(before)
+    with EnvironmentContext(
+        config, script, fn=lambda revision, _context: script._upgrade_revs("head", revision)
+    ) as environment:
+        environment.configure(connection=connection)
+        environment.run_migrations()
+
+
+def _revision(connection: Connection) -> str | None:
+    if not connection.dialect.has_table(connection, "alembic_version"):
+        return None
+    revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return revision

@@ -1,0 +1,267 @@
+"""Who executes which run. Every write of a holder is fenced: it changes the row only while the attempt is theirs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Boolean, Connection, and_, bindparam, case, delete, exists, func, or_, select, update
+
+from runstead.runtime.clock import Clock
+from runstead.runtime.runs.exceptions import LeaseLost, RollbackRequested
+from runstead.runtime.runs.store import Recovery, Settled, StopRequest
+from runstead.runtime.runs.types import Lease, Outcome, RunId, RunRecord, RunStatus, Stopped, WorkerId
+
+from . import json_text
+from .database import Database
+from .dialect import lock_thread, lock_thread_of
+from .run_recovery import abandon_all, lapsed, recover, retry
+from .run_rows import PROGRESS, RECORD, to_progress, to_record
+from .run_stops import stop
+from .tables import runs, threads
+from .thread_status import hold, leave, rest, status_of
+
+_other: Final = runs.alias("other")
+_NOW: Final = bindparam("now", type_=runs.c.due_at.type)
+_DEADLINE: Final = bindparam("deadline", type_=runs.c.lease_until.type)
+_PENDING: Final = RunStatus.PENDING.value
+_WAITS: Final = and_(runs.c.ended_at.is_(None), runs.c.lease_until.is_(None))
+
+# Two looks at the thread, each by an index of its own: nobody holds a run of it, and no due one stands before this one.
+_IS_HEAD: Final = and_(
+    ~exists().where(_other.c.thread_id == runs.c.thread_id, _other.c.lease_until.is_not(None)),
+    ~exists().where(
+        _other.c.thread_id == runs.c.thread_id,
+        _other.c.ended_at.is_(None),
+        _other.c.queue_seq < runs.c.queue_seq,
+        _other.c.due_at <= _NOW,
+    ),
+)
+_HELD_BY: Final = and_(
+    runs.c.run_id == bindparam("the_run"),
+    runs.c.attempt == bindparam("the_attempt"),
+    runs.c.worker == bindparam("the_worker"),
+    runs.c.lease_until.is_not(None),
+)
+_CLAIM: Final = (
+    update(runs)
+    .where(runs.c.run_id == bindparam("the_run"), runs.c.status == _PENDING, runs.c.due_at <= _NOW, _IS_HEAD)
+    .values(
+        status=RunStatus.STARTING.value,
+        attempt=runs.c.attempt + 1,
+        worker=bindparam("the_worker"),
+        lease_until=_DEADLINE,
+        updated_at=_NOW,
+    )
+    .returning(*RECORD)
+)
+_RENEW: Final = update(runs).where(_HELD_BY).values(lease_until=_DEADLINE).returning(*PROGRESS, runs.c.lease_until)
+_BEGIN: Final = (
+    update(runs)
+    .where(_HELD_BY)
+    .values(
+        status=RunStatus.RUNNING.value,
+        base_checkpoint_id=case((runs.c.started_at.is_(None), bindparam("base")), else_=runs.c.base_checkpoint_id),
+        started_at=func.coalesce(runs.c.started_at, _NOW),
+        updated_at=_NOW,
+    )
+    .returning(*PROGRESS, runs.c.lease_until)
+)
+_UNDOING: Final = [reason.value for reason in Stopped if reason.undoes]
+_SETTLE: Final = (
+    update(runs)
+    .where(
+        _HELD_BY,
+        or_(
+            bindparam("undone", type_=Boolean()),
+            runs.c.stop_requested.is_(None),
+            runs.c.stop_requested.not_in(_UNDOING),
+        ),
+    )
+    .values(
+        status=bindparam("the_status"),
+        lease_until=None,
+        ended_at=_NOW,
+        updated_at=_NOW,
+        final_checkpoint_id=bindparam("final"),
+        failure=bindparam("the_failure"),
+        completion=bindparam("the_completion"),
+    )
+    .returning(*PROGRESS)
+)
+_RELEASE: Final = (
+    update(runs)
+    .where(_HELD_BY)
+    .values(status=_PENDING, worker=None, lease_until=None, updated_at=_NOW)
+    .returning(runs.c.run_id)
+)
+_STANDS: Final = select(*PROGRESS, runs.c.worker).where(runs.c.run_id == bindparam("the_run"))
+_UNDO: Final = delete(runs).where(runs.c.run_id == bindparam("the_run"))
+_WAITING: Final = (
+    select(runs.c.run_id)
+    .where(_WAITS, runs.c.due_at <= _NOW, _IS_HEAD)
+    .order_by(runs.c.due_at, runs.c.queue_seq)
+    .limit(bindparam("the_limit"))
+)
+_NEXT_DUE: Final = select(func.min(runs.c.due_at)).where(_WAITS, runs.c.due_at > _NOW)
+
+
+class SqlRunLeaseStore:
+    """RunLeaseStore over a Database. ``on_waiting`` is rung after each commit that may have made a run claimable."""
+
+    def __init__(self, database: Database, clock: Clock, on_waiting: Callable[[], None]) -> None:
+        self._database = database
+        self._clock = clock
+        self._on_waiting = on_waiting
+
+    async def claim(self, run_id: RunId, worker: WorkerId, term: timedelta) -> Lease | None:
+        def work(connection: Connection) -> Lease | None:
+            lock_thread_of(connection, runs, threads, run_id)
+            now = self._clock.now()
+            wanted = {"the_run": run_id, "the_worker": worker, "now": now, "deadline": now + term}
+            row = connection.execute(_CLAIM, wanted).first()
+            if row is None:
+                return None
+            run = to_record(row)
+            hold(connection, run.thread_id, now)
+            return Lease(run, worker, run.attempt, now + term)
+
+        return await self._database.write(work)
+
+    async def renew(self, lease: Lease, term: timedelta) -> Lease:
+        def work(connection: Connection) -> Lease:
+            deadline = self._clock.now() + term
+            return _again(lease, connection.execute(_RENEW, {**_holder(lease), "deadline": deadline}).first())
+
+        return await self._database.write(work)
+
+    async def begin(self, lease: Lease, base_checkpoint_id: str | None) -> Lease:
+        def work(connection: Connection) -> Lease:
+            values = {**_holder(lease), "base": base_checkpoint_id, "now": self._clock.now()}
+            return _again(lease, connection.execute(_BEGIN, values).first())
+
+        return await self._database.write(work)
+
+    async def settle(self, lease: Lease, outcome: Outcome) -> Settled:
+        def work(connection: Connection) -> Settled:
+            lock_thread(connection, threads, lease.thread_id)
+            return _settle(connection, lease, outcome, self._clock.now())
+
+        # A thread that is still busy has a run that comes up now; with nobody there, there is nothing to ring for.
+        return await self._database.write(
+            work, committed=lambda settled: self._ring_if(settled.thread_status == "busy")
+        )
+
+    async def release(self, lease: Lease) -> None:
+        def work(connection: Connection) -> None:
+            if connection.execute(_RELEASE, {**_holder(lease), "now": self._clock.now()}).first() is None:
+                raise LeaseLost(lease.run_id, lease.attempt)
+
+        await self._database.write(work, committed=lambda _: self._on_waiting())
+
+    async def request_stop(self, run_id: RunId, reason: Stopped) -> StopRequest | None:
+        def work(connection: Connection) -> StopRequest | None:
+            lock_thread_of(connection, runs, threads, run_id)
+            now = self._clock.now()
+            stopped = stop(connection, run_id, reason, now)
+            if stopped is not None and stopped.effect == "ended":
+                status = rest(connection, stopped.record.thread_id, now)
+                return dataclasses.replace(stopped, thread_status=status or "idle")
+            return stopped
+
+        return await self._database.write(work, committed=lambda stopped: self._ring_if(stopped is not None))
+
+    async def waiting(self, limit: int) -> Sequence[RunId]:
+        def work(connection: Connection) -> Sequence[RunId]:
+            return connection.execute(_WAITING, {"now": self._clock.now(), "the_limit": limit}).scalars().all()
+
+        return await self._database.read(work)
+
+    async def next_due(self) -> datetime | None:
+        def work(connection: Connection) -> datetime | None:
+            due: datetime | None = connection.execute(_NEXT_DUE, {"now": self._clock.now()}).scalar_one()
+            return due
+
+        return await self._database.read(work)
+
+    async def lapsed(self, limit: int = 100) -> Sequence[RunId]:
+        return await self._database.read(lambda connection: lapsed(connection, self._clock.now(), limit))
+
+    async def recover(self, run_id: RunId, max_attempts: int) -> Recovery | None:
+        def work(connection: Connection) -> Recovery | None:
+            lock_thread_of(connection, runs, threads, run_id)
+            return recover(connection, run_id, max_attempts, self._clock.now())
+
+        return await self._database.write(work, committed=lambda recovered: self._ring_if(recovered is not None))
+
+    async def abandon_all(self) -> int:
+        return await self._database.write(lambda connection: abandon_all(connection, self._clock.now()))
+
+    async def retry(self, run_id: RunId) -> RunRecord | None:
+        def work(connection: Connection) -> RunRecord | None:
+            lock_thread_of(connection, runs, threads, run_id)
+            return retry(connection, run_id, self._clock.now())
+
+        return await self._database.write(work, committed=lambda retried: self._ring_if(retried is not None))
+
+    def _ring_if(self, somebody_may_wait: bool) -> None:
+        if somebody_may_wait:
+            self._on_waiting()
+
+
+def _holder(lease: Lease) -> dict[str, Any]:
+    return {"the_run": lease.run_id, "the_attempt": lease.attempt, "the_worker": lease.worker}
+
+
+def _again(lease: Lease, row: Sequence[Any] | None) -> Lease:
+    """The lease as it stands after a write; its specification never changes, so it is not read again."""
+    if row is None:
+        raise LeaseLost(lease.run_id, lease.attempt)
+    run = dataclasses.replace(lease.run, **to_progress(row))
+    return dataclasses.replace(lease, run=run, deadline=row[-1])
+
+
+def _settle(connection: Connection, lease: Lease, outcome: Outcome, now: datetime) -> Settled:
+    row = connection.execute(_SETTLE, {**_holder(lease), **_ending(outcome), "now": now}).first()
+    if row is None:
+        record = _settled_before(connection, lease, outcome)
+        return Settled(record, status_of(connection, lease.thread_id) or outcome.thread.status)
+    record = dataclasses.replace(lease.run, **to_progress(row))
+    if outcome.undone:
+        connection.execute(_UNDO, {"the_run": lease.run_id})
+    status = leave(connection, lease.thread_id, outcome.thread, now, title=outcome.title)
+    return Settled(record, status or outcome.thread.status)
+
+
+def _ending(outcome: Outcome) -> Mapping[str, Any]:
+    return {
+        "the_status": outcome.status.value,
+        "final": outcome.final_checkpoint_id,
+        "the_failure": None if outcome.failure is None else json_text.dump(outcome.failure.to_json()),
+        "the_completion": json_text.dump(outcome.completion.to_json()),
+        "undone": outcome.undone,
+    }
+
+
+def _settled_before(connection: Connection, lease: Lease, outcome: Outcome) -> RunRecord:
+    """The record as this very attempt ended it before. Raises LeaseLost, or RollbackRequested, when it did not."""
+    row = connection.execute(_STANDS, {"the_run": lease.run_id}).first()
+    if row is None:
+        if not outcome.undone:
+            raise LeaseLost(lease.run_id, lease.attempt)
+        return dataclasses.replace(
+            lease.run,
+            status=outcome.status,
+            failure=outcome.failure,
+            completion=outcome.completion,
+            final_checkpoint_id=outcome.final_checkpoint_id,
+        )
+    progress = to_progress(row)
+    if row.worker != lease.worker or progress["attempt"] != lease.attempt:
+        raise LeaseLost(lease.run_id, lease.attempt)
+    if not progress["status"].is_terminal:
+        # Still ours, and not written: what stood in the way is the flag of a stop that undoes.
+        raise RollbackRequested(lease.run_id)
+    return dataclasses.replace(lease.run, **progress)

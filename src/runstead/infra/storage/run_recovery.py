@@ -1,0 +1,118 @@
+"""What becomes of runs whose worker was lost: found, freed, given up after too many times, tried again by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, or_, select, update
+
+from runstead.runtime.runs.exceptions import RunNotRetriable, ThreadBusy
+from runstead.runtime.runs.store import Recovery
+from runstead.runtime.runs.types import RunFailure, RunId, RunRecord, RunStatus
+
+from . import json_text
+from .run_rows import RECORD, to_record
+from .tables import runs
+from .thread_status import fail, hold
+
+_NOW: Final = bindparam("now", type_=runs.c.due_at.type)
+_RUN: Final = runs.c.run_id == bindparam("the_run")
+_LAPSED: Final = (
+    select(runs.c.run_id).where(runs.c.lease_until <= _NOW).order_by(runs.c.lease_until).limit(bindparam("the_limit"))
+)
+_FREE: Final = (
+    update(runs)
+    .where(_RUN, runs.c.lease_until <= _NOW)
+    .values(status=RunStatus.PENDING.value, lapses=runs.c.lapses + 1, worker=None, lease_until=None, updated_at=_NOW)
+    .returning(*RECORD)
+)
+_BURY: Final = (
+    update(runs)
+    .where(_RUN)
+    .values(
+        status=RunStatus.ERROR.value,
+        dead_letter=True,
+        ended_at=_NOW,
+        failure=bindparam("the_failure"),
+        updated_at=_NOW,
+    )
+)
+_ABANDON: Final = update(runs).where(runs.c.lease_until.is_not(None)).values(lease_until=_NOW)
+_RETRY: Final = (
+    update(runs)
+    .where(_RUN)
+    .values(
+        status=RunStatus.PENDING.value,
+        dead_letter=False,
+        lapses=0,
+        ended_at=None,
+        failure=None,
+        updated_at=_NOW,
+    )
+)
+_IN_FLIGHT: Final = select(runs.c.run_id).where(
+    runs.c.thread_id == bindparam("the_thread"),
+    runs.c.ended_at.is_(None),
+    or_(runs.c.lease_until.is_not(None), runs.c.due_at <= _NOW),
+)
+
+
+def lapsed(connection: Connection, now: datetime, limit: int) -> Sequence[RunId]:
+    """Held runs whose lease has run out, the longest ago first."""
+    return connection.execute(_LAPSED, {"now": now, "the_limit": limit}).scalars().all()
+
+
+def recover(connection: Connection, run_id: RunId, max_attempts: int, now: datetime) -> Recovery | None:
+    """Free a run whose lease has run out, or give it up; see RunLeaseStore."""
+    row = connection.execute(_FREE, {"the_run": run_id, "now": now}).first()
+    if row is None:
+        return None
+    run = to_record(row)
+    limit = max_attempts if run.spec.max_attempts is None else run.spec.max_attempts
+    if run.lapses < limit or run.stop_requested is not None:
+        return Recovery("waiting", run)
+    return Recovery("dead", _bury(connection, run, now))
+
+
+def abandon_all(connection: Connection, now: datetime) -> int:
+    """Let every lease run out now."""
+    return connection.execute(_ABANDON, {"now": now}).rowcount
+
+
+def retry(connection: Connection, run_id: RunId, now: datetime) -> RunRecord | None:
+    """Put a dead letter back to ``pending``; see RunLeaseStore."""
+    row = connection.execute(select(*RECORD).where(runs.c.run_id == run_id).with_for_update()).first()
+    if row is None:
+        return None
+    run = to_record(row)
+    if not run.dead_letter:
+        raise RunNotRetriable(run_id, run.status)
+    if busy_with := connection.execute(_IN_FLIGHT, {"the_thread": run.thread_id, "now": now}).scalars().all():
+        raise ThreadBusy(busy_with)
+    connection.execute(_RETRY, {"the_run": run_id, "now": now})
+    hold(connection, run.thread_id, now)
+    return dataclasses.replace(
+        run,
+        status=RunStatus.PENDING,
+        dead_letter=False,
+        lapses=0,
+        ended_at=None,
+        failure=None,
+        updated_at=now,
+    )
+
+
+def _bury(connection: Connection, run: RunRecord, now: datetime) -> RunRecord:
+    failure = RunFailure(
+        "AttemptsExhausted",
+        f"the worker was lost {run.lapses} times while executing this run; it can be retried by hand",
+    )
+    text = json_text.dump(failure.to_json())
+    connection.execute(_BURY, {"the_run": run.run_id, "the_failure": text, "now": now})
+    fail(connection, run.thread_id, failure, now)
+    return dataclasses.replace(
+        run, status=RunStatus.ERROR, dead_letter=True, ended_at=now, failure=failure, updated_at=now
+    )

@@ -1,0 +1,20 @@
+"""The storage of the embedded profile: one SQLite file, brought up to date before anybody reads it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from runstead.infra.engines.sqlite import SqliteDatabase, open_sqlite
+
+from .dialect import prepare_sqlite
+from .migrations import migrate
+
+
+@asynccontextmanager
+async def open_storage(path: Path) -> AsyncIterator[SqliteDatabase]:
+    """Open ``path`` for the stores, with the schema of this version. Raises StorageError, saying what to do."""
+    async with open_sqlite(path, synchronous="FULL", prepare=prepare_sqlite) as database:
+        await database.write(migrate)
+        yield database

@@ -1,0 +1,1 @@
+"""Choices an operator makes, each behind a port of the wire or the kernel."""

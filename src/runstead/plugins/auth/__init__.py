@@ -1,0 +1,1 @@
+"""Credentials to actors. One file per way to prove who one is."""

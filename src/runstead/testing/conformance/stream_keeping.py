@@ -1,0 +1,304 @@
+"""What every stream bridge must do about readers who wait, and for how long it keeps what."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from runstead.runtime.stream_bridge import (
+    END_SENTINEL,
+    HEARTBEAT_SENTINEL,
+    BridgeClosed,
+    CapacityExceeded,
+    ResumeResult,
+    StreamBridge,
+    StreamNotFound,
+    StreamStatus,
+)
+from runstead.testing.clock import turn
+
+from .stream_reading import (
+    PATIENCE,
+    RUN,
+    StreamBridgeTerms,
+    ids_of,
+    publish_many,
+    read,
+    read_events,
+    read_to_end,
+)
+
+
+class StreamReaders(StreamBridgeTerms):
+    async def test_a_waiting_reader_gets_what_is_published(self, bridge: StreamBridge) -> None:
+        await bridge.open(RUN)
+        subscription = await bridge.subscribe(RUN)
+        reading = asyncio.create_task(read_events(subscription, 1))
+        await turn()
+        assert not reading.done()
+        [published] = await publish_many(bridge, 1)
+        assert ids_of(await reading) == [published]
+
+    async def test_a_reader_gets_the_end_together_with_its_sentinel_and_then_nothing(
+        self, bridge: StreamBridge
+    ) -> None:
+        await bridge.open(RUN)
+        subscription = await bridge.subscribe(RUN)
+        reading = asyncio.create_task(read(subscription))
+        await turn()
+        end = await bridge.publish_end(RUN)
+        items = await reading
+        assert ids_of(items) == [end]
+        assert items[-1] is END_SENTINEL
+        for _ in range(3):
+            assert list(await read(subscription)) == []
+
+    async def test_a_slow_reader_loses_nothing_and_holds_up_nobody(self, bridge: StreamBridge) -> None:
+        await bridge.open(RUN)
+        slow, quick = await bridge.subscribe(RUN), await bridge.subscribe(RUN)
+        ids: list[str] = []
+        for _ in range(self.window_events):
+            ids += await publish_many(bridge, 1)
+            assert ids_of(await read_events(quick, 1)) == ids[-1:]
+        ids.append(await bridge.publish_end(RUN))
+        assert ids_of(await read_to_end(slow)) == ids
+
+    async def test_what_has_gathered_is_read_at_once(self, bridge: StreamBridge) -> None:
+        await bridge.open(RUN)
+        subscription = await bridge.subscribe(RUN)
+        ids = await publish_many(bridge, 20)
+        ids.append(await bridge.publish_end(RUN))
+        # The first batch may be what an adapter had fetched by then; the rest comes whole.
+        batches = [await read(subscription)]
+        while items := await read(subscription):
+            batches.append(items)
+        assert [event_id for batch in batches for event_id in ids_of(batch)] == ids
+        assert len(batches) <= 2
+
+    async def test_a_reader_that_the_window_has_overtaken_is_told_of_its_gap(self, bridge: StreamBridge) -> None:
+        await bridge.open(RUN)
+        subscription = await bridge.subscribe(RUN)
+        ids = await publish_many(bridge, 2)
+        await read_events(subscription, 2)
+        started = subscription.resumed
+        ids += await publish_many(bridge, self.window_events * 3)
+        await bridge.publish_end(RUN)
+        items = ids_of(await read_to_end(subscription))[:-1]
+        assert items == ids[-len(items) :]
+        missed = len(ids) - 2 - len(items)
+        if missed:
+            assert subscription.resumed == ResumeResult("evicted", "1-2", items[0], missed)
+        else:
+            assert subscription.resumed == started
+
+    async def test_a_cancelled_read_loses_nothing(self, bridge: StreamBridge) -> None:
+        await bridge.open(RUN)
+        subscription = await bridge.subscribe(RUN)
+        ids: list[str] = []
+        seen: list[str] = []
+        for round_ in range(10):
+            reading = asyncio.create_task(subscription.read())
+            await turn(round_ % 4)
+            ids += await publish_many(bridge, 1)
+            await turn(round_ % 3)
+            reading.cancel()
+            with suppress(asyncio.CancelledError):
+                seen += ids_of(await reading)
+        ids.append(await bridge.publish_end(RUN))
+        assert seen + ids_of(await read_to_end(subscription)) == ids
+
+    async def test_a_reader_may_leave_twice_and_in_the_middle_and_stops_nobody(self, bridge: StreamBridge) -> None:
+        await bridge.open(RUN)
+        leaver, stayer = await bridge.subscribe(RUN), await bridge.subscribe(RUN)
+        await publish_many(bridge, 2)
+        await leaver.aclose()
+        await leaver.aclose()
+        assert list(await read(leaver)) == []
+        assert await bridge.status(RUN) is StreamStatus.OPEN
+        assert len(await read_events(stayer, 2)) == 2
+
+    async def test_leaving_ends_a_read_that_waits(self, bridge: StreamBridge) -> None:
+        await bridge.open(RUN)
+        subscription = await bridge.subscribe(RUN)
+        reading = asyncio.create_task(read(subscription))
+        await turn()
+        await subscription.aclose()
+        assert list(await reading) == []
+
+    async def test_closing_the_bridge_wakes_every_reader_and_ends_no_run(self, bridge: StreamBridge) -> None:
+        await bridge.open(RUN)
+        subscriptions = [await bridge.subscribe(RUN, heartbeat_interval=beat) for beat in (None, 5, None)]
+        readings = [asyncio.create_task(subscription.read()) for subscription in subscriptions]
+        await turn()
+        await bridge.close()
+        async with asyncio.timeout(PATIENCE):
+            results = await asyncio.gather(*readings, return_exceptions=True)
+        assert [type(result) for result in results] == [BridgeClosed] * 3
+        with pytest.raises(BridgeClosed):
+            await bridge.subscribe(RUN)
+        with pytest.raises(BridgeClosed):
+            await bridge.publish(RUN, "values", b"1")
+        await bridge.close()
+
+    async def test_silence_is_told_by_heartbeats(self, bridge: StreamBridge) -> None:
+        await bridge.open(RUN)
+        subscription = await bridge.subscribe(RUN, heartbeat_interval=self.heartbeat)
+        for _ in range(3):
+            reading = asyncio.create_task(read(subscription))
+            await self.let_pass(self.heartbeat * 0.5)
+            assert not reading.done()
+            await self.let_pass(self.heartbeat * 0.6)
+            assert list(await reading) == [HEARTBEAT_SENTINEL]
+        ids = await publish_many(bridge, 1)
+        assert ids_of(await read(subscription)) == ids
+
+    async def test_heartbeats_are_not_kept(self, bridge: StreamBridge) -> None:
+        await bridge.open(RUN)
+        subscription = await bridge.subscribe(RUN, heartbeat_interval=self.heartbeat)
+        await publish_many(bridge, 1)
+        await read(subscription)
+        reading = asyncio.create_task(read(subscription))
+        await self.let_pass(self.heartbeat * 1.1)
+        assert list(await reading) == [HEARTBEAT_SENTINEL]
+        assert await bridge.publish(RUN, "values", b"2") == "1-2"
+        assert ids_of(await read_events(await bridge.subscribe(RUN), 2)) == ["1-1", "1-2"]
+
+    async def test_an_event_puts_the_heartbeat_off(self, bridge: StreamBridge) -> None:
+        await bridge.open(RUN)
+        subscription = await bridge.subscribe(RUN, heartbeat_interval=self.heartbeat)
+        for _ in range(4):
+            reading = asyncio.create_task(read(subscription))
+            await self.let_pass(self.heartbeat * 0.6)
+            ids = await publish_many(bridge, 1)
+            assert ids_of(await reading) == ids
+
+    async def test_without_an_interval_there_are_no_heartbeats(self, bridge: StreamBridge) -> None:
+        await bridge.open(RUN)
+        subscription = await bridge.subscribe(RUN)
+        reading = asyncio.create_task(read(subscription))
+        await self.let_pass(self.heartbeat * 3)
+        assert not reading.done()
+        reading.cancel()
+
+
+class StreamKeeping(StreamBridgeTerms):
+    async def test_an_ended_stream_is_kept_for_late_readers_and_then_forgotten(self, bridge: StreamBridge) -> None:
+        await bridge.open(RUN)
+        await publish_many(bridge, 2)
+        await bridge.publish_end(RUN)
+        await self.let_pass(self.retention * 0.8)
+        assert len(ids_of(await read_to_end(await bridge.subscribe(RUN)))) == 3
+        await self.let_pass(self.retention * 0.4)
+        assert await bridge.status(RUN) is None
+        with pytest.raises(StreamNotFound):
+            await bridge.subscribe(RUN)
+
+    async def test_a_quiet_run_is_a_healthy_run(self, bridge: StreamBridge) -> None:
+        await bridge.open(RUN)
+        await publish_many(bridge, 1)
+        await self.let_pass(self.awaiting_retention * 3)
+        assert await bridge.status(RUN) is StreamStatus.OPEN
+        assert await bridge.publish(RUN, "values", b"1") == "1-2"
+
+    @pytest.mark.parametrize("marked_first", [True, False])
+    async def test_a_run_that_asked_a_human_keeps_its_stream_for_longer(
+        self, bridge: StreamBridge, marked_first: bool
+    ) -> None:
+        await bridge.open(RUN)
+        await publish_many(bridge, 1)
+        if marked_first:
+            await bridge.mark_awaiting_input(RUN)
+            assert await bridge.status(RUN) is StreamStatus.AWAITING_INPUT
+        await bridge.publish_end(RUN)
+        if not marked_first:
+            await bridge.mark_awaiting_input(RUN)
+        assert await bridge.status(RUN) is StreamStatus.ENDED
+        await self.let_pass(self.awaiting_retention * 0.8)
+        assert len(ids_of(await read_to_end(await bridge.subscribe(RUN)))) == 2
+        await self.let_pass(self.awaiting_retention * 0.4)
+        assert await bridge.status(RUN) is None
+
+    async def test_a_run_that_goes_on_after_asking_is_open_again(self, bridge: StreamBridge) -> None:
+        await bridge.open(RUN)
+        await bridge.mark_awaiting_input(RUN)
+        await publish_many(bridge, 1)
+        assert await bridge.status(RUN) is StreamStatus.OPEN
+        await self.let_pass(self.awaiting_retention * 2)
+        assert await bridge.status(RUN) is StreamStatus.OPEN
+
+    async def test_marking_an_unknown_run_is_ignored(self, bridge: StreamBridge) -> None:
+        await bridge.mark_awaiting_input("nobody")
+        assert await bridge.status("nobody") is None
+
+    async def test_cleaning_up_forgets_and_a_reader_in_the_middle_reads_to_the_end(self, bridge: StreamBridge) -> None:
+        await bridge.open(RUN)
+        ids = await publish_many(bridge, 2)
+        subscription = await bridge.subscribe(RUN)
+        await read_events(subscription, 2)
+        ids = await publish_many(bridge, 3)
+        ids.append(await bridge.publish_end(RUN))
+        await bridge.cleanup(RUN)
+        assert await bridge.status(RUN) is None
+        with pytest.raises(StreamNotFound):
+            await bridge.subscribe(RUN)
+        assert ids_of(await read_to_end(subscription)) == ids
+
+    async def test_cleaning_up_later_leaves_time(self, bridge: StreamBridge) -> None:
+        await bridge.open(RUN)
+        await bridge.publish_end(RUN)
+        await bridge.cleanup(RUN, self.retention / 2)
+        await self.let_pass(self.retention * 0.4)
+        assert await bridge.status(RUN) is StreamStatus.ENDED
+        await self.let_pass(self.retention * 0.2)
+        assert await bridge.status(RUN) is None
+
+    async def test_a_reader_of_a_run_that_was_forgotten_before_its_end_does_not_wait_for_ever(
+        self, bridge: StreamBridge
+    ) -> None:
+        await bridge.open(RUN)
+        waiting, behind = await bridge.subscribe(RUN), await bridge.subscribe(RUN)
+        ids = await publish_many(bridge, 2)
+        await read_events(waiting, 2)
+        reading = asyncio.create_task(read(waiting))
+        await turn()
+        await bridge.cleanup(RUN)
+        with pytest.raises(StreamNotFound):
+            await reading
+        assert ids_of(await read_events(behind, 2)) == ids
+        with pytest.raises(StreamNotFound):
+            await read(behind)
+
+    async def test_cleaning_up_an_unknown_run_is_ignored(self, bridge: StreamBridge) -> None:
+        await bridge.cleanup("nobody")
+        await bridge.cleanup("nobody", 5)
+
+    async def test_a_run_may_be_opened_again_after_it_was_cleaned_up(self, bridge: StreamBridge) -> None:
+        await bridge.open(RUN)
+        await publish_many(bridge, 2)
+        await bridge.publish_terminal(RUN, "error", b"{}")
+        await bridge.cleanup(RUN)
+        await bridge.open(RUN, 2)
+        ids = await publish_many(bridge, 1, attempt=2)
+        subscription = await bridge.subscribe(RUN, "1-2")
+        assert subscription.resumed == ResumeResult("evicted", "1-2", "2-1", None)
+        assert ids_of(await read_events(subscription, 1)) == ids
+
+    async def test_room_is_made_by_forgetting_what_has_ended(self, bridge: StreamBridge) -> None:
+        for number in range(self.max_streams):
+            await bridge.open(f"run-{number}")
+        await bridge.publish_end("run-3")
+        await bridge.open("one-more")
+        assert await bridge.status("one-more") is StreamStatus.OPEN
+        assert await bridge.status("run-3") is None
+
+    async def test_when_every_stream_is_live_there_is_no_room(self, bridge: StreamBridge) -> None:
+        for number in range(self.max_streams):
+            await bridge.open(f"run-{number}")
+        with pytest.raises(CapacityExceeded) as full:
+            await bridge.open("one-more")
+        assert full.value.limit == self.max_streams
+        await bridge.open("run-0", 2)
+        assert await bridge.publish("run-0", "values", b"1", attempt=2) == "2-1"
+        assert await bridge.status("one-more") is None

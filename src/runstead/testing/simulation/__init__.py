@@ -1,0 +1,21 @@
+"""The whole kernel in one process, on fakes and virtual time, under seeded random schedules."""
+
+from .loop import EPOCH, LoopClock, VirtualTimeLoop
+from .schedule import Schedule, Verdict, run_schedule
+from .workload import Plan, draw
+from .world import Deadlock, NotQuiescent, Process, World
+
+__all__ = [
+    "EPOCH",
+    "Deadlock",
+    "LoopClock",
+    "NotQuiescent",
+    "Plan",
+    "Process",
+    "Schedule",
+    "Verdict",
+    "VirtualTimeLoop",
+    "World",
+    "draw",
+    "run_schedule",
+]

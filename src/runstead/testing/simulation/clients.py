@@ -1,0 +1,305 @@
+"""The clients of a schedule: they ask, read, hang up, come back, and tell the witness what they were answered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final, TypeVar, assert_never
+
+from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.runs.exceptions import RunConflict, RunError, RunNotFound, RunNotRetriable, ThreadBusy
+from runstead.runtime.runs.facade import RunsFacade, RunStream
+from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, RunResult, RunSpec, RunStatus
+from runstead.runtime.stream_bridge import Sentinel, StreamEvent
+
+from .kernel import Durable
+from .network import Address, Connection, Disconnected
+from .ports import Outage
+from .witness import Reading
+from .workload import Action, Cancel, Delete, Habits, Join, Retry, Submit
+from .world import World
+
+T = TypeVar("T")
+
+ACTOR: Final = ActorContext("somebody")
+STRANGER: Final = ActorContext("somebody else")
+
+_PATIENCE: Final = 20.0
+"""Seconds after which a client believes that nobody is there; heartbeats come far more often."""
+_PAUSE: Final = 0.4
+
+
+class Clients:
+    """Carries out the actions of a plan."""
+
+    def __init__(self, world: World, durable: Durable, address: Address) -> None:
+        self._world, self._durable, self._address = world, durable, address
+        self._witness = durable.witness
+
+    async def act(self, action: Action) -> None:
+        """One action, at its time, to its end."""
+        await asyncio.sleep(max(action.at - self._world.now, 0))
+        match action:
+            case Submit():
+                await self._submit(action)
+            case Cancel():
+                await self._cancel(action)
+            case Delete():
+                await self._delete(action)
+            case Join():
+                await self._join(action)
+            case Retry():
+                await self._retry(action)
+            case _:
+                assert_never(action)
+
+    async def insist(self, verb: Callable[[RunsFacade], Awaitable[T]], actor: ActorContext = ACTOR) -> T:
+        """Ask until somebody answers."""
+        while True:
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    return await self._address.call(verb, actor)
+            except (Disconnected, Outage, TimeoutError):
+                await asyncio.sleep(_PAUSE)
+
+    async def _submit(self, submit: Submit) -> None:
+        if submit.manner == "background":
+            await self._create(submit.specs)
+        elif submit.manner == "wait":
+            await self._create_and_wait(submit.specs[0], submit.habits)
+        else:
+            await self._create_and_stream(submit.specs[0], submit.habits)
+
+    async def _create(self, specs: tuple[RunSpec, ...]) -> None:
+        async def create(runs: RunsFacade) -> list[RunRecord]:
+            return list(await runs.create_batch(specs))
+
+        while True:
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    created = await self._address.call(create, ACTOR)
+            except RunConflict:
+                # A try that was cut off before its answer had gone through after all.
+                return self._know(specs, "accepted")
+            except ThreadBusy:
+                return self._know(specs, "refused")
+            except (Disconnected, Outage, TimeoutError):
+                await asyncio.sleep(_PAUSE)
+            else:
+                if [record.run_id for record in created] != [spec.run_id for spec in specs]:
+                    self._surprise(f"asked for {specs}, got {created}")
+                return self._know(specs, "accepted")
+
+    def _know(self, specs: tuple[RunSpec, ...], fate: str) -> None:
+        for spec in specs:
+            wanted = self._witness.wanted[spec.run_id or ""]
+            wanted.fate = "accepted" if fate == "accepted" else "refused"
+            self._world.note("client", f"{fate} {wanted.run_id}")
+
+    async def _create_and_wait(self, spec: RunSpec, habits: Habits) -> None:
+        leaves = bool(habits.hangs_up_after)
+        try:
+            async with asyncio.timeout(habits.hangs_up_after[0] * 0.2 if leaves else _PATIENCE):
+                result = await self._address.call(lambda runs: runs.create_and_wait(spec), ACTOR)
+        except (Disconnected, Outage, TimeoutError):
+            if leaves and spec.on_disconnect == "cancel":
+                self._asked_to_stop(spec.run_id or "")
+            await asyncio.sleep(_PAUSE)
+            await self._create((spec,))
+            await self._wait(spec.run_id or "")
+        except RunError as error:
+            if isinstance(error, ThreadBusy):
+                return self._know((spec,), "refused")
+            self._surprise(f"creating {spec.run_id} raised {error!r}")
+        else:
+            self._know((spec,), "accepted")
+            self._check_result(spec.run_id or "", result)
+
+    async def _create_and_stream(self, spec: RunSpec, habits: Habits) -> None:
+        async def create(runs: RunsFacade) -> RunStream:
+            _, stream = await runs.create_and_stream(spec)
+            return stream
+
+        run_id = spec.run_id or ""
+        reading = Reading(run_id, whole=True)
+        self._witness.readings.append(reading)
+        connection: Connection | None = None
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                connection = await self._address.stream(create, ACTOR)
+        except ThreadBusy:
+            return self._know((spec,), "refused")
+        except (Disconnected, Outage, TimeoutError):
+            if spec.on_disconnect == "cancel":
+                self._asked_to_stop(run_id)
+            await self._create((spec,))
+            if self._witness.wanted[run_id].fate == "refused":
+                return
+        else:
+            self._know((spec,), "accepted")
+        if spec.on_disconnect == "cancel" and habits.hangs_up_after:
+            self._asked_to_stop(run_id)
+        await self._read(reading, connection, habits, "-1", None)
+
+    async def _join(self, join: Join) -> None:
+        if join.manner == "wait":
+            return await self._wait(join.run_id)
+        whole = join.modes is None and join.last_event_id in ("-1", "0-0", "garbage")
+        reading = Reading(join.run_id, whole=whole)
+        self._witness.readings.append(reading)
+        await self._read(reading, None, join.habits, join.last_event_id, join.modes)
+
+    async def _wait(self, run_id: RunId) -> None:
+        try:
+            result = await self.insist(lambda runs: runs.join_wait(run_id))
+        except RunNotFound:
+            self._check_absence(run_id)
+        else:
+            self._check_result(run_id, result)
+
+    async def _read(
+        self,
+        reading: Reading,
+        connection: Connection | None,
+        habits: Habits,
+        last_id: str | None,
+        modes: tuple[str, ...] | None,
+    ) -> None:
+        """Read to the end, over as many connections as it takes."""
+        hang_ups = list(habits.hangs_up_after)
+        while not reading.ended:
+            try:
+                if connection is None:
+                    again = partial(_join, reading.run_id, last_id, modes)
+                    async with asyncio.timeout(_PATIENCE):
+                        connection = await self._address.stream(again, ACTOR)
+                limit = hang_ups.pop(0) if hang_ups else None
+                last_id = await self._read_connection(reading, connection, habits, limit, last_id)
+            except RunNotFound:
+                self._check_absence(reading.run_id)
+                return
+            except (Disconnected, Outage, TimeoutError):
+                pass
+            if connection is not None:
+                connection.hang_up()
+                connection = None
+                reading.items.append(None)
+                if not habits.comes_back and limit is not None:
+                    return
+                await asyncio.sleep(_PAUSE)
+
+    async def _read_connection(
+        self, reading: Reading, connection: Connection, habits: Habits, limit: int | None, last_id: str | None
+    ) -> str | None:
+        """Read one connection until it ends, breaks, or ``limit`` events have come; returns the last id seen."""
+        reading.processes.append(connection.process)
+        seen = 0
+        while limit is None or seen < limit:
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    batch = await connection.receive()
+            except (Disconnected, TimeoutError) as error:
+                if isinstance(error, TimeoutError) and not connection.stands_still:
+                    self._surprise(f"a reader of {reading.run_id} heard nothing for {_PATIENCE} s")
+                return last_id
+            if not batch:
+                reading.ended = True
+                return last_id
+            reading.items.extend(batch)
+            for item in batch:
+                if isinstance(item, StreamEvent):
+                    seen += 1
+                    last_id = item.id or last_id
+            if habits.seconds_per_batch:
+                await asyncio.sleep(habits.seconds_per_batch)
+            if any(isinstance(item, Sentinel) and item is not Sentinel.HEARTBEAT for item in batch):
+                reading.ended = True
+                return last_id
+        return last_id
+
+    async def _cancel(self, cancel: Cancel) -> None:
+        self._asked_to_stop(cancel.run_id)
+        for _ in range(cancel.times):
+            try:
+                await self.insist(lambda runs: runs.cancel(cancel.run_id, action=cancel.action, wait=cancel.wait))
+            except RunNotFound:
+                self._check_absence(cancel.run_id)
+            else:
+                if cancel.wait and not self._durable.has_ended(cancel.run_id) and not self._was_retried(cancel.run_id):
+                    self._surprise(f"{cancel.run_id} had not ended when a cancel that waits was answered")
+
+    async def _delete(self, delete: Delete) -> None:
+        self._asked_to_stop(delete.run_id)
+        self._witness.wanted[delete.run_id].delete_asked = True
+        try:
+            await self.insist(lambda runs: runs.delete_run(delete.run_id))
+        except RunNotFound:
+            self._check_absence(delete.run_id)
+        else:
+            if delete.run_id in self._durable.tables.runs:
+                self._surprise(f"{delete.run_id} was still there when its deletion was answered")
+
+    async def _retry(self, retry: Retry) -> None:
+        self._witness.wanted[retry.run_id].retry_asked = True
+        try:
+            await self.insist(lambda runs: runs.retry(retry.run_id))
+        except (RunNotFound, RunNotRetriable, ThreadBusy):
+            return
+
+    async def strangers_see_nothing(self) -> None:
+        """Law 9, once per schedule: no run shows itself to somebody else."""
+        runs = [wanted.run_id for wanted in self._witness.wanted.values() if wanted.fate == "accepted"]
+        listed = await self.insist(lambda facade: facade.list_runs(RunFilter(), limit=100), STRANGER)
+        if listed:
+            self._surprise(f"a stranger was shown {[record.run_id for record in listed]}")
+        for run_id in runs[:1]:
+            try:
+                await self.insist(partial(_get, run_id), STRANGER)
+            except RunNotFound:
+                continue
+            self._surprise(f"a stranger was shown {run_id}")
+
+    def _check_result(self, run_id: RunId, result: RunResult) -> None:
+        """Law 7, and that a waiter is told what is true."""
+        if not result.record.status.is_terminal and not self._is_gone(run_id):
+            self._surprise(f"a waiter on {run_id} was told {result.record.status.value}")
+        script = self._witness.wanted[run_id].script
+        if result.record.status is RunStatus.SUCCESS and script is not None and result.output is not None:
+            log = json.loads(result.output)["log"]
+            if not all(line in log for line in script.entries(0, _spoken(script))):
+                self._surprise(f"{run_id} succeeded with the output {log}")
+
+    def _check_absence(self, run_id: RunId) -> None:
+        """A run may be unknown when it is not created yet, was never let in, was deleted, or was rolled back."""
+        wanted = self._witness.wanted[run_id]
+        if wanted.fate == "accepted" and not self._is_gone(run_id):
+            self._surprise(f"{run_id} was accepted and is not found")
+
+    def _is_gone(self, run_id: RunId) -> bool:
+        return run_id not in self._durable.tables.runs
+
+    def _was_retried(self, run_id: RunId) -> bool:
+        return self._witness.wanted[run_id].retry_asked
+
+    def _asked_to_stop(self, run_id: RunId) -> None:
+        self._witness.wanted[run_id].stop_asked = True
+
+    def _surprise(self, text: str) -> None:
+        self._world.note("client", f"SURPRISE {text}")
+        self._witness.surprises.append(f"at {self._world.now:.3f}: {text}")
+
+
+async def _get(run_id: RunId, runs: RunsFacade) -> RunRecord:
+    return await runs.get_run(run_id)
+
+
+async def _join(run_id: RunId, last_id: str | None, modes: Sequence[str] | None, runs: RunsFacade) -> RunStream:
+    return await runs.join_stream(run_id, last_event_id=last_id, modes=modes)
+
+
+def _spoken(script: object) -> int:
+    """How many steps an undisturbed run of the script finishes."""
+    steps = getattr(script, "steps", ())
+    return next((number for number, step in enumerate(steps) if step.does != "say"), len(steps))

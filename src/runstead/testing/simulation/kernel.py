@@ -1,0 +1,235 @@
+"""One server process of a simulation: the real kernel, over fakes that outlive it, and a bridge that dies with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import count
+from typing import Any
+
+from runstead.infra.dispatch.bell import Bell
+from runstead.infra.dispatch.local import LocalDispatcher, LocalDispatchSettings
+from runstead.infra.stream_bridge.memory import MemoryStreamBridge, MemoryStreamSettings
+from runstead.runtime.runs.agent_loop import InlineAgentLoops
+from runstead.runtime.runs.facade import RunsFacade
+from runstead.runtime.runs.observer import CompositeObserver, RunLifecycleEvent
+from runstead.runtime.runs.runtime import RunLimits, RunsRuntime
+from runstead.runtime.runs.types import RunId
+from runstead.runtime.stream_bridge import StreamBridge, TerminalKind
+from runstead.testing.fakes import (
+    Effects,
+    FakeAgents,
+    InMemoryCheckpointStore,
+    InMemoryLeaseStore,
+    InMemoryRunEventStore,
+    InMemoryRunStore,
+    InMemoryTables,
+    InMemoryThreadStore,
+    Stage,
+)
+
+from .loop import LoopClock
+from .ports import Outage, Weather, through_network
+from .witness import Published, Witness
+from .world import Process, World
+
+_SAVER_WRITES = ("aput", "aput_writes", "adelete_thread")
+
+
+@dataclass(frozen=True, slots=True)
+class Climate:
+    """What a schedule's processes have to live with. Shares are between 0 and 1."""
+
+    stores: Weather = field(default_factory=Weather)
+    lost_notices: float = 0.0
+    failing_observers: float = 0.0
+    failing_streams: float = 0.0
+    window_events: int = 20_000
+    limits: RunLimits = field(
+        default_factory=lambda: RunLimits(
+            max_concurrent_runs=8, lease_term=timedelta(seconds=3), max_attempts=3, stop_grace=4.0, heartbeat=2.0
+        )
+    )
+
+
+class Durable:
+    """What survives every process: rows, checkpoints, events, and what agents did to the world."""
+
+    def __init__(self, world: World) -> None:
+        clock = LoopClock(lambda: world.now)
+        self.witness = Witness(lambda: world.now)
+        self.tables = InMemoryTables(clock, watch=self.witness.moved)
+        self.checkpoints = InMemoryCheckpointStore()
+        self.events = InMemoryRunEventStore(self.tables.threads)
+        self.threads = InMemoryThreadStore(self.tables)
+        self.effects = Effects(clock)
+        self.checkpoint_numbers = count(1)
+        self.woken: dict[str, float] = {}
+        """When a frozen process woke up, by its name."""
+
+    def woke_late(self, worker: str, began: float) -> bool:
+        """Whether what a worker began then, it began right after a freeze, before it could know what had happened."""
+        woken = self.woken.get(worker)
+        return woken is not None and 0 <= began - woken < 1
+
+    def has_ended(self, run_id: RunId) -> bool:
+        """Whether nothing that is durable says that the run still goes on."""
+        row = self.tables.runs.get(run_id)
+        return row is None or row.record.status.is_terminal
+
+
+class Kernel:
+    """A process with a facade in it."""
+
+    def __init__(self, process: Process, durable: Durable, climate: Climate) -> None:
+        self.process, self.durable, self.climate = process, durable, climate
+        settings = MemoryStreamSettings(window_events=climate.window_events, retention=60, awaiting_retention=60)
+        self._memory = MemoryStreamBridge(settings, process.clock)
+        bell = Bell()
+        runs = self._remote(InMemoryRunStore(durable.tables, bell.ring), "runs")
+        leases = self._remote(
+            InMemoryLeaseStore(durable.tables, bell.ring), "leases", ("lapsed", "waiting", "next_due")
+        )
+        dispatch = LocalDispatchSettings(recheck=5)
+        self.facade = RunsFacade.assemble(
+            RunsRuntime(
+                create_store=runs,
+                query_store=runs,
+                delete_store=runs,
+                lease_store=leases,
+                event_store=self._remote(durable.events, "events"),
+                checkpoints=self._checkpoints(),
+                bridge=WitnessedBridge(self._memory, self),
+                dispatcher=ForgetfulDispatcher(leases, bell, process, climate.lost_notices, dispatch),
+                agents=FakeAgents(self._stage()),
+                agent_loops=InlineAgentLoops(),
+                observer=CompositeObserver([WitnessedObserver(self)]),
+                clock=process.clock,
+                limits=climate.limits,
+            )
+        )
+        self._leases = leases
+        process.on_death(lambda: durable.effects.worker_died(process.name))
+
+    async def start(self) -> None:
+        """As a bootstrap does it: whoever held leases on this storage is dead."""
+        await self._memory.start()
+        await self._leases.abandon_all()
+        await self.facade.start()
+
+    async def close(self, grace: float) -> None:
+        await self.facade.close(grace)
+        await self._memory.close()
+
+    async def kept_streams(self) -> list[RunId]:
+        """Runs of which a stream is still kept."""
+        return [run_id for run_id in self.durable.witness.wanted if await self._memory.status(run_id) is not None]
+
+    def _remote(self, port: Any, name: str, silent: tuple[str, ...] = ()) -> Any:
+        return through_network(port, self.process, self.climate.stores, name=name, silent=silent)
+
+    def _checkpoints(self) -> Any:
+        store = self._remote(self.durable.checkpoints, "checkpoints")
+        # The fence checks the lease in the instant of the write, so the way to the storage comes after it.
+        store.saver = through_network(
+            self.durable.checkpoints.saver, self.process, self.climate.stores, name="saver", at_once=_SAVER_WRITES
+        )
+        return store
+
+    def _stage(self) -> Stage:
+        process, durable = self.process, self.durable
+        return Stage(process.clock, durable.effects, process.name, process.port_call, durable.checkpoint_numbers)
+
+
+class WitnessedBridge(StreamBridge):
+    """The memory bridge, seen from outside; sometimes it does not take an event, or a reader."""
+
+    def __init__(self, inner: MemoryStreamBridge, kernel: Kernel) -> None:
+        self._inner, self._kernel = inner, kernel
+        self._failing = kernel.climate.failing_streams
+        self._chance = kernel.process.world.chance
+
+    def _may_fail(self) -> None:
+        if self._failing and self._chance.random() < self._failing:
+            raise Outage("the stream bridge did not answer")
+
+    async def start(self) -> None:
+        await self._inner.start()
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+    async def open(self, run_id: str, attempt: int = 1) -> None:
+        self._may_fail()
+        await self._inner.open(run_id, attempt)
+
+    async def publish(self, run_id: str, event: str, data: bytes, *, attempt: int = 1) -> str:
+        self._may_fail()
+        event_id = await self._inner.publish(run_id, event, data, attempt=attempt)
+        self._published(run_id, event_id, event, data, terminal=False)
+        return event_id
+
+    async def publish_end(self, run_id: str, *, attempt: int = 1) -> str:
+        return await self.publish_terminal(run_id, "end", b"null", attempt=attempt)
+
+    async def publish_terminal(self, run_id: str, kind: TerminalKind, data: bytes, *, attempt: int = 1) -> str:
+        self._may_fail()
+        status = await self._inner.status(run_id)
+        event_id = await self._inner.publish_terminal(run_id, kind, data, attempt=attempt)
+        if status is not None and not status.is_terminal:
+            self._published(run_id, event_id, kind, data, terminal=True)
+        return event_id
+
+    async def subscribe(
+        self, run_id: str, last_event_id: str | None = None, heartbeat_interval: float | None = None
+    ) -> Any:
+        self._may_fail()
+        return await self._inner.subscribe(run_id, last_event_id, heartbeat_interval)
+
+    async def status(self, run_id: str) -> Any:
+        return await self._inner.status(run_id)
+
+    async def mark_awaiting_input(self, run_id: str) -> None:
+        self._may_fail()
+        await self._inner.mark_awaiting_input(run_id)
+
+    async def cancel(self, run_id: str, *, attempt: int = 1) -> None:
+        await self._inner.cancel(run_id, attempt=attempt)
+
+    async def cleanup(self, run_id: str, delay: float = 0) -> None:
+        await self._inner.cleanup(run_id, delay)
+
+    def _published(self, run_id: str, event_id: str, name: str, data: bytes, *, terminal: bool) -> None:
+        process, durable = self._kernel.process, self._kernel.durable
+        if process.alive:
+            process.world.note(process.name, f"publishes {run_id} {event_id} {name}")
+            durable.witness.published.setdefault(run_id, []).append(
+                Published(process.name, process.world.now, event_id, name, data, terminal, durable.has_ended(run_id))
+            )
+
+
+class ForgetfulDispatcher(LocalDispatcher):
+    """Loses some of the notices to stop."""
+
+    def __init__(self, leases: Any, bell: Bell, process: Process, lost: float, settings: LocalDispatchSettings) -> None:
+        super().__init__(leases, bell, process.clock, settings)
+        self._lost, self._chance = lost, process.world.chance
+
+    async def request_stop(self, run_id: RunId) -> None:
+        if self._chance.random() >= self._lost:
+            await super().request_stop(run_id)
+
+
+class WitnessedObserver:
+    """Tells the witness, and fails now and then."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    async def on_event(self, event: RunLifecycleEvent) -> None:
+        process, durable = self._kernel.process, self._kernel.durable
+        await process.port_call()
+        process.world.note(process.name, f"tells {event.event_type.value} of {event.run_id}")
+        durable.witness.told.append((process.name, durable.has_ended(event.run_id), event))
+        if process.world.chance.random() < self._kernel.climate.failing_observers:
+            raise Outage("an observer failed")

@@ -1,0 +1,255 @@
+"""What has to be true of every schedule when it is over. Each check yields a sentence for whatever is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any, Final, TypeAlias
+
+from runstead.runtime.runs.observer import RunLifecycleEventType
+from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, ThreadId
+from runstead.testing.fakes import Script
+
+from .kernel import Durable
+from .reading import broken_readings
+from .witness import Wanted
+from .workload import Plan
+
+_END_EVENTS: Final = (
+    RunLifecycleEventType.RUN_COMPLETED,
+    RunLifecycleEventType.RUN_FAILED,
+    RunLifecycleEventType.RUN_CANCELLED,
+)
+_LEGAL: Final = {
+    RunStatus.PENDING: {RunStatus.STARTING, RunStatus.INTERRUPTED},
+    RunStatus.STARTING: {RunStatus.PENDING, RunStatus.RUNNING},
+    RunStatus.RUNNING: {RunStatus.PENDING},
+}
+"""Besides the ends, which every held run may reach. Written down a second time on purpose: a check is no mirror."""
+
+
+def broken_laws(plan: Plan, durable: Durable) -> list[str]:
+    """All that is wrong with the end of a schedule."""
+    return [*durable.witness.surprises, *(text for check in _CHECKS for text in check(plan, durable))]
+
+
+def accepted_is_durable(plan: Plan, durable: Durable) -> Iterator[str]:
+    """Law 1."""
+    for wanted in durable.witness.wanted.values():
+        last = durable.witness.last(wanted.run_id)
+        if wanted.fate == "refused" and last is not None:
+            yield f"law 1: {wanted.run_id} was refused and exists"
+        if wanted.fate != "accepted" or wanted.run_id in durable.tables.runs:
+            continue
+        undone = last is not None and last.stop_requested is not None and last.stop_requested.undoes
+        if not undone and not wanted.delete_asked:
+            yield f"law 1: {wanted.run_id} was accepted and is gone"
+
+
+def one_run_at_a_time(plan: Plan, durable: Durable) -> Iterator[str]:
+    """Law 2. A worker that wakes from a freeze may find itself inside a step, and one it had begun; no more than that."""
+    late: set[tuple[RunId, int]] = set()
+    for first, second in durable.effects.overlaps:
+        zombie = next((effect for effect in (first, second) if durable.woke_late(effect.worker, effect.began)), None)
+        if zombie is not None and (zombie.run_id, zombie.attempt) not in late:
+            late.add((zombie.run_id, zombie.attempt))
+            continue
+        yield f"law 2: {first} and {second} overlap"
+
+
+def statuses_follow_the_table(plan: Plan, durable: Durable) -> Iterator[str]:
+    """Law 3."""
+    for run_id, wanted in durable.witness.wanted.items():
+        statuses = durable.witness.statuses(run_id)
+        if statuses and statuses[0] is not RunStatus.PENDING:
+            yield f"law 3: {run_id} began as {statuses[0].value}"
+        for before, after in pairwise(statuses):
+            retried = before is RunStatus.ERROR and after is RunStatus.PENDING and wanted.retry_asked
+            lost = before.is_held and after.is_terminal
+            if not retried and not lost and after not in _LEGAL.get(before, ()):
+                yield f"law 3: {run_id} went from {before.value} to {after.value}"
+        if run_id in durable.tables.runs and not statuses[-1].is_terminal:
+            yield f"law 3: {run_id} is {statuses[-1].value} for ever"
+
+
+def ends_have_reasons(plan: Plan, durable: Durable) -> Iterator[str]:
+    """Law 3: the terminal status is the one that what happened calls for."""
+    for row in durable.tables.runs.values():
+        record, script = row.record, durable.witness.wanted[row.record.run_id].script
+        if reason := _why_wrong(plan, record, script):
+            yield f"law 3: {record.run_id} ended as {record.status.value} {reason}"
+
+
+def _why_wrong(plan: Plan, record: RunRecord, script: Script | None) -> str | None:
+    deeds = [step.does for step in script.steps] if script else []
+    match record.status:
+        case RunStatus.INTERRUPTED if record.stop_requested is None:
+            return "though nobody stopped it"
+        case RunStatus.TIMEOUT if record.spec.timeout_seconds is None:
+            return "without a timeout"
+        case RunStatus.ERROR if record.dead_letter and not plan.misfortunes:
+            return "as a dead letter though no worker was lost"
+        case RunStatus.ERROR if not record.dead_letter and script is not None and "fail" not in deeds:
+            return f"though nothing failed: {record.failure}"
+        case RunStatus.SUCCESS if "fail" in deeds or "hang" in deeds:
+            return "though it cannot"
+        case _:
+            return None
+
+
+def settled_then_told(plan: Plan, durable: Durable) -> Iterator[str]:
+    """Law 4: terminal events and end events are told once, and after the durable write."""
+    witness = durable.witness
+    for run_id, published in witness.published.items():
+        for line in published:
+            if line.terminal and not line.was_durable:
+                yield f"law 4: {run_id} was told to have ended before that was durable"
+    ends: dict[RunId, int] = {}
+    for process, was_durable, event in witness.told:
+        if event.event_type in _END_EVENTS:
+            ends[event.run_id] = ends.get(event.run_id, 0) + 1
+            if not was_durable:
+                yield f"law 4: {process} told observers of the end of {event.run_id} before it was durable"
+    for run_id, times in ends.items():
+        if times > 1 and not witness.wanted[run_id].retry_asked:
+            yield f"law 4: observers were told {times} times that {run_id} has ended"
+    if plan.misfortunes:
+        return
+    for run_id in durable.tables.runs:
+        if ends.get(run_id, 0) == 0:
+            yield f"law 4: observers never heard that {run_id} has ended"
+
+
+def late_workers_write_nothing(plan: Plan, durable: Durable) -> Iterator[str]:
+    """Law 6, for checkpoints: a thread's checkpoints never go back to an earlier attempt of a run."""
+    for thread_id, spaces in durable.checkpoints.saver.storage.items():
+        latest: dict[RunId, int] = {}
+        for checkpoint_id, metadata in _metadata(durable, spaces.get("", {})):
+            run_id, attempt = str(metadata.get("run_id")), int(metadata.get("run_attempt", 0))
+            if attempt < latest.get(run_id, 0):
+                yield f"law 6: {thread_id} has {checkpoint_id} of attempt {attempt} of {run_id} after {latest[run_id]}"
+            latest[run_id] = attempt
+
+
+def threads_hold_what_was_done(plan: Plan, durable: Durable) -> Iterator[str]:
+    """Recovery resumes, rollback leaves nothing: a thread's log is made of its runs' steps, whole and in order."""
+    for thread_id in durable.checkpoints.saver.storage:
+        log = _log_of(durable, thread_id)
+        labels = list(dict.fromkeys(line.partition(".")[0] for line in log))
+        blocks = [line for label in labels for line in log if line.partition(".")[0] == label]
+        if blocks != log:
+            yield f"steps of two runs are mixed in {thread_id}: {log}"
+        for label in labels:
+            yield from _broken_block(durable, label, [line for line in log if line.partition(".")[0] == label])
+    for wanted in durable.witness.wanted.values():
+        yield from _missing_block(durable, wanted)
+
+
+def _broken_block(durable: Durable, label: str, lines: list[str]) -> Iterator[str]:
+    wanted = durable.witness.wanted[label]
+    assert wanted.script is not None, "only runs with a script write to the log"
+    bare = [line.partition("=")[0] for line in lines]
+    if bare != [line.partition("=")[0] for line in wanted.script.entries(0, len(lines))]:
+        yield f"{label} left {lines}"
+    last = durable.witness.last(label)
+    if last is None:
+        yield f"{label} was never created and left {lines}"
+    elif last.run_id not in durable.tables.runs and last.stop_requested is not None and last.stop_requested.undoes:
+        yield f"{label} was rolled back and left {lines}"
+
+
+def _missing_block(durable: Durable, wanted: Wanted) -> Iterator[str]:
+    """A run that succeeded left all its steps, up to its question if it has one."""
+    row = durable.tables.runs.get(wanted.run_id)
+    if row is None or row.record.status is not RunStatus.SUCCESS or wanted.script is None:
+        return
+    if row.record.spec.scope.is_temporary:
+        return
+    said = next(
+        (number for number, step in enumerate(wanted.script.steps) if step.does != "say"), len(wanted.script.steps)
+    )
+    log = _log_of(durable, row.record.thread_id)
+    if missing := [line for line in wanted.script.entries(0, said) if line not in log]:
+        yield f"{wanted.run_id} succeeded and {missing} are missing in {log}"
+
+
+def rolled_back_runs_left_nothing(plan: Plan, durable: Durable) -> Iterator[str]:
+    """Law of rollback: no checkpoint and no pending write of an undone run is left."""
+    for thread_id, spaces in durable.checkpoints.saver.storage.items():
+        for checkpoint_id, metadata in _metadata(durable, spaces.get("", {})):
+            run_id = metadata.get("run_id")
+            last = durable.witness.last(run_id) if run_id else None
+            if last is None or run_id in durable.tables.runs or last.stop_requested is None:
+                continue
+            if last.stop_requested.undoes:
+                yield f"rollback: {run_id} was undone, and {thread_id} still has its {checkpoint_id}"
+
+
+def enqueued_runs_begin_in_order(plan: Plan, durable: Durable) -> Iterator[str]:
+    """FIFO: a run begins after every run before it on its thread has begun or ended. Delayed and retried runs aside."""
+    begun: dict[RunId, float] = {}
+    over: dict[RunId, float] = {}
+    for run_id, moves in durable.witness.moves.items():
+        for move in moves:
+            if move.after is not None and move.after.status is RunStatus.STARTING:
+                begun.setdefault(run_id, move.at)
+            if move.after is None or move.after.status.is_terminal:
+                over.setdefault(run_id, move.at)
+    records = [
+        last for run_id in begun | over if (last := durable.witness.last(run_id)) and not last.spec.after_seconds
+    ]
+    for earlier in records:
+        done = min(begun.get(earlier.run_id, 1e9), over.get(earlier.run_id, 1e9))
+        for later in records:
+            if later.thread_id == earlier.thread_id and later.queue_seq > earlier.queue_seq:
+                if begun.get(later.run_id, 1e9) < done:
+                    yield f"fifo: {later.run_id} began before {earlier.run_id}"
+
+
+def nothing_is_left_behind(plan: Plan, durable: Durable) -> Iterator[str]:
+    """Law 10. What a crash leaves of marks and temporary threads is swept later; without one there is nothing to sweep."""
+    if plan.misfortunes:
+        return
+    if durable.checkpoints.marks:
+        yield f"law 10: marks are left of {sorted(durable.checkpoints.marks)}"
+    for row in durable.tables.runs.values():
+        record = row.record
+        if record.spec.scope.is_temporary and not record.dead_letter:
+            if record.thread_id in durable.tables.threads or durable.checkpoints.saver.storage.get(record.thread_id):
+                yield f"law 10: the temporary thread of {record.run_id} is left"
+
+
+def threads_rest(plan: Plan, durable: Durable) -> Iterator[str]:
+    """No thread stays busy."""
+    for thread_id, row in durable.tables.threads.items():
+        if row.record.status == "busy":
+            yield f"{thread_id} is busy for ever"
+
+
+def _metadata(durable: Durable, checkpoints: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for checkpoint_id in sorted(checkpoints):
+        yield checkpoint_id, durable.checkpoints.saver.serde.loads_typed(checkpoints[checkpoint_id][1])
+
+
+def _log_of(durable: Durable, thread_id: ThreadId) -> list[str]:
+    config: Any = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
+    latest = durable.checkpoints.saver.get_tuple(config)
+    return [] if latest is None else list(latest.checkpoint["channel_values"]["log"])
+
+
+Check: TypeAlias = Callable[[Plan, Durable], Iterator[str]]
+
+_CHECKS: Final[tuple[Check, ...]] = (
+    accepted_is_durable,
+    one_run_at_a_time,
+    statuses_follow_the_table,
+    ends_have_reasons,
+    settled_then_told,
+    broken_readings,
+    late_workers_write_nothing,
+    threads_hold_what_was_done,
+    rolled_back_runs_left_nothing,
+    enqueued_runs_begin_in_order,
+    nothing_is_left_behind,
+    threads_rest,
+)

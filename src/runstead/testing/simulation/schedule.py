@@ -1,0 +1,189 @@
+"""One schedule: a world is made from a seed, lived through, and judged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+from runstead.runtime.actor_context import acting
+from runstead.runtime.runs.types import RunId
+
+from .clients import ACTOR, Clients
+from .kernel import Durable, Kernel
+from .laws import broken_laws
+from .network import Address
+from .ports import Weather
+from .witness import Wanted
+from .workload import Crash, Freeze, Misfortune, Plan, Restart, draw
+from .world import NotQuiescent, Process, World
+
+_CALM: Final = 240.0
+"""Virtual seconds within which everything has to have ended once nothing goes wrong any more."""
+_RETENTION: Final = 200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of a schedule."""
+
+    seed: int
+    broken: tuple[str, ...]
+    trace: tuple[str, ...]
+    steps: int
+
+    def report(self, lines: int = 400) -> str:
+        """For the text of a failed test."""
+        shown = self.trace[-lines:]
+        return "\n".join(
+            (
+                f"seed {self.seed} breaks {len(self.broken)} law(s); replay with RUNSTEAD_SIM_SEED={self.seed}",
+                *self.broken,
+                f"--- the last {len(shown)} of {len(self.trace)} lines of the trace ---",
+                *shown,
+            )
+        )
+
+
+def run_schedule(seed: int) -> Verdict:
+    """Live through the schedule of ``seed`` and judge it."""
+    return Schedule(draw(seed)).run()
+
+
+class Schedule:
+    """A world, its server processes, and its clients."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.world = World(plan.seed)
+        self.durable = Durable(self.world)
+        self.address = Address(self.world, Weather(instant=0.6, slowest=0.01))
+        self.clients = Clients(self.world, self.durable, self.address)
+        self.kernels: list[Kernel] = []
+        for spec in plan.specs:
+            wanted = Wanted(spec, plan.scripts[spec.run_id or ""])
+            self.durable.witness.wanted[wanted.run_id] = wanted
+
+    def run(self) -> Verdict:
+        broken: list[str] = []
+        try:
+            self._live()
+        except AssertionError as stuck:
+            broken.append(f"{type(stuck).__name__}: {stuck}")
+        finally:
+            if not broken:
+                broken = broken_laws(self.plan, self.durable)
+            self.world.close()
+        return Verdict(self.plan.seed, tuple(broken), tuple(self.world.trace), self.world.steps)
+
+    def _live(self) -> None:
+        world = self.world
+        self._outside(self._threads())
+        self._start_kernel()
+        chaos = world.outside.spawn(self._suffer(), name="misfortunes")
+        clients = [world.outside.spawn(self.clients.act(action), name=f"{action}") for action in self.plan.actions]
+        last = max([action.at for action in self.plan.actions] + [each.at for each in self.plan.misfortunes] + [0.0])
+        limit = last + _CALM
+        world.run(lambda: chaos.done() and all(client.done() for client in clients), limit)
+        for task in (chaos, *clients):
+            task.result()
+        try:
+            world.run(self._quiet, limit)
+        except NotQuiescent as error:
+            raise NotQuiescent(f"runs that never ended: {self._unfinished()}\n{error}") from None
+        self._outside(self.clients.strangers_see_nothing())
+        self._part()
+
+    def _part(self) -> None:
+        """After the streams' retention nothing may be left in memory; then everything closes."""
+        world = self.world
+        world.sleep_until(world.now + 5)
+        for kernel in self.kernels:
+            if not kernel.process.alive:
+                continue
+            if kernel.facade.active_runs:
+                self.durable.witness.surprises.append(
+                    f"{kernel.process.name} still holds {kernel.facade.active_runs} runs"
+                )
+        world.sleep_until(world.now + _RETENTION)
+        for kernel in self.kernels:
+            if kernel.process.alive:
+                if kept := world.complete(kernel.process, kernel.kept_streams(), world.now + 60):
+                    self.durable.witness.surprises.append(f"{kernel.process.name} keeps the streams of {kept} for ever")
+                world.complete(kernel.process, kernel.close(1.0), world.now + 60)
+                if left := kernel.process.waiting():
+                    self.durable.witness.surprises.append(f"left after closing: {left}")
+
+    def _outside(self, work: Coroutine[Any, Any, None]) -> None:
+        self.world.complete(self.world.outside, work, self.world.now + 60)
+
+    async def _threads(self) -> None:
+        with acting(ACTOR):
+            for thread_id in self.plan.threads:
+                await self.durable.threads.create(thread_id)
+
+    def _start_kernel(self) -> None:
+        process = self.world.process(f"server-{len(self.kernels) + 1}")
+        kernel = Kernel(process, self.durable, self.plan.climate)
+        self.kernels.append(kernel)
+
+        async def start() -> None:
+            await kernel.start()
+            if process.alive:
+                self.address.kernel = kernel
+
+        self.world.note(process.name, "starts")
+        process.spawn(start(), name="start")
+
+    async def _suffer(self) -> None:
+        for misfortune in self.plan.misfortunes:
+            await asyncio.sleep(max(misfortune.at - self.world.now, 0))
+            await self._befall(self.kernels[-1].process, misfortune)
+
+    async def _befall(self, process: Process, misfortune: Misfortune) -> None:
+        match misfortune:
+            case Crash(after_calls=None):
+                process.kill()
+            case Crash(after_calls=calls):
+                process.dies_at_call = process.calls + (calls or 0)
+                while process.alive and self.world.now < misfortune.at + 20:
+                    await asyncio.sleep(0.1)
+                process.kill()
+            case Restart(grace=grace):
+                await self._close(self.kernels[-1], grace)
+                process.kill()
+            case Freeze(seconds=seconds, successor=successor):
+                await self._freeze(process, seconds, successor=successor)
+                return
+        await asyncio.sleep(misfortune.down_for)
+        self._start_kernel()
+
+    async def _close(self, kernel: Kernel, grace: float) -> None:
+        done: asyncio.Future[None] = self.world.outside.loop.create_future()
+
+        async def close() -> None:
+            self.address.kernel = None
+            await kernel.close(grace)
+            done.set_result(None)
+
+        self.world.note(kernel.process.name, f"is asked to close within {grace} s")
+        kernel.process.spawn(close(), name="close")
+        await done
+
+    async def _freeze(self, process: Process, seconds: float, *, successor: bool) -> None:
+        process.freeze()
+        self.durable.effects.worker_died(process.name)
+        if successor:
+            await asyncio.sleep(min(0.2, seconds))
+            self.address.kernel = None
+            self._start_kernel()
+        await asyncio.sleep(seconds)
+        process.thaw()
+        self.durable.woken[process.name] = self.world.now
+
+    def _quiet(self) -> bool:
+        return not self._unfinished()
+
+    def _unfinished(self) -> list[RunId]:
+        return [row.record.run_id for row in self.durable.tables.runs.values() if not row.record.status.is_terminal]

@@ -1,0 +1,97 @@
+"""Sees everything that happens in a simulation, from outside: what the laws are checked against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from runstead.runtime.runs.observer import RunLifecycleEvent
+from runstead.runtime.runs.types import RunId, RunRecord, RunSpec, RunStatus
+from runstead.runtime.stream_bridge import StreamItem
+from runstead.testing.fakes import Script
+
+Fate: TypeAlias = Literal["accepted", "refused", "unknown"]
+"""What the client that created a run knows: answered, turned away, or cut off before the answer."""
+
+
+@dataclass(slots=True)
+class Wanted:
+    """A run that a client asked for, and what was done to it on purpose."""
+
+    spec: RunSpec
+    script: Script | None
+    fate: Fate = "unknown"
+    stop_asked: bool = False
+    delete_asked: bool = False
+    retry_asked: bool = False
+
+    @property
+    def run_id(self) -> RunId:
+        assert self.spec.run_id is not None, "clients of a simulation name their runs"
+        return self.spec.run_id
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One committed change of a run's row. ``after`` is None when it was deleted."""
+
+    at: float
+    before: RunRecord | None
+    after: RunRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """An event that a bridge took, and whether the run had ended durably by then."""
+
+    process: str
+    at: float
+    event_id: str
+    name: str
+    data: bytes
+    terminal: bool
+    was_durable: bool
+
+
+@dataclass(slots=True)
+class Reading:
+    """What one client received of one run, over all its connections. A None stands for a connection that broke."""
+
+    run_id: RunId
+    whole: bool
+    items: list[StreamItem | None] = field(default_factory=list)
+    processes: list[str] = field(default_factory=list)
+    ended: bool = False
+
+
+@dataclass(slots=True)
+class Witness:
+    """All that was wanted, written, published, read and told."""
+
+    now: Callable[[], float]
+    wanted: dict[RunId, Wanted] = field(default_factory=dict)
+    moves: dict[RunId, list[Move]] = field(default_factory=dict)
+    published: dict[RunId, list[Published]] = field(default_factory=dict)
+    readings: list[Reading] = field(default_factory=list)
+    told: list[tuple[str, bool, RunLifecycleEvent]] = field(default_factory=list)
+    surprises: list[str] = field(default_factory=list)
+    """What a client met that no client should meet."""
+
+    def moved(self, before: RunRecord | None, after: RunRecord | None) -> None:
+        record = after or before
+        assert record is not None
+        self.moves.setdefault(record.run_id, []).append(Move(self.now(), before, after))
+
+    def statuses(self, run_id: RunId) -> list[RunStatus]:
+        """The statuses that a run went through, without repetitions."""
+        seen: list[RunStatus] = []
+        for move in self.moves.get(run_id, ()):
+            if move.after is not None and (not seen or seen[-1] is not move.after.status):
+                seen.append(move.after.status)
+        return seen
+
+    def last(self, run_id: RunId) -> RunRecord | None:
+        """The record as it stood last, also when it was deleted since."""
+        moves = self.moves.get(run_id)
+        return None if not moves else moves[-1].after or moves[-1].before

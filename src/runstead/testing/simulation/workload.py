@@ -1,0 +1,304 @@
+"""What happens in one schedule, drawn from its seed: who asks for what and when, and what goes wrong.
+
+Pure: the same seed gives the same plan. Carrying it out is `clients` and `schedule`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from random import Random
+from typing import Literal, TypeAlias
+
+from runstead.runtime.runs.runtime import RunLimits
+from runstead.runtime.runs.types import (
+    Durability,
+    MultitaskStrategy,
+    RunCommand,
+    RunId,
+    RunScope,
+    RunSpec,
+    StopAction,
+    StreamMode,
+    ThreadId,
+)
+from runstead.testing.fakes import Script, Step
+
+from .kernel import Climate
+from .ports import Weather
+
+Manner: TypeAlias = Literal["background", "stream", "wait"]
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How a reader reads: it hangs up after so many events and comes back, and takes its time over each batch."""
+
+    hangs_up_after: tuple[int, ...] = ()
+    comes_back: bool = True
+    seconds_per_batch: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    at: float
+    specs: tuple[RunSpec, ...]
+    manner: Manner
+    habits: Habits
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    at: float
+    run_id: RunId
+    action: StopAction
+    wait: bool
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    at: float
+    run_id: RunId
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    at: float
+    run_id: RunId
+    manner: Manner
+    last_event_id: str | None
+    modes: tuple[StreamMode, ...] | None
+    habits: Habits
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    at: float
+    run_id: RunId
+
+
+Action: TypeAlias = Submit | Cancel | Delete | Join | Retry
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """The process is killed: at once, or at its so-manyth call of a port from then on. Another starts after a while."""
+
+    at: float
+    down_for: float
+    after_calls: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """The process is asked to close, with some grace; another starts after a while."""
+
+    at: float
+    down_for: float
+    grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """The process stands still for a while. With a successor, another one has taken its work over when it wakes."""
+
+    at: float
+    seconds: float
+    successor: bool
+
+
+Misfortune: TypeAlias = Crash | Restart | Freeze
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One schedule."""
+
+    seed: int
+    threads: tuple[ThreadId, ...]
+    actions: tuple[Action, ...]
+    misfortunes: tuple[Misfortune, ...]
+    climate: Climate
+    scripts: dict[RunId, Script | None] = field(default_factory=dict)
+
+    @property
+    def specs(self) -> list[RunSpec]:
+        return [spec for action in self.actions if isinstance(action, Submit) for spec in action.specs]
+
+
+_STRATEGIES: tuple[MultitaskStrategy, ...] = ("enqueue", "enqueue", "enqueue", "interrupt", "rollback", "reject")
+_DURABILITIES: tuple[Durability, ...] = ("async", "async", "sync", "exit")
+_MODES: tuple[tuple[StreamMode, ...], ...] = (
+    ("values",),
+    ("values", "custom"),
+    ("updates", "custom"),
+    ("messages-tuple", "values"),
+    ("messages",),
+    ("events", "values"),
+)
+
+
+def draw(seed: int) -> Plan:
+    """The plan that belongs to a seed."""
+    # Not the world's own chance: a plan must not depend on how it went.
+    return _Drawing(Random(f"plan {seed}"), seed).plan()
+
+
+class _Drawing:
+    def __init__(self, chance: Random, seed: int) -> None:
+        self._chance, self._seed = chance, seed
+        self._threads = tuple(f"t{number}" for number in range(1, chance.randint(1, 3) + 1))
+        self._scripts: dict[RunId, Script | None] = {}
+        self._horizon = chance.choice((1.0, 4.0, 8.0))
+
+    def plan(self) -> Plan:
+        chance = self._chance
+        submits = [self._submit() for _ in range(chance.randint(2, 6))]
+        others = [self._other(submits) for _ in range(chance.randint(0, 5))]
+        if chance.random() < 0.3:
+            submits.extend(self._answer(submits) for _ in range(2))
+        actions: list[Action] = [*submits, *others]
+        actions.sort(key=lambda action: action.at)
+        return Plan(
+            self._seed, self._threads, tuple(actions), self._misfortunes(), self._climate(), dict(self._scripts)
+        )
+
+    def _maybe(self, share: float) -> bool:
+        return self._chance.random() < share
+
+    def _moment(self) -> float:
+        return round(self._chance.random() * self._horizon, 3)
+
+    def _submit(self) -> Submit:
+        chance = self._chance
+        size = chance.randint(2, 3) if self._maybe(0.12) else 1
+        specs = tuple(self._spec() for _ in range(size))
+        manner: Manner = "background" if size > 1 else chance.choice(("background", "stream", "stream", "wait"))
+        return Submit(self._moment(), specs, manner, self._habits())
+
+    def _habits(self) -> Habits:
+        chance = self._chance
+        hangs_up = tuple(chance.randint(1, 6) for _ in range(chance.randint(0, 3))) if self._maybe(0.5) else ()
+        slow = chance.choice((0.2, 1.0)) if self._maybe(0.15) else 0.0
+        return Habits(hangs_up, comes_back=not self._maybe(0.2), seconds_per_batch=slow)
+
+    def _spec(self) -> RunSpec:
+        chance = self._chance
+        run_id = f"r{len(self._scripts) + 1}"
+        script = self._script(run_id)
+        self._scripts[run_id] = script
+        stateless = self._maybe(0.12)
+        hangs = any(step.does == "hang" for step in script.steps)
+        return RunSpec(
+            assistant_id="agent",
+            graph_id="agent",
+            run_id=run_id,
+            thread_id=None if stateless else chance.choice(self._threads),
+            scope=RunScope("stateless", on_completion=chance.choice(("delete", "keep"))) if stateless else RunScope(),
+            input=script.to_input() | ({"messages": [{"role": "user", "content": run_id}]} if self._maybe(0.3) else {}),
+            stream_modes=chance.choice(_MODES),
+            stream_subgraphs=self._maybe(0.1),
+            durability=chance.choice(_DURABILITIES),
+            multitask_strategy=chance.choice(_STRATEGIES),
+            on_disconnect=chance.choice(("continue", "continue", "cancel")),
+            after_seconds=round(chance.random() * 3, 2) if self._maybe(0.15) else 0,
+            timeout_seconds=round(0.3 + chance.random() * 2, 2) if hangs or self._maybe(0.08) else None,
+            max_attempts=chance.choice((None, None, None, 1, 2)),
+        )
+
+    def _script(self, label: str) -> Script:
+        chance = self._chance
+        steps = [
+            Step("say", takes=self._seconds(), chunks=chance.choice((0, 0, 1, 3)))
+            for _ in range(chance.choice((1, 1, 2, 2, 3, 4)))
+        ]
+        ending = chance.random()
+        if ending < 0.1:
+            steps.append(Step("fail", takes=self._seconds()))
+        elif ending < 0.25:
+            steps.append(Step("ask", takes=self._seconds()))
+            steps.append(Step("say", takes=self._seconds()))
+        elif ending < 0.32:
+            steps.append(Step("hang"))
+        return Script(label, tuple(steps))
+
+    def _seconds(self) -> float:
+        return 0.0 if self._maybe(0.3) else round(self._chance.random() * 0.8, 3)
+
+    def _answer(self, submits: list[Submit]) -> Submit:
+        run_id = f"r{len(self._scripts) + 1}"
+        self._scripts[run_id] = None
+        asking = [spec for submit in submits for spec in submit.specs if self._asks(spec)]
+        thread_id = self._chance.choice(asking).thread_id if asking else None
+        spec = RunSpec(
+            assistant_id="agent",
+            graph_id="agent",
+            run_id=run_id,
+            thread_id=thread_id or self._chance.choice(self._threads),
+            command=RunCommand(resume=f"answer-{run_id}", has_resume=True),
+        )
+        manner: Manner = self._chance.choice(("stream", "wait"))
+        return Submit(round(self._horizon + self._chance.random() * 3, 3), (spec,), manner, self._habits())
+
+    def _asks(self, spec: RunSpec) -> bool:
+        script = self._scripts.get(spec.run_id or "")
+        return script is not None and any(step.does == "ask" for step in script.steps)
+
+    def _other(self, submits: list[Submit]) -> Action:
+        chance = self._chance
+        submit = chance.choice(submits)
+        run_id = chance.choice(submit.specs).run_id or ""
+        at = round(submit.at + chance.random() * 2, 3)
+        kind = chance.random()
+        if kind < 0.45:
+            action: StopAction = chance.choice(("interrupt", "interrupt", "rollback"))
+            return Cancel(at, run_id, action, self._maybe(0.5), chance.choice((1, 1, 3)))
+        if kind < 0.55:
+            return Delete(at, run_id)
+        if kind < 0.62:
+            return Retry(at + 15, run_id)
+        modes: tuple[StreamMode, ...] | None = chance.choice((None, None, ("values",), ("custom",)))
+        last = chance.choice((None, "-1", "0-0", "garbage", "1-1"))
+        return Join(at, run_id, chance.choice(("stream", "wait")), last, modes, self._habits())
+
+    def _misfortunes(self) -> tuple[Misfortune, ...]:
+        chance = self._chance
+        if self._maybe(0.3):
+            return ()
+        drawn: list[Misfortune] = []
+        moment = 0.0
+        for _ in range(chance.choice((1, 1, 2, 4))):
+            moment += round(chance.random() * (self._horizon + 1), 3)
+            kind = chance.random()
+            if kind < 0.6:
+                calls = chance.randint(1, 40) if self._maybe(0.6) else None
+                drawn.append(Crash(moment, chance.choice((0.0, 0.5, 4.0)), calls))
+            elif kind < 0.8:
+                drawn.append(Restart(moment, chance.choice((0.0, 1.0)), chance.choice((0.0, 0.3, 2.0))))
+            else:
+                drawn.append(Freeze(moment, chance.choice((0.5, 2.5, 5.0)), successor=self._maybe(0.6)))
+        return tuple(drawn)
+
+    def _climate(self) -> Climate:
+        chance = self._chance
+        bad = self._maybe(0.25)
+        stores = Weather(
+            instant=chance.choice((0.0, 0.5, 0.9)),
+            slowest=chance.choice((0.002, 0.02, 0.3)),
+            outages={"append": 0.2, "settle": 0.1, "renew": 0.05, "waiting": 0.05} if bad else {},
+        )
+        return Climate(
+            stores=stores,
+            lost_notices=chance.choice((0.0, 0.0, 0.5, 1.0)),
+            failing_observers=0.2 if self._maybe(0.2) else 0.0,
+            failing_streams=0.05 if self._maybe(0.15) else 0.0,
+            window_events=3 if self._maybe(0.15) else 20_000,
+            limits=RunLimits(
+                max_concurrent_runs=chance.choice((1, 2, 8)),
+                lease_term=timedelta(seconds=3),
+                max_attempts=3,
+                stop_grace=4.0,
+                heartbeat=2.0,
+            ),
+        )

@@ -1,0 +1,88 @@
+"""Runs as clients read them: the record, with what it was created with."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, TypeAlias
+
+from runstead.runtime.runs.types import RunCommand, RunRecord, RunStatus
+
+RUN_FIELDS: Final = (
+    "run_id", "thread_id", "assistant_id", "created_at", "updated_at", "metadata", "status", "kwargs",
+    "multitask_strategy", "cancel_reason", "attempt", "started_at", "ended_at", "error", "dead_letter", "completion",
+)  # fmt: skip
+"""What ``select`` may name."""
+
+WireRunStatus: TypeAlias = Literal["pending", "running", "error", "success", "timeout", "interrupted"]
+
+
+def from_run_record(record: RunRecord) -> dict[str, Any]:
+    """A run as clients read it; more than the reference shows, never less."""
+    return {
+        "run_id": record.run_id,
+        "thread_id": record.thread_id,
+        "assistant_id": record.assistant_id,
+        "metadata": record.metadata,
+        "status": wire_status(record.status),
+        "kwargs": _kwargs(record),
+        "multitask_strategy": record.spec.multitask_strategy,
+        "created_at": record.created_at,
+        "updated_at": record.updated_at,
+        "cancel_reason": record.stop_requested.value if record.stop_requested else None,
+        "attempt": record.attempt,
+        "started_at": record.started_at,
+        "ended_at": record.ended_at,
+        "error": record.failure.to_json() if record.failure else None,
+        "dead_letter": record.dead_letter,
+        "completion": record.completion.to_json() if record.completion else None,
+        "langsmith_session_name": None,
+    }
+
+
+def wire_status(status: RunStatus) -> str:
+    """Clients know no ``starting``: to them the run still waits."""
+    return "pending" if status is RunStatus.STARTING else status.value
+
+
+def statuses_of(status: WireRunStatus | None) -> tuple[RunStatus, ...]:
+    """The statuses that a client means by ``status``."""
+    if status is None:
+        return ()
+    return (RunStatus.PENDING, RunStatus.STARTING) if status == "pending" else (RunStatus(status),)
+
+
+def _kwargs(record: RunRecord) -> dict[str, Any]:
+    """What the run was created with, as the reference echoes it."""
+    spec = record.spec
+    own = {
+        "run_id": record.run_id,
+        "thread_id": record.thread_id,
+        "graph_id": spec.graph_id,
+        "assistant_id": spec.assistant_id,
+    }
+    return {
+        "input": spec.input,
+        "command": _command(spec.command),
+        "config": {**spec.config, "configurable": {**spec.config.get("configurable", {}), **own}},
+        "context": spec.context or {},
+        "stream_mode": list(spec.stream_modes),
+        "interrupt_before": _shown_nodes(spec.interrupt_before),
+        "interrupt_after": _shown_nodes(spec.interrupt_after),
+        "webhook": None,
+        "feedback_keys": None,
+        "temporary": spec.scope.is_temporary,
+        "subgraphs": spec.stream_subgraphs,
+        "resumable": spec.stream_resumable,
+        "checkpoint_during": spec.durability != "exit",
+        "durability": spec.durability,
+    }
+
+
+def _command(command: RunCommand | None) -> dict[str, Any] | None:
+    if command is None:
+        return None
+    shown = {"resume": command.resume} if command.has_resume else {}
+    return {**shown, "update": command.update, "goto": list(command.goto)}
+
+
+def _shown_nodes(nodes: tuple[str, ...]) -> list[str] | str | None:
+    return "*" if nodes == ("*",) else list(nodes) or None

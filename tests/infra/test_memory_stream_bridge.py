@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import tracemalloc
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from runstead.infra.stream_bridge.alarms import Alarms
+from runstead.infra.stream_bridge.memory import MemoryStreamBridge, MemoryStreamSettings
+from runstead.runtime.stream_bridge import (
+    HEARTBEAT_SENTINEL,
+    BridgeClosed,
+    CapacityExceeded,
+    StaleAttempt,
+    StreamEvent,
+    StreamStatus,
+)
+from runstead.testing.clock import HandClock, turn
+from runstead.testing.conformance.stream_bridge import StreamBridgeConformance
+
+
+class TestMemoryStreamBridge(StreamBridgeConformance):
+    @pytest.fixture(autouse=True)
+    def clock(self) -> HandClock:
+        self._clock = HandClock()
+        return self._clock
+
+    @pytest.fixture
+    async def bridge(self, clock: HandClock) -> AsyncIterator[MemoryStreamBridge]:
+        settings = MemoryStreamSettings(
+            window_events=self.window_events,
+            window_bytes=self.window_bytes,
+            retention=self.retention,
+            awaiting_retention=self.awaiting_retention,
+            max_streams=self.max_streams,
+        )
+        async with MemoryStreamBridge.running(settings, clock) as bridge:
+            yield bridge
+
+    async def let_pass(self, seconds: float) -> None:
+        await self._clock.forward(seconds)
+
+
+RUN = "run-1"
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@asynccontextmanager
+async def bridge_with(clock: HandClock, **terms: float) -> AsyncIterator[MemoryStreamBridge]:
+    settings = MemoryStreamSettings(**terms)  # type: ignore[arg-type]
+    async with MemoryStreamBridge.running(settings, clock) as bridge:
+        yield bridge
+
+
+async def end_a_run(bridge: MemoryStreamBridge, run_id: str, size: int = 10) -> None:
+    await bridge.open(run_id)
+    await bridge.publish(run_id, "values", b"x" * size)
+    await bridge.publish_end(run_id)
+
+
+async def kept(bridge: MemoryStreamBridge, run_ids: Sequence[str]) -> list[str]:
+    return [run_id for run_id in run_ids if await bridge.status(run_id) is not None]
+
+
+async def test_a_thousand_idle_readers_need_one_sleeper_and_all_get_their_beat(clock: HandClock) -> None:
+    async with bridge_with(clock) as bridge:
+        await bridge.open(RUN)
+        readings = [
+            asyncio.create_task((await bridge.subscribe(RUN, heartbeat_interval=5)).read()) for _ in range(1_000)
+        ]
+        await clock.forward(1)
+        assert clock.sleepers == 1
+        await clock.forward(4.5)
+        assert [list(await reading) for reading in readings] == [[HEARTBEAT_SENTINEL]] * 1_000
+
+
+async def test_readers_with_different_intervals_beat_in_their_own_time(clock: HandClock) -> None:
+    async with bridge_with(clock) as bridge:
+        await bridge.open(RUN)
+        beats: dict[float, list[float]] = {2: [], 3: [], 10: []}
+
+        async def listen(interval: float) -> None:
+            subscription = await bridge.subscribe(RUN, heartbeat_interval=interval)
+            while await subscription.read():
+                beats[interval].append(clock.monotonic())
+
+        listeners = [asyncio.create_task(listen(interval)) for interval in beats]
+        await clock.forward(12)
+        for listener in listeners:
+            listener.cancel()
+        assert beats == {2: [2, 4, 6, 8, 10, 12], 3: [3, 6, 9, 12], 10: [10]}
+
+
+async def test_a_reader_that_was_slow_for_longer_than_its_interval_beats_at_once(clock: HandClock) -> None:
+    async with bridge_with(clock) as bridge:
+        await bridge.open(RUN)
+        subscription = await bridge.subscribe(RUN, heartbeat_interval=5)
+        await bridge.publish(RUN, "values", b"1")
+        await subscription.read()
+        await clock.forward(60)
+        assert list(await subscription.read()) == [HEARTBEAT_SENTINEL]
+
+
+async def test_a_burst_wakes_a_reader_once(clock: HandClock) -> None:
+    async with bridge_with(clock) as bridge:
+        await bridge.open(RUN)
+        subscription = await bridge.subscribe(RUN)
+        reading = asyncio.create_task(subscription.read())
+        await turn()
+        for number in range(1_000):
+            await bridge.publish(RUN, "values", b"%d" % number)
+        assert len(await reading) == 1_000
+
+
+async def test_the_data_is_shared_and_not_copied(clock: HandClock) -> None:
+    async with bridge_with(clock) as bridge:
+        await bridge.open(RUN)
+        data = b'"shared"'
+        await bridge.publish(RUN, "values", data)
+        first, second = [await (await bridge.subscribe(RUN)).read() for _ in range(2)]
+        assert first[0] is second[0]
+        assert isinstance(first[0], StreamEvent)
+        assert first[0].data is data
+
+
+async def test_ended_logs_together_take_no_more_memory_than_they_may(clock: HandClock) -> None:
+    async with bridge_with(clock, retained_bytes=1_000_000) as bridge:
+        run_ids = [f"run-{number}" for number in range(2_000)]
+        await bridge.open("live")
+        for _ in range(20):
+            await bridge.publish("live", "values", b"x" * 100_000)
+        for run_id in run_ids:
+            await end_a_run(bridge, run_id, size=10_000)
+        left = await kept(bridge, run_ids)
+        assert left == run_ids[-len(left) :]
+        assert 50 < len(left) <= 100
+        # The running one is larger than all of that, and is left alone.
+        assert len(await (await bridge.subscribe("live")).read()) == 20
+
+
+async def test_ten_thousand_ended_runs_leave_the_memory_where_five_hundred_had_left_it(clock: HandClock) -> None:
+    async with bridge_with(clock, retained_bytes=500_000) as bridge:
+        tracemalloc.start()
+        try:
+            for number in range(500):
+                await end_a_run(bridge, f"early-{number}")
+            await turn()
+            gc.collect()
+            after_few = tracemalloc.get_traced_memory()[0]
+            for number in range(10_000):
+                run_id = f"late-{number}"
+                await end_a_run(bridge, run_id)
+                await bridge.cleanup(run_id, 3_600)
+                await (await bridge.subscribe(run_id, heartbeat_interval=5)).read()
+            await clock.forward(3_600)
+            gc.collect()
+            after_many = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+        assert after_many - after_few < 200_000
+
+
+async def test_one_log_larger_than_what_all_may_take_is_still_kept(clock: HandClock) -> None:
+    async with bridge_with(clock, retained_bytes=1_000) as bridge:
+        await end_a_run(bridge, "small")
+        await end_a_run(bridge, "large", size=100_000)
+        assert await kept(bridge, ["small", "large"]) == ["large"]
+
+
+async def test_room_is_made_by_the_unread_before_the_read_and_by_the_ended_before_the_waiting(
+    clock: HandClock,
+) -> None:
+    async with bridge_with(clock, max_streams=4) as bridge:
+        await bridge.open("asks")
+        await bridge.mark_awaiting_input("asks")
+        await end_a_run(bridge, "read")
+        reader = await bridge.subscribe("read")
+        await end_a_run(bridge, "unread")
+        await bridge.open("live")
+        everyone = ["asks", "read", "unread", "live"]
+        for newcomer, leaver in (("new-1", "unread"), ("new-2", "asks"), ("new-3", "read")):
+            await bridge.open(newcomer)
+            everyone.remove(leaver)
+            assert await kept(bridge, ["asks", "read", "unread", "live"]) == everyone
+        with pytest.raises(CapacityExceeded):
+            await bridge.open("new-4")
+        # The one who reads the forgotten log reads it to its end.
+        assert len(await reader.read()) == 3
+
+
+async def test_a_reader_that_was_dropped_without_a_word_takes_up_no_room(clock: HandClock) -> None:
+    async with bridge_with(clock, max_streams=2) as bridge:
+        await end_a_run(bridge, "first")
+        ghost = await bridge.subscribe("first")
+        await end_a_run(bridge, "second")
+        del ghost
+        gc.collect()
+        await bridge.open("third")
+        assert await kept(bridge, ["first", "second"]) == ["second"]
+
+
+async def test_a_run_that_waits_for_its_human_is_kept_while_somebody_watches(clock: HandClock) -> None:
+    async with bridge_with(clock, awaiting_retention=100) as bridge:
+        for run_id in ("watched", "unwatched"):
+            await bridge.open(run_id)
+            await bridge.mark_awaiting_input(run_id)
+        watcher = await bridge.subscribe("watched")
+        await clock.forward(150)
+        assert await kept(bridge, ["watched", "unwatched"]) == ["watched"]
+        await watcher.aclose()
+        await clock.forward(100)
+        assert await kept(bridge, ["watched"]) == []
+
+
+async def test_the_time_to_keep_a_log_counts_from_its_end(clock: HandClock) -> None:
+    async with bridge_with(clock, retention=100) as bridge:
+        for number in range(5):
+            await end_a_run(bridge, f"run-{number}")
+            await clock.forward(30)
+        # Ended at 0, 30, 60, 90 and 120 s; now it is 150 s.
+        run_ids = [f"run-{number}" for number in range(5)]
+        assert await kept(bridge, run_ids) == run_ids[2:]
+        await clock.forward(20)
+        assert await kept(bridge, run_ids) == run_ids[3:]
+
+
+async def test_an_order_to_clean_up_does_not_hit_the_attempt_that_came_after(clock: HandClock) -> None:
+    async with bridge_with(clock) as bridge:
+        await bridge.open(RUN)
+        await bridge.cleanup(RUN, 10)
+        await bridge.open(RUN, 2)
+        await clock.forward(20)
+        assert await bridge.publish(RUN, "values", b"1", attempt=2) == "2-1"
+
+
+async def test_an_order_to_clean_up_does_not_hit_a_stream_that_was_opened_anew(clock: HandClock) -> None:
+    async with bridge_with(clock) as bridge:
+        await bridge.open(RUN)
+        await bridge.cleanup(RUN, 10)
+        await bridge.cleanup(RUN)
+        await bridge.open(RUN)
+        await clock.forward(20)
+        assert await bridge.status(RUN) is StreamStatus.OPEN
+
+
+async def test_a_higher_attempt_takes_over_by_publishing(clock: HandClock) -> None:
+    async with bridge_with(clock) as bridge:
+        await bridge.open(RUN)
+        assert await bridge.publish(RUN, "values", b"1", attempt=2) == "2-1"
+        with pytest.raises(StaleAttempt):
+            await bridge.publish(RUN, "values", b"1")
+
+
+async def test_readers_get_what_is_there_before_they_hear_that_the_bridge_is_closed(clock: HandClock) -> None:
+    async with bridge_with(clock) as bridge:
+        await bridge.open(RUN)
+        await end_a_run(bridge, "ended")
+        subscription, to_the_end = await bridge.subscribe(RUN), await bridge.subscribe("ended")
+        await bridge.publish(RUN, "values", b"1")
+        await bridge.close()
+        assert len(await subscription.read()) == 1
+        with pytest.raises(BridgeClosed):
+            await subscription.read()
+        assert len(await to_the_end.read()) == 3
+        assert list(await to_the_end.read()) == []
+
+
+async def test_two_tasks_cannot_read_one_subscription_at_once(clock: HandClock) -> None:
+    async with bridge_with(clock) as bridge:
+        await bridge.open(RUN)
+        subscription = await bridge.subscribe(RUN)
+        reading = asyncio.create_task(subscription.read())
+        await turn()
+        with pytest.raises(RuntimeError, match="one task at a time"):
+            await subscription.read()
+        await bridge.publish(RUN, "values", b"1")
+        assert len(await reading) == 1
+
+
+async def test_a_call_from_another_event_loop_is_refused(clock: HandClock) -> None:
+    async with bridge_with(clock) as bridge:
+        await bridge.open(RUN)
+
+        def elsewhere() -> None:
+            asyncio.run(bridge.publish(RUN, "values", b"1"))
+
+        with pytest.raises(RuntimeError, match="another event loop"):
+            await asyncio.to_thread(elsewhere)
+
+
+async def test_a_deadline_that_fails_is_logged_and_the_others_are_kept(
+    clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    alarms = Alarms(clock)
+    called: list[float] = []
+    serving = asyncio.create_task(alarms.run())
+    alarms.call_at(2, lambda: called.append(1 // 0))
+    alarms.call_at(3, lambda: called.append(clock.monotonic()))
+    await turn()
+    alarms.call_at(1, lambda: called.append(clock.monotonic()))
+    await clock.forward(5)
+    serving.cancel()
+    assert called == [1, 3]
+    assert "ZeroDivisionError" in caplog.text
+    assert len(alarms) == 0
+
+
+@pytest.mark.parametrize("interval", [0, -1.0])
+async def test_a_heartbeat_interval_that_is_no_interval_is_refused(clock: HandClock, interval: float) -> None:
+    async with bridge_with(clock) as bridge:
+        await bridge.open(RUN)
+        with pytest.raises(ValueError, match="positive"):
+            await bridge.subscribe(RUN, heartbeat_interval=interval)
+
+
+@pytest.mark.parametrize("wrong", [{"window_events": 0}, {"window_bytes": 0}, {"max_streams": 0}, {"retention": -1}])
+def test_settings_that_cannot_work_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"at least 1|negative"):
+        MemoryStreamSettings(**wrong)

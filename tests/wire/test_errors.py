@@ -1,0 +1,62 @@
+"""What goes wrong is told with a number and a sentence, and the inside stays inside."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from runstead.resources import directory, states, threads
+from runstead.runtime.runs import exceptions, thread_agents
+from runstead.runtime.runs.exceptions import (
+    IllegalTransition,
+    LeaseLost,
+    RunError,
+    RollbackRequested,
+    RunNotFound,
+    RunNotRetriable,
+    ThreadBusy,
+    ThreadNotFound,
+)
+from runstead.runtime.runs.types import RunStatus
+from runstead.wire import errors
+from runstead.wire.errors import MASKED, Problem, Unprocessable, problem_of, sentence_of
+
+
+@pytest.mark.parametrize(
+    ("error", "problem"),
+    [
+        (
+            ThreadBusy(["r"]),
+            Problem(
+                409,
+                "Thread is already running a task. Wait for it to finish or choose a different multitask strategy.",
+            ),
+        ),
+        (ThreadNotFound("t"), Problem(404, "Thread or assistant not found.")),
+        (RunNotFound("r"), Problem(404, "Run with ID r not found")),
+        (threads.ThreadExists("t"), Problem(409, "Thread with ID t already exists")),
+        (RunNotRetriable("r", RunStatus.SUCCESS), Problem(409, str(RunNotRetriable("r", RunStatus.SUCCESS)))),
+        (Unprocessable("no"), Problem(422, "no")),
+        (RuntimeError("the password is x"), Problem(500, MASKED)),
+    ],
+)
+def test_each_error_has_its_number_and_text(error: Exception, problem: Problem) -> None:
+    assert problem_of(error) == problem
+
+
+def test_no_error_that_a_caller_may_meet_was_forgotten() -> None:
+    """What the kernel and the resources declare is either told properly, or is nobody's business but ours."""
+    internal = {RunError, LeaseLost, IllegalTransition, RollbackRequested}
+    declared = {
+        kind
+        for module in (exceptions, thread_agents, directory, states, threads)
+        for _, kind in inspect.getmembers(module, inspect.isclass)
+        if issubclass(kind, Exception) and kind.__module__ == module.__name__
+    }
+    assert declared - internal <= set(errors._KNOWN)
+
+
+def test_a_sentence_names_the_place_and_leaves_pydantic_s_out() -> None:
+    problem = {"type": "int_type", "loc": ("body", "config", "tags", 0), "msg": "Value error, bad"}
+    assert sentence_of([problem]) == "config.tags.0: bad"

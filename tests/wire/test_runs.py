@@ -1,0 +1,299 @@
+"""A request for a run becomes a specification: each field with its effect, or refused with a sentence."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from runstead.runtime.runs.types import CheckpointRef, RunCommand, RunScope, RunSpec, RunStatus
+from runstead.wire.body import parse_body
+from runstead.wire.errors import BadRequest, Unprocessable, WireError
+from runstead.wire.run_records import from_run_record, statuses_of, wire_status
+from runstead.wire.runs import RUN_BATCH, check_batch, stream_modes_of
+
+from .records import CHECKPOINT, RUN, THREAD, assistant, run_record, spec_of, thread
+
+
+def made(**fields: Any) -> RunSpec:
+    return spec_of(json.dumps({"assistant_id": "agent", **fields}).encode())
+
+
+def stateless(**fields: Any) -> RunSpec:
+    return spec_of(json.dumps({"assistant_id": "agent", **fields}).encode(), thread_id=None, thread=None)
+
+
+def test_the_defaults_are_those_of_the_reference() -> None:
+    spec = made(input={"x": 1})
+    assert (spec.stream_modes, spec.durability, spec.multitask_strategy) == (("values",), "async", "enqueue")
+    assert (spec.on_disconnect, spec.after_seconds, spec.stream_resumable, spec.stream_subgraphs) == (
+        "continue",
+        0,
+        False,
+        False,
+    )
+    assert spec.scope == RunScope("stateful", "reject", "keep")
+    assert stateless().scope == RunScope("stateless", "create", "delete")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "attribute", "expected"),
+    [
+        ("run_id", RUN.upper(), "run_id", RUN),
+        ("stream_mode", "messages-tuple", "stream_modes", ("messages-tuple",)),
+        ("stream_mode", ["updates", "events", "updates"], "stream_modes", ("updates", "events")),
+        ("stream_subgraphs", True, "stream_subgraphs", True),
+        ("stream_resumable", True, "stream_resumable", True),
+        ("durability", "sync", "durability", "sync"),
+        ("checkpoint_during", False, "durability", "exit"),
+        ("checkpoint_during", True, "durability", "async"),
+        ("interrupt_before", "*", "interrupt_before", ("*",)),
+        ("interrupt_after", ["a", "b"], "interrupt_after", ("a", "b")),
+        ("multitask_strategy", "rollback", "multitask_strategy", "rollback"),
+        ("on_disconnect", "cancel", "on_disconnect", "cancel"),
+        ("after_seconds", 2, "after_seconds", 2),
+        ("after_seconds", -3, "after_seconds", -3),
+        ("if_not_exists", "create", "scope", RunScope("stateful", "create", "keep")),
+        ("timeout_seconds", 1.5, "timeout_seconds", 1.5),
+        ("max_attempts", 2, "max_attempts", 2),
+        ("checkpoint_id", CHECKPOINT, "checkpoint", CheckpointRef(CHECKPOINT)),
+        (
+            "checkpoint",
+            {
+                "thread_id": THREAD,
+                "checkpoint_ns": "a:1",
+                "checkpoint_id": CHECKPOINT,
+                "checkpoint_map": {"": CHECKPOINT},
+            },
+            "checkpoint",
+            CheckpointRef(CHECKPOINT, "a:1", {"": CHECKPOINT}),
+        ),
+        ("config", {"configurable": {"checkpoint_id": CHECKPOINT}}, "checkpoint", CheckpointRef(CHECKPOINT)),
+    ],
+)
+def test_every_field_has_its_effect(field: str, value: Any, attribute: str, expected: Any) -> None:
+    assert getattr(made(**{field: value}), attribute) == expected
+
+
+def test_durability_beats_the_older_name_of_it() -> None:
+    assert made(durability="sync", checkpoint_during=False).durability == "sync"
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"stream_mode": ["tools"]}, "stream_mode"),
+        ({"stream_mode": "lifecycle"}, "stream_mode"),
+        ({"stream_mode": []}, "at least one"),
+        ({"multitask_strategy": "bogus"}, "multitask_strategy: Input should be 'reject'"),
+        ({"checkpoint_id": "bogus"}, "Invalid checkpoint ID"),
+        ({"checkpoint": {"checkpoint_id": "../x"}}, "Invalid checkpoint ID"),
+        ({"checkpoint": {"thread_id": RUN, "checkpoint_id": CHECKPOINT}}, "belongs to thread"),
+        ({"config": {"configurable": {"checkpoint_id": 7}}}, "Invalid checkpoint ID"),
+        ({"run_id": "../../etc"}, "Invalid run ID"),
+        ({"webhook": "https://example.org"}, "webhook"),
+        ({"feedback_keys": ["thumbs"]}, "feedback_keys"),
+        ({"langsmith_tracer": {"project_name": "p"}}, "langsmith_tracer"),
+        ({"on_completion": "delete"}, "on_completion"),
+        ({"after_seconds": 1e300}, "after_seconds"),
+        ({"after_seconds": "1"}, "after_seconds"),
+        ({"config": {"recursion_limit": 0}}, r"config\.recursion_limit"),
+        ({"config": {"recursion_limit": "5"}}, r"config\.recursion_limit"),
+        ({"config": {"configurable": []}}, r"config\.configurable"),
+        ({"config": {"tags": [1]}}, r"config\.tags"),
+        ({"metadata": "x"}, "metadata"),
+        ({"context": []}, "context"),
+        ({"command": {}}, "at least one of resume"),
+        ({"command": {"update": [["a"]]}}, "pairs"),
+        ({"command": {"goto": {"input": 1}}}, "command"),
+        ({"command": {"update": {"a": 1}}, "input": {"b": 1}}, "cannot both be given"),
+        ({"interrupt_before": "node"}, "interrupt_before"),
+        ({"timeout_seconds": 0}, "timeout_seconds"),
+        ({"max_attempts": 0}, "max_attempts"),
+        ({"durability": "never"}, "durability"),
+        ({"assistant_id": None}, "assistant_id"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_a_sentence(fields: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(Unprocessable, match=sentence):
+        made(**fields)
+
+
+def test_a_run_without_a_thread_can_neither_resume_nor_fork() -> None:
+    with pytest.raises(BadRequest, match="You must provide a thread_id when resuming"):
+        stateless(command={"resume": "x"})
+    with pytest.raises(Unprocessable, match="without a thread"):
+        stateless(checkpoint_id=CHECKPOINT)
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ({"resume": None}, RunCommand(None, has_resume=True)),
+        ({"resume": {"id": "yes"}}, RunCommand({"id": "yes"}, has_resume=True)),
+        ({"goto": "a"}, RunCommand(goto=("a",))),
+        ({"goto": [{"node": "a", "input": 1}, "b"]}, RunCommand(goto=({"node": "a", "input": 1}, "b"))),
+        ({"update": [["k", 1]]}, RunCommand(update=[["k", 1]])),
+    ],
+)
+def test_commands_in_all_their_forms(command: dict[str, Any], expected: RunCommand) -> None:
+    assert made(command=command).command == expected
+
+
+def test_an_empty_input_beside_a_resume_is_what_chat_clients_send() -> None:
+    spec = made(input={}, command={"resume": "yes"})
+    assert spec.command == RunCommand("yes", has_resume=True)
+
+
+def test_the_kernel_can_store_and_restore_what_the_wire_makes() -> None:
+    spec = made(
+        input={"a": [1]},
+        command={"resume": 1, "goto": [{"node": "n", "input": None}]},
+        checkpoint={"checkpoint_id": CHECKPOINT},
+        config={"configurable": {"k": 1}, "tags": ["t"]},
+    )
+    assert RunSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+
+
+class TestMerging:
+    """Assistant, then thread, then the run: the later wins."""
+
+    def test_configurable_tags_and_metadata(self) -> None:
+        spec = spec_of(
+            json.dumps(
+                {
+                    "assistant_id": "agent",
+                    "config": {
+                        "configurable": {"c": "run"},
+                        "tags": ["run"],
+                        "metadata": {"m": "config"},
+                        "recursion_limit": 9,
+                    },
+                    "metadata": {"n": "run"},
+                }
+            ).encode(),
+            assistant=assistant(
+                config={"configurable": {"a": "assistant", "b": "assistant", "c": "assistant"}, "tags": ["assistant"]},
+                metadata={"created_by": "system", "m": "assistant", "n": "assistant"},
+            ),
+            thread=thread(
+                config={"configurable": {"b": "thread", "c": "thread"}}, metadata={"owner": "x", "m": "thread"}
+            ),
+        )
+        assert spec.config["configurable"] == {"a": "assistant", "b": "thread", "c": "run"}
+        assert (spec.config["tags"], spec.config["recursion_limit"]) == (["run"], 9)
+        assert spec.metadata == {
+            "created_by": "system",
+            "owner": "x",
+            "m": "config",
+            "n": "run",
+            "graph_id": "agent",
+            "assistant_id": assistant().assistant_id,
+        }
+        assert spec.config["metadata"] == spec.metadata
+
+    def test_context_and_configurable_mirror_each_other(self) -> None:
+        assert made(context={"color": "green"}).config["configurable"] == {"color": "green"}
+        assert made(config={"configurable": {"color": "teal"}}).context == {"color": "teal"}
+
+    def test_the_context_of_the_assistant_is_the_default(self) -> None:
+        spec = spec_of(b'{"assistant_id": "a", "context": {"b": 2}}', assistant=assistant(context={"a": 1, "b": 1}))
+        assert spec.context == {"a": 1, "b": 2}
+
+    def test_both_at_once_are_refused(self) -> None:
+        with pytest.raises(BadRequest, match=r"^Cannot specify both configurable and context"):
+            made(context={"a": 1}, config={"configurable": {"b": 2}})
+
+    def test_empty_ones_beside_each_other_are_fine(self) -> None:
+        assert made(context={}, config={"configurable": {"b": 2}}).context == {"b": 2}
+
+    def test_keys_that_only_the_server_sets_are_dropped(self) -> None:
+        spec = made(
+            config={
+                "configurable": {"__pregel_x": 1, "langgraph_auth_user": 1, "thread_id": "x", "run_id": "y", "mine": 1},
+                "metadata": {"run_id": "x", "__secret": 1},
+            },
+            metadata={"assistant_id": "forged", "thread_id": "forged", "graph_id": "forged", "cron_id": "forged"},
+        )
+        assert spec.config["configurable"] == {"mine": 1}
+        assert spec.metadata == {"created_by": "system", "graph_id": "agent", "assistant_id": assistant().assistant_id}
+
+    def test_headers_that_were_let_in_reach_configurable(self) -> None:
+        assert spec_of(b'{"assistant_id": "a"}', headers={"x-tenant": "acme"}).config["configurable"] == {
+            "x-tenant": "acme"
+        }
+
+
+class TestShown:
+    """A record as clients read it."""
+
+    def test_a_new_run_looks_as_the_reference_shows_it(self) -> None:
+        spec = made(input={"messages": []}, metadata={"a": 1})
+        shown = from_run_record(run_record(spec))
+        expected = {
+            "run_id": RUN,
+            "thread_id": THREAD,
+            "assistant_id": spec.assistant_id,
+            "metadata": spec.metadata,
+            "status": "pending",
+            "multitask_strategy": "enqueue",
+            "langsmith_session_name": None,
+        }
+        assert {name: shown[name] for name in expected} == expected
+        own = {"run_id": RUN, "thread_id": THREAD, "graph_id": "agent", "assistant_id": spec.assistant_id}
+        assert shown["kwargs"] == {
+            "input": {"messages": []},
+            "command": None,
+            "config": {"configurable": own, "metadata": spec.metadata},
+            "context": {},
+            "stream_mode": ["values"],
+            "interrupt_before": None,
+            "interrupt_after": None,
+            "webhook": None,
+            "feedback_keys": None,
+            "temporary": False,
+            "subgraphs": False,
+            "resumable": False,
+            "checkpoint_during": True,
+            "durability": "async",
+        }
+
+    def test_what_was_asked_is_echoed(self) -> None:
+        spec = made(command={"resume": None}, interrupt_before="*", interrupt_after=["n"], durability="exit")
+        kwargs = from_run_record(run_record(spec))["kwargs"]
+        assert kwargs["command"] == {"resume": None, "update": None, "goto": []}
+        assert (kwargs["interrupt_before"], kwargs["interrupt_after"]) == ("*", ["n"])
+        assert kwargs["checkpoint_during"] is False
+
+    def test_starting_is_shown_as_pending_and_found_by_it(self) -> None:
+        assert wire_status(RunStatus.STARTING) == "pending"
+        assert statuses_of("pending") == (RunStatus.PENDING, RunStatus.STARTING)
+        assert statuses_of("running") == (RunStatus.RUNNING,)
+        assert statuses_of(None) == ()
+
+
+@pytest.mark.parametrize(
+    ("texts", "modes"),
+    [
+        ([], None),
+        ([""], None),
+        (["values", "custom"], ("values", "custom")),
+        (["values,custom"], ("values", "custom")),
+        (['["values","custom"]'], ("values", "custom")),
+    ],
+)
+def test_modes_in_a_query_come_in_the_forms_of_all_clients(texts: list[str], modes: tuple[str, ...] | None) -> None:
+    assert stream_modes_of(texts) == modes
+
+
+def test_an_unknown_mode_in_a_query_is_refused() -> None:
+    with pytest.raises(Unprocessable, match="'bogus' is not one of"):
+        stream_modes_of(["values", "bogus"])
+
+
+@pytest.mark.parametrize("size", [0, 1_001])
+def test_a_batch_has_a_size(size: int) -> None:
+    raw = json.dumps([{"assistant_id": "agent"}] * size).encode()
+    with pytest.raises(WireError, match="A batch holds 1 to 1000 runs"):
+        check_batch(parse_body(raw, RUN_BATCH))
