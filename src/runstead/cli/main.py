@@ -2,7 +2,7 @@
 
 # No `from __future__ import annotations`: typer reads the annotations of these functions.
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -20,26 +20,34 @@ runs_app = typer.Typer(help="Look at runs, and take care of them.", no_args_is_h
 app.add_typer(runs_app, name="runs")
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of text.")]
-Config = Annotated[Optional[Path], typer.Option("--config", help="The langgraph.json to serve.  [default: ./langgraph.json]")]
-Host = Annotated[Optional[str], typer.Option("--host", help="Address to listen on.  [default: 127.0.0.1]")]
-Port = Annotated[Optional[int], typer.Option("--port", help="Port to listen on; 0 takes a free one.  [default: 2024]")]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="The langgraph.json to serve.  [default: ./langgraph.json]")
+]
+Host = Annotated[str | None, typer.Option("--host", help="Address to listen on.  [default: 127.0.0.1]")]
+Port = Annotated[int | None, typer.Option("--port", help="Port to listen on; 0 takes a free one.  [default: 2024]")]
 DataDir = Annotated[
-    Optional[Path],
-    typer.Option("--data-dir", help="Where runs and threads are kept.  [default: one per project, in the user's data directory]"),
+    Path | None,
+    typer.Option(
+        "--data-dir", help="Where runs and threads are kept.  [default: one per project, in the user's data directory]"
+    ),
 ]
 SettingsFile = Annotated[
-    Optional[Path], typer.Option("--settings", help="A file of settings.  [default: ./runstead.toml, if there is one]")
+    Path | None, typer.Option("--settings", help="A file of settings.  [default: ./runstead.toml, if there is one]")
 ]
 Assign = Annotated[
-    Optional[list[str]], typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; may be repeated.")
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; may be repeated.")
 ]
 Unauthenticated = Annotated[
-    Optional[bool],
-    typer.Option("--allow-unauthenticated", help="Listen on an address others can reach, although nobody has to log in."),
+    bool | None,
+    typer.Option(
+        "--allow-unauthenticated", help="Listen on an address others can reach, although nobody has to log in."
+    ),
 ]
-Targets = Annotated[Optional[list[str]], typer.Argument(metavar="[FILE.PY:GRAPH]...", help="Graphs to serve, without a langgraph.json.")]
-Url = Annotated[Optional[str], typer.Option("--url", help="The server to talk to.  [default: the one of the settings]")]
-Thread = Annotated[Optional[str], typer.Option("--thread", help="Id of the thread.")]
+Targets = Annotated[
+    list[str] | None, typer.Argument(metavar="[FILE.PY:GRAPH]...", help="Graphs to serve, without a langgraph.json.")
+]
+Url = Annotated[str | None, typer.Option("--url", help="The server to talk to.  [default: the one of the settings]")]
+Thread = Annotated[str | None, typer.Option("--thread", help="Id of the thread.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -53,7 +61,9 @@ def root(version: Annotated[bool, typer.Option("--version", help="Show the versi
 
 @app.command()
 def demo(
-    ask: Annotated[bool, typer.Option("--ask", help="Let me approve the payment, instead of approving by itself.")] = False,
+    ask: Annotated[
+        bool, typer.Option("--ask", help="Let me approve the payment, instead of approving by itself.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Watch a run survive: its process is killed, a new one resumes it, and the result is the same."""
@@ -103,8 +113,8 @@ def serve(
     assign: Assign = None,
     allow_unauthenticated: Unauthenticated = None,
     json: Json = False,
-    socket_fd: Annotated[Optional[int], typer.Option(hidden=True)] = None,
-    parent_fd: Annotated[Optional[int], typer.Option(hidden=True)] = None,
+    socket_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Serve graphs in the foreground. SIGTERM lets runs finish for a while, and hands the rest back to be resumed."""
     from .serving import ServeRequest, serve_forever
@@ -124,9 +134,11 @@ def serve(
 @app.command()
 def run(
     assistant: Annotated[str, typer.Argument(help="Assistant or graph to run.")],
-    text: Annotated[Optional[str], typer.Argument(help="What to say to it.")] = None,
-    input: Annotated[Optional[str], typer.Option("--input", help="The graph's input as JSON, instead of a text.")] = None,
-    resume: Annotated[Optional[str], typer.Option("--resume", help="The answer (JSON) to what a thread waits for.")] = None,
+    text: Annotated[str | None, typer.Argument(help="What to say to it.")] = None,
+    input: Annotated[str | None, typer.Option("--input", help="The graph's input as JSON, instead of a text.")] = None,
+    resume: Annotated[
+        str | None, typer.Option("--resume", help="The answer (JSON) to what a thread waits for.")
+    ] = None,
     thread: Thread = None,
     yes: Annotated[bool, typer.Option("--yes", help="Approve whatever is asked.")] = False,
     url: Url = None,
@@ -165,7 +177,7 @@ def watch(
 @runs_app.command("ls")
 def runs_ls(
     thread: Thread = None,
-    status: Annotated[Optional[str], typer.Option("--status", help="Only runs of this status.")] = None,
+    status: Annotated[str | None, typer.Option("--status", help="Only runs of this status.")] = None,
     dead: Annotated[bool, typer.Option("--dead", help="Only dead letters: runs whose attempts are used up.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 20,
     url: Url = None,

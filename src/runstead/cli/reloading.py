@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING
 
 from watchfiles import DefaultFilter, watch
 
+from runstead.settings import Settings
+
 from .output import Output
-from .serving import ServeRequest, listen_on, refuse_strangers, refuse_unprotected
+from .serving import ServeRequest, listen_on, refuse_strangers, refuse_unprotected, show_snippet, url_of
 
 if TYPE_CHECKING:
     from watchfiles import Change
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".py", ".json", ".toml", ".env")
 _PATIENCE_SECONDS = 15.0
+_RELOAD_GRACE_SECONDS = 1
 
 
 class _CodeFilter(DefaultFilter):
@@ -41,48 +44,52 @@ class _CodeFilter(DefaultFilter):
         return path.endswith(_SUFFIXES) and super().__call__(change, path)
 
 
-class _Server:
-    """The child that serves at the moment."""
+class ServerChild:
+    """The process that serves at the moment."""
 
     def __init__(self, arguments: Sequence[str], listening: socket.socket) -> None:
         self._arguments, self._listening = arguments, listening
         self._process: subprocess.Popen[bytes] | None = None
+        self._lifeline = -1
 
     def start(self) -> None:
         descriptor = self._listening.fileno()
-        # The child reads the other end of a pipe: it notices our end, even by SIGKILL.
+        # The child reads the other end of a pipe, and so notices when we are gone, even by SIGKILL.
         reading, self._lifeline = os.pipe()
         command = [sys.executable, "-m", "runstead.cli", "serve", *self._arguments]
         command += ["--socket-fd", str(descriptor), "--parent-fd", str(reading)]
-        self._process = subprocess.Popen(command, pass_fds=(descriptor, reading))
+        # In a group of its own, Ctrl-C reaches it through us alone, once.
+        self._process = subprocess.Popen(command, pass_fds=(descriptor, reading), process_group=0)
         os.close(reading)
 
-    def stop(self) -> None:
-        """SIGTERM, patience, SIGKILL."""
-        if self._process is None:
-            return
-        if self._process.poll() is None:
+    def tell_to_stop(self) -> None:
+        """Once: let runs finish and hand the rest back. Twice: leave at once."""
+        if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> None:
+        """Return when it is gone."""
+        self.tell_to_stop()
         self.wait()
 
-    def wait(self) -> None:
-        """For the end of a child that was told to end."""
+    def wait(self) -> int | None:
+        """For the end of a child that was told to stop, with limited patience. Its exit code."""
         if self._process is None:
-            return
+            return None
         try:
-            self._process.wait(_PATIENCE_SECONDS)
+            code = self._process.wait(_PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            code = self._process.wait()
         os.close(self._lifeline)
         self._process = None
+        return code
 
     def has_died(self) -> int | None:
         """Its exit code, once, when it ended by itself."""
-        if self._process is None or (code := self._process.poll()) is None:
+        if self._process is None or self._process.poll() is None:
             return None
-        self.wait()
-        return code
+        return self.wait()
 
 
 def reload_forever(request: ServeRequest, output: Output) -> None:
@@ -91,36 +98,57 @@ def reload_forever(request: ServeRequest, output: Output) -> None:
     refuse_strangers(settings)
     configuration = request.configuration(settings)
     refuse_unprotected(configuration, settings)
-    listening = listen_on(settings)
-    server = _Server(_for_child(request), listening)
-    stopping = threading.Event()
+    with listen_on(settings) as listening:
+        server = ServerChild(_for_child(request, settings), listening)
+        stopping = threading.Event()
 
-    def stop(signum: int, frame: FrameType | None) -> None:
-        stopping.set()
+        def stop(signum: int, frame: FrameType | None) -> None:
+            server.tell_to_stop()
+            stopping.set()
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    server.start()
-    try:
-        changes = watch(
-            *_watched(configuration),
-            watch_filter=_CodeFilter(settings.data_dir),
-            stop_event=stopping,
-            rust_timeout=300,
-            yield_on_timeout=True,
-            raise_interrupt=False,
-        )
-        for changed in changes:
-            if (code := server.has_died()) is not None and not stopping.is_set():
-                output.line("died", exit_code=code)
-                output.say(f"The server ended with {code}; it starts again when a file changes.", style="red")
-            if changed:
-                paths = sorted({Path(path).name for _, path in changed})
-                output.line("reloading", changed=paths)
-                output.say(f"{', '.join(paths)} changed: serving anew", style="yellow")
-                server.stop()
-                server.start()
-    finally:
-        # After Ctrl-C the terminal has told the child too; a second signal would make it leave without draining.
-        server.stop() if _told_by_us(stopping) else server.wait()
-        listening.close()
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        server.start()
+        show_snippet(url_of(listening, settings), configuration, output)
+        try:
+            changes = watch(
+                *_watched(configuration),
+                watch_filter=_CodeFilter(settings.data_dir),
+                stop_event=stopping,
+                rust_timeout=300,
+                yield_on_timeout=True,
+                raise_interrupt=False,
+            )
+            for changed in changes:
+                _follow(changed, server, output)
+        finally:
+            if not stopping.is_set():
+                server.tell_to_stop()
+            server.wait()
+
+
+def _follow(changed: set[tuple[Change, str]], server: ServerChild, output: Output) -> None:
+    """What a look at the files, and at the server, calls for."""
+    if (code := server.has_died()) is not None:
+        output.line("died", exit_code=code)
+        output.say(f"The server ended with {code}; it starts again when a file changes.", style="red")
+    if changed:
+        names = sorted({Path(path).name for _, path in changed})
+        output.line("reloading", changed=names)
+        output.say(f"{', '.join(names)} changed: serving anew", style="yellow")
+        server.stop()
+        server.start()
+
+
+def _for_child(request: ServeRequest, settings: Settings) -> list[str]:
+    arguments = request.arguments()
+    # Nobody wants to wait long for a reload, and what does not finish is resumed anyway.
+    if settings.shutdown_grace_seconds == Settings.model_fields["shutdown_grace_seconds"].default:
+        arguments += ["--set", f"shutdown_grace_seconds={_RELOAD_GRACE_SECONDS}"]
+    return arguments
+
+
+def _watched(configuration: GraphConfiguration) -> list[Path]:
+    """The project's directories, without those inside another of them."""
+    places = {*configuration.search_paths, *(source.file.parent for source in configuration.graphs if source.file)}
+    return sorted(place for place in places if not any(other in place.parents for other in places))

@@ -71,7 +71,12 @@ class ServeRequest:
 
 
 def serve_forever(
-    request: ServeRequest, output: Output, *, socket_fd: int | None = None, parent_fd: int | None = None
+    request: ServeRequest,
+    output: Output,
+    *,
+    socket_fd: int | None = None,
+    parent_fd: int | None = None,
+    snippet: bool = False,
 ) -> None:
     """Serve until a signal. ``socket_fd`` is a bound socket to serve on; the server ends when ``parent_fd`` is closed."""
     if parent_fd is not None:
@@ -91,7 +96,23 @@ def serve_forever(
     application = Application(settings, configuration)
     gc.enable()
     gc.freeze()
-    serve(application, sockets=[listening], on_started=lambda url: announce(url, configuration, settings, output))
+
+    def started(url: str) -> None:
+        announce(url, configuration, settings, output)
+        if snippet:
+            show_snippet(url, configuration, output)
+
+    serve(application, sockets=[listening], on_started=started)
+
+
+def develop(request: ServeRequest, output: Output, *, reload: bool) -> None:
+    """Serve for somebody who works on the graphs."""
+    if not reload:
+        serve_forever(request, output, snippet=True)
+        return
+    from .reloading import reload_forever
+
+    reload_forever(request, output)
 
 
 def load_graphs(configuration: GraphConfiguration) -> None:
@@ -150,7 +171,9 @@ def listen_on(settings: Settings) -> socket.socket:
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except socket.gaierror as error:
-        raise CommandError(f"{settings.host} is no address of this machine: {error.strerror}", exit_code=USAGE) from error
+        raise CommandError(
+            f"{settings.host} is no address of this machine: {error.strerror}", exit_code=USAGE
+        ) from error
     listening = socket.socket(family, kind)
     if os.name == "posix":
         # A port left a moment ago may be taken again. On Windows the same option would let two servers share one.
@@ -172,6 +195,26 @@ def announce(url: str, configuration: GraphConfiguration, settings: Settings, ou
     output.say(f"Runstead serves {', '.join(graph_ids)} at {url}", style="bold")
     output.say(f"  data  {settings.data_dir}")
     output.say(f'  try   runstead run {graph_ids[0]} "hello"{_url_option(url, settings)}')
+
+
+def show_snippet(url: str, configuration: GraphConfiguration, output: Output) -> None:
+    """How to reach the first graph from Python, with the client everybody has."""
+    output.say(
+        f"""
+from langgraph_sdk import get_sync_client
+
+client = get_sync_client(url="{url}")
+question = {{"messages": [{{"role": "human", "content": "hello"}}]}}
+for part in client.runs.stream(None, "{configuration.graphs[0].graph_id}", input=question, stream_mode="messages-tuple"):
+    print(part.event, part.data)
+""",
+        style="dim",
+    )
+
+
+def url_of(listening: socket.socket, settings: Settings) -> str:
+    """Where a socket that may have taken a free port is found."""
+    return settings.model_copy(update={"port": listening.getsockname()[1]}).url
 
 
 def end_with_parent(parent_fd: int) -> None:

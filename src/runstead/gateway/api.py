@@ -18,7 +18,7 @@ from runstead.wire.errors import Problem, Unprocessable, problem_of, sentence_of
 from .authentication import Authentication
 from .dependencies import answer
 from .failures import Failures
-from .openapi import described
+from .openapi import describe
 from .routes import assistants, creation, events, items, meta, runs, states, threads
 from .services import ServiceSource
 
@@ -62,9 +62,10 @@ def create_api(
     )
     app.state.source = source
     app.add_exception_handler(RequestValidationError, _invalid_request)
-    for module in (meta, assistants, threads, states, creation, runs, items, events):
-        app.include_router(module.router)
-    described(app)
+    routers = [module.router for module in (meta, assistants, threads, states, creation, runs, items, events)]
+    for router in routers:
+        app.include_router(router)
+    describe(app, routers)
     return app
 
 

@@ -1,8 +1,9 @@
 """The API's description, with the bodies that the routes read by themselves."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
@@ -20,23 +21,23 @@ _FAILURE = {
 }
 
 
-def described(app: FastAPI) -> None:
+def describe(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     """Make ``app.openapi()`` tell of request bodies and failures. Built when it is first asked for."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _describe(app)
+            app.openapi_schema = _described(app, routers)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _describe(app: FastAPI) -> dict[str, Any]:
+def _described(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
     schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
     models: dict[str, Any] = schema.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         models.pop(name, None)
-    for route in _routes(app):
+    for route in _routes(routers):
         for method in route.methods or ():
             operation = schema["paths"].get(route.path, {}).get(method.lower())
             if operation is None:
@@ -50,8 +51,9 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     return schema
 
 
-def _routes(app: FastAPI) -> list[APIRoute]:
-    return [route for route in app.routes if isinstance(route, APIRoute) and route.include_in_schema]
+def _routes(routers: Sequence[APIRouter]) -> list[APIRoute]:
+    routes = [route for router in routers for route in router.routes]
+    return [route for route in routes if isinstance(route, APIRoute) and route.include_in_schema]
 
 
 def _body_of(dependant: Dependant) -> JsonBody[Any] | None:

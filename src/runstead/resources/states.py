@@ -164,10 +164,11 @@ class ThreadStates:
             raise GraphUnassigned(thread_id)
         await self._check_idle(thread_id)
         steps = [[StateUpdate(update.values, update.as_node) for update in step] for step in supersteps]
+        stamp = {"graph_id": graph_id, "thread_id": thread_id}
 
         async def work(agent: Any) -> tuple[dict[str, Any], ThreadState]:
             try:
-                config = await agent.abulk_update_state(_config(thread_id, at), steps)
+                config = await agent.abulk_update_state({**_config(thread_id, at), "metadata": stamp}, steps)
             except (InvalidUpdateError, ValueError, TypeError, KeyError) as error:
                 raise InvalidUpdate(f"The update was refused: {describe(error, 1_000)}") from error
             return _checkpoint(config) or {}, _thread_state(await agent.aget_state(_config(thread_id, None)))

@@ -108,7 +108,7 @@ class LogReader:
         try:
             await self._waiter
         finally:
-            pass
+            self._log.leave(self._waiter)
             self._waiter = None
 
     def _arm(self, beat_at: float) -> None:

@@ -116,12 +116,10 @@ class RunExecution:
             attempt = self._attempt(plan, loop, feed)
             task = loop.submit(attempt.run)
             stopping = asyncio.ensure_future(self._forward_stop(attempt, task, feed))
-            ending = asyncio.ensure_future(_wake_at_end(task, feed))
             try:
                 await self._publish_all(feed)
             finally:
                 stopping.cancel()
-                ending.cancel()
                 feed.close()
             return await self._ended(task)
 
@@ -151,9 +149,6 @@ class RunExecution:
         """Until the agent has ended or is told to stop."""
         while True:
             finished = feed.finished
-            if ended:
-                # Nobody wakes the reader any more; what is in the feed is still to be read.
-                feed.wake()
             for event, data in await feed.read():
                 await self._publisher.publish(event, data)
             if self._publisher.superseded:
@@ -295,9 +290,3 @@ class RunExecution:
             await self._runtime.checkpoints.forget_mark(run.thread_id, run.run_id)
         except Exception:
             _log.warning("run %s left something behind", run.run_id, exc_info=True)
-
-
-async def _wake_at_end(task: AgentTask[AttemptEnd], feed: Feed[EncodedEvent]) -> None:
-    """Once the agent's task is seen as done, and not before: its own last wake may come too early for that."""
-    await task.wait()
-    feed.wake()
