@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Connection, Table, insert, literal, select
+from sqlalchemy import Boolean, ColumnElement, Connection, LargeBinary, Table, insert, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -31,8 +31,11 @@ def _contains_on_sqlite(element: Any, compiler: Any, **options: Any) -> str:
 
 @compiles(contains, "postgresql")
 def _contains_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
-    column, wanted = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"(CAST({column} AS jsonb) @> CAST({wanted} AS jsonb))"
+    stored, wanted = element.clauses
+    text = compiler.process(stored, **options)
+    if isinstance(stored.type, LargeBinary):
+        text = f"convert_from({text}, 'UTF8')"
+    return f"(CAST({text} AS jsonb) @> CAST({compiler.process(wanted, **options)} AS jsonb))"
 
 
 def containing(column: ColumnElement[Any], wanted: Mapping[str, Any]) -> ColumnElement[bool]:
@@ -43,6 +46,8 @@ def containing(column: ColumnElement[Any], wanted: Mapping[str, Any]) -> ColumnE
 def prepare_sqlite(connection: sqlite3.Connection) -> None:
     """Give a SQLite connection the functions that statements here use."""
     connection.create_function(_CONTAINS, 2, _text_contains, deterministic=True)
+    # SQLite's own knows no letters beyond ASCII.
+    connection.create_function("lower", 1, _lower, deterministic=True)
 
 
 def holds(stored: Any, wanted: Any) -> bool:
@@ -65,6 +70,10 @@ def _text_contains(stored: str | bytes | None, wanted: str) -> bool:
     except ValueError:
         return False
     return holds(value, _wanted(wanted))
+
+
+def _lower(text: str | None) -> str | None:
+    return None if text is None else text.lower()
 
 
 @lru_cache(maxsize=64)

@@ -26,7 +26,7 @@ _RUN: Final = select(runs.c.thread_id, runs.c.lease_until).where(
 
 
 class SqlRunDeleteStore:
-    """RunDeleteStore over a Database. ``on_waiting`` is rung when a deletion may have let the thread's next run come up."""
+    """RunDeleteStore over a Database. ``on_waiting`` is rung when a deletion may have let another run come up."""
 
     def __init__(self, database: Database, clock: Clock, on_waiting: Callable[[], None]) -> None:
         self._database = database

@@ -40,7 +40,7 @@ def stop(connection: Connection, run_id: RunId, reason: Stopped, now: datetime) 
     if run.status.is_terminal:
         return StopRequest("already_ended", run)
     reason = _first(run.stop_requested, reason)
-    # A waiting run that has begun before left steps behind: its next holder takes them back, or tells what they came to.
+    # A waiting run that has begun before left steps behind: its next holder undoes them, or tells what they came to.
     if run.status.is_held or run.started_at is not None:
         return StopRequest("flagged", _flag(connection, run, reason, now))
     return StopRequest("ended", _end(connection, run, reason, now))

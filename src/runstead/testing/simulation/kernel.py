@@ -83,7 +83,7 @@ class Kernel:
 
     def __init__(self, process: Process, durable: Durable, climate: Climate) -> None:
         self.process, self.durable, self.climate = process, durable, climate
-        settings = MemoryStreamSettings(window_events=climate.window_events, retention=60, awaiting_retention=60)
+        settings = MemoryStreamSettings(window_events=climate.window_events, retention=10, awaiting_retention=15)
         self._memory = MemoryStreamBridge(settings, process.clock)
         bell = Bell()
         runs = self._remote(InMemoryRunStore(durable.tables, bell.ring), "runs")

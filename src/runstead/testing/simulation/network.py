@@ -179,7 +179,8 @@ class Connection:
 def _copy(task: asyncio.Task[T], answer: asyncio.Future[T]) -> None:
     if answer.done():
         return
-    if task.cancelled():
+    if task.cancelled() or isinstance(task.exception(), BridgeClosed):
+        # What a gateway answers while it shuts down: come again, to somebody else.
         answer.set_exception(Disconnected())
     elif (error := task.exception()) is not None:
         answer.set_exception(error)

@@ -237,6 +237,8 @@ class _Drawing:
             run_id=run_id,
             thread_id=thread_id or self._chance.choice(self._threads),
             command=RunCommand(resume=f"answer-{run_id}", has_resume=True),
+            # Whoever answers a question that nobody asked goes on with what is left of the thread's script.
+            timeout_seconds=5,
         )
         manner: Manner = self._chance.choice(("stream", "wait"))
         return Submit(round(self._horizon + self._chance.random() * 3, 3), (spec,), manner, self._habits())

@@ -118,6 +118,12 @@ class RunExecution:
             stopping = asyncio.ensure_future(self._forward_stop(attempt, task, feed))
             try:
                 await self._publish_all(feed)
+            except Exception:
+                # The thread's next run must not begin beside code of this one that is still running.
+                task.call(lambda: attempt.stop(Stopped.LEASE_LOST))
+                feed.close()
+                await task.wait(self._runtime.limits.stop_grace)
+                raise
             finally:
                 stopping.cancel()
                 feed.close()

@@ -50,11 +50,11 @@ class RunCreateStore(Protocol):
         For each: the thread is locked; it is created when the scope says so or the run is stateless
         (ThreadNotFound otherwise, also for somebody else's thread, even one named by ``if_not_exists="create"``);
         ``decide`` is asked with the runs in flight: held, or pending and due. Refuse raises ThreadBusy.
-        Admit sets the durable stop flag of held runs in ``stopping`` and ends the pending ones at once
-        (deletes them, for a reason that undoes). A delayed run (``after_seconds``) is not in flight until due.
-        The thread becomes ``busy`` unless the run is delayed; its metadata gets graph_id and assistant_id.
-        ``run_id`` and ``thread_id`` are minted (uuid7) where the spec leaves them out; a taken run_id raises
-        RunConflict.
+        Admit sets the durable stop flag of held runs in ``stopping``, and of pending ones that have begun before (their
+        next holder stops them properly), and ends the others at once (deletes them, for a reason that undoes). A
+        delayed run (``after_seconds``) is not in flight until due. The thread becomes ``busy`` unless the run is
+        delayed; its metadata gets graph_id and assistant_id. ``run_id`` and ``thread_id`` are minted (uuid7) where
+        the spec leaves them out; a taken run_id raises RunConflict.
 
         When the call returns, the rows survive a crash, and waiting runs are on their way to a worker:
         a run is queued by being created.

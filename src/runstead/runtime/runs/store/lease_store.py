@@ -18,7 +18,7 @@ from ..types import Lease, Outcome, RunId, RunRecord, Stopped, ThreadStatus, Wor
 class StopRequest:
     """What asking a run to stop came to.
 
-    ``ended``: it was pending and has ended now (deleted, for a reason that undoes); ``flagged``: somebody holds it,
+    ``ended``: it had never begun and has ended now (deleted, for a reason that undoes); ``flagged``: somebody holds it,
     tell them; ``already_ended``: nothing was changed. ``record`` is the run as it stands after that;
     ``thread_status`` is the thread's, when the run has ended by this.
     """

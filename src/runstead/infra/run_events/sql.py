@@ -1,0 +1,177 @@
+"""Events of runs in SQL, in the same file as the runs, so that a deleted thread takes its events along."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, select, update
+
+from runstead.infra.storage import json_text
+from runstead.infra.storage.database import Database
+from runstead.infra.storage.dialect import add_unless_there
+from runstead.infra.storage.run_queries import within
+from runstead.infra.storage.scope import is_storable, owned_by
+from runstead.infra.storage.tables import run_event_threads, run_events, threads
+from runstead.runtime.actor_context import ActorContext, require_actor_context
+from runstead.runtime.runs.exceptions import ThreadNotFound
+from runstead.runtime.runs.store import RunEvent, RunEventCategory, StoredRunEvent
+from runstead.runtime.runs.types import RunId, ThreadId
+
+_THREAD: Final = bindparam("the_thread")
+_COUNTER: Final = (
+    select(run_event_threads.c.tenant_id, run_event_threads.c.user_id, run_event_threads.c.last_seq)
+    .where(run_event_threads.c.thread_id == _THREAD)
+    .with_for_update()
+)
+_OWNER: Final = select(threads.c.tenant_id, threads.c.user_id).where(threads.c.thread_id == _THREAD)
+_ADVANCE: Final = (
+    update(run_event_threads).where(run_event_threads.c.thread_id == _THREAD).values(last_seq=bindparam("the_last"))
+)
+_INSERT: Final = run_events.insert()
+_RECORD: Final = (
+    run_events.c.seq,
+    run_events.c.run_id,
+    run_events.c.thread_id,
+    run_events.c.event_type,
+    run_events.c.category,
+    run_events.c.content,
+    run_events.c.created_at,
+    run_events.c.metadata,
+)
+
+
+class SqlRunEventStore:
+    """RunEventStore over a Database. A thread's events belong to the thread's owner, or to who wrote the first one."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def append(self, events: Sequence[RunEvent]) -> Sequence[StoredRunEvent]:
+        actor = require_actor_context("writing run events")
+        if not events:
+            return []
+        thread_id = events[0].thread_id
+        if any(event.thread_id != thread_id for event in events):
+            raise ValueError("a batch of events belongs to one thread")
+        if not is_storable(thread_id):
+            raise ThreadNotFound(thread_id)
+        rows = [_to_row(event) for event in events]
+
+        def work(connection: Connection) -> list[StoredRunEvent]:
+            last = _lock_counter(connection, thread_id, actor)
+            connection.execute(_ADVANCE, {"the_thread": thread_id, "the_last": last + len(rows)})
+            connection.execute(_INSERT, [{**row, "seq": seq} for seq, row in enumerate(rows, start=last + 1)])
+            return [StoredRunEvent(seq, event) for seq, event in enumerate(events, start=last + 1)]
+
+        return await self._database.write(work)
+
+    async def list_events(
+        self,
+        thread_id: ThreadId,
+        *,
+        run_id: RunId | None = None,
+        categories: Sequence[RunEventCategory] = (),
+        event_types: Sequence[str] = (),
+        after: int | None = None,
+        before: int | None = None,
+        limit: int = 50,
+    ) -> Sequence[StoredRunEvent]:
+        actor = require_actor_context("reading run events")
+        if not _can_match(thread_id, run_id, *event_types):
+            return []
+        conditions = [_visible(thread_id, actor), *_matching(run_id, categories, event_types)]
+        if after is not None:
+            conditions.append(run_events.c.seq > after)
+        if before is not None:
+            conditions.append(run_events.c.seq < before)
+        # From the end, unless there is a place to begin at.
+        order = run_events.c.seq.asc() if after is not None else run_events.c.seq.desc()
+        statement = select(*_RECORD).where(*conditions).order_by(order).limit(within(limit))
+
+        def work(connection: Connection) -> list[StoredRunEvent]:
+            found = [_to_stored(row) for row in connection.execute(statement)]
+            return found if after is not None else found[::-1]
+
+        return await self._database.read(work)
+
+    async def count_events(self, thread_id: ThreadId, *, categories: Sequence[RunEventCategory] = ()) -> int:
+        actor = require_actor_context("counting run events")
+        if not is_storable(thread_id):
+            return 0
+        conditions = [_visible(thread_id, actor), *_matching(None, categories, ())]
+        statement = select(func.count()).select_from(run_events).where(*conditions)
+        return await self._database.read(lambda connection: connection.execute(statement).scalar_one())
+
+    async def delete_events(self, thread_id: ThreadId, *, run_id: RunId | None = None) -> int:
+        actor = require_actor_context("deleting run events")
+        if not _can_match(thread_id, run_id):
+            return 0
+        # The counter stays: its numbers must not come again.
+        statement = delete(run_events).where(_visible(thread_id, actor), *_matching(run_id, (), ()))
+        return await self._database.write(lambda connection: connection.execute(statement).rowcount)
+
+
+def _lock_counter(connection: Connection, thread_id: ThreadId, actor: ActorContext) -> int:
+    """The thread's last number, locked until the batch is in. Raises ThreadNotFound for somebody else's thread."""
+    counter = connection.execute(_COUNTER, {"the_thread": thread_id}).first()
+    if counter is None:
+        owner = connection.execute(_OWNER, {"the_thread": thread_id}).first()
+        tenant_id, user_id = (actor.tenant_id, actor.user_id) if owner is None else owner
+        row = {"thread_id": thread_id, "tenant_id": tenant_id, "user_id": user_id, "last_seq": 0}
+        add_unless_there(connection, run_event_threads, row)
+        counter = connection.execute(_COUNTER, {"the_thread": thread_id}).one()
+    if (counter.tenant_id, counter.user_id) != (actor.tenant_id, actor.user_id):
+        raise ThreadNotFound(thread_id)
+    last: int = counter.last_seq
+    return last
+
+
+def _visible(thread_id: ThreadId, actor: ActorContext) -> ColumnElement[bool]:
+    mine = select(run_event_threads.c.thread_id).where(
+        run_event_threads.c.thread_id == thread_id, owned_by(run_event_threads, actor)
+    )
+    return and_(run_events.c.thread_id == thread_id, mine.exists())
+
+
+def _matching(
+    run_id: RunId | None, categories: Sequence[RunEventCategory], event_types: Sequence[str]
+) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if run_id is not None:
+        conditions.append(run_events.c.run_id == run_id)
+    if categories:
+        conditions.append(run_events.c.category.in_(categories))
+    if event_types:
+        conditions.append(run_events.c.event_type.in_(event_types))
+    return conditions
+
+
+def _can_match(*texts: str | None) -> bool:
+    return all(is_storable(text) for text in texts if text is not None)
+
+
+def _to_row(event: RunEvent) -> dict[str, Any]:
+    return {
+        "thread_id": event.thread_id,
+        "run_id": event.run_id,
+        "event_type": event.event_type,
+        "category": event.category,
+        "created_at": event.created_at,
+        "metadata": json_text.dump(event.metadata),
+        "content": json_text.dump(event.content),
+    }
+
+
+def _to_stored(row: Any) -> StoredRunEvent:
+    seq, run_id, thread_id, event_type, category, content, created_at, metadata = row
+    event = RunEvent(
+        run_id=run_id,
+        thread_id=thread_id,
+        event_type=event_type,
+        category=category,
+        content=json_text.load(content),
+        created_at=created_at,
+        metadata=json_text.load(metadata),
+    )
+    return StoredRunEvent(seq, event)

@@ -1,0 +1,98 @@
+"""What is kept for a while only: rows of stateless runs that have ended, and what their threads left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, delete, func, select
+
+from runstead.runtime.clock import Clock
+from runstead.runtime.runs.types import RunId, ThreadId
+
+from .database import Database
+from .tables import run_event_threads, run_events, runs, threads
+from .thread_status import forget_temporary
+
+BATCH: Final = 500
+"""Rows per transaction: nobody waits long for a sweep."""
+
+_LIMIT: Final = bindparam("the_limit")
+_CUTOFF: Final = bindparam("cutoff", type_=runs.c.ended_at.type)
+_OLD_RUNS: Final = (
+    select(runs.c.run_id, runs.c.thread_id)
+    .where(runs.c.temporary, runs.c.ended_at.is_not(None), runs.c.ended_at <= _CUTOFF)
+    .limit(_LIMIT)
+)
+_LEFT_THREADS: Final = (
+    select(run_event_threads.c.thread_id)
+    .where(~select(threads.c.thread_id).where(threads.c.thread_id == run_event_threads.c.thread_id).exists())
+    .where(
+        func.coalesce(
+            select(func.max(run_events.c.created_at))
+            .where(run_events.c.thread_id == run_event_threads.c.thread_id)
+            .scalar_subquery(),
+            _CUTOFF,
+        )
+        <= _CUTOFF
+    )
+    .limit(_LIMIT)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep deleted. ``threads`` were temporary ones that a dead letter had kept: their checkpoints can go."""
+
+    runs: tuple[RunId, ...] = ()
+    threads: tuple[ThreadId, ...] = ()
+
+
+class StorageSweeper:
+    """Deletes what nobody can ask for any more. Called from time to time; unscoped, for it serves the server."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def sweep(self, retention: timedelta) -> Swept:
+        """Forget the runs of temporary threads that ended longer than ``retention`` ago, and events of threads that
+        are gone. Retained until then so that a late waiter gets an answer.
+        """
+        cutoff = self._clock.now() - retention
+        swept_runs: list[RunId] = []
+        swept_threads: list[ThreadId] = []
+        while True:
+            batch = await self._database.write(lambda connection: _sweep_runs(connection, cutoff))
+            swept_runs += batch.runs
+            swept_threads += batch.threads
+            if len(batch.runs) < BATCH:
+                break
+        while await self._database.write(lambda connection: _sweep_events(connection, cutoff)) == BATCH:
+            pass
+        return Swept(tuple(swept_runs), tuple(swept_threads))
+
+
+def _sweep_runs(connection: Connection, cutoff: datetime) -> Swept:
+    found = connection.execute(_OLD_RUNS, {"cutoff": cutoff, "the_limit": BATCH}).all()
+    if not found:
+        return Swept()
+    run_ids = [run_id for run_id, _ in found]
+    connection.execute(delete(runs).where(runs.c.run_id.in_(run_ids)))
+    temporary = _temporary(connection, sorted({thread_id for _, thread_id in found}))
+    return Swept(tuple(run_ids), tuple(one for one in temporary if forget_temporary(connection, one)))
+
+
+def _temporary(connection: Connection, thread_ids: Sequence[ThreadId]) -> Sequence[ThreadId]:
+    statement = select(threads.c.thread_id).where(threads.c.temporary, threads.c.thread_id.in_(thread_ids))
+    return connection.execute(statement).scalars().all()
+
+
+def _sweep_events(connection: Connection, cutoff: datetime) -> int:
+    left = connection.execute(_LEFT_THREADS, {"cutoff": cutoff, "the_limit": BATCH}).scalars().all()
+    if left:
+        connection.execute(delete(run_events).where(run_events.c.thread_id.in_(left)))
+        connection.execute(delete(run_event_threads).where(run_event_threads.c.thread_id.in_(left)))
+    return len(left)

@@ -1,0 +1,227 @@
+"""Threads in SQL, by the one whose they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, false, func, select, update
+from uuid_utils.compat import uuid7
+
+from runstead.resources.threads import SortOrder, ThreadExists, ThreadFilter, ThreadRecord, ThreadSortField
+from runstead.runtime.actor_context import ActorContext, require_actor_context
+from runstead.runtime.clock import Clock
+from runstead.runtime.runs.exceptions import ThreadBusy
+from runstead.runtime.runs.types import ThreadAfter, ThreadId
+
+from . import json_text
+from .database import Database
+from .dialect import add_unless_there, containing
+from .run_queries import within
+from .scope import is_storable, owned_by
+from .tables import runs, threads
+from .thread_status import entitle, forget_thread, leave
+
+RECORD: Final = (
+    threads.c.thread_id,
+    threads.c.status,
+    threads.c.metadata,
+    threads.c.config,
+    threads.c.created_at,
+    threads.c.updated_at,
+    threads.c.state_updated_at,
+    threads.c.state_values,
+    threads.c.interrupts,
+    threads.c.error,
+)
+_MINE: Final = and_(
+    threads.c.thread_id == bindparam("the_thread"),
+    threads.c.tenant_id == bindparam("the_tenant"),
+    threads.c.user_id == bindparam("the_user"),
+)
+_THREAD: Final = select(*RECORD).where(_MINE)
+_LOCKED: Final = select(threads.c.metadata).where(_MINE).with_for_update()
+_DESCRIBE: Final = (
+    update(threads)
+    .where(threads.c.thread_id == bindparam("the_thread"))
+    .values(metadata=bindparam("the_metadata"), updated_at=bindparam("now", type_=threads.c.updated_at.type))
+)
+_HELD: Final = select(runs.c.run_id).where(runs.c.thread_id == bindparam("the_thread"), runs.c.lease_until.is_not(None))
+
+
+class SqlThreadStore:
+    """ThreadStore over a Database."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def create(
+        self,
+        thread_id: ThreadId | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | None = None,
+        if_exists: Literal["raise", "do_nothing"] = "raise",
+    ) -> ThreadRecord:
+        actor = require_actor_context("creating a thread")
+        if thread_id is None:
+            thread_id = str(uuid7())
+        elif not thread_id or not is_storable(thread_id):
+            raise ValueError(f"thread_id {thread_id!a} cannot be used as an id; leave it out to get a new one")
+        row = _new_row(thread_id, actor, json_text.dump(metadata or {}), json_text.dump(config or {}))
+
+        def work(connection: Connection) -> ThreadRecord:
+            now = self._clock.now()
+            is_new = add_unless_there(connection, threads, {**row, "created_at": now, "updated_at": now})
+            found = connection.execute(_THREAD, _wanted(thread_id, actor)).first()
+            if found is None or not (is_new or if_exists == "do_nothing"):
+                raise ThreadExists(thread_id)
+            return _to_record(found)
+
+        return await self._database.write(work)
+
+    async def get(self, thread_id: ThreadId) -> ThreadRecord | None:
+        wanted = _wanted(thread_id, require_actor_context("reading a thread"))
+        if not is_storable(thread_id):
+            return None
+
+        def work(connection: Connection) -> ThreadRecord | None:
+            row = connection.execute(_THREAD, wanted).first()
+            return None if row is None else _to_record(row)
+
+        return await self._database.read(work)
+
+    async def update(self, thread_id: ThreadId, *, metadata: Mapping[str, Any]) -> ThreadRecord | None:
+        wanted = _wanted(thread_id, require_actor_context("updating a thread"))
+        if not is_storable(thread_id):
+            return None
+
+        def work(connection: Connection) -> ThreadRecord | None:
+            row = connection.execute(_LOCKED, wanted).first()
+            if row is None:
+                return None
+            merged = json_text.dump({**json_text.load(row.metadata), **metadata})
+            values = {"the_thread": thread_id, "the_metadata": merged, "now": self._clock.now()}
+            connection.execute(_DESCRIBE, values)
+            return _to_record(connection.execute(_THREAD, wanted).one())
+
+        return await self._database.write(work)
+
+    async def delete(self, thread_id: ThreadId) -> bool:
+        wanted = _wanted(thread_id, require_actor_context("deleting a thread"))
+        if not is_storable(thread_id):
+            return False
+
+        def work(connection: Connection) -> bool:
+            if connection.execute(_LOCKED, wanted).first() is None:
+                return False
+            if held := connection.execute(_HELD, {"the_thread": thread_id}).scalars().all():
+                raise ThreadBusy(held)
+            connection.execute(delete(runs).where(runs.c.thread_id == thread_id))
+            forget_thread(connection, thread_id)
+            return True
+
+        return await self._database.write(work)
+
+    async def search(
+        self,
+        where: ThreadFilter,
+        *,
+        sort_by: ThreadSortField = "updated_at",
+        sort_order: SortOrder = "desc",
+        limit: int = 10,
+        offset: int = 0,
+    ) -> Sequence[ThreadRecord]:
+        actor = require_actor_context("searching threads")
+        statement = (
+            select(*RECORD)
+            .where(_matching(where, actor))
+            .order_by(*_order(sort_by, sort_order))
+            .limit(within(limit))
+            .offset(within(offset))
+        )
+        return await self._database.read(lambda connection: [_to_record(row) for row in connection.execute(statement)])
+
+    async def count(self, where: ThreadFilter) -> int:
+        actor = require_actor_context("counting threads")
+        statement = select(func.count()).select_from(threads).where(_matching(where, actor))
+        return await self._database.read(lambda connection: connection.execute(statement).scalar_one())
+
+    async def set_state(self, thread_id: ThreadId, after: ThreadAfter) -> None:
+        wanted = _wanted(thread_id, require_actor_context("updating a thread's state"))
+        if not is_storable(thread_id):
+            return
+
+        def work(connection: Connection) -> None:
+            if connection.execute(_LOCKED, wanted).first() is not None:
+                leave(connection, thread_id, after, self._clock.now())
+
+        await self._database.write(work)
+
+    async def set_title(self, thread_id: ThreadId, title: str) -> None:
+        wanted = _wanted(thread_id, require_actor_context("naming a thread"))
+        if not is_storable(thread_id):
+            return
+
+        def work(connection: Connection) -> None:
+            row = connection.execute(_LOCKED, wanted).first()
+            if row is not None:
+                entitle(connection, thread_id, row.metadata, title)
+
+        await self._database.write(work)
+
+
+def _wanted(thread_id: ThreadId, actor: ActorContext) -> dict[str, str]:
+    return {"the_thread": thread_id, "the_tenant": actor.tenant_id, "the_user": actor.user_id}
+
+
+def _new_row(thread_id: ThreadId, actor: ActorContext, metadata: str, config: str) -> dict[str, Any]:
+    return {
+        "thread_id": thread_id,
+        "tenant_id": actor.tenant_id,
+        "user_id": actor.user_id,
+        "status": "idle",
+        "resting": "idle",
+        "temporary": False,
+        "metadata": metadata,
+        "config": config,
+        "interrupts": b"{}",
+    }
+
+
+def _matching(where: ThreadFilter, actor: ActorContext) -> ColumnElement[bool]:
+    conditions: list[ColumnElement[Any]] = [owned_by(threads, actor)]
+    if where.ids is not None:
+        ids = [thread_id for thread_id in where.ids if is_storable(thread_id)]
+        conditions.append(threads.c.thread_id.in_(ids) if ids else false())
+    if where.status is not None:
+        conditions.append(threads.c.status == where.status)
+    if where.metadata:
+        conditions.append(containing(threads.c.metadata, where.metadata))
+    if where.values:
+        conditions.append(containing(threads.c.state_values, where.values))
+    return and_(*conditions)
+
+
+def _order(sort_by: ThreadSortField, sort_order: SortOrder) -> list[ColumnElement[Any]]:
+    column = threads.c[sort_by]
+    order = [column.desc() if sort_order == "desc" else column.asc(), threads.c.thread_id.asc()]
+    # What has no state yet comes last, whichever way; engines disagree about where a NULL belongs.
+    return [column.is_(None), *order] if column.nullable else order
+
+
+def _to_record(row: Any) -> ThreadRecord:
+    thread_id, status, metadata, config, created, updated, state_updated, values, interrupts, error = row
+    return ThreadRecord(
+        thread_id=thread_id,
+        status=status,
+        metadata=json_text.load(metadata),
+        config=json_text.load(config),
+        created_at=created,
+        updated_at=updated,
+        state_updated_at=state_updated,
+        values=values,
+        interrupts=interrupts,
+        error=json_text.load(error),
+    )

@@ -1,0 +1,169 @@
+"""Items: what agents remember across threads. langgraph's store, with one room per actor.
+
+A namespace is prefixed with the actor's tenant and user before it reaches the store, and without that prefix when it
+comes back: neither a graph nor a client can name, list or search what belongs to somebody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+import orjson
+from langgraph.store.base import (
+    BaseStore,
+    GetOp,
+    Item,
+    ListNamespacesOp,
+    MatchCondition,
+    Op,
+    PutOp,
+    Result,
+    SearchItem,
+    SearchOp,
+)
+
+from runstead.runtime.actor_context import ActorContext, require_actor_context
+
+Namespace: TypeAlias = tuple[str, ...]
+
+
+class InvalidItem(ValueError):
+    """An item that cannot be kept: its key, namespace or value has no place in JSON or in a database."""
+
+
+class ActorScopedStore(BaseStore):
+    """A BaseStore in which every actor has a room of their own (ActorRequired without one).
+
+    ``inner`` lives on ``loop`` (default: the running one). May be called from any other event loop, and, synchronously,
+    from any other thread.
+    """
+
+    def __init__(self, inner: BaseStore, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._inner = inner
+        self._loop = asyncio.get_running_loop() if loop is None else loop
+        self.supports_ttl = inner.supports_ttl
+        self.ttl_config = inner.ttl_config
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        scoped = _Scoped.of(ops)
+        # A task of its own, on the store's loop: a caller who leaves does not tear a transaction there.
+        running = asyncio.run_coroutine_threadsafe(self._inner.abatch(scoped.ops), self._loop)
+        return scoped.results(await asyncio.shield(asyncio.wrap_future(running)))
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        scoped = _Scoped.of(ops)
+        if _is_running(self._loop):
+            raise asyncio.InvalidStateError(
+                "this would block the event loop it waits for; use the async method (`await store.aget(...)`)"
+            )
+        running = asyncio.run_coroutine_threadsafe(self._inner.abatch(scoped.ops), self._loop)
+        return scoped.results(running.result())
+
+
+class _Scoped:
+    """A batch of one actor's, as the inner store sees it, and the way back."""
+
+    def __init__(self, actor: ActorContext, asked: Sequence[Op]) -> None:
+        self._prefix = (_label(actor.tenant_id), _label(actor.user_id))
+        self._asked = asked
+        self.ops = [self._inward(op) for op in asked]
+
+    @classmethod
+    def of(cls, ops: Iterable[Op]) -> _Scoped:
+        return cls(require_actor_context("the item store"), list(ops))
+
+    def results(self, found: Sequence[Result]) -> list[Result]:
+        return [self._outward(op, result) for op, result in zip(self._asked, found, strict=True)]
+
+    def _inward(self, op: Op) -> Op:
+        if isinstance(op, GetOp):
+            return op._replace(namespace=self._within(op.namespace), key=_storable(op.key))
+        if isinstance(op, PutOp):
+            _check_value(op.value)
+            return op._replace(namespace=self._within(op.namespace), key=_storable(op.key))
+        if isinstance(op, SearchOp):
+            return op._replace(namespace_prefix=self._within(op.namespace_prefix))
+        return self._inward_listing(op)
+
+    def _inward_listing(self, op: ListNamespacesOp) -> ListNamespacesOp:
+        conditions = [condition for condition in op.match_conditions or () if condition.match_type == "prefix"]
+        prefixes = tuple(condition._replace(path=self._within(tuple(condition.path))) for condition in conditions) or (
+            MatchCondition("prefix", self._prefix),
+        )
+        if _has_suffix(op):
+            # A suffix might match the prefix's own labels: these are looked at, cut and paged on the way back.
+            return ListNamespacesOp(match_conditions=prefixes, max_depth=None, limit=_ALL, offset=0)
+        depth = None if op.max_depth is None else op.max_depth + len(self._prefix)
+        return op._replace(match_conditions=prefixes, max_depth=depth)
+
+    def _outward(self, op: Op, result: Result) -> Result:
+        if isinstance(result, Item):
+            return self._bare(result)
+        if isinstance(op, SearchOp) and isinstance(result, list):
+            return [self._bare(item) for item in result if isinstance(item, SearchItem)]
+        if isinstance(op, ListNamespacesOp) and isinstance(result, list):
+            return self._outward_listing(op, [self._without(one) for one in result if isinstance(one, tuple)])
+        return result
+
+    def _outward_listing(self, op: ListNamespacesOp, found: list[Namespace]) -> list[Namespace]:
+        if not _has_suffix(op):
+            return found
+        wanted = [tuple(c.path) for c in op.match_conditions or () if c.match_type == "suffix"]
+        kept = [namespace for namespace in found if all(_ends_with(namespace, path) for path in wanted)]
+        cut = sorted({namespace[: op.max_depth] for namespace in kept})
+        return cut[op.offset : op.offset + op.limit]
+
+    def _bare(self, item: Any) -> Any:
+        item.namespace = self._without(tuple(item.namespace))
+        return item
+
+    def _within(self, namespace: Namespace) -> Namespace:
+        return self._prefix + tuple(_storable(label) for label in namespace)
+
+    def _without(self, namespace: Namespace) -> Namespace:
+        return namespace[len(self._prefix) :]
+
+
+_ALL = 2**31 - 1
+
+
+def _label(name: str) -> str:
+    """A tenant or user as one label. A dot would make it two, and one user's room a part of another's."""
+    return quote(name, safe="", errors="surrogatepass").replace(".", "%2E")
+
+
+def _storable(text: str) -> str:
+    if isinstance(text, str):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidItem(f"{text!a} holds half of a surrogate pair; use whole characters") from error
+        if "\0" in text:
+            raise InvalidItem(f"{text!a} holds a NUL character; leave it out")
+    return text
+
+
+def _check_value(value: dict[str, Any] | None) -> None:
+    try:
+        orjson.dumps(value)
+    except TypeError as error:
+        raise InvalidItem(f"the value cannot be stored as JSON: {error}") from error
+
+
+def _has_suffix(op: ListNamespacesOp) -> bool:
+    return any(condition.match_type == "suffix" for condition in op.match_conditions or ())
+
+
+def _ends_with(namespace: Namespace, path: Sequence[str]) -> bool:
+    tail = namespace[len(namespace) - len(path) :] if len(path) <= len(namespace) else None
+    return tail is not None and all(wanted in ("*", label) for wanted, label in zip(path, tail, strict=True))
+
+
+def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
