@@ -64,7 +64,7 @@ class Settings(BaseSettings):
         description="Longest time a run may execute (seconds), when it does not say so itself. Unset: no limit.",
     )
     stop_grace_seconds: float = Field(
-        5, ge=0, description="How long a stopped run may take to clean up (seconds) before it is abandoned."
+        30, ge=0, description="How long a stop waits for agent code that does not react (seconds) before it goes on."
     )
     shutdown_grace_seconds: float = Field(
         10,

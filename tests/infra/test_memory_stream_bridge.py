@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from runstead.infra.stream_bridge.alarms import Alarms
+from runstead.infra.stream_bridge.log import RunLog
 from runstead.infra.stream_bridge.memory import MemoryStreamBridge, MemoryStreamSettings
+from runstead.infra.stream_bridge.reader import LogReader
 from runstead.runtime.stream_bridge import (
     HEARTBEAT_SENTINEL,
     BridgeClosed,
@@ -79,6 +81,18 @@ async def test_a_thousand_idle_readers_need_one_sleeper_and_all_get_their_beat(c
         assert clock.sleepers == 1
         await clock.forward(4.5)
         assert [list(await reading) for reading in readings] == [[HEARTBEAT_SENTINEL]] * 1_000
+
+
+async def test_a_busy_reader_puts_its_heartbeat_off_without_a_new_deadline_each_time(clock: HandClock) -> None:
+    alarms = Alarms(clock)
+    log = RunLog(RUN, 1, max_events=10, max_bytes=1_000)
+    reader = LogReader(log, None, 5, clock, alarms)
+    for _ in range(100):
+        reading = asyncio.create_task(reader.read())
+        await asyncio.sleep(0)
+        log.append("values", b"1")
+        assert len(await reading) == 1
+    assert len(alarms) == 1
 
 
 async def test_readers_with_different_intervals_beat_in_their_own_time(clock: HandClock) -> None:

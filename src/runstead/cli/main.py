@@ -66,8 +66,10 @@ def demo(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Watch a run survive: its process is killed, a new one resumes it, and the result is the same."""
-    from .demo import show_demo
+    """Kill the process of a run, and watch the run survive it.
+
+    A new process resumes the run, and the result is the same as without the kill."""
+    from .demo.play import show_demo
 
     output = Output(as_json=json)
     with output.telling_errors():
@@ -87,7 +89,10 @@ def dev(
     reload: Annotated[bool, typer.Option("--reload/--no-reload", help="Serve anew when code changes.")] = True,
     json: Json = False,
 ) -> None:
-    """Serve graphs while working on them: reloads when code changes; runs in flight go on afterwards."""
+    """Serve graphs while working on them.
+
+    Reloads when code changes; runs in flight go on afterwards.
+    """
     from .serving import ServeRequest, develop
 
     output = Output(as_json=json)
@@ -116,7 +121,10 @@ def serve(
     socket_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
     parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Serve graphs in the foreground. SIGTERM lets runs finish for a while, and hands the rest back to be resumed."""
+    """Serve graphs in the foreground.
+
+    SIGTERM lets runs finish for a while, and hands the rest back to be resumed.
+    """
     from .serving import ServeRequest, serve_forever
 
     output = Output(as_json=json)
@@ -145,8 +153,9 @@ def run(
     settings: SettingsFile = None,
     json: Json = False,
 ) -> None:
-    """Create a run and watch it live; answer y, n or e where it needs approval.
+    """Create a run and watch it live.
 
+    Answer y, n or e where it needs approval.
     Ctrl-C detaches, and the run goes on; a second Ctrl-C cancels it.
     """
     from .runs import RunRequest, start_run

@@ -7,6 +7,7 @@ lines like any other, so that a program reads one stream.
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,6 +56,15 @@ class Output:
         """Text for people, only without ``--json``."""
         if not self.as_json:
             self.console.print(text.encode("utf-8", "backslashreplace").decode("utf-8"), style=style, end=end)
+
+    def ask(self, question: str) -> str:
+        """A line typed by the person at the terminal. Raises KeyboardInterrupt on Ctrl-C, EOFError on Ctrl-D."""
+        # asyncio answers Ctrl-C by cancelling a task, which a prompt that blocks would never notice.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return self.console.input(question)
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def error(self, problem: str, way_out: str | None = None) -> None:
         """What went wrong, in either form."""

@@ -6,13 +6,8 @@ reload wait a moment instead of being refused. Runs in flight are handed back an
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
-import subprocess
-import sys
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -21,6 +16,7 @@ from watchfiles import DefaultFilter, watch
 
 from runstead.settings import Settings
 
+from .children import ServerChild
 from .output import Output
 from .serving import ServeRequest, listen_on, refuse_strangers, refuse_unprotected, show_snippet, url_of
 
@@ -30,7 +26,6 @@ if TYPE_CHECKING:
     from runstead.graphs.configuration import GraphConfiguration
 
 _SUFFIXES = (".py", ".json", ".toml", ".env")
-_PATIENCE_SECONDS = 15.0
 _RELOAD_GRACE_SECONDS = 1
 
 
@@ -42,54 +37,6 @@ class _CodeFilter(DefaultFilter):
 
     def __call__(self, change: Change, path: str) -> bool:
         return path.endswith(_SUFFIXES) and super().__call__(change, path)
-
-
-class ServerChild:
-    """The process that serves at the moment."""
-
-    def __init__(self, arguments: Sequence[str], listening: socket.socket) -> None:
-        self._arguments, self._listening = arguments, listening
-        self._process: subprocess.Popen[bytes] | None = None
-        self._lifeline = -1
-
-    def start(self) -> None:
-        descriptor = self._listening.fileno()
-        # The child reads the other end of a pipe, and so notices when we are gone, even by SIGKILL.
-        reading, self._lifeline = os.pipe()
-        command = [sys.executable, "-m", "runstead.cli", "serve", *self._arguments]
-        command += ["--socket-fd", str(descriptor), "--parent-fd", str(reading)]
-        # In a group of its own, Ctrl-C reaches it through us alone, once.
-        self._process = subprocess.Popen(command, pass_fds=(descriptor, reading), process_group=0)
-        os.close(reading)
-
-    def tell_to_stop(self) -> None:
-        """Once: let runs finish and hand the rest back. Twice: leave at once."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-
-    def stop(self) -> None:
-        """Return when it is gone."""
-        self.tell_to_stop()
-        self.wait()
-
-    def wait(self) -> int | None:
-        """For the end of a child that was told to stop, with limited patience. Its exit code."""
-        if self._process is None:
-            return None
-        try:
-            code = self._process.wait(_PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
-        os.close(self._lifeline)
-        self._process = None
-        return code
-
-    def has_died(self) -> int | None:
-        """Its exit code, once, when it ended by itself."""
-        if self._process is None or self._process.poll() is None:
-            return None
-        return self.wait()
 
 
 def reload_forever(request: ServeRequest, output: Output) -> None:

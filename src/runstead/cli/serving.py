@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from runstead.settings import CONFIG_FILE, Settings, SettingsError, load_settings, unknown_variables
 
+from .logs import configure_logging
 from .output import USAGE, CommandError, Output
 
 if TYPE_CHECKING:
@@ -78,12 +79,13 @@ def serve_forever(
     parent_fd: int | None = None,
     snippet: bool = False,
 ) -> None:
-    """Serve until a signal. ``socket_fd`` is a bound socket to serve on; the server ends when ``parent_fd`` is closed."""
+    """Serve until a signal. ``socket_fd``: a bound socket to serve on. ``parent_fd``: end when its other end is closed."""
     if parent_fd is not None:
         end_with_parent(parent_fd)
     # Importing makes a million objects that stay; looking for garbage among them costs a fifth of the start.
     gc.disable()
     settings = request.settings()
+    configure_logging(settings)
     refuse_strangers(settings)
     listening = socket.socket(fileno=socket_fd) if socket_fd is not None else listen_on(settings)
     configuration = request.configuration(settings)
@@ -92,6 +94,7 @@ def serve_forever(
     load_graphs(configuration)
     from runstead.bootstrap.application import Application
     from runstead.bootstrap.server import serve
+    from runstead.infra.engines.exceptions import StorageError
 
     application = Application(settings, configuration)
     gc.enable()
@@ -102,7 +105,10 @@ def serve_forever(
         if snippet:
             show_snippet(url, configuration, output)
 
-    serve(application, sockets=[listening], on_started=started)
+    try:
+        serve(application, listener=listening, on_started=started)
+    except StorageError as error:
+        raise CommandError(str(error)) from error
 
 
 def develop(request: ServeRequest, output: Output, *, reload: bool) -> None:
@@ -141,19 +147,13 @@ def refuse_strangers(settings: Settings) -> None:
 
 
 def refuse_unprotected(configuration: GraphConfiguration, settings: Settings) -> None:
-    """A configuration that asks for protection which is not there is not served as if it had not asked."""
-    if configuration.auth and configuration.auth.path and not settings.allow_unauthenticated:
-        raise CommandError(
-            f"{configuration.file}: auth: {configuration.auth.path} would not be asked, this version cannot authenticate",
-            "remove the key, or say --allow-unauthenticated to serve without it",
-            exit_code=USAGE,
-        )
-    if configuration.encryption:
-        raise CommandError(
-            f"{configuration.file}: encryption: what is stored would not be encrypted, this version cannot do that",
-            "remove the key to store it in the clear",
-            exit_code=USAGE,
-        )
+    """Told before anything is imported, where the server itself would tell it later."""
+    from runstead.bootstrap.refusals import UnsupportedConfiguration, refuse_what_cannot_be_kept
+
+    try:
+        refuse_what_cannot_be_kept(configuration, settings)
+    except UnsupportedConfiguration as error:
+        raise CommandError(str(error), exit_code=USAGE) from error
 
 
 def warn(configuration: GraphConfiguration, output: Output) -> None:
@@ -199,13 +199,14 @@ def announce(url: str, configuration: GraphConfiguration, settings: Settings, ou
 
 def show_snippet(url: str, configuration: GraphConfiguration, output: Output) -> None:
     """How to reach the first graph from Python, with the client everybody has."""
+    graph_id = configuration.graphs[0].graph_id
     output.say(
         f"""
 from langgraph_sdk import get_sync_client
 
 client = get_sync_client(url="{url}")
 question = {{"messages": [{{"role": "human", "content": "hello"}}]}}
-for part in client.runs.stream(None, "{configuration.graphs[0].graph_id}", input=question, stream_mode="messages-tuple"):
+for part in client.runs.stream(None, "{graph_id}", input=question, stream_mode="messages-tuple"):
     print(part.event, part.data)
 """,
         style="dim",

@@ -30,7 +30,7 @@ class EventStream(Response):
     """Writes the frames of ``stream`` until it ends or the client leaves, and closes it."""
 
     def __init__(self, stream: RunStream, headers: Mapping[str, str], *, with_ids: bool) -> None:
-        self.status_code, self.background, self.body = 200, None, b""
+        self.status_code, self.background = 200, None
         self.init_headers({**_HEADERS, **headers})
         self._stream, self._with_ids = stream, with_ids
 

@@ -34,7 +34,7 @@ class WaitingJson(Response):
     """Answers with what ``waiting`` returns. A client that hangs up cancels the wait; what that means is up to it."""
 
     def __init__(self, waiting: Coroutine[Any, Any, bytes], headers: Mapping[str, str], *, keep_alive: float) -> None:
-        self.status_code, self.background, self.body = 200, None, b""
+        self.status_code, self.background = 200, None
         self.init_headers({"content-type": "application/json", **headers})
         self._waiting, self._keep_alive = waiting, keep_alive
 

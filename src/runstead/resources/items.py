@@ -7,8 +7,9 @@ comes back: neither a graph nor a client can name, list or search what belongs t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import orjson
@@ -28,6 +29,7 @@ from langgraph.store.base import (
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 
 Namespace: TypeAlias = tuple[str, ...]
+ItemT = TypeVar("ItemT", bound=Item)
 
 
 class InvalidItem(ValueError):
@@ -51,7 +53,8 @@ class ActorScopedStore(BaseStore):
         scoped = _Scoped.of(ops)
         # A task of its own, on the store's loop: a caller who leaves does not tear a transaction there.
         running = asyncio.run_coroutine_threadsafe(self._inner.abatch(scoped.ops), self._loop)
-        return scoped.results(await asyncio.shield(asyncio.wrap_future(running)))
+        found: list[Result] = await asyncio.shield(asyncio.wrap_future(running))
+        return scoped.results(found)
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         scoped = _Scoped.of(ops)
@@ -116,9 +119,11 @@ class _Scoped:
         cut = sorted({namespace[: op.max_depth] for namespace in kept})
         return cut[op.offset : op.offset + op.limit]
 
-    def _bare(self, item: Any) -> Any:
-        item.namespace = self._without(tuple(item.namespace))
-        return item
+    def _bare(self, item: ItemT) -> ItemT:
+        # A copy: the store may hand out the very item that it keeps.
+        bare = copy(item)
+        bare.namespace = self._without(tuple(item.namespace))
+        return bare
 
     def _within(self, namespace: Namespace) -> Namespace:
         return self._prefix + tuple(_storable(label) for label in namespace)
@@ -146,7 +151,7 @@ def _storable(text: str) -> str:
     return text
 
 
-def _check_value(value: dict[str, Any] | None) -> None:
+def _check_value(value: Mapping[str, Any] | None) -> None:
     try:
         orjson.dumps(value)
     except TypeError as error:

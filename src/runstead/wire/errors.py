@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from runstead.resources.directory import AssistantNotFound, InvalidAssistant, SubgraphNotFound
+from runstead.resources.items import InvalidItem
 from runstead.resources.states import CheckpointNotFound, GraphUnassigned, InvalidUpdate
 from runstead.resources.threads import ThreadExists
 from runstead.runtime.runs.exceptions import (
@@ -114,6 +115,7 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     RunConflict: (409, str),
     RunNotRetriable: (409, str),
     InvalidAssistant: (422, str),
+    InvalidItem: (422, str),
     AgentNotFound: (404, str),
     StreamNotFound: (404, str),
     AgentUnresponsive: (503, str),

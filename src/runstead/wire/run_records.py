@@ -8,7 +8,7 @@ from runstead.runtime.runs.types import RunCommand, RunRecord, RunStatus
 
 RUN_FIELDS: Final = (
     "run_id", "thread_id", "assistant_id", "created_at", "updated_at", "metadata", "status", "kwargs",
-    "multitask_strategy", "cancel_reason", "attempt", "started_at", "ended_at", "error", "dead_letter", "completion",
+    "multitask_strategy", "cancel_reason", "attempt", "started_at", "ended_at", "failure", "dead_letter", "completion",
 )  # fmt: skip
 """What ``select`` may name."""
 
@@ -31,7 +31,7 @@ def from_run_record(record: RunRecord) -> dict[str, Any]:
         "attempt": record.attempt,
         "started_at": record.started_at,
         "ended_at": record.ended_at,
-        "error": record.failure.to_json() if record.failure else None,
+        "failure": record.failure.to_json() if record.failure else None,
         "dead_letter": record.dead_letter,
         "completion": record.completion.to_json() if record.completion else None,
         "langsmith_session_name": None,

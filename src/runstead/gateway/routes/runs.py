@@ -38,11 +38,11 @@ async def search_runs(
     limit: Limit = 10,
     offset: Offset = 0,
     status: WireRunStatus | None = None,
-    dead_letter: bool = False,
+    dead_letters: bool = False,
     select: Select = None,
 ) -> Response:
-    """Runs of all threads, the newest first. ``dead_letter`` finds those that were given up."""
-    where = RunFilter(statuses=statuses_of(status), dead_letters_only=dead_letter)
+    """Runs of all threads, the newest first. ``dead_letters`` finds those that were given up."""
+    where = RunFilter(statuses=statuses_of(status), dead_letters_only=dead_letters)
     return _shown(await use.runs.list_runs(where, limit=limit, offset=offset), names_of(select))
 
 
@@ -53,12 +53,12 @@ async def list_runs(
     limit: Limit = 10,
     offset: Offset = 0,
     status: WireRunStatus | None = None,
-    dead_letter: bool = False,
+    dead_letters: bool = False,
     select: Select = None,
 ) -> Response:
     names = names_of(select)
     check_select(names, RUN_FIELDS)
-    where = RunFilter(thread_id, statuses_of(status), dead_letters_only=dead_letter)
+    where = RunFilter(thread_id, statuses_of(status), dead_letters_only=dead_letters)
     found = await use.runs.list_runs(where, limit=limit, offset=offset)
     if not found and await use.threads.get(thread_id) is None:
         raise ThreadNotFound(thread_id)
@@ -144,6 +144,12 @@ async def cancel_run(
 async def retry_run(thread_id: ThreadId, run_id: RunId, use: Use) -> Response:
     """A dead letter runs again, with its attempts forgotten."""
     await use.runs.get_run(run_id, thread_id=thread_id)
+    return answer(from_run_record(await use.runs.retry(run_id)))
+
+
+@router.post("/runs/{run_id}/retry")
+async def retry_run_by_id(run_id: RunId, use: Use) -> Response:
+    """The same, for who knows only the run."""
     return answer(from_run_record(await use.runs.retry(run_id)))
 
 

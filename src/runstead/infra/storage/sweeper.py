@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, func, select
+from sqlalchemy import BindParameter, Connection, bindparam, delete, func, select
 
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.types import RunId, ThreadId
@@ -19,7 +19,7 @@ from .thread_status import forget_temporary
 BATCH: Final = 500
 """Rows per transaction: nobody waits long for a sweep."""
 
-_LIMIT: Final = bindparam("the_limit")
+_LIMIT: Final[BindParameter[int]] = bindparam("the_limit")
 _CUTOFF: Final = bindparam("cutoff", type_=runs.c.ended_at.type)
 _OLD_RUNS: Final = (
     select(runs.c.run_id, runs.c.thread_id)

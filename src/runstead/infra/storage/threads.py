@@ -206,7 +206,7 @@ def _matching(where: ThreadFilter, actor: ActorContext) -> ColumnElement[bool]:
 
 def _order(sort_by: ThreadSortField, sort_order: SortOrder) -> list[ColumnElement[Any]]:
     column = threads.c[sort_by]
-    order = [column.desc() if sort_order == "desc" else column.asc(), threads.c.thread_id.asc()]
+    order: list[ColumnElement[Any]] = [column.desc() if sort_order == "desc" else column.asc(), threads.c.thread_id]
     # What has no state yet comes last, whichever way; engines disagree about where a NULL belongs.
     return [column.is_(None), *order] if column.nullable else order
 

@@ -110,7 +110,8 @@ class RunsFacade:
         """
         record = await self.create_background(spec)
         leave = spec.on_disconnect == "cancel"
-        return record, await self._open(record, None, None, cancel_on_leave=leave)
+        # From the first event on, and told of it should the window have passed that one already.
+        return record, await self._open(record, "-1", None, cancel_on_leave=leave)
 
     async def create_and_wait(self, spec: RunSpec) -> RunResult:
         """Accept a run and wait for its end. Cancelling the call stops the run when ``spec.on_disconnect`` is

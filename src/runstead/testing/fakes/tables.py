@@ -120,11 +120,8 @@ class InMemoryTables:
         record, now = row.record, self.clock.now()
         if record.status is not RunStatus.PENDING or record.due_at > now:
             return False
-        return not any(
-            other.record.status.is_held or (_in_flight(other.record, now) and other.record.queue_seq < record.queue_seq)
-            for other in self.of_thread(record.thread_id)
-            if other is not row
-        )
+        others = [other.record for other in self.of_thread(record.thread_id) if other is not row]
+        return not any(other.status.is_held or (_in_flight(other, now) and _goes_before(other, record)) for other in others)
 
     def insert(self, record: RunRecord) -> None:
         self._tell(None, record)
@@ -206,6 +203,13 @@ def page(rows: Sequence[Any], limit: int, offset: int) -> list[Any]:
 
 def _in_flight(record: RunRecord, now: datetime) -> bool:
     return record.status.is_held or (record.status is RunStatus.PENDING and record.due_at <= now)
+
+
+def _goes_before(one: RunRecord, other: RunRecord) -> bool:
+    """Whoever has begun goes on before anybody else begins; then in the order of the queue."""
+    if (one.started_at is None) != (other.started_at is None):
+        return one.started_at is not None
+    return one.queue_seq < other.queue_seq
 
 
 def _numbered() -> Callable[[str], str]:

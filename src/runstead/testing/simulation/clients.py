@@ -41,6 +41,12 @@ class Clients:
     async def act(self, action: Action) -> None:
         """One action, at its time, to its end."""
         await asyncio.sleep(max(action.at - self._world.now, 0))
+        try:
+            await self._carry_out(action)
+        except Exception as error:
+            self._surprise(f"{type(action).__name__} met {error!r}")
+
+    async def _carry_out(self, action: Action) -> None:
         match action:
             case Submit():
                 await self._submit(action)
@@ -77,26 +83,34 @@ class Clients:
             return list(await runs.create_batch(specs))
 
         while True:
+            if specs[0].run_id in self._witness.moves:
+                # A try that was cut off before its answer had gone through after all. A client would look the run
+                # up; we know, also when it has been deleted since.
+                return self._accepted(specs)
             try:
                 async with asyncio.timeout(_PATIENCE):
                     created = await self._address.call(create, ACTOR)
             except RunConflict:
-                # A try that was cut off before its answer had gone through after all.
-                return self._know(specs, "accepted")
+                continue
             except ThreadBusy:
-                return self._know(specs, "refused")
+                return self._refused(specs)
             except (Disconnected, Outage, TimeoutError):
                 await asyncio.sleep(_PAUSE)
             else:
                 if [record.run_id for record in created] != [spec.run_id for spec in specs]:
                     self._surprise(f"asked for {specs}, got {created}")
-                return self._know(specs, "accepted")
+                return self._accepted(specs)
 
-    def _know(self, specs: tuple[RunSpec, ...], fate: str) -> None:
+    def _accepted(self, specs: tuple[RunSpec, ...]) -> None:
         for spec in specs:
             wanted = self._witness.wanted[spec.run_id or ""]
-            wanted.fate = "accepted" if fate == "accepted" else "refused"
-            self._world.note("client", f"{fate} {wanted.run_id}")
+            wanted.fate, wanted.accepted_at = "accepted", self._world.now
+            self._world.note("client", f"accepted {wanted.run_id}")
+
+    def _refused(self, specs: tuple[RunSpec, ...]) -> None:
+        for spec in specs:
+            self._witness.wanted[spec.run_id or ""].fate = "refused"
+            self._world.note("client", f"refused {spec.run_id}")
 
     async def _create_and_wait(self, spec: RunSpec, habits: Habits) -> None:
         leaves = bool(habits.hangs_up_after)
@@ -111,10 +125,10 @@ class Clients:
             await self._wait(spec.run_id or "")
         except RunError as error:
             if isinstance(error, ThreadBusy):
-                return self._know((spec,), "refused")
+                return self._refused((spec,))
             self._surprise(f"creating {spec.run_id} raised {error!r}")
         else:
-            self._know((spec,), "accepted")
+            self._accepted((spec,))
             self._check_result(spec.run_id or "", result)
 
     async def _create_and_stream(self, spec: RunSpec, habits: Habits) -> None:
@@ -130,7 +144,7 @@ class Clients:
             async with asyncio.timeout(_PATIENCE):
                 connection = await self._address.stream(create, ACTOR)
         except ThreadBusy:
-            return self._know((spec,), "refused")
+            return self._refused((spec,))
         except (Disconnected, Outage, TimeoutError):
             if spec.on_disconnect == "cancel":
                 self._asked_to_stop(run_id)
@@ -138,7 +152,7 @@ class Clients:
             if self._witness.wanted[run_id].fate == "refused":
                 return
         else:
-            self._know((spec,), "accepted")
+            self._accepted((spec,))
         if spec.on_disconnect == "cancel" and habits.hangs_up_after:
             self._asked_to_stop(run_id)
         await self._read(reading, connection, habits, "-1", None)
@@ -152,10 +166,11 @@ class Clients:
         await self._read(reading, None, join.habits, join.last_event_id, join.modes)
 
     async def _wait(self, run_id: RunId) -> None:
+        since = self._world.now
         try:
             result = await self.insist(lambda runs: runs.join_wait(run_id))
         except RunNotFound:
-            self._check_absence(run_id)
+            self._check_absence(run_id, since)
         else:
             self._check_result(run_id, result)
 
@@ -170,6 +185,7 @@ class Clients:
         """Read to the end, over as many connections as it takes."""
         hang_ups = list(habits.hangs_up_after)
         while not reading.ended:
+            since, limit = self._world.now, None
             try:
                 if connection is None:
                     again = partial(_join, reading.run_id, last_id, modes)
@@ -178,7 +194,7 @@ class Clients:
                 limit = hang_ups.pop(0) if hang_ups else None
                 last_id = await self._read_connection(reading, connection, habits, limit, last_id)
             except RunNotFound:
-                self._check_absence(reading.run_id)
+                self._check_absence(reading.run_id, since)
                 return
             except (Disconnected, Outage, TimeoutError):
                 pass
@@ -222,10 +238,11 @@ class Clients:
     async def _cancel(self, cancel: Cancel) -> None:
         self._asked_to_stop(cancel.run_id)
         for _ in range(cancel.times):
+            since = self._world.now
             try:
                 await self.insist(lambda runs: runs.cancel(cancel.run_id, action=cancel.action, wait=cancel.wait))
             except RunNotFound:
-                self._check_absence(cancel.run_id)
+                self._check_absence(cancel.run_id, since)
             else:
                 if cancel.wait and not self._durable.has_ended(cancel.run_id) and not self._was_retried(cancel.run_id):
                     self._surprise(f"{cancel.run_id} had not ended when a cancel that waits was answered")
@@ -233,10 +250,11 @@ class Clients:
     async def _delete(self, delete: Delete) -> None:
         self._asked_to_stop(delete.run_id)
         self._witness.wanted[delete.run_id].delete_asked = True
+        since = self._world.now
         try:
             await self.insist(lambda runs: runs.delete_run(delete.run_id))
         except RunNotFound:
-            self._check_absence(delete.run_id)
+            self._check_absence(delete.run_id, since)
         else:
             if delete.run_id in self._durable.tables.runs:
                 self._surprise(f"{delete.run_id} was still there when its deletion was answered")
@@ -271,10 +289,10 @@ class Clients:
             if not all(line in log for line in script.entries(0, _spoken(script))):
                 self._surprise(f"{run_id} succeeded with the output {log}")
 
-    def _check_absence(self, run_id: RunId) -> None:
-        """A run may be unknown when it is not created yet, was never let in, was deleted, or was rolled back."""
-        wanted = self._witness.wanted[run_id]
-        if wanted.fate == "accepted" and not self._is_gone(run_id):
+    def _check_absence(self, run_id: RunId, since: float) -> None:
+        """Asked ``since``, a run may be unknown when it was not created yet, not let in, deleted, or rolled back."""
+        accepted_at = self._witness.wanted[run_id].accepted_at
+        if accepted_at is not None and accepted_at <= since and not self._is_gone(run_id):
             self._surprise(f"{run_id} was accepted and is not found")
 
     def _is_gone(self, run_id: RunId) -> bool:

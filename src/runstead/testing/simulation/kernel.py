@@ -111,10 +111,11 @@ class Kernel:
         self._leases = leases
         process.on_death(lambda: durable.effects.worker_died(process.name))
 
-    async def start(self) -> None:
-        """As a bootstrap does it: whoever held leases on this storage is dead."""
+    async def start(self, *, alone: bool) -> None:
+        """As a bootstrap does it. ``alone``: the storage is this process's own, so whoever held leases is dead."""
         await self._memory.start()
-        await self._leases.abandon_all()
+        if alone:
+            await self._leases.abandon_all()
         await self.facade.start()
 
     async def close(self, grace: float) -> None:

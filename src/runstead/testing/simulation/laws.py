@@ -37,7 +37,7 @@ def accepted_is_durable(plan: Plan, durable: Durable) -> Iterator[str]:
     """Law 1."""
     for wanted in durable.witness.wanted.values():
         last = durable.witness.last(wanted.run_id)
-        if wanted.fate == "refused" and last is not None:
+        if wanted.fate == "refused" and wanted.run_id in durable.tables.runs:
             yield f"law 1: {wanted.run_id} was refused and exists"
         if wanted.fate != "accepted" or wanted.run_id in durable.tables.runs:
             continue
@@ -215,7 +215,7 @@ def nothing_is_left_behind(plan: Plan, durable: Durable) -> Iterator[str]:
     for row in durable.tables.runs.values():
         record = row.record
         if record.spec.scope.is_temporary and not record.dead_letter:
-            if record.thread_id in durable.tables.threads or durable.checkpoints.saver.storage.get(record.thread_id):
+            if record.thread_id in durable.tables.threads or _log_of(durable, record.thread_id):
                 yield f"law 10: the temporary thread of {record.run_id} is left"
 
 

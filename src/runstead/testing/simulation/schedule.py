@@ -107,7 +107,7 @@ class Schedule:
             if kernel.facade.active_runs:
                 surprises.append(f"law 10: {name} still holds {kernel.facade.active_runs} runs")
             # A worker that came late keeps what it was told of runs that went elsewhere; a stream that failed has no end.
-            is_judged = kernel is self.kernels[-1] and not self.plan.climate.failing_streams
+            is_judged = not self._had_rivals and not self.plan.climate.failing_streams
             if is_judged and (kept := world.complete(kernel.process, kernel.kept_streams(), world.now + 60)):
                 surprises.append(f"law 10: {name} keeps the streams of {kept} for ever")
             world.complete(kernel.process, kernel.close(1.0), world.now + 60)
@@ -125,10 +125,11 @@ class Schedule:
     def _start_kernel(self) -> None:
         process = self.world.process(f"server-{len(self.kernels) + 1}")
         kernel = Kernel(process, self.durable, self.plan.climate)
+        alone = not any(each.process.alive for each in self.kernels)
         self.kernels.append(kernel)
 
         async def start() -> None:
-            await kernel.start()
+            await kernel.start(alone=alone)
             if process.alive:
                 self.address.kernel = kernel
 
@@ -171,6 +172,8 @@ class Schedule:
         await done
 
     async def _freeze(self, process: Process, seconds: float, *, successor: bool) -> None:
+        # One that was still starting must not wake up believing that it is alone.
+        successor = successor and self.address.kernel is self.kernels[-1]
         process.freeze()
         self.durable.effects.worker_died(process.name)
         if successor:
@@ -180,6 +183,10 @@ class Schedule:
         await asyncio.sleep(seconds)
         process.thaw()
         self.durable.woken[process.name] = self.world.now
+
+    @property
+    def _had_rivals(self) -> bool:
+        return any(isinstance(each, Freeze) and each.successor for each in self.plan.misfortunes)
 
     def _quiet(self) -> bool:
         return not self._unfinished()

@@ -22,6 +22,7 @@ class Wanted:
     spec: RunSpec
     script: Script | None
     fate: Fate = "unknown"
+    accepted_at: float | None = None
     stop_asked: bool = False
     delete_asked: bool = False
     retry_asked: bool = False

@@ -293,6 +293,8 @@ class RunExecution:
         """
         run = self._lease.run
         try:
+            if run.spec.scope.is_temporary:
+                await self._runtime.checkpoints.delete_thread(run.thread_id)
             await self._runtime.checkpoints.forget_mark(run.thread_id, run.run_id)
         except Exception:
             _log.warning("run %s left something behind", run.run_id, exc_info=True)

@@ -16,6 +16,7 @@ from runstead.runtime.serialization import encode
 from runstead.runtime.stream_bridge import (
     END_SENTINEL,
     HEARTBEAT_SENTINEL,
+    LIVE,
     ResumeResult,
     Sentinel,
     StreamEvent,
@@ -46,7 +47,8 @@ class RunStream:
         record: RunRecord,
         subscription: StreamSubscription | None,
         *,
-        prelude: Sequence[StreamItem],
+        gap: ResumeResult | None,
+        tell_gap: Callable[[ResumeResult], Awaitable[list[StreamItem]]],
         modes: Collection[str] | None,
         has_ended: Callable[[], Awaitable[bool]],
         on_leave: Callable[[], Awaitable[object]] | None,
@@ -55,7 +57,9 @@ class RunStream:
     ) -> None:
         self.record = record
         self._subscription = subscription
-        self._prelude = list(prelude)
+        self._gap, self._tell_gap = gap, tell_gap
+        self._resumed = None if subscription is None else subscription.resumed
+        self._unread: list[StreamItem] = []
         self._modes = modes
         self._has_ended = has_ended
         self._on_leave = on_leave
@@ -67,12 +71,21 @@ class RunStream:
         self._buffer: list[StreamItem] = []
 
     async def read(self) -> Sequence[StreamItem]:
-        """All that can be read now, at least one item; an empty sequence after the end."""
-        if self._prelude:
-            items, self._prelude = self._prelude, []
-            return items
+        """All that can be read now, at least one item; an empty sequence after the end.
+
+        A read that is cancelled loses nothing.
+        """
+        if self._gap is None and not self._unread:
+            self._unread = await self._batch()
+        # What was read stays here until it is returned, for telling of a gap takes a while.
+        told = [] if self._gap is None else await self._tell_gap(self._gap)
+        items, self._unread, self._gap = [*told, *self._unread], [], None
+        return items
+
+    async def _batch(self) -> list[StreamItem]:
+        """The next items that this reader wants; none at the end."""
         while not self._over and self._subscription is not None:
-            items = [item for item in await self._subscription.read() if self._is_shown(item)]
+            items = [item for item in await self._from(self._subscription) if self._is_shown(item)]
             if HEARTBEAT_SENTINEL in items and await self._ended_unseen():
                 items = [END_SENTINEL]
             if any(isinstance(item, Sentinel) and item is not HEARTBEAT_SENTINEL for item in items):
@@ -81,10 +94,23 @@ class RunStream:
             if not items and now - self._shown_at >= self._heartbeat:
                 # The run is busy with events that this reader does not want: silence, for the reader.
                 items = [HEARTBEAT_SENTINEL]
-            if items:
+            if items or self._gap is not None:
                 self._shown_at = now
                 return items
-        return ()
+        return []
+
+    async def _from(self, subscription: StreamSubscription) -> Sequence[StreamItem]:
+        try:
+            items = await subscription.read()
+        except StreamNotFound:
+            # Forgotten before its end: the run was deleted, or its terminal event never came through.
+            if not await self._has_ended():
+                raise
+            return [END_SENTINEL]
+        if subscription.resumed is not self._resumed:
+            # The window has overtaken this reader since its last read.
+            self._gap = self._resumed = subscription.resumed
+        return items
 
     async def aclose(self) -> None:
         """Leave. Before the end, this stops the run only where that was asked for."""
@@ -142,16 +168,18 @@ class RunStreamService:
     ) -> RunStream:
         """A reader of ``record``'s stream. ``last_event_id`` as for StreamBridge.subscribe."""
         subscription = await self._subscribe(record, last_event_id)
-        prelude: list[StreamItem] = []
+        gap: ResumeResult | None = None
         if subscription is not None:
-            prelude = await self._told_of_gap(record, subscription.resumed)
-        elif last_event_id not in (None, "$"):
+            # An id that never was is answered by everything kept, and the reader is told so.
+            gap = subscription.resumed if subscription.resumed.status in ("evicted", "invalid") else None
+        elif last_event_id not in (None, LIVE):
             # The run has ended and its stream is gone: what was missed is lost, what it came to is not.
-            prelude = await self._told_of_gap(record, ResumeResult("evicted", last_event_id, None, None))
+            gap = ResumeResult("evicted", last_event_id, None, None)
         return RunStream(
             record,
             subscription,
-            prelude=prelude,
+            gap=gap,
+            tell_gap=lambda resumed: self._told_of_gap(record, resumed),
             modes=modes,
             has_ended=lambda: self._has_ended(record),
             on_leave=on_leave,
@@ -163,8 +191,7 @@ class RunStreamService:
         bridge, heartbeat = self._runtime.bridge, self._runtime.limits.heartbeat
         if not record.status.is_terminal:
             # A live run has a stream, also when the process that kept it is gone. While it waits, its next attempt is
-            # the
-            # one that will publish.
+            # the one that will publish.
             waiting = record.status is RunStatus.PENDING
             await bridge.open(record.run_id, record.attempt + 1 if waiting else max(record.attempt, 1))
         try:
@@ -174,8 +201,6 @@ class RunStreamService:
 
     async def _told_of_gap(self, record: RunRecord, resumed: ResumeResult) -> list[StreamItem]:
         """Law 5: never silence. The reader is told what it missed, and given the values as they stand."""
-        if resumed.status != "evicted":
-            return []
         gap = {"from": resumed.requested, "to": resumed.oldest, "missed": resumed.gap_count}
         told: list[StreamItem] = [StreamEvent("", "gap", encode(gap))]
         try:

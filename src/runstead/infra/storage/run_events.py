@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, and_, bindparam, delete, func, select, update
 
-from runstead.infra.storage import json_text
-from runstead.infra.storage.database import Database
-from runstead.infra.storage.dialect import add_unless_there
-from runstead.infra.storage.run_queries import within
-from runstead.infra.storage.scope import is_storable, owned_by
-from runstead.infra.storage.tables import run_event_threads, run_events, threads
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.store import RunEvent, RunEventCategory, StoredRunEvent
 from runstead.runtime.runs.types import RunId, ThreadId
 
-_THREAD: Final = bindparam("the_thread")
+from . import json_text
+from .database import Database
+from .dialect import add_unless_there
+from .run_queries import within
+from .scope import is_storable, owned_by
+from .tables import run_event_threads, run_events, threads
+
+_THREAD: Final[BindParameter[str]] = bindparam("the_thread")
 _COUNTER: Final = (
     select(run_event_threads.c.tenant_id, run_event_threads.c.user_id, run_event_threads.c.last_seq)
     .where(run_event_threads.c.thread_id == _THREAD)

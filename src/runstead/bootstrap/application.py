@@ -1,0 +1,105 @@
+"""The application: settings and graphs in, an ASGI app and the runs facade out.
+
+Nothing is opened by making one. It starts with its lifespan, whoever drives that: a server of ours, a
+server of somebody else's, or a block of code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from runstead.gateway.api import Cors, create_api
+from runstead.gateway.services import Services
+from runstead.graphs.configuration import GraphConfiguration
+from runstead.plugins.auth.none import NoAuthentication
+from runstead.settings import Settings
+from runstead.wire.errors import Unavailable
+
+from .embedded import Embedded, open_embedded
+
+
+class Application:
+    """One server's worth of everything. With ``execute=False`` it accepts and streams runs, and executes none.
+
+    Mounted in an app of somebody else's, it is two lines: ``app = FastAPI(lifespan=application.lifespan)`` and
+    ``app.mount("/agents", application.asgi)``.
+    """
+
+    def __init__(self, settings: Settings, configuration: GraphConfiguration, *, execute: bool = True) -> None:
+        self.settings, self.configuration = settings, configuration
+        self.failure: BaseException | None = None
+        self._execute = execute
+        self._parts: Embedded | None = None
+        self._draining: asyncio.Task[None] | None = None
+        self.asgi: FastAPI = create_api(
+            self,
+            authenticator=NoAuthentication(anywhere=settings.allow_unauthenticated),
+            lifespan=self.lifespan,
+            cors=_cors(configuration),
+        )
+
+    @property
+    def services(self) -> Services:
+        """Everything behind the routes. Raises Unavailable unless the application runs."""
+        if self._parts is None:
+            raise Unavailable(
+                "Runstead has not been started, or is stopped; when it is mounted in another app, "
+                "give that app lifespan=application.lifespan"
+            )
+        return self._parts.services
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Services]:
+        """Started for the length of a block, drained and closed after it.
+
+        Raises StorageError for data that cannot be used, GraphLoadError for graphs that cannot be loaded, and
+        UnsupportedConfiguration for a configuration that could only be kept in part.
+        """
+        self._draining = None
+        async with open_embedded(self.settings, self.configuration, execute=self._execute) as parts:
+            self._parts = parts
+            try:
+                yield parts.services
+            finally:
+                await self.drain()
+                self._parts = None
+
+    @asynccontextmanager
+    async def lifespan(self, app: object) -> AsyncIterator[None]:
+        """As FastAPI and Starlette take it."""
+        self.failure = None
+        try:
+            async with self.running():
+                yield
+        except BaseException as error:
+            self.failure = error
+            raise
+
+    async def drain(self) -> None:
+        """Claim nothing more, let runs finish for the grace time, hand the rest back, and end all streams.
+
+        Safe to call twice: the second call waits for the first.
+        """
+        if self._parts is None:
+            return
+        if self._draining is None:
+            self._draining = asyncio.create_task(self._parts.drain(), name="drain")
+        await asyncio.shield(self._draining)
+
+
+def _cors(configuration: GraphConfiguration) -> Cors | None:
+    if (part := configuration.http.cors) is None:
+        return None
+    return Cors(
+        allow_origins=part.allow_origins,
+        allow_methods=part.allow_methods,
+        allow_headers=part.allow_headers,
+        allow_credentials=part.allow_credentials,
+        allow_origin_regex=part.allow_origin_regex,
+        expose_headers=part.expose_headers,
+        max_age=part.max_age,
+    )

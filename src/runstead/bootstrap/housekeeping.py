@@ -1,0 +1,42 @@
+"""What nobody can ask for any more is deleted from time to time, in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Final
+
+from runstead.infra.checkpoints.sqlite import SqliteCheckpoints
+from runstead.infra.storage.sweeper import StorageSweeper
+
+_log = logging.getLogger(__name__)
+
+_EVERY: Final = 60.0
+"""Seconds between two sweeps."""
+
+
+@asynccontextmanager
+async def sweep_regularly(
+    sweeper: StorageSweeper, checkpoints: SqliteCheckpoints, retention: timedelta
+) -> AsyncIterator[None]:
+    """Sweep now and then, for the length of a block. A sweep that fails is logged, and tried again at its next time."""
+
+    async def sweep_for_ever() -> None:
+        while True:
+            await asyncio.sleep(_EVERY)
+            try:
+                swept = await sweeper.sweep(retention)
+                for thread_id in swept.threads:
+                    await checkpoints.delete_thread(thread_id)
+            except Exception:
+                _log.exception("sweeping failed")
+
+    sweeping = asyncio.create_task(sweep_for_ever(), name="sweeper")
+    try:
+        yield
+    finally:
+        sweeping.cancel()
+        await asyncio.gather(sweeping, return_exceptions=True)

@@ -1,0 +1,86 @@
+"""Settings and configuration in the words of the parts that they are for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final
+
+from langgraph.store.base import TTLConfig
+from langgraph.store.sqlite.base import SqliteIndexConfig
+
+from runstead.graphs.configuration import GraphConfiguration
+from runstead.infra.engines.sqlite import SqliteDatabase
+from runstead.infra.storage.run_events import SqlRunEventStore
+from runstead.infra.stream_bridge.memory import MemoryStreamSettings
+from runstead.runtime.runs.agent_loop import AgentLoops, InlineAgentLoops, ThreadAgentLoops
+from runstead.runtime.runs.runtime import RunLimits
+from runstead.runtime.runs.store import RunEventStore
+from runstead.settings import Settings
+
+_SECRET_HEADERS: Final = frozenset(("x-api-key", "authorization", "x-tenant-id", "x-service-key", "cookie"))
+"""Never configurable, whatever the configuration says: what is configurable is stored with the run."""
+
+
+def run_limits(settings: Settings) -> RunLimits:
+    return RunLimits(
+        max_concurrent_runs=settings.max_concurrent_runs,
+        lease_term=timedelta(seconds=settings.lease_term_seconds),
+        max_attempts=settings.max_attempts,
+        stop_grace=settings.stop_grace_seconds,
+        run_timeout=settings.run_timeout_seconds,
+        heartbeat=settings.heartbeat_seconds,
+    )
+
+
+def stream_settings(settings: Settings) -> MemoryStreamSettings:
+    return MemoryStreamSettings(
+        window_events=settings.stream_window_events,
+        window_bytes=settings.stream_window_bytes,
+        retention=settings.stream_retention_seconds,
+        awaiting_retention=settings.stream_awaiting_input_seconds,
+    )
+
+
+def agent_loops(settings: Settings) -> AgentLoops:
+    """Where agent code runs; on the server's own loop only for who asked for it."""
+    return InlineAgentLoops() if settings.agent_isolation == "server" else ThreadAgentLoops()
+
+
+def header_choice(configuration: GraphConfiguration) -> Callable[[str], bool]:
+    """Which request headers reach a run's configurable."""
+    choice = configuration.http.configurable_headers
+    include = [pattern.lower() for pattern in choice.include]
+    exclude = [pattern.lower() for pattern in choice.exclude]
+
+    def is_let_in(name: str) -> bool:
+        return (
+            name not in _SECRET_HEADERS
+            and any(fnmatchcase(name, pattern) for pattern in include)
+            and not any(fnmatchcase(name, pattern) for pattern in exclude)
+        )
+
+    return is_let_in
+
+
+def item_options(configuration: GraphConfiguration) -> dict[str, Any]:
+    """How items are indexed and when they expire."""
+    options: dict[str, Any] = {}
+    if (index := configuration.store.index) is not None:
+        options["index"] = SqliteIndexConfig(dims=index.dims, embed=index.embed, fields=index.fields)
+    if (ttl := configuration.store.ttl) is not None:
+        options["ttl"] = TTLConfig(
+            refresh_on_read=ttl.refresh_on_read,
+            default_ttl=ttl.default_ttl,
+            sweep_interval_minutes=int(max(ttl.sweep_interval_minutes, 1)),
+        )
+    return options
+
+
+@asynccontextmanager
+async def event_store(settings: Settings, database: SqliteDatabase, data_dir: Path) -> AsyncIterator[RunEventStore]:
+    """Where run events are kept: beside the runs, or as files of JSON lines."""
+    yield SqlRunEventStore(database)

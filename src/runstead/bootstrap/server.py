@@ -1,0 +1,144 @@
+"""A server process around an application: uvicorn, that drains before it closes connections.
+
+The order matters: runs finish or are handed back first, then streams end and waits are cut, then connections
+close, then the storage. The other way round, every open stream would hold the process until it is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import asynccontextmanager
+from types import FrameType
+from typing import Any, Final
+
+import uvicorn
+
+from .application import Application
+
+_CLOSE_WITHIN: Final = 5
+"""Seconds that answers may take to end after the drain."""
+_KEEP_ALIVE: Final = 75
+"""Seconds; longer than clients keep idle connections, so that the client is the one who closes them."""
+
+
+def serve(
+    application: Application,
+    *,
+    listener: socket.socket | None = None,
+    on_started: Callable[[str], None] | None = None,
+) -> None:
+    """Serve in the foreground until SIGTERM or SIGINT, then drain; a second signal ends it at once.
+
+    ``listener`` is a bound socket to serve on, instead of the address in the settings. ``on_started`` hears the URL
+    once requests are answered. Raises what prevents the start: OSError for an address that cannot be had, and what
+    `Application.running` raises.
+    """
+    listener = listener or _listen(application)
+    server = _DrainingServer(application, listener, catch_signals=True, on_started=on_started)
+    try:
+        server.run(sockets=[listener])
+    except SystemExit:
+        # How uvicorn leaves when the application did not start; why is told by who knows it.
+        server.check_start()
+        raise
+    finally:
+        listener.close()
+
+
+@asynccontextmanager
+async def serving(application: Application) -> AsyncIterator[str]:
+    """A real server on the running loop for the length of a block, which gets its URL."""
+    listener = _listen(application)
+    server = _DrainingServer(application, listener, catch_signals=False)
+    task = asyncio.create_task(server.serve(sockets=[listener]), name="http-server")
+    try:
+        started = asyncio.create_task(server.ready.wait())
+        await asyncio.wait({task, started}, return_when=asyncio.FIRST_COMPLETED)
+        started.cancel()
+        if not server.started:
+            server.check_start()
+        yield server.url
+    finally:
+        server.should_exit = True
+        await asyncio.gather(task, return_exceptions=True)
+        listener.close()
+
+
+class _DrainingServer(uvicorn.Server):
+    def __init__(
+        self,
+        application: Application,
+        listener: socket.socket,
+        *,
+        catch_signals: bool,
+        on_started: Callable[[str], None] | None = None,
+    ) -> None:
+        super().__init__(_config(application))
+        # Small pieces must not wait for each other's acknowledgement (40 ms each). asyncio would see to it itself, but
+        # not for sockets that were made without naming the protocol; accepted ones inherit this from the listener.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._application, self._catch_signals, self._on_started = application, catch_signals, on_started
+        self.url = _url(listener)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+        if self._on_started is not None:
+            self._on_started(self.url)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        draining = asyncio.create_task(self._application.drain(), name="drain")
+        while not draining.done() and not self.force_exit:
+            await asyncio.wait({draining}, timeout=0.1)
+        await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # Not kept for being raised again at the end, as uvicorn does: a drained server has ended well.
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        if not self._catch_signals:
+            yield
+            return
+        with super().capture_signals():
+            yield
+
+    def check_start(self) -> None:
+        """Raise what the start failed with: the lifespan protocol carries only its text."""
+        if not self.started and (failure := self._application.failure) is not None:
+            raise failure
+
+
+def _config(application: Application) -> uvicorn.Config:
+    options: dict[str, Any] = {
+        "lifespan": "on",
+        "ws": "none",
+        # Logging is the process's own business; access logs cost more than many of the requests.
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "timeout_keep_alive": _KEEP_ALIVE,
+        "timeout_graceful_shutdown": _CLOSE_WITHIN,
+    }
+    return uvicorn.Config(application.asgi, **options)
+
+
+def _listen(application: Application) -> socket.socket:
+    """Bound here and not by uvicorn: the port is known before, and a taken address is an error, not an exit."""
+    settings = application.settings
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,94 @@
+"""A server process of ours, from the side of the one who started it.
+
+It serves on a socket that belongs to the parent, so that the next server can take over without anybody being
+refused; and it ends with the parent, however that goes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+_PATIENCE_SECONDS = 15.0
+
+
+class ServerChild:
+    """The process that serves at the moment: at most one, and after it the next."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        listening: socket.socket,
+        *,
+        environ: Mapping[str, str] | None = None,
+        log: Path | None = None,
+    ) -> None:
+        """With ``log``, all that it says goes there instead of to the terminal."""
+        self._arguments, self._listening, self._log = arguments, listening, log
+        self._environ = None if environ is None else {**os.environ, **environ}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lifeline = -1
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        descriptor = self._listening.fileno()
+        # The child reads the other end of a pipe, and so notices when we are gone, even by SIGKILL.
+        reading, self._lifeline = os.pipe()
+        command = [sys.executable, "-m", "runstead.cli", "serve", *self._arguments]
+        command += ["--socket-fd", str(descriptor), "--parent-fd", str(reading)]
+        with ExitStack() as stack:
+            # In a group of its own, Ctrl-C reaches it through us alone, once.
+            self._process = subprocess.Popen(
+                command,
+                pass_fds=(descriptor, reading),
+                process_group=0,
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                stdout=stack.enter_context(self._log.open("a")) if self._log else None,
+                stderr=subprocess.STDOUT if self._log else None,
+            )
+        os.close(reading)
+
+    def tell_to_stop(self) -> None:
+        """Once: let runs finish and hand the rest back. Twice: leave at once."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL: it can do nothing more, not even say so. Returns when it is gone."""
+        if self._process is not None:
+            self._process.kill()
+            self.wait()
+
+    def stop(self) -> None:
+        """Return when it is gone."""
+        self.tell_to_stop()
+        self.wait()
+
+    def wait(self) -> int | None:
+        """For the end of a child that was told to stop, with limited patience. Its exit code."""
+        if self._process is None:
+            return None
+        try:
+            code = self._process.wait(_PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        os.close(self._lifeline)
+        self._process = None
+        return code
+
+    def has_died(self) -> int | None:
+        """Its exit code, once, when it ended by itself."""
+        if self._process is None or self._process.poll() is None:
+            return None
+        return self.wait()

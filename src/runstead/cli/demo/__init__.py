@@ -1,0 +1,1 @@
+"""``runstead demo``: a run outlives the process that executes it, for everybody to watch."""

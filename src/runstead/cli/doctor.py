@@ -1,0 +1,209 @@
+"""``runstead doctor``: look at everything a server needs, and say what is wrong and the way out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from runstead.settings import Settings, unknown_variables
+
+from .output import FAILED, CommandError, Output
+from .serving import ServeRequest, refuse_strangers, refuse_unprotected
+
+if TYPE_CHECKING:
+    from runstead.graphs.configuration import GraphConfiguration
+
+_MARKS: Final = {"ok": ("ok  ", "green"), "warning": ("warn", "yellow"), "failed": ("FAIL", "bold red")}
+_SQLITE: Final = (3, 35, 0)
+_MB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    subject: str
+    state: Literal["ok", "warning", "failed"]
+    detail: str
+    way_out: str | None = None
+
+
+def examine(request: ServeRequest, output: Output) -> int:
+    """Tell every finding as it comes; 1 when something is wrong enough to keep a server from working."""
+    failed = warned = 0
+    for finding in findings(request):
+        failed += finding.state == "failed"
+        warned += finding.state == "warning"
+        output.line(
+            "finding", subject=finding.subject, state=finding.state, detail=finding.detail, way_out=finding.way_out
+        )
+        mark, style = _MARKS[finding.state]
+        output.say(mark, style=style, end="")
+        output.say(f"  {finding.subject}: {finding.detail}")
+        if finding.way_out:
+            output.say(f"      {finding.way_out}", style="dim")
+    output.line("examined", failed=failed, warnings=warned)
+    output.say()
+    output.say(f"{failed} wrong, {warned} to look at" if failed or warned else "All is well.", style="bold")
+    return FAILED if failed else 0
+
+
+def findings(request: ServeRequest) -> Iterator[Finding]:
+    """Everything, in the order in which a start would meet it."""
+    yield look_at_python(sys.version_info[:3])
+    yield look_at_sqlite(sqlite3.sqlite_version_info)
+    try:
+        settings = request.settings()
+    except CommandError as error:
+        yield Finding("settings", "failed", error.problem, "correct it, or leave it out to get the default")
+        return
+    for name in unknown_variables():
+        yield Finding("settings", "warning", f"no setting is called {name}", "correct the spelling, or unset it")
+    yield _refusal("host", settings.host, lambda: refuse_strangers(settings))
+    yield look_at_port(settings)
+    yield from look_at_data_dir(settings.data_dir)
+    try:
+        configuration = request.configuration(settings)
+    except CommandError as error:
+        yield Finding("configuration", "failed", error.problem, "see docs/run.md for what langgraph.json holds")
+        return
+    yield from look_at_configuration(configuration, settings)
+
+
+def look_at_python(version: tuple[int, ...]) -> Finding:
+    text = ".".join(map(str, version))
+    if version < (3, 11):
+        return Finding("python", "failed", f"{text} is too old", "use Python 3.11 or newer")
+    return Finding("python", "ok", text)
+
+
+def look_at_sqlite(version: tuple[int, ...]) -> Finding:
+    text = ".".join(map(str, version))
+    if version < _SQLITE:
+        wanted = ".".join(map(str, _SQLITE))
+        return Finding("sqlite", "failed", f"{text} is too old", f"use a Python with SQLite {wanted} or newer")
+    return Finding("sqlite", "ok", text)
+
+
+def look_at_port(settings: Settings) -> Finding:
+    """Free, or taken: by a server of ours, which is fine to know, or by somebody else."""
+    place = f"{settings.host}:{settings.port}"
+    if settings.port == 0:
+        return Finding("port", "ok", "any free one")
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            if os.name == "posix":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if _answers(settings.url):
+            return Finding("port", "warning", f"{place} is taken by an agent server that answers at {settings.url}")
+        way_out = "choose another with --port, or end the process that has it"
+        return Finding("port", "failed", f"cannot listen on {place}: {error.strerror or error}", way_out)
+    return Finding("port", "ok", f"{place} is free")
+
+
+def look_at_data_dir(path: Path) -> Iterator[Finding]:
+    """Writable, not in use by another server, fit for SQLite, and with room left."""
+    exists = path.is_dir()
+    place = _nearest(path)
+    if not os.access(place, os.W_OK | os.X_OK):
+        yield Finding("data", "failed", f"{place} cannot be written to", "choose another place with --data-dir")
+        return
+    yield Finding("data", "ok", str(path) if exists else f"{path} (will be made)")
+    if exists:
+        yield _owner(path)
+    yield _wal(place)
+    free = shutil.disk_usage(place).free // _MB
+    if free < 100:
+        yield Finding("disk", "failed", f"{free} MB are free", "make room, or choose another place with --data-dir")
+    elif free < 1024:
+        yield Finding("disk", "warning", f"{free} MB are free", "runs keep their checkpoints here; make room soon")
+    else:
+        yield Finding("disk", "ok", f"{free // 1024} GB are free")
+
+
+def look_at_configuration(configuration: GraphConfiguration, settings: Settings) -> Iterator[Finding]:
+    """The file, what it asks for, and whether every graph can be imported and is one."""
+    from runstead.graphs.environment import apply_environment
+    from runstead.graphs.modules import GraphLoadError, extend_search_path
+    from runstead.graphs.registry import GraphRegistry
+
+    where = str(configuration.file or configuration.directory)
+    yield _refusal("configuration", where, lambda: refuse_unprotected(configuration, settings))
+    for warning in configuration.warnings:
+        yield Finding("configuration", "warning", warning)
+    apply_environment(configuration, os.environ)
+    extend_search_path(configuration.search_paths)
+    registry = GraphRegistry(configuration)
+    for source in configuration.graphs:
+        try:
+            registry.resolve(source.graph_id).load()
+        except GraphLoadError as error:
+            yield Finding("graph", "failed", str(error), "correct the line named above, or install what is missing")
+        else:
+            yield Finding("graph", "ok", f"{source.graph_id} ({source.target})")
+
+
+def _refusal(subject: str, detail: str, check: Callable[[], None]) -> Finding:
+    try:
+        check()
+    except CommandError as error:
+        return Finding(subject, "failed", error.problem, error.way_out)
+    return Finding(subject, "ok", detail)
+
+
+def _answers(url: str) -> bool:
+    import httpx
+
+    try:
+        return httpx.get(f"{url}/ok", timeout=2, trust_env=False).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def _owner(path: Path) -> Finding:
+    from runstead.infra.engines.data_dir import own_data_dir
+    from runstead.infra.engines.exceptions import DataDirInUse
+
+    try:
+        with own_data_dir(path):
+            return Finding("owner", "ok", "no server is using it")
+    except DataDirInUse as error:
+        return Finding("owner", "warning", str(error), "a second server on it will be refused")
+
+
+def _wal(place: Path) -> Finding:
+    """Some file systems, mostly on the network, cannot do what SQLite's write-ahead log needs."""
+    way_out = "choose a local disk with --data-dir"
+    try:
+        with tempfile.TemporaryDirectory(dir=place) as scratch:
+            connection = sqlite3.connect(Path(scratch) / "probe.db")
+            try:
+                (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+                connection.execute("CREATE TABLE probe (x)")
+                connection.commit()
+            finally:
+                connection.close()
+    except (sqlite3.Error, OSError) as error:
+        return Finding(
+            "wal", "failed", f"SQLite cannot work in {place}: {error}", "choose a local disk with --data-dir"
+        )
+    if mode != "wal":
+        way_out = "choose a local disk with --data-dir"
+        return Finding("wal", "failed", f"SQLite has no write-ahead log in {place}, only {mode}", way_out)
+    return Finding("wal", "ok", "SQLite can keep its write-ahead log here")
+
+
+def _nearest(path: Path) -> Path:
+    """The path, or the closest of its parents that exists."""
+    return next(place for place in (path, *path.parents) if place.is_dir())

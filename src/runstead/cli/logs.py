@@ -1,0 +1,44 @@
+"""Logging of a server process: lines to read, or one JSON object per line. To standard error, apart from results."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+from structlog.typing import Processor
+
+from runstead.settings import Settings
+
+
+def configure_logging(settings: Settings) -> None:
+    """Everything that logs in this process, ours and the libraries', goes through one handler."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.stdlib.ExtraAdder(),
+    ]
+    rendered: list[Processor]
+    if settings.log_format == "json":
+        rendered = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    else:
+        # Plain tracebacks: the pretty ones show local variables, and with them keys and passwords.
+        console = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+        )
+        rendered = [console]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(settings.log_level.upper())
+    # Their chatter at level info is about every request; ours is about runs.
+    for name in ("httpx", "httpcore", "uvicorn", "alembic", "aiosqlite", "asyncio", "watchfiles"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))

@@ -1,0 +1,171 @@
+"""One person following one conversation: the run, the questions it asks, and what Ctrl-C means.
+
+The first Ctrl-C detaches and the run goes on; a second one, soon after, cancels it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
+
+from .approval import approve_all, ask_about
+from .live import LiveView
+from .output import CANCELLED, FAILED, NEEDS_HUMAN, Output
+from .transcript import Transcript
+
+if TYPE_CHECKING:
+    from langgraph_sdk.client import LangGraphClient
+    from langgraph_sdk.schema import StreamMode, StreamPart
+
+MODES: Final[tuple[StreamMode, ...]] = ("messages-tuple", "updates", "custom")
+_SECOND_THOUGHT_SECONDS = 3.0
+
+
+class RunSession:
+    """Follows runs of one thread at a terminal, or for a program that reads lines."""
+
+    def __init__(
+        self, client: LangGraphClient, output: Output, thread_id: str, *, url: str | None = None, approve: bool = False
+    ) -> None:
+        self._client, self._output, self._thread_id = client, output, thread_id
+        self._url_option = f" --url {url}" if url else ""
+        self._approve = approve
+        self._view = LiveView(output)
+        self._run_id = ""
+        self._assistant = ""
+
+    async def create(self, assistant: str, input: Any, command: Any = None) -> int:
+        """A new run, and those that go on after its questions. Returns the exit code."""
+        self._assistant = assistant
+
+        def created(run: Any) -> None:
+            self._run_id = run["run_id"]
+            self._output.line("created", run_id=self._run_id, thread_id=self._thread_id)
+
+        stream = self._client.runs.stream(
+            self._thread_id,
+            assistant,
+            input=input,
+            command=command,
+            stream_mode=MODES,
+            stream_subgraphs=True,
+            stream_resumable=True,
+            on_disconnect="continue",
+            if_not_exists="create",
+            on_run_created=created,
+        )
+        return await self._follow(stream)
+
+    async def join(self, run_id: str) -> int:
+        """A run that exists, from its beginning. Returns the exit code."""
+        self._run_id = run_id
+        run = await self._client.runs.get(self._thread_id, run_id)
+        self._assistant = run["assistant_id"]
+        return await self._follow(self._client.runs.join_stream(self._thread_id, run_id, last_event_id="-1"))
+
+    async def _follow(self, stream: AsyncIterator[StreamPart]) -> int:
+        transcript = Transcript()
+        with _listening_to_ctrl_c() as pressed:
+            if not await self._read(stream, transcript, pressed):
+                return await self._detach(pressed)
+        run = await self._client.runs.get(self._thread_id, self._run_id)
+        status = str(run["status"])
+        self._tell_end(status, transcript)
+        if status != "success":
+            return CANCELLED if status == "interrupted" else FAILED
+        return await self._answer(transcript) if transcript.interrupts else 0
+
+    async def _read(self, stream: AsyncIterator[StreamPart], transcript: Transcript, pressed: asyncio.Event) -> bool:
+        """Show the stream until it ends; False when Ctrl-C came first."""
+        reading = asyncio.create_task(self._show(stream, transcript))
+        leaving = asyncio.create_task(pressed.wait())
+        await asyncio.wait({reading, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        leaving.cancel()
+        if reading.done():
+            self._view.end_line()
+            await reading
+            return True
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        self._view.end_line()
+        return False
+
+    async def _show(self, stream: AsyncIterator[StreamPart], transcript: Transcript) -> None:
+        async for part in stream:
+            self._output.line("part", name=part.event, id=part.id, data=part.data)
+            for item in transcript.feed(part.event, part.data):
+                self._view.show(item)
+
+    async def _detach(self, pressed: asyncio.Event) -> int:
+        if not self._run_id:
+            # Nothing was created yet, so there is nothing to go on.
+            return CANCELLED
+        watch = f"runstead watch {self._run_id}{self._url_option}"
+        self._output.line("detached", run_id=self._run_id, thread_id=self._thread_id, watch=watch)
+        self._view.remark(f"detached; the run goes on. See it again: {watch}", style="bold")
+        self._view.remark(f"Ctrl-C once more, within {_SECOND_THOUGHT_SECONDS:.0f} s, cancels it")
+        with _listening_to_ctrl_c() as again:
+            try:
+                await asyncio.wait_for(again.wait(), _SECOND_THOUGHT_SECONDS)
+            except TimeoutError:
+                return 0
+            await self._client.runs.cancel(self._thread_id, self._run_id, wait=True)
+        self._output.line("cancelled", run_id=self._run_id, thread_id=self._thread_id)
+        self._view.remark("cancelled", style="bold red")
+        return CANCELLED
+
+    async def _answer(self, transcript: Transcript) -> int:
+        """Get an answer to what the run asks, and go on with it."""
+        if self._approve:
+            resume = approve_all(transcript.interrupts)
+        elif sys.stdin.isatty() and not self._output.as_json:
+            try:
+                resume = ask_about(transcript.interrupts, self._output.ask)
+            except (KeyboardInterrupt, EOFError):
+                return self._leave_open()
+        else:
+            return self._leave_open()
+        return await self.create(self._assistant, None, {"resume": resume})
+
+    def _leave_open(self) -> int:
+        answer = f"runstead run {self._assistant} --thread {self._thread_id} --resume JSON{self._url_option}"
+        self._output.line("waiting", thread_id=self._thread_id, answer=answer)
+        self._view.remark(f"it waits for an answer; give one with: {answer}", style="bold")
+        return NEEDS_HUMAN
+
+    def _tell_end(self, status: str, transcript: Transcript) -> None:
+        usage = transcript.usage
+        self._output.line(
+            "ended",
+            run_id=self._run_id,
+            thread_id=self._thread_id,
+            status=status,
+            attempt=transcript.attempt,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            interrupts=[{"id": asked.interrupt_id, "value": asked.value} for asked in transcript.interrupts],
+        )
+        tokens = f", {usage.input_tokens} tokens read and {usage.output_tokens} said" if usage.calls else ""
+        ended = "waits for approval" if transcript.interrupts and status == "success" else status
+        self._view.remark(f"{ended}{tokens}", style="bold")
+
+
+@contextmanager
+def _listening_to_ctrl_c() -> Iterator[asyncio.Event]:
+    """Inside the block, Ctrl-C sets the event instead of raising."""
+    pressed = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def press(signum: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(pressed.set)
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,234 @@
+"""From a run's stream to what is worth telling: pure, so that one and the same reading serves text, JSON and the demo.
+
+Understands the stream modes a chat needs (messages-tuple, messages, updates, values, custom) in any mixture, and
+the frames of a stream that was cut: a new attempt, a gap, a message that begins anew under another id.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An attempt of the run starts to execute."""
+
+    run_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """More of an AI message: a token, or all of it."""
+
+    message_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Calling:
+    """More of a tool call; ``name`` comes with its first piece."""
+
+    message_id: str
+    name: str | None
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """What a tool gave back."""
+
+    name: str
+    text: str
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Something else: a custom event, or an update of a node that speaks no messages."""
+
+    source: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """The run stopped to ask."""
+
+    interrupt_id: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Events between the last one seen and the next one are gone; the state is told instead."""
+
+    missed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    error: str
+    message: str
+
+
+Item: TypeAlias = Begun | Said | Calling | Returned | Noted | Interrupt | Gap | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that models reported."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    calls: int = 0
+
+    def plus(self, reported: Mapping[str, Any]) -> Usage:
+        return Usage(
+            self.input_tokens + int(reported.get("input_tokens", 0)),
+            self.output_tokens + int(reported.get("output_tokens", 0)),
+            self.calls + 1,
+        )
+
+
+@dataclass(slots=True)
+class Transcript:
+    """Reads one run's events. Remembers what was told, so that nothing is told twice."""
+
+    usage: Usage = field(default_factory=Usage)
+    interrupts: list[Interrupt] = field(default_factory=list)
+    failure: Failed | None = None
+    attempt: int = 0
+    tokens: int = 0
+    _said: dict[str, str] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
+    _counted: set[str] = field(default_factory=set)
+    _expecting: Literal["initial", "state after a gap", "more"] = "initial"
+
+    def feed(self, event: str, data: Any) -> Iterator[Item]:
+        """What an event of the stream adds. Frames of subgraphs are read like those of the graph."""
+        kind = event.partition("|")[0]
+        if kind == "metadata" and isinstance(data, Mapping) and "run_id" in data:
+            yield self._begun(data)
+        elif kind == "messages" and isinstance(data, Sequence) and data and isinstance(data[0], Mapping):
+            yield from self._message(data[0])
+        elif kind in ("messages/partial", "messages/complete"):
+            for message in data:
+                yield from self._whole(message)
+        elif kind == "values" and isinstance(data, Mapping):
+            yield from self._values(data)
+        elif kind == "updates" and isinstance(data, Mapping):
+            yield from self._updates(data)
+        elif kind == "custom":
+            yield Noted("custom", data)
+        elif kind == "gap":
+            self._expecting = "state after a gap"
+            yield Gap(data.get("missed") if isinstance(data, Mapping) else None)
+        elif kind == "error" and isinstance(data, Mapping):
+            self.failure = Failed(str(data.get("error", "Error")), str(data.get("message", "")))
+            yield self.failure
+
+    def is_whole(self, message_id: str) -> bool:
+        """The message has come to its end: its model has reported what it used."""
+        return message_id in self._counted
+
+    def _begun(self, data: Mapping[str, Any]) -> Begun:
+        self.attempt = int(data.get("attempt") or 1)
+        return Begun(str(data["run_id"]), self.attempt)
+
+    def _message(self, message: Mapping[str, Any]) -> Iterator[Item]:
+        """A chunk, or a message that was not streamed, of mode messages-tuple."""
+        kind, message_id = str(message.get("type", "")), str(message.get("id") or "")
+        if not kind.endswith("MessageChunk"):
+            yield from self._whole(message)
+            return
+        if kind != "AIMessageChunk":
+            return
+        self._told.add(message_id)
+        if text := text_of(message.get("content")):
+            self._said[message_id] = self._said.get(message_id, "") + text
+            self.tokens += 1
+            yield Said(message_id, text)
+        for piece in message.get("tool_call_chunks") or ():
+            self.tokens += 1
+            yield Calling(message_id, piece.get("name"), str(piece.get("args") or ""))
+        self._count(message_id, message.get("usage_metadata"))
+
+    def _whole(self, message: Mapping[str, Any]) -> Iterator[Item]:
+        """A message as it stands so far: what is new of it."""
+        kind, message_id = str(message.get("type", "")), str(message.get("id") or "")
+        if kind == "tool" and message_id not in self._told:
+            self._told.add(message_id)
+            failed = message.get("status") == "error"
+            yield Returned(str(message.get("name") or "tool"), text_of(message.get("content")), failed)
+        if kind not in ("ai", "AIMessageChunk"):
+            return
+        text, before = text_of(message.get("content")), self._said.get(message_id, "")
+        if text.startswith(before) and len(text) > len(before):
+            self._said[message_id] = text
+            yield Said(message_id, text[len(before) :])
+        self._count(message_id, message.get("usage_metadata"))
+        if message_id in self._told:
+            return
+        if calls := message.get("tool_calls"):
+            self._told.add(message_id)
+            for call in calls:
+                yield Calling(message_id, call.get("name"), compact(call.get("args")))
+
+    def _count(self, message_id: str, reported: Mapping[str, Any] | None) -> None:
+        if reported and message_id not in self._counted:
+            self._counted.add(message_id)
+            self.usage = self.usage.plus(reported)
+
+    def _values(self, data: Mapping[str, Any]) -> Iterator[Item]:
+        expecting, self._expecting = self._expecting, "more"
+        messages = data.get("messages")
+        for message in messages if isinstance(messages, list) else ():
+            if not isinstance(message, Mapping):
+                continue
+            if expecting == "initial":
+                # The first values are what the thread held before: history, not news.
+                message_id = str(message.get("id") or "")
+                self._told.add(message_id)
+                self._counted.add(message_id)
+                self._said[message_id] = text_of(message.get("content"))
+            else:
+                yield from self._whole(message)
+        yield from self._asked(data.get("__interrupt__"))
+
+    def _updates(self, data: Mapping[str, Any]) -> Iterator[Item]:
+        for node, update in data.items():
+            if node == "__interrupt__":
+                yield from self._asked(update)
+            elif isinstance(update, Mapping) and "messages" in update:
+                messages = update["messages"]
+                for message in messages if isinstance(messages, list) else [messages]:
+                    if isinstance(message, Mapping):
+                        yield from self._whole(message)
+            elif update:
+                yield Noted(node, update)
+
+    def _asked(self, interrupts: Any) -> Iterator[Item]:
+        known = {interrupt.interrupt_id for interrupt in self.interrupts}
+        for asked in interrupts if isinstance(interrupts, list) else ():
+            interrupt = Interrupt(str(asked.get("id") or asked.get("interrupt_id") or ""), asked.get("value"))
+            if interrupt.interrupt_id not in known:
+                self.interrupts.append(interrupt)
+                yield interrupt
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content, which is a string or a list of blocks."""
+    if isinstance(content, str):
+        return content
+    blocks = content if isinstance(content, list) else []
+    texts = (block if isinstance(block, str) else block.get("text", "") for block in blocks)
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def compact(value: Any) -> str:
+    """A value on one line."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

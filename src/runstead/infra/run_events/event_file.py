@@ -1,0 +1,208 @@
+"""The events of one thread in one file, a line each. Blocking.
+
+A batch is one write. Each line says how many lines of its batch follow, so that a batch that was cut off by a crash is
+known for what it is: readers do not see it, the next append cuts it away, and its numbers, which nobody was ever told,
+are given again. A line that was damaged later is skipped with a warning and keeps its number.
+
+Writers take turns by a lock. Readers hold it only to find how far the file is sound: what lies before never changes,
+and a deletion puts another file in its place.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from threading import RLock
+from typing import BinaryIO
+
+from runstead.runtime.runs.store.event_store import RunEvent, StoredRunEvent
+from runstead.runtime.runs.types import RunId, ThreadId
+
+from .lines import backward, event_line, forward, head_of, mark_line, read_line
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events make up a page; see RunEventStore.list_events. What is empty excludes nothing."""
+
+    run_id: RunId | None = None
+    categories: frozenset[str] = frozenset()
+    event_types: frozenset[str] = frozenset()
+    after: int | None = None
+    before: int | None = None
+    limit: int = 50
+
+    def fits(self, stored: StoredRunEvent) -> bool:
+        event = stored.event
+        of_run = self.run_id is None or event.run_id == self.run_id
+        return of_run and (not self.event_types or event.event_type in self.event_types)
+
+
+@dataclass(frozen=True, slots=True)
+class _Extent:
+    """How far a file is sound, in bytes, and the last number that was given in it."""
+
+    end: int
+    last_seq: int
+
+
+class EventFile:
+    """One thread's file, which need not exist yet. ``lock`` is shared by all who use the same file."""
+
+    def __init__(self, path: Path, thread_id: ThreadId, lock: RLock) -> None:
+        self.lock = lock
+        self._path, self._thread_id = path, thread_id
+
+    def exists(self) -> bool:
+        return self._path.exists()
+
+    def append(self, events: Sequence[RunEvent], *, fsync: bool) -> list[StoredRunEvent]:
+        """Write a batch behind the last sound line: all of it or, when the disk refuses, nothing."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self.lock, os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0) as file:
+            extent = _extent_of(file)
+            stored = [StoredRunEvent(extent.last_seq + place, event) for place, event in enumerate(events, start=1)]
+            last = extent.last_seq + len(stored)
+            lines = b"".join(event_line(entry.seq, last - entry.seq, entry.event) for entry in stored)
+            file.truncate(extent.end)
+            try:
+                file.seek(extent.end)
+                _write_all(file, lines)
+                if fsync:
+                    os.fsync(file.fileno())
+            except OSError:
+                file.truncate(extent.end)
+                raise
+        return stored
+
+    def page(self, wanted: Wanted) -> list[StoredRunEvent]:
+        with self._sound_part() as (file, end):
+            if wanted.after is not None:
+                return list(islice(self._matching(forward(file, end), wanted), max(wanted.limit, 0)))
+            page = list(islice(self._matching(backward(file, end), wanted), max(wanted.limit, 0)))
+        page.reverse()
+        return page
+
+    def count(self, categories: frozenset[str]) -> int:
+        with self._sound_part() as (file, end):
+            heads = (head_of(line) for line in forward(file, end))
+            return sum(
+                1 for head in heads if head and head.category and (not categories or head.category in categories)
+            )
+
+    def delete(self, run_id: RunId | None) -> int:
+        """Write the file anew without the events of a run, or without any; replace it at once. Durable."""
+        with self.lock:
+            if not self.exists():
+                return 0
+            rewritten = self._path.with_suffix(".rewritten")
+            deleted = self._rewrite(rewritten, run_id)
+            if deleted:
+                rewritten.replace(self._path)
+                _fsync_folder(self._path.parent)
+            else:
+                rewritten.unlink()
+        return deleted
+
+    def _rewrite(self, rewritten: Path, run_id: RunId | None) -> int:
+        deleted = 0
+        with self._path.open("rb") as file, rewritten.open("wb") as kept:
+            extent = _extent_of(file)
+            for line in forward(file, extent.end):
+                if run_id is not None and self._is_of_another_run(line, run_id):
+                    kept.write(line)
+                elif (head := head_of(line)) and head.category:
+                    deleted += 1
+            kept.write(mark_line(extent.last_seq))
+            kept.flush()
+            os.fsync(kept.fileno())
+        return deleted
+
+    @contextmanager
+    def _sound_part(self) -> Iterator[tuple[BinaryIO, int]]:
+        """The file, open for reading, and where its sound part ends; an empty one if there is none."""
+        file: BinaryIO
+        with ExitStack() as stack:
+            with self.lock:
+                try:
+                    file = stack.enter_context(self._path.open("rb"))
+                except FileNotFoundError:
+                    file = BytesIO()
+                end = _extent_of(file).end
+            yield file, end
+
+    def _is_of_another_run(self, line: bytes, run_id: RunId) -> bool:
+        """Also what cannot be read: it is not ours to throw away. An old mark goes, for a new one is written."""
+        head = head_of(line)
+        if head and not head.category:
+            return False
+        stored = read_line(line, self._thread_id)
+        return stored is None or stored.event.run_id != run_id
+
+    def _matching(self, lines: Iterator[bytes], wanted: Wanted) -> Iterator[StoredRunEvent]:
+        damaged = 0
+        for line in lines:
+            head = head_of(line)
+            if head is None:
+                damaged += 1
+                continue
+            if wanted.before is not None and head.seq >= wanted.before:
+                if wanted.after is not None:
+                    break
+                continue
+            if not head.category or (wanted.after is not None and head.seq <= wanted.after):
+                continue
+            if wanted.categories and head.category not in wanted.categories:
+                continue
+            stored = read_line(line, self._thread_id)
+            if stored is None:
+                damaged += 1
+            elif wanted.fits(stored):
+                yield stored
+        if damaged:
+            _log.warning("%d damaged lines were skipped in %s", damaged, self._path)
+
+
+def _extent_of(file: BinaryIO) -> _Extent:
+    """Look from the end for the last line of a batch that is complete."""
+    end = file.seek(0, os.SEEK_END)
+    damaged = 0
+    for line in backward(file, end):
+        head = head_of(line)
+        if not line.endswith(b"\n"):
+            end -= len(line)
+        elif head is None:
+            damaged += 1
+        elif head.more and not damaged:
+            # The rest of its batch was never written.
+            end -= len(line)
+        else:
+            return _Extent(end, head.seq + damaged)
+    return _Extent(end, damaged)
+
+
+def _write_all(file: BinaryIO, data: bytes) -> None:
+    # One call as a rule; a raw file may take less at a time when the disk is nearly full or the batch is huge.
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Make a rename durable, where folders can be synced."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,129 @@
+"""Run events as JSON lines: one file per thread, to be read with grep and tail.
+
+``{root}/{tenant}/{user}/threads/{thread}/events.jsonl``; see `runstead.infra.paths` for how ids become names.
+
+For one process: the root belongs to it alone. All file work happens in a few threads of its own, never on the event
+loop. Nothing is cached, so memory does not grow with threads or events; an append looks at the end of its file, and a
+page is read from the end it is nearest to.
+
+What survives: an answered append survives the death of the process, however sudden, for the system has the bytes by
+then. It survives a power cut only with ``fsync``, at the price of a disk flush for each batch. A deletion is always
+flushed. A batch that was cut off is not seen by readers and goes with the next append.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from threading import RLock
+from typing import Final, ParamSpec, TypeVar
+
+from runstead.infra.paths import ThreadPaths
+from runstead.runtime.actor_context import ActorContext, require_actor_context
+from runstead.runtime.runs.exceptions import ThreadNotFound
+from runstead.runtime.runs.store.event_store import RunEvent, RunEventCategory, StoredRunEvent
+from runstead.runtime.runs.types import RunId, ThreadId
+
+from .event_file import EventFile, Wanted
+from .owners import ThreadOwners
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_WORKERS: Final = 4
+_LOCKS: Final = 64
+"""Writers of one thread take turns, and now and then those of two threads that share a lock. Their number is fixed."""
+
+
+class JsonlRunEventStore:
+    """A RunEventStore on files. A thread belongs to the one who first wrote to it."""
+
+    def __init__(self, root: Path, *, fsync: bool = False) -> None:
+        self._paths = ThreadPaths(root)
+        # A plain id never begins with a dot, so no tenant can be called this.
+        self._owners = ThreadOwners(root / ".owners")
+        self._fsync = fsync
+        self._locks = tuple(RLock() for _ in range(_LOCKS))
+        self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="run-events")
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, root: Path, *, fsync: bool = False) -> AsyncIterator[JsonlRunEventStore]:
+        """A store that is closed at the end of the block, when what was begun is written."""
+        store = cls(root, fsync=fsync)
+        try:
+            yield store
+        finally:
+            await store.close()
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._workers.shutdown)
+
+    async def append(self, events: Sequence[RunEvent]) -> Sequence[StoredRunEvent]:
+        actor = require_actor_context("writing run events")
+        batch = tuple(events)
+        if not batch:
+            return []
+        thread_id = batch[0].thread_id
+        if any(event.thread_id != thread_id for event in batch):
+            raise ValueError("a batch of events belongs to one thread")
+        return await self._in_worker(self._append, actor, thread_id, batch)
+
+    async def list_events(
+        self,
+        thread_id: ThreadId,
+        *,
+        run_id: RunId | None = None,
+        categories: Sequence[RunEventCategory] = (),
+        event_types: Sequence[str] = (),
+        after: int | None = None,
+        before: int | None = None,
+        limit: int = 50,
+    ) -> Sequence[StoredRunEvent]:
+        actor = require_actor_context("reading run events")
+        wanted = Wanted(run_id, frozenset(categories), frozenset(event_types), after, before, limit)
+        return await self._in_worker(self._page, actor, thread_id, wanted)
+
+    async def count_events(self, thread_id: ThreadId, *, categories: Sequence[RunEventCategory] = ()) -> int:
+        actor = require_actor_context("reading run events")
+        return await self._in_worker(self._count, actor, thread_id, frozenset(categories))
+
+    async def delete_events(self, thread_id: ThreadId, *, run_id: RunId | None = None) -> int:
+        actor = require_actor_context("deleting run events")
+        return await self._in_worker(self._delete, actor, thread_id, run_id)
+
+    def _append(self, actor: ActorContext, thread_id: ThreadId, batch: Sequence[RunEvent]) -> list[StoredRunEvent]:
+        file = self._file(actor, thread_id)
+        if file is None:
+            raise ThreadNotFound(thread_id)
+        with file.lock:
+            if not file.exists() and not self._owners.claim(thread_id, actor):
+                raise ThreadNotFound(thread_id)
+            return file.append(batch, fsync=self._fsync)
+
+    def _page(self, actor: ActorContext, thread_id: ThreadId, wanted: Wanted) -> list[StoredRunEvent]:
+        file = self._file(actor, thread_id)
+        return file.page(wanted) if file else []
+
+    def _count(self, actor: ActorContext, thread_id: ThreadId, categories: frozenset[str]) -> int:
+        file = self._file(actor, thread_id)
+        return file.count(categories) if file else 0
+
+    def _delete(self, actor: ActorContext, thread_id: ThreadId, run_id: RunId | None) -> int:
+        file = self._file(actor, thread_id)
+        return file.delete(run_id) if file else 0
+
+    def _file(self, actor: ActorContext, thread_id: ThreadId) -> EventFile | None:
+        """The file of a thread of ``actor``'s, whether it exists or not; None for an id that no thread has."""
+        if not thread_id:
+            return None
+        folder = self._paths.folder(actor, thread_id)
+        lock = self._locks[hash(thread_id) % _LOCKS]
+        return EventFile(self._paths.check(folder / "events.jsonl"), thread_id, lock)
+
+    async def _in_worker(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._workers, lambda: work(*args, **kwargs))

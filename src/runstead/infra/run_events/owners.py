@@ -1,0 +1,45 @@
+"""Who a thread belongs to, where no table says so: to the one who first wrote to it.
+
+The events of a thread lie under its owner's folder, so nobody can read another's. This marker is what keeps somebody
+else from beginning a second log under the same thread id.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from runstead.infra.paths import path_name
+from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.runs.types import ThreadId
+
+
+class ThreadOwners:
+    """One small file for each thread. Blocking; one call at a time for a thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def claim(self, thread_id: ThreadId, actor: ActorContext) -> bool:
+        """True if the thread is ``actor``'s, be it from now on."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        marker = self._folder / path_name(thread_id)
+        mine = [path_name(actor.tenant_id), path_name(actor.user_id)]
+        owner = _owner_on(marker)
+        if owner is not None:
+            return bool(owner == mine)
+        # Nobody's, or cut off by a crash before the thread's first event: written whole or not at all.
+        written = marker.with_name(f"{marker.name}.{os.getpid()}")
+        written.write_bytes(orjson.dumps(mine))
+        written.replace(marker)
+        return True
+
+
+def _owner_on(marker: Path) -> Any:
+    try:
+        return orjson.loads(marker.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None

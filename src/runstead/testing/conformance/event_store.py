@@ -1,0 +1,286 @@
+"""What every run event store must do.
+
+```python
+class TestMyStore(RunEventStoreConformance):
+    @pytest.fixture
+    async def events(self) -> AsyncIterator[RunEventStore]: ...
+
+    async def make_thread(self, thread_id: str, owner: ActorContext) -> None: ...   # where threads have to exist
+```
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pytest
+
+from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
+from runstead.runtime.runs.exceptions import ThreadNotFound
+from runstead.runtime.runs.store.event_store import RunEvent, RunEventCategory, RunEventStore, StoredRunEvent
+from runstead.runtime.serialization import jsonable
+
+ALICE: Final = ActorContext("alice")
+BOB: Final = ActorContext("bob")
+ALICE_ELSEWHERE: Final = ActorContext("alice", tenant_id="elsewhere")
+
+THREAD: Final = "018f6b3c-1111-7000-8000-000000000001"
+OTHER_THREAD: Final = "018f6b3c-1111-7000-8000-000000000002"
+RUN: Final = "018f6b3c-2222-7000-8000-000000000001"
+OTHER_RUN: Final = "018f6b3c-2222-7000-8000-000000000002"
+MORNING: Final = datetime(2030, 1, 1, 9, 30, 15, 123456, tzinfo=UTC)
+
+HOSTILE: Final[tuple[Any, ...]] = (
+    *(None, True, 0, -1.5, "", [], {}, {"": {"": []}}),
+    {"text": "NUL \x00, newlines \n\r\u2028\u2029\x85, quotes \"'`, \\ and \u202e, grüße, \U0001f44b, \x1b[31m"},
+    {"like sql": "'; DROP TABLE run_events; --", "like a line": '"}\n{"seq":1}', "percent": "%s %00 {0}"},
+    {"surrogate": "\ud83d alone", "\udfff key": 1},
+    {"nan": float("nan"), "inf": float("-inf"), "large": 2**80, "small": -(2**63), "bytes": b"\x00\xff"},
+    {"deep": [[[[[[[[[[{"deeper": [[[[["deepest"]]]]]}]]]]]]]]]]},
+    {"long": "x" * 1_000_000},
+)
+
+
+def an_event(
+    content: Any = "hello",
+    *,
+    thread_id: str = THREAD,
+    run_id: str = RUN,
+    event_type: str = "llm_request",
+    category: RunEventCategory = "trace",
+    **metadata: Any,
+) -> RunEvent:
+    return RunEvent(run_id, thread_id, event_type, category, content, MORNING, metadata)
+
+
+def seqs(stored: Sequence[StoredRunEvent]) -> list[int]:
+    return [entry.seq for entry in stored]
+
+
+class RunEventStoreConformance:
+    """Subclass it and give it ``events``."""
+
+    async def make_thread(self, thread_id: str, owner: ActorContext) -> None:
+        """Make a thread of ``owner``'s exist, for stores that know the threads. Called before the first write."""
+
+    async def write(self, events: RunEventStore, count: int, **fields: Any) -> Sequence[StoredRunEvent]:
+        """Append ``count`` events as Alice, in one batch."""
+        await self.make_thread(fields.get("thread_id", THREAD), ALICE)
+        with acting(ALICE):
+            return await events.append([an_event(number, **fields) for number in range(count)])
+
+    async def test_events_are_numbered_densely_from_one_in_the_order_of_their_batch(
+        self, events: RunEventStore
+    ) -> None:
+        first = await self.write(events, 3)
+        second = await self.write(events, 2)
+        assert seqs(first) == [1, 2, 3]
+        assert seqs(second) == [4, 5]
+        assert [entry.event.content for entry in first] == [0, 1, 2]
+
+    async def test_each_thread_is_numbered_by_itself(self, events: RunEventStore) -> None:
+        await self.write(events, 3)
+        assert seqs(await self.write(events, 2, thread_id=OTHER_THREAD)) == [1, 2]
+        with acting(ALICE):
+            assert seqs(await events.list_events(OTHER_THREAD)) == [1, 2]
+            assert {entry.event.thread_id for entry in await events.list_events(OTHER_THREAD)} == {OTHER_THREAD}
+
+    async def test_what_was_stored_is_read_as_it_was(self, events: RunEventStore) -> None:
+        await self.make_thread(THREAD, ALICE)
+        event = RunEvent(
+            RUN,
+            THREAD,
+            "ai_message",
+            "message",
+            {"type": "ai", "content": "hi"},
+            MORNING,
+            {"caller": "lead_agent", "n": 1},
+        )
+        with acting(ALICE):
+            await events.append([event])
+            [stored] = await events.list_events(THREAD)
+        assert stored == StoredRunEvent(1, event)
+        assert stored.event.created_at.utcoffset() == timedelta(0)
+
+    @pytest.mark.parametrize("content", HOSTILE, ids=range(len(HOSTILE)))
+    async def test_any_content_is_kept_as_json_can_carry_it(self, events: RunEventStore, content: Any) -> None:
+        await self.make_thread(THREAD, ALICE)
+        with acting(ALICE):
+            await events.append(
+                [an_event(content), an_event(jsonable(content), hostile=jsonable(content)), an_event("after")]
+            )
+            read = await events.list_events(THREAD)
+        # What JSON cannot carry (NaN, bytes, ...) may come back in the nearest shape, and never as an error.
+        assert [jsonable(entry.event.content) for entry in read] == [jsonable(content), jsonable(content), "after"]
+        assert read[1].event.metadata == {"hostile": jsonable(content)}
+        assert seqs(read) == [1, 2, 3]
+
+    async def test_an_empty_batch_is_nothing(self, events: RunEventStore) -> None:
+        with acting(ALICE):
+            assert list(await events.append([])) == []
+
+    async def test_a_batch_of_two_threads_is_refused_whole(self, events: RunEventStore) -> None:
+        await self.write(events, 1)
+        await self.write(events, 1, thread_id=OTHER_THREAD)
+        with acting(ALICE):
+            with pytest.raises(ValueError, match="thread"):
+                await events.append([an_event(), an_event(thread_id=OTHER_THREAD)])
+            assert await events.count_events(THREAD) == await events.count_events(OTHER_THREAD) == 1
+
+    async def test_parallel_batches_share_no_number_and_leave_none_out(self, events: RunEventStore) -> None:
+        await self.make_thread(THREAD, ALICE)
+        with acting(ALICE):
+            batches = await asyncio.gather(
+                *(events.append([an_event([batch, place]) for place in range(4)]) for batch in range(25))
+            )
+            read = await events.list_events(THREAD, limit=1_000)
+        for batch in batches:
+            assert seqs(batch) == list(range(batch[0].seq, batch[0].seq + 4))
+        assert seqs(read) == list(range(1, 101))
+        assert [entry.event.content for entry in read] == [
+            entry.event.content for batch in sorted(batches, key=lambda batch: batch[0].seq) for entry in batch
+        ]
+
+    async def test_pages_are_in_ascending_order_from_either_end(self, events: RunEventStore) -> None:
+        await self.write(events, 100)
+        with acting(ALICE):
+            pages = {
+                "the last fifty": (await events.list_events(THREAD), range(51, 101)),
+                "the last three": (await events.list_events(THREAD, limit=3), range(98, 101)),
+                "the first after": (await events.list_events(THREAD, after=0, limit=3), range(1, 4)),
+                "after": (await events.list_events(THREAD, after=10, limit=5), range(11, 16)),
+                "after the last": (await events.list_events(THREAD, after=100), range(0)),
+                "the last before": (await events.list_events(THREAD, before=50, limit=5), range(45, 50)),
+                "before the first": (await events.list_events(THREAD, before=1), range(0)),
+                "between": (await events.list_events(THREAD, after=10, before=20, limit=4), range(11, 15)),
+                "between, all": (await events.list_events(THREAD, after=10, before=14), range(11, 14)),
+                "more than there are": (await events.list_events(THREAD, limit=1_000), range(1, 101)),
+                "none": (await events.list_events(THREAD, limit=0), range(0)),
+            }
+        assert {name: seqs(page) for name, (page, _) in pages.items()} == {
+            name: list(expected) for name, (_, expected) in pages.items()
+        }
+
+    async def test_paging_forward_meets_every_event_once_while_others_are_added(self, events: RunEventStore) -> None:
+        await self.write(events, 45)
+        seen: list[int] = []
+        with acting(ALICE):
+            while page := await events.list_events(THREAD, after=seen[-1] if seen else 0, limit=10):
+                seen += seqs(page)
+                if len(seen) == 20:
+                    await events.append([an_event(), an_event()])
+        assert seen == list(range(1, 48))
+
+    async def test_filters_apply_before_the_limit(self, events: RunEventStore) -> None:
+        await self.make_thread(THREAD, ALICE)
+        rare = an_event("rare", run_id=OTHER_RUN, event_type="ai_message", category="message")
+        with acting(ALICE):
+            await events.append([an_event(), rare] + [an_event()] * 30 + [rare] + [an_event()] * 30)
+            for filters in ({"run_id": OTHER_RUN}, {"categories": ["message"]}, {"event_types": ["ai_message"]}):
+                assert seqs(await events.list_events(THREAD, **filters, limit=5)) == [2, 33]
+                assert seqs(await events.list_events(THREAD, **filters, limit=1)) == [33]
+                assert seqs(await events.list_events(THREAD, **filters, after=0, limit=1)) == [2]
+                assert seqs(await events.list_events(THREAD, **filters, before=33)) == [2]
+            assert seqs(await events.list_events(THREAD, run_id=RUN, categories=["message"])) == []
+            both = await events.list_events(THREAD, categories=["message", "trace"], limit=100)
+            assert len(both) == 63
+
+    async def test_counting_counts_all_or_some_categories(self, events: RunEventStore) -> None:
+        await self.write(events, 7)
+        await self.write(events, 2, category="message", event_type="ai_message")
+        await self.write(events, 1, category="lifecycle", event_type="run_start")
+        with acting(ALICE):
+            assert await events.count_events(THREAD) == 10
+            assert await events.count_events(THREAD, categories=["message"]) == 2
+            assert await events.count_events(THREAD, categories=["message", "lifecycle"]) == 3
+
+    async def test_deleting_the_events_of_a_run_leaves_the_others_their_numbers(self, events: RunEventStore) -> None:
+        await self.write(events, 3)
+        await self.write(events, 2, run_id=OTHER_RUN)
+        await self.write(events, 1)
+        with acting(ALICE):
+            assert await events.delete_events(THREAD, run_id=RUN) == 4
+            assert seqs(await events.list_events(THREAD)) == [4, 5]
+            assert await events.delete_events(THREAD, run_id=RUN) == 0
+            assert await events.count_events(THREAD) == 2
+
+    @pytest.mark.parametrize("run_id", [None, RUN])
+    async def test_numbers_are_not_used_again_after_a_deletion(self, events: RunEventStore, run_id: str | None) -> None:
+        await self.write(events, 3)
+        with acting(ALICE):
+            assert await events.delete_events(THREAD, run_id=run_id) == 3
+            assert list(await events.list_events(THREAD)) == []
+            assert await events.count_events(THREAD) == 0
+        assert seqs(await self.write(events, 2)) == [4, 5]
+        with acting(ALICE):
+            assert await events.delete_events(THREAD) == 2
+            assert await events.delete_events(THREAD) == 0
+        assert seqs(await self.write(events, 1)) == [6]
+
+    async def test_deleting_while_others_write_loses_nothing_of_theirs(self, events: RunEventStore) -> None:
+        await self.write(events, 10)
+        with acting(ALICE):
+            await asyncio.gather(
+                *(events.append([an_event(run_id=OTHER_RUN)]) for _ in range(10)),
+                events.delete_events(THREAD, run_id=RUN),
+                *(events.append([an_event(run_id=OTHER_RUN)]) for _ in range(10)),
+            )
+            assert seqs(await events.list_events(THREAD)) == list(range(11, 31))
+
+    @pytest.mark.parametrize(
+        "thread_id",
+        [
+            "unknown",
+            "",
+            ".",
+            "..",
+            "../" + OTHER_THREAD,
+            "a/b",
+            "a\\b",
+            "/etc/passwd",
+            "nul\x00",
+            "\ud800",
+            "x" * 5_000,
+            "%",
+        ],
+    )
+    async def test_a_thread_that_is_unknown_has_no_events(self, events: RunEventStore, thread_id: str) -> None:
+        await self.write(events, 2)
+        await self.write(events, 2, thread_id=OTHER_THREAD)
+        with acting(ALICE):
+            assert list(await events.list_events(thread_id)) == []
+            assert await events.count_events(thread_id) == 0
+            assert await events.delete_events(thread_id) == 0
+            assert await events.count_events(THREAD) == await events.count_events(OTHER_THREAD) == 2
+
+    @pytest.mark.parametrize(
+        "stranger", [BOB, ALICE_ELSEWHERE], ids=["another user", "the same name in another tenant"]
+    )
+    async def test_a_foreign_thread_looks_empty_and_cannot_be_written_to(
+        self, events: RunEventStore, stranger: ActorContext
+    ) -> None:
+        await self.write(events, 2)
+        with acting(stranger):
+            assert list(await events.list_events(THREAD)) == []
+            assert await events.count_events(THREAD) == 0
+            assert await events.delete_events(THREAD) == 0
+            with pytest.raises(ThreadNotFound):
+                await events.append([an_event("from a stranger")])
+        with acting(ALICE):
+            assert [entry.event.content for entry in await events.list_events(THREAD)] == [0, 1]
+
+    async def test_without_an_actor_nothing_is_read_or_written(self, events: RunEventStore) -> None:
+        await self.write(events, 1)
+        with pytest.raises(ActorRequired):
+            await events.append([an_event()])
+        with pytest.raises(ActorRequired):
+            await events.list_events(THREAD)
+        with pytest.raises(ActorRequired):
+            await events.count_events(THREAD)
+        with pytest.raises(ActorRequired):
+            await events.delete_events(THREAD)
+        with acting(ALICE):
+            assert await events.count_events(THREAD) == 1

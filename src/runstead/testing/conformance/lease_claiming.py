@@ -1,0 +1,194 @@
+"""What every lease store must do for those who claim, renew, begin and hand back."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from runstead.runtime.runs.exceptions import LeaseLost
+from runstead.runtime.runs.types import RunStatus, Stopped
+
+from .run_storage import DONE, TERM, RunStorage
+
+
+class LeaseClaiming:
+    async def test_a_claimed_run_is_starting_and_carries_its_lease(self, storage: RunStorage) -> None:
+        run = await storage.accept(input={"x": 1})
+        lease = await storage.leases.claim(run.run_id, "w-1", TERM)
+        assert lease is not None
+        assert (lease.run_id, lease.thread_id, lease.worker, lease.attempt) == (run.run_id, "t-1", "w-1", 1)
+        assert lease.deadline == storage.clock.now() + TERM
+        assert lease.run == await storage.stands(run)
+        assert (lease.run.status, lease.run.attempt) == (RunStatus.STARTING, 1)
+        assert (lease.run.spec, lease.run.actor) == (run.spec, storage.actor)
+
+    async def test_nobody_is_asked_for_an_actor(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        lease = await storage.held(run)
+        await storage.leases.renew(lease, TERM)
+        await storage.leases.begin(lease, None)
+        await storage.leases.release(lease)
+        await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
+        assert await storage.leases.lapsed() == []
+
+    async def test_a_run_that_is_held_ended_or_unknown_is_not_to_be_had(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        lease = await storage.held(run)
+        assert await storage.leases.claim(run.run_id, "w-2", TERM) is None
+        await storage.leases.settle(lease, DONE)
+        assert await storage.leases.claim(run.run_id, "w-2", TERM) is None
+        assert await storage.leases.claim("r-none", "w-2", TERM) is None
+
+    async def test_of_many_who_claim_at_once_one_gets_it(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        claims = [storage.leases.claim(run.run_id, f"w-{n}", TERM) for n in range(20)]
+        leases = [lease for lease in await asyncio.gather(*claims) if lease is not None]
+        assert len(leases) == 1
+        assert (await storage.stands(run)).attempt == 1
+
+    async def test_a_delayed_run_is_to_be_had_when_it_is_due(self, storage: RunStorage) -> None:
+        run = await storage.accept(after_seconds=60)
+        await storage.clock.forward(59)
+        assert await storage.leases.claim(run.run_id, "w-1", TERM) is None
+        await storage.clock.forward(1)
+        await storage.held(run)
+        assert (await storage.thread()).status == "busy"
+
+    async def test_only_the_head_of_a_thread_is_to_be_had(self, storage: RunStorage) -> None:
+        first, second = await storage.accept(), await storage.accept()
+        elsewhere = await storage.accept("t-2")
+        assert await storage.leases.claim(second.run_id, "w-1", TERM) is None
+        lease = await storage.held(first)
+        assert await storage.leases.claim(second.run_id, "w-1", TERM) is None
+        await storage.held(elsewhere)
+        await storage.leases.settle(lease, DONE)
+        await storage.held(second)
+
+    async def test_a_later_run_goes_before_one_that_is_not_due(self, storage: RunStorage) -> None:
+        delayed = await storage.accept(after_seconds=60)
+        later = await storage.accept()
+        lease = await storage.held(later)
+        await storage.clock.forward(61)
+        assert await storage.leases.claim(delayed.run_id, "w-1", TERM) is None
+        await storage.leases.settle(lease, DONE)
+        await storage.held(delayed)
+
+    async def test_among_due_runs_the_lower_number_goes_first(self, storage: RunStorage) -> None:
+        delayed = await storage.accept(after_seconds=60)
+        later = await storage.accept()
+        await storage.clock.forward(61)
+        assert await storage.leases.claim(later.run_id, "w-1", TERM) is None
+        await storage.held(delayed)
+
+    async def test_every_claim_raises_the_attempt(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        attempts = []
+        for _ in range(3):
+            lease = await storage.held(run)
+            attempts.append(lease.attempt)
+            await storage.leases.release(lease)
+        assert attempts == [1, 2, 3]
+
+    async def test_renewing_holds_for_another_term_from_now(self, storage: RunStorage) -> None:
+        lease = await storage.held(await storage.accept())
+        await storage.clock.forward(20)
+        renewed = await storage.leases.renew(lease, TERM)
+        assert renewed.deadline == storage.clock.now() + TERM
+        assert (renewed.attempt, renewed.worker, renewed.run.spec) == (lease.attempt, lease.worker, lease.run.spec)
+        await storage.clock.forward(29)
+        assert await storage.leases.lapsed() == []
+        await storage.clock.forward(1)
+        assert await storage.leases.lapsed() == [lease.run_id]
+
+    async def test_a_renewed_lease_tells_of_a_stop(self, storage: RunStorage) -> None:
+        lease = await storage.begun(await storage.accept())
+        assert (await storage.leases.renew(lease, TERM)).run.stop_requested is None
+        await storage.leases.request_stop(lease.run_id, Stopped.BY_USER)
+        renewed = await storage.leases.renew(lease, TERM)
+        assert renewed.run.stop_requested is Stopped.BY_USER
+        assert renewed.run == await storage.stands(lease.run)
+
+    async def test_a_lapsed_lease_that_nobody_recovered_can_still_be_renewed(self, storage: RunStorage) -> None:
+        lease = await storage.held(await storage.accept())
+        await storage.clock.forward(2 * TERM)
+        await storage.leases.renew(lease, TERM)
+        assert await storage.leases.lapsed() == []
+
+    async def test_beginning_records_the_start_and_the_base_once(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        lease = await storage.begun(run, base="c-1")
+        started = storage.clock.now()
+        assert lease.run == await storage.stands(run)
+        assert (lease.run.status, lease.run.started_at) == (RunStatus.RUNNING, started)
+        assert lease.run.base_checkpoint_id == "c-1"
+        await storage.leases.release(lease)
+        await storage.clock.forward(5)
+        again = await storage.begun(run, base="c-2")
+        assert (again.run.started_at, again.run.base_checkpoint_id) == (started, "c-1")
+
+    async def test_a_run_that_began_without_a_base_keeps_none(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        await storage.leases.release(await storage.begun(run, base=None))
+        assert (await storage.begun(run, base="c-2")).run.base_checkpoint_id is None
+
+    async def test_a_released_run_is_pending_for_any_worker_at_once(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        lease = await storage.begun(run)
+        rings = storage.bell.rings
+        await storage.leases.release(lease)
+        assert storage.bell.rings > rings
+        released = await storage.stands(run)
+        assert (released.status, released.lapses) == (RunStatus.PENDING, 0)
+        assert await storage.leases.waiting(10) == [run.run_id]
+        assert (await storage.thread()).status == "busy"
+        await storage.held(run, "w-2")
+
+    @pytest.mark.parametrize("how", ["released", "recovered", "succeeded"])
+    async def test_a_late_worker_has_no_say(self, storage: RunStorage, how: str) -> None:
+        run = await storage.accept()
+        late = await storage.begun(run, "w-1")
+        if how == "released":
+            await storage.leases.release(late)
+        else:
+            await storage.clock.forward(TERM)
+            assert await storage.leases.recover(run.run_id, 10) is not None
+        if how == "succeeded":
+            await storage.begun(run, "w-1")
+        before = await storage.stands(run)
+        with pytest.raises(LeaseLost):
+            await storage.leases.renew(late, TERM)
+        with pytest.raises(LeaseLost):
+            await storage.leases.begin(late, "c-9")
+        with pytest.raises(LeaseLost):
+            await storage.leases.settle(late, DONE)
+        with pytest.raises(LeaseLost):
+            await storage.leases.release(late)
+        assert await storage.stands(run) == before
+
+    async def test_waiting_runs_are_those_that_could_be_claimed_the_longest_due_first(
+        self, storage: RunStorage
+    ) -> None:
+        third = await storage.accept("t-3", after_seconds=30)
+        first = await storage.accept("t-1")
+        await storage.accept("t-1")
+        await storage.clock.forward(10)
+        second = await storage.accept("t-2")
+        held = await storage.accept("t-4")
+        await storage.held(held)
+        await storage.accept("t-4")
+        await storage.accept("t-5", after_seconds=3600)
+        await storage.clock.forward(20)
+        assert await storage.leases.waiting(10) == [first.run_id, second.run_id, third.run_id]
+        assert await storage.leases.waiting(2) == [first.run_id, second.run_id]
+
+    async def test_the_next_due_is_the_earliest_delayed_run(self, storage: RunStorage) -> None:
+        assert await storage.leases.next_due() is None
+        await storage.accept("t-1")
+        assert await storage.leases.next_due() is None
+        await storage.accept("t-2", after_seconds=60)
+        sooner = await storage.accept("t-3", after_seconds=20)
+        assert await storage.leases.next_due() == sooner.due_at == storage.clock.now() + timedelta(seconds=20)
+        await storage.clock.forward(60)
+        assert await storage.leases.next_due() is None

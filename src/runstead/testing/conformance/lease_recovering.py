@@ -1,0 +1,149 @@
+"""What every lease store must do when a worker is lost."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from runstead.runtime.runs.exceptions import RunNotRetriable, ThreadBusy
+from runstead.runtime.runs.types import RunStatus, Stopped
+
+from .run_storage import STATELESS, TERM, RunStorage
+
+
+class LeaseRecovering:
+    async def test_held_runs_whose_lease_has_run_out_are_found(self, storage: RunStorage) -> None:
+        first, second = await storage.accept("t-1"), await storage.accept("t-2")
+        await storage.held(first)
+        await storage.clock.forward(10)
+        await storage.held(second)
+        await storage.accept("t-3")
+        assert await storage.leases.lapsed() == []
+        await storage.clock.forward(20)
+        assert await storage.leases.lapsed() == [first.run_id]
+        await storage.clock.forward(10)
+        assert await storage.leases.lapsed() == [first.run_id, second.run_id]
+        assert await storage.leases.lapsed(limit=1) == [first.run_id]
+
+    async def test_a_lapsed_run_waits_again(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        await storage.begun(run, base="c-1")
+        await storage.clock.forward(TERM)
+        rings = storage.bell.rings
+        recovery = await storage.leases.recover(run.run_id, 3)
+        assert recovery is not None
+        assert (recovery.fate, recovery.record) == ("waiting", await storage.stands(run))
+        assert storage.bell.rings > rings
+        waiting = recovery.record
+        assert (waiting.status, waiting.lapses, waiting.attempt) == (RunStatus.PENDING, 1, 1)
+        assert waiting.base_checkpoint_id == "c-1"
+        assert await storage.leases.waiting(10) == [run.run_id]
+        assert (await storage.held(run, "w-2")).attempt == 2
+
+    async def test_what_has_not_lapsed_is_not_recovered(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        assert await storage.leases.recover(run.run_id, 3) is None
+        assert await storage.leases.recover("r-none", 3) is None
+        lease = await storage.held(run)
+        assert await storage.leases.recover(run.run_id, 3) is None
+        await storage.clock.forward(TERM)
+        await storage.leases.renew(lease, TERM)
+        assert await storage.leases.recover(run.run_id, 3) is None
+        assert (await storage.stands(run)).lapses == 0
+
+    async def test_of_many_who_recover_at_once_one_does(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        await storage.held(run)
+        await storage.clock.forward(TERM)
+        recoveries = await asyncio.gather(*(storage.leases.recover(run.run_id, 3) for _ in range(10)))
+        assert sum(recovery is not None for recovery in recoveries) == 1
+        assert (await storage.stands(run)).lapses == 1
+
+    async def test_a_run_that_lapsed_too_often_is_a_dead_letter(self, storage: RunStorage) -> None:
+        run, behind = await storage.accept(), await storage.accept()
+        await storage.lost(run, max_attempts=2)
+        rings = storage.bell.rings
+        dead = await storage.lost(run, max_attempts=2)
+        assert storage.bell.rings > rings
+        assert dead == await storage.stands(run)
+        assert (dead.status, dead.dead_letter, dead.lapses) == (RunStatus.ERROR, True, 2)
+        assert dead.ended_at == storage.clock.now()
+        assert dead.failure is not None
+        assert dead.failure.error == "AttemptsExhausted"
+        assert await storage.leases.waiting(10) == [behind.run_id]
+
+    async def test_a_dead_letter_leaves_its_thread_in_error(self, storage: RunStorage) -> None:
+        dead = await storage.lost(await storage.accept(), max_attempts=1)
+        thread = await storage.thread()
+        assert thread.status == "error"
+        assert dead.failure is not None
+        assert thread.error == dead.failure.to_json()
+
+    async def test_the_specs_own_limit_comes_first(self, storage: RunStorage) -> None:
+        once = await storage.lost(await storage.accept("t-1", max_attempts=1), max_attempts=5)
+        assert once.dead_letter
+        often = await storage.lost(await storage.accept("t-2", max_attempts=5), max_attempts=1)
+        assert often.status is RunStatus.PENDING
+
+    async def test_handing_back_does_not_count(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        for _ in range(3):
+            await storage.leases.release(await storage.begun(run))
+        assert (await storage.lost(run, max_attempts=2)).status is RunStatus.PENDING
+
+    async def test_a_run_that_was_asked_to_stop_waits_for_somebody_to_stop_it(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        await storage.begun(run)
+        await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
+        await storage.clock.forward(TERM)
+        recovery = await storage.leases.recover(run.run_id, 1)
+        assert recovery is not None
+        assert recovery.fate == "waiting"
+        assert (await storage.held(run)).run.stop_requested is Stopped.BY_USER
+
+    async def test_a_new_owner_lets_every_lease_lapse(self, storage: RunStorage) -> None:
+        runs = [await storage.accept(f"t-{n}") for n in range(3)]
+        await storage.begun(runs[0])
+        await storage.held(runs[1])
+        assert await storage.leases.abandon_all() == 2
+        assert set(await storage.leases.lapsed()) == {runs[0].run_id, runs[1].run_id}
+        for run in runs[:2]:
+            assert await storage.leases.recover(run.run_id, 3) is not None
+        assert await storage.leases.abandon_all() == 0
+
+    async def test_a_dead_letter_can_be_retried(self, storage: RunStorage) -> None:
+        dead = await storage.lost(await storage.accept(), max_attempts=1)
+        rings = storage.bell.rings
+        again = await storage.leases.retry(dead.run_id)
+        assert again is not None
+        assert again == await storage.stands(dead)
+        assert (again.status, again.lapses, again.dead_letter) == (RunStatus.PENDING, 0, False)
+        assert (again.failure, again.ended_at, again.stop_requested) == (None, None, None)
+        assert storage.bell.rings > rings
+        assert (await storage.thread()).status == "busy"
+        assert (await storage.held(dead)).attempt == dead.attempt + 1
+
+    async def test_only_a_dead_letter_can_be_retried(self, storage: RunStorage) -> None:
+        assert await storage.leases.retry("r-none") is None
+        run = await storage.accept()
+        with pytest.raises(RunNotRetriable):
+            await storage.leases.retry(run.run_id)
+        await storage.ended(run)
+        with pytest.raises(RunNotRetriable):
+            await storage.leases.retry(run.run_id)
+
+    async def test_a_dead_letter_is_not_retried_beside_another_run(self, storage: RunStorage) -> None:
+        dead = await storage.lost(await storage.accept(), max_attempts=1)
+        other = await storage.accept()
+        with pytest.raises(ThreadBusy) as busy:
+            await storage.leases.retry(dead.run_id)
+        assert busy.value.run_ids == (other.run_id,)
+        assert (await storage.stands(dead)).dead_letter
+
+    async def test_the_temporary_thread_of_a_dead_letter_stays_for_the_retry(self, storage: RunStorage) -> None:
+        dead = await storage.lost(await storage.accept(None, scope=STATELESS), max_attempts=1)
+        assert await storage.has_thread(dead.thread_id)
+        await storage.leases.retry(dead.run_id)
+        await storage.ended(dead)
+        assert not await storage.has_thread(dead.thread_id)

@@ -1,0 +1,188 @@
+"""What every lease store must do when a run ends."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from runstead.runtime.runs.exceptions import LeaseLost, RollbackRequested
+from runstead.runtime.runs.store import Settled
+from runstead.runtime.runs.types import (
+    Outcome,
+    RunCompletionData,
+    RunFailure,
+    RunStatus,
+    Stopped,
+    ThreadAfter,
+)
+
+from .run_storage import DONE, STATELESS, TERM, RunStorage
+
+UNDONE = Outcome(RunStatus.INTERRUPTED, undone=True)
+
+
+class LeaseSettling:
+    async def test_the_end_is_written_whole(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        lease = await storage.begun(run)
+        await storage.clock.forward(5)
+        completion = RunCompletionData(total_tokens=7, last_ai_message="bye \ud83d", message_count=2)
+        failure = RunFailure("ValueError", "no \0 good \ud800")
+        outcome = Outcome(
+            RunStatus.ERROR,
+            ThreadAfter("error", values=b'{"x":1}', error=failure),
+            failure=failure,
+            completion=completion,
+            final_checkpoint_id="c-9",
+        )
+        settled = await storage.leases.settle(lease, outcome)
+        now = storage.clock.now()
+        ended = settled.record
+        assert ended == await storage.stands(run)
+        assert (ended.status, ended.ended_at, ended.updated_at) == (RunStatus.ERROR, now, now)
+        assert (ended.failure, ended.completion, ended.final_checkpoint_id) == (failure, completion, "c-9")
+        assert (ended.attempt, ended.dead_letter) == (1, False)
+
+    @pytest.mark.parametrize("status", ["idle", "interrupted", "error"])
+    async def test_the_thread_is_left_as_the_outcome_says(self, storage: RunStorage, status: str) -> None:
+        run = await storage.accept()
+        failure = RunFailure("E", "m")
+        after = ThreadAfter(status, b'{"messages":[]}', b'{"task":[{"value":1}]}', failure)  # type: ignore[arg-type]
+        settled = await storage.leases.settle(await storage.begun(run), Outcome(RunStatus.SUCCESS, after))
+        thread = await storage.thread()
+        assert settled.thread_status == thread.status == status
+        assert (thread.values, thread.interrupts) == (b'{"messages":[]}', b'{"task":[{"value":1}]}')
+        assert thread.error == {"error": "E", "message": "m"}
+        assert thread.state_updated_at == thread.updated_at == storage.clock.now()
+
+    async def test_values_that_are_none_keep_what_is_stored(self, storage: RunStorage) -> None:
+        await storage.ended(await storage.accept(), Outcome(RunStatus.SUCCESS, ThreadAfter(values=b"[1]")))
+        stored = (await storage.thread()).state_updated_at
+        await storage.clock.forward(5)
+        failed = Outcome(RunStatus.ERROR, ThreadAfter("error", error=RunFailure("E", "m"), interrupts=b'{"a":[]}'))
+        await storage.ended(await storage.accept(), failed)
+        await storage.ended(await storage.accept(), DONE)
+        thread = await storage.thread()
+        assert (thread.values, thread.state_updated_at) == (b"[1]", stored)
+        assert (thread.interrupts, thread.error, thread.status) == (b"{}", None, "idle")
+
+    async def test_values_are_bytes_and_come_back_as_they_were(self, storage: RunStorage) -> None:
+        odd = '"\\u0000 grüße"'.encode()
+        await storage.ended(await storage.accept(), Outcome(RunStatus.SUCCESS, ThreadAfter(values=odd)))
+        assert (await storage.thread()).values == odd
+
+    async def test_a_run_that_did_not_begin_can_be_settled(self, storage: RunStorage) -> None:
+        lease = await storage.held(await storage.accept())
+        ended = (await storage.leases.settle(lease, Outcome(RunStatus.INTERRUPTED))).record
+        assert (ended.status, ended.started_at) == (RunStatus.INTERRUPTED, None)
+
+    async def test_settling_twice_is_settling_once(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        lease = await storage.begun(run)
+        first = await storage.leases.settle(lease, DONE)
+        await storage.clock.forward(5)
+        second = await storage.leases.settle(lease, Outcome(RunStatus.ERROR, failure=RunFailure("E", "late")))
+        assert second == first
+        assert await storage.stands(run) == first.record
+
+    async def test_settling_at_once_from_two_places_is_settling_once(self, storage: RunStorage) -> None:
+        lease = await storage.begun(await storage.accept())
+        outcomes = [Outcome(RunStatus.SUCCESS), Outcome(RunStatus.ERROR)]
+        one, two = await asyncio.gather(*(storage.leases.settle(lease, outcome) for outcome in outcomes))
+        assert one == two
+
+    async def test_a_lapsed_lease_that_nobody_recovered_can_still_settle(self, storage: RunStorage) -> None:
+        lease = await storage.begun(await storage.accept())
+        await storage.clock.forward(2 * TERM)
+        assert (await storage.leases.settle(lease, DONE)).record.status is RunStatus.SUCCESS
+        assert await storage.leases.lapsed() == []
+
+    async def test_a_dead_letter_is_not_brought_back_by_its_late_worker(self, storage: RunStorage) -> None:
+        lease = await storage.begun(await storage.accept())
+        await storage.clock.forward(TERM)
+        await storage.leases.recover(lease.run_id, 1)
+        with pytest.raises(LeaseLost):
+            await storage.leases.settle(lease, DONE)
+
+    async def test_a_deleted_run_cannot_be_settled(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        lease = await storage.begun(run)
+        await storage.leases.release(lease)
+        await storage.leases.settle(await storage.held(run), UNDONE)
+        with pytest.raises(LeaseLost):
+            await storage.leases.settle(lease, DONE)
+
+    async def test_the_next_waiting_run_comes_up(self, storage: RunStorage) -> None:
+        first, second = await storage.accept(), await storage.accept()
+        lease = await storage.begun(first)
+        assert await storage.leases.waiting(10) == []
+        rings = storage.bell.rings
+        settled = await storage.leases.settle(lease, Outcome(RunStatus.SUCCESS, ThreadAfter("interrupted")))
+        assert storage.bell.rings > rings
+        assert settled.thread_status == (await storage.thread()).status == "busy"
+        assert await storage.leases.waiting(10) == [second.run_id]
+
+    async def test_what_the_last_run_left_shows_when_nobody_waits_any_more(self, storage: RunStorage) -> None:
+        first, second = await storage.accept(), await storage.accept()
+        interrupted = Outcome(RunStatus.SUCCESS, ThreadAfter("interrupted"))
+        await storage.leases.settle(await storage.begun(first), interrupted)
+        stopped = await storage.leases.request_stop(second.run_id, Stopped.BY_USER)
+        assert stopped is not None
+        assert stopped.thread_status == (await storage.thread()).status == "interrupted"
+
+    async def test_a_thread_with_a_delayed_run_is_not_busy(self, storage: RunStorage) -> None:
+        first = await storage.accept()
+        await storage.accept(after_seconds=60)
+        settled = await storage.leases.settle(await storage.begun(first), DONE)
+        assert settled == Settled(settled.record, "idle")
+
+    async def test_an_undone_run_is_gone(self, storage: RunStorage) -> None:
+        run, behind = await storage.accept(), await storage.accept()
+        lease = await storage.begun(run)
+        await storage.leases.request_stop(run.run_id, Stopped.BY_ROLLBACK)
+        settled = await storage.leases.settle(lease, UNDONE)
+        assert (settled.record.run_id, settled.record.status) == (run.run_id, RunStatus.INTERRUPTED)
+        assert await storage.run(run.run_id) is None
+        again = await storage.leases.settle(lease, UNDONE)
+        assert (again.record.run_id, again.record.status) == (run.run_id, RunStatus.INTERRUPTED)
+        assert await storage.leases.waiting(10) == [behind.run_id]
+
+    @pytest.mark.parametrize("reason", [reason for reason in Stopped if reason.undoes])
+    async def test_a_run_that_is_to_be_rolled_back_settles_only_undone(
+        self, storage: RunStorage, reason: Stopped
+    ) -> None:
+        run = await storage.accept()
+        lease = await storage.begun(run)
+        await storage.leases.request_stop(run.run_id, reason)
+        with pytest.raises(RollbackRequested):
+            await storage.leases.settle(lease, DONE)
+        assert (await storage.stands(run)).status is RunStatus.RUNNING
+        await storage.leases.settle(lease, UNDONE)
+        assert await storage.run(run.run_id) is None
+
+    async def test_a_run_that_was_asked_to_stop_otherwise_may_still_succeed(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        lease = await storage.begun(run)
+        await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
+        settled = await storage.leases.settle(lease, DONE)
+        assert settled.record.status is RunStatus.SUCCESS
+        assert settled.record.stop_requested is Stopped.BY_USER
+
+    async def test_a_temporary_thread_goes_with_its_run_and_the_run_stays(self, storage: RunStorage) -> None:
+        run = await storage.accept(None, scope=STATELESS)
+        settled = await storage.leases.settle(await storage.begun(run), DONE)
+        assert settled.thread_status == "idle"
+        assert not await storage.has_thread(run.thread_id)
+        assert (await storage.stands(run)).status is RunStatus.SUCCESS
+
+    async def test_a_temporary_thread_goes_when_its_run_is_stopped_before_it_began(self, storage: RunStorage) -> None:
+        run = await storage.accept(None, scope=STATELESS)
+        await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
+        assert not await storage.has_thread(run.thread_id)
+
+    async def test_a_title_is_written_to_the_thread(self, storage: RunStorage) -> None:
+        await storage.new_thread("t-1", metadata={"mine": 1})
+        await storage.ended(await storage.accept(), Outcome(RunStatus.SUCCESS, title="x" * 300))
+        metadata = (await storage.thread()).metadata
+        assert (metadata["title"], metadata["mine"]) == ("x" * 200, 1)

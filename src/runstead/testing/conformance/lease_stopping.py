@@ -1,0 +1,121 @@
+"""What every lease store must do when a run is to stop."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from runstead.runtime.runs.types import RunStatus, Stopped
+
+from .run_storage import DONE, TERM, RunStorage
+
+
+class LeaseStopping:
+    async def test_stopping_an_unknown_run_is_none(self, storage: RunStorage) -> None:
+        assert await storage.leases.request_stop("r-none", Stopped.BY_USER) is None
+
+    @pytest.mark.parametrize("reason", [Stopped.BY_USER, Stopped.BY_DISCONNECT, Stopped.DELETED])
+    async def test_a_waiting_run_ends_at_once(self, storage: RunStorage, reason: Stopped) -> None:
+        run = await storage.accept()
+        stopped = await storage.leases.request_stop(run.run_id, reason)
+        assert stopped is not None
+        assert (stopped.effect, stopped.thread_status) == ("ended", "idle")
+        ended = await storage.stands(run)
+        assert stopped.record == ended
+        assert (ended.status, ended.stop_requested) == (RunStatus.INTERRUPTED, reason)
+        assert (ended.ended_at, ended.started_at, ended.attempt) == (storage.clock.now(), None, 0)
+        assert (await storage.thread()).status == "idle"
+        assert await storage.leases.claim(run.run_id, "w-1", TERM) is None
+
+    async def test_a_waiting_run_is_deleted_for_a_reason_that_undoes(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        stopped = await storage.leases.request_stop(run.run_id, Stopped.BY_ROLLBACK)
+        assert stopped is not None
+        assert (stopped.effect, stopped.record.status) == ("ended", RunStatus.INTERRUPTED)
+        assert await storage.run(run.run_id) is None
+
+    async def test_a_delayed_run_can_be_stopped(self, storage: RunStorage) -> None:
+        run = await storage.accept(after_seconds=60)
+        stopped = await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
+        assert stopped is not None
+        assert stopped.effect == "ended"
+        assert await storage.leases.next_due() is None
+
+    async def test_the_run_behind_a_stopped_one_comes_up(self, storage: RunStorage) -> None:
+        run, behind = await storage.accept(), await storage.accept()
+        rings = storage.bell.rings
+        stopped = await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
+        assert stopped is not None
+        assert stopped.thread_status == "busy"
+        assert storage.bell.rings > rings
+        assert await storage.leases.waiting(10) == [behind.run_id]
+
+    async def test_a_held_run_is_flagged(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        await storage.begun(run)
+        stopped = await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
+        assert stopped is not None
+        assert (stopped.effect, stopped.thread_status) == ("flagged", None)
+        assert stopped.record == await storage.stands(run)
+        assert (stopped.record.status, stopped.record.stop_requested) == (RunStatus.RUNNING, Stopped.BY_USER)
+
+    async def test_an_ended_run_is_left_alone(self, storage: RunStorage) -> None:
+        ended = await storage.ended(await storage.accept())
+        stopped = await storage.leases.request_stop(ended.run_id, Stopped.BY_ROLLBACK)
+        assert stopped is not None
+        assert (stopped.effect, stopped.record) == ("already_ended", ended)
+        assert await storage.stands(ended) == ended
+
+    async def test_the_first_reason_counts(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        await storage.begun(run)
+        for reason in (Stopped.BY_DISCONNECT, Stopped.BY_USER, Stopped.DELETED):
+            await storage.leases.request_stop(run.run_id, reason)
+        assert (await storage.stands(run)).stop_requested is Stopped.BY_DISCONNECT
+
+    async def test_a_reason_that_undoes_replaces_one_that_does_not(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        await storage.begun(run)
+        for reason in (Stopped.BY_USER, Stopped.BY_ROLLBACK, Stopped.SUPERSEDED_ROLLBACK, Stopped.BY_USER):
+            await storage.leases.request_stop(run.run_id, reason)
+        assert (await storage.stands(run)).stop_requested is Stopped.BY_ROLLBACK
+
+    async def test_a_waiting_run_that_has_begun_before_is_flagged_for_its_next_holder(
+        self, storage: RunStorage
+    ) -> None:
+        run = await storage.accept()
+        await storage.leases.release(await storage.begun(run))
+        rings = storage.bell.rings
+        for reason in (Stopped.BY_USER, Stopped.BY_ROLLBACK):
+            stopped = await storage.leases.request_stop(run.run_id, reason)
+            assert stopped is not None
+            assert stopped.effect == "flagged"
+        assert storage.bell.rings >= rings
+        lease = await storage.held(run)
+        assert lease.run.stop_requested is Stopped.BY_ROLLBACK
+
+    async def test_a_flag_survives_being_handed_back(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        lease = await storage.begun(run)
+        await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
+        await storage.leases.release(lease)
+        assert (await storage.held(run)).run.stop_requested is Stopped.BY_USER
+
+    async def test_stopping_ten_times_at_once_has_one_effect(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        stops = await asyncio.gather(*(storage.leases.request_stop(run.run_id, Stopped.BY_USER) for _ in range(10)))
+        effects = sorted(stop.effect for stop in stops if stop is not None)
+        assert effects == ["already_ended"] * 9 + ["ended"]
+
+    async def test_a_stop_and_a_claim_at_once_never_both_win(self, storage: RunStorage) -> None:
+        for n in range(10):
+            run = await storage.accept(f"t-{n}")
+            lease, stopped = await asyncio.gather(
+                storage.leases.claim(run.run_id, "w-1", TERM),
+                storage.leases.request_stop(run.run_id, Stopped.BY_USER),
+            )
+            assert stopped is not None
+            assert (lease is None) == (stopped.effect == "ended")
+            if lease is not None:
+                await storage.leases.settle(lease, DONE)

@@ -1,0 +1,255 @@
+"""What every store must do when runs come into being."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+import pytest
+
+from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
+from runstead.runtime.runs.exceptions import RunConflict, ThreadBusy, ThreadNotFound
+from runstead.runtime.runs.store import Admission, Admit, CreatedRun
+from runstead.runtime.runs.types import (
+    CheckpointRef,
+    MultitaskStrategy,
+    Outcome,
+    RunCommand,
+    RunId,
+    RunScope,
+    RunSpec,
+    RunStatus,
+    Stopped,
+)
+
+from .run_storage import ALICE_ELSEWHERE, BOB, DONE, STATELESS, RunStorage, a_spec, decide
+
+EXISTING: Final = RunScope(if_not_exists="reject")
+HARD: Final = (2**70, -(2**64), "\ud800 half", "nul \0", float("inf"), 1e308, {"": {}}, "\u2028")
+
+
+class RunCreating:
+    async def test_a_created_run_is_found_as_it_was_made(self, storage: RunStorage) -> None:
+        run = await storage.accept(
+            run_id="r-1", input={"messages": [{"role": "user", "content": "grüße"}]}, metadata={"k": [1, {"x": None}]}
+        )
+        now = storage.clock.now()
+        assert (run.run_id, run.thread_id, run.assistant_id) == ("r-1", "t-1", "a-1")
+        assert (run.status, run.attempt, run.lapses, run.dead_letter) == (RunStatus.PENDING, 0, 0, False)
+        assert (run.created_at, run.updated_at, run.due_at) == (now, now, now)
+        assert run.actor == storage.actor
+        assert await storage.run("r-1") == run
+
+    async def test_no_field_of_a_specification_is_lost(self, storage: RunStorage) -> None:
+        spec = RunSpec(
+            assistant_id="a-2",
+            graph_id="g-2",
+            thread_id="t-9",
+            run_id="r-9",
+            scope=RunScope(kind="stateless", if_not_exists="create", on_completion="keep"),
+            input=[1, 2.5, None, True, "x", {"y": []}],
+            command=RunCommand(resume={"i": None}, has_resume=True, update=[["k", 1]], goto=("n", {"node": "m"})),
+            config={"configurable": {"model": "m"}, "tags": ["a"], "recursion_limit": 7},
+            context={"who": "me"},
+            metadata={"m": 1},
+            stream_modes=("updates", "messages-tuple"),
+            stream_subgraphs=True,
+            stream_resumable=True,
+            checkpoint=CheckpointRef("c-1", "child:1", {"": "c-0"}),
+            durability="exit",
+            interrupt_before=("a", "b"),
+            interrupt_after=("*",),
+            multitask_strategy="rollback",
+            on_disconnect="cancel",
+            after_seconds=3,
+            timeout_seconds=1.5,
+            max_attempts=2,
+        )
+        (created,) = await storage.accept_all([spec])
+        assert created.record.spec == spec
+        found = await storage.run("r-9")
+        assert found is not None
+        assert found.spec == spec
+
+    @pytest.mark.parametrize("hard", HARD, ids=ascii)
+    async def test_what_json_can_hardly_say_comes_back_unchanged(self, storage: RunStorage, hard: object) -> None:
+        run = await storage.accept(input={"it": [hard, None]}, metadata={"it": hard})
+        found = await storage.stands(run)
+        assert found.spec.input == {"it": [hard, None]}
+        assert found.metadata == {"it": hard}
+
+    async def test_a_number_that_is_none_comes_back_as_none(self, storage: RunStorage) -> None:
+        run = await storage.accept(input={"it": float("nan"), "nothing": None})
+        found = (await storage.stands(run)).spec.input
+        assert found["it"] != found["it"]
+        assert found["nothing"] is None
+
+    async def test_creating_needs_an_actor(self, storage: RunStorage) -> None:
+        with pytest.raises(ActorRequired):
+            await storage.create.create_runs([a_spec()], decide)
+
+    async def test_ids_are_minted_where_the_specification_leaves_them_out(self, storage: RunStorage) -> None:
+        one = await storage.accept(None)
+        two = await storage.accept(None)
+        assert len({one.run_id, two.run_id, one.thread_id, two.thread_id}) == 4
+        assert await storage.has_thread(one.thread_id)
+
+    async def test_a_taken_run_id_is_a_conflict_also_when_it_is_somebody_elses(self, storage: RunStorage) -> None:
+        await storage.accept(run_id="r-1")
+        with pytest.raises(RunConflict):
+            await storage.accept(run_id="r-1")
+        storage.actor = BOB
+        with pytest.raises(RunConflict):
+            await storage.accept("t-2", run_id="r-1")
+
+    async def test_a_thread_is_created_only_when_the_scope_says_so(self, storage: RunStorage) -> None:
+        with pytest.raises(ThreadNotFound):
+            await storage.accept("t-none", scope=EXISTING)
+        await storage.accept("t-none")
+        await storage.accept("t-none", scope=EXISTING)
+
+    async def test_a_stateless_run_brings_its_own_thread(self, storage: RunStorage) -> None:
+        run = await storage.accept(None, scope=STATELESS)
+        assert await storage.has_thread(run.thread_id)
+
+    @pytest.mark.parametrize("scope", [EXISTING, RunScope(if_not_exists="create"), STATELESS])
+    @pytest.mark.parametrize("stranger", [BOB, ALICE_ELSEWHERE])
+    async def test_somebody_elses_thread_is_not_there(
+        self, storage: RunStorage, scope: RunScope, stranger: ActorContext
+    ) -> None:
+        run = await storage.accept("t-1")
+        storage.actor = stranger
+        with pytest.raises(ThreadNotFound):
+            await storage.accept("t-1", scope=scope)
+        assert await storage.run(run.run_id) is None
+
+    async def test_the_thread_is_busy_and_knows_its_graph_and_assistant(self, storage: RunStorage) -> None:
+        await storage.new_thread("t-1", metadata={"mine": 1, "graph_id": "old"})
+        await storage.accept("t-1")
+        thread = await storage.thread("t-1")
+        assert thread.status == "busy"
+        assert thread.metadata == {"mine": 1, "graph_id": "g-1", "assistant_id": "a-1"}
+
+    async def test_runs_of_a_thread_are_ordered_by_their_creation(self, storage: RunStorage) -> None:
+        runs = [await storage.accept() for _ in range(3)]
+        places = [run.queue_seq for run in runs]
+        assert places == sorted(set(places))
+
+    async def test_decide_is_asked_with_what_is_held_or_due_the_oldest_first(self, storage: RunStorage) -> None:
+        asked: list[tuple[MultitaskStrategy, list[RunId]]] = []
+
+        def remember(strategy: MultitaskStrategy, in_flight: Sequence[RunId]) -> Admission:
+            asked.append((strategy, list(in_flight)))
+            return Admit()
+
+        ended = await storage.accept()
+        await storage.ended(ended)
+        held = await storage.accept()
+        await storage.held(held)
+        await storage.accept(after_seconds=60)
+        waiting = await storage.accept()
+        await storage.accept("t-2")
+        with acting(storage.actor):
+            await storage.create.create_runs([a_spec("t-1", multitask_strategy="interrupt")], remember)
+        assert asked == [("interrupt", [held.run_id, waiting.run_id])]
+
+    async def test_a_delayed_run_is_in_flight_once_it_is_due(self, storage: RunStorage) -> None:
+        delayed = await storage.accept(after_seconds=60)
+        assert delayed.due_at == storage.clock.now() + timedelta(seconds=60)
+        await storage.accept("t-1", multitask_strategy="reject", after_seconds=100)
+        await storage.clock.forward(60)
+        with pytest.raises(ThreadBusy) as busy:
+            await storage.accept("t-1", multitask_strategy="reject")
+        assert busy.value.run_ids == (delayed.run_id,)
+
+    async def test_a_delayed_run_leaves_its_thread_idle(self, storage: RunStorage) -> None:
+        await storage.accept(after_seconds=60)
+        assert (await storage.thread()).status == "idle"
+
+    async def test_a_delay_in_the_past_is_none(self, storage: RunStorage) -> None:
+        run = await storage.accept(after_seconds=-60)
+        assert run.due_at == storage.clock.now()
+
+    async def test_a_refused_run_leaves_nothing(self, storage: RunStorage) -> None:
+        first = await storage.accept()
+        with pytest.raises(ThreadBusy) as busy:
+            await storage.accept(run_id="r-2", multitask_strategy="reject")
+        assert busy.value.run_ids == (first.run_id,)
+        assert await storage.run("r-2") is None
+
+    async def test_interrupt_flags_the_held_run_and_ends_the_waiting_ones(self, storage: RunStorage) -> None:
+        held = await storage.accept()
+        await storage.begun(held)
+        waiting = await storage.accept()
+        created = await storage.created(multitask_strategy="interrupt")
+        assert created.stopping == (held.run_id,)
+        assert [ended.run_id for ended in created.ended] == [waiting.run_id]
+        assert (await storage.stands(held)).stop_requested is Stopped.SUPERSEDED
+        ended = await storage.stands(waiting)
+        assert (ended.status, ended.ended_at) == (RunStatus.INTERRUPTED, storage.clock.now())
+        assert ended == created.ended[0]
+        assert await storage.leases.claim(waiting.run_id, "w-2", timedelta(seconds=1)) is None
+
+    async def test_rollback_flags_the_held_run_and_deletes_the_waiting_ones(self, storage: RunStorage) -> None:
+        held = await storage.accept()
+        await storage.begun(held)
+        waiting = await storage.accept()
+        created = await storage.created(multitask_strategy="rollback")
+        assert created.stopping == (held.run_id,)
+        assert [(ended.run_id, ended.status) for ended in created.ended] == [(waiting.run_id, RunStatus.INTERRUPTED)]
+        assert (await storage.stands(held)).stop_requested is Stopped.SUPERSEDED_ROLLBACK
+        assert await storage.run(waiting.run_id) is None
+
+    async def test_a_waiting_run_that_has_begun_before_is_left_to_its_next_holder(self, storage: RunStorage) -> None:
+        begun = await storage.accept()
+        await storage.lost(begun)
+        created = await storage.created(multitask_strategy="rollback")
+        assert (created.stopping, created.ended) == ((begun.run_id,), ())
+        lease = await storage.held(begun)
+        assert lease.run.stop_requested is Stopped.SUPERSEDED_ROLLBACK
+
+    async def test_a_batch_sees_its_own_earlier_runs(self, storage: RunStorage) -> None:
+        specs = [a_spec("t-1"), a_spec("t-1", multitask_strategy="interrupt"), a_spec("t-2")]
+        first, second, third = await storage.accept_all(specs)
+        assert first.record.status is RunStatus.INTERRUPTED
+        assert [ended.run_id for ended in second.ended] == [first.record.run_id]
+        assert await storage.leases.waiting(10) == [second.record.run_id, third.record.run_id]
+
+    async def test_a_batch_is_written_whole_or_not_at_all(self, storage: RunStorage) -> None:
+        await storage.accept("t-1")
+        with pytest.raises(ThreadBusy):
+            await storage.accept_all([a_spec("t-2", run_id="r-2"), a_spec("t-1", multitask_strategy="reject")])
+        assert await storage.run("r-2") is None
+        assert not await storage.has_thread("t-2")
+
+    async def test_a_batch_of_none_is_none(self, storage: RunStorage) -> None:
+        assert list(await storage.accept_all([])) == []
+
+    async def test_waiting_runs_are_made_known(self, storage: RunStorage) -> None:
+        before = storage.bell.rings
+        await storage.accept("t-1")
+        assert storage.bell.rings > before
+        before = storage.bell.rings
+        await storage.accept("t-2", after_seconds=60)
+        assert storage.bell.rings > before
+
+    @pytest.mark.parametrize("strategy", ["reject", "interrupt", "rollback", "enqueue"])
+    async def test_of_many_double_texts_at_once_at_most_one_can_be_claimed(
+        self, storage: RunStorage, strategy: MultitaskStrategy
+    ) -> None:
+        lease = await storage.begun(await storage.accept())
+        tries = [storage.created(run_id=f"r-{n}", multitask_strategy=strategy) for n in range(50)]
+        created = await asyncio.gather(*tries, return_exceptions=True)
+        assert sum(isinstance(one, ThreadBusy) for one in created) == (50 if strategy == "reject" else 0)
+        assert not [one for one in created if isinstance(one, BaseException) and not isinstance(one, ThreadBusy)]
+        assert await storage.leases.waiting(100) == []
+        rolled_back = strategy == "rollback"
+        await storage.leases.settle(lease, Outcome(RunStatus.INTERRUPTED, undone=True) if rolled_back else DONE)
+        accepted = [one.record for one in created if isinstance(one, CreatedRun)]
+        order = [run.run_id for run in sorted(accepted, key=lambda run: run.queue_seq)]
+        next_up = {"reject": [], "enqueue": order[:1], "interrupt": order[-1:], "rollback": order[-1:]}
+        assert await storage.leases.waiting(100) == next_up[strategy]
+        left = [run for run_id in order if (run := await storage.run(run_id)) is not None]
+        assert len(left) == {"reject": 0, "enqueue": 50, "interrupt": 50, "rollback": 1}[strategy]

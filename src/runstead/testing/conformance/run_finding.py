@@ -1,0 +1,148 @@
+"""What every store must do when runs are looked up, and forgotten."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+
+from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
+from runstead.runtime.runs.exceptions import ThreadBusy
+from runstead.runtime.runs.types import RunFilter, RunId, RunStatus
+
+from .run_storage import ALICE, ALICE_ELSEWHERE, BOB, RunStorage
+
+MATCHES: Final[tuple[tuple[dict[str, Any], bool], ...]] = (
+    ({}, True),
+    ({"name": "x"}, True),
+    ({"name": "y"}, False),
+    ({"name": "x", "nested": {"a": 1}}, True),
+    ({"nested": {"a": 1, "z": 1}}, False),
+    ({"list": [3]}, True),
+    ({"list": [4]}, False),
+    ({"list": [{"deep": True}]}, True),
+    ({"missing": None}, False),
+    ({"nothing": None}, True),
+    ({"number": 1.0}, True),
+    ({"number": True}, False),
+    ({"odd ' key\"": "; drop table runs"}, False),
+)
+
+
+class RunFinding:
+    async def test_looking_up_needs_an_actor(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        with pytest.raises(ActorRequired):
+            await storage.query.get_run(run.run_id)
+        with pytest.raises(ActorRequired):
+            await storage.query.list_runs(RunFilter())
+        with pytest.raises(ActorRequired):
+            await storage.query.count_runs(RunFilter())
+
+    async def test_an_unknown_run_is_none(self, storage: RunStorage) -> None:
+        assert await storage.run("r-none") is None
+        assert await storage.run("\ud800") is None
+        assert await storage.run("' OR 1=1 --") is None
+
+    @pytest.mark.parametrize("stranger", [BOB, ALICE_ELSEWHERE])
+    async def test_a_foreign_run_looks_like_an_absent_one(self, storage: RunStorage, stranger: ActorContext) -> None:
+        run = await storage.accept()
+        storage.actor = stranger
+        assert await storage.run(run.run_id) is None
+        assert await _list(storage, RunFilter()) == []
+        assert await _list(storage, RunFilter(thread_id=run.thread_id)) == []
+        with acting(stranger):
+            assert await storage.query.count_runs(RunFilter()) == 0
+            assert not await storage.delete.delete_run(run.run_id)
+        storage.actor = ALICE
+        assert await storage.run(run.run_id) == run
+
+    async def test_the_newest_come_first_and_by_page(self, storage: RunStorage) -> None:
+        ids = [(await storage.accept(f"t-{n}")).run_id for n in range(5)]
+        assert await _list(storage, RunFilter()) == ids[::-1]
+        assert await _list(storage, RunFilter(), limit=2) == [ids[4], ids[3]]
+        assert await _list(storage, RunFilter(), limit=2, offset=3) == [ids[1], ids[0]]
+        assert await _list(storage, RunFilter(), limit=0) == []
+
+    async def test_filters_are_anded_and_apply_before_the_limit(self, storage: RunStorage) -> None:
+        wanted = await storage.accept("t-1", metadata={"color": "red"})
+        await storage.ended(wanted)
+        for n in range(5):
+            await storage.accept(f"t-{n}", metadata={"color": "blue"})
+        where = RunFilter("t-1", statuses=[RunStatus.SUCCESS], metadata={"color": "red"})
+        assert await _list(storage, where, limit=1) == [wanted.run_id]
+        assert await _list(storage, RunFilter("t-1", statuses=[RunStatus.ERROR])) == []
+        both = RunFilter("t-1", statuses=[RunStatus.SUCCESS, RunStatus.PENDING])
+        assert len(await _list(storage, both)) == 2
+        with acting(storage.actor):
+            assert await storage.query.count_runs(both) == 2
+            assert await storage.query.count_runs(RunFilter(metadata={"color": "blue"})) == 5
+
+    @pytest.mark.parametrize(("wanted", "matches"), MATCHES)
+    async def test_metadata_match_when_every_pair_is_contained(
+        self, storage: RunStorage, wanted: dict[str, Any], matches: bool
+    ) -> None:
+        held = {"name": "x", "nested": {"a": 1, "b": 2}, "list": [1, 3, {"deep": True, "x": 0}], "nothing": None}
+        run = await storage.accept(metadata={**held, "number": 1})
+        assert await _list(storage, RunFilter(metadata=wanted)) == ([run.run_id] if matches else [])
+
+    async def test_metadata_that_json_can_hardly_say_do_not_break_a_search(self, storage: RunStorage) -> None:
+        hard = await storage.accept(metadata={"nan": float("nan"), "half": "\ud800", "big": 2**80})
+        assert await _list(storage, RunFilter(metadata={"half": "\ud800", "big": 2**80})) == [hard.run_id]
+        assert await _list(storage, RunFilter(metadata={"color": "red"})) == []
+
+    async def test_an_unknown_thread_has_no_runs(self, storage: RunStorage) -> None:
+        await storage.accept()
+        assert await _list(storage, RunFilter(thread_id="t-none")) == []
+        assert await _list(storage, RunFilter(thread_id="\ud800")) == []
+
+    async def test_dead_letters_can_be_listed_alone(self, storage: RunStorage) -> None:
+        dead = await storage.lost(await storage.accept("t-1"), max_attempts=1)
+        await storage.accept("t-2")
+        assert await _list(storage, RunFilter(dead_letters_only=True)) == [dead.run_id]
+
+    async def test_deleting_needs_an_actor(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        with pytest.raises(ActorRequired):
+            await storage.delete.delete_run(run.run_id)
+
+    async def test_an_ended_run_is_forgotten(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        await storage.ended(run)
+        assert await _delete(storage, run.run_id)
+        assert await storage.run(run.run_id) is None
+        assert not await _delete(storage, run.run_id)
+        assert not await _delete(storage, "\ud800")
+
+    async def test_a_held_run_cannot_be_deleted(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        lease = await storage.held(run)
+        with pytest.raises(ThreadBusy) as busy:
+            await _delete(storage, run.run_id)
+        assert busy.value.run_ids == (run.run_id,)
+        await storage.leases.begin(lease, None)
+
+    async def test_a_waiting_run_is_deleted_before_it_can_begin(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        behind = await storage.accept()
+        rings = storage.bell.rings
+        assert await _delete(storage, run.run_id)
+        assert storage.bell.rings > rings
+        assert await storage.leases.waiting(10) == [behind.run_id]
+
+    async def test_the_status_of_the_thread_is_derived_from_what_is_left(self, storage: RunStorage) -> None:
+        one, two = await storage.accept(), await storage.accept()
+        await _delete(storage, one.run_id)
+        assert (await storage.thread()).status == "busy"
+        await _delete(storage, two.run_id)
+        assert (await storage.thread()).status == "idle"
+
+
+async def _list(storage: RunStorage, where: RunFilter, *, limit: int = 10, offset: int = 0) -> list[RunId]:
+    with acting(storage.actor):
+        return [run.run_id for run in await storage.query.list_runs(where, limit=limit, offset=offset)]
+
+
+async def _delete(storage: RunStorage, run_id: RunId) -> bool:
+    with acting(storage.actor):
+        return await storage.delete.delete_run(run_id)

@@ -1,0 +1,136 @@
+"""A ``runstead serve`` of one's own: a real process on a free loopback port, which can be killed and started again.
+
+It never outlives the test: it drains when this process goes away, and `stop` reaps it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+GRAPHS: Final = Path(__file__).parent / "langgraph.json"
+_START_WITHIN: Final = 60.0
+_STOP_WITHIN: Final = 60.0
+
+
+class ServerProcess:
+    """One server over one data directory; at most one process of it lives at a time."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        config: Path = GRAPHS,
+        settings: Mapping[str, object] | None = None,
+        program: str | None = None,
+    ) -> None:
+        self.data_dir, self.log_file = data_dir, data_dir.with_suffix(".log")
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._command = [sys.executable, *(["-c", program] if program else ["-m", "runstead.cli"]), "serve"]
+        self._command += ["--config", str(config), "--port", str(self.port), "--data-dir", str(data_dir)]
+        for name, value in (settings or {}).items():
+            self._command += ["--set", f"{name}={value}"]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lifeline: int | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the server has not been started"
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """All that its processes have written so far."""
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def start(self) -> None:
+        """Start, and return when requests are answered."""
+        theirs, self._lifeline = os.pipe()
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self._command, "--parent-fd", str(theirs)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=(theirs,),
+                env={name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")},
+            )
+        os.close(theirs)
+        patience = time.monotonic() + _START_WITHIN
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > patience:
+                self.kill()
+                raise RuntimeError(f"the server did not start:\n{self.log[-4_000:]}")
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """End it as a crash would: no warning, no clean-up."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Crash, and start again on the same data and port."""
+        self.kill()
+        self.start()
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self, seconds: float = _STOP_WITHIN) -> int:
+        """Its exit code, once it has ended by itself."""
+        assert self._process is not None
+        code = self._process.wait(seconds)
+        self._forget()
+        return code
+
+    def stop(self) -> None:
+        """Whatever state it is in: gone afterwards."""
+        self.kill()
+
+    def resident_bytes(self) -> int:
+        """Physical memory it holds."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def threads(self) -> int:
+        return len(list(Path(f"/proc/{self.pid}/task").iterdir()))
+
+    def open_files(self) -> int:
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+        try:
+            connection.request("GET", "/ok")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(_STOP_WITHIN)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._process = None
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

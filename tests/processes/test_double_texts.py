@@ -1,0 +1,146 @@
+"""Fifty double texts at once on one thread: the four strategies, seen in the side effects of the runs."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .client import Client, eventually, new_id
+
+TEXTS = 50
+GRAPHS = ["witness", "witness_in_a_thread"]
+
+
+@dataclass
+class Burst:
+    """What fifty clients sent at once to one thread, and what came of it."""
+
+    client: Client
+    thread_id: str
+    file: Path
+    accepted: dict[str, dict[str, Any]]
+    refused: int
+
+    @property
+    def effects(self) -> list[list[str]]:
+        return [line.split() for line in self.file.read_text().splitlines()]
+
+    @property
+    def begun(self) -> list[str]:
+        """Names of the runs that had an effect, in the order of their effects. Raises when two overlapped."""
+        effects = self.effects
+        pairs = list(zip(effects[::2], effects[1::2], strict=True))
+        for first, last in pairs:
+            assert (first[0], last[0]) == ("begin", "end"), f"runs overlap: {first} {last}"
+            assert first[1] == last[1], f"runs overlap: {first} {last}"
+        return [first[1] for first, _ in pairs]
+
+    async def settled(self) -> list[dict[str, Any]]:
+        """The runs of the thread that are left, in the order they were accepted in, when the thread has come to rest."""
+
+        async def look() -> Any:
+            # A run that was rolled back is gone, so the thread says when all is over.
+            return (await self.client.get(f"/threads/{self.thread_id}"))["status"] != "busy"
+
+        await eventually(look)
+        return await self.client.runs_of(self.thread_id)
+
+
+async def _burst(client: Client, graph: str, strategy: str, file: Path, pause: float = 0.02) -> Burst:
+    thread_id = new_id()
+    await client.post("/threads", {"thread_id": thread_id})
+    names = [f"text-{number}" for number in range(TEXTS)]
+
+    async def send(name: str) -> tuple[str, int, Any]:
+        body = {
+            "assistant_id": graph,
+            "input": {"name": name, "file": str(file), "pause": pause},
+            "multitask_strategy": strategy,
+            "metadata": {"name": name},
+        }
+        response = await client.http.post(f"/threads/{thread_id}/runs", json=body)
+        return name, response.status_code, response.json()
+
+    answers = await asyncio.gather(*(send(name) for name in names))
+    assert {status for _, status, _ in answers} <= {200, 409}
+    accepted = {name: record for name, status, record in answers if status == 200}
+    return Burst(client, thread_id, file, accepted, refused=TEXTS - len(accepted))
+
+
+def _names(runs: list[dict[str, Any]], *statuses: str) -> list[str]:
+    return [run["metadata"]["name"] for run in runs if not statuses or run["status"] in statuses]
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+async def test_enqueued_texts_all_run_one_after_another_in_the_order_they_came(
+    client: Client, tmp_path: Path, graph: str
+) -> None:
+    burst = await _burst(client, graph, "enqueue", tmp_path / "effects")
+    runs = await burst.settled()
+    assert len(burst.accepted) == TEXTS
+    assert _names(runs, "success") == _names(runs)
+    assert burst.begun == _names(runs)
+    assert (await client.values(burst.thread_id))["log"] == burst.begun
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+async def test_of_texts_that_refuse_to_wait_exactly_one_runs(client: Client, tmp_path: Path, graph: str) -> None:
+    burst = await _burst(client, graph, "reject", tmp_path / "effects", pause=2.0)
+    runs = await burst.settled()
+    assert burst.refused == TEXTS - 1
+    assert burst.begun == _names(runs, "success") == list(burst.accepted)
+    assert (await client.values(burst.thread_id))["log"] == burst.begun
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+async def test_interrupting_texts_stop_each_other_and_the_last_one_wins(
+    client: Client, tmp_path: Path, graph: str
+) -> None:
+    burst = await _burst(client, graph, "interrupt", tmp_path / "effects")
+    runs = await burst.settled()
+    assert len(runs) == len(burst.accepted) == TEXTS
+    assert {run["status"] for run in runs} <= {"success", "interrupted"}
+    assert runs[-1]["status"] == "success"
+    order = _names(runs)
+    begun = burst.begun
+    assert begun == sorted(begun, key=order.index)
+    # What was interrupted keeps the steps it had finished, so the log may hold more than the runs that succeeded.
+    log = (await client.values(burst.thread_id))["log"]
+    assert log == sorted(log, key=order.index)
+    assert set(_names(runs, "success")) <= set(log) <= set(begun)
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+async def test_texts_that_roll_back_leave_nothing_of_each_other_behind(
+    client: Client, tmp_path: Path, graph: str
+) -> None:
+    burst = await _burst(client, graph, "rollback", tmp_path / "effects")
+    runs = await burst.settled()
+    assert len(burst.accepted) == TEXTS
+    assert {run["status"] for run in runs} == {"success"}
+    # Side effects outside of the thread cannot be taken back, but they do not overlap.
+    assert set(_names(runs)) <= set(burst.begun)
+    assert (await client.values(burst.thread_id))["log"] == _names(runs)
+    history = await client.get(f"/threads/{burst.thread_id}/history", params={"limit": 1_000})
+    left = {run["run_id"] for run in runs}
+    assert {checkpoint["metadata"]["run_id"] for checkpoint in history} == left
+    gone = [record for record in burst.accepted.values() if record["run_id"] not in left]
+    for record in gone:
+        response = await client.http.get(f"/threads/{burst.thread_id}/runs/{record['run_id']}")
+        assert response.status_code == 404
+
+
+@pytest.mark.parametrize("strategy", ["enqueue", "interrupt", "rollback"])
+async def test_the_thread_of_a_burst_can_be_used_as_if_nothing_had_been(
+    client: Client, tmp_path: Path, strategy: str
+) -> None:
+    burst = await _burst(client, "witness", strategy, tmp_path / "effects", pause=0.005)
+    await burst.settled()
+    before = (await client.values(burst.thread_id))["log"]
+    after = await client.wait(burst.thread_id, "witness", {"name": "later", "file": str(burst.file)})
+    assert after["log"] == [*before, "later"]
+    assert burst.begun[-1] == "later"
