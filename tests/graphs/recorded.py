@@ -220,7 +220,7 @@ async def _tools_model(state: Chat) -> dict[str, Any]:
     return {"messages": [AIMessage(content="", tool_calls=[call])]}
 
 
-def _route(state: Chat) -> str:
+def _route_tools(state: Chat) -> str:
     return "tools" if getattr(state["messages"][-1], "tool_calls", None) else END
 
 
@@ -229,7 +229,7 @@ tools = (
     .add_node("model", _tools_model)
     .add_node("tools", ToolNode([add]))
     .add_edge(START, "model")
-    .add_conditional_edges("model", _route, ["tools", END])
+    .add_conditional_edges("model", _route_tools, ["tools", END])
     .add_edge("tools", "model")
     .compile(name="tools")
 )

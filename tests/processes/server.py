@@ -81,8 +81,9 @@ class ServerProcess:
         self.kill()
         self.start()
 
-    def signal(self, number: signal.Signals) -> None:
-        os.kill(self.pid, number)
+    def terminate(self) -> None:
+        """Ask it to drain and go."""
+        os.kill(self.pid, signal.SIGTERM)
 
     def wait(self, seconds: float = _STOP_WITHIN) -> int:
         """Its exit code, once it has ended by itself."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ class Burst:
         return [first[1] for first, _ in pairs]
 
     async def settled(self) -> list[dict[str, Any]]:
-        """The runs of the thread that are left, in the order they were accepted in, when the thread has come to rest."""
+        """The runs that are left when the thread has come to rest, in the order they were accepted in."""
 
         async def look() -> Any:
             # A run that was rolled back is gone, so the thread says when all is over.
@@ -50,7 +51,11 @@ class Burst:
         return await self.client.runs_of(self.thread_id)
 
 
-async def _burst(client: Client, graph: str, strategy: str, file: Path, pause: float = 0.02) -> Burst:
+async def _burst(
+    client: Client, graph: str, strategy: str, file: Path, pause: float = 0.02, spread: float = 0.0
+) -> Burst:
+    """All at once, or within ``spread`` seconds, so that more of them come to begin."""
+    chance = random.Random(7)
     thread_id = new_id()
     await client.post("/threads", {"thread_id": thread_id})
     names = [f"text-{number}" for number in range(TEXTS)]
@@ -62,6 +67,7 @@ async def _burst(client: Client, graph: str, strategy: str, file: Path, pause: f
             "multitask_strategy": strategy,
             "metadata": {"name": name},
         }
+        await asyncio.sleep(chance.uniform(0, spread))
         response = await client.http.post(f"/threads/{thread_id}/runs", json=body)
         return name, response.status_code, response.json()
 
@@ -96,17 +102,19 @@ async def test_of_texts_that_refuse_to_wait_exactly_one_runs(client: Client, tmp
     assert (await client.values(burst.thread_id))["log"] == burst.begun
 
 
+@pytest.mark.parametrize("spread", [0.0, 1.0])
 @pytest.mark.parametrize("graph", GRAPHS)
 async def test_interrupting_texts_stop_each_other_and_the_last_one_wins(
-    client: Client, tmp_path: Path, graph: str
+    client: Client, tmp_path: Path, graph: str, spread: float
 ) -> None:
-    burst = await _burst(client, graph, "interrupt", tmp_path / "effects")
+    burst = await _burst(client, graph, "interrupt", tmp_path / "effects", spread=spread)
     runs = await burst.settled()
     assert len(runs) == len(burst.accepted) == TEXTS
     assert {run["status"] for run in runs} <= {"success", "interrupted"}
     assert runs[-1]["status"] == "success"
     order = _names(runs)
     begun = burst.begun
+    assert len(begun) > 10 or not spread
     assert begun == sorted(begun, key=order.index)
     # What was interrupted keeps the steps it had finished, so the log may hold more than the runs that succeeded.
     log = (await client.values(burst.thread_id))["log"]
@@ -114,16 +122,18 @@ async def test_interrupting_texts_stop_each_other_and_the_last_one_wins(
     assert set(_names(runs, "success")) <= set(log) <= set(begun)
 
 
+@pytest.mark.parametrize("spread", [0.0, 1.0])
 @pytest.mark.parametrize("graph", GRAPHS)
 async def test_texts_that_roll_back_leave_nothing_of_each_other_behind(
-    client: Client, tmp_path: Path, graph: str
+    client: Client, tmp_path: Path, graph: str, spread: float
 ) -> None:
-    burst = await _burst(client, graph, "rollback", tmp_path / "effects")
+    burst = await _burst(client, graph, "rollback", tmp_path / "effects", spread=spread)
     runs = await burst.settled()
     assert len(burst.accepted) == TEXTS
     assert {run["status"] for run in runs} == {"success"}
     # Side effects outside of the thread cannot be taken back, but they do not overlap.
     assert set(_names(runs)) <= set(burst.begun)
+    assert len(burst.begun) > 10 or not spread
     assert (await client.values(burst.thread_id))["log"] == _names(runs)
     history = await client.get(f"/threads/{burst.thread_id}/history", params={"limit": 1_000})
     left = {run["run_id"] for run in runs}

@@ -11,6 +11,7 @@ from .transcript import Comparison, Exchange, Wanted, read_frames, read_transcri
 
 NOT_OURS = "names a server that we are not"
 SECRET = "data about who asked, and the server's own bookkeeping, are nobody's business"
+AS_CREATED = "the echo shows what the run was created with, and nothing that came to it later"
 MORE = "tells more; clients pass over what they do not know"
 
 WANTED = Wanted(
@@ -27,7 +28,10 @@ WANTED = Wanted(
         "__after_seconds__": SECRET,
         "__pregel_node_finished": SECRET,
         "user_id": SECRET,
+        "kwargs.config.metadata.run_attempt": AS_CREATED,
+        "kwargs.config.metadata.langgraph_version": AS_CREATED,
     },
+    values={"user_id": "whoever acts has a name here, also without authentication"},
     ours={
         "thread_id": "the metadata event also says on which thread the run is",
         "graph_id": "a run's metadata names its graph from the first run on, not from the second",
@@ -73,7 +77,7 @@ async def test_we_say_what_the_reference_said(name: str, client: httpx.AsyncClie
         await client.post("/threads", json={"thread_id": thread_id})
     for exchange in exchanges:
         await replay(client, exchange, comparison)
-    assert comparison.differences == []
+    assert not comparison.differences, "\n" + "\n".join(comparison.differences)
 
 
 async def replay(client: httpx.AsyncClient, exchange: Exchange, comparison: Comparison) -> httpx.Response:

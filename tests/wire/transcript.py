@@ -86,8 +86,8 @@ def _read_exchange(lines: Sequence[str]) -> Exchange | None:
 class Wanted:
     """Differences that we want. Each entry says why.
 
-    ``theirs`` and ``ours`` are keys that only one side has; ``values`` are keys whose values differ; ``texts``
-    are pairs of texts, theirs and ours.
+    ``theirs`` and ``ours`` are keys that only one side has, ``values`` are keys whose values differ. A key may be
+    given with those above it: ``config.configurable``.
     """
 
     theirs: Mapping[str, str] = field(default_factory=dict)
@@ -138,14 +138,14 @@ class Comparison:
         for key, value in theirs.items():
             found = self._found(key, left)
             if found is None:
-                if key not in self._wanted.theirs:
+                if not _is_wanted(self._wanted.theirs, f"{place}.{key}"):
                     self._differ(f"{place}.{key}", value, "(nothing)")
                 continue
             other = left.pop(found)
-            if key not in self._wanted.values:
+            if not _is_wanted(self._wanted.values, f"{place}.{key}"):
                 self.same(value, other, f"{place}.{key}")
         for key, value in left.items():
-            if key not in self._wanted.ours:
+            if not _is_wanted(self._wanted.ours, f"{place}.{key}"):
                 self._differ(f"{place}.{key}", "(nothing)", value)
 
     def _found(self, key: str, ours: Mapping[str, Any]) -> str | None:
@@ -175,6 +175,11 @@ class Comparison:
 
     def _differ(self, place: str, theirs: Any, ours: Any) -> None:
         self.differences.append(f"{place}: theirs {_short(theirs)}, ours {_short(ours)}")
+
+
+def _is_wanted(keys: Mapping[str, str], place: str) -> bool:
+    path = re.sub(r"\[\d+\]", "", place)
+    return any(path == key or path.endswith(f".{key}") for key in keys)
 
 
 def _is_time(text: str) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from collections.abc import Iterator, Mapping
+from typing import Any, assert_never
 
 from .output import Output
 from .transcript import Begun, Calling, Failed, Gap, Interrupt, Item, Noted, Returned, Said, compact
@@ -35,9 +36,10 @@ class LiveView:
             case Noted():
                 self._line("event   ", f"{item.source} {compact(item.value)}", "dim")
             case Interrupt():
-                self._line("asks    ", compact(item.value), "magenta")
+                for question in _questions(item.value):
+                    self._line("asks    ", question, "magenta")
             case Gap():
-                missed = "some events" if item.missed is None else f"{item.missed} events"
+                missed = f"{item.missed} events" if item.missed else "some events"
                 self.remark(f"{missed} are no longer kept; going on from the state", style="yellow")
             case Failed():
                 self._line("failed  ", f"{item.error}: {item.message}", "bold red")
@@ -65,3 +67,13 @@ class LiveView:
         self.end_line()
         self._output.say(label, style=style if style.startswith("bold") else f"bold {style}", end="")
         self._output.say(text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…", style=style)
+
+
+def _questions(value: Any) -> Iterator[str]:
+    """What an interrupt asks, short: the actions of a request for approval, or the value as it is."""
+    actions = value.get("action_requests") if isinstance(value, Mapping) else None
+    if not isinstance(actions, list):
+        yield compact(value)
+        return
+    for action in actions:
+        yield f"{action.get('name')} {compact(action.get('args'))}? {action.get('description') or ''}".rstrip()

@@ -138,21 +138,24 @@ def cancel_run(run_id: str, output: Output, *, url: str | None, settings_file: P
 def _show_table(runs: list[dict[str, Any]], output: Output) -> None:
     from rich.table import Table
 
+    wide = output.console.width >= 140 or not output.console.is_terminal
     table = Table(box=None, pad_edge=False)
-    for title in ("run", "thread", "graph", "status", "attempt", "created", "failure"):
-        table.add_column(title, overflow="fold", no_wrap=title in ("status", "created"))
+    for title in ("run", *(("thread",) if wide else ()), "graph", "status", "attempt", "created", "failure"):
+        table.add_column(title, no_wrap=True)
     for run in runs:
-        failure = run.get("error") or {}
+        failure = run.get("failure") or {}
         table.add_row(
             run["run_id"],
-            run["thread_id"],
+            *((run["thread_id"],) if wide else ()),
             str((run.get("metadata") or {}).get("graph_id") or run["assistant_id"]),
             run["status"] + (" (dead letter)" if run.get("dead_letter") else ""),
             str(run.get("attempt", "")),
             str(run["created_at"])[:19].replace("T", " "),
             f"{failure['error']}: {failure['message']}"[:60] if failure else "",
         )
-    output.console.print(table if runs else "no runs")
+    # A pipe has no width: nothing is cut there.
+    width = None if output.console.is_terminal else 240
+    output.console.print(table if runs else "no runs", width=width)
 
 
 def _json(option: str, text: str | None) -> Any:

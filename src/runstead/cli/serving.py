@@ -79,7 +79,7 @@ def serve_forever(
     parent_fd: int | None = None,
     snippet: bool = False,
 ) -> None:
-    """Serve until a signal. ``socket_fd``: a bound socket to serve on. ``parent_fd``: end when its other end is closed."""
+    """Serve until a signal. ``socket_fd``: a bound socket to serve on. ``parent_fd``: end when its far end closes."""
     if parent_fd is not None:
         end_with_parent(parent_fd)
     # Importing makes a million objects that stay; looking for garbage among them costs a fifth of the start.

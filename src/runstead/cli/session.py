@@ -38,6 +38,7 @@ class RunSession:
         self._view = LiveView(output)
         self._run_id = ""
         self._assistant = ""
+        self._transcript = Transcript()
 
     async def create(self, assistant: str, input: Any, command: Any = None) -> int:
         """A new run, and those that go on after its questions. Returns the exit code."""
@@ -69,7 +70,7 @@ class RunSession:
         return await self._follow(self._client.runs.join_stream(self._thread_id, run_id, last_event_id="-1"))
 
     async def _follow(self, stream: AsyncIterator[StreamPart]) -> int:
-        transcript = Transcript()
+        transcript = self._transcript = self._transcript.next_run()
         with _listening_to_ctrl_c() as pressed:
             if not await self._read(stream, transcript, pressed):
                 return await self._detach(pressed)

@@ -131,6 +131,10 @@ class Transcript:
             self.failure = Failed(str(data.get("error", "Error")), str(data.get("message", "")))
             yield self.failure
 
+    def next_run(self) -> Transcript:
+        """For another run on the same thread: it repeats old messages in its updates, and they are known."""
+        return Transcript(_said=self._said, _told=self._told, _counted=self._counted, _expecting="more")
+
     def is_whole(self, message_id: str) -> bool:
         """The message has come to its end: its model has reported what it used."""
         return message_id in self._counted
@@ -208,6 +212,9 @@ class Transcript:
                 for message in messages if isinstance(messages, list) else [messages]:
                     if isinstance(message, Mapping):
                         yield from self._whole(message)
+                    elif isinstance(message, list) and len(message) == 2:
+                        # As the node wrote it, before LangGraph made a message of it: ("ai", "hello").
+                        yield Said(f"{node} {self.tokens}", text_of(message[1]))
             elif update:
                 yield Noted(node, update)
 

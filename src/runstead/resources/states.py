@@ -221,7 +221,7 @@ def _thread_state(snapshot: StateSnapshot) -> ThreadState:
         values=encode(snapshot.values),
         next=tuple(snapshot.next),
         tasks=tuple(_task_state(task) for task in snapshot.tasks),
-        metadata=_metadata(snapshot.metadata),
+        metadata=_metadata(snapshot),
         created_at=snapshot.created_at,
         checkpoint=_checkpoint(snapshot.config),
         parent_checkpoint=_checkpoint(snapshot.parent_config),
@@ -251,10 +251,12 @@ def _interrupts(interrupts: Sequence[Any]) -> bytes:
     return encode([{"id": interrupt.id, "value": interrupt.value} for interrupt in interrupts])
 
 
-def _metadata(metadata: Mapping[str, Any] | None) -> bytes | None:
-    if metadata is None:
+def _metadata(snapshot: StateSnapshot) -> bytes | None:
+    if snapshot.metadata is None:
         return None
-    return encode({key: value for key, value in metadata.items() if not str(key).startswith(_SECRET_PREFIXES)})
+    shown = {key: value for key, value in snapshot.metadata.items() if not str(key).startswith(_SECRET_PREFIXES)}
+    # Savers leave out what the checkpoint's own place says already; clients look for it here.
+    return encode({**shown, "thread_id": _place(snapshot.config).get("thread_id")})
 
 
 def _checkpoint(config: Any) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ from runstead.cli.connection import told_in_words
 from runstead.cli.live import LiveView
 from runstead.cli.output import CANCELLED, FAILED, CommandError, Output
 from runstead.cli.session import MODES
-from runstead.cli.transcript import Begun, Gap
+from runstead.cli.transcript import Begun
 
 from .reader import ThreadReader, differences
 from .timeline import Timeline
@@ -152,13 +152,8 @@ class Play:
         disturbed = False
         async with aclosing(reader.read(stream)) as items:
             async for item in items:
-                match item:
-                    case Begun(attempt=attempt) if attempt > 1:
-                        self._timeline.note(f"the reader is back by itself; attempt {attempt} goes on")
-                    case Gap():
-                        self._timeline.note("the reader hears that the dead process took a part of the stream with it")
-                    case _:
-                        pass
+                if isinstance(item, Begun) and item.attempt > 1:
+                    self._timeline.note(f"the reader is back by itself, and attempt {item.attempt} goes on")
                 if disturb is not None and not disturbed:
                     disturbed = disturb()
         self._view.end_line()

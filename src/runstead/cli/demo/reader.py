@@ -29,7 +29,7 @@ class ThreadReader:
 
     async def read(self, stream: AsyncGenerator[StreamPart]) -> AsyncGenerator[Item]:
         """Read one run to its end, over whatever happens to the connection."""
-        self.transcript = Transcript()
+        self.transcript = self.transcript.next_run()
         async with aclosing(stream):
             async for part in stream:
                 for item in self.transcript.feed(part.event, part.data):

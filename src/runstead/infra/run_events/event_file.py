@@ -114,6 +114,7 @@ class EventFile:
 
     def _rewrite(self, rewritten: Path, run_id: RunId | None) -> int:
         deleted = 0
+        rewritten.touch(mode=0o600)
         with self._path.open("rb") as file, rewritten.open("wb") as kept:
             extent = _extent_of(file)
             for line in forward(file, extent.end):

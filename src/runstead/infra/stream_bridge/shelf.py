@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 from .log import RunLog
 
-_EVENT_COST = 300
-_LOG_COST = 2_000
+_EVENT_COST = 200
+_LOG_COST = 2_500
 """What an event and a log take in memory besides their data, in bytes, as measured."""
 
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import Self
 
 from ..actor_context import acting
-from .exceptions import RunNotFound
+from .exceptions import RunNotFound, RunNotRetriable
 from .internal.admission import decide
 from .internal.lifecycle_events import RunEventEmitter
 from .internal.planner import ExecutionPlanner
@@ -59,7 +59,7 @@ class RunsFacade:
             runtime,
             registry,
             RunSupervisor(runtime, registry, planner),
-            RunRecovery(runtime),
+            RunRecovery(runtime, registry),
             streams,
             RunWaitService(runtime, streams, states),
         )
@@ -195,12 +195,15 @@ class RunsFacade:
 
     async def retry(self, run_id: RunId) -> RunRecord:
         """Let a dead letter run again, with its attempts forgotten. Raises RunNotFound, RunNotRetriable, ThreadBusy."""
-        await self.get_run(run_id)
-        record = await self._runtime.lease_store.retry(run_id)
-        if record is None:
-            raise RunNotFound(run_id)
+        record = await self.get_run(run_id)
+        if not record.dead_letter:
+            raise RunNotRetriable(run_id, record.status)
+        # First, for a stream that has ended stays ended, and the next attempt may begin at any moment after.
         await self._runtime.bridge.cleanup(run_id)
-        return record
+        retried = await self._runtime.lease_store.retry(run_id)
+        if retried is None:
+            raise RunNotFound(run_id)
+        return retried
 
     async def _open(
         self, record: RunRecord, last_event_id: str | None, modes: Collection[str] | None, *, cancel_on_leave: bool

@@ -132,9 +132,12 @@ def late_workers_write_nothing(plan: Plan, durable: Durable) -> Iterator[str]:
 
 
 def threads_hold_what_was_done(plan: Plan, durable: Durable) -> Iterator[str]:
-    """Recovery resumes, rollback leaves nothing: a thread's log is made of its runs' steps, whole and in order."""
+    """Recovery resumes, rollback leaves nothing: a thread's log is made of its runs' steps, whole and in order.
+
+    A dead letter that is retried by hand on a thread that has moved on begins again, beside what it left before.
+    """
     for thread_id in durable.checkpoints.saver.storage:
-        log = _log_of(durable, thread_id)
+        log = [line for line in _log_of(durable, thread_id) if not _was_retried(durable, line.partition(".")[0])]
         labels = list(dict.fromkeys(line.partition(".")[0] for line in log))
         blocks = [line for label in labels for line in log if line.partition(".")[0] == label]
         if blocks != log:
@@ -143,6 +146,10 @@ def threads_hold_what_was_done(plan: Plan, durable: Durable) -> Iterator[str]:
             yield from _broken_block(durable, label, [line for line in log if line.partition(".")[0] == label])
     for wanted in durable.witness.wanted.values():
         yield from _missing_block(durable, wanted)
+
+
+def _was_retried(durable: Durable, run_id: RunId) -> bool:
+    return RunStatus.ERROR in durable.witness.statuses(run_id)[:-1]
 
 
 def _broken_block(durable: Durable, label: str, lines: list[str]) -> Iterator[str]:

@@ -13,10 +13,12 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Base
 from runstead.runtime.serialization import encode
 
 from ..types import StreamMode
+from .snapshot import INTERRUPT
 
 EncodedEvent: TypeAlias = tuple[str, bytes]
 """The event's name, with its namespace, and its data."""
 
+_PLACE_KEYS: Final = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
 _PRIVATE_KEYS: Final = ("langgraph_auth_user", "langgraph_auth_permissions", "langgraph_request_id")
 
 
@@ -37,7 +39,7 @@ class ChunkEncoder:
         match mode:
             case "values":
                 if not namespace:
-                    self.last_values = chunk
+                    self.last_values = _with_all_interrupts(self.last_values, chunk)
                     self._step_ended()
                 if "values" in self._wanted:
                     yield _name("values", namespace), encode(chunk)
@@ -106,6 +108,14 @@ class ChunkEncoder:
         return self._metadata[1]
 
 
+def _with_all_interrupts(before: Any, chunk: Any) -> Any:
+    """Interrupts of one step come one by one, each with the values again; the output names all that are pending."""
+    if not (isinstance(before, Mapping) and isinstance(chunk, Mapping) and INTERRUPT in before and INTERRUPT in chunk):
+        return chunk
+    news = [interrupt for interrupt in chunk[INTERRUPT] if interrupt not in before[INTERRUPT]]
+    return {**chunk, INTERRUPT: (*before[INTERRUPT], *news)}
+
+
 def redacted_checkpoint(chunk: Any) -> Any:
     """A checkpoint frame without what a reader must not see: who was authenticated, and internal keys."""
     if not isinstance(chunk, Mapping):
@@ -126,8 +136,31 @@ def _redacted_task(task: Any) -> Any:
 
 def _redacted_debug(chunk: Any) -> Any:
     if isinstance(chunk, Mapping) and chunk.get("type") == "checkpoint":
-        return {**chunk, "payload": redacted_checkpoint(chunk["payload"])}
+        return {**chunk, "payload": _debug_checkpoint(redacted_checkpoint(chunk["payload"]))}
     return chunk
+
+
+def _debug_checkpoint(payload: Any) -> Any:
+    """With the places that clients address checkpoints by, beside the configs that LangGraph does."""
+    if not isinstance(payload, Mapping):
+        return payload
+    places = {
+        "checkpoint": _place(payload.get("config")),
+        "parent_checkpoint": _place(payload.get("parent_config")),
+    }
+    return {**payload, **places, "tasks": [_debug_task(task) for task in payload.get("tasks", ())]}
+
+
+def _debug_task(task: Any) -> Any:
+    if not (isinstance(task, Mapping) and isinstance(task.get("state"), Mapping) and "configurable" in task["state"]):
+        return task
+    return {**{key: value for key, value in task.items() if key != "state"}, "checkpoint": _place(task["state"])}
+
+
+def _place(config: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if not config:
+        return None
+    return {key: config["configurable"][key] for key in _PLACE_KEYS if key in config["configurable"]}
 
 
 def _redacted_config(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -281,8 +281,8 @@ class RunExecution:
             except LeaseLost:
                 raise
             except Exception:
-                if self._handle.stop_reason is Stopped.LEASE_LOST:
-                    raise LeaseLost(self._lease.run_id, self._lease.attempt) from None
+                # Not even when the keeper says that the lease is lost: it looks lost too once a settle went through
+                # whose answer did not come back. Settling again tells which it is.
                 _log.warning("run %s could not be settled; trying again", self._lease.run_id, exc_info=True)
                 await self._runtime.clock.sleep(pause)
         raise AssertionError("unreachable: the pauses never end")

@@ -121,10 +121,11 @@ def _config(lease: Lease, *, resuming: bool) -> dict[str, Any]:
         **spec.config.get("configurable", {}),
         **identity,
         "user_id": run.actor.user_id,
-        "checkpoint_ns": "",
     }
     if spec.checkpoint is not None and not resuming:
-        configurable["checkpoint_ns"] = spec.checkpoint.checkpoint_ns
+        # Only where one is meant: LangChain copies configurable into the metadata of every event.
+        if spec.checkpoint.checkpoint_ns:
+            configurable["checkpoint_ns"] = spec.checkpoint.checkpoint_ns
         if spec.checkpoint.checkpoint_id:
             configurable["checkpoint_id"] = spec.checkpoint.checkpoint_id
         if spec.checkpoint.checkpoint_map:

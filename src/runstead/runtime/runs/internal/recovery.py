@@ -10,6 +10,7 @@ from runstead.runtime.actor_context import acting
 from ..runtime import RunsRuntime
 from .lifecycle_events import RunEventEmitter
 from .publisher import tell_end
+from .registry import RunRegistry
 
 _log = logging.getLogger(__name__)
 
@@ -19,8 +20,8 @@ _LOOKS_PER_TERM: Final = 2
 class RunRecovery:
     """Looks for runs whose worker was lost, twice in a lease term."""
 
-    def __init__(self, runtime: RunsRuntime) -> None:
-        self._runtime = runtime
+    def __init__(self, runtime: RunsRuntime, registry: RunRegistry) -> None:
+        self._runtime, self._registry = runtime, registry
 
     async def watch(self) -> None:
         """Until cancelled."""
@@ -37,6 +38,9 @@ class RunRecovery:
         lapsed = await self._runtime.lease_store.lapsed()
         recovered = 0
         for run_id in lapsed:
+            if self._registry.get(run_id) is not None:
+                # Held here: this process was asleep past the lease (a laptop was). It renews, or learns that it has lost.
+                continue
             recovery = await self._runtime.lease_store.recover(run_id, self._runtime.limits.max_attempts)
             if recovery is None:
                 continue

@@ -16,6 +16,7 @@ from runstead.runtime.serialization import encode
 from runstead.runtime.stream_bridge import (
     END_SENTINEL,
     HEARTBEAT_SENTINEL,
+    BridgeClosed,
     LIVE,
     ResumeResult,
     Sentinel,
@@ -102,6 +103,10 @@ class RunStream:
     async def _from(self, subscription: StreamSubscription) -> Sequence[StreamItem]:
         try:
             items = await subscription.read()
+        except BridgeClosed:
+            # The server leaves, not the reader: nothing is to be stopped for that.
+            self._over = True
+            raise
         except StreamNotFound:
             # Forgotten before its end: the run was deleted, or its terminal event never came through.
             if not await self._has_ended():
@@ -142,7 +147,9 @@ class RunStream:
         if self._modes is None or isinstance(item, Sentinel) or item.terminal is not None:
             return True
         name = item.event.partition("|")[0]
-        return name in _ALWAYS or name.partition("/")[0] in self._modes
+        # Frames of "messages" have names with a slash; the plain name is that of "messages-tuple".
+        mode = "messages-tuple" if name == "messages" else name.partition("/")[0]
+        return name in _ALWAYS or mode in self._modes
 
     async def _ended_unseen(self) -> bool:
         """The run ended and its terminal event never came: its publisher was lost between settling and telling."""

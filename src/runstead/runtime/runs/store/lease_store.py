@@ -53,7 +53,8 @@ class RunLeaseStore(Protocol):
         """Take a waiting run for the time of ``term`` (status ``starting``); None when it is not to be had.
 
         To be had is a run that is pending, due, and the head of its thread: no other run of the thread is held, and
-        no due one has a lower ``queue_seq``. No two workers hold the same attempt: every claim raises ``attempt``.
+        no due one goes before it. Who has begun (``started_at``) goes on before anybody else begins; then the lower
+        ``queue_seq`` counts. No two workers hold the same attempt: every claim raises ``attempt``.
         """
         ...
 

@@ -1,0 +1,107 @@
+"""What every AssistantStore must do, sentence by sentence of its contract.
+
+Subclass it and give it ``assistants`` and the ``clock`` that it reads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runstead.resources.assistants import AssistantFilter, AssistantStore, assistant_id_of
+from runstead.runtime.actor_context import ActorRequired, acting
+from runstead.testing.clock import HandClock
+
+from .run_storage import ALICE, BOB
+
+GRAPHS = {"agent": "Talks", "Tools": None, "übung": None}
+
+
+class AssistantStoreConformance:
+    """Subclass it and give it ``assistants`` and ``clock``."""
+
+    async def test_every_graph_gets_a_shared_assistant_of_its_own(
+        self, assistants: AssistantStore, clock: HandClock
+    ) -> None:
+        await assistants.register_graphs(GRAPHS)
+        for actor in (ALICE, BOB):
+            with acting(actor):
+                found = await assistants.get(assistant_id_of("agent"))
+                assert found is not None
+                assert (found.graph_id, found.name, found.description) == ("agent", "agent", "Talks")
+                assert (found.version, found.shared, found.config, found.context) == (1, True, {}, {})
+                assert found.metadata == {"created_by": "system"}
+                assert found.created_at == found.updated_at == clock.now()
+
+    async def test_registering_again_changes_nothing(self, assistants: AssistantStore, clock: HandClock) -> None:
+        await assistants.register_graphs(GRAPHS)
+        with acting(ALICE):
+            before = await assistants.search(AssistantFilter())
+        await clock.forward(60)
+        await assistants.register_graphs({"agent": "Other words"})
+        with acting(ALICE):
+            assert await assistants.search(AssistantFilter()) == before
+
+    async def test_the_assistant_of_a_graph_that_is_gone_stays(self, assistants: AssistantStore) -> None:
+        await assistants.register_graphs({"old": None})
+        await assistants.register_graphs({"new": None})
+        with acting(ALICE):
+            assert await assistants.get(assistant_id_of("old")) is not None
+
+    async def test_looking_up_needs_an_actor(self, assistants: AssistantStore) -> None:
+        with pytest.raises(ActorRequired):
+            await assistants.get("a")
+        with pytest.raises(ActorRequired):
+            await assistants.search(AssistantFilter())
+        with pytest.raises(ActorRequired):
+            await assistants.count(AssistantFilter())
+
+    async def test_unknown_assistants_are_absent(self, assistants: AssistantStore) -> None:
+        await assistants.register_graphs(GRAPHS)
+        with acting(ALICE):
+            for assistant_id in ("agent", "\ud800", "' OR 1=1 --", ""):
+                assert await assistants.get(assistant_id) is None
+
+    @pytest.mark.parametrize(
+        ("where", "names"),
+        [
+            (AssistantFilter(), ["Tools", "agent", "übung"]),
+            (AssistantFilter(graph_id="agent"), ["agent"]),
+            (AssistantFilter(graph_id="age"), []),
+            (AssistantFilter(name="TOOL"), ["Tools"]),
+            (AssistantFilter(name="ÜB"), ["übung"]),
+            (AssistantFilter(name="%"), []),
+            (AssistantFilter(name="\ud800"), []),
+            (AssistantFilter(metadata={"created_by": "system"}, name="o"), ["Tools"]),
+            (AssistantFilter(metadata={"created_by": "me"}), []),
+        ],
+        ids=ascii,
+    )
+    async def test_filters_are_anded(
+        self, assistants: AssistantStore, where: AssistantFilter, names: list[str]
+    ) -> None:
+        await assistants.register_graphs(GRAPHS)
+        assert await _names(assistants, where) == names
+        with acting(ALICE):
+            assert await assistants.count(where) == len(names)
+
+    async def test_assistants_come_by_page_in_a_stable_order(
+        self, assistants: AssistantStore, clock: HandClock
+    ) -> None:
+        await assistants.register_graphs({"b": None})
+        await clock.forward(1)
+        await assistants.register_graphs({"a": None, "c": None})
+        same_age = sorted(("a", "c"), key=assistant_id_of)
+        assert await _names(assistants, sort_by="created_at", sort_order="desc") == [*same_age, "b"]
+        assert await _names(assistants, sort_by="created_at", sort_order="asc") == ["b", *same_age]
+        assert await _names(assistants, sort_by="name", sort_order="desc") == ["c", "b", "a"]
+        assert await _names(assistants, limit=2, offset=1) == ["b", "c"]
+
+
+async def _names(assistants: AssistantStore, where: AssistantFilter | None = None, **order: Any) -> list[str]:
+    with acting(ALICE):
+        found = await assistants.search(
+            where or AssistantFilter(), **{"sort_by": "name", "sort_order": "asc", **order}
+        )
+    return [assistant.name for assistant in found]

@@ -1,0 +1,186 @@
+"""What every RunCheckpointStore must do, sentence by sentence of its contract, with real graphs that write to it.
+
+Subclass it and give it ``checkpoints``. Beside this, run langgraph-checkpoint-conformance over its saver.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, TypedDict
+
+import pytest
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.graph import START, StateGraph
+from langgraph.types import Command, interrupt
+
+from runstead.runtime.runs.store import RunCheckpointStore
+from runstead.runtime.runs.types import RunId, ThreadId
+
+DURABILITIES: Final = ("sync", "async", "exit")
+
+
+class Said(TypedDict):
+    """The state of the suite's graphs."""
+
+    said: Annotated[list[str], operator.add]
+
+
+def _ask(state: Said) -> dict[str, list[str]]:
+    return {"said": [f"child heard {interrupt('well?')}"]}
+
+
+def _asking() -> StateGraph[Any, Any, Any, Any]:
+    """Says something, asks in a subgraph that keeps a state of its own, and says something more."""
+    child = StateGraph(Said).add_node("ask", _ask).add_edge(START, "ask").compile(checkpointer=True)
+    graph = StateGraph(Said)
+    graph.add_node("before", lambda state: {"said": ["before"]})
+    graph.add_node("child", child)
+    graph.add_node("beside", lambda state: {"said": ["beside"]})
+    graph.add_node("after", lambda state: {"said": ["after"]})
+    graph.add_edge(START, "before")
+    graph.add_edge("before", "child")
+    graph.add_edge("before", "beside")
+    graph.add_edge(["child", "beside"], "after")
+    return graph
+
+
+class CheckpointStoreConformance:
+    """Subclass it and give it ``checkpoints``."""
+
+    async def test_a_mark_is_the_latest_root_checkpoint(self, checkpoints: RunCheckpointStore) -> None:
+        assert await checkpoints.mark("t-1", "r-1") is None
+        await _run(checkpoints, "r-1", {"said": ["hi"]})
+        latest = await checkpoints.saver.aget_tuple(_config("t-1"))
+        assert await checkpoints.mark("t-1", "r-2") == latest.checkpoint["id"]
+        assert await checkpoints.mark("t-2", "r-3") is None
+
+    async def test_marking_twice_keeps_the_first_mark(self, checkpoints: RunCheckpointStore) -> None:
+        await _run(checkpoints, "r-1", {"said": ["hi"]})
+        before = await _everything(checkpoints.saver)
+        first = await checkpoints.mark("t-1", "r-2")
+        await _run(checkpoints, "r-2", Command(resume="yes"))
+        assert await checkpoints.mark("t-1", "r-2") == first
+        await checkpoints.undo("t-1", "r-2")
+        assert await _everything(checkpoints.saver) == before
+
+    @pytest.mark.parametrize("durability", DURABILITIES)
+    async def test_the_first_run_of_a_thread_is_undone_to_nothing(
+        self, checkpoints: RunCheckpointStore, durability: str
+    ) -> None:
+        await checkpoints.mark("t-1", "r-1")
+        await _run(checkpoints, "r-1", {"said": ["hi"]}, durability=durability)
+        assert await _everything(checkpoints.saver) != []
+        await checkpoints.undo("t-1", "r-1")
+        assert await _everything(checkpoints.saver) == []
+
+    @pytest.mark.parametrize("durability", DURABILITIES)
+    async def test_a_resume_is_undone_with_what_it_wrote_onto_older_checkpoints(
+        self, checkpoints: RunCheckpointStore, durability: str
+    ) -> None:
+        await _run(checkpoints, "r-1", {"said": ["hi"]})
+        before = await _everything(checkpoints.saver)
+        await checkpoints.mark("t-1", "r-2")
+        said = await _run(checkpoints, "r-2", Command(resume="yes"), durability=durability)
+        assert said[-1] == "after"
+        assert await _everything(checkpoints.saver) != before
+        await checkpoints.undo("t-1", "r-2")
+        assert await _everything(checkpoints.saver) == before
+        assert "child heard no" in await _run(checkpoints, "r-3", Command(resume="no"))
+
+    async def test_a_run_that_starts_again_from_an_older_checkpoint_is_undone(
+        self, checkpoints: RunCheckpointStore
+    ) -> None:
+        await _run(checkpoints, "r-1", {"said": ["hi"]})
+        history = [found async for found in checkpoints.saver.alist(_config("t-1"))]
+        older = history[-1].config["configurable"]["checkpoint_id"]
+        before = await _everything(checkpoints.saver)
+        await checkpoints.mark("t-1", "r-2")
+        await _run(checkpoints, "r-2", None, checkpoint_id=older)
+        await checkpoints.undo("t-1", "r-2")
+        assert await _everything(checkpoints.saver) == before
+
+    async def test_undoing_twice_is_undoing_once(self, checkpoints: RunCheckpointStore) -> None:
+        await _run(checkpoints, "r-1", {"said": ["hi"]})
+        await checkpoints.mark("t-1", "r-2")
+        await _run(checkpoints, "r-2", Command(resume="yes"))
+        await checkpoints.undo("t-1", "r-2")
+        before = await _everything(checkpoints.saver)
+        await checkpoints.undo("t-1", "r-2")
+        assert await _everything(checkpoints.saver) == before
+
+    async def test_undoing_leaves_other_threads_alone(self, checkpoints: RunCheckpointStore) -> None:
+        await checkpoints.mark("t-1", "r-1")
+        await checkpoints.mark("t-2", "r-2")
+        await _run(checkpoints, "r-2", {"said": ["there"]}, thread_id="t-2")
+        before = await _everything(checkpoints.saver)
+        await _run(checkpoints, "r-1", {"said": ["here"]})
+        await checkpoints.undo("t-1", "r-1")
+        assert await _everything(checkpoints.saver) == before
+
+    async def test_a_run_can_be_undone_after_other_attempts_of_it(self, checkpoints: RunCheckpointStore) -> None:
+        await _run(checkpoints, "r-1", {"said": ["hi"]})
+        before = await _everything(checkpoints.saver)
+        for answer in ("one", "two"):
+            await checkpoints.mark("t-1", "r-2")
+            await _run(checkpoints, "r-2", Command(resume=answer))
+        await checkpoints.undo("t-1", "r-2")
+        assert await _everything(checkpoints.saver) == before
+
+    async def test_a_settled_run_is_kept_when_a_later_one_is_undone(self, checkpoints: RunCheckpointStore) -> None:
+        await checkpoints.mark("t-1", "r-1")
+        await _run(checkpoints, "r-1", {"said": ["hi"]})
+        await checkpoints.forget_mark("t-1", "r-1")
+        before = await _everything(checkpoints.saver)
+        await checkpoints.mark("t-1", "r-2")
+        await _run(checkpoints, "r-2", Command(resume="yes"))
+        await checkpoints.undo("t-1", "r-2")
+        assert await _everything(checkpoints.saver) == before
+        await checkpoints.forget_mark("t-1", "r-2")
+        await checkpoints.forget_mark("t-none", "r-none")
+        assert await _everything(checkpoints.saver) == before
+
+    async def test_a_deleted_thread_has_no_checkpoints(self, checkpoints: RunCheckpointStore) -> None:
+        await checkpoints.mark("t-1", "r-1")
+        await _run(checkpoints, "r-1", {"said": ["here"]})
+        await _run(checkpoints, "r-2", {"said": ["there"]}, thread_id="t-2")
+        await checkpoints.delete_thread("t-1")
+        await checkpoints.delete_thread("t-none")
+        left = await _everything(checkpoints.saver)
+        assert {config["configurable"]["thread_id"] for config, *_ in left} == {"t-2"}
+        assert await checkpoints.mark("t-1", "r-1") is None
+
+
+def _config(thread_id: ThreadId, run_id: RunId | None = None, checkpoint_id: str | None = None) -> RunnableConfig:
+    configurable: dict[str, Any] = {"thread_id": thread_id, "checkpoint_ns": ""}
+    if checkpoint_id is not None:
+        configurable["checkpoint_id"] = checkpoint_id
+    return {"configurable": configurable, "metadata": {} if run_id is None else {"run_id": run_id}}
+
+
+async def _run(
+    checkpoints: RunCheckpointStore,
+    run_id: RunId,
+    given: Any,
+    *,
+    thread_id: ThreadId = "t-1",
+    durability: str = "async",
+    checkpoint_id: str | None = None,
+) -> Sequence[str]:
+    """Run the suite's graph as the kernel does: with the run's id in the metadata of every checkpoint."""
+    agent = _asking().compile(checkpointer=checkpoints.saver)
+    config = _config(thread_id, run_id, checkpoint_id)
+    state = await agent.ainvoke(given, config, durability=durability)  # type: ignore[call-overload]
+    said: Sequence[str] = state["said"]
+    return said
+
+
+async def _everything(saver: BaseCheckpointSaver[Any]) -> list[Any]:
+    """All that can be read back, in an order of its own: checkpoints and their pending writes, in every namespace."""
+    found = [_plain(one) async for one in saver.alist(None)]
+    return sorted(found, key=lambda one: repr(one[0]))
+
+
+def _plain(found: CheckpointTuple) -> Any:
+    return (found.config, found.checkpoint, found.metadata, found.parent_config, sorted(found.pending_writes or (), key=repr))

@@ -1,0 +1,208 @@
+"""What every ThreadStore must do, sentence by sentence of its contract.
+
+Subclass it and give it ``storage``; see `run_storage`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+
+from runstead.resources.threads import SortOrder, ThreadExists, ThreadFilter, ThreadSortField
+from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
+from runstead.runtime.runs.exceptions import ThreadBusy
+from runstead.runtime.runs.types import Outcome, RunFailure, RunStatus, ThreadAfter, ThreadId
+
+from .run_storage import ALICE, ALICE_ELSEWHERE, BOB, DONE, RunStorage
+
+STRANGERS: Final = (BOB, ALICE_ELSEWHERE)
+
+
+class ThreadStoreConformance:
+    """Subclass it and give it ``storage``."""
+
+    async def test_a_new_thread_is_idle_and_empty(self, storage: RunStorage) -> None:
+        with acting(ALICE):
+            made = await storage.threads.create("t-1", metadata={"a": [1, None]}, config={"tags": ["x"]})
+        now = storage.clock.now()
+        assert made == await storage.thread("t-1")
+        assert (made.thread_id, made.status, made.metadata, made.config) == (
+            "t-1",
+            "idle",
+            {"a": [1, None]},
+            {"tags": ["x"]},
+        )
+        assert (made.created_at, made.updated_at, made.state_updated_at) == (now, now, None)
+        assert (made.values, made.interrupts, made.error) == (None, b"{}", None)
+
+    async def test_an_id_is_minted_where_none_is_given(self, storage: RunStorage) -> None:
+        with acting(ALICE):
+            ids = {(await storage.threads.create()).thread_id for _ in range(3)}
+        assert len(ids) == 3
+
+    async def test_everything_needs_an_actor(self, storage: RunStorage) -> None:
+        threads = storage.threads
+        await storage.new_thread("t-1")
+        for call in (
+            lambda: threads.create("t-2"),
+            lambda: threads.get("t-1"),
+            lambda: threads.update("t-1", metadata={}),
+            lambda: threads.delete("t-1"),
+            lambda: threads.search(ThreadFilter()),
+            lambda: threads.count(ThreadFilter()),
+            lambda: threads.set_state("t-1", ThreadAfter()),
+            lambda: threads.set_title("t-1", "x"),
+        ):
+            with pytest.raises(ActorRequired):
+                await call()
+
+    async def test_an_id_that_exists_is_refused_or_given_back_unchanged(self, storage: RunStorage) -> None:
+        made = await storage.new_thread("t-1", metadata={"a": 1})
+        with acting(ALICE):
+            with pytest.raises(ThreadExists):
+                await storage.threads.create("t-1", metadata={"b": 2})
+            found = await storage.threads.create("t-1", metadata={"b": 2}, if_exists="do_nothing")
+        assert found == made
+
+    @pytest.mark.parametrize("stranger", STRANGERS)
+    async def test_a_foreign_thread_looks_like_an_absent_one(self, storage: RunStorage, stranger: ActorContext) -> None:
+        made = await storage.new_thread("t-1", metadata={"a": 1})
+        with acting(stranger):
+            assert await storage.threads.get("t-1") is None
+            assert await storage.threads.update("t-1", metadata={"b": 2}) is None
+            assert not await storage.threads.delete("t-1")
+            assert await storage.threads.search(ThreadFilter()) == []
+            assert await storage.threads.search(ThreadFilter(ids=["t-1"])) == []
+            assert await storage.threads.count(ThreadFilter(metadata={"a": 1})) == 0
+            await storage.threads.set_state("t-1", ThreadAfter("error", values=b"1"))
+            await storage.threads.set_title("t-1", "theirs")
+            with pytest.raises(ThreadExists):
+                await storage.threads.create("t-1", if_exists="do_nothing")
+        assert await storage.thread("t-1") == made
+
+    async def test_unknown_threads_are_absent(self, storage: RunStorage) -> None:
+        with acting(ALICE):
+            for thread_id in ("t-none", "\ud800", "../x", "' OR 1=1 --"):
+                assert await storage.threads.get(thread_id) is None
+                assert await storage.threads.update(thread_id, metadata={"a": 1}) is None
+                assert not await storage.threads.delete(thread_id)
+                await storage.threads.set_title(thread_id, "x")
+                await storage.threads.set_state(thread_id, ThreadAfter())
+            assert await storage.threads.count(ThreadFilter()) == 0
+
+    async def test_metadata_are_merged_key_by_key(self, storage: RunStorage) -> None:
+        await storage.new_thread("t-1", metadata={"a": {"x": 1}, "b": 1})
+        await storage.clock.forward(5)
+        with acting(ALICE):
+            updated = await storage.threads.update("t-1", metadata={"a": {"y": 2}, "c": "\ud800"})
+        assert updated == await storage.thread("t-1")
+        assert updated is not None
+        assert updated.metadata == {"a": {"y": 2}, "b": 1, "c": "\ud800"}
+        assert updated.updated_at == storage.clock.now()
+        assert updated.created_at < updated.updated_at
+
+    async def test_deleting_forgets_the_thread_and_its_runs(self, storage: RunStorage) -> None:
+        ended = await storage.ended(await storage.accept("t-1"))
+        waiting = await storage.accept("t-1")
+        other = await storage.accept("t-2")
+        with acting(ALICE):
+            assert await storage.threads.delete("t-1")
+            assert not await storage.threads.delete("t-1")
+        assert not await storage.has_thread("t-1")
+        assert [await storage.run(run.run_id) for run in (ended, waiting)] == [None, None]
+        assert await storage.leases.waiting(10) == [other.run_id]
+
+    async def test_a_thread_whose_run_is_held_cannot_be_deleted(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        lease = await storage.held(run)
+        with acting(ALICE), pytest.raises(ThreadBusy) as busy:
+            await storage.threads.delete("t-1")
+        assert busy.value.run_ids == (run.run_id,)
+        await storage.leases.settle(lease, DONE)
+
+    async def test_filters_are_anded_and_apply_before_the_limit(self, storage: RunStorage) -> None:
+        for n in range(5):
+            await storage.new_thread(f"t-{n}", metadata={"kind": "chat", "n": n})
+        await storage.new_thread("t-5", metadata={"kind": "other"})
+        assert await _ids(storage, ThreadFilter(metadata={"n": 0}), limit=1) == ["t-0"]
+        assert await _ids(storage, ThreadFilter(ids=["t-0", "t-5", "t-none", "\ud800"])) == ["t-0", "t-5"]
+        assert await _ids(storage, ThreadFilter(ids=[])) == []
+        assert await _ids(storage, ThreadFilter(ids=["t-5"], metadata={"kind": "chat"})) == []
+        await storage.accept("t-3")
+        assert await _ids(storage, ThreadFilter(status="busy", metadata={"kind": "chat"})) == ["t-3"]
+        with acting(ALICE):
+            assert await storage.threads.count(ThreadFilter(metadata={"kind": "chat"})) == 5
+            assert await storage.threads.count(ThreadFilter(status="idle")) == 5
+
+    async def test_values_are_matched_by_containment(self, storage: RunStorage) -> None:
+        await storage.new_thread("t-none")
+        for thread_id, values in (("t-1", b'{"a":{"b":1,"c":[1,2]}}'), ("t-2", b'{"a":{"b":2}}')):
+            await storage.ended(await storage.accept(thread_id), Outcome(RunStatus.SUCCESS, ThreadAfter(values=values)))
+        assert await _ids(storage, ThreadFilter(values={"a": {"b": 1}})) == ["t-1"]
+        assert await _ids(storage, ThreadFilter(values={"a": {"c": [2]}})) == ["t-1"]
+        assert await _ids(storage, ThreadFilter(values={"a": {}})) == ["t-1", "t-2"]
+        assert await _ids(storage, ThreadFilter(values={"z": 1})) == []
+
+    async def test_threads_come_by_page_in_a_stable_order(self, storage: RunStorage) -> None:
+        for thread_id in ("t-2", "t-1", "t-3"):
+            await storage.new_thread(thread_id)
+        await storage.clock.forward(1)
+        await storage.new_thread("t-0")
+        assert await _ids(storage, sort_by="created_at", sort_order="desc") == ["t-0", "t-1", "t-2", "t-3"]
+        assert await _ids(storage, sort_by="created_at", sort_order="asc") == ["t-1", "t-2", "t-3", "t-0"]
+        assert await _ids(storage, sort_by="thread_id", sort_order="desc") == ["t-3", "t-2", "t-1", "t-0"]
+        pages = [await _ids(storage, sort_by="created_at", sort_order="desc", limit=2, offset=n) for n in (0, 2, 4)]
+        assert pages == [["t-0", "t-1"], ["t-2", "t-3"], []]
+        assert await _ids(storage, limit=0) == []
+
+    async def test_threads_can_be_sorted_by_what_changes(self, storage: RunStorage) -> None:
+        for thread_id in ("t-1", "t-2", "t-3"):
+            await storage.new_thread(thread_id)
+        await storage.clock.forward(1)
+        await _leave(storage, "t-2", ThreadAfter("error", values=b"1"))
+        await storage.clock.forward(1)
+        await _leave(storage, "t-1", ThreadAfter("interrupted", values=b"1"))
+        assert await _ids(storage, sort_by="updated_at", sort_order="desc") == ["t-1", "t-2", "t-3"]
+        assert await _ids(storage, sort_by="state_updated_at", sort_order="desc") == ["t-1", "t-2", "t-3"]
+        assert await _ids(storage, sort_by="state_updated_at", sort_order="asc") == ["t-2", "t-1", "t-3"]
+        assert await _ids(storage, sort_by="status", sort_order="asc") == ["t-2", "t-3", "t-1"]
+
+    async def test_an_update_of_the_state_is_recorded(self, storage: RunStorage) -> None:
+        await storage.new_thread("t-1")
+        failure = RunFailure("E", "m")
+        await _leave(storage, "t-1", ThreadAfter("interrupted", b'{"x":1}', b'{"t":[]}', failure))
+        thread = await storage.thread("t-1")
+        assert (thread.status, thread.values, thread.interrupts) == ("interrupted", b'{"x":1}', b'{"t":[]}')
+        assert thread.error == {"error": "E", "message": "m"}
+        assert thread.state_updated_at == storage.clock.now()
+
+    async def test_an_update_of_the_state_leaves_a_busy_thread_busy(self, storage: RunStorage) -> None:
+        await storage.begun(await storage.accept())
+        await _leave(storage, "t-1", ThreadAfter("idle", values=b"2"))
+        thread = await storage.thread("t-1")
+        assert (thread.status, thread.values) == ("busy", b"2")
+
+    async def test_a_title_is_written_into_the_metadata(self, storage: RunStorage) -> None:
+        await storage.new_thread("t-1", metadata={"mine": 1})
+        with acting(ALICE):
+            await storage.threads.set_title("t-1", "A talk")
+        assert (await storage.thread("t-1")).metadata == {"mine": 1, "title": "A talk"}
+
+
+async def _ids(
+    storage: RunStorage,
+    where: ThreadFilter | None = None,
+    *,
+    sort_by: ThreadSortField = "thread_id",
+    sort_order: SortOrder = "asc",
+    **page: Any,
+) -> list[ThreadId]:
+    with acting(storage.actor):
+        found = await storage.threads.search(where or ThreadFilter(), sort_by=sort_by, sort_order=sort_order, **page)
+    return [thread.thread_id for thread in found]
+
+
+async def _leave(storage: RunStorage, thread_id: ThreadId, after: ThreadAfter) -> None:
+    with acting(storage.actor):
+        await storage.threads.set_state(thread_id, after)

@@ -1,0 +1,19 @@
+"""Run events on SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from runstead.infra.storage.run_events import SqlRunEventStore
+from runstead.infra.storage.sqlite import open_storage
+from runstead.testing.conformance.event_store import RunEventStoreConformance
+
+
+class TestSqliteRunEventStore(RunEventStoreConformance):
+    @pytest.fixture
+    async def events(self, tmp_path: Path) -> AsyncIterator[SqlRunEventStore]:
+        async with open_storage(tmp_path / "runs.sqlite") as database:
+            yield SqlRunEventStore(database)

@@ -1,0 +1,177 @@
+"""SIGKILL at random moments under load, and a new process on the same data: nothing that was promised is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import defaultdict
+from typing import Any
+
+import pytest
+
+from .client import Client, eventually, new_id
+from .conftest import StartServer
+from .load import Load, Promise, log_of
+from .server import ServerProcess
+
+# A run that is killed over and over is given up after some attempts: here it must go on.
+SETTINGS = {"max_attempts": 1_000, "max_concurrent_runs": 32}
+
+
+@pytest.mark.timeout(600)
+async def test_killed_at_random_moments_every_promise_is_kept(start_server: StartServer, is_long: bool) -> None:
+    chance = random.Random(20)
+    server = start_server(settings=SETTINGS)
+    async with Client(server.url) as client:
+        load = Load(client, random.Random(21))
+        running = asyncio.create_task(load.run(clients=12))
+        for _ in range(20 if is_long else 3):
+            await asyncio.sleep(chance.uniform(0.1, 1.5))
+            await asyncio.to_thread(server.restart)
+        load.stop()
+        await running
+        await _check_kept(client, load)
+    print(f"{len(load.promises)} runs promised, {load.rejoined} times rejoined")
+
+
+async def _check_kept(client: Client, load: Load) -> None:
+    assert len(load.promises) > 20
+    assert load.rejoined > 0, "no reader lost its connection: the kills proved nothing"
+    runs = [await client.ended(promise.location) for promise in load.promises]
+    assert load.faults == []
+    assert {run["status"] for run in runs} == {"success"}
+    assert max(run["attempt"] for run in runs) > 1, "no run was resumed: the kills proved nothing"
+    by_thread: dict[str, list[Promise]] = defaultdict(list)
+    for promise in load.promises:
+        if promise.thread_id is not None:
+            by_thread[promise.thread_id].append(promise)
+    for thread_id, promises in by_thread.items():
+        await _check_thread(client, thread_id, promises)
+    assert await client.post("/threads/count", {"status": "busy"}) == 0
+    assert await client.get("/runs", params={"status": "pending"}) == []
+    assert await client.get("/runs", params={"status": "running"}) == []
+
+
+async def _check_thread(client: Client, thread_id: str, promises: list[Promise]) -> None:
+    """The state is that of the runs, each undisturbed, in the order they were accepted in."""
+    runs = await client.runs_of(thread_id)
+    names = [run["metadata"]["name"] for run in runs]
+    assert set(names) >= {promise.name for promise in promises}
+    # One that was accepted while the server died was promised to nobody, and runs all the same.
+    assert {run["status"] for run in runs} == {"success"}
+    assert (await client.get(f"/threads/{thread_id}"))["status"] == "idle"
+    values = await client.values(thread_id)
+    if promises[0].graph == "steps":
+        assert values["log"] == [entry for name in names for entry in log_of(name)]
+    else:
+        assert _said(values) == await _undisturbed(client, promises[0].name)
+
+
+async def _undisturbed(client: Client, name: str) -> list[Any]:
+    said = {"messages": [{"role": "human", "content": name}]}
+    return _said(await client.wait(new_id(), "agent", said))
+
+
+def _said(values: Any) -> list[Any]:
+    return [(one["type"], one["content"], one.get("tool_calls")) for one in values["messages"]]
+
+
+async def test_a_run_killed_again_and_again_is_a_dead_letter_that_can_be_retried(start_server: StartServer) -> None:
+    server = start_server(settings={"max_attempts": 2})
+    async with Client(server.url) as client:
+        thread_id = new_id()
+        run = await client.create(thread_id, "steps", {"name": "it", "steps": 8, "pause": 0.25})
+        location = f"/threads/{thread_id}/runs/{run['run_id']}"
+        for attempt in (1, 2):
+            await _running(client, location, attempt)
+            await asyncio.to_thread(server.restart)
+        ended = await client.ended(location)
+        assert (ended["status"], ended["dead_letter"]) == ("error", True)
+        assert (await client.get(f"/threads/{thread_id}"))["status"] == "error"
+        assert [one["run_id"] for one in await client.get("/runs", params={"dead_letter": True})] == [run["run_id"]]
+        await client.post(f"{location}/retry")
+        assert (await client.ended(location))["status"] == "success"
+        assert (await client.values(thread_id))["log"] == [f"it:{number}" for number in range(8)]
+        assert (await client.get(f"/threads/{thread_id}"))["status"] == "idle"
+
+
+async def test_a_reader_of_a_killed_run_is_told_of_the_gap_and_reads_on(start_server: StartServer) -> None:
+    server = start_server()
+    async with Client(server.url) as client:
+        thread_id = new_id()
+        run = await client.create(
+            thread_id, "steps", {"name": "it", "steps": 6, "pause": 0.2}, stream_resumable=True, stream_mode="updates"
+        )
+        location = f"/threads/{thread_id}/runs/{run['run_id']}"
+        await _running(client, location, 1)
+        await asyncio.to_thread(server.restart)
+        frames = await client.replay(location, "1-2")
+        assert [frame.event for frame in frames[:2]] == ["gap", "values"]
+        metadata = next(frame for frame in frames if frame.event == "metadata")
+        assert (metadata.json["run_id"], metadata.json["attempt"]) == (run["run_id"], 2)
+        seen = frames[1].json["log"] + [entry for frame in frames[3:] for entry in frame.json["step"]["log"]]
+        assert list(dict.fromkeys(seen)) == [f"it:{number}" for number in range(6)]
+
+
+async def test_what_waits_for_a_human_still_waits_after_a_kill(start_server: StartServer) -> None:
+    server = start_server()
+    async with Client(server.url) as client:
+        thread_id = new_id()
+        steps = {"name": "it", "steps": 3, "pause": 0.01}
+        await client.wait(thread_id, "steps", steps, interrupt_before=["step"])
+        assert (await client.get(f"/threads/{thread_id}"))["status"] == "interrupted"
+        await asyncio.to_thread(server.restart)
+        assert (await client.get(f"/threads/{thread_id}"))["status"] == "interrupted"
+        values = await client.wait(thread_id, "steps", None)
+        assert values["log"] == ["it:0", "it:1", "it:2"]
+
+
+async def test_a_run_that_is_due_later_survives_the_kill(start_server: StartServer) -> None:
+    server = start_server()
+    async with Client(server.url) as client:
+        thread_id = new_id()
+        run = await client.create(thread_id, "noop", {"n": 1}, after_seconds=4)
+        await asyncio.to_thread(server.restart)
+        location = f"/threads/{thread_id}/runs/{run['run_id']}"
+        assert (await client.get(location))["status"] == "pending"
+        assert (await client.ended(location))["status"] == "success"
+
+
+async def test_a_stop_that_was_asked_for_outlives_the_process(start_server: StartServer) -> None:
+    """The flag is on the row: whoever takes the run over finds it."""
+    server = start_server()
+    async with Client(server.url) as client:
+        thread_id = new_id()
+        run = await client.create(thread_id, "blocks", {"seconds": 20})
+        location = f"/threads/{thread_id}/runs/{run['run_id']}"
+        await _running(client, location, 1)
+        await client.post(f"{location}/cancel", params={"action": "rollback"})
+        await asyncio.to_thread(server.restart)
+
+        async def gone() -> Any:
+            return (await client.http.get(location)).status_code == 404
+
+        await eventually(gone)
+        assert (await client.get(f"/threads/{thread_id}"))["status"] == "idle"
+        assert await client.values(thread_id) in ({}, None)
+
+
+async def _running(client: Client, location: str, attempt: int) -> None:
+    async def look() -> Any:
+        record = await client.get(location)
+        return record["status"] == "running" and record["attempt"] == attempt
+
+    await eventually(look)
+    # Into the middle of its steps.
+    await asyncio.sleep(0.4)
+
+
+def test_a_second_server_on_the_same_data_is_refused(start_server: StartServer) -> None:
+    first = start_server()
+    second = ServerProcess(first.data_dir)
+    try:
+        with pytest.raises(RuntimeError, match="did not start"):
+            second.start()
+        assert first.resident_bytes() > 0
+    finally:
+        second.stop()
