@@ -34,74 +34,84 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True, validate_default=True)
 
     # --- where -----------------------------------------------------------------------------------------------------
-    host: str = Field("127.0.0.1", description="Address to listen on. Loopback unless told otherwise.")
-    port: int = Field(2024, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on. Loopback unless told otherwise.")
+    port: int = Field(default=2024, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
     allow_unauthenticated: bool = Field(
-        False, description="Listen on an address that others can reach although nobody has to prove who they are."
+        default=False,
+        description="Listen on an address that others can reach although nobody has to prove who they are.",
     )
     config: Path | None = Field(
-        None, description="The langgraph.json to serve (path). Unset: the one in the working directory."
+        default=None, description="The langgraph.json to serve (path). Unset: the one in the working directory."
     )
     data_dir: Path = Field(
-        Path(),
+        default=Path(),
         description="Directory for runs, threads, checkpoints and events (path). "
         "Unset: one per project in the user's data directory, never the working directory.",
     )
 
     # --- how runs are executed -------------------------------------------------------------------------------------
-    max_concurrent_runs: int = Field(64, ge=1, description="Runs executed at once by this process (count); more wait.")
+    max_concurrent_runs: int = Field(
+        default=64, ge=1, description="Runs executed at once by this process (count); more wait."
+    )
     lease_term_seconds: float = Field(
-        10,
+        default=10,
         gt=0,
         description="How long a worker holds a run without renewing (seconds); after a crash, the wait for recovery.",
     )
     max_attempts: int = Field(
-        3, ge=1, description="Attempts of a run whose workers die (count), before it is a dead letter."
+        default=3, ge=1, description="Attempts of a run whose workers die (count), before it is a dead letter."
     )
     run_timeout_seconds: float | None = Field(
-        None,
+        default=None,
         gt=0,
         description="Longest time a run may execute (seconds), when it does not say so itself. Unset: no limit.",
     )
     stop_grace_seconds: float = Field(
-        30, ge=0, description="How long a stop waits for agent code that does not react (seconds) before it goes on."
+        default=30,
+        ge=0,
+        description="How long a stop waits for agent code that does not react (seconds) before it goes on.",
     )
     shutdown_grace_seconds: float = Field(
-        10,
+        default=10,
         ge=0,
         description="How long runs may go on after SIGTERM (seconds) before they are handed back to resume later.",
     )
     agent_isolation: Literal["thread", "server"] = Field(
-        "thread",
+        default="thread",
         description="Where agent code runs: in threads with event loops of their own, or on the server's loop, "
         "where a node that blocks stops everything.",
     )
 
     # --- streams ---------------------------------------------------------------------------------------------------
-    heartbeat_seconds: float = Field(5, gt=0, description="A silent stream says a heartbeat this often (seconds).")
+    heartbeat_seconds: float = Field(
+        default=5, gt=0, description="A silent stream says a heartbeat this often (seconds)."
+    )
     stream_window_events: int = Field(
-        10_000, ge=1, description="Events kept per run for readers that come back (count)."
+        default=10_000, ge=1, description="Events kept per run for readers that come back (count)."
     )
     stream_window_bytes: int = Field(
-        16 * 1024 * 1024, ge=1, description="Bytes of events kept per run for readers that come back (bytes)."
+        default=16 * 1024 * 1024, ge=1, description="Bytes of events kept per run for readers that come back (bytes)."
     )
     stream_retention_seconds: float = Field(
-        300, ge=0, description="How long the stream of a finished run can still be read (seconds)."
+        default=300, ge=0, description="How long the stream of a finished run can still be read (seconds)."
     )
     stream_awaiting_input_seconds: float = Field(
-        7200, ge=0, description="The same for a run that stopped to ask a human (seconds)."
+        default=7200, ge=0, description="The same for a run that stopped to ask a human (seconds)."
     )
 
     # --- the rest --------------------------------------------------------------------------------------------------
-    max_body_bytes: int = Field(32 * 1024 * 1024, ge=1, description="Largest request body that is accepted (bytes).")
+    max_body_bytes: int = Field(
+        default=32 * 1024 * 1024, ge=1, description="Largest request body that is accepted (bytes)."
+    )
     run_events: Literal["sql", "jsonl"] = Field(
-        "sql", description="Where trace and message events are kept: in the database, or as JSON lines in files."
+        default="sql",
+        description="Where trace and message events are kept: in the database, or as JSON lines in files.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe level that is logged."
+        default="info", description="Least severe level that is logged."
     )
     log_format: Literal["text", "json"] = Field(
-        "text", description="Log lines for people, or one JSON object per line."
+        default="text", description="Log lines for people, or one JSON object per line."
     )
 
     @model_validator(mode="before")

@@ -83,7 +83,7 @@ class Load:
         self._expect(name, "the last message on its stream", name in last["messages"][-1]["content"], True)
 
     async def _awaited(self, name: str) -> None:
-        values = await self._wait(name, new_id(), f"/join")
+        values = await self._wait(name, new_id(), "/join")
         self._expect(name, "the values its waiter got", values.get("log"), log_of(name))
 
     async def _stateless(self, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections import defaultdict
 from typing import Any
@@ -14,6 +15,7 @@ from .conftest import StartServer
 from .load import Load, Promise, log_of
 from .server import ServerProcess
 
+NAME = "the-name-that-was-given"
 # A run that is killed over and over is given up after some attempts: here it must go on.
 SETTINGS = {"max_attempts": 1_000, "max_concurrent_runs": 32}
 
@@ -45,14 +47,15 @@ async def _check_kept(client: Client, load: Load) -> None:
     for promise in load.promises:
         if promise.thread_id is not None:
             by_thread[promise.thread_id].append(promise)
+    said = await _undisturbed(client)
     for thread_id, promises in by_thread.items():
-        await _check_thread(client, thread_id, promises)
+        await _check_thread(client, thread_id, promises, said)
     assert await client.post("/threads/count", {"status": "busy"}) == 0
     assert await client.get("/runs", params={"status": "pending"}) == []
     assert await client.get("/runs", params={"status": "running"}) == []
 
 
-async def _check_thread(client: Client, thread_id: str, promises: list[Promise]) -> None:
+async def _check_thread(client: Client, thread_id: str, promises: list[Promise], undisturbed: str) -> None:
     """The state is that of the runs, each undisturbed, in the order they were accepted in."""
     runs = await client.runs_of(thread_id)
     names = [run["metadata"]["name"] for run in runs]
@@ -64,16 +67,17 @@ async def _check_thread(client: Client, thread_id: str, promises: list[Promise])
     if promises[0].graph == "steps":
         assert values["log"] == [entry for name in names for entry in log_of(name)]
     else:
-        assert _said(values) == await _undisturbed(client, promises[0].name)
+        assert _said(values) == undisturbed.replace(NAME, promises[0].name)
 
 
-async def _undisturbed(client: Client, name: str) -> list[Any]:
-    said = {"messages": [{"role": "human", "content": name}]}
+async def _undisturbed(client: Client) -> str:
+    """What the agent leaves when nobody kills it, for the name NAME."""
+    said = {"messages": [{"role": "human", "content": NAME}]}
     return _said(await client.wait(new_id(), "agent", said))
 
 
-def _said(values: Any) -> list[Any]:
-    return [(one["type"], one["content"], one.get("tool_calls")) for one in values["messages"]]
+def _said(values: Any) -> str:
+    return json.dumps([(one["type"], one["content"], one.get("tool_calls")) for one in values["messages"]])
 
 
 async def test_a_run_killed_again_and_again_is_a_dead_letter_that_can_be_retried(start_server: StartServer) -> None:

@@ -11,8 +11,8 @@ from runstead.runtime.runs import exceptions, thread_agents
 from runstead.runtime.runs.exceptions import (
     IllegalTransition,
     LeaseLost,
-    RunError,
     RollbackRequested,
+    RunError,
     RunNotFound,
     RunNotRetriable,
     ThreadBusy,

@@ -295,5 +295,6 @@ def test_an_unknown_mode_in_a_query_is_refused() -> None:
 @pytest.mark.parametrize("size", [0, 1_001])
 def test_a_batch_has_a_size(size: int) -> None:
     raw = json.dumps([{"assistant_id": "agent"}] * size).encode()
+    bodies = parse_body(raw, RUN_BATCH)
     with pytest.raises(WireError, match="A batch holds 1 to 1000 runs"):
-        check_batch(parse_body(raw, RUN_BATCH))
+        check_batch(bodies)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -12,7 +13,16 @@ from .transcript import Comparison, Exchange, Wanted, read_frames, read_transcri
 NOT_OURS = "names a server that we are not"
 SECRET = "data about who asked, and the server's own bookkeeping, are nobody's business"
 AS_CREATED = "the echo shows what the run was created with, and nothing that came to it later"
+EMPTY = "an empty object says nothing"
+PLACE = "where a subgraph stands is in its checkpoint and in the path of its task"
+UNNAMED = "LangGraph names a message when it is merged into the state; events from before that have no id for it"
+WHOLE = "a thread is shown whole, also before its first run"
 MORE = "tells more; clients pass over what they do not know"
+
+PLACES = (
+    "checkpoint_map", "checkpoint_ns", "langgraph_step", "langgraph_node", "langgraph_triggers", "langgraph_path",
+    "langgraph_checkpoint_ns",
+)  # fmt: skip
 
 WANTED = Wanted(
     theirs={
@@ -30,8 +40,13 @@ WANTED = Wanted(
         "user_id": SECRET,
         "kwargs.config.metadata.run_attempt": AS_CREATED,
         "kwargs.config.metadata.langgraph_version": AS_CREATED,
+        "$.config.configurable": EMPTY,
+        **{f"tasks.state.metadata.{name}": PLACE for name in PLACES},
     },
-    values={"user_id": "whoever acts has a name here, also without authentication"},
+    values={
+        "user_id": "whoever acts has a name here, also without authentication",
+        **{f"data.{path}.id": UNNAMED for path in ("output", "output.messages", "chunk.messages")},
+    },
     ours={
         "thread_id": "the metadata event also says on which thread the run is",
         "graph_id": "a run's metadata names its graph from the first run on, not from the second",
@@ -43,6 +58,10 @@ WANTED = Wanted(
         "dead_letter": MORE,
         "completion": MORE,
         "cancel_reason": MORE,
+        "$.answers": "a waiter gets all values, also beside interrupts",
+        "$.error": WHOLE,
+        "$.interrupts": WHOLE,
+        "$.checkpoint.checkpoint_ns": "a checkpoint names its namespace, also when it is the root's",
         "context": "a thread is shown whole, in the clients' own type",
     },
 )
@@ -80,12 +99,135 @@ async def test_we_say_what_the_reference_said(name: str, client: httpx.AsyncClie
     assert not comparison.differences, "\n" + "\n".join(comparison.differences)
 
 
+OTHER_STATUS = {
+    ("GET", "join", 200): (404, "a run that does not exist has no values; the reference says so inside of a success"),
+    ("GET", "stream", 200): (404, "the same, for its stream"),
+}
+
+
+async def test_wrong_requests_are_refused_with_the_same_status(client: httpx.AsyncClient) -> None:
+    different = []
+    for exchange in read_transcript("errors"):
+        response = await ask(client, exchange)
+        wanted, _ = OTHER_STATUS.get(
+            (exchange.method, exchange.path.split("/")[-1], exchange.status), (exchange.status, "")
+        )
+        if response.status_code != wanted or (wanted >= 400 and not isinstance(response.json()["detail"], str)):
+            asked = f"{exchange.method} {exchange.path} {json.dumps(exchange.body)}"
+            different.append(f"{asked}: theirs {exchange.status}, ours {response.status_code} {response.text[:200]}")
+    assert different == []
+
+
+async def test_texts_that_clients_show_are_the_same(client: httpx.AsyncClient) -> None:
+    """Those of the reference that say something; "Not Found" alone, and the words of a schema validator, do not."""
+    different = []
+    for exchange in read_transcript("errors"):
+        theirs = json.loads(exchange.text)["detail"] if exchange.status in (400, 404, 409) else ""
+        ours = (await ask(client, exchange)).json()
+        if theirs not in ("", "Not Found") and ours["detail"] != theirs:
+            different.append(f"{exchange.method} {exchange.path}: theirs {theirs!r}, ours {ours['detail']!r}")
+    assert different == []
+
+
+async def test_threads(client: httpx.AsyncClient) -> None:
+    """threads.txt, up to what comes with the rest of the wire: expiry, copies, pruning, storage."""
+    comparison = Comparison(WANTED)
+    exchanges = read_transcript("threads")
+    created = exchanges[0]
+    await replay(client, replace(created, body={"metadata": created.body["metadata"]}), comparison)
+    for exchange in exchanges[1:14]:
+        if exchange.path.endswith("/history") and exchange.status == 422:
+            # A checkpoint's id is a form of ``before`` that their own types allow.
+            response = await ask(client, with_our_ids(exchange, comparison))
+            assert response.status_code == 200
+            continue
+        await replay(client, exchange, comparison)
+    assert not comparison.differences, "\n" + "\n".join(comparison.differences)
+
+
+async def test_threads_in_supersteps(client: httpx.AsyncClient) -> None:
+    comparison = Comparison(WANTED)
+    (exchange,) = [one for one in read_transcript("threads") if one.body and "supersteps" in one.body]
+    await replay(client, exchange, comparison)
+    assert not comparison.differences, "\n" + "\n".join(comparison.differences)
+
+
+async def test_store_items(client: httpx.AsyncClient) -> None:
+    comparison = Comparison(WANTED)
+    for exchange in read_transcript("store")[:-1]:
+        await replay(client, exchange, comparison)
+    assert not comparison.differences, "\n" + "\n".join(comparison.differences)
+
+
+@pytest.mark.parametrize("name", ["batch", "after_seconds"])
+async def test_runs_for_later_and_runs_in_numbers(name: str, client: httpx.AsyncClient) -> None:
+    comparison = Comparison(WANTED)
+    exchanges = read_transcript(name)
+    for thread_id in threads_of(exchanges):
+        await client.post("/threads", json={"thread_id": thread_id})
+    for exchange in exchanges:
+        await replay(client, exchange, comparison)
+    assert not comparison.differences, "\n" + "\n".join(comparison.differences)
+
+
+async def test_what_a_run_sees_of_context_and_config(client: httpx.AsyncClient) -> None:
+    """context.txt, but for its first exchange, whose assistant is one that a client has made."""
+    comparison = Comparison(WANTED)
+    exchanges = read_transcript("context")[1:]
+    for thread_id in threads_of(exchanges):
+        await client.post("/threads", json={"thread_id": thread_id})
+    await client.post(exchanges[0].path, json={"assistant_id": "ctx", "input": {}})
+    for exchange in exchanges:
+        await replay(client, exchange, comparison)
+    assert not comparison.differences, "\n" + "\n".join(comparison.differences)
+
+
+async def test_headers_that_the_configuration_lets_in_are_seen_by_the_run(client: httpx.AsyncClient) -> None:
+    headers = {"x-tenant": "acme", "x-other": "no", "authorization": "Bearer secret"}
+    answer = await client.post("/runs/wait", json={"assistant_id": "ctx", "input": {}}, headers=headers)
+    configurable = answer.json()["seen"]["configurable"]
+    assert configurable["x-tenant"] == "acme"
+    assert "x-other" not in configurable
+    assert "authorization" not in configurable
+
+
+async def test_assistants(client: httpx.AsyncClient) -> None:
+    """What assistants.txt asks of graphs' own assistants; those that clients make come with the rest of the wire."""
+    comparison = Comparison(WANTED)
+    exchanges = {(one.method, one.path): one for one in read_transcript("assistants")}
+    of_ctx = "9ff15f2d-6694-43e8-a743-df01c7739379"
+    for path in ("schemas", "graph"):
+        exchange = exchanges["GET", f"/assistants/{of_ctx}/{path}"]
+        await replay(client, replace(exchange, path=f"/assistants/ctx/{path}"), comparison)
+    await replay(client, exchanges["GET", "/assistants/nested/graph?xray=true"], comparison)
+    await replay(client, exchanges["POST", "/assistants/search"], comparison)
+    assert not comparison.differences, "\n" + "\n".join(comparison.differences)
+
+
+async def test_the_server_itself(client: httpx.AsyncClient) -> None:
+    exchanges = {one.path: one for one in read_transcript("meta")}
+    comparison = Comparison(WANTED)
+    for path in ("/ok", "/ok?check_db=1", "/"):
+        await replay(client, exchanges[path], comparison)
+    assert comparison.differences == []
+    theirs = json.loads(exchanges["/info"].text)
+    ours = (await client.get("/info")).json()
+    assert theirs.keys() <= ours.keys()
+    assert ours["langgraph_py_version"] == theirs["langgraph_py_version"]
+
+
+async def ask(client: httpx.AsyncClient, exchange: Exchange) -> httpx.Response:
+    return await client.request(exchange.method, exchange.path, json=exchange.body, headers=dict(exchange.headers))
+
+
+def with_our_ids(exchange: Exchange, comparison: Comparison) -> Exchange:
+    body = None if exchange.body is None else json.loads(comparison.to_ours(json.dumps(exchange.body)))
+    return replace(exchange, path=comparison.to_ours(exchange.path), body=body)
+
+
 async def replay(client: httpx.AsyncClient, exchange: Exchange, comparison: Comparison) -> httpx.Response:
     """Ask what was asked, and compare what we answer."""
-    body = None if exchange.body is None else json.loads(comparison.to_ours(json.dumps(exchange.body)))
-    response = await client.request(
-        exchange.method, comparison.to_ours(exchange.path), json=body, headers=dict(exchange.headers)
-    )
+    response = await ask(client, with_our_ids(exchange, comparison))
     comparison.same(exchange.status, response.status_code, "status")
     for name in ("content-type", "location", "content-location", "cache-control", "x-accel-buffering"):
         comparison.same(exchange.answer_headers.get(name), response.headers.get(name), name)

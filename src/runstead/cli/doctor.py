@@ -116,6 +116,9 @@ def look_at_data_dir(path: Path) -> Iterator[Finding]:
     """Writable, not in use by another server, fit for SQLite, and with room left."""
     exists = path.is_dir()
     place = _nearest(path)
+    if not place.is_dir():
+        yield Finding("data", "failed", f"{place} is not a directory", "choose another place with --data-dir")
+        return
     if not os.access(place, os.W_OK | os.X_OK):
         yield Finding("data", "failed", f"{place} cannot be written to", "choose another place with --data-dir")
         return
@@ -206,4 +209,4 @@ def _wal(place: Path) -> Finding:
 
 def _nearest(path: Path) -> Path:
     """The path, or the closest of its parents that exists."""
-    return next(place for place in (path, *path.parents) if place.is_dir())
+    return next(place for place in (path, *path.parents) if place.exists())

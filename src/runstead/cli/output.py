@@ -42,7 +42,9 @@ class Output:
         from rich.console import Console
 
         # What users and models wrote is shown as it is: no markup, no guessing at links and numbers.
-        return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+        # A pipe has no width: nothing is cut there.
+        width = None if sys.stdout.isatty() else 240
+        return Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=width)
 
     def line(self, event: str, **fields: Any) -> None:
         """One JSON object, only with ``--json``."""

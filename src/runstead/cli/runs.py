@@ -138,7 +138,7 @@ def cancel_run(run_id: str, output: Output, *, url: str | None, settings_file: P
 def _show_table(runs: list[dict[str, Any]], output: Output) -> None:
     from rich.table import Table
 
-    wide = output.console.width >= 140 or not output.console.is_terminal
+    wide = output.console.width >= 140
     table = Table(box=None, pad_edge=False)
     for title in ("run", *(("thread",) if wide else ()), "graph", "status", "attempt", "created", "failure"):
         table.add_column(title, no_wrap=True)
@@ -150,12 +150,10 @@ def _show_table(runs: list[dict[str, Any]], output: Output) -> None:
             str((run.get("metadata") or {}).get("graph_id") or run["assistant_id"]),
             run["status"] + (" (dead letter)" if run.get("dead_letter") else ""),
             str(run.get("attempt", "")),
-            str(run["created_at"])[:19].replace("T", " "),
+            str(run["created_at"])[5:16].replace("T", " "),
             f"{failure['error']}: {failure['message']}"[:60] if failure else "",
         )
-    # A pipe has no width: nothing is cut there.
-    width = None if output.console.is_terminal else 240
-    output.console.print(table if runs else "no runs", width=width)
+    output.console.print(table if runs else "no runs")
 
 
 def _json(option: str, text: str | None) -> Any:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from langgraph_sdk.schema import StreamMode, StreamPart
 
 MODES: Final[tuple[StreamMode, ...]] = ("messages-tuple", "updates", "custom")
-_SECOND_THOUGHT_SECONDS = 3.0
+_SECOND_THOUGHT_SECONDS = 2.0
 
 
 class RunSession:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, Protocol, TypeAlias
 
 from pydantic import AfterValidator, Field, TypeAdapter
@@ -95,10 +95,15 @@ def from_item(item: StoredItem, *, score: bool = False) -> dict[str, Any]:
         "namespace": list(item.namespace),
         "key": item.key,
         "value": item.value,
-        "created_at": item.created_at,
-        "updated_at": item.updated_at,
+        "created_at": _utc(item.created_at),
+        "updated_at": _utc(item.updated_at),
     }
     return {**shown, "score": getattr(item, "score", None)} if score else shown
+
+
+def _utc(moment: datetime) -> datetime:
+    """Some of langgraph's stores forget to say that they mean UTC."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def from_namespaces(namespaces: Sequence[tuple[str, ...]]) -> dict[str, Any]:

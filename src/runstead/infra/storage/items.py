@@ -30,6 +30,8 @@ async def open_items(
     connection = await _connect(path)
     try:
         store = AsyncSqliteStore(connection, index=index, ttl=ttl)
+        # It does; of its two parents the one that says so comes second.
+        store.supports_ttl = True
         await store.setup()
         if ttl is not None:
             await store.start_ttl_sweeper()

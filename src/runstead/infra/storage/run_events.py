@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+import orjson
 from sqlalchemy import BindParameter, ColumnElement, Connection, and_, bindparam, delete, func, select, update
 
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.store import RunEvent, RunEventCategory, StoredRunEvent
 from runstead.runtime.runs.types import RunId, ThreadId
+from runstead.runtime.serialization import encode
 
-from . import json_text
 from .database import Database
 from .dialect import add_unless_there
 from .run_queries import within
@@ -159,8 +160,9 @@ def _to_row(event: RunEvent) -> dict[str, Any]:
         "event_type": event.event_type,
         "category": event.category,
         "created_at": event.created_at,
-        "metadata": json_text.dump(event.metadata),
-        "content": json_text.dump(event.content),
+        # What happened is kept in the nearest shape that JSON has; losing it to a stray NaN helps nobody.
+        "metadata": encode(event.metadata).decode(),
+        "content": encode(event.content).decode(),
     }
 
 
@@ -171,8 +173,8 @@ def _to_stored(row: Any) -> StoredRunEvent:
         thread_id=thread_id,
         event_type=event_type,
         category=category,
-        content=json_text.load(content),
+        content=orjson.loads(content),
         created_at=created_at,
-        metadata=json_text.load(metadata),
+        metadata=orjson.loads(metadata),
     )
     return StoredRunEvent(seq, event)

@@ -29,7 +29,9 @@ _DEADLINE: Final = bindparam("deadline", type_=runs.c.lease_until.type)
 _PENDING: Final = RunStatus.PENDING.value
 _WAITS: Final = and_(runs.c.ended_at.is_(None), runs.c.lease_until.is_(None))
 
-# Two looks at the thread, each by an index of its own: nobody holds a run of it, and no due one stands before this one.
+# Looks at the thread, each by an index: nobody holds a run of it, no due one stands before this one, and none that has
+# begun waits to go on. Whoever has begun goes before all who have not. The last look is the longest one, and only a run
+# that could be the head without it comes so far.
 _IS_HEAD: Final = and_(
     ~exists().where(_other.c.thread_id == runs.c.thread_id, _other.c.lease_until.is_not(None)),
     ~exists().where(
@@ -37,6 +39,16 @@ _IS_HEAD: Final = and_(
         _other.c.ended_at.is_(None),
         _other.c.queue_seq < runs.c.queue_seq,
         _other.c.due_at <= _NOW,
+        or_(runs.c.started_at.is_(None), _other.c.started_at.is_not(None)),
+    ),
+    or_(
+        runs.c.started_at.is_not(None),
+        ~exists().where(
+            _other.c.thread_id == runs.c.thread_id,
+            _other.c.ended_at.is_(None),
+            _other.c.queue_seq > runs.c.queue_seq,
+            _other.c.started_at.is_not(None),
+        ),
     ),
 )
 _HELD_BY: Final = and_(
@@ -69,7 +81,6 @@ _BEGIN: Final = (
     )
     .returning(*PROGRESS, runs.c.lease_until)
 )
-_UNDOING: Final = [reason.value for reason in Stopped if reason.undoes]
 _SETTLE: Final = (
     update(runs)
     .where(
@@ -77,7 +88,7 @@ _SETTLE: Final = (
         or_(
             bindparam("undone", type_=Boolean()),
             runs.c.stop_requested.is_(None),
-            runs.c.stop_requested.not_in(_UNDOING),
+            and_(*(runs.c.stop_requested != reason.value for reason in Stopped if reason.undoes)),
         ),
     )
     .values(

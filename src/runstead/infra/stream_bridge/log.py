@@ -75,7 +75,8 @@ class RunLog:
         self._seq = 0
         # (attempt, place of its first event), for the attempts that published: turns an id into a place.
         self._begun: list[tuple[int, int]] = []
-        self._waiting: set[asyncio.Future[None]] = set()
+        # In the order of their arrival, so that a simulation can be repeated: a set's order is that of addresses.
+        self._waiting: dict[asyncio.Future[None], None] = {}
 
     @property
     def kept_events(self) -> int:
@@ -157,11 +158,11 @@ class RunLog:
     def waiter(self) -> asyncio.Future[None]:
         """Done at the next `wake`. Hand it back with `leave`."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.add(future)
+        self._waiting[future] = None
         return future
 
     def leave(self, future: asyncio.Future[None]) -> None:
-        self._waiting.discard(future)
+        self._waiting.pop(future, None)
 
     def wake(self) -> None:
         """Wake whoever waits. Those who were woken and have not read yet are not woken again."""

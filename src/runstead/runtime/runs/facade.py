@@ -13,15 +13,16 @@ from typing import Self
 from ..actor_context import acting
 from .exceptions import RunNotFound, RunNotRetriable
 from .internal.admission import decide
+from .internal.errands import Errands
 from .internal.lifecycle_events import RunEventEmitter
 from .internal.planner import ExecutionPlanner
 from .internal.publisher import tell_end
 from .internal.recovery import RunRecovery
 from .internal.registry import RunRegistry
-from .internal.state import RunStateReader
 from .internal.streams import RunStream, RunStreamService
 from .internal.supervisor import RunSupervisor
 from .internal.wait import RunWaitService
+from .run_values import RunValues
 from .runtime import RunsRuntime
 from .store import CreatedRun, StopRequest
 from .types import RunFilter, RunId, RunRecord, RunResult, RunSpec, StopAction, Stopped, ThreadId, ThreadStatus
@@ -47,21 +48,22 @@ class RunsFacade:
         self._recovery = recovery
         self._streams = streams
         self._waits = waits
+        self._errands = Errands()
         self._serving: list[asyncio.Task[None]] = []
 
     @classmethod
     def assemble(cls, runtime: RunsRuntime) -> Self:
         """The facade over everything that was injected."""
         registry, planner = RunRegistry(), ExecutionPlanner()
-        states = RunStateReader(runtime, planner)
-        streams = RunStreamService(runtime, states)
+        values = RunValues(runtime, planner).read
+        streams = RunStreamService(runtime, values)
         return cls(
             runtime,
             registry,
             RunSupervisor(runtime, registry, planner),
             RunRecovery(runtime, registry),
             streams,
-            RunWaitService(runtime, streams, states),
+            RunWaitService(runtime, streams, values),
         )
 
     async def start(self, *, execute: bool = True) -> None:
@@ -83,6 +85,7 @@ class RunsFacade:
         await asyncio.gather(*self._serving, return_exceptions=True)
         self._serving = []
         await self._supervisor.drain(grace)
+        await self._errands.all_done()
 
     @property
     def active_runs(self) -> int:
@@ -99,10 +102,7 @@ class RunsFacade:
 
     async def create_batch(self, specs: Sequence[RunSpec]) -> Sequence[RunRecord]:
         """Accept several runs: all, or none. Raises like `create_background`."""
-        created = await self._runtime.create_store.create_runs(specs, decide)
-        for one in created:
-            await self._carry_out(one)
-        return [one.record for one in created]
+        return await self._errands.finish(self._create(specs))
 
     async def create_and_stream(self, spec: RunSpec) -> tuple[RunRecord, RunStream]:
         """Accept a run and read its stream from the first event. Closing the stream before the end stops the run when
@@ -189,6 +189,10 @@ class RunsFacade:
         request = await self._stop(record, Stopped.DELETED)
         if request.effect == "flagged":
             await self._waits.wait(request.record)
+        await self._errands.finish(self._forget(record))
+
+    async def _forget(self, record: RunRecord) -> None:
+        run_id = record.run_id
         await self._runtime.delete_store.delete_run(run_id)
         await self._runtime.event_store.delete_events(record.thread_id, run_id=run_id)
         await self._runtime.bridge.cleanup(run_id)
@@ -221,11 +225,14 @@ class RunsFacade:
         except asyncio.CancelledError:
             if cancel_on_leave:
                 # The caller is gone; the stop it asked for must still be written.
-                await asyncio.shield(self._stop(record, Stopped.BY_DISCONNECT))
+                await self._stop(record, Stopped.BY_DISCONNECT)
             raise
 
     async def _stop(self, record: RunRecord, reason: Stopped) -> StopRequest:
         """Ask durably, then tell the holder, or the readers when nobody holds it."""
+        return await self._errands.finish(self._request_stop(record, reason))
+
+    async def _request_stop(self, record: RunRecord, reason: Stopped) -> StopRequest:
         request = await self._runtime.lease_store.request_stop(record.run_id, reason)
         if request is None:
             raise RunNotFound(record.run_id)
@@ -234,6 +241,12 @@ class RunsFacade:
         elif request.effect == "ended":
             await self._tell_ended(request.record, reason, request.thread_status)
         return request
+
+    async def _create(self, specs: Sequence[RunSpec]) -> Sequence[RunRecord]:
+        created = await self._runtime.create_store.create_runs(specs, decide)
+        for one in created:
+            await self._carry_out(one)
+        return [one.record for one in created]
 
     async def _carry_out(self, created: CreatedRun) -> None:
         """What a creation did to the runs in flight: tell their holders and their readers."""

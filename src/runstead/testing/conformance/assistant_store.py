@@ -101,7 +101,5 @@ class AssistantStoreConformance:
 
 async def _names(assistants: AssistantStore, where: AssistantFilter | None = None, **order: Any) -> list[str]:
     with acting(ALICE):
-        found = await assistants.search(
-            where or AssistantFilter(), **{"sort_by": "name", "sort_order": "asc", **order}
-        )
+        found = await assistants.search(where or AssistantFilter(), **{"sort_by": "name", "sort_order": "asc", **order})
     return [assistant.name for assistant in found]

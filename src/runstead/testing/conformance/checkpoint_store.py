@@ -183,4 +183,10 @@ async def _everything(saver: BaseCheckpointSaver[Any]) -> list[Any]:
 
 
 def _plain(found: CheckpointTuple) -> Any:
-    return (found.config, found.checkpoint, found.metadata, found.parent_config, sorted(found.pending_writes or (), key=repr))
+    return (
+        found.config,
+        found.checkpoint,
+        found.metadata,
+        found.parent_config,
+        sorted(found.pending_writes or (), key=repr),
+    )

@@ -56,6 +56,16 @@ class LeaseClaiming:
         await storage.held(run)
         assert (await storage.thread()).status == "busy"
 
+    async def test_who_has_begun_goes_on_before_a_delayed_run_that_stands_before_it(self, storage: RunStorage) -> None:
+        delayed = await storage.accept(after_seconds=60)
+        begun = await storage.accept()
+        await storage.leases.release(await storage.begun(begun))
+        await storage.clock.forward(60)
+        assert await storage.leases.waiting(10) == [begun.run_id]
+        assert await storage.leases.claim(delayed.run_id, "w-1", TERM) is None
+        await storage.leases.settle(await storage.begun(begun), DONE)
+        await storage.held(delayed)
+
     async def test_only_the_head_of_a_thread_is_to_be_had(self, storage: RunStorage) -> None:
         first, second = await storage.accept(), await storage.accept()
         elsewhere = await storage.accept("t-2")

@@ -79,7 +79,7 @@ class InMemoryLeaseStore:
         if ended.spec.scope.is_temporary:
             tables.drop_temporary_thread(ended)
         else:
-            tables.leave_thread(ended.thread_id, outcome.thread)
+            tables.leave_thread(ended.thread_id, outcome.thread, outcome.title)
         self._ring()
         return Settled(ended, self._thread_status(ended.thread_id, outcome))
 

@@ -12,12 +12,14 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from runstead.resources.threads import ThreadRecord
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock, SystemClock
 from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, Stopped, ThreadAfter, ThreadId, ThreadStatus
+
+_LONGEST_TITLE: Final = 200
 
 Watch: TypeAlias = Callable[[RunRecord | None, RunRecord | None], None]
 
@@ -121,7 +123,9 @@ class InMemoryTables:
         if record.status is not RunStatus.PENDING or record.due_at > now:
             return False
         others = [other.record for other in self.of_thread(record.thread_id) if other is not row]
-        return not any(other.status.is_held or (_in_flight(other, now) and _goes_before(other, record)) for other in others)
+        return not any(
+            other.status.is_held or (_in_flight(other, now) and _goes_before(other, record)) for other in others
+        )
 
     def insert(self, record: RunRecord) -> None:
         self._tell(None, record)
@@ -154,7 +158,7 @@ class InMemoryTables:
         if status != row.record.status:
             row.record = replace(row.record, status=status, updated_at=self.clock.now())
 
-    def leave_thread(self, thread_id: ThreadId, after: ThreadAfter) -> None:
+    def leave_thread(self, thread_id: ThreadId, after: ThreadAfter, title: str | None = None) -> None:
         """Write how a run, or a state update, left the thread."""
         row = self.threads.get(thread_id)
         if row is None:
@@ -167,6 +171,7 @@ class InMemoryTables:
             state_updated_at=row.record.state_updated_at if after.values is None else now,
             interrupts=after.interrupts,
             error=None if after.error is None else {"error": after.error.error, "message": after.error.message},
+            metadata={**row.record.metadata, **({"title": title[:_LONGEST_TITLE]} if title else {})},
             updated_at=now,
         )
         self.derive_thread_status(thread_id)

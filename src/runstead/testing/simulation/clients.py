@@ -204,7 +204,7 @@ class Clients:
                 reading.items.append(None)
                 if not habits.comes_back and limit is not None:
                     return
-                await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(_PAUSE)
 
     async def _read_connection(
         self, reading: Reading, connection: Connection, habits: Habits, limit: int | None, last_id: str | None

@@ -80,7 +80,9 @@ class _Remote:
             if fails and chance.random() < 0.5:
                 raise Outage(f"{self._name}.{method} was not reached")
             if method not in self._silent:
-                process.world.note(process.name, f"{self._name}.{method}{_arguments(args)}")
+                # A worker's name is another one in every process, and a trace is to be the same.
+                shown = args[:1] if method == "claim" else args[:2]
+                process.world.note(process.name, f"{self._name}.{method}{_arguments(shown)}")
             result = await call(*args, **kwargs)
             await process.port_call()
             await self._travel()
@@ -110,6 +112,6 @@ class _Remote:
 
 
 def _arguments(args: tuple[Any, ...]) -> str:
-    """What tells one call from another, and reads the same in every process."""
-    said = [str(getattr(arg, "run_id", arg)) for arg in args[:2] if isinstance(arg, str) or hasattr(arg, "run_id")]
+    """What tells one call from another."""
+    said = [str(getattr(arg, "run_id", arg)) for arg in args if isinstance(arg, str) or hasattr(arg, "run_id")]
     return f"({', '.join(said)})"

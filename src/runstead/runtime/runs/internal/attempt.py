@@ -19,7 +19,7 @@ from runstead.runtime.serialization import encode
 from ..agent_loop import AgentLoop
 from ..agents import Agent, AgentFactory
 from ..types import Stopped
-from .agent import opened
+from .agent import fitting_context, opened
 from .breakpoints import stopped_at_breakpoint
 from .chunks import ChunkEncoder, EncodedEvent
 from .feed import Feed
@@ -117,20 +117,23 @@ class AgentAttempt:
 
     async def _chunks(self, agent: Agent) -> AsyncGenerator[GraphChunk, None]:
         config = {**self.plan.config, "callbacks": self.callbacks}
-        async for chunk in agent.astream(self.plan.input, config, **self.plan.options):
+        async for chunk in agent.astream(self.plan.input, config, **self._options(agent)):
             yield chunk if self.plan.subgraphs else ((), *chunk)
 
     async def _events(self, agent: Agent, encoder: ChunkEncoder) -> AsyncGenerator[GraphChunk, None]:
         """The graph through ``astream_events``: the root's chunks come wrapped in events of their own."""
         config = {**self.plan.config, "callbacks": self.callbacks}
         root: str | None = None
-        async for event in agent.astream_events(self.plan.input, config, version="v2", **self.plan.options):
+        async for event in agent.astream_events(self.plan.input, config, version="v2", **self._options(agent)):
             root = root or event["run_id"]
             if event["event"] == "on_chain_stream" and event["run_id"] == root:
                 chunk = event["data"]["chunk"]
                 yield tuple(chunk) if self.plan.subgraphs else ((), *chunk)
             else:
                 await self.feed.put(encoder.event(event))
+
+    def _options(self, agent: Agent) -> dict[str, Any]:
+        return {**self.plan.options, "context": fitting_context(agent, self.plan.context)}
 
     async def _keep_partial_message(self, agent: Agent, encoder: ChunkEncoder) -> None:
         """Text that was streamed before a stop is kept: written to the thread, marked as partial."""

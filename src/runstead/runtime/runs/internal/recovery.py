@@ -39,7 +39,7 @@ class RunRecovery:
         recovered = 0
         for run_id in lapsed:
             if self._registry.get(run_id) is not None:
-                # Held here: this process was asleep past the lease (a laptop was). It renews, or learns that it has lost.
+                # Held here: this process slept past the lease, as a laptop does. It renews, or learns that it has lost.
                 continue
             recovery = await self._runtime.lease_store.recover(run_id, self._runtime.limits.max_attempts)
             if recovery is None:

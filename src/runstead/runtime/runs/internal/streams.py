@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 from runstead.runtime.actor_context import acting
 from runstead.runtime.clock import Clock
@@ -16,8 +16,8 @@ from runstead.runtime.serialization import encode
 from runstead.runtime.stream_bridge import (
     END_SENTINEL,
     HEARTBEAT_SENTINEL,
-    BridgeClosed,
     LIVE,
+    BridgeClosed,
     ResumeResult,
     Sentinel,
     StreamEvent,
@@ -28,9 +28,11 @@ from runstead.runtime.stream_bridge import (
 
 from ..runtime import RunsRuntime
 from ..types import RunRecord, RunStatus
-from .state import RunStateReader
 
 _log = logging.getLogger(__name__)
+
+ReadValues: TypeAlias = Callable[[RunRecord], Awaitable[bytes | None]]
+"""The values that a run left, or the thread's latest, as JSON; None when there are none."""
 
 _ALWAYS: Final = frozenset({"metadata", "error", "gap"})
 """Events that no choice of modes hides."""
@@ -162,8 +164,8 @@ class RunStream:
 class RunStreamService:
     """Opens streams on runs."""
 
-    def __init__(self, runtime: RunsRuntime, states: RunStateReader) -> None:
-        self._runtime, self._states = runtime, states
+    def __init__(self, runtime: RunsRuntime, read_values: ReadValues) -> None:
+        self._runtime, self._read_values = runtime, read_values
 
     async def open(
         self,
@@ -211,7 +213,7 @@ class RunStreamService:
         gap = {"from": resumed.requested, "to": resumed.oldest, "missed": resumed.gap_count}
         told: list[StreamItem] = [StreamEvent("", "gap", encode(gap))]
         try:
-            values = await self._states.values(record)
+            values = await self._read_values(record)
         except Exception:
             _log.warning("the values of run %s could not be read for a reader with a gap", record.run_id, exc_info=True)
             values = None

@@ -9,8 +9,7 @@ from runstead.runtime.stream_bridge import LIVE, StreamBridgeError, StreamEvent,
 
 from ..runtime import RunsRuntime
 from ..types import RunRecord, RunResult
-from .state import RunStateReader
-from .streams import RunStreamService
+from .streams import ReadValues, RunStreamService
 
 _log = logging.getLogger(__name__)
 
@@ -18,8 +17,8 @@ _log = logging.getLogger(__name__)
 class RunWaitService:
     """Waits by reading the run's stream to its terminal event; the durable record has the last word."""
 
-    def __init__(self, runtime: RunsRuntime, streams: RunStreamService, states: RunStateReader) -> None:
-        self._runtime, self._streams, self._states = runtime, streams, states
+    def __init__(self, runtime: RunsRuntime, streams: RunStreamService, read_values: ReadValues) -> None:
+        self._runtime, self._streams, self._read_values = runtime, streams, read_values
 
     async def wait(self, record: RunRecord) -> RunResult:
         """How the run ended. Raises BridgeClosed when the server shuts down first."""
@@ -42,7 +41,7 @@ class RunWaitService:
         if terminal is not None and terminal.terminal == "end":
             return RunResult(record, output=terminal.data)
         try:
-            return RunResult(record, output=await self._states.values(record))
+            return RunResult(record, output=await self._read_values(record))
         except Exception:
             # A graph that no longer loads must not make its finished runs unanswerable.
             _log.warning("the values that run %s left could not be read", record.run_id, exc_info=True)

@@ -1,0 +1,130 @@
+"""Commands as real processes: to their end, in the background, and in a terminal with somebody at the keys."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A command that has ended."""
+
+    exit_code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        return [line for line in self.lines if line["event"] == event]
+
+
+def environ_of(home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """As on a fresh machine: no settings of the developer's, and a home of its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RUNSTEAD_", "LANG"))}
+    return {**kept, "HOME": str(home), "XDG_DATA_HOME": str(home / "data"), "TERM": "xterm", **(more or {})}
+
+
+def command_of(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "runstead.cli", *arguments]
+
+
+class Background:
+    """A command that goes on, read line by line."""
+
+    def __init__(self, *arguments: str, cwd: Path, home: Path, **environ: str) -> None:
+        self.process = subprocess.Popen(
+            command_of(*arguments),
+            cwd=cwd,
+            env=environ_of(home, environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait_for(self, event: str) -> dict[str, Any]:
+        """The next line of this event."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            said: dict[str, Any] = json.loads(line)
+            if said["event"] == event:
+                return said
+        raise AssertionError(f"it ended with {self.process.wait()} before it said {event!r}")
+
+    def end(self, with_signal: int = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(with_signal)
+        try:
+            code = self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        finally:
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+        return code
+
+
+class Terminal:
+    """A command in a terminal of its own, with somebody at the keys."""
+
+    def __init__(self, *arguments: str, cwd: Path, home: Path) -> None:
+        self.shown = ""
+        self._pid, self._terminal = pty.fork()
+        if self._pid == 0:
+            os.chdir(cwd)
+            os.execve(sys.executable, command_of(*arguments), environ_of(home))
+
+    def wait_for(self, text: str, seconds: float = 30) -> None:
+        """Until ``text`` is on the screen, from where the last wait ended."""
+        until = time.monotonic() + seconds
+        while text not in self.shown:
+            assert time.monotonic() < until, f"{text!r} was not shown, but: {self.shown}"
+            self._read()
+        self.shown = self.shown[self.shown.index(text) + len(text) :]
+
+    def press(self, keys: str) -> None:
+        os.write(self._terminal, keys.encode())
+
+    def end(self, seconds: float = 30) -> int:
+        """Its exit code. Reads what is still said."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self._read()
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            if pid:
+                self._pid = 0
+                return os.waitstatus_to_exitcode(status)
+        raise AssertionError(f"it did not end, but said: {self.shown}")
+
+    def close(self) -> None:
+        if self._pid:
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+                os.waitpid(self._pid, 0)
+        os.close(self._terminal)
+
+    def _read(self) -> None:
+        ready, _, _ = select.select([self._terminal], [], [], 0.1)
+        if ready:
+            # Linux says that the other side is closed with an error.
+            with suppress(OSError):
+                self.shown += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", os.read(self._terminal, 65536).decode(errors="replace"))
+
+
+CTRL_C = "\x03"

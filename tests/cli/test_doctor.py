@@ -1,0 +1,152 @@
+"""The doctor finds what is wrong with a set-up, and says the way out."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runstead.cli.doctor import Finding, examine, findings, look_at_port, look_at_python, look_at_sqlite
+from runstead.cli.output import Output
+from runstead.cli.serving import ServeRequest
+from runstead.infra.engines.data_dir import own_data_dir
+from runstead.settings import Settings
+
+from .processes import Done
+
+
+def look(directory: Path, targets: tuple[str, ...] = (), **flags: Any) -> dict[str, Finding]:
+    """The findings by subject; of several about one, the worst."""
+    request = ServeRequest(flags={"port": 0, "data_dir": directory / "data", **flags}, targets=targets)
+    order = ("ok", "warning", "failed")
+    found: dict[str, Finding] = {}
+    for finding in findings(request):
+        before = found.get(finding.subject)
+        if before is None or order.index(finding.state) > order.index(before.state):
+            found[finding.subject] = finding
+    return found
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "bad.py").write_text("import nothing_like_this\n")
+    (tmp_path / "good.py").write_text(
+        "from langgraph.func import entrypoint\n\n@entrypoint()\ndef graph(x: int) -> int:\n    return x\n"
+    )
+    return tmp_path
+
+
+def configure(place: Path, **keys: Any) -> Path:
+    file = place / "langgraph.json"
+    file.write_text(json.dumps({"graphs": {"agent": "./good.py:graph"}, **keys}))
+    return file
+
+
+def test_a_good_set_up_is_found_good(place: Path) -> None:
+    found = look(place, config=configure(place))
+    assert {finding.state for finding in found.values()} == {"ok"}, found
+    assert set(found) == {"python", "sqlite", "host", "port", "data", "wal", "disk", "configuration", "graph"}
+
+
+def test_a_graph_that_cannot_be_imported_is_named_with_the_line(place: Path) -> None:
+    graph = look(place, config=configure(place, graphs={"a": "./good.py:graph", "b": "./bad.py:graph"}))["graph"]
+    assert graph.state == "failed"
+    assert "graph 'b' (./bad.py:graph) cannot be loaded: ModuleNotFoundError" in graph.detail
+    assert "line 1: import nothing_like_this" in graph.detail
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"auth": {"path": "./auth.py:auth"}}, "cannot authenticate"),
+        ({"encryption": {"path": "./e.py:e"}}, "cannot encrypt"),
+        ({"graphs": {"a": "./gone.py:graph"}}, "there is no file './gone.py'"),
+    ],
+)
+def test_a_configuration_that_would_not_be_kept_is_a_failure(keys: dict[str, Any], said: str, place: Path) -> None:
+    found = look(place, config=configure(place, **keys))["configuration"]
+    assert found.state == "failed"
+    assert said in found.detail
+
+
+def test_a_missing_configuration_tells_both_ways_out(place: Path) -> None:
+    assert "runstead dev file.py:graph" in look(place, config=place / "langgraph.json")["configuration"].detail
+
+
+def test_an_address_that_others_can_reach_is_refused(place: Path) -> None:
+    host = look(place, config=configure(place), host="0.0.0.0")["host"]
+    assert host.state == "failed"
+    assert host.way_out
+    assert "--allow-unauthenticated" in host.way_out
+
+
+def test_a_taken_port_is_found(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        finding = look_at_port(Settings(port=port, data_dir=tmp_path))
+    assert (finding.state, finding.way_out) == (
+        "failed",
+        "choose another with --port, or end the process that has it",
+    )
+    assert look_at_port(Settings(port=port, data_dir=tmp_path)).state == "ok"
+
+
+def test_a_port_taken_by_an_agent_server_is_only_worth_knowing(server: str, tmp_path: Path) -> None:
+    finding = look_at_port(Settings(port=int(server.rpartition(":")[2]), data_dir=tmp_path))
+    assert finding.state == "warning"
+    assert f"an agent server that answers at {server}" in finding.detail
+
+
+def test_who_uses_the_data_directory_is_told(place: Path) -> None:
+    with own_data_dir(place / "data"):
+        owner = look(place, config=configure(place))["owner"]
+    assert owner.state == "warning"
+    assert str(os.getpid()) in owner.detail
+    assert look(place, config=configure(place))["owner"].state == "ok"
+
+
+def test_a_data_directory_below_a_file_is_a_failure(place: Path) -> None:
+    # Permissions would not do as an example: root may write everywhere.
+    (place / "file").write_text("")
+    found = look(place, config=configure(place), data_dir=place / "file" / "data")
+    assert found["data"].state == "failed"
+
+
+def test_old_versions_are_told() -> None:
+    assert look_at_python((3, 10, 2)) == Finding("python", "failed", "3.10.2 is too old", "use Python 3.11 or newer")
+    assert look_at_python((3, 13, 0)).state == "ok"
+    assert look_at_sqlite((3, 34, 1)).state == "failed"
+
+
+def test_a_misspelt_variable_is_told(place: Path, runstead: Callable[..., Done]) -> None:
+    configure(place)
+    done = runstead("doctor", "--json", "--port", "0", cwd=place, RUNSTEAD_PROT="3000")
+    assert {"no setting is called RUNSTEAD_PROT"} == {
+        finding["detail"] for finding in done.of("finding") if finding["state"] == "warning"
+    }
+    assert done.exit_code == 0
+
+
+def test_a_bad_setting_ends_the_examination(runstead: Callable[..., Done]) -> None:
+    done = runstead("doctor", "--json", "--set", "max_attempts=none")
+    assert done.exit_code == 1
+    (failed,) = [finding for finding in done.of("finding") if finding["state"] == "failed"]
+    assert failed["detail"].startswith("flag --max-attempts: ")
+
+
+def test_the_exit_code_says_whether_something_is_wrong(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = {"port": 0, "data_dir": place / "data"}
+    assert examine(ServeRequest(flags={**flags, "config": configure(place)}), Output()) == 0
+    assert "All is well." in capsys.readouterr().out
+    assert examine(ServeRequest(flags=flags, targets=("bad.py:graph",)), Output()) == 1
+    assert "1 wrong, 0 to look at" in capsys.readouterr().out
+
+
+def test_it_makes_nothing(place: Path) -> None:
+    look(place, config=configure(place))
+    assert not (place / "data").exists()

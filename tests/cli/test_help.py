@@ -1,0 +1,65 @@
+"""The command line starts at once, because nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+from runstead import __version__
+
+from .processes import Done, command_of
+
+HEAVY = ("langgraph", "langchain_core", "langchain", "fastapi", "uvicorn", "sqlalchemy", "httpx", "rich", "orjson")
+COMMANDS = [
+    (),
+    ("demo",),
+    ("dev",),
+    ("serve",),
+    ("run",),
+    ("watch",),
+    ("doctor",),
+    ("runs",),
+    ("runs", "ls"),
+    ("runs", "retry"),
+    ("runs", "cancel"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_imports_nothing_heavy(command: tuple[str, ...]) -> None:
+    code = f"""
+import json, sys
+from runstead.cli.main import app
+try:
+    app({[*command, "--help"]!r})
+except SystemExit as ended:
+    assert ended.code == 0, ended.code
+print(json.dumps(sorted(set({HEAVY!r}) & set(sys.modules))))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == []
+    assert "Usage: " in done.stdout
+
+
+def test_help_is_there_before_one_notices() -> None:
+    def seconds() -> float:
+        began = time.perf_counter()
+        subprocess.run(command_of("--help"), capture_output=True, check=True)
+        return time.perf_counter() - began
+
+    # The best of several: what else goes on on this machine is not ours.
+    assert min(seconds() for _ in range(5)) < 0.3
+
+
+def test_the_version_is_told(runstead: Callable[..., Done]) -> None:
+    assert runstead("--version").out.strip() == __version__
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command not in ((), ("runs",))], ids=" ".join)
+def test_every_command_can_speak_json(command: tuple[str, ...], runstead: Callable[..., Done]) -> None:
+    assert "--json" in runstead(*command, "--help").out

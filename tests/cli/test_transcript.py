@@ -1,0 +1,140 @@
+"""A stream is read into what is worth telling, whatever its modes, and over cuts, nothing twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runstead.cli.transcript import Begun, Calling, Failed, Gap, Interrupt, Item, Noted, Returned, Said, Transcript
+
+USAGE = {"input_tokens": 3, "output_tokens": 2}
+
+
+def chunk(text: Any, message_id: str = "m", **more: Any) -> tuple[str, Any]:
+    return "messages", [
+        {"type": "AIMessageChunk", "id": message_id, "content": text, **more},
+        {"langgraph_node": "model"},
+    ]
+
+
+def ai(text: str, message_id: str = "m", **more: Any) -> dict[str, Any]:
+    return {"type": "ai", "id": message_id, "content": text, **more}
+
+
+def told(transcript: Transcript, *events: tuple[str, Any]) -> list[Item]:
+    return [item for event, data in events for item in transcript.feed(event, data)]
+
+
+def test_tokens_come_as_they_are_streamed_and_the_whole_message_adds_nothing() -> None:
+    transcript = Transcript()
+    items = told(
+        transcript,
+        ("metadata", {"run_id": "r", "attempt": 1}),
+        chunk("Hel"),
+        chunk("lo"),
+        chunk("", usage_metadata=USAGE),
+        ("updates", {"model": {"messages": [ai("Hello", usage_metadata=USAGE)]}}),
+        ("values", {"messages": [ai("Hello", usage_metadata=USAGE)]}),
+    )
+    assert items == [Begun("r", 1), Said("m", "Hel"), Said("m", "lo")]
+    assert (transcript.usage.input_tokens, transcript.usage.output_tokens, transcript.usage.calls) == (3, 2, 1)
+    assert transcript.is_whole("m")
+
+
+def test_a_tool_call_comes_in_pieces_and_its_result_once() -> None:
+    result = {"type": "tool", "id": "t", "name": "add", "content": "5"}
+    items = told(
+        Transcript(),
+        chunk("", tool_call_chunks=[{"name": "add", "args": "", "id": "c", "index": 0}]),
+        chunk("", tool_call_chunks=[{"name": None, "args": '{"a": 2}', "id": None, "index": 0}]),
+        ("updates", {"model": {"messages": [ai("", tool_calls=[{"name": "add", "args": {"a": 2}}])]}}),
+        ("messages", [result, {}]),
+        ("updates", {"tools": {"messages": [result]}}),
+    )
+    assert items == [Calling("m", "add", ""), Calling("m", None, '{"a": 2}'), Returned("add", "5", False)]
+
+
+def test_messages_that_were_not_streamed_are_told_whole() -> None:
+    items = told(
+        Transcript(),
+        ("updates", {"model": {"messages": [ai("Hi", tool_calls=[{"name": "add", "args": {"a": 2}}])]}}),
+        ("updates", {"other": {"messages": ai("single", "n")}}),
+        ("updates", {"raw": {"messages": [["ai", "as written"]]}}),
+    )
+    assert items[:3] == [Said("m", "Hi"), Calling("m", "add", '{"a": 2}'), Said("n", "single")]
+    assert [item.text for item in items[3:] if isinstance(item, Said)] == ["as written"]
+
+
+def test_cumulative_messages_add_what_is_new() -> None:
+    items = told(
+        Transcript(),
+        ("messages/metadata", {"m": {"metadata": {}}}),
+        ("messages/partial", [ai("He")]),
+        ("messages/partial", [ai("Hello")]),
+        ("messages/complete", [ai("Hello")]),
+    )
+    assert items == [Said("m", "He"), Said("m", "llo")]
+
+
+def test_the_first_values_are_history_and_later_ones_are_news() -> None:
+    human = {"type": "human", "id": "h", "content": "question"}
+    items = told(
+        Transcript(),
+        ("values", {"messages": [ai("long ago", "old"), human]}),
+        ("values", {"messages": [ai("long ago", "old"), human, ai("new")]}),
+    )
+    assert items == [Said("m", "new")]
+
+
+def test_after_a_gap_the_state_tells_what_was_missed() -> None:
+    transcript = Transcript()
+    items = told(
+        transcript,
+        chunk("seen", "one", usage_metadata=USAGE),
+        chunk("cut o", "two"),
+        ("gap", {"from": "1-9", "to": None, "missed": None}),
+        ("values", {"messages": [ai("seen", "one", usage_metadata=USAGE), ai("missed", "three")]}),
+        ("metadata", {"run_id": "r", "attempt": 2}),
+        chunk("cut off, anew", "four", usage_metadata=USAGE),
+    )
+    assert items[2:] == [Gap(None), Said("three", "missed"), Begun("r", 2), Said("four", "cut off, anew")]
+    assert [transcript.is_whole(name) for name in ("one", "two", "four")] == [True, False, True]
+    assert transcript.usage.calls == 2
+
+
+def test_a_question_is_told_once_from_whichever_mode_brings_it() -> None:
+    asked = [{"id": "i", "value": {"q": "?"}, "response_schema": None}]
+    transcript = Transcript()
+    items = told(
+        transcript, ("updates", {"__interrupt__": asked}), ("values", {"messages": [], "__interrupt__": asked})
+    )
+    assert items == [Interrupt("i", {"q": "?"})] == transcript.interrupts
+
+
+def test_another_run_of_the_thread_does_not_repeat_old_messages() -> None:
+    first = Transcript()
+    told(first, chunk("Hello", usage_metadata=USAGE))
+    second = first.next_run()
+    assert told(second, ("updates", {"approval": {"messages": [ai("Hello", usage_metadata=USAGE)]}})) == []
+    assert second.usage.calls == 0
+    assert second.interrupts == []
+
+
+def test_errors_custom_events_and_other_updates_are_told() -> None:
+    transcript = Transcript()
+    items = told(
+        transcript,
+        ("custom|child:1", {"progress": 3}),
+        ("updates", {"count": {"n": 1}, "quiet": None}),
+        ("error", {"error": "ValueError", "message": "boom"}),
+    )
+    assert items == [Noted("custom", {"progress": 3}), Noted("count", {"n": 1}), Failed("ValueError", "boom")]
+    assert transcript.failure == Failed("ValueError", "boom")
+
+
+def test_frames_it_does_not_know_are_passed_over() -> None:
+    strange: list[tuple[str, Any]] = [("debug", {}), ("tasks", []), ("messages", []), ("messages", None)]
+    strange += [("values", 3), ("updates", "x")]
+    assert told(Transcript(), *strange) == []
+    assert told(Transcript(), chunk([{"type": "text", "text": "in blocks"}, {"type": "image"}])) == [
+        Said("m", "in blocks")
+    ]

@@ -1,0 +1,55 @@
+"""The data directory belongs to one process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runstead.infra.engines.data_dir import own_data_dir
+from runstead.infra.engines.exceptions import DataDirInUse, StorageUnusable
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from runstead.infra.engines.data_dir import own_data_dir
+with own_data_dir(Path(sys.argv[1])):
+    print("mine", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_directory_is_made_and_owned(tmp_path: Path) -> None:
+    with own_data_dir(tmp_path / "a" / "b") as path:
+        assert path.is_dir()
+    with own_data_dir(tmp_path / "a" / "b"):
+        pass
+
+
+def test_a_second_owner_is_told_who_and_the_way_out(tmp_path: Path) -> None:
+    with own_data_dir(tmp_path), pytest.raises(DataDirInUse, match=rf"pid {os.getpid()}.*--data-dir"):
+        own_data_dir(tmp_path).__enter__()
+
+
+def test_another_process_is_told_who_and_a_killed_owner_leaves_nothing_locked(tmp_path: Path) -> None:
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], stdout=subprocess.PIPE)
+    try:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"mine\n"
+        with pytest.raises(DataDirInUse) as taken:
+            own_data_dir(tmp_path).__enter__()
+        assert taken.value.pid == owner.pid
+    finally:
+        owner.kill()
+        owner.communicate()
+    with own_data_dir(tmp_path):
+        pass
+
+
+def test_a_place_that_cannot_be_a_directory_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageUnusable):
+        own_data_dir(tmp_path / "file").__enter__()

@@ -1,0 +1,220 @@
+"""Items: langgraph's store on SQLite, with one room per actor."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.graph import START, StateGraph
+from langgraph.store.base import BaseStore, GetOp, PutOp, SearchOp
+from langgraph.store.memory import InMemoryStore
+
+from runstead.infra.engines.exceptions import StorageCorrupt, StorageUnusable
+from runstead.infra.storage.items import open_items
+from runstead.resources.items import ActorScopedStore, InvalidItem
+from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
+
+ALICE = ActorContext("alice")
+BOB = ActorContext("bob")
+CAN_LOAD_EXTENSIONS = hasattr(sqlite3.Connection, "enable_load_extension")
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BaseStore]:
+    if request.param == "memory":
+        yield ActorScopedStore(InMemoryStore())
+        return
+    async with open_items(tmp_path / "items.sqlite") as inner:
+        yield ActorScopedStore(inner)
+
+
+@pytest.fixture
+def alice() -> Iterator[ActorContext]:
+    with acting(ALICE):
+        yield ALICE
+
+
+async def test_an_item_comes_back_as_it_was_put(store: BaseStore, alice: ActorContext) -> None:
+    value = {"text": "grüße \0", "nested": [1, None, {"x": 1.5}]}
+    await store.aput(("notes", "2030"), "k", value)
+    found = await store.aget(("notes", "2030"), "k")
+    assert found is not None
+    assert (found.namespace, found.key, found.value) == (("notes", "2030"), "k", value)
+    assert (await store.asearch(("notes",)))[0].namespace == ("notes", "2030")
+    again = await store.aget(("notes", "2030"), "k")
+    assert again is not None
+    assert again.namespace == ("notes", "2030")
+    await store.adelete(("notes", "2030"), "k")
+    assert await store.aget(("notes", "2030"), "k") is None
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        BOB,
+        ActorContext("alice", tenant_id="another"),
+        ActorContext("Alice"),
+        ActorContext("alic"),
+        ActorContext("default.alice", tenant_id="x"),
+        ActorContext("*"),
+        ActorContext("%"),
+        ActorContext("alice\ud800"),
+    ],
+    ids=ascii,
+)
+async def test_nobody_sees_the_items_of_another(store: BaseStore, stranger: ActorContext) -> None:
+    with acting(ALICE):
+        await store.aput(("notes",), "k", {"mine": 1})
+    with acting(stranger):
+        assert await store.alist_namespaces() == []
+        assert await store.asearch(()) == []
+        assert await store.asearch(("notes",)) == []
+        assert await store.aget(("notes",), "k") is None
+        await store.adelete(("notes",), "k")
+        await store.aput(("notes",), "k", {"theirs": 1})
+        assert [item.value for item in await store.asearch(())] == [{"theirs": 1}]
+    with acting(ALICE):
+        assert [item.value for item in await store.asearch(())] == [{"mine": 1}]
+
+
+async def test_two_users_whose_names_only_differ_in_a_dot_have_two_rooms(store: BaseStore) -> None:
+    with acting(ActorContext("a.b")):
+        await store.aput(("c",), "k", {"x": 1})
+    with acting(ActorContext("a")):
+        assert await store.asearch(("b", "c")) == []
+        assert await store.alist_namespaces() == []
+
+
+async def test_nothing_is_done_without_an_actor(store: BaseStore) -> None:
+    with pytest.raises(ActorRequired):
+        await store.aput(("notes",), "k", {})
+    with pytest.raises(ActorRequired):
+        await store.asearch(())
+    with pytest.raises(ActorRequired):
+        await asyncio.to_thread(store.get, ("notes",), "k")
+
+
+async def test_a_batch_answers_in_its_order(store: BaseStore, alice: ActorContext) -> None:
+    await store.aput(("a",), "k", {"n": 1})
+    got, put, found, absent = await store.abatch(
+        [GetOp(("a",), "k"), PutOp(("b",), "k", {"n": 2}), SearchOp(()), GetOp(("a",), "none")]
+    )
+    assert got is not None
+    assert getattr(got, "value", None) == {"n": 1}
+    assert (put, absent) == (None, None)
+    assert isinstance(found, list)
+
+
+async def test_namespaces_are_listed_as_their_owner_knows_them(store: BaseStore, alice: ActorContext) -> None:
+    for namespace in (("notes", "a", "x"), ("notes", "b"), ("alice", "notes"), ("todo",)):
+        await store.aput(namespace, "k", {})
+    with acting(BOB):
+        await store.aput(("notes", "bob"), "k", {})
+    everything = [("alice", "notes"), ("notes", "a", "x"), ("notes", "b"), ("todo",)]
+    assert await store.alist_namespaces() == everything
+    assert await store.alist_namespaces(prefix=("notes",)) == [("notes", "a", "x"), ("notes", "b")]
+    assert await store.alist_namespaces(max_depth=1) == [("alice",), ("notes",), ("todo",)]
+    assert await store.alist_namespaces(suffix=("x",)) == [("notes", "a", "x")]
+    assert await store.alist_namespaces(prefix=("*",), suffix=("b",)) == [("notes", "b")]
+    assert await store.alist_namespaces(limit=2, offset=1) == everything[1:3]
+    assert await store.alist_namespaces(suffix=("*",), limit=2, offset=1) == everything[1:3]
+
+
+async def test_a_suffix_does_not_see_whose_room_it_is(store: BaseStore, alice: ActorContext) -> None:
+    await store.aput(("notes",), "k", {})
+    assert await store.alist_namespaces(suffix=("alice", "notes")) == []
+    assert await store.alist_namespaces(suffix=("*", "notes")) == []
+
+
+@pytest.mark.parametrize("label", ["a.b", "", "\ud800", "a\0b"], ids=ascii)
+async def test_a_label_that_cannot_be_one_is_refused(store: BaseStore, alice: ActorContext, label: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  (langgraph's and ours; both say what is wrong)
+        await store.aput(("notes", label), "k", {})
+
+
+async def test_what_cannot_be_stored_is_refused_and_says_why(store: BaseStore, alice: ActorContext) -> None:
+    for key, value in (("k", {"x": object()}), ("k", {"x": "\ud800"}), ("k", {"x": 2**70}), ("\ud800", {})):
+        with pytest.raises(InvalidItem):
+            await store.aput(("notes",), key, value)
+    assert await store.asearch(()) == []
+
+
+async def test_agents_reach_it_from_their_own_event_loops_and_threads(store: BaseStore, alice: ActorContext) -> None:
+    async def on_a_loop() -> None:
+        await store.aput(("loop",), "k", {"x": 1})
+
+    await asyncio.to_thread(lambda: asyncio.run(on_a_loop()))
+    await asyncio.to_thread(lambda: store.put(("thread",), "k", {"x": 2}))
+    assert await asyncio.to_thread(lambda: len(store.search(()))) == 2
+    with pytest.raises(asyncio.InvalidStateError, match="use the async method"):
+        store.get(("thread",), "k")
+
+
+async def test_a_graph_remembers_for_its_actor(store: BaseStore) -> None:
+    async def remember(state: dict[str, Any], *, store: BaseStore) -> dict[str, Any]:
+        before = await store.aget(("seen",), "n")
+        seen = (before.value["n"] if before else 0) + 1
+        await store.aput(("seen",), "n", {"n": seen})
+        return {"n": seen}
+
+    agent = StateGraph(dict).add_node("remember", remember).add_edge(START, "remember").compile(store=store)
+    counts = []
+    for actor in (ALICE, ALICE, BOB):
+        with acting(actor):
+            counts.append((await agent.ainvoke({"n": 0}))["n"])
+    assert counts == [1, 2, 1]
+
+
+async def test_a_caller_who_leaves_tears_nothing(store: BaseStore, alice: ActorContext) -> None:
+    for n in range(20):
+        leaving = asyncio.create_task(store.aput(("notes",), f"k-{n}", {}))
+        for _ in range(n % 5):
+            await asyncio.sleep(0)
+        leaving.cancel()
+    await store.aput(("notes",), "last", {})
+    assert await store.aget(("notes",), "last") is not None
+
+
+async def test_items_expire_when_they_are_told_to(tmp_path: Path, alice: ActorContext) -> None:
+    async with open_items(tmp_path / "items.sqlite", ttl={"default_ttl": 1, "refresh_on_read": False}) as inner:
+        store = ActorScopedStore(inner)
+        assert store.supports_ttl
+        await store.aput(("notes",), "gone", {}, ttl=-1)
+        await store.aput(("notes",), "stays", {})
+        assert await inner.sweep_ttl() == 1
+        assert [item.key for item in await store.asearch(())] == ["stays"]
+
+
+async def test_items_are_there_after_opening_again(tmp_path: Path, alice: ActorContext) -> None:
+    for expected in (None, "there"):
+        async with open_items(tmp_path / "items.sqlite") as inner:
+            store = ActorScopedStore(inner)
+            found = await store.aget(("notes",), "k")
+            assert (found.value["it"] if found else None) == expected
+            await store.aput(("notes",), "k", {"it": "there"})
+
+
+async def test_an_index_is_there_or_refused_with_the_way_out(tmp_path: Path, alice: ActorContext) -> None:
+    def embed(texts: Any) -> list[list[float]]:
+        return [[float("cat" in text), float("dog" in text)] for text in texts]
+
+    opening = open_items(tmp_path / "items.sqlite", index={"dims": 2, "embed": embed})
+    if not CAN_LOAD_EXTENSIONS:
+        with pytest.raises(StorageUnusable, match=r"leave store\.index out"):
+            await opening.__aenter__()
+        return
+    async with opening as inner:
+        store = ActorScopedStore(inner)
+        for word in ("cat", "dog"):
+            await store.aput(("pets",), word, {"text": f"a {word}"})
+        assert [item.key for item in await store.asearch(("pets",), query="the dog", limit=1)] == ["dog"]
+
+
+async def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:
+    (tmp_path / "items.sqlite").write_bytes(b"this is not a database at all, sorry" * 100)
+    with pytest.raises(StorageCorrupt):
+        await open_items(tmp_path / "items.sqlite").__aenter__()

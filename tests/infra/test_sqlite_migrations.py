@@ -1,0 +1,149 @@
+"""The schema: made, brought up to date with what is in it, and refused when it is from the future."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from runstead.infra.checkpoints.sqlite import open_checkpoints
+from runstead.infra.engines.exceptions import SchemaTooNew
+from runstead.infra.engines.sqlite import open_sqlite
+from runstead.infra.storage import migrations
+from runstead.infra.storage.run_queries import SqlRunQueryStore
+from runstead.infra.storage.sqlite import open_storage
+from runstead.infra.storage.tables import metadata
+from runstead.runtime.actor_context import ActorContext, acting
+
+
+def scripts() -> ScriptDirectory:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    return ScriptDirectory.from_config(config)
+
+
+def test_the_head_that_opening_relies_on_is_the_latest_revision() -> None:
+    assert scripts().get_heads() == [migrations.HEAD]
+
+
+async def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
+    async with open_storage(tmp_path / "runs.sqlite") as database:
+        differences = await database.read(
+            lambda connection: compare_metadata(
+                MigrationContext.configure(connection, opts={"compare_type": False}), metadata
+            )
+        )
+    assert differences == []
+
+
+async def test_the_conditions_of_the_indexes_are_those_of_the_code(tmp_path: Path) -> None:
+    async with open_storage(tmp_path / "made.sqlite") as database:
+        by_migration = await database.read(indexes_of)
+    async with open_sqlite(tmp_path / "wanted.sqlite") as database:
+        await database.write(metadata.create_all)
+        by_code = await database.read(indexes_of)
+    assert by_migration == by_code
+
+
+def indexes_of(connection: Connection) -> dict[str, str]:
+    rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"))
+    return {name: " ".join(sql.split()) for name, sql in rows}
+
+
+async def test_opening_again_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "runs.sqlite"
+    async with open_storage(path) as database:
+        before = await database.read(indexes_of)
+    async with open_storage(path) as database:
+        assert await database.read(indexes_of) == before
+
+
+async def test_a_database_of_the_first_release_is_brought_up_with_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "runs.sqlite"
+    async with open_sqlite(path) as database:
+        await database.write(first_release)
+    async with open_storage(path) as database:
+        with acting(ActorContext("alice")):
+            run = await SqlRunQueryStore(database).get_run("r-1")
+        assert run is not None
+        assert (run.thread_id, run.spec.input, run.spec.graph_id) == ("t-1", {"x": 1}, "g-1")
+        tables = await database.read(lambda c: c.execute(text("SELECT name FROM sqlite_master")).scalars().all())
+    assert {"assistants", "run_events", "run_event_threads"} <= set(tables)
+
+
+def first_release(connection: Connection) -> None:
+    connection.execute(text("SELECT 1"))
+    script, config = scripts(), Config()
+    with EnvironmentContext(config, script, fn=lambda revision, _: script._upgrade_revs("0001", revision)) as context:
+        context.configure(connection=connection)
+        context.run_migrations()
+    connection.execute(
+        text(
+            "INSERT INTO runs (run_id, thread_id, tenant_id, user_id, assistant_id, status, created_at, updated_at,"
+            " due_at, attempt, lapses, dead_letter, temporary, actor, metadata, spec) VALUES ('r-1', 't-1', 'default',"
+            " 'alice', 'a-1', 'pending', 0, 0, 0, 0, 0, 0, 0, :actor, :metadata, :spec)"
+        ),
+        {
+            "actor": '{"user_id":"alice","tenant_id":"default"}',
+            "metadata": "{}",
+            "spec": '{"assistant_id":"a-1","graph_id":"g-1","scope":{"kind":"stateful"},"input":{"x":1},'
+            '"stream_modes":["values"],"interrupt_before":[],"interrupt_after":[]}',
+        },
+    )
+
+
+async def test_an_upgrade_that_fails_leaves_the_database_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "runs.sqlite"
+    async with open_sqlite(path) as database:
+        await database.write(first_release)
+        # Something of ours is in the way of the last revision.
+        await database.write(lambda connection: connection.execute(text("CREATE TABLE run_events (x)")).close())
+    with pytest.raises(Exception, match="already exists"):
+        async with open_storage(path):
+            pass
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+        assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'assistants'").fetchone() == (0,)
+    connection.close()
+
+
+async def test_a_database_from_the_future_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "runs.sqlite"
+    async with open_storage(path) as database:
+        await database.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")).close())
+    with pytest.raises(SchemaTooNew, match="9999"):
+        async with open_storage(path):
+            pass
+
+
+async def test_checkpoints_from_the_future_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoints.sqlite"
+    async with open_checkpoints(path):
+        pass
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(SchemaTooNew, match="99"):
+        async with open_checkpoints(path):
+            pass
+
+
+async def test_a_current_database_is_opened_without_alembic(tmp_path: Path) -> None:
+    path = tmp_path / "runs.sqlite"
+    async with open_storage(path):
+        pass
+    code = (
+        "import asyncio, sys; from pathlib import Path; from runstead.infra.storage.sqlite import open_storage\n"
+        "async def main():\n    async with open_storage(Path(sys.argv[1])): assert 'alembic' not in sys.modules\n"
+        "asyncio.run(main())"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == 0

@@ -1,0 +1,243 @@
+"""What the SQL storage does beyond its ports: sweeping, stateless leftovers, quick queries, crowds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+
+from runstead.infra.engines.sqlite import SqliteDatabase
+from runstead.infra.storage import run_leases, run_recovery, thread_status
+from runstead.infra.storage.json_text import NotJson, dump, load
+from runstead.infra.storage.run_creation import SqlRunCreateStore
+from runstead.infra.storage.run_deletion import SqlRunDeleteStore
+from runstead.infra.storage.run_events import SqlRunEventStore
+from runstead.infra.storage.run_leases import SqlRunLeaseStore
+from runstead.infra.storage.run_queries import SqlRunQueryStore
+from runstead.infra.storage.sqlite import open_storage
+from runstead.infra.storage.sweeper import StorageSweeper
+from runstead.infra.storage.threads import SqlThreadStore
+from runstead.runtime.actor_context import acting
+from runstead.runtime.runs.exceptions import InvalidRunSpec, ThreadNotFound
+from runstead.runtime.runs.store import RunEvent
+from runstead.runtime.runs.types import RunScope, Stopped
+from runstead.testing.clock import HandClock
+from runstead.testing.conformance.run_storage import ALICE, BOB, DONE, STATELESS, Bell, RunStorage
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+    async with open_storage(tmp_path / "runs.sqlite") as database:
+        yield database
+
+
+@pytest.fixture
+def storage(database: SqliteDatabase) -> RunStorage:
+    clock, bell = HandClock(), Bell()
+    return RunStorage(
+        create=SqlRunCreateStore(database, clock, bell),
+        query=SqlRunQueryStore(database),
+        delete=SqlRunDeleteStore(database, clock, bell),
+        leases=SqlRunLeaseStore(database, clock, bell),
+        threads=SqlThreadStore(database, clock),
+        clock=clock,
+        bell=bell,
+    )
+
+
+@pytest.fixture
+def sweeper(database: SqliteDatabase, storage: RunStorage) -> StorageSweeper:
+    return StorageSweeper(database, storage.clock)
+
+
+async def test_ended_stateless_runs_are_swept_after_their_time(storage: RunStorage, sweeper: StorageSweeper) -> None:
+    old = await storage.ended(await storage.accept(None, scope=STATELESS))
+    kept = await storage.ended(await storage.accept("t-1"))
+    await storage.clock.forward(HOUR)
+    young = await storage.ended(await storage.accept(None, scope=STATELESS))
+    waiting = await storage.accept(None, scope=STATELESS)
+    assert (await sweeper.sweep(HOUR)).runs == (old.run_id,)
+    assert await storage.run(old.run_id) is None
+    for run in (kept, young, waiting):
+        assert await storage.run(run.run_id) is not None
+    assert (await sweeper.sweep(HOUR)).runs == ()
+
+
+async def test_a_large_sweep_is_done_in_pieces_and_whole(storage: RunStorage, sweeper: StorageSweeper) -> None:
+    runs = await asyncio.gather(*(storage.accept(None, scope=STATELESS) for _ in range(1100)))
+    await asyncio.gather(*(storage.leases.request_stop(run.run_id, Stopped.BY_USER) for run in runs))
+    await storage.clock.forward(HOUR)
+    assert len((await sweeper.sweep(HOUR)).runs) == 1100
+
+
+async def test_the_thread_of_an_old_dead_letter_is_swept_too(storage: RunStorage, sweeper: StorageSweeper) -> None:
+    dead = await storage.lost(await storage.accept(None, scope=STATELESS), max_attempts=1)
+    await storage.clock.forward(HOUR)
+    swept = await sweeper.sweep(HOUR)
+    assert (swept.runs, swept.threads) == ((dead.run_id,), (dead.thread_id,))
+    assert not await storage.has_thread(dead.thread_id)
+
+
+async def test_events_go_with_their_thread_and_late_ones_are_swept(
+    storage: RunStorage, database: SqliteDatabase, sweeper: StorageSweeper
+) -> None:
+    events = SqlRunEventStore(database)
+    run = await storage.accept(None, scope=STATELESS)
+    lease = await storage.begun(run)
+    late = RunEvent(run.run_id, run.thread_id, "run_end", "lifecycle", None, storage.clock.now())
+    with acting(ALICE):
+        await events.append([late])
+        await storage.leases.settle(lease, DONE)
+        assert await events.count_events(run.thread_id) == 0
+        await events.append([late])
+        await sweeper.sweep(HOUR)
+        assert await events.count_events(run.thread_id) == 1
+        await storage.clock.forward(HOUR)
+        await sweeper.sweep(HOUR)
+        assert await events.count_events(run.thread_id) == 0
+
+
+async def test_events_belong_to_the_owner_of_the_thread(storage: RunStorage, database: SqliteDatabase) -> None:
+    events = SqlRunEventStore(database)
+    run = await storage.accept("t-1")
+    event = RunEvent(run.run_id, "t-1", "x", "trace", 1, storage.clock.now())
+    with acting(BOB), pytest.raises(ThreadNotFound):
+        await events.append([event])
+    with acting(ALICE):
+        assert [stored.seq for stored in await events.append([event])] == [1]
+
+
+async def test_a_stateless_run_on_a_thread_of_the_users_leaves_that_thread(storage: RunStorage) -> None:
+    await storage.new_thread("t-1")
+    await storage.ended(await storage.accept("t-1", scope=STATELESS))
+    assert await storage.has_thread("t-1")
+
+
+async def test_a_temporary_thread_stays_while_somebody_elses_run_is_on_it(storage: RunStorage) -> None:
+    first = await storage.accept("t-1", scope=STATELESS)
+    second = await storage.accept("t-1", scope=RunScope(if_not_exists="reject"))
+    assert (await storage.leases.settle(await storage.begun(first), DONE)).thread_status == "busy"
+    assert await storage.has_thread("t-1")
+    await storage.ended(second)
+    assert not await storage.has_thread("t-1")
+
+
+@pytest.mark.parametrize("after", [float("nan"), 1e18])
+async def test_a_delay_that_nobody_can_wait_for_is_refused(storage: RunStorage, after: float) -> None:
+    with pytest.raises(InvalidRunSpec, match="after_seconds"):
+        await storage.accept(after_seconds=after)
+
+
+@pytest.mark.parametrize("bad", ["\ud800", "a\0b", ""], ids=ascii)
+async def test_an_id_that_cannot_be_stored_is_refused(storage: RunStorage, bad: str) -> None:
+    with pytest.raises(InvalidRunSpec):
+        await storage.accept(run_id=bad)
+    with pytest.raises(InvalidRunSpec):
+        await storage.accept(bad)
+    with acting(ALICE), pytest.raises(ValueError, match="cannot be used as an id"):
+        await storage.threads.create(bad)
+
+
+@pytest.mark.parametrize("what", [object(), b"bytes", {1, 2}, 10**5000], ids=["object", "bytes", "set", "huge"])
+async def test_input_that_is_not_json_is_refused_and_leaves_nothing(storage: RunStorage, what: Any) -> None:
+    with pytest.raises(InvalidRunSpec, match="cannot be stored as JSON"):
+        await storage.accept("t-1", input={"it": what})
+    assert not await storage.has_thread("t-1")
+
+
+async def test_a_nest_too_deep_for_anybody_is_refused(storage: RunStorage) -> None:
+    deep: Any = None
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(InvalidRunSpec):
+        await storage.accept(input=deep)
+    while deep:
+        deep = deep.pop()
+
+
+@pytest.mark.parametrize("limit", [-1, 10**30])
+async def test_limits_beyond_all_numbers_are_limits(storage: RunStorage, limit: int) -> None:
+    from runstead.runtime.runs.types import RunFilter
+
+    await storage.accept()
+    with acting(ALICE):
+        found = await storage.query.list_runs(RunFilter(), limit=limit, offset=-5)
+    assert len(found) == (0 if limit < 0 else 1)
+
+
+def test_json_that_is_strict_is_kept_strict_and_the_rest_is_kept_too() -> None:
+    assert dump({"a": None}) == '{"a":null}'
+    for hard in ({"a": float("inf"), "b": None}, [2**64], {"k": "\ud800"}, {1: 2}):
+        assert dump(hard).startswith(" ")
+    assert load(dump({1: 2})) == {"1": 2}
+    assert load(dump(("a", ("b",)))) == ["a", ["b"]]
+    assert load(None) is None
+    with pytest.raises(NotJson):
+        dump(object())
+
+
+async def test_no_question_that_is_asked_often_reads_the_whole_table(database: SqliteDatabase) -> None:
+    often = {
+        "claim": run_leases._CLAIM,
+        "renew": run_leases._RENEW,
+        "begin": run_leases._BEGIN,
+        "settle": run_leases._SETTLE,
+        "waiting": run_leases._WAITING,
+        "next due": run_leases._NEXT_DUE,
+        "lapsed": run_recovery._LAPSED,
+        "hold": thread_status._HOLD,
+        "leave": thread_status._LEAVE,
+        "rest": thread_status._REST,
+    }
+
+    def plans(connection: Connection) -> dict[str, list[str]]:
+        return {name: plan_of(connection, statement) for name, statement in often.items()}
+
+    scans = {
+        name: [step for step in steps if step.startswith("SCAN") and "USING" not in step]
+        for name, steps in (await database.read(plans)).items()
+    }
+    assert scans == dict.fromkeys(often, [])
+
+
+def plan_of(connection: Connection, statement: Any) -> list[str]:
+    compiled = statement.compile(dialect=connection.dialect)
+    values = [0] * len(compiled.positiontup or ())
+    rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", tuple(values))
+    return [row[3] for row in rows]
+
+
+async def test_a_thread_with_a_long_queue_is_claimed_from_as_quickly_as_a_short_one(
+    storage: RunStorage, database: SqliteDatabase
+) -> None:
+    """The head of a thread is found by an index, not by looking at all who wait behind it."""
+    await storage.accept_all([])
+    first = await storage.accept("t-1")
+
+    def crowd(connection: Connection) -> None:
+        columns = [
+            c[1] for c in connection.execute(text("PRAGMA table_info(runs)")) if c[1] not in ("queue_seq", "run_id")
+        ]
+        names = ", ".join(columns)
+        connection.execute(
+            text(
+                f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)"
+                f" INSERT INTO runs (run_id, {names}) SELECT 'x-' || i, {names} FROM n, runs WHERE run_id = :first"
+            ),
+            {"first": first.run_id},
+        )
+
+    await database.write(crowd)
+    started = asyncio.get_running_loop().time()
+    for n in range(20):
+        run = first if n == 0 else (await storage.run(f"x-{n}"))
+        assert run is not None
+        await storage.ended(run)
+    assert asyncio.get_running_loop().time() - started < 5

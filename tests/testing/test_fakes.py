@@ -1,0 +1,62 @@
+"""The fakes pass the suites that every adapter passes."""
+
+from __future__ import annotations
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+
+from runstead.testing.clock import HandClock
+from runstead.testing.conformance.checkpoint_store import CheckpointStoreConformance
+from runstead.testing.conformance.event_store import RunEventStoreConformance
+from runstead.testing.conformance.lease_store import RunLeaseStoreConformance
+from runstead.testing.conformance.run_storage import Bell, RunStorage
+from runstead.testing.conformance.run_stores import RunStoreConformance
+from runstead.testing.conformance.thread_store import ThreadStoreConformance
+from runstead.testing.fakes import (
+    InMemoryCheckpointStore,
+    InMemoryLeaseStore,
+    InMemoryRunEventStore,
+    InMemoryRunStore,
+    InMemoryTables,
+    InMemoryThreadStore,
+)
+
+
+@pytest.fixture
+def storage() -> RunStorage:
+    clock, bell = HandClock(), Bell()
+    tables = InMemoryTables(clock)
+    runs = InMemoryRunStore(tables, bell)
+    return RunStorage(
+        create=runs,
+        query=runs,
+        delete=runs,
+        leases=InMemoryLeaseStore(tables, bell),
+        threads=InMemoryThreadStore(tables),
+        clock=clock,
+        bell=bell,
+    )
+
+
+class TestInMemoryRunStore(RunStoreConformance):
+    pass
+
+
+class TestInMemoryLeaseStore(RunLeaseStoreConformance):
+    pass
+
+
+class TestInMemoryThreadStore(ThreadStoreConformance):
+    pass
+
+
+class TestInMemoryCheckpointStore(CheckpointStoreConformance):
+    @pytest.fixture(params=["fast", "langgraph's own serialiser"])
+    def checkpoints(self, request: pytest.FixtureRequest) -> InMemoryCheckpointStore:
+        return InMemoryCheckpointStore(None if request.param == "fast" else InMemorySaver())
+
+
+class TestInMemoryRunEventStore(RunEventStoreConformance):
+    @pytest.fixture
+    def events(self) -> InMemoryRunEventStore:
+        return InMemoryRunEventStore()
