@@ -84,19 +84,19 @@ class Terminal:
     """A command in a terminal of its own, with somebody at the keys."""
 
     def __init__(self, *arguments: str, cwd: Path, home: Path) -> None:
-        self.shown = ""
+        self.shown = self.before = ""
         self._pid, self._terminal = pty.fork()
         if self._pid == 0:
             os.chdir(cwd)
             os.execve(sys.executable, command_of(*arguments), environ_of(home))
 
     def wait_for(self, text: str, seconds: float = 30) -> None:
-        """Until ``text`` is on the screen, from where the last wait ended."""
+        """Until ``text`` is on the screen, from where the last wait ended; what came before it is in ``before``."""
         until = time.monotonic() + seconds
         while text not in self.shown:
             assert time.monotonic() < until, f"{text!r} was not shown, but: {self.shown}"
             self._read()
-        self.shown = self.shown[self.shown.index(text) + len(text) :]
+        self.before, _, self.shown = self.shown.partition(text)
 
     def press(self, keys: str) -> None:
         os.write(self._terminal, keys.encode())
@@ -124,7 +124,8 @@ class Terminal:
         if ready:
             # Linux says that the other side is closed with an error.
             with suppress(OSError):
-                self.shown += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", os.read(self._terminal, 65536).decode(errors="replace"))
+                said = os.read(self._terminal, 65536).decode(errors="replace")
+                self.shown += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", said)
 
 
 CTRL_C = "\x03"

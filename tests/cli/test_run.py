@@ -65,7 +65,7 @@ def test_yes_approves_without_asking(runstead: Run, server: str) -> None:
         (["greeter"], 2, "say something to it"),
         (["greeter", "hi", "--input", "{}"], 2, "one of them"),
         (["greeter", "--input", "{"], 2, "--input is not JSON"),
-        (["greeter", "hi", "--thread", "not-a-uuid"], 1, "not-a-uuid"),
+        (["greeter", "hi", "--thread", "not-a-uuid"], 1, "must be a UUID"),
     ],
 )
 def test_what_cannot_be_run_is_said_in_words(

@@ -112,7 +112,8 @@ async def test_metadata_that_json_can_hardly_say_are_kept_and_found(checkpoints:
     await checkpoints.saver.aput(thread(), a_checkpoint("c-1"), odd, {})
     found = await checkpoints.saver.aget_tuple(thread())
     assert found is not None
-    assert (found.metadata["step"], found.metadata["half"]) == (1, "ab")
+    kept: dict[str, Any] = {**found.metadata}
+    assert (kept["step"], kept["half"]) == (1, "ab")
     assert [one.checkpoint["id"] async for one in checkpoints.saver.alist(thread(), filter={"step": 1})] == ["c-1"]
     await checkpoints.undo("t-1", "r-1")
     assert await checkpoints.saver.aget_tuple(thread()) is None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
 import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from langchain_core.runnables import RunnableConfig
 
 from runstead.infra.checkpoints.sqlite import open_checkpoints
 from runstead.infra.storage.run_queries import SqlRunQueryStore
@@ -58,17 +59,23 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("seed", range(3))
-async def test_every_acknowledged_run_is_there_after_a_kill_in_the_middle(tmp_path: Path, seed: int) -> None:
-    path = tmp_path / "runs.sqlite"
+def write_until_killed(path: Path, acknowledged: int) -> set[str]:
+    """Let a process accept runs, kill it after some were acknowledged, and return all that were."""
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE)
     assert writer.stdout is not None
-    acknowledged = [writer.stdout.readline() for _ in range(random.Random(seed).randint(1, 400))]
+    lines = [writer.stdout.readline() for _ in range(acknowledged)]
     writer.kill()
     rest, _ = writer.communicate()
     # A line that the kill cut in two was not acknowledged.
-    told = {line.decode() for line in (b"".join(acknowledged) + rest).split(b"\n")[:-1]}
-    assert len(told) >= len(acknowledged)
+    return {line.decode() for line in (b"".join(lines) + rest).split(b"\n")[:-1]}
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_every_acknowledged_run_is_there_after_a_kill_in_the_middle(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "runs.sqlite"
+    count = random.Random(seed).randint(1, 400)
+    told = await asyncio.to_thread(write_until_killed, path, count)
+    assert len(told) >= count
     async with open_storage(path) as database:
         with acting(ActorContext("alice")):
             found = await SqlRunQueryStore(database).list_runs(RunFilter(), limit=100_000)
@@ -78,10 +85,10 @@ async def test_every_acknowledged_run_is_there_after_a_kill_in_the_middle(tmp_pa
 
 async def test_a_mark_and_what_came_after_it_survive_a_kill(tmp_path: Path) -> None:
     path = tmp_path / "checkpoints.sqlite"
-    killed = subprocess.run([sys.executable, "-c", MARKER, str(path)], check=False)
+    killed = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", MARKER, str(path)], check=False)
     assert killed.returncode == -9
     async with open_checkpoints(path) as checkpoints:
-        config = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+        config: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
         latest = await checkpoints.saver.aget_tuple(config)
         assert latest is not None
         assert latest.checkpoint["id"] == "c-1"
@@ -90,7 +97,3 @@ async def test_a_mark_and_what_came_after_it_survive_a_kill(tmp_path: Path) -> N
         restored = await checkpoints.saver.aget_tuple(config)
         assert restored is not None
         assert restored.checkpoint["id"] == "c-0"
-
-
-def test_these_tests_kill_real_processes() -> None:
-    assert os.name == "posix"

@@ -125,11 +125,7 @@ async def test_whatever_work_raises_the_writer_goes_on(database: SqliteDatabase,
     def work(connection: Connection) -> None:
         raise error
 
-    def read_through(future: asyncio.Task[None]) -> BaseException | None:
-        return future.exception()
-
-    failing = asyncio.ensure_future(_caught(database, work))
-    raised = await failing
+    raised = await _caught(database, work)
     assert type(raised) is (RuntimeError if isinstance(error, StopIteration) else type(error))
     assert await database.write(inserting("a")) == "a"
 
@@ -215,7 +211,10 @@ async def test_it_can_be_used_from_many_event_loops(database: SqliteDatabase) ->
         await database.write(inserting(key))
         return await database.read(keys_of)
 
-    seen = await asyncio.gather(*(asyncio.to_thread(lambda key=str(n): asyncio.run(both(key))) for n in range(8)))
+    def on_a_loop_of_its_own(key: str) -> set[str]:
+        return asyncio.run(both(key))
+
+    seen = await asyncio.gather(*(asyncio.to_thread(on_a_loop_of_its_own, str(n)) for n in range(8)))
     assert all(str(n) in keys for n, keys in enumerate(seen))
     assert len(await database.read(keys_of)) == 8
 

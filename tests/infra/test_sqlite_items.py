@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 from langgraph.graph import START, StateGraph
@@ -154,14 +154,20 @@ async def test_agents_reach_it_from_their_own_event_loops_and_threads(store: Bas
         store.get(("thread",), "k")
 
 
+class Seen(TypedDict):
+    """The state of the graph below."""
+
+    n: int
+
+
 async def test_a_graph_remembers_for_its_actor(store: BaseStore) -> None:
-    async def remember(state: dict[str, Any], *, store: BaseStore) -> dict[str, Any]:
+    async def remember(state: Seen, *, store: BaseStore) -> Seen:
         before = await store.aget(("seen",), "n")
         seen = (before.value["n"] if before else 0) + 1
         await store.aput(("seen",), "n", {"n": seen})
         return {"n": seen}
 
-    agent = StateGraph(dict).add_node("remember", remember).add_edge(START, "remember").compile(store=store)
+    agent = StateGraph(Seen).add_node("remember", remember).add_edge(START, "remember").compile(store=store)
     counts = []
     for actor in (ALICE, ALICE, BOB):
         with acting(actor):

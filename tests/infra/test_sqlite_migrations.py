@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import subprocess
 import sys
@@ -146,4 +147,5 @@ async def test_a_current_database_is_opened_without_alembic(tmp_path: Path) -> N
         "async def main():\n    async with open_storage(Path(sys.argv[1])): assert 'alembic' not in sys.modules\n"
         "asyncio.run(main())"
     )
-    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == 0
+    ended = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code, str(path)], check=False)
+    assert ended.returncode == 0

@@ -79,7 +79,7 @@ def test_a_missing_field_is_told_by_name() -> None:
 
 
 def test_a_body_of_another_shape_is_refused() -> None:
-    with pytest.raises(Unprocessable, match="valid dictionary"):
+    with pytest.raises(Unprocessable, match="should be an object"):
         parse_body(b"[]", ADAPTER)
 
 

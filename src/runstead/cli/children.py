@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from runstead.settings import ENV_PREFIX
+
 _PATIENCE_SECONDS = 15.0
 
 
@@ -29,9 +31,9 @@ class ServerChild:
         environ: Mapping[str, str] | None = None,
         log: Path | None = None,
     ) -> None:
-        """With ``log``, all that it says goes there instead of to the terminal."""
+        """``environ``: these settings, and none of the user's. ``log``: where all that it says goes."""
         self._arguments, self._listening, self._log = arguments, listening, log
-        self._environ = None if environ is None else {**os.environ, **environ}
+        self._environ = None if environ is None else {**_without_settings(os.environ), **environ}
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline = -1
 
@@ -92,3 +94,7 @@ class ServerChild:
         if self._process is None or self._process.poll() is None:
             return None
         return self.wait()
+
+
+def _without_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if not name.upper().startswith(ENV_PREFIX)}

@@ -46,7 +46,7 @@ def reload_forever(request: ServeRequest, output: Output) -> None:
     configuration = request.configuration(settings)
     refuse_unprotected(configuration, settings)
     with listen_on(settings) as listening:
-        server = ServerChild(_for_child(request, settings), listening)
+        server = ServerChild(_for_child(request, settings, output), listening)
         stopping = threading.Event()
 
         def stop(signum: int, frame: FrameType | None) -> None:
@@ -87,8 +87,8 @@ def _follow(changed: set[tuple[Change, str]], server: ServerChild, output: Outpu
         server.start()
 
 
-def _for_child(request: ServeRequest, settings: Settings) -> list[str]:
-    arguments = request.arguments()
+def _for_child(request: ServeRequest, settings: Settings, output: Output) -> list[str]:
+    arguments = request.arguments() + (["--json"] if output.as_json else [])
     # Nobody wants to wait long for a reload, and what does not finish is resumed anyway.
     if settings.shutdown_grace_seconds == Settings.model_fields["shutdown_grace_seconds"].default:
         arguments += ["--set", f"shutdown_grace_seconds={_RELOAD_GRACE_SECONDS}"]

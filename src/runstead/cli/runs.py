@@ -91,7 +91,7 @@ def list_runs(
     """Runs as a table, or one per line."""
     place = server_url(url, settings_file)
     params: dict[str, Any] = {"limit": limit} | ({"status": status} if status else {})
-    params |= {"dead_letter": "true"} if dead else {}
+    params |= {"dead_letters": "true"} if dead else {}
 
     async def command() -> list[dict[str, Any]]:
         async with connect(place) as client:

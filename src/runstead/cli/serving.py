@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import socket
@@ -87,10 +88,11 @@ def serve_forever(
     settings = request.settings()
     configure_logging(settings)
     refuse_strangers(settings)
-    listening = socket.socket(fileno=socket_fd) if socket_fd is not None else listen_on(settings)
     configuration = request.configuration(settings)
     refuse_unprotected(configuration, settings)
     warn(configuration, output)
+    # Before the imports, which take seconds: a port that is taken is told at once.
+    listening = socket.socket(fileno=socket_fd) if socket_fd is not None else listen_on(settings)
     load_graphs(configuration)
     from runstead.bootstrap.application import Application
     from runstead.bootstrap.server import serve
@@ -100,7 +102,13 @@ def serve_forever(
     gc.enable()
     gc.freeze()
 
+    # A start that fails is raised, and told below in a sentence; uvicorn would log its whole traceback first.
+    uvicorn_log = logging.getLogger("uvicorn.error")
+    level = uvicorn_log.level
+    uvicorn_log.setLevel(logging.CRITICAL)
+
     def started(url: str) -> None:
+        uvicorn_log.setLevel(level)
         announce(url, configuration, settings, output)
         if snippet:
             show_snippet(url, configuration, output)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from .approval import approve_all, ask_about
 from .live import LiveView
@@ -76,7 +76,7 @@ class RunSession:
                 return await self._detach(pressed)
         run = await self._client.runs.get(self._thread_id, self._run_id)
         status = str(run["status"])
-        self._tell_end(status, transcript)
+        self._tell_end(cast(Mapping[str, Any], run), transcript)
         if status != "success":
             return CANCELLED if status == "interrupted" else FAILED
         return await self._answer(transcript) if transcript.interrupts else 0
@@ -139,14 +139,14 @@ class RunSession:
         self._view.remark(f"it waits for an answer; give one with: {answer}", style="bold")
         return NEEDS_HUMAN
 
-    def _tell_end(self, status: str, transcript: Transcript) -> None:
-        usage = transcript.usage
+    def _tell_end(self, run: Mapping[str, Any], transcript: Transcript) -> None:
+        usage, status = transcript.usage, str(run["status"])
         self._output.line(
             "ended",
             run_id=self._run_id,
             thread_id=self._thread_id,
             status=status,
-            attempt=transcript.attempt,
+            attempt=run.get("attempt"),
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
             interrupts=[{"id": asked.interrupt_id, "value": asked.value} for asked in transcript.interrupts],

@@ -7,14 +7,13 @@ reads on from the log later; nothing piles up behind it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from runstead.runtime.runs.facade import RunStream
-from runstead.runtime.stream_bridge import BridgeClosed
+from runstead.runtime.stream_bridge import BridgeClosed, StreamItem
 from runstead.wire.frames import frames
 
 _HEADERS: Final = {
@@ -26,10 +25,18 @@ _PIECE: Final = 256 * 1024
 """Bytes per send: what a stalled client can make the server hold for it, beside the log that all readers share."""
 
 
+class RunReader(Protocol):
+    """What is asked of the stream of a run; `RunStream` has it."""
+
+    async def read(self) -> Sequence[StreamItem]: ...
+
+    async def aclose(self) -> None: ...
+
+
 class EventStream(Response):
     """Writes the frames of ``stream`` until it ends or the client leaves, and closes it."""
 
-    def __init__(self, stream: RunStream, headers: Mapping[str, str], *, with_ids: bool) -> None:
+    def __init__(self, stream: RunReader, headers: Mapping[str, str], *, with_ids: bool) -> None:
         self.status_code, self.background = 200, None
         self.init_headers({**_HEADERS, **headers})
         self._stream, self._with_ids = stream, with_ids

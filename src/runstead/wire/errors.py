@@ -139,6 +139,9 @@ def sentence_of(problems: Sequence[Mapping[str, Any]]) -> str:
     """The first of pydantic's complaints as one sentence, with the place it is about."""
     first = problems[0]
     text = str(first["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if first["type"] in ("model_type", "dict_type"):
+        # pydantic would name a class of ours.
+        text = "Input should be an object"
     place = ".".join(_steps(first))
     return f"{place}: {text}" if place else text
 

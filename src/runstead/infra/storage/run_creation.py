@@ -5,34 +5,34 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, bindparam, or_, select, update
-from sqlalchemy.exc import IntegrityError
 from uuid_utils.compat import uuid7
 
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.exceptions import InvalidRunSpec, RunConflict, ThreadBusy, ThreadNotFound
 from runstead.runtime.runs.store import Admit, CreatedRun, Decide, Refuse
-from runstead.runtime.runs.types import RunId, RunRecord, RunSpec, RunStatus, Stopped, ThreadId
+from runstead.runtime.runs.types import RunId, RunRecord, RunSpec, RunStatus, Stopped, ThreadId, ThreadStatus
 
 from . import json_text
 from .database import Database
-from .dialect import add_unless_there
-from .run_rows import new_row
+from .prepared import Prepared, PreparedInsert
+from .run_rows import NEW, new_row
 from .run_stops import stop
 from .scope import is_storable
 from .tables import runs, threads
+from .thread_rows import ADD_THREAD, new_thread
 from .thread_status import rest
 
 _NOW: Final = bindparam("now", type_=runs.c.due_at.type)
-_THREAD: Final = (
+_THREAD: Final = Prepared(
     select(threads.c.tenant_id, threads.c.user_id, threads.c.metadata)
     .where(threads.c.thread_id == bindparam("the_thread"))
     .with_for_update()
 )
-_IN_FLIGHT: Final = (
+_IN_FLIGHT: Final = Prepared(
     select(runs.c.run_id)
     .where(
         runs.c.thread_id == bindparam("the_thread"),
@@ -41,13 +41,13 @@ _IN_FLIGHT: Final = (
     )
     .order_by(runs.c.queue_seq)
 )
-_INSERT: Final = runs.insert()
-_TOUCH: Final = (
+_INSERT: Final = PreparedInsert(runs, NEW, runs.c.queue_seq)
+_TOUCH: Final = Prepared(
     update(threads)
     .where(threads.c.thread_id == bindparam("the_thread"))
-    .values(status=bindparam("the_status"), metadata=bindparam("the_metadata"), updated_at=_NOW)
+    .values(status="busy", metadata=bindparam("the_metadata"), updated_at=_NOW)
 )
-_DESCRIBE: Final = (
+_DESCRIBE: Final = Prepared(
     update(threads)
     .where(threads.c.thread_id == bindparam("the_thread"))
     .values(metadata=bindparam("the_metadata"), updated_at=_NOW)
@@ -75,8 +75,10 @@ class SqlRunCreateStore:
             raise InvalidRunSpec(str(error)) from error
 
 
-def _as_committed(created: Sequence[CreatedRun]) -> list[CreatedRun]:
+def _as_committed(created: list[CreatedRun]) -> list[CreatedRun]:
     """A later run of a batch may have ended an earlier one."""
+    if len(created) == 1:
+        return created
     ended = {record.run_id: record for one in created for record in one.ended if not _is_gone(record)}
     return [dataclasses.replace(one, record=ended.get(one.record.run_id, one.record)) for one in created]
 
@@ -87,27 +89,29 @@ def _is_gone(ended: RunRecord) -> bool:
 
 def _create(connection: Connection, spec: RunSpec, decide: Decide, actor: ActorContext, now: datetime) -> CreatedRun:
     due_at = _due_at(spec, now)
+    if not is_storable(spec.assistant_id):
+        raise InvalidRunSpec(f"assistant_id {spec.assistant_id!a} cannot be used as an id")
     run_id = _id_or_new("run_id", spec.run_id)
     thread_id = _id_or_new("thread_id", spec.thread_id)
-    metadata = _lock_thread(connection, spec, thread_id, actor, now)
-    ended: list[RunRecord] = []
-    stopping: list[RunId] = []
-    admission = decide(spec.multitask_strategy, _in_flight(connection, thread_id, now))
+    before = _lock_thread(connection, spec, thread_id, actor, now, is_due=due_at <= now)
+    # A thread that has only just been made has no runs, and says all there is to say.
+    in_flight = () if before is None else _in_flight(connection, thread_id, now)
+    admission = decide(spec.multitask_strategy, in_flight)
     if isinstance(admission, Refuse):
         raise ThreadBusy(admission.busy_with)
-    _stop_others(connection, admission, now, stopping, ended)
+    stopping, ended = _stop_others(connection, admission, now)
     record = _insert(connection, spec, run_id, thread_id, actor, now, due_at)
-    described = json_text.dump(
-        {**json_text.load(metadata), "graph_id": spec.graph_id, "assistant_id": spec.assistant_id}
-    )
-    values = {"the_thread": thread_id, "the_metadata": described, "now": now}
-    if due_at <= now:
-        connection.execute(_TOUCH, {**values, "the_status": "busy"})
-    else:
-        connection.execute(_DESCRIBE, values)
+    if before is not None:
+        values = {"the_thread": thread_id, "the_metadata": _described(before, spec), "now": now}
+        (_TOUCH if due_at <= now else _DESCRIBE).rows(connection, values)
         if ended:
             rest(connection, thread_id, now)
-    return CreatedRun(record, tuple(stopping), tuple(ended))
+    return CreatedRun(record, stopping, ended)
+
+
+def _described(metadata: str, spec: RunSpec) -> str:
+    """A thread's metadata say which graph and assistant it was last used with."""
+    return json_text.dump({**json_text.load(metadata), "graph_id": spec.graph_id, "assistant_id": spec.assistant_id})
 
 
 def _due_at(spec: RunSpec, now: datetime) -> datetime:
@@ -125,49 +129,40 @@ def _id_or_new(name: str, given: str | None) -> str:
     return given
 
 
-def _lock_thread(connection: Connection, spec: RunSpec, thread_id: ThreadId, actor: ActorContext, now: datetime) -> str:
-    """Lock the thread, made where the spec allows it, and return its metadata."""
-    row = connection.execute(_THREAD, {"the_thread": thread_id}).first()
+def _lock_thread(
+    connection: Connection, spec: RunSpec, thread_id: ThreadId, actor: ActorContext, now: datetime, *, is_due: bool
+) -> str | None:
+    """Lock the thread and return its metadata; None when the spec allowed to make it, and it was made."""
+    row = None if spec.thread_id is None else _THREAD.first(connection, {"the_thread": thread_id})
     if row is None:
         if spec.scope.kind != "stateless" and spec.scope.if_not_exists != "create":
             raise ThreadNotFound(thread_id)
-        if add_unless_there(connection, threads, _new_thread(spec, thread_id, actor, now)):
-            return "{}"
-        row = connection.execute(_THREAD, {"the_thread": thread_id}).one()
-    if (row.tenant_id, row.user_id) != (actor.tenant_id, actor.user_id):
+        status: ThreadStatus = "busy" if is_due else "idle"
+        new = new_thread(
+            thread_id, actor, now, _described("{}", spec), status=status, temporary=spec.scope.is_temporary
+        )
+        if ADD_THREAD.rows(connection, new):
+            return None
+        row = _THREAD.first(connection, {"the_thread": thread_id})
+    if row is None or row[:2] != (actor.tenant_id, actor.user_id):
         raise ThreadNotFound(thread_id)
-    return str(row.metadata)
-
-
-def _new_thread(spec: RunSpec, thread_id: ThreadId, actor: ActorContext, now: datetime) -> dict[str, Any]:
-    return {
-        "thread_id": thread_id,
-        "tenant_id": actor.tenant_id,
-        "user_id": actor.user_id,
-        "status": "idle",
-        "resting": "idle",
-        "temporary": spec.scope.is_temporary,
-        "metadata": "{}",
-        "config": "{}",
-        "created_at": now,
-        "updated_at": now,
-        "interrupts": b"{}",
-    }
+    metadata: str = row[2]
+    return metadata
 
 
 def _in_flight(connection: Connection, thread_id: ThreadId, now: datetime) -> Sequence[RunId]:
-    return connection.execute(_IN_FLIGHT, {"the_thread": thread_id, "now": now}).scalars().all()
+    return [row[0] for row in _IN_FLIGHT.rows(connection, {"the_thread": thread_id, "now": now})]
 
 
 def _stop_others(
-    connection: Connection, admission: Admit, now: datetime, stopping: list[RunId], ended: list[RunRecord]
-) -> None:
-    for run_id in admission.stopping:
-        stopped = stop(connection, run_id, admission.reason or Stopped.SUPERSEDED, now)
-        if stopped is not None and stopped.effect == "flagged":
-            stopping.append(run_id)
-        elif stopped is not None and stopped.effect == "ended":
-            ended.append(stopped.record)
+    connection: Connection, admission: Admit, now: datetime
+) -> tuple[tuple[RunId, ...], tuple[RunRecord, ...]]:
+    """Carry the decision out: who was flagged, and who has ended at once."""
+    reason = admission.reason or Stopped.SUPERSEDED
+    stops = [stop(connection, run_id, reason, now) for run_id in admission.stopping]
+    flagged = tuple(one.record.run_id for one in stops if one is not None and one.effect == "flagged")
+    ended = tuple(one.record for one in stops if one is not None and one.effect == "ended")
+    return flagged, ended
 
 
 def _insert(
@@ -179,12 +174,9 @@ def _insert(
     now: datetime,
     due_at: datetime,
 ) -> RunRecord:
-    row = new_row(spec, run_id, thread_id, actor, now, due_at)
-    try:
-        inserted = connection.execute(_INSERT, row)
-    except IntegrityError as error:
-        raise RunConflict(run_id) from error
-    assert inserted.inserted_primary_key is not None
+    inserted = _INSERT.first(connection, new_row(spec, run_id, thread_id, actor, now, due_at))
+    if inserted is None:
+        raise RunConflict(run_id)
     return RunRecord(
         run_id=run_id,
         thread_id=thread_id,
@@ -195,5 +187,5 @@ def _insert(
         created_at=now,
         updated_at=now,
         due_at=due_at,
-        queue_seq=inserted.inserted_primary_key[0],
+        queue_seq=inserted[0],
     )

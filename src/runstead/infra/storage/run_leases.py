@@ -17,8 +17,9 @@ from runstead.runtime.runs.types import Lease, Outcome, RunId, RunRecord, RunSta
 from . import json_text
 from .database import Database
 from .dialect import lock_thread, lock_thread_of
+from .prepared import Prepared
 from .run_recovery import abandon_all, lapsed, recover, retry
-from .run_rows import PROGRESS, RECORD, to_progress, to_record
+from .run_rows import PROGRESS, RECORD, completion_text, to_progress, to_record
 from .run_stops import stop
 from .tables import runs, threads
 from .thread_status import hold, leave, rest, status_of
@@ -30,8 +31,7 @@ _PENDING: Final = RunStatus.PENDING.value
 _WAITS: Final = and_(runs.c.ended_at.is_(None), runs.c.lease_until.is_(None))
 
 # Looks at the thread, each by an index: nobody holds a run of it, no due one stands before this one, and none that has
-# begun waits to go on. Whoever has begun goes before all who have not. The last look is the longest one, and only a run
-# that could be the head without it comes so far.
+# begun waits to go on. Whoever has begun goes before all who have not.
 _IS_HEAD: Final = and_(
     ~exists().where(_other.c.thread_id == runs.c.thread_id, _other.c.lease_until.is_not(None)),
     ~exists().where(
@@ -57,7 +57,7 @@ _HELD_BY: Final = and_(
     runs.c.worker == bindparam("the_worker"),
     runs.c.lease_until.is_not(None),
 )
-_CLAIM: Final = (
+_CLAIM: Final = Prepared(
     update(runs)
     .where(runs.c.run_id == bindparam("the_run"), runs.c.status == _PENDING, runs.c.due_at <= _NOW, _IS_HEAD)
     .values(
@@ -69,8 +69,10 @@ _CLAIM: Final = (
     )
     .returning(*RECORD)
 )
-_RENEW: Final = update(runs).where(_HELD_BY).values(lease_until=_DEADLINE).returning(*PROGRESS, runs.c.lease_until)
-_BEGIN: Final = (
+_RENEW: Final = Prepared(
+    update(runs).where(_HELD_BY).values(lease_until=_DEADLINE).returning(*PROGRESS, runs.c.lease_until)
+)
+_BEGIN: Final = Prepared(
     update(runs)
     .where(_HELD_BY)
     .values(
@@ -81,7 +83,7 @@ _BEGIN: Final = (
     )
     .returning(*PROGRESS, runs.c.lease_until)
 )
-_SETTLE: Final = (
+_SETTLE: Final = Prepared(
     update(runs)
     .where(
         _HELD_BY,
@@ -102,21 +104,21 @@ _SETTLE: Final = (
     )
     .returning(*PROGRESS)
 )
-_RELEASE: Final = (
+_RELEASE: Final = Prepared(
     update(runs)
     .where(_HELD_BY)
     .values(status=_PENDING, worker=None, lease_until=None, updated_at=_NOW)
     .returning(runs.c.run_id)
 )
-_STANDS: Final = select(*PROGRESS, runs.c.worker).where(runs.c.run_id == bindparam("the_run"))
-_UNDO: Final = delete(runs).where(runs.c.run_id == bindparam("the_run"))
-_WAITING: Final = (
+_STANDS: Final = Prepared(select(*PROGRESS, runs.c.worker).where(runs.c.run_id == bindparam("the_run")))
+_UNDO: Final = Prepared(delete(runs).where(runs.c.run_id == bindparam("the_run")))
+_WAITING: Final = Prepared(
     select(runs.c.run_id)
     .where(_WAITS, runs.c.due_at <= _NOW, _IS_HEAD)
     .order_by(runs.c.due_at, runs.c.queue_seq)
     .limit(bindparam("the_limit"))
 )
-_NEXT_DUE: Final = select(func.min(runs.c.due_at)).where(_WAITS, runs.c.due_at > _NOW)
+_NEXT_DUE: Final = Prepared(select(func.min(runs.c.due_at)).where(_WAITS, runs.c.due_at > _NOW))
 
 
 class SqlRunLeaseStore:
@@ -132,7 +134,7 @@ class SqlRunLeaseStore:
             lock_thread_of(connection, runs, threads, run_id)
             now = self._clock.now()
             wanted = {"the_run": run_id, "the_worker": worker, "now": now, "deadline": now + term}
-            row = connection.execute(_CLAIM, wanted).first()
+            row = _CLAIM.first(connection, wanted)
             if row is None:
                 return None
             run = to_record(row)
@@ -144,14 +146,14 @@ class SqlRunLeaseStore:
     async def renew(self, lease: Lease, term: timedelta) -> Lease:
         def work(connection: Connection) -> Lease:
             deadline = self._clock.now() + term
-            return _again(lease, connection.execute(_RENEW, {**_holder(lease), "deadline": deadline}).first())
+            return _again(lease, _RENEW.first(connection, {**_holder(lease), "deadline": deadline}))
 
         return await self._database.write(work)
 
     async def begin(self, lease: Lease, base_checkpoint_id: str | None) -> Lease:
         def work(connection: Connection) -> Lease:
             values = {**_holder(lease), "base": base_checkpoint_id, "now": self._clock.now()}
-            return _again(lease, connection.execute(_BEGIN, values).first())
+            return _again(lease, _BEGIN.first(connection, values))
 
         return await self._database.write(work)
 
@@ -167,7 +169,7 @@ class SqlRunLeaseStore:
 
     async def release(self, lease: Lease) -> None:
         def work(connection: Connection) -> None:
-            if connection.execute(_RELEASE, {**_holder(lease), "now": self._clock.now()}).first() is None:
+            if _RELEASE.first(connection, {**_holder(lease), "now": self._clock.now()}) is None:
                 raise LeaseLost(lease.run_id, lease.attempt)
 
         await self._database.write(work, committed=lambda _: self._on_waiting())
@@ -186,14 +188,15 @@ class SqlRunLeaseStore:
 
     async def waiting(self, limit: int) -> Sequence[RunId]:
         def work(connection: Connection) -> Sequence[RunId]:
-            return connection.execute(_WAITING, {"now": self._clock.now(), "the_limit": limit}).scalars().all()
+            found = _WAITING.rows(connection, {"now": self._clock.now(), "the_limit": limit})
+            return [run_id for (run_id,) in found]
 
         return await self._database.read(work)
 
     async def next_due(self) -> datetime | None:
         def work(connection: Connection) -> datetime | None:
-            due: datetime | None = connection.execute(_NEXT_DUE, {"now": self._clock.now()}).scalar_one()
-            return due
+            row = _NEXT_DUE.first(connection, {"now": self._clock.now()})
+            return None if row is None else row[0]
 
         return await self._database.read(work)
 
@@ -235,13 +238,13 @@ def _again(lease: Lease, row: Sequence[Any] | None) -> Lease:
 
 
 def _settle(connection: Connection, lease: Lease, outcome: Outcome, now: datetime) -> Settled:
-    row = connection.execute(_SETTLE, {**_holder(lease), **_ending(outcome), "now": now}).first()
+    row = _SETTLE.first(connection, {**_holder(lease), **_ending(outcome), "now": now})
     if row is None:
         record = _settled_before(connection, lease, outcome)
         return Settled(record, status_of(connection, lease.thread_id) or outcome.thread.status)
     record = dataclasses.replace(lease.run, **to_progress(row))
     if outcome.undone:
-        connection.execute(_UNDO, {"the_run": lease.run_id})
+        _UNDO.rows(connection, {"the_run": lease.run_id})
     status = leave(connection, lease.thread_id, outcome.thread, now, title=outcome.title)
     return Settled(record, status or outcome.thread.status)
 
@@ -251,14 +254,14 @@ def _ending(outcome: Outcome) -> Mapping[str, Any]:
         "the_status": outcome.status.value,
         "final": outcome.final_checkpoint_id,
         "the_failure": None if outcome.failure is None else json_text.dump(outcome.failure.to_json()),
-        "the_completion": json_text.dump(outcome.completion.to_json()),
+        "the_completion": completion_text(outcome.completion),
         "undone": outcome.undone,
     }
 
 
 def _settled_before(connection: Connection, lease: Lease, outcome: Outcome) -> RunRecord:
     """The record as this very attempt ended it before. Raises LeaseLost, or RollbackRequested, when it did not."""
-    row = connection.execute(_STANDS, {"the_run": lease.run_id}).first()
+    row = _STANDS.first(connection, {"the_run": lease.run_id})
     if row is None:
         if not outcome.undone:
             raise LeaseLost(lease.run_id, lease.attempt)
@@ -270,7 +273,7 @@ def _settled_before(connection: Connection, lease: Lease, outcome: Outcome) -> R
             final_checkpoint_id=outcome.final_checkpoint_id,
         )
     progress = to_progress(row)
-    if row.worker != lease.worker or progress["attempt"] != lease.attempt:
+    if row[-1] != lease.worker or progress["attempt"] != lease.attempt:
         raise LeaseLost(lease.run_id, lease.attempt)
     if not progress["status"].is_terminal:
         # Still ours, and not written: what stood in the way is the flag of a stop that undoes.

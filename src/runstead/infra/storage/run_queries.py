@@ -12,14 +12,17 @@ from runstead.runtime.runs.types import RunFilter, RunId, RunRecord
 
 from .database import Database
 from .dialect import containing
+from .prepared import Prepared
 from .run_rows import RECORD, to_record
 from .scope import is_storable, owned_by
 from .tables import runs
 
-_RUN: Final = select(*RECORD).where(
-    runs.c.run_id == bindparam("the_run"),
-    runs.c.tenant_id == bindparam("the_tenant"),
-    runs.c.user_id == bindparam("the_user"),
+_RUN: Final = Prepared(
+    select(*RECORD).where(
+        runs.c.run_id == bindparam("the_run"),
+        runs.c.tenant_id == bindparam("the_tenant"),
+        runs.c.user_id == bindparam("the_user"),
+    )
 )
 MANY: Final = 2**31 - 1
 """More than anybody can ask for, and still a number that every engine takes as a limit."""
@@ -38,7 +41,7 @@ class SqlRunQueryStore:
         wanted = {"the_run": run_id, "the_tenant": actor.tenant_id, "the_user": actor.user_id}
 
         def work(connection: Connection) -> RunRecord | None:
-            row = connection.execute(_RUN, wanted).first()
+            row = _RUN.first(connection, wanted)
             return None if row is None else to_record(row)
 
         return await self._database.read(work)

@@ -14,22 +14,23 @@ from runstead.runtime.runs.store import Recovery
 from runstead.runtime.runs.types import RunFailure, RunId, RunRecord, RunStatus
 
 from . import json_text
+from .prepared import Prepared
 from .run_rows import RECORD, to_record
 from .tables import runs
 from .thread_status import fail, hold
 
 _NOW: Final = bindparam("now", type_=runs.c.due_at.type)
 _RUN: Final = runs.c.run_id == bindparam("the_run")
-_LAPSED: Final = (
+_LAPSED: Final = Prepared(
     select(runs.c.run_id).where(runs.c.lease_until <= _NOW).order_by(runs.c.lease_until).limit(bindparam("the_limit"))
 )
-_FREE: Final = (
+_FREE: Final = Prepared(
     update(runs)
     .where(_RUN, runs.c.lease_until <= _NOW)
     .values(status=RunStatus.PENDING.value, lapses=runs.c.lapses + 1, worker=None, lease_until=None, updated_at=_NOW)
     .returning(*RECORD)
 )
-_BURY: Final = (
+_BURY: Final = Prepared(
     update(runs)
     .where(_RUN)
     .values(
@@ -41,7 +42,7 @@ _BURY: Final = (
     )
 )
 _ABANDON: Final = update(runs).where(runs.c.lease_until.is_not(None)).values(lease_until=_NOW)
-_RETRY: Final = (
+_RETRY: Final = Prepared(
     update(runs)
     .where(_RUN)
     .values(
@@ -53,21 +54,24 @@ _RETRY: Final = (
         updated_at=_NOW,
     )
 )
-_IN_FLIGHT: Final = select(runs.c.run_id).where(
-    runs.c.thread_id == bindparam("the_thread"),
-    runs.c.ended_at.is_(None),
-    or_(runs.c.lease_until.is_not(None), runs.c.due_at <= _NOW),
+_IN_FLIGHT: Final = Prepared(
+    select(runs.c.run_id).where(
+        runs.c.thread_id == bindparam("the_thread"),
+        runs.c.ended_at.is_(None),
+        or_(runs.c.lease_until.is_not(None), runs.c.due_at <= _NOW),
+    )
 )
+_RECORD: Final = Prepared(select(*RECORD).where(_RUN).with_for_update())
 
 
 def lapsed(connection: Connection, now: datetime, limit: int) -> Sequence[RunId]:
     """Held runs whose lease has run out, the longest ago first."""
-    return connection.execute(_LAPSED, {"now": now, "the_limit": limit}).scalars().all()
+    return [run_id for (run_id,) in _LAPSED.rows(connection, {"now": now, "the_limit": limit})]
 
 
 def recover(connection: Connection, run_id: RunId, max_attempts: int, now: datetime) -> Recovery | None:
     """Free a run whose lease has run out, or give it up; see RunLeaseStore."""
-    row = connection.execute(_FREE, {"the_run": run_id, "now": now}).first()
+    row = _FREE.first(connection, {"the_run": run_id, "now": now})
     if row is None:
         return None
     run = to_record(row)
@@ -84,15 +88,15 @@ def abandon_all(connection: Connection, now: datetime) -> int:
 
 def retry(connection: Connection, run_id: RunId, now: datetime) -> RunRecord | None:
     """Put a dead letter back to ``pending``; see RunLeaseStore."""
-    row = connection.execute(select(*RECORD).where(runs.c.run_id == run_id).with_for_update()).first()
+    row = _RECORD.first(connection, {"the_run": run_id})
     if row is None:
         return None
     run = to_record(row)
     if not run.dead_letter:
         raise RunNotRetriable(run_id, run.status)
-    if busy_with := connection.execute(_IN_FLIGHT, {"the_thread": run.thread_id, "now": now}).scalars().all():
-        raise ThreadBusy(busy_with)
-    connection.execute(_RETRY, {"the_run": run_id, "now": now})
+    if busy_with := _IN_FLIGHT.rows(connection, {"the_thread": run.thread_id, "now": now}):
+        raise ThreadBusy([other for (other,) in busy_with])
+    _RETRY.rows(connection, {"the_run": run_id, "now": now})
     hold(connection, run.thread_id, now)
     return dataclasses.replace(
         run,
@@ -111,7 +115,7 @@ def _bury(connection: Connection, run: RunRecord, now: datetime) -> RunRecord:
         f"the worker was lost {run.lapses} times while executing this run; it can be retried by hand",
     )
     text = json_text.dump(failure.to_json())
-    connection.execute(_BURY, {"the_run": run.run_id, "the_failure": text, "now": now})
+    _BURY.rows(connection, {"the_run": run.run_id, "the_failure": text, "now": now})
     fail(connection, run.thread_id, failure, now)
     return dataclasses.replace(
         run, status=RunStatus.ERROR, dead_letter=True, ended_at=now, failure=failure, updated_at=now

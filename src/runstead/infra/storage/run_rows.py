@@ -24,6 +24,8 @@ from .tables import runs
 
 _SPEC_FIELDS: Final = tuple(field.name for field in dataclasses.fields(RunSpec) if field.name != "metadata")
 
+_COMPLETION_FIELDS: Final = tuple(field.name for field in dataclasses.fields(RunCompletionData))
+
 PROGRESS: Final = (
     runs.c.status,
     runs.c.updated_at,
@@ -40,6 +42,26 @@ PROGRESS: Final = (
     runs.c.dead_letter,
 )
 """The columns that change in the life of a run: all that a holder needs to be told again."""
+
+NEW: Final = (
+    "run_id",
+    "thread_id",
+    "tenant_id",
+    "user_id",
+    "assistant_id",
+    "status",
+    "created_at",
+    "updated_at",
+    "due_at",
+    "attempt",
+    "lapses",
+    "dead_letter",
+    "temporary",
+    "actor",
+    "metadata",
+    "spec",
+)
+"""The columns that a run has from its first moment."""
 
 RECORD: Final = (
     *PROGRESS,
@@ -110,10 +132,16 @@ def new_row(
         "lapses": 0,
         "dead_letter": False,
         "temporary": spec.scope.is_temporary,
-        "actor": json_text.dump(actor.to_json()),
+        "actor": json_text.dump({name: value for name, value in actor.to_json().items() if value is not None}),
         "metadata": json_text.dump(spec.metadata),
         "spec": json_text.dump(fields),
     }
+
+
+def completion_text(completion: RunCompletionData) -> str:
+    """What a run used and said, as stored."""
+    fields = {name: value for name in _COMPLETION_FIELDS if (value := getattr(completion, name)) is not None}
+    return json_text.dump(fields)
 
 
 def _to_spec(text: str, metadata: str) -> RunSpec:

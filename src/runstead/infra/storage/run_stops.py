@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from runstead.runtime.runs.store import StopRequest
 from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, Stopped
 
+from .prepared import Prepared
 from .run_rows import RECORD, to_record
 from .tables import runs
 
-_RUN = select(*RECORD).where(runs.c.run_id == bindparam("the_run")).with_for_update()
-_FLAG = (
+_RUN: Final = Prepared(select(*RECORD).where(runs.c.run_id == bindparam("the_run")).with_for_update())
+_FLAG: Final = Prepared(
     update(runs)
     .where(runs.c.run_id == bindparam("the_run"))
     .values(stop_requested=bindparam("reason"), updated_at=bindparam("now", type_=runs.c.updated_at.type))
 )
-_END = (
+_DELETE: Final = Prepared(delete(runs).where(runs.c.run_id == bindparam("the_run")))
+_END: Final = Prepared(
     update(runs)
     .where(runs.c.run_id == bindparam("the_run"))
     .values(
@@ -33,7 +36,7 @@ _END = (
 
 def stop(connection: Connection, run_id: RunId, reason: Stopped, now: datetime) -> StopRequest | None:
     """Stop a run; None when it is unknown. Says nothing to its thread: the caller derives that once for all."""
-    row = connection.execute(_RUN, {"the_run": run_id}).first()
+    row = _RUN.first(connection, {"the_run": run_id})
     if row is None:
         return None
     run = to_record(row)
@@ -56,13 +59,13 @@ def _first(before: Stopped | None, reason: Stopped) -> Stopped:
 def _flag(connection: Connection, run: RunRecord, reason: Stopped, now: datetime) -> RunRecord:
     if run.stop_requested is reason:
         return run
-    connection.execute(_FLAG, {"the_run": run.run_id, "reason": reason.value, "now": now})
+    _FLAG.rows(connection, {"the_run": run.run_id, "reason": reason.value, "now": now})
     return dataclasses.replace(run, stop_requested=reason, updated_at=now)
 
 
 def _end(connection: Connection, run: RunRecord, reason: Stopped, now: datetime) -> RunRecord:
     if reason.undoes:
-        connection.execute(delete(runs).where(runs.c.run_id == run.run_id))
+        _DELETE.rows(connection, {"the_run": run.run_id})
     else:
-        connection.execute(_END, {"the_run": run.run_id, "reason": reason.value, "now": now})
+        _END.rows(connection, {"the_run": run.run_id, "reason": reason.value, "now": now})
     return dataclasses.replace(run, status=RunStatus.INTERRUPTED, stop_requested=reason, ended_at=now, updated_at=now)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -44,7 +43,7 @@ _LEFT_THREADS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep deleted. ``threads`` were temporary ones that a dead letter had kept: their checkpoints can go."""
+    """What a sweep deleted. Of ``threads`` nothing is left in the storage: what checkpoints they have left can go."""
 
     runs: tuple[RunId, ...] = ()
     threads: tuple[ThreadId, ...] = ()
@@ -81,13 +80,18 @@ def _sweep_runs(connection: Connection, cutoff: datetime) -> Swept:
         return Swept()
     run_ids = [run_id for run_id, _ in found]
     connection.execute(delete(runs).where(runs.c.run_id.in_(run_ids)))
-    temporary = _temporary(connection, sorted({thread_id for _, thread_id in found}))
-    return Swept(tuple(run_ids), tuple(one for one in temporary if forget_temporary(connection, one)))
+    return Swept(tuple(run_ids), _gone(connection, {thread_id for _, thread_id in found}))
 
 
-def _temporary(connection: Connection, thread_ids: Sequence[ThreadId]) -> Sequence[ThreadId]:
-    statement = select(threads.c.thread_id).where(threads.c.temporary, threads.c.thread_id.in_(thread_ids))
-    return connection.execute(statement).scalars().all()
+def _gone(connection: Connection, thread_ids: set[ThreadId]) -> tuple[ThreadId, ...]:
+    """Those that are not there any more, among them temporary ones that only a dead letter had kept."""
+    statement = select(threads.c.thread_id, threads.c.temporary).where(threads.c.thread_id.in_(thread_ids))
+    stay = {
+        thread_id
+        for thread_id, temporary in connection.execute(statement).all()
+        if not (temporary and forget_temporary(connection, thread_id))
+    }
+    return tuple(sorted(thread_ids - stay))
 
 
 def _sweep_events(connection: Connection, cutoff: datetime) -> int:

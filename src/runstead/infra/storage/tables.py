@@ -96,6 +96,7 @@ def _only(name: str, condition: str, *columns: Column[Any]) -> None:
 
 
 _only("ix_runs_open", "ended_at IS NULL", runs.c.thread_id, runs.c.queue_seq)
+_only("ix_runs_begun", "ended_at IS NULL AND started_at IS NOT NULL", runs.c.thread_id, runs.c.queue_seq)
 _only("ix_runs_held_thread", "lease_until IS NOT NULL", runs.c.thread_id)
 _only("ix_runs_held_until", "lease_until IS NOT NULL", runs.c.lease_until)
 _only("ix_runs_waiting", "ended_at IS NULL AND lease_until IS NULL", runs.c.due_at, runs.c.queue_seq)

@@ -13,6 +13,7 @@ from sqlalchemy import BindParameter, Connection, bindparam, case, delete, exist
 from runstead.runtime.runs.types import RunFailure, ThreadAfter, ThreadId, ThreadStatus
 
 from . import json_text
+from .prepared import Prepared
 from .tables import run_event_threads, run_events, runs, threads
 
 _NOW: Final = bindparam("now", type_=runs.c.due_at.type)
@@ -25,18 +26,18 @@ _IN_FLIGHT: Final = exists().where(
 )
 _STATUS: Final = (threads.c.status, threads.c.temporary, threads.c.metadata)
 
-_HOLD: Final = (
+_HOLD: Final = Prepared(
     update(threads)
     .where(threads.c.thread_id == _THREAD, threads.c.status != "busy")
     .values(status="busy", updated_at=_NOW)
 )
-_REST: Final = (
+_REST: Final = Prepared(
     update(threads)
     .where(threads.c.thread_id == _THREAD)
     .values(status=case((_IN_FLIGHT, literal("busy")), else_=threads.c.resting), updated_at=_NOW)
     .returning(*_STATUS)
 )
-_FAIL: Final = (
+_FAIL: Final = Prepared(
     update(threads)
     .where(threads.c.thread_id == _THREAD)
     .values(
@@ -46,7 +47,7 @@ _FAIL: Final = (
         updated_at=_NOW,
     )
 )
-_LEAVE: Final = (
+_LEAVE: Final = Prepared(
     update(threads)
     .where(threads.c.thread_id == _THREAD)
     .values(
@@ -60,29 +61,35 @@ _LEAVE: Final = (
     )
     .returning(*_STATUS)
 )
-_STILL_NEEDED: Final = select(runs.c.run_id).where(
-    runs.c.thread_id == _THREAD, or_(runs.c.ended_at.is_(None), runs.c.dead_letter)
+_STILL_NEEDED: Final = Prepared(
+    select(runs.c.run_id)
+    .where(runs.c.thread_id == _THREAD, or_(runs.c.ended_at.is_(None), runs.c.dead_letter))
+    .limit(1)
 )
-_NOW_IS: Final = select(threads.c.status).where(threads.c.thread_id == _THREAD)
-_TITLE: Final = update(threads).where(threads.c.thread_id == _THREAD).values(metadata=bindparam("with_title"))
+_NOW_IS: Final = Prepared(select(threads.c.status).where(threads.c.thread_id == _THREAD))
+_TITLE: Final = Prepared(update(threads).where(threads.c.thread_id == _THREAD).values(metadata=bindparam("with_title")))
+_FORGET: Final = tuple(
+    Prepared(delete(table).where(table.c.thread_id == bindparam("the_thread")))
+    for table in (run_events, run_event_threads, threads)
+)
 
 TITLE_LENGTH: Final = 200
 
 
 def hold(connection: Connection, thread_id: ThreadId, now: datetime) -> None:
     """A run of the thread is being taken on: it is busy."""
-    connection.execute(_HOLD, {"the_thread": thread_id, "now": now})
+    _HOLD.rows(connection, {"the_thread": thread_id, "now": now})
 
 
 def status_of(connection: Connection, thread_id: ThreadId) -> ThreadStatus | None:
     """The status as it stands; None when the thread is gone."""
-    status: ThreadStatus | None = connection.execute(_NOW_IS, {"the_thread": thread_id}).scalar()
-    return status
+    row = _NOW_IS.first(connection, {"the_thread": thread_id})
+    return None if row is None else row[0]
 
 
 def rest(connection: Connection, thread_id: ThreadId, now: datetime) -> ThreadStatus | None:
     """A run of the thread has gone without leaving anything. The status after that; None when the thread is gone."""
-    row = connection.execute(_REST, {"the_thread": thread_id, "now": now}).first()
+    row = _REST.first(connection, {"the_thread": thread_id, "now": now})
     return _settled(connection, thread_id, row, title=None)
 
 
@@ -100,31 +107,30 @@ def leave(
         "values": after.values,
         "state_at": None if after.values is None else now,
     }
-    return _settled(connection, thread_id, connection.execute(_LEAVE, values).first(), title)
+    return _settled(connection, thread_id, _LEAVE.first(connection, values), title)
 
 
 def fail(connection: Connection, thread_id: ThreadId, failure: RunFailure, now: datetime) -> None:
     """A run of the thread was given up: what the thread holds stays, its status is ``error``."""
     text = json_text.dump(failure.to_json())
-    connection.execute(_FAIL, {"the_thread": thread_id, "error": text, "now": now})
+    _FAIL.rows(connection, {"the_thread": thread_id, "error": text, "now": now})
 
 
 def entitle(connection: Connection, thread_id: ThreadId, metadata: str, title: str) -> None:
     """Write the title into the thread's metadata, which are ``metadata`` now."""
     text = json_text.dump({**json_text.load(metadata), "title": title[:TITLE_LENGTH]})
-    connection.execute(_TITLE, {"the_thread": thread_id, "with_title": text})
+    _TITLE.rows(connection, {"the_thread": thread_id, "with_title": text})
 
 
 def forget_thread(connection: Connection, thread_id: ThreadId) -> None:
     """Delete the thread and its events, not its runs."""
-    connection.execute(delete(run_events).where(run_events.c.thread_id == thread_id))
-    connection.execute(delete(run_event_threads).where(run_event_threads.c.thread_id == thread_id))
-    connection.execute(delete(threads).where(threads.c.thread_id == thread_id))
+    for statement in _FORGET:
+        statement.rows(connection, {"the_thread": thread_id})
 
 
 def forget_temporary(connection: Connection, thread_id: ThreadId) -> bool:
     """Delete a temporary thread that no run needs any more; a dead letter does, for it can be retried."""
-    if connection.execute(_STILL_NEEDED, {"the_thread": thread_id}).first() is not None:
+    if _STILL_NEEDED.first(connection, {"the_thread": thread_id}) is not None:
         return False
     forget_thread(connection, thread_id)
     return True

@@ -16,10 +16,12 @@ from runstead.runtime.runs.types import ThreadAfter, ThreadId
 
 from . import json_text
 from .database import Database
-from .dialect import add_unless_there, containing
+from .dialect import containing
+from .prepared import Prepared
 from .run_queries import within
 from .scope import is_storable, owned_by
 from .tables import runs, threads
+from .thread_rows import ADD_THREAD, new_thread
 from .thread_status import entitle, forget_thread, leave
 
 RECORD: Final = (
@@ -39,14 +41,16 @@ _MINE: Final = and_(
     threads.c.tenant_id == bindparam("the_tenant"),
     threads.c.user_id == bindparam("the_user"),
 )
-_THREAD: Final = select(*RECORD).where(_MINE)
-_LOCKED: Final = select(threads.c.metadata).where(_MINE).with_for_update()
-_DESCRIBE: Final = (
+_THREAD: Final = Prepared(select(*RECORD).where(_MINE))
+_LOCKED: Final = Prepared(select(threads.c.metadata).where(_MINE).with_for_update())
+_DESCRIBE: Final = Prepared(
     update(threads)
     .where(threads.c.thread_id == bindparam("the_thread"))
     .values(metadata=bindparam("the_metadata"), updated_at=bindparam("now", type_=threads.c.updated_at.type))
 )
-_HELD: Final = select(runs.c.run_id).where(runs.c.thread_id == bindparam("the_thread"), runs.c.lease_until.is_not(None))
+_HELD: Final = Prepared(
+    select(runs.c.run_id).where(runs.c.thread_id == bindparam("the_thread"), runs.c.lease_until.is_not(None))
+)
 
 
 class SqlThreadStore:
@@ -69,12 +73,12 @@ class SqlThreadStore:
             thread_id = str(uuid7())
         elif not thread_id or not is_storable(thread_id):
             raise ValueError(f"thread_id {thread_id!a} cannot be used as an id; leave it out to get a new one")
-        row = _new_row(thread_id, actor, json_text.dump(metadata or {}), json_text.dump(config or {}))
+        described, configured = json_text.dump(metadata or {}), json_text.dump(config or {})
 
         def work(connection: Connection) -> ThreadRecord:
-            now = self._clock.now()
-            is_new = add_unless_there(connection, threads, {**row, "created_at": now, "updated_at": now})
-            found = connection.execute(_THREAD, _wanted(thread_id, actor)).first()
+            row = new_thread(thread_id, actor, self._clock.now(), described, config=configured)
+            is_new = bool(ADD_THREAD.rows(connection, row))
+            found = _THREAD.first(connection, _wanted(thread_id, actor))
             if found is None or not (is_new or if_exists == "do_nothing"):
                 raise ThreadExists(thread_id)
             return _to_record(found)
@@ -87,7 +91,7 @@ class SqlThreadStore:
             return None
 
         def work(connection: Connection) -> ThreadRecord | None:
-            row = connection.execute(_THREAD, wanted).first()
+            row = _THREAD.first(connection, wanted)
             return None if row is None else _to_record(row)
 
         return await self._database.read(work)
@@ -98,13 +102,14 @@ class SqlThreadStore:
             return None
 
         def work(connection: Connection) -> ThreadRecord | None:
-            row = connection.execute(_LOCKED, wanted).first()
+            row = _LOCKED.first(connection, wanted)
             if row is None:
                 return None
-            merged = json_text.dump({**json_text.load(row.metadata), **metadata})
+            merged = json_text.dump({**json_text.load(row[0]), **metadata})
             values = {"the_thread": thread_id, "the_metadata": merged, "now": self._clock.now()}
-            connection.execute(_DESCRIBE, values)
-            return _to_record(connection.execute(_THREAD, wanted).one())
+            _DESCRIBE.rows(connection, values)
+            updated = _THREAD.first(connection, wanted)
+            return None if updated is None else _to_record(updated)
 
         return await self._database.write(work)
 
@@ -114,10 +119,10 @@ class SqlThreadStore:
             return False
 
         def work(connection: Connection) -> bool:
-            if connection.execute(_LOCKED, wanted).first() is None:
+            if _LOCKED.first(connection, wanted) is None:
                 return False
-            if held := connection.execute(_HELD, {"the_thread": thread_id}).scalars().all():
-                raise ThreadBusy(held)
+            if held := _HELD.rows(connection, {"the_thread": thread_id}):
+                raise ThreadBusy([run_id for (run_id,) in held])
             connection.execute(delete(runs).where(runs.c.thread_id == thread_id))
             forget_thread(connection, thread_id)
             return True
@@ -154,7 +159,7 @@ class SqlThreadStore:
             return
 
         def work(connection: Connection) -> None:
-            if connection.execute(_LOCKED, wanted).first() is not None:
+            if _LOCKED.first(connection, wanted) is not None:
                 leave(connection, thread_id, after, self._clock.now())
 
         await self._database.write(work)
@@ -165,29 +170,15 @@ class SqlThreadStore:
             return
 
         def work(connection: Connection) -> None:
-            row = connection.execute(_LOCKED, wanted).first()
+            row = _LOCKED.first(connection, wanted)
             if row is not None:
-                entitle(connection, thread_id, row.metadata, title)
+                entitle(connection, thread_id, row[0], title)
 
         await self._database.write(work)
 
 
 def _wanted(thread_id: ThreadId, actor: ActorContext) -> dict[str, str]:
     return {"the_thread": thread_id, "the_tenant": actor.tenant_id, "the_user": actor.user_id}
-
-
-def _new_row(thread_id: ThreadId, actor: ActorContext, metadata: str, config: str) -> dict[str, Any]:
-    return {
-        "thread_id": thread_id,
-        "tenant_id": actor.tenant_id,
-        "user_id": actor.user_id,
-        "status": "idle",
-        "resting": "idle",
-        "temporary": False,
-        "metadata": metadata,
-        "config": config,
-        "interrupts": b"{}",
-    }
 
 
 def _matching(where: ThreadFilter, actor: ActorContext) -> ColumnElement[bool]:

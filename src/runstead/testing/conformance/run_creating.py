@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -27,7 +27,7 @@ from runstead.runtime.runs.types import (
 from .run_storage import ALICE_ELSEWHERE, BOB, DONE, STATELESS, RunStorage, a_spec, decide
 
 EXISTING: Final = RunScope(if_not_exists="reject")
-HARD: Final = (2**70, -(2**64), "\ud800 half", "nul \0", float("inf"), 1e308, {"": {}}, "\u2028")
+HARD: Final[tuple[Any, ...]] = (2**70, -(2**64), "\ud800 half", "nul \0", float("inf"), 1e308, {"": {}}, "\u2028")
 
 
 class RunCreating:

@@ -1,4 +1,4 @@
-"""What the suites of the run, lease and thread stores share: one storage behind all of these ports, and short words for it.
+"""What the suites of the run, lease and thread stores share: one storage behind all of these ports, and short words.
 
 An adapter joins all three suites with one fixture:
 

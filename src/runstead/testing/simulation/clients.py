@@ -86,20 +86,23 @@ class Clients:
             if specs[0].run_id in self._witness.moves:
                 # A try that was cut off before its answer had gone through after all. A client would look the run
                 # up; we know, also when it has been deleted since.
-                return self._accepted(specs)
+                self._accepted(specs)
+                return
             try:
                 async with asyncio.timeout(_PATIENCE):
                     created = await self._address.call(create, ACTOR)
             except RunConflict:
                 continue
             except ThreadBusy:
-                return self._refused(specs)
+                self._refused(specs)
+                return
             except (Disconnected, Outage, TimeoutError):
                 await asyncio.sleep(_PAUSE)
             else:
                 if [record.run_id for record in created] != [spec.run_id for spec in specs]:
                     self._surprise(f"asked for {specs}, got {created}")
-                return self._accepted(specs)
+                self._accepted(specs)
+                return
 
     def _accepted(self, specs: tuple[RunSpec, ...]) -> None:
         for spec in specs:
@@ -125,7 +128,8 @@ class Clients:
             await self._wait(spec.run_id or "")
         except RunError as error:
             if isinstance(error, ThreadBusy):
-                return self._refused((spec,))
+                self._refused((spec,))
+            return
             self._surprise(f"creating {spec.run_id} raised {error!r}")
         else:
             self._accepted((spec,))
@@ -144,7 +148,8 @@ class Clients:
             async with asyncio.timeout(_PATIENCE):
                 connection = await self._address.stream(create, ACTOR)
         except ThreadBusy:
-            return self._refused((spec,))
+            self._refused((spec,))
+            return
         except (Disconnected, Outage, TimeoutError):
             if spec.on_disconnect == "cancel":
                 self._asked_to_stop(run_id)
@@ -159,7 +164,8 @@ class Clients:
 
     async def _join(self, join: Join) -> None:
         if join.manner == "wait":
-            return await self._wait(join.run_id)
+            await self._wait(join.run_id)
+            return
         whole = join.modes is None and join.last_event_id in ("-1", "0-0", "garbage")
         reading = Reading(join.run_id, whole=whole)
         self._witness.readings.append(reading)

@@ -51,6 +51,11 @@ class Climate:
         )
     )
 
+    @property
+    def is_stormy(self) -> bool:
+        """Any call may fail, also after it took effect: who was to be told of that effect may never hear of it."""
+        return "request_stop" in self.stores.outages
+
 
 class Durable:
     """What survives every process: rows, checkpoints, events, and what agents did to the world."""

@@ -11,6 +11,7 @@ from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, ThreadId
 from runstead.testing.fakes import Script
 
 from .kernel import Durable
+from .ports import Outage
 from .reading import broken_readings
 from .witness import Wanted
 from .workload import Plan
@@ -47,14 +48,10 @@ def accepted_is_durable(plan: Plan, durable: Durable) -> Iterator[str]:
 
 
 def one_run_at_a_time(plan: Plan, durable: Durable) -> Iterator[str]:
-    """Law 2. A worker that wakes from a freeze may find itself inside a step, and one it had begun; no more than that."""
-    late: set[tuple[RunId, int]] = set()
+    """Law 2. A worker that wakes from a freeze may be inside a step, and goes on until it finds its lease gone."""
     for first, second in durable.effects.overlaps:
-        zombie = next((effect for effect in (first, second) if durable.woke_late(effect.worker, effect.began)), None)
-        if zombie is not None and (zombie.run_id, zombie.attempt) not in late:
-            late.add((zombie.run_id, zombie.attempt))
-            continue
-        yield f"law 2: {first} and {second} overlap"
+        if not any(durable.woke_late(effect.worker, effect.began) for effect in (first, second)):
+            yield f"law 2: {first} and {second} overlap"
 
 
 def statuses_follow_the_table(plan: Plan, durable: Durable) -> Iterator[str]:
@@ -82,6 +79,7 @@ def ends_have_reasons(plan: Plan, durable: Durable) -> Iterator[str]:
 
 def _why_wrong(plan: Plan, record: RunRecord, script: Script | None) -> str | None:
     deeds = [step.does for step in script.steps] if script else []
+    storms = plan.climate.is_stormy
     match record.status:
         case RunStatus.INTERRUPTED if record.stop_requested is None:
             return "though nobody stopped it"
@@ -89,6 +87,8 @@ def _why_wrong(plan: Plan, record: RunRecord, script: Script | None) -> str | No
             return "without a timeout"
         case RunStatus.ERROR if record.dead_letter and not plan.misfortunes:
             return "as a dead letter though no worker was lost"
+        case RunStatus.ERROR if record.failure is not None and record.failure.error == Outage.__name__ and storms:
+            return None
         case RunStatus.ERROR if not record.dead_letter and script is not None and "fail" not in deeds:
             return f"though nothing failed: {record.failure}"
         case RunStatus.SUCCESS if "fail" in deeds or "hang" in deeds:
@@ -113,7 +113,7 @@ def settled_then_told(plan: Plan, durable: Durable) -> Iterator[str]:
     for run_id, times in ends.items():
         if times > 1 and not witness.wanted[run_id].retry_asked:
             yield f"law 4: observers were told {times} times that {run_id} has ended"
-    if plan.misfortunes:
+    if plan.misfortunes or plan.climate.is_stormy:
         return
     for run_id in durable.tables.runs:
         if ends.get(run_id, 0) == 0:
@@ -208,22 +208,22 @@ def enqueued_runs_begin_in_order(plan: Plan, durable: Durable) -> Iterator[str]:
     for earlier in records:
         done = min(begun.get(earlier.run_id, 1e9), over.get(earlier.run_id, 1e9))
         for later in records:
-            if later.thread_id == earlier.thread_id and later.queue_seq > earlier.queue_seq:
-                if begun.get(later.run_id, 1e9) < done:
-                    yield f"fifo: {later.run_id} began before {earlier.run_id}"
+            is_behind = later.thread_id == earlier.thread_id and later.queue_seq > earlier.queue_seq
+            if is_behind and begun.get(later.run_id, 1e9) < done:
+                yield f"fifo: {later.run_id} began before {earlier.run_id}"
 
 
 def nothing_is_left_behind(plan: Plan, durable: Durable) -> Iterator[str]:
-    """Law 10. What a crash leaves of marks and temporary threads is swept later; without one there is nothing to sweep."""
-    if plan.misfortunes:
+    """Law 10. What a crash leaves of marks and temporary threads is swept later; otherwise nothing is to be swept."""
+    if plan.misfortunes or plan.climate.is_stormy:
         return
     if durable.checkpoints.marks:
         yield f"law 10: marks are left of {sorted(durable.checkpoints.marks)}"
     for row in durable.tables.runs.values():
         record = row.record
-        if record.spec.scope.is_temporary and not record.dead_letter:
-            if record.thread_id in durable.tables.threads or _log_of(durable, record.thread_id):
-                yield f"law 10: the temporary thread of {record.run_id} is left"
+        is_left = record.thread_id in durable.tables.threads or bool(_log_of(durable, record.thread_id))
+        if is_left and record.spec.scope.is_temporary and not record.dead_letter:
+            yield f"law 10: the temporary thread of {record.run_id} is left"
 
 
 def threads_rest(plan: Plan, durable: Durable) -> Iterator[str]:

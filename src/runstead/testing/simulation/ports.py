@@ -24,7 +24,7 @@ class Outage(ConnectionError):
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """How bad the network is. A share of ``instant`` trips takes no time at all, the others up to ``slowest`` seconds."""
+    """How bad the network is. The share ``instant`` of trips takes no time, the others up to ``slowest`` seconds."""
 
     instant: float = 0.5
     slowest: float = 0.02
@@ -44,8 +44,8 @@ def through_network(
     at_once: Collection[str] = (),
     silent: Collection[str] = (),
 ) -> P:
-    """``port`` as ``process`` meets it. Methods in ``at_once`` take effect before they travel, for the fence before them
-    is checked in the same instant; those in ``silent`` are not written to the trace.
+    """``port`` as ``process`` meets it. Methods in ``at_once`` take effect before they travel, for the fence before
+    them is checked in the same instant; those in ``silent`` are not written to the trace.
     """
     return cast("P", _Remote(port, process, weather, name, frozenset(at_once), frozenset(silent)))
 

@@ -62,6 +62,7 @@ class Schedule:
         self.address = Address(self.world, Weather(instant=0.6, slowest=0.01))
         self.clients = Clients(self.world, self.durable, self.address)
         self.kernels: list[Kernel] = []
+        self._patience = self.world.outside.clock
         for spec in plan.specs:
             wanted = Wanted(spec, plan.scripts[spec.run_id or ""])
             self.durable.witness.wanted[wanted.run_id] = wanted
@@ -106,8 +107,9 @@ class Schedule:
             name = kernel.process.name
             if kernel.facade.active_runs:
                 surprises.append(f"law 10: {name} still holds {kernel.facade.active_runs} runs")
-            # A worker that came late keeps what it was told of runs that went elsewhere; a stream that failed has no end.
-            is_judged = not self._had_rivals and not self.plan.climate.failing_streams
+            # A worker that came late keeps the streams of runs that went elsewhere; one that failed has no end.
+            climate = self.plan.climate
+            is_judged = not self._had_rivals and not climate.failing_streams and not climate.is_stormy
             if is_judged and (kept := world.complete(kernel.process, kernel.kept_streams(), world.now + 60)):
                 surprises.append(f"law 10: {name} keeps the streams of {kept} for ever")
             world.complete(kernel.process, kernel.close(1.0), world.now + 60)
@@ -146,9 +148,11 @@ class Schedule:
             case Crash(after_calls=None):
                 process.kill()
             case Crash(after_calls=calls):
+                died = asyncio.Event()
+                process.on_death(died.set)
                 process.dies_at_call = process.calls + (calls or 0)
-                while process.alive and self.world.now < misfortune.at + 20:
-                    await asyncio.sleep(0.1)
+                # An idle process calls nothing: it is not waited for without end.
+                await self._patience.wait(died, 20)
                 process.kill()
             case Restart(grace=grace):
                 await self._close(self.kernels[-1], grace)

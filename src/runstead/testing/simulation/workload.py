@@ -138,6 +138,29 @@ _MODES: tuple[tuple[StreamMode, ...], ...] = (
     ("events", "values"),
 )
 
+_NO_OUTAGES: dict[str, float] = {}
+_SOME_OUTAGES = {"append": 0.2, "settle": 0.1, "renew": 0.05, "waiting": 0.05}
+"""What a run has to get over without a trace."""
+_STORM = dict.fromkeys(
+    [
+        *(
+            "create_runs",
+            "get_run",
+            "delete_run",
+            "claim",
+            "renew",
+            "begin",
+            "settle",
+            "release",
+            "request_stop",
+            "append",
+        ),
+        *("waiting", "next_due", "lapsed", "recover", "retry", "mark", "undo", "forget_mark", "aget_tuple", "aput"),
+    ],
+    0.04,
+)
+"""What may cost a run its success, but no law."""
+
 
 def draw(seed: int) -> Plan:
     """The plan that belongs to a seed."""
@@ -284,11 +307,10 @@ class _Drawing:
 
     def _climate(self) -> Climate:
         chance = self._chance
-        bad = self._maybe(0.25)
         stores = Weather(
             instant=chance.choice((0.0, 0.5, 0.9)),
             slowest=chance.choice((0.002, 0.02, 0.3)),
-            outages={"append": 0.2, "settle": 0.1, "renew": 0.05, "waiting": 0.05} if bad else {},
+            outages=chance.choice((_NO_OUTAGES, _NO_OUTAGES, _NO_OUTAGES, _NO_OUTAGES, _SOME_OUTAGES, _STORM)),
         )
         return Climate(
             stores=stores,

@@ -38,7 +38,7 @@ from .trace import TraceWriter
 
 _log = logging.getLogger(__name__)
 
-_SETTLE_PAUSES: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
+_PAUSES: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds between tries to settle while the storage fails; past the last one, the last repeats until the lease is
 lost.
 """
@@ -147,9 +147,18 @@ class RunExecution:
         lease = self._lease
         if self._handle.stop_reason is Stopped.LEASE_LOST or not self._writable:
             raise LeaseLost(lease.run_id, lease.attempt)
-        if self._runtime.clock.now() >= lease.deadline:
+        for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
+            if self._runtime.clock.now() < self._lease.deadline:
+                return
             # The process slept past its lease. Unless somebody else has begun, it may go on; renewing finds out.
-            self._handle.lease = await self._runtime.lease_store.renew(lease, self._runtime.limits.lease_term)
+            try:
+                self._handle.lease = await self._runtime.lease_store.renew(lease, self._runtime.limits.lease_term)
+            except LeaseLost:
+                raise
+            except Exception:
+                # The storage is away. The agent waits with its write; that it cannot be asked is no failure of the run.
+                _log.warning("the lease of run %s could not be renewed", lease.run_id, exc_info=True)
+                await self._runtime.clock.sleep(pause)
 
     async def _publish_all(self, feed: Feed[EncodedEvent]) -> None:
         """Until the agent has ended or is told to stop."""
@@ -273,7 +282,7 @@ class RunExecution:
 
     async def _settled(self, outcome: Outcome) -> tuple[Settled, Outcome]:
         """Written, however long the storage takes to come back: as long as the lease is ours, the end is not lost."""
-        for pause in chain(_SETTLE_PAUSES, repeat(_SETTLE_PAUSES[-1])):
+        for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
             try:
                 return await self._runtime.lease_store.settle(self._lease, outcome), outcome
             except RollbackRequested:

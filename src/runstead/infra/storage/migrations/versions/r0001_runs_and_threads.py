@@ -78,6 +78,7 @@ def _runs() -> None:
     op.create_index("ix_runs_thread", "runs", ["thread_id", "queue_seq"])
     op.create_index("ix_runs_owner", "runs", ["tenant_id", "user_id", "queue_seq"])
     _only("ix_runs_open", ["thread_id", "queue_seq"], "ended_at IS NULL")
+    _only("ix_runs_begun", ["thread_id", "queue_seq"], "ended_at IS NULL AND started_at IS NOT NULL")
     _only("ix_runs_held_thread", ["thread_id"], "lease_until IS NOT NULL")
     _only("ix_runs_held_until", ["lease_until"], "lease_until IS NOT NULL")
     _only("ix_runs_waiting", ["due_at", "queue_seq"], "ended_at IS NULL AND lease_until IS NULL")

@@ -1,0 +1,122 @@
+"""Statements of the hot path, compiled once.
+
+SQLAlchemy spends ten times as long around a small statement as SQLite does on it. What is run several times for every
+run is therefore handed to the driver as text, with the values in their places; the words still come from the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from sqlalchemy import ColumnElement, Connection, Dialect, Table
+from sqlalchemy.dialects import postgresql, sqlite
+
+_Convert: TypeAlias = Callable[[Any], Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """Where a value goes. ``fixed`` ones are part of the statement."""
+
+    name: str
+    fixed: bool
+    value: Any
+    convert: _Convert
+
+    def fill(self, values: Mapping[str, Any]) -> Any:
+        if self.fixed:
+            return self.value
+        value = values[self.name]
+        return value if self.convert is None else self.convert(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A statement as one driver takes it: with values by place, or by name."""
+
+    sql: str
+    slots: tuple[_Slot, ...]
+    by_place: bool
+    returns: bool
+    outward: tuple[tuple[int, Callable[[Any], Any]], ...]
+
+    def fill(self, values: Mapping[str, Any]) -> Any:
+        if self.by_place:
+            return tuple([slot.fill(values) for slot in self.slots])
+        return {slot.name: slot.fill(values) for slot in self.slots}
+
+    def read(self, row: Sequence[Any]) -> tuple[Any, ...]:
+        read = list(row)
+        for place, convert in self.outward:
+            read[place] = convert(read[place])
+        return tuple(read)
+
+
+class Prepared:
+    """A statement with named values, to be run on any connection of a Database."""
+
+    def __init__(self, statement: Any) -> None:
+        self._statement = statement
+        self._ready: dict[str, _Ready] = {}
+
+    def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Run it, and return what it selects or returns."""
+        dialect = connection.dialect
+        ready = self._ready.get(dialect.name)
+        if ready is None:
+            # Two threads may both get here; they make the same.
+            ready = self._ready[dialect.name] = self._compiled(dialect)
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(ready.sql, ready.fill(values))
+            return [ready.read(row) for row in cursor.fetchall()] if ready.returns else []
+        finally:
+            cursor.close()
+
+    def first(self, connection: Connection, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        """Run it, and return its first row, if any."""
+        rows = self.rows(connection, values)
+        return rows[0] if rows else None
+
+    def _compiled(self, dialect: Dialect) -> _Ready:
+        return _compile(self._statement, dialect, None)
+
+
+class PreparedInsert(Prepared):
+    """An INSERT of ``columns`` that does nothing, and returns nothing, when the row's key is taken."""
+
+    def __init__(self, table: Table, columns: Sequence[str], *returning: ColumnElement[Any]) -> None:
+        super().__init__(None)
+        self._table, self._columns, self._returning = table, list(columns), returning
+
+    def _compiled(self, dialect: Dialect) -> _Ready:
+        insert: Any = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
+        statement = insert(self._table).on_conflict_do_nothing().returning(*self._returning)
+        return _compile(statement, dialect, self._columns)
+
+
+def _compile(statement: Any, dialect: Dialect, columns: list[str] | None) -> _Ready:
+    compiled = statement.compile(dialect=dialect, column_keys=columns)
+    names = compiled.binds if compiled.positiontup is None else compiled.positiontup
+    converters = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in _returned(statement)]
+    return _Ready(
+        sql=str(compiled),
+        slots=tuple(_slot(name, compiled.binds[name], dialect) for name in names),
+        by_place=compiled.positiontup is not None,
+        returns=bool(converters),
+        outward=tuple((place, convert) for place, convert in enumerate(converters) if convert is not None),
+    )
+
+
+def _returned(statement: Any) -> list[Any]:
+    return list(statement.exported_columns) if statement.is_select or statement._returning else []
+
+
+def _slot(name: str, bind: Any, dialect: Dialect) -> _Slot:
+    convert: _Convert = bind.type.dialect_impl(dialect).bind_processor(dialect)
+    if bind.required:
+        return _Slot(name, False, None, convert)
+    value = bind.effective_value
+    return _Slot(name, True, value if convert is None else convert(value), None)

@@ -1,0 +1,115 @@
+"""`dev` serves anew when code changes, and what was running goes on."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from .conftest import GRAPHS
+from .processes import CTRL_C, Background, Done, Terminal
+
+Start = Callable[..., Background]
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    (tmp_path / "agent.py").write_text(GRAPHS)
+    return tmp_path
+
+
+@pytest.fixture
+def developing(work: Path, background: Start) -> Iterator[tuple[Background, str]]:
+    """A `dev` of two graphs, started, and its URL."""
+    graphs = ("agent.py:greeter", "agent.py:talker")
+    dev = background("dev", *graphs, "--port", "0", "--data-dir", str(work / "data"), "--json", cwd=work)
+    yield dev, dev.wait_for("started")["url"]
+    assert dev.end() == 0
+
+
+def change(work: Path, before: str, after: str) -> None:
+    (work / "agent.py").write_text((work / "agent.py").read_text().replace(before, after))
+
+
+def test_changed_code_is_served_at_the_same_place(
+    developing: tuple[Background, str], work: Path, runstead: Callable[..., Done]
+) -> None:
+    dev, url = developing
+    assert "hello to you" in runstead("run", "greeter", "hi", "--url", url).out
+    change(work, "hello to you", "changed words")
+    assert dev.wait_for("reloading")["changed"] == ["agent.py"]
+    # Asked at once: the socket waits for the next server.
+    assert httpx.get(f"{url}/ok", timeout=30).status_code == 200
+    assert "changed words" in runstead("run", "greeter", "hi", "--url", url).out
+
+
+def test_a_run_in_flight_goes_on_after_a_reload(
+    developing: tuple[Background, str], work: Path, terminal: Callable[..., Terminal]
+) -> None:
+    _, url = developing
+    talking = terminal("run", "talker", "hi", "--url", url)
+    talking.wait_for("word5")
+    # Slower than the second that a reload waits for runs to finish.
+    change(work, "hello to you", "changed words")
+    talking.wait_for("attempt 2: resumed")
+    talking.wait_for("word99")
+    talking.wait_for("-- success")
+    assert talking.end() == 0
+
+
+def test_a_mistake_is_survived_and_its_correction_served(
+    developing: tuple[Background, str], work: Path, runstead: Callable[..., Done]
+) -> None:
+    dev, url = developing
+    change(work, "def greeter():", "def greeter(:")
+    assert dev.wait_for("error")["error"].startswith("graph 'greeter' (agent.py:greeter) cannot be loaded: ")
+    assert dev.wait_for("died")["exit_code"] == 1
+    change(work, "def greeter(:", "def greeter():")
+    dev.wait_for("started")
+    assert "hello to you" in runstead("run", "greeter", "hi", "--url", url).out
+
+
+def test_files_that_runs_write_change_nothing(developing: tuple[Background, str], work: Path) -> None:
+    dev, url = developing
+    (work / "data" / "note.py").write_text("")
+    (work / "notes.txt").write_text("")
+    change(work, "hello to you", "changed words")
+    assert dev.wait_for("reloading")["changed"] == ["agent.py"]
+    assert httpx.get(f"{url}/ok", timeout=30).status_code == 200
+
+
+def test_people_get_the_url_and_a_snippet_and_end_it_with_ctrl_c(work: Path, terminal: Callable[..., Terminal]) -> None:
+    dev = terminal("dev", "agent.py:greeter", "--port", "0", "--data-dir", str(work / "data"), cwd=work)
+    dev.wait_for('client = get_sync_client(url="http://127.0.0.1:')
+    dev.wait_for('client.runs.stream(None, "greeter", ')
+    dev.wait_for("Runstead serves greeter at http://127.0.0.1:")
+    dev.wait_for("  data  ")
+    dev.wait_for(" --url ")
+    dev.wait_for("\r\n")
+    url = dev.before.strip()
+    dev.press(CTRL_C)
+    assert dev.end() == 0
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"{url}/ok")
+
+
+def test_without_reload_it_is_one_process(work: Path, background: Start) -> None:
+    dev = background(
+        "dev", "agent.py:greeter", "--no-reload", "--port", "0", "--data-dir", str(work / "data"), "--json", cwd=work
+    )
+    assert dev.wait_for("started")["pid"] == dev.process.pid
+    assert dev.end(signal.SIGINT) == 0
+
+
+def test_a_snippet_that_is_shown_works(developing: tuple[Background, str]) -> None:
+    from langgraph_sdk import get_sync_client
+
+    client = get_sync_client(url=developing[1])
+    question: Any = {"messages": [{"role": "human", "content": "hello"}]}
+    parts = list(client.runs.stream(None, "greeter", input=question, stream_mode="messages-tuple"))
+    said = "".join(part.data[0]["content"] for part in parts if part.event == "messages")
+    assert said == "hello to you"

@@ -1,0 +1,188 @@
+"""`serve` in the foreground: what it refuses, how it ends, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from .processes import Background, Done, environ_of
+
+Run = Callable[..., Done]
+Start = Callable[..., Background]
+
+
+def gone(url: str, seconds: float = 20) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            httpx.get(f"{url}/ok", timeout=1)
+        except httpx.TransportError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_it_tells_where_it_is_and_ends_well_on_sigterm(background: Start, project: Path, tmp_path: Path) -> None:
+    serving = background("serve", "--port", "0", "--data-dir", str(tmp_path / "data"), "--json", cwd=project)
+    started = serving.wait_for("started")
+    assert started["pid"] == serving.process.pid
+    assert started["graphs"] == ["talker", "greeter", "asker", "broken"]
+    assert started["data_dir"] == str(tmp_path / "data")
+    assert httpx.get(f"{started['url']}/ok").status_code == 200
+    assert serving.end(signal.SIGTERM) == 0
+
+
+def test_runs_in_flight_are_handed_back_at_the_end_and_resumed_by_the_next_server(
+    background: Start, runstead: Run, project: Path, tmp_path: Path
+) -> None:
+    grace = ("--set", "shutdown_grace_seconds=0.2")
+    serve = ("serve", "--port", "0", "--data-dir", str(tmp_path / "data"), *grace, "--json")
+    first = background(*serve, cwd=project)
+    url = first.wait_for("started")["url"]
+    body = {"assistant_id": "talker", "input": {"messages": [{"role": "user", "content": "hi"}]}}
+    thread = httpx.post(f"{url}/threads", json={}).json()["thread_id"]
+    run = httpx.post(f"{url}/threads/{thread}/runs", json=body).json()["run_id"]
+    while httpx.get(f"{url}/threads/{thread}/runs/{run}").json()["status"] != "running":
+        time.sleep(0.02)
+    assert first.end() == 0
+
+    second = background(*serve, cwd=project)
+    watched = runstead("watch", run, "--url", second.wait_for("started")["url"], "--json")
+    (ended,) = watched.of("ended")
+    assert (ended["status"], ended["attempt"]) == ("success", 2)
+
+
+def test_nothing_is_written_where_it_was_started(background: Start, project: Path, home: Path) -> None:
+    before = sorted(project.rglob("*"))
+    serving = background("serve", "--port", "0", "--json", cwd=project, PYTHONDONTWRITEBYTECODE="1")
+    data = Path(serving.wait_for("started")["data_dir"])
+    serving.end()
+    assert sorted(project.rglob("*")) == before
+    assert data.is_relative_to(home / "data" / "runstead")
+
+
+def test_a_taken_port_is_told_with_the_way_out(runstead: Run, project: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = runstead("serve", "--port", port, "--data-dir", str(tmp_path), cwd=project)
+    assert done.exit_code == 1
+    assert done.err.startswith(f"error: cannot listen on 127.0.0.1:{port}: ")
+    assert "--port 0" in done.err
+
+
+def test_a_data_directory_belongs_to_one_server(
+    background: Start, runstead: Run, project: Path, tmp_path: Path
+) -> None:
+    serve = ("serve", "--port", "0", "--data-dir", str(tmp_path / "data"))
+    first = background(*serve, "--json", cwd=project)
+    first.wait_for("started")
+    second = runstead(*serve, cwd=project)
+    assert second.exit_code == 1
+    assert f"is in use by the process with pid {first.process.pid}" in second.err
+    assert "Traceback" not in second.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--host", "0.0.0.0"], "0.0.0.0 can be reached by others, and nobody would have to log in"),
+        (["--host", "no.such.host.invalid", "--allow-unauthenticated"], "is no address of this machine"),
+        (["--set", "port"], "write it as NAME=VALUE"),
+        (["--set", "prot=1"], "flag --prot: there is no such setting"),
+        (["--port", "99999"], "flag --port: "),
+        (["--settings", "nowhere.toml"], "there is no such settings file"),
+        (["--config", "nowhere.json"], "nowhere.json: there is no such file"),
+        (["graphs.py:greeter", "--config", "langgraph.json"], "give one of the two"),
+        (["graphs.py"], "names no variable"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_in_words(
+    arguments: list[str], said: str, runstead: Run, project: Path
+) -> None:
+    done = runstead("serve", *arguments, cwd=project)
+    assert done.exit_code == 2
+    assert said in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_configuration_that_asks_for_protection_is_not_served_without(
+    runstead: Run, project: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "graphs.py").write_text((project / "graphs.py").read_text())
+    keys = {"graphs": {"greeter": "./graphs.py:greeter"}, "auth": {"path": "./auth.py:auth"}}
+    (tmp_path / "langgraph.json").write_text(json.dumps(keys))
+    done = runstead("serve", "--port", "0", cwd=tmp_path)
+    assert done.exit_code == 2
+    assert "cannot authenticate" in done.err
+
+
+def test_a_graph_that_cannot_be_loaded_is_told_with_its_line(runstead: Run, tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text("x = 1\nimport nothing_like_this\ngraph = 1\n")
+    done = runstead("serve", "agent.py:graph", "--port", "0", cwd=tmp_path)
+    assert done.exit_code == 1
+    assert f"at {tmp_path}/agent.py, line 2: import nothing_like_this" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_what_will_have_no_effect_is_told(background: Start, project: Path, tmp_path: Path) -> None:
+    serve = ("serve", "--port", "0", "--data-dir", str(tmp_path / "data"), "--json")
+    serving = background(*serve, cwd=project, RUNSTEAD_PROT="1")
+    assert serving.wait_for("warning")["warning"] == "RUNSTEAD_PROT: no setting has this name, ignored"
+
+
+def test_a_child_server_ends_with_its_parent_however_that_ends(project: Path, home: Path, tmp_path: Path) -> None:
+    code = f"""
+import socket, time
+from pathlib import Path
+from runstead.cli.children import ServerChild
+listening = socket.create_server(("127.0.0.1", 0))
+place = Path({str(tmp_path)!r})
+ServerChild(["--data-dir", str(place / "data")], listening, log=place / "log").start()
+print(listening.getsockname()[1], flush=True)
+time.sleep(60)
+"""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=project, env=environ_of(home), stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout
+    url = f"http://127.0.0.1:{parent.stdout.readline().strip()}"
+    parent.stdout.close()
+    assert httpx.get(f"{url}/ok", timeout=30).status_code == 200
+    parent.kill()
+    parent.wait()
+    assert gone(url)
+
+
+def test_the_next_server_may_take_the_socket_over(project: Path, home: Path, tmp_path: Path) -> None:
+    from runstead.cli.children import ServerChild
+
+    before = os.getcwd()
+    os.chdir(project)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        child = ServerChild(
+            ["--data-dir", str(tmp_path / "data")], listening, environ={"HOME": str(home)}, log=tmp_path / "log"
+        )
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        try:
+            child.start()
+            first = child.pid
+            assert httpx.get(f"{url}/ok", timeout=30).status_code == 200
+            child.kill()
+            child.start()
+            # Asked while nobody listens yet: it waits, and is not refused.
+            assert httpx.get(f"{url}/ok", timeout=30).status_code == 200
+            assert child.pid != first
+            assert child.has_died() is None
+        finally:
+            child.kill()
+            os.chdir(before)

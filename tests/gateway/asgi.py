@@ -1,0 +1,67 @@
+"""An ASGI server in a test's hand: what was sent is looked at, and the client leaves when the test says so."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from starlette.types import Message
+
+
+class Connection:
+    """One request's two ends. ``stalled`` makes the client take nothing more, as a full socket does."""
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+        self._gone = asyncio.Event()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._news = asyncio.Event()
+
+    async def receive(self) -> Message:
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        await self._flowing.wait()
+        self.sent.append(message)
+        self._news.set()
+
+    async def heard(self, count: int) -> None:
+        """Return when so many pieces of the body have come."""
+        while len(self.bodies) < count:
+            self._news.clear()
+            await self._news.wait()
+
+    def hang_up(self) -> None:
+        self._gone.set()
+
+    def stall(self) -> None:
+        self._flowing.clear()
+
+    def flow(self) -> None:
+        self._flowing.set()
+
+    @property
+    def bodies(self) -> list[bytes]:
+        return [message["body"] for message in self.sent if message["type"] == "http.response.body"]
+
+    @property
+    def is_complete(self) -> bool:
+        return bool(self.sent) and self.sent[-1].get("more_body") is False
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {name.decode(): value.decode() for name, value in self.sent[0]["headers"]}
+
+
+HTTP: dict[str, Any] = {"type": "http", "method": "GET", "path": "/"}
+
+
+async def until(condition: Any) -> None:
+    """Let others work until ``condition`` holds. Some hundred turns of the loop are plenty for anything here."""
+    for _ in range(500):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it did not come to that")

@@ -1,0 +1,30 @@
+"""The whole application over a directory of its own, in process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from runstead.bootstrap.application import Application
+from runstead.graphs.configuration import read_configuration
+from runstead.settings import load_settings
+
+GRAPHS = Path(__file__).parent.parent / "graphs" / "recorded.json"
+LIMIT = 50_000
+"""Bytes that a request's body may have here."""
+
+
+@pytest.fixture
+def application(tmp_path: Path) -> Application:
+    flags = {"data_dir": tmp_path / "data", "port": 0, "shutdown_grace_seconds": 0.1, "max_body_bytes": LIMIT}
+    return Application(load_settings(flags, project=tmp_path), read_configuration(GRAPHS))
+
+
+@pytest.fixture
+async def client(application: Application) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(application.asgi)
+    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client

@@ -1,0 +1,137 @@
+"""Server-sent events by hand: what goes out when, and what a client that stalls or leaves does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from runstead.gateway.sse import EventStream
+from runstead.runtime.stream_bridge import END_SENTINEL, HEARTBEAT_SENTINEL, BridgeClosed, StreamEvent, StreamItem
+
+from .asgi import HTTP, Connection, until
+
+
+class ScriptedReader:
+    """Gives the batches that the test puts in; an exception is raised."""
+
+    def __init__(self, *batches: Sequence[StreamItem] | Exception) -> None:
+        self._batches: asyncio.Queue[Sequence[StreamItem] | Exception] = asyncio.Queue()
+        for batch in batches:
+            self._batches.put_nowait(batch)
+        self.reads = 0
+        self.closed = 0
+
+    async def read(self) -> Sequence[StreamItem]:
+        batch = await self._batches.get()
+        self.reads += 1
+        if isinstance(batch, Exception):
+            raise batch
+        return batch
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+def event(number: int, data: bytes = b"1") -> StreamEvent:
+    return StreamEvent(f"1-{number}", "values", data)
+
+
+def frame(number: int) -> bytes:
+    return f"event: values\r\ndata: 1\r\nid: 1-{number}\r\n\r\n".encode()
+
+
+@pytest.fixture
+def connection() -> Connection:
+    return Connection()
+
+
+def serve(reader: ScriptedReader, connection: Connection) -> asyncio.Task[None]:
+    response = EventStream(reader, {"location": "/x"}, with_ids=True)
+    return asyncio.create_task(response(HTTP, connection.receive, connection.send))
+
+
+async def test_headers_go_out_before_there_is_anything_to_say(connection: Connection) -> None:
+    task = serve(ScriptedReader(), connection)
+    await until(lambda: connection.sent)
+    assert connection.headers == {
+        "content-type": "text/event-stream; charset=utf-8",
+        "cache-control": "no-store",
+        "x-accel-buffering": "no",
+        "location": "/x",
+    }
+    connection.hang_up()
+    await task
+
+
+async def test_the_frames_of_a_batch_go_out_in_one_piece(connection: Connection) -> None:
+    end = StreamEvent("1-4", "end", b"null", "end")
+    reader = ScriptedReader([event(1), event(2)], [event(3)], [end, END_SENTINEL], [])
+    await serve(reader, connection)
+    assert connection.bodies == [frame(1) + frame(2), frame(3), b""]
+    assert connection.is_complete
+    assert reader.closed == 1
+
+
+async def test_silence_is_filled_with_heartbeats(connection: Connection) -> None:
+    await serve(ScriptedReader([HEARTBEAT_SENTINEL], [HEARTBEAT_SENTINEL], []), connection)
+    assert connection.bodies[:2] == [b": heartbeat\r\n\r\n"] * 2
+
+
+async def test_a_client_that_leaves_is_noticed_while_the_run_is_silent(connection: Connection) -> None:
+    reader = ScriptedReader([event(1)])
+    task = serve(reader, connection)
+    await until(lambda: connection.bodies)
+    connection.hang_up()
+    await task
+    assert reader.closed == 1
+
+
+async def test_nothing_is_read_for_a_client_that_takes_nothing(connection: Connection) -> None:
+    reader = ScriptedReader(*([event(number)] for number in range(100)))
+    task = serve(reader, connection)
+    await until(lambda: len(connection.bodies) == 100)
+    connection.stall()
+    for number in range(50):
+        reader._batches.put_nowait([event(number)])
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert reader.reads == 101
+    connection.flow()
+    await until(lambda: reader.reads == 150)
+    connection.hang_up()
+    await task
+
+
+async def test_a_client_that_stalls_and_then_leaves_is_let_go(connection: Connection) -> None:
+    reader = ScriptedReader([event(1)])
+    connection.stall()
+    task = serve(reader, connection)
+    connection.flow()
+    await until(lambda: connection.bodies)
+    connection.stall()
+    reader._batches.put_nowait([event(2)])
+    connection.hang_up()
+    await task
+    assert reader.closed == 1
+
+
+async def test_a_large_batch_is_handed_over_in_pieces(connection: Connection) -> None:
+    await serve(ScriptedReader([event(1, b'"' + b"x" * 1_000_000 + b'"')], []), connection)
+    assert max(len(body) for body in connection.bodies) == 256 * 1024
+    assert b"".join(connection.bodies).count(b"x") == 1_000_000
+
+
+async def test_a_server_that_goes_down_closes_the_stream_without_a_word(connection: Connection) -> None:
+    reader = ScriptedReader([event(1)], BridgeClosed())
+    await serve(reader, connection)
+    assert connection.bodies == [frame(1), b""]
+    assert connection.is_complete
+
+
+async def test_what_nobody_expected_is_not_swallowed(connection: Connection) -> None:
+    reader = ScriptedReader(RuntimeError("no"))
+    with pytest.raises(RuntimeError, match="no"):
+        await serve(reader, connection)
+    assert reader.closed == 1

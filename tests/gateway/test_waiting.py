@@ -1,0 +1,101 @@
+"""Answers that are long in coming."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from runstead.gateway.waiting import WaitingJson, wait_body
+from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.runs.types import RunFailure, RunRecord, RunResult, RunSpec, RunStatus
+from runstead.runtime.stream_bridge import BridgeClosed
+from runstead.wire.errors import MASKED
+
+from .asgi import HTTP, Connection, until
+
+
+class Waiting:
+    """What is waited for; the test says when it comes, and what."""
+
+    def __init__(self) -> None:
+        self.came: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.cancelled = False
+
+    async def __call__(self) -> bytes:
+        try:
+            return await self.came
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+
+
+@pytest.fixture
+def connection() -> Connection:
+    return Connection()
+
+
+@pytest.fixture
+async def waiting() -> Waiting:
+    return Waiting()
+
+
+def serve(waiting: Waiting, connection: Connection, keep_alive: float = 60) -> asyncio.Task[None]:
+    response = WaitingJson(waiting(), {"location": "/x/join"}, keep_alive=keep_alive)
+    return asyncio.create_task(response(HTTP, connection.receive, connection.send))
+
+
+async def test_headers_first_the_value_when_it_comes(waiting: Waiting, connection: Connection) -> None:
+    task = serve(waiting, connection)
+    await until(lambda: connection.sent)
+    assert connection.headers == {"content-type": "application/json", "location": "/x/join"}
+    waiting.came.set_result(b'{"a":1}')
+    await task
+    assert connection.bodies == [b'{"a":1}']
+    assert connection.is_complete
+
+
+async def test_newlines_until_then(waiting: Waiting, connection: Connection) -> None:
+    task = serve(waiting, connection, keep_alive=0.001)
+    await connection.heard(3)
+    waiting.came.set_result(b"{}")
+    await task
+    assert connection.bodies[:3] == [b"\n"] * 3
+    assert connection.bodies[-1] == b"{}"
+
+
+async def test_a_client_that_leaves_cancels_the_wait(waiting: Waiting, connection: Connection) -> None:
+    task = serve(waiting, connection)
+    await until(lambda: connection.sent)
+    connection.hang_up()
+    await task
+    assert waiting.cancelled
+    assert connection.bodies == []
+
+
+async def test_an_unexpected_failure_is_told_without_its_text(
+    waiting: Waiting, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    waiting.came.set_exception(RuntimeError("the password is x"))
+    await serve(waiting, connection)
+    assert connection.bodies == [b'{"__error__":{"error":"InternalError","message":"%s"}}' % MASKED.encode()]
+    assert "the password is x" in caplog.text
+
+
+async def test_a_server_that_goes_down_leaves_half_an_answer(waiting: Waiting, connection: Connection) -> None:
+    """Then the SDKs come back for the other half, by the Location header."""
+    waiting.came.set_exception(BridgeClosed())
+    with pytest.raises(BridgeClosed):
+        await serve(waiting, connection)
+    assert not connection.is_complete
+
+
+def test_what_a_waiter_is_told() -> None:
+    noon = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    spec = RunSpec("assistant", "agent")
+    record = RunRecord("r", "t", "a", spec, ActorContext("u"), RunStatus.SUCCESS, noon, noon, noon)
+    assert wait_body(RunResult(record, output=b'{"a":1}')) == b'{"a":1}'
+    assert wait_body(RunResult(record)) == b"{}"
+    failed = RunResult(record, failure=RunFailure("ValueError", "boom"))
+    assert wait_body(failed) == b'{"__error__":{"error":"ValueError","message":"boom"}}'

@@ -1,0 +1,89 @@
+"""States and errors that JSON, SQL or a log line cannot carry end a run like any other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .client import Client, new_id
+from .frames import Frame
+from .graphs import ERRORS, VALUES
+from .server import ServerProcess
+
+EVERYTHING = ["values", "updates", "messages", "custom", "tasks", "checkpoints", "debug"]
+
+# What the checkpointer cannot keep cannot be a state; a run that returns it fails, and says so.
+UNSTORABLE = {"lock", "generator"}
+
+
+async def _watched(client: Client, kind: str, where: str, modes: list[str]) -> tuple[str, Any, list[Frame]]:
+    """A run of the hostile graph: its thread, its record, and what its reader saw, all of it strict JSON."""
+    thread_id = new_id()
+    frames = await client.frames(
+        thread_id, "hostile", {"kind": kind, "where": where}, stream_mode=modes, stream_resumable=True
+    )
+    (run,) = await client.runs_of(thread_id)
+    assert [frame.json for frame in frames], "every frame parses"
+    assert await client.replay(f"/threads/{thread_id}/runs/{run['run_id']}") == frames
+    return thread_id, run, frames
+
+
+async def _is_usable(client: Client, thread_id: str) -> None:
+    """The thread rests, all that can be asked about it is answered, and it takes another run."""
+    assert (await client.get(f"/threads/{thread_id}"))["status"] in ("idle", "error")
+    await client.get(f"/threads/{thread_id}/state")
+    await client.get(f"/threads/{thread_id}/history")
+    assert (await client.post("/threads/search", {"ids": [thread_id]}))[0]["thread_id"] == thread_id
+    await client.wait(thread_id, "noop", {"n": 1})
+    assert (await client.get(f"/threads/{thread_id}"))["status"] == "idle"
+
+
+@pytest.mark.parametrize("kind", VALUES)
+async def test_a_state_that_json_cannot_carry_ends_the_run_like_any_other(client: Client, kind: str) -> None:
+    thread_id, run, frames = await _watched(client, kind, "state", EVERYTHING)
+    if run["status"] == "success":
+        values = [frame.json for frame in frames if frame.event == "values"][-1]
+        assert values["kind"] == kind
+        assert "value" in await client.values(thread_id)
+    else:
+        assert run["status"] == "error"
+        assert run["failure"]["error"]
+        assert frames[-1].event == "error"
+    await _is_usable(client, thread_id)
+
+
+@pytest.mark.parametrize("kind", VALUES)
+async def test_a_custom_event_that_json_cannot_carry_is_shown_as_well_as_can_be(client: Client, kind: str) -> None:
+    thread_id, run, frames = await _watched(client, kind, "custom", ["custom", "values"])
+    assert run["status"] == "success"
+    assert len([frame for frame in frames if frame.event == "custom"]) == 1
+    await _is_usable(client, thread_id)
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+async def test_an_exception_that_cannot_be_told_is_an_error_like_any_other(client: Client, kind: str) -> None:
+    thread_id, run, frames = await _watched(client, kind, "error", EVERYTHING)
+    assert run["status"] == "error"
+    assert run["failure"]["error"]
+    assert len(run["failure"]["message"]) <= 20_000
+    assert frames[-1].event == "error"
+    assert set(frames[-1].json) >= {"error", "message"}
+    waited = await client.wait(thread_id, "hostile", {"kind": kind, "where": "error"})
+    assert set(waited) == {"__error__"}
+    assert (await client.get(f"/threads/{thread_id}"))["status"] == "error"
+    await _is_usable(client, thread_id)
+
+
+async def test_what_is_hostile_in_one_run_is_gone_in_the_next(client: Client) -> None:
+    """A value that only the stream could not carry does not stay with the server, the thread or the loop."""
+    thread_id = new_id()
+    for kind in ("nan", "surrogate", "large", "nan"):
+        values = await client.wait(thread_id, "hostile", {"kind": kind, "where": "state"})
+        assert values["kind"] == kind
+
+
+def test_after_all_of_it_the_server_is_the_same_process_and_in_good_order(server: ServerProcess) -> None:
+    assert server.resident_bytes() > 0
+    assert "its attempt broke down" not in server.log
+    assert "Task exception was never retrieved" not in server.log

@@ -1,0 +1,158 @@
+"""SIGTERM: the server says it is going, lets runs finish, hands the rest back, and leaves in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import httpx
+
+from .client import Client, eventually, location_of, new_id
+from .conftest import StartServer
+from .frames import FrameReader, strict
+
+
+async def _running(client: Client, location: str) -> None:
+    async def look() -> Any:
+        return (await client.get(location))["status"] == "running"
+
+    await eventually(look)
+
+
+async def _begin(client: Client, steps: int, pause: float, **fields: Any) -> str:
+    thread_id = new_id()
+    run = await client.create(thread_id, "steps", {"name": "it", "steps": steps, "pause": pause}, **fields)
+    location = f"/threads/{thread_id}/runs/{run['run_id']}"
+    await _running(client, location)
+    return location
+
+
+async def test_a_run_that_can_finish_within_the_grace_finishes(start_server: StartServer) -> None:
+    server = start_server(settings={"shutdown_grace_seconds": 10})
+    async with Client(server.url) as client:
+        location = await _begin(client, steps=4, pause=0.25)
+        async with client.http.stream("GET", f"{location}/stream") as reader:
+            waiting = asyncio.create_task(client.http.get(f"{location}/join"))
+            await asyncio.sleep(0.1)
+            server.terminate()
+            read = b"".join([data async for data in reader.aiter_raw()])
+        # Who was there when it began to go gets the end.
+        assert FrameReader().feed(read)[-1].json["log"] == [f"it:{number}" for number in range(4)]
+        assert strict((await waiting).content)["log"] == [f"it:{number}" for number in range(4)]
+    assert await asyncio.to_thread(server.wait) == 0
+    assert "Traceback" not in server.log
+    server.start()
+    async with Client(server.url) as client:
+        record = await client.get(location)
+        assert (record["status"], record["attempt"]) == ("success", 1)
+
+
+async def test_a_run_that_cannot_finish_is_handed_back_and_resumed(start_server: StartServer) -> None:
+    server = start_server(settings={"shutdown_grace_seconds": 0.3})
+    async with Client(server.url) as client:
+        location = await _begin(client, steps=6, pause=0.4, stream_resumable=True)
+        reading = asyncio.create_task(client.replay(location))
+        await asyncio.sleep(1.0)
+        began = time.monotonic()
+        server.terminate()
+        seen = await reading
+        assert await asyncio.to_thread(server.wait) == 0
+        assert time.monotonic() - began < 5
+    assert "Traceback" not in server.log
+    server.start()
+    async with Client(server.url) as client:
+        assert seen[-1].id is not None
+        frames = await client.replay(location, seen[-1].id)
+        record = await client.ended(location)
+        assert (record["status"], record["attempt"], record["dead_letter"]) == ("success", 2, False)
+        wanted = [f"it:{number}" for number in range(6)]
+        assert frames[-1].json["log"] == wanted
+        assert (await client.values(record["thread_id"]))["log"] == wanted
+
+
+async def test_while_it_drains_it_is_not_ready_and_takes_no_new_connections(start_server: StartServer) -> None:
+    server = start_server(settings={"shutdown_grace_seconds": 5})
+    async with Client(server.url) as client, Client(server.url) as another:
+        location = await _begin(client, steps=5, pause=0.3)
+        assert (await client.http.get("/ready")).status_code == 200
+        async with client.http.stream("GET", f"{location}/stream") as reader:
+            server.terminate()
+            await asyncio.sleep(0.3)
+            refused = False
+            try:
+                refused = (await another.http.get("/ready")).status_code == 503
+            except httpx.ConnectError:
+                refused = True
+            assert refused
+            async for _ in reader.aiter_raw():
+                pass
+    assert await asyncio.to_thread(server.wait) == 0
+
+
+async def test_waiting_runs_are_left_waiting_and_run_after_the_restart(start_server: StartServer) -> None:
+    server = start_server(settings={"shutdown_grace_seconds": 0.2, "max_concurrent_runs": 1})
+    async with Client(server.url) as client:
+        first = await _begin(client, steps=4, pause=0.4)
+        queued = [await client.create(new_id(), "noop", {"n": number}) for number in range(5)]
+        server.terminate()
+        assert await asyncio.to_thread(server.wait) == 0
+    server.start()
+    async with Client(server.url) as client:
+        records = [await client.ended(f"/threads/{run['thread_id']}/runs/{run['run_id']}") for run in queued]
+        assert [(one["status"], one["attempt"]) for one in records] == [("success", 1)] * 5
+        assert (await client.ended(first))["status"] == "success"
+    assert "Traceback" not in server.log
+
+
+async def test_agent_code_that_reacts_to_nothing_does_not_keep_the_process(start_server: StartServer) -> None:
+    """It is handed back all the same; its late writes find that the lease is gone."""
+    server = start_server(settings={"shutdown_grace_seconds": 0.2, "stop_grace_seconds": 0.5})
+    async with Client(server.url) as client:
+        thread_id = new_id()
+        run = await client.create(thread_id, "blocks", {"seconds": 6.0})
+        location = f"/threads/{thread_id}/runs/{run['run_id']}"
+        await _running(client, location)
+        await asyncio.sleep(0.3)
+        began = time.monotonic()
+        server.terminate()
+        assert await asyncio.to_thread(server.wait) == 0
+        assert time.monotonic() - began < 4.5
+    server.start()
+    async with Client(server.url) as client:
+        record = await client.ended(location)
+        assert (record["status"], record["attempt"]) == ("success", 2)
+
+
+async def test_a_second_signal_ends_it_at_once(start_server: StartServer) -> None:
+    server = start_server(settings={"shutdown_grace_seconds": 30})
+    async with Client(server.url) as client:
+        location = await _begin(client, steps=40, pause=0.4)
+        server.terminate()
+        await asyncio.sleep(0.5)
+        server.terminate()
+        began = time.monotonic()
+        await asyncio.to_thread(server.wait, 15)
+        assert time.monotonic() - began < 8
+    server.start()
+    async with Client(server.url) as client:
+        record = await client.get(location)
+        assert record["status"] in ("pending", "running")
+        await client.post(f"{location}/cancel")
+        assert (await client.ended(location))["status"] == "interrupted"
+
+
+async def test_streams_of_other_runs_end_with_the_server_and_not_before(start_server: StartServer) -> None:
+    """A reader is not left hanging on a run that was handed back: the stream closes, and the run says it is pending."""
+    server = start_server(settings={"shutdown_grace_seconds": 0.2})
+    async with Client(server.url) as client:
+        thread_id = new_id()
+        async with client.stream(thread_id, "steps", {"name": "it", "steps": 50, "pause": 0.2}) as response:
+            await anext(response.aiter_raw())
+            location = location_of(response)
+            server.terminate()
+        assert await asyncio.to_thread(server.wait) == 0
+    server.start()
+    async with Client(server.url) as client:
+        assert (await client.get(location))["status"] in ("pending", "running")
+        await client.post(f"{location}/cancel")

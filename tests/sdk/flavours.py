@@ -1,0 +1,47 @@
+"""The two clients of langgraph_sdk behind one way of calling, so that each scenario is told once.
+
+Nothing of the clients is replaced: the synchronous one is called from a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Generator
+from typing import Any, Literal, TypeAlias
+
+from langgraph_sdk import get_client, get_sync_client
+
+Flavour: TypeAlias = Literal["async", "sync"]
+
+_OVER = object()
+
+
+def client_of(flavour: Flavour, url: str, **options: Any) -> Any:
+    """An unmodified client for the server at ``url``."""
+    if flavour == "async":
+        return get_client(url=url, api_key=None, **options)
+    return _Threaded(get_sync_client(url=url, api_key=None, **options))
+
+
+class _Threaded:
+    """A synchronous client whose calls are awaited, and whose streams are read with ``async for``."""
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._target, name)
+        return (lambda *args, **kwargs: _Call(lambda: found(*args, **kwargs))) if callable(found) else _Threaded(found)
+
+
+class _Call:
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._call = call
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return asyncio.to_thread(self._call).__await__()
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        parts = iter(await asyncio.to_thread(self._call))
+        while (part := await asyncio.to_thread(next, parts, _OVER)) is not _OVER:
+            yield part

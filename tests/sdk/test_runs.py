@@ -1,0 +1,382 @@
+"""Runs, by every method that the Python SDK has for them."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+import httpx
+import pytest
+from langgraph_sdk.errors import ConflictError, NotFoundError, UnprocessableEntityError
+
+HELLO = {"messages": [{"role": "human", "content": "hi there"}]}
+SLOW = {"steps": 200, "delay": 0.05}
+
+
+async def collect(parts: Any) -> list[Any]:
+    return [part async for part in parts]
+
+
+async def a_thread(client: Any) -> str:
+    thread_id: str = (await client.threads.create())["thread_id"]
+    return thread_id
+
+
+def texts(values: Any) -> list[str]:
+    return [message["content"] for message in values["messages"]]
+
+
+async def test_a_run_is_streamed(client: Any) -> None:
+    thread_id = await a_thread(client)
+    told: list[Any] = []
+    parts = await collect(
+        client.runs.stream(
+            thread_id, "agent", input=HELLO, stream_mode=["values", "messages-tuple"], on_run_created=told.append
+        )
+    )
+    assert [part.event for part in parts] == ["metadata", "values", *["messages"] * 5, "values"]
+    assert "".join(part.data[0]["content"] for part in parts if part.event == "messages") == "echo: hi there"
+    assert texts(parts[-1].data) == ["hi there", "echo: hi there"]
+    assert told[0]["run_id"] == parts[0].data["run_id"]
+    assert told[0]["thread_id"] == thread_id
+
+
+async def test_a_run_without_a_thread_is_streamed_and_leaves_no_thread(client: Any) -> None:
+    parts = await collect(client.runs.stream(None, "agent", input=HELLO))
+    assert texts(parts[-1].data) == ["hi there", "echo: hi there"]
+    run_id = parts[0].data["run_id"]
+    run = await client.http.get(f"/runs/{run_id}")
+    assert run["status"] == "success"
+    with pytest.raises(NotFoundError):
+        await client.threads.get(run["thread_id"])
+
+
+async def test_frames_in_the_newer_form_of_the_client(client: Any) -> None:
+    thread_id = await a_thread(client)
+    parts = await collect(client.runs.stream(thread_id, "hitl", input=HELLO, stream_mode="values", version="v2"))
+    assert parts[-1]["type"] == "values"
+    assert parts[-1]["interrupts"][0]["value"] == {"question": "approve?"}
+
+
+async def test_subgraphs_speak_under_their_own_names(client: Any) -> None:
+    thread_id = await a_thread(client)
+    parts = await collect(
+        client.runs.stream(thread_id, "nested", input=HELLO, stream_mode=["custom", "updates"], stream_subgraphs=True)
+    )
+    names = [part.event.partition(":")[0] for part in parts]
+    assert names == ["metadata", "custom", "updates", "custom|child", "updates|child", "updates"]
+
+
+async def test_an_error_ends_the_stream(client: Any) -> None:
+    parts = await collect(client.runs.stream(None, "fail", input=HELLO))
+    assert (parts[-1].event, parts[-1].data) == ("error", {"error": "ValueError", "message": "boom"})
+
+
+async def test_a_run_is_waited_for(client: Any) -> None:
+    thread_id = await a_thread(client)
+    assert texts(await client.runs.wait(thread_id, "agent", input=HELLO)) == ["hi there", "echo: hi there"]
+    assert (await client.runs.wait(None, "fanout", input={}))["log"] == ["plan", "work 0", "work 1", "work 2"]
+
+
+async def test_waiting_for_a_failure_raises_it(client: Any) -> None:
+    with pytest.raises(Exception, match="ValueError: boom"):
+        await client.runs.wait(None, "fail", input=HELLO)
+    answer = await client.runs.wait(None, "fail", input=HELLO, raise_error=False)
+    assert answer == {"__error__": {"error": "ValueError", "message": "boom"}}
+
+
+async def test_a_wait_shows_that_it_is_alive(url: str) -> None:
+    """Newlines while the run goes on; JSON allows them before its value."""
+    async with httpx.AsyncClient(base_url=url) as http:
+        body = {"assistant_id": "slow", "input": {"steps": 1, "delay": 1}}
+        answer = await http.post("/runs/wait", json=body)
+    assert answer.text.startswith("\n\n")
+    assert answer.json()["done"] == 1
+
+
+async def test_a_run_in_the_background(client: Any) -> None:
+    thread_id = await a_thread(client)
+    run = await client.runs.create(thread_id, "agent", input=HELLO, metadata={"a": 1})
+    assert (run["status"], run["multitask_strategy"], run["metadata"]["a"]) == ("pending", "enqueue", 1)
+    assert texts(await client.runs.join(thread_id, run["run_id"])) == ["hi there", "echo: hi there"]
+    assert (await client.runs.get(thread_id, run["run_id"]))["status"] == "success"
+    assert [one["run_id"] for one in await client.runs.list(thread_id)] == [run["run_id"]]
+    # Joining what has ended answers at once, as often as one likes.
+    assert texts(await client.runs.join(thread_id, run["run_id"])) == ["hi there", "echo: hi there"]
+
+
+async def test_runs_are_listed_by_status_and_field(client: Any) -> None:
+    thread_id = await a_thread(client)
+    for graph in ("agent", "fail", "agent"):
+        await client.runs.wait(thread_id, graph, input=HELLO, raise_error=False)
+    assert len(await client.runs.list(thread_id, status="success")) == 2
+    assert len(await client.runs.list(thread_id, status="error")) == 1
+    assert await client.runs.list(thread_id, status="pending") == []
+    newest = await client.runs.list(thread_id, limit=1)
+    assert len(newest) == 1
+    assert [list(run) for run in await client.runs.list(thread_id, select=["run_id", "status"])] == [
+        ["run_id", "status"]
+    ] * 3
+    assert (await client.runs.list(thread_id, limit=1, offset=1))[0]["run_id"] != newest[0]["run_id"]
+
+
+async def test_a_batch_of_runs(client: Any) -> None:
+    runs = await client.runs.create_batch([{"assistant_id": "agent", "input": HELLO}] * 3)
+    assert len({run["run_id"] for run in runs}) == 3
+    for run in runs:
+        assert texts(await client.runs.join(run["thread_id"], run["run_id"])) == ["hi there", "echo: hi there"]
+
+
+async def test_a_batch_is_all_or_nothing(client: Any) -> None:
+    with pytest.raises(UnprocessableEntityError):
+        await client.runs.create_batch([{"assistant_id": "agent"}, {"assistant_id": "nope"}])
+
+
+async def test_a_run_is_joined_live_and_from_any_id(client: Any) -> None:
+    thread_id = await a_thread(client)
+    run = await client.runs.create(
+        thread_id, "slow", input={"steps": 6, "delay": 0.1}, stream_mode=["values", "custom"], stream_resumable=True
+    )
+    place = (thread_id, run["run_id"])
+    everything = await collect(client.runs.join_stream(*place, last_event_id="-1"))
+    ids = [part.id for part in everything]
+    assert len(set(ids)) == len(ids) == 1 + 7 + 6
+    for number in (0, 3, len(ids) - 1):
+        again = await collect(client.runs.join_stream(*place, last_event_id=ids[number]))
+        assert [(part.id, part.data) for part in again] == [(part.id, part.data) for part in everything[number + 1 :]]
+    # Without an id, a run that has ended has nothing to say any more.
+    assert await collect(client.runs.join_stream(*place)) == []
+    ticks = await collect(client.runs.join_stream(*place, stream_mode="custom", last_event_id="-1"))
+    assert [part.event for part in ticks] == ["metadata", *["custom"] * 6]
+
+
+@pytest.mark.parametrize("mode", ["messages", "messages-tuple"])
+async def test_both_kinds_of_messages_can_be_chosen_by_their_mode(client: Any, mode: str) -> None:
+    thread_id = await a_thread(client)
+    run = await client.runs.create(
+        thread_id, "agent", input=HELLO, stream_mode=["values", "messages", "messages-tuple"]
+    )
+    await client.runs.join(thread_id, run["run_id"])
+    parts = await collect(client.runs.join_stream(thread_id, run["run_id"], stream_mode=mode, last_event_id="-1"))
+    shown = {part.event for part in parts} - {"metadata"}
+    assert shown == ({"messages"} if mode == "messages-tuple" else {"messages/metadata", "messages/partial"})
+
+
+async def test_a_run_is_cancelled_and_its_steps_are_kept(client: Any) -> None:
+    thread_id = await a_thread(client)
+    run = await client.runs.create(thread_id, "slow", input=SLOW)
+    await reached(client, thread_id, steps=2)
+    await client.runs.cancel(thread_id, run["run_id"], wait=True)
+    assert (await client.runs.get(thread_id, run["run_id"]))["status"] == "interrupted"
+    thread = await client.threads.get(thread_id)
+    assert thread["status"] == "interrupted"
+    assert (await client.threads.get_state(thread_id))["next"] == ["tick"]
+    assert thread["values"]["done"] >= 2
+    with pytest.raises(NotFoundError, match="No matching runs to cancel"):
+        await client.runs.cancel(thread_id, run["run_id"])
+
+
+async def test_a_run_is_rolled_back_without_a_trace(client: Any) -> None:
+    thread_id = await a_thread(client)
+    run = await client.runs.create(thread_id, "slow", input=SLOW)
+    await reached(client, thread_id, steps=2)
+    await client.runs.cancel(thread_id, run["run_id"], wait=True, action="rollback")
+    with pytest.raises(NotFoundError):
+        await client.runs.get(thread_id, run["run_id"])
+    thread = await client.threads.get(thread_id)
+    assert (thread["status"], thread["values"]) == ("idle", None)
+    assert (await client.threads.get_state(thread_id))["values"] == {}
+    with pytest.raises(NotFoundError, match="No runs found to cancel"):
+        await client.runs.cancel(thread_id, run["run_id"])
+
+
+async def test_a_cancel_that_does_not_wait(client: Any) -> None:
+    thread_id = await a_thread(client)
+    run = await client.runs.create(thread_id, "slow", input=SLOW)
+    await client.runs.cancel(thread_id, run["run_id"])
+    await client.runs.join(thread_id, run["run_id"])
+    assert (await client.runs.get(thread_id, run["run_id"]))["status"] == "interrupted"
+
+
+async def test_the_reader_of_a_cancelled_run_sees_its_stream_close(client: Any) -> None:
+    thread_id = await a_thread(client)
+    run = await client.runs.create(thread_id, "slow", input=SLOW)
+    reading = asyncio.create_task(collect(client.runs.join_stream(thread_id, run["run_id"])))
+    await reached(client, thread_id, steps=2)
+    await client.runs.cancel(thread_id, run["run_id"], wait=True)
+    # Values, and the metadata where the reader came before the run began; neither an end nor an error.
+    assert {part.event for part in await reading} - {"metadata"} == {"values"}
+
+
+async def test_a_run_is_deleted_also_while_it_runs(client: Any) -> None:
+    thread_id = await a_thread(client)
+    run = await client.runs.create(thread_id, "slow", input=SLOW)
+    await reached(client, thread_id, steps=1)
+    await client.runs.delete(thread_id, run["run_id"])
+    with pytest.raises(NotFoundError):
+        await client.runs.get(thread_id, run["run_id"])
+    assert texts(await client.runs.wait(thread_id, "agent", input=HELLO))[-1] == "echo: hi there"
+
+
+class TestDoubleTexts:
+    """A second run comes while the first is at work."""
+
+    async def test_rejected(self, client: Any) -> None:
+        thread_id = await self.busy(client)
+        with pytest.raises(ConflictError, match="Thread is already running a task"):
+            await client.runs.create(thread_id, "slow", input={"steps": 1}, multitask_strategy="reject")
+        assert len(await client.runs.list(thread_id)) == 1
+
+    async def test_queued(self, client: Any) -> None:
+        thread_id = await a_thread(client)
+        first = await client.runs.create(thread_id, "slow", input={"steps": 4, "delay": 0.05})
+        values = await client.runs.wait(thread_id, "slow", input={"steps": 1, "log": ["second"]})
+        assert values["log"] == ["tick 1", "tick 2", "tick 3", "tick 4", "second", "tick 5"]
+        assert (await client.runs.get(thread_id, first["run_id"]))["status"] == "success"
+
+    async def test_instead_of_the_first_whose_steps_are_kept(self, client: Any) -> None:
+        thread_id = await self.busy(client)
+        values = await client.runs.wait(
+            thread_id, "slow", input={"steps": 1, "delay": 0.01, "log": ["second"]}, multitask_strategy="interrupt"
+        )
+        assert values["log"][0] == "tick 1"
+        assert values["log"][-2:] == ["second", f"tick {values['done']}"]
+        assert [run["status"] for run in await client.runs.list(thread_id)] == ["success", "interrupted"]
+
+    async def test_instead_of_the_first_which_is_undone(self, client: Any) -> None:
+        thread_id = await self.busy(client)
+        values = await client.runs.wait(
+            thread_id, "slow", input={"steps": 1, "delay": 0.01, "log": ["second"]}, multitask_strategy="rollback"
+        )
+        assert values["log"] == ["second", "tick 1"]
+        assert [run["status"] for run in await client.runs.list(thread_id)] == ["success"]
+
+    async def busy(self, client: Any) -> str:
+        thread_id = await a_thread(client)
+        await client.runs.create(thread_id, "slow", input=SLOW)
+        await reached(client, thread_id, steps=1)
+        return thread_id
+
+
+class TestHumans:
+    """The graph asks, a human answers."""
+
+    async def test_a_question_is_answered(self, client: Any) -> None:
+        thread_id = await a_thread(client)
+        asked = await client.runs.wait(thread_id, "hitl", input=HELLO)
+        assert asked["__interrupt__"][0]["value"] == {"question": "approve?"}
+        thread = await client.threads.get(thread_id)
+        assert thread["status"] == "interrupted"
+        assert [one["value"] for pending in thread["interrupts"].values() for one in pending] == [
+            {"question": "approve?"}
+        ]
+        done = await client.runs.wait(thread_id, "hitl", command={"resume": "yes"})
+        assert done["answer"] == "yes"
+        assert (await client.threads.get(thread_id))["status"] == "idle"
+
+    async def test_two_questions_are_answered_by_their_ids(self, client: Any) -> None:
+        thread_id = await a_thread(client)
+        asked = await client.runs.wait(thread_id, "multi", input={})
+        answers = {one["id"]: one["value"].upper() for one in asked["__interrupt__"]}
+        assert len(answers) == 2
+        done = await client.runs.wait(thread_id, "multi", command={"resume": answers})
+        assert done["answers"] == ["a=A?", "b=B?"]
+
+    async def test_a_breakpoint_stops_and_no_input_goes_on(self, client: Any) -> None:
+        thread_id = await a_thread(client)
+        await client.runs.wait(thread_id, "tools", input=HELLO, interrupt_before=["tools"])
+        assert (await client.threads.get_state(thread_id))["next"] == ["tools"]
+        assert texts(await client.runs.wait(thread_id, "tools", input=None))[-1] == "sum is 5"
+
+    async def test_a_command_goes_elsewhere_and_updates(self, client: Any) -> None:
+        thread_id = await a_thread(client)
+        await client.runs.wait(thread_id, "hitl", input=HELLO)
+        done = await client.runs.wait(thread_id, "hitl", command={"goto": "finish", "update": {"answer": "skipped"}})
+        assert texts(done)[-1] == "answer=skipped"
+
+
+async def test_a_run_from_an_earlier_checkpoint(client: Any) -> None:
+    thread_id = await a_thread(client)
+    await client.runs.wait(thread_id, "agent", input=HELLO)
+    (before_model,) = [state for state in await client.threads.get_history(thread_id) if state["next"] == ["model"]]
+    branch = {"messages": [{"role": "human", "content": "branch"}]}
+    values = await client.runs.wait(thread_id, "agent", input=branch, checkpoint=before_model["checkpoint"])
+    assert texts(values) == ["hi there", "branch", "echo: branch"]
+    values = await client.runs.wait(thread_id, "agent", input=branch, checkpoint_id=before_model["checkpoint_id"])
+    assert texts(values) == ["hi there", "branch", "echo: branch"]
+
+
+async def test_a_checkpoint_that_does_not_exist_is_not_an_empty_one(client: Any) -> None:
+    thread_id = await a_thread(client)
+    with pytest.raises(NotFoundError, match="Checkpoint"):
+        await client.runs.create(thread_id, "agent", input=HELLO, checkpoint_id=str(uuid.uuid4()))
+
+
+async def test_a_run_for_later(client: Any) -> None:
+    thread_id = await a_thread(client)
+    run = await client.runs.create(thread_id, "agent", input=HELLO, after_seconds=1)
+    assert (await client.runs.get(thread_id, run["run_id"]))["status"] == "pending"
+    assert (await client.threads.get(thread_id))["status"] == "idle"
+    assert texts(await client.runs.join(thread_id, run["run_id"]))[-1] == "echo: hi there"
+
+
+async def test_config_and_context_reach_the_run(client: Any) -> None:
+    values = await client.runs.wait(None, "ctx", input={}, context={"color": "green"}, metadata={"m": 1})
+    assert values["seen"]["context"] == {"color": "green"}
+    assert values["seen"]["configurable"]["color"] == "green"
+    assert values["seen"]["metadata"]["m"] == 1
+    values = await client.runs.wait(None, "ctx", input={}, config={"configurable": {"color": "teal"}, "tags": ["x"]})
+    assert (values["seen"]["context"], values["seen"]["tags"]) == ({"color": "teal"}, ["x"])
+    greeting = await client.runs.wait(None, "factory", input=HELLO, config={"configurable": {"greeting": "servus"}})
+    assert texts(greeting)[-1] == "servus"
+
+
+async def test_a_thread_is_made_when_the_run_says_so(client: Any) -> None:
+    thread_id = str(uuid.uuid4())
+    with pytest.raises(NotFoundError, match="Thread or assistant not found"):
+        await client.runs.create(thread_id, "agent", input=HELLO)
+    await client.runs.wait(thread_id, "agent", input=HELLO, if_not_exists="create")
+    assert (await client.threads.get(thread_id))["metadata"]["graph_id"] == "agent"
+
+
+async def test_a_thread_that_was_kept_for_a_stateless_run(client: Any) -> None:
+    run = await client.runs.create(None, "agent", input=HELLO, on_completion="keep")
+    await client.runs.join(run["thread_id"], run["run_id"])
+    assert texts((await client.threads.get(run["thread_id"]))["values"])[-1] == "echo: hi there"
+
+
+async def test_disconnecting_is_a_cancel_only_for_who_asked(url: str) -> None:
+    async with httpx.AsyncClient(base_url=url) as http:
+        ended = {}
+        for on_disconnect in ("continue", "cancel"):
+            thread_id = (await http.post("/threads", json={})).json()["thread_id"]
+            body = {"assistant_id": "slow", "input": {"steps": 8, "delay": 0.1}, "on_disconnect": on_disconnect}
+            async with http.stream("POST", f"/threads/{thread_id}/runs/stream", json=body) as stream:
+                async for line in stream.aiter_lines():
+                    if "tick 2" in line:
+                        break
+            (run,) = (await http.get(f"/threads/{thread_id}/runs")).json()
+            await http.get(f"/threads/{thread_id}/runs/{run['run_id']}/join")
+            ended[on_disconnect] = (await http.get(f"/threads/{thread_id}/runs/{run['run_id']}")).json()["status"]
+    assert ended == {"continue": "success", "cancel": "interrupted"}
+
+
+async def test_a_silent_stream_says_heartbeats_also_when_a_filter_hides_everything(url: str) -> None:
+    async with httpx.AsyncClient(base_url=url) as http:
+        thread_id = (await http.post("/threads", json={})).json()["thread_id"]
+        body = {"assistant_id": "slow", "input": {"steps": 20, "delay": 0.1}, "stream_mode": ["values", "custom"]}
+        run_id = (await http.post(f"/threads/{thread_id}/runs", json=body)).json()["run_id"]
+        beats = await http.get(f"/threads/{thread_id}/runs/{run_id}/stream", params={"stream_mode": "updates"})
+    assert beats.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert beats.text.count(": heartbeat\r\n\r\n") >= 3
+    assert "event: values" not in beats.text
+
+
+async def reached(client: Any, thread_id: str, *, steps: int) -> None:
+    """Return when the slow graph has done so many steps."""
+    for _ in range(400):
+        if (await client.threads.get_state(thread_id))["values"].get("done", 0) >= steps:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{steps} steps were not done in time")

@@ -1,0 +1,70 @@
+"""The whole kernel lives through thousands of seeded schedules on virtual time, and keeps its laws.
+
+A failure prints its seed. ``RUNSTEAD_SIM_SEED=123 pytest tests/simulation`` lives through exactly that schedule again;
+``RUNSTEAD_SIM_SCHEDULES`` says how many there are in a run of the tests, ``RUNSTEAD_SIM_FIRST`` with which seed they
+begin.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from hashlib import sha256
+
+import pytest
+
+from runstead.testing.simulation import run_schedule
+
+_ONE = os.environ.get("RUNSTEAD_SIM_SEED")
+_FIRST = int(os.environ.get("RUNSTEAD_SIM_FIRST", "0"))
+_SCHEDULES = int(os.environ.get("RUNSTEAD_SIM_SCHEDULES", "3000"))
+_BATCH = 100
+
+_BATCHES = (
+    [range(int(_ONE), int(_ONE) + 1)]
+    if _ONE
+    else [
+        range(first, min(first + _BATCH, _FIRST + _SCHEDULES)) for first in range(_FIRST, _FIRST + _SCHEDULES, _BATCH)
+    ]
+)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """What goes wrong in a schedule goes wrong on purpose: the warnings of thousands of them tell nothing."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(before)
+
+
+@pytest.mark.parametrize("seeds", _BATCHES, ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
+def test_every_schedule_keeps_the_laws(seeds: range) -> None:
+    for seed in seeds:
+        verdict = run_schedule(seed)
+        assert not verdict.broken, verdict.report()
+
+
+def test_a_seed_is_a_schedule() -> None:
+    """The same seed gives the same trace, twice in one process and in another one that hashes differently."""
+    seeds = range(40, 60)
+    traces = [_digest(seeds), _digest(seeds)]
+    script = f"import logging; logging.disable(50); from {__name__} import _digest; print(_digest(range(40, 60)))"
+    environment = {**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": os.path.dirname(__file__)}
+    answer = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert traces[0] == traces[1] == answer.stdout.strip()
+
+
+def test_seeds_differ() -> None:
+    assert len({_digest(range(seed, seed + 1)) for seed in range(20)}) == 20
+
+
+def _digest(seeds: range) -> str:
+    digest = sha256()
+    for seed in seeds:
+        for line in run_schedule(seed).trace:
+            digest.update(line.encode())
+    return digest.hexdigest()

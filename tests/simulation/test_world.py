@@ -1,0 +1,141 @@
+"""What a simulation rests on: time that moves by itself, processes that die and freeze, and a watch for deadlocks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from runstead.testing.simulation import Deadlock, NotQuiescent, Process, World
+from runstead.testing.simulation.ports import Outage, Weather, through_network
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    world = World(seed=1)
+    yield world
+    world.close()
+
+
+class Counter:
+    """A port with one method."""
+
+    def __init__(self) -> None:
+        self.counted = 0
+
+    async def count(self) -> int:
+        self.counted += 1
+        return self.counted
+
+
+def test_hours_pass_in_no_time(world: World) -> None:
+    began = time.monotonic()
+    world.complete(world.outside, asyncio.sleep(36_000), until=40_000)
+    assert world.now == 36_000
+    assert time.monotonic() - began < 1
+
+
+def test_sleepers_of_all_processes_wake_in_the_order_of_time(world: World) -> None:
+    woken: list[tuple[float, str]] = []
+
+    async def sleeper(process: Process, *moments: float) -> None:
+        for moment in moments:
+            await process.clock.sleep(moment - world.now)
+            woken.append((world.now, process.name))
+
+    first, second = world.process("first"), world.process("second")
+    tasks = [first.spawn(sleeper(first, 1, 4)), second.spawn(sleeper(second, 2, 3))]
+    world.run(lambda: all(task.done() for task in tasks), until=10)
+    assert woken == [(1, "first"), (2, "second"), (3, "second"), (4, "first")]
+
+
+def test_a_timeout_is_virtual_too(world: World) -> None:
+    async def waits() -> float:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5):
+                await asyncio.Event().wait()
+        return world.now
+
+    assert world.complete(world.outside, waits(), until=10) == 5
+
+
+def test_a_deadlock_is_found_and_names_who_waits(world: World) -> None:
+    async def waits_for_ever() -> None:
+        await asyncio.Event().wait()
+
+    world.outside.spawn(waits_for_ever(), name="somebody")
+    with pytest.raises(Deadlock, match="somebody at waits_for_ever"):
+        world.run(lambda: False, until=10)
+
+
+def test_who_never_comes_to_rest_is_found(world: World) -> None:
+    async def restless() -> None:
+        for _ in range(1_000):
+            await asyncio.sleep(1)
+
+    world.outside.spawn(restless(), name="restless")
+    with pytest.raises(NotQuiescent, match="restless"):
+        world.run(lambda: False, until=100)
+
+
+def test_a_killed_process_does_nothing_more(world: World) -> None:
+    done: list[str] = []
+
+    async def works() -> None:
+        try:
+            await asyncio.sleep(1)
+            done.append("worked")
+        finally:
+            done.append("cleaned up")
+
+    process = world.process("victim")
+    process.spawn(works())
+    world.sleep_until(0.5)
+    process.kill()
+    world.sleep_until(5)
+    assert done == []
+
+
+def test_a_frozen_process_finds_its_timers_overdue(world: World) -> None:
+    woken: list[float] = []
+
+    async def ticks() -> None:
+        for _ in range(3):
+            await asyncio.sleep(1)
+            woken.append(world.now)
+
+    process = world.process("sleepy")
+    process.spawn(ticks())
+    world.sleep_until(1)
+    process.freeze()
+    world.sleep_until(10)
+    process.thaw()
+    world.sleep_until(20)
+    assert woken == [1, 10, 11]
+
+
+@pytest.mark.parametrize(("call", "counted"), [(1, 0), (2, 1)])
+def test_a_process_can_die_before_a_call_takes_effect_and_after_it(world: World, call: int, counted: int) -> None:
+    counter, process = Counter(), world.process("victim")
+    port = through_network(counter, process, Weather(), name="counter")
+    process.dies_at_call = call
+    task = process.spawn(port.count())
+    world.sleep_until(10)
+    assert (counter.counted, process.alive, task.done()) == (counted, False, False)
+
+
+def test_an_answer_can_get_lost_after_the_call_took_effect(world: World) -> None:
+    counter = Counter()
+    port = through_network(counter, world.outside, Weather(outages={"count": 1.0}), name="counter")
+    for _ in range(20):
+        with pytest.raises(Outage):
+            world.complete(world.outside, port.count(), until=world.now + 10)
+    assert 0 < counter.counted < 20
+
+
+def test_what_travels_takes_its_time(world: World) -> None:
+    port = through_network(Counter(), world.outside, Weather(instant=0.0, slowest=1.0), name="counter")
+    assert world.complete(world.outside, port.count(), until=10) == 1
+    assert 0 < world.now < 2

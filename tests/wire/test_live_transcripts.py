@@ -1,0 +1,178 @@
+"""Transcripts in which several things go on at once: a run and its reader, two runs on one thread, one who leaves.
+
+How far a run has come when something happens to it is chance, there and here; all else is compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from runstead.bootstrap.application import Application
+from runstead.bootstrap.server import serving
+from runstead.graphs.configuration import read_configuration
+from runstead.settings import load_settings
+
+from .conftest import GRAPHS
+from .transcript import Comparison, Exchange, Frame, Wanted, read_frames, read_transcript, threads_of
+from .wanted import WANTED, replay
+
+CHANCE = "how far the run had come is chance"
+SPEED = "ours are made to go faster"
+LIVE = Wanted(
+    theirs={**WANTED.theirs, "values.done": CHANCE},
+    ours={**WANTED.ours, "values.done": CHANCE},
+    values={
+        **WANTED.values,
+        "done": CHANCE,
+        "log": CHANCE,
+        "metadata.step": CHANCE,
+        "delay": SPEED,
+        "error.message": "says it in other words",
+    },
+)
+
+
+@pytest.fixture
+async def http(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a real server, for streams that are read while they are written."""
+    flags = {"data_dir": tmp_path / "data", "port": 0, "shutdown_grace_seconds": 0.1, "heartbeat_seconds": 0.2}
+    application = Application(load_settings(flags, project=tmp_path), read_configuration(GRAPHS))
+    async with serving(application) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
+        yield client
+
+
+def faster(exchange: Exchange, delay: float = 0.03) -> Exchange:
+    if exchange.body is None or "delay" not in exchange.body.get("input", {}):
+        return exchange
+    return replace(exchange, body={**exchange.body, "input": {**exchange.body["input"], "delay": delay}})
+
+
+async def reached(http: httpx.AsyncClient, thread_id: str, *, steps: int) -> None:
+    for _ in range(500):
+        if (await http.get(f"/threads/{thread_id}/state")).json()["values"].get("done", 0) >= steps:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("the run does not come forward")
+
+
+def shape(frames: list[Frame]) -> tuple[list[str], bool]:
+    """What kinds of frames, in order of their first appearance, and whether one of them came with an id."""
+    return list(dict.fromkeys(frame.event for frame in frames)), any(frame.has_id for frame in frames)
+
+
+@pytest.mark.parametrize("action", ["interrupt", "rollback"])
+async def test_a_run_is_cancelled_under_the_eyes_of_a_reader(action: str, http: httpx.AsyncClient) -> None:
+    comparison = Comparison(LIVE)
+    created, *others = read_transcript(f"cancel_{action}")
+    (thread_id,) = threads_of([created])
+    await http.post("/threads", json={"thread_id": thread_id})
+    run_id = (await replay(http, faster(created), comparison)).json()["run_id"]
+    await reached(http, thread_id, steps=1)
+    reading = asyncio.create_task(http.get(f"/threads/{thread_id}/runs/{run_id}/stream"))
+    await reached(http, thread_id, steps=3)
+    for exchange in others:
+        await replay(http, exchange, comparison)
+    assert not comparison.differences, "\n" + "\n".join(comparison.differences)
+    (watched,) = read_transcript(f"cancel_{action}_observer")
+    assert shape(read_frames((await reading).text)) == shape(read_frames(watched.text))
+
+
+async def test_a_run_is_cancelled_without_waiting(http: httpx.AsyncClient) -> None:
+    comparison = Comparison(LIVE)
+    created, cancelled, read = read_transcript("cancel_nowait")
+    (thread_id,) = threads_of([created])
+    await http.post("/threads", json={"thread_id": thread_id})
+    run = (await replay(http, faster(created), comparison)).json()
+    await reached(http, thread_id, steps=1)
+    await replay(http, cancelled, comparison)
+    await http.get(f"/threads/{thread_id}/runs/{run['run_id']}/join")
+    await replay(http, read, comparison)
+    assert not comparison.differences, "\n" + "\n".join(comparison.differences)
+
+
+@pytest.mark.parametrize("strategy", ["reject", "interrupt", "rollback", "enqueue"])
+async def test_a_second_run_comes_while_the_first_is_at_work(strategy: str, http: httpx.AsyncClient) -> None:
+    comparison = Comparison(LIVE)
+    (first,) = read_transcript(f"multitask_{strategy}_first")
+    second, *others = read_transcript(f"multitask_{strategy}")
+    (thread_id,) = threads_of([first])
+    await http.post("/threads", json={"thread_id": thread_id})
+    body = {**first.body, "input": {"steps": 8, "delay": 0.15}}
+    reading = asyncio.create_task(http.post(first.path, json=body))
+    await reached(http, thread_id, steps=1)
+    await replay(http, faster(second, 0.05), comparison)
+    # What the first reader saw to its end, whichever that was, and then the rest of the conversation.
+    assert shape(read_frames((await reading).text)) == shape(read_frames(first.text))
+    for exchange in others:
+        await replay(http, exchange, comparison)
+    assert not comparison.differences, "\n" + "\n".join(comparison.differences)
+
+
+@pytest.mark.parametrize("name", ["disconnect_cancel", "disconnect_continue"])
+async def test_a_client_leaves_in_mid_stream(name: str, http: httpx.AsyncClient) -> None:
+    comparison = Comparison(LIVE)
+    streamed, listed = read_transcript(name)
+    (thread_id,) = threads_of([streamed])
+    await http.post("/threads", json={"thread_id": thread_id})
+    async with http.stream("POST", streamed.path, json=faster(streamed).body) as stream:
+        comparison.same(streamed.answer_headers["location"], stream.headers["location"], "location")
+        async for line in stream.aiter_lines():
+            if "tick 1" in line:
+                break
+    run_id = stream.headers["location"].split("/")[-2]
+    await http.get(f"/threads/{thread_id}/runs/{run_id}/join")
+    await replay(http, listed, comparison)
+    assert not comparison.differences, "\n" + "\n".join(comparison.differences)
+
+
+async def test_a_long_silence_is_filled_with_heartbeats(http: httpx.AsyncClient) -> None:
+    comparison = Comparison(LIVE)
+    (exchange,) = read_transcript("heartbeat")
+    (thread_id,) = threads_of([exchange])
+    await http.post("/threads", json={"thread_id": thread_id})
+    response = await replay(http, faster(exchange, 0.7), comparison)
+    assert not comparison.differences, "\n" + "\n".join(comparison.differences)
+    pieces = response.text.split("\r\n\r\n")
+    assert pieces[2:4] == [": heartbeat", ": heartbeat"]
+    assert [piece.partition("\r\n")[0] for piece in pieces[-2:]] == ["event: values", ""]
+
+
+async def test_a_long_wait_is_filled_with_newlines(http: httpx.AsyncClient) -> None:
+    comparison = Comparison(LIVE)
+    (exchange,) = read_transcript("wait_keepalive")
+    (thread_id,) = threads_of([exchange])
+    await http.post("/threads", json={"thread_id": thread_id})
+    response = await replay(http, faster(exchange, 0.5), comparison)
+    assert not comparison.differences, "\n" + "\n".join(comparison.differences)
+    assert response.text.startswith("\n\n{")
+
+
+async def test_a_run_is_joined_again_from_where_the_reader_was(http: httpx.AsyncClient) -> None:
+    comparison = Comparison(LIVE)
+    created, _, replayed, resumed, late = read_transcript("join_stream_resumable")
+    (thread_id,) = threads_of([created])
+    await http.post("/threads", json={"thread_id": thread_id})
+    await replay(http, faster(created), comparison)
+    everything = await replay(http, replayed, comparison)
+    (place,) = [block for block in everything.text.split("\r\n\r\n") if '"tick 3"' in block and '"tick 4"' not in block]
+    await replay(http, replace(resumed, headers={"Last-Event-ID": place.rpartition("id: ")[2]}), comparison)
+    await replay(http, late, comparison)
+    assert not comparison.differences, "\n" + "\n".join(comparison.differences)
+
+
+async def test_a_run_that_has_ended_has_nothing_more_to_say(http: httpx.AsyncClient) -> None:
+    (exchange,) = read_transcript("join_stream_finished_nonresumable")
+    (thread_id,) = threads_of([exchange])
+    body: dict[str, Any] = {"assistant_id": "agent", "input": {"messages": []}, "if_not_exists": "create"}
+    body["input"] = {"messages": [{"role": "human", "content": "hi there"}]}
+    run = (await http.post(f"/threads/{thread_id}/runs", json=body)).json()
+    await http.get(f"/threads/{thread_id}/runs/{run['run_id']}/join")
+    response = await http.get(f"/threads/{thread_id}/runs/{run['run_id']}/stream")
+    assert (response.status_code, response.text) == (200, exchange.text)
