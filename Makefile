@@ -6,14 +6,17 @@
 # The first call makes .venv, with uv where it is installed and with pip otherwise; later calls find it ready.
 # Another Python: make demo PYTHON=python3.13
 
-PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+# Unless one is named, the Python that the environment was made with stays.
+PYTHON ?= $(or $(shell cat $(VENV)/.python 2>/dev/null),python3)
 
 BIN := $(VENV)/bin
 SETUP := .ci/venv
 
-.PHONY: help demo test check bench clean
+ANEW := $(shell [ "$$(cat $(VENV)/.python 2>/dev/null)" = "$(PYTHON)" ] || echo another-python)
+
+.PHONY: help demo test check bench clean another-python
 .DELETE_ON_ERROR:
 
 help:
@@ -38,11 +41,11 @@ bench: $(VENV)/.ready-test
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
-# The stamps are as old as what they were made from: a changed pyproject installs anew.
-$(VENV)/.ready-core: pyproject.toml $(SETUP)
+# The stamps are as old as what they were made from: a changed pyproject installs anew, and so does another Python.
+$(VENV)/.ready-core: pyproject.toml $(SETUP) $(ANEW)
 	@$(SETUP) "$(PYTHON)" "$(VENV)" .
 	@touch $@
 
-$(VENV)/.ready-test: pyproject.toml $(SETUP)
+$(VENV)/.ready-test: pyproject.toml $(SETUP) $(ANEW)
 	@$(SETUP) "$(PYTHON)" "$(VENV)" ".[test]"
 	@touch $@ $(VENV)/.ready-core

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
 
+import runstead.settings
 from runstead.settings import Settings, SettingsError, default_data_dir, load_settings, unknown_variables
 
 
@@ -127,3 +129,15 @@ def test_every_setting_says_what_it_is_and_in_which_unit() -> None:
         assert field.description, name
         unit = next((unit for unit in ("seconds", "bytes") if name.endswith(unit)), None)
         assert unit is None or unit in field.description.lower(), name
+
+
+def test_every_setting_is_read_by_somebody() -> None:
+    source = Path(runstead.settings.__file__).parent
+    files = [file for file in source.rglob("*.py") if file.name != "settings.py"]
+    read = {
+        node.attr
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith("settings")
+    }
+    assert set(Settings.model_fields) - read == set()

@@ -38,6 +38,8 @@ def _hear(event, arguments):
         if host not in ("127.0.0.1", "::1", "localhost", None) and not str(host).startswith("/"):
             raise PermissionError(f"a call to {host}")
 
+with open(os.environ["HEARD"], "a") as file:
+    file.write(json.dumps(["process", str(os.getpid())]) + "\\n")
 sys.addaudithook(_hear)
 '''
 
@@ -95,8 +97,10 @@ def test_it_leaves_no_process_and_no_file(shown: Done, heard: Path) -> None:
 
 def test_nothing_leaves_the_machine(shown: Done, heard: Path) -> None:
     calls = [json.loads(line) for line in (heard / "heard").read_text().splitlines()]
-    assert ["socket.connect", "127.0.0.1"] in calls, "the ear was not listening"
-    assert {host for _, host in calls} <= {"127.0.0.1", "::1", "localhost", "None"}
+    pids = {int(pid) for event, pid in calls if event == "process"}
+    assert pids.issuperset(pid for entry in shown.of("timeline") for pid in pids_in(entry["what"])), "a deaf server"
+    assert ["socket.connect", "127.0.0.1"] in calls, "a deaf reader"
+    assert {host for event, host in calls if event != "process"} <= {"127.0.0.1", "::1", "localhost", "None"}
 
 
 def test_the_ear_hears_a_call_home(runstead: Callable[..., Done], heard: Path, tmp_path: Path) -> None:

@@ -49,7 +49,9 @@ def test_runs_in_flight_are_handed_back_at_the_end_and_resumed_by_the_next_serve
     serve = ("serve", "--port", "0", "--data-dir", str(tmp_path / "data"), *grace, "--json")
     first = background(*serve, cwd=project)
     url = first.wait_for("started")["url"]
-    body = {"assistant_id": "talker", "input": {"messages": [{"role": "user", "content": "hi"}]}}
+    said = {"messages": [{"role": "user", "content": "hi"}]}
+    # Asked for tokens, the model talks for three seconds.
+    body = {"assistant_id": "talker", "input": said, "stream_mode": "messages-tuple"}
     thread = httpx.post(f"{url}/threads", json={}).json()["thread_id"]
     run = httpx.post(f"{url}/threads/{thread}/runs", json=body).json()["run_id"]
     while httpx.get(f"{url}/threads/{thread}/runs/{run}").json()["status"] != "running":

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from runstead.gateway.api import Cors, create_api
+from runstead.gateway.api import Cors, Noun, create_api
 from runstead.gateway.services import Services
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.plugins.auth.none import NoAuthentication
@@ -40,6 +40,7 @@ class Application:
             authenticator=NoAuthentication(anywhere=settings.allow_unauthenticated),
             lifespan=self.lifespan,
             cors=_cors(configuration),
+            disabled=_disabled(configuration),
         )
 
     @property
@@ -89,6 +90,17 @@ class Application:
         if self._draining is None:
             self._draining = asyncio.create_task(self._parts.drain(), name="drain")
         await asyncio.shield(self._draining)
+
+
+def _disabled(configuration: GraphConfiguration) -> set[Noun]:
+    http = configuration.http
+    switches: dict[Noun, bool] = {
+        "assistants": http.disable_assistants,
+        "threads": http.disable_threads,
+        "runs": http.disable_runs,
+        "store": http.disable_store,
+    }
+    return {noun for noun, is_off in switches.items() if is_off}
 
 
 def _cors(configuration: GraphConfiguration) -> Cors | None:

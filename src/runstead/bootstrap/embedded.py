@@ -6,6 +6,7 @@ Read from top to bottom, this is the order in which things open; they close in t
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -47,7 +48,9 @@ from runstead.settings import Settings
 
 from .housekeeping import sweep_regularly
 from .parts import agent_loops, event_store, header_choice, item_options, run_limits, stream_settings
-from .refusals import refuse_what_cannot_be_kept
+from .refusals import refuse_what_cannot_be_kept, without_effect
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ async def open_embedded(
 ) -> AsyncIterator[Embedded]:
     """Everything, started. Raises StorageError, GraphLoadError, UnsupportedConfiguration."""
     refuse_what_cannot_be_kept(configuration, settings)
+    for remark in without_effect(configuration):
+        _log.warning("%s", remark)
     clock: Clock = SystemClock()
     async with AsyncExitStack() as stack:
         # The user's code first: a graph that cannot be loaded is told before any file is touched.

@@ -14,6 +14,7 @@ from langgraph.store.sqlite.base import SqliteIndexConfig
 
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.infra.engines.sqlite import SqliteDatabase
+from runstead.infra.run_events.jsonl import JsonlRunEventStore
 from runstead.infra.storage.run_events import SqlRunEventStore
 from runstead.infra.stream_bridge.memory import MemoryStreamSettings
 from runstead.runtime.runs.agent_loop import AgentLoops, InlineAgentLoops, ThreadAgentLoops
@@ -83,4 +84,8 @@ def item_options(configuration: GraphConfiguration) -> dict[str, Any]:
 @asynccontextmanager
 async def event_store(settings: Settings, database: SqliteDatabase, data_dir: Path) -> AsyncIterator[RunEventStore]:
     """Where run events are kept: beside the runs, or as files of JSON lines."""
-    yield SqlRunEventStore(database)
+    if settings.run_events == "sql":
+        yield SqlRunEventStore(database)
+        return
+    async with JsonlRunEventStore.open(data_dir / "events") as store:
+        yield store

@@ -1,6 +1,12 @@
-"""A configuration that asks for protection which is not there is refused, not served as if it had not asked."""
+"""What a configuration asks for and this version does not do.
+
+Where going on would break a promise in silence (protection, the place where data is kept), the start is refused. Where
+something would merely be missing, that is told when the server starts.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.settings import Settings
@@ -22,3 +28,24 @@ def refuse_what_cannot_be_kept(configuration: GraphConfiguration, settings: Sett
         raise UnsupportedConfiguration(
             f"{place}: encryption: this version cannot encrypt what it stores; remove the key to store it in the clear"
         )
+    for key, path in (("checkpointer.path", configuration.checkpointer.path), ("store.path", configuration.store.path)):
+        if path:
+            raise UnsupportedConfiguration(
+                f"{place}: {key}: this version keeps checkpoints and items in its data directory, not in {path}; "
+                "remove the key to keep them there"
+            )
+
+
+def without_effect(configuration: GraphConfiguration) -> Iterator[str]:
+    """Remarks on what was asked for and will not be there."""
+    place, http = configuration.file or configuration.directory, configuration.http
+    asked = {
+        "checkpointer.ttl": (configuration.checkpointer.ttl, "threads do not expire yet"),
+        "http.app": (http.app, "no app of your own is mounted yet; mount Runstead in yours instead"),
+        "http.mount_prefix": (http.mount_prefix, "the routes are at the root"),
+        "http.disable_meta": (http.disable_meta, "/ok and /info are always there"),
+        "webhooks": (configuration.webhooks, "no webhooks are called yet"),
+    }
+    for key, (value, told) in asked.items():
+        if value:
+            yield f"{place}: {key}: {told}"

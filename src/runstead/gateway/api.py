@@ -1,9 +1,10 @@
 """The HTTP application: routes, and what stands around them. Everything it works with is handed in."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from types import ModuleType
+from typing import Any, Literal, TypeAlias
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -21,6 +22,15 @@ from .failures import Failures
 from .openapi import describe
 from .routes import assistants, creation, events, items, meta, runs, states, threads
 from .services import ServiceSource
+
+Noun: TypeAlias = Literal["assistants", "threads", "runs", "store"]
+
+_ROUTES: Mapping[Noun, Sequence[ModuleType]] = {
+    "assistants": (assistants,),
+    "threads": (threads, states, events),
+    "runs": (creation, runs),
+    "store": (items,),
+}
 
 EXPOSED_HEADERS = ("content-location", "location", "x-pagination-total", "x-pagination-next")
 """Browsers hide all others from the clients, who need these to find their run again."""
@@ -45,8 +55,12 @@ def create_api(
     authenticator: Authenticator,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[Any]] | None = None,
     cors: Cors | None = None,
+    disabled: Collection[Noun] = (),
 ) -> FastAPI:
-    """The app over ``source``. ``lifespan`` starts and stops what is behind it, when the app is served by itself."""
+    """The app over ``source``. ``lifespan`` starts and stops what is behind it, when the app is served by itself.
+
+    The routes of ``disabled`` nouns do not exist.
+    """
     app = FastAPI(
         title="Runstead",
         version=__version__,
@@ -62,7 +76,8 @@ def create_api(
     )
     app.state.source = source
     app.add_exception_handler(RequestValidationError, _invalid_request)
-    routers = [module.router for module in (meta, assistants, threads, states, creation, runs, items, events)]
+    modules = [meta, *(module for noun, own in _ROUTES.items() if noun not in disabled for module in own)]
+    routers = [module.router for module in modules]
     for router in routers:
         app.include_router(router)
     describe(app, routers)

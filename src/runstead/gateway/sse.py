@@ -21,6 +21,8 @@ _HEADERS: Final = {
     "cache-control": "no-store",
     "x-accel-buffering": "no",
 }
+_TURN: Final = 256
+"""Items per turn of the loop: readers who come back to a long log let others have theirs."""
 _PIECE: Final = 256 * 1024
 """Bytes per send: what a stalled client can make the server hold for it, beside the log that all readers share."""
 
@@ -58,13 +60,19 @@ class EventStream(Response):
     async def _write(self, send: Send) -> None:
         try:
             while items := await self._stream.read():
-                data = frames(items, with_ids=self._with_ids)
-                for start in range(0, len(data), _PIECE):
-                    await send(_body(data[start : start + _PIECE], more=True))
+                for start in range(0, len(items), _TURN):
+                    if start:
+                        await asyncio.sleep(0)
+                    await self._send(send, items[start : start + _TURN])
         except BridgeClosed:
             # The server goes down, not the run. The client sees the stream close, asks for the run, and comes back.
             pass
         await send(_body(b"", more=False))
+
+    async def _send(self, send: Send, items: Sequence[StreamItem]) -> None:
+        data = frames(items, with_ids=self._with_ids)
+        for start in range(0, len(data), _PIECE):
+            await send(_body(data[start : start + _PIECE], more=True))
 
 
 async def disconnect(receive: Receive) -> None:

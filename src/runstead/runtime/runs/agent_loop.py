@@ -12,13 +12,14 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+
+from .sync_threads import SyncThreads
 
 T = TypeVar("T")
 R = TypeVar("R", covariant=True)
-P = ParamSpec("P")
 
 
 class AgentTask(Protocol[R]):
@@ -61,20 +62,6 @@ class AgentLoops(Protocol):
         ...
 
 
-class _CountingExecutor(ThreadPoolExecutor):
-    """Knows what is still running, since cancelling a synchronous node cannot stop its thread."""
-
-    def __init__(self, max_workers: int, name: str) -> None:
-        super().__init__(max_workers, thread_name_prefix=name)
-        self.outstanding: set[Future[Any]] = set()
-
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        future = super().submit(fn, *args, **kwargs)
-        self.outstanding.add(future)
-        future.add_done_callback(self.outstanding.discard)
-        return future
-
-
 class _ThreadTask(Generic[T]):
     def __init__(self, loop: asyncio.AbstractEventLoop, future: Future[T]) -> None:
         self._loop, self._future = loop, future
@@ -94,6 +81,9 @@ class _ThreadTask(Generic[T]):
     def result(self) -> T:
         return self._future.result(timeout=0)
 
+    def when_ended(self, do: Callable[[], None]) -> None:
+        self._future.add_done_callback(lambda _: do())
+
     def call(self, function: Callable[[], object]) -> None:
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function)
@@ -109,10 +99,11 @@ class _ThreadLoop:
 
     def __init__(self, name: str, sync_threads: int) -> None:
         self._loop = asyncio.new_event_loop()
-        self._executor = _CountingExecutor(sync_threads, f"{name}-sync")
-        self._loop.set_default_executor(self._executor)
+        self._threads = SyncThreads(sync_threads, f"{name}-sync")
+        self._loop.set_default_executor(self._threads)
         self._tasks: list[_ThreadTask[Any]] = []
-        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._closing = False
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> AgentTask[T]:
@@ -122,21 +113,37 @@ class _ThreadLoop:
         return task
 
     async def threads_idle(self) -> None:
-        while outstanding := [asyncio.wrap_future(future) for future in list(self._executor.outstanding)]:
+        while outstanding := [asyncio.wrap_future(future) for future in list(self._threads.outstanding)]:
             await asyncio.wait(outstanding)
 
     def reusable(self) -> bool:
-        """Whether all that was submitted has ended. Forgets it."""
-        stuck = any(not task.ended for task in self._tasks)
+        """Whether all that was submitted has ended. Forgets it. One that is not closes itself when it has ended."""
+        stuck = [task for task in self._tasks if not task.ended]
         self._tasks.clear()
+        for task in stuck:
+            task.when_ended(self.stop)
         return not stuck
 
+    def stop(self) -> None:
+        """Let the thread end. Returns at once; safe to call twice."""
+        self._closing = True
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        """Stop, and wait a moment for it."""
+        self.stop()
         self._thread.join(timeout=1)
-        if not self._thread.is_alive():
-            self._loop.close()
-        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _serve(self) -> None:
+        while not self._closing:
+            try:
+                self._loop.run_forever()
+            except (SystemExit, KeyboardInterrupt):
+                # Raised by a node. Its task has it as its result; asyncio lets these two fall through the loop as
+                # well, which would leave every other task of the run, and so the run itself, hanging for ever.
+                continue
+        self._loop.close()
 
 
 async def _started(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -159,12 +166,18 @@ class ThreadAgentLoops:
         try:
             yield loop
         finally:
-            if loop.reusable() and len(self._idle) < self._max_idle:
-                self._idle.append(loop)
+            if loop.reusable():
+                self._keep(loop)
 
     async def close(self) -> None:
         while self._idle:
             await asyncio.to_thread(self._idle.pop().close)
+
+    def _keep(self, loop: _ThreadLoop) -> None:
+        if len(self._idle) < self._max_idle:
+            self._idle.append(loop)
+        else:
+            loop.stop()
 
     def _new(self) -> _ThreadLoop:
         self._made += 1

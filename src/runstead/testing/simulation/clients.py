@@ -61,24 +61,30 @@ class Clients:
             case _:
                 assert_never(action)
 
-    async def insist(self, verb: Callable[[RunsFacade], Awaitable[T]], actor: ActorContext = ACTOR) -> T:
-        """Ask until somebody answers."""
+    async def insist(
+        self,
+        verb: Callable[[RunsFacade], Awaitable[T]],
+        actor: ActorContext = ACTOR,
+        patience: float | None = None,
+    ) -> T:
+        """Ask until somebody answers; the first time not longer than ``patience``."""
         while True:
             try:
-                async with asyncio.timeout(_PATIENCE):
+                async with asyncio.timeout(patience or _PATIENCE):
                     return await self._address.call(verb, actor)
             except (Disconnected, Outage, TimeoutError):
+                patience = None
                 await asyncio.sleep(_PAUSE)
 
     async def _submit(self, submit: Submit) -> None:
         if submit.manner == "background":
-            await self._create(submit.specs)
+            await self._create(submit.specs, submit.habits.patience)
         elif submit.manner == "wait":
             await self._create_and_wait(submit.specs[0], submit.habits)
         else:
             await self._create_and_stream(submit.specs[0], submit.habits)
 
-    async def _create(self, specs: tuple[RunSpec, ...]) -> None:
+    async def _create(self, specs: tuple[RunSpec, ...], patience: float | None = None) -> None:
         async def create(runs: RunsFacade) -> list[RunRecord]:
             return list(await runs.create_batch(specs))
 
@@ -89,7 +95,7 @@ class Clients:
                 self._accepted(specs)
                 return
             try:
-                async with asyncio.timeout(_PATIENCE):
+                async with asyncio.timeout(patience or _PATIENCE):
                     created = await self._address.call(create, ACTOR)
             except RunConflict:
                 continue
@@ -97,6 +103,7 @@ class Clients:
                 self._refused(specs)
                 return
             except (Disconnected, Outage, TimeoutError):
+                patience = None
                 await asyncio.sleep(_PAUSE)
             else:
                 if [record.run_id for record in created] != [spec.run_id for spec in specs]:
@@ -116,12 +123,12 @@ class Clients:
             self._world.note("client", f"refused {spec.run_id}")
 
     async def _create_and_wait(self, spec: RunSpec, habits: Habits) -> None:
-        leaves = bool(habits.hangs_up_after)
+        patience = habits.patience or (habits.hangs_up_after[0] * 0.2 if habits.hangs_up_after else _PATIENCE)
         try:
-            async with asyncio.timeout(habits.hangs_up_after[0] * 0.2 if leaves else _PATIENCE):
+            async with asyncio.timeout(patience):
                 result = await self._address.call(lambda runs: runs.create_and_wait(spec), ACTOR)
         except (Disconnected, Outage, TimeoutError):
-            if leaves and spec.on_disconnect == "cancel":
+            if spec.on_disconnect == "cancel":
                 self._asked_to_stop(spec.run_id or "")
             await asyncio.sleep(_PAUSE)
             await self._create((spec,))
@@ -145,7 +152,7 @@ class Clients:
         self._witness.readings.append(reading)
         connection: Connection | None = None
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(habits.patience or _PATIENCE):
                 connection = await self._address.stream(create, ACTOR)
         except ThreadBusy:
             self._refused((spec,))
@@ -246,7 +253,10 @@ class Clients:
         for _ in range(cancel.times):
             since = self._world.now
             try:
-                await self.insist(lambda runs: runs.cancel(cancel.run_id, action=cancel.action, wait=cancel.wait))
+                await self.insist(
+                    lambda runs: runs.cancel(cancel.run_id, action=cancel.action, wait=cancel.wait),
+                    patience=cancel.habits.patience,
+                )
             except RunNotFound:
                 self._check_absence(cancel.run_id, since)
             else:
@@ -258,7 +268,7 @@ class Clients:
         self._witness.wanted[delete.run_id].delete_asked = True
         since = self._world.now
         try:
-            await self.insist(lambda runs: runs.delete_run(delete.run_id))
+            await self.insist(lambda runs: runs.delete_run(delete.run_id), patience=delete.habits.patience)
         except RunNotFound:
             self._check_absence(delete.run_id, since)
         else:

@@ -10,6 +10,12 @@ from runstead.runtime.runs.observer import RunLifecycleEventType
 from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, ThreadId
 from runstead.testing.fakes import Script
 
+from .intents import (
+    only_lost_workers_lapse,
+    stops_take_effect_soon,
+    strategies_did_what_they_say,
+    streams_told_everything,
+)
 from .kernel import Durable
 from .ports import Outage
 from .reading import broken_readings
@@ -259,4 +265,8 @@ _CHECKS: Final[tuple[Check, ...]] = (
     enqueued_runs_begin_in_order,
     nothing_is_left_behind,
     threads_rest,
+    strategies_did_what_they_say,
+    stops_take_effect_soon,
+    streams_told_everything,
+    only_lost_workers_lapse,
 )

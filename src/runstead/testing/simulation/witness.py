@@ -73,6 +73,7 @@ class Witness:
     now: Callable[[], float]
     wanted: dict[RunId, Wanted] = field(default_factory=dict)
     moves: dict[RunId, list[Move]] = field(default_factory=dict)
+    all_moves: list[Move] = field(default_factory=list)
     published: dict[RunId, list[Published]] = field(default_factory=dict)
     readings: list[Reading] = field(default_factory=list)
     told: list[tuple[str, bool, RunLifecycleEvent]] = field(default_factory=list)
@@ -82,7 +83,9 @@ class Witness:
     def moved(self, before: RunRecord | None, after: RunRecord | None) -> None:
         record = after or before
         assert record is not None
-        self.moves.setdefault(record.run_id, []).append(Move(self.now(), before, after))
+        move = Move(self.now(), before, after)
+        self.moves.setdefault(record.run_id, []).append(move)
+        self.all_moves.append(move)
 
     def statuses(self, run_id: RunId) -> list[RunStatus]:
         """The statuses that a run went through, without repetitions."""

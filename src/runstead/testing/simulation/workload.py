@@ -37,6 +37,8 @@ class Habits:
     hangs_up_after: tuple[int, ...] = ()
     comes_back: bool = True
     seconds_per_batch: float = 0.0
+    patience: float | None = None
+    """Seconds after which the client leaves before it has got its first answer; it comes back and asks again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +56,14 @@ class Cancel:
     action: StopAction
     wait: bool
     times: int
+    habits: Habits
 
 
 @dataclass(frozen=True, slots=True)
 class Delete:
     at: float
     run_id: RunId
+    habits: Habits
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +208,8 @@ class _Drawing:
         chance = self._chance
         hangs_up = tuple(chance.randint(1, 6) for _ in range(chance.randint(0, 3))) if self._maybe(0.5) else ()
         slow = chance.choice((0.2, 1.0)) if self._maybe(0.15) else 0.0
-        return Habits(hangs_up, comes_back=not self._maybe(0.2), seconds_per_batch=slow)
+        patience = round(chance.random() * 0.1, 4) if self._maybe(0.15) else None
+        return Habits(hangs_up, not self._maybe(0.2), slow, patience)
 
     def _spec(self) -> RunSpec:
         chance = self._chance
@@ -278,9 +283,9 @@ class _Drawing:
         kind = chance.random()
         if kind < 0.45:
             action: StopAction = chance.choice(("interrupt", "interrupt", "rollback"))
-            return Cancel(at, run_id, action, self._maybe(0.5), chance.choice((1, 1, 3)))
+            return Cancel(at, run_id, action, self._maybe(0.5), chance.choice((1, 1, 3)), self._habits())
         if kind < 0.55:
-            return Delete(at, run_id)
+            return Delete(at, run_id, self._habits())
         if kind < 0.62:
             return Retry(at + 15, run_id)
         modes: tuple[StreamMode, ...] | None = chance.choice((None, None, ("values",), ("custom",)))
@@ -296,10 +301,10 @@ class _Drawing:
         for _ in range(chance.choice((1, 1, 2, 4))):
             moment += round(chance.random() * (self._horizon + 1), 3)
             kind = chance.random()
-            if kind < 0.6:
+            if kind < 0.5:
                 calls = chance.randint(1, 40) if self._maybe(0.6) else None
                 drawn.append(Crash(moment, chance.choice((0.0, 0.5, 4.0)), calls))
-            elif kind < 0.8:
+            elif kind < 0.7:
                 drawn.append(Restart(moment, chance.choice((0.0, 1.0)), chance.choice((0.0, 0.3, 2.0))))
             else:
                 drawn.append(Freeze(moment, chance.choice((0.5, 2.5, 5.0)), successor=self._maybe(0.6)))

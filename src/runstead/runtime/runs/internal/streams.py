@@ -88,10 +88,13 @@ class RunStream:
     async def _batch(self) -> list[StreamItem]:
         """The next items that this reader wants; none at the end."""
         while not self._over and self._subscription is not None:
-            items = [item for item in await self._from(self._subscription) if self._is_shown(item)]
-            if HEARTBEAT_SENTINEL in items and await self._ended_unseen():
-                items = [END_SENTINEL]
-            if any(isinstance(item, Sentinel) and item is not HEARTBEAT_SENTINEL for item in items):
+            items = self._shown(await self._from(self._subscription))
+            # Only the last item can be a sentinel. Many readers may come back to a long log at once, so that a look at
+            # every item would be felt by everybody else.
+            last = items[-1] if items else None
+            if last is HEARTBEAT_SENTINEL and await self._ended_unseen():
+                items, last = [END_SENTINEL], END_SENTINEL
+            if isinstance(last, Sentinel) and last is not HEARTBEAT_SENTINEL:
                 self._over = True
             now = self._clock.monotonic()
             if not items and now - self._shown_at >= self._heartbeat:
@@ -145,13 +148,18 @@ class RunStream:
     async def __aexit__(self, *exc: object) -> None:
         await self.aclose()
 
-    def _is_shown(self, item: StreamItem) -> bool:
-        if self._modes is None or isinstance(item, Sentinel) or item.terminal is not None:
+    def _shown(self, items: Sequence[StreamItem]) -> list[StreamItem]:
+        if self._modes is None:
+            return list(items)
+        return [item for item in items if self._is_shown(item, self._modes)]
+
+    def _is_shown(self, item: StreamItem, modes: Collection[str]) -> bool:
+        if isinstance(item, Sentinel) or item.terminal is not None:
             return True
         name = item.event.partition("|")[0]
         # Frames of "messages" have names with a slash; the plain name is that of "messages-tuple".
         mode = "messages-tuple" if name == "messages" else name.partition("/")[0]
-        return name in _ALWAYS or mode in self._modes
+        return name in _ALWAYS or mode in modes
 
     async def _ended_unseen(self) -> bool:
         """The run ended and its terminal event never came: its publisher was lost between settling and telling."""

@@ -1,0 +1,121 @@
+"""What was asked for has happened: strategies did what they are called, stops took effect, streams told everything.
+
+Beside the laws (`laws`), which only say what must never be: a kernel that ignored every wish could keep those.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+
+from runstead.runtime.runs.types import MultitaskStrategy, RunId, RunRecord, RunStatus, ThreadId
+
+from .kernel import Durable
+from .loop import EPOCH
+from .witness import Published
+from .workload import Crash, Freeze, Plan
+
+
+def strategies_did_what_they_say(plan: Plan, durable: Durable) -> Iterator[str]:
+    """A new run meets an idle thread under ``reject``; under ``interrupt`` and ``rollback`` the runs in flight are
+    stopped, and under ``rollback`` undone.
+    """
+    witness, standing = durable.witness, dict[RunId, RunRecord]()
+    for move in witness.all_moves:
+        record = move.after or move.before
+        assert record is not None
+        if move.before is None:
+            for other in _in_flight(standing, record.thread_id, move.at):
+                yield from _broken_strategy(record.spec.multitask_strategy, record, witness.last(other), durable)
+        if move.after is None:
+            standing.pop(record.run_id, None)
+        else:
+            standing[record.run_id] = record
+
+
+def _in_flight(standing: dict[RunId, RunRecord], thread_id: ThreadId, at: float) -> list[RunId]:
+    now = EPOCH + timedelta(seconds=at)
+    return [
+        record.run_id
+        for record in standing.values()
+        if record.thread_id == thread_id
+        and (record.status.is_held or (record.status is RunStatus.PENDING and record.due_at <= now))
+    ]
+
+
+def _broken_strategy(
+    strategy: MultitaskStrategy, new: RunRecord, other: RunRecord | None, durable: Durable
+) -> Iterator[str]:
+    assert other is not None
+    stop = other.stop_requested
+    if strategy == "reject":
+        yield f"{new.run_id} was let in beside {other.run_id} in spite of reject"
+    elif strategy == "interrupt" and stop is None:
+        yield f"{new.run_id} did not interrupt {other.run_id}"
+    elif strategy == "rollback" and (stop is None or not stop.undoes or other.run_id in durable.tables.runs):
+        yield f"{new.run_id} did not roll {other.run_id} back: {stop}"
+
+
+def stops_take_effect_soon(plan: Plan, durable: Durable) -> Iterator[str]:
+    """A held run that is to stop has ended within milliseconds; within a lease renewal when the notice got lost."""
+    if plan.misfortunes or plan.climate.is_stormy:
+        return
+    weather = plan.climate.stores
+    # On its way: the notice, the renewal that finds the flag, the step that is still written, the undoing, the end.
+    allowed = 16 * weather.slowest + 0.2 + (4.0 if weather.outages or plan.climate.lost_notices else 0.0)
+    for run_id, moves in durable.witness.moves.items():
+        asked = next((move.at for move in moves if move.after is not None and move.after.stop_requested), None)
+        ended = next((move.at for move in moves if move.after is None or move.after.status.is_terminal), None)
+        if asked is not None and ended is not None and ended - asked > allowed:
+            yield f"{run_id} was asked to stop at {asked:.3f} and ended at {ended:.3f}"
+
+
+def streams_told_everything(plan: Plan, durable: Durable) -> Iterator[str]:
+    """What an undisturbed run says is all on its stream, and its last values and its end hold its whole log."""
+    if plan.misfortunes or plan.climate.is_stormy or plan.climate.failing_streams:
+        return
+    for row in durable.tables.runs.values():
+        record = row.record
+        if record.status is RunStatus.SUCCESS and durable.witness.wanted[record.run_id].script is not None:
+            published = durable.witness.published.get(record.run_id, [])
+            if missing := _missing(record, published, durable):
+                yield f"the stream of {record.run_id} lacks {missing}: {[event.name for event in published]}"
+
+
+def _missing(record: RunRecord, published: list[Published], durable: Durable) -> str | None:
+    script = durable.witness.wanted[record.run_id].script
+    assert script is not None
+    last = next((number for number, step in enumerate(script.steps) if step.does != "say"), len(script.steps))
+    said = sum(step.chunks for step in script.steps[: last + 1])
+    names = [event.name.partition("|")[0] for event in published]
+    modes = record.spec.stream_modes
+    if "custom" in modes and names.count("custom") != said:
+        return f"{said} custom events"
+    if "messages-tuple" in modes and names.count("messages") != said:
+        return f"{said} tokens"
+    if "updates" in modes and names.count("updates") != last + (last < len(script.steps)):
+        return "updates"
+    whole = set(script.entries(0, last))
+    for name, event in zip(names, published, strict=True):
+        is_last = event.terminal or (name == "values" and event is _last_values(published))
+        if is_last and not whole <= set(json.loads(event.data)["log"]):
+            return f"steps in {name}"
+    return None if published and published[-1].terminal else "its end"
+
+
+def _last_values(published: list[Published]) -> Published | None:
+    return next((event for event in reversed(published) if event.name.partition("|")[0] == "values"), None)
+
+
+def only_lost_workers_lapse(plan: Plan, durable: Durable) -> Iterator[str]:
+    """A process that closes hands its runs back, and one that merely slept keeps them: neither counts as a loss."""
+    is_lossy = any(
+        isinstance(each, Crash) or (isinstance(each, Freeze) and each.successor) for each in plan.misfortunes
+    )
+    if is_lossy or plan.climate.is_stormy:
+        return
+    for run_id in durable.witness.moves:
+        last = durable.witness.last(run_id)
+        if last is not None and last.lapses:
+            yield f"{run_id} counts {last.lapses} lapses though no worker was lost"

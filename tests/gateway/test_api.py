@@ -1,0 +1,191 @@
+"""What stands around the routes: browsers, failures, the description of it all, and life inside another app."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from runstead.bootstrap.application import Application
+from runstead.bootstrap.refusals import UnsupportedConfiguration
+from runstead.bootstrap.server import serving
+from runstead.gateway.api import create_api
+from runstead.graphs.configuration import read_configuration
+from runstead.plugins.auth.none import LOCAL_ACTOR, NoAuthentication
+from runstead.runtime.actor_context import acting
+from runstead.settings import load_settings
+from runstead.wire.errors import MASKED
+
+from .conftest import GRAPHS
+
+ORIGIN = {"origin": "https://chat.example.org"}
+
+
+async def test_a_browser_may_ask_and_may_read_what_it_needs(client: httpx.AsyncClient) -> None:
+    asked = {**ORIGIN, "access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
+    allowed = await client.options("/threads/x/runs/stream", headers=asked)
+    assert allowed.status_code == 200
+    assert allowed.headers["access-control-allow-origin"] == "*"
+    assert "x-api-key" in allowed.headers["access-control-allow-headers"]
+    read = await client.post("/runs", json={"assistant_id": "agent", "input": {}}, headers=ORIGIN)
+    shown = read.headers["access-control-expose-headers"].split(", ")
+    assert {"content-location", "location", "x-pagination-total", "x-pagination-next"} <= set(shown)
+
+
+async def test_a_browser_may_read_refusals_too(client: httpx.AsyncClient) -> None:
+    refused = await client.get("/threads/not-a-uuid", headers=ORIGIN)
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (422, "*")
+
+
+class BrokenSource:
+    @property
+    def services(self) -> None:
+        raise RuntimeError("the password is x")
+
+
+async def test_what_nobody_expected_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    api = create_api(BrokenSource(), authenticator=NoAuthentication())  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://test") as client:
+        failed = await client.get("/assistants/agent", headers=ORIGIN)
+    assert (failed.status_code, failed.json()) == (500, {"detail": MASKED})
+    assert failed.headers["access-control-allow-origin"] == "*"
+    assert "the password is x" in caplog.text
+
+
+async def test_before_the_start_and_after_the_end_there_is_nothing_to_be_had(application: Application) -> None:
+    transport = httpx.ASGITransport(application.asgi)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        early = await client.get("/ready")
+        async with application.running():
+            assert (await client.get("/ready")).status_code == 200
+            await application.drain()
+            assert (await client.get("/ready")).status_code == 503
+            assert (await client.get("/ok")).status_code == 200
+        late = await client.post("/threads", json={})
+    for answer in (early, late):
+        assert answer.status_code == 503
+        assert "lifespan=application.lifespan" in answer.json()["detail"]
+
+
+async def test_every_route_is_described_with_its_body(application: Application) -> None:
+    schema = application.asgi.openapi()
+    described = {
+        (method.upper(), path)
+        for path, methods in schema["paths"].items()
+        for method in methods
+        if method != "parameters"
+    }
+    assert ("POST", "/threads/{thread_id}/runs/stream") in described
+    writing = [schema["paths"][path][method.lower()] for method, path in described if method in ("PUT", "PATCH")]
+    assert all("requestBody" in operation for operation in writing)
+    create = schema["paths"]["/threads/{thread_id}/runs"]["post"]["requestBody"]["content"]["application/json"][
+        "schema"
+    ]
+    assert create == {"$ref": "#/components/schemas/RunCreate"}
+    references = set(re.findall(r'"#/components/schemas/(\w+)"', str(schema).replace("'", '"')))
+    assert references <= set(schema["components"]["schemas"])
+
+
+async def test_the_description_to_read_loads_nothing_from_anywhere(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/docs")).text
+    assert "/threads/{thread_id}/runs/stream" in page
+    assert "multitask_strategy" in page
+    assert "<script" not in page
+    assert not re.search(r"(src|href)=[\"']?(https?:)?//", page)
+
+
+async def test_two_lines_put_it_into_somebody_else_s_app(application: Application) -> None:
+    theirs = FastAPI(lifespan=application.lifespan)
+    theirs.mount("/agents", application.asgi)
+
+    @theirs.get("/hello")
+    async def hello() -> str:
+        return "theirs"
+
+    async with theirs.router.lifespan_context(theirs):
+        transport = httpx.ASGITransport(theirs)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            assert (await client.get("/hello")).json() == "theirs"
+            assert (await client.get("/agents/ok")).json()["ok"] is True
+            body = {"assistant_id": "agent", "input": {"messages": [{"role": "human", "content": "hi there"}]}}
+            created = await client.post("/agents/runs", json=body)
+            # Clients put the prefix of their own base URL before it.
+            assert created.headers["content-location"].startswith("/threads/")
+            joined = await client.get(f"/agents{created.headers['content-location']}/join")
+            assert joined.json()["messages"][-1]["content"] == "echo: hi there"
+
+
+async def test_a_server_that_stops_lets_readers_and_waiters_go_and_stops_no_run(application: Application) -> None:
+    body = {"assistant_id": "slow", "input": {"steps": 60, "delay": 0.05}, "on_disconnect": "cancel"}
+    async with httpx.AsyncClient(timeout=30) as client:
+        async with serving(application) as url:
+            thread_id = (await client.post(f"{url}/threads", json={})).json()["thread_id"]
+            reading = asyncio.create_task(client.post(f"{url}/threads/{thread_id}/runs/stream", json=body))
+            kept = {**body, "on_completion": "keep"}
+            waiting = asyncio.create_task(client.post(f"{url}/runs/wait", json=kept))
+            run_ids = await at_work(client, url, count=2)
+            stopping = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - stopping < 5
+        assert "event: error" not in (await reading).text
+        with pytest.raises(httpx.HTTPError):
+            await waiting
+    # Neither reader left; the runs wait for the next start, and go on there.
+    async with application.running() as services:
+        with acting(LOCAL_ACTOR):
+            for run_id in run_ids:
+                assert (await services.runs.join_wait(run_id)).record.status.value == "success"
+
+
+async def at_work(client: httpx.AsyncClient, url: str, *, count: int) -> list[str]:
+    """Ids of the runs, once so many are being executed."""
+    for _ in range(300):
+        runs = (await client.get(f"{url}/runs", params={"status": "running"})).json()
+        if len(runs) == count:
+            return [run["run_id"] for run in runs]
+        await asyncio.sleep(0.02)
+    raise AssertionError("the runs are not taken up")
+
+
+async def test_protection_that_is_not_there_is_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "graph.py").write_text("")
+    parts = (
+        '"auth": {"path": "./auth.py:auth"}',
+        '"encryption": {"path": "./e.py:e"}',
+        '"checkpointer": {"path": "./c.py:c"}',
+        '"store": {"path": "./s.py:s"}',
+    )
+    for part in parts:
+        config = tmp_path / "langgraph.json"
+        config.write_text('{"graphs": {"g": "./graph.py:g"}, ' + part + "}")
+        application = Application(
+            load_settings({"data_dir": tmp_path / "data"}, project=tmp_path), read_configuration(config)
+        )
+        with pytest.raises(UnsupportedConfiguration):
+            async with application.running():
+                pass
+
+
+async def test_nouns_that_are_switched_off_have_no_routes(application: Application) -> None:
+    api = create_api(application, authenticator=NoAuthentication(), disabled={"store", "assistants"})
+    transport = httpx.ASGITransport(api)
+    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        for path in ("/store/items/search", "/assistants/search"):
+            assert (await client.post(path, json={})).status_code == 404
+        assert (await client.post("/threads", json={})).status_code == 200
+
+
+async def test_events_can_be_kept_as_files(tmp_path: Path) -> None:
+    flags = {"data_dir": tmp_path / "data", "run_events": "jsonl"}
+    application = Application(load_settings(flags, project=tmp_path), read_configuration(GRAPHS))
+    transport = httpx.ASGITransport(application.asgi)
+    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        thread_id = (await client.post("/threads", json={})).json()["thread_id"]
+        body = {"assistant_id": "agent", "input": {"messages": [{"role": "human", "content": "hi there"}]}}
+        await client.post(f"/threads/{thread_id}/runs/wait", json=body)
+        messages = (await client.get(f"/threads/{thread_id}/messages")).json()["data"]
+    assert [message["event_type"] for message in messages] == ["human_message", "ai_message"]
+    assert list((tmp_path / "data" / "events").rglob("*.jsonl"))

@@ -1,0 +1,162 @@
+"""Agent code on loops of its own: what it does there stays there."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from runstead.runtime.runs.agent_loop import ThreadAgentLoops
+
+
+@pytest.fixture
+async def loops() -> AsyncIterator[ThreadAgentLoops]:
+    loops = ThreadAgentLoops(max_idle=2)
+    yield loops
+    await loops.close()
+
+
+def _alive() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith("agent-loop")}
+
+
+async def _gone(threads: set[threading.Thread]) -> bool:
+    patience = time.monotonic() + 5
+    while threads & _alive() and time.monotonic() < patience:
+        await asyncio.sleep(0.01)
+    return not threads & _alive()
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+async def test_a_node_that_wants_the_process_to_exit_ends_its_own_task_only(
+    loops: ThreadAgentLoops, error: type[BaseException]
+) -> None:
+    async def rude() -> None:
+        raise error
+
+    async def agent() -> str:
+        # As langgraph does it: each node is a task, and the graph waits for it.
+        node = asyncio.ensure_future(rude())
+        await asyncio.wait({node})
+        return type(node.exception()).__name__
+
+    async with loops.lease() as loop:
+        task = loop.submit(agent)
+        assert await task.wait(5), "the loop died with the node"
+        assert task.result() == error.__name__
+    async with loops.lease() as again:
+        assert again is loop
+
+
+async def test_a_loop_whose_code_does_not_end_is_given_up_and_closes_when_it_has_ended(loops: ThreadAgentLoops) -> None:
+    release = threading.Event()
+
+    async def stubborn() -> None:
+        release.wait(10)
+
+    before = _alive()
+    async with loops.lease() as loop:
+        assert not await loop.submit(stubborn).wait(0.05)
+    mine = _alive() - before
+    async with loops.lease() as other:
+        assert other is not loop
+        mine_too = _alive() - before - mine
+    release.set()
+    assert await _gone(mine)
+    assert mine_too <= _alive()
+
+
+async def test_loops_that_are_more_than_may_idle_are_closed(loops: ThreadAgentLoops) -> None:
+    async def nothing() -> None:
+        return
+
+    async def use(together: asyncio.Barrier) -> None:
+        async with loops.lease() as loop:
+            await together.wait()
+            await loop.submit(nothing).wait()
+
+    before = _alive()
+    together = asyncio.Barrier(6)
+    await asyncio.gather(*(use(together) for _ in range(6)))
+    patience = time.monotonic() + 5
+    while len(_alive() - before) > 2 and time.monotonic() < patience:
+        await asyncio.sleep(0.01)
+    assert len(_alive() - before) == 2
+
+
+async def test_synchronous_nodes_share_a_bounded_number_of_threads_and_are_waited_for() -> None:
+    loops = ThreadAgentLoops(sync_threads=3)
+    threads: set[str] = set()
+    running: list[int] = []
+
+    def node() -> None:
+        threads.add(threading.current_thread().name)
+        running.append(1)
+        time.sleep(0.02)
+        running.pop()
+
+    async def agent() -> list[int]:
+        for _ in range(9):
+            asyncio.get_running_loop().run_in_executor(None, node)
+        await loop.threads_idle()
+        return list(running)
+
+    async with loops.lease() as loop:
+        task = loop.submit(agent)
+        assert await task.wait(5)
+        assert task.result() == []
+    assert len(threads) == 3
+    await loops.close()
+
+
+async def test_an_idle_loop_uses_one_thread_again_and_again(loops: ThreadAgentLoops) -> None:
+    async def agent() -> str:
+        return await asyncio.to_thread(lambda: threading.current_thread().name)
+
+    names = set()
+    for _ in range(20):
+        async with loops.lease() as loop:
+            task = loop.submit(agent)
+            await task.wait()
+            names.add(task.result())
+    assert len(names) == 1
+
+
+async def test_an_exception_of_a_synchronous_node_reaches_who_waits_for_it(loops: ThreadAgentLoops) -> None:
+    def node() -> None:
+        raise ValueError("boom")
+
+    async def agent() -> None:
+        await asyncio.to_thread(node)
+
+    async with loops.lease() as loop:
+        task = loop.submit(agent)
+        await task.wait()
+        with pytest.raises(ValueError, match="boom"):
+            task.result()
+
+
+def test_a_synchronous_node_that_hangs_does_not_keep_the_process_from_ending() -> None:
+    program = """
+import asyncio, time
+from runstead.runtime.runs.agent_loop import ThreadAgentLoops
+
+async def agent():
+    await asyncio.to_thread(time.sleep, 60)
+
+async def main():
+    loops = ThreadAgentLoops()
+    async with loops.lease() as loop:
+        await loop.submit(agent).wait(0.1)
+    await loops.close()
+
+asyncio.run(main())
+"""
+    began = time.monotonic()
+    assert subprocess.run([sys.executable, "-c", program], timeout=50, check=False).returncode == 0
+    assert time.monotonic() - began < 30
