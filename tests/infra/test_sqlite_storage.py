@@ -137,6 +137,15 @@ async def test_a_temporary_thread_stays_while_somebody_elses_run_is_on_it(storag
     assert not await storage.has_thread("t-1")
 
 
+async def test_a_temporary_thread_stays_for_its_dead_letter_also_when_others_end_on_it(storage: RunStorage) -> None:
+    dead = await storage.lost(await storage.accept("t-1", scope=STATELESS), max_attempts=1)
+    await storage.ended(await storage.accept("t-1"))
+    assert await storage.has_thread("t-1")
+    await storage.leases.retry(dead.run_id)
+    await storage.ended(dead)
+    assert not await storage.has_thread("t-1")
+
+
 @pytest.mark.parametrize("after", [float("nan"), 1e18])
 async def test_a_delay_that_nobody_can_wait_for_is_refused(storage: RunStorage, after: float) -> None:
     with pytest.raises(InvalidRunSpec, match="after_seconds"):

@@ -210,11 +210,6 @@ VALUES: dict[str, Any] = {
     "function": lambda: len,
 }
 
-
-class Tangled(Exception):
-    """Its cause is itself."""
-
-
 ERRORS: dict[str, Any] = {
     "unspeakable": Unspeakable,
     "huge text": lambda: ValueError("long " * 2_000_000),
@@ -225,7 +220,6 @@ ERRORS: dict[str, Any] = {
     "stop iteration": StopIteration,
     "recursion": RecursionError,
     "group": lambda: ExceptionGroup("many", [ValueError("one"), KeyError("two")]),
-    "generator exit": GeneratorExit,
 }
 
 

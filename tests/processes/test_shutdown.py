@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import httpx
+import pytest
 
 from .client import Client, eventually, location_of, new_id
 from .conftest import StartServer
@@ -53,10 +54,14 @@ async def test_a_run_that_cannot_finish_is_handed_back_and_resumed(start_server:
     async with Client(server.url) as client:
         location = await _begin(client, steps=6, pause=0.4, stream_resumable=True)
         reading = asyncio.create_task(client.replay(location))
+        waiting = asyncio.create_task(client.http.get(f"{location}/join"))
         await asyncio.sleep(1.0)
         began = time.monotonic()
         server.terminate()
         seen = await reading
+        # Half an answer tells the waiter to come back for the rest; a whole one would be taken for the result.
+        with pytest.raises(httpx.RemoteProtocolError):
+            await waiting
         assert await asyncio.to_thread(server.wait) == 0
         assert time.monotonic() - began < 5
     assert "Traceback" not in server.log

@@ -121,7 +121,8 @@ def serve_forever(
 
 def develop(request: ServeRequest, output: Output, *, reload: bool) -> None:
     """Serve for somebody who works on the graphs."""
-    if not reload:
+    # Handing a socket from server to server is a thing of POSIX.
+    if not reload or os.name != "posix":
         serve_forever(request, output, snippet=True)
         return
     from .reloading import reload_forever

@@ -21,8 +21,6 @@ _HEADERS: Final = {
     "cache-control": "no-store",
     "x-accel-buffering": "no",
 }
-_TURN: Final = 256
-"""Items per turn of the loop: readers who come back to a long log let others have theirs."""
 _PIECE: Final = 256 * 1024
 """Bytes per send: what a stalled client can make the server hold for it, beside the log that all readers share."""
 
@@ -60,10 +58,9 @@ class EventStream(Response):
     async def _write(self, send: Send) -> None:
         try:
             while items := await self._stream.read():
-                for start in range(0, len(items), _TURN):
-                    if start:
-                        await asyncio.sleep(0)
-                    await self._send(send, items[start : start + _TURN])
+                await self._send(send, items)
+                # Sending need not wait for anything: readers who come back to a long log let others have their turn.
+                await asyncio.sleep(0)
         except BridgeClosed:
             # The server goes down, not the run. The client sees the stream close, asks for the run, and comes back.
             pass

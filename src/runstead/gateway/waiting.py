@@ -47,19 +47,21 @@ class WaitingJson(Response):
                 await asyncio.wait({result, leaving}, timeout=self._keep_alive, return_when=asyncio.FIRST_COMPLETED)
                 if not result.done() and not leaving.done():
                     await send({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
-            if result.done():
-                await send({"type": "http.response.body", "body": result.result(), "more_body": False})
+            if result.done() and (body := result.result()) is not None:
+                await send({"type": "http.response.body", "body": body, "more_body": False})
         finally:
             for task in (result, leaving):
                 task.cancel()
             await asyncio.gather(result, leaving, return_exceptions=True)
 
-    async def _result(self) -> bytes:
+    async def _result(self) -> bytes | None:
+        """The rest of the answer. None when the server goes down first: the answer stays half, the server cuts the
+        connection, and the client knows to come back for the rest.
+        """
         try:
             return await self._waiting
         except BridgeClosed:
-            # Half an answer, so that the client knows to come back for the rest.
-            raise
+            return None
         except Exception:
             _log.exception("waiting for a run failed")
             return encode({"__error__": RunFailure("InternalError", MASKED).to_json()})

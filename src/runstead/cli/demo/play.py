@@ -6,6 +6,7 @@ langgraph_sdk client, reconnects by itself. In the end the outcome is compared w
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import tempfile
 from collections.abc import Callable
@@ -41,6 +42,8 @@ _ENVIRON: Final = {"RUNSTEAD_LOG_LEVEL": "warning", "RUNSTEAD_SHUTDOWN_GRACE_SEC
 
 def show_demo(output: Output, *, ask: bool) -> int:
     """Play it. Returns the exit code: 0 when everything that it claims was seen to be so."""
+    if os.name != "posix":
+        raise CommandError("the demo kills a process and hands its socket on, which needs Linux or macOS", "use WSL")
     with (
         tempfile.TemporaryDirectory(prefix="runstead-demo-") as scratch,
         # The socket is there before, between and after the servers, so that nobody is ever refused.

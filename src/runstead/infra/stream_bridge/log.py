@@ -123,10 +123,16 @@ class RunLog:
         self.wake()
         return self.terminal.id
 
-    def since(self, place: int) -> list[StreamEvent]:
-        """The events from ``place`` on, which must not lie before ``first_kept``. Costs what it returns."""
-        missing = self._published - place
-        events = list(islice(reversed(self._events), max(missing, 0)))
+    def since(self, place: int, at_most: int) -> list[StreamEvent]:
+        """The next ``at_most`` events from ``place`` on, which must not lie before ``first_kept``.
+
+        Costs what it returns, and for a reader who is far behind no more than a walk along the log.
+        """
+        missing = max(self._published - place, 0)
+        if missing > at_most:
+            start = len(self._events) - missing
+            return list(islice(self._events, start, start + at_most))
+        events = list(islice(reversed(self._events), missing))
         events.reverse()
         if self.terminal and place < self.end:
             events.append(self.terminal)

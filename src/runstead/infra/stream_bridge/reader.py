@@ -11,12 +11,27 @@ from runstead.runtime.stream_bridge import (
     END_SENTINEL,
     HEARTBEAT_SENTINEL,
     ResumeResult,
+    StreamEvent,
     StreamItem,
     StreamStatus,
 )
 
 from .alarms import SLACK, Alarms
 from .log import RunLog
+
+
+MOST_EVENTS = 512
+MOST_BYTES = 1024 * 1024
+"""Of one read. A reader who stalls keeps what it has read from being forgotten: that must not be a whole window."""
+
+
+def _within_bounds(events: list[StreamEvent]) -> list[StreamEvent]:
+    size = 0
+    for number, event in enumerate(events):
+        size += len(event.data)
+        if size > MOST_BYTES and number:
+            return events[:number]
+    return events
 
 
 class LogReader:
@@ -84,11 +99,12 @@ class LogReader:
         log = self._log
         if self._place < log.first_kept:
             self._start_again()
-        items: list[StreamItem] = list(log.since(self._place))
-        if items:
-            self._place = log.end
-            self._last_id, self._missed = items[-1].id, 0  # type: ignore[union-attr]  # the sentinel comes below
-        if log.terminal is not None:
+        events = _within_bounds(log.since(self._place, MOST_EVENTS))
+        if events:
+            self._place += len(events)
+            self._last_id, self._missed = events[-1].id, 0
+        items: list[StreamItem] = list(events)
+        if log.terminal is not None and self._place >= log.end:
             items.append(CANCELLED_SENTINEL if log.status is StreamStatus.CANCELLED else END_SENTINEL)
             self._finish()
         return items

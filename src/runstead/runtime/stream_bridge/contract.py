@@ -101,7 +101,8 @@ class StreamSubscription(Protocol):
         ...
 
     async def read(self) -> Sequence[StreamItem]:
-        """All that can be read now, at least one item; waits when there is nothing yet.
+        """What can be read now, at least one item; waits when there is nothing yet. A long backlog may come in pieces,
+        so that a reader who does not come back holds no more of the log than one of them.
 
         ``[HEARTBEAT_SENTINEL]`` after a silent heartbeat interval. The terminal event is
         followed by its sentinel in the same batch; after that, every call returns an empty sequence.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
@@ -11,10 +12,12 @@ from runstead.infra.dispatch.bell import Bell
 from runstead.infra.dispatch.local import LocalDispatcher, LocalDispatchSettings
 from runstead.infra.stream_bridge.memory import MemoryStreamBridge, MemoryStreamSettings
 from runstead.runtime.runs.agent_loop import InlineAgentLoops
+from runstead.runtime.runs.exceptions import RunConflict
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.observer import CompositeObserver, RunLifecycleEvent
 from runstead.runtime.runs.runtime import RunLimits, RunsRuntime
-from runstead.runtime.runs.types import RunId
+from runstead.runtime.runs.store import CreatedRun, Decide
+from runstead.runtime.runs.types import RunId, RunSpec
 from runstead.runtime.stream_bridge import StreamBridge, TerminalKind
 from runstead.testing.fakes import (
     Effects,
@@ -91,7 +94,7 @@ class Kernel:
         settings = MemoryStreamSettings(window_events=climate.window_events, retention=10, awaiting_retention=15)
         self._memory = MemoryStreamBridge(settings, process.clock)
         bell = Bell()
-        runs = self._remote(InMemoryRunStore(durable.tables, bell.ring), "runs")
+        runs = self._remote(OneLifeRunStore(durable, bell.ring), "runs")
         leases = self._remote(
             InMemoryLeaseStore(durable.tables, bell.ring), "leases", ("lapsed", "waiting", "next_due")
         )
@@ -145,6 +148,20 @@ class Kernel:
     def _stage(self) -> Stage:
         process, durable = self.process, self.durable
         return Stage(process.clock, durable.effects, process.name, process.port_call, durable.checkpoint_numbers)
+
+
+class OneLifeRunStore(InMemoryRunStore):
+    """Does not take an id again whose run was deleted. A real store may; here, what befell a run is known by its id."""
+
+    def __init__(self, durable: Durable, ring: Callable[[], None]) -> None:
+        super().__init__(durable.tables, ring)
+        self._moves = durable.witness.moves
+
+    async def create_runs(self, specs: Sequence[RunSpec], decide: Decide) -> Sequence[CreatedRun]:
+        for spec in specs:
+            if spec.run_id in self._moves:
+                raise RunConflict(spec.run_id or "")
+        return await super().create_runs(specs, decide)
 
 
 class WitnessedBridge(StreamBridge):

@@ -91,7 +91,7 @@ def _why_wrong(plan: Plan, record: RunRecord, script: Script | None) -> str | No
             return "though nobody stopped it"
         case RunStatus.TIMEOUT if record.spec.timeout_seconds is None:
             return "without a timeout"
-        case RunStatus.ERROR if record.dead_letter and not plan.misfortunes:
+        case RunStatus.ERROR if record.dead_letter and not plan.misfortunes and not storms:
             return "as a dead letter though no worker was lost"
         case RunStatus.ERROR if record.failure is not None and record.failure.error == Outage.__name__ and storms:
             return None

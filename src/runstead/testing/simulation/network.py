@@ -54,7 +54,12 @@ class Address:
                 stream = await verb(kernel.facade)
             connection.serve(kernel, stream)
 
-        await self._request(opened)
+        try:
+            await self._request(opened)
+        except BaseException:
+            # The client is gone before it was answered; its response may have begun all the same.
+            connection.hang_up()
+            raise
         return connection
 
     async def _request(self, handle: Callable[[Kernel], Coroutine[Any, Any, T]]) -> T:
@@ -107,6 +112,8 @@ class Connection:
         self._drained = asyncio.Event()
         self._task = kernel.process.spawn(self._send_all(kernel, stream), name="stream response")
         kernel.process.on_death(self._break)
+        if self.broken:
+            self._task.cancel()
 
     async def receive(self) -> Sequence[StreamItem]:
         """The next batch; an empty one at the end. Raises Disconnected."""

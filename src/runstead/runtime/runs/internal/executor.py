@@ -115,7 +115,7 @@ class RunExecution:
         async with self._runtime.agent_loops.lease() as loop, self._timeout():
             attempt = self._attempt(plan, loop, feed)
             task = loop.submit(attempt.run)
-            stopping = asyncio.ensure_future(self._forward_stop(attempt, task, feed))
+            self._handle.on_stop(feed.wake)
             try:
                 await self._publish_all(feed)
             except Exception:
@@ -124,9 +124,9 @@ class RunExecution:
                 feed.close()
                 await task.wait(self._runtime.limits.stop_grace)
                 raise
-            finally:
-                stopping.cancel()
-                feed.close()
+            feed.close()
+            if (reason := self._handle.stop_reason) is not None:
+                task.call(lambda: attempt.stop(reason))
             return await self._ended(task)
 
     def _attempt(self, plan: ExecutionPlan, loop: AgentLoop, feed: Feed[EncodedEvent]) -> AgentAttempt:
@@ -171,12 +171,6 @@ class RunExecution:
             self._trace.write_soon()
             if finished or self._handle.stop_reason is not None:
                 return
-
-    async def _forward_stop(self, attempt: AgentAttempt, task: AgentTask[AttemptEnd], feed: Feed[EncodedEvent]) -> None:
-        await self._handle.stopping.wait()
-        reason = self._handle.stop_reason or Stopped.BY_USER
-        task.call(lambda: attempt.stop(reason))
-        feed.wake()
 
     async def _ended(self, task: AgentTask[AttemptEnd]) -> AttemptEnd:
         grace = None if self._handle.stop_reason is None else self._runtime.limits.stop_grace

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ..types import Lease, RunId, Stopped
@@ -14,9 +14,15 @@ class RunHandle:
     """One held run: its lease, its task, and the one reason it is to stop for, if any."""
 
     lease: Lease
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
     stop_reason: Stopped | None = None
     task: asyncio.Task[None] | None = None
+    _told: Callable[[], None] | None = field(default=None, init=False)
+
+    def on_stop(self, tell: Callable[[], None]) -> None:
+        """Call ``tell`` at every stop from now on, and at once when there was one already."""
+        self._told = tell
+        if self.stop_reason is not None:
+            tell()
 
     def stop(self, reason: Stopped) -> None:
         """Ask the run to stop. The first reason counts, but for two: a lost lease overrules every other,
@@ -28,7 +34,8 @@ class RunHandle:
         )
         if current is None or overrules:
             self.stop_reason = reason
-        self.stopping.set()
+        if self._told is not None:
+            self._told()
 
 
 class RunRegistry:

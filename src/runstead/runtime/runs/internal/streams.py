@@ -74,7 +74,7 @@ class RunStream:
         self._buffer: list[StreamItem] = []
 
     async def read(self) -> Sequence[StreamItem]:
-        """All that can be read now, at least one item; an empty sequence after the end.
+        """What can be read now, at least one item; an empty sequence after the end.
 
         A read that is cancelled loses nothing.
         """
