@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from runstead.cli.main import app
 
 from .processes import Background, Done, Terminal, command_of, environ_of
 
@@ -75,6 +79,20 @@ def runstead(home: Path) -> Callable[..., Done]:
             check=False,
         )
         return Done(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def invoke(home: Path) -> Callable[..., Done]:
+    """The same in this process, much quicker: for commands that only talk to a server."""
+
+    def run(*arguments: str, **environ: str) -> Done:
+        clean: dict[str, str | None] = {name: None for name in os.environ if name.startswith("RUNSTEAD_")}
+        result = CliRunner().invoke(app, list(arguments), env={**clean, "HOME": str(home), **environ})
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Done(result.exit_code, result.stdout, result.stderr)
 
     return run
 

@@ -13,7 +13,7 @@ from .processes import Background, Done
 
 
 def test_a_dead_letter_is_listed_and_given_new_attempts(
-    background: Callable[..., Background], runstead: Callable[..., Done], project: Path, tmp_path: Path
+    background: Callable[..., Background], invoke: Callable[..., Done], project: Path, tmp_path: Path
 ) -> None:
     serve = ("serve", "--port", "0", "--data-dir", str(tmp_path / "data"), "--set", "max_attempts=1", "--json")
     first = background(*serve, cwd=project)
@@ -28,13 +28,13 @@ def test_a_dead_letter_is_listed_and_given_new_attempts(
 
     second = background(*serve, cwd=project)
     url = second.wait_for("started")["url"]
-    watched = runstead("watch", run, "--url", url)
+    watched = invoke("watch", run, "--url", url)
     assert watched.exit_code == 1
-    (dead,) = runstead("runs", "ls", "--dead", "--url", url, "--json").of("run")
+    (dead,) = invoke("runs", "ls", "--dead", "--url", url, "--json").of("run")
     assert (dead["run_id"], dead["status"], dead["dead_letter"]) == (run, "error", True)
-    assert "error (dead letter)" in runstead("runs", "ls", "--url", url).out
+    assert "error (dead letter)" in invoke("runs", "ls", "--url", url).out
 
-    assert f"runstead watch {run}" in runstead("runs", "retry", run, "--url", url).out
-    again = runstead("watch", run, "--url", url, "--json")
+    assert f"runstead watch {run}" in invoke("runs", "retry", run, "--url", url).out
+    again = invoke("watch", run, "--url", url, "--json")
     assert (again.exit_code, again.of("ended")[0]["status"]) == (0, "success")
-    assert runstead("runs", "ls", "--dead", "--url", url).out == "no runs\n"
+    assert invoke("runs", "ls", "--dead", "--url", url).out == "no runs\n"

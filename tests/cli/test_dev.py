@@ -36,15 +36,15 @@ def change(work: Path, before: str, after: str) -> None:
 
 
 def test_changed_code_is_served_at_the_same_place(
-    developing: tuple[Background, str], work: Path, runstead: Callable[..., Done]
+    developing: tuple[Background, str], work: Path, invoke: Callable[..., Done]
 ) -> None:
     dev, url = developing
-    assert "hello to you" in runstead("run", "greeter", "hi", "--url", url).out
+    assert "hello to you" in invoke("run", "greeter", "hi", "--url", url).out
     change(work, "hello to you", "changed words")
     assert dev.wait_for("reloading")["changed"] == ["agent.py"]
     # Asked at once: the socket waits for the next server.
     assert httpx.get(f"{url}/ok", timeout=30).status_code == 200
-    assert "changed words" in runstead("run", "greeter", "hi", "--url", url).out
+    assert "changed words" in invoke("run", "greeter", "hi", "--url", url).out
 
 
 def test_a_run_in_flight_goes_on_after_a_reload(
@@ -62,7 +62,7 @@ def test_a_run_in_flight_goes_on_after_a_reload(
 
 
 def test_a_mistake_is_survived_and_its_correction_served(
-    developing: tuple[Background, str], work: Path, runstead: Callable[..., Done]
+    developing: tuple[Background, str], work: Path, invoke: Callable[..., Done]
 ) -> None:
     dev, url = developing
     change(work, "def greeter():", "def greeter(:")
@@ -70,7 +70,7 @@ def test_a_mistake_is_survived_and_its_correction_served(
     assert dev.wait_for("died")["exit_code"] == 1
     change(work, "def greeter(:", "def greeter():")
     dev.wait_for("started")
-    assert "hello to you" in runstead("run", "greeter", "hi", "--url", url).out
+    assert "hello to you" in invoke("run", "greeter", "hi", "--url", url).out
 
 
 def test_files_that_runs_write_change_nothing(developing: tuple[Background, str], work: Path) -> None:

@@ -56,10 +56,10 @@ def test_help_is_there_before_one_notices() -> None:
     assert min(seconds() for _ in range(5)) < 0.3
 
 
-def test_the_version_is_told(runstead: Callable[..., Done]) -> None:
-    assert runstead("--version").out.strip() == __version__
+def test_the_version_is_told(invoke: Callable[..., Done]) -> None:
+    assert invoke("--version").out.strip() == __version__
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command not in ((), ("runs",))], ids=" ".join)
-def test_every_command_can_speak_json(command: tuple[str, ...], runstead: Callable[..., Done]) -> None:
-    assert "--json" in runstead(*command, "--help").out
+def test_every_command_can_speak_json(command: tuple[str, ...], invoke: Callable[..., Done]) -> None:
+    assert "--json" in invoke(*command, "--help").out

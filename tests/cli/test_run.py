@@ -12,15 +12,15 @@ Run = Callable[..., Done]
 Open = Callable[..., Terminal]
 
 
-def test_a_run_is_shown_to_its_end(runstead: Run, server: str) -> None:
-    done = runstead("run", "greeter", "hi", "--url", server)
+def test_a_run_is_shown_to_its_end(invoke: Run, server: str) -> None:
+    done = invoke("run", "greeter", "hi", "--url", server)
     assert done.exit_code == 0, done
     assert "ai      hello to you\n" in done.out
     assert "-- success, 1 tokens read and 3 said" in done.out
 
 
-def test_a_program_gets_one_object_per_line(runstead: Run, server: str) -> None:
-    done = runstead("run", "greeter", "hi", "--url", server, "--json")
+def test_a_program_gets_one_object_per_line(invoke: Run, server: str) -> None:
+    done = invoke("run", "greeter", "hi", "--url", server, "--json")
     (created,), (ended,) = done.of("created"), done.of("ended")
     assert created["run_id"] == ended["run_id"]
     assert (ended["status"], ended["input_tokens"], ended["output_tokens"]) == ("success", 1, 3)
@@ -28,32 +28,32 @@ def test_a_program_gets_one_object_per_line(runstead: Run, server: str) -> None:
     assert ids == [f"1-{seq}" for seq in range(1, len(ids) + 1)]
 
 
-def test_input_may_be_any_json(runstead: Run, server: str) -> None:
+def test_input_may_be_any_json(invoke: Run, server: str) -> None:
     text = '{"messages": [{"role": "user", "content": "a b c d"}]}'
-    assert "4 tokens read" in runstead("run", "greeter", "--input", text, "--url", server).out
+    assert "4 tokens read" in invoke("run", "greeter", "--input", text, "--url", server).out
 
 
-def test_a_failed_run_fails_the_command(runstead: Run, server: str) -> None:
-    done = runstead("run", "broken", "hi", "--url", server)
+def test_a_failed_run_fails_the_command(invoke: Run, server: str) -> None:
+    done = invoke("run", "broken", "hi", "--url", server)
     assert done.exit_code == 1
     assert "ValueError" in done.out
     assert "-- error" in done.out
 
 
-def test_a_question_that_nobody_can_answer_here_is_left_open_and_answered_later(runstead: Run, server: str) -> None:
-    asked = runstead("run", "asker", "hi", "--url", server, "--json")
+def test_a_question_that_nobody_can_answer_here_is_left_open_and_answered_later(invoke: Run, server: str) -> None:
+    asked = invoke("run", "asker", "hi", "--url", server, "--json")
     assert asked.exit_code == 3
     (waiting,) = asked.of("waiting")
     assert f"--thread {waiting['thread_id']} --resume JSON --url {server}" in waiting["answer"]
 
     thread = ("--thread", waiting["thread_id"])
-    answered = runstead("run", "asker", *thread, "--resume", '"fine"', "--url", server)
+    answered = invoke("run", "asker", *thread, "--resume", '"fine"', "--url", server)
     assert answered.exit_code == 0
     assert "the answer was 'fine'" in answered.out
 
 
-def test_yes_approves_without_asking(runstead: Run, server: str) -> None:
-    done = runstead("run", "asker", "hi", "--yes", "--url", server)
+def test_yes_approves_without_asking(invoke: Run, server: str) -> None:
+    done = invoke("run", "asker", "hi", "--yes", "--url", server)
     assert done.exit_code == 0
     assert "the answer was True" in done.out
 
@@ -69,61 +69,61 @@ def test_yes_approves_without_asking(runstead: Run, server: str) -> None:
     ],
 )
 def test_what_cannot_be_run_is_said_in_words(
-    arguments: list[str], exit_code: int, said: str, runstead: Run, server: str
+    arguments: list[str], exit_code: int, said: str, invoke: Run, server: str
 ) -> None:
-    done = runstead("run", *arguments, "--url", server)
+    done = invoke("run", *arguments, "--url", server)
     assert done.exit_code == exit_code
     assert done.err.startswith("error: ")
     assert said in done.err
     assert "Traceback" not in done.err
 
 
-def test_without_a_server_the_way_out_is_told(runstead: Run) -> None:
+def test_without_a_server_the_way_out_is_told(invoke: Run) -> None:
     nowhere = ("--url", "http://127.0.0.1:9")
     for command in (("run", "a", "hi"), ("watch", "r"), ("runs", "ls"), ("runs", "retry", "r")):
-        done = runstead(*command, *nowhere)
+        done = invoke(*command, *nowhere)
         assert done.exit_code == 1
         assert "error: no server answers at http://127.0.0.1:9" in done.err
         assert "`runstead dev`" in done.err
-    (error,) = runstead("runs", "ls", "--json", *nowhere).of("error")
+    (error,) = invoke("runs", "ls", "--json", *nowhere).of("error")
     assert "--url" in error["way_out"]
 
 
-def test_the_settings_say_where_the_server_is(runstead: Run, server: str) -> None:
-    assert runstead("runs", "ls", RUNSTEAD_PORT=server.rpartition(":")[2]).exit_code == 0
+def test_the_settings_say_where_the_server_is(invoke: Run, server: str) -> None:
+    assert invoke("runs", "ls", RUNSTEAD_PORT=server.rpartition(":")[2]).exit_code == 0
 
 
-def test_a_finished_run_can_be_watched_again_from_its_beginning(runstead: Run, server: str) -> None:
-    first = runstead("run", "greeter", "hi", "--url", server, "--json")
+def test_a_finished_run_can_be_watched_again_from_its_beginning(invoke: Run, server: str) -> None:
+    first = invoke("run", "greeter", "hi", "--url", server, "--json")
     run_id = first.of("created")[0]["run_id"]
-    again = runstead("watch", run_id, "--url", server, "--json")
+    again = invoke("watch", run_id, "--url", server, "--json")
     assert again.exit_code == 0
     assert [part["id"] for part in again.of("part")] == [part["id"] for part in first.of("part")]
     assert again.of("ended")[0]["status"] == "success"
 
 
-def test_runs_are_listed_newest_first(runstead: Run, server: str) -> None:
+def test_runs_are_listed_newest_first(invoke: Run, server: str) -> None:
     first, second = (
-        runstead("run", "greeter", "hi", "--url", server, "--json").of("created")[0]["run_id"] for _ in range(2)
+        invoke("run", "greeter", "hi", "--url", server, "--json").of("created")[0]["run_id"] for _ in range(2)
     )
-    listed = [run["run_id"] for run in runstead("runs", "ls", "--url", server, "--json").of("run")]
+    listed = [run["run_id"] for run in invoke("runs", "ls", "--url", server, "--json").of("run")]
     assert listed[:2] == [second, first]
-    shown = runstead("runs", "ls", "--limit", "1", "--url", server).out
+    shown = invoke("runs", "ls", "--limit", "1", "--url", server).out
     assert second in shown
     assert first not in shown
-    failed = runstead("runs", "ls", "--status", "error", "--url", server, "--json").of("run")
+    failed = invoke("runs", "ls", "--status", "error", "--url", server, "--json").of("run")
     assert {run["status"] for run in failed} <= {"error"}
-    assert runstead("runs", "ls", "--dead", "--url", server).out.strip() == "no runs"
+    assert invoke("runs", "ls", "--dead", "--url", server).out.strip() == "no runs"
 
 
-def test_only_a_dead_letter_is_retried(runstead: Run, server: str) -> None:
-    run_id = runstead("run", "greeter", "hi", "--url", server, "--json").of("created")[0]["run_id"]
-    done = runstead("runs", "retry", run_id, "--url", server)
+def test_only_a_dead_letter_is_retried(invoke: Run, server: str) -> None:
+    run_id = invoke("run", "greeter", "hi", "--url", server, "--json").of("created")[0]["run_id"]
+    done = invoke("runs", "retry", run_id, "--url", server)
     assert done.exit_code == 1
     assert "not a dead letter" in done.err
 
 
-def test_ctrl_c_detaches_and_the_run_goes_on(terminal: Open, runstead: Run, server: str) -> None:
+def test_ctrl_c_detaches_and_the_run_goes_on(terminal: Open, invoke: Run, server: str) -> None:
     talking = terminal("run", "talker", "hi", "--url", server)
     talking.wait_for("-- run ")
     talking.wait_for(" started")
@@ -133,14 +133,14 @@ def test_ctrl_c_detaches_and_the_run_goes_on(terminal: Open, runstead: Run, serv
     talking.wait_for(" --url")
     assert talking.end() == 0
 
-    (run, *_) = runstead("runs", "ls", "--limit", "1", "--url", server, "--json").of("run")
-    again = runstead("watch", run["run_id"], "--url", server)
+    (run, *_) = invoke("runs", "ls", "--limit", "1", "--url", server, "--json").of("run")
+    again = invoke("watch", run["run_id"], "--url", server)
     assert again.exit_code == 0
     assert "word0 word1 word2" in again.out
     assert again.out.count("word99") == 1
 
 
-def test_a_second_ctrl_c_cancels(terminal: Open, runstead: Run, server: str) -> None:
+def test_a_second_ctrl_c_cancels(terminal: Open, invoke: Run, server: str) -> None:
     talking = terminal("run", "talker", "hi", "--url", server)
     talking.wait_for("word5")
     talking.press(CTRL_C)
@@ -148,15 +148,15 @@ def test_a_second_ctrl_c_cancels(terminal: Open, runstead: Run, server: str) -> 
     talking.press(CTRL_C)
     talking.wait_for("cancelled")
     assert talking.end() == 130
-    (run,) = runstead("runs", "ls", "--limit", "1", "--url", server, "--json").of("run")
+    (run,) = invoke("runs", "ls", "--limit", "1", "--url", server, "--json").of("run")
     assert run["status"] == "interrupted"
 
 
-def test_a_run_is_cancelled_by_its_id(terminal: Open, runstead: Run, server: str) -> None:
+def test_a_run_is_cancelled_by_its_id(terminal: Open, invoke: Run, server: str) -> None:
     talking = terminal("run", "talker", "hi", "--url", server)
     talking.wait_for("word5")
-    (run,) = runstead("runs", "ls", "--limit", "1", "--url", server, "--json").of("run")
-    done = runstead("runs", "cancel", run["run_id"], "--url", server)
+    (run,) = invoke("runs", "ls", "--limit", "1", "--url", server, "--json").of("run")
+    done = invoke("runs", "cancel", run["run_id"], "--url", server)
     assert (done.exit_code, done.out) == (0, f"Run {run['run_id']} is interrupted.\n")
     talking.wait_for("-- interrupted")
     assert talking.end() == 130
@@ -182,10 +182,10 @@ def test_ctrl_c_at_a_question_leaves_it_open(terminal: Open, server: str) -> Non
     assert asking.end() == 3
 
 
-def test_watch_shows_a_run_while_it_goes_on(terminal: Open, runstead: Run, server: str) -> None:
+def test_watch_shows_a_run_while_it_goes_on(terminal: Open, invoke: Run, server: str) -> None:
     talking = terminal("run", "talker", "hi", "--url", server)
     talking.wait_for("word10")
-    (run,) = runstead("runs", "ls", "--limit", "1", "--url", server, "--json").of("run")
+    (run,) = invoke("runs", "ls", "--limit", "1", "--url", server, "--json").of("run")
     watching = terminal("watch", run["run_id"], "--url", server)
     watching.wait_for("word0 word1")
     watching.wait_for("word99")

@@ -43,7 +43,7 @@ def test_it_tells_where_it_is_and_ends_well_on_sigterm(background: Start, projec
 
 
 def test_runs_in_flight_are_handed_back_at_the_end_and_resumed_by_the_next_server(
-    background: Start, runstead: Run, project: Path, tmp_path: Path
+    background: Start, invoke: Run, project: Path, tmp_path: Path
 ) -> None:
     grace = ("--set", "shutdown_grace_seconds=0.2")
     serve = ("serve", "--port", "0", "--data-dir", str(tmp_path / "data"), *grace, "--json")
@@ -59,7 +59,7 @@ def test_runs_in_flight_are_handed_back_at_the_end_and_resumed_by_the_next_serve
     assert first.end() == 0
 
     second = background(*serve, cwd=project)
-    watched = runstead("watch", run, "--url", second.wait_for("started")["url"], "--json")
+    watched = invoke("watch", run, "--url", second.wait_for("started")["url"], "--json")
     (ended,) = watched.of("ended")
     assert (ended["status"], ended["attempt"]) == ("success", 2)
 

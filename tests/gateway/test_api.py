@@ -98,7 +98,8 @@ async def test_the_description_to_read_loads_nothing_from_anywhere(client: httpx
     assert not re.search(r"(src|href)=[\"']?(https?:)?//", page)
 
 
-async def test_two_lines_put_it_into_somebody_else_s_app(application: Application) -> None:
+async def test_two_lines_put_it_into_somebody_else_s_app(tmp_path: Path) -> None:
+    application = Application.from_file(GRAPHS, data_dir=tmp_path / "data")
     theirs = FastAPI(lifespan=application.lifespan)
     theirs.mount("/agents", application.asgi)
 

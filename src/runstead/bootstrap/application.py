@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
 
 from fastapi import FastAPI
 
 from runstead.gateway.api import Cors, Noun, create_api
 from runstead.gateway.services import Services
-from runstead.graphs.configuration import GraphConfiguration
+from runstead.graphs.configuration import GraphConfiguration, read_configuration
 from runstead.plugins.auth.none import NoAuthentication
-from runstead.settings import Settings
+from runstead.settings import CONFIG_FILE, Settings, load_settings
 from runstead.wire.errors import Unavailable
 
 from .embedded import Embedded, open_embedded
@@ -25,8 +27,8 @@ from .embedded import Embedded, open_embedded
 class Application:
     """One server's worth of everything. With ``execute=False`` it accepts and streams runs, and executes none.
 
-    Mounted in an app of somebody else's, it is two lines: ``app = FastAPI(lifespan=application.lifespan)`` and
-    ``app.mount("/agents", application.asgi)``.
+    Mounted in an app of somebody else's, ``application = Application.from_file("langgraph.json")`` is two lines more:
+    ``app = FastAPI(lifespan=application.lifespan)`` and ``app.mount("/agents", application.asgi)``.
     """
 
     def __init__(self, settings: Settings, configuration: GraphConfiguration, *, execute: bool = True) -> None:
@@ -42,6 +44,12 @@ class Application:
             cors=_cors(configuration),
             disabled=_disabled(configuration),
         )
+
+    @classmethod
+    def from_file(cls, config: str | Path = CONFIG_FILE, **settings: Any) -> Self:
+        """The graphs of a langgraph.json, with the settings that ``runstead serve`` finds, and those given here."""
+        file = Path(config).resolve()
+        return cls(load_settings({**settings, "config": file}, project=file.parent), read_configuration(file))
 
     @property
     def services(self) -> Services:

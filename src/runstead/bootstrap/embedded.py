@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from runstead.gateway.services import GatewayOptions, Services
@@ -20,6 +19,7 @@ from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.environment import apply_environment
 from runstead.graphs.registry import GraphRegistry
 from runstead.infra.checkpoints.sqlite import SqliteCheckpoints, open_checkpoints
+from runstead.infra.dispatch.bell import Bell
 from runstead.infra.dispatch.local import LocalDispatcher
 from runstead.infra.engines.data_dir import own_data_dir
 from runstead.infra.engines.sqlite import SqliteDatabase
@@ -69,96 +69,104 @@ async def open_embedded(
     refuse_what_cannot_be_kept(configuration, settings)
     for remark in without_effect(configuration):
         _log.warning("%s", remark)
-    clock: Clock = SystemClock()
+    # The user's code first: a graph that cannot be loaded is told before any file is touched.
+    apply_environment(configuration, os.environ)
+    await asyncio.to_thread(GraphRegistry(configuration).load)
     async with AsyncExitStack() as stack:
-        # The user's code first: a graph that cannot be loaded is told before any file is touched.
-        apply_environment(configuration, os.environ)
-        await asyncio.to_thread(GraphRegistry(configuration).load)
-
-        data_dir: Path = stack.enter_context(own_data_dir(settings.data_dir))
-        database = await stack.enter_async_context(open_storage(data_dir / "runstead.db"))
-        checkpoints = await stack.enter_async_context(open_checkpoints(data_dir / "checkpoints.db"))
-        items = await stack.enter_async_context(open_items(data_dir / "items.db", **item_options(configuration)))
-        bridge = await stack.enter_async_context(MemoryStreamBridge.running(stream_settings(settings), clock))
-        events = await stack.enter_async_context(event_store(settings, database, data_dir))
-        loops: AgentLoops = agent_loops(settings)
-        stack.push_async_callback(loops.close)
-
-        store = ActorScopedStore(items)
-        graphs = GraphRegistry(configuration, store=store)
-        runtime = _runtime(settings, graphs, database, checkpoints, bridge, events, loops, store, clock)
-        runs = RunsFacade.assemble(runtime)
+        parts = await _opened(stack, settings, configuration)
+        runtime = _runtime(parts, settings)
         # Whoever held a run before this process started is dead: the data directory is ours alone.
         await runtime.lease_store.abandon_all()
-        assistants = SqlAssistantStore(database, clock)
-        await assistants.register_graphs(graphs.descriptions)
+        runs = RunsFacade.assemble(runtime)
+        closing = _Closing(runs, parts.bridge, settings.shutdown_grace_seconds)
+        services = _services(parts, runs, closing, settings, configuration)
+        await services.assistants.register_graphs(parts.graphs.descriptions)
         await stack.enter_async_context(
             sweep_regularly(
-                StorageSweeper(database, clock), checkpoints, timedelta(seconds=settings.stream_retention_seconds)
+                StorageSweeper(parts.database, parts.clock),
+                parts.checkpoints,
+                timedelta(seconds=settings.stream_retention_seconds),
             )
         )
-        await runs.start(execute=execute)
-        closing = _Closing(runs, bridge, settings.shutdown_grace_seconds)
         stack.push_async_callback(closing.drain)
-
-        threads = SqlThreadStore(database, clock)
-        agents = ThreadAgents(graphs, loops, checkpoints, store)
-        services = Services(
-            runs=runs,
-            threads=threads,
-            assistants=assistants,
-            directory=AssistantDirectory(assistants, graphs),
-            states=ThreadStates(threads, runtime.query_store, checkpoints, agents),
-            schemas=GraphSchemas(agents),
-            removal=ThreadRemoval(runs, threads, events, checkpoints, bridge),
-            events=events,
-            items=store,
-            ready=lambda: _is_ready(database, closing),
-            options=GatewayOptions(
-                max_body_bytes=settings.max_body_bytes,
-                heartbeat=settings.heartbeat_seconds,
-                configurable_headers=header_choice(configuration),
-                semantic_search=configuration.store.index is not None,
-            ),
-        )
+        await runs.start(execute=execute)
         yield Embedded(services, closing.drain)
 
 
-def _runtime(
-    settings: Settings,
-    graphs: GraphRegistry,
-    database: SqliteDatabase,
-    checkpoints: SqliteCheckpoints,
-    bridge: MemoryStreamBridge,
-    events: RunEventStore,
-    loops: AgentLoops,
-    store: Any,
-    clock: Clock,
-) -> RunsRuntime:
-    # The stores ring when a run may have become claimable; the dispatcher, made of one of them, hears it.
-    ring: list[Callable[[], None]] = []
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What has been opened, and is closed in the reverse order."""
 
-    def on_waiting() -> None:
-        for bell in ring:
-            bell()
+    database: SqliteDatabase
+    checkpoints: SqliteCheckpoints
+    store: ActorScopedStore
+    bridge: MemoryStreamBridge
+    events: RunEventStore
+    loops: AgentLoops
+    graphs: GraphRegistry
+    clock: Clock
 
-    leases = SqlRunLeaseStore(database, clock, on_waiting)
-    dispatcher = LocalDispatcher(leases, clock=clock)
-    ring.append(dispatcher.ring)
+
+async def _opened(stack: AsyncExitStack, settings: Settings, configuration: GraphConfiguration) -> _Parts:
+    clock = SystemClock()
+    data_dir = stack.enter_context(own_data_dir(settings.data_dir))
+    database = await stack.enter_async_context(open_storage(data_dir / "runstead.db"))
+    checkpoints = await stack.enter_async_context(open_checkpoints(data_dir / "checkpoints.db"))
+    items = await stack.enter_async_context(open_items(data_dir / "items.db", **item_options(configuration)))
+    bridge = await stack.enter_async_context(MemoryStreamBridge.running(stream_settings(settings), clock))
+    events = await stack.enter_async_context(event_store(settings, database, data_dir))
+    loops = agent_loops(settings)
+    stack.push_async_callback(loops.close)
+    store = ActorScopedStore(items)
+    graphs = GraphRegistry(configuration, store=store)
+    return _Parts(database, checkpoints, store, bridge, events, loops, graphs, clock)
+
+
+def _runtime(parts: _Parts, settings: Settings) -> RunsRuntime:
+    database, clock = parts.database, parts.clock
+    # The stores ring it when a run may have become claimable; the dispatcher hears it.
+    bell = Bell()
+    leases = SqlRunLeaseStore(database, clock, bell.ring)
     return RunsRuntime(
-        create_store=SqlRunCreateStore(database, clock, on_waiting),
+        create_store=SqlRunCreateStore(database, clock, bell.ring),
         query_store=SqlRunQueryStore(database),
-        delete_store=SqlRunDeleteStore(database, clock, on_waiting),
+        delete_store=SqlRunDeleteStore(database, clock, bell.ring),
         lease_store=leases,
-        event_store=events,
-        checkpoints=checkpoints,
-        bridge=bridge,
-        dispatcher=dispatcher,
-        agents=graphs,
-        agent_loops=loops,
-        store=store,
+        event_store=parts.events,
+        checkpoints=parts.checkpoints,
+        bridge=parts.bridge,
+        dispatcher=LocalDispatcher(leases, bell, clock),
+        agents=parts.graphs,
+        agent_loops=parts.loops,
+        store=parts.store,
         clock=clock,
         limits=run_limits(settings),
+    )
+
+
+def _services(
+    parts: _Parts, runs: RunsFacade, closing: _Closing, settings: Settings, configuration: GraphConfiguration
+) -> Services:
+    threads = SqlThreadStore(parts.database, parts.clock)
+    assistants = SqlAssistantStore(parts.database, parts.clock)
+    agents = ThreadAgents(parts.graphs, parts.loops, parts.checkpoints, parts.store)
+    return Services(
+        runs=runs,
+        threads=threads,
+        assistants=assistants,
+        directory=AssistantDirectory(assistants, parts.graphs),
+        states=ThreadStates(threads, SqlRunQueryStore(parts.database), parts.checkpoints, agents),
+        schemas=GraphSchemas(agents),
+        removal=ThreadRemoval(runs, threads, parts.events, parts.checkpoints, parts.bridge),
+        events=parts.events,
+        items=parts.store,
+        ready=lambda: _is_ready(parts.database, closing),
+        options=GatewayOptions(
+            max_body_bytes=settings.max_body_bytes,
+            heartbeat=settings.heartbeat_seconds,
+            configurable_headers=header_choice(configuration),
+            semantic_search=configuration.store.index is not None,
+        ),
     )
 
 

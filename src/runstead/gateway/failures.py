@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runstead.runtime.serialization import encode
-from runstead.wire.errors import problem_of
+from runstead.wire.errors import UNEXPECTED, problem_of
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Failures:
             return
         except Exception as error:
             problem = problem_of(error)
-            if problem.status >= 500:
+            if problem.status == UNEXPECTED:
                 _log.exception("%s %s failed", scope["method"], scope["path"])
             if started:
                 # Half an answer is out: only cutting the connection tells the client that it is not whole.

@@ -22,6 +22,7 @@ _OURS = (
     "checkpoint_ns",
     "checkpoint_map",
 )
+_OUR_PREFIXES = ("__", "langgraph_auth_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class ActingUser:
 
     @property
     def display_name(self) -> str:
-        return self.actor.user_id
+        return str(self.actor.claims.get("display_name") or self.actor.user_id)
 
     @property
     def identity(self) -> str:
@@ -47,7 +48,8 @@ class ActingUser:
         return sorted(self.actor.scopes)
 
     def _fields(self) -> dict[str, Any]:
-        return {"identity": self.identity, "display_name": self.display_name, "permissions": self.permissions}
+        own = {"identity": self.identity, "display_name": self.display_name, "permissions": self.permissions}
+        return {**self.actor.claims, **own}
 
     def __getitem__(self, key: str) -> Any:
         return self._fields()[key]
@@ -91,7 +93,9 @@ def context_schema_of(hint: Any) -> type[Any] | None:
 
 def _context(configurable: Mapping[str, Any], schema: type[Any] | None) -> Any:
     # The wire mirrors a run's context into its configurable, where our own keys and LangGraph's live too.
-    given = {key: value for key, value in configurable.items() if key not in _OURS and not key.startswith("__")}
+    given = {
+        key: value for key, value in configurable.items() if key not in _OURS and not key.startswith(_OUR_PREFIXES)
+    }
     if schema is None or not (is_dataclass(schema) or issubclass(schema, BaseModel)):
         return given or None
     known = schema.model_fields if issubclass(schema, BaseModel) else schema.__dataclass_fields__

@@ -49,7 +49,8 @@ class AssistantStore(Protocol):
     """Keeps assistants under the bound actor (ActorRequired without one): their own and the shared ones."""
 
     async def register_graphs(self, graphs: Mapping[str, str | None]) -> None:
-        """Make a shared assistant for every graph (id -> description) that has none, named like it; unscoped, at start-up.
+        """Make a shared assistant for every graph (id -> description) that has none, named like it; unscoped, at
+        start-up.
 
         Shared assistants of graphs that are gone stay, so that their threads remain readable.
         """

@@ -16,6 +16,7 @@ from langgraph.types import StateSnapshot, StateUpdate
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.runs.agents import Agent
 from runstead.runtime.runs.exceptions import ThreadBusy, ThreadNotFound
+from runstead.runtime.runs.identity import identity_of
 from runstead.runtime.runs.store import RunCheckpointStore, RunQueryStore
 from runstead.runtime.runs.thread_agents import ThreadAgents
 from runstead.runtime.runs.types import CheckpointRef, RunFilter, RunStatus, ThreadAfter, ThreadId
@@ -198,8 +199,8 @@ class ThreadStates:
         return thread
 
 
-def _actor() -> dict[str, str]:
-    return {"user_id": require_actor_context("thread states").user_id}
+def _actor() -> dict[str, Any]:
+    return identity_of(require_actor_context("thread states"))
 
 
 def _graph_of(thread: ThreadRecord) -> str | None:

@@ -31,7 +31,9 @@ class ThreadRecord:
 
 @dataclass(frozen=True, slots=True)
 class ThreadFilter:
-    """Which threads to find; ANDed. ``metadata`` and ``values`` match when every pair is contained (JSON containment)."""
+    """Which threads to find; ANDed. ``metadata`` and ``values`` match when every pair is contained (JSON
+    containment).
+    """
 
     ids: Sequence[ThreadId] | None = None
     status: ThreadStatus | None = None
@@ -71,7 +73,9 @@ class ThreadStore(Protocol):
         ...
 
     async def delete(self, thread_id: ThreadId) -> bool:
-        """Forget the thread and the rows of its runs; False when there is none. Raises ThreadBusy while a worker holds one of them."""
+        """Forget the thread and the rows of its runs; False when there is none. Raises ThreadBusy while a worker
+        holds one of them.
+        """
         ...
 
     async def search(
@@ -89,7 +93,9 @@ class ThreadStore(Protocol):
     async def count(self, where: ThreadFilter) -> int: ...
 
     async def set_state(self, thread_id: ThreadId, after: ThreadAfter) -> None:
-        """Record what a state update outside of a run left: values, interrupts, and the status unless the thread is busy."""
+        """Record what a state update outside of a run left: values, interrupts, and the status unless the thread is
+        busy.
+        """
         ...
 
     async def set_title(self, thread_id: ThreadId, title: str) -> None:

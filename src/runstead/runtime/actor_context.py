@@ -9,7 +9,7 @@ way to be unscoped, and is meant for migrations and admin commands.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
@@ -36,7 +36,9 @@ class ActorContext:
 
     ``user_id`` and ``tenant_id`` scope rows and paths. ``subject_id`` is a stable
     identity key where user ids can change; ``scopes`` are permissions; ``auth_source``
-    says how the identity was proved ("none", "api_key", "channel:slack", ...).
+    says how the identity was proved ("none", "api_key", "channel:slack", ...). ``claims`` is
+    what else the one who proved it told of the user, as JSON: the actor carries it to wherever
+    work is done for them, into runs that begin later too.
     """
 
     user_id: str
@@ -44,6 +46,7 @@ class ActorContext:
     subject_id: str | None = None
     scopes: frozenset[str] = field(default_factory=frozenset)
     auth_source: str | None = None
+    claims: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if not self.user_id or not self.tenant_id:
@@ -56,6 +59,7 @@ class ActorContext:
             "subject_id": self.subject_id,
             "scopes": sorted(self.scopes),
             "auth_source": self.auth_source,
+            **({"claims": dict(self.claims)} if self.claims else {}),
         }
 
     @classmethod
@@ -66,6 +70,7 @@ class ActorContext:
             subject_id=value.get("subject_id"),
             scopes=frozenset(value.get("scopes") or ()),
             auth_source=value.get("auth_source"),
+            claims=value.get("claims") or {},
         )
 
 

@@ -26,6 +26,8 @@ from runstead.runtime.runs.exceptions import (
 from runstead.runtime.runs.thread_agents import AgentUnresponsive
 from runstead.runtime.stream_bridge import BridgeClosed, CapacityExceeded, StreamNotFound
 
+UNEXPECTED: Final = 500
+"""The status of what is nobody's fault but ours."""
 MASKED: Final = "An internal error occurred. The server's log says more."
 """Told instead of the text of an error that nobody expected."""
 
@@ -132,7 +134,7 @@ def problem_of(error: BaseException) -> Problem:
         if entry := _KNOWN.get(kind):
             status, text = entry
             return Problem(status, text(error))
-    return Problem(500, MASKED)
+    return Problem(UNEXPECTED, MASKED)
 
 
 def sentence_of(problems: Sequence[Mapping[str, Any]]) -> str:

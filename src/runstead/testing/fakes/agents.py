@@ -45,6 +45,8 @@ class Stage:
     effects: Effects = field(default_factory=lambda: Effects(SystemClock()))
     worker: str = ""
     before_step: Callable[[], Awaitable[None]] = _at_once
+    waits_for_writes: bool = True
+    """LangGraph does not let go of a run before its checkpoints are written; agent code of one's own may."""
     numbers: Any = field(default_factory=lambda: count(1))
     """Makes the ids of checkpoints; shared by all stages over one checkpoint store, for ids grow with time."""
 
@@ -281,9 +283,15 @@ class _Play:
 
     async def _written(self) -> None:
         writing, self._writing = self._writing, None
-        if writing is not None:
+        if writing is None:
+            return
+        try:
             # Shielded, as LangGraph does it: a stop in the middle of a write does not lose the step.
             await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            if self._agent.stage.waits_for_writes:
+                await asyncio.wait({writing})
+            raise
 
     async def finish(self) -> None:
         """What must be durable when the stream is over, however it ended."""

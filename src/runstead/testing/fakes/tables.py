@@ -182,9 +182,9 @@ class InMemoryTables:
 
     def end_pending(self, row: RunRow, reason: Stopped) -> RunRecord:
         """End a run that nobody holds; for a reason that undoes, its row goes."""
-        now = self.clock.now()
-        ended = self.write(row, status=RunStatus.INTERRUPTED, stop_requested=reason, ended_at=now)
-        if reason.undoes:
+        self.flag(row, reason)
+        ended = self.write(row, status=RunStatus.INTERRUPTED, ended_at=self.clock.now())
+        if ended.stop_requested is not None and ended.stop_requested.undoes:
             self.remove(row)
         self.drop_temporary_thread(ended)
         self.derive_thread_status(ended.thread_id)

@@ -47,6 +47,7 @@ class Climate:
     lost_notices: float = 0.0
     failing_observers: float = 0.0
     failing_streams: float = 0.0
+    careless_agents: bool = False
     window_events: int = 20_000
     limits: RunLimits = field(
         default_factory=lambda: RunLimits(
@@ -147,7 +148,14 @@ class Kernel:
 
     def _stage(self) -> Stage:
         process, durable = self.process, self.durable
-        return Stage(process.clock, durable.effects, process.name, process.port_call, durable.checkpoint_numbers)
+        return Stage(
+            clock=process.clock,
+            effects=durable.effects,
+            worker=process.name,
+            before_step=process.port_call,
+            waits_for_writes=not self.climate.careless_agents,
+            numbers=durable.checkpoint_numbers,
+        )
 
 
 class OneLifeRunStore(InMemoryRunStore):

@@ -19,7 +19,7 @@ EncodedEvent: TypeAlias = tuple[str, bytes]
 """The event's name, with its namespace, and its data."""
 
 _PLACE_KEYS: Final = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
-_PRIVATE_KEYS: Final = ("langgraph_auth_user", "langgraph_auth_permissions", "langgraph_request_id")
+_PRIVATE_PREFIXES: Final = ("__", "langgraph_auth_", "langgraph_request_id")
 
 
 class ChunkEncoder:
@@ -168,7 +168,7 @@ def _redacted_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _public(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in mapping.items() if not k.startswith("__") and k not in _PRIVATE_KEYS}
+    return {k: v for k, v in mapping.items() if not k.startswith(_PRIVATE_PREFIXES)}
 
 
 def _name(event: str, namespace: tuple[str, ...]) -> str:

@@ -15,7 +15,7 @@ from typing import Final
 
 from runstead.runtime.actor_context import acting
 from runstead.runtime.converters import last_human_text, messages_in
-from runstead.runtime.serialization import describe, encode
+from runstead.runtime.serialization import encode
 
 from ..agent_loop import AgentLoop, AgentTask
 from ..callbacks.builder import RunCallbacks
@@ -23,10 +23,10 @@ from ..exceptions import LeaseLost, RollbackRequested
 from ..observer import RunLifecycleEventType
 from ..runtime import RunsRuntime
 from ..store import Settled
-from ..types import Lease, Outcome, RunFailure, RunStatus, Stopped, ThreadAfter, ThreadStatus
-from . import lifecycle
+from ..types import Lease, Outcome, Stopped
 from .attempt import AgentAttempt, AttemptEnd
 from .chunks import EncodedEvent
+from .endings import outcome_of, outcome_of_rollback
 from .feed import Feed
 from .fence import FencedSaver
 from .lifecycle_events import RunEventEmitter
@@ -90,6 +90,9 @@ class RunExecution:
         await self._publisher.open()
         base = await self._runtime.checkpoints.mark(run.thread_id, run.run_id)
         self._handle.lease = await self._runtime.lease_store.begin(self._lease, base)
+        if (reason := self._lease.run.stop_requested) is not None:
+            # Asked for while nobody here held the run yet, or by whom its last worker was lost: no notice will come.
+            self._handle.stop(reason)
         await self._publisher.publish(
             "metadata", encode({"run_id": run.run_id, "attempt": self._lease.attempt, "thread_id": run.thread_id})
         )
@@ -145,9 +148,10 @@ class RunExecution:
     async def _guard(self) -> None:
         """Law 6: nothing is written once the lease is gone or the run has been settled."""
         lease = self._lease
-        if self._handle.stop_reason is Stopped.LEASE_LOST or not self._writable:
-            raise LeaseLost(lease.run_id, lease.attempt)
         for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
+            # Looked at after each wait: the run may have been settled, or undone, in the meantime.
+            if self._handle.stop_reason is Stopped.LEASE_LOST or not self._writable:
+                raise LeaseLost(lease.run_id, lease.attempt)
             if self._runtime.clock.now() < self._lease.deadline:
                 return
             # The process slept past its lease. Unless somebody else has begun, it may go on; renewing finds out.
@@ -215,53 +219,13 @@ class RunExecution:
         if stop is not None and stop.undoes:
             outcome = await self._undone()
         else:
-            outcome = await self._outcome(end, stop if end.stopped else None)
+            left = end.snapshot or await self._latest()
+            outcome = outcome_of(end, stop, left, self._callbacks.completion_data(), self._callbacks.title)
         await self._settle(outcome, stop)
 
-    async def _outcome(self, end: AttemptEnd, stop: Stopped | None) -> Outcome:
-        """What the end means. A stop that came after the agent had ended by itself changes nothing any more."""
-        snapshot = end.snapshot or await self._latest()
-        failure = None
-        if end.error is not None:
-            status, failure = RunStatus.ERROR, RunFailure(type(end.error).__name__, describe(end.error))
-        elif stop is None:
-            status = RunStatus.SUCCESS
-        else:
-            status = lifecycle.status_after(stop)
-            if stop is Stopped.TIMED_OUT:
-                failure = RunFailure(
-                    "RunTimeout", "the run took longer than its timeout allows; its steps so far are kept"
-                )
-        thread_status: ThreadStatus = "interrupted" if snapshot.is_waiting else "idle"
-        return Outcome(
-            status=status,
-            thread=ThreadAfter(
-                status="error" if end.error is not None else thread_status,
-                values=snapshot.values,
-                interrupts=snapshot.interrupts,
-                error=failure or (RunFailure("UserInterrupt", f"the run was stopped: {stop.value}") if stop else None),
-            ),
-            failure=failure,
-            completion=self._callbacks.completion_data(),
-            final_checkpoint_id=snapshot.checkpoint_id,
-            output=end.output,
-            title=self._callbacks.title,
-        )
-
     async def _undone(self) -> Outcome:
-        """Roll back. The thread's stored values are still those from before the run: only settling writes them."""
         await self._runtime.checkpoints.undo(self._lease.thread_id, self._lease.run_id)
-        restored = await self._latest()
-        return Outcome(
-            status=RunStatus.INTERRUPTED,
-            thread=ThreadAfter(
-                status="interrupted" if restored.is_waiting else "idle",
-                interrupts=restored.interrupts,
-                error=RunFailure("UserRollback", "the run was stopped and rolled back"),
-            ),
-            completion=self._callbacks.completion_data(),
-            undone=True,
-        )
+        return outcome_of_rollback(await self._latest(), self._callbacks.completion_data())
 
     async def _latest(self) -> StateSnapshot:
         return await read_stored(self._runtime.checkpoints.saver, self._lease.thread_id)
@@ -291,13 +255,13 @@ class RunExecution:
         raise AssertionError("unreachable: the pauses never end")
 
     async def _tidy(self) -> None:
-        """What is no longer needed goes. What a crash leaves of it is harmless, and replaced by the thread's next
-        mark.
+        """The mark is no longer needed. One that a crash leaves is harmless, and replaced by the thread's next.
+
+        The checkpoints of a temporary thread stay, like the run's row, until the storage is swept: they are what
+        answers a waiter who comes after a crash.
         """
         run = self._lease.run
         try:
-            if run.spec.scope.is_temporary:
-                await self._runtime.checkpoints.delete_thread(run.thread_id)
             await self._runtime.checkpoints.forget_mark(run.thread_id, run.run_id)
         except Exception:
             _log.warning("run %s left something behind", run.run_id, exc_info=True)

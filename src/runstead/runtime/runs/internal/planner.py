@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from langgraph.types import Command, Send
 
+from ..identity import identity_of
 from ..types import Lease, RunCommand, RunSpec, StreamMode
 
 _LANGGRAPH_VERSION: Final = version("langgraph")
@@ -120,7 +121,7 @@ def _config(lease: Lease, *, resuming: bool) -> dict[str, Any]:
     configurable: dict[str, Any] = {
         **spec.config.get("configurable", {}),
         **identity,
-        "user_id": run.actor.user_id,
+        **identity_of(run.actor),
     }
     if spec.checkpoint is not None and not resuming:
         # Only where one is meant: LangChain copies configurable into the metadata of every event.

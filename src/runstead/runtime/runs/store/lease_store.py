@@ -19,8 +19,9 @@ class StopRequest:
     """What asking a run to stop came to.
 
     ``ended``: it had never begun and has ended now (deleted, for a reason that undoes); ``flagged``: somebody holds it,
-    tell them; ``already_ended``: nothing was changed. ``record`` is the run as it stands after that;
-    ``thread_status`` is the thread's, when the run has ended by this.
+    tell them, or it has begun before and waits for its next holder to stop it properly; ``already_ended``: nothing
+    was changed. ``record`` is the run as it stands after that; ``thread_status`` is the thread's, when the run has
+    ended by this.
     """
 
     effect: Literal["ended", "flagged", "already_ended"]
@@ -76,9 +77,10 @@ class RunLeaseStore(Protocol):
         settling once.
 
         The thread's next waiting run becomes its head in the same transaction; the thread stays ``busy`` while a due
-        run waits. An undone run's row is deleted; a temporary thread is deleted.
-        Raises LeaseLost when someone has claimed the run since: their word counts. Raises RollbackRequested when a stop
-        that undoes was asked for and the outcome is not undone: whoever asked was promised that nothing is left.
+        run waits. An undone run's row is deleted; a temporary thread is deleted. ``outcome.title`` becomes
+        ``metadata.title``. Raises LeaseLost when someone has claimed the run since: their word counts. Raises
+        RollbackRequested when a stop that undoes was asked for and the outcome is not undone: whoever asked was
+        promised that nothing is left.
         """
         ...
 

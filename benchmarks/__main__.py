@@ -1,0 +1,68 @@
+"""``python -m benchmarks``: both servers, side by side; a table on the terminal, and a file only when asked."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from . import servers
+from .figures import Measurement, rows, table, to_json
+from .scenarios import SCENARIOS, Scenario, warm_up
+from .servers import Server
+
+OURS, THEIRS = "runstead", "reference"
+
+
+def main() -> None:
+    options = _options()
+    chosen = {name: SCENARIOS[name] for name in SCENARIOS if not options.only or options.only in name}
+    if not chosen:
+        raise SystemExit(f"no scenario is called like {options.only!r}; there are: {', '.join(SCENARIOS)}")
+    with (
+        tempfile.TemporaryDirectory(prefix="runstead-bench-") as directory,
+        servers.runstead(Path(directory) / "data", options.set) as ours,
+        servers.reference() as theirs,
+    ):
+        measured = asyncio.run(_measure((ours, theirs), chosen, options))
+    summary = rows(measured, OURS, THEIRS)
+    print(table(summary, OURS, THEIRS))
+    if options.json:
+        options.json.write_text(json.dumps(to_json(measured, summary), indent=2) + "\n")
+
+
+async def _measure(
+    both: Sequence[Server], chosen: Mapping[str, Scenario], options: argparse.Namespace
+) -> list[Measurement]:
+    """All rounds. The two servers take turns at every scenario, and at being the first."""
+    for server in both:
+        await warm_up(server)
+    measured: list[Measurement] = []
+    began = time.monotonic()
+    for round in range(options.rounds):
+        for name, scenario in chosen.items():
+            for server in both if round % 2 == 0 else reversed(both):
+                figures = await scenario(server, options.size)
+                measured += [Measurement(round, server.name, name, figure, value) for figure, value in figures.items()]
+        if time.monotonic() - began > options.seconds:
+            break
+    return measured
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured (default: 5)")
+    parser.add_argument("--seconds", type=float, default=40, help="begin no round after so many (default: 40)")
+    parser.add_argument("--size", type=float, default=1.0, help="a factor on the work of each scenario (default: 1)")
+    parser.add_argument("--only", default="", help="only scenarios whose name contains this")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting for runstead")
+    parser.add_argument("--json", type=Path, help="write all measurements to this file")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""What is run: nothing at all, and a model that speaks. Both servers serve these same graphs."""
+
+# No `from __future__ import annotations`: LangGraph reads the annotations of states and nodes.
+from typing import Any
+
+from langchain_core.messages import AIMessage
+from langgraph.graph import END, START, MessagesState, StateGraph
+from typing_extensions import TypedDict
+
+from runstead.graphs.scripted import ScriptedChatModel
+
+
+class Small(TypedDict, total=False):
+    n: int
+
+
+async def _noop(state: Small) -> Small:
+    return {"n": state.get("n", 0) + 1}
+
+
+noop = StateGraph(Small).add_node("noop", _noop).add_edge(START, "noop").add_edge("noop", END).compile(name="noop")
+
+
+class Talk(MessagesState, total=False):
+    count: int
+
+
+async def _talk(state: Talk) -> dict[str, Any]:
+    # As fast as it can: what is measured is the way of a token, not the pace of a model.
+    text = " ".join(["word"] * state.get("count", 10))
+    model = ScriptedChatModel(script=lambda _: AIMessage(text))
+    return {"messages": [await model.ainvoke(state["messages"])]}
+
+
+tokens = StateGraph(Talk).add_node("talk", _talk).add_edge(START, "talk").add_edge("talk", END).compile(name="tokens")

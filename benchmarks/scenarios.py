@@ -1,0 +1,139 @@
+"""What is measured. Each scenario takes a server and returns figures, whose names end in their unit.
+
+Each is bounded in count, so that a round takes seconds; the rounds are many, and interleaved, instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from .client import Connection
+from .figures import percentile
+from .servers import Server
+
+Figures: TypeAlias = Mapping[str, float]
+Scenario: TypeAlias = Callable[[Server, float], Awaitable[Figures]]
+"""The server, and a factor on how much is done."""
+
+_NOOP: Final = {"assistant_id": "noop", "input": {"n": 1}}
+
+
+def _talk(count: int) -> dict[str, Any]:
+    said = {"messages": [{"role": "human", "content": "go on"}], "count": count}
+    return {"assistant_id": "tokens", "input": said, "stream_mode": "messages-tuple"}
+
+
+async def run_latency(server: Server, size: float) -> Figures:
+    """A trivial run, created and waited for, one after another."""
+    times, cpu = [], server.cpu_seconds()
+    runs = _times(50, size)
+    async with Connection(server.port) as connection:
+        for _ in range(runs):
+            began = time.perf_counter()
+            await connection.post("/runs/wait", _NOOP)
+            times.append(time.perf_counter() - began)
+    used = server.cpu_seconds() - cpu
+    return {
+        "median_ms": percentile(times, 50) * 1e3,
+        "p95_ms": percentile(times, 95) * 1e3,
+        "cpu_ms_per_run": used / runs * 1e3,
+    }
+
+
+async def pickup(server: Server, size: float) -> Figures:
+    """From the request to the first event, on a server that has nothing else to do."""
+    times = []
+    for _ in range(_times(20, size)):
+        # A pause, so that nothing is still warm or being cleaned up from the run before.
+        await asyncio.sleep(0.02)
+        async with Connection(server.port) as connection:
+            times.append(await _first(connection, {**_NOOP, "stream_mode": "values"}, b"data: "))
+    return {"median_ms": percentile(times, 50) * 1e3, "p95_ms": percentile(times, 95) * 1e3}
+
+
+async def first_token(server: Server, size: float) -> Figures:
+    """From the request to the first token of a model that answers at once."""
+    times = []
+    for _ in range(_times(20, size)):
+        async with Connection(server.port) as connection:
+            times.append(await _first(connection, _talk(5), b"AIMessageChunk"))
+    return {"median_ms": percentile(times, 50) * 1e3, "p95_ms": percentile(times, 95) * 1e3}
+
+
+async def tokens_of_one_stream(server: Server, size: float) -> Figures:
+    return await _tokens(server, streams=1, count=_times(1_000, size))
+
+
+async def tokens_of_twenty_streams(server: Server, size: float) -> Figures:
+    return await _tokens(server, streams=20, count=_times(100, size))
+
+
+async def runs_one_by_one(server: Server, size: float) -> Figures:
+    return await _runs(server, clients=1, count=_times(50, size))
+
+
+async def runs_sixteen_at_once(server: Server, size: float) -> Figures:
+    return await _runs(server, clients=16, count=_times(160, size))
+
+
+SCENARIOS: Final[Mapping[str, Scenario]] = {
+    "run latency": run_latency,
+    "pick-up at idle": pickup,
+    "first token": first_token,
+    "tokens, 1 stream": tokens_of_one_stream,
+    "tokens, 20 streams": tokens_of_twenty_streams,
+    "runs, 1 client": runs_one_by_one,
+    "runs, 16 clients": runs_sixteen_at_once,
+}
+
+
+async def warm_up(server: Server) -> None:
+    """Not measured: first imports, caches, pools."""
+    await _runs(server, clients=4, count=20)
+    await _tokens(server, streams=2, count=50)
+
+
+async def _first(connection: Connection, body: Any, mark: bytes) -> float:
+    began, seen, taken = time.perf_counter(), b"", 0.0
+    async for piece in connection.stream("/runs/stream", body):
+        if not taken:
+            seen += piece
+            if mark in seen:
+                taken = time.perf_counter() - began
+    assert taken, "the stream ended without it"
+    return taken
+
+
+async def _tokens(server: Server, *, streams: int, count: int) -> Figures:
+    async def read() -> int:
+        async with Connection(server.port) as connection:
+            body = b"".join([piece async for piece in connection.stream("/runs/stream", _talk(count))])
+        return body.count(b"event: messages\r\n")
+
+    cpu, began = server.cpu_seconds(), time.perf_counter()
+    seen = await asyncio.gather(*(read() for _ in range(streams)))
+    taken = time.perf_counter() - began
+    assert min(seen) >= count, f"tokens are missing: {seen} of {count}"
+    used = server.cpu_seconds() - cpu
+    return {"tokens_per_s": sum(seen) / taken, "cpu_us_per_token": used / sum(seen) * 1e6}
+
+
+async def _runs(server: Server, *, clients: int, count: int) -> Figures:
+    todo = iter(range(count))
+
+    async def one_client() -> None:
+        async with Connection(server.port) as connection:
+            for _ in todo:
+                await connection.post("/runs/wait", _NOOP)
+
+    cpu, began = server.cpu_seconds(), time.perf_counter()
+    await asyncio.gather(*(one_client() for _ in range(clients)))
+    taken = time.perf_counter() - began
+    return {"runs_per_s": count / taken, "cpu_ms_per_run": (server.cpu_seconds() - cpu) / count * 1e3}
+
+
+def _times(count: int, size: float) -> int:
+    return max(1, round(count * size))

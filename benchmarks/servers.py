@@ -1,0 +1,91 @@
+"""The two servers as processes of their own, on free loopback ports, gone when the block ends."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_HERE: Final = Path(__file__).parent
+_START_WITHIN: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One that answers."""
+
+    name: str
+    port: int
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """What it has used so far, all its threads together. 0 where the system does not tell."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def runstead(data_dir: Path, settings: Sequence[str] = ()) -> Iterator[Server]:
+    """``runstead serve`` as anybody starts it. ``settings`` are NAME=VALUE."""
+    port = _free_port()
+    command = ["-m", "runstead.cli", "serve", "--config", str(_HERE / "langgraph.json"), "--port", str(port)]
+    command += ["--data-dir", str(data_dir), *(part for setting in settings for part in ("--set", setting))]
+    with _running("runstead", command, port) as server:
+        yield server
+
+
+@contextmanager
+def reference() -> Iterator[Server]:
+    port = _free_port()
+    with _running("reference", ["-m", "benchmarks.reference", str(port)], port) as server:
+        yield server
+
+
+@contextmanager
+def _running(name: str, command: Sequence[str], port: int) -> Iterator[Server]:
+    process = subprocess.Popen(
+        [sys.executable, *command], cwd=_HERE.parent, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    try:
+        patience = time.monotonic() + _START_WITHIN
+        while not _answers(port):
+            if process.poll() is not None or time.monotonic() > patience:
+                raise RuntimeError(f"{name} did not start")
+            time.sleep(0.05)
+        yield Server(name, port, process.pid)
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", "/ok")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

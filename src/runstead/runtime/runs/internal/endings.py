@@ -1,0 +1,59 @@
+"""What the end of an attempt means for its run and its thread. Pure: the same end and state give the same outcome."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from runstead.runtime.serialization import describe
+
+from ..types import Outcome, RunCompletionData, RunFailure, RunStatus, Stopped, ThreadAfter, ThreadStatus
+from . import lifecycle
+from .attempt import AttemptEnd
+from .snapshot import StateSnapshot
+
+_TIMED_OUT: Final = RunFailure("RunTimeout", "the run took longer than its timeout allows; its steps so far are kept")
+_ROLLED_BACK: Final = RunFailure("UserRollback", "the run was stopped and rolled back")
+
+
+def outcome_of(
+    end: AttemptEnd, stop: Stopped | None, left: StateSnapshot, completion: RunCompletionData, title: str | None
+) -> Outcome:
+    """How the run ended, leaving the thread in the state ``left``.
+
+    A stop that came after the agent had ended by itself changes nothing any more.
+    """
+    if not end.stopped:
+        stop = None
+    failure: RunFailure | None = None
+    if end.error is not None:
+        status, failure = RunStatus.ERROR, RunFailure(type(end.error).__name__, describe(end.error))
+    elif stop is None:
+        status = RunStatus.SUCCESS
+    else:
+        status = lifecycle.status_after(stop)
+        failure = _TIMED_OUT if stop is Stopped.TIMED_OUT else None
+    told = failure or (RunFailure("UserInterrupt", f"the run was stopped: {stop.value}") if stop else None)
+    thread_status: ThreadStatus = "error" if end.error is not None else _resting(left)
+    return Outcome(
+        status=status,
+        thread=ThreadAfter(thread_status, left.values, left.interrupts, told),
+        failure=failure,
+        completion=completion,
+        final_checkpoint_id=left.checkpoint_id,
+        output=end.output,
+        title=title,
+    )
+
+
+def outcome_of_rollback(restored: StateSnapshot, completion: RunCompletionData) -> Outcome:
+    """The run is undone. The thread's stored values are still those from before it: only settling writes them."""
+    return Outcome(
+        status=RunStatus.INTERRUPTED,
+        thread=ThreadAfter(_resting(restored), None, restored.interrupts, _ROLLED_BACK),
+        completion=completion,
+        undone=True,
+    )
+
+
+def _resting(state: StateSnapshot) -> ThreadStatus:
+    return "interrupted" if state.is_waiting else "idle"

@@ -1,0 +1,135 @@
+"""A server on fakes and virtual time for tests that tell one story: nothing happens by chance, everything by order.
+
+```python
+with Story() as story:
+    run = story.tell(lambda runs: runs.create_background(a_spec("r1", Step(takes=60))))
+    story.wait(30)
+    story.kill()
+    story.start()
+    assert story.tell(lambda runs: runs.join_wait(run.run_id)).record.status is RunStatus.SUCCESS
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, Final, Self, TypeVar
+
+from runstead.runtime.actor_context import ActorContext, acting
+from runstead.runtime.runs.facade import RunsFacade
+from runstead.runtime.runs.runtime import RunLimits
+from runstead.runtime.runs.types import RunId, RunScope, RunSpec, ThreadId
+from runstead.testing.fakes import Script, Step
+
+from .clients import ACTOR
+from .kernel import Climate, Durable, Kernel
+from .ports import Weather
+from .world import World
+
+T = TypeVar("T")
+
+CALM: Final = Climate(
+    stores=Weather(instant=1.0),
+    limits=RunLimits(
+        max_concurrent_runs=64, lease_term=timedelta(seconds=3), max_attempts=3, stop_grace=4.0, heartbeat=2.0
+    ),
+)
+"""Calls take no time and do not fail."""
+
+_FOR_EVER: Final = 100_000.0
+
+
+def a_spec(run_id: RunId, *steps: Step, thread_id: ThreadId | None = "t1", **fields: Any) -> RunSpec:
+    """A run of a fake agent that takes these steps, or one short step; its thread is created with it."""
+    script = Script(run_id, steps or (Step(),))
+    defaults: dict[str, Any] = {
+        "assistant_id": "agent",
+        "graph_id": "agent",
+        "scope": RunScope(if_not_exists="create"),
+        "input": script.to_input(),
+    }
+    return RunSpec(**{**defaults, "run_id": run_id, "thread_id": thread_id, **fields})
+
+
+class Story:
+    """Server processes, one after the other or side by side, over one storage."""
+
+    def __init__(self, climate: Climate = CALM, seed: int = 0) -> None:
+        self.world = World(seed)
+        self.durable = Durable(self.world)
+        self.climate = climate
+        self.kernels: list[Kernel] = []
+        self.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.world.close()
+
+    @property
+    def kernel(self) -> Kernel:
+        """The process started last."""
+        return self.kernels[-1]
+
+    @property
+    def now(self) -> float:
+        return self.world.now
+
+    def start(self) -> Kernel:
+        """Start a process; the storage is its own when no other one lives."""
+        alone = not any(kernel.process.alive for kernel in self.kernels)
+        process = self.world.process(f"server-{len(self.kernels) + 1}")
+        kernel = Kernel(process, self.durable, self.climate)
+        self.kernels.append(kernel)
+        self.world.complete(process, kernel.start(alone=alone), _FOR_EVER)
+        return kernel
+
+    def kill(self) -> None:
+        """SIGKILL the process started last."""
+        self.kernel.process.kill()
+
+    def close(self, grace: float = 10.0) -> None:
+        """SIGTERM it, and wait for its end."""
+        kernel = self.kernel
+        self.world.complete(kernel.process, kernel.close(grace), _FOR_EVER)
+        kernel.process.kill()
+
+    def tell(
+        self,
+        verb: Callable[[RunsFacade], Awaitable[T]],
+        *,
+        actor: ActorContext | None = ACTOR,
+        kernel: Kernel | None = None,
+        within: float = _FOR_EVER,
+    ) -> T:
+        """Do something in a process, and let the time pass that it takes. ``actor`` None: with nobody bound."""
+        kernel = kernel or self.kernel
+
+        async def told() -> T:
+            if actor is None:
+                return await verb(kernel.facade)
+            with acting(actor):
+                return await verb(kernel.facade)
+
+        return self.world.complete(kernel.process, told(), self.now + within)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.world.sleep_until(self.now + seconds)
+
+    def log(self, thread_id: ThreadId = "t1") -> list[str]:
+        """The steps that the thread's state holds."""
+        config: Any = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
+        latest = self.durable.checkpoints.saver.get_tuple(config)
+        return [] if latest is None else list(latest.checkpoint["channel_values"]["log"])
+
+    def status(self, run_id: RunId) -> str | None:
+        """The run's status as stored; None when there is no such run."""
+        row = self.durable.tables.runs.get(run_id)
+        return None if row is None else row.record.status.value
+
+    def thread_status(self, thread_id: ThreadId = "t1") -> str | None:
+        row = self.durable.tables.threads.get(thread_id)
+        return None if row is None else row.record.status
