@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 
 import pytest
@@ -48,11 +48,12 @@ print(json.dumps(sorted(set({HEAVY!r}) & set(sys.modules))))
 
 def test_help_is_there_before_one_notices() -> None:
     def seconds() -> float:
-        began = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(command_of("--help"), capture_output=True, check=True)
-        return time.perf_counter() - began
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    # The best of several: what else goes on on this machine is not ours.
+    # Time of the processor, the best of several: what else goes on on this machine is not ours.
     assert min(seconds() for _ in range(5)) < 0.3
 
 

@@ -24,7 +24,7 @@ def test_killed_at_any_call_the_run_ends_as_if_nothing_had_been(durability: str)
 def _survives_a_kill_at(call: int, durability: str) -> bool:
     """False when the run had ended before so many calls were made."""
     with Story() as story:
-        story.tell(lambda runs: runs.create_background(a_spec("r1", *STEPS, durability=durability)))
+        story.create(a_spec("r1", *STEPS, durability=durability))
         process = story.kernel.process
         process.dies_at_call = process.calls + call
         story.wait(20)
@@ -32,7 +32,7 @@ def _survives_a_kill_at(call: int, durability: str) -> bool:
             assert (story.status("r1"), story.log()) == ("success", UNDISTURBED)
             return False
         story.start()
-        result = story.tell(lambda runs: runs.join_wait("r1"), within=60)
+        result = story.end_of("r1", within=60)
         assert result.record.status is RunStatus.SUCCESS
         assert story.log() == UNDISTURBED
         assert story.thread_status() == "idle"
@@ -49,42 +49,40 @@ def test_killed_at_any_call_a_resumed_run_takes_its_answer_once() -> None:
 def _resume_survives_a_kill_at(call: int) -> bool:
     with Story() as story:
         asking = a_spec("r1", Step(), Step("ask"), Step(takes=0.1))
-        story.tell(lambda runs: runs.create_and_wait(asking))
+        story.create_and_wait(asking)
         assert story.thread_status() == "interrupted"
         answer = a_spec("r2", input=None, command=RunCommand(resume="yes", has_resume=True))
-        story.tell(lambda runs: runs.create_background(answer))
+        story.create(answer)
         process = story.kernel.process
         process.dies_at_call = process.calls + call
         story.wait(20)
         has_died, process.dies_at_call = not process.alive, None
         if has_died:
             story.start()
-        assert story.tell(lambda runs: runs.join_wait("r2"), within=60).record.status is RunStatus.SUCCESS
+        assert story.end_of("r2", within=60).record.status is RunStatus.SUCCESS
         assert story.log() == ["r1.0", "r1.1=yes", "r1.2"]
         return has_died
 
 
 def test_a_run_that_was_accepted_a_moment_before_the_kill_is_executed_by_the_next_process(story: Story) -> None:
     for number in range(20):
-        spec = a_spec(f"r{number}", thread_id=f"t{number}")
-        story.tell(lambda runs, spec=spec: runs.create_background(spec))
+        story.create(a_spec(f"r{number}", thread_id=f"t{number}"))
     story.kill()
     story.start()
     for number in range(20):
-        result = story.tell(lambda runs, number=number: runs.join_wait(f"r{number}"), within=60)
-        assert result.record.status is RunStatus.SUCCESS
+        assert story.end_of(f"r{number}", within=60).record.status is RunStatus.SUCCESS
 
 
 def test_a_run_whose_worker_is_lost_too_often_is_a_dead_letter_that_can_be_retried(story: Story) -> None:
-    story.tell(lambda runs: runs.create_background(a_spec("r1", Step(takes=60), max_attempts=2)))
+    story.create(a_spec("r1", Step(takes=60), max_attempts=2))
     for _ in range(2):
         story.wait(1)
         story.kill()
         story.start()
-    dead = story.tell(lambda runs: runs.join_wait("r1"))
+    dead = story.end_of("r1")
     assert (dead.record.status, dead.record.dead_letter) == (RunStatus.ERROR, True)
     assert dead.failure is not None
     assert dead.failure.error == "AttemptsExhausted"
     story.tell(lambda runs: runs.retry("r1"))
-    assert story.tell(lambda runs: runs.join_wait("r1")).record.status is RunStatus.SUCCESS
+    assert story.end_of("r1").record.status is RunStatus.SUCCESS
     assert story.log() == ["r1.0"]

@@ -20,7 +20,7 @@ SLOW = Climate(stores=Weather(instant=0.3, slowest=0.05), limits=CALM.limits)
 def double_text(story: Story, strategy: MultitaskStrategy) -> list[RunId]:
     """Fifty runs for one thread, sent at once; returns those that were let in, in the order of their acceptance."""
     specs = [a_spec(f"r{n}", Step(takes=0.3), Step(takes=0.1), multitask_strategy=strategy) for n in range(NUMBER)]
-    story.tell(lambda runs: runs.create_background(a_spec("r-first", Step(takes=1))))
+    story.create(a_spec("r-first", Step(takes=1)))
     kernel = story.kernel
     sending = [kernel.process.spawn(_send(story, spec)) for spec in specs]
     story.world.run(lambda: all(task.done() for task in sending), until=story.now + 600)
@@ -66,7 +66,7 @@ def test_workers_of_two_processes_never_work_on_one_thread_at_once() -> None:
         second = story.start()
         for number in range(40):
             spec = a_spec(f"r{number}", Step(takes=0.2), thread_id=f"t{number % 3}")
-            story.tell(lambda runs, spec=spec: runs.create_background(spec), kernel=(first, second)[number % 2])
+            story.create(spec, kernel=(first, second)[number % 2])
         story.wait(120)
         assert story.durable.effects.overlaps == []
         assert {story.status(f"r{number}") for number in range(40)} == {"success"}

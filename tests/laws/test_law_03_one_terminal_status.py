@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from runstead.runtime.runs.types import RunStatus
@@ -21,27 +23,27 @@ _P, _S, _R = RunStatus.PENDING, RunStatus.STARTING, RunStatus.RUNNING
     ],
 )
 def test_a_run_goes_through_its_statuses_once(
-    story: Story, step: Step, fields: dict[str, float], end: RunStatus, thread: str
+    story: Story, step: Step, fields: dict[str, Any], end: RunStatus, thread: str
 ) -> None:
-    story.tell(lambda runs: runs.create_and_wait(a_spec("r1", step, **fields)))
+    story.create_and_wait(a_spec("r1", step, **fields))
     assert story.durable.witness.statuses("r1") == [_P, _S, _R, end]
     assert story.thread_status() == thread
 
 
 def test_a_timeout_is_as_long_as_it_was_told_to_be(story: Story) -> None:
-    story.tell(lambda runs: runs.create_and_wait(a_spec("r1", Step("hang"), timeout_seconds=5)))
+    story.create_and_wait(a_spec("r1", Step("hang"), timeout_seconds=5))
     assert story.now == pytest.approx(5, abs=0.1)
 
 
 def test_a_run_that_is_stopped_while_it_waits_ends_without_having_begun(story: Story) -> None:
-    story.tell(lambda runs: runs.create_background(a_spec("r1", Step(takes=5))))
-    story.tell(lambda runs: runs.create_background(a_spec("r2")))
+    story.create(a_spec("r1", Step(takes=5)))
+    story.create(a_spec("r2"))
     story.tell(lambda runs: runs.cancel("r2"))
     assert story.durable.witness.statuses("r2") == [_P, RunStatus.INTERRUPTED]
 
 
 def test_ends_are_idempotent(story: Story) -> None:
-    story.tell(lambda runs: runs.create_background(a_spec("r1", Step("hang"))))
+    story.create(a_spec("r1", Step("hang")))
     story.wait(1)
     effects = [story.tell(lambda runs: runs.cancel("r1", wait=True)).effect for _ in range(5)]
     assert effects == ["flagged", "already_ended", "already_ended", "already_ended", "already_ended"]
@@ -49,9 +51,9 @@ def test_ends_are_idempotent(story: Story) -> None:
 
 
 def test_a_run_that_was_lost_waits_again_and_ends_once(story: Story) -> None:
-    story.tell(lambda runs: runs.create_background(a_spec("r1", Step(takes=10))))
+    story.create(a_spec("r1", Step(takes=10)))
     story.wait(1)
     story.kill()
     story.start()
-    story.tell(lambda runs: runs.join_wait("r1"))
+    story.end_of("r1")
     assert story.durable.witness.statuses("r1") == [_P, _S, _R, _P, _S, _R, RunStatus.SUCCESS]

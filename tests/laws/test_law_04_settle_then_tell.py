@@ -50,7 +50,7 @@ def test_nobody_hears_of_an_end_that_is_not_durable() -> None:
     with Story(Climate(stores=weather, limits=CALM.limits), seed=4) as story:
         for number in range(20):
             spec = a_spec(f"r{number}", ENDS[("end", "error")[number % 2]], thread_id=f"t{number}")
-            story.tell(lambda runs, spec=spec: runs.create_and_wait(spec))
+            story.create_and_wait(spec)
         story.wait(60)
         published = [event for events in story.durable.witness.published.values() for event in events if event.terminal]
         assert len(published) == 20

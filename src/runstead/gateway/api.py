@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal, TypeAlias
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -17,6 +17,7 @@ from runstead.wire.credentials import Authenticator
 from runstead.wire.errors import Problem, Unprocessable, problem_of, sentence_of
 
 from .authentication import Authentication
+from .authorization import authorize
 from .dependencies import answer
 from .failures import Failures
 from .openapi import describe
@@ -79,7 +80,8 @@ def create_api(
     modules = [meta, *(module for noun, own in _ROUTES.items() if noun not in disabled for module in own)]
     routers = [module.router for module in modules]
     for router in routers:
-        app.include_router(router)
+        # Here and not in each route: one that forgot it would be open to everybody who is known.
+        app.include_router(router, dependencies=[] if router is meta.router else [Depends(authorize)])
     describe(app, routers)
     return app
 

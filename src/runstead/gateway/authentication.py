@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runstead.runtime.actor_context import acting
 from runstead.wire.credentials import Authenticator, Credentials
+from runstead.wire.errors import BodyTooLarge, problem_of
 
-OPEN_PATHS: Final = frozenset(("/", "/ok", "/ready", "/info", "/docs", "/openapi.json"))
-"""They tell nothing about anybody, and load balancers and browsers ask for them without credentials."""
+from .asks import OPEN_PATHS, path_params_of
+
+_MAX_BODY: Final = 32 * 1024 * 1024
+_CLOSE_BASE: Final = 4000
+"""A WebSocket is closed with this and the status of HTTP: so clients know that trying again is of no use."""
 
 
 class Authentication:
@@ -23,9 +28,54 @@ class Authentication:
         if scope["type"] == "lifespan" or _own_path(scope) in OPEN_PATHS:
             await self._app(scope, receive, send)
             return
-        actor = await self._authenticator.authenticate(_credentials(scope))
+        body = _ReadAhead(receive)
+        try:
+            actor = await self._authenticator.authenticate(_credentials(scope, body))
+        except Exception as error:
+            if scope["type"] != "websocket":
+                raise
+            await _close(error, receive, send)
+            return
         with acting(actor):
-            await self._app(scope, receive, send)
+            await self._app(scope, body.receive, send)
+
+
+class _ReadAhead:
+    """The body for an authenticator that looks into it, and once more for the route behind."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._read: bytes | None = None
+        self._given = True
+
+    async def body(self) -> bytes:
+        """Raises BodyTooLarge."""
+        if self._read is not None:
+            return self._read
+        chunks, size, more = [], 0, True
+        while more:
+            message = await self._receive()
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            if size > _MAX_BODY:
+                raise BodyTooLarge(_MAX_BODY)
+            more = message.get("more_body", False)
+        self._read, self._given = b"".join(chunks), False
+        return self._read
+
+    async def receive(self) -> Message:
+        if self._given:
+            return await self._receive()
+        self._given = True
+        return {"type": "http.request", "body": self._read, "more_body": False}
+
+
+async def _close(error: Exception, receive: Receive, send: Send) -> None:
+    """Accepted first: before that, a browser is told nothing but that it failed."""
+    problem = problem_of(error)
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.close", "code": _CLOSE_BASE + problem.status, "reason": problem.detail[:120]})
 
 
 def _own_path(scope: Scope) -> str:
@@ -34,12 +84,24 @@ def _own_path(scope: Scope) -> str:
     return path.removeprefix(scope.get("root_path", "")) or "/"
 
 
-def _credentials(scope: Scope) -> Credentials:
+def _credentials(scope: Scope, body: _ReadAhead) -> Credentials:
     client = scope.get("client")
+    method, path = scope.get("method", "GET"), _own_path(scope)
     return Credentials(
-        method=scope.get("method", "WEBSOCKET"),
-        path=_own_path(scope),
-        headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
+        method=method,
+        path=path,
+        headers=_headers(scope),
         query=scope.get("query_string", b"").decode("latin-1"),
         client=client[0] if client else None,
+        path_params=path_params_of(method, path),
+        scope=scope,
+        body=body.body if scope["type"] == "http" else _nothing,
     )
+
+
+def _headers(scope: Scope) -> Mapping[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+async def _nothing() -> bytes:
+    return b""

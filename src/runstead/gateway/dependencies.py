@@ -7,56 +7,40 @@ from typing import Annotated, Any, Generic, TypeAlias, TypeVar
 
 from fastapi import Depends, Path, Query, Request
 from pydantic import TypeAdapter
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from runstead.runtime.serialization import encode
 from runstead.wire.body import check_content_type, parse_body
-from runstead.wire.errors import BodyTooLarge
 from runstead.wire.identifiers import CheckpointIdField, RunIdField, ThreadIdField
 from runstead.wire.pages import MAX_LIMIT, MAX_OFFSET
 
+from .authorization import Grant, authorize
+from .bodies import body_of
 from .services import Services, ServiceSource
 
 T = TypeVar("T")
 
-_DISCARDED_AT_MOST = 8
-"""Limits' worth of a too large body that is read and dropped: the client is to hear an answer, not a broken pipe."""
+Granted: TypeAlias = Annotated[Grant, Depends(authorize)]
 
 
-async def _services(request: Request) -> Services:
-    source: ServiceSource = request.app.state.source
-    return source.services
+async def _services(connection: HTTPConnection, granted: Granted) -> Services:
+    source: ServiceSource = connection.app.state.source
+    return granted.within(source.services)
 
 
 class JsonBody(Generic[T]):
-    """Reads the body, within the server's limit, into the type of ``adapter``."""
+    """Reads the body, within the server's limit, into the type of ``adapter``; as far as it was granted."""
 
     def __init__(self, adapter: TypeAdapter[T]) -> None:
         self.adapter = adapter
 
-    async def __call__(self, request: Request) -> T:
-        limit = (await _services(request)).options.max_body_bytes
-        raw = await read_body(request, limit)
+    async def __call__(self, request: Request, granted: Granted) -> T:
+        source: ServiceSource = request.app.state.source
+        raw = await body_of(request, source.services.options.max_body_bytes)
         if raw:
             check_content_type(request.headers.get("content-type"))
-        return parse_body(raw, self.adapter)
-
-
-async def read_body(request: Request, limit: int) -> bytes:
-    """The bytes of the body. Raises BodyTooLarge without ever holding more than ``limit``."""
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            chunks.clear()
-            if size > limit * _DISCARDED_AT_MOST:
-                break
-        else:
-            chunks.append(chunk)
-    if size > limit:
-        raise BodyTooLarge(limit)
-    return b"".join(chunks)
+        return parse_body(raw, self.adapter, granted.changed)
 
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -44,4 +44,4 @@ class Failures:
                 # Half an answer is out: only cutting the connection tells the client that it is not whole.
                 raise
             body = encode(problem.to_json())
-            await Response(body, problem.status, media_type="application/json")(scope, receive, send)
+            await Response(body, problem.status, problem.headers, "application/json")(scope, receive, send)

@@ -14,6 +14,7 @@ from runstead.resources.states import ThreadStates
 from runstead.resources.threads import ThreadStore
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.store import RunEventStore
+from runstead.wire.authorization import Authorizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class GatewayOptions:
 class Services:
     """Everything behind the routes. ``items`` is langgraph's BaseStore, scoped by the actor.
 
-    ``ready`` asks whether new work can be taken: the storage answers, and the end is not near.
+    ``ready`` asks whether new work can be taken: the storage answers, and the end is not near. ``authorizer`` decides
+    what somebody may do; None where all that is theirs is theirs to use.
     """
 
     runs: RunsFacade
@@ -47,6 +49,7 @@ class Services:
     events: RunEventStore
     items: Any
     ready: Callable[[], Awaitable[bool]]
+    authorizer: Authorizer | None = None
     options: GatewayOptions = field(default_factory=GatewayOptions)
 
 

@@ -7,7 +7,7 @@ a 500 whose text says nothing of the inside.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 from runstead.resources.directory import AssistantNotFound, InvalidAssistant, SubgraphNotFound
@@ -90,12 +90,21 @@ class Unavailable(WireError):
     status = 503
 
 
+class Refused(Exception):
+    """An answer in the words, and with the status, of code that the operator has plugged in."""
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        self.status, self.detail, self.headers = status, detail, dict(headers or {})
+        super().__init__(detail)
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """An answer that is not what the client hoped for."""
 
     status: int
     detail: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, str]:
         return {"detail": self.detail}
@@ -130,6 +139,8 @@ def problem_of(error: BaseException) -> Problem:
     """How ``error`` is told to a client. Status 500, with the text masked, for what is not expected."""
     if isinstance(error, WireError):
         return Problem(error.status, str(error))
+    if isinstance(error, Refused):
+        return Problem(error.status, error.detail, error.headers)
     for kind in type(error).__mro__:
         if entry := _KNOWN.get(kind):
             status, text = entry

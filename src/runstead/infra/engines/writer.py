@@ -1,8 +1,8 @@
 """One thread that writes, and commits for many at once.
 
 A durable commit costs a sync of the disk, whoever waits for it. So the thread takes all that is queued, runs it
-in one transaction, each piece behind a savepoint of its own, commits once, and answers all callers. Nobody is
-answered before the commit is on disk.
+in one transaction, each piece behind a savepoint of its own, commits once, and answers all callers. Nobody who
+asked for it is answered before the commit is on disk.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class _TransactionLost(Exception):
 class _Job:
     work: Callable[[Connection], Any]
     committed: Callable[[Any], None] | None
+    durable: bool
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
     result: Any = None
@@ -57,16 +58,18 @@ class _Job:
 class GroupWriter:
     """Runs work on ``connection``, which it owns from now on, in a thread of its own.
 
-    ``translate`` makes the engine's errors those of `exceptions`.
+    ``translate`` makes the engine's errors those of `exceptions`. With ``syncs``, a commit is on disk when it
+    returns, unless none of its pieces needs that.
     """
 
     def __init__(
-        self, connection: Connection, *, name: str, translate: Callable[[BaseException], BaseException]
+        self, connection: Connection, *, name: str, translate: Callable[[BaseException], BaseException], syncs: bool
     ) -> None:
         self._connection = connection
         driver: Any = connection.connection.dbapi_connection
         self._driver = driver
         self._translate = translate
+        self._syncs = self._syncing = syncs
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._gate = threading.Lock()
         self._closed = False
@@ -75,11 +78,11 @@ class GroupWriter:
         self._thread.start()
 
     def submit(
-        self, work: Callable[[Connection], Any], committed: Callable[[Any], None] | None
+        self, work: Callable[[Connection], Any], committed: Callable[[Any], None] | None, *, durable: bool = True
     ) -> asyncio.Future[Any] | None:
         """Queue work; the future answers after the commit. None when closed."""
         loop = asyncio.get_running_loop()
-        job = _Job(work, committed, loop.create_future(), loop)
+        job = _Job(work, committed, durable, loop.create_future(), loop)
         with self._gate:
             if self._closed:
                 return None
@@ -121,10 +124,15 @@ class GroupWriter:
     def _commit(self, jobs: Sequence[_Job]) -> None:
         began = False
         try:
+            self._sync(any(job.durable for job in jobs))
             self._driver.execute("BEGIN IMMEDIATE")
             began = True
-            for job in jobs:
-                self._run(job)
+            if len(jobs) == 1:
+                # Alone it needs no savepoint: what it raises undoes the transaction.
+                jobs[0].result = jobs[0].work(self._connection)
+            else:
+                for job in jobs:
+                    self._run(job)
             self._driver.execute("COMMIT")
         except BaseException as error:
             self._roll_back()
@@ -138,6 +146,13 @@ class GroupWriter:
             for job in jobs:
                 job.failure = self._translate(reason)
         _tell(jobs)
+
+    def _sync(self, durable: bool) -> None:
+        """Whether the next commit waits for the disk. A later one that does brings to disk what this one did not."""
+        wanted = self._syncs and durable
+        if wanted is not self._syncing:
+            self._driver.execute(f"PRAGMA synchronous = {'FULL' if wanted else 'NORMAL'}")
+            self._syncing = wanted
 
     def _run(self, job: _Job) -> None:
         self._driver.execute("SAVEPOINT work")

@@ -13,12 +13,24 @@ T = TypeVar("T")
 class Database(Protocol):
     """Runs plain functions over a connection, each in a transaction of its own."""
 
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """What ``work`` returns, seen in one snapshot."""
+    async def read(self, work: Callable[[Connection], T], *, quick: bool = False) -> T:
+        """What ``work`` returns, seen in one snapshot.
+
+        ``quick`` is a hint: it finds a few rows by their keys, in one statement, so that it may be done on the spot.
+        """
         ...
 
-    async def write(self, work: Callable[[Connection], T], *, committed: Callable[[T], None] | None = None) -> T:
+    async def write(
+        self,
+        work: Callable[[Connection], T],
+        *,
+        committed: Callable[[T], None] | None = None,
+        durable: bool = True,
+    ) -> T:
         """What ``work`` returns, after it is durable; its exception undoes it.
+
+        Without ``durable`` it need not be on disk yet when this returns: it is with the next write that is durable.
+        A killed process loses nothing of it.
 
         ``work`` may be run more than once, each time after the former was undone. ``committed`` is called
         with the result on the caller's event loop once it is durable, also when the caller has gone.

@@ -308,7 +308,7 @@ class Clients:
     def _check_absence(self, run_id: RunId, since: float) -> None:
         """Asked ``since``, a run may be unknown when it was not created yet, not let in, deleted, or rolled back."""
         accepted_at = self._witness.wanted[run_id].accepted_at
-        if accepted_at is not None and accepted_at <= since and not self._is_gone(run_id):
+        if accepted_at is not None and accepted_at < since and not self._is_gone(run_id):
             self._surprise(f"{run_id} was accepted and is not found")
 
     def _is_gone(self, run_id: RunId) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from runstead.infra.dispatch.bell import Bell
 from runstead.infra.dispatch.local import LocalDispatcher, LocalDispatchSettings
 from runstead.infra.stream_bridge.memory import MemoryStreamBridge, MemoryStreamSettings
+from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.runs.agent_loop import InlineAgentLoops
 from runstead.runtime.runs.exceptions import RunConflict
 from runstead.runtime.runs.facade import RunsFacade
@@ -49,6 +50,9 @@ class Climate:
     failing_streams: float = 0.0
     careless_agents: bool = False
     window_events: int = 20_000
+    window_bytes: int = 16 * 1024 * 1024
+    retention: float = 10.0
+    awaiting_retention: float = 15.0
     limits: RunLimits = field(
         default_factory=lambda: RunLimits(
             max_concurrent_runs=8, lease_term=timedelta(seconds=3), max_attempts=3, stop_grace=4.0, heartbeat=2.0
@@ -92,7 +96,12 @@ class Kernel:
 
     def __init__(self, process: Process, durable: Durable, climate: Climate) -> None:
         self.process, self.durable, self.climate = process, durable, climate
-        settings = MemoryStreamSettings(window_events=climate.window_events, retention=10, awaiting_retention=15)
+        settings = MemoryStreamSettings(
+            window_events=climate.window_events,
+            window_bytes=climate.window_bytes,
+            retention=climate.retention,
+            awaiting_retention=climate.awaiting_retention,
+        )
         self._memory = MemoryStreamBridge(settings, process.clock)
         bell = Bell()
         runs = self._remote(OneLifeRunStore(durable, bell.ring), "runs")
@@ -261,6 +270,7 @@ class WitnessedObserver:
         process, durable = self._kernel.process, self._kernel.durable
         await process.port_call()
         process.world.note(process.name, f"tells {event.event_type.value} of {event.run_id}")
+        durable.witness.told_as.append(require_actor_context("observing a run"))
         durable.witness.told.append((process.name, durable.has_ended(event.run_id), event))
         if process.world.chance.random() < self._kernel.climate.failing_observers:
             raise Outage("an observer failed")

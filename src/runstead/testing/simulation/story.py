@@ -19,7 +19,7 @@ from typing import Any, Final, Self, TypeVar
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.runtime import RunLimits
-from runstead.runtime.runs.types import RunId, RunScope, RunSpec, ThreadId
+from runstead.runtime.runs.types import RunId, RunRecord, RunResult, RunScope, RunSpec, ThreadId
 from runstead.testing.fakes import Script, Step
 
 from .clients import ACTOR
@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 CALM: Final = Climate(
     stores=Weather(instant=1.0),
+    retention=300,
+    awaiting_retention=7200,
     limits=RunLimits(
         max_concurrent_runs=64, lease_term=timedelta(seconds=3), max_attempts=3, stop_grace=4.0, heartbeat=2.0
     ),
@@ -114,6 +116,18 @@ class Story:
                 return await verb(kernel.facade)
 
         return self.world.complete(kernel.process, told(), self.now + within)
+
+    def create(self, spec: RunSpec, *, kernel: Kernel | None = None) -> RunRecord:
+        """Have a run accepted."""
+        return self.tell(lambda runs: runs.create_background(spec), kernel=kernel)
+
+    def create_and_wait(self, spec: RunSpec) -> RunResult:
+        """Have a run accepted, and wait for its end."""
+        return self.tell(lambda runs: runs.create_and_wait(spec))
+
+    def end_of(self, run_id: RunId, *, within: float = _FOR_EVER) -> RunResult:
+        """Wait for the end of a run."""
+        return self.tell(lambda runs: runs.join_wait(run_id), within=within)
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.observer import RunLifecycleEvent
 from runstead.runtime.runs.types import RunId, RunRecord, RunSpec, RunStatus
 from runstead.runtime.stream_bridge import StreamItem
@@ -77,6 +78,8 @@ class Witness:
     published: dict[RunId, list[Published]] = field(default_factory=dict)
     readings: list[Reading] = field(default_factory=list)
     told: list[tuple[str, bool, RunLifecycleEvent]] = field(default_factory=list)
+    told_as: list[ActorContext] = field(default_factory=list)
+    """Under which actor observers were told; in step with ``told``."""
     surprises: list[str] = field(default_factory=list)
     """What a client met that no client should meet."""
 

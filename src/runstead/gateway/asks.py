@@ -1,0 +1,209 @@
+"""What is asked of auth handlers for each route: one table, from method and path to resource, action and value.
+
+A route that is not listed is closed as soon as there are handlers to ask; a test keeps the table complete. How the
+answers are carried out is in `authorization`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias
+
+from runstead.wire.authorization import Action, Resource
+
+OPEN_PATHS: Final = frozenset(("/", "/ok", "/ready", "/info", "/docs", "/openapi.json"))
+"""They tell nothing about anybody, and load balancers and browsers ask for them without credentials."""
+
+Reach: TypeAlias = Literal[
+    "new thread", "thread", "run", "new run", "assistant", "search", "many runs", "items", "nothing"
+]
+"""What a filter applies to: the thread, runs or assistant that are named, or what a search finds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a request says, read loosely: what it must be is checked by the route, also after the handlers."""
+
+    path: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+    def mapping(self, name: str) -> dict[str, Any]:
+        """A copy of a field that holds an object; an empty one where there is none."""
+        found = self.body.get(name)
+        return deepcopy(found) if isinstance(found, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """``value`` makes what handlers look at, and may change."""
+
+    resource: Resource
+    action: Action
+    reach: Reach
+    value: Callable[[Given], dict[str, Any]]
+
+
+_KWARGS: Final = (
+    "input", "command", "config", "context", "stream_mode", "interrupt_before", "interrupt_after", "webhook",
+    "feedback_keys", "stream_subgraphs", "stream_resumable", "checkpoint", "checkpoint_id", "durability",
+)  # fmt: skip
+
+
+def _named(given: Given) -> dict[str, Any]:
+    """The ids in the path, and what a cancel does."""
+    action = {"action": given.query.get("action", "interrupt")} if given.query.get("action") else {}
+    return {**given.path, **action}
+
+
+def _with_metadata(*names: str) -> Callable[[Given], dict[str, Any]]:
+    """The ids in the path, these fields of the body, and its metadata."""
+
+    def value(given: Given) -> dict[str, Any]:
+        own = {name: deepcopy(given.body[name]) for name in names if name in given.body}
+        return {**own, **given.path, "metadata": given.mapping("metadata")}
+
+    return value
+
+
+def _new_run(given: Given) -> dict[str, Any]:
+    body = given.body
+    return {
+        "assistant_id": body.get("assistant_id"),
+        "thread_id": given.path.get("thread_id", body.get("thread_id")),
+        "run_id": body.get("run_id"),
+        "status": "pending",
+        "metadata": given.mapping("metadata"),
+        "prevent_insert_if_inflight": body.get("multitask_strategy") == "reject",
+        "multitask_strategy": body.get("multitask_strategy") or "enqueue",
+        "if_not_exists": body.get("if_not_exists") or "reject",
+        "after_seconds": body.get("after_seconds") or 0,
+        "kwargs": {name: deepcopy(body[name]) for name in _KWARGS if name in body},
+    }
+
+
+def _namespace(labels: Any) -> tuple[str, ...]:
+    return tuple(str(label) for label in labels) if isinstance(labels, list) else ()
+
+
+def _item(*names: str) -> Callable[[Given], dict[str, Any]]:
+    def value(given: Given) -> dict[str, Any]:
+        own = {name: deepcopy(given.body.get(name)) for name in names}
+        return {"namespace": _namespace(given.body.get("namespace")), **own}
+
+    return value
+
+
+def _item_read(given: Given) -> dict[str, Any]:
+    namespace = given.query.get("namespace", "")
+    return {"namespace": tuple(namespace.split(".")) if namespace else (), "key": given.query.get("key")}
+
+
+def _item_search(given: Given) -> dict[str, Any]:
+    own = {name: deepcopy(given.body.get(name)) for name in ("filter", "limit", "offset", "query")}
+    return {"namespace": _namespace(given.body.get("namespace_prefix")), **own}
+
+
+def _namespaces(given: Given) -> dict[str, Any]:
+    own = {name: deepcopy(given.body.get(name)) for name in ("suffix", "max_depth", "limit", "offset")}
+    prefix = given.body.get("prefix")
+    return {"namespace": _namespace(prefix) if prefix else None, **own}
+
+
+def _cancel_many(given: Given) -> dict[str, Any]:
+    own = {name: deepcopy(given.body[name]) for name in ("thread_id", "run_ids", "status") if name in given.body}
+    return {**own, "action": given.query.get("action", "interrupt")}
+
+
+_READ: Final = Ask("threads", "read", "thread", _named)
+_UPDATE: Final = Ask("threads", "update", "thread", _named)
+_DELETE: Final = Ask("threads", "delete", "thread", _named)
+_RUN: Final = Ask("threads", "create_run", "new run", _new_run)
+_SEARCH: Final = Ask(
+    "threads", "search", "search", _with_metadata("values", "status", "limit", "offset", "ids", "thread_id")
+)
+_ASSISTANT: Final = Ask("assistants", "read", "assistant", _named)
+_ASSISTANT_FIELDS: Final = ("assistant_id", "graph_id", "config", "context", "name", "description", "if_exists")
+
+ASKS: Final[Mapping[tuple[str, str], Ask]] = {
+    ("POST", "/threads"): Ask(
+        "threads", "create", "new thread", _with_metadata("thread_id", "if_exists", "ttl", "supersteps")
+    ),
+    ("POST", "/threads/search"): _SEARCH,
+    ("POST", "/threads/count"): _SEARCH,
+    ("GET", "/threads/{thread_id}"): _READ,
+    ("PATCH", "/threads/{thread_id}"): Ask("threads", "update", "thread", _with_metadata("ttl")),
+    ("DELETE", "/threads/{thread_id}"): _DELETE,
+    ("GET", "/threads/{thread_id}/state"): _READ,
+    ("POST", "/threads/{thread_id}/state"): _UPDATE,
+    ("POST", "/threads/{thread_id}/state/checkpoint"): _READ,
+    ("GET", "/threads/{thread_id}/state/{checkpoint_id}"): _READ,
+    ("GET", "/threads/{thread_id}/history"): _READ,
+    ("POST", "/threads/{thread_id}/history"): _READ,
+    ("GET", "/threads/{thread_id}/stream"): _READ,
+    ("GET", "/threads/{thread_id}/messages"): _READ,
+    ("POST", "/threads/{thread_id}/runs"): _RUN,
+    ("POST", "/threads/{thread_id}/runs/stream"): _RUN,
+    ("POST", "/threads/{thread_id}/runs/wait"): _RUN,
+    ("GET", "/threads/{thread_id}/runs"): Ask("threads", "search", "thread", _named),
+    ("GET", "/threads/{thread_id}/runs/{run_id}"): _READ,
+    ("DELETE", "/threads/{thread_id}/runs/{run_id}"): _DELETE,
+    ("GET", "/threads/{thread_id}/runs/{run_id}/join"): _READ,
+    ("GET", "/threads/{thread_id}/runs/{run_id}/stream"): _READ,
+    ("GET", "/threads/{thread_id}/runs/{run_id}/messages"): _READ,
+    ("GET", "/threads/{thread_id}/runs/{run_id}/events"): _READ,
+    ("POST", "/threads/{thread_id}/runs/{run_id}/cancel"): _UPDATE,
+    ("POST", "/threads/{thread_id}/runs/{run_id}/retry"): _UPDATE,
+    ("POST", "/runs"): _RUN,
+    ("POST", "/runs/stream"): _RUN,
+    ("POST", "/runs/wait"): _RUN,
+    ("POST", "/runs/batch"): _RUN,
+    ("POST", "/runs/cancel"): Ask("threads", "update", "many runs", _cancel_many),
+    ("GET", "/runs"): Ask("threads", "search", "search", _with_metadata()),
+    ("GET", "/runs/{run_id}"): Ask("threads", "read", "run", _named),
+    ("GET", "/runs/{run_id}/join"): Ask("threads", "read", "run", _named),
+    ("GET", "/runs/{run_id}/stream"): Ask("threads", "read", "run", _named),
+    ("POST", "/runs/{run_id}/retry"): Ask("threads", "update", "run", _named),
+    ("POST", "/assistants"): Ask("assistants", "create", "nothing", _with_metadata(*_ASSISTANT_FIELDS)),
+    ("POST", "/assistants/search"): Ask(
+        "assistants", "search", "search", _with_metadata("graph_id", "name", "limit", "offset")
+    ),
+    ("POST", "/assistants/count"): Ask("assistants", "search", "search", _with_metadata("graph_id", "name")),
+    ("GET", "/assistants/{assistant_id}"): _ASSISTANT,
+    ("PATCH", "/assistants/{assistant_id}"): Ask(
+        "assistants", "update", "assistant", _with_metadata(*_ASSISTANT_FIELDS)
+    ),
+    ("DELETE", "/assistants/{assistant_id}"): Ask("assistants", "delete", "assistant", _named),
+    ("GET", "/assistants/{assistant_id}/schemas"): _ASSISTANT,
+    ("GET", "/assistants/{assistant_id}/graph"): _ASSISTANT,
+    ("GET", "/assistants/{assistant_id}/subgraphs"): _ASSISTANT,
+    ("GET", "/assistants/{assistant_id}/subgraphs/{namespace}"): _ASSISTANT,
+    ("POST", "/assistants/{assistant_id}/versions"): _ASSISTANT,
+    ("POST", "/assistants/{assistant_id}/latest"): Ask(
+        "assistants", "update", "assistant", lambda given: {**given.path, "version": given.body.get("version")}
+    ),
+    ("PUT", "/store/items"): Ask("store", "put", "items", _item("key", "value", "index")),
+    ("GET", "/store/items"): Ask("store", "get", "items", _item_read),
+    ("DELETE", "/store/items"): Ask("store", "delete", "items", _item("key")),
+    ("POST", "/store/items/search"): Ask("store", "search", "items", _item_search),
+    ("POST", "/store/namespaces"): Ask("store", "list_namespaces", "items", _namespaces),
+}
+
+
+def path_params_of(method: str, path: str) -> dict[str, str]:
+    """The ids in a path, before there is a route; none for a path that nobody knows."""
+    found = [
+        match.groupdict() for (of, _), pattern in _PATTERNS.items() if of == method and (match := pattern.match(path))
+    ]
+    # `/threads/search` is no thread called "search": the template with fewer parameters is meant.
+    return min(found, key=len, default={})
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    return re.compile("^" + re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template) + "/?$")
+
+
+_PATTERNS: Final = {route: _pattern(route[1]) for route in ASKS}

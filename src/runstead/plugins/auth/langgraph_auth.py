@@ -1,0 +1,185 @@
+"""Authentication and authorization as langgraph.json users write them: the handlers of a ``langgraph_sdk.Auth``.
+
+How handlers are found and what their answers mean is langgraph_sdk's; what a filter does is the business of
+`runstead.wire.authorization`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final, Self, TypeVar
+from urllib.parse import parse_qsl
+
+import orjson
+from langgraph_sdk import Auth
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from runstead.runtime.actor_context import ActorContext
+from runstead.wire.authorization import Action, Filters, Resource, matches
+from runstead.wire.credentials import Credentials
+from runstead.wire.errors import Forbidden, Refused, Unauthenticated, WireError
+
+from .handler_loops import HandlerLoops
+from .users import AuthenticatedUser, actor_of
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+PARAMETERS: Final = (
+    "request", "body", "path", "method", "path_params", "query_params", "headers", "authorization", "scope",
+)  # fmt: skip
+"""What an authenticate handler may ask for, by name."""
+
+
+class InvalidAuth(Exception):
+    """The auth module cannot be used; the text says why and the way out."""
+
+
+class InvalidAnswer(Exception):
+    """A handler answered what has no meaning; a mistake in the handler."""
+
+
+class LangGraphAuth:
+    """Authenticator and Authorizer over the handlers of ``auth``. Make it with `running`."""
+
+    def __init__(self, auth: Auth, loops: HandlerLoops) -> None:
+        """Raises InvalidAuth for an ``auth`` that nobody could be authenticated by."""
+        handler = auth._authenticate_handler
+        if handler is None:
+            raise InvalidAuth("it has no @auth.authenticate handler, so nobody could come in; add one")
+        self._authenticate, self._wanted = handler, _parameters(handler)
+        self._auth, self._loops = auth, loops
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, auth: Any) -> AsyncIterator[Self]:
+        """For the length of a block. Raises InvalidAuth, also for what is no ``Auth`` at all."""
+        if not isinstance(auth, Auth):
+            raise InvalidAuth(f"it is a {type(auth).__name__}, not a langgraph_sdk.Auth")
+        loops = HandlerLoops()
+        try:
+            yield cls(auth, loops)
+        finally:
+            await loops.close()
+
+    @property
+    def decides(self) -> bool:
+        """Whether there is any handler to ask about what somebody may do."""
+        return bool(self._auth._handlers or self._auth._global_handlers)
+
+    async def authenticate(self, credentials: Credentials) -> ActorContext:
+        arguments = await _arguments(credentials, self._wanted)
+        try:
+            told = await self._loops.run(lambda: _called(self._authenticate, arguments))
+        except AssertionError as error:
+            # How short handlers refuse: `assert token in TOKENS`.
+            raise Unauthenticated(str(error) or "Not authenticated") from error
+        except (Auth.exceptions.HTTPException, HTTPException) as error:
+            raise _refused(error) from error
+        return actor_of(told)
+
+    async def authorize(
+        self, actor: ActorContext, resource: Resource, action: Action, value: dict[str, Any]
+    ) -> Filters | None:
+        handler = self._handler(resource, action)
+        if handler is None:
+            return None
+        user: Any = AuthenticatedUser(actor)
+        context = Auth.types.AuthContext(permissions=user.permissions, user=user, resource=resource, action=action)
+        try:
+            answer = await self._loops.run(lambda: _called(handler, {"ctx": context, "value": value}))
+        except AssertionError as error:
+            raise Forbidden(str(error) or "Forbidden") from error
+        except (Auth.exceptions.HTTPException, HTTPException) as error:
+            raise _refused(error) from error
+        return _filters(answer, handler)
+
+    def _handler(self, resource: str, action: str) -> Callable[..., Any] | None:
+        """The most specific one."""
+        for key in ((resource, action), (resource, "*"), ("*", action), ("*", "*")):
+            if found := self._auth._handlers.get(key):
+                return found[-1]
+        return self._auth._global_handlers[-1] if self._auth._global_handlers else None
+
+
+def _filters(answer: Any, handler: Callable[..., Any]) -> Filters | None:
+    if answer is None or answer is True:
+        return None
+    if answer is False:
+        raise Forbidden("Forbidden")
+    if isinstance(answer, Mapping):
+        # Looked at now, so that a filter without a meaning is an error on every request, not on some.
+        matches({}, answer)
+        return dict(answer)
+    raise InvalidAnswer(f"{_name(handler)} must return None, True, False or a filter (a dict), got {answer!r:.200}")
+
+
+def _parameters(handler: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of what ``handler`` wants. Raises InvalidAuth for one that cannot be given."""
+    wanted = []
+    for name, parameter in inspect.signature(handler).parameters.items():
+        if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+            continue
+        if name in PARAMETERS and parameter.kind is not inspect.Parameter.POSITIONAL_ONLY:
+            wanted.append(name)
+        elif parameter.default is inspect.Parameter.empty:
+            known = ", ".join(PARAMETERS)
+            raise InvalidAuth(f"{_name(handler)} asks for {name!r}; an authenticate handler may ask for {known}")
+    return tuple(wanted)
+
+
+async def _arguments(credentials: Credentials, wanted: tuple[str, ...]) -> dict[str, Any]:
+    raw = await credentials.body() if {"request", "body"} & set(wanted) else b""
+    makers: dict[str, Callable[[], Any]] = {
+        "request": lambda: _request(credentials, raw),
+        "body": lambda: _json(raw),
+        "path": lambda: credentials.path,
+        "method": lambda: credentials.method,
+        "path_params": lambda: dict(credentials.path_params),
+        "query_params": lambda: dict(parse_qsl(credentials.query, keep_blank_values=True)),
+        "headers": lambda: {
+            name.encode("latin-1"): value.encode("latin-1") for name, value in credentials.headers.items()
+        },
+        "authorization": lambda: credentials.headers.get("authorization"),
+        "scope": lambda: dict(credentials.scope),
+    }
+    return {name: makers[name]() for name in wanted}
+
+
+def _request(credentials: Credentials, raw: bytes) -> Request:
+    """The request with its body read: a handler is on another loop, from where the connection cannot be read."""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": raw, "more_body": False}
+
+    scope = {**credentials.scope, "path_params": dict(credentials.path_params)}
+    # Also for a WebSocket, whose handshake is a request like any other.
+    return Request({**scope, "type": "http", "method": credentials.method}, receive)
+
+
+def _json(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw) if raw.strip() else {}
+    except orjson.JSONDecodeError:
+        return None
+
+
+async def _called(handler: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    if not inspect.iscoroutinefunction(handler):
+        return await asyncio.to_thread(lambda: handler(**arguments))
+    answer: Awaitable[Any] = handler(**arguments)
+    return await answer
+
+
+def _refused(error: Any) -> WireError | Refused:
+    return Refused(int(error.status_code), str(error.detail), error.headers)
+
+
+def _name(handler: Callable[..., Any]) -> str:
+    return f"auth handler {getattr(handler, '__qualname__', repr(handler))}"

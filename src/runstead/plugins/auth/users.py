@@ -1,0 +1,112 @@
+"""The user that an authenticate handler tells of: a text, dict or object in; an actor, and what handlers see, out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.serialization import jsonable
+from runstead.wire.errors import Unauthenticated
+
+AUTH_SOURCE: Final = "langgraph_auth"
+
+
+class InvalidUser(Exception):
+    """The handler told of a user whom nobody could be told from others by; a mistake in the handler."""
+
+
+def actor_of(told: Any) -> ActorContext:
+    """The actor for what a handler returned. Raises InvalidUser, and Unauthenticated for one who says it is not."""
+    fields = _fields(told)
+    identity = fields.get("identity")
+    if not isinstance(identity, str) or not _is_storable(identity):
+        raise InvalidUser(f"an authenticate handler must return a user with an identity (a text), got {told!r:.200}")
+    if fields.get("is_authenticated") is False:
+        raise Unauthenticated("Not authenticated")
+    permissions = [str(permission) for permission in fields.get("permissions") or ()]
+    claims = {
+        **fields,
+        "identity": identity,
+        "display_name": fields.get("display_name") or identity,
+        "is_authenticated": True,
+        "permissions": permissions,
+    }
+    # Whatever it holds has to survive being stored with a run.
+    return ActorContext(
+        user_id=identity,
+        scopes=frozenset(permissions),
+        auth_source=AUTH_SOURCE,
+        claims=jsonable(claims),
+    )
+
+
+def _is_storable(identity: str) -> bool:
+    try:
+        identity.encode()
+    except UnicodeEncodeError:
+        return False
+    return bool(identity.strip()) and "\0" not in identity
+
+
+class AuthenticatedUser:
+    """An actor as handlers know users: by attribute, and by key."""
+
+    def __init__(self, actor: ActorContext) -> None:
+        self._claims = actor.claims
+
+    @property
+    def identity(self) -> str:
+        return str(self._claims["identity"])
+
+    @property
+    def display_name(self) -> str:
+        return str(self._claims["display_name"])
+
+    @property
+    def is_authenticated(self) -> bool:
+        return True
+
+    @property
+    def permissions(self) -> Sequence[str]:
+        return list(self._claims["permissions"])
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return self._claims[name]
+        except KeyError:
+            raise AttributeError(f"the user has no {name!r}; they have {', '.join(self._claims)}") from None
+
+    def __getitem__(self, key: str) -> Any:
+        return self._claims[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._claims.get(key, default)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._claims
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._claims)
+
+    def __len__(self) -> int:
+        return len(self._claims)
+
+    def __repr__(self) -> str:
+        # Not its claims: a token may be among them, and this ends up in logs.
+        return f"AuthenticatedUser({self.identity!r})"
+
+
+def _fields(told: Any) -> dict[str, Any]:
+    if isinstance(told, str):
+        return {"identity": told}
+    if isinstance(told, Mapping):
+        return {str(key): value for key, value in told.items()}
+    own = getattr(told, "__dict__", {})
+    shown = {name: value for name, value in own.items() if not name.startswith("_")}
+    for name in ("identity", "display_name", "is_authenticated", "permissions"):
+        if (value := getattr(told, name, None)) is not None:
+            shown[name] = value
+    return shown

@@ -1,0 +1,95 @@
+"""Who wants to know that something has begun on a thread: readers that follow a thread from run to run.
+
+A notice says "look again", never what is true; the rows do. Readers look by themselves now and then, should one be
+lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final, Protocol
+
+from runstead.runtime.runs.observer import RunLifecycleEvent, RunLifecycleEventType
+from runstead.runtime.runs.types import RunId, ThreadId
+
+_TOLD: Final = frozenset(
+    (
+        RunLifecycleEventType.RUN_STARTED,
+        RunLifecycleEventType.RUN_COMPLETED,
+        RunLifecycleEventType.RUN_FAILED,
+        RunLifecycleEventType.RUN_CANCELLED,
+    )
+)
+
+
+class ThreadListener:
+    """What one reader has been told and has not looked at yet. ``heard`` is set while there is something."""
+
+    def __init__(self) -> None:
+        self.heard = asyncio.Event()
+        self.closed = False
+        self._run_ids: deque[RunId] = deque()
+
+    def tell(self, run_id: RunId) -> None:
+        if run_id not in self._run_ids:
+            self._run_ids.append(run_id)
+        self.heard.set()
+
+    def close(self) -> None:
+        self.closed = True
+        self.heard.set()
+
+    def take(self) -> list[RunId]:
+        """The runs that were told of, in order; from then on nothing is heard until the next notice."""
+        run_ids = list(self._run_ids)
+        self._run_ids.clear()
+        if not self.closed:
+            self.heard.clear()
+        return run_ids
+
+
+class ThreadNotices(Protocol):
+    """Tells readers of a thread which runs have begun or ended there."""
+
+    def listener(self, thread_id: ThreadId) -> ThreadListener:
+        """From now on; hand it back with `leave`. Closed at once when the server is going down."""
+        ...
+
+    def leave(self, thread_id: ThreadId, listener: ThreadListener) -> None: ...
+
+
+class LocalThreadNotices:
+    """Notices inside one process, from what its runs tell their observers. Lives on one event loop."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[ThreadId, set[ThreadListener]] = {}
+        self._closed = False
+
+    async def on_event(self, event: RunLifecycleEvent) -> None:
+        """A RunObserver."""
+        if event.event_type in _TOLD:
+            for listener in self._listeners.get(event.thread_id, ()):
+                listener.tell(event.run_id)
+
+    def listener(self, thread_id: ThreadId) -> ThreadListener:
+        listener = ThreadListener()
+        if self._closed:
+            listener.close()
+        self._listeners.setdefault(thread_id, set()).add(listener)
+        return listener
+
+    def leave(self, thread_id: ThreadId, listener: ThreadListener) -> None:
+        listeners = self._listeners.get(thread_id, set())
+        listeners.discard(listener)
+        if not listeners:
+            self._listeners.pop(thread_id, None)
+
+    def close(self) -> None:
+        """The server goes down: nobody is to wait any longer."""
+        self._closed = True
+        for listeners in self._listeners.values():
+            for listener in listeners:
+                listener.close()
+
+

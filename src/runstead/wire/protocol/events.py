@@ -1,0 +1,139 @@
+"""One event of the protocol, the channels that events travel in, and what a subscriber asks to see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from ..errors import BadRequest
+
+Namespace: TypeAlias = tuple[str, ...]
+
+CHANNELS: Final = (
+    "values", "updates", "checkpoints", "messages", "tools", "custom", "lifecycle", "input", "tasks",
+)  # fmt: skip
+CUSTOM: Final = "custom:"
+_CHANNEL_OF: Final = {"input.requested": "input", "input.answered": "input"}
+_MOST: Final = 256
+"""Channels or namespaces of one subscription; nobody means more."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolEvent:
+    """``seq`` rises over all runs of a thread and is the same for every reader; ``event_id`` is unique in the thread,
+    and stays with the event over reconnects and restarts. ``timestamp`` is in milliseconds.
+    """
+
+    event_id: str
+    seq: int
+    method: str
+    namespace: Namespace
+    timestamp: int
+    data: Any
+
+    @property
+    def channel(self) -> str:
+        """The channel it travels in; a custom event with a name has one of its own."""
+        if self.method == "custom" and isinstance(name := self.data.get("name"), str):
+            return CUSTOM + name
+        return _CHANNEL_OF.get(self.method, self.method)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "type": "event",
+            "event_id": self.event_id,
+            "seq": self.seq,
+            "method": self.method,
+            "params": {"namespace": list(self.namespace), "timestamp": self.timestamp, "data": self.data},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What one reader wants: channels, below namespaces (none: all), at most ``depth`` levels below each of them.
+
+    ``since`` hides what has come before that seq.
+    """
+
+    channels: frozenset[str]
+    namespaces: tuple[Namespace, ...] = ()
+    depth: int | None = None
+    since: int | None = None
+
+    def wants(self, *methods: str) -> bool:
+        """Whether a channel of this name is asked for at all."""
+        return not self.channels.isdisjoint(methods)
+
+    def matches(self, event: ProtocolEvent) -> bool:
+        if self.since is not None and event.seq <= self.since:
+            return False
+        channel = event.channel
+        if channel not in self.channels and not (channel.startswith(CUSTOM) and "custom" in self.channels):
+            return False
+        return not self.namespaces or any(self._covers(prefix, event.namespace) for prefix in self.namespaces)
+
+    def _covers(self, prefix: Namespace, namespace: Namespace) -> bool:
+        if len(prefix) > len(namespace):
+            return False
+        if self.depth is not None and len(namespace) - len(prefix) > self.depth:
+            return False
+        return all(_same(asked, found) for asked, found in zip(prefix, namespace, strict=False))
+
+
+def _same(asked: str, found: str) -> bool:
+    """A segment that was asked for without an id stands for all of that name."""
+    return asked == found or (":" not in asked and found.partition(":")[0] == asked)
+
+
+def subscription_of(params: Mapping[str, Any]) -> Subscription:
+    """What a request for events asks for. Raises BadRequest."""
+    return Subscription(
+        channels=_channels(params.get("channels")),
+        namespaces=tuple(_namespace(one) for one in _list(params.get("namespaces"), "namespaces")),
+        depth=_number(params.get("depth"), "depth"),
+        since=_number(params.get("since"), "since"),
+    )
+
+
+def namespace_of(value: Any) -> Namespace:
+    """A namespace as clients write it; none is the root. Raises BadRequest."""
+    return _namespace(value) if value is not None else ()
+
+
+def _channels(value: Any) -> frozenset[str]:
+    if not isinstance(value, list) or not value or len(value) > _MOST:
+        raise BadRequest("channels is required and must be a non-empty array")
+    strange = [str(one)[:100] for one in value if not _is_channel(one)]
+    if strange:
+        raise BadRequest(
+            f"channels contains unsupported entries: {', '.join(strange[:10])}. Allowed: {', '.join(CHANNELS)}, "
+            "or any `custom:<name>`."
+        )
+    return frozenset(value)
+
+
+def _is_channel(value: Any) -> bool:
+    return isinstance(value, str) and (value in CHANNELS or (value.startswith(CUSTOM) and len(value) > len(CUSTOM)))
+
+
+def _namespace(value: Any) -> Namespace:
+    if not isinstance(value, list) or not all(isinstance(segment, str) for segment in value):
+        raise BadRequest("a namespace must be an array of strings")
+    return tuple(value)
+
+
+def _list(value: Any, name: str) -> Sequence[Any]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or len(value) > _MOST:
+        raise BadRequest(f"{name} must be an array of at most {_MOST} entries")
+    return value
+
+
+def _number(value: Any, name: str) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 2**53:
+        raise BadRequest(f"{name} must be a non-negative integer")
+    return value

@@ -1,0 +1,110 @@
+"""The messages channel: what models say, from ``message-start`` to ``message-finish``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from .blocks import Blocks, Data, blocks_of
+from .events import Namespace
+
+Said: TypeAlias = tuple[Namespace, Data]
+"""Where something was said, and what."""
+
+
+@dataclass(slots=True)
+class _Message:
+    """A message that is still being said."""
+
+    message_id: str
+    blocks: Blocks = field(default_factory=Blocks)
+    usage: dict[str, Any] | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+class MessageTranslator:
+    """Messages of one run, from the chunks of ``messages-tuple``."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[Namespace, str], _Message] = {}
+
+    def feed(self, namespace: Namespace, message: Mapping[str, Any], metadata: Mapping[str, Any]) -> Iterator[Said]:
+        """One entry of the stream: a chunk, or a message that has come whole."""
+        if message.get("type") == "ai":
+            yield from ((namespace, data) for data in _whole(message, metadata))
+        if message.get("type") != "AIMessageChunk":
+            return
+        key = (namespace, str(message.get("id") or ""))
+        if (found := self._open.get(key)) is None:
+            found = self._open[key] = _Message(key[1])
+            yield namespace, _start(found.message_id, metadata)
+        found.usage = _added(found.usage, message.get("usage_metadata"))
+        found.metadata.update(message.get("response_metadata") or {})
+        for data in found.blocks.feed(message):
+            yield namespace, self._addressed(namespace, found, data)
+        if message.get("chunk_position") == "last":
+            yield from self._finish(key)
+
+    def step_ended(self, namespace: Namespace) -> Iterator[Said]:
+        """A node has returned, so that what was being said below it will not go on."""
+        for key in [key for key in self._open if key[0][: len(namespace)] == namespace]:
+            yield from self._finish(key)
+
+    def cut_off(self, reason: str) -> Iterator[Said]:
+        """The run, or this attempt of it, has ended in the middle."""
+        for key in list(self._open):
+            message = self._open.pop(key)
+            yield key[0], self._addressed(key[0], message, {"event": "error", "message": reason})
+
+    def _finish(self, key: tuple[Namespace, str]) -> Iterator[Said]:
+        message = self._open[key]
+        for data in [*message.blocks.finish(), _end(message.usage, message.metadata)]:
+            yield key[0], self._addressed(key[0], message, data)
+        del self._open[key]
+
+    def _addressed(self, namespace: Namespace, message: _Message, data: Data) -> Data:
+        """Events after the start carry no id; while several messages are said at once in one place, they need one."""
+        if sum(key[0] == namespace for key in self._open) < 2:
+            return data
+        # The two names under which the clients look for it.
+        return {**data, "message_id": message.message_id, "run_id": message.message_id}
+
+
+def _whole(message: Mapping[str, Any], metadata: Mapping[str, Any]) -> Iterator[Data]:
+    yield _start(str(message.get("id") or ""), metadata)
+    blocks = Blocks()
+    for block in blocks_of(message):
+        yield from blocks.whole(block)
+    yield _end(message.get("usage_metadata"), message.get("response_metadata") or {})
+
+
+def _start(message_id: str, metadata: Mapping[str, Any]) -> Data:
+    start: Data = {"event": "message-start", "role": "ai", "id": message_id}
+    if node := metadata.get("langgraph_node"):
+        start["metadata"] = {"langgraph_node": node}
+    return start
+
+
+def _end(usage: Mapping[str, Any] | None, metadata: Mapping[str, Any]) -> Data:
+    end: Data = {"event": "message-finish"}
+    if usage:
+        end["usage"] = dict(usage)
+    if metadata:
+        end["metadata"] = dict(metadata)
+    return end
+
+
+def _added(before: dict[str, Any] | None, more: Any) -> dict[str, Any] | None:
+    """Usage comes in parts that add up."""
+    if not isinstance(more, dict):
+        return before
+    if before is None:
+        return dict(more)
+    total = dict(before)
+    for key, value in more.items():
+        if isinstance(value, dict):
+            total[key] = _added(total.get(key) if isinstance(total.get(key), dict) else None, value)
+        elif isinstance(value, (int, float)):
+            total[key] = (total.get(key) or 0) + value
+    return total

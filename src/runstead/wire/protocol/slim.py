@@ -1,0 +1,35 @@
+"""Messages without what says nothing: a state is sent whole at every step, and most of a message's fields are empty."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+_TYPES: Final = frozenset(("human", "ai", "system", "tool", "function", "remove", "chat", "AIMessageChunk"))
+_EMPTY: Final = frozenset(
+    (
+        "additional_kwargs", "response_metadata", "tool_calls", "invalid_tool_calls", "usage_metadata", "name",
+        "tool_call_chunks", "chunk_position", "example",
+    )
+)  # fmt: skip
+"""Fields that are left out when they hold nothing."""
+
+
+def slim_state(state: Any) -> Any:
+    """A state, or a part of one, with its messages slimmed."""
+    if not isinstance(state, dict):
+        return state
+    return {key: _slim_channel(value) for key, value in state.items()}
+
+
+def slim_message(message: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in message.items() if value or key not in _EMPTY}
+
+
+def is_message(value: Any) -> bool:
+    return isinstance(value, dict) and "content" in value and value.get("type") in _TYPES
+
+
+def _slim_channel(value: Any) -> Any:
+    if isinstance(value, list):
+        return [slim_message(one) if is_message(one) else one for one in value]
+    return slim_message(value) if is_message(value) else value

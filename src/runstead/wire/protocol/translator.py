@@ -1,0 +1,303 @@
+"""One run's stream in the words of the protocol. Pure: the same log gives the same events, whoever reads it and when.
+
+What a run's stream does not tell (that it began, how it ended, what it asks) is told by events of our own; their ids
+begin with ``synth:`` and are made of the run's id and what they say, so that they can be told again without the log.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import orjson
+
+from runstead.runtime.runs.types import RunRecord, RunStatus
+from runstead.runtime.stream_bridge import StreamEvent
+
+from .blocks import Data
+from .events import Namespace, ProtocolEvent
+from .lifecycles import LifecycleTranslator, Lived
+from .messages import MessageTranslator, Said
+from .numbering import Numbering, milliseconds
+from .slim import slim_state
+from .tools import ToolTranslator
+
+INTERRUPT: Final = "__interrupt__"
+RESUME_GAP: Final = "resume_gap"
+_GREGORIAN: Final = 0x01B21DD213814000
+"""The epoch of UUID times, in steps of 100 ns before that of Unix."""
+_SAID: Final = frozenset(("messages", "tools"))
+
+
+class RunTranslator:
+    """Feed it the log of a run from its first event on. ``wanted`` tells which channels are read by anybody: what the
+    others would show need not be made, and the rest is the same without it.
+    """
+
+    def __init__(self, run: RunRecord, *, says: bool = True) -> None:
+        self._run, self._says = run, says
+        self._numbers = Numbering(run)
+        self._time = milliseconds(run.started_at or run.ended_at or run.created_at)
+        self._messages, self._tools = MessageTranslator(), ToolTranslator()
+        self._lifecycles = LifecycleTranslator()
+        self._held: tuple[StreamEvent, Namespace, Any] | None = None
+        self._asked: set[str] = set()
+        self._with_tasks = "tasks" in run.spec.stream_modes
+        self._with_checkpoints = "checkpoints" in run.spec.stream_modes
+        self._begun = self._paused = self.over = False
+        self._entry, self._count = "", 0
+
+    def translate(self, event: StreamEvent) -> Iterator[ProtocolEvent]:
+        """What one event of the log becomes. The terminal event is for `end`."""
+        self._entry, self._count = event.id, 0
+        name, *path = event.event.split("|")
+        namespace = tuple(path)
+        if name == "messages" and not self._says:
+            return
+        yield from self.begin()
+        if self._held and name not in ("checkpoints", "gap"):
+            yield from self._release()
+        match name:
+            case "metadata":
+                yield from self._said(self._messages.cut_off("the run went on with another attempt"))
+            case "messages":
+                yield from self._spoken(namespace, *orjson.loads(event.data))
+            case "values":
+                yield from self._values(event, namespace, orjson.loads(event.data))
+            case "updates":
+                yield from self._updates(namespace, orjson.loads(event.data))
+            case "tasks":
+                yield from self._task(namespace, orjson.loads(event.data))
+            case "checkpoints":
+                yield from self._checkpoint(namespace, orjson.loads(event.data))
+            case "custom":
+                yield from self._seen(namespace)
+                yield self._made("custom", namespace, _custom(orjson.loads(event.data)))
+            case _:
+                # Metadata frames of "messages", "events", "debug": the same things, told in another way.
+                return
+
+    def begin(self) -> Iterator[ProtocolEvent]:
+        """The run is at work. Told once."""
+        if self._begun:
+            return
+        self._begun = True
+        yield self._synthesized("lifecycle", (), "lc||running", self._root("running"))
+        if answered := _answered(self._run):
+            yield self._synthesized("input.answered", (), "answered", {"interrupt_ids": answered})
+
+    def end(self, run: RunRecord, kind: str, error: str | None = None) -> Iterator[ProtocolEvent]:
+        """The run has ended, and ``run`` says when. ``kind`` is that of the terminal event."""
+        yield from self.begin()
+        status = "failed" if kind == "error" else "interrupted" if kind == "cancel" or self._paused else "completed"
+        if status == "completed" or self._paused:
+            yield from self._said(self._messages.step_ended(()))
+        else:
+            yield from self._said(self._messages.cut_off(error or "the run was stopped"))
+        if self._held:
+            yield from self._release()
+        yield from self._lived(self._lifecycles.run_ended(status, error))
+        if run.ended_at is not None:
+            self._time = max(self._time, milliseconds(run.ended_at))
+        data = self._root(status)
+        number = self._numbers.at(run.ended_at)
+        self.over = True
+        yield ProtocolEvent(
+            f"synth:{run.run_id}:lc||{status}", number, "lifecycle", (), self._time,
+            {**data, "error": error} if error else data,
+        )  # fmt: skip
+
+    def values_left(self, values: bytes, run: RunRecord) -> Iterator[ProtocolEvent]:
+        """The values of a run whose log is not kept (any more)."""
+        state = orjson.loads(values)
+        if isinstance(state, dict):
+            state.pop(INTERRUPT, None)
+        at = self._numbers.at(run.ended_at)
+        yield ProtocolEvent(f"synth:{run.run_id}:values", at, "values", (), self._time, slim_state(state))
+
+    def asked(self, namespace: Namespace, interrupt: Mapping[str, Any]) -> Iterator[ProtocolEvent]:
+        """The run has stopped to ask. Told once for each interrupt, where it was first seen."""
+        self._paused = True
+        interrupt_id = interrupt.get("id")
+        if not isinstance(interrupt_id, str) or interrupt_id in self._asked:
+            return
+        self._asked.add(interrupt_id)
+        value = interrupt.get("value")
+        # Clients of the protocol read the payload; langgraph-sdk for Python reads the value.
+        data = {"interrupt_id": interrupt_id, "payload": value, "value": value}
+        yield self._synthesized("input.requested", namespace, f"input|{'|'.join(namespace)}|{interrupt_id}", data)
+
+    def gap(self, since: int | None) -> ProtocolEvent:
+        """What was to be read is not kept any more: go on from here. It has no place of its own in the order."""
+        number = self._numbers.of("")
+        data = {"since": since, "min_available_seq": number}
+        return ProtocolEvent(f"synth:{self._run.run_id}:gap", number, RESUME_GAP, (), self._time, data)
+
+    def paused(self) -> None:
+        """The run has stopped to ask, though nothing of what it asked is known."""
+        self._paused = True
+
+    def ended_at(self, run: RunRecord) -> None:
+        """From here on all that is told is numbered by the run's end."""
+        self._time = milliseconds(run.ended_at or run.updated_at)
+        self._numbers.at(run.ended_at)
+
+    def _spoken(self, namespace: Namespace, message: Any, metadata: Any) -> Iterator[ProtocolEvent]:
+        if not isinstance(message, dict):
+            return
+        yield from self._seen(namespace)
+        yield from self._said(self._messages.feed(namespace, message, metadata or {}))
+        if message.get("type") in ("ai", "tool"):
+            yield from self._used(namespace, self._tools.message(message))
+
+    def _values(self, event: StreamEvent, namespace: Namespace, state: Any) -> Iterator[ProtocolEvent]:
+        yield from self._seen(namespace)
+        yield from self._said(self._messages.step_ended(namespace))
+        interrupts = state.pop(INTERRUPT, None) if isinstance(state, dict) else None
+        self._held = (event, namespace, state)
+        # A checkpoint follows its values; readers want to know it before them. Nothing else is waited for.
+        if not self._with_checkpoints or interrupts is not None or not event.id:
+            yield from self._release()
+        for interrupt in interrupts or ():
+            # Where a task tells of it as well, it tells the place too: the deepest does so first.
+            self._paused = True
+            if not self._with_tasks:
+                yield from self.asked(namespace, interrupt)
+
+    def _release(self) -> Iterator[ProtocolEvent]:
+        assert self._held is not None
+        (event, namespace, state), self._held = self._held, None
+        made = self._made("values", namespace, slim_state(state))
+        event_id = f"{self._run.run_id}:{event.id}" if event.id else f"synth:{self._run.run_id}:values"
+        yield ProtocolEvent(event_id, made.seq, made.method, made.namespace, made.timestamp, made.data)
+
+    def _updates(self, namespace: Namespace, update: Any) -> Iterator[ProtocolEvent]:
+        if not isinstance(update, dict):
+            return
+        yield from self._seen(namespace)
+        yield from self._said(self._messages.step_ended(namespace))
+        for node, values in update.items():
+            if node == INTERRUPT:
+                # A breakpoint stops without asking anything.
+                self._paused = True
+            else:
+                yield self._made("updates", namespace, {"node": node, "values": slim_state(values)})
+
+    def _task(self, namespace: Namespace, task: Any) -> Iterator[ProtocolEvent]:
+        if not isinstance(task, dict):
+            return
+        if "result" not in task:
+            yield from self._lived(self._lifecycles.task_started(namespace, task))
+            yield self._made("tasks", namespace, task)
+            yield from self._used(namespace, self._tools.task_started(task))
+            return
+        yield from self._said(self._messages.step_ended(namespace))
+        yield from self._used(namespace, self._tools.result(task.get("result")))
+        yield self._made("tasks", namespace, task)
+        for interrupt in task.get("interrupts") or ():
+            if isinstance(interrupt, dict):
+                yield from self.asked(namespace, interrupt)
+        yield from self._lived(self._lifecycles.task_ended(namespace, task))
+
+    def _checkpoint(self, namespace: Namespace, checkpoint: Any) -> Iterator[ProtocolEvent]:
+        if not isinstance(checkpoint, dict):
+            return
+        held, self._held = self._held, None
+        if held is not None and held[1] != namespace:
+            self._held = held
+            yield from self._release()
+            held = None
+        yield from self._seen(namespace)
+        if (checkpoint_id := _checkpoint_id(checkpoint.get("config"))) is not None:
+            self._time = max(self._time, _time_of(checkpoint_id) or 0)
+            yield self._made("checkpoints", namespace, _envelope(checkpoint_id, checkpoint))
+        if held is not None:
+            self._held = held
+            yield from self._release()
+
+    def _seen(self, namespace: Namespace) -> Iterator[ProtocolEvent]:
+        # Tasks tell more of a graph that begins: what it is called, and which call it was begun for.
+        if not self._with_tasks:
+            yield from self._lived(self._lifecycles.seen(namespace))
+
+    def _lived(self, events: Iterator[Lived]) -> Iterator[ProtocolEvent]:
+        for namespace, data in events:
+            yield self._synthesized("lifecycle", namespace, f"lc|{'|'.join(namespace)}|{data['event']}", data)
+
+    def _said(self, events: Iterator[Said]) -> Iterator[ProtocolEvent]:
+        for namespace, data in events:
+            yield self._made("messages", namespace, data)
+
+    def _used(self, namespace: Namespace, events: Iterator[Data]) -> Iterator[ProtocolEvent]:
+        for data in events:
+            yield self._made("tools", namespace, data)
+
+    def _made(self, method: str, namespace: Namespace, data: Any) -> ProtocolEvent:
+        """An event that comes of an entry of the log, and has its id."""
+        event_id = f"{self._run.run_id}:{self._entry}" + (f".{self._count}" if self._count else "")
+        self._count += 1
+        return ProtocolEvent(event_id, self._numbers.of(self._entry), method, namespace, self._time, data)
+
+    def _synthesized(self, method: str, namespace: Namespace, name: str, data: Data) -> ProtocolEvent:
+        event_id = f"synth:{self._run.run_id}:{name}"
+        return ProtocolEvent(event_id, self._numbers.of(self._entry), method, namespace, self._time, data)
+
+    def _root(self, status: str) -> Data:
+        return {"event": status, "graph_name": self._run.spec.graph_id}
+
+
+def kind_of(run: RunRecord) -> str:
+    """The kind of terminal event that a run which has ended must have had."""
+    if run.failure is not None:
+        return "error"
+    return "cancel" if run.status is RunStatus.INTERRUPTED else "end"
+
+
+def _answered(run: RunRecord) -> list[str]:
+    """The interrupts that a run answers, as far as it names them."""
+    command = run.spec.command
+    if command is None or not command.has_resume or not isinstance(command.resume, Mapping):
+        return []
+    return [key for key in command.resume if _is_interrupt_id(key)]
+
+
+def _is_interrupt_id(text: Any) -> bool:
+    return isinstance(text, str) and len(text) == 32 and all(digit in "0123456789abcdef" for digit in text)
+
+
+def _custom(payload: Any) -> Data:
+    """A payload with a name travels under it."""
+    if not isinstance(payload, dict) or not isinstance(payload.get("name"), str):
+        return {"payload": payload}
+    if "payload" in payload:
+        return payload
+    return {"name": payload["name"], "payload": {key: value for key, value in payload.items() if key != "name"}}
+
+
+def _envelope(checkpoint_id: str, checkpoint: Mapping[str, Any]) -> Data:
+    metadata = checkpoint.get("metadata") or {}
+    envelope: Data = {"id": checkpoint_id}
+    if (parent := _checkpoint_id(checkpoint.get("parent_config"))) is not None:
+        envelope["parent_id"] = parent
+    return {**envelope, "step": metadata.get("step"), "source": metadata.get("source")}
+
+
+def _checkpoint_id(config: Any) -> str | None:
+    configurable = config.get("configurable") if isinstance(config, dict) else None
+    found = configurable.get("checkpoint_id") if isinstance(configurable, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _time_of(checkpoint_id: str) -> int | None:
+    """When a checkpoint was made, in milliseconds: its id is made of the time. Events are as old as the checkpoint that
+    was the latest when they came, so that a client who has read the state drops exactly those that are in it already.
+    """
+    try:
+        found = uuid.UUID(checkpoint_id)
+    except ValueError:
+        return None
+    if found.version != 6:
+        return None
+    steps = (found.int >> 80) << 12 | (found.int >> 64) & 0x0FFF
+    return (steps - _GREGORIAN) // 10_000

@@ -1,0 +1,36 @@
+"""A graph that waits where a test wants it to: it says where it stands, and goes on when a file appears."""
+
+# No `from __future__ import annotations`: LangGraph reads the annotations of states and nodes.
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from langchain_core.messages import AIMessage
+from langgraph.config import get_stream_writer
+from langgraph.graph import END, START, MessagesState, StateGraph
+
+
+class Gated(MessagesState, total=False):
+    gate: str
+
+
+async def _say_first(state: Gated) -> dict[str, Any]:
+    return {"messages": [AIMessage("before the gate")]}
+
+
+async def _wait(state: Gated) -> dict[str, Any]:
+    get_stream_writer()({"at": "the gate"})
+    while not await asyncio.to_thread(Path(state["gate"]).exists):
+        await asyncio.sleep(0.005)
+    return {"messages": [AIMessage("behind the gate")]}
+
+
+gated = (
+    StateGraph(Gated)
+    .add_node("say_first", _say_first)
+    .add_node("wait", _wait)
+    .add_edge(START, "say_first")
+    .add_edge("say_first", "wait")
+    .add_edge("wait", END)
+    .compile(name="gated")
+)

@@ -1,0 +1,103 @@
+"""The kernel on fakes, each of which a test can replace by one that fails. One storage; any number of workers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from runstead.infra.dispatch.bell import Bell
+from runstead.infra.dispatch.local import LocalDispatcher
+from runstead.infra.stream_bridge.memory import MemoryStreamBridge
+from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.runs.agent_loop import InlineAgentLoops
+from runstead.runtime.runs.facade import RunsFacade
+from runstead.runtime.runs.runtime import RunLimits, RunsRuntime
+from runstead.runtime.runs.types import RunScope, RunSpec
+from runstead.testing.clock import HandClock
+from runstead.testing.fakes import (
+    Effects,
+    FakeAgents,
+    InMemoryCheckpointStore,
+    InMemoryLeaseStore,
+    InMemoryRunEventStore,
+    InMemoryRunStore,
+    InMemoryTables,
+    Script,
+    Stage,
+    Step,
+)
+
+ALICE = ActorContext("alice")
+BOB = ActorContext("bob")
+
+LONG = RunLimits(lease_term=timedelta(days=365), stop_grace=5.0)
+"""Nothing is found out by renewing a lease."""
+
+
+def a_spec(run_id: str, *steps: Step, thread_id: str | None = "t1", **fields: Any) -> RunSpec:
+    """A run that takes these steps, or one short one, on a thread that is created with it."""
+    script = Script(run_id, steps or (Step(),))
+    settled: dict[str, Any] = {"scope": RunScope(if_not_exists="create"), "input": script.to_input()}
+    return RunSpec("agent", "agent", run_id=run_id, thread_id=thread_id, **{**settled, **fields})
+
+
+class Storage:
+    """What outlives every worker, and the clock that stands still in the test's hand."""
+
+    def __init__(self) -> None:
+        self.clock = HandClock()
+        self.tables = InMemoryTables(self.clock)
+        self.effects = Effects(self.clock)
+        self.bell = Bell()
+        self.runs = InMemoryRunStore(self.tables, self.bell.ring)
+        self.leases = InMemoryLeaseStore(self.tables, self.bell.ring)
+        self.events = InMemoryRunEventStore(self.tables.threads)
+        self.checkpoints = InMemoryCheckpointStore()
+        self.bridge = MemoryStreamBridge(clock=self.clock)
+        self.dispatcher = LocalDispatcher(self.leases, self.bell, self.clock)
+
+    def status(self, run_id: str) -> str:
+        return self.tables.runs[run_id].record.status.value
+
+    def thread_status(self, thread_id: str = "t1") -> str:
+        return self.tables.threads[thread_id].record.status
+
+    @asynccontextmanager
+    async def workers(self, *executing: bool, **ports: Any) -> AsyncIterator[list[RunsFacade]]:
+        """As many facades as there are flags, started; each says whether it executes. ``ports`` replace the fakes."""
+        runtime = RunsRuntime(**{**self._ports(), **ports})
+        async with AsyncExitStack() as stack:
+            await runtime.bridge.start()
+            stack.push_async_callback(runtime.bridge.close)
+            facades = []
+            for executes in executing:
+                facade = RunsFacade.assemble(runtime)
+                await facade.start(execute=executes)
+                stack.push_async_callback(facade.close, 0)
+                facades.append(facade)
+            yield facades
+
+    @asynccontextmanager
+    async def worker(self, **ports: Any) -> AsyncIterator[RunsFacade]:
+        """One that executes."""
+        async with self.workers(True, **ports) as (facade,):
+            yield facade
+
+    def _ports(self) -> dict[str, Any]:
+        # No observer: nobody has to listen.
+        return {
+            "create_store": self.runs,
+            "query_store": self.runs,
+            "delete_store": self.runs,
+            "lease_store": self.leases,
+            "event_store": self.events,
+            "checkpoints": self.checkpoints,
+            "bridge": self.bridge,
+            "dispatcher": self.dispatcher,
+            "agents": FakeAgents(Stage(clock=self.clock, effects=self.effects)),
+            "agent_loops": InlineAgentLoops(),
+            "clock": self.clock,
+            "limits": LONG,
+        }

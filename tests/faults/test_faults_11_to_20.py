@@ -1,0 +1,1 @@
+"""Faults 11 to 20, each impossible here (being written by the owner of this folder)."""

@@ -1,0 +1,156 @@
+"""Faults we start from (docs: behaviour), seen in other implementations and impossible here: those of streams."""
+
+from __future__ import annotations
+
+import gc
+import json
+from dataclasses import replace
+
+import pytest
+
+from runstead.infra.stream_bridge.memory import MemoryStreamBridge, MemoryStreamSettings
+from runstead.runtime.runs.exceptions import RunNotFound
+from runstead.runtime.runs.internal.chunks import ChunkEncoder
+from runstead.runtime.stream_bridge import Sentinel, StreamEvent, StreamNotFound
+from runstead.testing.clock import HandClock
+from runstead.testing.fakes import Step
+from runstead.testing.simulation.readers import Reader
+from runstead.testing.simulation.story import CALM, Story, a_spec
+
+TALKS = [Step(takes=1, chunks=4) for _ in range(3)]
+
+
+@pytest.mark.parametrize("on_disconnect", ["cancel", "continue"])
+def test_fault_01_a_successful_streamed_run_is_not_recorded_as_interrupted(story: Story, on_disconnect: str) -> None:
+    """The response closes its stream when it is over, as every ``finally`` does; the run has ended by then."""
+    reader = Reader.of(story, a_spec("r1", *TALKS, on_disconnect=on_disconnect))
+    story.wait(60)
+    assert (reader.is_done, reader.sentinel) == (True, Sentinel.END)
+    assert story.durable.witness.statuses("r1")[-1].value == "success"
+
+
+def test_fault_02_a_slow_reader_gets_the_tail_and_no_cancel(story: Story) -> None:
+    slow = Reader.of(story, a_spec("r1", *TALKS, stream_modes=("values", "custom")), seconds_per_batch=30)
+    story.wait(900)
+    assert slow.is_done
+    assert slow.ids == [event.event_id for event in story.durable.witness.published["r1"]]
+    assert slow.sentinel is Sentinel.END
+
+
+def test_fault_02_a_reader_in_the_middle_of_a_stream_that_is_forgotten_reads_to_its_end(story: Story) -> None:
+    slow = Reader.of(story, a_spec("r1", *TALKS, stream_modes=("values", "custom")), seconds_per_batch=2)
+    story.wait(3.5)
+    story.tell(lambda runs: runs.delete_run("r1"))
+    story.wait(60)
+    assert slow.is_done
+    assert slow.events[-1].terminal == "end"
+
+
+def test_fault_03_joining_a_finished_run_ends_and_makes_no_stream(story: Story) -> None:
+    story.create_and_wait(a_spec("r1"))
+    story.wait(3600)
+    for _ in range(3):
+        reader = Reader.of(story, "r1")
+        story.wait(0.001)
+        assert reader.is_done
+        assert Sentinel.HEARTBEAT not in reader.items
+    assert story.tell(lambda _: story.kernel.kept_streams()) == []
+
+
+async def test_fault_09_readers_of_nothing_do_not_fill_the_bridge() -> None:
+    async with MemoryStreamBridge.running(MemoryStreamSettings(max_streams=3), HandClock()) as bridge:
+        await bridge.open("r-live")
+        for number in range(100):
+            with pytest.raises(StreamNotFound):
+                await bridge.subscribe(f"r-unknown-{number}")
+        for number in range(2):
+            await bridge.open(f"r{number}")
+        assert [await bridge.status(f"r{number}") for number in range(2)] != [None, None]
+
+
+def test_fault_09_ghost_readers_leave_room_for_runs(story: Story) -> None:
+    for number in range(100):
+        with pytest.raises(RunNotFound):
+            story.tell(lambda runs, number=number: runs.join_stream(f"r-{number}", last_event_id="-1"))  # type: ignore[misc]
+    assert story.tell(lambda _: story.kernel.kept_streams()) == []
+
+
+def test_fault_10_a_quiet_run_is_a_healthy_run(story: Story) -> None:
+    reader = Reader.of(story, a_spec("r1", Step(takes=10 * 3600)))
+    story.wait(9 * 3600)
+    assert (story.status("r1"), reader.is_done) == ("running", False)
+    story.wait(2 * 3600)
+    assert (story.status("r1"), reader.is_done, reader.sentinel) == ("success", True, Sentinel.END)
+
+
+def test_fault_11_a_gap_is_told(story: Story) -> None:
+    with Story(replace(CALM, window_events=3)) as narrow:
+        narrow.create_and_wait(a_spec("r1", *TALKS, stream_modes=("values", "custom")))
+        late = Reader.of(narrow, "r1", last_event_id="1-2")
+        narrow.wait(1)
+        assert late.names[:2] == ["gap", "values"]
+        gap = json.loads(late.events[0].data)
+        published = [event.event_id for event in narrow.durable.witness.published["r1"]]
+        assert (gap["from"], gap["to"]) == ("1-2", late.ids[0])
+        assert gap["missed"] == published.index(gap["to"]) - published.index("1-2") - 1
+
+
+@pytest.mark.parametrize("nonsense", ["garbage", "9-9", "1-999", "0-1", "-2", "1-", "1-1-1", "💥"])
+def test_fault_11_an_id_that_never_was_is_answered_by_everything_and_a_word_about_it(
+    story: Story, nonsense: str
+) -> None:
+    whole = Reader.of(story, a_spec("r1", *TALKS))
+    story.wait(60)
+    reader = Reader.of(story, "r1", last_event_id=nonsense)
+    story.wait(1)
+    assert reader.names[0] == "gap"
+    assert json.loads(reader.events[0].data)["from"] == nonsense
+    assert reader.ids == whole.ids
+
+
+async def test_fault_12_an_oversized_event_evicts_others_and_not_itself() -> None:
+    async with MemoryStreamBridge.running(MemoryStreamSettings(window_bytes=100), HandClock()) as bridge:
+        await bridge.open("r1")
+        await bridge.publish("r1", "values", b"1" * 40)
+        await bridge.publish("r1", "values", b"2" * 5_000)
+        await bridge.publish_end("r1")
+        reader = await bridge.subscribe("r1", "1-1")
+        *events, sentinel = await reader.read()
+        assert [event.data[:1] for event in events if isinstance(event, StreamEvent)] == [b"2", b"n"]
+        assert (reader.resumed.status, sentinel) == ("resumed", Sentinel.END)
+
+
+def test_fault_13_finished_runs_are_not_kept_in_memory() -> None:
+    with Story(replace(CALM, retention=5, awaiting_retention=5)) as story:
+        for number in range(200):
+            story.create_and_wait(a_spec(f"r{number}", Step("ask"), thread_id=f"t{number}"))
+        story.wait(60)
+        gc.collect()
+        kinds = {"RunHandle", "RunExecution", "AgentAttempt", "RunLog", "LogReader", "RunPublisher", "Lock"}
+        left = [type(each).__name__ for each in gc.get_objects() if type(each).__name__ in kinds]
+        assert [name for name in left if name != "Lock"] == []
+        assert story.tell(lambda _: story.kernel.kept_streams()) == []
+
+
+@pytest.mark.parametrize("mode", ["values", "updates", "custom", "tasks", "checkpoints", "debug"])
+def test_fault_24_frames_of_a_subgraph_do_not_pose_as_those_of_the_root(mode: str) -> None:
+    encoder = ChunkEncoder(frozenset({"values", "updates", "custom", "tasks", "checkpoints", "debug"}))
+    child = [name for name, _ in encoder.encode(("child:1", "grandchild:2"), mode, {"x": 1})]
+    root = [name for name, _ in encoder.encode((), mode, {"x": 2})]
+    assert (child, root) == ([f"{mode}|child:1|grandchild:2"], [mode])
+    assert encoder.last_values == ({"x": 2} if mode == "values" else None)
+
+
+async def test_fault_31_ids_do_not_repeat_and_a_replay_behind_any_of_them_is_whole() -> None:
+    """However fast they come: an id is a number in a row, not a time."""
+    clock = HandClock()
+    async with MemoryStreamBridge.running(MemoryStreamSettings(), clock) as bridge:
+        await bridge.open("r1")
+        ids = [await bridge.publish("r1", "values", b"%d" % number) for number in range(2_000)]
+        assert len(set(ids)) == 2_000
+        assert clock.monotonic() == 0
+        for place in (0, 1, 999, 1_000, 1_998):
+            reader = await bridge.subscribe("r1", ids[place])
+            events = [event for event in await reader.read() if isinstance(event, StreamEvent)]
+            assert [event.id for event in events] == ids[place + 1 :]
+            await reader.aclose()

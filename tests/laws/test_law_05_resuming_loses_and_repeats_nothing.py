@@ -1,0 +1,95 @@
+"""Law 5: ids strictly increase; a resume from any id loses and repeats nothing; a gap is told, never silent.
+
+Of the facade's streams; `test_stream_resume` plays the bridge alone against a model.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from runstead.testing.fakes import Step
+from runstead.testing.simulation.readers import Reader
+from runstead.testing.simulation.story import CALM, Story, a_spec
+
+TALKS = [Step(takes=1, chunks=9) for _ in range(3)]
+
+
+def as_numbers(ids: list[str]) -> list[tuple[int, int]]:
+    return [(int(attempt), int(seq)) for attempt, _, seq in (event_id.partition("-") for event_id in ids)]
+
+
+def test_cut_anywhere_and_resumed_the_events_are_those_of_an_uncut_reader(story: Story) -> None:
+    spec = a_spec("r1", *TALKS, stream_modes=("values", "custom"))
+    uncut = Reader.of(story, spec)
+    story.wait(60)
+    whole = [(event.id, event.event, event.data) for event in uncut.events]
+    assert len(whole) > 30
+    assert as_numbers(uncut.ids) == sorted(set(as_numbers(uncut.ids)))
+    for cut in range(len(whole)):
+        again = Reader.of(story, "r1", last_event_id=whole[cut][0])
+        story.wait(1)
+        assert [(event.id, event.event, event.data) for event in again.events] == whole[cut + 1 :]
+
+
+def test_cut_while_the_run_goes_on_fifty_times(story: Story) -> None:
+    story.create(a_spec("r1", *TALKS, stream_modes=("values", "custom")))
+    uncut = Reader.of(story, "r1")
+    pieces: list[str] = []
+    for _ in range(50):
+        reader = Reader.of(story, "r1", last_event_id=pieces[-1] if pieces else "-1")
+        story.wait(0.07)
+        reader.hang_up()
+        pieces += reader.ids
+    story.wait(60)
+    pieces += _rest(story, pieces[-1])
+    assert pieces == uncut.ids
+
+
+def _rest(story: Story, last_event_id: str) -> list[str]:
+    reader = Reader.of(story, "r1", last_event_id=last_event_id)
+    story.wait(1)
+    assert reader.is_done
+    return reader.ids
+
+
+def test_ids_go_on_increasing_after_a_crash_and_the_reader_is_told_of_what_was_lost(story: Story) -> None:
+    first = Reader.of(story, a_spec("r1", *TALKS, stream_modes=("values", "custom")))
+    story.wait(1.5)
+    story.kill()
+    story.start()
+    second = Reader.of(story, "r1", last_event_id=first.ids[-1])
+    story.wait(60)
+    assert second.is_done
+    assert second.names[:3] == ["gap", "values", "metadata"]
+    assert json.loads(second.events[0].data) == {"from": first.ids[-1], "to": None, "missed": None}
+    ids = as_numbers(first.ids + second.ids)
+    assert ids == sorted(set(ids))
+    assert json.loads(second.events[2].data)["attempt"] == 2
+
+
+def test_a_reader_who_is_too_slow_for_the_window_is_told_how_much_it_missed() -> None:
+    with Story(replace(CALM, window_events=5)) as story:
+        slow = Reader.of(story, a_spec("r1", *TALKS, stream_modes=("values", "custom")), seconds_per_batch=1.1)
+        story.wait(60)
+        published = [event.event_id for event in story.durable.witness.published["r1"]]
+        gaps = [json.loads(event.data) for event in slow.events if event.event == "gap"]
+        assert gaps
+        assert sum(gap["missed"] for gap in gaps) + len(slow.ids) == len(published)
+        for gap in gaps:
+            assert published.index(gap["to"]) - published.index(gap["from"]) - 1 == gap["missed"]
+        assert all(slow.names[place + 1] == "values" for place, name in enumerate(slow.names) if name == "gap"), (
+            "a gap is followed by the values as they stand"
+        )
+        assert slow.ids[-1] == published[-1]
+
+
+def test_a_reader_who_comes_when_all_is_gone_is_told_so_and_given_the_values(story: Story) -> None:
+    reader = Reader.of(story, a_spec("r1", Step(), Step()))
+    story.wait(3600)
+    assert story.tell(lambda _: story.kernel.kept_streams()) == []
+    late = Reader.of(story, "r1", last_event_id=reader.ids[1])
+    story.wait(1)
+    assert late.is_done
+    assert late.names == ["gap", "values"]
+    assert json.loads(late.events[1].data)["log"] == ["r1.0", "r1.1"]

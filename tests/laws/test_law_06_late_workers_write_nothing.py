@@ -1,0 +1,76 @@
+"""Law 6: a late worker cannot write: no row, no checkpoint, no event, no end."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from runstead.runtime.runs.exceptions import LeaseLost
+from runstead.runtime.runs.types import Lease, Outcome, RunStatus
+from runstead.testing.fakes import InMemoryLeaseStore, Step
+from runstead.testing.simulation.story import Story, a_spec
+
+TERM = timedelta(seconds=3)
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+def test_a_worker_that_slept_while_another_finished_its_run_changes_nothing(story: Story, durability: str) -> None:
+    steps = [Step(takes=1, chunks=3) for _ in range(4)]
+    story.create(a_spec("r1", *steps, durability=durability))
+    story.wait(1.5)
+    late = story.kernel
+    late.process.freeze()
+    story.start()
+    assert story.end_of("r1").record.attempt == 2
+    ended = story.durable.tables.runs["r1"].record
+    checkpoints = sorted(story.durable.checkpoints.saver.storage["t1"][""])
+    published = len(story.durable.witness.published["r1"])
+    late.process.thaw()
+    story.wait(60)
+    assert story.durable.tables.runs["r1"].record == ended
+    assert sorted(story.durable.checkpoints.saver.storage["t1"][""]) == checkpoints
+    assert story.log() == ["r1.0", "r1.1", "r1.2", "r1.3"]
+    assert late.facade.active_runs == 0
+    later = story.durable.witness.published["r1"][published:]
+    assert not any(event.terminal for event in later), "the late worker told of an end"
+
+
+def test_a_worker_that_slept_and_whom_nobody_succeeded_goes_on(story: Story) -> None:
+    """A laptop's lid: the lease has lapsed, but nobody else is there."""
+    story.create(a_spec("r1", Step(takes=1), Step(takes=1)))
+    story.wait(0.5)
+    story.kernel.process.freeze()
+    story.wait(3600)
+    story.kernel.process.thaw()
+    result = story.end_of("r1", within=10)
+    assert (result.record.status, result.record.attempt, result.record.lapses) == (RunStatus.SUCCESS, 1, 0)
+    assert len(story.durable.effects.done) == 2, "a step was taken twice"
+
+
+def test_every_write_of_a_lease_that_was_lost_is_refused(story: Story) -> None:
+    leases = InMemoryLeaseStore(story.durable.tables)
+
+    async def writes(lease: Lease) -> None:
+        for write in (
+            leases.renew(lease, TERM),
+            leases.begin(lease, None),
+            leases.settle(lease, Outcome(RunStatus.SUCCESS)),
+            leases.release(lease),
+        ):
+            with pytest.raises(LeaseLost):
+                await write
+
+    async def lose_one() -> None:
+        lease = await leases.claim("r1", "late", TERM)
+        assert lease is not None
+        await story.world.outside.clock.sleep(4)
+        assert await leases.recover("r1", 3)
+        await writes(lease)
+        assert await leases.claim("r1", "next", TERM)
+        await writes(lease)
+
+    story.create(a_spec("r1", after_seconds=1))
+    story.close()
+    story.wait(1)
+    story.world.complete(story.world.outside, lose_one(), story.now + 60)

@@ -1,0 +1,83 @@
+"""Law 7: joining or waiting on a finished, expired or unknown run answers at once; it never hangs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from runstead.runtime.runs.exceptions import RunNotFound
+from runstead.runtime.runs.types import RunStatus
+from runstead.runtime.stream_bridge import Sentinel
+from runstead.testing.fakes import Step
+from runstead.testing.simulation.ports import Weather
+from runstead.testing.simulation.readers import Reader
+from runstead.testing.simulation.story import CALM, Story, a_spec
+
+AT_ONCE = 0.001
+
+
+@pytest.mark.parametrize("age", [0, 1, 3600], ids=["just finished", "finished", "expired"])
+def test_a_finished_run_is_joined_at_once(story: Story, age: float) -> None:
+    story.create_and_wait(a_spec("r1", Step(), Step()))
+    story.wait(age)
+    result = story.end_of("r1", within=AT_ONCE)
+    assert result.record.status is RunStatus.SUCCESS
+    assert json.loads(result.output or b"")["log"] == ["r1.0", "r1.1"]
+    for last_event_id in (None, "-1", "1-1", "garbage"):
+        reader = Reader.of(story, "r1", last_event_id=last_event_id)
+        story.wait(AT_ONCE)
+        assert reader.is_done, f"a reader that came with {last_event_id} still waits"
+
+
+def test_an_unknown_run_is_not_found_at_once(story: Story) -> None:
+    with pytest.raises(RunNotFound):
+        story.tell(lambda runs: runs.join_wait("r-none"), within=AT_ONCE)
+    with pytest.raises(RunNotFound):
+        story.tell(lambda runs: runs.join_stream("r-none", last_event_id="-1"), within=AT_ONCE)
+    with pytest.raises(RunNotFound):
+        story.tell(lambda runs: runs.cancel("r-none", wait=True), within=AT_ONCE)
+
+
+def test_a_failed_run_answers_with_its_failure(story: Story) -> None:
+    story.create_and_wait(a_spec("r1", Step("fail")))
+    story.wait(3600)
+    result = story.end_of("r1", within=AT_ONCE)
+    assert result.failure is not None
+    assert (result.failure.error, result.failure.message) == ("AgentFailed", "r1 was told to fail")
+
+
+def test_waiters_on_a_run_that_waits_go_when_it_is_stopped(story: Story) -> None:
+    story.create(a_spec("r1", Step("hang")))
+    story.create(a_spec("r2"))
+    reader = Reader.of(story, "r2")
+    story.wait(1)
+    story.tell(lambda runs: runs.cancel("r2", wait=True), within=AT_ONCE)
+    story.wait(AT_ONCE)
+    assert (reader.is_done, reader.sentinel) == (True, Sentinel.CANCELLED)
+
+
+def test_waiters_on_a_run_that_is_deleted_go(story: Story) -> None:
+    story.create(a_spec("r1", Step("hang")))
+    reader = Reader.of(story, "r1")
+    story.wait(1)
+    story.tell(lambda runs: runs.delete_run("r1"), within=5)
+    story.wait(AT_ONCE)
+    assert reader.is_done
+    with pytest.raises(RunNotFound):
+        story.end_of("r1", within=AT_ONCE)
+
+
+def test_a_reader_ends_though_the_worker_was_killed_between_settling_and_telling() -> None:
+    """The next process finds the run ended, and has no stream of it."""
+    with Story(replace(CALM, stores=Weather(instant=0.0, slowest=0.5))) as story:
+        story.create(a_spec("r1", Step(takes=1)))
+        story.world.run(lambda: story.status("r1") == "success", until=10)
+        assert not any(event.terminal for event in story.durable.witness.published["r1"]), "it was told of already"
+        story.kill()
+        story.start()
+        for last_event_id in (None, "-1"):
+            reader = Reader.of(story, "r1", last_event_id=last_event_id)
+            story.wait(5)
+            assert reader.is_done

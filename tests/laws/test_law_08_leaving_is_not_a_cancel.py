@@ -1,0 +1,64 @@
+"""Law 8: `close()` is not a cancel, a disconnect is not a cancel (unless asked); a slow reader hurts nobody."""
+
+from __future__ import annotations
+
+import pytest
+
+from runstead.runtime.runs.types import OnDisconnect, RunStatus
+from runstead.testing.fakes import Step
+from runstead.testing.simulation.readers import Reader
+from runstead.testing.simulation.story import Story, a_spec
+
+TALKS = [Step(takes=1, chunks=4) for _ in range(3)]
+
+
+def test_closing_the_server_hands_runs_back_and_the_next_one_resumes_them(story: Story) -> None:
+    story.create(a_spec("r1", *TALKS))
+    story.wait(1.5)
+    story.close(grace=0.2)
+    assert story.status("r1") == "pending"
+    assert story.thread_status() == "busy"
+    story.start()
+    result = story.end_of("r1")
+    assert (result.record.status, result.record.attempt, result.record.lapses) == (RunStatus.SUCCESS, 2, 0)
+    assert story.log() == ["r1.0", "r1.1", "r1.2"]
+
+
+def test_closing_with_grace_lets_runs_finish(story: Story) -> None:
+    story.create(a_spec("r1", *TALKS))
+    story.wait(1.5)
+    story.close(grace=10)
+    assert story.status("r1") == "success"
+    assert story.now == pytest.approx(3, abs=0.1)
+
+
+@pytest.mark.parametrize(("on_disconnect", "end"), [("continue", "success"), ("cancel", "interrupted")])
+def test_a_reader_who_leaves_stops_the_run_only_where_that_was_asked_for(
+    story: Story, on_disconnect: OnDisconnect, end: str
+) -> None:
+    reader = Reader.of(story, a_spec("r1", *TALKS, on_disconnect=on_disconnect))
+    story.wait(1.5)
+    reader.hang_up()
+    story.wait(60)
+    assert story.status("r1") == end
+
+
+def test_a_joined_reader_who_leaves_stops_nothing(story: Story) -> None:
+    story.create(a_spec("r1", *TALKS, on_disconnect="cancel"))
+    reader = Reader.of(story, "r1")
+    story.wait(1.5)
+    reader.hang_up()
+    story.wait(60)
+    assert story.status("r1") == "success"
+
+
+def test_a_slow_reader_loses_nothing_inside_the_window_and_keeps_nobody_waiting(story: Story) -> None:
+    spec = a_spec("r1", *TALKS, stream_modes=("values", "custom"))
+    slow = Reader.of(story, spec, seconds_per_batch=20)
+    story.wait(0)
+    quick = Reader.of(story, "r1")
+    story.wait(3.1)
+    assert (story.status("r1"), quick.is_done, slow.is_done) == ("success", True, False)
+    story.wait(600)
+    assert slow.is_done
+    assert slow.ids == quick.ids

@@ -1,0 +1,57 @@
+"""Law 10: memory is bounded: after many finished runs a process is as large as after a few."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from runstead.runtime.runs.exceptions import RunNotFound
+from runstead.testing.fakes import Step
+from runstead.testing.simulation.readers import Reader
+from runstead.testing.simulation.story import CALM, Story, a_spec
+
+KINDS = (Step(), Step("fail"), Step("ask"), Step(takes=0.1, chunks=2))
+
+
+def run_many(story: Story, first: int, last: int) -> None:
+    """Finish runs of all kinds on threads of their own, and let their streams' time pass."""
+    for number in range(first, last):
+        reader = Reader.of(story, a_spec(f"r{number}", KINDS[number % len(KINDS)], thread_id=f"t{number}"))
+        story.wait(0.2)
+        assert reader.is_done
+    story.wait(60)
+
+
+def census() -> Counter[str]:
+    """How many objects of Runstead's own kernel and bridge there are, and of asyncio's."""
+    gc.collect()
+    names = (f"{type(each).__module__}.{type(each).__qualname__}" for each in gc.get_objects())
+    return Counter(
+        name for name in names if name.startswith(("runstead.runtime.runs.internal", "runstead.infra", "_asyncio"))
+    )
+
+
+def test_a_thousand_finished_runs_leave_no_more_behind_than_a_hundred() -> None:
+    with Story(replace(CALM, retention=10, awaiting_retention=20)) as story:
+        run_many(story, 0, 100)
+        before = census()
+        run_many(story, 100, 1000)
+        after = census()
+        assert story.kernel.facade.active_runs == 0
+        assert after - before == Counter(), "these have become more"
+
+
+def test_a_thousand_readers_of_finished_and_unknown_runs_leave_nothing_behind(story: Story) -> None:
+    story.create_and_wait(a_spec("r1"))
+    reader = Reader.of(story, "r1")
+    before = census()
+    for _ in range(1000):
+        reader = Reader.of(story, "r1")
+        story.wait(0)
+        assert reader.is_done
+        with pytest.raises(RunNotFound):
+            story.end_of("r-none")
+    assert census() - before == Counter()
