@@ -40,6 +40,11 @@ class Settings(BaseSettings):
         default=False,
         description="Listen on an address that others can reach although nobody has to prove who they are.",
     )
+    auth: Literal["none", "keys", "langgraph"] | None = Field(
+        default=None,
+        description="How users prove who they are: not at all, by an API key of `runstead keys`, or to the handlers "
+        "that langgraph.json names. Unset: to the handlers if there are any, else not at all.",
+    )
     config: Path | None = Field(
         default=None, description="The langgraph.json to serve (path). Unset: the one in the working directory."
     )

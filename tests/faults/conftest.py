@@ -21,6 +21,8 @@ from .gate import Gate
 from .kernel import Storage
 
 GRAPHS = Path(__file__).parent / "langgraph.json"
+SERVED = Path(__file__).parent / "served.json"
+"""What real processes serve: little, for they start anew in a test."""
 
 MakeApplication: TypeAlias = Callable[..., Application]
 StartServer: TypeAlias = Callable[..., ServerProcess]
@@ -84,7 +86,7 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
     started: list[ServerProcess] = []
 
     def start(**settings: object) -> ServerProcess:
-        server = ServerProcess(tmp_path / f"server-{len(started)}", config=GRAPHS, settings=settings)
+        server = ServerProcess(tmp_path / f"server-{len(started)}", config=SERVED, settings=settings)
         started.append(server)
         server.start()
         return server

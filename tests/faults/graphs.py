@@ -20,7 +20,8 @@ async def _say_first(state: Gated) -> dict[str, Any]:
 
 async def _wait(state: Gated) -> dict[str, Any]:
     get_stream_writer()({"at": "the gate"})
-    while not await asyncio.to_thread(Path(state["gate"]).exists):
+    # A file, for no event crosses to whatever loop or process this runs on.
+    while not await asyncio.to_thread(Path(state["gate"]).exists):  # noqa: ASYNC110
         await asyncio.sleep(0.005)
     return {"messages": [AIMessage("behind the gate")]}
 

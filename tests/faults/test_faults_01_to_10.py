@@ -18,6 +18,7 @@ from runstead.testing.fakes import InMemoryCheckpointStore, RecordingObserver, S
 from runstead.testing.simulation.clients import ACTOR
 from runstead.testing.simulation.story import Story
 from runstead.testing.simulation.story import a_spec as a_story
+from tests.processes.client import eventually
 
 from .browser import Browser
 from .conftest import MakeApplication
@@ -202,8 +203,7 @@ async def test_fault_08_the_interrupting_run_begins_when_the_other_has_let_go(br
 
     # A synchronous node cannot be cancelled: a stopped run still acts until its thread has come home.
     first = await browser.create(thread, "witness_in_a_thread", named("a"))
-    while not await asyncio.to_thread(file.exists):
-        await asyncio.sleep(0.005)
+    await eventually(lambda: asyncio.to_thread(file.exists), within=SOON, every=0.005)
     others = [
         browser.create(thread, "witness_in_a_thread", named(name), multitask_strategy="interrupt") for name in "bcd"
     ]

@@ -1,1 +1,320 @@
-"""Faults 21 to 31, each impossible here (being written by the owner of this folder)."""
+"""Faults 21 to 31 of those we start from. Each test would fail if its fault came back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runstead.infra.run_events.jsonl import JsonlRunEventStore
+from runstead.infra.stream_bridge.memory import MemoryStreamBridge
+from runstead.runtime.actor_context import ActorContext, acting
+from runstead.runtime.runs.store import RunEvent
+from runstead.runtime.runs.types import RunStatus
+from runstead.runtime.stream_bridge import StreamEvent
+from runstead.testing.clock import HandClock
+from runstead.testing.fakes import Step
+from tests.processes.client import Client, eventually
+from tests.processes.frames import place_of
+
+from .browser import Browser
+from .conftest import StartServer
+from .gate import Gate
+from .kernel import ALICE, Storage, a_spec
+
+HELLO = {"messages": [{"role": "user", "content": "hi there"}]}
+SOON = 20
+"""Seconds that nothing here takes, unless it hangs."""
+
+
+async def test_fault_21_a_state_update_goes_through_the_reducers(browser: Browser) -> None:
+    """State updates bypass reducers."""
+    thread = await browser.new_thread()
+    await browser.wait(thread, "slow", {"steps": 2, "delay": 0})
+    await browser.post(f"{thread}/state", {"values": {"log": ["by hand"]}})
+    assert (await browser.get(f"{thread}/state"))["values"]["log"] == ["tick 1", "tick 2", "by hand"]
+    assert (await browser.get(thread))["values"]["log"] == ["tick 1", "tick 2", "by hand"]
+    # A message with the id of one that is there replaces it; any other is added.
+    thread = await browser.new_thread()
+    asked, said = (await browser.wait(thread, "agent", HELLO))["messages"]
+    better = {"type": "ai", "id": said["id"], "content": "better"}
+    await browser.post(f"{thread}/state", {"values": {"messages": [better, {"role": "user", "content": "more"}]}})
+    messages = (await browser.get(f"{thread}/state"))["values"]["messages"]
+    assert [message["content"] for message in messages] == [asked["content"], "better", "more"]
+    assert isinstance(messages[-1]["id"], str)
+
+
+async def test_fault_22_input_messages_stay_who_they_are(browser: Browser) -> None:
+    """All input messages become human messages."""
+    thread = await browser.new_thread()
+    call = {"name": "add", "args": {"a": 1}, "id": "call-1", "type": "tool_call"}
+    given = [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": "one"},
+        {"type": "ai", "content": "", "tool_calls": [call]},
+        {"type": "tool", "content": "3", "tool_call_id": "call-1"},
+        {"role": "assistant", "content": "two"},
+        {"type": "human", "content": "three"},
+    ]
+    messages = (await browser.wait(thread, "agent", {"messages": given}))["messages"]
+    assert [message["type"] for message in messages] == ["system", "human", "ai", "tool", "ai", "human", "ai"]
+    assert messages[2]["tool_calls"] == [call]
+    assert messages[3]["tool_call_id"] == "call-1"
+    page = await browser.get(f"{thread}/messages", params={"types": "human_message"})
+    assert [event["content"]["content"] for event in page["data"]] == ["one", "three"]
+
+
+# --- 23: events as JSON lines -------------------------------------------------------------------------------------
+
+
+_FILE_WORK = ("open", "os.mkdir", "os.rename", "os.truncate", "os.listdir", "os.scandir")
+
+
+class Opened:
+    """Which thread of this process opens, makes or renames what lies under a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._watching = str(folder), True
+        self.threads: list[int] = []
+        # A hook cannot be taken back; this one goes deaf.
+        sys.addaudithook(self._heard)
+
+    def stop(self) -> None:
+        self._watching = False
+
+    def _heard(self, event: str, args: tuple[Any, ...]) -> None:
+        if self._watching and event in _FILE_WORK and str(args[0]).startswith(self._folder):
+            self.threads.append(threading.get_ident())
+
+
+async def test_fault_23_the_event_loop_never_waits_for_a_file(tmp_path: Path) -> None:
+    """Blocking file I/O in the JSONL store."""
+    opened = Opened(tmp_path / "events")
+    try:
+        with acting(ALICE):
+            async with JsonlRunEventStore.open(tmp_path / "events") as store:
+                await store.append([an_event("one"), an_event("two")])
+                assert await store.count_events("t1") == 2
+                assert len(await store.list_events("t1")) == 2
+                assert await store.delete_events("t1", run_id="r1") == 2
+    finally:
+        opened.stop()
+    assert opened.threads
+    assert threading.get_ident() not in opened.threads
+
+
+@pytest.mark.parametrize("cut", [1, 20, 60])
+async def test_fault_23_a_torn_last_line_costs_that_line_alone(tmp_path: Path, cut: int) -> None:
+    """A torn last line breaks reads."""
+    with acting(ALICE):
+        async with JsonlRunEventStore.open(tmp_path) as store:
+            await store.append([an_event("one")])
+            await store.append([an_event("two")])
+        (file,) = await asyncio.to_thread(lambda: list(tmp_path.rglob("events.jsonl")))
+        os.truncate(file, file.stat().st_size - cut)
+        async with JsonlRunEventStore.open(tmp_path) as store:
+            assert [one.event.content for one in await store.list_events("t1")] == ["one"]
+            await store.append([an_event("three")])
+            found = await store.list_events("t1")
+    assert [(one.seq, one.event.content) for one in found] == [(1, "one"), (2, "three")]
+
+
+@pytest.mark.parametrize("bad", ["../../../evil", "/etc/passwd", "..", "a/b", "nul", "A", "x" * 500, "\ud800", "\x00"])
+async def test_fault_23_no_id_becomes_a_path_of_its_own_choice(tmp_path: Path, bad: str) -> None:
+    """A thread id becomes a path unchecked."""
+    root = tmp_path / "deep" / "inside" / "events"
+    mallory = ActorContext("../mallory", tenant_id="/tmp")
+    async with JsonlRunEventStore.open(root) as store:
+        for actor, thread_id in ((ALICE, bad), (ALICE, f"{bad}2"), (mallory, "t1")):
+            with acting(actor):
+                await store.append([an_event(thread_id, thread_id=thread_id)])
+                (found,) = await store.list_events(thread_id)
+                assert found.event.content == thread_id or "\ud800" in bad
+        with acting(ALICE):
+            # Where a file system knows no upper case, another id must not be the same file.
+            assert await store.list_events(bad.swapcase() if bad.isalpha() else f"{bad}/") == []
+    files = await asyncio.to_thread(lambda: [path.resolve() for path in tmp_path.rglob("*") if path.is_file()])
+    assert len([path for path in files if path.name == "events.jsonl"]) == 3
+    assert all(path.is_relative_to(root) for path in files)
+
+
+def an_event(content: str, thread_id: str = "t1") -> RunEvent:
+    return RunEvent("r1", thread_id, "custom", "trace", content, datetime(2030, 1, 1, tzinfo=UTC))
+
+
+# --- and the rest -----------------------------------------------------------------------------------------------------
+
+
+async def test_fault_24_frames_of_a_subgraph_carry_its_name(browser: Browser) -> None:
+    """Subgraph frames pose as root frames."""
+    modes = {"stream_mode": ["updates", "values", "custom", "messages-tuple", "tasks"]}
+    with_them = await browser.stream(await browser.new_thread(), "nested", HELLO, stream_subgraphs=True, **modes)
+    without = await browser.stream(await browser.new_thread(), "nested", HELLO, **modes)
+    by_name: dict[str, list[Any]] = {}
+    for frame in with_them:
+        mode, _, namespace = frame.event.partition("|")
+        by_name.setdefault(f"{mode}|{namespace.partition(':')[0]}", []).append(frame.json)
+    # The parent's own, and those of the child under the child's name.
+    assert [set(update) for update in by_name["updates|"]] == [{"before"}, {"child"}]
+    assert [set(update) for update in by_name["updates|child"]] == [{"child_model"}]
+    assert by_name["custom|"] == [{"progress": "parent"}]
+    assert by_name["custom|child"] == [{"progress": "child"}]
+    assert {task["name"] for task in by_name["tasks|"]} == {"before", "child"}
+    assert {task["name"] for task in by_name["tasks|child"]} == {"child_model"}
+    # Who did not ask for the child's frames is not given them under another name.
+    assert [set(frame.json) for frame in without if frame.event == "updates"] == [{"before"}, {"child"}]
+    assert [frame.json for frame in without if frame.event == "custom"] == [{"progress": "parent"}]
+    assert {frame.json["name"] for frame in without if frame.event == "tasks"} == {"before", "child"}
+    assert not any("|" in frame.event for frame in without)
+
+
+async def test_fault_25_a_run_whose_process_was_killed_is_resumed(start_server: StartServer, gate: Gate) -> None:
+    """A crash marks runs as failed and never resumes them."""
+    server = start_server()
+    async with Client(server.url) as client:
+        run = await at_the_gate(client, gate)
+        await asyncio.to_thread(server.restart)
+        await ends_well(client, run, gate)
+
+
+async def test_fault_29_a_server_that_is_told_to_go_hands_its_runs_back_in_order(
+    start_server: StartServer, gate: Gate
+) -> None:
+    """SIGTERM mid-run breaks on closed pools."""
+    server = start_server(shutdown_grace_seconds=0.1)
+    async with Client(server.url) as client:
+        run = await at_the_gate(client, gate)
+        server.terminate()
+        assert await asyncio.to_thread(server.wait) == 0
+        assert [word for word in ("Traceback", "closed", "rror") if word in server.log] == []
+        await asyncio.to_thread(server.start)
+        await ends_well(client, run, gate)
+
+
+async def at_the_gate(client: Client, gate: Gate) -> str:
+    """The path of a run that has taken its first step and does not end by itself."""
+    thread = f"/threads/{(await client.post('/threads'))['thread_id']}"
+    run = await client.post(f"{thread}/runs", {"assistant_id": "gated", "input": gate.input})
+
+    async def has_stepped() -> bool:
+        return bool((await client.get(f"{thread}/state"))["next"] == ["wait"])
+
+    await eventually(has_stepped)
+    return f"{thread}/runs/{run['run_id']}"
+
+
+async def ends_well(client: Client, run: str, gate: Gate) -> None:
+    """A second attempt goes on where the first one was: its end is that of an undisturbed run."""
+    gate.open()
+    record = await client.ended(run)
+    assert (record["status"], record["attempt"], record["dead_letter"]) == ("success", 2, False)
+    messages = (await client.values(record["thread_id"]))["messages"]
+    assert [message["content"] for message in messages] == ["go", "before the gate", "behind the gate"]
+    assert (await client.get(f"/threads/{record['thread_id']}"))["status"] == "idle"
+
+
+async def test_fault_26_a_cancel_reaches_another_worker_at_once(storage: Storage) -> None:
+    """Cancel on another worker takes up to 10 s."""
+    # The clock stands still and the lease lasts for a year: no renewal finds the flag.
+    async with storage.workers(True, False) as (holder, gateway), asyncio.timeout(SOON):
+        with acting(ALICE):
+            _, stream = await gateway.create_and_stream(a_spec("r1", Step("hang")))
+            await anext(stream)
+            assert (holder.active_runs, gateway.active_runs) == (1, 0)
+            await gateway.cancel("r1", wait=True)
+            assert (await gateway.get_run("r1")).status is RunStatus.INTERRUPTED
+    assert storage.clock.monotonic() == 0
+
+
+class FailingBridge(MemoryStreamBridge):
+    """Does not take some of the events."""
+
+    def __init__(self, clock: HandClock, failing: range) -> None:
+        super().__init__(clock=clock)
+        self._failing, self._calls = failing, 0
+
+    async def publish(self, run_id: str, event: str, data: bytes, *, attempt: int = 1) -> str:
+        self._calls += 1
+        if self._calls in self._failing:
+            raise ConnectionError("Redis is away")
+        return await super().publish(run_id, event, data, attempt=attempt)
+
+
+@pytest.mark.parametrize("failing", [range(2, 4), range(1, 1_000)])
+async def test_fault_27_a_stream_that_fails_costs_no_run(storage: Storage, failing: range) -> None:
+    """A Redis error in publish fails the run."""
+    bridge = FailingBridge(storage.clock, failing)
+    async with storage.worker(bridge=bridge) as runs, asyncio.timeout(SOON):
+        with acting(ALICE):
+            _, stream = await runs.create_and_stream(a_spec("r1", *[Step()] * 5, stream_modes=("updates",)))
+            result = await runs.join_wait("r1")
+            read = [item async for item in stream if isinstance(item, StreamEvent)]
+    assert result.record.status is RunStatus.SUCCESS
+    assert len(storage.effects.done) == 5
+    # What came through is there, and so is the end.
+    came_through = ["metadata", *["updates"] * 3] if failing.stop == 4 else []
+    assert [event.event for event in read] == [*came_through, "end"]
+    assert read[-1].terminal == "end"
+
+
+@pytest.mark.parametrize("mode", ["messages-tuple", "messages", "values"])
+async def test_fault_28_a_stop_keeps_the_text_so_far(browser: Browser, mode: str) -> None:
+    """Stop loses the partial answer."""
+    thread = await browser.new_thread()
+    talk = {**HELLO, "tokens": 10_000, "pause": 0.005}
+    body = {"assistant_id": "talker", "input": talk, "stream_mode": [mode, "messages-tuple"]}
+    async with browser.watching("POST", f"{thread}/runs/stream", body) as request:
+        frames = await request.saw("messages", times=5)
+        run = request.headers["content-location"]
+        await browser.post(f"{run}/cancel?wait=1")
+    streamed = "".join(frame.json[0]["content"] for frame in frames if frame.event == "messages")
+    assert (await browser.get(run))["status"] == "interrupted"
+    asked, said = (await browser.get(f"{thread}/state"))["values"]["messages"]
+    assert asked["content"] == "hi there"
+    assert said["type"] == "ai"
+    assert streamed
+    assert said["content"].startswith(streamed)
+    assert said["response_metadata"]["partial"] is True
+    # And the next run of the thread finds it.
+    assert len((await browser.wait(thread, "agent", HELLO))["messages"]) == 4
+
+
+async def test_fault_30_a_browser_closed_in_the_middle_loses_nothing(browser: Browser, gate: Gate) -> None:
+    """A browser closed mid-run loses the answer."""
+    thread = await browser.new_thread()
+    body = {"assistant_id": "gated", "input": gate.input, "stream_mode": ["custom", "values"], "stream_resumable": True}
+    async with browser.watching("POST", f"{thread}/runs/stream", body) as request:
+        seen = list(await request.saw("custom"))
+        run = request.headers["content-location"]
+    assert (await browser.get(run))["status"] == "running"
+    gate.open()
+    assert (await browser.ended(run))["status"] == "success"
+    # It comes back: to the rest of the stream, to the answer, to the thread.
+    assert seen[-1].id is not None
+    rest = await browser.replay(run, seen[-1].id)
+    assert [*seen, *rest] == await browser.replay(run, "-1")
+    said = [message["content"] for message in rest[-1].json["messages"]]
+    assert said == ["go", "before the gate", "behind the gate"]
+    assert (await browser.get(f"{run}/join"))["messages"] == rest[-1].json["messages"]
+    assert (await browser.get(f"{thread}/state"))["values"]["messages"] == rest[-1].json["messages"]
+
+
+async def test_fault_31_ids_are_never_given_twice_however_fast_events_come(browser: Browser) -> None:
+    """Ids repeat within a millisecond, and replay by `>` then loses events."""
+    thread = await browser.new_thread()
+    modes = ["messages-tuple", "updates", "values", "tasks", "checkpoints"]
+    live = await browser.stream(thread, "talker", {**HELLO, "tokens": 30}, stream_mode=modes)
+    (run,) = await browser.get(f"{thread}/runs")
+    ids = [frame.id for frame in live]
+    assert len(ids) > 30
+    places = [place_of(str(event_id)) for event_id in ids]
+    assert all(before < after for before, after in pairwise(places))
+    for place, event_id in enumerate(ids):
+        assert await browser.replay(f"{thread}/runs/{run['run_id']}", str(event_id)) == live[place + 1 :]

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 
+from runstead.infra.dispatch.bell import Bell
 from runstead.infra.dispatch.local import LocalDispatcher
 from runstead.infra.stream_bridge.memory import MemoryStreamBridge
 from runstead.runtime.actor_context import ActorContext, acting
@@ -26,6 +27,7 @@ from runstead.testing.fakes import (
     InMemoryTables,
     Step,
 )
+from runstead.testing.simulation.clients import ACTOR
 from runstead.testing.simulation.ports import Weather
 from runstead.testing.simulation.readers import Reader
 from runstead.testing.simulation.story import CALM, Story, a_spec
@@ -72,11 +74,10 @@ def test_fault_05_a_cancel_before_the_first_step_blocks_nothing(moment: float) -
 
 async def test_fault_06_a_missing_observer_is_not_missed() -> None:
     tables = InMemoryTables()
-    leases_heard: list[LocalDispatcher] = []
-    leases = InMemoryLeaseStore(tables, lambda: [each.ring() for each in leases_heard] and None)
-    dispatcher = LocalDispatcher(leases)
-    leases_heard.append(dispatcher)
-    runs = InMemoryRunStore(tables, dispatcher.ring)
+    bell = Bell()
+    leases = InMemoryLeaseStore(tables, bell.ring)
+    dispatcher = LocalDispatcher(leases, bell)
+    runs = InMemoryRunStore(tables, bell.ring)
     async with MemoryStreamBridge.running() as bridge:
         facade = RunsFacade.assemble(
             RunsRuntime(
@@ -163,8 +164,6 @@ def test_fault_16_what_a_flush_could_not_store_at_first_is_stored_in_the_end() -
 
 
 async def _events_of(story: Story, thread_id: str) -> list[str]:
-    from runstead.testing.simulation.clients import ACTOR
-
     with acting(ACTOR):
         stored = await story.durable.events.list_events(thread_id)
     return [str(each.event.content["content"]) for each in stored if each.event.event_type == "human_message"]

@@ -76,8 +76,8 @@ def test_fault_09_ghost_readers_leave_room_for_runs(story: Story) -> None:
 
 
 def test_fault_10_a_quiet_run_is_a_healthy_run(story: Story) -> None:
-    reader = Reader.of(story, a_spec("r1", Step(takes=10 * 3600)))
-    story.wait(9 * 3600)
+    reader = Reader.of(story, a_spec("r1", Step(takes=3 * 3600)))
+    story.wait(2 * 3600)
     assert (story.status("r1"), reader.is_done) == ("running", False)
     story.wait(2 * 3600)
     assert (story.status("r1"), reader.is_done, reader.sentinel) == ("success", True, Sentinel.END)
@@ -151,6 +151,8 @@ async def test_fault_31_ids_do_not_repeat_and_a_replay_behind_any_of_them_is_who
         assert clock.monotonic() == 0
         for place in (0, 1, 999, 1_000, 1_998):
             reader = await bridge.subscribe("r1", ids[place])
-            events = [event for event in await reader.read() if isinstance(event, StreamEvent)]
-            assert [event.id for event in events] == ids[place + 1 :]
+            read: list[str] = []
+            while len(read) < 1_999 - place:
+                read += [event.id for event in await reader.read() if isinstance(event, StreamEvent)]
+            assert read == ids[place + 1 :]
             await reader.aclose()

@@ -17,8 +17,9 @@ from fastapi import FastAPI
 from runstead.gateway.api import Cors, Noun, create_api
 from runstead.gateway.services import Services
 from runstead.graphs.configuration import GraphConfiguration, read_configuration
-from runstead.plugins.auth.none import NoAuthentication
+from runstead.runtime.actor_context import ActorContext
 from runstead.settings import CONFIG_FILE, Settings, load_settings
+from runstead.wire.credentials import Credentials
 from runstead.wire.errors import Unavailable
 
 from .embedded import Embedded, open_embedded
@@ -39,7 +40,7 @@ class Application:
         self._draining: asyncio.Task[None] | None = None
         self.asgi: FastAPI = create_api(
             self,
-            authenticator=NoAuthentication(anywhere=settings.allow_unauthenticated),
+            authenticator=self,
             lifespan=self.lifespan,
             cors=_cors(configuration),
             disabled=_disabled(configuration),
@@ -54,12 +55,20 @@ class Application:
     @property
     def services(self) -> Services:
         """Everything behind the routes. Raises Unavailable unless the application runs."""
+        return self._running.services
+
+    async def authenticate(self, credentials: Credentials) -> ActorContext:
+        """See Authenticator: the one that the settings ask for, which is there while the application runs."""
+        return await self._running.authenticator.authenticate(credentials)
+
+    @property
+    def _running(self) -> Embedded:
         if self._parts is None:
             raise Unavailable(
                 "Runstead has not been started, or is stopped; when it is mounted in another app, "
                 "give that app lifespan=application.lifespan"
             )
-        return self._parts.services
+        return self._parts
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Services]:

@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -34,18 +34,24 @@ from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.infra.storage.threads import SqlThreadStore
 from runstead.infra.stream_bridge.memory import MemoryStreamBridge
 from runstead.resources.directory import AssistantDirectory
+from runstead.resources.interrupts import OpenInterrupts
 from runstead.resources.items import ActorScopedStore
 from runstead.resources.removal import ThreadRemoval
 from runstead.resources.schemas import GraphSchemas
 from runstead.resources.states import ThreadStates
+from runstead.resources.thread_events import ThreadEvents
+from runstead.resources.thread_notices import LocalThreadNotices
 from runstead.runtime.clock import Clock, SystemClock
 from runstead.runtime.runs.agent_loop import AgentLoops
 from runstead.runtime.runs.facade import RunsFacade
+from runstead.runtime.runs.observer import CompositeObserver
 from runstead.runtime.runs.runtime import RunsRuntime
 from runstead.runtime.runs.store import RunEventStore
 from runstead.runtime.runs.thread_agents import ThreadAgents
 from runstead.settings import Settings
+from runstead.wire.credentials import Authenticator
 
+from .doors import load_auth, open_door
 from .housekeeping import sweep_regularly
 from .parts import agent_loops, event_store, header_choice, item_options, run_limits, stream_settings
 from .refusals import refuse_what_cannot_be_kept, without_effect
@@ -58,6 +64,7 @@ class Embedded:
     """A running server's parts: what the routes use, and how it all ends."""
 
     services: Services
+    authenticator: Authenticator
     drain: Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -67,19 +74,22 @@ async def open_embedded(
 ) -> AsyncIterator[Embedded]:
     """Everything, started. Raises StorageError, GraphLoadError, UnsupportedConfiguration."""
     refuse_what_cannot_be_kept(configuration, settings)
-    for remark in without_effect(configuration):
+    for remark in without_effect(configuration, settings):
         _log.warning("%s", remark)
     # The user's code first: a graph that cannot be loaded is told before any file is touched.
     apply_environment(configuration, os.environ)
     await asyncio.to_thread(GraphRegistry(configuration).load)
+    auth = await asyncio.to_thread(load_auth, settings, configuration)
     async with AsyncExitStack() as stack:
         parts = await _opened(stack, settings, configuration)
         runtime = _runtime(parts, settings)
         # Whoever held a run before this process started is dead: the data directory is ours alone.
         await runtime.lease_store.abandon_all()
         runs = RunsFacade.assemble(runtime)
-        closing = _Closing(runs, parts.bridge, settings.shutdown_grace_seconds)
+        closing = _Closing(runs, parts.bridge, parts.notices, settings.shutdown_grace_seconds)
         services = _services(parts, runs, closing, settings, configuration)
+        door = await stack.enter_async_context(open_door(settings, configuration, auth, parts.database, parts.clock))
+        services = replace(services, authorizer=door.authorizer)
         await services.assistants.register_graphs(parts.graphs.descriptions)
         await stack.enter_async_context(
             sweep_regularly(
@@ -90,7 +100,7 @@ async def open_embedded(
         )
         stack.push_async_callback(closing.drain)
         await runs.start(execute=execute)
-        yield Embedded(services, closing.drain)
+        yield Embedded(services, door.authenticator, closing.drain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +114,7 @@ class _Parts:
     events: RunEventStore
     loops: AgentLoops
     graphs: GraphRegistry
+    notices: LocalThreadNotices
     clock: Clock
 
 
@@ -119,7 +130,7 @@ async def _opened(stack: AsyncExitStack, settings: Settings, configuration: Grap
     stack.push_async_callback(loops.close)
     store = ActorScopedStore(items)
     graphs = GraphRegistry(configuration, store=store)
-    return _Parts(database, checkpoints, store, bridge, events, loops, graphs, clock)
+    return _Parts(database, checkpoints, store, bridge, events, loops, graphs, LocalThreadNotices(), clock)
 
 
 def _runtime(parts: _Parts, settings: Settings) -> RunsRuntime:
@@ -139,6 +150,7 @@ def _runtime(parts: _Parts, settings: Settings) -> RunsRuntime:
         agents=parts.graphs,
         agent_loops=parts.loops,
         store=parts.store,
+        observer=CompositeObserver([parts.notices]),
         clock=clock,
         limits=run_limits(settings),
     )
@@ -150,12 +162,18 @@ def _services(
     threads = SqlThreadStore(parts.database, parts.clock)
     assistants = SqlAssistantStore(parts.database, parts.clock)
     agents = ThreadAgents(parts.graphs, parts.loops, parts.checkpoints, parts.store)
+    queries = SqlRunQueryStore(parts.database)
+    states = ThreadStates(threads, queries, parts.checkpoints, agents)
     return Services(
         runs=runs,
         threads=threads,
         assistants=assistants,
         directory=AssistantDirectory(assistants, parts.graphs),
-        states=ThreadStates(threads, SqlRunQueryStore(parts.database), parts.checkpoints, agents),
+        states=states,
+        thread_events=ThreadEvents(
+            runs, parts.bridge, threads, states, parts.notices, parts.clock, heartbeat=settings.heartbeat_seconds
+        ),
+        interrupts=OpenInterrupts(threads, queries),
         schemas=GraphSchemas(agents),
         removal=ThreadRemoval(runs, threads, parts.events, parts.checkpoints, parts.bridge),
         events=parts.events,
@@ -173,8 +191,8 @@ def _services(
 class _Closing:
     """The end of serving: once, however often it is asked for."""
 
-    def __init__(self, runs: RunsFacade, bridge: MemoryStreamBridge, grace: float) -> None:
-        self._runs, self._bridge, self._grace = runs, bridge, grace
+    def __init__(self, runs: RunsFacade, bridge: MemoryStreamBridge, notices: LocalThreadNotices, grace: float) -> None:
+        self._runs, self._bridge, self._notices, self._grace = runs, bridge, notices, grace
         self.begun = False
 
     async def drain(self) -> None:
@@ -184,6 +202,7 @@ class _Closing:
         self.begun = True
         await self._runs.close(self._grace)
         await self._bridge.close()
+        self._notices.close()
 
 
 async def _is_ready(database: SqliteDatabase, closing: _Closing) -> bool:

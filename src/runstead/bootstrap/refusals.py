@@ -7,22 +7,34 @@ something would merely be missing, that is told when the server starts.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal, TypeAlias
 
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.settings import Settings
+
+AuthMode: TypeAlias = Literal["none", "keys", "langgraph"]
 
 
 class UnsupportedConfiguration(Exception):
     """A part of the configuration that this version would have to break in silence."""
 
 
+def auth_mode(settings: Settings, configuration: GraphConfiguration) -> AuthMode:
+    """How users of this server prove who they are."""
+    return settings.auth or ("langgraph" if _handlers(configuration) else "none")
+
+
+def _handlers(configuration: GraphConfiguration) -> str | None:
+    return configuration.auth.path if configuration.auth else None
+
+
 def refuse_what_cannot_be_kept(configuration: GraphConfiguration, settings: Settings) -> None:
     """Raises UnsupportedConfiguration."""
     place = configuration.file or configuration.directory
-    if configuration.auth and configuration.auth.path and not settings.allow_unauthenticated:
+    if settings.auth == "langgraph" and not _handlers(configuration):
         raise UnsupportedConfiguration(
-            f"{place}: auth: {configuration.auth.path} would not be asked, for this version cannot authenticate; "
-            "remove the key, or set allow_unauthenticated to serve without it"
+            f"{place}: auth.path: the settings ask for its handlers, and there are none; "
+            'write {"auth": {"path": "./auth.py:auth"}}, or set auth to "keys"'
         )
     if configuration.encryption:
         raise UnsupportedConfiguration(
@@ -36,10 +48,17 @@ def refuse_what_cannot_be_kept(configuration: GraphConfiguration, settings: Sett
             )
 
 
-def without_effect(configuration: GraphConfiguration) -> Iterator[str]:
+def without_effect(configuration: GraphConfiguration, settings: Settings) -> Iterator[str]:
     """Remarks on what was asked for and will not be there."""
     place, http = configuration.file or configuration.directory, configuration.http
+    auth = configuration.auth
     asked = {
+        "auth.path": (
+            settings.auth in ("none", "keys") and _handlers(configuration),
+            f"the setting auth is {settings.auth}",
+        ),
+        "auth.cache": (auth and auth.cache, "handlers are asked on every request"),
+        "auth.openapi": (auth and auth.openapi, "the description tells nothing of authentication yet"),
         "checkpointer.ttl": (configuration.checkpointer.ttl, "threads do not expire yet"),
         "http.app": (http.app, "no app of your own is mounted yet; mount Runstead in yours instead"),
         "http.mount_prefix": (http.mount_prefix, "the routes are at the root"),

@@ -120,7 +120,7 @@ class _DrainingServer(uvicorn.Server):
 def _config(application: Application) -> uvicorn.Config:
     options: dict[str, Any] = {
         "lifespan": "on",
-        "ws": "none",
+        "ws": "websockets-sansio",
         # Logging is the process's own business; access logs cost more than many of the requests.
         "log_config": None,
         "access_log": False,

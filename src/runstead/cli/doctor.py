@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from runstead.settings import Settings, unknown_variables
 
 from .output import FAILED, CommandError, Output
-from .serving import ServeRequest, refuse_strangers, refuse_unprotected
+from .serving import ServeRequest, load_handlers, refuse_strangers, refuse_unprotected
 
 if TYPE_CHECKING:
     from runstead.graphs.configuration import GraphConfiguration
@@ -67,7 +67,6 @@ def findings(request: ServeRequest) -> Iterator[Finding]:
         return
     for name in unknown_variables():
         yield Finding("settings", "warning", f"no setting is called {name}", "correct the spelling, or unset it")
-    yield _refusal("host", settings.host, lambda: refuse_strangers(settings))
     yield look_at_port(settings)
     yield from look_at_data_dir(settings.data_dir)
     try:
@@ -75,6 +74,7 @@ def findings(request: ServeRequest) -> Iterator[Finding]:
     except CommandError as error:
         yield Finding("configuration", "failed", error.problem, "see docs/run.md for what langgraph.json holds")
         return
+    yield _refusal("host", settings.host, lambda: refuse_strangers(configuration, settings))
     yield from look_at_configuration(configuration, settings)
 
 
@@ -137,6 +137,7 @@ def look_at_data_dir(path: Path) -> Iterator[Finding]:
 
 def look_at_configuration(configuration: GraphConfiguration, settings: Settings) -> Iterator[Finding]:
     """The file, what it asks for, and whether every graph can be imported and is one."""
+    from runstead.bootstrap.refusals import auth_mode
     from runstead.graphs.environment import apply_environment
     from runstead.graphs.modules import GraphLoadError, extend_search_path
     from runstead.graphs.registry import GraphRegistry
@@ -155,6 +156,7 @@ def look_at_configuration(configuration: GraphConfiguration, settings: Settings)
             yield Finding("graph", "failed", str(error), "correct the line named above, or install what is missing")
         else:
             yield Finding("graph", "ok", f"{source.graph_id} ({source.target})")
+    yield _refusal("auth", auth_mode(settings, configuration), lambda: load_handlers(configuration, settings))
 
 
 def _refusal(subject: str, detail: str, check: Callable[[], None]) -> Finding:

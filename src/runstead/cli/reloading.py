@@ -42,8 +42,8 @@ class _CodeFilter(DefaultFilter):
 def reload_forever(request: ServeRequest, output: Output) -> None:
     """Serve, watch, serve again, until a signal."""
     settings = request.settings()
-    refuse_strangers(settings)
     configuration = request.configuration(settings)
+    refuse_strangers(configuration, settings)
     refuse_unprotected(configuration, settings)
     with listen_on(settings) as listening:
         server = ServerChild(_for_child(request, settings, output), listening)

@@ -87,13 +87,14 @@ def serve_forever(
     gc.disable()
     settings = request.settings()
     configure_logging(settings)
-    refuse_strangers(settings)
     configuration = request.configuration(settings)
+    refuse_strangers(configuration, settings)
     refuse_unprotected(configuration, settings)
     warn(configuration, output)
     # Before the imports, which take seconds: a port that is taken is told at once.
     listening = socket.socket(fileno=socket_fd) if socket_fd is not None else listen_on(settings)
     load_graphs(configuration)
+    load_handlers(configuration, settings)
     from runstead.bootstrap.application import Application
     from runstead.bootstrap.server import serve
     from runstead.infra.engines.exceptions import StorageError
@@ -145,12 +146,28 @@ def load_graphs(configuration: GraphConfiguration) -> None:
         raise CommandError("\n".join(str(error) for error in errors.exceptions)) from errors
 
 
-def refuse_strangers(settings: Settings) -> None:
-    """Nobody has to log in, so nobody from elsewhere is let in unless that was asked for."""
-    if not (settings.is_loopback or settings.allow_unauthenticated):
+def load_handlers(configuration: GraphConfiguration, settings: Settings) -> None:
+    """Import the auth handlers, where users have to prove who they are to them."""
+    from runstead.bootstrap.doors import load_auth
+    from runstead.bootstrap.refusals import UnsupportedConfiguration
+
+    try:
+        load_auth(settings, configuration)
+    except UnsupportedConfiguration as error:
+        raise CommandError(str(error), "correct it and start again") from error
+
+
+def refuse_strangers(configuration: GraphConfiguration, settings: Settings) -> None:
+    """Where nobody has to log in, nobody from elsewhere is let in unless that was asked for."""
+    from runstead.bootstrap.refusals import auth_mode
+
+    if settings.is_loopback or settings.allow_unauthenticated:
+        return
+    if auth_mode(settings, configuration) == "none":
         raise CommandError(
             f"{settings.host} can be reached by others, and nobody would have to log in",
-            "listen on 127.0.0.1 behind a proxy that authenticates, or say --allow-unauthenticated",
+            "make a key with `runstead keys create` and say --set auth=keys, name auth handlers in langgraph.json, "
+            "or say --allow-unauthenticated",
             exit_code=USAGE,
         )
 

@@ -21,15 +21,16 @@ from .authorization import authorize
 from .dependencies import answer
 from .failures import Failures
 from .openapi import describe
-from .routes import assistants, creation, events, items, meta, runs, states, threads
+from .routes import assistants, creation, events, items, meta, protocol, runs, states, threads
 from .services import ServiceSource
+from .sockets import SocketFailures
 
 Noun: TypeAlias = Literal["assistants", "threads", "runs", "store"]
 
 _ROUTES: Mapping[Noun, Sequence[ModuleType]] = {
     "assistants": (assistants,),
     "threads": (threads, states, events),
-    "runs": (creation, runs),
+    "runs": (creation, runs, protocol),
     "store": (items,),
 }
 
@@ -72,6 +73,7 @@ def create_api(
         middleware=[
             _cors(cors or Cors()),
             Middleware(Failures),
+            Middleware(SocketFailures),
             Middleware(Authentication, authenticator=authenticator),
         ],
     )

@@ -144,6 +144,12 @@ ASKS: Final[Mapping[tuple[str, str], Ask]] = {
     ("GET", "/threads/{thread_id}/history"): _READ,
     ("POST", "/threads/{thread_id}/history"): _READ,
     ("GET", "/threads/{thread_id}/stream"): _READ,
+    # What a command does beyond reading is asked when it does it.
+    ("POST", "/threads/{thread_id}/commands"): _READ,
+    ("POST", "/threads/{thread_id}/stream"): _READ,
+    ("POST", "/threads/{thread_id}/stream/events"): _READ,
+    ("WEBSOCKET", "/threads/{thread_id}/stream"): _READ,
+    ("WEBSOCKET", "/threads/{thread_id}/stream/events"): _READ,
     ("GET", "/threads/{thread_id}/messages"): _READ,
     ("POST", "/threads/{thread_id}/runs"): _RUN,
     ("POST", "/threads/{thread_id}/runs/stream"): _RUN,

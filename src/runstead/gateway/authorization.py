@@ -22,6 +22,7 @@ from runstead.wire.authorization import Authorizer, Filters, matches
 from runstead.wire.body import parse_json
 from runstead.wire.errors import Forbidden, NotFound
 from runstead.wire.identifiers import as_uuid
+from runstead.wire.runs import RUN_CREATE, RunCreate
 
 from .asks import ASKS, OPEN_PATHS, Ask, Given
 from .bodies import body_of
@@ -87,6 +88,18 @@ async def _body(connection: HTTPConnection, method: str, limit: int) -> Any:
     if isinstance(connection, Request) and method in _WITH_BODY:
         return parse_json(await body_of(connection, limit))
     return {}
+
+
+async def authorize_run(services: Services, thread_id: str, run: RunCreate) -> RunCreate:
+    """The run as it was granted, for one that is not created by a route of its own. Raises as `authorize`."""
+    if services.authorizer is None:
+        return run
+    body = run.model_dump(mode="json", exclude_unset=True)
+    given = Given({"thread_id": thread_id}, {}, body)
+    ask = ASKS["POST", "/threads/{thread_id}/runs"]
+    granted = await _granted(services, services.authorizer, ask, given)
+    changed = granted.changed(body)
+    return run if changed == body else RUN_CREATE.validate_python(changed)
 
 
 def _given(connection: HTTPConnection, body: Any) -> Given:

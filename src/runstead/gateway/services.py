@@ -8,9 +8,11 @@ from typing import Any, Protocol
 
 from runstead.resources.assistants import AssistantStore
 from runstead.resources.directory import AssistantDirectory
+from runstead.resources.interrupts import OpenInterrupts
 from runstead.resources.removal import ThreadRemoval
 from runstead.resources.schemas import GraphSchemas
 from runstead.resources.states import ThreadStates
+from runstead.resources.thread_events import ThreadEvents
 from runstead.resources.threads import ThreadStore
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.store import RunEventStore
@@ -44,6 +46,8 @@ class Services:
     assistants: AssistantStore
     directory: AssistantDirectory
     states: ThreadStates
+    thread_events: ThreadEvents
+    interrupts: OpenInterrupts
     schemas: GraphSchemas
     removal: ThreadRemoval
     events: RunEventStore

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -26,9 +26,9 @@ _PIECE: Final = 256 * 1024
 
 
 class RunReader(Protocol):
-    """What is asked of the stream of a run; `RunStream` has it."""
+    """What is asked of a stream: a RunStream, or another one that a subclass of EventStream knows the frames of."""
 
-    async def read(self) -> Sequence[StreamItem]: ...
+    async def read(self) -> Sequence[Any]: ...
 
     async def aclose(self) -> None: ...
 
@@ -67,9 +67,12 @@ class EventStream(Response):
         await send(_body(b"", more=False))
 
     async def _send(self, send: Send, items: Sequence[StreamItem]) -> None:
-        data = frames(items, with_ids=self._with_ids)
+        data = self._frames(items)
         for start in range(0, len(data), _PIECE):
             await send(_body(data[start : start + _PIECE], more=True))
+
+    def _frames(self, items: Sequence[StreamItem]) -> bytes:
+        return frames(items, with_ids=self._with_ids)
 
 
 async def disconnect(receive: Receive) -> None:

@@ -7,9 +7,9 @@ It reads for the bound actor: a thread that is somebody else's, or does not exis
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -25,9 +25,11 @@ from runstead.runtime.stream_bridge import (
     Sentinel,
     StreamBridge,
     StreamEvent,
+    StreamItem,
     StreamNotFound,
 )
 from runstead.wire.protocol.events import Namespace, ProtocolEvent, Subscription
+from runstead.wire.protocol.numbering import number_of
 from runstead.wire.protocol.translator import RESUME_GAP, RunTranslator, kind_of
 
 from .states import TaskState, ThreadStates
@@ -40,6 +42,8 @@ _RECENT: Final = 50
 """Runs of a thread that a new reader is told of. The state of a thread is in its last values, not in its past."""
 _LOOK_AGAIN: Final = 30.0
 """Seconds after which the rows are looked at although no notice came."""
+_AT_ONCE: Final = 0.05
+"""Seconds of silence after which a run has nothing to say for now, to one who does not wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ class ThreadEventReader:
         self._listener: ThreadListener = sources.notices.listener(thread_id)
         self._waiting: deque[RunRecord] = deque()
         self._followed: set[tuple[RunId, object]] = set()
-        self._reading: AsyncIterator[Sequence[EventItem]] | None = None
+        self._reading: AsyncGenerator[Sequence[EventItem]] | None = None
         self._looked_at: float | None = None
         self._closed = False
 
@@ -127,12 +131,13 @@ class ThreadEventReader:
         self._closed = True
         self._sources.notices.leave(self._thread_id, self._listener)
         if self._reading is not None:
-            await self._stop_reading()
+            await self._reading.aclose()
+            self._reading = None
 
     async def _step(self, *, wait: bool) -> Sequence[EventItem]:
         """One look: the next piece of the run that is being read, or the next run, or a wait for one."""
         if self._reading is not None:
-            async for items in self._reading:
+            if (items := await anext(self._reading, None)) is not None:
                 return items
             self._reading = None
             return ()
@@ -172,11 +177,6 @@ class ThreadEventReader:
             return True
         return item.method == RESUME_GAP or self._wanted.matches(item)
 
-    async def _stop_reading(self) -> None:
-        reading, self._reading = self._reading, None
-        if reading is not None and hasattr(reading, "aclose"):
-            await reading.aclose()
-
 
 class RunReading:
     """One run, from its first event to its last."""
@@ -185,7 +185,7 @@ class RunReading:
         self._sources, self._run, self._wanted, self._is_last = sources, run, wanted, is_last
         self._translator = RunTranslator(run, says=wanted.wants("messages", "tools"))
 
-    async def items(self, wait: bool) -> AsyncIterator[Sequence[EventItem]]:
+    async def items(self, wait: bool) -> AsyncGenerator[Sequence[EventItem]]:
         """Its events in batches, and heartbeats. With ``wait`` off, those that are there already, and a heartbeat where
         more are to come.
         """
@@ -208,7 +208,7 @@ class RunReading:
                 if wait or self._run.status.is_terminal:
                     items = await stream.read()
                 else:
-                    items = await self._at_once(stream)
+                    items = await _at_once(stream)
             except StreamNotFound:
                 return
             if not items:
@@ -224,10 +224,6 @@ class RunReading:
             if not wait and HEARTBEAT_SENTINEL in batch:
                 self._translator.over = True
                 return
-
-    async def _at_once(self, stream: RunStream) -> Sequence[StreamEvent | Sentinel]:
-        heard = _Heard(stream)
-        return await heard.within(_AT_ONCE)
 
     async def _events_of(self, item: StreamEvent) -> AsyncIterator[ProtocolEvent]:
         if item.terminal is not None:
@@ -255,11 +251,8 @@ class RunReading:
         for event in translator.begin():
             yield event
         translator.ended_at(run)
-        since = self._wanted.since
-        if since and run.ended_at is not None:
-            gap = translator.gap(since)
-            if since < gap.seq:
-                yield gap
+        if self._wanted.since and self._wanted.since < number_of(run.ended_at or run.created_at):
+            yield translator.gap(self._wanted.since)
         if self._is_last:
             async for event in self._left():
                 yield event
@@ -296,6 +289,14 @@ def pending_in(tasks: Sequence[TaskState], above: Namespace = ()) -> list[tuple[
         below = pending_in(task.state.tasks, (*above, f"{task.name}:{task.id}")) if task.state else []
         found += below or [(above, interrupt) for interrupt in orjson.loads(task.interrupts)]
     return found
+
+
+async def _at_once(stream: RunStream) -> Sequence[StreamItem]:
+    try:
+        async with asyncio.timeout(_AT_ONCE):
+            return await stream.read()
+    except TimeoutError:
+        return [HEARTBEAT_SENTINEL]
 
 
 async def _run(runs: RunsFacade, run_id: RunId) -> RunRecord | None:

@@ -91,5 +91,3 @@ class LocalThreadNotices:
         for listeners in self._listeners.values():
             for listener in listeners:
                 listener.close()
-
-

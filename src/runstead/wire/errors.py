@@ -16,6 +16,7 @@ from runstead.resources.states import CheckpointNotFound, GraphUnassigned, Inval
 from runstead.resources.threads import ThreadExists
 from runstead.runtime.runs.exceptions import (
     AgentNotFound,
+    IdempotencyMismatch,
     InvalidRunSpec,
     RunConflict,
     RunNotFound,
@@ -127,6 +128,7 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     RunNotRetriable: (409, str),
     InvalidAssistant: (422, str),
     InvalidItem: (422, str),
+    IdempotencyMismatch: (422, lambda error: f"Idempotency-Key: {error}"),
     AgentNotFound: (404, str),
     StreamNotFound: (404, str),
     AgentUnresponsive: (503, str),

@@ -1,20 +1,18 @@
 """Runs come into being: on a thread or without one, in the background, streamed, or waited for."""
 
-from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from runstead.resources.directory import AssistantNotFound
-from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.types import RunRecord, RunSpec
-from runstead.wire.errors import NotFound
 from runstead.wire.run_records import from_run_record
-from runstead.wire.runs import RUN_BATCH, RUN_CREATE, RunCreate, check_batch, to_run_spec
+from runstead.wire.runs import RUN_BATCH, RUN_CREATE, RunCreate, check_batch
 
 from ..addresses import created_headers, stream_headers, wait_headers
 from ..dependencies import JsonBody, ThreadId, Use, answer
+from ..idempotency import once
+from ..run_specs import run_spec_of
 from ..services import Services
 from ..sse import EventStream
 from ..waiting import WaitingJson, wait_body
@@ -27,40 +25,41 @@ Batch = Annotated[list[RunCreate], Depends(JsonBody(RUN_BATCH))]
 
 @router.post("/threads/{thread_id}/runs")
 async def create_run(thread_id: ThreadId, body: Body, request: Request, use: Use) -> Response:
-    return await _created(await _spec(body, thread_id, request, use), use)
+    return await _created(await _once(body, thread_id, request, use), use)
 
 
 @router.post("/runs")
 async def create_stateless_run(body: Body, request: Request, use: Use) -> Response:
-    return await _created(await _spec(body, None, request, use), use)
+    return await _created(await _once(body, None, request, use), use)
 
 
 @router.post("/threads/{thread_id}/runs/stream")
 async def stream_new_run(thread_id: ThreadId, body: Body, request: Request, use: Use) -> Response:
-    return await _streamed(await _spec(body, thread_id, request, use), use)
+    return await _streamed(await _once(body, thread_id, request, use), use)
 
 
 @router.post("/runs/stream")
 async def stream_new_stateless_run(body: Body, request: Request, use: Use) -> Response:
-    return await _streamed(await _spec(body, None, request, use), use)
+    return await _streamed(await _once(body, None, request, use), use)
 
 
 @router.post("/threads/{thread_id}/runs/wait")
 async def wait_for_new_run(thread_id: ThreadId, body: Body, request: Request, use: Use) -> Response:
-    return await _awaited(await _spec(body, thread_id, request, use), use)
+    return await _awaited(await _once(body, thread_id, request, use), use)
 
 
 @router.post("/runs/wait")
 async def wait_for_new_stateless_run(body: Body, request: Request, use: Use) -> Response:
-    return await _awaited(await _spec(body, None, request, use), use)
+    return await _awaited(await _once(body, None, request, use), use)
 
 
 @router.post("/runs/batch")
 async def create_batch(bodies: Batch, request: Request, use: Use) -> Response:
     """All runs of the batch, or none. Those that name a thread run on it."""
     check_batch(bodies)
-    specs = [await _spec(body, body.thread_id, request, use) for body in bodies]
-    return answer([from_run_record(record) for record in await use.runs.create_batch(specs)])
+    specs = [await run_spec_of(body, body.thread_id, request, use) for body in bodies]
+    records = await use.runs.create_batch(await once(request, specs, use.options.max_body_bytes))
+    return answer([from_run_record(record) for record in records])
 
 
 async def _created(spec: RunSpec, use: Services) -> Response:
@@ -88,20 +87,7 @@ def waiting_for(record: RunRecord, use: Services, *, cancel_on_disconnect: bool)
     return WaitingJson(result(), wait_headers(record), keep_alive=use.options.heartbeat)
 
 
-async def _spec(body: RunCreate, thread_id: str | None, request: Request, use: Services) -> RunSpec:
-    try:
-        assistant = await use.directory.find(body.assistant_id)
-    except AssistantNotFound as error:
-        raise NotFound("Thread or assistant not found.") from error
-    thread = await use.threads.get(thread_id) if thread_id else None
-    if thread_id and thread is None and body.if_not_exists != "create":
-        raise ThreadNotFound(thread_id)
-    headers = _configurable_headers(request.headers, use)
-    spec = to_run_spec(body, assistant=assistant, thread_id=thread_id, thread=thread, headers=headers)
-    if spec.checkpoint and spec.thread_id:
-        await use.states.check_checkpoint(spec.thread_id, spec.checkpoint)
+async def _once(body: RunCreate, thread_id: str | None, request: Request, use: Services) -> RunSpec:
+    spec = await run_spec_of(body, thread_id, request, use)
+    (spec,) = await once(request, [spec], use.options.max_body_bytes)
     return spec
-
-
-def _configurable_headers(headers: Mapping[str, str], use: Services) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if use.options.configurable_headers(name)}

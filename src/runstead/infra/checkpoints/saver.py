@@ -8,6 +8,7 @@ writer, whole or not at all, and reads go on beside it. It may be used from any 
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -56,6 +57,13 @@ class SqliteCheckpointSaver(BaseCheckpointSaver[str]):
         super().__init__(serde=serde)
         self._database = database
         self._loop = asyncio.get_running_loop()
+        self._check: Callable[[], object] | None = None
+
+    def fenced(self, check: Callable[[], object]) -> SqliteCheckpointSaver:
+        """FenceableSaver: the same saver, which calls ``check`` in the transaction of each write, before it."""
+        fenced = copy.copy(self)
+        fenced._check = check
+        return fenced
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return await self._read(lambda driver: reading.get(driver, self.serde, config))
@@ -218,10 +226,17 @@ class SqliteCheckpointSaver(BaseCheckpointSaver[str]):
         return f"{version + 1:032}.{random.random():016}"
 
     async def _read(self, work: Callable[[Any], T]) -> T:
-        return await self._database.read(lambda connection: work(driver_of(connection)))
+        # An agent's loop reads by itself: it waits for the answer anyway. The loop that serves everybody does not.
+        here = asyncio.get_running_loop() is not self._loop
+        return await self._database.read(lambda connection: work(driver_of(connection)), quick=here)
 
     async def _write(self, work: Callable[[Any], T]) -> T:
-        return await self._database.write(lambda connection: work(driver_of(connection)))
+        def checked(connection: Connection) -> T:
+            if self._check is not None:
+                self._check()
+            return work(driver_of(connection))
+
+        return await self._database.write(checked)
 
     def _wait(self, doing: Coroutine[Any, Any, T]) -> T:
         """What ``doing`` comes to, for a caller in a thread without an event loop of its own."""

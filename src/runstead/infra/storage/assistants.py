@@ -59,7 +59,7 @@ class SqlAssistantStore:
             row = connection.execute(statement).first()
             return None if row is None else _to_record(row)
 
-        return await self._database.read(work)
+        return await self._database.read(work, quick=True)
 
     async def search(
         self,

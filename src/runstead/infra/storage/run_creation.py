@@ -18,6 +18,7 @@ from runstead.runtime.runs.types import RunId, RunRecord, RunSpec, RunStatus, St
 
 from . import json_text
 from .database import Database
+from .idempotency import repeated
 from .prepared import Prepared, PreparedInsert
 from .run_rows import NEW, new_row
 from .run_stops import stop
@@ -92,6 +93,8 @@ def _create(connection: Connection, spec: RunSpec, decide: Decide, actor: ActorC
     if not is_storable(spec.assistant_id):
         raise InvalidRunSpec(f"assistant_id {spec.assistant_id!a} cannot be used as an id")
     run_id = _id_or_new("run_id", spec.run_id)
+    if spec.idempotency is not None and (made := repeated(connection, spec.idempotency, run_id, actor, now)):
+        return CreatedRun(made, repeated=True)
     thread_id = _id_or_new("thread_id", spec.thread_id)
     before = _lock_thread(connection, spec, thread_id, actor, now, is_due=due_at <= now)
     # A thread that has only just been made has no runs, and says all there is to say.
@@ -138,9 +141,9 @@ def _lock_thread(
         if spec.scope.kind != "stateless" and spec.scope.if_not_exists != "create":
             raise ThreadNotFound(thread_id)
         status: ThreadStatus = "busy" if is_due else "idle"
-        new = new_thread(
-            thread_id, actor, now, _described("{}", spec), status=status, temporary=spec.scope.is_temporary
-        )
+        # It begins with what is said of its first run, by which it may be searched, and be let be seen.
+        described = _described(json_text.dump(spec.metadata), spec)
+        new = new_thread(thread_id, actor, now, described, status=status, temporary=spec.scope.is_temporary)
         if ADD_THREAD.rows(connection, new):
             return None
         row = _THREAD.first(connection, {"the_thread": thread_id})

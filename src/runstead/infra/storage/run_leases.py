@@ -141,14 +141,16 @@ class SqlRunLeaseStore:
             hold(connection, run.thread_id, now)
             return Lease(run, worker, run.attempt, now + term)
 
-        return await self._database.write(work)
+        # Nobody is told of a claim before `begin` has made it durable: lost with the power, it never was.
+        return await self._database.write(work, durable=False)
 
     async def renew(self, lease: Lease, term: timedelta) -> Lease:
         def work(connection: Connection) -> Lease:
             deadline = self._clock.now() + term
             return _again(lease, _RENEW.first(connection, {**_holder(lease), "deadline": deadline}))
 
-        return await self._database.write(work)
+        # A lease does not outlive the machine.
+        return await self._database.write(work, durable=False)
 
     async def begin(self, lease: Lease, base_checkpoint_id: str | None) -> Lease:
         def work(connection: Connection) -> Lease:

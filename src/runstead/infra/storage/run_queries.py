@@ -44,7 +44,7 @@ class SqlRunQueryStore:
             row = _RUN.first(connection, wanted)
             return None if row is None else to_record(row)
 
-        return await self._database.read(work)
+        return await self._database.read(work, quick=True)
 
     async def list_runs(self, where: RunFilter, *, limit: int = 10, offset: int = 0) -> Sequence[RunRecord]:
         actor = require_actor_context("listing runs")

@@ -12,7 +12,7 @@ from runstead.runtime.clock import Clock
 from runstead.runtime.runs.types import RunId, ThreadId
 
 from .database import Database
-from .tables import run_event_threads, run_events, runs, threads
+from .tables import idempotency_keys, run_event_threads, run_events, runs, threads
 from .thread_status import forget_temporary
 
 BATCH: Final = 500
@@ -39,6 +39,9 @@ _LEFT_THREADS: Final = (
     )
     .limit(_LIMIT)
 )
+
+REMEMBERED: Final = timedelta(days=1)
+"""How long it is known which run an idempotency key has made; longer than any client goes on trying."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class StorageSweeper:
                 break
         while await self._database.write(lambda connection: _sweep_events(connection, cutoff)) == BATCH:
             pass
+        forgotten = self._clock.now() - max(REMEMBERED, retention)
+        await self._database.write(lambda connection: _sweep_keys(connection, forgotten))
         return Swept(tuple(swept_runs), tuple(swept_threads))
 
 
@@ -100,3 +105,7 @@ def _sweep_events(connection: Connection, cutoff: datetime) -> int:
         connection.execute(delete(run_events).where(run_events.c.thread_id.in_(left)))
         connection.execute(delete(run_event_threads).where(run_event_threads.c.thread_id.in_(left)))
     return len(left)
+
+
+def _sweep_keys(connection: Connection, cutoff: datetime) -> None:
+    connection.execute(delete(idempotency_keys).where(idempotency_keys.c.created_at <= cutoff))

@@ -148,3 +148,32 @@ assistants: Final = Table(
 )
 Index("ix_assistants_owner", assistants.c.tenant_id, assistants.c.user_id)
 Index("ix_assistants_graph", assistants.c.graph_id)
+
+api_keys: Final = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("last_used_at", UtcTime),
+    Column("revoked_at", UtcTime),
+)
+Index("uq_api_keys_digest", api_keys.c.digest, unique=True)
+
+# Which run a key has made. It outlives the run, so that a late repetition does not make it again.
+idempotency_keys: Final = Table(
+    "idempotency_keys",
+    metadata,
+    Column("tenant_id", Text, primary_key=True),
+    Column("user_id", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("ix_idempotency_keys_created", idempotency_keys.c.created_at)

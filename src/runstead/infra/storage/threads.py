@@ -94,7 +94,7 @@ class SqlThreadStore:
             row = _THREAD.first(connection, wanted)
             return None if row is None else _to_record(row)
 
-        return await self._database.read(work)
+        return await self._database.read(work, quick=True)
 
     async def update(self, thread_id: ThreadId, *, metadata: Mapping[str, Any]) -> ThreadRecord | None:
         wanted = _wanted(thread_id, require_actor_context("updating a thread"))

@@ -45,23 +45,30 @@ class InvalidAnswer(Exception):
     """A handler answered what has no meaning; a mistake in the handler."""
 
 
+def check_auth(auth: Any) -> Callable[..., Any]:
+    """The authenticate handler of ``auth``. Raises InvalidAuth where nobody could be authenticated by it."""
+    if not isinstance(auth, Auth):
+        raise InvalidAuth(f"it is a {type(auth).__name__}, not a langgraph_sdk.Auth")
+    handler = auth._authenticate_handler
+    if handler is None:
+        raise InvalidAuth("it has no @auth.authenticate handler, so nobody could come in; add one")
+    _parameters(handler)
+    return handler
+
+
 class LangGraphAuth:
     """Authenticator and Authorizer over the handlers of ``auth``. Make it with `running`."""
 
     def __init__(self, auth: Auth, loops: HandlerLoops) -> None:
-        """Raises InvalidAuth for an ``auth`` that nobody could be authenticated by."""
-        handler = auth._authenticate_handler
-        if handler is None:
-            raise InvalidAuth("it has no @auth.authenticate handler, so nobody could come in; add one")
-        self._authenticate, self._wanted = handler, _parameters(handler)
+        """Raises InvalidAuth, see `check_auth`."""
+        self._authenticate = check_auth(auth)
+        self._wanted = _parameters(self._authenticate)
         self._auth, self._loops = auth, loops
 
     @classmethod
     @asynccontextmanager
     async def running(cls, auth: Any) -> AsyncIterator[Self]:
-        """For the length of a block. Raises InvalidAuth, also for what is no ``Auth`` at all."""
-        if not isinstance(auth, Auth):
-            raise InvalidAuth(f"it is a {type(auth).__name__}, not a langgraph_sdk.Auth")
+        """For the length of a block. Raises InvalidAuth."""
         loops = HandlerLoops()
         try:
             yield cls(auth, loops)

@@ -5,6 +5,7 @@ from .agents import Agent, AgentFactory, AgentResolver
 from .dispatch import RunDispatcher, RunWorker
 from .exceptions import (
     AgentNotFound,
+    IdempotencyMismatch,
     IllegalTransition,
     InvalidRunSpec,
     LeaseLost,
@@ -42,6 +43,7 @@ from .types import (
     STREAM_MODES,
     CheckpointRef,
     Durability,
+    Idempotency,
     IfNotExists,
     Lease,
     MultitaskStrategy,
@@ -82,6 +84,8 @@ __all__ = [
     "CreatedRun",
     "Decide",
     "Durability",
+    "Idempotency",
+    "IdempotencyMismatch",
     "IfNotExists",
     "IllegalTransition",
     "InlineAgentLoops",

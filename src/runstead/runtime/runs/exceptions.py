@@ -44,6 +44,14 @@ class RunConflict(RunError):
         super().__init__(f"run {run_id} exists already; leave run_id out to get a new one")
 
 
+class IdempotencyMismatch(RunError):
+    """This idempotency key has made a run from another request."""
+
+    def __init__(self, run_id: RunId) -> None:
+        self.run_id = run_id
+        super().__init__(f"this idempotency key has created run {run_id} from a different request; use a new key")
+
+
 class RunNotRetriable(RunError):
     """Only a dead letter can be retried."""
 

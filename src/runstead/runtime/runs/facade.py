@@ -95,7 +95,8 @@ class RunsFacade:
     async def create_background(self, spec: RunSpec) -> RunRecord:
         """Accept a run, and return at once. It survives any crash from here on.
 
-        Raises ThreadNotFound, ThreadBusy (strategy ``reject``), RunConflict.
+        With ``spec.idempotency``, the run that the same request made before is returned instead of a second one.
+        Raises ThreadNotFound, ThreadBusy (strategy ``reject``), RunConflict, IdempotencyMismatch.
         """
         (record,) = await self.create_batch([spec])
         return record

@@ -118,6 +118,18 @@ class CheckpointRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Idempotency:
+    """The caller's name for one creation, so that repeating the request does not repeat the run.
+
+    ``key`` is theirs within the actor. ``fingerprint`` is of the whole request: the same key with another one is a
+    mistake of the caller's.
+    """
+
+    key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunSpec:
     """What to execute, complete: assistant defaults are already merged in. JSON-able throughout.
 
@@ -148,6 +160,7 @@ class RunSpec:
     after_seconds: float = 0
     timeout_seconds: float | None = None
     max_attempts: int | None = None
+    idempotency: Idempotency | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As a dict of JSON values; `from_json` restores it."""
@@ -161,6 +174,8 @@ class RunSpec:
             data["command"] = RunCommand(**{**command, "goto": tuple(command["goto"])})
         if checkpoint := data.get("checkpoint"):
             data["checkpoint"] = CheckpointRef(**checkpoint)
+        if idempotency := data.get("idempotency"):
+            data["idempotency"] = Idempotency(**idempotency)
         for name in ("stream_modes", "interrupt_before", "interrupt_after"):
             data[name] = tuple(data[name])
         return cls(**data)

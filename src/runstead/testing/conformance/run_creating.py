@@ -10,10 +10,17 @@ from typing import Any, Final
 import pytest
 
 from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
-from runstead.runtime.runs.exceptions import RunConflict, ThreadBusy, ThreadNotFound
+from runstead.runtime.runs.exceptions import (
+    IdempotencyMismatch,
+    RunConflict,
+    RunNotFound,
+    ThreadBusy,
+    ThreadNotFound,
+)
 from runstead.runtime.runs.store import Admission, Admit, CreatedRun
 from runstead.runtime.runs.types import (
     CheckpointRef,
+    Idempotency,
     MultitaskStrategy,
     Outcome,
     RunCommand,
@@ -26,6 +33,7 @@ from runstead.runtime.runs.types import (
 
 from .run_storage import ALICE_ELSEWHERE, BOB, DONE, STATELESS, RunStorage, a_spec, decide
 
+AGAIN: Final = Idempotency("the same", "as before")
 EXISTING: Final = RunScope(if_not_exists="reject")
 HARD: Final[tuple[Any, ...]] = (2**70, -(2**64), "\ud800 half", "nul \0", float("inf"), 1e308, {"": {}}, "\u2028")
 
@@ -66,6 +74,7 @@ class RunCreating:
             after_seconds=3,
             timeout_seconds=1.5,
             max_attempts=2,
+            idempotency=Idempotency("k-1", "f-1"),
         )
         (created,) = await storage.accept_all([spec])
         assert created.record.spec == spec
@@ -223,6 +232,57 @@ class RunCreating:
             await storage.accept_all([a_spec("t-2", run_id="r-2"), a_spec("t-1", multitask_strategy="reject")])
         assert await storage.run("r-2") is None
         assert not await storage.has_thread("t-2")
+
+    async def test_the_same_key_gives_the_same_run_as_it_stands(self, storage: RunStorage) -> None:
+        first = await storage.accept(run_id="r-1", idempotency=AGAIN)
+        await storage.begun(first)
+        # The thread is busy, and would refuse anybody else.
+        again = await storage.created(run_id="r-2", idempotency=AGAIN, multitask_strategy="reject")
+        assert (again.repeated, again.record) == (True, await storage.run("r-1"))
+        assert again.record.status is RunStatus.RUNNING
+        assert await storage.run("r-2") is None
+
+    async def test_of_many_requests_with_one_key_at_once_one_creates(self, storage: RunStorage) -> None:
+        created = await asyncio.gather(*(storage.created(None, scope=STATELESS, idempotency=AGAIN) for _ in range(20)))
+        assert len({one.record.run_id for one in created}) == 1
+        assert [one.repeated for one in created].count(False) == 1
+        assert len(await storage.leases.waiting(100)) == 1
+
+    async def test_the_same_key_with_another_request_is_refused(self, storage: RunStorage) -> None:
+        first = await storage.accept(idempotency=AGAIN)
+        with pytest.raises(IdempotencyMismatch) as refused:
+            await storage.accept(idempotency=Idempotency(AGAIN.key, "another"))
+        assert refused.value.run_id == first.run_id
+
+    @pytest.mark.parametrize("stranger", [BOB, ALICE_ELSEWHERE])
+    async def test_somebody_elses_key_is_another_key(self, storage: RunStorage, stranger: ActorContext) -> None:
+        mine = await storage.created("t-1", idempotency=AGAIN)
+        storage.actor = stranger
+        theirs = await storage.created("t-2", idempotency=AGAIN)
+        assert not theirs.repeated
+        assert theirs.record.run_id != mine.record.run_id
+
+    async def test_a_key_whose_run_was_refused_is_free(self, storage: RunStorage) -> None:
+        await storage.accept("t-1")
+        with pytest.raises(ThreadBusy):
+            await storage.accept("t-1", multitask_strategy="reject", idempotency=AGAIN)
+        assert not (await storage.created("t-1", idempotency=AGAIN)).repeated
+
+    async def test_a_key_whose_run_is_gone_does_not_make_it_again(self, storage: RunStorage) -> None:
+        run = await storage.accept(idempotency=AGAIN)
+        await storage.ended(run)
+        with acting(storage.actor):
+            await storage.delete.delete_run(run.run_id)
+        with pytest.raises(RunNotFound):
+            await storage.accept(idempotency=AGAIN)
+
+    async def test_a_new_thread_begins_with_what_is_said_of_its_first_run(self, storage: RunStorage) -> None:
+        run = await storage.accept("t-1", metadata={"owner": "alice", "graph_id": "g-0"})
+        assert (await storage.thread(run.thread_id)).metadata == {
+            "owner": "alice",
+            "graph_id": "g-1",
+            "assistant_id": "a-1",
+        }
 
     async def test_a_batch_of_none_is_none(self, storage: RunStorage) -> None:
         assert list(await storage.accept_all([])) == []

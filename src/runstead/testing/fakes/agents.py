@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
 from langgraph.types import Command, Interrupt, PregelTask
 from langgraph.types import StateSnapshot as GraphState
 
@@ -183,6 +184,8 @@ class _Play:
         self._durability, self._breaks = durability, breaks
         self._writing: asyncio.Task[Any] | None = None
         self._unwritten: _State | None = None
+        self._last: _State | None = None
+        self._asked: Interrupt | None = None
 
     async def perform(self, input: Any) -> AsyncIterator[tuple[str, Any]]:
         state = await self._agent.read(self._config)
@@ -205,7 +208,7 @@ class _Play:
             if input.resume is not None and state.values["asking"]:
                 # LangGraph keeps the answer as a pending write on the checkpoint that asked.
                 await self._agent.checkpointer.aput_writes(
-                    state.config, [("__resume__", input.resume)], f"task-{state.values['position']}"
+                    state.config, [(RESUME, input.resume)], f"task-{state.values['position']}"
                 )
                 state.values["asking"] = False
                 return input.resume
@@ -233,7 +236,7 @@ class _Play:
         if step.does == "ask" and answer is None:
             state.values["asking"] = True
             await self._keep(state, "loop")
-            asked = _interrupt_of(state)
+            asked = self._asked = _interrupt_of(state)
             yield "updates", {"__interrupt__": (asked,)}
             yield "values", {**state.visible, "__interrupt__": (asked,)}
             return
@@ -266,6 +269,7 @@ class _Play:
     async def _keep(self, state: _State, source: str, is_input: bool = False) -> None:
         """Write a checkpoint when the durability says: before the next step, beside it, or at the exit."""
         await self._written()
+        self._last = state
         if self._durability == "exit":
             # Nothing at all before the end: a lost attempt begins again with the run's input.
             self._unwritten = state
@@ -299,6 +303,11 @@ class _Play:
         if unwritten is not None:
             await self._agent.write(unwritten, self._config, "exit")
         await self._written()
+        asked, self._asked = self._asked, None
+        if asked is not None and self._last is not None and self._last.config is not None:
+            # As LangGraph keeps it: a question is a pending write of the task that asks.
+            task_id = f"task-{self._last.values['position']}"
+            await self._agent.checkpointer.aput_writes(self._last.config, [(INTERRUPT, (asked,))], task_id)
 
 
 def _interrupt_of(state: _State) -> Interrupt:

@@ -8,9 +8,15 @@ from datetime import timedelta
 
 from runstead.resources.threads import ThreadRecord
 from runstead.runtime.actor_context import ActorContext, require_actor_context
-from runstead.runtime.runs.exceptions import RunConflict, ThreadBusy, ThreadNotFound
+from runstead.runtime.runs.exceptions import (
+    IdempotencyMismatch,
+    RunConflict,
+    RunNotFound,
+    ThreadBusy,
+    ThreadNotFound,
+)
 from runstead.runtime.runs.store.create_store import Admit, CreatedRun, Decide, Refuse
-from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, RunSpec, RunStatus
+from runstead.runtime.runs.types import Idempotency, RunFilter, RunId, RunRecord, RunSpec, RunStatus
 
 from .tables import InMemoryTables, ThreadRow, contains, owns, page
 
@@ -36,6 +42,9 @@ class InMemoryRunStore:
 
     def _create(self, spec: RunSpec, decide: Decide, actor: ActorContext) -> CreatedRun:
         tables = self._tables
+        run_id = spec.run_id or tables.mint("run")
+        if spec.idempotency is not None and (made := self._repeated(spec.idempotency, run_id, actor)):
+            return CreatedRun(made, repeated=True)
         if spec.run_id is not None and (spec.run_id in tables.runs or spec.run_id in tables.undone):
             raise RunConflict(spec.run_id)
         thread = self._thread_for(spec, actor)
@@ -48,7 +57,7 @@ class InMemoryRunStore:
         now = tables.clock.now()
         thread.last_queue_seq += 1
         record = RunRecord(
-            run_id=spec.run_id or tables.mint("run"),
+            run_id=run_id,
             thread_id=thread_id,
             assistant_id=spec.assistant_id,
             spec=spec,
@@ -65,6 +74,19 @@ class InMemoryRunStore:
         tables.derive_thread_status(thread_id)
         return CreatedRun(record, stopping=stopping, ended=ended)
 
+    def _repeated(self, idempotency: Idempotency, run_id: RunId, actor: ActorContext) -> RunRecord | None:
+        tables = self._tables
+        key = (actor.tenant_id, actor.user_id, idempotency.key)
+        if key not in tables.idempotency:
+            tables.idempotency[key] = (idempotency.fingerprint, run_id)
+            return None
+        fingerprint, made = tables.idempotency[key]
+        if fingerprint != idempotency.fingerprint:
+            raise IdempotencyMismatch(made)
+        if made not in tables.runs:
+            raise RunNotFound(made)
+        return tables.runs[made].record
+
     def _thread_for(self, spec: RunSpec, actor: ActorContext) -> ThreadRow:
         tables = self._tables
         thread_id = spec.thread_id
@@ -76,7 +98,7 @@ class InMemoryRunStore:
         if not is_stateless and spec.scope.if_not_exists == "reject":
             raise ThreadNotFound(thread_id or "")
         now = tables.clock.now()
-        record = ThreadRecord(thread_id or tables.mint("thread"), "idle", {}, {}, now, now)
+        record = ThreadRecord(thread_id or tables.mint("thread"), "idle", dict(spec.metadata), {}, now, now)
         row = ThreadRow(record, actor, temporary=spec.scope.is_temporary)
         tables.threads[record.thread_id] = row
         return row

@@ -73,6 +73,8 @@ class InMemoryTables:
     mint: Callable[[str], str] = field(default_factory=lambda: _numbered())
     runs: dict[RunId, RunRow] = field(default_factory=dict)
     threads: dict[ThreadId, ThreadRow] = field(default_factory=dict)
+    idempotency: dict[tuple[str, str, str], tuple[str, RunId]] = field(default_factory=dict)
+    """By tenant, user and key: the fingerprint of a request, and the run it made."""
     undone: dict[RunId, tuple[int, RunRecord]] = field(default_factory=dict)
     """What undone runs ended as, and by which attempt: their rows are gone, but settling twice is settling once."""
     _moves: list[tuple[RunRecord | None, RunRecord | None]] | None = None
@@ -82,12 +84,13 @@ class InMemoryTables:
         """All that the block writes, or nothing when it raises. Whatever is one statement long needs none."""
         runs = {key: copy(row) for key, row in self.runs.items()}
         threads = {key: copy(row) for key, row in self.threads.items()}
+        idempotency = dict(self.idempotency)
         moves: list[tuple[RunRecord | None, RunRecord | None]] = []
         self._moves = moves
         try:
             yield
         except BaseException:
-            self.runs, self.threads = runs, threads
+            self.runs, self.threads, self.idempotency = runs, threads, idempotency
             moves.clear()
             raise
         finally:

@@ -63,5 +63,5 @@ def _status(task: Mapping[str, Any]) -> tuple[str, str | None]:
     if task.get("interrupts"):
         return "interrupted", None
     if error := task.get("error"):
-        return "failed", str(error)
+        return "failed", str(error.get("message", "")) if isinstance(error, dict) else str(error)
     return "completed", None

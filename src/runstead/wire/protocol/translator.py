@@ -60,6 +60,7 @@ class RunTranslator:
             yield from self._release()
         match name:
             case "metadata":
+                self._paused = False
                 yield from self._said(self._messages.cut_off("the run went on with another attempt"))
             case "messages":
                 yield from self._spoken(namespace, *orjson.loads(event.data))

@@ -139,20 +139,26 @@ class RunExecution:
             loop=loop,
             factory=self._runtime.agents.resolve(plan.graph_id),
             plan=plan,
-            checkpointer=FencedSaver(self._runtime.checkpoints.saver, home, self._guard, stamp),
+            checkpointer=FencedSaver(self._runtime.checkpoints.saver, home, self._guard, stamp, self._check),
             store=self._runtime.store,
             callbacks=list(self._callbacks.handlers()),
             feed=feed,
         )
 
+    def _check(self) -> bool:
+        """Law 6: nothing is written once the lease is gone or the run has been settled. False when the lease is over
+        by the clock, and has to be asked for. For any thread: it looks and changes nothing.
+        """
+        if self._handle.stop_reason is Stopped.LEASE_LOST or not self._writable:
+            raise LeaseLost(self._lease.run_id, self._lease.attempt)
+        return self._runtime.clock.now() < self._lease.deadline
+
     async def _guard(self) -> None:
-        """Law 6: nothing is written once the lease is gone or the run has been settled."""
+        """`_check`, with time to ask for the lease."""
         lease = self._lease
         for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
             # Looked at after each wait: the run may have been settled, or undone, in the meantime.
-            if self._handle.stop_reason is Stopped.LEASE_LOST or not self._writable:
-                raise LeaseLost(lease.run_id, lease.attempt)
-            if self._runtime.clock.now() < self._lease.deadline:
+            if self._check():
                 return
             # The process slept past its lease. Unless somebody else has begun, it may go on; renewing finds out.
             try:

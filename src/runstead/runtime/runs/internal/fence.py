@@ -1,7 +1,8 @@
 """The checkpointer as one attempt of a run sees it: fenced by the lease, stamped with the run, usable from any loop.
 
-Law 6: a late worker cannot write. Each write is checked on the saver's own loop right before it is made, so that
-a node which was frozen, abandoned or cut off by a stop leaves nothing behind.
+Law 6: a late worker cannot write. Each write is checked right before it is made, in its own transaction where the
+saver can do that and on the saver's own loop otherwise, so that a node which was frozen, abandoned or cut off by a
+stop leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -22,10 +23,16 @@ from langgraph.checkpoint.base import (
 T = TypeVar("T")
 
 
-class FencedSaver(BaseCheckpointSaver[Any]):
-    """Forwards to the real saver on the loop it lives on.
+def _pass() -> bool:
+    return True
 
-    ``guard`` raises LeaseLost when nothing may be written any more; ``stamp`` goes into every checkpoint's metadata.
+
+class FencedSaver(BaseCheckpointSaver[Any]):
+    """Forwards to the real saver: directly when it is a FenceableSaver, otherwise on the loop it lives on.
+
+    ``guard``, on the home loop, raises LeaseLost when nothing may be written any more; ``check`` does too, from any
+    thread, and is false when only the guard can tell. Without a check every write goes by way of the guard.
+    ``stamp`` goes into every checkpoint's metadata.
     """
 
     def __init__(
@@ -34,9 +41,12 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         home: asyncio.AbstractEventLoop,
         guard: Callable[[], Coroutine[Any, Any, None]],
         stamp: dict[str, Any],
+        check: Callable[[], bool] | None = None,
     ) -> None:
         super().__init__(serde=inner.serde)
-        self._inner, self._home, self._guard, self._stamp = inner, home, guard, stamp
+        self._inner, self._home, self._guard, self._stamp, self._check = inner, home, guard, stamp, check
+        fenced = getattr(inner, "fenced", None)
+        self._direct: BaseCheckpointSaver[Any] | None = fenced(check or _pass) if fenced is not None else None
 
     @property
     def config_specs(self) -> list[Any]:
@@ -46,10 +56,11 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         return self._inner.get_next_version(current, channel)
 
     def with_allowlist(self, *args: Any, **kwargs: Any) -> FencedSaver:
-        return FencedSaver(self._inner.with_allowlist(*args, **kwargs), self._home, self._guard, self._stamp)
+        inner = self._inner.with_allowlist(*args, **kwargs)
+        return FencedSaver(inner, self._home, self._guard, self._stamp, self._check)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return await self._at_home(lambda: self._inner.aget_tuple(config))
+        return await self._read(lambda saver: saver.aget_tuple(config))
 
     async def alist(
         self,
@@ -59,10 +70,10 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        async def collect() -> list[CheckpointTuple]:
-            return [item async for item in self._inner.alist(config, filter=filter, before=before, limit=limit)]
+        async def collect(saver: BaseCheckpointSaver[Any]) -> list[CheckpointTuple]:
+            return [item async for item in saver.alist(config, filter=filter, before=before, limit=limit)]
 
-        for item in await self._at_home(collect):
+        for item in await self._read(collect):
             yield item
 
     async def aput(
@@ -73,20 +84,18 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         stamped: Any = {**metadata, **self._stamp}
-        return await self._at_home(
-            lambda: self._write(lambda: self._inner.aput(config, checkpoint, stamped, new_versions))
-        )
+        return await self._write(lambda saver: saver.aput(config, checkpoint, stamped, new_versions))
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        await self._at_home(lambda: self._write(lambda: self._inner.aput_writes(config, writes, task_id, task_path)))
+        await self._write(lambda saver: saver.aput_writes(config, writes, task_id, task_path))
 
     async def adelete_thread(self, thread_id: str) -> None:
-        await self._at_home(lambda: self._write(lambda: self._inner.adelete_thread(thread_id)))
+        await self._write(lambda saver: saver.adelete_thread(thread_id))
 
     async def aget_delta_channel_history(self, *, config: RunnableConfig, channels: Sequence[str]) -> Any:
-        return await self._at_home(lambda: self._inner.aget_delta_channel_history(config=config, channels=channels))
+        return await self._read(lambda saver: saver.aget_delta_channel_history(config=config, channels=channels))
 
     # The synchronous side, for graphs that are invoked from a synchronous node: that node has a thread of its own.
 
@@ -126,9 +135,21 @@ class FencedSaver(BaseCheckpointSaver[Any]):
     def get_delta_channel_history(self, *, config: RunnableConfig, channels: Sequence[str]) -> Any:
         return self._block(self.aget_delta_channel_history(config=config, channels=channels))
 
-    async def _write(self, write: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _read(self, read: Callable[[BaseCheckpointSaver[Any]], Coroutine[Any, Any, T]]) -> T:
+        if self._direct is not None:
+            return await read(self._direct)
+        return await self._at_home(lambda: read(self._inner))
+
+    async def _write(self, write: Callable[[BaseCheckpointSaver[Any]], Coroutine[Any, Any, T]]) -> T:
+        if self._direct is None or self._check is None:
+            return await self._at_home(lambda: self._guarded(write))
+        if not self._check():
+            await self._at_home(self._guard)
+        return await write(self._direct)
+
+    async def _guarded(self, write: Callable[[BaseCheckpointSaver[Any]], Coroutine[Any, Any, T]]) -> T:
         await self._guard()
-        return await write()
+        return await write(self._inner)
 
     async def _at_home(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         if asyncio.get_running_loop() is self._home:

@@ -1,6 +1,6 @@
 """Ports of the runs domain: what the runtime asks of storage. Adapters live in `runstead.infra`."""
 
-from .checkpoint_store import RunCheckpointStore
+from .checkpoint_store import FenceableSaver, RunCheckpointStore
 from .create_store import Admission, Admit, CreatedRun, Decide, Refuse, RunCreateStore
 from .delete_store import RunDeleteStore
 from .event_store import RunEvent, RunEventCategory, RunEventStore, StoredRunEvent
@@ -12,6 +12,7 @@ __all__ = [
     "Admit",
     "CreatedRun",
     "Decide",
+    "FenceableSaver",
     "Recovery",
     "Refuse",
     "RunCheckpointStore",

@@ -6,9 +6,24 @@ writes it put onto older checkpoints (a resume does that) are as they were.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..types import RunId, ThreadId
+
+
+class FenceableSaver(Protocol):
+    """A saver that may be used from any event loop, and asks by itself whether it may write.
+
+    A graph on a loop of its own then needs no other loop for its checkpoints: what it saves is encoded where it runs,
+    and the fence stands in the transaction of the write, where nothing can come between.
+    """
+
+    def fenced(self, check: Callable[[], object]) -> Any:
+        """The same saver for one holder. ``check`` is called from any thread, as the last thing before each write;
+        what it raises is raised to who writes, and nothing is written.
+        """
+        ...
 
 
 class RunCheckpointStore(Protocol):
@@ -17,7 +32,7 @@ class RunCheckpointStore(Protocol):
     @property
     def saver(self) -> Any:
         """langgraph's BaseCheckpointSaver. Usable from the event loop it was opened on; graphs get it behind a
-        fence.
+        fence, by way of that loop, unless it is a `FenceableSaver` as well.
         """
         ...
 

@@ -34,11 +34,13 @@ class CreatedRun:
     """What a creation did: the new row; the held runs that were flagged to stop; the waiting ones that ended at once.
 
     ``ended`` holds the records as they ended (status ``interrupted``), also of those whose row a rollback deleted.
+    ``repeated``: nothing was created, for this run had been made from the same request before.
     """
 
     record: RunRecord
     stopping: tuple[RunId, ...] = ()
     ended: tuple[RunRecord, ...] = ()
+    repeated: bool = False
 
 
 class RunCreateStore(Protocol):
@@ -55,6 +57,11 @@ class RunCreateStore(Protocol):
         delayed run (``after_seconds``) is not in flight until due. The thread becomes ``busy`` unless the run is
         delayed; its metadata gets graph_id and assistant_id. ``run_id`` and ``thread_id`` are minted (uuid7) where
         the spec leaves them out; a taken run_id raises RunConflict.
+
+        A spec with ``idempotency`` is looked up before anything else: a key that has made a run of this actor's gives
+        that run as it stands now, and changes nothing. The key is written together with the row, so of many such
+        calls at once one creates. IdempotencyMismatch when the fingerprint is another one; RunNotFound when the run
+        is gone: keys are remembered for a day at least, whatever becomes of their runs.
 
         When the call returns, the rows survive a crash, and waiting runs are on their way to a worker:
         a run is queued by being created.

@@ -1,0 +1,68 @@
+"""Who is let in, by which means: nobody has to log in, API keys of ours, or the handlers that langgraph.json names."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from runstead.graphs.configuration import GraphConfiguration
+from runstead.graphs.modules import GraphLoadError, extend_search_path, load_variable
+from runstead.graphs.sources import SourceError, parse_source
+from runstead.infra.engines.sqlite import SqliteDatabase
+from runstead.infra.storage.api_keys import SqlApiKeyStore
+from runstead.plugins.auth.api_keys import ApiKeyAuthentication
+from runstead.plugins.auth.langgraph_auth import InvalidAuth, LangGraphAuth, check_auth
+from runstead.plugins.auth.none import NoAuthentication
+from runstead.runtime.clock import Clock
+from runstead.settings import Settings
+from runstead.wire.authorization import Authorizer
+from runstead.wire.credentials import Authenticator
+
+from .refusals import UnsupportedConfiguration, auth_mode
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Who says who is asking, and, where somebody does, what they may do."""
+
+    authenticator: Authenticator
+    authorizer: Authorizer | None = None
+
+
+def load_auth(settings: Settings, configuration: GraphConfiguration) -> Any:
+    """The ``Auth`` that langgraph.json names; None where none is asked. Runs the user's module, so it blocks.
+
+    Raises UnsupportedConfiguration: a server whose door cannot be closed does not open.
+    """
+    if auth_mode(settings, configuration) != "langgraph":
+        return None
+    target = str(configuration.auth.path) if configuration.auth else ""
+    place = f"{configuration.file or configuration.directory}: auth.path"
+    extend_search_path(configuration.search_paths)
+    try:
+        auth = load_variable(parse_source("auth", target, configuration.directory))
+        check_auth(auth)
+    except SourceError as error:
+        raise UnsupportedConfiguration(f"{place}: {error.problem}") from error
+    except GraphLoadError as error:
+        raise UnsupportedConfiguration(f"{place}: {target} cannot be loaded: {error.problem}") from error
+    except InvalidAuth as error:
+        raise UnsupportedConfiguration(f"{place}: {target} cannot be used: {error}") from error
+    return auth
+
+
+@asynccontextmanager
+async def open_door(
+    settings: Settings, configuration: GraphConfiguration, auth: Any, database: SqliteDatabase, clock: Clock
+) -> AsyncIterator[Door]:
+    """The door of this server, for the length of a block. ``auth`` is what `load_auth` returned."""
+    match auth_mode(settings, configuration):
+        case "none":
+            yield Door(NoAuthentication(anywhere=settings.allow_unauthenticated))
+        case "keys":
+            yield Door(ApiKeyAuthentication(SqlApiKeyStore(database), clock))
+        case "langgraph":
+            async with LangGraphAuth.running(auth) as handlers:
+                yield Door(handlers, handlers if handlers.decides else None)

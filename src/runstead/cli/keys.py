@@ -1,0 +1,110 @@
+"""``runstead keys``: API keys are made, listed and revoked by who can reach the data directory; no server is needed.
+
+A server that is running heeds all of it at once: it asks the same database on every request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from runstead.infra.engines.exceptions import StorageError
+from runstead.infra.storage.api_keys import SqlApiKeyStore
+from runstead.infra.storage.sqlite import open_storage
+from runstead.resources.keys import ApiKeyRecord, ApiKeyStore, digest_of, new_key
+from runstead.runtime.clock import SystemClock
+from runstead.settings import Settings
+
+from .output import USAGE, CommandError, Output
+
+T = TypeVar("T")
+
+
+def create_key(
+    output: Output, settings: Settings, *, user: str, tenant: str, scopes: Sequence[str], name: str | None
+) -> None:
+    """Make a key and tell it: this once, for only its digest is kept."""
+    if not user.strip() or not tenant.strip():
+        raise CommandError("a key needs a user, and a tenant, that are not empty", exit_code=USAGE)
+    key = new_key()
+    record = ApiKeyRecord(
+        key_id=f"key_{secrets.token_hex(6)}",
+        name=name or user,
+        digest=digest_of(key),
+        user_id=user,
+        tenant_id=tenant,
+        scopes=tuple(dict.fromkeys(scopes)),
+        created_at=SystemClock().now(),
+    )
+    _with_keys(settings, lambda keys: keys.add(record))
+    output.line("created", key=key, **_shown(record))
+    output.say(key, style="bold")
+    output.say(f"  {record.key_id} acts for {user}. It is shown this once: keep it where programs keep secrets.")
+    if settings.auth is None:
+        output.say("  A server asks for keys when it is started with --set auth=keys.", style="dim")
+
+
+def list_keys(output: Output, settings: Settings) -> None:
+    """All keys, without what opens anything."""
+    records = _with_keys(settings, lambda keys: keys.list_keys())
+    for record in records:
+        output.line("key", **_shown(record))
+    if not output.as_json:
+        _show_table(records, output)
+
+
+def revoke_key(output: Output, settings: Settings, key_id: str) -> None:
+    """From now on the key opens nothing."""
+    if not _with_keys(settings, lambda keys: keys.revoke(key_id, SystemClock().now())):
+        raise CommandError(f"there is no key {key_id}", "see `runstead keys ls` for those there are")
+    output.line("revoked", key_id=key_id)
+    output.say(f"{key_id} opens nothing any more.")
+
+
+def _with_keys(settings: Settings, work: Callable[[ApiKeyStore], Awaitable[T]]) -> T:
+    async def command() -> T:
+        file: Path = settings.data_dir / "runstead.db"
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        async with open_storage(file) as database:
+            return await work(SqlApiKeyStore(database))
+
+    try:
+        return asyncio.run(command())
+    except (StorageError, OSError) as error:
+        raise CommandError(str(error)) from error
+
+
+def _shown(record: ApiKeyRecord) -> dict[str, object]:
+    return {
+        "key_id": record.key_id,
+        "name": record.name,
+        "user_id": record.user_id,
+        "tenant_id": record.tenant_id,
+        "scopes": list(record.scopes),
+        "created_at": record.created_at.isoformat(),
+        "last_used_at": record.last_used_at.isoformat() if record.last_used_at else None,
+        "revoked_at": record.revoked_at.isoformat() if record.revoked_at else None,
+    }
+
+
+def _show_table(records: Sequence[ApiKeyRecord], output: Output) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("key", "name", "user", "tenant", "scopes", "created", "last used", ""):
+        table.add_column(title, no_wrap=True)
+    for record in records:
+        table.add_row(
+            record.key_id,
+            record.name,
+            record.user_id,
+            record.tenant_id,
+            " ".join(record.scopes),
+            f"{record.created_at:%Y-%m-%d %H:%M}",
+            f"{record.last_used_at:%Y-%m-%d %H:%M}" if record.last_used_at else "never",
+            "revoked" if record.revoked_at else "",
+        )
+    output.console.print(table if records else "no keys")

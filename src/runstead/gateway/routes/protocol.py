@@ -1,0 +1,94 @@
+"""The event protocol of a thread: its events as they come, and commands to it."""
+
+# No `from __future__ import annotations`: FastAPI reads these signatures when the routes are made.
+
+import logging
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Depends, Request, WebSocket
+from pydantic import TypeAdapter
+from starlette.responses import Response
+
+from runstead.wire.body import WireModel, parse_json
+from runstead.wire.errors import Unprocessable
+from runstead.wire.identifiers import as_uuid
+from runstead.wire.protocol.commands import NOT_JSON, BadEnvelope, command_of, failure, failure_of, success
+from runstead.wire.protocol.events import subscription_of
+
+from ..bodies import body_of
+from ..dependencies import JsonBody, ThreadId, Use, answer
+from ..protocol_stream import ProtocolEventStream
+from ..services import ServiceSource
+from ..thread_commands import ThreadCommands
+from ..thread_socket import ThreadSocket
+
+router = APIRouter(tags=["protocol"])
+
+_log = logging.getLogger(__name__)
+
+
+class EventStreamRequest(WireModel):
+    """What is to be seen. Judged by `subscription_of`, in the words that clients of the protocol know."""
+
+    channels: Any = None
+    namespaces: Any = None
+    depth: Any = None
+    since: Any = None
+
+
+EventsBody = Annotated[EventStreamRequest, Depends(JsonBody(TypeAdapter(EventStreamRequest)))]
+
+
+@router.post("/threads/{thread_id}/stream/events")
+async def stream_thread_events(thread_id: ThreadId, body: EventsBody, use: Use) -> Response:
+    """Events of the thread, from run to run, until the client leaves. The thread need not exist yet."""
+    wanted = subscription_of(body.model_dump())
+    return ProtocolEventStream(use.thread_events.open(thread_id, wanted))
+
+
+@router.post("/threads/{thread_id}/stream")
+async def stream_thread(thread_id: ThreadId, body: EventsBody, use: Use) -> Response:
+    """The same, under the path that the protocol's specification gives it."""
+    return await stream_thread_events(thread_id, body, use)
+
+
+@router.post("/threads/{thread_id}/commands")
+async def command_thread(thread_id: ThreadId, request: Request, use: Use) -> Response:
+    """One command. Answered with 200, also where it fails; 400 is for what is no command at all."""
+    raw = await body_of(request, use.options.max_body_bytes)
+    try:
+        command = command_of(parse_json(raw))
+    except BadEnvelope as error:
+        return answer(failure(error.command_id, "invalid_argument", str(error)), 400)
+    except Unprocessable as error:
+        is_broken = isinstance(error.__cause__, orjson.JSONDecodeError)
+        return answer(failure(None, "invalid_argument", NOT_JSON if is_broken else str(error)), 400)
+    if command.method.startswith("subscription."):
+        told = "Subscriptions need a connection that lasts: use a WebSocket, or POST to stream/events."
+        return answer(failure(command.id, "unsupported", told))
+    try:
+        result = await ThreadCommands(use, thread_id, request).carry_out(command)
+    except Exception as error:
+        told_json, status = failure_of(command, error)
+        if status >= 500:
+            _log.exception("%s on thread %s failed", command.method, thread_id)
+        return answer(told_json)
+    return answer(success(command, result))
+
+
+@router.websocket("/threads/{thread_id}/stream/events")
+async def connect_thread_events(socket: WebSocket, thread_id: str) -> None:
+    await _connected(socket, thread_id)
+
+
+@router.websocket("/threads/{thread_id}/stream")
+async def connect_thread(socket: WebSocket, thread_id: str) -> None:
+    await _connected(socket, thread_id)
+
+
+async def _connected(socket: WebSocket, thread_id: str) -> None:
+    source: ServiceSource = socket.app.state.source
+    if (found := as_uuid(thread_id)) is None:
+        raise Unprocessable("Invalid thread ID: must be a UUID")
+    await ThreadSocket(socket, source.services, found).serve()

@@ -1,0 +1,35 @@
+"""From the request for a run to what the kernel executes: finds the assistant and the thread that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.requests import HTTPConnection
+
+from runstead.resources.directory import AssistantNotFound
+from runstead.runtime.runs.exceptions import ThreadNotFound
+from runstead.runtime.runs.types import RunSpec
+from runstead.wire.errors import NotFound
+from runstead.wire.runs import RunCreate, to_run_spec
+
+from .services import Services
+
+
+async def run_spec_of(body: RunCreate, thread_id: str | None, request: HTTPConnection, use: Services) -> RunSpec:
+    """Raises NotFound, InvalidAssistant, ThreadNotFound, CheckpointNotFound, and what `to_run_spec` raises."""
+    try:
+        assistant = await use.directory.find(body.assistant_id)
+    except AssistantNotFound as error:
+        raise NotFound("Thread or assistant not found.") from error
+    thread = await use.threads.get(thread_id) if thread_id else None
+    if thread_id and thread is None and body.if_not_exists != "create":
+        raise ThreadNotFound(thread_id)
+    headers = _configurable_headers(request.headers, use)
+    spec = to_run_spec(body, assistant=assistant, thread_id=thread_id, thread=thread, headers=headers)
+    if spec.checkpoint and spec.thread_id:
+        await use.states.check_checkpoint(spec.thread_id, spec.checkpoint)
+    return spec
+
+
+def _configurable_headers(headers: Mapping[str, str], use: Services) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if use.options.configurable_headers(name)}

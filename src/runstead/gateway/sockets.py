@@ -1,0 +1,48 @@
+"""Failures of WebSockets: a browser can read neither the status of a refused upgrade nor its body.
+
+So the connection is taken and closed again, with 4000 and the status that the same request would have been answered
+with over HTTP.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from runstead.wire.errors import problem_of
+
+_log = logging.getLogger(__name__)
+
+
+class SocketFailures:
+    """ASGI middleware around everything that may refuse a WebSocket."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket":
+            await self._app(scope, receive, send)
+            return
+        accepted = closed = False
+
+        async def watched(message: Message) -> None:
+            nonlocal accepted, closed
+            accepted = accepted or message["type"] == "websocket.accept"
+            closed = closed or message["type"] in ("websocket.close", "websocket.http.response.start")
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            problem = problem_of(error)
+            if problem.status >= 500:
+                _log.exception("the WebSocket %s failed", scope["path"])
+            if closed:
+                return
+            if not accepted:
+                await send({"type": "websocket.accept"})
+            # A close frame has room for 123 bytes of reason.
+            reason = problem.detail.encode()[:120].decode(errors="ignore")
+            await send({"type": "websocket.close", "code": 4000 + problem.status, "reason": reason})

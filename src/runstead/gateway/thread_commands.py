@@ -1,0 +1,217 @@
+"""Carries out the commands of the event protocol, whichever way they came. One for each request or socket."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import orjson
+from starlette.requests import HTTPConnection, Request
+
+from runstead.resources.states import ThreadState
+from runstead.runtime.runs.exceptions import ThreadNotFound
+from runstead.runtime.runs.types import CheckpointRef, RunRecord, StreamMode, ThreadId
+from runstead.wire.configs import BOTH_GIVEN
+from runstead.wire.errors import BadRequest
+from runstead.wire.identifiers import as_uuid
+from runstead.wire.protocol.commands import (
+    INPUT_INJECT,
+    INPUT_RESPOND,
+    LIST_CHECKPOINTS,
+    RUN_START,
+    STATE_FORK,
+    STATE_GET,
+    Command,
+    CommandRefused,
+    params_of,
+)
+from runstead.wire.protocol.events import Subscription
+from runstead.wire.protocol.slim import slim_state
+from runstead.wire.protocol.tree import tree_of
+from runstead.wire.runs import CommandBody, RunCreate
+
+from .authorization import authorize_run
+from .idempotency import once
+from .run_specs import run_spec_of
+from .services import Services
+
+_MODES: Final[list[StreamMode]] = ["values", "updates", "messages-tuple", "custom", "tasks", "checkpoints"]
+"""All that the channels are made of."""
+_NO_THREAD: Final = "No run has been started on this thread yet."
+
+
+class ThreadCommands:
+    """The commands of one thread, for the bound actor."""
+
+    def __init__(self, use: Services, thread_id: ThreadId, request: HTTPConnection) -> None:
+        self._use, self._thread_id, self._request = use, thread_id, request
+        self._methods: Mapping[str, Callable[[Command], Awaitable[dict[str, Any]]]] = {
+            "run.start": self._start,
+            "input.respond": self._respond,
+            "input.inject": self._inject,
+            "state.get": self._state,
+            "state.listCheckpoints": self._checkpoints,
+            "state.fork": self._fork,
+            "agent.getTree": self._tree,
+        }
+
+    async def carry_out(self, command: Command) -> dict[str, Any]:
+        """The command's result. Raises CommandRefused, and what the verbs behind it raise."""
+        method = self._methods.get(command.method)
+        if method is None:
+            raise CommandRefused("unknown_command", f"Unknown protocol command: {command.method[:100]}")
+        return await method(command)
+
+    async def _start(self, command: Command) -> dict[str, Any]:
+        params = params_of(command, RUN_START)
+        if not params.assistant_id:
+            raise CommandRefused("invalid_argument", "run.start requires an assistant_id.")
+        configurable = (params.config.configurable if params.config else None) or {}
+        if configurable and params.context:
+            raise BadRequest(BOTH_GIVEN)
+        body: dict[str, Any] = {
+            "assistant_id": params.assistant_id,
+            "input": params.input,
+            "config": params.config,
+            "context": params.context,
+            "metadata": params.metadata,
+            "multitask_strategy": params.multitask_strategy,
+            "langsmith_tracer": params.langsmith_tracer,
+        }
+        if params.input is None or configurable.get("checkpoint_id"):
+            return {"run_id": (await self._create(body)).run_id}
+        async with self._use.interrupts.of(self._thread_id) as waiting:
+            # A thread that waits for an answer takes what it is given as one.
+            if len(waiting) == 1:
+                body |= {"input": None, "command": CommandBody(resume={next(iter(waiting)): params.input})}
+            elif waiting:
+                body |= {"input": None, "command": CommandBody(resume=params.input)}
+            return {"run_id": (await self._create(body)).run_id}
+
+    async def _respond(self, command: Command) -> dict[str, Any]:
+        params = params_of(command, INPUT_RESPOND)
+        answers = params.answers()
+        async with self._use.interrupts.of(self._thread_id) as waiting:
+            for interrupt_id in answers:
+                if interrupt_id not in waiting:
+                    raise CommandRefused(
+                        "no_such_interrupt", f"Unknown or already-consumed interrupt: {interrupt_id[:100]}"
+                    )
+            orders: dict[str, Any] = {"resume": answers}
+            orders |= {"update": params.update} if params.update is not None else {}
+            orders |= {"goto": params.goto} if params.goto is not None else {}
+            run = await self._create(
+                {
+                    "assistant_id": await self._assistant(),
+                    "command": CommandBody(**orders),
+                    "config": params.config,
+                    "metadata": params.metadata,
+                }
+            )
+        return {"run_id": run.run_id}
+
+    async def _inject(self, command: Command) -> dict[str, Any]:
+        params = params_of(command, INPUT_INJECT)
+        if params.namespace:
+            raise CommandRefused("no_such_namespace", "Messages can be injected at the root alone.")
+        assistant_id = await self._assistant()
+        async with self._use.interrupts.of(self._thread_id) as waiting:
+            if waiting:
+                # A run with an input begins anew, and what the thread asks for would be lost.
+                raise CommandRefused("invalid_argument", "The thread waits for an answer: use input.respond.")
+            run = await self._create(
+                {"assistant_id": assistant_id, "input": {"messages": [params.message.to_message()]}}
+            )
+        return {"run_id": run.run_id}
+
+    async def _fork(self, command: Command) -> dict[str, Any]:
+        params = params_of(command, STATE_FORK)
+        if (checkpoint_id := as_uuid(params.checkpoint_id)) is None:
+            raise CommandRefused("no_such_checkpoint", f"Unknown checkpoint: {params.checkpoint_id[:100]}")
+        run = await self._create(
+            {
+                "assistant_id": await self._assistant(),
+                "input": params.input,
+                "config": params.config,
+                "checkpoint_id": checkpoint_id,
+            }
+        )
+        return {"run_id": run.run_id, "thread_id": run.thread_id}
+
+    async def _state(self, command: Command) -> dict[str, Any]:
+        params = params_of(command, STATE_GET)
+        state = await self._read(params.namespace or [])
+        values = orjson.loads(state.values)
+        if params.keys is not None and isinstance(values, dict):
+            values = {key: value for key, value in values.items() if key in params.keys}
+        result: dict[str, Any] = {"values": slim_state(values)}
+        if state.checkpoint is not None:
+            result["checkpoint"] = {"id": state.checkpoint["checkpoint_id"]}
+            if namespace := state.checkpoint.get("checkpoint_ns"):
+                result["checkpoint"]["ns"] = namespace
+        return result
+
+    async def _read(self, namespace: list[str]) -> ThreadState:
+        place = CheckpointRef(checkpoint_ns="|".join(namespace)) if namespace else None
+        try:
+            state = await self._use.states.read(self._thread_id, at=place)
+        except ThreadNotFound as error:
+            raise CommandRefused("no_such_run", _NO_THREAD) from error
+        except ValueError as error:
+            # LangGraph's own word for a namespace that the graph does not have.
+            raise CommandRefused("no_such_namespace", f"There is no graph in {namespace!r}.") from error
+        if namespace and state.checkpoint is None:
+            raise CommandRefused("no_such_namespace", f"There is no graph in {namespace!r}.")
+        return state
+
+    async def _checkpoints(self, command: Command) -> dict[str, Any]:
+        params = params_of(command, LIST_CHECKPOINTS)
+        if params.before is not None and as_uuid(params.before) is None:
+            raise CommandRefused("no_such_checkpoint", f"Unknown checkpoint: {params.before[:100]}")
+        place = CheckpointRef(checkpoint_ns="|".join(params.namespace)) if params.namespace else None
+        try:
+            states = await self._use.states.history(
+                self._thread_id, limit=params.limit or 10, before=params.before, at=place
+            )
+        except ThreadNotFound as error:
+            raise CommandRefused("no_such_run", _NO_THREAD) from error
+        return {"checkpoints": [_summary(state) for state in states if state.checkpoint is not None]}
+
+    async def _tree(self, command: Command) -> dict[str, Any]:
+        told = await self._use.thread_events.told(self._thread_id, Subscription(frozenset(("lifecycle",))))
+        tree = tree_of(told)
+        if tree is None:
+            raise CommandRefused("no_such_run", "No active run is bound to this thread.")
+        return {"tree": tree}
+
+    async def _create(self, body: Mapping[str, Any]) -> RunRecord:
+        create = RunCreate(
+            **{key: value for key, value in body.items() if value is not None},
+            stream_mode=_MODES,
+            stream_subgraphs=True,
+            stream_resumable=True,
+            if_not_exists="create",
+        )
+        create = await authorize_run(self._use, self._thread_id, create)
+        specs = [await run_spec_of(create, self._thread_id, self._request, self._use)]
+        if isinstance(self._request, Request):
+            specs = await once(self._request, specs, self._use.options.max_body_bytes)
+        return await self._use.runs.create_background(specs[0])
+
+    async def _assistant(self) -> str:
+        """The one that the thread was last used with. Raises CommandRefused when nobody has."""
+        thread = await self._use.threads.get(self._thread_id)
+        found = thread.metadata.get("assistant_id") or thread.metadata.get("graph_id") if thread else None
+        if not isinstance(found, str):
+            raise CommandRefused("no_such_run", _NO_THREAD)
+        return found
+
+
+def _summary(state: ThreadState) -> dict[str, Any]:
+    metadata = orjson.loads(state.metadata) if state.metadata else {}
+    return {
+        "id": (state.checkpoint or {}).get("checkpoint_id"),
+        "timestamp": state.created_at,
+        "step": metadata.get("step"),
+        "metadata": metadata,
+    }

@@ -1,0 +1,191 @@
+"""Commands of the protocol: what a client sends, and in which envelope it is answered.
+
+A command that cannot be read at all is a bad request; everything else is answered, with success or an error's code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+
+from pydantic import AliasChoices, Field, TypeAdapter, ValidationError
+
+from runstead.resources.directory import AssistantNotFound, InvalidAssistant
+from runstead.resources.states import CheckpointNotFound
+from runstead.runtime.runs.types import MultitaskStrategy
+
+from ..body import WireModel
+from ..errors import BadRequest, Forbidden, Unprocessable, problem_of, sentence_of
+from ..runs import RunConfig, SendBody
+
+ErrorCode: TypeAlias = Literal[
+    "invalid_argument", "unknown_command", "unknown_error", "no_such_run", "no_such_subscription", "no_such_namespace",
+    "no_such_interrupt", "no_such_checkpoint", "permission_denied", "unsupported", "resume_gap",
+]  # fmt: skip
+T = TypeVar("T")
+
+ENVELOPE: Final = "Protocol commands must include an integer id and string method."
+NOT_JSON: Final = "Protocol commands must be valid JSON."
+
+
+class CommandRefused(Exception):
+    """The command is understood and cannot be done; ``facts`` go with the answer."""
+
+    def __init__(self, code: ErrorCode, message: str, facts: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.code, self.facts = code, facts or {}
+
+
+class BadEnvelope(Exception):
+    """Not a command. ``command_id`` is what stands where the id should be."""
+
+    def __init__(self, message: str, command_id: Any = None) -> None:
+        super().__init__(message)
+        self.command_id = command_id if isinstance(command_id, str | int) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What a client wants done."""
+
+    id: int
+    method: str
+    params: Mapping[str, Any]
+
+
+def command_of(value: Any) -> Command:
+    """Raises BadEnvelope."""
+    if not isinstance(value, dict):
+        raise BadEnvelope(ENVELOPE)
+    command_id, method = value.get("id"), value.get("method")
+    params = value.get("params")
+    if not isinstance(command_id, int) or isinstance(command_id, bool) or not isinstance(method, str):
+        raise BadEnvelope(ENVELOPE, command_id)
+    if params is not None and not isinstance(params, dict):
+        raise BadEnvelope("Protocol commands take their params as an object.", command_id)
+    return Command(command_id, method, params or {})
+
+
+def success(command: Command, result: Mapping[str, Any], applied_through: int = 0) -> dict[str, Any]:
+    """``applied_through`` is the last seq that this connection has been sent; a request of its own has seen none."""
+    meta = {"applied_through_seq": applied_through}
+    return {"type": "success", "id": command.id, "result": dict(result), "meta": meta}
+
+
+def failure(command_id: Any, code: ErrorCode, message: str, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    told = {"type": "error", "id": command_id, "error": code, "message": message}
+    return {**told, "meta": dict(facts)} if facts else told
+
+
+def failure_of(command: Command, error: Exception) -> tuple[dict[str, Any], int]:
+    """The answer to a command that raised, and the HTTP status that says the same."""
+    if isinstance(error, CommandRefused):
+        return failure(command.id, error.code, str(error), error.facts), 400
+    problem = problem_of(error)
+    return failure(command.id, _code(error), _text(error, problem.status, problem.detail)), problem.status
+
+
+def _code(error: Exception) -> ErrorCode:
+    if isinstance(error, CheckpointNotFound):
+        return "no_such_checkpoint"
+    if isinstance(error, Forbidden):
+        return "permission_denied"
+    if isinstance(error, (AssistantNotFound, InvalidAssistant)):
+        return "unknown_error"
+    return "invalid_argument" if isinstance(error, (BadRequest, Unprocessable)) else "unknown_error"
+
+
+def _text(error: Exception, status: int, detail: str) -> str:
+    return detail if isinstance(error, (BadRequest, Unprocessable)) else f"{status}: {detail}"
+
+
+def params_of(command: Command, adapter: TypeAdapter[T]) -> T:
+    """The params as what the command takes. Raises CommandRefused."""
+    try:
+        return adapter.validate_python(dict(command.params))
+    except ValidationError as error:
+        problem = sentence_of(error.errors(include_url=False, include_context=False))
+        raise CommandRefused("invalid_argument", f"{command.method}: {problem}") from error
+
+
+class RunStart(WireModel):
+    assistant_id: str = ""
+    input: Any = None
+    config: RunConfig | None = None
+    context: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    multitask_strategy: MultitaskStrategy | None = Field(
+        None, validation_alias=AliasChoices("multitask_strategy", "multitaskStrategy")
+    )
+    langsmith_tracer: dict[str, Any] | None = None
+
+
+class Answer(WireModel):
+    interrupt_id: str
+    namespace: list[str] | None = None
+    response: Any = None
+
+
+class InputRespond(WireModel):
+    """One answer, or several; what comes with them goes into the same step."""
+
+    interrupt_id: str | None = None
+    namespace: list[str] | None = None
+    response: Any = None
+    responses: list[Answer] | None = None
+    update: dict[str, Any] | None = None
+    goto: str | SendBody | list[str | SendBody] | None = None
+    config: RunConfig | None = None
+    metadata: dict[str, Any] | None = None
+
+    def answers(self) -> dict[str, Any]:
+        """Responses by interrupt. Raises CommandRefused when there is none."""
+        found = {answer.interrupt_id: answer.response for answer in self.responses or ()}
+        if self.interrupt_id is not None:
+            found[self.interrupt_id] = self.response
+        if not found:
+            raise CommandRefused(
+                "invalid_argument", "input.respond requires an interrupt_id, or responses that have one."
+            )
+        return found
+
+
+class InjectedMessage(WireModel):
+    role: Literal["user", "system"]
+    content: str
+    name: str | None = None
+
+    def to_message(self) -> dict[str, Any]:
+        kind = "human" if self.role == "user" else "system"
+        return {"type": kind, "content": self.content, **({"name": self.name} if self.name else {})}
+
+
+class InputInject(WireModel):
+    message: InjectedMessage
+    namespace: list[str] | None = None
+
+
+class StateGet(WireModel):
+    namespace: list[str] | None = None
+    keys: list[str] | None = None
+
+
+class ListCheckpoints(WireModel):
+    namespace: list[str] | None = None
+    limit: int | None = Field(None, ge=1, le=1_000)
+    before: str | None = None
+
+
+class StateFork(WireModel):
+    checkpoint_id: str
+    input: Any = None
+    config: RunConfig | None = None
+
+
+RUN_START: Final[TypeAdapter[RunStart]] = TypeAdapter(RunStart)
+INPUT_RESPOND: Final[TypeAdapter[InputRespond]] = TypeAdapter(InputRespond)
+INPUT_INJECT: Final[TypeAdapter[InputInject]] = TypeAdapter(InputInject)
+STATE_GET: Final[TypeAdapter[StateGet]] = TypeAdapter(StateGet)
+LIST_CHECKPOINTS: Final[TypeAdapter[ListCheckpoints]] = TypeAdapter(ListCheckpoints)
+STATE_FORK: Final[TypeAdapter[StateFork]] = TypeAdapter(StateFork)

@@ -1,0 +1,58 @@
+"""Admission is a decision about values: checked for every strategy and any runs in flight."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runstead.runtime.runs.internal.admission import decide
+from runstead.runtime.runs.store import Admit, Refuse
+from runstead.runtime.runs.types import MultitaskStrategy, RunId, Stopped
+
+STRATEGIES: tuple[MultitaskStrategy, ...] = get_args(MultitaskStrategy)
+RUNS = st.lists(st.text(min_size=1, max_size=8), unique=True, max_size=6)
+IN_FLIGHT = RUNS.filter(bool)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_an_idle_thread_lets_everybody_in_and_stops_nobody(strategy: MultitaskStrategy) -> None:
+    assert decide(strategy, []) == Admit()
+
+
+@given(IN_FLIGHT)
+def test_reject_refuses_and_names_who_is_in_the_way(in_flight: list[RunId]) -> None:
+    assert decide("reject", in_flight) == Refuse(busy_with=tuple(in_flight))
+
+
+@given(IN_FLIGHT)
+def test_enqueue_lets_in_and_stops_nobody(in_flight: list[RunId]) -> None:
+    assert decide("enqueue", in_flight) == Admit()
+
+
+@given(IN_FLIGHT)
+def test_interrupt_stops_everybody_and_undoes_nobody(in_flight: list[RunId]) -> None:
+    assert decide("interrupt", in_flight) == Admit(stopping=tuple(in_flight), reason=Stopped.SUPERSEDED)
+    assert not Stopped.SUPERSEDED.undoes
+
+
+@given(IN_FLIGHT)
+def test_rollback_stops_everybody_and_undoes_them(in_flight: list[RunId]) -> None:
+    assert decide("rollback", in_flight) == Admit(stopping=tuple(in_flight), reason=Stopped.SUPERSEDED_ROLLBACK)
+    assert Stopped.SUPERSEDED_ROLLBACK.undoes
+
+
+@given(st.sampled_from(STRATEGIES), RUNS)
+def test_whoever_is_stopped_is_in_flight_and_there_is_a_reason_for_it(
+    strategy: MultitaskStrategy, in_flight: list[RunId]
+) -> None:
+    decision = decide(strategy, in_flight)
+    assert decision == decide(strategy, in_flight), "it depends on something else than its arguments"
+    if isinstance(decision, Admit):
+        assert set(decision.stopping) <= set(in_flight)
+        assert (decision.reason is not None) == bool(decision.stopping)
+        assert decision.reason is None or decision.reason.settles
+    else:
+        assert in_flight

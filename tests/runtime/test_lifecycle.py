@@ -1,0 +1,76 @@
+"""The lifecycle of a run's status: one table, walked in every way."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runstead.runtime.runs.exceptions import IllegalTransition
+from runstead.runtime.runs.internal.lifecycle import MOVES, check, is_legal, status_after
+from runstead.runtime.runs.types import RunStatus, Stopped
+
+STATUSES = list(RunStatus)
+ENDS = [status for status in STATUSES if status.is_terminal]
+_P, _S, _R = RunStatus.PENDING, RunStatus.STARTING, RunStatus.RUNNING
+
+
+def test_the_table_knows_every_status() -> None:
+    assert set(MOVES) == set(RunStatus)
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_nothing_leaves_a_terminal_status(end: RunStatus) -> None:
+    assert MOVES[end] == frozenset()
+
+
+@given(st.lists(st.sampled_from(STATUSES), max_size=12))
+def test_a_walk_along_the_table_ends_at_most_once_and_at_its_end(choices: list[RunStatus]) -> None:
+    walk = [_P]
+    for choice in choices:
+        if is_legal(walk[-1], choice):
+            walk.append(choice)
+    assert not any(status.is_terminal for status in walk[:-1])
+
+
+@given(st.sampled_from(STATUSES), st.sampled_from(STATUSES))
+def test_a_move_is_refused_exactly_when_the_table_does_not_know_it(before: RunStatus, after: RunStatus) -> None:
+    if is_legal(before, after):
+        check("r1", before, after)
+        return
+    with pytest.raises(IllegalTransition, match=f"r1 cannot go from {before.value} to {after.value}"):
+        check("r1", before, after)
+
+
+@pytest.mark.parametrize("status", [_P, _S, _R])
+def test_every_status_leads_to_an_end(status: RunStatus) -> None:
+    seen, ahead = {status}, [status]
+    while ahead:
+        for after in MOVES[ahead.pop()] - seen:
+            seen.add(after)
+            ahead.append(after)
+    assert set(ENDS) <= seen
+
+
+def test_nobody_runs_without_having_been_claimed_and_whoever_was_lost_waits_again() -> None:
+    assert not is_legal(_P, _R)
+    assert not is_legal(_P, RunStatus.SUCCESS)
+    assert is_legal(_S, _P)
+    assert is_legal(_R, _P)
+    assert not is_legal(_R, _S)
+
+
+@pytest.mark.parametrize("stop", Stopped)
+def test_a_stop_that_ends_a_run_says_how_and_one_that_does_not_is_refused(stop: Stopped) -> None:
+    if not stop.settles:
+        with pytest.raises(ValueError, match="does not end a run"):
+            status_after(stop)
+        return
+    expected = RunStatus.TIMEOUT if stop is Stopped.TIMED_OUT else RunStatus.INTERRUPTED
+    assert status_after(stop) is expected
+    assert is_legal(_S, expected)
+    assert is_legal(_R, expected)
+
+
+def test_what_undoes_also_ends() -> None:
+    assert all(stop.settles for stop in Stopped if stop.undoes)
