@@ -50,7 +50,8 @@ def configure(place: Path, **keys: Any) -> Path:
 def test_a_good_set_up_is_found_good(place: Path) -> None:
     found = look(place, config=configure(place))
     assert {finding.state for finding in found.values()} == {"ok"}, found
-    assert set(found) == {"python", "sqlite", "host", "port", "data", "wal", "disk", "configuration", "graph"}
+    subjects = {"python", "sqlite", "host", "port", "data", "wal", "disk", "configuration", "auth", "graph"}
+    assert set(found) == subjects
 
 
 def test_a_graph_that_cannot_be_imported_is_named_with_the_line(place: Path) -> None:
@@ -63,7 +64,7 @@ def test_a_graph_that_cannot_be_imported_is_named_with_the_line(place: Path) -> 
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"auth": {"path": "./auth.py:auth"}}, "cannot authenticate"),
+        ({"auth": {"path": "./auth.py:auth"}}, "there is no file './auth.py'"),
         ({"encryption": {"path": "./e.py:e"}}, "cannot encrypt"),
         ({"graphs": {"a": "./gone.py:graph"}}, "there is no file './gone.py'"),
     ],

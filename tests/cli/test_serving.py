@@ -125,7 +125,7 @@ def test_a_configuration_that_asks_for_protection_is_not_served_without(
     (tmp_path / "langgraph.json").write_text(json.dumps(keys))
     done = runstead("serve", "--port", "0", cwd=tmp_path)
     assert done.exit_code == 2
-    assert "cannot authenticate" in done.err
+    assert "auth.path: there is no file './auth.py'" in done.err
 
 
 def test_a_graph_that_cannot_be_loaded_is_told_with_its_line(runstead: Run, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The Python in README and docs runs as it stands there; only what needs a server or a class of yours is marked no-run."""
+"""The Python in README and docs runs as it stands there; what needs a server or a class of yours is marked no-run."""
 
 from __future__ import annotations
 

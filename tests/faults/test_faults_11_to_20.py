@@ -84,7 +84,7 @@ async def test_fault_12_one_oversized_event_stays_until_it_was_read(make_applica
 
 async def test_fault_13_finished_runs_leave_nothing_in_memory(make_application: MakeApplication) -> None:
     """Finished runs are kept in memory for ever; per-thread locks too."""
-    application = make_application(stream_retention_seconds=0, run_events="jsonl")
+    application = make_application(stream_retention_seconds=0, heartbeat_seconds=0.05, run_events="jsonl")
     async with application.running(), Browser(application.asgi) as browser:
 
         async def let_run(count: int) -> None:

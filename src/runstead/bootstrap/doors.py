@@ -9,7 +9,7 @@ from typing import Any
 
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.modules import GraphLoadError, extend_search_path, load_variable
-from runstead.graphs.sources import SourceError, parse_source
+from runstead.graphs.sources import parse_source
 from runstead.infra.engines.sqlite import SqliteDatabase
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.plugins.auth.api_keys import ApiKeyAuthentication
@@ -20,7 +20,7 @@ from runstead.settings import Settings
 from runstead.wire.authorization import Authorizer
 from runstead.wire.credentials import Authenticator
 
-from .refusals import UnsupportedConfiguration, auth_mode
+from .refusals import UnsupportedConfiguration, auth_mode, refuse_what_cannot_be_kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ def load_auth(settings: Settings, configuration: GraphConfiguration) -> Any:
 
     Raises UnsupportedConfiguration: a server whose door cannot be closed does not open.
     """
+    refuse_what_cannot_be_kept(configuration, settings)
     if auth_mode(settings, configuration) != "langgraph":
         return None
     target = str(configuration.auth.path) if configuration.auth else ""
@@ -44,8 +45,6 @@ def load_auth(settings: Settings, configuration: GraphConfiguration) -> Any:
     try:
         auth = load_variable(parse_source("auth", target, configuration.directory))
         check_auth(auth)
-    except SourceError as error:
-        raise UnsupportedConfiguration(f"{place}: {error.problem}") from error
     except GraphLoadError as error:
         raise UnsupportedConfiguration(f"{place}: {target} cannot be loaded: {error.problem}") from error
     except InvalidAuth as error:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
 from runstead.graphs.configuration import GraphConfiguration
+from runstead.graphs.sources import SourceError, parse_source
 from runstead.settings import Settings
 
 AuthMode: TypeAlias = Literal["none", "keys", "langgraph"]
@@ -36,6 +37,11 @@ def refuse_what_cannot_be_kept(configuration: GraphConfiguration, settings: Sett
             f"{place}: auth.path: the settings ask for its handlers, and there are none; "
             'write {"auth": {"path": "./auth.py:auth"}}, or set auth to "keys"'
         )
+    if auth_mode(settings, configuration) == "langgraph":
+        try:
+            parse_source("auth", str(_handlers(configuration)), configuration.directory)
+        except SourceError as error:
+            raise UnsupportedConfiguration(f"{place}: auth.path: {error.problem}") from error
     if configuration.encryption:
         raise UnsupportedConfiguration(
             f"{place}: encryption: this version cannot encrypt what it stores; remove the key to store it in the clear"

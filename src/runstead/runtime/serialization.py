@@ -64,9 +64,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, BaseMessage):
         return message_fields(value)
     if isinstance(value, BaseModel):
-        return (
-            {**value.__dict__, **(value.model_extra or {})} if not value.model_computed_fields else value.model_dump()
-        )
+        return value.model_dump()
     if isinstance(value, (Set, deque)):
         return list(value)
     if isinstance(value, tuple):

@@ -65,7 +65,8 @@ class SqliteDatabase:
         """What ``work`` returns, seen in one snapshot. Never waits for the writer.
 
         ``quick`` work finds a few rows by their keys, in one statement. It is done at once, in the calling thread:
-        two hops between threads would cost ten times as much as it does.
+        two hops between threads would cost ten times as much as it does. On a loop with nobody else to serve, any
+        work is quick.
         """
         if quick:
             return self._read_here(work)

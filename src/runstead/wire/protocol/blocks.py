@@ -13,7 +13,7 @@ Data: TypeAlias = dict[str, Any]
 
 _GROWING: Final = {"text": "text", "reasoning": "reasoning", "tool_call_chunk": "args"}
 """Kinds that arrive in pieces, and the field that grows."""
-_DELTAS: Final = {"text": "text-deltaX", "reasoning": "reasoning-delta", "tool_call_chunk": "tool-call-delta"}
+_DELTAS: Final = {"text": "text-delta", "reasoning": "reasoning-delta", "tool_call_chunk": "tool-call-delta"}
 _HEAVY: Final = frozenset(("args", "data", "base64", "output", "value"))
 """Left out at the start of a block that arrives whole: its finish carries them."""
 

@@ -43,7 +43,8 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         stamp: dict[str, Any],
         check: Callable[[], bool] | None = None,
     ) -> None:
-        super().__init__(serde=inner.serde)
+        # Not by way of the parent: it would look again, and slowly, whether this serializer is one.
+        self.serde = inner.serde
         self._inner, self._home, self._guard, self._stamp, self._check = inner, home, guard, stamp, check
         fenced = getattr(inner, "fenced", None)
         self._direct: BaseCheckpointSaver[Any] | None = fenced(check or _pass) if fenced is not None else None

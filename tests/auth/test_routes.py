@@ -1,0 +1,93 @@
+"""Every route there is, walked with nobody, a stranger, and somebody with a filter; new routes join by existing."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import httpx
+import pytest
+
+from runstead.gateway.asks import ASKS, OPEN_PATHS
+
+Route: TypeAlias = tuple[str, str]
+
+ALICE, BOB, GUEST = ({"x-api-key": f"{name}-token"} for name in ("alice", "bob", "guest"))
+RUN = {"assistant_id": "teller", "input": {}}
+BODIES: dict[Route, Any] = {
+    ("POST", "/threads/{thread_id}/runs"): RUN,
+    ("POST", "/threads/{thread_id}/runs/stream"): RUN,
+    ("POST", "/threads/{thread_id}/runs/wait"): {**RUN, "if_not_exists": "create"},
+    ("POST", "/threads/{thread_id}/state"): {"values": {"told": {}}},
+    ("PATCH", "/threads/{thread_id}"): {"metadata": {"x": 1}},
+}
+"""What a route needs before it looks at whose the thread is. ``{}`` is enough for the others."""
+
+
+@pytest.fixture
+async def routes(http: httpx.AsyncClient) -> list[Route]:
+    paths = (await http.get("/openapi.json")).json()["paths"]
+    return [(method.upper(), path) for path, methods in paths.items() for method in methods if path not in OPEN_PATHS]
+
+
+@pytest.fixture
+async def ids(http: httpx.AsyncClient) -> dict[str, str]:
+    """A thread of alice's with a run, none of it public."""
+    thread = (await http.post("/threads", json={}, headers=ALICE)).json()["thread_id"]
+    await http.post(f"/threads/{thread}/runs/wait", json=RUN, headers=ALICE)
+    (run,) = (await http.get(f"/threads/{thread}/runs", headers=ALICE)).json()
+    state = (await http.get(f"/threads/{thread}/state", headers=ALICE)).json()
+    return {"thread_id": thread, "run_id": run["run_id"], "checkpoint_id": state["checkpoint_id"]}
+
+
+def of_threads(routes: list[Route]) -> Iterator[Route]:
+    for method, path in routes:
+        if re.search(r"\{(thread_id|run_id)\}", path):
+            yield method, path
+
+
+async def ask(http: httpx.AsyncClient, route: Route, ids: dict[str, str], who: dict[str, str]) -> httpx.Response:
+    method, path = route
+    filled = re.sub(r"\{(\w+)\}", lambda found: ids.get(found[1], str(uuid.uuid4())), path)
+    body = BODIES.get(route)
+    if body is None and ids and path.endswith("/state/checkpoint"):
+        body = {"checkpoint": {"checkpoint_id": ids["checkpoint_id"], "thread_id": ids["thread_id"]}}
+    json = (body or {}) if method in ("POST", "PUT", "PATCH") else None
+    return await http.request(method, filled, json=json, headers=who)
+
+
+async def test_there_is_something_to_ask_about_every_route(routes: list[Route]) -> None:
+    assert [route for route in routes if route not in ASKS] == []
+
+
+async def test_without_a_token_every_route_answers_401(http: httpx.AsyncClient, routes: list[Route]) -> None:
+    assert len(routes) > 40
+    for route in routes:
+        refused = await ask(http, route, {}, {})
+        assert (refused.status_code, refused.json()) == (401, {"detail": "Invalid token"}), route
+
+
+@pytest.mark.parametrize("stranger", [BOB, GUEST], ids=["another user", "a filter that does not match"])
+async def test_what_is_not_for_somebody_is_not_there(
+    http: httpx.AsyncClient, routes: list[Route], ids: dict[str, str], stranger: dict[str, str]
+) -> None:
+    asked = list(of_threads(routes))
+    assert len(asked) > 25
+    answers = {route: await ask(http, route, ids, stranger) for route in asked}
+    wrong = {route: (each.status_code, each.text[:200]) for route, each in answers.items() if each.status_code != 404}
+    # The one thing that is decided before: bob may not delete at all.
+    refused = {route for route in wrong if route[0] == "DELETE" and wrong[route][0] == 403 and stranger is BOB}
+    assert {route: told for route, told in wrong.items() if route not in refused} == {}
+    assert all(isinstance(each.json()["detail"], str) for each in answers.values())
+    # And nothing has happened to it.
+    thread = (await http.get(f"/threads/{ids['thread_id']}", headers=ALICE)).json()
+    assert (thread["metadata"].get("x"), thread["status"]) == (None, "idle")
+    assert len((await http.get(f"/threads/{ids['thread_id']}/runs", headers=ALICE)).json()) == 1
+
+
+async def test_what_is_one_s_own_is_there(http: httpx.AsyncClient, routes: list[Route], ids: dict[str, str]) -> None:
+    for route in of_threads(routes):
+        if route[0] == "GET":
+            assert (await ask(http, route, ids, ALICE)).status_code == 200, route

@@ -1,0 +1,165 @@
+"""Two users of one server, each with the client they have: handlers of langgraph.json decide who sees what."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from typing import Any
+
+import httpx
+import pytest
+from langgraph_sdk.errors import APIStatusError, NotFoundError, PermissionDeniedError
+
+from .conftest import ClientOf
+
+
+async def test_nobody_comes_in_without_a_token_and_the_handler_s_own_words_are_told(http: httpx.AsyncClient) -> None:
+    for path in ("/ok", "/info", "/docs", "/openapi.json"):
+        assert (await http.get(path)).status_code == 200
+    refused = await http.post("/threads", json={})
+    assert (refused.status_code, refused.json()) == (401, {"detail": "Invalid token"})
+    assert refused.headers["www-authenticate"] == "Bearer"
+    other = await http.post("/threads", json={}, headers={"x-api-key": "teapot-token"})
+    assert (other.status_code, other.json(), other.headers["x-kind"]) == (418, {"detail": "I am a teapot"}, "teapot")
+
+
+async def test_what_is_made_is_stamped_and_seen_by_its_owner_alone(alice: Any, bob: Any) -> None:
+    thread = await alice.threads.create(metadata={"mine": 1, "owner": "bob"})
+    assert thread["metadata"] == {"mine": 1, "owner": "alice"}
+    run = await alice.runs.create(thread["thread_id"], "teller", input={})
+    await alice.runs.join(thread["thread_id"], run["run_id"])
+    assert (await alice.runs.get(thread["thread_id"], run["run_id"]))["metadata"]["owner"] == "alice"
+    for ask in (
+        bob.threads.get(thread["thread_id"]),
+        bob.threads.get_state(thread["thread_id"]),
+        bob.threads.update(thread["thread_id"], metadata={"x": 1}),
+        bob.runs.get(thread["thread_id"], run["run_id"]),
+        bob.runs.join(thread["thread_id"], run["run_id"]),
+        bob.runs.cancel(thread["thread_id"], run["run_id"]),
+        bob.runs.create(thread["thread_id"], "teller", input={}, if_not_exists="create"),
+    ):
+        with pytest.raises(NotFoundError):
+            await ask
+    assert await bob.threads.search() == []
+    assert await bob.threads.count() == 0
+    assert [found["thread_id"] for found in await alice.threads.search()] == [thread["thread_id"]]
+
+
+async def test_a_graph_knows_whom_it_acts_for(alice: Any) -> None:
+    thread = await alice.threads.create()
+    forged = {"langgraph_auth_user": {"identity": "root"}, "langgraph_auth_user_id": "root", "user_id": "root"}
+    told = (await alice.runs.wait(thread["thread_id"], "teller", input={}, config={"configurable": forged}))["told"]
+    assert told["user_id"] == told["langgraph_auth_user_id"] == "alice"
+    assert told["langgraph_auth_permissions"] == ["write"]
+    assert told["langgraph_auth_user"] == {
+        "identity": "alice",
+        "display_name": "Alice",
+        "permissions": ["write"],
+        "is_authenticated": True,
+        "plan": {"tier": "gold"},
+    }
+    # What a handler makes of a run is what is executed.
+    assert told["tags"] == ["stamped"]
+
+
+async def test_who_was_authenticated_shows_nowhere_else(alice: Any, http: httpx.AsyncClient) -> None:
+    thread = (await alice.threads.create())["thread_id"]
+    modes = ["checkpoints", "debug", "messages-tuple"]
+    parts = [part async for part in alice.runs.stream(thread, "teller", input={}, stream_mode=modes)]
+    (run,) = await alice.runs.list(thread)
+    shown = [*(part.data for part in parts if part.event == "checkpoints"), run]
+    shown += [
+        part.data["payload"].get(name) for part in parts if part.event == "debug" for name in ("config", "metadata")
+    ]
+    shown += [state["metadata"] for state in await alice.threads.get_history(thread)]
+    texts = [str({**one, "values": None, "tasks": None}) for one in shown if one]
+    assert texts
+    assert not [text for text in texts if "langgraph_auth" in text or "gold" in text]
+
+
+async def test_a_stateless_run_s_thread_is_its_maker_s_too(alice: Any, bob: Any, client_of: ClientOf) -> None:
+    run = await alice.runs.create(None, "teller", input={"wait": 0.5})
+    ask = f"/runs/{run['run_id']}"
+    assert (await alice.http.get(ask))["run_id"] == run["run_id"]
+    for other in (bob, client_of("guest-token")):
+        with pytest.raises(NotFoundError):
+            await other.http.get(ask)
+    assert (await alice.http.get(f"{ask}/join"))["told"]["user_id"] == "alice"
+
+
+async def test_a_filter_narrows_what_is_one_s_own(alice: Any, client_of: ClientOf) -> None:
+    guest = client_of("guest-token")
+    public = (await alice.threads.create(metadata={"visibility": "public"}))["thread_id"]
+    private = (await alice.threads.create())["thread_id"]
+    assert (await guest.threads.get(public))["thread_id"] == public
+    with pytest.raises(NotFoundError):
+        await guest.threads.get(private)
+    with pytest.raises(NotFoundError):
+        await guest.runs.create(private, "teller", input={})
+    assert [one["thread_id"] for one in await guest.threads.search()] == [public]
+    assert await guest.threads.count() == 1
+    # Asking for something else than what is granted finds nothing, and is no way around it.
+    assert await guest.threads.search(metadata={"visibility": "private"}) == []
+    assert [one["thread_id"] for one in await guest.threads.search(metadata={"owner": "alice"})] == [public]
+    with pytest.raises(APIStatusError) as taken:
+        await guest.threads.create(thread_id=private, if_exists="do_nothing")
+    assert taken.value.status_code == 409
+    assert await alice.http.get("/runs") == await guest.http.get("/runs") == []
+
+
+async def test_the_most_specific_handler_decides(alice: Any, bob: Any, client_of: ClientOf) -> None:
+    reader = client_of("reader-token")
+    thread = (await reader.threads.create())["thread_id"]
+    run = await reader.runs.create(thread, "teller", input={"wait": 0.3})
+    with pytest.raises(PermissionDeniedError):
+        await reader.threads.update(thread, metadata={"x": 1})
+    # To cancel is to update the thread.
+    with pytest.raises(PermissionDeniedError):
+        await reader.runs.cancel(thread, run["run_id"])
+    await reader.runs.join(thread, run["run_id"])
+    of_bob = (await bob.threads.create())["thread_id"]
+    with pytest.raises(PermissionDeniedError, match="bob may not delete"):
+        await bob.threads.delete(of_bob)
+    await alice.threads.delete(thread)
+    with pytest.raises(NotFoundError):
+        await alice.threads.get(thread)
+
+
+async def test_assistants_are_searched_with_a_filter_of_their_own(alice: Any) -> None:
+    assert [one["graph_id"] for one in await alice.assistants.search()] == ["teller"]
+    assert (await alice.assistants.get_schemas("teller"))["graph_id"] == "teller"
+
+
+async def test_a_namespace_that_is_rewritten_is_where_it_goes(alice: Any, bob: Any) -> None:
+    await alice.store.put_item(["notes"], "k", {"x": 1})
+    item = await alice.store.get_item(["notes"], "k")
+    assert (item["namespace"], item["value"]) == (["room", "notes"], {"x": 1})
+    found = await alice.store.search_items(["notes"])
+    assert [one["key"] for one in found["items"]] == ["k"]
+    assert (await alice.store.list_namespaces(prefix=["notes"]))["namespaces"] == [["room", "notes"]]
+    assert (await alice.store.list_namespaces())["namespaces"] == [["room", "notes"]]
+    assert (await bob.store.search_items(["notes"]))["items"] == []
+    await alice.store.delete_item(["notes"], "k")
+    assert (await alice.store.search_items([]))["items"] == []
+
+
+async def test_a_batch_is_asked_about_run_by_run(alice: Any, bob: Any) -> None:
+    mine, theirs = await alice.threads.create(), await bob.threads.create()
+    runs = await alice.runs.create_batch(
+        [{"assistant_id": "teller", "input": {}, "thread_id": mine["thread_id"]}, {"assistant_id": "teller"}]
+    )
+    assert [run["metadata"]["owner"] for run in runs] == ["alice", "alice"]
+    with pytest.raises(NotFoundError):
+        await alice.runs.create_batch([{"assistant_id": "teller"}, {"assistant_id": "teller", **theirs}])
+
+
+async def test_a_handler_that_blocks_stops_nobody_else(client_of: ClientOf, alice: Any) -> None:
+    slow = asyncio.create_task(client_of("slow-token").threads.create())
+    await asyncio.sleep(0.3)
+    began = time.monotonic()
+    for _ in range(3):
+        await alice.threads.get((await alice.threads.create(thread_id=str(uuid.uuid4())))["thread_id"])
+    assert time.monotonic() - began < 1.0
+    assert not slow.done()
+    assert (await slow)["metadata"] == {"owner": "alice"}

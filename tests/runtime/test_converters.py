@@ -1,0 +1,69 @@
+"""Messages keep their roles on the way in and out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+
+from runstead.runtime.converters import (
+    from_message,
+    from_openai,
+    last_human_text,
+    messages_in,
+    text_of,
+    to_message,
+    to_openai,
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        ({"role": "user", "content": "a"}, HumanMessage),
+        ({"role": "assistant", "content": "a"}, AIMessage),
+        ({"type": "ai", "content": "a"}, AIMessage),
+        ({"role": "system", "content": "a"}, SystemMessage),
+        ({"role": "tool", "content": "a", "tool_call_id": "1"}, ToolMessage),
+        (("human", "a"), HumanMessage),
+        ("a", HumanMessage),
+    ],
+)
+def test_a_message_keeps_its_role(given: Any, kind: type) -> None:
+    assert isinstance(to_message(given), kind)
+
+
+@pytest.mark.parametrize("given", [None, 1, {"content": 1}, {"role": "nobody", "content": "a"}, object()])
+def test_what_is_no_message_is_none(given: Any) -> None:
+    assert to_message(given) is None
+
+
+def test_the_messages_of_an_input_are_found_wherever_they_stand() -> None:
+    said = {"role": "user", "content": "a"}
+    assert [text_of(m) for m in messages_in({"messages": [said, {"role": "assistant", "content": "b"}]})] == ["a", "b"]
+    assert [text_of(m) for m in messages_in([said])] == ["a"]
+    assert [text_of(m) for m in messages_in({"messages": "a"})] == ["a"]
+    assert messages_in({"question": "a"}) == messages_in(None) == messages_in("a") == []
+
+
+def test_the_last_human_text_is_the_last_human_one() -> None:
+    talk = [("human", "first"), ("human", "second"), ("ai", "answer")]
+    assert last_human_text({"messages": talk}) == "second"
+    assert last_human_text({"messages": [("ai", "answer")]}) is None
+
+
+def test_text_blocks_are_joined_and_others_left_out() -> None:
+    blocks: Any = [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": "x"}, "b"]
+    assert text_of(HumanMessage(content=blocks)) == "ab"
+
+
+def test_openai_messages_come_back_as_they_went() -> None:
+    talk = [HumanMessage("a"), AIMessage("b")]
+    openai = to_openai(talk)
+    assert openai == [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    assert [type(message) for message in from_openai(openai)] == [HumanMessage, AIMessage]
+
+
+def test_a_message_on_the_wire_says_its_type() -> None:
+    assert from_message(AIMessage("a", id="1"))["type"] == "ai"

@@ -1,0 +1,37 @@
+"""Observers are told in order, and what they do wrong stays with them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from runstead.runtime import CompositeObserver, RunLifecycleEvent, RunLifecycleEventType
+
+EVENT = RunLifecycleEvent("e1", RunLifecycleEventType.RUN_STARTED, "run", "thread", 1, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+class Recorder:
+    def __init__(self, told: list[str], name: str) -> None:
+        self._told, self._name = told, name
+
+    async def on_event(self, event: RunLifecycleEvent) -> None:
+        self._told.append(self._name)
+
+
+class Broken:
+    async def on_event(self, event: RunLifecycleEvent) -> None:
+        raise ValueError("broken")
+
+
+async def test_one_that_fails_does_not_keep_the_next_from_being_told() -> None:
+    told: list[str] = []
+    await CompositeObserver([Recorder(told, "a"), Broken(), Recorder(told, "b")]).on_event(EVENT)
+    assert told == ["a", "b"]
+
+
+async def test_a_required_one_that_fails_is_heard_after_all_were_told() -> None:
+    told: list[str] = []
+    with pytest.raises(ExceptionGroup, match="required observers failed"):
+        await CompositeObserver([Recorder(told, "a")], required=[Broken(), Recorder(told, "b")]).on_event(EVENT)
+    assert told == ["a", "b"]

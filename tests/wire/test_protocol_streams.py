@@ -1,0 +1,401 @@
+"""Threads read as streams of events, over a real server: what is told, to whom, how often, and after what."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from runstead.bootstrap.application import Application
+from runstead.bootstrap.server import serving
+from runstead.graphs.configuration import read_configuration
+from runstead.settings import load_settings
+
+from .conftest import GRAPHS
+from .following import HI, Follower, command, data_of, endings, following, start
+
+
+@asynccontextmanager
+async def server(place: Path, **flags: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A server over the data in ``place``; another one later finds what this one left."""
+    options = {"data_dir": place / "data", "port": 0, "shutdown_grace_seconds": 0.1, "heartbeat_seconds": 0.2, **flags}
+    application = Application(load_settings(options, project=place), read_configuration(GRAPHS))
+    async with serving(application) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+async def http(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    async with server(tmp_path) as client:
+        yield client
+
+
+@pytest.fixture
+def thread_id() -> str:
+    return str(uuid4())
+
+
+async def test_a_client_that_came_before_the_thread_sees_its_first_run(http: httpx.AsyncClient, thread_id: str) -> None:
+    async with following(http, thread_id, "stream") as follower:
+        run_id = await start(http, thread_id, "agent")
+        events = await follower.run_ended()
+    assert events[0]["event_id"] == f"synth:{run_id}:lc||running"
+    assert events[-1]["event_id"] == f"synth:{run_id}:lc||completed"
+    assert follower.ids == [str(event["seq"]) for event in events]
+
+
+async def test_every_channel_tells_something(http: httpx.AsyncClient, thread_id: str) -> None:
+    async with following(http, thread_id) as follower:
+        await start(http, thread_id, "nested")
+        await start(http, thread_id, "tools")
+        await start(http, thread_id, "hitl")
+        await follower.run_ended(3)
+    assert {event["method"] for event in follower.events} == {
+        "values", "updates", "messages", "tools", "custom", "lifecycle", "input.requested", "tasks", "checkpoints",
+    }  # fmt: skip
+    assert data_of(follower.of("custom")) == [{"payload": {"progress": "parent"}}, {"payload": {"progress": "child"}}]
+    assert data_of(follower.of("tools")) == [
+        {"event": "tool-started", "tool_call_id": "call_1", "tool_name": "add", "input": {"a": 2, "b": 3}},
+        {
+            "event": "tool-finished",
+            "tool_call_id": "call_1",
+            "output": {**follower.of("tools")[1]["params"]["data"]["output"], "type": "tool", "content": "5"},
+        },
+    ]
+    assert [update["node"] for update in data_of(follower.of("updates"))][:3] == ["before", "child_model", "child"]
+
+
+async def test_a_checkpoint_is_told_before_the_values_it_holds(http: httpx.AsyncClient, thread_id: str) -> None:
+    async with following(http, thread_id, channels=["values", "checkpoints"]) as follower:
+        await start(http, thread_id, "agent")
+        await follower.until(lambda it: len(it.of("values")) == 2)
+    assert [event["method"] for event in follower.events] == [
+        "checkpoints",
+        "checkpoints",
+        "values",
+        "checkpoints",
+        "values",
+    ]
+    state = (await http.get(f"/threads/{thread_id}/state")).json()
+    envelope = follower.of("checkpoints")[-1]["params"]
+    assert envelope["data"] == {
+        "id": state["checkpoint"]["checkpoint_id"],
+        "parent_id": state["parent_checkpoint"]["checkpoint_id"],
+        "step": 1,
+        "source": "loop",
+    }
+
+
+async def test_events_are_no_younger_than_the_state_they_are_in(http: httpx.AsyncClient, thread_id: str) -> None:
+    """A client that has read the state drops what is older than it, and must not drop what is newer."""
+    async with following(http, thread_id) as follower:
+        await start(http, thread_id, "agent")
+        await follower.run_ended()
+    created = (await http.get(f"/threads/{thread_id}/state")).json()["created_at"]
+    floor = int(datetime.fromisoformat(created).timestamp() * 1_000)
+    *earlier, last = follower.of("values")
+    assert last["params"]["timestamp"] >= floor
+    assert all(event["params"]["timestamp"] < floor for event in [*earlier, *follower.of("messages")])
+
+
+async def test_every_reader_sees_the_same_numbers_and_ids(http: httpx.AsyncClient, thread_id: str) -> None:
+    async with following(http, thread_id) as live:
+        for graph in ("nested", "tools"):
+            await start(http, thread_id, graph)
+        await live.run_ended(2)
+    async with following(http, thread_id) as late:
+        await late.run_ended(2)
+    assert late.events == live.events
+    numbers = [event["seq"] for event in live.events]
+    assert numbers == sorted(set(numbers))
+    async with following(http, thread_id, channels=["lifecycle", "values"]) as narrow:
+        await narrow.run_ended(2)
+    assert narrow.events == [event for event in live.events if event["method"] in ("lifecycle", "values")]
+
+
+async def test_since_hides_what_has_been_seen(http: httpx.AsyncClient, thread_id: str) -> None:
+    await start(http, thread_id, "agent")
+    async with following(http, thread_id) as whole:
+        await whole.run_ended()
+    for place in (3, len(whole.events) - 2):
+        since = whole.events[place]["seq"]
+        async with following(http, thread_id, since=since) as rest:
+            await rest.run_ended()
+        assert rest.events == whole.events[place + 1 :]
+        assert rest.notices == []
+
+
+async def test_one_who_has_seen_all_waits_for_the_next_run(http: httpx.AsyncClient, thread_id: str) -> None:
+    await start(http, thread_id, "agent")
+    async with following(http, thread_id) as first:
+        await first.run_ended()
+    async with following(http, thread_id, since=first.events[-1]["seq"]) as second:
+        run_id = await start(http, thread_id, "agent")
+        await second.run_ended()
+    assert {event["event_id"].split(":")[0] for event in second.events} <= {"synth", run_id}
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "depth", "seen"),
+    [
+        ([[]], 0, {"root"}),
+        ([[]], 1, {"root", "child"}),
+        ([["child"]], None, {"child"}),
+        ([["child:nobody"]], None, set()),
+        ([["other"], []], 0, {"root"}),
+        (None, None, {"root", "child"}),
+    ],
+)
+async def test_namespaces_and_depth_narrow_a_stream(
+    namespaces: Any, depth: int | None, seen: set[str], http: httpx.AsyncClient, thread_id: str
+) -> None:
+    await start(http, thread_id, "nested")
+    narrow = {key: value for key, value in (("namespaces", namespaces), ("depth", depth)) if value is not None}
+    async with following(http, thread_id) as whole, following(http, thread_id, **narrow) as follower:
+        await whole.run_ended()
+        await follower.until(lambda it: it.comments > 0)
+    names = {"child" if event["params"]["namespace"] else "root" for event in follower.events}
+    assert names == seen
+
+
+async def test_a_stream_stays_open_between_runs_and_shows_that_it_lives(
+    http: httpx.AsyncClient, thread_id: str
+) -> None:
+    async with following(http, thread_id) as follower:
+        await start(http, thread_id, "agent")
+        await follower.run_ended()
+        before = follower.comments
+        await follower.until(lambda it: it.comments >= before + 2)
+        assert not follower.ended
+        await start(http, thread_id, "agent")
+        await follower.run_ended(2)
+
+
+async def test_a_run_of_the_other_wire_appears_too(http: httpx.AsyncClient, thread_id: str) -> None:
+    async with following(http, thread_id) as follower:
+        body = {"assistant_id": "nested", "input": HI, "if_not_exists": "create", "stream_subgraphs": True}
+        run = (await http.post(f"/threads/{thread_id}/runs", json=body)).json()
+        await follower.run_ended()
+    lived = [data["event"] for data in data_of(follower.of("lifecycle"))]
+    assert lived == ["running", "started", "completed", "completed"]
+    assert follower.events[0]["event_id"] == f"synth:{run['run_id']}:lc||running"
+    assert {event["method"] for event in follower.events} == {"lifecycle", "values"}
+
+
+async def test_a_run_that_is_stopped_ends_as_interrupted(http: httpx.AsyncClient, thread_id: str) -> None:
+    async with following(http, thread_id) as follower:
+        run_id = await start(http, thread_id, "slow", {"steps": 100, "delay": 0.05})
+        await follower.until(lambda it: it.of("custom"))
+        await http.post(f"/threads/{thread_id}/runs/{run_id}/cancel?wait=1")
+        await follower.run_ended()
+    assert endings(follower.events)[0]["params"]["data"]["event"] == "interrupted"
+
+
+async def test_queued_runs_are_told_one_after_the_other(http: httpx.AsyncClient, thread_id: str) -> None:
+    async with following(http, thread_id, channels=["lifecycle"]) as follower:
+        runs = [await start(http, thread_id, "slow", {"steps": 2, "delay": 0.03}) for _ in range(3)]
+        await follower.run_ended(3)
+    assert [event["event_id"].split(":")[1] for event in follower.events] == [run for run in runs for _ in range(2)]
+
+
+async def test_an_answer_is_told_when_the_run_that_brings_it_begins(http: httpx.AsyncClient, thread_id: str) -> None:
+    async with following(http, thread_id, channels=["input", "lifecycle", "values"]) as follower:
+        await start(http, thread_id, "nested_hitl")
+        await follower.run_ended()
+        (asked,) = follower.of("input.requested")
+        interrupt_id = asked["params"]["data"]["interrupt_id"]
+        assert asked["params"]["data"]["payload"] == asked["params"]["data"]["value"] == {"question": "approve?"}
+        assert asked["params"]["namespace"][0].startswith("child:")
+        answer = await command(http, thread_id, "input.respond", interrupt_id=interrupt_id, response="yes")
+        await follower.run_ended(2)
+    (answered,) = follower.of("input.answered")
+    assert answered["params"]["data"] == {"interrupt_ids": [interrupt_id]}
+    assert answered["event_id"] == f"synth:{answer['result']['run_id']}:answered"
+    assert follower.of("values")[-1]["params"]["data"]["answer"] == "yes"
+
+
+async def test_an_interrupt_answered_ten_times_at_once_is_answered_once(
+    http: httpx.AsyncClient, thread_id: str
+) -> None:
+    async with following(http, thread_id) as follower:
+        await start(http, thread_id, "hitl")
+        await follower.run_ended()
+        interrupt_id = follower.of("input.requested")[0]["params"]["data"]["interrupt_id"]
+        answers = await asyncio.gather(
+            *(
+                command(http, thread_id, "input.respond", interrupt_id=interrupt_id, response=str(number))
+                for number in range(10)
+            )
+        )
+        await follower.run_ended(2)
+    assert sorted(answer["type"] for answer in answers) == ["error"] * 9 + ["success"]
+    assert {answer["error"] for answer in answers if answer["type"] == "error"} == {"no_such_interrupt"}
+    assert len((await http.get(f"/threads/{thread_id}/runs")).json()) == 2
+
+
+async def test_several_interrupts_are_answered_together(http: httpx.AsyncClient, thread_id: str) -> None:
+    async with following(http, thread_id) as follower:
+        await start(http, thread_id, "multi", {"answers": []})
+        await follower.run_ended()
+        asked = {data["payload"]: data["interrupt_id"] for data in data_of(follower.of("input.requested"))}
+        assert asked.keys() == {"a?", "b?"}
+        responses = [
+            {"namespace": [], "interrupt_id": asked["a?"], "response": 1},
+            {"namespace": [], "interrupt_id": asked["b?"], "response": 2},
+        ]
+        await command(http, thread_id, "input.respond", responses=responses)
+        await follower.run_ended(2)
+    assert endings(follower.events)[-1]["params"]["data"]["event"] == "completed"
+    assert follower.of("values")[-1]["params"]["data"] == {"answers": ["a=1", "b=2"]}
+
+
+async def test_several_interrupts_are_answered_one_by_one(http: httpx.AsyncClient, thread_id: str) -> None:
+    """Also at once: the second answer need not wait until the first one's run has ended."""
+    async with following(http, thread_id) as follower:
+        await start(http, thread_id, "multi", {"answers": []})
+        await follower.run_ended()
+        ids = [data["interrupt_id"] for data in data_of(follower.of("input.requested"))]
+        for number, interrupt_id in enumerate(ids):
+            answer = await command(http, thread_id, "input.respond", interrupt_id=interrupt_id, response=number)
+            assert answer["type"] == "success", answer
+        await follower.run_ended(3)
+    assert sorted((await http.get(f"/threads/{thread_id}/state")).json()["values"]["answers"]) == ["a=0", "b=1"]
+
+
+async def test_an_input_for_a_thread_that_waits_is_taken_as_the_answer(http: httpx.AsyncClient, thread_id: str) -> None:
+    async with following(http, thread_id) as follower:
+        await start(http, thread_id, "hitl")
+        await follower.run_ended()
+        await start(http, thread_id, "hitl", "of course")
+        await follower.run_ended(2)
+    assert follower.of("values")[-1]["params"]["data"]["answer"] == "of course"
+
+
+async def test_states_are_read_listed_and_forked(http: httpx.AsyncClient, thread_id: str) -> None:
+    async with following(http, thread_id) as follower:
+        await start(http, thread_id, "agent")
+        await follower.run_ended()
+        state = (await command(http, thread_id, "state.get", namespace=[], keys=["messages"]))["result"]
+        assert [message["content"] for message in state["values"]["messages"]] == ["hi there", "echo: hi there"]
+        listed = (await command(http, thread_id, "state.listCheckpoints"))["result"]["checkpoints"]
+        assert [one["step"] for one in listed] == [1, 0, -1]
+        assert listed[0]["id"] == state["checkpoint"]["id"]
+        before = await command(http, thread_id, "state.listCheckpoints", before=listed[0]["id"], limit=1)
+        assert before["result"]["checkpoints"] == [listed[1]]
+        forked = await command(http, thread_id, "state.fork", checkpoint_id=listed[1]["id"])
+        assert forked["result"]["thread_id"] == thread_id
+        await follower.run_ended(2)
+    assert [len(data["messages"]) for data in data_of(follower.of("values"))] == [1, 2, 1, 2]
+
+
+async def test_what_is_not_there_is_named(http: httpx.AsyncClient, thread_id: str) -> None:
+    nowhere = str(uuid4())
+    assert (await command(http, thread_id, "state.get"))["error"] == "no_such_run"
+    assert (await command(http, thread_id, "agent.getTree"))["error"] == "no_such_run"
+    async with following(http, thread_id) as follower:
+        await start(http, thread_id, "agent")
+        await follower.run_ended()
+    assert (await command(http, thread_id, "state.get", namespace=["nobody"]))["error"] == "no_such_namespace"
+    assert (await command(http, thread_id, "state.fork", checkpoint_id=nowhere))["error"] == "no_such_checkpoint"
+    assert (await command(http, thread_id, "state.fork", checkpoint_id="x"))["error"] == "no_such_checkpoint"
+    assert (await command(http, thread_id, "input.respond", response=1))["error"] == "invalid_argument"
+    assert (await command(http, thread_id, "subscription.subscribe", channels=["values"]))["error"] == "unsupported"
+
+
+async def test_a_message_can_be_put_in(http: httpx.AsyncClient, thread_id: str) -> None:
+    async with following(http, thread_id) as follower:
+        await start(http, thread_id, "agent")
+        await follower.run_ended()
+        await command(http, thread_id, "input.inject", namespace=[], message={"role": "user", "content": "more"})
+        await follower.run_ended(2)
+    assert [one["content"] for one in follower.of("values")[-1]["params"]["data"]["messages"]][2:] == [
+        "more",
+        "echo: more",
+    ]
+
+
+async def test_the_tree_shows_the_graphs_of_a_run(http: httpx.AsyncClient, thread_id: str) -> None:
+    async with following(http, thread_id) as follower:
+        await start(http, thread_id, "nested_hitl")
+        await follower.run_ended()
+    tree = (await command(http, thread_id, "agent.getTree"))["result"]["tree"]
+    (child,) = tree.pop("children")
+    assert tree == {"namespace": [], "status": "interrupted", "graph_name": "nested_hitl"}
+    assert (child["status"], child["graph_name"]) == ("interrupted", "child")
+    async with following(http, thread_id) as follower:
+        await start(http, thread_id, "slow", {"steps": 50, "delay": 0.05}, multitaskStrategy="interrupt")
+        await follower.until(lambda it: it.of("custom"))
+        tree = (await command(http, thread_id, "agent.getTree"))["result"]["tree"]
+    assert (tree["status"], tree["graph_name"]) == ("running", "slow")
+
+
+async def test_a_strategy_counts_under_both_of_its_names(http: httpx.AsyncClient, thread_id: str) -> None:
+    await start(http, thread_id, "slow", {"steps": 50, "delay": 0.05})
+    for name in ("multitaskStrategy", "multitask_strategy"):
+        params = {"assistant_id": "slow", "input": {}, name: "reject"}
+        answer = await command(http, thread_id, "run.start", **params)
+        assert (answer["type"], answer["message"][:4]) == ("error", "409:")
+
+
+async def test_after_a_restart_a_thread_is_told_from_its_records(tmp_path: Path, thread_id: str) -> None:
+    async with server(tmp_path) as http, following(http, thread_id) as before:
+        await start(http, thread_id, "fail")
+        await start(http, thread_id, "nested_hitl")
+        await before.run_ended(2)
+    async with server(tmp_path) as http:
+        async with following(http, thread_id) as after:
+            await after.run_ended(2)
+            interrupt_id = after.of("input.requested")[0]["params"]["data"]["interrupt_id"]
+            await command(http, thread_id, "input.respond", interrupt_id=interrupt_id, response="yes")
+            await after.run_ended(3)
+        known = {event["event_id"]: event for event in before.events}
+        told = [event for event in after.events if event["seq"] <= endings(after.events)[1]["seq"]]
+        # What a client has already seen, it knows again; of what it has not seen it gets the latest values.
+        assert {event["event_id"] for event in told} - known.keys() == {f"synth:{run_of(told)}:values"}
+        assert [event["event_id"] for event in endings(told)] == [event["event_id"] for event in endings(before.events)]
+        asked = after.of("input.requested")[0]
+        assert asked["params"] == {**known[asked["event_id"]]["params"], "timestamp": asked["params"]["timestamp"]}
+        assert [event["seq"] for event in after.events] == sorted({event["seq"] for event in after.events})
+        assert endings(told)[0]["params"]["data"] == {"event": "failed", "graph_name": "fail", "error": "boom"}
+        # Numbers go on where they were: nothing of a later run hides behind what was seen before the restart.
+        assert after.events[len(told)]["seq"] > max(event["seq"] for event in before.events)
+
+
+def run_of(events: list[Any]) -> str:
+    run_id: str = endings(events)[-1]["event_id"].split(":")[1]
+    return run_id
+
+
+async def test_who_has_missed_something_for_good_is_told_so(tmp_path: Path, thread_id: str) -> None:
+    async with server(tmp_path) as http, following(http, thread_id) as before:
+        await start(http, thread_id, "agent")
+        await before.run_ended()
+    async with server(tmp_path) as http:
+        seen = before.events[4]["seq"]
+        async with following(http, thread_id, since=seen) as after:
+            await after.run_ended()
+        (gap,) = after.notices
+        assert gap["params"]["data"]["since"] == seen
+        assert [event["method"] for event in after.events] == ["values", "lifecycle"]
+        assert after.events[0]["params"]["data"] == before.of("values")[-1]["params"]["data"]
+        async with following(http, thread_id, since=before.events[-1]["seq"]) as nothing_missed:
+            await nothing_missed.until(lambda it: it.comments >= 1)
+        assert nothing_missed.notices == []
+
+
+async def test_a_server_that_goes_down_ends_its_streams(tmp_path: Path, thread_id: str) -> None:
+    async with server(tmp_path) as http:
+        follower: Follower
+        context = following(http, thread_id)
+        follower = await context.__aenter__()
+        closing = asyncio.create_task(follower.until(lambda it: it.ended))
+        await follower.until(lambda it: it.comments >= 1)
+    await closing
+    await context.__aexit__(None, None, None)
