@@ -35,7 +35,7 @@ async def test_what_is_made_is_stamped_and_seen_by_its_owner_alone(alice: Any, b
         bob.threads.get_state(thread["thread_id"]),
         bob.threads.update(thread["thread_id"], metadata={"x": 1}),
         bob.runs.get(thread["thread_id"], run["run_id"]),
-        bob.runs.join(thread["thread_id"], run["run_id"]),
+        bob.runs.list(thread["thread_id"]),
         bob.runs.cancel(thread["thread_id"], run["run_id"]),
         bob.runs.create(thread["thread_id"], "teller", input={}, if_not_exists="create"),
     ):

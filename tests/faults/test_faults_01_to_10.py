@@ -26,7 +26,7 @@ from .gate import Gate
 from .kernel import ALICE, Storage, a_spec
 
 HELLO = {"messages": [{"role": "user", "content": "hi there"}]}
-SOON = 20
+SOON = 10
 """Seconds that nothing here takes, unless it hangs."""
 
 

@@ -329,10 +329,11 @@ async def test_the_tree_shows_the_graphs_of_a_run(http: httpx.AsyncClient, threa
     (child,) = tree.pop("children")
     assert tree == {"namespace": [], "status": "interrupted", "graph_name": "nested_hitl"}
     assert (child["status"], child["graph_name"]) == ("interrupted", "child")
-    async with following(http, thread_id) as follower:
-        await start(http, thread_id, "slow", {"steps": 50, "delay": 0.05}, multitaskStrategy="interrupt")
+    other = str(uuid4())
+    async with following(http, other) as follower:
+        await start(http, other, "slow", {"steps": 50, "delay": 0.05})
         await follower.until(lambda it: it.of("custom"))
-        tree = (await command(http, thread_id, "agent.getTree"))["result"]["tree"]
+        tree = (await command(http, other, "agent.getTree"))["result"]["tree"]
     assert (tree["status"], tree["graph_name"]) == ("running", "slow")
 
 
@@ -391,11 +392,13 @@ async def test_who_has_missed_something_for_good_is_told_so(tmp_path: Path, thre
 
 
 async def test_a_server_that_goes_down_ends_its_streams(tmp_path: Path, thread_id: str) -> None:
-    async with server(tmp_path) as http:
-        follower: Follower
-        context = following(http, thread_id)
-        follower = await context.__aenter__()
-        closing = asyncio.create_task(follower.until(lambda it: it.ended))
-        await follower.until(lambda it: it.comments >= 1)
-    await closing
-    await context.__aexit__(None, None, None)
+    options = {"data_dir": tmp_path / "data", "port": 0, "shutdown_grace_seconds": 0.1, "heartbeat_seconds": 0.2}
+    application = Application(load_settings(options, project=tmp_path), read_configuration(GRAPHS))
+    async with httpx.AsyncClient(timeout=30) as http:
+        async with serving(application) as url:
+            http.base_url = httpx.URL(url)
+            context = following(http, thread_id)
+            follower = await context.__aenter__()
+            await follower.until(lambda it: it.comments >= 1)
+        await follower.until(lambda it: it.ended, seconds=5)
+        await context.__aexit__(None, None, None)

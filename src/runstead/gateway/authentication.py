@@ -9,13 +9,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runstead.runtime.actor_context import acting
 from runstead.wire.credentials import Authenticator, Credentials
-from runstead.wire.errors import BodyTooLarge, problem_of
+from runstead.wire.errors import BodyTooLarge
 
 from .asks import OPEN_PATHS, path_params_of
 
 _MAX_BODY: Final = 32 * 1024 * 1024
-_CLOSE_BASE: Final = 4000
-"""A WebSocket is closed with this and the status of HTTP: so clients know that trying again is of no use."""
+"""Bytes that are read for an authenticator; what a route takes is a setting."""
 
 
 class Authentication:
@@ -29,13 +28,7 @@ class Authentication:
             await self._app(scope, receive, send)
             return
         body = _ReadAhead(receive)
-        try:
-            actor = await self._authenticator.authenticate(_credentials(scope, body))
-        except Exception as error:
-            if scope["type"] != "websocket":
-                raise
-            await _close(error, receive, send)
-            return
+        actor = await self._authenticator.authenticate(_credentials(scope, body))
         with acting(actor):
             await self._app(scope, body.receive, send)
 
@@ -68,14 +61,6 @@ class _ReadAhead:
             return await self._receive()
         self._given = True
         return {"type": "http.request", "body": self._read, "more_body": False}
-
-
-async def _close(error: Exception, receive: Receive, send: Send) -> None:
-    """Accepted first: before that, a browser is told nothing but that it failed."""
-    problem = problem_of(error)
-    await receive()
-    await send({"type": "websocket.accept"})
-    await send({"type": "websocket.close", "code": _CLOSE_BASE + problem.status, "reason": problem.detail[:120]})
 
 
 def _own_path(scope: Scope) -> str:

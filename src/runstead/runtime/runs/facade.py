@@ -112,14 +112,14 @@ class RunsFacade:
         record = await self.create_background(spec)
         leave = spec.on_disconnect == "cancel"
         # From the first event on, and told of it should the window have passed that one already.
-        return record, await self._open(record, "-1", None, cancel_on_leave=leave)
+        return record, await self._open(record, "-1", None, cancel_on_leave=leave, is_new=True)
 
     async def create_and_wait(self, spec: RunSpec) -> RunResult:
         """Accept a run and wait for its end. Cancelling the call stops the run when ``spec.on_disconnect`` is
         ``cancel``.
         """
         record = await self.create_background(spec)
-        return await self._wait(record, cancel_on_leave=spec.on_disconnect == "cancel")
+        return await self._wait(record, cancel_on_leave=spec.on_disconnect == "cancel", is_new=True)
 
     async def join_stream(
         self,
@@ -211,18 +211,25 @@ class RunsFacade:
         return retried
 
     async def _open(
-        self, record: RunRecord, last_event_id: str | None, modes: Collection[str] | None, *, cancel_on_leave: bool
+        self,
+        record: RunRecord,
+        last_event_id: str | None,
+        modes: Collection[str] | None,
+        *,
+        cancel_on_leave: bool,
+        is_new: bool = False,
     ) -> RunStream:
         return await self._streams.open(
             record,
             last_event_id=last_event_id,
             modes=modes,
             on_leave=(lambda: self._stop(record, Stopped.BY_DISCONNECT)) if cancel_on_leave else None,
+            is_new=is_new,
         )
 
-    async def _wait(self, record: RunRecord, *, cancel_on_leave: bool) -> RunResult:
+    async def _wait(self, record: RunRecord, *, cancel_on_leave: bool, is_new: bool = False) -> RunResult:
         try:
-            return await self._waits.wait(record)
+            return await self._waits.wait(record, is_new=is_new)
         except asyncio.CancelledError:
             if cancel_on_leave:
                 # The caller is gone; the stop it asked for must still be written.

@@ -182,8 +182,13 @@ class RunStreamService:
         last_event_id: str | None,
         modes: Collection[str] | None = None,
         on_leave: Callable[[], Awaitable[object]] | None = None,
+        is_new: bool = False,
     ) -> RunStream:
-        """A reader of ``record``'s stream. ``last_event_id`` as for StreamBridge.subscribe."""
+        """A reader of ``record``'s stream. ``last_event_id`` as for StreamBridge.subscribe; ``is_new`` for a record
+        that was made a moment ago.
+        """
+        if not record.status.is_terminal:
+            await self._make_exist(record, is_new=is_new)
         subscription = await self._subscribe(record, last_event_id)
         gap: ResumeResult | None = None
         if subscription is not None:
@@ -204,15 +209,23 @@ class RunStreamService:
             heartbeat=self._runtime.limits.heartbeat,
         )
 
+    async def _make_exist(self, record: RunRecord, *, is_new: bool) -> None:
+        """A live run has a stream, also when the process that kept it is gone. While it waits, its next attempt is the
+        one that will publish.
+        """
+        bridge = self._runtime.bridge
+        was_kept = await bridge.status(record.run_id) is not None
+        waiting = record.status is RunStatus.PENDING
+        await bridge.open(record.run_id, record.attempt + 1 if waiting else max(record.attempt, 1))
+        if not was_kept and not is_new and await self._has_ended(record):
+            # It ended, and its stream was forgotten, since the record was read: nobody would ever end this one.
+            status = await bridge.status(record.run_id)
+            if status is not None and not status.is_terminal:
+                await bridge.cleanup(record.run_id)
+
     async def _subscribe(self, record: RunRecord, last_event_id: str | None) -> StreamSubscription | None:
-        bridge, heartbeat = self._runtime.bridge, self._runtime.limits.heartbeat
-        if not record.status.is_terminal:
-            # A live run has a stream, also when the process that kept it is gone. While it waits, its next attempt is
-            # the one that will publish.
-            waiting = record.status is RunStatus.PENDING
-            await bridge.open(record.run_id, record.attempt + 1 if waiting else max(record.attempt, 1))
         try:
-            return await bridge.subscribe(record.run_id, last_event_id, heartbeat)
+            return await self._runtime.bridge.subscribe(record.run_id, last_event_id, self._runtime.limits.heartbeat)
         except StreamNotFound:
             return None
 

@@ -20,19 +20,15 @@ class RunWaitService:
     def __init__(self, runtime: RunsRuntime, streams: RunStreamService, read_values: ReadValues) -> None:
         self._runtime, self._streams, self._read_values = runtime, streams, read_values
 
-    async def wait(self, record: RunRecord) -> RunResult:
+    async def wait(self, record: RunRecord, *, is_new: bool = False) -> RunResult:
         """How the run ended. Raises BridgeClosed when the server shuts down first."""
         if record.status.is_terminal:
             return await self._result(record, await self._kept_terminal(record))
         terminal: StreamEvent | None = None
-        async with await self._streams.open(record, last_event_id=LIVE) as stream:
-            # Asked again now that the end cannot be missed: it may have come before the stream was open.
-            current = await self._runtime.query_store.get_run(record.run_id)
-            if current is None or current.status.is_terminal:
-                terminal = await self._kept_terminal(record)
-            else:
-                while terminal is None and (items := await stream.read()):
-                    terminal = _terminal_in(items)
+        # The end cannot be missed: live reading of a stream that has ended gives its terminal event.
+        async with await self._streams.open(record, last_event_id=LIVE, is_new=is_new) as stream:
+            while terminal is None and (items := await stream.read()):
+                terminal = _terminal_in(items)
         return await self._result(await self._runtime.query_store.get_run(record.run_id) or record, terminal)
 
     async def _result(self, record: RunRecord, terminal: StreamEvent | None) -> RunResult:

@@ -1,0 +1,308 @@
+"""The handlers of a ``langgraph_sdk.Auth``: what they may ask for, what they may answer, and which of them is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from langgraph_sdk import Auth
+from starlette.exceptions import HTTPException
+
+from runstead.plugins.auth.handler_loops import HandlerLoops
+from runstead.plugins.auth.langgraph_auth import InvalidAnswer, InvalidAuth, LangGraphAuth
+from runstead.plugins.auth.users import InvalidUser
+from runstead.runtime.actor_context import ActorContext
+from runstead.wire.authorization import Action, InvalidFilter, Resource
+from runstead.wire.credentials import Credentials
+from runstead.wire.errors import Forbidden, Refused, Unauthenticated, Unavailable
+
+
+async def body() -> bytes:
+    return b'{"a": [1]}'
+
+
+ASKED = Credentials(
+    method="POST",
+    path="/threads/t-1/runs",
+    headers={"authorization": "Bearer x", "x-more": "grüße"},
+    query="a=1&b=",
+    client="127.0.0.1",
+    path_params={"thread_id": "t-1"},
+    scope={"type": "http", "headers": [(b"x-more", b"1")], "path": "/threads/t-1/runs", "query_string": b""},
+    body=body,
+)
+ALICE = ActorContext(
+    "alice", claims={"identity": "alice", "display_name": "Alice", "permissions": ["p"], "plan": "gold"}
+)
+
+
+def auth_of(authenticate: Callable[..., Any]) -> Auth:
+    auth = Auth()
+    auth.authenticate(authenticate)
+    return auth
+
+
+async def authenticated(handler: Callable[..., Any], asked: Credentials = ASKED) -> ActorContext:
+    async with LangGraphAuth.running(auth_of(handler)) as door:
+        return await door.authenticate(asked)
+
+
+async def test_a_handler_gets_whatever_it_may_ask_for() -> None:
+    got: dict[str, Any] = {}
+
+    async def handler(
+        request: Any,
+        body: Any,
+        path: str,
+        method: str,
+        path_params: dict[str, str],
+        query_params: dict[str, str],
+        headers: dict[bytes, bytes],
+        authorization: str | None,
+        scope: dict[str, Any],
+        mine: int = 1,
+    ) -> str:
+        got.update(locals())
+        got["read"] = await request.json()
+        return "alice"
+
+    actor = await authenticated(handler)
+    assert (actor.user_id, actor.auth_source) == ("alice", "langgraph_auth")
+    assert got["body"] == got["read"] == {"a": [1]}
+    assert (got["path"], got["method"]) == ("/threads/t-1/runs", "POST")
+    assert (got["path_params"], got["query_params"]) == ({"thread_id": "t-1"}, {"a": "1", "b": ""})
+    assert got["headers"] == {b"authorization": b"Bearer x", b"x-more": "grüße".encode("latin-1")}
+    assert got["authorization"] == "Bearer x"
+    assert got["scope"]["path"] == got["request"].url.path == "/threads/t-1/runs"
+    assert got["request"].path_params == {"thread_id": "t-1"}
+
+
+async def test_the_body_is_read_for_who_asks_for_it_alone() -> None:
+    async def never() -> bytes:
+        raise AssertionError("nobody asked for it")
+
+    async def handler(authorization: str) -> str:
+        return authorization
+
+    asked = Credentials("GET", "/", {"authorization": "Bearer x"}, body=never)
+    assert (await authenticated(handler, asked)).user_id == "Bearer x"
+
+
+@dataclass
+class User:
+    identity: str
+    permissions: tuple[str, ...] = ()
+    org: str = "acme"
+    _token: str = "secret"
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("alice", {"permissions": []}),
+        ({"identity": "alice", "permissions": ("b", "a"), "org": "acme"}, {"permissions": ["b", "a"], "org": "acme"}),
+        (User("alice", ("a",)), {"permissions": ["a"], "org": "acme"}),
+    ],
+)
+async def test_a_user_is_a_text_a_dict_or_an_object(told: Any, shown: dict[str, Any]) -> None:
+    async def handler() -> Any:
+        return told
+
+    actor = await authenticated(handler)
+    assert (actor.user_id, actor.scopes) == ("alice", frozenset(shown["permissions"]))
+    named = {"identity": "alice", "display_name": "alice", "is_authenticated": True}
+    assert actor.claims == {**named, **shown}
+    assert ActorContext.from_json(actor.to_json()) == actor
+
+
+@pytest.mark.parametrize("told", [None, "", {}, {"identity": 7}, {"identity": "nul\0"}, 3.5, {"identity": "\ud800"}])
+async def test_a_user_without_an_identity_is_nobody(told: Any) -> None:
+    async def handler() -> Any:
+        return told
+
+    with pytest.raises(InvalidUser, match="identity"):
+        await authenticated(handler)
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected", "status"),
+    [
+        (Auth.exceptions.HTTPException(), Refused, 401),
+        (Auth.exceptions.HTTPException(402, "pay"), Refused, 402),
+        (HTTPException(403, "no"), Refused, 403),
+        (AssertionError("who?"), Unauthenticated, 401),
+        (SystemExit(1), RuntimeError, None),
+        (ValueError("a bug"), ValueError, None),
+    ],
+)
+async def test_what_a_handler_raises_is_how_it_refuses(
+    raised: BaseException, expected: type[Exception], status: int | None
+) -> None:
+    async def handler() -> Any:
+        raise raised
+
+    with pytest.raises(expected) as refused:
+        await authenticated(handler)
+    assert getattr(refused.value, "status", None) == status
+
+
+async def test_who_says_of_themselves_that_they_are_not_authenticated_is_not() -> None:
+    async def handler() -> Any:
+        return {"identity": "anonymous", "is_authenticated": False}
+
+    with pytest.raises(Unauthenticated):
+        await authenticated(handler)
+
+
+async def test_a_handler_need_not_be_async() -> None:
+    def handler(method: str) -> str:
+        return f"{method}-{threading.current_thread() is not threading.main_thread()}"
+
+    assert (await authenticated(handler)).user_id == "POST-True"
+
+
+async def with_a_wish(password: str) -> str:
+    return password
+
+
+@pytest.mark.parametrize(
+    ("auth", "said"),
+    [
+        (auth_of(with_a_wish), "asks for 'password'"),
+        (Auth(), "no @auth.authenticate handler"),
+        ({"auth": 1}, "it is a dict, not a langgraph_sdk.Auth"),
+    ],
+)
+async def test_an_auth_that_cannot_work_is_refused_at_the_start(auth: Any, said: str) -> None:
+    with pytest.raises(InvalidAuth, match=said):
+        async with LangGraphAuth.running(auth):
+            pass
+
+
+async def nobody() -> str:
+    return "alice"
+
+
+async def asked(auth: Auth, resource: Resource, action: Action, value: dict[str, Any] | None = None) -> Any:
+    async with LangGraphAuth.running(auth) as door:
+        return await door.authorize(ALICE, resource, action, {} if value is None else value)
+
+
+async def test_the_most_specific_handler_is_asked_alone() -> None:
+    auth = auth_of(nobody)
+
+    def answering(name: str) -> Any:
+        async def handler(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> Any:
+            return {"by": name}
+
+        return handler
+
+    auth.on(answering("all"))
+    auth.on.threads(answering("threads"))
+    auth.on.threads.create(answering("threads.create"))
+    auth.on(actions="delete")(answering("delete"))
+    auth.on.store(actions=["put", "get"])(answering("store.put"))
+    for resource, action, by in (
+        ("threads", "create", "threads.create"),
+        ("threads", "read", "threads"),
+        ("threads", "delete", "threads"),
+        ("assistants", "delete", "delete"),
+        ("assistants", "read", "all"),
+        ("store", "get", "store.put"),
+        ("store", "search", "all"),
+    ):
+        assert await asked(auth, resource, action) == {"by": by}, (resource, action)  # type: ignore[arg-type]
+
+
+async def test_without_a_handler_everything_of_one_s_own_is_allowed() -> None:
+    auth = auth_of(nobody)
+    assert await asked(auth, "threads", "read") is None
+    async with LangGraphAuth.running(auth) as door:
+        assert not door.decides
+
+
+@pytest.mark.parametrize("answer", [None, True])
+async def test_none_and_true_allow(answer: Any) -> None:
+    assert await asked(answers(answer), "threads", "read") is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [(False, Forbidden), ("yes", InvalidAnswer), (1, InvalidAnswer), ({"a": {"$gt": 1}}, InvalidFilter)],
+)
+async def test_any_other_answer_lets_nobody_in(answer: Any, expected: type[Exception]) -> None:
+    with pytest.raises(expected):
+        await asked(answers(answer), "threads", "read")
+
+
+def answers(answer: Any) -> Auth:
+    auth = auth_of(nobody)
+
+    @auth.on
+    async def handler(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> Any:
+        return answer
+
+    return auth
+
+
+async def test_a_handler_sees_the_user_and_may_change_what_is_asked_for() -> None:
+    auth = auth_of(nobody)
+
+    @auth.on.threads.create
+    async def handler(ctx: Auth.types.AuthContext, value: Any) -> Any:
+        user: Any = ctx.user
+        value["metadata"]["owner"] = f"{user.identity} {user['plan']} {user.plan} {user.get('x', '-')}"
+        assert "plan" in user
+        assert isinstance(user, Auth.types.BaseUser)
+        assert list(ctx.permissions) == ["p"]
+        assert (ctx.resource, ctx.action) == ("threads", "create")
+
+    value: dict[str, Any] = {"metadata": {}}
+    assert await asked(auth, "threads", "create", value) is None
+    assert value == {"metadata": {"owner": "alice gold gold -"}}
+
+
+async def test_calls_share_a_loop_until_one_of_them_blocks_it() -> None:
+    loops = HandlerLoops()
+    seen: list[str] = []
+    free = threading.Event()
+
+    async def quick() -> None:
+        seen.append(threading.current_thread().name)
+
+    async def blocking() -> None:
+        seen.append(threading.current_thread().name)
+        free.wait(20)  # as code does that knows nothing of asyncio
+
+    try:
+        for _ in range(3):
+            await loops.run(quick)
+        stuck = asyncio.create_task(loops.run(blocking))
+        while len(seen) < 4:
+            await asyncio.sleep(0)
+        began = time.monotonic()
+        await loops.run(quick)
+        assert time.monotonic() - began < 2
+        free.set()
+        await stuck
+        await loops.run(quick)
+    finally:
+        free.set()
+        await loops.close()
+    assert seen == ["auth-handlers-1"] * 4 + ["auth-handlers-2"] + ["auth-handlers-1"]
+
+
+async def test_a_handler_that_never_answers_is_not_waited_for_for_ever() -> None:
+    loops = HandlerLoops(answer_within=0.1)
+
+    async def for_ever() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(Unavailable, match="does not answer"):
+        await loops.run(for_ever)
+    await loops.close()

@@ -1,0 +1,205 @@
+"""The event protocol over WebSockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from runstead.bootstrap.application import Application
+from runstead.bootstrap.server import serving
+from runstead.graphs.configuration import read_configuration
+from runstead.settings import load_settings
+
+from .conftest import GRAPHS
+from .following import EVERYTHING, HI, endings, following
+
+
+class Socket:
+    """A client's end. Answers and events come on one line and are told apart here."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self._count = 0
+        self.events: list[Any] = []
+
+    async def ask(self, method: str, **params: Any) -> Any:
+        self._count += 1
+        await self._connection.send(json.dumps({"id": self._count, "method": method, "params": params}))
+        async with asyncio.timeout(20):
+            while (said := await self._next()).get("id") != self._count:
+                self.events.append(said)
+        return said
+
+    async def until_ended(self, runs: int = 1) -> None:
+        async with asyncio.timeout(20):
+            while len(endings(self.events)) < runs:
+                self.events.append(await self._next())
+
+    async def silence(self, seconds: float = 0.3) -> None:
+        """Return when nothing more has been said for a while."""
+        while True:
+            try:
+                async with asyncio.timeout(seconds):
+                    self.events.append(await self._next())
+            except TimeoutError:
+                return
+
+    async def _next(self) -> Any:
+        return json.loads(await self._connection.recv())
+
+
+@pytest.fixture
+async def url(tmp_path: Path) -> AsyncIterator[str]:
+    flags = {"data_dir": tmp_path / "data", "port": 0, "shutdown_grace_seconds": 0.1, "heartbeat_seconds": 0.2}
+    application = Application(load_settings(flags, project=tmp_path), read_configuration(GRAPHS))
+    async with serving(application) as url:
+        yield url
+
+
+@pytest.fixture
+def thread_id() -> str:
+    return str(uuid4())
+
+
+def address(url: str, thread_id: str, path: str = "stream/events") -> str:
+    return f"{url.replace('http', 'ws')}/threads/{thread_id}/{path}"
+
+
+@pytest.mark.parametrize("path", ["stream/events", "stream"])
+async def test_a_socket_tells_what_a_stream_tells(path: str, url: str, thread_id: str) -> None:
+    async with connect(address(url, thread_id, path)) as connection:
+        socket = Socket(connection)
+        await socket.ask("subscription.subscribe", channels=EVERYTHING)
+        await socket.ask("run.start", assistant_id="nested", input=HI)
+        await socket.until_ended()
+    async with httpx.AsyncClient(base_url=url) as http, following(http, thread_id) as follower:
+        await follower.run_ended()
+    assert socket.events == follower.events
+
+
+async def test_an_answer_says_how_far_the_client_has_been_told(url: str, thread_id: str) -> None:
+    async with connect(address(url, thread_id)) as connection:
+        socket = Socket(connection)
+        subscribed = await socket.ask("subscription.subscribe", channels=["lifecycle"])
+        assert subscribed["meta"] == {"applied_through_seq": 0}
+        await socket.ask("run.start", assistant_id="agent", input=HI)
+        await socket.until_ended()
+        tree = await socket.ask("agent.getTree")
+    assert tree["meta"] == {"applied_through_seq": socket.events[-1]["seq"]}
+
+
+async def test_what_two_subscriptions_cover_is_told_once(url: str, thread_id: str) -> None:
+    async with connect(address(url, thread_id)) as connection:
+        socket = Socket(connection)
+        await socket.ask("subscription.subscribe", channels=["lifecycle", "values"])
+        await socket.ask("subscription.subscribe", channels=["lifecycle", "input"])
+        await socket.ask("run.start", assistant_id="hitl", input=HI)
+        await socket.until_ended()
+        await socket.silence()
+    ids = [event["event_id"] for event in socket.events]
+    assert len(ids) == len(set(ids))
+    assert {event["method"] for event in socket.events} == {"lifecycle", "values", "input.requested"}
+
+
+async def test_a_late_subscription_is_told_of_the_past(url: str, thread_id: str) -> None:
+    async with connect(address(url, thread_id)) as connection:
+        socket = Socket(connection)
+        await socket.ask("subscription.subscribe", channels=["lifecycle"])
+        await socket.ask("run.start", assistant_id="agent", input=HI)
+        await socket.until_ended()
+        late = await socket.ask("subscription.subscribe", channels=["values"])
+        assert late["result"]["replayed_events"] == 2
+        await socket.silence()
+    assert [event["method"] for event in socket.events] == ["lifecycle", "lifecycle", "values", "values"]
+
+
+async def test_a_subscription_ends_when_it_is_told_to(url: str, thread_id: str) -> None:
+    async with connect(address(url, thread_id)) as connection:
+        socket = Socket(connection)
+        subscribed = await socket.ask("subscription.subscribe", channels=["values"])
+        found = subscribed["result"]["subscription_id"]
+        assert (await socket.ask("subscription.unsubscribe", subscription_id=found))["type"] == "success"
+        again = await socket.ask("subscription.unsubscribe", subscription_id=found)
+        assert (again["type"], again["error"]) == ("error", "no_such_subscription")
+        await socket.ask("run.start", assistant_id="agent", input=HI)
+        await socket.silence()
+    assert socket.events == []
+
+
+async def test_a_client_that_comes_back_goes_on_where_it_was(url: str, thread_id: str) -> None:
+    async with connect(address(url, thread_id)) as connection:
+        before = Socket(connection)
+        await before.ask("subscription.subscribe", channels=["values", "lifecycle"])
+        await before.ask("run.start", assistant_id="nested", input=HI)
+        await before.until_ended()
+    async with connect(address(url, thread_id)) as connection:
+        after = Socket(connection)
+        restored = await after.ask("subscription.reconnect", since=before.events[2]["seq"])
+        assert restored["result"]["restored"] is True
+        await after.ask("subscription.subscribe", channels=["values", "lifecycle"])
+        await after.until_ended()
+    assert after.events == before.events[3:]
+
+
+async def test_a_client_that_comes_back_too_late_is_refused(tmp_path: Path, thread_id: str) -> None:
+    flags = {"data_dir": tmp_path / "data", "port": 0, "shutdown_grace_seconds": 0.1}
+    settings = load_settings(flags, project=tmp_path)
+    async with (
+        serving(Application(settings, read_configuration(GRAPHS))) as url,
+        connect(address(url, thread_id)) as connection,
+    ):
+        before = Socket(connection)
+        await before.ask("subscription.subscribe", channels=["values", "lifecycle"])
+        await before.ask("run.start", assistant_id="agent", input=HI)
+        await before.until_ended()
+    async with (
+        serving(Application(settings, read_configuration(GRAPHS))) as url,
+        connect(address(url, thread_id)) as connection,
+    ):
+        since = before.events[0]["seq"]
+        refused = await Socket(connection).ask("subscription.reconnect", since=since)
+    assert (refused["type"], refused["error"]) == ("error", "resume_gap")
+    assert refused["meta"]["since"] == since < refused["meta"]["min_available_seq"]
+
+
+async def test_nonsense_is_refused_and_the_socket_goes_on(url: str, thread_id: str) -> None:
+    async with connect(address(url, thread_id)) as connection:
+        for nonsense in (
+            "notjson",
+            "[]",
+            '{"id": "x", "method": "run.start"}',
+            '{"id": 1, "method": "m", "params": 3}',
+        ):
+            await connection.send(nonsense)
+            told = json.loads(await connection.recv())
+            assert (told["type"], told["error"]) == ("error", "invalid_argument")
+        socket = Socket(connection)
+        assert (await socket.ask("subscription.subscribe", channels=["bogus"]))["error"] == "invalid_argument"
+        assert (await socket.ask("bogus"))["error"] == "unknown_command"
+
+
+async def test_a_thread_that_cannot_be_is_refused_in_a_way_browsers_can_read(url: str) -> None:
+    async with connect(address(url, "not-a-thread")) as connection:
+        with pytest.raises(ConnectionClosed):
+            await connection.recv()
+    assert connection.close_code == 4422
+
+
+async def test_a_server_that_goes_down_says_that_it_comes_back(tmp_path: Path, thread_id: str) -> None:
+    flags = {"data_dir": tmp_path / "data", "port": 0, "shutdown_grace_seconds": 0.1}
+    application = Application(load_settings(flags, project=tmp_path), read_configuration(GRAPHS))
+    async with serving(application) as url:
+        connection = await connect(address(url, thread_id))
+        await Socket(connection).ask("subscription.subscribe", channels=["values"])
+    with pytest.raises(ConnectionClosed):
+        await connection.recv()
+    assert connection.close_code == 1012
