@@ -38,7 +38,7 @@ async def authenticate(authorization: str | None, headers: dict[bytes, bytes]) -
 
 
 @auth.on
-async def owned(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> Any:
+async def owned(ctx: Auth.types.AuthContext, value: Any) -> Any:
     """What nobody else is asked about: stamped with its owner, and seen by them."""
     metadata = value.setdefault("metadata", {})
     if "public" in ctx.permissions:
@@ -48,34 +48,34 @@ async def owned(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> Any:
 
 
 @auth.on.threads.update
-async def readers_change_nothing(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> Any:
+async def readers_change_nothing(ctx: Auth.types.AuthContext, value: Any) -> Any:
     return await owned(ctx, value) if "read" not in ctx.permissions else False
 
 
 @auth.on.threads.create_run
-async def runs_are_stamped(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> Any:
+async def runs_are_stamped(ctx: Auth.types.AuthContext, value: Any) -> Any:
     kwargs = value["kwargs"]
     kwargs["config"] = {**(kwargs.get("config") or {}), "tags": ["stamped"]}
     return await owned(ctx, value)
 
 
 @auth.on.assistants.read
-async def assistants_are_shared(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> Any:
+async def assistants_are_shared(ctx: Auth.types.AuthContext, value: Any) -> Any:
     return True
 
 
 @auth.on.assistants.search
-async def only_those_of_the_server(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> Any:
+async def only_those_of_the_server(ctx: Auth.types.AuthContext, value: Any) -> Any:
     return {"created_by": {"$eq": "system"}}
 
 
 @auth.on.threads.delete
-async def bob_may_not_delete(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> Any:
+async def bob_may_not_delete(ctx: Auth.types.AuthContext, value: Any) -> Any:
     if ctx.user.identity == "bob":
         raise Auth.exceptions.HTTPException(403, "bob may not delete")
     return await owned(ctx, value)
 
 
 @auth.on.store
-async def rooms(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> Any:
+async def rooms(ctx: Auth.types.AuthContext, value: Any) -> Any:
     value["namespace"] = ("room", *(value.get("namespace") or ()))

@@ -89,7 +89,7 @@ async def test_that_a_key_was_used_is_known_to_the_minute(tmp_path: Path) -> Non
         shown = Credentials("GET", "/", {"x-api-key": key})
         actor = await door.authenticate(shown)
         assert (actor.user_id, actor.tenant_id, actor.subject_id) == ("alice", "acme", "k-1")
-        assert (actor.scopes, actor.auth_source) == ({"a", "b"}, "api_key")
+        assert (actor.scopes, actor.auth_source) == (frozenset(("a", "b")), "api_key")
         first = clock.now()
         for seconds, known in ((30, first), (31, first + timedelta(seconds=61))):
             await clock.forward(seconds)
@@ -103,6 +103,6 @@ async def test_that_a_key_was_used_is_known_to_the_minute(tmp_path: Path) -> Non
 @pytest.mark.parametrize("odd", ["", "\ud800", "nul\0", "x" * 100_000])
 async def test_what_cannot_be_a_key_opens_nothing(odd: str, tmp_path: Path) -> None:
     async with open_storage(tmp_path / "keys.db") as database:
+        door = ApiKeyAuthentication(SqlApiKeyStore(database), HandClock())
         with pytest.raises(Unauthenticated):
-            door = ApiKeyAuthentication(SqlApiKeyStore(database), HandClock())
             await door.authenticate(Credentials("GET", "/", {"x-api-key": odd}))

@@ -270,21 +270,21 @@ async def test_a_handler_sees_the_user_and_may_change_what_is_asked_for() -> Non
 async def test_calls_share_a_loop_until_one_of_them_blocks_it() -> None:
     loops = HandlerLoops()
     seen: list[str] = []
-    free = threading.Event()
+    free, begun = threading.Event(), threading.Event()
 
     async def quick() -> None:
         seen.append(threading.current_thread().name)
 
     async def blocking() -> None:
         seen.append(threading.current_thread().name)
+        begun.set()
         free.wait(20)  # as code does that knows nothing of asyncio
 
     try:
         for _ in range(3):
             await loops.run(quick)
         stuck = asyncio.create_task(loops.run(blocking))
-        while len(seen) < 4:
-            await asyncio.sleep(0)
+        await asyncio.to_thread(begun.wait, 20)
         began = time.monotonic()
         await loops.run(quick)
         assert time.monotonic() - began < 2

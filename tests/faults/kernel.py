@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -41,6 +42,15 @@ def a_spec(run_id: str, *steps: Step, thread_id: str | None = "t1", **fields: An
     script = Script(run_id, steps or (Step(),))
     settled: dict[str, Any] = {"scope": RunScope(if_not_exists="create"), "input": script.to_input()}
     return RunSpec("agent", "agent", run_id=run_id, thread_id=thread_id, **{**settled, **fields})
+
+
+@asynccontextmanager
+async def let_go(held: asyncio.Event) -> AsyncIterator[None]:
+    """Whatever becomes of the block, nobody is left waiting for ``held``: a worker could not be closed."""
+    try:
+        yield
+    finally:
+        held.set()
 
 
 class Storage:

@@ -23,7 +23,7 @@ from tests.processes.client import eventually
 from .browser import Browser
 from .conftest import MakeApplication
 from .gate import Gate
-from .kernel import ALICE, Storage, a_spec
+from .kernel import ALICE, Storage, a_spec, let_go
 
 HELLO = {"messages": [{"role": "user", "content": "hi there"}]}
 SOON = 10
@@ -132,7 +132,7 @@ class SlowToMark(InMemoryCheckpointStore):
 async def test_fault_05_a_run_that_is_cancelled_while_it_starts_ends_and_frees_its_thread(storage: Storage) -> None:
     """Cancel before the first step leaves the run `starting` and its thread blocked for ever."""
     checkpoints = SlowToMark()
-    async with storage.worker(checkpoints=checkpoints) as runs, asyncio.timeout(SOON):
+    async with storage.worker(checkpoints=checkpoints) as runs, let_go(checkpoints.go_on), asyncio.timeout(SOON):
         with acting(ALICE):
             await runs.create_background(a_spec("r1", Step("hang")))
             await checkpoints.asked.wait()

@@ -29,7 +29,7 @@ from tests.processes.frames import strict
 from .browser import Browser
 from .conftest import MakeApplication
 from .gate import Gate
-from .kernel import ALICE, BOB, Storage, a_spec
+from .kernel import ALICE, BOB, Storage, a_spec, let_go
 
 HELLO = {"messages": [{"role": "user", "content": "hi there"}]}
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -230,7 +230,7 @@ class SlowToSettle(InMemoryLeaseStore):
 async def test_fault_18_nobody_hears_of_an_end_before_it_is_written(storage: Storage, step: Step) -> None:
     """`end` is sent before the durable write."""
     leases = SlowToSettle(storage)
-    async with storage.worker(lease_store=leases) as runs, asyncio.timeout(SOON):
+    async with storage.worker(lease_store=leases) as runs, let_go(leases.go_on), asyncio.timeout(SOON):
         with acting(ALICE):
             record, stream = await runs.create_and_stream(a_spec("r1", step))
             waiting = asyncio.create_task(runs.join_wait(record.run_id))

@@ -188,7 +188,8 @@ async def test_fault_29_a_server_that_is_told_to_go_hands_its_runs_back_in_order
     start_server: StartServer, gate: Gate
 ) -> None:
     """SIGTERM mid-run breaks on closed pools."""
-    server = start_server(shutdown_grace_seconds=0.1)
+    # One lost worker would be one too many here: what is handed back is not lost.
+    server = start_server(shutdown_grace_seconds=0.1, max_attempts=1)
     async with Client(server.url) as client:
         run = await at_the_gate(client, gate)
         server.terminate()

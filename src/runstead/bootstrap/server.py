@@ -41,7 +41,7 @@ def serve(
     """
     listener = listener or _listen(application)
     server = _DrainingServer(application, listener, catch_signals=True, on_started=on_started)
-    # This process is ours: threads that burn CPU give the interpreter back sooner than after Python's 5 ms (docs/adr/0001).
+    # Threads that burn CPU give the interpreter back sooner than after Python's own 5 ms (docs/adr/0001).
     sys.setswitchinterval(_THREAD_TURN)
     try:
         server.run(sockets=[listener])

@@ -271,8 +271,7 @@ class RunReading:
             return
         self._translator.paused()
         for namespace, interrupt in await self._pending():
-            for event in self._translator.asked(namespace, interrupt):
-                yield event
+            self._translator.asked(namespace, interrupt)
 
     async def _pending(self) -> Sequence[tuple[Namespace, dict[str, object]]]:
         try:

@@ -58,7 +58,7 @@ def merged(asked: Asked, assistant: AssistantRecord, thread: ThreadRecord | None
         **without_own((thread.config if thread else {}).get("configurable") or {}, _OWN_CONFIGURABLE),
         **configurable,
         **asked.context,
-        **asked.headers,
+        **without_own(asked.headers, _OWN_CONFIGURABLE),
     }
     metadata = _metadata(asked, assistant, thread, layers)
     context = {**assistant.context, **configurable, **asked.context}

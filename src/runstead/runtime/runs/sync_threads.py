@@ -56,18 +56,22 @@ class SyncThreads(ThreadPoolExecutor):
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            _do(*job)
+            self._do(*job)
             # An idle thread must not hold on to what it did last.
             del job
-            self._free.release()
 
-
-def _do(future: Future[Any], work: Callable[[], Any]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        result = work()
-    except BaseException as error:
-        future.set_exception(error)
-    else:
-        future.set_result(result)
+    def _do(self, future: Future[Any], work: Callable[[], Any]) -> None:
+        result, failure = None, None
+        if wanted := future.set_running_or_notify_cancel():
+            try:
+                result = work()
+            except BaseException as error:
+                failure = error
+        # Free before anybody hears of the result: who then submits at once gets this thread, and not a new one.
+        self._free.release()
+        if failure is not None:
+            future.set_exception(failure)
+            # Its traceback knows this frame, and this frame would know it: a circle around all that the node held.
+            failure = None
+        elif wanted:
+            future.set_result(result)

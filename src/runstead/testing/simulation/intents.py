@@ -63,7 +63,11 @@ def stops_take_effect_soon(plan: Plan, durable: Durable) -> Iterator[str]:
         return
     weather = plan.climate.stores
     # On its way: the notice, the renewal that finds the flag, the step that is still written, the undoing, the end.
-    allowed = 16 * weather.slowest + 0.2 + (4.0 if weather.outages or plan.climate.lost_notices else 0.0)
+    allowed = (
+        16 * (weather.slowest + plan.climate.slow_streams.slowest)
+        + 0.2
+        + (4.0 if weather.outages or plan.climate.lost_notices else 0.0)
+    )
     for run_id, moves in durable.witness.moves.items():
         asked = next((move.at for move in moves if move.after is not None and move.after.stop_requested), None)
         ended = next((move.at for move in moves if move.after is None or move.after.status.is_terminal), None)

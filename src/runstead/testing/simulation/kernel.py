@@ -48,6 +48,7 @@ class Climate:
     lost_notices: float = 0.0
     failing_observers: float = 0.0
     failing_streams: float = 0.0
+    slow_streams: Weather = field(default_factory=lambda: Weather(instant=1.0))
     careless_agents: bool = False
     window_events: int = 20_000
     window_bytes: int = 16 * 1024 * 1024
@@ -189,6 +190,10 @@ class WitnessedBridge(StreamBridge):
         self._failing = kernel.climate.failing_streams
         self._chance = kernel.process.world.chance
 
+    async def _travel(self) -> None:
+        if seconds := self._kernel.climate.slow_streams.trip(self._chance):
+            await self._kernel.process.clock.sleep(seconds)
+
     def _may_fail(self) -> None:
         if self._failing and self._chance.random() < self._failing:
             raise Outage("the stream bridge did not answer")
@@ -205,6 +210,7 @@ class WitnessedBridge(StreamBridge):
 
     async def publish(self, run_id: str, event: str, data: bytes, *, attempt: int = 1) -> str:
         self._may_fail()
+        await self._travel()
         event_id = await self._inner.publish(run_id, event, data, attempt=attempt)
         self._published(run_id, event_id, event, data, terminal=False)
         return event_id
@@ -214,6 +220,7 @@ class WitnessedBridge(StreamBridge):
 
     async def publish_terminal(self, run_id: str, kind: TerminalKind, data: bytes, *, attempt: int = 1) -> str:
         self._may_fail()
+        await self._travel()
         status = await self._inner.status(run_id)
         event_id = await self._inner.publish_terminal(run_id, kind, data, attempt=attempt)
         if status is not None and not status.is_terminal:

@@ -322,6 +322,7 @@ class _Drawing:
             lost_notices=chance.choice((0.0, 0.0, 0.5, 1.0)),
             failing_observers=0.2 if self._maybe(0.2) else 0.0,
             failing_streams=0.05 if self._maybe(0.15) else 0.0,
+            slow_streams=Weather(instant=0.7, slowest=0.05) if self._maybe(0.25) else Weather(instant=1.0),
             careless_agents=self._maybe(0.3),
             window_events=3 if self._maybe(0.15) else 20_000,
             limits=RunLimits(

@@ -42,7 +42,7 @@ class RunTranslator:
         self._messages, self._tools = MessageTranslator(), ToolTranslator()
         self._lifecycles = LifecycleTranslator()
         self._held: tuple[StreamEvent, Namespace, Any] | None = None
-        self._asked: set[str] = set()
+        self._asked: dict[str, tuple[Namespace, Mapping[str, Any]]] = {}
         self._with_tasks = "tasks" in run.spec.stream_modes
         self._with_checkpoints = "checkpoints" in run.spec.stream_modes
         self._begun = self._paused = self.over = False
@@ -61,6 +61,7 @@ class RunTranslator:
         match name:
             case "metadata":
                 self._paused = False
+                self._asked.clear()
                 yield from self._said(self._messages.cut_off("the run went on with another attempt"))
             case "messages":
                 yield from self._spoken(namespace, *orjson.loads(event.data))
@@ -101,6 +102,8 @@ class RunTranslator:
         yield from self._lived(self._lifecycles.run_ended(status, error))
         if run.ended_at is not None:
             self._time = max(self._time, milliseconds(run.ended_at))
+        if status == "interrupted":
+            yield from self._requests(run)
         data = self._root(status)
         number = self._numbers.at(run.ended_at)
         self.over = True
@@ -108,6 +111,15 @@ class RunTranslator:
             f"synth:{run.run_id}:lc||{status}", number, "lifecycle", (), self._time,
             {**data, "error": error} if error else data,
         )  # fmt: skip
+
+    def _requests(self, run: RunRecord) -> Iterator[ProtocolEvent]:
+        for interrupt_id, (namespace, interrupt) in self._asked.items():
+            value = interrupt.get("value")
+            # Clients of the protocol read the payload; langgraph-sdk for Python reads the value.
+            data = {"interrupt_id": interrupt_id, "payload": value, "value": value}
+            event_id = f"synth:{run.run_id}:input|{'|'.join(namespace)}|{interrupt_id}"
+            number = self._numbers.at(run.ended_at)
+            yield ProtocolEvent(event_id, number, "input.requested", namespace, self._time, data)
 
     def values_left(self, values: bytes, run: RunRecord) -> Iterator[ProtocolEvent]:
         """The values of a run whose log is not kept (any more)."""
@@ -117,17 +129,13 @@ class RunTranslator:
         at = self._numbers.at(run.ended_at)
         yield ProtocolEvent(f"synth:{run.run_id}:values", at, "values", (), self._time, slim_state(state))
 
-    def asked(self, namespace: Namespace, interrupt: Mapping[str, Any]) -> Iterator[ProtocolEvent]:
-        """The run has stopped to ask. Told once for each interrupt, where it was first seen."""
+    def asked(self, namespace: Namespace, interrupt: Mapping[str, Any]) -> None:
+        """The run stops to ask this. It is told with the end, and not before: until the run has settled nobody can
+        answer. Where an interrupt is seen first, in the deepest graph, is where it is told of.
+        """
         self._paused = True
-        interrupt_id = interrupt.get("id")
-        if not isinstance(interrupt_id, str) or interrupt_id in self._asked:
-            return
-        self._asked.add(interrupt_id)
-        value = interrupt.get("value")
-        # Clients of the protocol read the payload; langgraph-sdk for Python reads the value.
-        data = {"interrupt_id": interrupt_id, "payload": value, "value": value}
-        yield self._synthesized("input.requested", namespace, f"input|{'|'.join(namespace)}|{interrupt_id}", data)
+        if isinstance(interrupt_id := interrupt.get("id"), str):
+            self._asked.setdefault(interrupt_id, (namespace, interrupt))
 
     def gap(self, since: int | None) -> ProtocolEvent:
         """What was to be read is not kept any more: go on from here. It has no place of its own in the order."""
@@ -164,7 +172,7 @@ class RunTranslator:
             # Where a task tells of it as well, it tells the place too: the deepest does so first.
             self._paused = True
             if not self._with_tasks:
-                yield from self.asked(namespace, interrupt)
+                self.asked(namespace, interrupt)
 
     def _release(self) -> Iterator[ProtocolEvent]:
         assert self._held is not None
@@ -198,7 +206,7 @@ class RunTranslator:
         yield self._made("tasks", namespace, task)
         for interrupt in task.get("interrupts") or ():
             if isinstance(interrupt, dict):
-                yield from self.asked(namespace, interrupt)
+                self.asked(namespace, interrupt)
         yield from self._lived(self._lifecycles.task_ended(namespace, task))
 
     def _checkpoint(self, namespace: Namespace, checkpoint: Any) -> Iterator[ProtocolEvent]:

@@ -1,0 +1,90 @@
+"""By which means users are let in: what follows from settings and configuration, and what is refused at the start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runstead.bootstrap.application import Application
+from runstead.bootstrap.doors import load_auth
+from runstead.bootstrap.refusals import UnsupportedConfiguration, auth_mode, without_effect
+from runstead.cli.output import CommandError
+from runstead.cli.serving import refuse_strangers
+from runstead.graphs.configuration import GraphConfiguration
+from runstead.graphs.sections import AuthPart
+from runstead.settings import Settings, load_settings
+
+
+def configured(place: Path, path: str | None = None) -> GraphConfiguration:
+    return GraphConfiguration(place, (), auth=AuthPart(path=path) if path else None)
+
+
+def settings_of(place: Path, **settings: Any) -> Settings:
+    return load_settings({"data_dir": place / "data", **settings}, project=place)
+
+
+@pytest.mark.parametrize(
+    ("setting", "path", "mode"),
+    [
+        (None, None, "none"),
+        (None, "./auth.py:auth", "langgraph"),
+        ("none", "./auth.py:auth", "none"),
+        ("keys", None, "keys"),
+        ("keys", "./auth.py:auth", "keys"),
+        ("langgraph", "./auth.py:auth", "langgraph"),
+    ],
+)
+def test_the_setting_decides_and_else_whether_there_are_handlers(
+    setting: str | None, path: str | None, mode: str, tmp_path: Path
+) -> None:
+    assert auth_mode(settings_of(tmp_path, auth=setting), configured(tmp_path, path)) == mode
+
+
+def test_an_address_that_others_can_reach_needs_users(tmp_path: Path) -> None:
+    handlers = configured(tmp_path, "./auth.py:auth")
+    with pytest.raises(CommandError, match="nobody would have to log in") as refused:
+        refuse_strangers(configured(tmp_path), settings_of(tmp_path, host="0.0.0.0"))
+    assert "runstead keys create" in str(refused.value.way_out)
+    with pytest.raises(CommandError):
+        refuse_strangers(handlers, settings_of(tmp_path, host="0.0.0.0", auth="none"))
+    refuse_strangers(handlers, settings_of(tmp_path, host="0.0.0.0"))
+    refuse_strangers(configured(tmp_path), settings_of(tmp_path, host="0.0.0.0", auth="keys"))
+    refuse_strangers(configured(tmp_path), settings_of(tmp_path, host="0.0.0.0", allow_unauthenticated=True))
+    refuse_strangers(configured(tmp_path), settings_of(tmp_path))
+
+
+def test_handlers_that_are_not_asked_are_told_of(tmp_path: Path) -> None:
+    handlers = configured(tmp_path, "./auth.py:auth")
+    (told,) = without_effect(handlers, settings_of(tmp_path, auth="keys"))
+    assert told.endswith("auth.path: the setting auth is keys")
+    assert list(without_effect(handlers, settings_of(tmp_path))) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (None, "there is no file './auth.py'"),
+        ("import nothing_like_this", "ModuleNotFoundError"),
+        ("x = 1", "has no variable 'auth'"),
+        ("auth = 1", "it is a int, not a langgraph_sdk.Auth"),
+        ("from langgraph_sdk import Auth\nauth = Auth()", "no @auth.authenticate handler"),
+    ],
+)
+async def test_a_server_whose_door_cannot_be_closed_does_not_open(code: str | None, said: str, tmp_path: Path) -> None:
+    if code is not None:
+        (tmp_path / "auth.py").write_text(code)
+    handlers, settings = configured(tmp_path, "./auth.py:auth"), settings_of(tmp_path)
+    with pytest.raises(UnsupportedConfiguration, match=r"auth\.path: ") as refused:
+        load_auth(settings, handlers)
+    assert said in str(refused.value)
+    with pytest.raises(UnsupportedConfiguration):
+        async with Application(settings, handlers).running():
+            pass
+    assert not (tmp_path / "data").exists()
+
+
+def test_handlers_that_are_asked_for_must_be_named(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedConfiguration, match="there are none"):
+        load_auth(settings_of(tmp_path, auth="langgraph"), configured(tmp_path))
