@@ -100,11 +100,10 @@ def is_told(response: httpx.Response) -> bool:
     """Served, or refused in words."""
     if response.status_code < 400:
         return True
-    return (
-        response.status_code < 500
-        and isinstance(response.json().get("detail"), str)
-        and bool(response.json()["detail"])
-    )
+    told = response.json()
+    # What is no command is refused in the envelope of commands.
+    sentence = told.get("message") if told.get("type") == "error" else told.get("detail")
+    return response.status_code < 500 and isinstance(sentence, str) and bool(sentence)
 
 
 @pytest.fixture

@@ -72,7 +72,8 @@ async def test_subgraphs_are_found_and_read(threads: Any, transport: Transport) 
 async def test_an_interrupt_is_answered(threads: Any, transport: Transport) -> None:
     async with asyncio.timeout(20), threads.stream(assistant_id="nested_hitl", transport=transport) as thread:
         await thread.run.start(input=HI)
-        while not thread.interrupted:
+        await collected(thread.subscribe(["input"]), 1, itself)
+        while not thread.interrupted:  # noqa: ASYNC110 - the client says it in a field, a moment after the event
             await asyncio.sleep(0.01)
         (asked,) = thread.interrupts
         assert asked["value"] == {"question": "approve?"}

@@ -37,6 +37,28 @@ class EventStreamRequest(WireModel):
     since: Any = None
 
 
+_COMMAND: dict[str, Any] = {
+    "type": "object",
+    "properties": {"id": {"type": "integer"}, "method": {"type": "string"}, "params": {"type": "object"}},
+    "required": ["id", "method"],
+}
+_ANSWERS: dict[str, Any] = {
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "properties": {
+                "type": {"enum": ["success", "error"]},
+                "id": {},
+                "result": {"type": "object"},
+                "error": {"type": "string"},
+                "message": {"type": "string"},
+                "meta": {"type": "object"},
+            },
+            "required": ["type", "id"],
+        }
+    }
+}
+
 EventsBody = Annotated[EventStreamRequest, Depends(JsonBody(TypeAdapter(EventStreamRequest)))]
 
 
@@ -53,7 +75,11 @@ async def stream_thread(thread_id: ThreadId, body: EventsBody, use: Use) -> Resp
     return await stream_thread_events(thread_id, body, use)
 
 
-@router.post("/threads/{thread_id}/commands")
+@router.post(
+    "/threads/{thread_id}/commands",
+    responses={400: {"description": "Not a command.", "content": _ANSWERS}},
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _COMMAND}}}},
+)
 async def command_thread(thread_id: ThreadId, request: Request, use: Use) -> Response:
     """One command. Answered with 200, also where it fails; 400 is for what is no command at all."""
     raw = await body_of(request, use.options.max_body_bytes)

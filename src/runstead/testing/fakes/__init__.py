@@ -4,14 +4,16 @@ For tests of the kernel, of adapters, and of programs that embed Runstead. For s
 `runstead.infra.stream_bridge.memory`, which is in memory already.
 """
 
-from .agents import AgentFailed, FakeAgent, FakeAgents, Stage
+from .agents import FakeAgent, FakeAgents
 from .checkpoints import InMemoryCheckpointStore
 from .effects import Effect, Effects
 from .events import InMemoryRunEventStore
 from .leases import InMemoryLeaseStore
 from .observers import RecordingObserver
+from .play import AgentFailed
 from .runs import InMemoryRunStore
 from .script import Script, Step
+from .stage import Stage
 from .tables import InMemoryTables
 from .threads import InMemoryThreadStore
 

@@ -36,6 +36,11 @@ class Script:
     def from_input(cls, value: Mapping[str, Any]) -> Script:
         return cls(value["label"], tuple(Step(**step) for step in value["steps"]))
 
+    @property
+    def undisturbed(self) -> int:
+        """How many steps a run finishes that nobody disturbs, or answers."""
+        return next((number for number, step in enumerate(self.steps) if step.does != "say"), len(self.steps))
+
     def entries(self, first: int = 0, last: int | None = None, answer: Any = None) -> list[str]:
         """What an undisturbed run writes into the log between two steps."""
         numbered = list(enumerate(self.steps))[first:last]

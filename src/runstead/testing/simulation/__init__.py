@@ -1,8 +1,9 @@
 """The whole kernel in one process, on fakes and virtual time, under seeded random schedules."""
 
 from .loop import EPOCH, LoopClock, VirtualTimeLoop
+from .plan import Plan
 from .schedule import Schedule, Verdict, run_schedule
-from .workload import Plan, draw
+from .workload import draw
 from .world import Deadlock, NotQuiescent, Process, World
 
 __all__ = [

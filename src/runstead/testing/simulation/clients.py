@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar, assert_never
@@ -11,14 +10,15 @@ from typing import Final, TypeVar, assert_never
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.exceptions import RunConflict, RunError, RunNotFound, RunNotRetriable, ThreadBusy
 from runstead.runtime.runs.facade import RunsFacade, RunStream
-from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, RunResult, RunSpec, RunStatus
+from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, RunSpec
 from runstead.runtime.stream_bridge import Sentinel, StreamEvent
 
+from .answers import Answers
 from .kernel import Durable
 from .network import Address, Connection, Disconnected
+from .plan import Action, Cancel, Delete, Habits, Join, Retry, Submit
 from .ports import Outage
 from .witness import Reading
-from .workload import Action, Cancel, Delete, Habits, Join, Retry, Submit
 from .world import World
 
 T = TypeVar("T")
@@ -37,6 +37,7 @@ class Clients:
     def __init__(self, world: World, durable: Durable, address: Address) -> None:
         self._world, self._durable, self._address = world, durable, address
         self._witness = durable.witness
+        self._answers = Answers(world, durable)
 
     async def act(self, action: Action) -> None:
         """One action, at its time, to its end."""
@@ -44,7 +45,7 @@ class Clients:
         try:
             await self._carry_out(action)
         except Exception as error:
-            self._surprise(f"{type(action).__name__} met {error!r}")
+            self._answers.surprise(f"{type(action).__name__} met {error!r}")
 
     async def _carry_out(self, action: Action) -> None:
         match action:
@@ -107,7 +108,7 @@ class Clients:
                 await asyncio.sleep(_PAUSE)
             else:
                 if [record.run_id for record in created] != [spec.run_id for spec in specs]:
-                    self._surprise(f"asked for {specs}, got {created}")
+                    self._answers.surprise(f"asked for {specs}, got {created}")
                 self._accepted(specs)
                 return
 
@@ -137,10 +138,10 @@ class Clients:
             if isinstance(error, ThreadBusy):
                 self._refused((spec,))
             return
-            self._surprise(f"creating {spec.run_id} raised {error!r}")
+            self._answers.surprise(f"creating {spec.run_id} raised {error!r}")
         else:
             self._accepted((spec,))
-            self._check_result(spec.run_id or "", result)
+            self._answers.check_result(spec.run_id or "", result)
 
     async def _create_and_stream(self, spec: RunSpec, habits: Habits) -> None:
         async def create(runs: RunsFacade) -> RunStream:
@@ -183,9 +184,9 @@ class Clients:
         try:
             result = await self.insist(lambda runs: runs.join_wait(run_id))
         except RunNotFound:
-            self._check_absence(run_id, since)
+            self._answers.check_absence(run_id, since)
         else:
-            self._check_result(run_id, result)
+            self._answers.check_result(run_id, result)
 
     async def _read(
         self,
@@ -207,7 +208,7 @@ class Clients:
                 limit = hang_ups.pop(0) if hang_ups else None
                 last_id = await self._read_connection(reading, connection, habits, limit, last_id)
             except RunNotFound:
-                self._check_absence(reading.run_id, since)
+                self._answers.check_absence(reading.run_id, since)
                 return
             except (Disconnected, Outage, TimeoutError):
                 pass
@@ -231,7 +232,7 @@ class Clients:
                     batch = await connection.receive()
             except (Disconnected, TimeoutError) as error:
                 if isinstance(error, TimeoutError) and not connection.stands_still:
-                    self._surprise(f"a reader of {reading.run_id} heard nothing for {_PATIENCE} s")
+                    self._answers.surprise(f"a reader of {reading.run_id} heard nothing for {_PATIENCE} s")
                 return last_id
             if not batch:
                 reading.ended = True
@@ -258,10 +259,14 @@ class Clients:
                     patience=cancel.habits.patience,
                 )
             except RunNotFound:
-                self._check_absence(cancel.run_id, since)
+                self._answers.check_absence(cancel.run_id, since)
             else:
-                if cancel.wait and not self._durable.has_ended(cancel.run_id) and not self._was_retried(cancel.run_id):
-                    self._surprise(f"{cancel.run_id} had not ended when a cancel that waits was answered")
+                if (
+                    cancel.wait
+                    and not self._durable.has_ended(cancel.run_id)
+                    and not self._witness.wanted[cancel.run_id].retry_asked
+                ):
+                    self._answers.surprise(f"{cancel.run_id} had not ended when a cancel that waits was answered")
 
     async def _delete(self, delete: Delete) -> None:
         self._asked_to_stop(delete.run_id)
@@ -270,10 +275,10 @@ class Clients:
         try:
             await self.insist(lambda runs: runs.delete_run(delete.run_id), patience=delete.habits.patience)
         except RunNotFound:
-            self._check_absence(delete.run_id, since)
+            self._answers.check_absence(delete.run_id, since)
         else:
             if delete.run_id in self._durable.tables.runs:
-                self._surprise(f"{delete.run_id} was still there when its deletion was answered")
+                self._answers.surprise(f"{delete.run_id} was still there when its deletion was answered")
 
     async def _retry(self, retry: Retry) -> None:
         self._witness.wanted[retry.run_id].retry_asked = True
@@ -287,42 +292,16 @@ class Clients:
         runs = [wanted.run_id for wanted in self._witness.wanted.values() if wanted.fate == "accepted"]
         listed = await self.insist(lambda facade: facade.list_runs(RunFilter(), limit=100), STRANGER)
         if listed:
-            self._surprise(f"a stranger was shown {[record.run_id for record in listed]}")
+            self._answers.surprise(f"a stranger was shown {[record.run_id for record in listed]}")
         for run_id in runs[:1]:
             try:
                 await self.insist(partial(_get, run_id), STRANGER)
             except RunNotFound:
                 continue
-            self._surprise(f"a stranger was shown {run_id}")
-
-    def _check_result(self, run_id: RunId, result: RunResult) -> None:
-        """Law 7, and that a waiter is told what is true."""
-        if not result.record.status.is_terminal and not self._is_gone(run_id):
-            self._surprise(f"a waiter on {run_id} was told {result.record.status.value}")
-        script = self._witness.wanted[run_id].script
-        if result.record.status is RunStatus.SUCCESS and script is not None and result.output is not None:
-            log = json.loads(result.output)["log"]
-            if not all(line in log for line in script.entries(0, _spoken(script))):
-                self._surprise(f"{run_id} succeeded with the output {log}")
-
-    def _check_absence(self, run_id: RunId, since: float) -> None:
-        """Asked ``since``, a run may be unknown when it was not created yet, not let in, deleted, or rolled back."""
-        accepted_at = self._witness.wanted[run_id].accepted_at
-        if accepted_at is not None and accepted_at < since and not self._is_gone(run_id):
-            self._surprise(f"{run_id} was accepted and is not found")
-
-    def _is_gone(self, run_id: RunId) -> bool:
-        return run_id not in self._durable.tables.runs
-
-    def _was_retried(self, run_id: RunId) -> bool:
-        return self._witness.wanted[run_id].retry_asked
+            self._answers.surprise(f"a stranger was shown {run_id}")
 
     def _asked_to_stop(self, run_id: RunId) -> None:
         self._witness.wanted[run_id].stop_asked = True
-
-    def _surprise(self, text: str) -> None:
-        self._world.note("client", f"SURPRISE {text}")
-        self._witness.surprises.append(f"at {self._world.now:.3f}: {text}")
 
 
 async def _get(run_id: RunId, runs: RunsFacade) -> RunRecord:
@@ -331,9 +310,3 @@ async def _get(run_id: RunId, runs: RunsFacade) -> RunRecord:
 
 async def _join(run_id: RunId, last_id: str | None, modes: Sequence[str] | None, runs: RunsFacade) -> RunStream:
     return await runs.join_stream(run_id, last_event_id=last_id, modes=modes)
-
-
-def _spoken(script: object) -> int:
-    """How many steps an undisturbed run of the script finishes."""
-    steps = getattr(script, "steps", ())
-    return next((number for number, step in enumerate(steps) if step.does != "say"), len(steps))

@@ -13,8 +13,8 @@ from runstead.runtime.runs.types import MultitaskStrategy, RunId, RunRecord, Run
 
 from .kernel import Durable
 from .loop import EPOCH
+from .plan import Crash, Freeze, Plan
 from .witness import Published
-from .workload import Crash, Freeze, Plan
 
 
 def strategies_did_what_they_say(plan: Plan, durable: Durable) -> Iterator[str]:
@@ -63,11 +63,9 @@ def stops_take_effect_soon(plan: Plan, durable: Durable) -> Iterator[str]:
         return
     weather = plan.climate.stores
     # On its way: the notice, the renewal that finds the flag, the step that is still written, the undoing, the end.
-    allowed = (
-        16 * (weather.slowest + plan.climate.slow_streams.slowest)
-        + 0.2
-        + (4.0 if weather.outages or plan.climate.lost_notices else 0.0)
-    )
+    allowed = 0.2 + 16 * (weather.worst + plan.climate.slow_streams.worst)
+    if weather.outages or plan.climate.lost_notices:
+        allowed += 4
     for run_id, moves in durable.witness.moves.items():
         asked = next((move.at for move in moves if move.after is not None and move.after.stop_requested), None)
         ended = next((move.at for move in moves if move.after is None or move.after.status.is_terminal), None)
@@ -90,7 +88,7 @@ def streams_told_everything(plan: Plan, durable: Durable) -> Iterator[str]:
 def _missing(record: RunRecord, published: list[Published], durable: Durable) -> str | None:
     script = durable.witness.wanted[record.run_id].script
     assert script is not None
-    last = next((number for number, step in enumerate(script.steps) if step.does != "say"), len(script.steps))
+    last = script.undisturbed
     said = sum(step.chunks for step in script.steps[: last + 1])
     names = [event.name.partition("|")[0] for event in published]
     modes = record.spec.stream_modes

@@ -17,10 +17,10 @@ from .intents import (
     streams_told_everything,
 )
 from .kernel import Durable
+from .plan import Plan
 from .ports import Outage
 from .reading import broken_readings
 from .witness import Wanted
-from .workload import Plan
 
 _END_EVENTS: Final = (
     RunLifecycleEventType.RUN_COMPLETED,
@@ -178,11 +178,8 @@ def _missing_block(durable: Durable, wanted: Wanted) -> Iterator[str]:
         return
     if row.record.spec.scope.is_temporary:
         return
-    said = next(
-        (number for number, step in enumerate(wanted.script.steps) if step.does != "say"), len(wanted.script.steps)
-    )
     log = _log_of(durable, row.record.thread_id)
-    if missing := [line for line in wanted.script.entries(0, said) if line not in log]:
+    if missing := [line for line in wanted.script.entries(0, wanted.script.undisturbed) if line not in log]:
         yield f"{wanted.run_id} succeeded and {missing} are missing in {log}"
 
 

@@ -31,6 +31,11 @@ class Weather:
     outages: Mapping[str, float] = field(default_factory=dict)
     """The share of calls that fail, by the method's name; half of them only after they took effect."""
 
+    @property
+    def worst(self) -> float:
+        """The longest that a trip can take, in seconds."""
+        return 0.0 if self.instant >= 1 else self.slowest
+
     def trip(self, chance: Random) -> float:
         return 0.0 if chance.random() < self.instant else chance.random() * self.slowest
 

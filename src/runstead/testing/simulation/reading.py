@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from runstead.runtime.stream_bridge import StreamEvent
 
 from .kernel import Durable
+from .plan import Plan
 from .witness import Published, Reading
-from .workload import Plan
 
 
 def broken_readings(plan: Plan, durable: Durable) -> Iterator[str]:

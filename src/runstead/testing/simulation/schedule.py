@@ -14,9 +14,10 @@ from .clients import ACTOR, Clients
 from .kernel import Durable, Kernel
 from .laws import broken_laws
 from .network import Address
+from .plan import Crash, Freeze, Misfortune, Plan, Restart
 from .ports import Weather
 from .witness import Wanted
-from .workload import Crash, Freeze, Misfortune, Plan, Restart, draw
+from .workload import draw
 from .world import NotQuiescent, Process, World
 
 _CALM: Final = 240.0
