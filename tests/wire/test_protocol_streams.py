@@ -19,7 +19,7 @@ from runstead.graphs.configuration import read_configuration
 from runstead.settings import load_settings
 
 from .conftest import GRAPHS
-from .following import HI, Follower, command, data_of, endings, following, start
+from .following import HI, command, data_of, endings, following, start
 
 
 @asynccontextmanager
@@ -157,7 +157,9 @@ async def test_namespaces_and_depth_narrow_a_stream(
     namespaces: Any, depth: int | None, seen: set[str], http: httpx.AsyncClient, thread_id: str
 ) -> None:
     await start(http, thread_id, "nested")
-    narrow: dict[str, Any] = {key: value for key, value in (("namespaces", namespaces), ("depth", depth)) if value is not None}
+    narrow: dict[str, Any] = {
+        key: value for key, value in (("namespaces", namespaces), ("depth", depth)) if value is not None
+    }
     async with following(http, thread_id) as whole, following(http, thread_id, **narrow) as follower:
         await whole.run_ended()
         await follower.until(lambda it: it.comments > 0)

@@ -63,11 +63,7 @@ class Prepared:
 
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run it, and return what it selects or returns."""
-        dialect = connection.dialect
-        ready = self._ready.get(dialect.name)
-        if ready is None:
-            # Two threads may both get here; they make the same.
-            ready = self._ready[dialect.name] = self._compiled(dialect)
+        ready = self._for(connection)
         cursor = connection.connection.cursor()
         try:
             cursor.execute(ready.sql, ready.fill(values))
@@ -79,6 +75,23 @@ class Prepared:
         """Run it, and return its first row, if any."""
         rows = self.rows(connection, values)
         return rows[0] if rows else None
+
+    def run_all(self, connection: Connection, many: Sequence[Mapping[str, Any]]) -> None:
+        """Run it once for each of ``many``."""
+        ready = self._for(connection)
+        cursor = connection.connection.cursor()
+        try:
+            cursor.executemany(ready.sql, [ready.fill(values) for values in many])
+        finally:
+            cursor.close()
+
+    def _for(self, connection: Connection) -> _Ready:
+        dialect = connection.dialect
+        ready = self._ready.get(dialect.name)
+        if ready is None:
+            # Two threads may both get here; they make the same.
+            ready = self._ready[dialect.name] = self._compiled(dialect)
+        return ready
 
     def _compiled(self, dialect: Dialect) -> _Ready:
         return _compile(self._statement, dialect, None)

@@ -25,7 +25,7 @@ from .run_stops import stop
 from .scope import is_storable
 from .tables import runs, threads
 from .thread_rows import ADD_THREAD, new_thread
-from .thread_status import rest
+from .thread_status import described, rest
 
 _NOW: Final = bindparam("now", type_=runs.c.due_at.type)
 _THREAD: Final = Prepared(
@@ -105,16 +105,15 @@ def _create(connection: Connection, spec: RunSpec, decide: Decide, actor: ActorC
     stopping, ended = _stop_others(connection, admission, now)
     record = _insert(connection, spec, run_id, thread_id, actor, now, due_at)
     if before is not None:
-        values = {"the_thread": thread_id, "the_metadata": _described(before, spec), "now": now}
+        values = {
+            "the_thread": thread_id,
+            "the_metadata": described(before, spec.graph_id, spec.assistant_id),
+            "now": now,
+        }
         (_TOUCH if due_at <= now else _DESCRIBE).rows(connection, values)
         if ended:
             rest(connection, thread_id, now)
     return CreatedRun(record, stopping, ended)
-
-
-def _described(metadata: str, spec: RunSpec) -> str:
-    """A thread's metadata say which graph and assistant it was last used with."""
-    return json_text.dump({**json_text.load(metadata), "graph_id": spec.graph_id, "assistant_id": spec.assistant_id})
 
 
 def _due_at(spec: RunSpec, now: datetime) -> datetime:
@@ -142,8 +141,8 @@ def _lock_thread(
             raise ThreadNotFound(thread_id)
         status: ThreadStatus = "busy" if is_due else "idle"
         # It begins with what is said of its first run, by which it may be searched, and be let be seen.
-        described = _described(json_text.dump(spec.metadata), spec)
-        new = new_thread(thread_id, actor, now, described, status=status, temporary=spec.scope.is_temporary)
+        own = described(json_text.dump(spec.metadata), spec.graph_id, spec.assistant_id)
+        new = new_thread(thread_id, actor, now, own, status=status, temporary=spec.scope.is_temporary)
         if ADD_THREAD.rows(connection, new):
             return None
         row = _THREAD.first(connection, {"the_thread": thread_id})

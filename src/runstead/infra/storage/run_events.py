@@ -15,22 +15,25 @@ from runstead.runtime.runs.types import RunId, ThreadId
 from runstead.runtime.serialization import encode
 
 from .database import Database
-from .dialect import add_unless_there
+from .prepared import Prepared, PreparedInsert
 from .run_queries import within
 from .scope import is_storable, owned_by
 from .tables import run_event_threads, run_events, threads
 
 _THREAD: Final[BindParameter[str]] = bindparam("the_thread")
-_COUNTER: Final = (
+_COUNTER: Final = Prepared(
     select(run_event_threads.c.tenant_id, run_event_threads.c.user_id, run_event_threads.c.last_seq)
     .where(run_event_threads.c.thread_id == _THREAD)
     .with_for_update()
 )
-_OWNER: Final = select(threads.c.tenant_id, threads.c.user_id).where(threads.c.thread_id == _THREAD)
-_ADVANCE: Final = (
+_OWNER: Final = Prepared(select(threads.c.tenant_id, threads.c.user_id).where(threads.c.thread_id == _THREAD))
+_NEW_COUNTER: Final = PreparedInsert(
+    run_event_threads, ("thread_id", "tenant_id", "user_id", "last_seq"), run_event_threads.c.last_seq
+)
+_ADVANCE: Final = Prepared(
     update(run_event_threads).where(run_event_threads.c.thread_id == _THREAD).values(last_seq=bindparam("the_last"))
 )
-_INSERT: Final = run_events.insert()
+_INSERT: Final = Prepared(run_events.insert())
 _RECORD: Final = (
     run_events.c.seq,
     run_events.c.run_id,
@@ -61,12 +64,12 @@ class SqlRunEventStore:
         rows = [_to_row(event) for event in events]
 
         def work(connection: Connection) -> list[StoredRunEvent]:
-            last = _lock_counter(connection, thread_id, actor)
-            connection.execute(_ADVANCE, {"the_thread": thread_id, "the_last": last + len(rows)})
-            connection.execute(_INSERT, [{**row, "seq": seq} for seq, row in enumerate(rows, start=last + 1)])
+            last = _take_numbers(connection, thread_id, actor, len(rows))
+            _INSERT.run_all(connection, [{**row, "seq": seq} for seq, row in enumerate(rows, start=last + 1)])
             return [StoredRunEvent(seq, event) for seq, event in enumerate(events, start=last + 1)]
 
-        return await self._database.write(work)
+        # The end of the run is durable, and nobody is told of it before; what came earlier is durable with it.
+        return await self._database.write(work, durable=False)
 
     async def list_events(
         self,
@@ -114,18 +117,25 @@ class SqlRunEventStore:
         return await self._database.write(lambda connection: connection.execute(statement).rowcount)
 
 
-def _lock_counter(connection: Connection, thread_id: ThreadId, actor: ActorContext) -> int:
-    """The thread's last number, locked until the batch is in. Raises ThreadNotFound for somebody else's thread."""
-    counter = connection.execute(_COUNTER, {"the_thread": thread_id}).first()
+def _take_numbers(connection: Connection, thread_id: ThreadId, actor: ActorContext, count: int) -> int:
+    """The thread's last number, before ``count`` new ones; the counter is locked until they are in.
+
+    Raises ThreadNotFound for somebody else's thread.
+    """
+    mine = (actor.tenant_id, actor.user_id)
+    counter = _COUNTER.first(connection, {"the_thread": thread_id})
     if counter is None:
-        owner = connection.execute(_OWNER, {"the_thread": thread_id}).first()
-        tenant_id, user_id = (actor.tenant_id, actor.user_id) if owner is None else owner
-        row = {"thread_id": thread_id, "tenant_id": tenant_id, "user_id": user_id, "last_seq": 0}
-        add_unless_there(connection, run_event_threads, row)
-        counter = connection.execute(_COUNTER, {"the_thread": thread_id}).one()
-    if (counter.tenant_id, counter.user_id) != (actor.tenant_id, actor.user_id):
+        if (_OWNER.first(connection, {"the_thread": thread_id}) or mine) != mine:
+            raise ThreadNotFound(thread_id)
+        row = {"thread_id": thread_id, "tenant_id": mine[0], "user_id": mine[1], "last_seq": count}
+        if _NEW_COUNTER.first(connection, row) is not None:
+            return 0
+        # Somebody came in between.
+        counter = _COUNTER.rows(connection, {"the_thread": thread_id})[0]
+    if counter[:2] != mine:
         raise ThreadNotFound(thread_id)
-    last: int = counter.last_seq
+    last: int = counter[2]
+    _ADVANCE.rows(connection, {"the_thread": thread_id, "the_last": last + count})
     return last
 
 

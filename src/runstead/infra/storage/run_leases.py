@@ -22,7 +22,7 @@ from .run_recovery import abandon_all, lapsed, recover, retry
 from .run_rows import PROGRESS, RECORD, completion_text, to_progress, to_record
 from .run_stops import stop
 from .tables import runs, threads
-from .thread_status import hold, leave, rest, status_of
+from .thread_status import describe_by_last_run, hold, leave, rest, status_of
 
 _other: Final = runs.alias("other")
 _NOW: Final = bindparam("now", type_=runs.c.due_at.type)
@@ -182,6 +182,8 @@ class SqlRunLeaseStore:
             now = self._clock.now()
             stopped = stop(connection, run_id, reason, now)
             if stopped is not None and stopped.effect == "ended":
+                if reason.undoes:
+                    describe_by_last_run(connection, stopped.record.thread_id)
                 status = rest(connection, stopped.record.thread_id, now)
                 return dataclasses.replace(stopped, thread_status=status or "idle")
             return stopped
@@ -247,6 +249,7 @@ def _settle(connection: Connection, lease: Lease, outcome: Outcome, now: datetim
     record = dataclasses.replace(lease.run, **to_progress(row))
     if outcome.undone:
         _UNDO.rows(connection, {"the_run": lease.run_id})
+        describe_by_last_run(connection, lease.thread_id)
     status = leave(connection, lease.thread_id, outcome.thread, now, title=outcome.title)
     return Settled(record, status or outcome.thread.status)
 

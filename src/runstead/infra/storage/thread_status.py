@@ -67,7 +67,13 @@ _STILL_NEEDED: Final = Prepared(
     .limit(1)
 )
 _NOW_IS: Final = Prepared(select(threads.c.status).where(threads.c.thread_id == _THREAD))
-_TITLE: Final = Prepared(update(threads).where(threads.c.thread_id == _THREAD).values(metadata=bindparam("with_title")))
+_DESCRIBED: Final = Prepared(
+    update(threads).where(threads.c.thread_id == _THREAD).values(metadata=bindparam("the_metadata"))
+)
+_LAST_SPEC: Final = Prepared(
+    select(runs.c.spec).where(runs.c.thread_id == _THREAD).order_by(runs.c.queue_seq.desc()).limit(1)
+)
+_METADATA: Final = Prepared(select(threads.c.metadata).where(threads.c.thread_id == _THREAD))
 _FORGET: Final = tuple(
     Prepared(delete(table).where(table.c.thread_id == bindparam("the_thread")))
     for table in (run_events, run_event_threads, threads)
@@ -119,7 +125,24 @@ def fail(connection: Connection, thread_id: ThreadId, failure: RunFailure, now: 
 def entitle(connection: Connection, thread_id: ThreadId, metadata: str, title: str) -> None:
     """Write the title into the thread's metadata, which are ``metadata`` now."""
     text = json_text.dump({**json_text.load(metadata), "title": title[:TITLE_LENGTH]})
-    _TITLE.rows(connection, {"the_thread": thread_id, "with_title": text})
+    _DESCRIBED.rows(connection, {"the_thread": thread_id, "the_metadata": text})
+
+
+def described(metadata: str, graph_id: str, assistant_id: str) -> str:
+    """A thread's metadata say which graph and assistant it was last used with."""
+    return json_text.dump({**json_text.load(metadata), "graph_id": graph_id, "assistant_id": assistant_id})
+
+
+def describe_by_last_run(connection: Connection, thread_id: ThreadId) -> None:
+    """A run has been rolled back: the thread is the one before's again, for its state is read through that one's
+    graph.
+    """
+    last = _LAST_SPEC.first(connection, {"the_thread": thread_id})
+    thread = _METADATA.first(connection, {"the_thread": thread_id})
+    if last is not None and thread is not None:
+        spec = json_text.load(last[0])
+        text = described(thread[0], spec["graph_id"], spec["assistant_id"])
+        _DESCRIBED.rows(connection, {"the_thread": thread_id, "the_metadata": text})
 
 
 def forget_thread(connection: Connection, thread_id: ThreadId) -> None:

@@ -19,7 +19,6 @@ from runstead.runtime.stream_bridge import (
 from .alarms import SLACK, Alarms
 from .log import RunLog
 
-
 MOST_EVENTS = 512
 MOST_BYTES = 1024 * 1024
 """Of one read. A reader who stalls keeps what it has read from being forgotten: that must not be a whole window."""

@@ -148,6 +148,21 @@ class LeaseSettling:
         assert (again.record.run_id, again.record.status) == (run.run_id, RunStatus.INTERRUPTED)
         assert await storage.leases.waiting(10) == [behind.run_id]
 
+    async def test_a_rollback_gives_the_thread_back_to_the_graph_before(self, storage: RunStorage) -> None:
+        await storage.ended(await storage.accept(graph_id="g-before", assistant_id="a-before"))
+        lease = await storage.begun(await storage.accept(graph_id="g-other", assistant_id="a-other"))
+        assert (await storage.thread()).metadata["graph_id"] == "g-other"
+        await storage.leases.request_stop(lease.run_id, Stopped.BY_ROLLBACK)
+        await storage.leases.settle(lease, UNDONE)
+        metadata = (await storage.thread()).metadata
+        assert (metadata["graph_id"], metadata["assistant_id"]) == ("g-before", "a-before")
+
+    async def test_so_does_the_rollback_of_a_run_that_never_began(self, storage: RunStorage) -> None:
+        await storage.begun(await storage.accept(graph_id="g-before"))
+        waiting = await storage.accept(graph_id="g-other")
+        await storage.leases.request_stop(waiting.run_id, Stopped.BY_ROLLBACK)
+        assert (await storage.thread()).metadata["graph_id"] == "g-before"
+
     @pytest.mark.parametrize("reason", [reason for reason in Stopped if reason.undoes])
     async def test_a_run_that_is_to_be_rolled_back_settles_only_undone(
         self, storage: RunStorage, reason: Stopped

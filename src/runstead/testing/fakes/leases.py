@@ -74,7 +74,7 @@ class InMemoryLeaseStore:
         row.settled_by = lease.attempt
         row.holder = row.deadline = None
         if outcome.undone:
-            tables.remove(row)
+            tables.undo(row)
             tables.undone[ended.run_id] = (lease.attempt, ended)
         if ended.spec.scope.is_temporary:
             tables.drop_temporary_thread(ended)

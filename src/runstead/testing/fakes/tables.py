@@ -152,6 +152,15 @@ class InMemoryTables:
         self._tell(row.record, None)
         del self.runs[row.record.run_id]
 
+    def undo(self, row: RunRow) -> None:
+        """Delete the row of a run that was rolled back: the thread is the one before's again."""
+        self.remove(row)
+        thread, left = self.threads.get(row.record.thread_id), self.of_thread(row.record.thread_id)
+        if thread is not None and left:
+            spec = left[-1].record.spec
+            described = {"graph_id": spec.graph_id, "assistant_id": spec.assistant_id}
+            thread.record = replace(thread.record, metadata={**thread.record.metadata, **described})
+
     def derive_thread_status(self, thread_id: ThreadId) -> None:
         """``busy`` while a run is in flight, else as the last one left it."""
         row = self.threads.get(thread_id)
@@ -188,7 +197,7 @@ class InMemoryTables:
         self.flag(row, reason)
         ended = self.write(row, status=RunStatus.INTERRUPTED, ended_at=self.clock.now())
         if ended.stop_requested is not None and ended.stop_requested.undoes:
-            self.remove(row)
+            self.undo(row)
         self.drop_temporary_thread(ended)
         self.derive_thread_status(ended.thread_id)
         return ended

@@ -85,9 +85,12 @@ class RunTranslator:
         if self._begun:
             return
         self._begun = True
+        # Numbered by the run and not by the entry: the first entry that is kept may be any.
+        entry, self._entry = self._entry, ""
         yield self._synthesized("lifecycle", (), "lc||running", self._root("running"))
         if answered := _answered(self._run):
             yield self._synthesized("input.answered", (), "answered", {"interrupt_ids": answered})
+        self._entry = entry
 
     def end(self, run: RunRecord, kind: str, error: str | None = None) -> Iterator[ProtocolEvent]:
         """The run has ended, and ``run`` says when. ``kind`` is that of the terminal event."""

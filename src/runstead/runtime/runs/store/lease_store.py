@@ -77,10 +77,10 @@ class RunLeaseStore(Protocol):
         settling once.
 
         The thread's next waiting run becomes its head in the same transaction; the thread stays ``busy`` while a due
-        run waits. An undone run's row is deleted; a temporary thread is deleted. ``outcome.title`` becomes
-        ``metadata.title``. Raises LeaseLost when someone has claimed the run since: their word counts. Raises
-        RollbackRequested when a stop that undoes was asked for and the outcome is not undone: whoever asked was
-        promised that nothing is left.
+        run waits. An undone run's row is deleted, and the thread's metadata name the graph and assistant of the run
+        before it; a temporary thread is deleted. ``outcome.title`` becomes ``metadata.title``. Raises LeaseLost when
+        someone has claimed the run since: their word counts. Raises RollbackRequested when a stop that undoes was
+        asked for and the outcome is not undone: whoever asked was promised that nothing is left.
         """
         ...
 

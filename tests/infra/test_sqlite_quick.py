@@ -1,0 +1,134 @@
+"""What the SQLite engine does without waiting: quick reads on the spot, and commits that the disk hears of later."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
+from runstead.infra.engines.exceptions import StorageClosed, StorageError
+from runstead.infra.engines.sqlite import SqliteDatabase, open_sqlite
+
+FULL, NORMAL = 2, 1
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+    async with open_sqlite(tmp_path / "a.sqlite") as database:
+        await database.write(lambda connection: _run(connection, "CREATE TABLE t (id TEXT PRIMARY KEY)"))
+        yield database
+
+
+def _run(connection: Connection, statement: str) -> None:
+    connection.exec_driver_sql(statement)
+
+
+def _insert(key: str) -> str:
+    return f"INSERT INTO t VALUES ('{key}')"
+
+
+def _keys(connection: Connection) -> list[str]:
+    return list(connection.exec_driver_sql("SELECT id FROM t ORDER BY id").scalars())
+
+
+def _level(connection: Connection) -> int:
+    level: int = connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
+    return level
+
+
+async def test_a_quick_read_is_done_in_the_calling_thread_and_sees_what_was_committed(database: SqliteDatabase) -> None:
+    await database.write(lambda connection: _run(connection, _insert("a")))
+
+    def work(connection: Connection) -> tuple[list[str], int]:
+        return _keys(connection), threading.get_ident()
+
+    assert await database.read(work, quick=True) == (["a"], threading.get_ident())
+
+
+async def test_every_quick_read_sees_the_latest_commit(database: SqliteDatabase) -> None:
+    """A cursor left open would keep the connection in an old snapshot."""
+    for number in range(5):
+        key = str(number)
+        await database.write(lambda connection, key=key: _run(connection, _insert(key)))  # type: ignore[misc]
+        first = await database.read(
+            lambda connection: connection.exec_driver_sql("SELECT id FROM t").first(), quick=True
+        )
+        assert first is not None
+        assert len(await database.read(_keys, quick=True)) == number + 1
+
+
+async def test_quick_reads_may_come_from_many_threads_at_once(database: SqliteDatabase) -> None:
+    await database.write(lambda connection: _run(connection, _insert("a")))
+
+    def elsewhere() -> list[list[str]]:
+        async def read() -> list[list[str]]:
+            return [await database.read(_keys, quick=True) for _ in range(50)]
+
+        return asyncio.run(read())
+
+    results = await asyncio.gather(*(asyncio.to_thread(elsewhere) for _ in range(8)))
+    assert all(keys == ["a"] for keys_of_one in results for keys in keys_of_one)
+    assert await database.read(_keys, quick=True) == ["a"]
+
+
+async def test_a_quick_read_cannot_write(database: SqliteDatabase) -> None:
+    with pytest.raises((OperationalError, StorageError)):
+        await database.read(lambda connection: _run(connection, _insert("a")), quick=True)
+    assert await database.read(_keys) == []
+
+
+async def test_a_quick_read_of_a_closed_database_says_so(database: SqliteDatabase) -> None:
+    await asyncio.to_thread(database.close)
+    with pytest.raises(StorageClosed):
+        await database.read(_keys, quick=True)
+
+
+async def test_only_what_must_be_durable_waits_for_the_disk(database: SqliteDatabase) -> None:
+    levels = [await database.write(_level, durable=durable) for durable in (True, False, False, True)]
+    assert levels == [FULL, NORMAL, NORMAL, FULL]
+
+
+async def test_a_commit_that_one_of_many_needs_durable_is_durable(database: SqliteDatabase) -> None:
+    entered, opened = threading.Event(), threading.Event()
+
+    def hold(connection: Connection) -> None:
+        entered.set()
+        assert opened.wait(10)
+
+    holding = asyncio.create_task(database.write(hold, durable=False))
+    await asyncio.to_thread(entered.wait, 10)
+    queued = [asyncio.create_task(database.write(_level, durable=durable)) for durable in (False, True, False)]
+    await asyncio.sleep(0)
+    opened.set()
+    await holding
+    assert await asyncio.gather(*queued) == [FULL, FULL, FULL]
+
+
+async def test_a_database_that_never_waits_for_the_disk_does_not_begin_to(tmp_path: Path) -> None:
+    async with open_sqlite(tmp_path / "b.sqlite", synchronous="NORMAL") as database:
+        assert [await database.write(_level, durable=durable) for durable in (True, False, True)] == [NORMAL] * 3
+
+
+async def test_what_is_not_durable_yet_is_seen_by_all_and_survives_closing(tmp_path: Path) -> None:
+    async with open_sqlite(tmp_path / "b.sqlite") as database:
+        await database.write(lambda connection: _run(connection, "CREATE TABLE t (id TEXT PRIMARY KEY)"))
+        await database.write(lambda connection: _run(connection, _insert("a")), durable=False)
+        assert await database.read(_keys) == await database.read(_keys, quick=True) == ["a"]
+    async with open_sqlite(tmp_path / "b.sqlite") as database:
+        assert await database.read(_keys) == ["a"]
+
+
+async def test_a_piece_of_work_that_fails_alone_leaves_nothing_of_itself(database: SqliteDatabase) -> None:
+    def half(connection: Connection) -> None:
+        _run(connection, _insert("half"))
+        raise ValueError("and then it fails")
+
+    with pytest.raises(ValueError, match="and then"):
+        await database.write(half)
+    await database.write(lambda connection: _run(connection, _insert("whole")))
+    assert await database.read(_keys) == ["whole"]
