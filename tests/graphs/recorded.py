@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import operator
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
@@ -202,7 +202,9 @@ async def _see(state: CtxState, config: RunnableConfig, runtime: Runtime[Ctx]) -
     }
 
 
-ctx = StateGraph(CtxState, context_schema=Ctx).add_node("see", _see).add_edge(START, "see").compile(name="ctx")
+ctx = (
+    StateGraph(CtxState, context_schema=Ctx).add_node("see", cast(Any, _see)).add_edge(START, "see").compile(name="ctx")
+)
 
 
 # Model, tool, model.

@@ -16,10 +16,13 @@ import pytest
 from runstead.bootstrap.application import Application
 from runstead.bootstrap.server import serving
 from runstead.graphs.configuration import read_configuration
+from runstead.runtime.actor_context import ActorContext, acting
+from runstead.runtime.runs.types import RunScope, RunSpec
 from runstead.settings import load_settings
+from runstead.wire.protocol.events import Subscription
 
 from .conftest import GRAPHS
-from .following import HI, command, data_of, endings, following, start
+from .following import EVERYTHING, HI, command, data_of, endings, following, start
 
 
 @asynccontextmanager
@@ -404,3 +407,21 @@ async def test_a_server_that_goes_down_ends_its_streams(tmp_path: Path, thread_i
             await follower.until(lambda it: it.comments >= 1)
         await follower.until(lambda it: it.ended, seconds=5)
         await context.__aexit__(None, None, None)
+
+
+async def test_a_thread_is_silent_for_everybody_else(tmp_path: Path, thread_id: str) -> None:
+    options = {"data_dir": tmp_path / "data", "shutdown_grace_seconds": 0.1}
+    application = Application(load_settings(options, project=tmp_path), read_configuration(GRAPHS))
+    wanted = Subscription(frozenset(EVERYTHING))
+    async with application.running() as services:
+        with acting(ActorContext(user_id="owner")):
+            assistant = await services.directory.find("agent")
+            scope = RunScope(if_not_exists="create")
+            spec = RunSpec(assistant.assistant_id, "agent", thread_id, scope=scope, input=HI, stream_modes=("values",))
+            await services.runs.create_and_wait(spec)
+            told = await services.thread_events.told(thread_id, wanted)
+            assert [event.method for event in told] == ["lifecycle", "values", "values", "lifecycle"]
+        with acting(ActorContext(user_id="somebody else")):
+            assert await services.thread_events.told(thread_id, wanted) == []
+            async with services.interrupts.of(thread_id) as waiting:
+                assert waiting == {}

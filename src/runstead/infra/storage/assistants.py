@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select
 
 from runstead.resources.assistants import AssistantFilter, AssistantRecord, AssistantSortField, assistant_id_of
 from runstead.runtime.actor_context import ActorContext, require_actor_context
@@ -14,6 +14,7 @@ from runstead.runtime.clock import Clock
 from . import json_text
 from .database import Database
 from .dialect import add_unless_there, containing
+from .prepared import Prepared
 from .run_queries import within
 from .scope import is_storable, owned_by
 from .tables import assistants
@@ -30,6 +31,17 @@ RECORD: Final = (
     assistants.c.updated_at,
     assistants.c.description,
     assistants.c.shared,
+)
+
+
+_ONE: Final = Prepared(
+    select(*RECORD).where(
+        assistants.c.assistant_id == bindparam("the_assistant"),
+        or_(
+            assistants.c.shared,
+            and_(assistants.c.tenant_id == bindparam("the_tenant"), assistants.c.user_id == bindparam("the_user")),
+        ),
+    )
 )
 
 
@@ -53,10 +65,10 @@ class SqlAssistantStore:
         actor = require_actor_context("reading an assistant")
         if not is_storable(assistant_id):
             return None
-        statement = select(*RECORD).where(assistants.c.assistant_id == assistant_id, _visible_to(actor))
+        wanted = {"the_assistant": assistant_id, "the_tenant": actor.tenant_id, "the_user": actor.user_id}
 
         def work(connection: Connection) -> AssistantRecord | None:
-            row = connection.execute(statement).first()
+            row = _ONE.first(connection, wanted)
             return None if row is None else _to_record(row)
 
         return await self._database.read(work, quick=True)
