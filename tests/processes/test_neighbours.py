@@ -7,7 +7,6 @@ computes; it runs Python, which can be made to wait for another thread for a few
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import statistics
 import time
@@ -294,5 +293,5 @@ def _stalled_reader(port: int, path: str) -> socket.socket:
 def _read_all(connection: socket.socket) -> bytes:
     """The body of an answer that ends with its connection."""
     connection.settimeout(20)
-    data = b"".join(iter(lambda: os.read(connection.fileno(), 65_536), b""))
+    data = b"".join(iter(lambda: connection.recv(65_536), b""))
     return data.partition(b"\r\n\r\n")[2]

@@ -40,20 +40,22 @@ class OpenInterrupts:
             yield await self._open(thread_id)
 
     async def _open(self, thread_id: ThreadId) -> Mapping[str, Any]:
+        # The runs first: one that settles between the two looks has then taken its interrupts off the thread.
+        in_flight = await self._runs.list_runs(RunFilter(thread_id, _IN_FLIGHT), limit=_MANY)
         thread = await self._threads.get(thread_id)
         if thread is None:
             return {}
         found: dict[str, list[dict[str, Any]]] = orjson.loads(thread.interrupts)
         waiting = {one["id"]: one.get("value") for task in found.values() for one in task if one.get("id")}
-        if not waiting or thread.status != "busy":
-            return waiting
-        in_flight = await self._runs.list_runs(RunFilter(thread_id, _IN_FLIGHT), limit=_MANY)
         taken = {interrupt_id for run in in_flight for interrupt_id in _answers(run, waiting)}
         return {key: value for key, value in waiting.items() if key not in taken}
 
 
 def _answers(run: RunRecord, waiting: Mapping[str, Any]) -> list[str]:
     """Which of the waiting interrupts a run in flight takes. One that begins anew leaves none of them open."""
+    if run.spec.after_seconds > 0 and run.status is RunStatus.PENDING:
+        # For later: until then there is time to answer.
+        return []
     command = run.spec.command
     if command is None or not command.has_resume:
         return list(waiting)

@@ -78,14 +78,13 @@ class _Check:
     def _end(self, terminal_seen: bool) -> str | None:
         if not self._reading.ended or not self._reading.whole or not self._reading.processes:
             return None
+        if self._told_gap:
+            # It was told that the rest is gone: the stream's time had passed.
+            return None
         process = self._reading.processes[-1]
         log = self._logs.get(process, [])
-        if (
-            process in self._ends
-            and not terminal_seen
-            and self._read_in(process)
-            and self._place != (process, len(log) - 1)
-        ):
+        has_all = terminal_seen or self._place == (process, len(log) - 1)
+        if process in self._ends and self._read_in(process) and not has_all:
             return f"the stream ended before its last event {log[-1]}"
         return None
 

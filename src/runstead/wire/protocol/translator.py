@@ -6,7 +6,6 @@ begin with ``synth:`` and are made of the run's id and what they say, so that th
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from runstead.runtime.runs.types import RunRecord, RunStatus
 from runstead.runtime.stream_bridge import StreamEvent
 
 from .blocks import Data
+from .checkpoints import checkpoint_id_of, envelope, time_of
 from .events import Namespace, ProtocolEvent
 from .lifecycles import LifecycleTranslator, Lived
 from .messages import MessageTranslator, Said
@@ -25,9 +25,6 @@ from .tools import ToolTranslator
 
 INTERRUPT: Final = "__interrupt__"
 RESUME_GAP: Final = "resume_gap"
-_GREGORIAN: Final = 0x01B21DD213814000
-"""The epoch of UUID times, in steps of 100 ns before that of Unix."""
-_SAID: Final = frozenset(("messages", "tools"))
 
 
 class RunTranslator:
@@ -221,9 +218,9 @@ class RunTranslator:
             yield from self._release()
             held = None
         yield from self._seen(namespace)
-        if (checkpoint_id := _checkpoint_id(checkpoint.get("config"))) is not None:
-            self._time = max(self._time, _time_of(checkpoint_id) or 0)
-            yield self._made("checkpoints", namespace, _envelope(checkpoint_id, checkpoint))
+        if (checkpoint_id := checkpoint_id_of(checkpoint.get("config"))) is not None:
+            self._time = max(self._time, time_of(checkpoint_id) or 0)
+            yield self._made("checkpoints", namespace, envelope(checkpoint_id, checkpoint))
         if held is not None:
             self._held = held
             yield from self._release()
@@ -285,31 +282,3 @@ def _custom(payload: Any) -> Data:
     if "payload" in payload:
         return payload
     return {"name": payload["name"], "payload": {key: value for key, value in payload.items() if key != "name"}}
-
-
-def _envelope(checkpoint_id: str, checkpoint: Mapping[str, Any]) -> Data:
-    metadata = checkpoint.get("metadata") or {}
-    envelope: Data = {"id": checkpoint_id}
-    if (parent := _checkpoint_id(checkpoint.get("parent_config"))) is not None:
-        envelope["parent_id"] = parent
-    return {**envelope, "step": metadata.get("step"), "source": metadata.get("source")}
-
-
-def _checkpoint_id(config: Any) -> str | None:
-    configurable = config.get("configurable") if isinstance(config, dict) else None
-    found = configurable.get("checkpoint_id") if isinstance(configurable, dict) else None
-    return found if isinstance(found, str) else None
-
-
-def _time_of(checkpoint_id: str) -> int | None:
-    """When a checkpoint was made, in milliseconds: its id is made of the time. Events are as old as the checkpoint that
-    was the latest when they came, so that a client who has read the state drops exactly those that are in it already.
-    """
-    try:
-        found = uuid.UUID(checkpoint_id)
-    except ValueError:
-        return None
-    if found.version != 6:
-        return None
-    steps = (found.int >> 80) << 12 | (found.int >> 64) & 0x0FFF
-    return (steps - _GREGORIAN) // 10_000

@@ -24,6 +24,7 @@ from ..observer import RunLifecycleEventType
 from ..runtime import RunsRuntime
 from ..store import Settled
 from ..types import Lease, Outcome, Stopped
+from . import lifecycle
 from .attempt import AgentAttempt, AttemptEnd
 from .chunks import EncodedEvent
 from .endings import outcome_of, outcome_of_rollback
@@ -237,6 +238,7 @@ class RunExecution:
         return await read_stored(self._runtime.checkpoints.saver, self._lease.thread_id)
 
     async def _settle(self, outcome: Outcome, stop: Stopped | None) -> None:
+        lifecycle.check(self._lease.run_id, self._lease.run.status, outcome.status)
         settled, outcome = await self._settled(outcome)
         if outcome.thread.status == "interrupted":
             await self._publisher.awaiting_input()
