@@ -26,7 +26,7 @@ async def test_killed_at_random_moments_every_promise_is_kept(start_server: Star
     server = start_server(settings=SETTINGS)
     async with Client(server.url) as client:
         load = Load(client, random.Random(21))
-        running = asyncio.create_task(load.run(clients=12))
+        running = asyncio.create_task(load.run(clients=12 if is_long else 6))
         for _ in range(20 if is_long else 3):
             await asyncio.sleep(chance.uniform(0.1, 1.5))
             await asyncio.to_thread(server.restart)
@@ -117,27 +117,18 @@ async def test_a_reader_of_a_killed_run_is_told_of_the_gap_and_reads_on(start_se
         assert list(dict.fromkeys(seen)) == [f"it:{number}" for number in range(6)]
 
 
-async def test_what_waits_for_a_human_still_waits_after_a_kill(start_server: StartServer) -> None:
+async def test_what_waits_for_a_human_or_for_its_time_still_waits_after_a_kill(start_server: StartServer) -> None:
     server = start_server()
     async with Client(server.url) as client:
-        thread_id = new_id()
+        asking, later = new_id(), new_id()
         steps = {"name": "it", "steps": 3, "pause": 0.01}
-        await client.wait(thread_id, "steps", steps, interrupt_before=["step"])
-        assert (await client.get(f"/threads/{thread_id}"))["status"] == "interrupted"
+        await client.wait(asking, "steps", steps, interrupt_before=["step"])
+        run = await client.create(later, "noop", {"n": 1}, after_seconds=5)
+        location = f"/threads/{later}/runs/{run['run_id']}"
         await asyncio.to_thread(server.restart)
-        assert (await client.get(f"/threads/{thread_id}"))["status"] == "interrupted"
-        values = await client.wait(thread_id, "steps", None)
-        assert values["log"] == ["it:0", "it:1", "it:2"]
-
-
-async def test_a_run_that_is_due_later_survives_the_kill(start_server: StartServer) -> None:
-    server = start_server()
-    async with Client(server.url) as client:
-        thread_id = new_id()
-        run = await client.create(thread_id, "noop", {"n": 1}, after_seconds=4)
-        await asyncio.to_thread(server.restart)
-        location = f"/threads/{thread_id}/runs/{run['run_id']}"
         assert (await client.get(location))["status"] == "pending"
+        assert (await client.get(f"/threads/{asking}"))["status"] == "interrupted"
+        assert (await client.wait(asking, "steps", None))["log"] == ["it:0", "it:1", "it:2"]
         assert (await client.ended(location))["status"] == "success"
 
 

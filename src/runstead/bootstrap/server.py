@@ -35,11 +35,11 @@ def serve(
 ) -> None:
     """Serve in the foreground until SIGTERM or SIGINT, then drain; a second signal ends it at once.
 
-    ``listener`` is a bound socket to serve on, instead of the address in the settings. ``on_started`` hears the URL
-    once requests are answered. Raises what prevents the start: OSError for an address that cannot be had, and what
-    `Application.running` raises.
+    ``listener`` is a bound socket to serve on, instead of the address in the settings; it is taken over, and closed at
+    the end. ``on_started`` hears the URL once requests are answered. Raises what prevents the start: OSError for an
+    address that cannot be had, and what `Application.running` raises.
     """
-    listener = listener or _listen(application)
+    listener = _prompt(listener or _listen(application))
     server = _DrainingServer(application, listener, catch_signals=True, on_started=on_started)
     # Threads that burn CPU give the interpreter back sooner than after Python's own 5 ms (docs/adr/0001).
     sys.setswitchinterval(_THREAD_TURN)
@@ -56,7 +56,7 @@ def serve(
 @asynccontextmanager
 async def serving(application: Application) -> AsyncIterator[str]:
     """A real server on the running loop for the length of a block, which gets its URL."""
-    listener = _listen(application)
+    listener = _prompt(_listen(application))
     server = _DrainingServer(application, listener, catch_signals=False)
     task = asyncio.create_task(server.serve(sockets=[listener]), name="http-server")
     try:
@@ -82,9 +82,6 @@ class _DrainingServer(uvicorn.Server):
         on_started: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__(_config(application))
-        # Small pieces must not wait for each other's acknowledgement (40 ms each). asyncio would see to it itself, but
-        # not for sockets that were made without naming the protocol; accepted ones inherit this from the listener.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._application, self._catch_signals, self._on_started = application, catch_signals, on_started
         self.url = _url(listener)
         self.ready = asyncio.Event()
@@ -141,6 +138,14 @@ def _listen(application: Application) -> socket.socket:
     settings = application.settings
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+
+
+def _prompt(listener: socket.socket) -> socket.socket:
+    """The same socket, with its protocol named. Small pieces must not wait for each other's acknowledgement (40 ms
+    each); asyncio sees to that, but only where it knows that this is TCP. An option on the listener would not do: it
+    comes too late for connections that were made while the server was still starting.
+    """
+    return socket.socket(listener.family, listener.type, socket.IPPROTO_TCP, fileno=listener.detach())
 
 
 def _url(listener: socket.socket) -> str:

@@ -128,10 +128,15 @@ class RunExecution:
                 feed.close()
                 await task.wait(self._runtime.limits.stop_grace)
                 raise
-            feed.close()
             if (reason := self._handle.stop_reason) is not None:
                 task.call(lambda: attempt.stop(reason))
-            return await self._ended(task)
+            end = await self._ended(task)
+            if feed.finished:
+                # What it had said by then is told too: it may have ended by itself while the stop was on its way.
+                for event, data in await feed.read():
+                    await self._publisher.publish(event, data)
+            feed.close()
+            return end
 
     def _attempt(self, plan: ExecutionPlan, loop: AgentLoop, feed: Feed[EncodedEvent]) -> AgentAttempt:
         stamp = {"run_id": self._lease.run_id, "run_attempt": self._lease.attempt}
