@@ -114,7 +114,7 @@ async def test_interrupting_texts_stop_each_other_and_the_last_one_wins(
     assert runs[-1]["status"] == "success"
     order = _names(runs)
     begun = burst.begun
-    assert len(begun) > 10 or not spread
+    assert len(begun) > 2 or not spread
     assert begun == sorted(begun, key=order.index)
     # What was interrupted keeps the steps it had finished, so the log may hold more than the runs that succeeded.
     log = (await client.values(burst.thread_id))["log"]
@@ -133,7 +133,7 @@ async def test_texts_that_roll_back_leave_nothing_of_each_other_behind(
     assert {run["status"] for run in runs} == {"success"}
     # Side effects outside of the thread cannot be taken back, but they do not overlap.
     assert set(_names(runs)) <= set(burst.begun)
-    assert len(burst.begun) > 10 or not spread
+    assert len(burst.begun) > 2 or not spread
     assert (await client.values(burst.thread_id))["log"] == _names(runs)
     history = await client.get(f"/threads/{burst.thread_id}/history", params={"limit": 1_000})
     left = {run["run_id"] for run in runs}
