@@ -1,0 +1,47 @@
+"""The benchmarks measure, and their arithmetic is right."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.figures import Measurement, percentile, rows, table
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_percentile_is_a_value_that_was_measured() -> None:
+    values = [5.0, 1.0, 4.0, 2.0, 3.0]
+    assert [percentile(values, percent) for percent in (0, 50, 95, 100)] == [1.0, 3.0, 5.0, 5.0]
+
+
+def test_a_row_compares_what_was_measured_in_the_same_round() -> None:
+    """A machine that was busy in one round was busy for both."""
+    measured = [
+        Measurement(round, server, "latency", "median_ms", value)
+        for server, values in {"ours": (10.0, 30.0, 12.0), "theirs": (5.0, 15.0, 4.0)}.items()
+        for round, value in enumerate(values)
+    ]
+    (row,) = rows(measured, "ours", "theirs")
+    assert (row.ours, row.theirs, row.ratio) == (12.0, 5.0, 2.0)
+    assert row.ours_spread == pytest.approx(20 / 2 / 12)
+    assert "2.00" in table([row], "ours", "theirs")
+
+
+def test_a_figure_that_only_one_server_has_is_not_compared() -> None:
+    assert rows([Measurement(0, "ours", "latency", "median_ms", 1.0)], "ours", "theirs") == []
+
+
+def test_the_benchmarks_run_and_write_only_what_they_are_asked_to(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    command = [sys.executable, "-m", "benchmarks", "--rounds", "1", "--size", "0.1", "--json", str(file)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=True)
+    summary = json.loads(file.read_text())["summary"]
+    assert {row["scenario"] for row in summary} >= {"run latency", "first token", "tokens, 20 streams"}
+    assert all(row["ratio"] > 0 for row in summary if row["theirs"])
+    assert "runstead" in done.stdout
+    assert list(tmp_path.iterdir()) == [file]
