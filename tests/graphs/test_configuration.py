@@ -106,6 +106,7 @@ def test_keys_for_building_images_are_passed_over_and_unknown_ones_warned_about(
         ({"env": ".env"}, "env", "there is no file '.env'"),
         ({"http": {"mount_prefix": "agents"}}, "http.mount_prefix", 'expected a path such as "/agents"'),
         ({"http": {"cors": {"allow_origins": "*"}}}, "http.cors.allow_origins", "expected list such as"),
+        ({"http": {"cors": {"allow_origin_regex": "("}}}, "http.cors.allow_origin_regex", "a regular expression"),
         ({"http": {"disable_runs": "yes"}}, "http.disable_runs", "expected true or false"),
         ({"store": {"index": {"embed": "x"}}}, "store.index.dims", "is missing; expected length of the embedding"),
         ({"checkpointer": {"ttl": {"default_ttl": -1}}}, "checkpointer.ttl.default_ttl", "expected minutes"),

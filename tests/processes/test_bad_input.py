@@ -56,6 +56,7 @@ WITH_BODY: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/runs/stream", RUN),
     ("POST", "/runs/wait", RUN),
     ("POST", "/runs/batch", RUN),
+    ("POST", "/runs/cancel", {"status": "pending"}),
     ("POST", "/assistants/search", {}),
     ("PUT", "/store/items", {"namespace": ["a"], "key": "k", "value": {}}),
     ("POST", "/store/items/search", {"namespace_prefix": []}),

@@ -199,6 +199,86 @@ async def test_a_cancel_that_does_not_wait(client: Any) -> None:
     assert (await client.runs.get(thread_id, run["run_id"]))["status"] == "interrupted"
 
 
+async def test_many_runs_are_cancelled_by_their_ids(client: Any) -> None:
+    thread_id = await a_thread(client)
+    runs = [(await client.runs.create(thread_id, "slow", input=SLOW))["run_id"] for _ in range(3)]
+    await reached(client, thread_id, steps=1)
+    # One of them twice, and one that never was.
+    await client.runs.cancel_many(thread_id=thread_id, run_ids=[*runs, runs[0], str(uuid.uuid4())])
+    for run_id in runs:
+        await client.runs.join(thread_id, run_id)
+    assert [run["status"] for run in await client.runs.list(thread_id)] == ["interrupted"] * 3
+    done = (await client.threads.get_state(thread_id))["values"]["done"]
+    assert 1 <= done < SLOW["steps"]
+    with pytest.raises(NotFoundError, match="No matching runs to cancel"):
+        await client.runs.cancel_many(thread_id=thread_id, run_ids=runs)
+    with pytest.raises(NotFoundError, match="No runs found to cancel"):
+        await client.runs.cancel_many(thread_id=await a_thread(client), run_ids=runs)
+
+
+async def test_many_runs_are_rolled_back(client: Any) -> None:
+    thread_id = await a_thread(client)
+    await client.runs.wait(thread_id, "slow", input={"steps": 1, "delay": 0.01})
+    runs = [(await client.runs.create(thread_id, "slow", input=SLOW))["run_id"] for _ in range(2)]
+    await reached(client, thread_id, steps=2)
+    await client.runs.cancel_many(thread_id=thread_id, run_ids=runs, action="rollback")
+    for _ in range(200):
+        if len(await client.runs.list(thread_id)) == 1:
+            break
+        await asyncio.sleep(0.05)
+    assert [run["status"] for run in await client.runs.list(thread_id)] == ["success"]
+    assert (await client.threads.get_state(thread_id))["values"]["done"] == 1
+
+
+async def test_a_cancel_that_does_not_say_of_what_is_refused(client: Any) -> None:
+    thread_id = await a_thread(client)
+    for wrong in (
+        {},
+        {"thread_id": thread_id},
+        {"run_ids": [thread_id]},
+        {"thread_id": thread_id, "run_ids": ["x"]},
+        {"thread_id": thread_id, "run_ids": [thread_id], "status": "all"},
+        {"status": "bogus"},
+        {"thread_id": thread_id, "run_ids": [thread_id], "action": "delete"},
+    ):
+        with pytest.raises(UnprocessableEntityError):
+            await client.runs.cancel_many(**wrong)
+
+
+async def test_pages_of_runs_say_what_comes_after_them(client: Any, url: str) -> None:
+    thread_id = await a_thread(client)
+    for _ in range(3):
+        await client.runs.wait(thread_id, "agent", input=HELLO)
+    await client.runs.wait(thread_id, "fail", input=HELLO, raise_error=False)
+    async with httpx.AsyncClient(base_url=url) as http:
+        for query, total, after in (
+            ("limit=3", "4", "3"),
+            ("limit=3&offset=3", "4", None),
+            ("limit=2&status=success&select=run_id&select=status", "3", "2"),
+            ("limit=2&status=success&offset=2", "3", None),
+            ("offset=9", "4", None),
+            ("status=pending", "0", None),
+        ):
+            page = await http.get(f"/threads/{thread_id}/runs?{query}")
+            assert (page.headers["x-pagination-total"], page.headers.get("x-pagination-next")) == (total, after), query
+        assert int((await http.get("/runs?limit=1")).headers["x-pagination-total"]) >= 4
+
+
+@pytest.mark.parametrize("on_completion", ["delete", "keep"])
+async def test_what_a_run_without_a_thread_says_of_its_place_is_true(url: str, on_completion: str) -> None:
+    body = {"assistant_id": "agent", "input": HELLO, "on_completion": on_completion, "stream_resumable": True}
+    async with httpx.AsyncClient(base_url=url) as http:
+        for route in ("/runs", "/runs/stream", "/runs/wait"):
+            told = (await http.post(route, json=body)).headers
+            run_id = (await http.get(told["content-location"])).json()["run_id"]
+            assert run_id in told["content-location"]
+            if (place := told.get("location")) is not None:
+                again = await http.get(place, headers={"Last-Event-ID": "-1"})
+                assert again.status_code == 200
+                assert "echo: hi there" in again.text
+            assert texts((await http.get(f"/runs/{run_id}/join")).json())[-1] == "echo: hi there"
+
+
 async def test_the_reader_of_a_cancelled_run_sees_its_stream_close(client: Any) -> None:
     thread_id = await a_thread(client)
     run = await client.runs.create(thread_id, "slow", input=SLOW)

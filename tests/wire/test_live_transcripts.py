@@ -97,6 +97,19 @@ async def test_a_run_is_cancelled_without_waiting(http: httpx.AsyncClient) -> No
     assert not comparison.differences, "\n" + "\n".join(comparison.differences)
 
 
+async def test_many_runs_are_cancelled_at_once(http: httpx.AsyncClient) -> None:
+    comparison = Comparison(LIVE)
+    created, *others = read_transcript("cancel_many")
+    (thread_id,) = threads_of([created])
+    await http.post("/threads", json={"thread_id": thread_id})
+    run = (await replay(http, faster(created), comparison)).json()
+    for exchange in others:
+        await replay(http, exchange, comparison)
+    assert not comparison.differences, "\n" + "\n".join(comparison.differences)
+    await http.get(f"/threads/{thread_id}/runs/{run['run_id']}/join")
+    assert (await http.get(f"/threads/{thread_id}/runs/{run['run_id']}")).json()["status"] == "interrupted"
+
+
 @pytest.mark.parametrize("strategy", ["reject", "interrupt", "rollback", "enqueue"])
 async def test_a_second_run_comes_while_the_first_is_at_work(strategy: str, http: httpx.AsyncClient) -> None:
     comparison = Comparison(LIVE)

@@ -21,7 +21,7 @@ from .authorization import authorize
 from .dependencies import answer
 from .failures import Failures
 from .openapi import describe
-from .routes import assistants, creation, events, items, meta, protocol, runs, states, threads
+from .routes import assistants, creation, events, items, meta, protocol, runs, states, stops, threads
 from .services import ServiceSource
 from .sockets import SocketFailures
 
@@ -30,7 +30,7 @@ Noun: TypeAlias = Literal["assistants", "threads", "runs", "store"]
 _ROUTES: Mapping[Noun, Sequence[ModuleType]] = {
     "assistants": (assistants,),
     "threads": (threads, states, events),
-    "runs": (creation, runs, protocol),
+    "runs": (creation, stops, runs, protocol),
     "store": (items,),
 }
 

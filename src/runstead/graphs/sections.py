@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 BUILD_ONLY: Final = frozenset(
     [
@@ -77,6 +78,14 @@ class CheckpointerPart(Section):
     serde: Serde | None = Field(default=None, description='an object such as {"allowed_json_modules": true}')
 
 
+def _check_expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
 class Cors(Section):
     """As in Starlette's CORSMiddleware."""
 
@@ -84,7 +93,9 @@ class Cors(Section):
     allow_methods: list[str] = Field(default=["*"], description='list such as ["GET", "POST"]')
     allow_headers: list[str] = Field(default=["*"], description='list such as ["x-api-key"]')
     allow_credentials: bool = Field(default=False, description="true or false")
-    allow_origin_regex: str | None = Field(default=None, description="a regular expression")
+    allow_origin_regex: Annotated[str, AfterValidator(_check_expression)] | None = Field(
+        default=None, description="a regular expression"
+    )
     expose_headers: list[str] = Field(default=[], description="list of header names")
     max_age: int = Field(default=600, ge=0, description="seconds, such as 600")
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 MAX_LIMIT: Final = 1_000
 MAX_OFFSET: Final = 2**53
+TOTAL: Final = "x-pagination-total"
 
 Limit: TypeAlias = Annotated[int, Field(ge=1, le=MAX_LIMIT)]
 Offset: TypeAlias = Annotated[int, Field(ge=0, le=MAX_OFFSET)]
@@ -15,7 +16,7 @@ Offset: TypeAlias = Annotated[int, Field(ge=0, le=MAX_OFFSET)]
 
 def page_headers(*, offset: int, returned: int, total: int) -> dict[str, str]:
     """``x-pagination-total`` is how many match; ``x-pagination-next`` the next offset, while there is more."""
-    headers = {"x-pagination-total": str(total)}
+    headers = {TOTAL: str(total)}
     if returned and offset + returned < total:
         headers["x-pagination-next"] = str(offset + returned)
     return headers

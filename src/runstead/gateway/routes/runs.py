@@ -1,17 +1,18 @@
 """Runs that exist: found, joined, streamed, stopped, retried, forgotten."""
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
-from runstead.runtime.runs.types import RunFilter, RunRecord, StopAction
+from runstead.runtime.runs.types import RunFilter, StopAction
 from runstead.wire.errors import NotFound
+from runstead.wire.pages import TOTAL, page_headers
 from runstead.wire.run_records import RUN_FIELDS, WireRunStatus, from_run_record, statuses_of
 from runstead.wire.runs import stream_modes_of
 from runstead.wire.selection import check_select, selected
+from runstead.wire.stops import ALL_OVER, NOT_FOUND
 
 from ..addresses import stream_headers, wait_headers
 from ..dependencies import Limit, Offset, RunId, Select, ThreadId, Use, answer, names_of, nothing
@@ -26,11 +27,6 @@ Flag = Literal["0", "1", "true", "false", "True", "False"]
 Modes = Annotated[list[str] | None, Query()]
 LastEventId = Annotated[str | None, Header()]
 
-_NOTHING_TO_CANCEL = (
-    "No matching runs to cancel. Please verify the thread ID and run IDs are correct, and the runs haven't been "
-    "deleted or completed."
-)
-
 
 @router.get("/runs")
 async def search_runs(
@@ -43,7 +39,7 @@ async def search_runs(
 ) -> Response:
     """Runs of all threads, the newest first. ``dead_letters`` finds those that were given up."""
     where = RunFilter(statuses=statuses_of(status), dead_letters_only=dead_letters)
-    return _shown(await use.runs.list_runs(where, limit=limit, offset=offset), names_of(select))
+    return await _page(use, where, limit, offset, names_of(select))
 
 
 @router.get("/threads/{thread_id}/runs")
@@ -56,13 +52,11 @@ async def list_runs(
     dead_letters: bool = False,
     select: Select = None,
 ) -> Response:
-    names = names_of(select)
-    check_select(names, RUN_FIELDS)
     where = RunFilter(thread_id, statuses_of(status), dead_letters_only=dead_letters)
-    found = await use.runs.list_runs(where, limit=limit, offset=offset)
-    if not found and await use.threads.get(thread_id) is None:
+    page = await _page(use, where, limit, offset, names_of(select))
+    if page.headers[TOTAL] == "0" and await use.threads.get(thread_id) is None:
         raise ThreadNotFound(thread_id)
-    return _shown(found, names)
+    return page
 
 
 @router.get("/threads/{thread_id}/runs/{run_id}")
@@ -123,9 +117,9 @@ async def cancel_run(
     try:
         record = await use.runs.get_run(run_id, thread_id=thread_id)
     except RunNotFound as error:
-        raise NotFound("No runs found to cancel.") from error
+        raise NotFound(NOT_FOUND) from error
     if (await use.runs.cancel(run_id, action=action)).effect == "already_ended":
-        raise NotFound(_NOTHING_TO_CANCEL)
+        raise NotFound(ALL_OVER)
     if not _is_set(wait):
         return nothing(202)
 
@@ -172,9 +166,13 @@ async def _joined(
     return EventStream(stream, stream_headers(stream.record), with_ids=with_ids)
 
 
-def _shown(records: Sequence[RunRecord], select: list[str] | None) -> Response:
+async def _page(use: Services, where: RunFilter, limit: int, offset: int, select: list[str] | None) -> Response:
     check_select(select, RUN_FIELDS)
-    return answer([selected(from_run_record(record), select) for record in records])
+    found = await use.runs.list_runs(where, limit=limit, offset=offset)
+    # A page that is not full is the last one: then nobody has to count.
+    total = offset + len(found) if 0 < len(found) < limit else await use.runs.count_runs(where)
+    shown = [selected(from_run_record(record), select) for record in found]
+    return answer(shown, headers=page_headers(offset=offset, returned=len(found), total=total))
 
 
 def _is_set(flag: Flag) -> bool:

@@ -1,0 +1,52 @@
+"""Which runs are to be stopped, when several are stopped at once."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias
+
+from pydantic import Field, TypeAdapter
+
+from runstead.runtime.runs.types import RunStatus
+
+from .body import WireModel
+from .errors import Unprocessable
+from .identifiers import RunIdField, ThreadIdField
+
+StopStatus: TypeAlias = Literal["pending", "running", "all"]
+
+_WAITING: Final = (RunStatus.PENDING, RunStatus.STARTING)
+_STATUSES: Final[dict[StopStatus, tuple[RunStatus, ...]]] = {
+    "pending": _WAITING,
+    "running": (RunStatus.RUNNING,),
+    "all": (*_WAITING, RunStatus.RUNNING),
+}
+
+
+class RunsToStop(WireModel):
+    """Either runs of one thread, by their ids, or all of the caller's runs that have a status."""
+
+    thread_id: ThreadIdField | None = None
+    run_ids: list[RunIdField] | None = Field(None, min_length=1, max_length=1_000)
+    status: StopStatus | None = None
+
+    def statuses(self) -> tuple[RunStatus, ...]:
+        """The statuses that are meant; none when the runs are named. Raises Unprocessable for a bit of each, or none
+        of both.
+        """
+        named = self.thread_id is not None and self.run_ids is not None
+        if self.status is None and not named:
+            raise Unprocessable("Say which runs to cancel: give a status, or both thread_id and run_ids")
+        if self.status is None:
+            return ()
+        if self.thread_id is not None or self.run_ids is not None:
+            raise Unprocessable("status chooses among all runs: leave out thread_id and run_ids, or the status")
+        return _STATUSES[self.status]
+
+
+RUNS_TO_STOP: Final[TypeAdapter[RunsToStop]] = TypeAdapter(RunsToStop)
+
+NOT_FOUND: Final = "No runs found to cancel."
+ALL_OVER: Final = (
+    "No matching runs to cancel. Please verify the thread ID and run IDs are correct, and the runs haven't been "
+    "deleted or completed."
+)

@@ -1,0 +1,97 @@
+"""Which browsers may ask, and what they may read: by default as with the reference, else as langgraph.json says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from runstead.bootstrap.application import Application
+
+from .conftest import GRAPHS
+
+CHAT = "https://chat.example.org"
+ASKED = {"access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
+
+
+@asynccontextmanager
+async def serving(folder: Path, cors: dict[str, Any] | None) -> AsyncIterator[httpx.AsyncClient]:
+    """A server whose langgraph.json says this about browsers."""
+    http = {} if cors is None else {"http": {"cors": cors}}
+    config = folder / "langgraph.json"
+    config.write_text(json.dumps({"graphs": {"agent": f"{GRAPHS.parent / 'recorded.py'}:agent"}, **http}))
+    application = Application.from_file(config, data_dir=folder / "data")
+    transport = httpx.ASGITransport(application.asgi)
+    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
+
+
+async def before(client: httpx.AsyncClient, origin: str = CHAT, **asked: str) -> httpx.Response:
+    """What a browser asks before it asks."""
+    headers = {"origin": origin, **ASKED, **{name.replace("_", "-"): value for name, value in asked.items()}}
+    return await client.options("/threads/x/runs/stream", headers=headers)
+
+
+async def test_by_default_every_browser_may_ask_and_reads_where_its_run_is(tmp_path: Path) -> None:
+    async with serving(tmp_path, None) as client:
+        allowed = await before(client, access_control_request_private_network="true")
+        assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, "*")
+        assert allowed.headers["access-control-allow-private-network"] == "true"
+        assert allowed.headers["access-control-max-age"] == "600"
+        assert "access-control-allow-credentials" not in allowed.headers
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+            assert (await before(client, access_control_request_method=method)).status_code == 200
+        read = await client.get("/ok", headers={"origin": CHAT})
+        shown = {name.strip() for name in read.headers["access-control-expose-headers"].split(",")}
+        assert {"content-location", "x-pagination-total", "x-pagination-next"} <= shown
+
+
+async def test_only_the_origins_that_are_named_are_let_in(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"allow_origins": [CHAT]}) as client:
+        assert (await before(client)).headers["access-control-allow-origin"] == CHAT
+        assert (await before(client, "https://evil.example")).status_code == 400
+        read = await client.get("/ok", headers={"origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in read.headers
+
+
+async def test_origins_can_be_named_by_an_expression(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"allow_origin_regex": r"https://[a-z]+\.example\.org"}) as client:
+        assert (await before(client)).headers["access-control-allow-origin"] == CHAT
+        for origin in ("https://example.org", f"{CHAT}.evil.net"):
+            assert (await before(client, origin)).status_code == 400
+
+
+async def test_nobody_is_let_in_who_is_not_named(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"max_age": 5}) as client:
+        assert (await before(client)).status_code == 400
+
+
+async def test_methods_headers_and_ages_are_those_that_are_named(tmp_path: Path) -> None:
+    cors = {"allow_origins": ["*"], "allow_methods": ["GET"], "allow_headers": ["x-api-key"], "max_age": 5}
+    async with serving(tmp_path, cors) as client:
+        allowed = await before(client, access_control_request_method="GET")
+        assert (allowed.status_code, allowed.headers["access-control-max-age"]) == (200, "5")
+        assert (await before(client, access_control_request_method="POST")).status_code == 400
+        refused = await before(
+            client, access_control_request_method="GET", access_control_request_headers="authorization"
+        )
+        assert refused.status_code == 400
+
+
+async def test_credentials_are_let_in_for_who_is_named(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"allow_origins": [CHAT], "allow_credentials": True}) as client:
+        assert (await before(client)).headers["access-control-allow-credentials"] == "true"
+        read = await client.get("/ok", headers={"origin": CHAT, "cookie": "a=b"})
+        assert read.headers["access-control-allow-origin"] == CHAT
+        assert read.headers["access-control-allow-credentials"] == "true"
+
+
+async def test_more_headers_can_be_shown_and_those_that_clients_need_are_shown_still(tmp_path: Path) -> None:
+    async with serving(tmp_path, {"allow_origins": ["*"], "expose_headers": ["x-trace"]}) as client:
+        read = await client.get("/ok", headers={"origin": CHAT})
+        shown = {name.strip() for name in read.headers["access-control-expose-headers"].split(",")}
+        assert {"x-trace", "content-location", "x-pagination-total", "x-pagination-next"} <= shown
