@@ -17,6 +17,7 @@ from runstead.runtime.runs.store import Admit, CreatedRun, Decide, Refuse
 from runstead.runtime.runs.types import RunId, RunRecord, RunSpec, RunStatus, Stopped, ThreadId, ThreadStatus
 
 from . import json_text
+from .announcing import Announce, the_rows_are_the_queue
 from .database import Database
 from .idempotency import repeated
 from .prepared import Prepared, PreparedInsert
@@ -58,17 +59,27 @@ _DESCRIBE: Final = Prepared(
 class SqlRunCreateStore:
     """RunCreateStore over a Database. ``on_waiting`` is rung when runs have come that can be claimed, now or later."""
 
-    def __init__(self, database: Database, clock: Clock, on_waiting: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        on_waiting: Callable[[], None],
+        announce: Announce = the_rows_are_the_queue,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._on_waiting = on_waiting
+        self._announce = announce
 
     async def create_runs(self, specs: Sequence[RunSpec], decide: Decide) -> Sequence[CreatedRun]:
         actor = require_actor_context("creating a run")
 
         def work(connection: Connection) -> list[CreatedRun]:
             now = self._clock.now()
-            return _as_committed([_create(connection, spec, decide, actor, now) for spec in specs])
+            created = _as_committed([_create(connection, spec, decide, actor, now) for spec in specs])
+            for thread_id in dict.fromkeys(one.record.thread_id for one in created):
+                self._announce(connection, thread_id)
+            return created
 
         try:
             return await self._database.write(work, committed=lambda _: self._on_waiting())

@@ -12,6 +12,7 @@ from runstead.runtime.clock import Clock
 from runstead.runtime.runs.exceptions import ThreadBusy
 from runstead.runtime.runs.types import RunId
 
+from .announcing import Announce, the_rows_are_the_queue
 from .database import Database
 from .dialect import lock_thread
 from .scope import is_storable
@@ -28,10 +29,17 @@ _RUN: Final = select(runs.c.thread_id, runs.c.lease_until).where(
 class SqlRunDeleteStore:
     """RunDeleteStore over a Database. ``on_waiting`` is rung when a deletion may have let another run come up."""
 
-    def __init__(self, database: Database, clock: Clock, on_waiting: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        on_waiting: Callable[[], None],
+        announce: Announce = the_rows_are_the_queue,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._on_waiting = on_waiting
+        self._announce = announce
 
     async def delete_run(self, run_id: RunId) -> bool:
         actor = require_actor_context("deleting a run")
@@ -51,6 +59,7 @@ class SqlRunDeleteStore:
                 raise ThreadBusy([run_id])
             connection.execute(delete(runs).where(runs.c.run_id == run_id))
             rest(connection, row.thread_id, self._clock.now())
+            self._announce(connection, row.thread_id)
             return True
 
         return await self._database.write(work, committed=lambda deleted: self._on_waiting() if deleted else None)

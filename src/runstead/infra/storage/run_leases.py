@@ -15,6 +15,7 @@ from runstead.runtime.runs.store import Recovery, Settled, StopRequest
 from runstead.runtime.runs.types import Lease, Outcome, RunId, RunRecord, RunStatus, Stopped, WorkerId
 
 from . import json_text
+from .announcing import Announce, the_rows_are_the_queue
 from .database import Database
 from .dialect import lock_thread, lock_thread_of
 from .prepared import Prepared
@@ -124,10 +125,17 @@ _NEXT_DUE: Final = Prepared(select(func.min(runs.c.due_at)).where(_WAITS, runs.c
 class SqlRunLeaseStore:
     """RunLeaseStore over a Database. ``on_waiting`` is rung after each commit that may have made a run claimable."""
 
-    def __init__(self, database: Database, clock: Clock, on_waiting: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        on_waiting: Callable[[], None],
+        announce: Announce = the_rows_are_the_queue,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._on_waiting = on_waiting
+        self._announce = announce
 
     async def claim(self, run_id: RunId, worker: WorkerId, term: timedelta) -> Lease | None:
         def work(connection: Connection) -> Lease | None:
@@ -162,7 +170,10 @@ class SqlRunLeaseStore:
     async def settle(self, lease: Lease, outcome: Outcome) -> Settled:
         def work(connection: Connection) -> Settled:
             lock_thread(connection, threads, lease.thread_id)
-            return _settle(connection, lease, outcome, self._clock.now())
+            settled = _settle(connection, lease, outcome, self._clock.now())
+            if settled.thread_status == "busy":
+                self._announce(connection, lease.thread_id)
+            return settled
 
         # A thread that is still busy has a run that comes up now; with nobody there, there is nothing to ring for.
         return await self._database.write(
@@ -171,8 +182,10 @@ class SqlRunLeaseStore:
 
     async def release(self, lease: Lease) -> None:
         def work(connection: Connection) -> None:
+            lock_thread(connection, threads, lease.thread_id)
             if _RELEASE.first(connection, {**_holder(lease), "now": self._clock.now()}) is None:
                 raise LeaseLost(lease.run_id, lease.attempt)
+            self._announce(connection, lease.thread_id)
 
         await self._database.write(work, committed=lambda _: self._on_waiting())
 
@@ -185,7 +198,8 @@ class SqlRunLeaseStore:
                 if reason.undoes:
                     describe_by_last_run(connection, stopped.record.thread_id)
                 status = rest(connection, stopped.record.thread_id, now)
-                return dataclasses.replace(stopped, thread_status=status or "idle")
+                stopped = dataclasses.replace(stopped, thread_status=status or "idle")
+                self._announce(connection, stopped.record.thread_id)
             return stopped
 
         return await self._database.write(work, committed=lambda stopped: self._ring_if(stopped is not None))
@@ -210,7 +224,10 @@ class SqlRunLeaseStore:
     async def recover(self, run_id: RunId, max_attempts: int) -> Recovery | None:
         def work(connection: Connection) -> Recovery | None:
             lock_thread_of(connection, runs, threads, run_id)
-            return recover(connection, run_id, max_attempts, self._clock.now())
+            recovered = recover(connection, run_id, max_attempts, self._clock.now())
+            if recovered is not None:
+                self._announce(connection, recovered.record.thread_id)
+            return recovered
 
         return await self._database.write(work, committed=lambda recovered: self._ring_if(recovered is not None))
 
@@ -220,7 +237,10 @@ class SqlRunLeaseStore:
     async def retry(self, run_id: RunId) -> RunRecord | None:
         def work(connection: Connection) -> RunRecord | None:
             lock_thread_of(connection, runs, threads, run_id)
-            return retry(connection, run_id, self._clock.now())
+            retried = retry(connection, run_id, self._clock.now())
+            if retried is not None:
+                self._announce(connection, retried.thread_id)
+            return retried
 
         return await self._database.write(work, committed=lambda retried: self._ring_if(retried is not None))
 
