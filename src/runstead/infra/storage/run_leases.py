@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Boolean, Connection, and_, bindparam, case, delete, exists, func, or_, select, update
+from sqlalchemy import Boolean, Connection, and_, bindparam, case, delete, func, or_, select, update
 
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.exceptions import LeaseLost, RollbackRequested
@@ -24,34 +24,11 @@ from .run_rows import PROGRESS, RECORD, completion_text, to_progress, to_record
 from .run_stops import stop
 from .tables import runs, threads
 from .thread_status import describe_by_last_run, hold, leave, rest, status_of
+from .waiting_runs import IS_HEAD, NOW, WAITS
 
-_other: Final = runs.alias("other")
-_NOW: Final = bindparam("now", type_=runs.c.due_at.type)
 _DEADLINE: Final = bindparam("deadline", type_=runs.c.lease_until.type)
 _PENDING: Final = RunStatus.PENDING.value
-_WAITS: Final = and_(runs.c.ended_at.is_(None), runs.c.lease_until.is_(None))
 
-# Looks at the thread, each by an index: nobody holds a run of it, no due one stands before this one, and none that has
-# begun waits to go on. Whoever has begun goes before all who have not.
-_IS_HEAD: Final = and_(
-    ~exists().where(_other.c.thread_id == runs.c.thread_id, _other.c.lease_until.is_not(None)),
-    ~exists().where(
-        _other.c.thread_id == runs.c.thread_id,
-        _other.c.ended_at.is_(None),
-        _other.c.queue_seq < runs.c.queue_seq,
-        _other.c.due_at <= _NOW,
-        or_(runs.c.started_at.is_(None), _other.c.started_at.is_not(None)),
-    ),
-    or_(
-        runs.c.started_at.is_not(None),
-        ~exists().where(
-            _other.c.thread_id == runs.c.thread_id,
-            _other.c.ended_at.is_(None),
-            _other.c.queue_seq > runs.c.queue_seq,
-            _other.c.started_at.is_not(None),
-        ),
-    ),
-)
 _HELD_BY: Final = and_(
     runs.c.run_id == bindparam("the_run"),
     runs.c.attempt == bindparam("the_attempt"),
@@ -60,13 +37,13 @@ _HELD_BY: Final = and_(
 )
 _CLAIM: Final = Prepared(
     update(runs)
-    .where(runs.c.run_id == bindparam("the_run"), runs.c.status == _PENDING, runs.c.due_at <= _NOW, _IS_HEAD)
+    .where(runs.c.run_id == bindparam("the_run"), runs.c.status == _PENDING, runs.c.due_at <= NOW, IS_HEAD)
     .values(
         status=RunStatus.STARTING.value,
         attempt=runs.c.attempt + 1,
         worker=bindparam("the_worker"),
         lease_until=_DEADLINE,
-        updated_at=_NOW,
+        updated_at=NOW,
     )
     .returning(*RECORD)
 )
@@ -79,8 +56,8 @@ _BEGIN: Final = Prepared(
     .values(
         status=RunStatus.RUNNING.value,
         base_checkpoint_id=case((runs.c.started_at.is_(None), bindparam("base")), else_=runs.c.base_checkpoint_id),
-        started_at=func.coalesce(runs.c.started_at, _NOW),
-        updated_at=_NOW,
+        started_at=func.coalesce(runs.c.started_at, NOW),
+        updated_at=NOW,
     )
     .returning(*PROGRESS, runs.c.lease_until)
 )
@@ -97,8 +74,8 @@ _SETTLE: Final = Prepared(
     .values(
         status=bindparam("the_status"),
         lease_until=None,
-        ended_at=_NOW,
-        updated_at=_NOW,
+        ended_at=NOW,
+        updated_at=NOW,
         final_checkpoint_id=bindparam("final"),
         failure=bindparam("the_failure"),
         completion=bindparam("the_completion"),
@@ -108,18 +85,18 @@ _SETTLE: Final = Prepared(
 _RELEASE: Final = Prepared(
     update(runs)
     .where(_HELD_BY)
-    .values(status=_PENDING, worker=None, lease_until=None, updated_at=_NOW)
+    .values(status=_PENDING, worker=None, lease_until=None, updated_at=NOW)
     .returning(runs.c.run_id)
 )
 _STANDS: Final = Prepared(select(*PROGRESS, runs.c.worker).where(runs.c.run_id == bindparam("the_run")))
 _UNDO: Final = Prepared(delete(runs).where(runs.c.run_id == bindparam("the_run")))
 _WAITING: Final = Prepared(
     select(runs.c.run_id)
-    .where(_WAITS, runs.c.due_at <= _NOW, _IS_HEAD)
+    .where(WAITS, runs.c.due_at <= NOW, IS_HEAD)
     .order_by(runs.c.due_at, runs.c.queue_seq)
     .limit(bindparam("the_limit"))
 )
-_NEXT_DUE: Final = Prepared(select(func.min(runs.c.due_at)).where(_WAITS, runs.c.due_at > _NOW))
+_NEXT_DUE: Final = Prepared(select(func.min(runs.c.due_at)).where(WAITS, runs.c.due_at > NOW))
 
 
 class SqlRunLeaseStore:

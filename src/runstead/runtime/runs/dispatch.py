@@ -27,6 +27,10 @@ class RunWorker(Protocol):
         """Claim the run and begin to execute it; False when it was not to be had. Returns once begun, not when done."""
         ...
 
+    async def finished(self, run_id: RunId) -> None:
+        """Return once this worker does not hold the run (any more)."""
+        ...
+
     def notice_stop(self, run_id: RunId) -> None:
         """The run's stop flag may have changed: look at it. Unknown runs are ignored; called from the worker's loop."""
         ...

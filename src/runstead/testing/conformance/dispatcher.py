@@ -72,6 +72,11 @@ class RecordingWorker:
         self.launched.append(run_id)
         return True
 
+    async def finished(self, run_id: RunId) -> None:
+        while run_id in self._busy:
+            self._freed.clear()
+            await self._freed.wait()
+
     def notice_stop(self, run_id: RunId) -> None:
         self.notices.append(run_id)
 

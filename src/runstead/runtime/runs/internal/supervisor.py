@@ -66,6 +66,11 @@ class RunSupervisor:
         handle.task = asyncio.create_task(self._execute(handle), name=f"run {run_id} attempt {lease.attempt}")
         return True
 
+    async def finished(self, run_id: RunId) -> None:
+        handle = self._registry.get(run_id)
+        if handle is not None and handle.task is not None:
+            await asyncio.wait([handle.task])
+
     def notice_stop(self, run_id: RunId) -> None:
         """Look at the run's stop flag, soon; what nobody holds here is ignored."""
         if (handle := self._registry.get(run_id)) is not None:
