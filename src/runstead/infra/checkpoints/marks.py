@@ -93,11 +93,16 @@ def mark(driver: Any, thread_id: ThreadId, run_id: RunId) -> str | None:
     return latest
 
 
+def is_marked(driver: Any, thread_id: ThreadId) -> bool:
+    """Some run of the thread could still be undone."""
+    return driver.execute(_MARKED, (thread_id,)).fetchone() is not None
+
+
 def keep_writes(
     driver: Any, thread_id: ThreadId, namespace: str, checkpoint_id: str, keys: Iterable[tuple[str, int]]
 ) -> None:
     """Before the pending writes ``keys`` (task id and index) of a checkpoint change."""
-    if driver.execute(_MARKED, (thread_id,)).fetchone() is None:
+    if not is_marked(driver, thread_id):
         return
     place = {"thread": thread_id, "ns": namespace, "checkpoint": checkpoint_id}
     driver.executemany(_KEEP_WRITE, [{**place, "task": task_id, "idx": index} for task_id, index in keys])

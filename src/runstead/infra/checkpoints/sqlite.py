@@ -47,6 +47,19 @@ class SqliteCheckpoints:
     async def delete_thread(self, thread_id: ThreadId) -> None:
         await self._database.write(lambda connection: housekeeping.delete_thread(driver_of(connection), thread_id))
 
+    async def copy_thread(self, source: ThreadId, target: ThreadId) -> None:
+        await self._database.write(lambda connection: housekeeping.copy_thread(driver_of(connection), source, target))
+
+    async def keep_latest(self, thread_id: ThreadId) -> bool:
+        def work(connection: Connection) -> bool:
+            driver = driver_of(connection)
+            if marks.is_marked(driver, thread_id):
+                return False
+            housekeeping.prune(driver, [thread_id], "keep_latest")
+            return True
+
+        return await self._database.write(work)
+
 
 @asynccontextmanager
 async def open_checkpoints(path: Path, *, serde: SerializerProtocol | None = None) -> AsyncIterator[SqliteCheckpoints]:

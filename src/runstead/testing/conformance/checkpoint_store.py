@@ -6,7 +6,7 @@ Subclass it and give it ``checkpoints``. Beside this, run langgraph-checkpoint-c
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any, Final, TypedDict
 
 import pytest
@@ -151,6 +151,76 @@ class CheckpointStoreConformance:
         assert {config["configurable"]["thread_id"] for config, *_ in left} == {"t-2"}
         assert await checkpoints.mark("t-1", "r-1") is None
 
+    async def test_a_copy_has_all_of_the_thread(self, checkpoints: RunCheckpointStore) -> None:
+        await _run(checkpoints, "r-1", {"said": ["hi"]})
+        await checkpoints.copy_thread("t-1", "t-2")
+        whole = await _everything(checkpoints.saver)
+        assert len(whole) > 2
+        assert _of(whole, "t-2") == _of(whole, "t-1")
+        # What the thread was asked can be answered on its copy.
+        assert "child heard yes" in await _run(checkpoints, "r-2", Command(resume="yes"), thread_id="t-2")
+
+    async def test_a_thread_and_its_copy_go_different_ways(self, checkpoints: RunCheckpointStore) -> None:
+        await _run(checkpoints, "r-1", {"said": ["hi"]})
+        await checkpoints.copy_thread("t-1", "t-2")
+        before = await _everything(checkpoints.saver)
+        await _run(checkpoints, "r-2", Command(resume="yes"), thread_id="t-2")
+        after = await _everything(checkpoints.saver)
+        assert _of(after, "t-1") == _of(before, "t-1")
+        assert _of(after, "t-2") != _of(before, "t-2")
+        await checkpoints.delete_thread("t-1")
+        assert _of(await _everything(checkpoints.saver), "t-2") == _of(after, "t-2")
+
+    async def test_a_copy_is_not_undone_with_the_run_it_was_copied_from(self, checkpoints: RunCheckpointStore) -> None:
+        await checkpoints.mark("t-1", "r-1")
+        await _run(checkpoints, "r-1", {"said": ["hi"]})
+        await checkpoints.copy_thread("t-1", "t-2")
+        before = _of(await _everything(checkpoints.saver), "t-2")
+        await checkpoints.undo("t-1", "r-1")
+        assert _of(await _everything(checkpoints.saver), "t-1") == []
+        assert _of(await _everything(checkpoints.saver), "t-2") == before
+        # Nor is it marked: it can be pruned.
+        assert await checkpoints.keep_latest("t-2")
+
+    async def test_a_thread_without_a_state_is_copied_to_nothing(self, checkpoints: RunCheckpointStore) -> None:
+        await checkpoints.copy_thread("t-none", "t-2")
+        assert await _everything(checkpoints.saver) == []
+
+    async def test_the_latest_state_stays_and_the_older_ones_go(self, checkpoints: RunCheckpointStore) -> None:
+        await _run(checkpoints, "r-1", {"said": ["hi"]})
+        await _run(checkpoints, "r-2", {"said": ["hi"]}, thread_id="t-2")
+        before = await _everything(checkpoints.saver)
+        latest = await checkpoints.saver.aget_tuple(_config("t-1"))
+        assert await checkpoints.keep_latest("t-1")
+        after = await _everything(checkpoints.saver)
+        assert _of(after, "t-2") == _of(before, "t-2")
+        assert await checkpoints.saver.aget_tuple(_config("t-1")) == latest
+        namespaces = [found.config["configurable"]["checkpoint_ns"] async for found in _listed(checkpoints, "t-1")]
+        assert len(namespaces) == len(set(namespaces)) == 2
+        assert len(_of(after, "t-1")) < len(_of(before, "t-1"))
+        # And the thread goes on from there, subgraph and all.
+        said = await _run(checkpoints, "r-3", Command(resume="yes"))
+        assert ("child heard yes" in said, said[-1]) == (True, "after")
+
+    async def test_keeping_the_latest_twice_is_keeping_it_once(self, checkpoints: RunCheckpointStore) -> None:
+        await _run(checkpoints, "r-1", {"said": ["hi"]})
+        assert await checkpoints.keep_latest("t-1")
+        before = await _everything(checkpoints.saver)
+        assert await checkpoints.keep_latest("t-1")
+        assert await checkpoints.keep_latest("t-none")
+        assert await _everything(checkpoints.saver) == before
+
+    async def test_nothing_goes_while_a_run_could_be_undone(self, checkpoints: RunCheckpointStore) -> None:
+        await _run(checkpoints, "r-1", {"said": ["hi"]})
+        before = await _everything(checkpoints.saver)
+        await checkpoints.mark("t-1", "r-2")
+        await _run(checkpoints, "r-2", Command(resume="yes"))
+        assert not await checkpoints.keep_latest("t-1")
+        await checkpoints.undo("t-1", "r-2")
+        await checkpoints.forget_mark("t-1", "r-2")
+        assert await _everything(checkpoints.saver) == before
+        assert await checkpoints.keep_latest("t-1")
+
 
 def _config(thread_id: ThreadId, run_id: RunId | None = None, checkpoint_id: str | None = None) -> RunnableConfig:
     configurable: dict[str, Any] = {"thread_id": thread_id, "checkpoint_ns": ""}
@@ -180,6 +250,23 @@ async def _everything(saver: BaseCheckpointSaver[Any]) -> list[Any]:
     """All that can be read back, in an order of its own: checkpoints and their pending writes, in every namespace."""
     found = [_plain(one) async for one in saver.alist(None)]
     return sorted(found, key=lambda one: repr(one[0]))
+
+
+def _listed(checkpoints: RunCheckpointStore, thread_id: ThreadId) -> AsyncIterator[CheckpointTuple]:
+    listed: AsyncIterator[CheckpointTuple] = checkpoints.saver.alist({"configurable": {"thread_id": thread_id}})
+    return listed
+
+
+def _of(everything: Sequence[Any], thread_id: ThreadId) -> list[Any]:
+    """What one thread has, without its name."""
+    mine = [each for each in everything if each[0]["configurable"]["thread_id"] == thread_id]
+    return [_nameless(each) for each in mine]
+
+
+def _nameless(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _nameless(inner) for key, inner in value.items() if key != "thread_id"}
+    return [_nameless(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _plain(found: CheckpointTuple) -> Any:

@@ -73,3 +73,23 @@ class InMemoryCheckpointStore:
         self._saver.delete_thread(thread_id)
         for key in [key for key in self._marks if key[0] == thread_id]:
             del self._marks[key]
+
+    async def copy_thread(self, source: ThreadId, target: ThreadId) -> None:
+        saver = self._saver
+        for namespace, kept in saver.storage.get(source, {}).items():
+            saver.storage[target][namespace] = dict(kept)
+        for (thread_id, namespace, checkpoint_id), writes in list(saver.writes.items()):
+            if thread_id == source:
+                saver.writes[target, namespace, checkpoint_id] = dict(writes)
+        for (thread_id, namespace, channel, version), blob in list(saver.blobs.items()):
+            if thread_id == source:
+                saver.blobs[target, namespace, channel, version] = blob
+
+    async def keep_latest(self, thread_id: ThreadId) -> bool:
+        if any(marked == thread_id for marked, _ in self._marks):
+            return False
+        for namespace, kept in self._saver.storage.get(thread_id, {}).items():
+            for checkpoint_id in sorted(kept)[:-1]:
+                del kept[checkpoint_id]
+                self._saver.writes.pop((thread_id, namespace, checkpoint_id), None)
+        return True

@@ -54,3 +54,18 @@ class RunCheckpointStore(Protocol):
     async def delete_thread(self, thread_id: ThreadId) -> None:
         """Delete all checkpoints and writes of a thread."""
         ...
+
+    async def copy_thread(self, source: ThreadId, target: ThreadId) -> None:
+        """Give ``target``, which has none, all checkpoints and pending writes of ``source``, as they are at one moment.
+
+        Under the same ids, so that the chain behind each is there. From then on the two have nothing in common; what a
+        `mark` keeps stays with ``source``.
+        """
+        ...
+
+    async def keep_latest(self, thread_id: ThreadId) -> bool:
+        """Delete the thread's checkpoints but for the latest of each namespace, and what that one is read with.
+
+        False, and nothing has happened, while a run of the thread is marked: `undo` needs the older ones.
+        """
+        ...
