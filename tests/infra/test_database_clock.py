@@ -1,0 +1,56 @@
+"""A machine whose clock is wrong goes by the database's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import pytest
+from sqlalchemy import Connection
+
+from runstead.infra.storage.database_clock import DatabaseClock
+
+T = TypeVar("T")
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+
+
+class Machine:
+    """Counts seconds in its own way, and asks a database that is some way off."""
+
+    def __init__(self) -> None:
+        self.seconds = 7_000.0
+        self.ways: list[tuple[float, float]] = []
+        """How long each question travels, and each answer; then at once."""
+
+    def elapsed(self) -> float:
+        return self.seconds
+
+    async def read(self, work: Callable[[Connection], T], *, quick: bool = False) -> Any:
+        there, back = self.ways.pop(0) if self.ways else (0.0, 0.0)
+        self.seconds += there
+        told = NOON + timedelta(seconds=self.seconds - 7_000.0)
+        self.seconds += back
+        return told
+
+    async def write(self, work: Callable[[Connection], T], **_: Any) -> T:
+        raise NotImplementedError
+
+
+async def test_now_is_what_the_database_says_and_goes_on_by_itself() -> None:
+    machine = Machine()
+    clock = DatabaseClock(machine, machine.elapsed)
+    await clock.measure()
+    assert clock.now() == NOON
+    machine.seconds += 90
+    assert clock.now() == NOON + timedelta(seconds=90)
+
+
+async def test_the_quickest_answer_counts() -> None:
+    """One that was held up says when it was given, but not how long ago that is."""
+    machine = Machine()
+    machine.ways = [(0.0, 2.0), (0.004, 0.004), (1.0, 0.0)]
+    clock = DatabaseClock(machine, machine.elapsed)
+    await clock.measure()
+    truly = NOON + timedelta(seconds=machine.seconds - 7_000.0)
+    assert clock.now() == pytest.approx(truly, abs=timedelta(milliseconds=1))
