@@ -45,6 +45,11 @@ class Settings(BaseSettings):
         description="How users prove who they are: not at all, by an API key of `runstead keys`, or to the handlers "
         "that langgraph.json names. Unset: to the handlers if there are any, else not at all.",
     )
+    shared_assistants_scope: str | None = Field(
+        default=None,
+        description="Scope of a key, or permission that auth handlers give, with which a user may change the graphs' "
+        "own assistants, which everybody uses. Unset: nobody may, unless the server knows no users.",
+    )
     config: Path | None = Field(
         default=None, description="The langgraph.json to serve (path). Unset: the one in the working directory."
     )

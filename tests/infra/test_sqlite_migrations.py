@@ -20,10 +20,13 @@ from runstead.infra.checkpoints.sqlite import open_checkpoints
 from runstead.infra.engines.exceptions import SchemaTooNew
 from runstead.infra.engines.sqlite import open_sqlite
 from runstead.infra.storage import migrations
+from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.run_queries import SqlRunQueryStore
 from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.storage.tables import metadata
+from runstead.resources.assistants import AssistantChange, assistant_id_of
 from runstead.runtime.actor_context import ActorContext, acting
+from runstead.testing.clock import HandClock
 
 
 def scripts() -> ScriptDirectory:
@@ -81,12 +84,16 @@ async def test_a_database_of_the_first_release_is_brought_up_with_its_rows(tmp_p
     assert {"assistants", "run_events", "run_event_threads"} <= set(tables)
 
 
-def first_release(connection: Connection) -> None:
+def upgrade(connection: Connection, to: str) -> None:
     connection.execute(text("SELECT 1"))
     script, config = scripts(), Config()
-    with EnvironmentContext(config, script, fn=lambda revision, _: script._upgrade_revs("0001", revision)) as context:
+    with EnvironmentContext(config, script, fn=lambda revision, _: script._upgrade_revs(to, revision)) as context:
         context.configure(connection=connection)
         context.run_migrations()
+
+
+def first_release(connection: Connection) -> None:
+    upgrade(connection, "0001")
     connection.execute(
         text(
             "INSERT INTO runs (run_id, thread_id, tenant_id, user_id, assistant_id, status, created_at, updated_at,"
@@ -99,6 +106,34 @@ def first_release(connection: Connection) -> None:
             "spec": '{"assistant_id":"a-1","graph_id":"g-1","scope":{"kind":"stateful"},"input":{"x":1},'
             '"stream_modes":["values"],"interrupt_before":[],"interrupt_after":[]}',
         },
+    )
+
+
+async def test_assistants_from_before_there_were_versions_have_one(tmp_path: Path) -> None:
+    path = tmp_path / "runs.sqlite"
+    async with open_sqlite(path) as database:
+        await database.write(with_an_assistant)
+    async with open_storage(path) as database:
+        assistants = SqlAssistantStore(database, HandClock())
+        await assistants.register_graphs({"agent": None})
+        with acting(ActorContext("alice")):
+            before = await assistants.get(assistant_id_of("agent"))
+            (version,) = await assistants.versions(assistant_id_of("agent"))
+            changed = await assistants.update(assistant_id_of("agent"), AssistantChange(context={"x": 1}))
+    assert before is not None
+    assert (version.version, version.metadata, version.created_at) == (1, {"old": 1}, before.created_at)
+    assert changed is not None
+    assert changed.version == 2
+
+
+def with_an_assistant(connection: Connection) -> None:
+    upgrade(connection, "0004")
+    connection.execute(
+        text(
+            "INSERT INTO assistants (assistant_id, shared, graph_id, name, config, context, metadata, version,"
+            " created_at, updated_at) VALUES (:id, 1, 'agent', 'agent', '{}', '{}', :metadata, 1, 7, 8)"
+        ),
+        {"id": assistant_id_of("agent"), "metadata": '{"old":1}'},
     )
 
 

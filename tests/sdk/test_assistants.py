@@ -1,12 +1,13 @@
-"""Assistants: one per graph, found, read and described by the Python SDK."""
+"""Assistants: made, found, changed, set back, described and deleted by the Python SDK; every method it has."""
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from typing import Any
 
 import pytest
-from langgraph_sdk.errors import NotFoundError, UnprocessableEntityError
+from langgraph_sdk.errors import BadRequestError, ConflictError, NotFoundError, UnprocessableEntityError
 
 AGENT = "fe096781-5601-53d2-b2f6-0d3403f7e9ca"
 GRAPHS = {
@@ -14,33 +15,280 @@ GRAPHS = {
 }  # fmt: skip
 
 
+SYSTEM = {"created_by": "system"}
+"""By which the graphs' own assistants are told from those that other tests make here."""
+
+
+async def a_new(client: Any, **fields: Any) -> Any:
+    return await client.assistants.create("ctx", **fields)
+
+
 async def test_every_graph_has_an_assistant_with_the_id_it_has_everywhere(client: Any) -> None:
-    found = await client.assistants.search(limit=100)
+    found = await client.assistants.search(metadata=SYSTEM, limit=100)
     assert {assistant["graph_id"] for assistant in found} == GRAPHS
     (agent,) = [assistant for assistant in found if assistant["graph_id"] == "agent"]
     assert (agent["assistant_id"], agent["name"], agent["version"]) == (AGENT, "agent", 1)
-    assert agent["metadata"] == {"created_by": "system"}
+    assert agent["metadata"] == SYSTEM
     assert await client.assistants.get(AGENT) == agent
     assert await client.assistants.get("agent") == agent
 
 
 async def test_assistants_are_found(client: Any) -> None:
-    assert [one["graph_id"] for one in await client.assistants.search(graph_id="ctx")] == ["ctx"]
+    assert [one["graph_id"] for one in await client.assistants.search(graph_id="hitl")] == ["hitl"]
     assert await client.assistants.search(graph_id="nobody") == []
-    by_name = await client.assistants.search(sort_by="name", sort_order="asc", limit=2, offset=1)
+    by_name = await client.assistants.search(metadata=SYSTEM, sort_by="name", sort_order="asc", limit=2, offset=1)
     assert [one["name"] for one in by_name] == sorted(GRAPHS)[1:3]
-    assert await client.assistants.search(graph_id="ctx", select=["graph_id"]) == [{"graph_id": "ctx"}]
-    assert await client.assistants.count() == len(GRAPHS)
-    assert await client.assistants.count(graph_id="ctx") == 1
+    assert await client.assistants.search(graph_id="hitl", select=["graph_id"]) == [{"graph_id": "hitl"}]
+    assert await client.assistants.count(metadata=SYSTEM) == len(GRAPHS)
+    assert await client.assistants.count(graph_id="hitl") == 1
     page = await client.assistants.search(limit=5, response_format="object")
     assert (len(page["assistants"]), page["next"]) == (5, "5")
+    last = await client.assistants.search(metadata=SYSTEM, limit=5, offset=10, response_format="object")
+    assert (len(last["assistants"]), last["next"]) == (len(GRAPHS) - 10, None)
+
+
+async def test_what_was_created_is_found_by_all_that_it_says(client: Any) -> None:
+    mark = str(uuid.uuid4())
+    made = await client.assistants.create(
+        "ctx",
+        {"tags": ["t"], "recursion_limit": 7},
+        context={"color": "red"},
+        metadata={"mark": mark},
+        name=f"Red {mark}",
+        description="paints",
+    )
+    assert uuid.UUID(made["assistant_id"])
+    assert (made["graph_id"], made["version"], made["name"], made["description"]) == (
+        "ctx", 1, f"Red {mark}", "paints",
+    )  # fmt: skip
+    assert made["config"] == {"tags": ["t"], "recursion_limit": 7, "configurable": {"color": "red"}}
+    assert (made["context"], made["metadata"]) == ({"color": "red"}, {"mark": mark})
+    assert await client.assistants.get(made["assistant_id"]) == made
+    for where in ({"metadata": {"mark": mark}}, {"name": mark.upper()}, {"graph_id": "ctx", "name": mark[:20]}):
+        assert await client.assistants.search(**where) == [made], where
+        assert await client.assistants.count(**where) == 1
+    assert await client.assistants.count(metadata={"mark": mark}, graph_id="agent") == 0
+
+
+async def test_an_assistant_made_with_nothing_but_a_graph(client: Any) -> None:
+    made = await a_new(client)
+    assert (made["name"], made["config"], made["context"], made["metadata"], made["description"]) == (
+        "Untitled", {}, {}, {}, None,
+    )  # fmt: skip
+
+
+async def test_an_id_of_ones_own_and_what_if_it_exists(client: Any) -> None:
+    assistant_id = str(uuid.uuid4())
+    made = await a_new(client, assistant_id=assistant_id, name="first")
+    assert made["assistant_id"] == assistant_id
+    for options in ({}, {"if_exists": "raise"}):
+        with pytest.raises(ConflictError, match="already exists"):
+            await a_new(client, assistant_id=assistant_id, **options)
+    assert await a_new(client, assistant_id=assistant_id, name="second", if_exists="do_nothing") == made
+    assert await client.assistants.create("agent", assistant_id=AGENT, if_exists="do_nothing") == (
+        await client.assistants.get("agent")
+    )
+
+
+async def test_names_are_not_ids(client: Any) -> None:
+    """Two may have the same one, and one may be called like a graph: by the name of a graph its own is meant."""
+    name = str(uuid.uuid4())
+    both = {(await a_new(client, name=name))["assistant_id"] for _ in range(2)}
+    assert {one["assistant_id"] for one in await client.assistants.search(name=name)} == both
+    like_a_graph = await a_new(client, name="agent")
+    assert (await client.assistants.get("agent"))["assistant_id"] == AGENT
+    await client.assistants.delete(like_a_graph["assistant_id"])
+
+
+async def test_an_update_makes_a_version_of_what_it_names_and_keeps_the_rest(client: Any) -> None:
+    made = await a_new(
+        client, config={"tags": ["t"]}, context={"color": "red"}, metadata={"a": 1}, name="n", description="d"
+    )
+    assistant_id = made["assistant_id"]
+    second = await client.assistants.update(assistant_id, context={"color": "blue"}, metadata={"b": 2})
+    assert second == {
+        **made,
+        "version": 2,
+        "config": {"tags": ["t"], "configurable": {"color": "blue"}},
+        "context": {"color": "blue"},
+        "metadata": {"a": 1, "b": 2},
+        "updated_at": second["updated_at"],
+    }
+    assert second["updated_at"] > made["updated_at"]
+    third = await client.assistants.update(assistant_id, graph_id="agent", name="m", description="e")
+    assert (third["version"], third["graph_id"], third["name"], third["description"]) == (3, "agent", "m", "e")
+    assert (third["config"], third["context"]) == (second["config"], second["context"])
+    fourth = await client.assistants.update(assistant_id, config={"configurable": {"color": "teal"}})
+    assert (fourth["config"], fourth["context"]) == ({"configurable": {"color": "teal"}}, {"color": "teal"})
+    fifth = await client.assistants.update(assistant_id, config={"tags": ["x"]})
+    assert fifth["config"] == {"tags": ["x"], "configurable": {"color": "teal"}}
+    sixth = await client.assistants.update(assistant_id, config={})
+    assert (sixth["config"], sixth["context"]) == ({}, {})
+    # Nothing was named, so nothing has become of it.
+    assert await client.assistants.update(assistant_id) == sixth == await client.assistants.get(assistant_id)
+
+
+async def test_what_was_read_can_be_sent_back(client: Any) -> None:
+    made = await a_new(client, context={"color": "red"}, config={"tags": ["t"]}, metadata={"a": 1})
+    again = await client.assistants.update(
+        made["assistant_id"], config=made["config"], context=made["context"], metadata=made["metadata"]
+    )
+    assert (again["config"], again["context"], again["version"]) == (made["config"], made["context"], 2)
+
+
+async def test_versions_are_listed_and_set_back_whole(client: Any) -> None:
+    made = await a_new(client, context={"color": "red"}, metadata={"n": 1}, name="one", description="d")
+    assistant_id = made["assistant_id"]
+    for n in (2, 3):
+        await client.assistants.update(
+            assistant_id, context={"color": f"c{n}"}, metadata={"n": n}, name=f"name {n}", graph_id="agent"
+        )
+    versions = await client.assistants.get_versions(assistant_id)
+    assert [(one["version"], one["metadata"], one["context"]) for one in versions] == [
+        (3, {"n": 3}, {"color": "c3"}),
+        (2, {"n": 2}, {"color": "c2"}),
+        (1, {"n": 1}, {"color": "red"}),
+    ]
+    assert {**versions[-1], "updated_at": made["updated_at"]} == made
+    assert [one["version"] for one in await client.assistants.get_versions(assistant_id, limit=1, offset=1)] == [2]
+    assert [one["version"] for one in await client.assistants.get_versions(assistant_id, metadata={"n": 1})] == [1]
+    back = await client.assistants.set_latest(assistant_id, 1)
+    assert back == {**made, "updated_at": back["updated_at"]} == await client.assistants.get(assistant_id)
+    assert (await client.assistants.update(assistant_id, metadata={"n": 4}))["version"] == 4
+    assert [one["version"] for one in await client.assistants.get_versions(assistant_id)] == [4, 3, 2, 1]
+    assert [one["version"] for one in await client.assistants.get_versions("agent")] == [1]
+
+
+async def test_a_run_has_what_the_current_version_says(client: Any) -> None:
+    made = await a_new(client, config={"tags": ["t"]}, context={"color": "red"}, metadata={"k": "v"})
+    assistant_id = made["assistant_id"]
+
+    async def seen() -> dict[str, Any]:
+        found: dict[str, Any] = (await client.runs.wait(None, assistant_id, input={}))["seen"]
+        return found
+
+    first = await seen()
+    assert (first["context"], first["configurable"]["color"], first["tags"]) == ({"color": "red"}, "red", ["t"])
+    assert (first["metadata"]["k"], first["metadata"]["assistant_id"]) == ("v", assistant_id)
+    await client.assistants.update(assistant_id, context={"color": "blue"}, metadata={"k": "w"})
+    second = await seen()
+    assert (second["context"], second["configurable"]["color"], second["metadata"]["k"]) == (
+        {"color": "blue"}, "blue", "w",
+    )  # fmt: skip
+    await client.assistants.set_latest(assistant_id, 1)
+    third = await seen()
+    assert (third["context"], third["configurable"]["color"], third["metadata"]["k"]) == ({"color": "red"}, "red", "v")
+
+
+async def test_deleting(client: Any) -> None:
+    made = await a_new(client)
+    assert await client.assistants.delete(made["assistant_id"]) is None
+    for call in (
+        client.assistants.get(made["assistant_id"]),
+        client.assistants.delete(made["assistant_id"]),
+        client.assistants.update(made["assistant_id"], name="x"),
+        client.assistants.get_versions(made["assistant_id"]),
+        client.assistants.set_latest(made["assistant_id"], 1),
+        client.assistants.get_schemas(made["assistant_id"]),
+        client.assistants.get_graph(made["assistant_id"]),
+        client.assistants.get_subgraphs(made["assistant_id"]),
+        client.runs.create(None, made["assistant_id"], input={}),
+    ):
+        with pytest.raises(NotFoundError):
+            await call
+
+
+async def test_deleting_with_its_threads(client: Any) -> None:
+    made, other = await a_new(client), await a_new(client)
+    used, kept = await client.threads.create(), await client.threads.create()
+    for thread, assistant in ((used, made), (kept, other)):
+        await client.runs.wait(thread["thread_id"], assistant["assistant_id"], input={})
+    await client.assistants.delete(made["assistant_id"], delete_threads=True)
+    with pytest.raises(NotFoundError):
+        await client.threads.get(used["thread_id"])
+    assert (await client.threads.get(kept["thread_id"]))["status"] == "idle"
+    await client.assistants.delete(other["assistant_id"])
+    assert len(await client.runs.list(kept["thread_id"])) == 1
+    assert (await client.threads.get_state(kept["thread_id"]))["values"]["seen"]
+
+
+async def test_a_graph_that_is_served_keeps_its_assistant(client: Any) -> None:
+    for name in ("agent", AGENT):
+        with pytest.raises(ConflictError, match="as long as the graph is served"):
+            await client.assistants.delete(name)
+    with pytest.raises(ConflictError, match="stays with it"):
+        await client.assistants.update("agent", graph_id="ctx")
+    assert (await client.assistants.get("agent"))["version"] == 1
 
 
 async def test_an_assistant_that_does_not_exist(client: Any) -> None:
-    with pytest.raises(NotFoundError):
-        await client.assistants.get(str(uuid.uuid4()))
-    with pytest.raises(UnprocessableEntityError, match="Must be either"):
-        await client.assistants.get("nope")
+    nobody = str(uuid.uuid4())
+    for name, error in ((nobody, NotFoundError), ("nope", UnprocessableEntityError)):
+        for call in (
+            client.assistants.get(name),
+            client.assistants.update(name, name="x"),
+            client.assistants.delete(name),
+            client.assistants.delete(name, delete_threads=True),
+            client.assistants.get_versions(name),
+            client.assistants.set_latest(name, 1),
+            client.assistants.get_graph(name),
+            client.assistants.get_schemas(name),
+            client.assistants.get_subgraphs(name),
+            client.assistants.get_subgraphs(name, namespace="child"),
+        ):
+            with pytest.raises(error):
+                await call
+
+
+async def test_what_cannot_be_is_refused_with_a_sentence(client: Any) -> None:
+    made = await a_new(client)
+    assistant_id = made["assistant_id"]
+    for call, error, text in (
+        (client.assistants.create("nope"), NotFoundError, "Graph 'nope' not found. Expected one of"),
+        (client.assistants.create(None), UnprocessableEntityError, "graph_id"),
+        (a_new(client, assistant_id="mine"), UnprocessableEntityError, "must be a UUID"),
+        (a_new(client, if_exists="replace"), UnprocessableEntityError, "if_exists"),
+        (a_new(client, config={"tags": "t"}), UnprocessableEntityError, r"config\.tags"),
+        (a_new(client, config={"recursion_limit": 0}), UnprocessableEntityError, r"config\.recursion_limit"),
+        (a_new(client, metadata=["x"]), UnprocessableEntityError, "metadata"),
+        (
+            a_new(client, context={"a": 1}, config={"configurable": {"a": 2}}),
+            BadRequestError,
+            "Cannot specify both configurable and context",
+        ),
+        (client.assistants.update(assistant_id, graph_id="nope"), NotFoundError, "Graph 'nope' not found"),
+        (
+            client.assistants.update(assistant_id, context={"a": 1}, config={"configurable": {"a": 2}}),
+            BadRequestError,
+            "Cannot specify both configurable and context",
+        ),
+        (client.assistants.set_latest(assistant_id, 9), NotFoundError, "Version 9 not found"),
+        (client.assistants.set_latest(assistant_id, 0), UnprocessableEntityError, "version"),
+        (client.assistants.set_latest(assistant_id, "1"), UnprocessableEntityError, "version"),
+        (client.assistants.get_versions(assistant_id, limit=0), UnprocessableEntityError, "limit"),
+        (client.assistants.get_versions(assistant_id, offset=-1), UnprocessableEntityError, "offset"),
+        (client.assistants.search(sort_by="color"), UnprocessableEntityError, "sort_by"),
+        (client.assistants.search(select=["color"]), UnprocessableEntityError, "select"),
+        (client.assistants.search(limit=100_000), UnprocessableEntityError, "limit"),
+    ):
+        with pytest.raises(error, match=text):
+            await call
+    assert await client.assistants.get(assistant_id) == made
+
+
+async def test_updates_at_once_lose_nothing(client: Any) -> None:
+    made = await a_new(client)
+    answers = await asyncio.gather(
+        *(of(client.assistants.update(made["assistant_id"], metadata={f"k{n}": n})) for n in range(8))
+    )
+    assert sorted(one["version"] for one in answers) == list(range(2, 10))
+    assert (await client.assistants.get(made["assistant_id"]))["metadata"] == {f"k{n}": n for n in range(8)}
+    versions = await client.assistants.get_versions(made["assistant_id"], limit=100)
+    assert [len(one["metadata"]) for one in versions] == list(range(8, -1, -1))
+
+
+async def of(call: Any) -> Any:
+    return await call
 
 
 async def test_schemas(client: Any) -> None:
@@ -69,3 +317,12 @@ async def test_subgraphs(client: Any) -> None:
     assert await client.assistants.get_subgraphs("agent") == {}
     with pytest.raises(NotFoundError):
         await client.assistants.get_subgraphs("nested", namespace="nobody")
+
+
+async def test_an_assistant_is_described_by_its_graph(client: Any) -> None:
+    made = await client.assistants.create("nested")
+    assistant_id = made["assistant_id"]
+    for describe in (client.assistants.get_schemas, client.assistants.get_graph, client.assistants.get_subgraphs):
+        assert await describe(assistant_id) == await describe("nested")
+    by_namespace = await client.assistants.get_subgraphs(assistant_id, namespace="child", recurse=True)
+    assert by_namespace == await client.assistants.get_subgraphs("nested")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from .transcript import Comparison, read_transcript, threads_of
+from .transcript import Comparison, Exchange, read_transcript, threads_of
 from .wanted import WANTED, ask, replay, with_our_ids
 
 STREAMS = (
@@ -115,16 +115,29 @@ async def test_runs_for_later_and_runs_in_numbers(name: str, client: httpx.Async
     assert not comparison.differences, "\n" + "\n".join(comparison.differences)
 
 
+SET_BACK = "set back to an older version, an assistant has that one's context too, not the newer one"
+
+
 async def test_what_a_run_sees_of_context_and_config(client: httpx.AsyncClient) -> None:
-    """context.txt, but for its first exchange, whose assistant is one that a client has made."""
-    comparison = Comparison(WANTED)
-    exchanges = read_transcript("context")[1:]
+    """context.txt, in which the first run is of the assistant that assistants.txt made, changed and set back."""
+    comparison = Comparison(replace(WANTED, values={**WANTED.values, "$.seen.context.color": SET_BACK}))
+    exchanges = read_transcript("context")
+    made, changed, back = (one for one in read_transcript("assistants") if one.status == 200 and _settles(one))
+    for exchange in (replace(made, body={**made.body, "assistant_id": OF_CTX}), changed, back):
+        assert (await ask(client, exchange)).status_code == 200
     for thread_id in threads_of(exchanges):
         await client.post("/threads", json={"thread_id": thread_id})
-    await client.post(exchanges[0].path, json={"assistant_id": "ctx", "input": {}})
-    for exchange in exchanges:
+    first = await replay(client, exchanges[0], comparison)
+    assert first.json()["seen"]["context"] == {"color": "red"}
+    comparison = Comparison(WANTED)
+    for exchange in exchanges[1:]:
         await replay(client, exchange, comparison)
     assert not comparison.differences, "\n" + "\n".join(comparison.differences)
+
+
+def _settles(exchange: Exchange) -> bool:
+    """Whether it says what an assistant is."""
+    return exchange.path == "/assistants" or exchange.method == "PATCH" or exchange.path.endswith("/latest")
 
 
 async def test_headers_that_the_configuration_lets_in_are_seen_by_the_run(client: httpx.AsyncClient) -> None:
@@ -136,17 +149,52 @@ async def test_headers_that_the_configuration_lets_in_are_seen_by_the_run(client
     assert "authorization" not in configurable
 
 
+OF_CTX = "9ff15f2d-6694-43e8-a743-df01c7739379"
+"""The assistant that is made in assistants.txt, and run in context.txt."""
+NOT_NAMED = "a change of the context alone leaves the tags of the config where they were"
+BY_NAME = "an assistant may be named by the graph whose own it is, everywhere"
+OF_ASSISTANTS = replace(
+    WANTED, ours={**WANTED.ours, "config.tags": NOT_NAMED}, values={**WANTED.values, "context.color": SET_BACK}
+)
+OTHERWISE_ASSISTANTS = {
+    "GET /assistants/nested/subgraphs": (200, BY_NAME),
+    "GET /assistants/nested/subgraphs?recurse=true": (200, BY_NAME),
+    "GET /assistants/nested/subgraphs/child": (200, BY_NAME),
+    "GET /assistants/agent": (200, BY_NAME),
+    "DELETE /assistants/agent": (409, "named by its graph, too; and a graph that is served has an assistant"),
+}
+
+
 async def test_assistants(client: httpx.AsyncClient) -> None:
-    """What assistants.txt asks of graphs' own assistants; those that clients make come with the rest of the wire."""
-    comparison = Comparison(WANTED)
-    exchanges = {(one.method, one.path): one for one in read_transcript("assistants")}
-    of_ctx = "9ff15f2d-6694-43e8-a743-df01c7739379"
-    for path in ("schemas", "graph"):
-        exchange = exchanges["GET", f"/assistants/{of_ctx}/{path}"]
-        await replay(client, replace(exchange, path=f"/assistants/ctx/{path}"), comparison)
-    await replay(client, exchanges["GET", "/assistants/nested/graph?xray=true"], comparison)
-    await replay(client, exchanges["POST", "/assistants/search"], comparison)
+    """assistants.txt, whole. Of the first page, whose total is one more than its limit there, only the shape counts."""
+    comparison = Comparison(OF_ASSISTANTS)
+    first, *exchanges = read_transcript("assistants")
+    page = await ask(client, first)
+    assert (page.status_code, len(page.json()), page.headers["x-pagination-next"]) == (200, 2, "2")
+    for exchange in exchanges:
+        asked = f"{exchange.method} {exchange.path}"
+        if asked in OTHERWISE_ASSISTANTS:
+            response = await ask(client, exchange)
+            assert response.status_code == OTHERWISE_ASSISTANTS[asked][0], asked
+            continue
+        response = await replay(client, exchange, comparison)
+        comparison.same(
+            exchange.answer_headers.get("x-pagination-total"), response.headers.get("x-pagination-total"), "total"
+        )
+        if exchange.status in (404, 409):
+            assert "detail" in response.json()
+            comparison.same(json.loads(exchange.text)["detail"], response.json()["detail"], f"{asked}: detail")
     assert not comparison.differences, "\n" + "\n".join(comparison.differences)
+
+
+async def test_an_older_version_is_made_current_whole(client: httpx.AsyncClient) -> None:
+    """The reference keeps the newer context (see SET_BACK)."""
+    made, changed, back = (one for one in read_transcript("assistants") if one.status == 200 and _settles(one))
+    before = (await ask(client, replace(made, body={**made.body, "assistant_id": OF_CTX}))).json()
+    assert (await ask(client, changed)).json()["context"] == {"color": "blue"}
+    assert json.loads(back.text)["context"] == {"color": "blue"}
+    ours = (await ask(client, back)).json()
+    assert {**ours, "updated_at": None} == {**before, "updated_at": None}
 
 
 async def test_the_server_itself(client: httpx.AsyncClient) -> None:

@@ -33,6 +33,7 @@ from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.infra.storage.threads import SqlThreadStore
 from runstead.infra.stream_bridge.memory import MemoryStreamBridge
+from runstead.resources.assistant_editor import AssistantEditor
 from runstead.resources.directory import AssistantDirectory
 from runstead.resources.interrupts import OpenInterrupts
 from runstead.resources.items import ActorScopedStore
@@ -53,7 +54,15 @@ from runstead.wire.credentials import Authenticator
 
 from .doors import load_auth, open_door
 from .housekeeping import sweep_regularly
-from .parts import agent_loops, event_store, header_choice, item_options, run_limits, stream_settings
+from .parts import (
+    agent_loops,
+    event_store,
+    header_choice,
+    item_options,
+    run_limits,
+    stream_settings,
+    trusted_with_shared,
+)
 from .refusals import refuse_what_cannot_be_kept, without_effect
 
 _log = logging.getLogger(__name__)
@@ -164,11 +173,13 @@ def _services(
     agents = ThreadAgents(parts.graphs, parts.loops, parts.checkpoints, parts.store)
     queries = SqlRunQueryStore(parts.database)
     states = ThreadStates(threads, queries, parts.checkpoints, agents)
+    directory = AssistantDirectory(assistants, parts.graphs)
     return Services(
         runs=runs,
         threads=threads,
         assistants=assistants,
-        directory=AssistantDirectory(assistants, parts.graphs),
+        directory=directory,
+        editor=AssistantEditor(assistants, directory, parts.graphs, trusted_with_shared(settings)),
         states=states,
         thread_events=ThreadEvents(
             runs, parts.bridge, threads, states, parts.notices, parts.clock, heartbeat=settings.heartbeat_seconds

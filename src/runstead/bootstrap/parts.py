@@ -17,6 +17,8 @@ from runstead.infra.engines.sqlite import SqliteDatabase
 from runstead.infra.run_events.jsonl import JsonlRunEventStore
 from runstead.infra.storage.run_events import SqlRunEventStore
 from runstead.infra.stream_bridge.memory import MemoryStreamSettings
+from runstead.plugins.auth.none import LOCAL_ACTOR
+from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.agent_loop import AgentLoops, InlineAgentLoops, ThreadAgentLoops
 from runstead.runtime.runs.runtime import RunLimits
 from runstead.runtime.runs.store import RunEventStore
@@ -65,6 +67,16 @@ def header_choice(configuration: GraphConfiguration) -> Callable[[str], bool]:
         )
 
     return is_let_in
+
+
+def trusted_with_shared(settings: Settings) -> Callable[[ActorContext], bool]:
+    """Who may change the graphs' own assistants: the one user of a server without users, else whoever has the scope."""
+    scope = settings.shared_assistants_scope
+
+    def is_trusted(actor: ActorContext) -> bool:
+        return actor == LOCAL_ACTOR or (scope is not None and scope in actor.scopes)
+
+    return is_trusted
 
 
 def item_options(configuration: GraphConfiguration) -> dict[str, Any]:

@@ -18,7 +18,7 @@ OPEN_PATHS: Final = frozenset(("/", "/ok", "/ready", "/info", "/docs", "/openapi
 """They tell nothing about anybody, and load balancers and browsers ask for them without credentials."""
 
 Reach: TypeAlias = Literal[
-    "new thread", "thread", "run", "new run", "assistant", "search", "many runs", "items", "nothing"
+    "new thread", "thread", "run", "new run", "new assistant", "assistant", "search", "many runs", "items"
 ]
 """What a filter applies to: the thread, runs or assistant that are named, or what a search finds."""
 
@@ -126,7 +126,8 @@ _SEARCH: Final = Ask(
     "threads", "search", "search", _with_metadata("values", "status", "limit", "offset", "ids", "thread_id")
 )
 _ASSISTANT: Final = Ask("assistants", "read", "assistant", _named)
-_ASSISTANT_FIELDS: Final = ("assistant_id", "graph_id", "config", "context", "name", "description", "if_exists")
+ASSISTANT_FIELDS: Final = ("assistant_id", "graph_id", "config", "context", "name", "description", "if_exists")
+"""What handlers see of an assistant beside its metadata, and may change."""
 
 ASKS: Final[Mapping[tuple[str, str], Ask]] = {
     ("POST", "/threads"): Ask(
@@ -173,14 +174,14 @@ ASKS: Final[Mapping[tuple[str, str], Ask]] = {
     ("GET", "/runs/{run_id}/join"): Ask("threads", "read", "run", _named),
     ("GET", "/runs/{run_id}/stream"): Ask("threads", "read", "run", _named),
     ("POST", "/runs/{run_id}/retry"): Ask("threads", "update", "run", _named),
-    ("POST", "/assistants"): Ask("assistants", "create", "nothing", _with_metadata(*_ASSISTANT_FIELDS)),
+    ("POST", "/assistants"): Ask("assistants", "create", "new assistant", _with_metadata(*ASSISTANT_FIELDS)),
     ("POST", "/assistants/search"): Ask(
         "assistants", "search", "search", _with_metadata("graph_id", "name", "limit", "offset")
     ),
     ("POST", "/assistants/count"): Ask("assistants", "search", "search", _with_metadata("graph_id", "name")),
     ("GET", "/assistants/{assistant_id}"): _ASSISTANT,
     ("PATCH", "/assistants/{assistant_id}"): Ask(
-        "assistants", "update", "assistant", _with_metadata(*_ASSISTANT_FIELDS)
+        "assistants", "update", "assistant", _with_metadata(*ASSISTANT_FIELDS)
     ),
     ("DELETE", "/assistants/{assistant_id}"): Ask("assistants", "delete", "assistant", _named),
     ("GET", "/assistants/{assistant_id}/schemas"): _ASSISTANT,

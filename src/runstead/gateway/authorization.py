@@ -14,8 +14,9 @@ from typing import Any, Final
 from fastapi import Request
 from starlette.requests import HTTPConnection
 
+from runstead.resources.assistants import AssistantExists
 from runstead.resources.directory import AssistantNotFound, InvalidAssistant
-from runstead.resources.threads import ThreadExists
+from runstead.resources.threads import ThreadExists, ThreadFilter, ThreadRecord
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
 from runstead.wire.authorization import Authorizer, Filters, matches
@@ -24,11 +25,12 @@ from runstead.wire.errors import Forbidden, NotFound
 from runstead.wire.identifiers import as_uuid
 from runstead.wire.runs import RUN_CREATE, RunCreate
 
-from .asks import ASKS, OPEN_PATHS, Ask, Given
+from .asks import ASKS, ASSISTANT_FIELDS, OPEN_PATHS, Ask, Given
 from .bodies import body_of
 from .narrowing import GrantedItems, narrowed
 from .services import Services, ServiceSource
 
+_PAGE: Final = 500
 _WITH_BODY: Final = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -102,6 +104,24 @@ async def authorize_run(services: Services, thread_id: str, run: RunCreate) -> R
     return run if changed == body else RUN_CREATE.validate_python(changed)
 
 
+async def removable_threads(services: Services, assistant_id: str) -> Sequence[str]:
+    """The threads that were last used with an assistant and that the actor may delete: handlers are asked for each.
+
+    What does not match their filter stays, unmentioned. Raises Forbidden and Refused before anything is deleted.
+    """
+    found: list[ThreadRecord] = []
+    where = ThreadFilter(metadata={"assistant_id": assistant_id})
+    while page := await services.threads.search(where, sort_by="thread_id", limit=_PAGE, offset=len(found)):
+        found.extend(page)
+    if (authorizer := services.authorizer) is None:
+        return [thread.thread_id for thread in found]
+    actor, own = require_actor_context("authorization"), []
+    for thread in found:
+        filters = await authorizer.authorize(actor, "threads", "delete", {"thread_id": thread.thread_id})
+        own += [thread.thread_id] if matches(thread.metadata, filters) else []
+    return own
+
+
 def _given(connection: HTTPConnection, body: Any) -> Given:
     path = {name: as_uuid(value) or value for name, value in connection.path_params.items()}
     return Given(path, dict(connection.query_params), body if isinstance(body, dict) else {})
@@ -126,6 +146,9 @@ def _changes(ask: Ask, given: Given, value: Mapping[str, Any]) -> dict[str, Any]
     now = value.get("kwargs")
     if isinstance(now, Mapping):
         changes.update({name: each for name, each in now.items() if each != before["kwargs"].get(name)})
+    if ask.resource == "assistants" and ask.action in ("create", "update"):
+        own = [name for name in (*ASSISTANT_FIELDS, "version") if name != "assistant_id" and name in value]
+        changes.update({name: value[name] for name in own if value[name] != before.get(name)})
     return changes
 
 
@@ -151,6 +174,10 @@ async def _check(services: Services, ask: Ask, given: Given, filters: Filters) -
                 raise ThreadNotFound(thread_id)
             for run_id in given.body.get("run_ids") or ():
                 await _check_run(services, str(run_id), filters)
+        case "new assistant":
+            found = await services.assistants.get(_id(given.body.get("assistant_id")) or "")
+            if found and not matches(found.metadata, filters):
+                raise AssistantExists(found.assistant_id)
         case "assistant":
             record = await services.directory.find(given.path["assistant_id"])
             if not matches(record.metadata, filters):

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from runstead.resources.assistant_editor import AssistantEditor
 from runstead.resources.assistants import AssistantStore
 from runstead.resources.directory import AssistantDirectory
 from runstead.resources.interrupts import OpenInterrupts
@@ -45,6 +46,7 @@ class Services:
     threads: ThreadStore
     assistants: AssistantStore
     directory: AssistantDirectory
+    editor: AssistantEditor
     states: ThreadStates
     thread_events: ThreadEvents
     interrupts: OpenInterrupts

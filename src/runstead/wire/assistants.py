@@ -1,22 +1,113 @@
-"""Assistants on the wire: how they are found and shown."""
+"""Assistants on the wire: what makes and changes them, how they are found and shown."""
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
-from runstead.resources.assistants import AssistantFilter, AssistantRecord, AssistantSortField
+from runstead.resources.assistants import (
+    UNTITLED,
+    AssistantChange,
+    AssistantDraft,
+    AssistantFilter,
+    AssistantRecord,
+    AssistantSortField,
+    AssistantVersion,
+    mirrored,
+)
 
 from .body import WireModel
-from .errors import Unprocessable
+from .configs import BOTH_GIVEN, without_own
+from .errors import BadRequest, Unprocessable
+from .identifiers import AssistantIdField
 from .pages import Limit, Offset
+from .runs import RunConfig
 
 ASSISTANT_FIELDS: Final = (
     "assistant_id", "graph_id", "config", "context", "metadata", "name", "created_at", "updated_at", "version",
     "description",
 )  # fmt: skip
 """What ``select`` may name."""
+
+
+_MAX_VERSION: Final = 2**31 - 1
+_Text = Annotated[str, Field(max_length=10_000)]
+
+
+class AssistantConfig(RunConfig):
+    """A config that runs begin with; what we do not know of it is kept as it was given."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class _Settings(WireModel):
+    """What both making and changing may say. Null says nothing."""
+
+    name: _Text | None = None
+    config: AssistantConfig | None = None
+    context: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    description: _Text | None = None
+
+    def told(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+        """Config and context without what the server alone says. Raises BadRequest when they contradict each other."""
+        config = None if self.config is None else self.config.model_dump(exclude_none=True)
+        context = None if self.context is None else without_own(self.context, frozenset())
+        if config and "configurable" in config:
+            config["configurable"] = without_own(config["configurable"], frozenset())
+            # A client that sends back what it has read says the same thing twice, and is understood.
+            if config["configurable"] and context and config["configurable"] != context:
+                raise BadRequest(BOTH_GIVEN)
+        return config, context
+
+
+class AssistantCreate(_Settings):
+    graph_id: str
+    assistant_id: AssistantIdField | None = None
+    if_exists: Literal["raise", "do_nothing"] | None = None
+
+    def to_draft(self) -> AssistantDraft:
+        """Raises BadRequest."""
+        config, context = self.told()
+        context = context or (config or {}).get("configurable") or {}
+        return AssistantDraft(
+            graph_id=self.graph_id,
+            name=self.name or UNTITLED,
+            config=mirrored(config or {}, context),
+            context=context,
+            metadata=self.metadata or {},
+            description=self.description,
+        )
+
+
+class AssistantPatch(_Settings):
+    graph_id: str | None = None
+
+    def to_change(self) -> AssistantChange:
+        """Raises BadRequest."""
+        config, context = self.told()
+        return AssistantChange(
+            graph_id=self.graph_id,
+            name=self.name,
+            config=config,
+            # An empty one beside a configurable does not contradict it.
+            context=None if not context and (config or {}).get("configurable") else context,
+            metadata=self.metadata,
+            description=self.description,
+            has_description="description" in self.model_fields_set,
+        )
+
+
+class AssistantVersions(WireModel):
+    metadata: dict[str, Any] | None = None
+    limit: Limit | None = None
+    offset: Offset | None = None
+
+
+class AssistantLatest(WireModel):
+    version: int = Field(ge=1, le=_MAX_VERSION)
 
 
 class AssistantCount(WireModel):
@@ -36,23 +127,35 @@ class AssistantSearch(AssistantCount):
     select: list[str] | None = None
 
 
+ASSISTANT_CREATE: Final[TypeAdapter[AssistantCreate]] = TypeAdapter(AssistantCreate)
+ASSISTANT_PATCH: Final[TypeAdapter[AssistantPatch]] = TypeAdapter(AssistantPatch)
+ASSISTANT_VERSIONS: Final[TypeAdapter[AssistantVersions]] = TypeAdapter(AssistantVersions)
+ASSISTANT_LATEST: Final[TypeAdapter[AssistantLatest]] = TypeAdapter(AssistantLatest)
 ASSISTANT_COUNT: Final[TypeAdapter[AssistantCount]] = TypeAdapter(AssistantCount)
 ASSISTANT_SEARCH: Final[TypeAdapter[AssistantSearch]] = TypeAdapter(AssistantSearch)
 
 
 def from_assistant_record(record: AssistantRecord) -> dict[str, Any]:
     """An assistant as clients read it."""
+    return {**_shown(record), "updated_at": record.updated_at}
+
+
+def from_assistant_version(version: AssistantVersion) -> Mapping[str, Any]:
+    """A version as clients read it."""
+    return _shown(version)
+
+
+def _shown(one: AssistantRecord | AssistantVersion) -> dict[str, Any]:
     return {
-        "assistant_id": record.assistant_id,
-        "graph_id": record.graph_id,
-        "config": record.config,
-        "context": record.context,
-        "metadata": record.metadata,
-        "name": record.name,
-        "created_at": record.created_at,
-        "updated_at": record.updated_at,
-        "version": record.version,
-        "description": record.description,
+        "assistant_id": one.assistant_id,
+        "graph_id": one.graph_id,
+        "config": one.config,
+        "context": one.context,
+        "metadata": one.metadata,
+        "name": one.name,
+        "created_at": one.created_at,
+        "version": one.version,
+        "description": one.description,
     }
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
+from runstead.resources.assistant_editor import AssistantInUse, AssistantProtected, GraphNotFound
+from runstead.resources.assistants import AssistantExists, VersionNotFound
 from runstead.resources.directory import AssistantNotFound, InvalidAssistant, SubgraphNotFound
 from runstead.resources.items import InvalidItem
 from runstead.resources.states import CheckpointNotFound, GraphUnassigned, InvalidUpdate
@@ -117,13 +119,18 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     InvalidRunSpec: (400, str),
     InvalidUpdate: (400, str),
     GraphUnassigned: (400, str),
+    AssistantProtected: (403, str),
     ThreadNotFound: (404, lambda _: "Thread or assistant not found."),
     RunNotFound: (404, lambda error: f"Run with ID {error.run_id} not found"),
     AssistantNotFound: (404, str),
     SubgraphNotFound: (404, str),
+    GraphNotFound: (404, str),
+    VersionNotFound: (404, str),
     CheckpointNotFound: (404, str),
     ThreadBusy: (409, lambda _: _BUSY),
     ThreadExists: (409, str),
+    AssistantExists: (409, str),
+    AssistantInUse: (409, str),
     RunConflict: (409, str),
     RunNotRetriable: (409, str),
     InvalidAssistant: (422, str),

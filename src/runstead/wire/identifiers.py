@@ -32,3 +32,4 @@ class _Identifier:
 ThreadIdField: TypeAlias = Annotated[str, AfterValidator(_Identifier("Invalid thread ID: must be a UUID"))]
 RunIdField: TypeAlias = Annotated[str, AfterValidator(_Identifier("Invalid run ID: must be a UUID"))]
 CheckpointIdField: TypeAlias = Annotated[str, AfterValidator(_Identifier("Invalid checkpoint ID"))]
+AssistantIdField: TypeAlias = Annotated[str, AfterValidator(_Identifier("Invalid assistant ID: must be a UUID"))]

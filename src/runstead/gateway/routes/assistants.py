@@ -1,4 +1,4 @@
-"""Assistants: found, read, and described."""
+"""Assistants: made, found, changed and described. Each is named by its id, or by the graph whose own it is."""
 
 from typing import Annotated
 
@@ -8,19 +8,35 @@ from starlette.responses import Response
 from runstead.resources.directory import SubgraphNotFound
 from runstead.wire.assistants import (
     ASSISTANT_COUNT,
+    ASSISTANT_CREATE,
     ASSISTANT_FIELDS,
+    ASSISTANT_LATEST,
+    ASSISTANT_PATCH,
     ASSISTANT_SEARCH,
+    ASSISTANT_VERSIONS,
     AssistantCount,
+    AssistantCreate,
+    AssistantLatest,
+    AssistantPatch,
     AssistantSearch,
+    AssistantVersions,
     from_assistant_record,
+    from_assistant_version,
     xray_of,
 )
 from runstead.wire.pages import page_headers
 from runstead.wire.selection import check_select, selected
 
-from ..dependencies import JsonBody, Use, answer
+from ..authorization import removable_threads
+from ..dependencies import JsonBody, Use, answer, nothing
 
 router = APIRouter(prefix="/assistants", tags=["assistants"])
+
+
+@router.post("")
+async def create_assistant(body: Annotated[AssistantCreate, Depends(JsonBody(ASSISTANT_CREATE))], use: Use) -> Response:
+    made = await use.editor.create(body.to_draft(), assistant_id=body.assistant_id, if_exists=body.if_exists or "raise")
+    return answer(from_assistant_record(made))
 
 
 @router.post("/search")
@@ -49,6 +65,43 @@ async def count_assistants(body: Annotated[AssistantCount, Depends(JsonBody(ASSI
 @router.get("/{assistant_id}")
 async def get_assistant(assistant_id: str, use: Use) -> Response:
     return answer(from_assistant_record(await use.directory.find(assistant_id)))
+
+
+@router.patch("/{assistant_id}")
+async def update_assistant(
+    assistant_id: str, body: Annotated[AssistantPatch, Depends(JsonBody(ASSISTANT_PATCH))], use: Use
+) -> Response:
+    return answer(from_assistant_record(await use.editor.update(assistant_id, body.to_change())))
+
+
+@router.delete("/{assistant_id}", status_code=204)
+async def delete_assistant(assistant_id: str, use: Use, delete_threads: bool = False) -> Response:
+    """Runs go on, and stay. With ``delete_threads`` the threads that were last used with it go, and their runs."""
+    assistant = await use.editor.removable(assistant_id)
+    if delete_threads:
+        # The threads first: if this is cut short, the assistant is still there to ask it of again.
+        for thread_id in await removable_threads(use, assistant.assistant_id):
+            await use.removal.remove(thread_id)
+    await use.editor.delete(assistant.assistant_id)
+    return nothing()
+
+
+@router.post("/{assistant_id}/versions")
+async def list_versions(
+    assistant_id: str, body: Annotated[AssistantVersions, Depends(JsonBody(ASSISTANT_VERSIONS))], use: Use
+) -> Response:
+    assistant = await use.directory.find(assistant_id)
+    found = await use.assistants.versions(
+        assistant.assistant_id, metadata=body.metadata, limit=body.limit or 10, offset=body.offset or 0
+    )
+    return answer([from_assistant_version(version) for version in found])
+
+
+@router.post("/{assistant_id}/latest")
+async def set_latest_version(
+    assistant_id: str, body: Annotated[AssistantLatest, Depends(JsonBody(ASSISTANT_LATEST))], use: Use
+) -> Response:
+    return answer(from_assistant_record(await use.editor.set_latest(assistant_id, body.version)))
 
 
 @router.get("/{assistant_id}/schemas")

@@ -1,48 +1,44 @@
-"""Assistants in SQL: an actor's own, and those that the server shares."""
+"""Assistants in SQL: an actor's own, and those that the server shares. Each row says what its current version says."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, or_, select, update
+from uuid_utils.compat import uuid7
 
-from runstead.resources.assistants import AssistantFilter, AssistantRecord, AssistantSortField, assistant_id_of
+from runstead.resources.assistants import (
+    AssistantChange,
+    AssistantDraft,
+    AssistantExists,
+    AssistantFilter,
+    AssistantRecord,
+    AssistantSortField,
+    AssistantVersion,
+    VersionNotFound,
+)
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
 
-from . import json_text
+from .assistant_registration import register
+from .assistant_rows import RECORD, SAID, VERSION, said_row, to_record, to_version, version_row
 from .database import Database
 from .dialect import add_unless_there, containing
 from .prepared import Prepared
 from .run_queries import within
 from .scope import is_storable, owned_by
-from .tables import assistants
+from .tables import assistant_versions, assistants
 
-RECORD: Final = (
-    assistants.c.assistant_id,
-    assistants.c.graph_id,
-    assistants.c.name,
-    assistants.c.config,
-    assistants.c.context,
-    assistants.c.metadata,
-    assistants.c.version,
-    assistants.c.created_at,
-    assistants.c.updated_at,
-    assistants.c.description,
-    assistants.c.shared,
+_VISIBLE: Final = and_(
+    assistants.c.assistant_id == bindparam("the_assistant"),
+    or_(
+        assistants.c.shared,
+        and_(assistants.c.tenant_id == bindparam("the_tenant"), assistants.c.user_id == bindparam("the_user")),
+    ),
 )
-
-
-_ONE: Final = Prepared(
-    select(*RECORD).where(
-        assistants.c.assistant_id == bindparam("the_assistant"),
-        or_(
-            assistants.c.shared,
-            and_(assistants.c.tenant_id == bindparam("the_tenant"), assistants.c.user_id == bindparam("the_user")),
-        ),
-    )
-)
+_ONE: Final = Prepared(select(*RECORD).where(_VISIBLE))
+_LOCKED: Final = Prepared(select(*RECORD).where(_VISIBLE).with_for_update())
 
 
 class SqlAssistantStore:
@@ -53,25 +49,72 @@ class SqlAssistantStore:
         self._clock = clock
 
     async def register_graphs(self, graphs: Mapping[str, str | None]) -> None:
-        def work(connection: Connection) -> None:
-            now = self._clock.now()
-            for graph_id, description in graphs.items():
-                row = {**_shared_row(graph_id, description), "created_at": now, "updated_at": now}
-                add_unless_there(connection, assistants, row)
-
-        await self._database.write(work)
+        await self._database.write(lambda connection: register(connection, graphs, self._clock.now()))
 
     async def get(self, assistant_id: str) -> AssistantRecord | None:
-        actor = require_actor_context("reading an assistant")
+        wanted = _wanted(assistant_id, require_actor_context("reading an assistant"))
         if not is_storable(assistant_id):
             return None
-        wanted = {"the_assistant": assistant_id, "the_tenant": actor.tenant_id, "the_user": actor.user_id}
+        return await self._database.read(lambda connection: _first(_ONE, connection, wanted), quick=True)
+
+    async def create(
+        self,
+        draft: AssistantDraft,
+        *,
+        assistant_id: str | None = None,
+        if_exists: Literal["raise", "do_nothing"] = "raise",
+    ) -> AssistantRecord:
+        actor = require_actor_context("creating an assistant")
+        if assistant_id is None:
+            assistant_id = str(uuid7())
+        elif not assistant_id or not is_storable(assistant_id):
+            raise ValueError(f"assistant_id {assistant_id!a} cannot be used as an id; leave it out to get a new one")
+        wanted, said = _wanted(assistant_id, actor), said_row(draft)
+
+        def work(connection: Connection) -> AssistantRecord:
+            now = self._clock.now()
+            version = version_row(wanted["the_assistant"], 1, said, now)
+            owner = {"tenant_id": actor.tenant_id, "user_id": actor.user_id, "shared": False}
+            is_new = add_unless_there(connection, assistants, {**version, **owner, "updated_at": now})
+            if is_new:
+                connection.execute(insert(assistant_versions).values(version))
+            found = _first(_ONE, connection, wanted)
+            if found is None or not (is_new or if_exists == "do_nothing"):
+                raise AssistantExists(wanted["the_assistant"])
+            return found
+
+        return await self._database.write(work)
+
+    async def update(self, assistant_id: str, change: AssistantChange) -> AssistantRecord | None:
+        wanted = _wanted(assistant_id, require_actor_context("updating an assistant"))
+        if not is_storable(assistant_id):
+            return None
 
         def work(connection: Connection) -> AssistantRecord | None:
-            row = _ONE.first(connection, wanted)
-            return None if row is None else _to_record(row)
+            # Whoever changes it at the same time waits here, and then sees what we left.
+            if (before := _first(_LOCKED, connection, wanted)) is None:
+                return None
+            now, said = self._clock.now(), said_row(change.applied_to(before))
+            version = _highest_version(connection, assistant_id) + 1
+            connection.execute(insert(assistant_versions).values(version_row(assistant_id, version, said, now)))
+            _make_current(connection, assistant_id, {**said, "version": version, "updated_at": now})
+            return _first(_ONE, connection, wanted)
 
-        return await self._database.read(work, quick=True)
+        return await self._database.write(work)
+
+    async def delete(self, assistant_id: str) -> bool:
+        wanted = _wanted(assistant_id, require_actor_context("deleting an assistant"))
+        if not is_storable(assistant_id):
+            return False
+
+        def work(connection: Connection) -> bool:
+            if _first(_LOCKED, connection, wanted) is None:
+                return False
+            for table in (assistant_versions, assistants):
+                connection.execute(delete(table).where(table.c.assistant_id == assistant_id))
+            return True
+
+        return await self._database.write(work)
 
     async def search(
         self,
@@ -93,7 +136,7 @@ class SqlAssistantStore:
             .limit(within(limit))
             .offset(within(offset))
         )
-        return await self._database.read(lambda connection: [_to_record(row) for row in connection.execute(statement)])
+        return await self._database.read(lambda connection: [to_record(row) for row in connection.execute(statement)])
 
     async def count(self, where: AssistantFilter) -> int:
         actor = require_actor_context("counting assistants")
@@ -102,19 +145,63 @@ class SqlAssistantStore:
         statement = select(func.count()).select_from(assistants).where(_matching(where, actor))
         return await self._database.read(lambda connection: connection.execute(statement).scalar_one())
 
+    async def versions(
+        self, assistant_id: str, *, metadata: Mapping[str, Any] | None = None, limit: int = 10, offset: int = 0
+    ) -> Sequence[AssistantVersion]:
+        actor = require_actor_context("listing an assistant's versions")
+        if not is_storable(assistant_id):
+            return []
+        conditions: list[ColumnElement[bool]] = [assistants.c.assistant_id == assistant_id, _visible_to(actor)]
+        if metadata:
+            conditions.append(containing(assistant_versions.c.metadata, metadata))
+        statement = (
+            select(*VERSION)
+            .join(assistants, assistants.c.assistant_id == assistant_versions.c.assistant_id)
+            .where(*conditions)
+            .order_by(assistant_versions.c.version.desc())
+            .limit(within(limit))
+            .offset(within(offset))
+        )
+        return await self._database.read(lambda connection: [to_version(row) for row in connection.execute(statement)])
 
-def _shared_row(graph_id: str, description: str | None) -> dict[str, Any]:
-    return {
-        "assistant_id": assistant_id_of(graph_id),
-        "shared": True,
-        "graph_id": graph_id,
-        "name": graph_id,
-        "description": description,
-        "config": "{}",
-        "context": "{}",
-        "metadata": json_text.dump({"created_by": "system"}),
-        "version": 1,
-    }
+    async def set_latest(self, assistant_id: str, version: int) -> AssistantRecord | None:
+        wanted = _wanted(assistant_id, require_actor_context("setting an assistant's version"))
+        if not is_storable(assistant_id):
+            return None
+        asked_for = select(*(assistant_versions.c[name] for name in SAID)).where(
+            assistant_versions.c.assistant_id == assistant_id, assistant_versions.c.version == version
+        )
+
+        def work(connection: Connection) -> AssistantRecord | None:
+            if _first(_LOCKED, connection, wanted) is None:
+                return None
+            # No number of ours is beyond what every engine takes; a larger one is nobody's.
+            row = connection.execute(asked_for).first() if within(version) == version else None
+            if row is None:
+                raise VersionNotFound(assistant_id, version)
+            said = dict(zip(SAID, row, strict=True))
+            _make_current(connection, assistant_id, {**said, "version": version, "updated_at": self._clock.now()})
+            return _first(_ONE, connection, wanted)
+
+        return await self._database.write(work)
+
+
+def _wanted(assistant_id: str, actor: ActorContext) -> dict[str, str]:
+    return {"the_assistant": assistant_id, "the_tenant": actor.tenant_id, "the_user": actor.user_id}
+
+
+def _first(statement: Prepared, connection: Connection, wanted: Mapping[str, str]) -> AssistantRecord | None:
+    row = statement.first(connection, wanted)
+    return None if row is None else to_record(row)
+
+
+def _highest_version(connection: Connection, assistant_id: str) -> int:
+    highest = select(func.max(assistant_versions.c.version)).where(assistant_versions.c.assistant_id == assistant_id)
+    return connection.execute(highest).scalar() or 0
+
+
+def _make_current(connection: Connection, assistant_id: str, values: Mapping[str, Any]) -> None:
+    connection.execute(update(assistants).where(assistants.c.assistant_id == assistant_id).values(values))
 
 
 def _visible_to(actor: ActorContext) -> ColumnElement[bool]:
@@ -135,20 +222,3 @@ def _matching(where: AssistantFilter, actor: ActorContext) -> ColumnElement[bool
     if where.metadata:
         conditions.append(containing(assistants.c.metadata, where.metadata))
     return and_(*conditions)
-
-
-def _to_record(row: Any) -> AssistantRecord:
-    assistant_id, graph_id, name, config, context, metadata, version, created, updated, description, shared = row
-    return AssistantRecord(
-        assistant_id=assistant_id,
-        graph_id=graph_id,
-        name=name,
-        config=json_text.load(config),
-        context=json_text.load(context),
-        metadata=json_text.load(metadata),
-        version=version,
-        created_at=created,
-        updated_at=updated,
-        description=description,
-        shared=bool(shared),
-    )

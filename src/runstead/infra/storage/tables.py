@@ -149,6 +149,22 @@ assistants: Final = Table(
 Index("ix_assistants_owner", assistants.c.tenant_id, assistants.c.user_id)
 Index("ix_assistants_graph", assistants.c.graph_id)
 
+# What an assistant has been. The one that counts is also written out in `assistants`, where it is searched.
+assistant_versions: Final = Table(
+    "assistant_versions",
+    metadata,
+    Column("assistant_id", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("graph_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text),
+    Column("config", Text, nullable=False),
+    Column("context", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 api_keys: Final = Table(
     "api_keys",
     metadata,

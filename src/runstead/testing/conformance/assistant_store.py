@@ -1,6 +1,7 @@
 """What every AssistantStore must do, sentence by sentence of its contract.
 
-Subclass it and give it ``assistants`` and the ``clock`` that it reads.
+Subclass it and give it ``assistants`` and the ``clock`` that it reads. How assistants change is in
+`assistant_versions`, which comes along.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from runstead.resources.assistants import AssistantFilter, AssistantStore, assis
 from runstead.runtime.actor_context import ActorRequired, acting
 from runstead.testing.clock import HandClock
 
+from .assistant_versions import AssistantVersionsConformance
 from .run_storage import ALICE, BOB
 
 GRAPHS = {"agent": "Talks", "Tools": None, "übung": None}
 
 
-class AssistantStoreConformance:
+class AssistantStoreConformance(AssistantVersionsConformance):
     """Subclass it and give it ``assistants`` and ``clock``."""
 
     async def test_every_graph_gets_a_shared_assistant_of_its_own(

@@ -1,0 +1,270 @@
+"""What every AssistantStore must do when assistants are made, changed, set back and forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import pytest
+
+from runstead.resources.assistants import (
+    AssistantChange,
+    AssistantDraft,
+    AssistantExists,
+    AssistantFilter,
+    AssistantRecord,
+    AssistantStore,
+    AssistantVersion,
+    VersionNotFound,
+    assistant_id_of,
+)
+from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
+from runstead.testing.clock import HandClock
+
+from .run_storage import ALICE, ALICE_ELSEWHERE, BOB
+
+STRANGERS: Final = (BOB, ALICE_ELSEWHERE)
+DRAFT: Final = AssistantDraft(
+    "agent",
+    "Mine",
+    config={"tags": ["t"], "configurable": {"color": "red"}},
+    context={"color": "red"},
+    metadata={"a": {"x": 1}, "b": None},
+    description="d",
+)
+
+
+class AssistantVersionsConformance:
+    """Subclass `AssistantStoreConformance`, which has these too."""
+
+    async def test_a_new_assistant_is_what_was_asked_for_in_version_1(
+        self, assistants: AssistantStore, clock: HandClock
+    ) -> None:
+        with acting(ALICE):
+            made = await assistants.create(DRAFT)
+            assert made == await assistants.get(made.assistant_id)
+        assert said_by(made) == said_by(DRAFT)
+        assert (made.version, made.shared, made.created_at, made.updated_at) == (1, False, clock.now(), clock.now())
+        (version,) = await versions_of(assistants, made)
+        assert said_by(version) == said_by(DRAFT)
+        assert (version.assistant_id, version.version, version.created_at) == (made.assistant_id, 1, clock.now())
+
+    async def test_an_id_is_minted_where_none_is_given(self, assistants: AssistantStore) -> None:
+        with acting(ALICE):
+            ids = {(await assistants.create(DRAFT)).assistant_id for _ in range(3)}
+        assert len(ids) == 3
+
+    async def test_an_id_that_exists_is_refused_or_given_back_unchanged(self, assistants: AssistantStore) -> None:
+        made = await a_new(assistants, "a-1")
+        with acting(ALICE):
+            with pytest.raises(AssistantExists):
+                await assistants.create(AssistantDraft("other"), assistant_id="a-1")
+            found = await assistants.create(AssistantDraft("other"), assistant_id="a-1", if_exists="do_nothing")
+        assert found == made
+        assert len(await versions_of(assistants, made)) == 1
+
+    async def test_of_many_who_create_one_id_at_once_one_does(self, assistants: AssistantStore) -> None:
+        with acting(ALICE):
+            calls = (assistants.create(AssistantDraft("agent", f"n-{n}"), assistant_id="a-1") for n in range(8))
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+        (made,) = [answer for answer in answers if isinstance(answer, AssistantRecord)]
+        assert sum(isinstance(answer, AssistantExists) for answer in answers) == 7
+        with acting(ALICE):
+            assert await assistants.get("a-1") == made
+
+    @pytest.mark.parametrize("bad", ["\ud800", "a\0b", ""], ids=ascii)
+    async def test_what_cannot_be_an_id_is_refused(self, assistants: AssistantStore, bad: str) -> None:
+        with acting(ALICE), pytest.raises(ValueError, match="cannot be used as an id"):
+            await assistants.create(DRAFT, assistant_id=bad)
+
+    @pytest.mark.parametrize("stranger", STRANGERS)
+    async def test_a_foreign_assistant_looks_like_an_absent_one(
+        self, assistants: AssistantStore, stranger: ActorContext
+    ) -> None:
+        made = await a_new(assistants, "a-1")
+        with acting(stranger):
+            assert await assistants.get("a-1") is None
+            assert await assistants.update("a-1", AssistantChange(name="theirs")) is None
+            assert await assistants.set_latest("a-1", 1) is None
+            assert await assistants.versions("a-1") == []
+            assert not await assistants.delete("a-1")
+            assert await assistants.search(AssistantFilter()) == []
+            assert await assistants.count(AssistantFilter(metadata={"b": None})) == 0
+            with pytest.raises(AssistantExists):
+                await assistants.create(DRAFT, assistant_id="a-1", if_exists="do_nothing")
+        with acting(ALICE):
+            assert await assistants.get("a-1") == made
+
+    async def test_one_s_own_are_found_beside_the_shared_ones(self, assistants: AssistantStore) -> None:
+        await assistants.register_graphs({"agent": None})
+        await a_new(assistants, "a-1")
+        for actor, names in ((ALICE, ["Mine", "agent"]), (BOB, ["agent"])):
+            with acting(actor):
+                found = await assistants.search(AssistantFilter(graph_id="agent"), sort_by="name", sort_order="asc")
+                assert [one.name for one in found] == names
+
+    async def test_changing_needs_an_actor(self, assistants: AssistantStore) -> None:
+        for call in (
+            lambda: assistants.create(DRAFT),
+            lambda: assistants.update("a-1", AssistantChange(name="x")),
+            lambda: assistants.delete("a-1"),
+            lambda: assistants.versions("a-1"),
+            lambda: assistants.set_latest("a-1", 1),
+        ):
+            with pytest.raises(ActorRequired):
+                await call()
+
+    async def test_what_is_unknown_cannot_be_changed(self, assistants: AssistantStore) -> None:
+        with acting(ALICE):
+            for assistant_id in ("a-none", "\ud800", "a\0", "", "' OR 1=1 --"):
+                assert await assistants.update(assistant_id, AssistantChange(name="x")) is None
+                assert await assistants.set_latest(assistant_id, 1) is None
+                assert await assistants.versions(assistant_id) == []
+                assert not await assistants.delete(assistant_id)
+
+    async def test_a_change_is_a_new_version_and_the_old_one_stays(
+        self, assistants: AssistantStore, clock: HandClock
+    ) -> None:
+        made = await a_new(assistants, "a-1")
+        await clock.forward(60)
+        changed = await change(assistants, "a-1", name="Other", metadata={"a": {"y": 2}, "c": "\ud800"})
+        assert (changed.version, changed.name, changed.created_at) == (2, "Other", made.created_at)
+        assert changed.metadata == {"a": {"y": 2}, "b": None, "c": "\ud800"}
+        assert (changed.config, changed.context, changed.description) == (made.config, made.context, "d")
+        assert changed.updated_at == clock.now() > made.updated_at
+        with acting(ALICE):
+            assert await assistants.get("a-1") == changed
+        second, first = await versions_of(assistants, made)
+        assert (said_by(second), second.created_at) == (said_by(changed), clock.now())
+        assert (said_by(first), first.created_at) == (said_by(made), made.created_at)
+
+    async def test_set_back_it_says_again_all_that_the_version_said(
+        self, assistants: AssistantStore, clock: HandClock
+    ) -> None:
+        made = await a_new(assistants, "a-1")
+        await change(
+            assistants,
+            "a-1",
+            graph_id="Tools",
+            name="Other",
+            config={"configurable": {"color": "blue"}},
+            metadata={"z": 1},
+            has_description=True,
+        )
+        await clock.forward(60)
+        with acting(ALICE):
+            back = await assistants.set_latest("a-1", 1)
+            assert back is not None
+            assert back == await assistants.get("a-1")
+            assert await assistants.count(AssistantFilter(metadata={"z": 1})) == 0
+        assert said_by(back) == said_by(DRAFT)
+        assert (back.version, back.created_at, back.updated_at) == (1, made.created_at, clock.now())
+        assert [one.version for one in await versions_of(assistants, made)] == [2, 1]
+
+    async def test_no_number_is_given_twice_also_after_it_was_set_back(self, assistants: AssistantStore) -> None:
+        made = await a_new(assistants, "a-1")
+        await change(assistants, "a-1", name="second")
+        with acting(ALICE):
+            await assistants.set_latest("a-1", 1)
+        third = await change(assistants, "a-1", metadata={"n": 3})
+        assert (third.version, third.name) == (3, "Mine")
+        assert [(one.version, one.name) for one in await versions_of(assistants, made)] == [
+            (3, "Mine"),
+            (2, "second"),
+            (1, "Mine"),
+        ]
+
+    @pytest.mark.parametrize("version", [0, -1, 2, 2**31, 10**30])
+    async def test_a_version_that_is_not_there_changes_nothing(self, assistants: AssistantStore, version: int) -> None:
+        made = await a_new(assistants, "a-1")
+        with acting(ALICE):
+            with pytest.raises(VersionNotFound):
+                await assistants.set_latest("a-1", version)
+            assert await assistants.get("a-1") == made
+
+    async def test_changes_at_once_each_see_the_former_and_get_a_number(self, assistants: AssistantStore) -> None:
+        made = await a_new(assistants, "a-1")
+        with acting(ALICE):
+            answers = await asyncio.gather(
+                *(assistants.update("a-1", AssistantChange(metadata={f"k-{n}": n})) for n in range(10))
+            )
+            found = await assistants.get("a-1")
+        assert found is not None
+        assert found.metadata == {**DRAFT.metadata, **{f"k-{n}": n for n in range(10)}}
+        assert sorted(answer.version for answer in answers if answer) == list(range(2, 12))
+        assert found.version == 11
+        versions = await versions_of(assistants, made, limit=100)
+        assert [one.version for one in versions] == list(range(11, 0, -1))
+        assert [len(one.metadata) for one in versions] == list(range(12, 1, -1))
+
+    async def test_versions_come_by_page_the_newest_first_and_by_what_they_say(
+        self, assistants: AssistantStore
+    ) -> None:
+        made = await a_new(assistants, "a-1")
+        for n in range(2, 6):
+            await change(assistants, "a-1", metadata={"even": n % 2 == 0})
+        assert [one.version for one in await versions_of(assistants, made, limit=2, offset=1)] == [4, 3]
+        assert [one.version for one in await versions_of(assistants, made, metadata={"even": True})] == [4, 2]
+        assert [one.version for one in await versions_of(assistants, made, metadata={"even": True}, limit=1)] == [4]
+        assert await versions_of(assistants, made, limit=0) == await versions_of(assistants, made, offset=9) == []
+
+    async def test_deleting_forgets_the_assistant_and_its_versions(self, assistants: AssistantStore) -> None:
+        made, other = await a_new(assistants, "a-1"), await a_new(assistants, "a-2")
+        await change(assistants, "a-1", name="x")
+        with acting(ALICE):
+            assert await assistants.delete("a-1")
+            assert not await assistants.delete("a-1")
+            assert await assistants.get("a-1") is None
+            assert await assistants.search(AssistantFilter()) == [other]
+        assert await versions_of(assistants, made) == []
+        assert (await a_new(assistants, "a-1")).version == 1
+        assert len(await versions_of(assistants, made)) == 1
+
+    async def test_a_shared_one_keeps_its_versions_when_graphs_are_registered_again(
+        self, assistants: AssistantStore
+    ) -> None:
+        await assistants.register_graphs({"agent": None})
+        assistant_id = assistant_id_of("agent")
+        changed = await change(assistants, assistant_id, context={"x": 1}, metadata={"created_by": "me", "k": 1})
+        assert (changed.shared, changed.version) == (True, 2)
+        # By which clients find it.
+        assert changed.metadata == {"created_by": "system", "k": 1}
+        await assistants.register_graphs({"agent": None})
+        with acting(BOB):
+            assert await assistants.get(assistant_id) == changed
+            assert [one.version for one in await assistants.versions(assistant_id)] == [2, 1]
+
+    async def test_a_graph_gets_its_id_also_when_somebody_has_taken_it(self, assistants: AssistantStore) -> None:
+        taken = await a_new(assistants, assistant_id_of("new"))
+        await change(assistants, taken.assistant_id, metadata={"secret": 1})
+        await assistants.register_graphs({"new": None})
+        with acting(BOB):
+            graph = await assistants.get(assistant_id_of("new"))
+            assert graph is not None
+            assert (graph.shared, graph.name, graph.version) == (True, "new", 1)
+            assert [one.version for one in await assistants.versions(graph.assistant_id)] == [1]
+        with acting(ALICE):
+            (mine,) = await assistants.search(AssistantFilter(metadata={"secret": 1}))
+        assert mine.assistant_id != taken.assistant_id
+        assert [one.version for one in await versions_of(assistants, mine)] == [2, 1]
+
+
+def said_by(one: AssistantDraft | AssistantRecord | AssistantVersion) -> tuple[Any, ...]:
+    return one.graph_id, one.name, one.config, one.context, one.metadata, one.description
+
+
+async def a_new(assistants: AssistantStore, assistant_id: str) -> AssistantRecord:
+    with acting(ALICE):
+        return await assistants.create(DRAFT, assistant_id=assistant_id)
+
+
+async def change(assistants: AssistantStore, assistant_id: str, **fields: Any) -> AssistantRecord:
+    with acting(ALICE):
+        changed = await assistants.update(assistant_id, AssistantChange(**fields))
+    assert changed is not None
+    return changed
+
+
+async def versions_of(assistants: AssistantStore, one: AssistantRecord, **page: Any) -> list[AssistantVersion]:
+    with acting(ALICE):
+        return list(await assistants.versions(one.assistant_id, **page))
