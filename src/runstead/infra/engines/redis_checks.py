@@ -1,0 +1,112 @@
+"""What an operator should know about the Redis behind a deployment, as `runstead doctor` tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from redis.exceptions import ResponseError
+
+from .exceptions import StorageError
+from .redis import RedisConnections, open_redis
+
+_NEARLY: Final = 0.9
+"""The part of maxmemory from which on it is worth a word."""
+_MB: Final = 1024 * 1024
+_FIT_POLICIES: Final = ("noeviction", "volatile-ttl")
+
+
+@dataclass(frozen=True, slots=True)
+class RedisFinding:
+    """One thing that was looked at, in the terms of `runstead doctor`."""
+
+    subject: str
+    state: Literal["ok", "warning", "failed"]
+    detail: str
+    way_out: str | None = None
+
+
+async def check_redis(url: str) -> list[RedisFinding]:
+    """All there is to say. A server that cannot be asked, or not be used, is one finding; nothing is raised."""
+    try:
+        async with open_redis(url) as connections:
+            about = await connections.about()
+            policy = about.get("maxmemory_policy") or await _setting(connections, "maxmemory-policy")
+    except StorageError as error:
+        return [RedisFinding("redis", "failed", str(error), "correct RUNSTEAD_REDIS_URL, or start the server")]
+    return [
+        _version(connections.place, about),
+        _role(about),
+        *_memory(about, policy),
+        _persistence(about),
+    ]
+
+
+async def _setting(connections: RedisConnections, name: str) -> str:
+    """Managed servers often forbid to ask: then nothing is known."""
+    try:
+        answer: list[Any] = await connections.ask("CONFIG", "GET", name)
+    except (ResponseError, StorageError):
+        return "unknown"
+    return answer[1].decode() if len(answer) == 2 else "unknown"
+
+
+def _version(place: str, about: Mapping[str, str]) -> RedisFinding:
+    kind = "Valkey" if "valkey_version" in about else "Redis"
+    version = about.get("valkey_version") or about.get("redis_version", "unknown")
+    mode = ", a cluster" if about.get("cluster_enabled") == "1" else ""
+    return RedisFinding("redis", "ok", f"{kind} {version} at {place}{mode}")
+
+
+def _role(about: Mapping[str, str]) -> RedisFinding:
+    if about.get("role") != "master":
+        return RedisFinding(
+            "redis role", "failed", "it is a replica, and takes no writes", "give the primary's address"
+        )
+    return RedisFinding("redis role", "ok", "primary")
+
+
+def _memory(about: Mapping[str, str], policy: str) -> Iterator[RedisFinding]:
+    used, most = int(about.get("used_memory", 0)), int(about.get("maxmemory", 0))
+    if most == 0:
+        yield RedisFinding(
+            "redis memory",
+            "warning",
+            f"{used // _MB} MB used, without a limit",
+            "set its maxmemory: without one, it takes all the machine has before it refuses anything",
+        )
+    elif used >= most:
+        yield RedisFinding(
+            "redis memory",
+            "failed",
+            f"{used // _MB} of {most // _MB} MB are used: events of running agents are not being taken",
+            "raise its maxmemory; runs go on meanwhile, and their readers are told what they missed",
+        )
+    elif used > most * _NEARLY:
+        yield RedisFinding(
+            "redis memory", "warning", f"{used // _MB} of {most // _MB} MB are used", "raise its maxmemory soon"
+        )
+    else:
+        yield RedisFinding("redis memory", "ok", f"{used // _MB} of {most // _MB} MB are used")
+    if policy in _FIT_POLICIES:
+        yield RedisFinding("redis policy", "ok", policy)
+    else:
+        yield RedisFinding(
+            "redis policy",
+            "warning",
+            f"maxmemory-policy is {policy}: streams that are being read may be thrown away",
+            "set it to volatile-ttl (the streams of ended runs go first) or noeviction (new events wait)",
+        )
+
+
+def _persistence(about: Mapping[str, str]) -> RedisFinding:
+    if about.get("aof_enabled") == "1":
+        return RedisFinding("redis persistence", "ok", "it writes what it is told to a log (appendonly)")
+    # No run and no result is lost with it: the database has those.
+    return RedisFinding(
+        "redis persistence",
+        "warning",
+        "after a restart the streams under way are gone; readers are told of a gap, and no run is lost",
+        "set appendonly to yes, where that matters",
+    )

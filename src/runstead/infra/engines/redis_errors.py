@@ -1,0 +1,67 @@
+"""What Redis or Valkey says when something is wrong with it as a whole, in our words and with the way out."""
+
+from __future__ import annotations
+
+import asyncio
+
+from redis import exceptions as said
+
+from .exceptions import StorageError, StorageUnusable
+
+
+class RedisUnavailable(StorageError):
+    """Nobody answers there, or not in time. Whether what was asked has been done is not known."""
+
+    def __init__(self, place: str, details: str) -> None:
+        self.place, self.details = place, details
+        super().__init__(f"{place} cannot be reached ({details}); check that it runs, and try again")
+
+
+class RedisRefused(StorageUnusable):
+    """It answers, and does not let us in."""
+
+    def __init__(self, place: str, details: str) -> None:
+        self.place, self.details = place, details
+        super().__init__(f"{place} does not let us in ({details}); check the user and the password in the URL")
+
+
+class RedisFull(StorageError):
+    """It is at its maxmemory, and may not give anything up for new entries."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        super().__init__(
+            f"{place} has no memory left for new entries; raise its maxmemory, or set its maxmemory-policy to "
+            "volatile-ttl, which gives up the streams of ended runs first"
+        )
+
+
+class RedisReadOnly(StorageError):
+    """It is a replica, or cannot write to its own disk."""
+
+    def __init__(self, place: str, details: str) -> None:
+        self.place, self.details = place, details
+        super().__init__(f"{place} takes no writes ({details}); give the address of the primary, or look at its disk")
+
+
+def translate(error: BaseException, place: str) -> BaseException:
+    """An error of the server as a whole as one of ours; anything else unchanged."""
+    text = " ".join(str(error).split())
+    found: StorageError | None = None
+    match error:
+        case said.AuthenticationError() | said.AuthorizationError() | said.NoPermissionError():
+            found = RedisRefused(place, text)
+        case said.OutOfMemoryError():
+            found = RedisFull(place)
+        case said.ReadOnlyError():
+            found = RedisReadOnly(place, text)
+        case said.ResponseError() if text.startswith("MISCONF"):
+            found = RedisReadOnly(place, text)
+        case said.ClusterDownError() | said.TryAgainError():
+            found = RedisUnavailable(place, text)
+        case said.ConnectionError() | said.TimeoutError() | OSError() | asyncio.TimeoutError():
+            found = RedisUnavailable(place, text or type(error).__name__)
+    if found is None:
+        return error
+    found.__cause__ = error
+    return found

@@ -1,0 +1,42 @@
+"""A Valkey for tests: the one whose URL is in the environment, or one of our own from the PATH or the PyPI wheel.
+
+Without any, tests skip loudly, and fail in CI.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from runstead.cli.servers.valkey import NoValkey, ValkeyServer
+
+URL_VARIABLE = "RUNSTEAD_TEST_REDIS_URL"
+
+
+@contextmanager
+def valkey_url(folder: Path) -> Iterator[str]:
+    """A server's URL, for tests that only use it. Whose it is, and what else is in it, is not ours to know."""
+    if url := os.environ.get(URL_VARIABLE):
+        yield url
+        return
+    with own_valkey(folder) as server:
+        yield server.url
+
+
+@contextmanager
+def own_valkey(folder: Path, *, password: str = "", **settings: str) -> Iterator[ValkeyServer]:
+    """A server for tests that stop, freeze or fill it. Underscores in the names of settings stand for hyphens."""
+    named = {name.replace("_", "-"): value for name, value in settings.items()}
+    try:
+        server = ValkeyServer(folder, settings=named, password=password)
+        server.start()
+    except NoValkey as error:
+        pytest.skip(f"missing server: {error}")
+    try:
+        yield server
+    finally:
+        server.kill()
