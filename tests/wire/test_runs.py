@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from runstead.runtime.runs.types import CheckpointRef, RunCommand, RunScope, RunSpec, RunStatus
+from runstead.runtime.runs.types import CheckpointRef, RunCommand, RunScope, RunSpec, RunStatus, RunTracing
 from runstead.wire.body import parse_body
 from runstead.wire.errors import BadRequest, Unprocessable, WireError
+from runstead.wire.headers import TRACE, configurable_of
+from runstead.wire.remarks import remarks_on
 from runstead.wire.run_records import from_run_record, statuses_of, wire_status
 from runstead.wire.runs import RUN_BATCH, check_batch, stream_modes_of
 
-from .records import CHECKPOINT, RUN, THREAD, assistant, run_record, spec_of, thread
+from .records import CHECKPOINT, RUN, THREAD, assistant, body, run_record, spec_of, thread
 
 
 def made(**fields: Any) -> RunSpec:
@@ -43,6 +45,7 @@ def test_the_defaults_are_those_of_the_reference() -> None:
         ("run_id", RUN.upper(), "run_id", RUN),
         ("stream_mode", "messages-tuple", "stream_modes", ("messages-tuple",)),
         ("stream_mode", ["updates", "events", "updates"], "stream_modes", ("updates", "events")),
+        ("stream_mode", [], "stream_modes", ()),
         ("stream_subgraphs", True, "stream_subgraphs", True),
         ("stream_resumable", True, "stream_resumable", True),
         ("durability", "sync", "durability", "sync"),
@@ -57,6 +60,10 @@ def test_the_defaults_are_those_of_the_reference() -> None:
         ("if_not_exists", "create", "scope", RunScope("stateful", "create", "keep")),
         ("timeout_seconds", 1.5, "timeout_seconds", 1.5),
         ("max_attempts", 2, "max_attempts", 2),
+        ("strict_resume", True, "strict_resume", True),
+        ("thread_id", THREAD, "thread_id", THREAD),
+        ("langsmith_tracer", {"project_name": "p", "example_id": RUN}, "tracing", RunTracing("p", RUN)),
+        ("langsmith_tracer", {"project_name": None}, "tracing", None),
         ("checkpoint_id", CHECKPOINT, "checkpoint", CheckpointRef(CHECKPOINT)),
         (
             "checkpoint",
@@ -85,7 +92,6 @@ def test_durability_beats_the_older_name_of_it() -> None:
     [
         ({"stream_mode": ["tools"]}, "stream_mode"),
         ({"stream_mode": "lifecycle"}, "stream_mode"),
-        ({"stream_mode": []}, "at least one"),
         ({"multitask_strategy": "bogus"}, "multitask_strategy: Input should be 'reject'"),
         ({"checkpoint_id": "bogus"}, "Invalid checkpoint ID"),
         ({"checkpoint": {"checkpoint_id": "../x"}}, "Invalid checkpoint ID"),
@@ -93,8 +99,11 @@ def test_durability_beats_the_older_name_of_it() -> None:
         ({"config": {"configurable": {"checkpoint_id": 7}}}, "Invalid checkpoint ID"),
         ({"run_id": "../../etc"}, "Invalid run ID"),
         ({"webhook": "https://example.org"}, "webhook"),
-        ({"feedback_keys": ["thumbs"]}, "feedback_keys"),
-        ({"langsmith_tracer": {"project_name": "p"}}, "langsmith_tracer"),
+        ({"feedback_keys": "thumbs"}, "feedback_keys"),
+        ({"langsmith_tracer": {"example_id": "p"}}, "langsmith_tracer.example_id: must be a UUID"),
+        ({"thread_id": RUN}, "the body names thread"),
+        ({"strict_resume": "yes"}, "strict_resume"),
+        ({"config": {"max_concurrency": 0}}, r"config\.max_concurrency"),
         ({"on_completion": "delete"}, "on_completion"),
         ({"after_seconds": 1e300}, "after_seconds"),
         ({"after_seconds": "1"}, "after_seconds"),
@@ -127,6 +136,11 @@ def test_a_run_without_a_thread_can_neither_resume_nor_fork() -> None:
         stateless(checkpoint_id=CHECKPOINT)
 
 
+def test_a_thread_is_named_by_the_path() -> None:
+    with pytest.raises(Unprocessable, match=f"created at /threads/{THREAD}/runs"):
+        stateless(thread_id=THREAD)
+
+
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
@@ -151,7 +165,9 @@ def test_the_kernel_can_store_and_restore_what_the_wire_makes() -> None:
         input={"a": [1]},
         command={"resume": 1, "goto": [{"node": "n", "input": None}]},
         checkpoint={"checkpoint_id": CHECKPOINT},
-        config={"configurable": {"k": 1}, "tags": ["t"]},
+        config={"configurable": {"k": 1}, "tags": ["t"], "run_name": "n", "max_concurrency": 2},
+        langsmith_tracer={"project_name": "p"},
+        strict_resume=True,
     )
     assert RunSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
 
@@ -219,10 +235,54 @@ class TestMerging:
         assert spec.config["configurable"] == {"mine": 1}
         assert spec.metadata == {"created_by": "system", "graph_id": "agent", "assistant_id": assistant().assistant_id}
 
+    def test_the_context_is_no_way_around_it(self) -> None:
+        spec = made(context={"langgraph_auth_user": 1, "__pregel_x": 1, "checkpoint_id": "x", "thread_id": "y", "a": 1})
+        assert spec.config["configurable"] == {"a": 1}
+        assert spec.checkpoint is None
+
     def test_headers_that_were_let_in_reach_configurable(self) -> None:
         assert spec_of(b'{"assistant_id": "a"}', headers={"x-tenant": "acme"}).config["configurable"] == {
             "x-tenant": "acme"
         }
+
+
+class TestHeaders:
+    """Which of a request's headers a run sees, and as what."""
+
+    def test_nothing_unless_it_is_let_in(self) -> None:
+        sent = {"x-tenant": "acme", "user-agent": "me", "baggage": "a=b"}
+        assert configurable_of(sent, lambda name: False) == {}
+        assert configurable_of(sent, lambda name: name == "x-tenant") == {"x-tenant": "acme"}
+
+    def test_a_caller_s_trace_with_what_it_carries(self) -> None:
+        carried = "langsmith-metadata=%7B%22a%22%3A1%7D, langsmith-tags=x%2Cy,langsmith-project=p%20q"
+        baggage = f"{carried},langsmith-replicas=%5B%22http://elsewhere%22%5D,other=1"
+        assert configurable_of({TRACE: "t", "baggage": baggage}, lambda name: True) == {
+            TRACE: "t",
+            "langsmith-metadata": {"a": 1},
+            "langsmith-tags": ["x", "y"],
+            "langsmith-project": "p q",
+        }
+
+    @pytest.mark.parametrize("baggage", ["langsmith-metadata=%7B", "langsmith-metadata=1", "=", ",,", "a"])
+    def test_a_baggage_that_says_nothing_is_no_reason_to_refuse_a_run(self, baggage: str) -> None:
+        assert configurable_of({TRACE: "t", "baggage": baggage}, lambda name: False) == {TRACE: "t"}
+
+
+class TestRemarks:
+    """What is accepted and has no effect is said."""
+
+    def told(self, *, is_traced: bool = False, **fields: Any) -> Any:
+        return remarks_on([body(json.dumps({"assistant_id": "agent", **fields}).encode())] * 2, is_traced=is_traced)
+
+    def test_nothing_where_all_has_its_effect(self) -> None:
+        assert self.told(feedback_keys=[], langsmith_tracer={}) == {}
+        assert self.told(langsmith_tracer={"project_name": "p"}, is_traced=True) == {}
+
+    def test_one_sentence_for_each_field(self) -> None:
+        told = self.told(feedback_keys=["thumbs"], langsmith_tracer={"project_name": "p"})
+        sentences = told["runstead-remark"].split("; ")
+        assert [sentence.split()[0] for sentence in sentences] == ["feedback_keys", "langsmith_tracer"]
 
 
 class TestShown:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from langsmith.utils import tracing_is_enabled
+
 from runstead.gateway.services import GatewayOptions, Services
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.environment import apply_environment
@@ -195,6 +197,7 @@ def _services(
             heartbeat=settings.heartbeat_seconds,
             configurable_headers=header_choice(configuration),
             semantic_search=configuration.store.index is not None,
+            is_traced=bool(tracing_is_enabled()),
         ),
     )
 

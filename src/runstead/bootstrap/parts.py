@@ -20,11 +20,12 @@ from runstead.infra.stream_bridge.memory import MemoryStreamSettings
 from runstead.plugins.auth.none import LOCAL_ACTOR
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.agent_loop import AgentLoops, InlineAgentLoops, ThreadAgentLoops
+from runstead.runtime.runs.privacy import CREDENTIALS
 from runstead.runtime.runs.runtime import RunLimits
 from runstead.runtime.runs.store import RunEventStore
 from runstead.settings import Settings
 
-_SECRET_HEADERS: Final = frozenset(("x-api-key", "authorization", "x-tenant-id", "x-service-key", "cookie"))
+_NEVER_HEADERS: Final = frozenset((*CREDENTIALS, "x-tenant-id"))
 """Never configurable, whatever the configuration says: what is configurable is stored with the run."""
 
 
@@ -61,7 +62,7 @@ def header_choice(configuration: GraphConfiguration) -> Callable[[str], bool]:
 
     def is_let_in(name: str) -> bool:
         return (
-            name not in _SECRET_HEADERS
+            name not in _NEVER_HEADERS
             and any(fnmatchcase(name, pattern) for pattern in include)
             and not any(fnmatchcase(name, pattern) for pattern in exclude)
         )

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from runstead import __version__
 from runstead.wire.credentials import Authenticator
 from runstead.wire.errors import Problem, Unprocessable, problem_of, sentence_of
+from runstead.wire.remarks import HEADER as REMARKS
 
 from .authentication import Authentication
 from .authorization import authorize
@@ -34,7 +35,7 @@ _ROUTES: Mapping[Noun, Sequence[ModuleType]] = {
     "store": (items,),
 }
 
-EXPOSED_HEADERS = ("content-location", "location", "x-pagination-total", "x-pagination-next")
+EXPOSED_HEADERS = ("content-location", "location", "x-pagination-total", "x-pagination-next", REMARKS)
 """Browsers hide all others from the clients, who need these to find their run again."""
 
 

@@ -59,6 +59,9 @@ RunId: TypeAlias = Annotated[RunIdField, Path()]
 CheckpointId: TypeAlias = Annotated[CheckpointIdField, Path()]
 Limit: TypeAlias = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 Offset: TypeAlias = Annotated[int, Query(ge=0, le=MAX_OFFSET)]
+Namespaces: TypeAlias = Annotated[
+    list[str] | None, Query(description="Only the events of these graphs inside the run; the root's is the empty one.")
+]
 Select: TypeAlias = Annotated[list[str] | None, Query()]
 
 

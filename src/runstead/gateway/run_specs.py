@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from starlette.requests import HTTPConnection
 
 from runstead.resources.directory import AssistantNotFound
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.types import RunSpec
 from runstead.wire.errors import NotFound
+from runstead.wire.headers import configurable_of
 from runstead.wire.runs import RunCreate, to_run_spec
 
 from .services import Services
@@ -24,12 +23,8 @@ async def run_spec_of(body: RunCreate, thread_id: str | None, request: HTTPConne
     thread = await use.threads.get(thread_id) if thread_id else None
     if thread_id and thread is None and body.if_not_exists != "create":
         raise ThreadNotFound(thread_id)
-    headers = _configurable_headers(request.headers, use)
+    headers = configurable_of(request.headers, use.options.configurable_headers)
     spec = to_run_spec(body, assistant=assistant, thread_id=thread_id, thread=thread, headers=headers)
     if spec.checkpoint and spec.thread_id:
         await use.states.check_checkpoint(spec.thread_id, spec.checkpoint)
     return spec
-
-
-def _configurable_headers(headers: Mapping[str, str], use: Services) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if use.options.configurable_headers(name)}

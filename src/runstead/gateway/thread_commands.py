@@ -106,6 +106,7 @@ class ThreadCommands:
                     "command": CommandBody(**orders),
                     "config": params.config,
                     "metadata": params.metadata,
+                    "strict_resume": params.strict_resume,
                 }
             )
         return {"run_id": run.run_id}

@@ -17,6 +17,7 @@ from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.runs.agents import Agent
 from runstead.runtime.runs.exceptions import ThreadBusy, ThreadNotFound
 from runstead.runtime.runs.identity import identity_of
+from runstead.runtime.runs.privacy import public
 from runstead.runtime.runs.store import RunCheckpointStore, RunQueryStore
 from runstead.runtime.runs.thread_agents import ThreadAgents
 from runstead.runtime.runs.types import CheckpointRef, RunFilter, RunStatus, ThreadAfter, ThreadId
@@ -26,7 +27,6 @@ from .threads import ThreadRecord, ThreadStore
 
 T = TypeVar("T")
 
-_SECRET_PREFIXES: Final = ("__", "langgraph_auth_")
 _CHECKPOINT_KEYS: Final = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
 
 
@@ -255,9 +255,8 @@ def _interrupts(interrupts: Sequence[Any]) -> bytes:
 def _metadata(snapshot: StateSnapshot) -> bytes | None:
     if snapshot.metadata is None:
         return None
-    shown = {key: value for key, value in snapshot.metadata.items() if not str(key).startswith(_SECRET_PREFIXES)}
     # Savers leave out what the checkpoint's own place says already; clients look for it here.
-    return encode({**shown, "thread_id": _place(snapshot.config).get("thread_id")})
+    return encode({**public(snapshot.metadata), "thread_id": _place(snapshot.config).get("thread_id")})
 
 
 def _checkpoint(config: Any) -> dict[str, Any] | None:

@@ -34,7 +34,7 @@ class Asked:
     config: Mapping[str, Any]
     context: Mapping[str, Any]
     metadata: Mapping[str, Any]
-    headers: Mapping[str, str]
+    headers: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,8 @@ def merged(asked: Asked, assistant: AssistantRecord, thread: ThreadRecord | None
         **without_own(assistant.config.get("configurable") or {}, _OWN_CONFIGURABLE),
         **without_own((thread.config if thread else {}).get("configurable") or {}, _OWN_CONFIGURABLE),
         **configurable,
-        **asked.context,
+        # The mirror shows nothing that could not have been put there itself.
+        **without_own(asked.context, _OWN_CONFIGURABLE),
         **without_own(asked.headers, _OWN_CONFIGURABLE),
     }
     metadata = _metadata(asked, assistant, thread, layers)

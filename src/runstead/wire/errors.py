@@ -25,6 +25,7 @@ from runstead.runtime.runs.exceptions import (
     RunNotRetriable,
     ThreadBusy,
     ThreadNotFound,
+    UnknownInterruptError,
 )
 from runstead.runtime.runs.thread_agents import AgentUnresponsive
 from runstead.runtime.stream_bridge import BridgeClosed, CapacityExceeded, StreamNotFound
@@ -133,6 +134,7 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     AssistantInUse: (409, str),
     RunConflict: (409, str),
     RunNotRetriable: (409, str),
+    UnknownInterruptError: (409, str),
     InvalidAssistant: (422, str),
     InvalidItem: (422, str),
     IdempotencyMismatch: (422, lambda error: f"Idempotency-Key: {error}"),

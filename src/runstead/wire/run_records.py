@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, TypeAlias
 
-from runstead.runtime.runs.types import RunCommand, RunRecord, RunStatus
+from runstead.runtime.runs.types import RunCommand, RunRecord, RunStatus, Stopped
 
 RUN_FIELDS: Final = (
     "run_id", "thread_id", "assistant_id", "created_at", "updated_at", "metadata", "status", "kwargs",
@@ -27,7 +27,7 @@ def from_run_record(record: RunRecord) -> dict[str, Any]:
         "multitask_strategy": record.spec.multitask_strategy,
         "created_at": record.created_at,
         "updated_at": record.updated_at,
-        "cancel_reason": record.stop_requested.value if record.stop_requested else None,
+        "cancel_reason": _cancel_reason(record.stop_requested),
         "attempt": record.attempt,
         "started_at": record.started_at,
         "ended_at": record.ended_at,
@@ -75,6 +75,11 @@ def _kwargs(record: RunRecord) -> dict[str, Any]:
         "checkpoint_during": spec.durability != "exit",
         "durability": spec.durability,
     }
+
+
+def _cancel_reason(stop: Stopped | None) -> str | None:
+    # What stands before the colon is what clients look for.
+    return "taken: another run has taken the input over" if stop is Stopped.TAKEN else stop.value if stop else None
 
 
 def _command(command: RunCommand | None) -> dict[str, Any] | None:

@@ -24,6 +24,7 @@ from runstead.runtime.runs.types import (
     RunCommand,
     RunScope,
     RunSpec,
+    RunTracing,
     StreamMode,
 )
 
@@ -41,6 +42,8 @@ class RunConfig(WireModel):
     metadata: dict[str, Any] | None = None
     configurable: dict[str, Any] | None = None
     recursion_limit: int | None = Field(None, ge=1, le=2**31 - 1)
+    max_concurrency: int | None = Field(None, ge=1, le=2**31 - 1)
+    run_name: str | None = None
 
 
 class SendBody(WireModel):
@@ -79,8 +82,21 @@ class CheckpointBody(WireModel):
         return CheckpointRef(self.checkpoint_id, self.checkpoint_ns or "", self.checkpoint_map)
 
 
+class TracerBody(WireModel):
+    """Where the trace of a run goes, on a server that traces with LangSmith."""
+
+    project_name: str | None = None
+    example_id: str | None = None
+
+    def to_tracing(self) -> RunTracing | None:
+        """Raises Unprocessable."""
+        if self.example_id is not None and as_uuid(self.example_id) is None:
+            raise Unprocessable("langsmith_tracer.example_id: must be a UUID")
+        return RunTracing(self.project_name, self.example_id) if self.project_name or self.example_id else None
+
+
 class RunCreate(WireModel):
-    """A run to create. ``thread_id`` counts in a batch alone: elsewhere the path says it."""
+    """A run to create. ``thread_id`` says something in a batch alone: elsewhere the path does, and must agree."""
 
     assistant_id: str
     run_id: RunIdField | None = None
@@ -106,7 +122,8 @@ class RunCreate(WireModel):
     on_disconnect: OnDisconnect | None = None
     after_seconds: float | None = Field(None, ge=-_TEN_YEARS, le=_TEN_YEARS, allow_inf_nan=False)
     feedback_keys: list[str] | None = None
-    langsmith_tracer: dict[str, Any] | None = None
+    langsmith_tracer: TracerBody | None = None
+    strict_resume: bool | None = None
     timeout_seconds: float | None = Field(None, gt=0, le=_TEN_YEARS, allow_inf_nan=False)
     max_attempts: int | None = Field(None, ge=1, le=1_000)
 
@@ -127,13 +144,14 @@ def to_run_spec(
     assistant: AssistantRecord,
     thread_id: str | None = None,
     thread: ThreadRecord | None = None,
-    headers: Mapping[str, str] | None = None,
+    headers: Mapping[str, Any] | None = None,
 ) -> RunSpec:
     """What the kernel executes. ``thread_id`` None makes a stateless run; ``thread`` None: there is none (yet).
 
     ``headers`` are those that the configuration lets into configurable. Raises BadRequest and Unprocessable.
     """
     _refuse_unsupported(body)
+    _check_thread(body, thread_id)
     command = body.command.to_command() if body.command else None
     if command and command.update is not None and body.input:
         # An input beside a command updates the state; two updates would leave it open which one counts.
@@ -166,6 +184,8 @@ def to_run_spec(
         after_seconds=body.after_seconds or 0,
         timeout_seconds=body.timeout_seconds,
         max_attempts=body.max_attempts,
+        strict_resume=bool(body.strict_resume),
+        tracing=body.langsmith_tracer.to_tracing() if body.langsmith_tracer else None,
     )
 
 
@@ -184,10 +204,14 @@ def stream_modes_of(texts: Sequence[str]) -> tuple[str, ...] | None:
 def _refuse_unsupported(body: RunCreate) -> None:
     if body.webhook is not None:
         raise Unprocessable("webhook: this server does not call webhooks yet; leave it out and poll or join the run")
-    if body.feedback_keys:
-        raise Unprocessable("feedback_keys: feedback needs LangSmith, which this server does not talk to")
-    if body.langsmith_tracer:
-        raise Unprocessable("langsmith_tracer: tracing needs LangSmith, which this server does not talk to")
+
+
+def _check_thread(body: RunCreate, thread_id: str | None) -> None:
+    if body.thread_id is None or body.thread_id == thread_id:
+        return
+    if thread_id is None:
+        raise Unprocessable(f"thread_id: a run on a thread is created at /threads/{body.thread_id}/runs")
+    raise Unprocessable(f"thread_id: the body names thread {body.thread_id}, and the path thread {thread_id}")
 
 
 def _scope(body: RunCreate, thread_id: str | None) -> RunScope:
@@ -224,8 +248,6 @@ def _configured_checkpoint(configurable: Mapping[str, Any]) -> str | None:
 def _modes(asked: StreamMode | list[StreamMode] | None) -> tuple[StreamMode, ...]:
     if asked is None:
         return ("values",)
-    if not asked:
-        raise Unprocessable(f"stream_mode: name at least one of {', '.join(STREAM_MODES)}")
     return tuple(dict.fromkeys(asked)) if isinstance(asked, list) else (asked,)
 
 

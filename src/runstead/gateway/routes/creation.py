@@ -1,16 +1,18 @@
 """Runs come into being: on a thread or without one, in the background, streamed, or waited for."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from runstead.runtime.runs.types import RunRecord, RunSpec
+from runstead.wire.remarks import remarks_on
 from runstead.wire.run_records import from_run_record
 from runstead.wire.runs import RUN_BATCH, RUN_CREATE, RunCreate, check_batch
 
 from ..addresses import created_headers, stream_headers, wait_headers
-from ..dependencies import JsonBody, ThreadId, Use, answer
+from ..dependencies import JsonBody, Namespaces, ThreadId, Use, answer
 from ..idempotency import once
 from ..run_specs import run_spec_of
 from ..services import Services
@@ -25,32 +27,34 @@ Batch = Annotated[list[RunCreate], Depends(JsonBody(RUN_BATCH))]
 
 @router.post("/threads/{thread_id}/runs")
 async def create_run(thread_id: ThreadId, body: Body, request: Request, use: Use) -> Response:
-    return await _created(await _once(body, thread_id, request, use), use)
+    return await _created(body, thread_id, request, use)
 
 
 @router.post("/runs")
 async def create_stateless_run(body: Body, request: Request, use: Use) -> Response:
-    return await _created(await _once(body, None, request, use), use)
+    return await _created(body, None, request, use)
 
 
 @router.post("/threads/{thread_id}/runs/stream")
-async def stream_new_run(thread_id: ThreadId, body: Body, request: Request, use: Use) -> Response:
-    return await _streamed(await _once(body, thread_id, request, use), use)
+async def stream_new_run(
+    thread_id: ThreadId, body: Body, request: Request, use: Use, namespace: Namespaces = None
+) -> Response:
+    return await _streamed(body, thread_id, request, use, namespace)
 
 
 @router.post("/runs/stream")
-async def stream_new_stateless_run(body: Body, request: Request, use: Use) -> Response:
-    return await _streamed(await _once(body, None, request, use), use)
+async def stream_new_stateless_run(body: Body, request: Request, use: Use, namespace: Namespaces = None) -> Response:
+    return await _streamed(body, None, request, use, namespace)
 
 
 @router.post("/threads/{thread_id}/runs/wait")
 async def wait_for_new_run(thread_id: ThreadId, body: Body, request: Request, use: Use) -> Response:
-    return await _awaited(await _once(body, thread_id, request, use), use)
+    return await _awaited(body, thread_id, request, use)
 
 
 @router.post("/runs/wait")
 async def wait_for_new_stateless_run(body: Body, request: Request, use: Use) -> Response:
-    return await _awaited(await _once(body, None, request, use), use)
+    return await _awaited(body, None, request, use)
 
 
 @router.post("/runs/batch")
@@ -59,35 +63,47 @@ async def create_batch(bodies: Batch, request: Request, use: Use) -> Response:
     check_batch(bodies)
     specs = [await run_spec_of(body, body.thread_id, request, use) for body in bodies]
     records = await use.runs.create_batch(await once(request, specs, use.options.max_body_bytes))
-    return answer([from_run_record(record) for record in records])
+    return answer([from_run_record(record) for record in records], headers=_remarks(bodies, use))
 
 
-async def _created(spec: RunSpec, use: Services) -> Response:
-    record = await use.runs.create_background(spec)
-    return answer(from_run_record(record), headers=created_headers(record))
+async def _created(body: RunCreate, thread_id: str | None, request: Request, use: Services) -> Response:
+    record = await use.runs.create_background(await _once(body, thread_id, request, use))
+    return answer(from_run_record(record), headers={**created_headers(record), **_remarks([body], use)})
 
 
-async def _streamed(spec: RunSpec, use: Services) -> Response:
-    record, stream = await use.runs.create_and_stream(spec)
-    return EventStream(stream, stream_headers(record), with_ids=spec.stream_resumable)
+async def _streamed(
+    body: RunCreate, thread_id: str | None, request: Request, use: Services, namespaces: list[str] | None
+) -> Response:
+    spec = await _once(body, thread_id, request, use)
+    record, stream = await use.runs.create_and_stream(spec, namespaces=namespaces)
+    headers = {**stream_headers(record), **_remarks([body], use)}
+    return EventStream(stream, headers, with_ids=spec.stream_resumable)
 
 
-async def _awaited(spec: RunSpec, use: Services) -> Response:
+async def _awaited(body: RunCreate, thread_id: str | None, request: Request, use: Services) -> Response:
+    spec = await _once(body, thread_id, request, use)
     # Created first and joined then, for the headers name the run before it has ended.
     record = await use.runs.create_background(spec)
-    return waiting_for(record, use, cancel_on_disconnect=spec.on_disconnect == "cancel")
+    is_left = spec.on_disconnect == "cancel"
+    return waiting_for(record, use, cancel_on_disconnect=is_left, headers=_remarks([body], use))
 
 
-def waiting_for(record: RunRecord, use: Services, *, cancel_on_disconnect: bool) -> Response:
+def waiting_for(
+    record: RunRecord, use: Services, *, cancel_on_disconnect: bool, headers: Mapping[str, str] | None = None
+) -> Response:
     """An answer with what the run will have come to."""
 
     async def result() -> bytes:
         return wait_body(await use.runs.join_wait(record.run_id, cancel_on_disconnect=cancel_on_disconnect))
 
-    return WaitingJson(result(), wait_headers(record), keep_alive=use.options.heartbeat)
+    return WaitingJson(result(), {**wait_headers(record), **(headers or {})}, keep_alive=use.options.heartbeat)
 
 
 async def _once(body: RunCreate, thread_id: str | None, request: Request, use: Services) -> RunSpec:
     spec = await run_spec_of(body, thread_id, request, use)
     (spec,) = await once(request, [spec], use.options.max_body_bytes)
     return spec
+
+
+def _remarks(bodies: Sequence[RunCreate], use: Services) -> Mapping[str, str]:
+    return remarks_on(bodies, is_traced=use.options.is_traced)

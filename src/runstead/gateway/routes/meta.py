@@ -37,7 +37,13 @@ async def info() -> Response:
         {
             "version": __version__,
             "langgraph_py_version": version("langgraph"),
-            "flags": {"assistants": True, "crons": False, "langsmith": False},
+            "flags": {
+                "assistants": True,
+                "crons": False,
+                "langsmith": False,
+                "strict_resume": True,
+                "stream_namespaces": True,
+            },
             "host": {"kind": "self-hosted", "project_id": None, "host_revision_id": None, "revision_id": None},
         }
     )

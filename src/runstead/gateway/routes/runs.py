@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
 from runstead.runtime.runs.types import RunFilter, StopAction
-from runstead.wire.errors import NotFound
+from runstead.wire.errors import NotFound, Unprocessable
 from runstead.wire.pages import TOTAL, page_headers
 from runstead.wire.run_records import RUN_FIELDS, WireRunStatus, from_run_record, statuses_of
 from runstead.wire.runs import stream_modes_of
@@ -15,7 +15,7 @@ from runstead.wire.selection import check_select, selected
 from runstead.wire.stops import ALL_OVER, NOT_FOUND
 
 from ..addresses import stream_headers, wait_headers
-from ..dependencies import Limit, Offset, RunId, Select, ThreadId, Use, answer, names_of, nothing
+from ..dependencies import Limit, Namespaces, Offset, RunId, Select, ThreadId, Use, answer, names_of, nothing
 from ..services import Services
 from ..sse import EventStream
 from ..waiting import NO_VALUES, WaitingJson
@@ -93,10 +93,11 @@ async def stream_run(
     run_id: RunId,
     use: Use,
     stream_mode: Modes = None,
+    namespace: Namespaces = None,
     cancel_on_disconnect: Flag = "0",
     last_event_id: LastEventId = None,
 ) -> Response:
-    return await _joined(use, run_id, thread_id, stream_mode, cancel_on_disconnect, last_event_id)
+    return await _joined(use, run_id, thread_id, stream_mode, namespace, cancel_on_disconnect, last_event_id)
 
 
 @router.get("/runs/{run_id}/stream")
@@ -104,21 +105,30 @@ async def stream_stateless_run(
     run_id: RunId,
     use: Use,
     stream_mode: Modes = None,
+    namespace: Namespaces = None,
     cancel_on_disconnect: Flag = "0",
     last_event_id: LastEventId = None,
 ) -> Response:
-    return await _joined(use, run_id, None, stream_mode, cancel_on_disconnect, last_event_id)
+    return await _joined(use, run_id, None, stream_mode, namespace, cancel_on_disconnect, last_event_id)
 
 
 @router.post("/threads/{thread_id}/runs/{run_id}/cancel")
 async def cancel_run(
-    thread_id: ThreadId, run_id: RunId, use: Use, wait: Flag = "0", action: StopAction = "interrupt"
+    thread_id: ThreadId,
+    run_id: RunId,
+    use: Use,
+    wait: Flag = "0",
+    action: StopAction = "interrupt",
+    reason: Literal["taken"] | None = None,
 ) -> Response:
+    """Stop the run. ``reason=taken`` records that another run has taken its input over."""
+    if reason is not None and action != "interrupt":
+        raise Unprocessable("reason: 'taken' goes with action=interrupt; a run that is rolled back leaves no record")
     try:
         record = await use.runs.get_run(run_id, thread_id=thread_id)
     except RunNotFound as error:
         raise NotFound(NOT_FOUND) from error
-    if (await use.runs.cancel(run_id, action=action)).effect == "already_ended":
+    if (await use.runs.cancel(run_id, action=action, taken=reason == "taken")).effect == "already_ended":
         raise NotFound(ALL_OVER)
     if not _is_set(wait):
         return nothing(202)
@@ -152,6 +162,7 @@ async def _joined(
     run_id: str,
     thread_id: str | None,
     stream_mode: list[str] | None,
+    namespaces: list[str] | None,
     cancel_on_disconnect: Flag,
     last_event_id: str | None,
 ) -> Response:
@@ -160,6 +171,7 @@ async def _joined(
         thread_id=thread_id,
         last_event_id=last_event_id or None,
         modes=stream_modes_of(stream_mode or ()),
+        namespaces=namespaces,
         cancel_on_disconnect=_is_set(cancel_on_disconnect),
     )
     with_ids = stream.record.spec.stream_resumable or bool(last_event_id)

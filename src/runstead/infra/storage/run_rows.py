@@ -106,7 +106,7 @@ def to_progress(row: Sequence[Any]) -> dict[str, Any]:
         "stop_requested": None if row[7] is None else Stopped(row[7]),
         "base_checkpoint_id": row[8],
         "final_checkpoint_id": row[9],
-        "failure": None if failure is None else RunFailure(**json_text.load(failure)),
+        "failure": None if failure is None else RunFailure.from_json(json_text.load(failure)),
         "completion": None if completion is None else RunCompletionData(**json_text.load(completion)),
         "dead_letter": bool(row[12]),
     }

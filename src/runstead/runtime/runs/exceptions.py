@@ -64,6 +64,16 @@ class InvalidRunSpec(RunError):
     """The specification contradicts itself, or asks for what does not exist."""
 
 
+class UnknownInterruptError(RunError):
+    """A strict resume answers what its thread does not ask (any more). The thread is as it was."""
+
+    def __init__(self, interrupt_ids: Sequence[str], pending_ids: Sequence[str]) -> None:
+        self.interrupt_ids, self.pending_ids = tuple(interrupt_ids), tuple(pending_ids)
+        answered = f"interrupt {', '.join(self.interrupt_ids)}" if self.interrupt_ids else "an interrupt"
+        waiting = f"only {', '.join(self.pending_ids)}" if self.pending_ids else "nothing"
+        super().__init__(f"the resume answers {answered}, and {waiting} waits for an answer; read the thread's state")
+
+
 class AgentNotFound(RunError):
     """No graph is registered under this id."""
 

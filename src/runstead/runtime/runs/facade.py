@@ -13,6 +13,7 @@ from typing import Self
 from ..actor_context import acting
 from .exceptions import RunNotFound, RunNotRetriable
 from .internal.admission import decide
+from .internal.choice import StreamChoice
 from .internal.errands import Errands
 from .internal.lifecycle_events import RunEventEmitter
 from .internal.planner import ExecutionPlanner
@@ -105,14 +106,17 @@ class RunsFacade:
         """Accept several runs: all, or none. Raises like `create_background`."""
         return await self._errands.finish(self._create(specs))
 
-    async def create_and_stream(self, spec: RunSpec) -> tuple[RunRecord, RunStream]:
+    async def create_and_stream(
+        self, spec: RunSpec, *, namespaces: Collection[str] | None = None
+    ) -> tuple[RunRecord, RunStream]:
         """Accept a run and read its stream from the first event. Closing the stream before the end stops the run when
-        ``spec.on_disconnect`` is ``cancel``. Raises like `create_background`.
+        ``spec.on_disconnect`` is ``cancel``. ``namespaces`` as for `join_stream`. Raises like `create_background`.
         """
         record = await self.create_background(spec)
         leave = spec.on_disconnect == "cancel"
         # From the first event on, and told of it should the window have passed that one already.
-        return record, await self._open(record, "-1", None, cancel_on_leave=leave, is_new=True)
+        choice = StreamChoice(namespaces=namespaces)
+        return record, await self._open(record, "-1", choice, cancel_on_leave=leave, is_new=True)
 
     async def create_and_wait(self, spec: RunSpec) -> RunResult:
         """Accept a run and wait for its end. Cancelling the call stops the run when ``spec.on_disconnect`` is
@@ -128,15 +132,18 @@ class RunsFacade:
         thread_id: ThreadId | None = None,
         last_event_id: str | None = None,
         modes: Collection[str] | None = None,
+        namespaces: Collection[str] | None = None,
         cancel_on_disconnect: bool = False,
     ) -> RunStream:
         """Read a run that exists. Without an id only what comes from now on, and nothing when the run has ended;
-        with one, all after it, and with ``-1`` all that is kept. ``modes`` hides the events of other stream modes.
+        with one, all after it, and with ``-1`` all that is kept. ``modes`` hides the events of other stream modes,
+        ``namespaces`` those of other graphs inside the run; the root's is the empty one.
 
         Raises RunNotFound.
         """
         record = await self.get_run(run_id, thread_id=thread_id)
-        return await self._open(record, last_event_id or "$", modes, cancel_on_leave=cancel_on_disconnect)
+        choice = StreamChoice(modes, namespaces)
+        return await self._open(record, last_event_id or "$", choice, cancel_on_leave=cancel_on_disconnect)
 
     async def join_wait(
         self, run_id: RunId, *, thread_id: ThreadId | None = None, cancel_on_disconnect: bool = False
@@ -151,15 +158,18 @@ class RunsFacade:
         *,
         thread_id: ThreadId | None = None,
         action: StopAction = "interrupt",
+        taken: bool = False,
         wait: bool = False,
     ) -> StopRequest:
         """Stop a run: ``interrupt`` keeps its steps, ``rollback`` restores the thread and deletes the run.
+        ``taken`` records with an interrupt that another run has taken the input over.
 
         Cancelling twice, or after the end, changes nothing. With ``wait``, returns when the run has ended. Raises
         RunNotFound.
         """
         record = await self.get_run(run_id, thread_id=thread_id)
-        reason = Stopped.BY_ROLLBACK if action == "rollback" else Stopped.BY_USER
+        kept = Stopped.TAKEN if taken else Stopped.BY_USER
+        reason = Stopped.BY_ROLLBACK if action == "rollback" else kept
         request = await self._stop(record, reason)
         if wait and request.effect == "flagged":
             await self._waits.wait(request.record)
@@ -214,7 +224,7 @@ class RunsFacade:
         self,
         record: RunRecord,
         last_event_id: str | None,
-        modes: Collection[str] | None,
+        choice: StreamChoice,
         *,
         cancel_on_leave: bool,
         is_new: bool = False,
@@ -222,7 +232,7 @@ class RunsFacade:
         return await self._streams.open(
             record,
             last_event_id=last_event_id,
-            modes=modes,
+            choice=choice,
             on_leave=(lambda: self._stop(record, Stopped.BY_DISCONNECT)) if cancel_on_leave else None,
             is_new=is_new,
         )

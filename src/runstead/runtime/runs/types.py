@@ -53,9 +53,13 @@ class RunStatus(StrEnum):
 
 
 class Stopped(StrEnum):
-    """Why a run is made to stop. Handed over with the stop; the first reason counts."""
+    """Why a run is made to stop. Handed over with the stop; the first reason counts.
+
+    ``TAKEN``: by a user whose other run has taken the input over; an interrupt in all else.
+    """
 
     BY_USER = "user_interrupt"
+    TAKEN = "taken"
     BY_ROLLBACK = "user_rollback"
     SUPERSEDED = "superseded"
     SUPERSEDED_ROLLBACK = "superseded_rollback"
@@ -118,6 +122,14 @@ class CheckpointRef:
 
 
 @dataclass(frozen=True, slots=True)
+class RunTracing:
+    """Where a run's trace goes, for who has tracing by LangSmith switched on: a project, an example it is a run of."""
+
+    project_name: str | None = None
+    example_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Idempotency:
     """The caller's name for one creation, so that repeating the request does not repeat the run.
 
@@ -135,7 +147,8 @@ class RunSpec:
 
     ``graph_id`` names the graph; ``assistant_id`` the assistant whose settings were merged.
     ``config`` holds ``configurable``, ``tags``, ``metadata``, ``recursion_limit``. Times are in seconds.
-    ``input`` None goes on from the thread's state.
+    ``input`` None goes on from the thread's state. With ``strict_resume``, a command that answers what is not asked
+    fails the run and leaves the thread as it was.
     """
 
     assistant_id: str
@@ -160,6 +173,8 @@ class RunSpec:
     after_seconds: float = 0
     timeout_seconds: float | None = None
     max_attempts: int | None = None
+    strict_resume: bool = False
+    tracing: RunTracing | None = None
     idempotency: Idempotency | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -174,6 +189,8 @@ class RunSpec:
             data["command"] = RunCommand(**{**command, "goto": tuple(command["goto"])})
         if checkpoint := data.get("checkpoint"):
             data["checkpoint"] = CheckpointRef(**checkpoint)
+        if tracing := data.get("tracing"):
+            data["tracing"] = RunTracing(**tracing)
         if idempotency := data.get("idempotency"):
             data["idempotency"] = Idempotency(**idempotency)
         for name in ("stream_modes", "interrupt_before", "interrupt_after"):
@@ -184,14 +201,20 @@ class RunSpec:
 @dataclass(frozen=True, slots=True)
 class RunFailure:
     """Why a run failed. ``error`` is the exception's class, or a reason such as ``RunTimeout`` or
-    ``AttemptsExhausted``.
+    ``AttemptsExhausted``. ``facts`` are what a program may want to know of it, as JSON.
     """
 
     error: str
     message: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, str]:
-        return {"error": self.error, "message": self.message}
+    def to_json(self) -> dict[str, Any]:
+        return {"error": self.error, "message": self.message, **self.facts}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> RunFailure:
+        facts = {name: fact for name, fact in value.items() if name not in ("error", "message")}
+        return cls(value["error"], value["message"], facts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from runstead.runtime.runs.types import MultitaskStrategy
 
 from ..body import WireModel
 from ..errors import BadRequest, Forbidden, Unprocessable, problem_of, sentence_of
-from ..runs import RunConfig, SendBody
+from ..runs import RunConfig, SendBody, TracerBody
 
 ErrorCode: TypeAlias = Literal[
     "invalid_argument", "unknown_command", "unknown_error", "no_such_run", "no_such_subscription", "no_such_namespace",
@@ -118,7 +118,7 @@ class RunStart(WireModel):
     multitask_strategy: MultitaskStrategy | None = Field(
         None, validation_alias=AliasChoices("multitask_strategy", "multitaskStrategy")
     )
-    langsmith_tracer: dict[str, Any] | None = None
+    langsmith_tracer: TracerBody | None = None
 
 
 class Answer(WireModel):
@@ -138,6 +138,7 @@ class InputRespond(WireModel):
     goto: str | SendBody | list[str | SendBody] | None = None
     config: RunConfig | None = None
     metadata: dict[str, Any] | None = None
+    strict_resume: bool | None = None
 
     def answers(self) -> dict[str, Any]:
         """Responses by interrupt. Raises CommandRefused when there is none."""

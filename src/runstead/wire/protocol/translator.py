@@ -109,7 +109,7 @@ class RunTranslator:
         self.over = True
         yield ProtocolEvent(
             f"synth:{run.run_id}:lc||{status}", number, "lifecycle", (), self._time,
-            {**data, "error": error} if error else data,
+            {**data, "error": error, **(run.failure.facts if run.failure else {})} if error else data,
         )  # fmt: skip
 
     def _requests(self, run: RunRecord) -> Iterator[ProtocolEvent]:

@@ -18,13 +18,16 @@ from runstead.runtime.serialization import encode
 
 from ..agent_loop import AgentLoop
 from ..agents import Agent, AgentFactory
+from ..exceptions import UnknownInterruptError
 from ..types import Stopped
 from .agent import fitting_context, opened
+from .answers import check_answers
 from .breakpoints import stopped_at_breakpoint
 from .chunks import ChunkEncoder, EncodedEvent
 from .feed import Feed
 from .planner import ExecutionPlan
 from .snapshot import StateSnapshot, read_snapshot
+from .tracing import traced
 
 _log = logging.getLogger(__name__)
 
@@ -95,6 +98,11 @@ class AgentAttempt:
     async def _stream(self, agent: Agent, encoder: ChunkEncoder) -> Exception | None:
         if self.stop_reason is not None or (self.plan.resuming and await stopped_at_breakpoint(agent, self.plan)):
             return None
+        if self.plan.strict_resume:
+            try:
+                await check_answers(agent, self.plan)
+            except UnknownInterruptError as unknown:
+                return unknown
         self._streaming = asyncio.ensure_future(self._forward(agent, encoder))
         try:
             await asyncio.wait({self._streaming})
@@ -109,20 +117,22 @@ class AgentAttempt:
         return RuntimeError(f"the agent's code raised {type(failure).__name__}")
 
     async def _forward(self, agent: Agent, encoder: ChunkEncoder) -> None:
-        chunks = self._events(agent, encoder) if self.plan.with_events else self._chunks(agent)
-        async with aclosing(chunks):
-            async for namespace, mode, chunk in chunks:
-                for event in encoder.encode(namespace, mode, chunk):
-                    await self.feed.put(event)
+        with traced(self.plan) as tracers:
+            config = {**self.plan.config, "callbacks": [*self.callbacks, *tracers]}
+            chunks = self._events(agent, config, encoder) if self.plan.with_events else self._chunks(agent, config)
+            async with aclosing(chunks):
+                async for namespace, mode, chunk in chunks:
+                    for event in encoder.encode(namespace, mode, chunk):
+                        await self.feed.put(event)
 
-    async def _chunks(self, agent: Agent) -> AsyncGenerator[GraphChunk, None]:
-        config = {**self.plan.config, "callbacks": self.callbacks}
+    async def _chunks(self, agent: Agent, config: dict[str, Any]) -> AsyncGenerator[GraphChunk, None]:
         async for chunk in agent.astream(self.plan.input, config, **self._options(agent)):
             yield chunk if self.plan.subgraphs else ((), *chunk)
 
-    async def _events(self, agent: Agent, encoder: ChunkEncoder) -> AsyncGenerator[GraphChunk, None]:
+    async def _events(
+        self, agent: Agent, config: dict[str, Any], encoder: ChunkEncoder
+    ) -> AsyncGenerator[GraphChunk, None]:
         """The graph through ``astream_events``: the root's chunks come wrapped in events of their own."""
-        config = {**self.plan.config, "callbacks": self.callbacks}
         root: str | None = None
         async for event in agent.astream_events(self.plan.input, config, version="v2", **self._options(agent)):
             root = root or event["run_id"]

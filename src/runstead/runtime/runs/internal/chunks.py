@@ -12,6 +12,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Base
 
 from runstead.runtime.serialization import encode
 
+from ..privacy import public
 from ..types import StreamMode
 from .snapshot import INTERRUPT
 
@@ -19,7 +20,6 @@ EncodedEvent: TypeAlias = tuple[str, bytes]
 """The event's name, with its namespace, and its data."""
 
 _PLACE_KEYS: Final = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
-_PRIVATE_PREFIXES: Final = ("__", "langgraph_auth_", "langgraph_request_id")
 
 
 class ChunkEncoder:
@@ -49,12 +49,14 @@ class ChunkEncoder:
                 yield _name(mode, namespace), encode(redacted_checkpoint(chunk))
             case "debug":
                 yield _name(mode, namespace), encode(_redacted_debug(chunk))
+            case "tasks":
+                yield _name(mode, namespace), encode(_redacted_metadata(chunk))
             case _:
                 yield _name(mode, namespace), encode(chunk)
 
     def event(self, event: Mapping[str, Any]) -> EncodedEvent:
         """An event of ``astream_events``."""
-        return "events", encode(event)
+        return "events", encode(_redacted_metadata(event))
 
     def partial_message(self) -> tuple[AIMessage, str] | None:
         """The message of the root graph that tokens are still arriving for, and the node that speaks it."""
@@ -104,7 +106,7 @@ class ChunkEncoder:
     def _encoded_metadata(self, metadata: Mapping[str, Any]) -> bytes:
         # LangGraph hands out the same mapping for every token of a model call.
         if self._metadata[0] is not metadata:
-            self._metadata = (metadata, encode(_public(metadata)))
+            self._metadata = (metadata, encode(public(metadata)))
         return self._metadata[1]
 
 
@@ -123,7 +125,7 @@ def redacted_checkpoint(chunk: Any) -> Any:
     return {
         **chunk,
         **{key: _redacted_config(chunk[key]) for key in ("config", "parent_config") if chunk.get(key)},
-        **({"metadata": _public(chunk["metadata"])} if isinstance(chunk.get("metadata"), Mapping) else {}),
+        **_redacted_metadata({"metadata": chunk.get("metadata")} if "metadata" in chunk else {}),
         **({"tasks": [_redacted_task(task) for task in chunk["tasks"]]} if chunk.get("tasks") else {}),
     }
 
@@ -134,10 +136,18 @@ def _redacted_task(task: Any) -> Any:
     return task
 
 
-def _redacted_debug(chunk: Any) -> Any:
-    if isinstance(chunk, Mapping) and chunk.get("type") == "checkpoint":
-        return {**chunk, "payload": _debug_checkpoint(redacted_checkpoint(chunk["payload"]))}
+def _redacted_metadata(chunk: Any) -> Any:
+    if isinstance(chunk, Mapping) and isinstance(metadata := chunk.get("metadata"), Mapping):
+        return {**chunk, "metadata": public(metadata)}
     return chunk
+
+
+def _redacted_debug(chunk: Any) -> Any:
+    if not isinstance(chunk, Mapping):
+        return chunk
+    if chunk.get("type") == "checkpoint":
+        return {**chunk, "payload": _debug_checkpoint(redacted_checkpoint(chunk["payload"]))}
+    return {**chunk, "payload": _redacted_metadata(chunk.get("payload"))}
 
 
 def _debug_checkpoint(payload: Any) -> Any:
@@ -164,11 +174,7 @@ def _place(config: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _redacted_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {"configurable": _public(config.get("configurable", {}))}
-
-
-def _public(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in mapping.items() if not k.startswith(_PRIVATE_PREFIXES)}
+    return {"configurable": public(config.get("configurable", {}))}
 
 
 def _name(event: str, namespace: tuple[str, ...]) -> str:

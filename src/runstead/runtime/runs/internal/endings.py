@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from runstead.runtime.serialization import describe
 
+from ..exceptions import UnknownInterruptError
 from ..types import Outcome, RunCompletionData, RunFailure, RunStatus, Stopped, ThreadAfter, ThreadStatus
 from . import lifecycle
 from .attempt import AttemptEnd
@@ -26,7 +27,7 @@ def outcome_of(
         stop = None
     failure: RunFailure | None = None
     if end.error is not None:
-        status, failure = RunStatus.ERROR, RunFailure(type(end.error).__name__, describe(end.error))
+        status, failure = RunStatus.ERROR, _failure_of(end.error)
     elif stop is None:
         status = RunStatus.SUCCESS
     else:
@@ -34,6 +35,9 @@ def outcome_of(
         failure = _TIMED_OUT if stop is Stopped.TIMED_OUT else None
     told = failure or (RunFailure("UserInterrupt", f"the run was stopped: {stop.value}") if stop else None)
     thread_status: ThreadStatus = "error" if end.error is not None else _resting(left)
+    if isinstance(end.error, UnknownInterruptError):
+        # Nothing has happened to the thread: it waits for what it waited for.
+        told, thread_status = None, _resting(left)
     return Outcome(
         status=status,
         thread=ThreadAfter(thread_status, left.values, left.interrupts, told),
@@ -53,6 +57,17 @@ def outcome_of_rollback(restored: StateSnapshot, completion: RunCompletionData) 
         completion=completion,
         undone=True,
     )
+
+
+def _failure_of(error: Exception) -> RunFailure:
+    facts: dict[str, Any] = {}
+    if isinstance(error, UnknownInterruptError):
+        facts = {
+            "reason": "unknown_interrupt",
+            "interrupt_ids": list(error.interrupt_ids),
+            "pending_ids": list(error.pending_ids),
+        }
+    return RunFailure(type(error).__name__, describe(error), facts)
 
 
 def _resting(state: StateSnapshot) -> ThreadStatus:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from langgraph.types import Command, Send
 
 from ..identity import identity_of
-from ..types import Lease, RunCommand, RunSpec, StreamMode
+from ..types import Lease, RunCommand, RunSpec, RunTracing, StreamMode
 
 _LANGGRAPH_VERSION: Final = version("langgraph")
 
@@ -46,6 +46,8 @@ class ExecutionPlan:
     durability: str
     interrupt_before: str | list[str] | None
     interrupt_after: str | list[str] | None
+    strict_resume: bool = False
+    tracing: RunTracing | None = None
 
     @property
     def with_events(self) -> bool:
@@ -91,6 +93,8 @@ class ExecutionPlanner:
             durability=spec.durability,
             interrupt_before=_nodes(spec.interrupt_before),
             interrupt_after=_nodes(spec.interrupt_after),
+            strict_resume=spec.strict_resume and not resuming,
+            tracing=spec.tracing,
         )
 
 

@@ -7,8 +7,8 @@ followed by the current values, and a reader never hangs on a run that has ended
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from typing import Final, Self, TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Self, TypeAlias
 
 from runstead.runtime.actor_context import acting
 from runstead.runtime.clock import Clock
@@ -28,14 +28,12 @@ from runstead.runtime.stream_bridge import (
 
 from ..runtime import RunsRuntime
 from ..types import RunRecord, RunStatus
+from .choice import EVERYTHING, StreamChoice
 
 _log = logging.getLogger(__name__)
 
 ReadValues: TypeAlias = Callable[[RunRecord], Awaitable[bytes | None]]
 """The values that a run left, or the thread's latest, as JSON; None when there are none."""
-
-_ALWAYS: Final = frozenset({"metadata", "error", "gap"})
-"""Events that no choice of modes hides."""
 
 
 class RunStream:
@@ -52,7 +50,7 @@ class RunStream:
         *,
         gap: ResumeResult | None,
         tell_gap: Callable[[ResumeResult], Awaitable[list[StreamItem]]],
-        modes: Collection[str] | None,
+        choice: StreamChoice,
         has_ended: Callable[[], Awaitable[bool]],
         on_leave: Callable[[], Awaitable[object]] | None,
         clock: Clock,
@@ -63,7 +61,7 @@ class RunStream:
         self._gap, self._tell_gap = gap, tell_gap
         self._resumed = None if subscription is None else subscription.resumed
         self._unread: list[StreamItem] = []
-        self._modes = modes
+        self._choice = choice
         self._has_ended = has_ended
         self._on_leave = on_leave
         self._clock, self._heartbeat = clock, heartbeat
@@ -88,7 +86,7 @@ class RunStream:
     async def _batch(self) -> list[StreamItem]:
         """The next items that this reader wants; none at the end."""
         while not self._over and self._subscription is not None:
-            items = self._shown(await self._from(self._subscription))
+            items = self._choice.of(await self._from(self._subscription))
             # Only the last item can be a sentinel. Many readers may come back to a long log at once, so that a look at
             # every item would be felt by everybody else.
             last = items[-1] if items else None
@@ -148,19 +146,6 @@ class RunStream:
     async def __aexit__(self, *exc: object) -> None:
         await self.aclose()
 
-    def _shown(self, items: Sequence[StreamItem]) -> list[StreamItem]:
-        if self._modes is None:
-            return list(items)
-        return [item for item in items if self._is_shown(item, self._modes)]
-
-    def _is_shown(self, item: StreamItem, modes: Collection[str]) -> bool:
-        if isinstance(item, Sentinel) or item.terminal is not None:
-            return True
-        name = item.event.partition("|")[0]
-        # Frames of "messages" have names with a slash; the plain name is that of "messages-tuple".
-        mode = "messages-tuple" if name == "messages" else name.partition("/")[0]
-        return name in _ALWAYS or mode in modes
-
     async def _ended_unseen(self) -> bool:
         """The run ended and its terminal event never came: its publisher was lost between settling and telling."""
         ended = await self._has_ended()
@@ -180,7 +165,7 @@ class RunStreamService:
         record: RunRecord,
         *,
         last_event_id: str | None,
-        modes: Collection[str] | None = None,
+        choice: StreamChoice = EVERYTHING,
         on_leave: Callable[[], Awaitable[object]] | None = None,
         is_new: bool = False,
     ) -> RunStream:
@@ -202,7 +187,7 @@ class RunStreamService:
             subscription,
             gap=gap,
             tell_gap=lambda resumed: self._told_of_gap(record, resumed),
-            modes=modes,
+            choice=choice,
             has_ended=lambda: self._has_ended(record),
             on_leave=on_leave,
             clock=self._runtime.clock,

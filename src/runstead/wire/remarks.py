@@ -1,0 +1,29 @@
+"""What is said to a client about fields of its request that are accepted and cannot have an effect here.
+
+They are fields that clients send as a matter of course, and that other servers take: to refuse them would break who
+asks for nothing wrong, to pass over them in silence would be a lie. See docs/adr/0008.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from .runs import RunCreate
+
+HEADER: Final = "runstead-remark"
+"""One sentence for each such field, separated by semicolons."""
+
+_FEEDBACK: Final = "feedback_keys has no effect, for this server collects no feedback"
+_TRACING: Final = "langsmith_tracer has no effect, for tracing is not switched on (LANGSMITH_TRACING)"
+
+
+def remarks_on(bodies: Iterable[RunCreate], *, is_traced: bool) -> Mapping[str, str]:
+    """The header for an answer to a request for these runs; none when all has its effect."""
+    told: list[str] = []
+    for body in bodies:
+        if body.feedback_keys:
+            told.append(_FEEDBACK)
+        if body.langsmith_tracer is not None and body.langsmith_tracer.to_tracing() and not is_traced:
+            told.append(_TRACING)
+    return {HEADER: "; ".join(dict.fromkeys(told))} if told else {}

@@ -1,0 +1,32 @@
+"""Whether a resume answers what is asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runstead.runtime.runs.internal.answers import unknown_answers
+
+A, B = "a" * 32, "b" * 32
+
+
+@pytest.mark.parametrize(
+    ("resume", "pending", "unknown"),
+    [
+        ("yes", [A], None),
+        ("yes", [], []),
+        ({A: "yes"}, [A, B], None),
+        ({A: "yes", B: "no"}, [A], [B]),
+        ({B: "no"}, [A], [B]),
+        ({B: "no"}, [], [B]),
+        # An answer that happens to be a mapping.
+        ({"approved": True}, [A], None),
+        ({"approved": True}, [], []),
+        ({}, [A], None),
+        # Ids of another make are known by one that waits.
+        ({"mine": 1, "gone": 2}, ["mine"], ["gone"]),
+    ],
+)
+def test_what_is_answered_and_not_asked(resume: Any, pending: list[str], unknown: list[str] | None) -> None:
+    assert unknown_answers(resume, pending) == unknown
