@@ -181,7 +181,7 @@ def _services(
         threads=threads,
         assistants=assistants,
         directory=directory,
-        editor=AssistantEditor(assistants, directory, parts.graphs, trusted_with_shared(settings)),
+        editor=AssistantEditor(assistants, directory, trusted_with_shared(settings)),
         states=states,
         thread_events=ThreadEvents(
             runs, parts.bridge, threads, states, parts.notices, parts.clock, heartbeat=settings.heartbeat_seconds

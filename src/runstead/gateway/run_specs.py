@@ -15,11 +15,14 @@ from .services import Services
 
 
 async def run_spec_of(body: RunCreate, thread_id: str | None, request: HTTPConnection, use: Services) -> RunSpec:
-    """Raises NotFound, InvalidAssistant, ThreadNotFound, CheckpointNotFound, and what `to_run_spec` raises."""
+    """Raises NotFound, InvalidAssistant, GraphNotFound, ThreadNotFound, CheckpointNotFound, and what `to_run_spec`
+    raises.
+    """
     try:
         assistant = await use.directory.find(body.assistant_id)
     except AssistantNotFound as error:
         raise NotFound("Thread or assistant not found.") from error
+    use.directory.check_graph(assistant.graph_id)
     thread = await use.threads.get(thread_id) if thread_id else None
     if thread_id and thread is None and body.if_not_exists != "create":
         raise ThreadNotFound(thread_id)

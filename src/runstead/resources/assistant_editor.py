@@ -7,21 +7,13 @@ can remove one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 
 from runstead.runtime.actor_context import ActorContext, require_actor_context
-from runstead.runtime.runs.agents import AgentResolver
 
 from .assistants import AssistantChange, AssistantDraft, AssistantRecord, AssistantStore
 from .directory import AssistantDirectory, AssistantNotFound
-
-
-class GraphNotFound(Exception):
-    """No graph of this name is served."""
-
-    def __init__(self, graph_id: str, graph_ids: Sequence[str]) -> None:
-        super().__init__(f"Graph '{graph_id[:100]}' not found. Expected one of: {sorted(graph_ids)}")
 
 
 class AssistantProtected(Exception):
@@ -46,16 +38,15 @@ class AssistantEditor:
         self,
         store: AssistantStore,
         directory: AssistantDirectory,
-        agents: AgentResolver,
         trusted: Callable[[ActorContext], bool],
     ) -> None:
-        self._store, self._directory, self._agents, self._trusted = store, directory, agents, trusted
+        self._store, self._directory, self._trusted = store, directory, trusted
 
     async def create(
         self, draft: AssistantDraft, *, assistant_id: str | None, if_exists: Literal["raise", "do_nothing"]
     ) -> AssistantRecord:
         """Raises GraphNotFound, AssistantExists."""
-        self._check_graph(draft.graph_id)
+        self._directory.check_graph(draft.graph_id)
         return await self._store.create(draft, assistant_id=assistant_id, if_exists=if_exists)
 
     async def update(self, name: str, change: AssistantChange) -> AssistantRecord:
@@ -65,7 +56,7 @@ class AssistantEditor:
         """
         before = await self._changeable(name)
         if change.graph_id is not None:
-            self._check_graph(change.graph_id)
+            self._directory.check_graph(change.graph_id)
             if before.shared and change.graph_id != before.graph_id:
                 raise AssistantInUse(
                     f"Assistant {before.assistant_id} is graph {before.graph_id!r}'s own and stays with it; "
@@ -83,7 +74,7 @@ class AssistantEditor:
     async def removable(self, name: str) -> AssistantRecord:
         """The assistant that `delete` would forget. Raises as it does."""
         before = await self._changeable(name)
-        if before.shared and before.graph_id in self._agents.graph_ids:
+        if before.shared and self._directory.serves(before.graph_id):
             raise AssistantInUse(
                 f"Assistant {before.assistant_id} is graph {before.graph_id!r}'s own and exists as long as the graph "
                 "is served; take the graph out of the configuration to remove it"
@@ -101,10 +92,6 @@ class AssistantEditor:
         if record.shared and not self._trusted(require_actor_context("changing an assistant")):
             raise AssistantProtected(record)
         return record
-
-    def _check_graph(self, graph_id: str) -> None:
-        if graph_id not in self._agents.graph_ids:
-            raise GraphNotFound(graph_id, self._agents.graph_ids)
 
 
 def _there(after: AssistantRecord | None, before: AssistantRecord) -> AssistantRecord:

@@ -36,6 +36,13 @@ class SubgraphNotFound(Exception):
         super().__init__(f"There is no subgraph {namespace[:200]!r}; see the assistant's subgraphs for their names")
 
 
+class GraphNotFound(Exception):
+    """No graph of this name is served."""
+
+    def __init__(self, graph_id: str, graph_ids: Sequence[str]) -> None:
+        super().__init__(f"Graph '{graph_id[:100]}' not found. Expected one of: {sorted(graph_ids)}")
+
+
 class AssistantDirectory:
     """Finds assistants under the bound actor."""
 
@@ -56,6 +63,15 @@ class AssistantDirectory:
         if (record := await self._store.get(assistant_id)) is None:
             raise AssistantNotFound(assistant_id)
         return record
+
+    def serves(self, graph_id: str) -> bool:
+        """Whether there is such a graph now. An assistant outlives its graph."""
+        return graph_id in self._agents.graph_ids
+
+    def check_graph(self, graph_id: str) -> None:
+        """Raises GraphNotFound."""
+        if not self.serves(graph_id):
+            raise GraphNotFound(graph_id, self._agents.graph_ids)
 
 
 def _uuid(text: str) -> str | None:

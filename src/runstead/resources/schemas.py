@@ -52,7 +52,8 @@ class GraphSchemas:
         """Schemas of subgraphs by namespace; of one, or of all on this level, or below it too."""
 
         async def work(agent: Any) -> dict[str, Any]:
-            found = agent.aget_subgraphs(namespace=namespace, recurse=recurse)
+            # LangGraph looks for a namespace below another one only when it may go down there.
+            found = agent.aget_subgraphs(namespace=namespace, recurse=recurse or "|" in (namespace or ""))
             return {name: {"graph_id": assistant.graph_id, **_schemas(graph)} async for name, graph in found}
 
         return await self._agents.use(assistant.graph_id, work, config=_config(assistant))

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
-from runstead.resources.assistant_editor import AssistantInUse, AssistantProtected, GraphNotFound
+from runstead.resources.assistant_editor import AssistantInUse, AssistantProtected
 from runstead.resources.assistants import AssistantExists, VersionNotFound
-from runstead.resources.directory import AssistantNotFound, InvalidAssistant, SubgraphNotFound
+from runstead.resources.directory import AssistantNotFound, GraphNotFound, InvalidAssistant, SubgraphNotFound
 from runstead.resources.items import InvalidItem
 from runstead.resources.states import CheckpointNotFound, GraphUnassigned, InvalidUpdate
 from runstead.resources.threads import ThreadExists
