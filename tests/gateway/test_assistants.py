@@ -112,8 +112,8 @@ async def test_users_cannot_change_what_everybody_uses(served: Served, name: str
             refused = await client.request(method, f"/assistants/{name}{path}", json=body, headers=OPERATOR)
             assert refused.status_code == 403, (method, path)
             assert "create one of your own with graph_id='ctx'" in refused.json()["detail"]
-        body = {"graph_id": "ctx", "assistant_id": CTX, "if_exists": "do_nothing"}
-        assert (await client.post("/assistants", json=body, headers=ALICE)).json() == before
+        there = {"graph_id": "ctx", "assistant_id": CTX, "if_exists": "do_nothing"}
+        assert (await client.post("/assistants", json=there, headers=ALICE)).json() == before
         assert (await client.get(f"/assistants/{name}", headers=BOB)).json() == before
 
 
