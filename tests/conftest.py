@@ -7,6 +7,10 @@ from collections.abc import Generator
 
 import pytest
 
+from tests.servers.postgres import postgres_schema, postgres_url
+
+__all__ = ["postgres_schema", "postgres_url"]
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(

@@ -1,4 +1,4 @@
-"""The embedded storage, as the suites want it."""
+"""Both storages, as the suites want them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from runstead.infra.engines.postgres import PostgresDatabase
+from runstead.infra.storage.database import Database
 from runstead.infra.storage.run_creation import SqlRunCreateStore
 from runstead.infra.storage.run_deletion import SqlRunDeleteStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
@@ -15,19 +17,36 @@ from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.storage.threads import SqlThreadStore
 from runstead.testing.clock import HandClock
 from runstead.testing.conformance.run_storage import Bell, RunStorage
+from tests.servers.postgres import PostgresSchema
 
 
 @pytest.fixture
 async def sqlite_storage(tmp_path: Path) -> AsyncIterator[RunStorage]:
     """All stores over one SQLite file."""
-    clock, bell = HandClock(), Bell()
     async with open_storage(tmp_path / "runs.sqlite") as database:
-        yield RunStorage(
-            create=SqlRunCreateStore(database, clock, bell),
-            query=SqlRunQueryStore(database),
-            delete=SqlRunDeleteStore(database, clock, bell),
-            leases=SqlRunLeaseStore(database, clock, bell),
-            threads=SqlThreadStore(database, clock),
-            clock=clock,
-            bell=bell,
-        )
+        yield stores_over(database)
+
+
+@pytest.fixture
+async def postgres_database(postgres_schema: PostgresSchema) -> PostgresDatabase:
+    """An empty PostgreSQL database with all tables."""
+    return await postgres_schema.emptied()
+
+
+@pytest.fixture
+def postgres_storage(postgres_database: PostgresDatabase) -> RunStorage:
+    """All stores over one PostgreSQL database."""
+    return stores_over(postgres_database)
+
+
+def stores_over(database: Database) -> RunStorage:
+    clock, bell = HandClock(), Bell()
+    return RunStorage(
+        create=SqlRunCreateStore(database, clock, bell),
+        query=SqlRunQueryStore(database),
+        delete=SqlRunDeleteStore(database, clock, bell),
+        leases=SqlRunLeaseStore(database, clock, bell),
+        threads=SqlThreadStore(database, clock),
+        clock=clock,
+        bell=bell,
+    )

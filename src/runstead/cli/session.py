@@ -106,17 +106,16 @@ class RunSession:
         if not self._run_id:
             # Nothing was created yet, so there is nothing to go on.
             return CANCELLED
-        # Before anything is said of a second one: it may be pressed as soon as that is read.
-        pressed.clear()
         watch = f"runstead watch {self._run_id}{self._url_option}"
         self._output.line("detached", run_id=self._run_id, thread_id=self._thread_id, watch=watch)
         self._view.remark(f"detached; the run goes on. See it again: {watch}", style="bold")
         self._view.remark(f"Ctrl-C once more, within {_SECOND_THOUGHT_SECONDS:.0f} s, cancels it")
-        try:
-            await asyncio.wait_for(pressed.wait(), _SECOND_THOUGHT_SECONDS)
-        except TimeoutError:
-            return 0
-        await self._client.runs.cancel(self._thread_id, self._run_id, wait=True)
+        with _listening_to_ctrl_c() as again:
+            try:
+                await asyncio.wait_for(again.wait(), _SECOND_THOUGHT_SECONDS)
+            except TimeoutError:
+                return 0
+            await self._client.runs.cancel(self._thread_id, self._run_id, wait=True)
         self._output.line("cancelled", run_id=self._run_id, thread_id=self._thread_id)
         self._view.remark("cancelled", style="bold red")
         return CANCELLED

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeAlias
+
+Place: TypeAlias = Path | str
+"""A file, or a server as people know it: never with a password."""
 
 
 class StorageError(Exception):
@@ -12,7 +16,7 @@ class StorageError(Exception):
 class StorageClosed(StorageError):
     """Something was asked of an engine that has been closed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self.path = path
         super().__init__(f"the database {path} is closed; the server is shutting down")
 
@@ -20,7 +24,7 @@ class StorageClosed(StorageError):
 class StorageFull(StorageError):
     """The write did not fit on the disk; nothing of it was kept."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self.path = path
         super().__init__(f"no room left for {path}; free some space on that disk, then try again")
 
@@ -28,27 +32,38 @@ class StorageFull(StorageError):
 class StorageReadOnly(StorageError):
     """The file or its folder cannot be written to."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Place, remedy: str = "check the rights of the file and its folder, or use another --data-dir"
+    ) -> None:
         self.path = path
-        super().__init__(f"{path} is read-only; check the rights of the file and its folder, or use another --data-dir")
+        super().__init__(f"{path} is read-only; {remedy}")
 
 
 class StorageCorrupt(StorageError):
     """The file is not a database, or not a sound one."""
 
-    def __init__(self, path: Path, details: str) -> None:
+    def __init__(self, path: Place, details: str) -> None:
         self.path, self.details = path, details
-        super().__init__(
-            f"{path} is not a sound SQLite database ({details}); restore it from a backup, or move it away"
-        )
+        kind = "SQLite database" if isinstance(path, Path) else "database"
+        super().__init__(f"{path} is not a sound {kind} ({details}); restore it from a backup, or move it away")
 
 
 class StorageBusy(StorageError):
-    """Another process holds the database's write lock for longer than we wait."""
+    """The database has no room or no time for this now: it is locked for longer than we wait, or overrun."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Place, trouble: str = "is locked by another process; stop what else writes to it, then try again"
+    ) -> None:
         self.path = path
-        super().__init__(f"{path} is locked by another process; stop what else writes to it, then try again")
+        super().__init__(f"{path} {trouble}")
+
+
+class StorageUnavailable(StorageError):
+    """The database server cannot be reached. Whether a write that was being committed stands is not known."""
+
+    def __init__(self, path: Place, details: str) -> None:
+        self.path, self.details = path, details
+        super().__init__(f"{path} cannot be reached ({details}); check that it runs, and try again")
 
 
 class StorageUnusable(StorageError):

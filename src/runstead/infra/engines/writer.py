@@ -11,12 +11,12 @@ import asyncio
 import logging
 import queue
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
+
+from .jobs import Job, tell
 
 _log = logging.getLogger(__name__)
 
@@ -26,33 +26,6 @@ MAX_BATCH = 512
 
 class _TransactionLost(Exception):
     """The engine rolled the whole transaction back by itself (disk full, I/O error); its cause says why."""
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    work: Callable[[Connection], Any]
-    committed: Callable[[Any], None] | None
-    durable: bool
-    future: asyncio.Future[Any]
-    loop: asyncio.AbstractEventLoop
-    result: Any = None
-    failure: BaseException | None = None
-
-    def deliver(self) -> None:
-        """On the caller's loop: the caller may have gone meanwhile, what was committed stands all the same."""
-        if self.failure is None and self.committed is not None:
-            try:
-                self.committed(self.result)
-            except Exception:
-                _log.exception("a callback after a commit failed")
-        if self.future.done():
-            return
-        if self.failure is None:
-            self.future.set_result(self.result)
-        elif isinstance(self.failure, StopIteration):
-            self.future.set_exception(RuntimeError("work on the database raised StopIteration"))
-        else:
-            self.future.set_exception(self.failure)
 
 
 class GroupWriter:
@@ -70,7 +43,7 @@ class GroupWriter:
         self._driver = driver
         self._translate = translate
         self._syncs = self._syncing = syncs
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._gate = threading.Lock()
         self._closed = False
         # A daemon: a process that forgot to close must still be able to exit. What was answered is on disk.
@@ -82,7 +55,7 @@ class GroupWriter:
     ) -> asyncio.Future[Any] | None:
         """Queue work; the future answers after the commit. None when closed."""
         loop = asyncio.get_running_loop()
-        job = _Job(work, committed, durable, loop.create_future(), loop)
+        job = Job(work, committed, durable, loop.create_future(), loop)
         with self._gate:
             if self._closed:
                 return None
@@ -107,9 +80,9 @@ class GroupWriter:
                 self._commit(jobs)
         self._connection.close()
 
-    def _take(self) -> tuple[list[_Job], bool]:
+    def _take(self) -> tuple[list[Job], bool]:
         """All that is queued, at least one, and whether it was the last."""
-        jobs: list[_Job] = []
+        jobs: list[Job] = []
         job = self._jobs.get()
         while job is not None:
             jobs.append(job)
@@ -121,7 +94,7 @@ class GroupWriter:
                 return jobs, False
         return jobs, True
 
-    def _commit(self, jobs: Sequence[_Job]) -> None:
+    def _commit(self, jobs: Sequence[Job]) -> None:
         began = False
         try:
             self._sync(any(job.durable for job in jobs))
@@ -145,7 +118,7 @@ class GroupWriter:
             reason = error.__cause__ if isinstance(error, _TransactionLost) and error.__cause__ else error
             for job in jobs:
                 job.failure = self._translate(reason)
-        _tell(jobs)
+        tell(jobs)
 
     def _sync(self, durable: bool) -> None:
         """Whether the next commit waits for the disk. A later one that does brings to disk what this one did not."""
@@ -154,7 +127,7 @@ class GroupWriter:
             self._driver.execute(f"PRAGMA synchronous = {'FULL' if wanted else 'NORMAL'}")
             self._syncing = wanted
 
-    def _run(self, job: _Job) -> None:
+    def _run(self, job: Job) -> None:
         self._driver.execute("SAVEPOINT work")
         try:
             job.result = job.work(self._connection)
@@ -171,20 +144,3 @@ class GroupWriter:
                 self._driver.execute("ROLLBACK")
         except Exception:
             _log.exception("a rollback failed")
-
-
-def _tell(jobs: Sequence[_Job]) -> None:
-    """Answer all callers, waking each of their loops once."""
-    by_loop: defaultdict[asyncio.AbstractEventLoop, list[_Job]] = defaultdict(list)
-    for job in jobs:
-        by_loop[job.loop].append(job)
-    for loop, done in by_loop.items():
-        try:
-            loop.call_soon_threadsafe(_deliver, done)
-        except RuntimeError:
-            _log.debug("%d writes were committed after their event loop had closed", len(done))
-
-
-def _deliver(jobs: Sequence[_Job]) -> None:
-    for job in jobs:
-        job.deliver()

@@ -24,7 +24,7 @@ from runstead.runtime.clock import Clock
 from .assistant_registration import register
 from .assistant_rows import RECORD, SAID, VERSION, said_row, to_record, to_version, version_row
 from .database import Database
-from .dialect import add_unless_there, containing
+from .dialect import add_unless_there, containing, lowered
 from .prepared import Prepared
 from .run_queries import within
 from .scope import is_storable, owned_by
@@ -218,7 +218,7 @@ def _matching(where: AssistantFilter, actor: ActorContext) -> ColumnElement[bool
     if where.graph_id is not None:
         conditions.append(assistants.c.graph_id == where.graph_id)
     if where.name:
-        conditions.append(func.lower(assistants.c.name).contains(where.name.lower(), autoescape=True))
+        conditions.append(lowered(assistants.c.name).contains(where.name.lower(), autoescape=True))
     if where.metadata:
         conditions.append(containing(assistants.c.metadata, where.metadata))
     return and_(*conditions)

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, DateTime, Dialect, Integer
+from sqlalchemy import Text as AnyText
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -37,3 +39,6 @@ class UtcTime(TypeDecorator[datetime]):
 
 # SQLite counts by itself only in a column that is declared INTEGER PRIMARY KEY.
 Counter: Final = BigInteger().with_variant(Integer(), "sqlite")
+
+Text: Final = AnyText().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+"""Text that is compared and sorted by its characters' numbers everywhere, and not by the language of a server."""

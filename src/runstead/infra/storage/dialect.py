@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Connection, LargeBinary, Table, insert, literal, select
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Table,
+    Text,
+    column,
+    func,
+    insert,
+    literal,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -35,7 +47,25 @@ def _contains_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
     text = compiler.process(stored, **options)
     if isinstance(stored.type, LargeBinary):
         text = f"convert_from({text}, 'UTF8')"
-    return f"(CAST({text} AS jsonb) @> CAST({compiler.process(wanted, **options)} AS jsonb))"
+    # A function of ours, and an index over it; see the revision that made them.
+    return f"(runstead_json({text}) @> runstead_json({compiler.process(wanted, **options)}))"
+
+
+class lowered(FunctionElement[str]):  # noqa: N801
+    """A text in small letters, of any alphabet."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(lowered, "sqlite")
+def _lowered_on_sqlite(element: Any, compiler: Any, **options: Any) -> str:
+    return f"lower({compiler.process(element.clauses, **options)})"
+
+
+@compiles(lowered, "postgresql")
+def _lowered_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
+    return f"runstead_lower({compiler.process(element.clauses, **options)})"
 
 
 def containing(column: ColumnElement[Any], wanted: Mapping[str, Any]) -> ColumnElement[bool]:
@@ -105,6 +135,18 @@ def lock_thread(connection: Connection, threads: Table, thread_id: str) -> None:
         connection.execute(
             select(threads.c.thread_id).where(threads.c.thread_id == thread_id).with_for_update()
         ).first()
+
+
+def line_up(connection: Connection, thread_ids: Iterable[str]) -> None:
+    """Before several threads are locked one after the other: two who do so in another order would wait for each other
+    for ever. Holds until the transaction ends, also for threads that are yet to be made.
+    """
+    wanted = sorted(set(thread_ids))
+    if connection.dialect.name == "postgresql" and len(wanted) > 1:
+        turns = select(func.pg_advisory_xact_lock(func.hashtextextended(column("one"), 0))).select_from(
+            func.unnest(literal(wanted, postgresql.ARRAY(Text))).alias("one")
+        )
+        connection.execute(turns).close()
 
 
 def lock_thread_of(connection: Connection, runs: Table, threads: Table, run_id: str) -> None:

@@ -19,6 +19,7 @@ from runstead.runtime.runs.types import RunId, RunRecord, RunSpec, RunStatus, St
 from . import json_text
 from .announcing import Announce, the_rows_are_the_queue
 from .database import Database
+from .dialect import line_up
 from .idempotency import repeated
 from .prepared import Prepared, PreparedInsert
 from .run_rows import NEW, new_row
@@ -76,6 +77,7 @@ class SqlRunCreateStore:
 
         def work(connection: Connection) -> list[CreatedRun]:
             now = self._clock.now()
+            line_up(connection, (spec.thread_id for spec in specs if spec.thread_id and is_storable(spec.thread_id)))
             created = _as_committed([_create(connection, spec, decide, actor, now) for spec in specs])
             for thread_id in dict.fromkeys(one.record.thread_id for one in created):
                 self._announce(connection, thread_id)

@@ -134,8 +134,8 @@ class SqlRunLeaseStore:
             deadline = self._clock.now() + term
             return _again(lease, _RENEW.first(connection, {**_holder(lease), "deadline": deadline}))
 
-        # A lease does not outlive the machine.
-        return await self._database.write(work, durable=False)
+        # Durable: a database server may crash and come back, while its workers live on, with the term they were given.
+        return await self._database.write(work)
 
     async def begin(self, lease: Lease, base_checkpoint_id: str | None) -> Lease:
         def work(connection: Connection) -> Lease:

@@ -12,11 +12,10 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Table,
-    Text,
     text,
 )
 
-from .column_types import Counter, UtcTime
+from .column_types import Counter, Text, UtcTime
 
 metadata: Final = MetaData(
     naming_convention={

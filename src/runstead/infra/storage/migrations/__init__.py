@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, column, select, table, text
 
 from runstead.infra.engines.exceptions import SchemaTooNew
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The latest revision. Kept here so that opening a current database need not import alembic (a quarter of a second)."""
 
 
@@ -19,7 +19,7 @@ def migrate(connection: Connection) -> None:
     Raises SchemaTooNew for a database that a later version has written.
     """
     # The statement also makes SQLAlchemy see that a transaction is open, so that alembic leaves it to us.
-    before = _revision(connection)
+    before = revision_of(connection)
     if before == HEAD:
         return
     from alembic.config import Config
@@ -35,12 +35,23 @@ def migrate(connection: Connection) -> None:
     with EnvironmentContext(
         config, script, fn=lambda revision, _context: script._upgrade_revs("head", revision)
     ) as environment:
-        environment.configure(connection=connection)
+        environment.configure(connection=connection, version_table_schema=_schema(connection))
         environment.run_migrations()
 
 
-def _revision(connection: Connection) -> str | None:
-    if not connection.dialect.has_table(connection, "alembic_version"):
+def revision_of(connection: Connection) -> str | None:
+    """The revision that the schema is at; None when there is none."""
+    schema = _schema(connection)
+    if not connection.dialect.has_table(connection, "alembic_version", schema=schema):
         return None
-    revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    versions = table("alembic_version", column("version_num"), schema=schema)
+    revision: str | None = connection.execute(select(versions.c["version_num"])).scalar()
     return revision
+
+
+def _schema(connection: Connection) -> str | None:
+    """The schema that new tables go to, where there are several: another application's version is not ours."""
+    if connection.dialect.name != "postgresql":
+        return None
+    schema: str | None = connection.execute(text("SELECT current_schema()")).scalar()
+    return schema

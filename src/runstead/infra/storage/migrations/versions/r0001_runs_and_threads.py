@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from runstead.infra.storage.column_types import Counter, UtcTime
+from runstead.infra.storage.column_types import Counter, Text, UtcTime
 
 revision = "0001"
 down_revision = None
@@ -21,18 +21,18 @@ def upgrade() -> None:
 def _threads() -> None:
     op.create_table(
         "threads",
-        sa.Column("thread_id", sa.Text, nullable=False),
-        sa.Column("tenant_id", sa.Text, nullable=False),
-        sa.Column("user_id", sa.Text, nullable=False),
-        sa.Column("status", sa.Text, nullable=False),
-        sa.Column("resting", sa.Text, nullable=False),
+        sa.Column("thread_id", Text, nullable=False),
+        sa.Column("tenant_id", Text, nullable=False),
+        sa.Column("user_id", Text, nullable=False),
+        sa.Column("status", Text, nullable=False),
+        sa.Column("resting", Text, nullable=False),
         sa.Column("temporary", sa.Boolean, nullable=False),
-        sa.Column("metadata", sa.Text, nullable=False),
-        sa.Column("config", sa.Text, nullable=False),
+        sa.Column("metadata", Text, nullable=False),
+        sa.Column("config", Text, nullable=False),
         sa.Column("created_at", UtcTime, nullable=False),
         sa.Column("updated_at", UtcTime, nullable=False),
         sa.Column("state_updated_at", UtcTime),
-        sa.Column("error", sa.Text),
+        sa.Column("error", Text),
         sa.Column("interrupts", sa.LargeBinary, nullable=False),
         sa.Column("state_values", sa.LargeBinary),
         sa.PrimaryKeyConstraint("thread_id", name="pk_threads"),
@@ -47,31 +47,31 @@ def _runs() -> None:
         "runs",
         # Without a name of its own, or SQLite would not let it count.
         sa.Column("queue_seq", Counter, primary_key=True, autoincrement=True),
-        sa.Column("run_id", sa.Text, nullable=False),
-        sa.Column("thread_id", sa.Text, nullable=False),
-        sa.Column("tenant_id", sa.Text, nullable=False),
-        sa.Column("user_id", sa.Text, nullable=False),
-        sa.Column("assistant_id", sa.Text, nullable=False),
-        sa.Column("status", sa.Text, nullable=False),
+        sa.Column("run_id", Text, nullable=False),
+        sa.Column("thread_id", Text, nullable=False),
+        sa.Column("tenant_id", Text, nullable=False),
+        sa.Column("user_id", Text, nullable=False),
+        sa.Column("assistant_id", Text, nullable=False),
+        sa.Column("status", Text, nullable=False),
         sa.Column("created_at", UtcTime, nullable=False),
         sa.Column("updated_at", UtcTime, nullable=False),
         sa.Column("due_at", UtcTime, nullable=False),
         sa.Column("attempt", sa.Integer, nullable=False),
         sa.Column("lapses", sa.Integer, nullable=False),
-        sa.Column("worker", sa.Text),
+        sa.Column("worker", Text),
         sa.Column("lease_until", UtcTime),
         sa.Column("started_at", UtcTime),
         sa.Column("ended_at", UtcTime),
-        sa.Column("stop_requested", sa.Text),
-        sa.Column("base_checkpoint_id", sa.Text),
-        sa.Column("final_checkpoint_id", sa.Text),
+        sa.Column("stop_requested", Text),
+        sa.Column("base_checkpoint_id", Text),
+        sa.Column("final_checkpoint_id", Text),
         sa.Column("dead_letter", sa.Boolean, nullable=False),
         sa.Column("temporary", sa.Boolean, nullable=False),
-        sa.Column("failure", sa.Text),
-        sa.Column("completion", sa.Text),
-        sa.Column("actor", sa.Text, nullable=False),
-        sa.Column("metadata", sa.Text, nullable=False),
-        sa.Column("spec", sa.Text, nullable=False),
+        sa.Column("failure", Text),
+        sa.Column("completion", Text),
+        sa.Column("actor", Text, nullable=False),
+        sa.Column("metadata", Text, nullable=False),
+        sa.Column("spec", Text, nullable=False),
         sqlite_autoincrement=True,
     )
     op.create_index("uq_runs_run_id", "runs", ["run_id"], unique=True)

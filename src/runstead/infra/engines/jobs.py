@@ -1,0 +1,60 @@
+"""A piece of work between the one who asks for it, on an event loop, and the thread that does it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """What is to be done in a transaction, for whom, and what it came to."""
+
+    work: Callable[[Connection], Any]
+    committed: Callable[[Any], None] | None
+    durable: bool
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+    result: Any = None
+    failure: BaseException | None = None
+
+    def deliver(self) -> None:
+        """On the caller's loop: the caller may have gone meanwhile, what was committed stands all the same."""
+        if self.failure is None and self.committed is not None:
+            try:
+                self.committed(self.result)
+            except Exception:
+                _log.exception("a callback after a commit failed")
+        if self.future.done():
+            return
+        if self.failure is None:
+            self.future.set_result(self.result)
+        elif isinstance(self.failure, StopIteration):
+            self.future.set_exception(RuntimeError("work on the database raised StopIteration"))
+        else:
+            self.future.set_exception(self.failure)
+
+
+def tell(jobs: Sequence[Job]) -> None:
+    """Answer all callers, waking each of their loops once."""
+    by_loop: defaultdict[asyncio.AbstractEventLoop, list[Job]] = defaultdict(list)
+    for job in jobs:
+        by_loop[job.loop].append(job)
+    for loop, done in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_deliver, done)
+        except RuntimeError:
+            _log.debug("%d pieces of work were done after their event loop had closed", len(done))
+
+
+def _deliver(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        job.deliver()

@@ -1,0 +1,227 @@
+"""PostgreSQL: open, check, close. Work runs in threads, each with a pooled connection, so the event loop stays free.
+
+Work is a plain function over a SQLAlchemy connection, the same as for SQLite. Transactions belong to the engine: work
+neither begins nor commits. One that collided with another, or was cut off before its commit, is done again from
+the beginning; a connection is held for that time only, never while somebody waits for something else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+import psycopg
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from .exceptions import StorageBusy, StorageClosed, StorageUnavailable
+from .jobs import Job, tell
+from .postgres_errors import is_collision, of_driver, translate, was_cut_off_before
+from .postgres_pool import PostgresOptions, check_server, open_pool, place_of
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+_WRITE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
+# The commit returns before it is on disk; the next one that waits for the disk brings it there.
+_WRITE_SOON: Final = f"{_WRITE}; SET LOCAL synchronous_commit TO off"
+_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_PAUSES: Final = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds between tries; past the last one, the last repeats until the patience is at its end."""
+
+
+class _Undone(Exception):
+    """The transaction has come to nothing, and may be done again; its cause says why."""
+
+
+class PostgresDatabase:
+    """An open database. May be used from any event loop of the process; see `open_postgres`."""
+
+    def __init__(self, engine: Engine, place: str, options: PostgresOptions) -> None:
+        self.place, self.options = place, options
+        self._engine = engine
+        self._writers = ThreadPoolExecutor(options.writers, thread_name_prefix="postgres-write")
+        self._readers = ThreadPoolExecutor(options.readers, thread_name_prefix="postgres-read")
+        self._closing = threading.Event()
+
+    async def read(self, work: Callable[[Connection], T], *, quick: bool = False) -> T:
+        """What ``work`` returns, seen in one snapshot. ``quick`` work is one statement, and so needs no transaction;
+        a network is never so quick that it could be done on the event loop.
+        """
+        begin = None if quick else _READ
+        result: T = await self._submit(self._readers, Job(work, None, False, *_caller()), begin)
+        return result
+
+    async def write(
+        self,
+        work: Callable[[Connection], T],
+        *,
+        committed: Callable[[T], None] | None = None,
+        durable: bool = True,
+    ) -> T:
+        """What ``work`` returns, after its commit. Its exception undoes it, and is raised here.
+
+        Work may be run again after a collision or a lost connection, so it has no effect beyond its own. ``committed``
+        is called with the result on the caller's event loop, even when the caller was cancelled meanwhile.
+
+        Without ``durable``, a crash of the database server (not of this process) may take it back, until the next
+        durable write. StorageUnavailable raised by a write leaves open whether it stands.
+        """
+        job = Job(work, committed, durable, *_caller())
+        result: T = await self._submit(self._writers, job, _WRITE if durable else _WRITE_SOON)
+        return result
+
+    def close(self) -> None:
+        """Do what is queued, then close. Blocks; safe to call twice."""
+        self._closing.set()
+        self._writers.shutdown(wait=True)
+        self._readers.shutdown(wait=True)
+        self._engine.dispose()
+
+    def check(self) -> None:
+        """Connect once, and look at the server. Blocks. Raises StorageError."""
+        self._done(lambda connection: check_server(_driver(connection), self.place), None)
+
+    def _submit(self, lane: ThreadPoolExecutor, job: Job, begin: str | None) -> asyncio.Future[Any]:
+        try:
+            lane.submit(self._serve, job, begin, time.monotonic())
+        except RuntimeError as error:
+            raise StorageClosed(self.place) from error
+        return job.future
+
+    def _serve(self, job: Job, begin: str | None, asked: float) -> None:
+        # A caller who has gone before the work began gets none done: nobody would own what it made.
+        if job.future.cancelled():
+            return
+        try:
+            if time.monotonic() - asked > self.options.patience:
+                raise StorageBusy(self.place, _no_connection(self.options))
+            job.result = self._done(job.work, begin)
+        except BaseException as error:
+            job.failure = error
+        tell([job])
+
+    def _done(self, work: Callable[[Connection], T], begin: str | None) -> T:
+        """Work's result, tried again for as long as that makes sense."""
+        until = time.monotonic() + self.options.patience
+        tries = 0
+        while True:
+            try:
+                return self._tried(work, begin)
+            except _Undone as undone:
+                reason = undone.__cause__ or undone
+                # Not in step with whom we collided with.
+                pause = _PAUSES[min(tries, len(_PAUSES) - 1)] * random.uniform(0.5, 1)
+                tries += 1
+                if time.monotonic() + pause > until or self._closing.wait(pause):
+                    raise translate(reason, self.place) from reason
+                if tries > 1:
+                    _log.warning("trying again: %s", " ".join(str(reason).split()))
+            except BaseException as error:
+                translated = translate(error, self.place)
+                if translated is error:
+                    raise
+                raise translated from error
+
+    def _tried(self, work: Callable[[Connection], T], begin: str | None) -> T:
+        try:
+            connection = self._engine.connect()
+        except PoolTimeout as error:
+            raise StorageBusy(self.place, _no_connection(self.options)) from error
+        except Exception as error:
+            if _may_pass(translate(error, self.place)):
+                raise _Undone from error
+            raise
+        with connection:
+            return self._transacted(connection, work, begin)
+
+    def _transacted(self, connection: Connection, work: Callable[[Connection], T], begin: str | None) -> T:
+        driver = _driver(connection)
+        try:
+            if begin is not None:
+                driver.execute(begin)
+            result = work(connection)
+        except BaseException as error:
+            gone = _is_gone(driver)
+            if gone:
+                connection.invalidate(error)
+            else:
+                self._roll_back(connection, driver)
+            if of_driver(error) is not None and (gone or is_collision(error)):
+                raise _Undone from error
+            raise
+        if begin is not None:
+            self._commit(connection, driver)
+        return result
+
+    def _commit(self, connection: Connection, driver: psycopg.Connection[Any]) -> None:
+        try:
+            ended = driver.execute("COMMIT").statusmessage
+        except BaseException as error:
+            if not _is_gone(driver):
+                self._roll_back(connection, driver)
+                if is_collision(error):
+                    raise _Undone from error
+                raise
+            connection.invalidate(error)
+            if was_cut_off_before(error):
+                raise _Undone from error
+            # Not done again: it may stand.
+            raise StorageUnavailable(self.place, f"it went away during a commit: {error}") from error
+        if ended != "COMMIT":
+            raise RuntimeError("work on the database went on after one of its statements had failed; nothing was kept")
+
+    def _roll_back(self, connection: Connection, driver: psycopg.Connection[Any]) -> None:
+        try:
+            if driver.info.transaction_status is not psycopg.pq.TransactionStatus.IDLE:
+                driver.execute("ROLLBACK")
+        except Exception as error:
+            connection.invalidate(error)
+
+
+@asynccontextmanager
+async def open_postgres(url: str, options: PostgresOptions | None = None) -> AsyncIterator[PostgresDatabase]:
+    """Open the database of a libpq URL, and close it after all that was queued is done.
+
+    Raises StorageError, saying what to do.
+    """
+    options = options or PostgresOptions()
+    database = PostgresDatabase(open_pool(url, options), place_of(url), options)
+    try:
+        await asyncio.to_thread(database.check)
+        yield database
+    finally:
+        await asyncio.shield(asyncio.to_thread(database.close))
+
+
+def _caller() -> tuple[asyncio.Future[Any], asyncio.AbstractEventLoop]:
+    loop = asyncio.get_running_loop()
+    return loop.create_future(), loop
+
+
+def _driver(connection: Connection) -> psycopg.Connection[Any]:
+    driver: Any = connection.connection.dbapi_connection
+    found: psycopg.Connection[Any] = driver
+    return found
+
+
+def _is_gone(driver: psycopg.Connection[Any]) -> bool:
+    return driver.closed or driver.broken
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, StorageUnavailable | StorageBusy)
+
+
+def _no_connection(options: PostgresOptions) -> str:
+    return (
+        f"is asked for more than {options.pool_size} connections can bring; "
+        "raise RUNSTEAD_DATABASE_POOL_SIZE, or start more servers"
+    )

@@ -1,0 +1,108 @@
+"""What PostgreSQL says when something is wrong with it as a whole, in our words and with the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import psycopg
+from sqlalchemy.exc import DBAPIError
+
+from .exceptions import (
+    StorageBusy,
+    StorageCorrupt,
+    StorageError,
+    StorageFull,
+    StorageReadOnly,
+    StorageUnavailable,
+    StorageUnusable,
+)
+
+_NO_CONNECTIONS: Final = (
+    "takes no more connections; lower RUNSTEAD_DATABASE_POOL_SIZE of the servers and workers, or raise its "
+    "max_connections"
+)
+_LOCKED: Final = "kept this waiting for a lock for too long; look for what holds it in pg_stat_activity, then try again"
+_SLOW: Final = (
+    "took longer over a statement than RUNSTEAD_DATABASE_STATEMENT_TIMEOUT_SECONDS; see what keeps it busy, or raise it"
+)
+_REPLICA: Final = "it may be a standby; give the address of the primary, or add target_session_attrs=read-write"
+
+# By SQLSTATE, or the beginning of one; the longest beginning counts.
+_TROUBLES: Final[dict[str, Callable[[str, str], StorageError]]] = {
+    "08": StorageUnavailable,
+    "25006": lambda place, _: StorageReadOnly(place, _REPLICA),
+    "25P03": StorageUnavailable,
+    "28": lambda place, text: StorageUnusable(f"{place} does not let us in ({text}); check user and password"),
+    "3D000": lambda place, text: StorageUnusable(f"{place}: {text}; create it, or name another in the URL"),
+    "42501": lambda place, text: StorageUnusable(f"{place}: {text}; grant it to the user of the URL"),
+    "42P01": lambda place, text: StorageUnusable(f"{place}: {text}; run `runstead migrate`"),
+    "42703": lambda place, text: StorageUnusable(f"{place}: {text}; run `runstead migrate`"),
+    "53": lambda place, text: StorageBusy(place, f"is overrun ({text}); try again, or give it more"),
+    "53100": lambda place, _: StorageFull(place),
+    "53300": lambda place, _: StorageBusy(place, _NO_CONNECTIONS),
+    "55P03": lambda place, _: StorageBusy(place, _LOCKED),
+    "57014": lambda place, _: StorageBusy(place, _SLOW),
+    "57P": StorageUnavailable,
+    "58": lambda place, text: StorageUnusable(f"{place} cannot read or write its files ({text}); check its disk"),
+    "XX001": StorageCorrupt,
+    "XX002": StorageCorrupt,
+}
+_AGAIN: Final = ("40001", "40P01")
+"""The transaction collided with another one; done again, it may not."""
+
+
+def of_driver(error: BaseException) -> psycopg.Error | None:
+    """The driver's own error behind ``error``, if that is what it is."""
+    origin = error.orig if isinstance(error, DBAPIError) else error
+    return origin if isinstance(origin, psycopg.Error) else None
+
+
+def is_collision(error: BaseException) -> bool:
+    """Whether the same work, done again, may well succeed."""
+    origin = of_driver(error)
+    return origin is not None and origin.sqlstate in _AGAIN
+
+
+def was_cut_off_before(error: BaseException) -> bool:
+    """Whether the server had ended the transaction by itself, before the statement that ``error`` answers."""
+    origin = of_driver(error)
+    return origin is not None and origin.sqlstate == "25P03"
+
+
+def translate(error: BaseException, place: str) -> BaseException:
+    """An error of the whole server as one of ours; anything else unchanged."""
+    origin = of_driver(error)
+    if origin is None:
+        return error
+    text = " ".join(str(origin).split())
+    found: StorageError
+    if origin.sqlstate is None:
+        # The driver's own words: the server could not be reached, or is gone.
+        if not isinstance(origin, psycopg.OperationalError):
+            return error
+        found = _unreachable(place, text)
+    else:
+        trouble = _trouble(origin.sqlstate)
+        if trouble is None:
+            return error
+        found = trouble(place, text)
+    found.__cause__ = error
+    return found
+
+
+def _trouble(sqlstate: str) -> Callable[[str, str], StorageError] | None:
+    for length in (5, 3, 2):
+        if (trouble := _TROUBLES.get(sqlstate[:length])) is not None:
+            return trouble
+    return None
+
+
+def _unreachable(place: str, text: str) -> StorageError:
+    # While it connects, the driver tells what the server said in words alone.
+    if "too many clients" in text or "remaining connection slots" in text or "too many connections" in text:
+        return StorageBusy(place, _NO_CONNECTIONS)
+    for words, state in (("password authentication", "28"), ("does not exist", "3D000"), ("pg_hba.conf", "28")):
+        if words in text:
+            return _TROUBLES[state](place, text)
+    return StorageUnavailable(place, text)

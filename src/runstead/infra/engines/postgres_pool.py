@@ -1,0 +1,136 @@
+"""Connections to PostgreSQL as we want them: set up, checked once, and pooled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from psycopg import conninfo, sql
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.pool import QueuePool
+
+from .exceptions import StorageReadOnly, StorageUnusable
+
+OLDEST_POSTGRES: Final = 14
+_RECYCLE_SECONDS: Final = 1800
+# What a lost machine or a cut cable does to a connection is noticed within seconds, not within hours.
+_ALIVE: Final = {
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+    "application_name": "runstead",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresOptions:
+    """How one process uses PostgreSQL.
+
+    ``pool_size``: connections at most (count, at least 2); a third of them, at least one, are for reads alone, so that
+    slow ones hold up no write. ``schema``: where our tables are. ``statement_timeout`` and ``lock_timeout``: for
+    one statement. ``idle_timeout``: for a transaction whose process says nothing, because it is frozen or cut off; what
+    it has locked is free after that. ``patience``: how long work waits for a server that is away, or for a free
+    connection. All times in seconds.
+    """
+
+    pool_size: int = 12
+    schema: str = "runstead"
+    statement_timeout: float = 30
+    lock_timeout: float = 10
+    idle_timeout: float = 5
+    patience: float = 10
+
+    @property
+    def readers(self) -> int:
+        return max(1, self.pool_size // 3)
+
+    @property
+    def writers(self) -> int:
+        return max(1, self.pool_size - self.readers)
+
+
+def place_of(url: str) -> str:
+    """The server and database of a URL as people know it, without user and password."""
+    parts = _parts(url)
+    host, port = parts.get("host") or "localhost", parts.get("port") or "5432"
+    return f"PostgreSQL database {parts.get('dbname') or parts.get('user') or 'postgres'} at {host}:{port}"
+
+
+def open_pool(url: str, options: PostgresOptions) -> Engine:
+    """An engine whose connections commit by themselves: transactions are begun and ended by who uses them."""
+    parameters = {**_ALIVE, **_parts(url), "client_encoding": "utf8"}
+    settings = {
+        # Our tables first, and new ones there; extensions (vector) live in public.
+        "search_path": f"{_quoted(options.schema)}, public",
+        "TimeZone": "UTC",
+        "statement_timeout": _milliseconds(options.statement_timeout),
+        "lock_timeout": _milliseconds(options.lock_timeout),
+        "idle_in_transaction_session_timeout": _milliseconds(options.idle_timeout),
+    }
+    setting_up = sql.SQL("SELECT {}").format(
+        sql.SQL(", ").join(
+            sql.SQL("set_config({}, {}, false)").format(sql.Literal(name), sql.Literal(value))
+            for name, value in settings.items()
+        )
+    )
+
+    def connect() -> psycopg.Connection[Any]:
+        connection = psycopg.connect(autocommit=True, **parameters)
+        try:
+            connection.execute(setting_up)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    return create_engine(
+        "postgresql+psycopg://",
+        creator=connect,
+        poolclass=QueuePool,
+        pool_size=options.readers + options.writers,
+        max_overflow=0,
+        pool_timeout=options.patience,
+        pool_recycle=_RECYCLE_SECONDS,
+        # The latest used first: those that a quiet server does not need grow old, and are closed.
+        pool_use_lifo=True,
+        pool_reset_on_return=None,
+        isolation_level="AUTOCOMMIT",
+        use_native_hstore=False,
+    )
+
+
+def check_server(driver: psycopg.Connection[Any], place: str) -> None:
+    """Raises StorageError for a server that we cannot work with, saying what to do."""
+    version = driver.info.server_version
+    if version < OLDEST_POSTGRES * 10_000:
+        raise StorageUnusable(
+            f"{place} is version {version // 10_000}, and {OLDEST_POSTGRES} or later is needed; use a later server"
+        )
+    encoding = driver.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise StorageUnusable(f"{place} stores text as {encoding}; create the database with ENCODING 'UTF8'")
+    row = driver.execute("SELECT pg_is_in_recovery()").fetchone()
+    if row is not None and row[0]:
+        raise StorageReadOnly(place, "it is a standby; give the address of the primary in RUNSTEAD_DATABASE_URL")
+
+
+def _parts(url: str) -> dict[str, Any]:
+    try:
+        return conninfo.conninfo_to_dict(url)
+    except psycopg.Error as error:
+        raise StorageUnusable(
+            f"RUNSTEAD_DATABASE_URL cannot be read ({str(error).strip()}); "
+            "write it like postgresql://user:password@host:5432/database"
+        ) from None
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(max(1, round(seconds * 1000)))
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,60 @@
+"""The storage of the scaled profile: one PostgreSQL schema, brought up to date before anybody reads it.
+
+Any number of servers may open it at once. Who changes the schema holds an advisory lock, so that one of them does it
+and the others wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy import Connection, text
+
+from runstead.infra.engines.exceptions import StorageUnusable
+from runstead.infra.engines.postgres import PostgresDatabase, open_postgres
+from runstead.infra.engines.postgres_pool import PostgresOptions
+
+from .migrations import HEAD, migrate, revision_of
+
+
+@asynccontextmanager
+async def open_postgres_storage(
+    url: str, options: PostgresOptions | None = None, *, migrating: bool = True
+) -> AsyncIterator[PostgresDatabase]:
+    """Open the database for the stores, with the schema of this version.
+
+    Without ``migrating``, a schema that is behind is refused, and not touched. Raises StorageError, saying what to do.
+    """
+    async with open_postgres(url, options) as database:
+        if await database.read(lambda connection: _is_behind(connection, database.options.schema)):
+            if not migrating:
+                raise StorageUnusable(f"the schema of {database.place} is behind; run `runstead migrate` first")
+            await database.write(lambda connection: migrate_postgres(connection, database.options.schema))
+        yield database
+
+
+def migrate_postgres(connection: Connection, schema: str) -> None:
+    """Make the schema, when it is missing, and bring it to HEAD, in the caller's transaction."""
+    # Building an index takes its time, and so does the one who is before us.
+    for name, value in (
+        ("statement_timeout", "0"),
+        ("lock_timeout", "0"),
+        ("idle_in_transaction_session_timeout", "0"),
+    ):
+        connection.execute(text("SELECT set_config(:name, :value, true)"), {"name": name, "value": value})
+    connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"runstead {schema}"})
+    # From here on nobody waits behind us for long: rather than that, it fails, and is tried again.
+    connection.execute(text("SET LOCAL lock_timeout = '10s'"))
+    if not _exists(connection, schema):
+        connection.exec_driver_sql(f"CREATE SCHEMA {connection.dialect.identifier_preparer.quote(schema)}")
+    migrate(connection)
+
+
+def _is_behind(connection: Connection, schema: str) -> bool:
+    return not _exists(connection, schema) or revision_of(connection) != HEAD
+
+
+def _exists(connection: Connection, schema: str) -> bool:
+    found = connection.execute(text("SELECT 1 FROM pg_namespace WHERE nspname = :name"), {"name": schema})
+    return found.first() is not None

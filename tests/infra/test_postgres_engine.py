@@ -1,0 +1,312 @@
+"""PostgreSQL itself: what becomes of work when servers stop, connections break and transactions collide."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, text
+
+from runstead.cli.servers.postgres import PostgresServer
+from runstead.infra.engines.exceptions import (
+    StorageBusy,
+    StorageClosed,
+    StorageReadOnly,
+    StorageUnavailable,
+    StorageUnusable,
+)
+from runstead.infra.engines.postgres import PostgresDatabase, open_postgres
+from runstead.infra.engines.postgres_pool import PostgresOptions, place_of
+from tests.servers.postgres import own_postgres
+
+OPTIONS = PostgresOptions(pool_size=4, schema="public", patience=10)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    """One that these tests stop and start as they please."""
+    with own_postgres(max_connections="20") as server:
+        yield server
+
+
+@pytest.fixture
+async def database(server: PostgresServer) -> AsyncIterator[PostgresDatabase]:
+    async with open_postgres(server.url, OPTIONS) as database:
+        await database.write(lambda c: c.exec_driver_sql("CREATE TABLE IF NOT EXISTS notes (n int)").close())
+        await database.write(lambda c: c.exec_driver_sql("DELETE FROM notes").close())
+        yield database
+
+
+def put(n: int) -> Any:
+    return lambda connection: connection.execute(text("INSERT INTO notes VALUES (:n)"), {"n": n}).close()
+
+
+def notes(connection: Connection) -> list[int]:
+    return sorted(connection.execute(text("SELECT n FROM notes")).scalars())
+
+
+def one(connection: Connection) -> object:
+    return connection.execute(text("SELECT 1")).scalar()
+
+
+async def test_what_work_raises_undoes_it_and_is_raised(database: PostgresDatabase) -> None:
+    def work(connection: Connection) -> None:
+        put(1)(connection)
+        raise LookupError("changed my mind")
+
+    with pytest.raises(LookupError, match="changed my mind"):
+        await database.write(work)
+    assert await database.read(notes) == []
+    await database.write(put(2))
+    assert await database.read(notes, quick=True) == [2]
+
+
+async def test_a_read_sees_one_snapshot_and_cannot_write(database: PostgresDatabase) -> None:
+    between, go_on = threading.Event(), threading.Event()
+
+    def work(connection: Connection) -> tuple[list[int], list[int]]:
+        before = notes(connection)
+        between.set()
+        go_on.wait(10)
+        return before, notes(connection)
+
+    reading = asyncio.ensure_future(database.read(work))
+    await asyncio.to_thread(between.wait, 10)
+    await database.write(put(1))
+    go_on.set()
+    assert await reading == ([], [])
+    with pytest.raises(StorageReadOnly):
+        await database.read(put(3))
+
+
+async def test_what_was_committed_is_told_also_when_the_caller_has_gone(database: PostgresDatabase) -> None:
+    begun, told = threading.Event(), asyncio.Event()
+
+    def work(connection: Connection) -> None:
+        put(1)(connection)
+        begun.set()
+        time.sleep(0.05)
+
+    writing = asyncio.ensure_future(database.write(work, committed=lambda _: told.set()))
+    await asyncio.to_thread(begun.wait, 10)
+    writing.cancel()
+    async with asyncio.timeout(10):
+        await told.wait()
+    assert await database.read(notes) == [1]
+
+
+async def test_work_that_went_on_after_a_failed_statement_is_no_success(database: PostgresDatabase) -> None:
+    """PostgreSQL answers such a COMMIT with a rollback, and calls it no error."""
+
+    def work(connection: Connection) -> None:
+        put(1)(connection)
+        try:
+            connection.exec_driver_sql("SELECT 1/0")
+        except Exception:
+            return
+
+    with pytest.raises(RuntimeError, match="nothing was kept"):
+        await database.write(work)
+    assert await database.read(notes) == []
+
+
+async def test_transactions_that_collide_are_done_again(database: PostgresDatabase) -> None:
+    await database.write(put(1))
+    await database.write(put(2))
+    meeting = threading.Barrier(2)
+    tries = []
+
+    def crossing(first: int, then: int) -> Any:
+        def work(connection: Connection) -> None:
+            tries.append(first)
+            lock = text("SELECT n FROM notes WHERE n = :n FOR UPDATE")
+            connection.execute(lock, {"n": first}).close()
+            if len(tries) <= 2:
+                meeting.wait(10)
+            connection.execute(lock, {"n": then}).close()
+
+        return work
+
+    await asyncio.gather(database.write(crossing(1, 2)), database.write(crossing(2, 1)))
+    assert len(tries) in (3, 4)
+
+
+async def test_a_restart_of_the_server_is_survived_without_anybody_noticing(
+    server: PostgresServer, database: PostgresDatabase
+) -> None:
+    await asyncio.gather(*(database.read(one) for _ in range(8)))
+    await asyncio.to_thread(server.stop)
+    writing = asyncio.gather(*(database.write(put(n)) for n in range(8)), database.read(one))
+    await asyncio.to_thread(server.start)
+    await writing
+    assert await database.read(notes) == list(range(8))
+
+
+async def test_a_transaction_that_a_crash_cut_off_is_done_again(
+    server: PostgresServer, database: PostgresDatabase
+) -> None:
+    tries: list[int] = []
+    begun, crashed = threading.Event(), threading.Event()
+
+    def work(connection: Connection) -> None:
+        tries.append(1)
+        put(len(tries))(connection)
+        begun.set()
+        crashed.wait(10)
+        put(len(tries))(connection)
+
+    writing = asyncio.ensure_future(database.write(work))
+    await asyncio.to_thread(begun.wait, 10)
+    await asyncio.to_thread(server.stop, signal.SIGQUIT)
+    crashed.set()
+    await asyncio.to_thread(server.start)
+    await writing
+    assert await database.read(notes) == [2, 2]
+
+
+async def test_a_server_that_stays_away_is_told_and_found_again(server: PostgresServer) -> None:
+    async with open_postgres(server.url, replace(OPTIONS, patience=0.3)) as database:
+        await asyncio.to_thread(server.stop)
+        try:
+            for asking in (database.read(one), database.read(one, quick=True), database.write(put(1))):
+                with pytest.raises(StorageUnavailable, match=f"127.0.0.1:{server.port} cannot be reached.*check that"):
+                    await asking
+        finally:
+            await asyncio.to_thread(server.start)
+        assert await database.read(one) == 1
+
+
+async def test_what_a_frozen_process_has_locked_is_free_after_a_while(server: PostgresServer) -> None:
+    async with (
+        open_postgres(server.url, replace(OPTIONS, idle_timeout=0.2)) as frozen,
+        open_postgres(server.url, OPTIONS) as other,
+    ):
+        await other.write(put(77))
+        holding, woken = threading.Event(), threading.Event()
+        tries = []
+
+        def work(connection: Connection) -> int:
+            tries.append(1)
+            count = connection.execute(text("UPDATE notes SET n = 78 WHERE n = 77")).rowcount
+            if len(tries) == 1:
+                holding.set()
+                woken.wait(10)
+            return count
+
+        late = asyncio.ensure_future(frozen.write(work))
+        await asyncio.to_thread(holding.wait, 10)
+        await other.write(lambda c: c.execute(text("UPDATE notes SET n = 79 WHERE n = 77")).close())
+        woken.set()
+        assert await late == 0
+        assert 79 in await other.read(notes)
+
+
+async def test_a_lock_that_is_not_given_up_and_a_slow_statement_say_so(server: PostgresServer) -> None:
+    quick = replace(OPTIONS, lock_timeout=0.1, statement_timeout=0.3, patience=1)
+    async with open_postgres(server.url, quick) as database, open_postgres(server.url, OPTIONS) as other:
+        holding, done = threading.Event(), threading.Event()
+
+        def hold(connection: Connection) -> None:
+            connection.exec_driver_sql("LOCK TABLE notes").close()
+            holding.set()
+            done.wait(4)
+
+        held = asyncio.ensure_future(other.write(hold))
+        await asyncio.to_thread(holding.wait, 10)
+        with pytest.raises(StorageBusy, match="waiting for a lock"):
+            await database.write(put(1))
+        done.set()
+        await held
+        with pytest.raises(StorageBusy, match="STATEMENT_TIMEOUT"):
+            await database.read(lambda c: c.exec_driver_sql("SELECT pg_sleep(5)").close())
+
+
+async def test_more_work_than_connections_waits_and_is_refused_only_after_a_while(server: PostgresServer) -> None:
+    async with open_postgres(server.url, replace(OPTIONS, pool_size=2, patience=0.3)) as database:
+        assert await asyncio.gather(*(database.read(one) for _ in range(200))) == [1] * 200
+        slow = asyncio.ensure_future(database.read(lambda c: c.exec_driver_sql("SELECT pg_sleep(0.5)").close()))
+        await asyncio.sleep(0)
+        with pytest.raises(StorageBusy, match="RUNSTEAD_DATABASE_POOL_SIZE"):
+            await database.read(one)
+        await slow
+        # Writes have connections of their own, and were not held up.
+        await database.write(put(1))
+
+
+async def test_a_server_that_takes_no_more_connections_says_so(server: PostgresServer) -> None:
+    held: list[psycopg.Connection[Any]] = []
+    try:
+        with suppress(psycopg.OperationalError):
+            while len(held) < 100:
+                held.append(psycopg.connect(server.url))
+        with pytest.raises(StorageBusy, match="max_connections"):
+            async with open_postgres(server.url, replace(OPTIONS, patience=0.2)):
+                pass
+    finally:
+        for connection in held:
+            connection.close()
+
+
+async def test_what_is_queued_is_done_before_it_closes_and_nothing_after(server: PostgresServer) -> None:
+    async with open_postgres(server.url, OPTIONS) as database:
+        writing = [asyncio.ensure_future(database.write(put(n))) for n in range(100, 120)]
+        await asyncio.sleep(0)
+    await asyncio.gather(*writing)
+    with pytest.raises(StorageClosed):
+        await database.write(put(1))
+    async with open_postgres(server.url, OPTIONS) as again:
+        assert set(range(100, 120)) <= set(await again.read(notes))
+
+
+async def test_it_may_be_used_from_other_event_loops(database: PostgresDatabase) -> None:
+    assert await asyncio.to_thread(lambda: asyncio.run(database.read(one))) == 1
+    await asyncio.to_thread(lambda: asyncio.run(database.write(put(5))))
+    assert await database.read(notes) == [5]
+
+
+async def test_the_event_loop_stays_free_while_the_database_thinks(database: PostgresDatabase) -> None:
+    thinking = asyncio.ensure_future(database.read(lambda c: c.exec_driver_sql("SELECT pg_sleep(0.3)").close()))
+    beats = 0
+    while not thinking.done():
+        await asyncio.sleep(0.01)
+        beats += 1
+    assert beats > 10
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://nobody:wrong@127.0.0.1:{port}/postgres", "check user and password"),
+        ("postgresql://postgres:{password}@127.0.0.1:{port}/absent", "create it, or name another"),
+        ("postgresql://127.0.0.1:1/x", "cannot be reached"),
+        ("postgresql://[::1", "postgresql://user:password@host"),
+        ("postgresql://h/x?no_such_option=1", "postgresql://user:password@host"),
+    ],
+)
+async def test_a_url_that_cannot_work_says_why(server: PostgresServer, url: str, words: str) -> None:
+    password = server.url.split(":")[2].split("@")[0]
+    with pytest.raises((StorageUnusable, StorageUnavailable), match=words) as refused:
+        async with open_postgres(url.format(port=server.port, password=password), replace(OPTIONS, patience=0.2)):
+            pass
+    assert password not in str(refused.value)
+
+
+async def test_a_database_that_is_not_utf8_is_refused(server: PostgresServer) -> None:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
+    with pytest.raises(StorageUnusable, match="ENCODING 'UTF8'"):
+        async with open_postgres(server.url.replace("/postgres", "/latin").replace("//latin:", "//postgres:"), OPTIONS):
+            pass
+
+
+def test_a_place_is_told_without_its_password() -> None:
+    assert place_of("postgresql://me:secret@db.example:6543/app") == "PostgreSQL database app at db.example:6543"
+    assert place_of("postgresql:///") == "PostgreSQL database postgres at localhost:5432"

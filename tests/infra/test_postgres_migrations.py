@@ -1,0 +1,157 @@
+"""The schema on PostgreSQL: made by whoever comes first, the same as the code's, and nobody else's."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, text
+
+from runstead.infra.engines.exceptions import SchemaTooNew, StorageUnusable
+from runstead.infra.engines.postgres import PostgresDatabase, open_postgres
+from runstead.infra.engines.postgres_pool import PostgresOptions
+from runstead.infra.storage.migrations import HEAD, revision_of
+from runstead.infra.storage.postgres import open_postgres_storage
+from runstead.infra.storage.tables import metadata
+from tests.servers.postgres import a_schema, fresh_storage
+
+OF_POSTGRESQL_ALONE = {"checkpoints", "writes", "marks", "mark_checkpoints", "mark_writes"}
+
+
+async def test_the_migrations_make_the_tables_that_the_code_uses(postgres_url: str) -> None:
+    def differences(connection: Connection) -> object:
+        options = {"compare_type": False, "include_object": is_told_in_the_code}
+        return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+
+    async with fresh_storage(postgres_url) as database:
+        assert await database.read(differences) == []
+
+
+def is_told_in_the_code(_what: object, name: str | None, kind: str, _reflected: bool, _other: object) -> bool:
+    return not (kind == "table" and name in OF_POSTGRESQL_ALONE) and not str(name).endswith("_json")
+
+
+async def test_the_conditions_of_the_indexes_are_those_of_the_code(postgres_url: str) -> None:
+    async with fresh_storage(postgres_url) as database:
+        by_migration = await database.read(indexes_of)
+    schema = a_schema()
+    async with open_postgres(postgres_url, PostgresOptions(schema=schema)) as database:
+        await database.write(lambda connection: make_by_code(connection, schema))
+        by_code = await database.read(indexes_of)
+        await database.write(lambda connection: connection.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE").close())
+    assert {name: by_migration.get(name) for name in by_code} == by_code
+
+
+def make_by_code(connection: Connection, schema: str) -> None:
+    connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
+    metadata.create_all(connection)
+
+
+def indexes_of(connection: Connection) -> dict[str, str]:
+    rows = connection.execute(
+        text(
+            "SELECT indexname, replace(indexdef, schemaname || '.', '') FROM pg_indexes"
+            " WHERE schemaname = current_schema() AND indexname NOT LIKE '%pkey' AND indexname NOT LIKE 'pk_%'"
+        )
+    )
+    return {name: definition for name, definition in rows}  # noqa: C416  (rows are no pairs to mypy)
+
+
+async def test_all_text_is_compared_by_its_characters_and_not_by_a_language(postgres_url: str) -> None:
+    statement = text(
+        "SELECT table_name || '.' || column_name FROM information_schema.columns WHERE data_type = 'text'"
+        " AND table_schema = current_schema() AND collation_name IS DISTINCT FROM 'C'"
+    )
+    async with fresh_storage(postgres_url) as database:
+        assert await database.read(lambda connection: connection.execute(statement).scalars().all()) == []
+
+
+async def test_of_many_servers_that_start_at_once_one_makes_the_schema(postgres_url: str) -> None:
+    schema = a_schema()
+
+    async def start() -> str | None:
+        async with open_postgres_storage(postgres_url, PostgresOptions(pool_size=2, schema=schema)) as database:
+            return await database.read(revision_of)
+
+    try:
+        assert await asyncio.gather(*(start() for _ in range(6))) == [HEAD] * 6
+    finally:
+        with psycopg.connect(postgres_url) as connection:
+            connection.execute(f"DROP SCHEMA {schema} CASCADE".encode())
+
+
+async def test_another_applications_tables_in_public_are_not_ours(postgres_url: str) -> None:
+    """Also an alembic_version of somebody else, which most applications have."""
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("CREATE TABLE public.alembic_version (version_num text)")
+        connection.execute("INSERT INTO public.alembic_version VALUES ('theirs')")
+    try:
+        async with fresh_storage(postgres_url) as database:
+            assert await database.read(revision_of) == HEAD
+    finally:
+        with psycopg.connect(postgres_url) as connection:
+            assert connection.execute("TABLE public.alembic_version").fetchall() == [("theirs",)]
+            connection.execute("DROP TABLE public.alembic_version")
+
+
+async def test_a_schema_that_is_behind_is_left_alone_when_it_is_to_be_migrated_by_hand(postgres_url: str) -> None:
+    with pytest.raises(StorageUnusable, match="runstead migrate"):
+        async with open_postgres_storage(postgres_url, PostgresOptions(schema=a_schema()), migrating=False):
+            pass
+    async with (
+        fresh_storage(postgres_url) as database,
+        open_postgres_storage(postgres_url, database.options, migrating=False) as again,
+    ):
+        assert await again.read(revision_of) == HEAD
+
+
+async def test_a_schema_from_the_future_is_refused(postgres_url: str) -> None:
+    async with fresh_storage(postgres_url) as database:
+        await database.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")).close())
+        with pytest.raises(SchemaTooNew, match="9999"):
+            async with open_postgres_storage(postgres_url, database.options):
+                pass
+
+
+async def test_an_upgrade_that_fails_leaves_nothing(postgres_url: str) -> None:
+    schema = a_schema()
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.run_events (x int)".encode())
+    try:
+        with pytest.raises(Exception, match="already exists"):
+            async with open_postgres_storage(postgres_url, PostgresOptions(schema=schema)):
+                pass
+        with psycopg.connect(postgres_url) as connection:
+            tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", [schema]).fetchall()
+        assert tables == [("run_events",)]
+    finally:
+        with psycopg.connect(postgres_url) as connection:
+            connection.execute(f"DROP SCHEMA {schema} CASCADE".encode())
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted", "contained"),
+    [
+        ('{"a":"x\\u0000y"}', '{"a":"x\\u0000y"}', True),
+        (' {"a":"\\ud800","b":1}', '{"b":1}', True),
+        (' {"a":"\\ud83d\\ude00"}', '{"a":"😀"}', True),
+        (' {"a":"\\\\ud800"}', '{"a":"\\\\ud800"}', True),
+        (' {"a":"\\\\\\ud800"}', '{"a":"\\\\ud800"}', False),
+        (' {"a":[NaN,NaN,-Infinity],"b":{"c":Infinity}}', '{"b":{}}', True),
+        (' {"a":NaN}', '{"a":1}', False),
+        (' {"a":123456789012345678901234567890}', ' {"a":123456789012345678901234567890}', True),
+        ('{"a":true}', '{"a":1}', False),
+        ('{"a":[1,{"b":2}]}', '{"a":[{"b":2}]}', True),
+        ('{"a":["x"]}', '{"a":"x"}', False),
+    ],
+)
+async def test_stored_json_is_searched_whatever_it_holds(
+    postgres_database: PostgresDatabase, stored: str, wanted: str, contained: bool
+) -> None:
+    statement = text("SELECT runstead_json(:stored) @> runstead_json(:wanted)")
+    values = {"stored": stored, "wanted": wanted}
+    found = await postgres_database.read(lambda connection: connection.execute(statement, values).scalar())
+    assert found is contained

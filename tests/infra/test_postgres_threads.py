@@ -1,0 +1,36 @@
+"""Threads, assistants, events and keys on PostgreSQL."""
+
+from __future__ import annotations
+
+import pytest
+
+from runstead.infra.engines.postgres import PostgresDatabase
+from runstead.infra.storage.assistants import SqlAssistantStore
+from runstead.infra.storage.run_events import SqlRunEventStore
+from runstead.testing.clock import HandClock
+from runstead.testing.conformance.assistant_store import AssistantStoreConformance
+from runstead.testing.conformance.event_store import RunEventStoreConformance
+from runstead.testing.conformance.run_storage import RunStorage
+from runstead.testing.conformance.thread_store import ThreadStoreConformance
+
+
+class TestPostgresThreadStore(ThreadStoreConformance):
+    @pytest.fixture
+    def storage(self, postgres_storage: RunStorage) -> RunStorage:
+        return postgres_storage
+
+
+class TestPostgresAssistantStore(AssistantStoreConformance):
+    @pytest.fixture
+    def clock(self) -> HandClock:
+        return HandClock()
+
+    @pytest.fixture
+    def assistants(self, postgres_database: PostgresDatabase, clock: HandClock) -> SqlAssistantStore:
+        return SqlAssistantStore(postgres_database, clock)
+
+
+class TestPostgresRunEventStore(RunEventStoreConformance):
+    @pytest.fixture
+    def events(self, postgres_database: PostgresDatabase) -> SqlRunEventStore:
+        return SqlRunEventStore(postgres_database)

@@ -1,0 +1,159 @@
+"""Two servers over one PostgreSQL, each with connections of its own: what they do at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+
+from runstead.infra.engines.postgres import PostgresDatabase
+from runstead.infra.storage.run_events import SqlRunEventStore
+from runstead.runtime.actor_context import acting
+from runstead.runtime.runs.exceptions import LeaseLost, ThreadBusy
+from runstead.runtime.runs.store import RunEvent
+from runstead.runtime.runs.types import Idempotency, MultitaskStrategy, RunFilter, RunStatus
+from runstead.testing.conformance.run_storage import ALICE, DONE, TERM, RunStorage, a_spec
+from tests.infra.conftest import stores_over
+from tests.servers.postgres import PostgresSchema
+
+
+@pytest.fixture
+async def two(postgres_schema: PostgresSchema) -> AsyncIterator[tuple[PostgresDatabase, PostgresDatabase]]:
+    """The same empty schema, opened by two servers."""
+    await postgres_schema.emptied()
+    async with postgres_schema.opened(pool_size=9) as here, postgres_schema.opened(pool_size=9) as there:
+        yield here, there
+
+
+@pytest.fixture
+def servers(two: tuple[PostgresDatabase, PostgresDatabase]) -> tuple[RunStorage, RunStorage]:
+    here, there = (stores_over(database) for database in two)
+    there.clock = here.clock
+    return here, there
+
+
+@pytest.mark.parametrize("strategy", ["reject", "interrupt", "rollback", "enqueue"])
+async def test_of_many_texts_at_once_on_two_servers_one_run_executes_at_a_time(
+    servers: tuple[RunStorage, RunStorage], strategy: MultitaskStrategy
+) -> None:
+    async def text(n: int) -> str | None:
+        try:
+            return (await servers[n % 2].accept("t-1", multitask_strategy=strategy)).run_id
+        except ThreadBusy:
+            return None
+
+    accepted = [run_id for run_id in await asyncio.gather(*(text(n) for n in range(24))) if run_id is not None]
+    assert len(accepted) == (1 if strategy == "reject" else 24)
+    executed = await drained(servers)
+    assert len(executed) == len(set(executed))
+    with acting(ALICE):
+        left = await servers[0].query.list_runs(RunFilter(thread_id="t-1"), limit=100)
+    # What was superseded before it began has ended, or has left nothing; all others have been executed, once.
+    assert {run.run_id for run in left if run.status is RunStatus.SUCCESS} == set(executed)
+    assert all(run.status.is_terminal for run in left)
+    assert (await servers[0].thread("t-1")).status == "idle"
+    if strategy == "enqueue":
+        in_order = sorted(left, key=lambda run: run.queue_seq)
+        assert executed == [run.run_id for run in in_order]
+
+
+async def drained(servers: tuple[RunStorage, RunStorage]) -> list[str]:
+    """Claim and settle on both servers at once until nothing waits; the runs in the order of their execution."""
+    executed: list[str] = []
+    executing: set[str] = set()
+
+    async def work(storage: RunStorage, worker: str) -> None:
+        while waiting := await storage.leases.waiting(10):
+            for run_id in waiting:
+                lease = await storage.leases.claim(run_id, worker, TERM)
+                if lease is None:
+                    continue
+                assert not executing, "two runs of a thread at once"
+                executing.add(run_id)
+                executed.append(run_id)
+                await storage.leases.begin(lease, None)
+                await asyncio.sleep(0)
+                executing.discard(run_id)
+                await storage.leases.settle(lease, DONE)
+
+    await asyncio.gather(*(work(storage, f"w-{n}-{place}") for n, storage in enumerate(servers) for place in range(3)))
+    return executed
+
+
+async def test_of_many_claims_of_a_run_on_two_servers_one_is_granted(servers: tuple[RunStorage, RunStorage]) -> None:
+    runs = [await servers[0].accept(f"t-{n}") for n in range(20)]
+    claims = [
+        storage.leases.claim(run.run_id, f"w-{server}-{place}", TERM)
+        for run in runs
+        for server, storage in enumerate(servers)
+        for place in range(3)
+    ]
+    granted = [lease for lease in await asyncio.gather(*claims) if lease is not None]
+    assert Counter(lease.run_id for lease in granted) == {run.run_id: 1 for run in runs}
+    assert {lease.attempt for lease in granted} == {1}
+
+
+async def test_of_a_settle_and_a_recovery_at_once_one_counts(servers: tuple[RunStorage, RunStorage]) -> None:
+    here, there = servers
+    for n in range(20):
+        run = await here.accept(f"t-{n}")
+        lease = await here.begun(run)
+        await here.clock.forward(TERM)
+        settled, recovered = await asyncio.gather(
+            here.leases.settle(lease, DONE), there.leases.recover(run.run_id, 3), return_exceptions=True
+        )
+        if isinstance(settled, LeaseLost):
+            assert (await here.stands(run)).status is RunStatus.PENDING
+            assert recovered is not None
+        else:
+            assert not isinstance(settled, BaseException)
+            assert recovered is None
+            assert (await here.stands(run)).status is RunStatus.SUCCESS
+
+
+async def test_the_same_request_sent_to_two_servers_at_once_makes_one_run(
+    servers: tuple[RunStorage, RunStorage],
+) -> None:
+    key = Idempotency("key-1", "the same body")
+    made = await asyncio.gather(*(servers[n % 2].created("t-1", idempotency=key) for n in range(12)))
+    assert len({one.record.run_id for one in made}) == 1
+    assert sum(not one.repeated for one in made) == 1
+
+
+async def test_events_written_by_two_servers_at_once_have_dense_numbers(
+    two: tuple[PostgresDatabase, PostgresDatabase],
+) -> None:
+    stores = [SqlRunEventStore(database) for database in two]
+
+    def batch(writer: int, count: int) -> list[RunEvent]:
+        at = datetime(2030, 1, 1, tzinfo=UTC)
+        return [RunEvent(f"r-{writer}", "t-1", "custom", "trace", {"n": n}, at) for n in range(count)]
+
+    async def write(writer: int) -> None:
+        for count in (1, 3, 2, 7):
+            with acting(ALICE):
+                stored = await stores[writer % 2].append(batch(writer, count))
+            # A batch stands together.
+            assert [one.seq for one in stored] == list(range(stored[0].seq, stored[0].seq + count))
+
+    await asyncio.gather(*(write(writer) for writer in range(16)))
+    with acting(ALICE):
+        found = await stores[0].list_events("t-1", limit=1000)
+    assert [one.seq for one in found] == list(range(1, 16 * 13 + 1))
+    for writer in range(16):
+        assert [one.event.content["n"] for one in found if one.event.run_id == f"r-{writer}"] == [
+            n for count in (1, 3, 2, 7) for n in range(count)
+        ]
+
+
+async def test_threads_that_lock_each_other_in_batches_both_come_through(
+    servers: tuple[RunStorage, RunStorage],
+) -> None:
+    for thread_id in ("t-1", "t-2"):
+        await servers[0].new_thread(thread_id)
+    there_and_back = [[a_spec("t-1"), a_spec("t-2")], [a_spec("t-2"), a_spec("t-1")]]
+    batches = [servers[n % 2].accept_all(there_and_back[n % 2]) for n in range(10)]
+    assert sum(len(created) for created in await asyncio.gather(*batches)) == 20

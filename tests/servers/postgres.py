@@ -1,0 +1,117 @@
+"""A PostgreSQL for the tests of this session, and a fresh schema in it for each test that wants one.
+
+The one of RUNSTEAD_TEST_DATABASE_URL, else one of ours from the machine or from a wheel, else a loud skip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from sqlalchemy import Connection, text
+
+from runstead.cli.servers.postgres import QUICK, NoPostgres, PostgresServer
+from runstead.infra.engines.postgres import PostgresDatabase
+from runstead.infra.engines.postgres_pool import PostgresOptions
+from runstead.infra.storage.postgres import open_postgres_storage
+
+URL_VARIABLE: Final = "RUNSTEAD_TEST_DATABASE_URL"
+_numbers = itertools.count()
+
+
+@contextmanager
+def own_postgres(binaries: Path | None = None, **settings: str) -> Iterator[PostgresServer]:
+    """A server for one test or module that stops it, restarts it, or needs it alone."""
+    # Not below pytest's own folder, which only its user may enter: the server may have to be somebody else.
+    folder = Path(tempfile.mkdtemp(prefix="runstead-postgres-"))
+    folder.chmod(0o755)
+    try:
+        server = PostgresServer(folder / "server", binaries=binaries, settings={**QUICK, **settings})
+        server.start()
+    except NoPostgres as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        pytest.skip(f"missing server: {error}")
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The URL of a database that this session may fill with schemas."""
+    if given := os.environ.get(URL_VARIABLE):
+        yield given
+        return
+    with own_postgres() as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def postgres_schema(postgres_url: str) -> Iterator[PostgresSchema]:
+    """One schema for the tests of this session that only want to begin with empty tables."""
+    with PostgresSchema.made(postgres_url) as schema:
+        yield schema
+
+
+class PostgresSchema:
+    """A schema that is made once, and emptied for each who wants it: much quicker than made anew."""
+
+    def __init__(self, url: str, name: str, database: PostgresDatabase) -> None:
+        self.url, self.name, self._database = url, name, database
+
+    @classmethod
+    @contextmanager
+    def made(cls, url: str) -> Iterator[PostgresSchema]:
+        name = a_schema()
+        with asyncio.Runner() as runner:
+            opening = open_postgres_storage(url, PostgresOptions(pool_size=6, schema=name))
+            database = runner.run(opening.__aenter__())
+            yield cls(url, name, database)
+            runner.run(database.write(lambda c: c.exec_driver_sql(f"DROP SCHEMA {name} CASCADE").close()))
+            runner.run(opening.__aexit__(None, None, None))
+
+    async def emptied(self) -> PostgresDatabase:
+        """The database that all tests share, without anything in it."""
+        await self._database.write(_empty)
+        return self._database
+
+    @asynccontextmanager
+    async def opened(self, **options: Any) -> AsyncIterator[PostgresDatabase]:
+        """Opened once more, with what is in it: as another process does."""
+        wanted = PostgresOptions(**{"pool_size": 4, "schema": self.name, **options})
+        async with open_postgres_storage(self.url, wanted) as database:
+            yield database
+
+
+@asynccontextmanager
+async def fresh_storage(url: str) -> AsyncIterator[PostgresDatabase]:
+    """A schema of its own, up to date, dropped afterwards."""
+    schema = a_schema()
+    async with open_postgres_storage(url, PostgresOptions(pool_size=4, schema=schema)) as database:
+        try:
+            yield database
+        finally:
+            await database.write(lambda c: c.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE").close())
+
+
+def _empty(connection: Connection) -> None:
+    tables = connection.execute(
+        text("SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename <> 'alembic_version'")
+    )
+    # Not TRUNCATE: that makes new files for each of them.
+    connection.exec_driver_sql("; ".join(f'DELETE FROM "{name}"' for (name,) in tables))
+
+
+def a_schema() -> str:
+    """A name that no other test of this machine has: the server may be shared."""
+    return f"runstead_test_{os.getpid()}_{next(_numbers)}"
