@@ -16,7 +16,6 @@ from sqlalchemy import (
     Text,
     column,
     func,
-    insert,
     literal,
     select,
 )
@@ -114,16 +113,14 @@ def _wanted(text: str) -> Any:
 def add_unless_there(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
     """Insert a row; False when its key is taken, also by one who came in between."""
     statement = _insert_unless_there(connection.dialect.name, table)
-    return connection.execute(statement, dict(values)).rowcount == 1
+    return connection.execute(statement, dict(values)).first() is not None
 
 
 @lru_cache(maxsize=64)
 def _insert_unless_there(dialect: str, table: Table) -> Any:
-    if dialect == "postgresql":
-        return postgresql.insert(table).on_conflict_do_nothing()
-    if dialect == "sqlite":
-        return sqlite.insert(table).on_conflict_do_nothing()
-    return insert(table)
+    insert: Any = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    # What it returns tells whether it was written; a count of rows not every driver has.
+    return insert(table).on_conflict_do_nothing().returning(*table.primary_key)
 
 
 def lock_thread(connection: Connection, threads: Table, thread_id: str) -> None:
