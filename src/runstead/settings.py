@@ -117,6 +117,11 @@ class Settings(BaseSettings):
         default="sql",
         description="Where trace and message events are kept: in the database, or as JSON lines in files.",
     )
+    show_errors: bool | None = Field(
+        default=None,
+        description="Clients are told the texts of all errors of agents. Otherwise of those alone that authors raise; "
+        "the log has the rest. Unset: `runstead dev` shows them, `runstead serve` does not.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe level that is logged."
     )

@@ -46,6 +46,7 @@ from runstead.resources.thread_events import ThreadEvents
 from runstead.resources.thread_notices import LocalThreadNotices
 from runstead.runtime.clock import Clock, SystemClock
 from runstead.runtime.runs.agent_loop import AgentLoops
+from runstead.runtime.runs.error_texts import ErrorTexts
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.observer import CompositeObserver
 from runstead.runtime.runs.runtime import RunsRuntime
@@ -164,6 +165,7 @@ def _runtime(parts: _Parts, settings: Settings) -> RunsRuntime:
         observer=CompositeObserver([parts.notices]),
         clock=clock,
         limits=run_limits(settings),
+        error_texts=ErrorTexts(bool(settings.show_errors)),
     )
 
 
@@ -174,7 +176,7 @@ def _services(
     assistants = SqlAssistantStore(parts.database, parts.clock)
     agents = ThreadAgents(parts.graphs, parts.loops, parts.checkpoints, parts.store)
     queries = SqlRunQueryStore(parts.database)
-    states = ThreadStates(threads, queries, parts.checkpoints, agents)
+    states = ThreadStates(threads, queries, parts.checkpoints, agents, ErrorTexts(bool(settings.show_errors)))
     directory = AssistantDirectory(assistants, parts.graphs)
     return Services(
         runs=runs,

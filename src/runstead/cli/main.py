@@ -105,6 +105,7 @@ def dev(
             assigned=tuple(assign or ()),
             settings_file=settings,
             targets=tuple(targets or ()),
+            defaults={"show_errors": True},
         )
         develop(request, output, reload=reload)
 

@@ -92,7 +92,14 @@ def _for_child(request: ServeRequest, settings: Settings, output: Output) -> lis
     # Nobody wants to wait long for a reload, and what does not finish is resumed anyway.
     if settings.shutdown_grace_seconds == Settings.model_fields["shutdown_grace_seconds"].default:
         arguments += ["--set", f"shutdown_grace_seconds={_RELOAD_GRACE_SECONDS}"]
+    if settings.show_errors is not None and not _sets(request, "show_errors"):
+        # The child serves, and would not know that it is for somebody who works on the graphs.
+        arguments += ["--set", f"show_errors={str(settings.show_errors).lower()}"]
     return arguments
+
+
+def _sets(request: ServeRequest, name: str) -> bool:
+    return any(text.partition("=")[0].strip() == name for text in request.assigned)
 
 
 def _watched(configuration: GraphConfiguration) -> list[Path]:

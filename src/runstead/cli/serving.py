@@ -30,9 +30,16 @@ class ServeRequest:
     assigned: Sequence[str] = ()
     settings_file: Path | None = None
     targets: Sequence[str] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """What this command sets where nobody else does."""
 
     def settings(self) -> Settings:
         """Flags, file and environment together."""
+        settings = self._given()
+        unset = {name: value for name, value in self.defaults.items() if name not in settings.model_fields_set}
+        return settings.model_copy(update=unset)
+
+    def _given(self) -> Settings:
         assigned = dict(_assignment(text) for text in self.assigned)
         config = self.flags.get("config")
         try:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runstead.runtime.serialization import encode
+from runstead.runtime.storage_fault import StorageFault
 from runstead.wire.errors import UNEXPECTED, problem_of
 
 _log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class Failures:
             return
         except Exception as error:
             problem = problem_of(error)
-            if problem.status == UNEXPECTED:
+            if problem.status == UNEXPECTED or isinstance(error, StorageFault):
                 _log.exception("%s %s failed", scope["method"], scope["path"])
             if started:
                 # Half an answer is out: only cutting the connection tells the client that it is not whole.

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from runstead.runtime.runs.types import RunFailure, RunResult
 from runstead.runtime.serialization import encode
 from runstead.runtime.stream_bridge import BridgeClosed
-from runstead.wire.errors import MASKED
+from runstead.wire.errors import problem_of
 from runstead.wire.frames import KEEP_ALIVE
 
 from .sse import disconnect
@@ -62,6 +62,7 @@ class WaitingJson(Response):
             return await self._waiting
         except BridgeClosed:
             return None
-        except Exception:
+        except Exception as error:
             _log.exception("waiting for a run failed")
-            return encode({"__error__": RunFailure("InternalError", MASKED).to_json()})
+            problem = problem_of(error)
+            return encode({"__error__": RunFailure("InternalError", problem.detail).to_json()})

@@ -15,6 +15,7 @@ from langgraph.types import StateSnapshot, StateUpdate
 
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.runs.agents import Agent
+from runstead.runtime.runs.error_texts import MASKING, ErrorTexts
 from runstead.runtime.runs.exceptions import ThreadBusy, ThreadNotFound
 from runstead.runtime.runs.identity import identity_of
 from runstead.runtime.runs.privacy import public
@@ -95,9 +96,15 @@ class ThreadStates:
     """Reads and changes states of the bound actor's threads. Raises ThreadNotFound for all others."""
 
     def __init__(
-        self, threads: ThreadStore, runs: RunQueryStore, checkpoints: RunCheckpointStore, agents: ThreadAgents
+        self,
+        threads: ThreadStore,
+        runs: RunQueryStore,
+        checkpoints: RunCheckpointStore,
+        agents: ThreadAgents,
+        error_texts: ErrorTexts = MASKING,
     ) -> None:
         self._threads, self._runs, self._checkpoints, self._agents = threads, runs, checkpoints, agents
+        self._texts = error_texts
 
     async def check_checkpoint(self, thread_id: ThreadId, at: CheckpointRef) -> None:
         """Raises CheckpointNotFound for one that no run could start from. The thread is the caller's to check."""
@@ -118,7 +125,7 @@ class ThreadStates:
             return ThreadState()
 
         async def work(agent: Agent) -> ThreadState:
-            return _thread_state(await agent.aget_state(_config(thread_id, at), subgraphs=subgraphs))
+            return _thread_state(await agent.aget_state(_config(thread_id, at), subgraphs=subgraphs), self._texts)
 
         state = await self._use(graph_id, thread_id, work)
         if at is not None and at.checkpoint_id is not None and state.created_at is None:
@@ -146,7 +153,7 @@ class ThreadStates:
                 before=_config(thread_id, CheckpointRef(before)) if before else None,
                 limit=limit,
             )
-            return [_thread_state(snapshot) async for snapshot in found]
+            return [_thread_state(snapshot, self._texts) async for snapshot in found]
 
         return await self._use(graph_id, thread_id, work)
 
@@ -172,7 +179,8 @@ class ThreadStates:
                 config = await agent.abulk_update_state({**_config(thread_id, at), "metadata": stamp}, steps)
             except (InvalidUpdateError, ValueError, TypeError, KeyError) as error:
                 raise InvalidUpdate(f"The update was refused: {describe(error, 1_000)}") from error
-            return _checkpoint(config) or {}, _thread_state(await agent.aget_state(_config(thread_id, None)))
+            left = await agent.aget_state(_config(thread_id, None))
+            return _checkpoint(config) or {}, _thread_state(left, self._texts)
 
         checkpoint, state = await self._use(graph_id, thread_id, work, guarded=True)
         await self._threads.set_state(thread_id, _after(state))
@@ -217,11 +225,11 @@ def _config(thread_id: ThreadId, at: CheckpointRef | None) -> dict[str, Any]:
     return {"configurable": configurable}
 
 
-def _thread_state(snapshot: StateSnapshot) -> ThreadState:
+def _thread_state(snapshot: StateSnapshot, texts: ErrorTexts) -> ThreadState:
     return ThreadState(
         values=encode(snapshot.values),
         next=tuple(snapshot.next),
-        tasks=tuple(_task_state(task) for task in snapshot.tasks),
+        tasks=tuple(_task_state(task, texts) for task in snapshot.tasks),
         metadata=_metadata(snapshot),
         created_at=snapshot.created_at,
         checkpoint=_checkpoint(snapshot.config),
@@ -230,22 +238,18 @@ def _thread_state(snapshot: StateSnapshot) -> ThreadState:
     )
 
 
-def _task_state(task: Any) -> TaskState:
+def _task_state(task: Any, texts: ErrorTexts) -> TaskState:
     below = task.state
     return TaskState(
         id=task.id,
         name=task.name,
         path=encode(task.path),
-        error=None if task.error is None else _error_text(task.error),
+        error=None if task.error is None else texts.of_task(task.error),
         interrupts=_interrupts(task.interrupts),
         checkpoint=_place(below) if isinstance(below, dict) else None,
-        state=_thread_state(below) if isinstance(below, StateSnapshot) else None,
+        state=_thread_state(below, texts) if isinstance(below, StateSnapshot) else None,
         result=None if task.result is None else encode(task.result),
     )
-
-
-def _error_text(error: Any) -> str:
-    return f"{type(error).__name__}({describe(error)!r})" if isinstance(error, BaseException) else str(error)
 
 
 def _interrupts(interrupts: Sequence[Any]) -> bytes:

@@ -28,6 +28,7 @@ from runstead.runtime.runs.exceptions import (
     UnknownInterruptError,
 )
 from runstead.runtime.runs.thread_agents import AgentUnresponsive
+from runstead.runtime.storage_fault import FaultKind, StorageFault
 from runstead.runtime.stream_bridge import BridgeClosed, CapacityExceeded, StreamNotFound
 
 UNEXPECTED: Final = 500
@@ -114,6 +115,15 @@ class Problem:
         return {"detail": self.detail}
 
 
+_STORAGE: Final[Mapping[FaultKind, int]] = {
+    "full": 507,
+    "read_only": 503,
+    "busy": 503,
+    "away": 503,
+    "closed": 503,
+    "broken": 503,
+}
+_AGAIN: Final = {"retry-after": "1"}
 _BUSY: Final = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
 
 _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
@@ -150,6 +160,8 @@ def problem_of(error: BaseException) -> Problem:
     """How ``error`` is told to a client. Status 500, with the text masked, for what is not expected."""
     if isinstance(error, WireError):
         return Problem(error.status, str(error))
+    if isinstance(error, StorageFault):
+        return Problem(_STORAGE[error.kind], error.told, _AGAIN if error.kind in ("busy", "away", "closed") else {})
     if isinstance(error, Refused):
         return Problem(error.status, error.detail, error.headers)
     for kind in type(error).__mro__:

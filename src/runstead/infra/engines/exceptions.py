@@ -5,16 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeAlias
 
+from runstead.runtime.storage_fault import StorageFault
+
 Place: TypeAlias = Path | str
 """A file, or a server as people know it: never with a password."""
 
 
-class StorageError(Exception):
+class StorageError(StorageFault):
     """Root of what an engine raises by itself. Errors of the work it was given pass through unchanged."""
 
 
 class StorageClosed(StorageError):
     """Something was asked of an engine that has been closed."""
+
+    kind = "closed"
 
     def __init__(self, path: Place) -> None:
         self.path = path
@@ -24,6 +28,8 @@ class StorageClosed(StorageError):
 class StorageFull(StorageError):
     """The write did not fit on the disk; nothing of it was kept."""
 
+    kind = "full"
+
     def __init__(self, path: Place) -> None:
         self.path = path
         super().__init__(f"no room left for {path}; free some space on that disk, then try again")
@@ -31,6 +37,8 @@ class StorageFull(StorageError):
 
 class StorageReadOnly(StorageError):
     """The file or its folder cannot be written to."""
+
+    kind = "read_only"
 
     def __init__(
         self, path: Place, remedy: str = "check the rights of the file and its folder, or use another --data-dir"
@@ -51,6 +59,8 @@ class StorageCorrupt(StorageError):
 class StorageBusy(StorageError):
     """The database has no room or no time for this now: it is locked for longer than we wait, or overrun."""
 
+    kind = "busy"
+
     def __init__(
         self, path: Place, trouble: str = "is locked by another process; stop what else writes to it, then try again"
     ) -> None:
@@ -60,6 +70,8 @@ class StorageBusy(StorageError):
 
 class StorageUnavailable(StorageError):
     """The database server cannot be reached. Whether a write that was being committed stands is not known."""
+
+    kind = "away"
 
     def __init__(self, path: Place, details: str) -> None:
         self.path, self.details = path, details

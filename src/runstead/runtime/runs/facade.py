@@ -14,6 +14,7 @@ from ..actor_context import acting
 from .exceptions import RunNotFound, RunNotRetriable
 from .internal.admission import decide
 from .internal.choice import StreamChoice
+from .internal.doubts import Doubts
 from .internal.errands import Errands
 from .internal.lifecycle_events import RunEventEmitter
 from .internal.planner import ExecutionPlanner
@@ -50,6 +51,7 @@ class RunsFacade:
         self._streams = streams
         self._waits = waits
         self._errands = Errands()
+        self._doubts = Doubts(runtime, registry, self._errands, self._tell_doubtful)
         self._serving: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -87,6 +89,7 @@ class RunsFacade:
         self._serving = []
         await self._supervisor.drain(grace)
         await self._errands.all_done()
+        await self._errands.drop()
 
     @property
     def active_runs(self) -> int:
@@ -251,7 +254,8 @@ class RunsFacade:
         return await self._errands.finish(self._request_stop(record, reason))
 
     async def _request_stop(self, record: RunRecord, reason: Stopped) -> StopRequest:
-        request = await self._runtime.lease_store.request_stop(record.run_id, reason)
+        async with self._doubts.about([record]):
+            request = await self._runtime.lease_store.request_stop(record.run_id, reason)
         if request is None:
             raise RunNotFound(record.run_id)
         if request.effect == "flagged":
@@ -261,7 +265,8 @@ class RunsFacade:
         return request
 
     async def _create(self, specs: Sequence[RunSpec]) -> Sequence[RunRecord]:
-        created = await self._runtime.create_store.create_runs(specs, decide)
+        async with self._doubts.about(await self._doubts.at_risk(specs)):
+            created = await self._runtime.create_store.create_runs(specs, decide)
         for one in created:
             await self._carry_out(one)
         return [one.record for one in created]
@@ -272,6 +277,9 @@ class RunsFacade:
             await self._runtime.dispatcher.request_stop(run_id)
         for ended in created.ended:
             await self._tell_ended(ended, ended.stop_requested or Stopped.SUPERSEDED, None)
+
+    async def _tell_doubtful(self, record: RunRecord) -> None:
+        await self._tell_ended(record, record.stop_requested or Stopped.SUPERSEDED, None)
 
     async def _tell_ended(self, record: RunRecord, reason: Stopped, thread_status: ThreadStatus | None) -> None:
         """A run ended that nobody held: its readers and the observers have not heard of it yet."""

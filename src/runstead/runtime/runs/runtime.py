@@ -11,6 +11,7 @@ from ..stream_bridge import StreamBridge
 from .agent_loop import AgentLoops
 from .agents import AgentResolver
 from .dispatch import RunDispatcher
+from .error_texts import MASKING, ErrorTexts
 from .observer import CompositeObserver, RunObserver
 from .store import (
     RunCheckpointStore,
@@ -43,7 +44,9 @@ class RunLimits:
 
 @dataclass(frozen=True, slots=True)
 class RunsRuntime:
-    """The ports of the runs domain. ``store`` is langgraph's BaseStore for graphs, if there is one."""
+    """The ports of the runs domain. ``store`` is langgraph's BaseStore for graphs, if there is one; ``error_texts``
+    says which failures of agents are told in their own words.
+    """
 
     create_store: RunCreateStore
     query_store: RunQueryStore
@@ -59,3 +62,4 @@ class RunsRuntime:
     observer: RunObserver = field(default_factory=CompositeObserver)
     clock: Clock = field(default_factory=SystemClock)
     limits: RunLimits = field(default_factory=RunLimits)
+    error_texts: ErrorTexts = MASKING

@@ -9,6 +9,7 @@ from datetime import datetime
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 
+from ..error_texts import MASKING, ErrorTexts
 from ..types import RunCompletionData, RunId, ThreadId
 from .events import RunEventCallback
 from .title import RunTitleCallback
@@ -24,8 +25,10 @@ class RunCallbacks:
     titles: RunTitleCallback
 
     @classmethod
-    def build(cls, run_id: RunId, thread_id: ThreadId, now: Callable[[], datetime]) -> RunCallbacks:
-        return cls(RunEventCallback(run_id, thread_id, now), RunTokenCallback(), RunTitleCallback())
+    def build(
+        cls, run_id: RunId, thread_id: ThreadId, now: Callable[[], datetime], texts: ErrorTexts = MASKING
+    ) -> RunCallbacks:
+        return cls(RunEventCallback(run_id, thread_id, now, texts), RunTokenCallback(), RunTitleCallback())
 
     def handlers(self) -> list[BaseCallbackHandler]:
         """For LangChain's ``callbacks``."""

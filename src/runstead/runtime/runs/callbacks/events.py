@@ -14,8 +14,9 @@ from langchain_core.outputs import LLMResult
 from langgraph.errors import GraphBubbleUp
 
 from runstead.runtime.converters import from_message, text_of
-from runstead.runtime.serialization import describe, jsonable
+from runstead.runtime.serialization import jsonable
 
+from ..error_texts import MASKING, ErrorTexts
 from ..store.event_store import RunEvent, RunEventCategory
 from ..types import RunId, ThreadId
 from .tokens import caller_of, generated_messages
@@ -26,8 +27,10 @@ class RunEventCallback(BaseCallbackHandler):
 
     run_inline = True
 
-    def __init__(self, run_id: RunId, thread_id: ThreadId, now: Callable[[], datetime]) -> None:
-        self._run_id, self._thread_id, self._now = run_id, thread_id, now
+    def __init__(
+        self, run_id: RunId, thread_id: ThreadId, now: Callable[[], datetime], texts: ErrorTexts = MASKING
+    ) -> None:
+        self._run_id, self._thread_id, self._now, self._texts = run_id, thread_id, now, texts
         self._lock = threading.Lock()
         self._pending: list[RunEvent] = []
         self._roots: set[UUID] = set()
@@ -68,7 +71,7 @@ class RunEventCallback(BaseCallbackHandler):
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         if run_id in self._roots and not isinstance(error, GraphBubbleUp):
             self._roots.discard(run_id)
-            self._record("run_error", "lifecycle", {"error": type(error).__name__, "message": describe(error)})
+            self._record("run_error", "lifecycle", {"error": type(error).__name__, "message": self._texts.of(error)})
 
     def on_chat_model_start(
         self,
@@ -98,7 +101,7 @@ class RunEventCallback(BaseCallbackHandler):
                 self._record("ai_message", "message", fields, caller=caller)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, tags: list[str] | None = None, **kwargs: Any) -> None:
-        content = {"call_id": str(run_id), "error": type(error).__name__, "message": describe(error)}
+        content = {"call_id": str(run_id), "error": type(error).__name__, "message": self._texts.of(error)}
         self._record("llm_error", "trace", content, caller=caller_of(tags))
 
     def on_tool_start(
@@ -121,7 +124,12 @@ class RunEventCallback(BaseCallbackHandler):
         # A tool that asks a human has not failed: LangGraph lets an interrupt travel as an exception.
         if isinstance(error, GraphBubbleUp):
             return
-        content = {"call_id": str(run_id), "name": name, "error": type(error).__name__, "message": describe(error)}
+        content = {
+            "call_id": str(run_id),
+            "name": name,
+            "error": type(error).__name__,
+            "message": self._texts.of(error),
+        }
         self._record("tool_error", "trace", content)
 
     def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> None:

@@ -18,6 +18,7 @@ from runstead.runtime.serialization import encode
 
 from ..agent_loop import AgentLoop
 from ..agents import Agent, AgentFactory
+from ..error_texts import MASKING, ErrorTexts
 from ..exceptions import UnknownInterruptError
 from ..types import Stopped
 from .agent import fitting_context, opened
@@ -59,6 +60,7 @@ class AgentAttempt:
     store: Any | None
     callbacks: list[Any]
     feed: Feed[EncodedEvent]
+    error_texts: ErrorTexts = MASKING
     stop_reason: Stopped | None = None
     _streaming: asyncio.Task[None] | None = field(default=None, init=False)
 
@@ -79,7 +81,7 @@ class AgentAttempt:
             self.feed.finish()
 
     async def _run(self, agent: Agent) -> AttemptEnd:
-        encoder = ChunkEncoder(self.plan.wanted)
+        encoder = ChunkEncoder(self.plan.wanted, self.error_texts)
         error = await self._stream(agent, encoder)
         if self.stop_reason is not None:
             # The threads of synchronous nodes cannot be cancelled: the run has ended when they have.

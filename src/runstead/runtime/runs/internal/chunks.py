@@ -12,6 +12,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Base
 
 from runstead.runtime.serialization import encode
 
+from ..error_texts import MASKING, ErrorTexts
 from ..privacy import public
 from ..types import StreamMode
 from .snapshot import INTERRUPT
@@ -25,8 +26,8 @@ _PLACE_KEYS: Final = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint
 class ChunkEncoder:
     """Turns ``(namespace, mode, chunk)`` into events, and remembers what the end of a run needs to know."""
 
-    def __init__(self, wanted: frozenset[StreamMode]) -> None:
-        self._wanted = wanted
+    def __init__(self, wanted: frozenset[StreamMode], texts: ErrorTexts = MASKING) -> None:
+        self._wanted, self._texts = wanted, texts
         self._parts: dict[str, list[BaseMessageChunk]] = {}
         self._announced: set[str] = set()
         self._metadata: tuple[Any, bytes] = (None, b"null")
@@ -46,17 +47,20 @@ class ChunkEncoder:
             case "messages":
                 yield from self._message(namespace, *chunk)
             case "checkpoints":
-                yield _name(mode, namespace), encode(redacted_checkpoint(chunk))
+                yield _name(mode, namespace), encode(redacted_checkpoint(chunk, self._texts))
             case "debug":
-                yield _name(mode, namespace), encode(_redacted_debug(chunk))
+                yield _name(mode, namespace), encode(_redacted_debug(chunk, self._texts))
             case "tasks":
-                yield _name(mode, namespace), encode(_redacted_metadata(chunk))
+                yield _name(mode, namespace), encode(_redacted_task(chunk, self._texts))
             case _:
                 yield _name(mode, namespace), encode(chunk)
 
     def event(self, event: Mapping[str, Any]) -> EncodedEvent:
         """An event of ``astream_events``."""
-        return "events", encode(_redacted_metadata(event))
+        shown = _redacted_metadata(event)
+        if isinstance(data := shown.get("data"), Mapping) and "error" in data:
+            shown = {**shown, "data": {**data, "error": self._texts.shown(data["error"])}}
+        return "events", encode(shown)
 
     def partial_message(self) -> tuple[AIMessage, str] | None:
         """The message of the root graph that tokens are still arriving for, and the node that speaks it."""
@@ -118,36 +122,39 @@ def _with_all_interrupts(before: Any, chunk: Any) -> Any:
     return {**chunk, INTERRUPT: (*before[INTERRUPT], *news)}
 
 
-def redacted_checkpoint(chunk: Any) -> Any:
-    """A checkpoint frame without what a reader must not see: who was authenticated, and internal keys."""
+def redacted_checkpoint(chunk: Any, texts: ErrorTexts = MASKING) -> Any:
+    """A checkpoint frame without what a reader must not see: who was authenticated, internal keys, texts of errors."""
     if not isinstance(chunk, Mapping):
         return chunk
     return {
-        **chunk,
+        **_redacted_metadata(chunk),
         **{key: _redacted_config(chunk[key]) for key in ("config", "parent_config") if chunk.get(key)},
-        **_redacted_metadata({"metadata": chunk.get("metadata")} if "metadata" in chunk else {}),
-        **({"tasks": [_redacted_task(task) for task in chunk["tasks"]]} if chunk.get("tasks") else {}),
+        **({"tasks": [_redacted_task(task, texts) for task in chunk["tasks"]]} if chunk.get("tasks") else {}),
     }
 
 
-def _redacted_task(task: Any) -> Any:
-    if isinstance(task, Mapping) and isinstance(task.get("state"), Mapping) and "configurable" in task["state"]:
-        return {**task, "state": _redacted_config(task["state"])}
-    return task
+def _redacted_task(task: Any, texts: ErrorTexts) -> Any:
+    if not isinstance(task, Mapping):
+        return task
+    shown = _redacted_metadata(task)
+    if task.get("error") is not None:
+        shown = {**shown, "error": texts.shown(task["error"])}
+    if isinstance(task.get("state"), Mapping) and "configurable" in task["state"]:
+        shown = {**shown, "state": _redacted_config(task["state"])}
+    return shown
 
 
-def _redacted_metadata(chunk: Any) -> Any:
-    if isinstance(chunk, Mapping) and isinstance(metadata := chunk.get("metadata"), Mapping):
-        return {**chunk, "metadata": public(metadata)}
-    return chunk
+def _redacted_metadata(chunk: Mapping[str, Any]) -> Mapping[str, Any]:
+    metadata = chunk.get("metadata")
+    return {**chunk, "metadata": public(metadata)} if isinstance(metadata, Mapping) else chunk
 
 
-def _redacted_debug(chunk: Any) -> Any:
+def _redacted_debug(chunk: Any, texts: ErrorTexts) -> Any:
     if not isinstance(chunk, Mapping):
         return chunk
     if chunk.get("type") == "checkpoint":
-        return {**chunk, "payload": _debug_checkpoint(redacted_checkpoint(chunk["payload"]))}
-    return {**chunk, "payload": _redacted_metadata(chunk.get("payload"))}
+        return {**chunk, "payload": _debug_checkpoint(redacted_checkpoint(chunk["payload"], texts))}
+    return {**chunk, "payload": _redacted_task(chunk.get("payload"), texts)}
 
 
 def _debug_checkpoint(payload: Any) -> Any:

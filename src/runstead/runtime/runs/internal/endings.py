@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from runstead.runtime.serialization import describe
-
+from ..error_texts import ErrorTexts
 from ..exceptions import UnknownInterruptError
 from ..types import Outcome, RunCompletionData, RunFailure, RunStatus, Stopped, ThreadAfter, ThreadStatus
 from . import lifecycle
@@ -17,9 +16,14 @@ _ROLLED_BACK: Final = RunFailure("UserRollback", "the run was stopped and rolled
 
 
 def outcome_of(
-    end: AttemptEnd, stop: Stopped | None, left: StateSnapshot, completion: RunCompletionData, title: str | None
+    end: AttemptEnd,
+    stop: Stopped | None,
+    left: StateSnapshot,
+    completion: RunCompletionData,
+    title: str | None,
+    texts: ErrorTexts,
 ) -> Outcome:
-    """How the run ended, leaving the thread in the state ``left``.
+    """How the run ended, leaving the thread in the state ``left``. What is written is what may be told.
 
     A stop that came after the agent had ended by itself changes nothing any more.
     """
@@ -27,7 +31,7 @@ def outcome_of(
         stop = None
     failure: RunFailure | None = None
     if end.error is not None:
-        status, failure = RunStatus.ERROR, _failure_of(end.error)
+        status, failure = RunStatus.ERROR, _failure_of(end.error, texts)
     elif stop is None:
         status = RunStatus.SUCCESS
     else:
@@ -59,7 +63,7 @@ def outcome_of_rollback(restored: StateSnapshot, completion: RunCompletionData) 
     )
 
 
-def _failure_of(error: Exception) -> RunFailure:
+def _failure_of(error: Exception, texts: ErrorTexts) -> RunFailure:
     facts: dict[str, Any] = {}
     if isinstance(error, UnknownInterruptError):
         facts = {
@@ -67,7 +71,7 @@ def _failure_of(error: Exception) -> RunFailure:
             "interrupt_ids": list(error.interrupt_ids),
             "pending_ids": list(error.pending_ids),
         }
-    return RunFailure(type(error).__name__, describe(error), facts)
+    return RunFailure(type(error).__name__, texts.of(error), facts)
 
 
 def _resting(state: StateSnapshot) -> ThreadStatus:

@@ -22,6 +22,7 @@ class Errands:
     def __init__(self) -> None:
         # The loop itself holds tasks weakly.
         self._running: set[asyncio.Task[Any]] = set()
+        self._loose: set[asyncio.Task[Any]] = set()
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Await ``work``. Cancelling the await leaves the work running."""
@@ -33,6 +34,20 @@ class Errands:
         except asyncio.CancelledError:
             task.add_done_callback(_log_failure)
             raise
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let ``work`` go on by itself; nobody waits for it, not even at the end."""
+        task = asyncio.ensure_future(work)
+        self._loose.add(task)
+        task.add_done_callback(self._loose.discard)
+        task.add_done_callback(_log_failure)
+
+    async def drop(self) -> None:
+        """End what was begun and is not done."""
+        loose = list(self._loose)
+        for task in loose:
+            task.cancel()
+        await asyncio.gather(*loose, return_exceptions=True)
 
     async def all_done(self) -> None:
         """Return when nothing is under way any more."""

@@ -19,7 +19,7 @@ from runstead.runtime.serialization import encode
 
 from ..agent_loop import AgentLoop, AgentTask
 from ..callbacks.builder import RunCallbacks
-from ..exceptions import LeaseLost, RollbackRequested
+from ..exceptions import LeaseLost, RollbackRequested, RunError
 from ..observer import RunLifecycleEventType
 from ..runtime import RunsRuntime
 from ..store import Settled
@@ -51,7 +51,7 @@ class RunExecution:
     def __init__(self, handle: RunHandle, runtime: RunsRuntime, planner: ExecutionPlanner) -> None:
         self._handle, self._runtime, self._planner = handle, runtime, planner
         run = handle.lease.run
-        self._callbacks = RunCallbacks.build(run.run_id, run.thread_id, runtime.clock.now)
+        self._callbacks = RunCallbacks.build(run.run_id, run.thread_id, runtime.clock.now, runtime.error_texts)
         self._publisher = RunPublisher(runtime.bridge, run.run_id, handle.lease.attempt)
         self._events = RunEventEmitter(run, runtime.observer, runtime.clock)
         self._trace = TraceWriter(self._callbacks.events, runtime.event_store, runtime.clock)
@@ -83,7 +83,7 @@ class RunExecution:
         except LeaseLost:
             raise
         except Exception as error:
-            _log.exception("run %s could not be executed", self._lease.run_id)
+            # Logged where all failures are.
             return AttemptEnd(error=error)
 
     async def _start(self) -> ExecutionPlan:
@@ -149,6 +149,7 @@ class RunExecution:
             store=self._runtime.store,
             callbacks=list(self._callbacks.handlers()),
             feed=feed,
+            error_texts=self._runtime.error_texts,
         )
 
     def _check(self) -> bool:
@@ -222,6 +223,9 @@ class RunExecution:
         # From here on agent code that was left behind can no longer write.
         self._writable = False
         stop = self._handle.stop_reason
+        if end.error is not None and not isinstance(end.error, RunError):
+            # Whole, and here alone: clients may be told less of it.
+            _log.warning("run %s failed", self._lease.run_id, exc_info=end.error)
         await self._trace.finish()
         if stop is Stopped.LEASE_LOST or isinstance(end.error, LeaseLost):
             raise LeaseLost(self._lease.run_id, self._lease.attempt)
@@ -232,7 +236,8 @@ class RunExecution:
             outcome = await self._undone()
         else:
             left = end.snapshot or await self._latest()
-            outcome = outcome_of(end, stop, left, self._callbacks.completion_data(), self._callbacks.title)
+            completion, texts = self._callbacks.completion_data(), self._runtime.error_texts
+            outcome = outcome_of(end, stop, left, completion, self._callbacks.title, texts)
         await self._settle(outcome, stop)
 
     async def _undone(self) -> Outcome:

@@ -1,0 +1,89 @@
+"""Whether runs have ended of which nobody can say: the write that would have ended them was not answered.
+
+A storage may do what it is asked and fail before it says so. A run that waited and was ended by such a write has no
+holder who would tell its readers: its stream would stay open for as long as the process lives.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from itertools import chain, repeat
+from typing import Final, TypeAlias
+
+from runstead.runtime.actor_context import acting
+
+from ..exceptions import RunError
+from ..runtime import RunsRuntime
+from ..types import RunFilter, RunId, RunRecord, RunSpec, RunStatus
+from .errands import Errands
+from .registry import RunRegistry
+
+_log = logging.getLogger(__name__)
+
+_PAUSES: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
+_TRIES: Final = 200
+"""With the last pause repeated, a quarter of an hour: a reader who still listens then finds out by its heartbeats."""
+
+_AT_RISK: Final = 1_000
+"""Waiting runs of one thread that are looked at; as many as a batch makes."""
+
+Tell: TypeAlias = Callable[[RunRecord], Awaitable[None]]
+
+
+class Doubts:
+    """Looks at the rows, as soon as they can be read again, and has the ends told that nobody else will tell."""
+
+    def __init__(self, runtime: RunsRuntime, registry: RunRegistry, errands: Errands, tell: Tell) -> None:
+        self._runtime, self._registry, self._errands, self._tell = runtime, registry, errands, tell
+
+    @asynccontextmanager
+    async def about(self, suspects: Sequence[RunRecord]) -> AsyncIterator[None]:
+        """Around a write that may end ``suspects``, which are as they stood before."""
+        try:
+            yield
+        except RunError:
+            # A refusal: nothing was written.
+            raise
+        except Exception:
+            if waiting := [run for run in suspects if run.status is RunStatus.PENDING and run.started_at is None]:
+                self._errands.begin(self._settle(waiting))
+            raise
+
+    async def at_risk(self, specs: Sequence[RunSpec]) -> Sequence[RunRecord]:
+        """The waiting runs that the creation of these may end."""
+        threads = {spec.thread_id for spec in specs if spec.multitask_strategy in ("interrupt", "rollback")}
+        found: list[RunRecord] = []
+        for thread_id in sorted(thread_id for thread_id in threads if thread_id is not None):
+            where = RunFilter(thread_id, (RunStatus.PENDING,))
+            found += await self._runtime.query_store.list_runs(where, limit=_AT_RISK)
+        return found
+
+    async def _settle(self, suspects: Sequence[RunRecord]) -> None:
+        left = list(suspects)
+        for pause in list(chain(_PAUSES, repeat(_PAUSES[-1], _TRIES))):
+            if not (left := [run for run in left if not await self._settled(run)]):
+                return
+            await self._runtime.clock.sleep(pause)
+        _log.warning("it could not be found out whether %s have ended", ", ".join(run.run_id for run in left))
+
+    async def _settled(self, suspect: RunRecord) -> bool:
+        """Whether there is nothing more to find out."""
+        try:
+            with acting(suspect.actor):
+                run = await self._runtime.query_store.get_run(suspect.run_id)
+        except Exception:
+            return False
+        if run is None:
+            # Rolled back before it began: that is how such a run ends.
+            run = dataclasses.replace(suspect, status=RunStatus.INTERRUPTED)
+        if run.status.is_terminal and run.started_at is None and not self._is_held(run.run_id):
+            await self._tell(run)
+        elif run.stop_requested is not None:
+            await self._runtime.dispatcher.request_stop(run.run_id)
+        return True
+
+    def _is_held(self, run_id: RunId) -> bool:
+        return self._registry.get(run_id) is not None

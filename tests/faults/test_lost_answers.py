@@ -1,0 +1,113 @@
+"""A storage does what it is asked, and fails before it says so: the streams of runs that this ended are ended too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from runstead.runtime.actor_context import acting
+from runstead.runtime.runs.store import CreatedRun, Decide, StopRequest
+from runstead.runtime.runs.types import RunFilter, RunRecord, RunSpec, Stopped
+from runstead.testing.fakes import InMemoryLeaseStore, InMemoryRunStore
+
+from .kernel import ALICE, LONG, Storage, a_spec
+
+
+class AnswerLost(Exception):
+    """What was written stands; nobody is told."""
+
+
+class MuteLeases(InMemoryLeaseStore):
+    mute = False
+
+    async def request_stop(self, run_id: str, reason: Stopped) -> StopRequest | None:
+        asked = await super().request_stop(run_id, reason)
+        if self.mute:
+            raise AnswerLost
+        return asked
+
+
+class MuteRuns(InMemoryRunStore):
+    """``away``: how many reads fail after an answer was lost."""
+
+    mute = False
+    away = 0
+
+    async def create_runs(self, specs: Sequence[RunSpec], decide: Decide) -> Sequence[CreatedRun]:
+        created = await super().create_runs(specs, decide)
+        if self.mute:
+            raise AnswerLost
+        return created
+
+    async def get_run(self, run_id: str) -> RunRecord | None:
+        if self.mute and self.away:
+            self.away -= 1
+            raise AnswerLost
+        return await super().get_run(run_id)
+
+
+async def ends(storage: Storage, run_id: str) -> bool:
+    """Within the time that a storage may be away."""
+    for _ in range(40):
+        status = await storage.bridge.status(run_id)
+        if status is not None and status.is_terminal:
+            return True
+        await storage.clock.forward(0.5)
+    return False
+
+
+def ports_of(storage: Storage) -> dict[str, Any]:
+    runs = MuteRuns(storage.tables, storage.bell.ring)
+    leases = MuteLeases(storage.tables, storage.bell.ring)
+    return {"create_store": runs, "query_store": runs, "lease_store": leases, "limits": LONG}
+
+
+@pytest.mark.parametrize("action", ["interrupt", "rollback"])
+async def test_of_a_cancel(action: Any) -> None:
+    storage = Storage()
+    ports = ports_of(storage)
+    async with storage.workers(False, **ports) as (runs,):
+        with acting(ALICE):
+            _, stream = await runs.create_and_stream(a_spec("r1"))
+            ports["lease_store"].mute = True
+            with pytest.raises(AnswerLost):
+                await runs.cancel("r1", action=action)
+            assert await ends(storage, "r1")
+            await stream.aclose()
+
+
+@pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
+async def test_of_a_creation_that_took_the_place_of_others(strategy: Any) -> None:
+    storage = Storage()
+    ports = ports_of(storage)
+    async with storage.workers(False, **ports) as (runs,):
+        with acting(ALICE):
+            for run_id in ("r1", "r2"):
+                _, stream = await runs.create_and_stream(a_spec(run_id))
+                await stream.aclose()
+            ports["create_store"].mute, ports["create_store"].away = True, 3
+            with pytest.raises(AnswerLost):
+                await runs.create_background(a_spec("r3", multitask_strategy=strategy))
+            assert [await ends(storage, run_id) for run_id in ("r1", "r2")] == [True, True]
+            (left,) = [run.run_id for run in await runs.list_runs(RunFilter("t1")) if not run.status.is_terminal]
+            assert left == "r3"
+
+
+async def test_of_a_write_that_did_not_go_through_no_stream_ends() -> None:
+    storage = Storage()
+    ports = ports_of(storage)
+
+    class Failing(InMemoryLeaseStore):
+        async def request_stop(self, run_id: str, reason: Stopped) -> StopRequest | None:
+            raise AnswerLost
+
+    ports["lease_store"] = Failing(storage.tables, storage.bell.ring)
+    async with storage.workers(False, **ports) as (runs,):
+        with acting(ALICE):
+            _, stream = await runs.create_and_stream(a_spec("r1"))
+            with pytest.raises(AnswerLost):
+                await runs.cancel("r1")
+            assert not await ends(storage, "r1")
+            await stream.aclose()

@@ -1,0 +1,72 @@
+"""Which texts of errors clients are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from langgraph.errors import GraphRecursionError, InvalidUpdateError
+
+from runstead.infra.engines.exceptions import StorageBusy, StorageError, StorageFull, StorageReadOnly
+from runstead.runtime.runs.error_texts import MASKED, MASKING, ErrorTexts
+from runstead.runtime.runs.exceptions import AgentNotFound
+
+ALL = ErrorTexts(shows_all=True)
+
+
+class Refused(ValueError):
+    """An author's own."""
+
+
+class VendorError(Exception):
+    """A library's."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("boom"),
+        Refused("no"),
+        KeyError("k"),
+        TypeError("t"),
+        RuntimeError("r"),
+        GraphRecursionError("too deep"),
+        InvalidUpdateError("u"),
+        AgentNotFound("g"),
+    ],
+)
+def test_what_authors_raise_is_told(error: Exception) -> None:
+    assert MASKING.of(error) == str(error)
+
+
+@pytest.mark.parametrize(
+    "error", [VendorError("key sk-123 is wrong"), OSError("/etc/secret"), Exception("x"), ConnectionError("10.0.0.1")]
+)
+def test_what_comes_out_of_libraries_is_not_unless_it_was_asked_for(error: Exception) -> None:
+    assert MASKING.of(error) == MASKED == "An internal error occurred"
+    assert ALL.of(error) == str(error)
+
+
+@pytest.mark.parametrize("kind", [StorageFull, StorageReadOnly, StorageBusy])
+def test_a_storage_says_what_helps_and_not_where_it_is(kind: type[StorageError]) -> None:
+    error = kind(Path("/data/of/somebody.db"))
+    assert "somebody" not in MASKING.of(error)
+    assert "again" in MASKING.of(error)
+    assert "somebody" in ALL.of(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("boom"), "ValueError('boom')"),
+        ("ValueError('boom')", "ValueError('boom')"),
+        ("GraphRecursionError('deep')", "GraphRecursionError('deep')"),
+        (VendorError("sk"), "VendorError('An internal error occurred')"),
+        ("VendorError('sk')", "VendorError('An internal error occurred')"),
+        ("OSError(2, 'No such file')", "OSError('An internal error occurred')"),
+        ("nobody knows sk-1", "Error('An internal error occurred')"),
+    ],
+)
+def test_errors_of_tasks_in_a_state(error: object, told: str) -> None:
+    assert MASKING.of_task(error) == told
+    assert ALL.of_task("VendorError('sk')") == "VendorError('sk')"
