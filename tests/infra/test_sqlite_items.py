@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, TypedDict
@@ -13,23 +12,28 @@ from langgraph.graph import START, StateGraph
 from langgraph.store.base import BaseStore, GetOp, PutOp, SearchOp
 from langgraph.store.memory import InMemoryStore
 
-from runstead.infra.engines.exceptions import StorageCorrupt, StorageUnusable
-from runstead.infra.storage.items import open_items
+from runstead.infra.engines.sqlite import SqliteDatabase
+from runstead.infra.storage.items import SqlItemStore
+from runstead.infra.storage.sqlite import open_storage
 from runstead.resources.items import ActorScopedStore, InvalidItem
 from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
+from runstead.testing.clock import HandClock
 
 ALICE = ActorContext("alice")
 BOB = ActorContext("bob")
-CAN_LOAD_EXTENSIONS = hasattr(sqlite3.Connection, "enable_load_extension")
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+    async with open_storage(tmp_path / "runs.sqlite") as database:
+        yield database
 
 
 @pytest.fixture(params=["sqlite", "memory"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BaseStore]:
+async def store(request: pytest.FixtureRequest, database: SqliteDatabase) -> BaseStore:
     if request.param == "memory":
-        yield ActorScopedStore(InMemoryStore())
-        return
-    async with open_items(tmp_path / "items.sqlite") as inner:
-        yield ActorScopedStore(inner)
+        return ActorScopedStore(InMemoryStore())
+    return ActorScopedStore(SqlItemStore(database, HandClock()))
 
 
 @pytest.fixture
@@ -143,6 +147,25 @@ async def test_what_cannot_be_stored_is_refused_and_says_why(store: BaseStore, a
     assert await store.asearch(()) == []
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({"x": float("nan")}, "value.x is not a finite number"),
+        ({"x": [1, {"y": float("inf")}]}, r"value.x\[1\].y is not a finite number"),
+        ({1: "x"}, "must be str"),
+        ({"x": {1, 2}}, "not JSON serializable"),
+        (["x"], "an item's value is an object"),
+    ],
+    ids=ascii,
+)
+async def test_a_value_without_a_word_in_json_is_refused(
+    store: BaseStore, alice: ActorContext, value: Any, told: str
+) -> None:
+    with pytest.raises(InvalidItem, match=told):
+        await store.aput(("notes",), "k", value)
+    assert await store.aget(("notes",), "k") is None
+
+
 async def test_agents_reach_it_from_their_own_event_loops_and_threads(store: BaseStore, alice: ActorContext) -> None:
     async def on_a_loop() -> None:
         await store.aput(("loop",), "k", {"x": 1})
@@ -185,42 +208,10 @@ async def test_a_caller_who_leaves_tears_nothing(store: BaseStore, alice: ActorC
     assert await store.aget(("notes",), "last") is not None
 
 
-async def test_items_expire_when_they_are_told_to(tmp_path: Path, alice: ActorContext) -> None:
-    async with open_items(tmp_path / "items.sqlite", ttl={"default_ttl": 1, "refresh_on_read": False}) as inner:
-        store = ActorScopedStore(inner)
-        assert store.supports_ttl
-        await store.aput(("notes",), "gone", {}, ttl=-1)
-        await store.aput(("notes",), "stays", {})
-        assert await inner.sweep_ttl() == 1
-        assert [item.key for item in await store.asearch(())] == ["stays"]
-
-
 async def test_items_are_there_after_opening_again(tmp_path: Path, alice: ActorContext) -> None:
     for expected in (None, "there"):
-        async with open_items(tmp_path / "items.sqlite") as inner:
-            store = ActorScopedStore(inner)
+        async with open_storage(tmp_path / "again.sqlite") as database:
+            store = ActorScopedStore(SqlItemStore(database, HandClock()))
             found = await store.aget(("notes",), "k")
             assert (found.value["it"] if found else None) == expected
             await store.aput(("notes",), "k", {"it": "there"})
-
-
-async def test_an_index_is_there_or_refused_with_the_way_out(tmp_path: Path, alice: ActorContext) -> None:
-    def embed(texts: Any) -> list[list[float]]:
-        return [[float("cat" in text), float("dog" in text)] for text in texts]
-
-    opening = open_items(tmp_path / "items.sqlite", index={"dims": 2, "embed": embed})
-    if not CAN_LOAD_EXTENSIONS:
-        with pytest.raises(StorageUnusable, match=r"leave store\.index out"):
-            await opening.__aenter__()
-        return
-    async with opening as inner:
-        store = ActorScopedStore(inner)
-        for word in ("cat", "dog"):
-            await store.aput(("pets",), word, {"text": f"a {word}"})
-        assert [item.key for item in await store.asearch(("pets",), query="the dog", limit=1)] == ["dog"]
-
-
-async def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:
-    (tmp_path / "items.sqlite").write_bytes(b"this is not a database at all, sorry" * 100)
-    with pytest.raises(StorageCorrupt):
-        await open_items(tmp_path / "items.sqlite").__aenter__()

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,37 +9,15 @@ from typing import Any
 import pytest
 
 from .flavours import Flavour, client_of
+from .server import serving
 
 GRAPHS = Path(__file__).parent.parent / "graphs" / "recorded.json"
 
 
 @pytest.fixture(scope="session")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    place = tmp_path_factory.mktemp("server")
-    command = [sys.executable, "-m", "runstead.cli", "serve", "--json", "--port", "0", "--config", str(GRAPHS)]
-    command += ["--data-dir", str(place / "data"), "--set", "heartbeat_seconds=0.3", "--set", "max_body_bytes=200000"]
-    # Started somewhere without settings of anybody's, and told of the end by a pipe that closes with this process.
-    theirs, ours = os.pipe()
-    log = (place / "log").open("wb")
-    server = subprocess.Popen(
-        [*command, "--parent-fd", str(theirs)],
-        cwd=place,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        pass_fds=(theirs,),
-        env={name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")},
-    )
-    os.close(theirs)
-    assert server.stdout is not None
-    try:
-        while (said := json.loads(server.stdout.readline() or '{"event": "ended"}'))["event"] != "started":
-            assert said["event"] != "ended", (place / "log").read_text()
-        yield said["url"]
-    finally:
-        os.close(ours)
-        server.wait(timeout=30)
-        server.stdout.close()
-        log.close()
+    with serving(tmp_path_factory.mktemp("server"), GRAPHS) as url:
+        yield url
 
 
 @pytest.fixture(params=["async", "sync"])

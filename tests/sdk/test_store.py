@@ -32,8 +32,16 @@ async def test_items_are_searched(client: Any, room: str) -> None:
     even = await client.store.search_items([room], filter={"even": True})
     assert {item["value"]["n"] for item in even["items"]} == {0, 2}
     assert len((await client.store.search_items([room], limit=3, offset=2))["items"]) == 2
-    with pytest.raises(UnprocessableEntityError, match="does not search by meaning"):
-        await client.store.search_items([room], query="numbers")
+
+
+async def test_without_an_index_a_query_looks_for_words(client: Any, room: str) -> None:
+    await client.store.put_item([room], key="fox", value={"text": "The quick brown fox"})
+    await client.store.put_item([room], key="dog", value={"text": "The lazy dog", "legs": 4}, index=["text"])
+    found = (await client.store.search_items([room], query="a FOX"))["items"]
+    assert [item["key"] for item in found] == ["fox"]
+    assert found[0]["score"] > 0
+    assert (await client.store.search_items([room], query="the dog"))["items"][0]["key"] == "dog"
+    assert (await client.store.search_items([room], query="4"))["items"] == []
 
 
 async def test_namespaces_are_listed(client: Any, room: str) -> None:

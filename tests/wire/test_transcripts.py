@@ -99,9 +99,14 @@ async def test_threads_in_supersteps(client: httpx.AsyncClient) -> None:
 
 async def test_store_items(client: httpx.AsyncClient) -> None:
     comparison = Comparison(WANTED)
-    for exchange in read_transcript("store")[:-1]:
+    *exchanges, refused = read_transcript("store")
+    for exchange in exchanges:
         await replay(client, exchange, comparison)
     assert not comparison.differences, "\n" + "\n".join(comparison.differences)
+    # Theirs is plain text, ours says the same sentence as JSON.
+    answer = await client.request(refused.method, refused.path, json=refused.body)
+    assert answer.status_code == 422
+    assert answer.json() == {"detail": "Namespace label 'a.b' must be a non-empty string without periods"}
 
 
 @pytest.mark.parametrize("name", ["batch", "after_seconds"])

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from langchain_core.embeddings import Embeddings
 from langsmith.utils import tracing_is_enabled
 
 from runstead.gateway.services import GatewayOptions, Services
@@ -26,7 +27,7 @@ from runstead.infra.dispatch.local import LocalDispatcher
 from runstead.infra.engines.data_dir import own_data_dir
 from runstead.infra.engines.sqlite import SqliteDatabase
 from runstead.infra.storage.assistants import SqlAssistantStore
-from runstead.infra.storage.items import open_items
+from runstead.infra.storage.items import SqlItemStore
 from runstead.infra.storage.run_creation import SqlRunCreateStore
 from runstead.infra.storage.run_deletion import SqlRunDeleteStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
@@ -56,12 +57,15 @@ from runstead.settings import Settings
 from runstead.wire.credentials import Authenticator
 
 from .doors import load_auth, open_door
-from .housekeeping import sweep_regularly
+from .embedders import load_embedder
+from .housekeeping import sweep_items_regularly, sweep_regularly
 from .parts import (
     agent_loops,
     event_store,
     header_choice,
-    item_options,
+    item_index,
+    item_sweep_interval,
+    item_ttl,
     run_limits,
     stream_settings,
     trusted_with_shared,
@@ -92,8 +96,9 @@ async def open_embedded(
     apply_environment(configuration, os.environ)
     await asyncio.to_thread(GraphRegistry(configuration).load)
     auth = await asyncio.to_thread(load_auth, settings, configuration)
+    embeddings = await asyncio.to_thread(load_embedder, configuration)
     async with AsyncExitStack() as stack:
-        parts = await _opened(stack, settings, configuration)
+        parts = await _opened(stack, settings, configuration, embeddings)
         runtime = _runtime(parts, settings)
         # Whoever held a run before this process started is dead: the data directory is ours alone.
         await runtime.lease_store.abandon_all()
@@ -130,16 +135,21 @@ class _Parts:
     clock: Clock
 
 
-async def _opened(stack: AsyncExitStack, settings: Settings, configuration: GraphConfiguration) -> _Parts:
+async def _opened(
+    stack: AsyncExitStack, settings: Settings, configuration: GraphConfiguration, embeddings: Embeddings | None
+) -> _Parts:
     clock = SystemClock()
     data_dir = stack.enter_context(own_data_dir(settings.data_dir))
     database = await stack.enter_async_context(open_storage(data_dir / "runstead.db"))
     checkpoints = await stack.enter_async_context(open_checkpoints(data_dir / "checkpoints.db"))
-    items = await stack.enter_async_context(open_items(data_dir / "items.db", **item_options(configuration)))
     bridge = await stack.enter_async_context(MemoryStreamBridge.running(stream_settings(settings), clock))
     events = await stack.enter_async_context(event_store(settings, database, data_dir))
     loops = agent_loops(settings)
     stack.push_async_callback(loops.close)
+    items = SqlItemStore(
+        database, clock, index=item_index(configuration, embeddings, loops), ttl=item_ttl(configuration)
+    )
+    await stack.enter_async_context(sweep_items_regularly(items, clock, item_sweep_interval(configuration)))
     store = ActorScopedStore(items)
     graphs = GraphRegistry(configuration, store=store)
     return _Parts(database, checkpoints, store, bridge, events, loops, graphs, LocalThreadNotices(), clock)
@@ -198,7 +208,6 @@ def _services(
             max_body_bytes=settings.max_body_bytes,
             heartbeat=settings.heartbeat_seconds,
             configurable_headers=header_choice(configuration),
-            semantic_search=configuration.store.index is not None,
             is_traced=bool(tracing_is_enabled()),
         ),
     )

@@ -10,7 +10,9 @@ from datetime import timedelta
 from typing import Final
 
 from runstead.infra.checkpoints.sqlite import SqliteCheckpoints
+from runstead.infra.storage.items import SqlItemStore
 from runstead.infra.storage.sweeper import StorageSweeper
+from runstead.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +37,26 @@ async def sweep_regularly(
                 _log.exception("sweeping failed")
 
     sweeping = asyncio.create_task(sweep_for_ever(), name="sweeper")
+    try:
+        yield
+    finally:
+        sweeping.cancel()
+        await asyncio.gather(sweeping, return_exceptions=True)
+
+
+@asynccontextmanager
+async def sweep_items_regularly(items: SqlItemStore, clock: Clock, every: float) -> AsyncIterator[None]:
+    """Delete items that have expired, each ``every`` seconds, for the length of a block; a failure is logged."""
+
+    async def sweep_for_ever() -> None:
+        while True:
+            await clock.sleep(every)
+            try:
+                await items.sweep()
+            except Exception:
+                _log.exception("sweeping items failed")
+
+    sweeping = asyncio.create_task(sweep_for_ever(), name="item-sweeper")
     try:
         yield
     finally:

@@ -7,14 +7,17 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from langchain_core.embeddings import Embeddings
 from langgraph.store.base import TTLConfig
-from langgraph.store.sqlite.base import SqliteIndexConfig
 
 from runstead.graphs.configuration import GraphConfiguration
+from runstead.graphs.embeddings import OffLoopEmbeddings
+from runstead.graphs.sections import Ttl
 from runstead.infra.engines.sqlite import SqliteDatabase
 from runstead.infra.run_events.jsonl import JsonlRunEventStore
+from runstead.infra.storage.item_index import ItemIndex
 from runstead.infra.storage.run_events import SqlRunEventStore
 from runstead.infra.stream_bridge.memory import MemoryStreamSettings
 from runstead.plugins.auth.none import LOCAL_ACTOR
@@ -80,18 +83,22 @@ def trusted_with_shared(settings: Settings) -> Callable[[ActorContext], bool]:
     return is_trusted
 
 
-def item_options(configuration: GraphConfiguration) -> dict[str, Any]:
-    """How items are indexed and when they expire."""
-    options: dict[str, Any] = {}
-    if (index := configuration.store.index) is not None:
-        options["index"] = SqliteIndexConfig(dims=index.dims, embed=index.embed, fields=index.fields)
-    if (ttl := configuration.store.ttl) is not None:
-        options["ttl"] = TTLConfig(
-            refresh_on_read=ttl.refresh_on_read,
-            default_ttl=ttl.default_ttl,
-            sweep_interval_minutes=int(max(ttl.sweep_interval_minutes, 1)),
-        )
-    return options
+def item_index(configuration: GraphConfiguration, embeddings: Embeddings | None, loops: AgentLoops) -> ItemIndex | None:
+    """How items are embedded; None where nothing asks for it."""
+    if (index := configuration.store.index) is None or embeddings is None:
+        return None
+    return ItemIndex(index.embed, index.dims, OffLoopEmbeddings(embeddings, loops), index.fields)
+
+
+def item_ttl(configuration: GraphConfiguration) -> TTLConfig:
+    """When items are forgotten that do not say it themselves."""
+    ttl = configuration.store.ttl or Ttl()
+    return TTLConfig(refresh_on_read=ttl.refresh_on_read, default_ttl=ttl.default_ttl)
+
+
+def item_sweep_interval(configuration: GraphConfiguration) -> float:
+    """Seconds between two sweeps of items."""
+    return (configuration.store.ttl or Ttl()).sweep_interval_minutes * 60
 
 
 @asynccontextmanager

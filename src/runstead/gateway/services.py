@@ -24,14 +24,13 @@ from runstead.wire.authorization import Authorizer
 class GatewayOptions:
     """``configurable_headers`` says of a header's name (in lower case) whether it reaches a run's configurable.
 
-    ``heartbeat`` (seconds): of silence, after which a waiting answer shows that it is alive. ``semantic_search``: items
-    are indexed by meaning. ``is_traced``: runs are traced with LangSmith, by what the operator has configured.
+    ``heartbeat`` (seconds): of silence, after which a waiting answer shows that it is alive.
+    ``is_traced``: runs are traced with LangSmith, by what the operator has configured.
     """
 
     max_body_bytes: int = 32 * 1024 * 1024
     heartbeat: float = 5.0
     configurable_headers: Callable[[str], bool] = field(default=lambda _: False)
-    semantic_search: bool = False
     is_traced: bool = False
 
 

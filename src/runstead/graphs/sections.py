@@ -40,7 +40,9 @@ class Ttl(Section):
     """When stored things are forgotten."""
 
     strategy: Literal["delete", "keep_latest"] = Field(default="delete", description='"delete" or "keep_latest"')
-    default_ttl: float | None = Field(default=None, gt=0, description="minutes, such as 43200; null for ever")
+    default_ttl: float | None = Field(
+        default=None, gt=0, le=500_000_000, description="minutes, such as 43200; null for ever"
+    )
     sweep_interval_minutes: float = Field(default=5, gt=0, description="minutes between two sweeps, such as 5")
     refresh_on_read: bool = Field(default=True, description="true or false: reading starts the time anew")
 
@@ -49,8 +51,8 @@ class StoreIndex(Section):
     """How store items are embedded for semantic search."""
 
     dims: int = Field(gt=0, description="length of the embedding, such as 1536")
-    embed: str = Field(description='"provider:model" or "./file.py:function"')
-    fields: list[str] = Field(default=["$"], description='paths inside the value, such as ["text"]')
+    embed: str = Field(description='"provider:model", "./file.py:function" or "runstead:hashed"')
+    fields: list[str] = Field(default=["$"], min_length=1, description='paths inside the value, such as ["text"]')
 
 
 class StorePart(Section):

@@ -7,9 +7,10 @@ comes back: neither a graph nor a client can name, list or search what belongs t
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import orjson
@@ -28,12 +29,21 @@ from langgraph.store.base import (
 
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 
+from .item_filters import InvalidFilter, check_filter
+
+MAX_TTL: Final = 500_000_000
+"""Minutes, nearly a thousand years: what is added to a date must give a date."""
+
 Namespace: TypeAlias = tuple[str, ...]
 ItemT = TypeVar("ItemT", bound=Item)
 
 
 class InvalidItem(ValueError):
     """An item that cannot be kept: its key, namespace or value has no place in JSON or in a database."""
+
+
+class EmbeddingFailed(Exception):
+    """The embedder of the configuration did not give what it should; nothing was stored or found."""
 
 
 class ActorScopedStore(BaseStore):
@@ -86,8 +96,11 @@ class _Scoped:
             return op._replace(namespace=self._within(op.namespace), key=_storable(op.key))
         if isinstance(op, PutOp):
             _check_value(op.value)
+            _check_index(op.index)
+            _check_ttl(op.ttl)
             return op._replace(namespace=self._within(op.namespace), key=_storable(op.key))
         if isinstance(op, SearchOp):
+            _check_search(op)
             return op._replace(namespace_prefix=self._within(op.namespace_prefix))
         return self._inward_listing(op)
 
@@ -152,10 +165,57 @@ def _storable(text: str) -> str:
 
 
 def _check_value(value: Mapping[str, Any] | None) -> None:
+    if value is None:
+        return
+    if not isinstance(value, Mapping):
+        raise InvalidItem(f"the value is a {type(value).__name__}; an item's value is an object (a dict)")
     try:
-        orjson.dumps(value)
-    except TypeError as error:
+        text = orjson.dumps(dict(value))
+    except (TypeError, RecursionError) as error:
         raise InvalidItem(f"the value cannot be stored as JSON: {error}") from error
+    if b"null" in text and (place := _not_finite(value)):
+        # orjson would write null, and nobody would know.
+        raise InvalidItem(
+            f"the value cannot be stored as JSON: {place} is not a finite number; leave it out, or use null"
+        )
+
+
+def _not_finite(value: Any) -> str | None:
+    """Where in ``value`` there is a NaN or an infinity."""
+    waiting: list[tuple[str, Any]] = [("value", value)]
+    while waiting:
+        place, one = waiting.pop()
+        if isinstance(one, float) and not math.isfinite(one):
+            return place
+        if isinstance(one, Mapping):
+            waiting += [(f"{place}.{name}", below) for name, below in one.items()]
+        elif isinstance(one, list | tuple):
+            waiting += [(f"{place}[{number}]", below) for number, below in enumerate(one)]
+    return None
+
+
+def _check_index(index: Any) -> None:
+    if index is None or index is False:
+        return
+    if not isinstance(index, list | tuple) or not all(isinstance(path, str) for path in index):
+        raise InvalidItem('index: must be false, or a list of paths such as ["text", "parts[*].text"]')
+    for path in index:
+        if not path.strip() or any(path.count(pair[0]) != path.count(pair[1]) for pair in ("[]", "{}")):
+            raise InvalidItem(f'index: {path!r} is no path; write one such as "text", "meta.title" or "parts[*].text"')
+
+
+def _check_ttl(ttl: Any) -> None:
+    if ttl is not None and not (isinstance(ttl, int | float) and abs(ttl) <= MAX_TTL):
+        raise InvalidItem(f"ttl: {ttl!r} is no number of minutes up to {MAX_TTL}")
+
+
+def _check_search(op: SearchOp) -> None:
+    try:
+        check_filter(op.filter)
+    except InvalidFilter as error:
+        raise InvalidItem(str(error)) from error
+    if op.limit < 0 or op.offset < 0:
+        raise InvalidItem("limit and offset cannot be negative")
 
 
 def _has_suffix(op: ListNamespacesOp) -> bool:

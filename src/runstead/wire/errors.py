@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 from runstead.resources.assistant_editor import AssistantInUse, AssistantProtected
 from runstead.resources.assistants import AssistantExists, VersionNotFound
 from runstead.resources.directory import AssistantNotFound, GraphNotFound, InvalidAssistant, SubgraphNotFound
-from runstead.resources.items import InvalidItem
+from runstead.resources.items import EmbeddingFailed, InvalidItem
 from runstead.resources.states import CheckpointNotFound, GraphUnassigned, InvalidUpdate
 from runstead.resources.threads import ThreadExists
 from runstead.runtime.runs.exceptions import (
@@ -151,6 +151,7 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     AgentNotFound: (404, str),
     StreamNotFound: (404, str),
     AgentUnresponsive: (503, str),
+    EmbeddingFailed: (503, str),
     BridgeClosed: (503, str),
     CapacityExceeded: (503, str),
 }
@@ -186,5 +187,8 @@ def _steps(problem: Mapping[str, Any]) -> list[str]:
     """Where in the request, without the parts that only pydantic knows (branches of a union, "body", "query")."""
     if problem["type"] == "identifier":
         return []
-    steps = [step for step in problem["loc"] if step not in ("body", "query", "path", "header")]
+    steps = list(problem["loc"])
+    if len(steps) > 1 and steps[0] in ("body", "query", "path", "header"):
+        # Where FastAPI found it. Alone it is a field: searches have one that is called query.
+        del steps[0]
     return [str(step) for step in steps if isinstance(step, int) or step.isidentifier()]

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Final, Literal, Protocol, TypeAlias
 from pydantic import AfterValidator, Field, TypeAdapter
 from pydantic_core import PydanticCustomError
 
+from runstead.resources.items import MAX_TTL
+
 from .body import WireModel
 from .pages import Limit, Offset
 
@@ -51,13 +53,13 @@ Pattern: TypeAlias = Annotated[list[Label], Field(max_length=_MAX_LABELS)]
 
 
 class ItemPut(WireModel):
-    """``index`` names the fields to embed; false for none."""
+    """``index`` names the paths that searches look at; false for none. ``ttl`` in minutes; null for ever."""
 
     namespace: Namespace
     key: str = Field(min_length=1)
     value: dict[str, Any]
     index: Literal[False] | list[str] | None = None
-    ttl: float | None = Field(None, gt=0, allow_inf_nan=False)
+    ttl: float | None = Field(None, gt=0, le=MAX_TTL, allow_inf_nan=False)
 
 
 class ItemDelete(WireModel):

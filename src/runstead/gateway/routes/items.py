@@ -23,18 +23,13 @@ from runstead.wire.items import (
 
 from ..dependencies import JsonBody, Use, answer, nothing
 
-_NO_INDEX = "{field}: this server's store does not search by meaning; configure store.index, or use filter"
-
 router = APIRouter(prefix="/store", tags=["store"])
 
 
 @router.put("/items", status_code=204)
 async def put_item(body: Annotated[ItemPut, Depends(JsonBody(ITEM_PUT))], use: Use) -> Response:
-    if body.index and not use.options.semantic_search:
-        raise Unprocessable(_NO_INDEX.format(field="index"))
-    if body.ttl is not None and not use.items.supports_ttl:
-        raise Unprocessable("ttl: this server's store does not expire items; leave it out")
-    options = {} if body.ttl is None else {"ttl": body.ttl}
+    # Null says that it never expires; where nothing is said, the configuration decides.
+    options = {"ttl": body.ttl} if "ttl" in body.model_fields_set else {}
     await use.items.aput(tuple(body.namespace), body.key, body.value, index=body.index, **options)
     return nothing()
 
@@ -60,8 +55,6 @@ async def delete_item(body: Annotated[ItemDelete, Depends(JsonBody(ITEM_DELETE))
 
 @router.post("/items/search")
 async def search_items(body: Annotated[ItemSearch, Depends(JsonBody(ITEM_SEARCH))], use: Use) -> Response:
-    if body.query is not None and not use.options.semantic_search:
-        raise Unprocessable(_NO_INDEX.format(field="query"))
     found = await use.items.asearch(
         tuple(body.namespace_prefix),
         query=body.query,

@@ -123,6 +123,19 @@ def _insert_unless_there(dialect: str, table: Table) -> Any:
     return insert(table).on_conflict_do_nothing().returning(*table.primary_key)
 
 
+def put_row(connection: Connection, table: Table, values: Mapping[str, Any], *, kept: tuple[str, ...] = ()) -> None:
+    """Insert a row, or make the one with its key the same, but for the columns that are ``kept`` as they were."""
+    connection.execute(_upsert(connection.dialect.name, table, tuple(values), kept), dict(values))
+
+
+@lru_cache(maxsize=64)
+def _upsert(dialect: str, table: Table, columns: tuple[str, ...], kept: tuple[str, ...]) -> Any:
+    statement: Any = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    keys = [column.name for column in table.primary_key]
+    changed = {name: statement.excluded[name] for name in columns if name not in (*keys, *kept)}
+    return statement.on_conflict_do_update(index_elements=keys, set_=changed)
+
+
 def lock_thread(connection: Connection, threads: Table, thread_id: str) -> None:
     """Let nobody else decide about the thread until the transaction ends.
 

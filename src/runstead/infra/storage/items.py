@@ -1,76 +1,206 @@
-"""Where items are kept: langgraph's own store on a SQLite file. Who may see which is `runstead.resources.items`."""
+"""Items in SQL: langgraph's store over a Database, with times to live, and found by meaning or by words.
+
+A row is kept under a namespace that is already its owner's; whose it is is the business of `runstead.resources.items`.
+What filters and rankings mean stands in `runstead.resources.item_filters` and `item_ranking`.
+"""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final
 
-import aiosqlite
-from langgraph.store.base import TTLConfig
-from langgraph.store.sqlite.aio import AsyncSqliteStore
-from langgraph.store.sqlite.base import SqliteIndexConfig
+import orjson
+from langgraph.store.base import (
+    BaseStore,
+    GetOp,
+    Item,
+    ListNamespacesOp,
+    Op,
+    PutOp,
+    Result,
+    SearchItem,
+    SearchOp,
+    TTLConfig,
+    validate_op_namespace,
+)
+from sqlalchemy import Connection, and_, delete, insert, select, tuple_, update
 
-from runstead.infra.engines.exceptions import StorageError, StorageUnusable
-from runstead.infra.engines.sqlite import BUSY_TIMEOUT, translate
+from runstead.resources.item_filters import check_filter
+from runstead.runtime.clock import Clock
+
+from .database import Database
+from .dialect import put_row
+from .item_index import ItemIndex, texts_at
+from .item_queries import ITEM, Place, alive, at, by_meaning, by_words, found, labels_of, namespaces, ranked, text_of
+from .tables import item_vectors, items
+
+BATCH: Final = 500
+"""Rows per transaction of a sweep: nobody waits long for it."""
 
 
-@asynccontextmanager
-async def open_items(
-    path: Path, *, index: SqliteIndexConfig | None = None, ttl: TTLConfig | None = None
-) -> AsyncIterator[AsyncSqliteStore]:
-    """Open the item file, made when absent. ``index`` makes items searchable by meaning, ``ttl`` lets them expire.
+class SqlItemStore(BaseStore):
+    """BaseStore over a Database. ``index`` makes items searchable by meaning; without it, a query looks for words.
 
-    Raises StorageError, saying what to do.
+    An item whose time has come is not there any more, also before `sweep` deletes it. May be used from any event loop.
+    In one batch, reads see what was there before its writes. Raises InvalidFilter, EmbeddingFailed.
     """
-    if index is not None:
-        _require_extensions()
-    connection = await _connect(path)
-    try:
-        store = AsyncSqliteStore(connection, index=index, ttl=ttl)
-        # It does; of its two parents the one that says so comes second.
-        store.supports_ttl = True
-        await store.setup()
-        if ttl is not None:
-            await store.start_ttl_sweeper()
-        try:
-            yield store
-        finally:
-            await store.stop_ttl_sweeper()
-    finally:
-        await connection.close()
+
+    supports_ttl = True
+
+    def __init__(
+        self, database: Database, clock: Clock, *, index: ItemIndex | None = None, ttl: TTLConfig | None = None
+    ) -> None:
+        self._database, self._clock, self._index = database, clock, index
+        self.ttl_config = ttl
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        asked = list(ops)
+        for op in asked:
+            validate_op_namespace(op)
+        results = [await self._read(op) for op in asked]
+        # Of several writes to one place the last one counts.
+        await self._put({(text_of(op.namespace), op.key): op for op in asked if isinstance(op, PutOp)})
+        return results
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        """For threads without an event loop."""
+        return asyncio.run(self.abatch(ops))
+
+    async def sweep(self) -> int:
+        """Delete what has expired; how many items that were."""
+        now, swept = self._clock.now(), 0
+        while deleted := await self._database.write(lambda connection: _sweep(connection, now)):
+            swept += deleted
+        return swept
+
+    async def _read(self, op: Op) -> Result:
+        if isinstance(op, GetOp):
+            return await self._get(op)
+        if isinstance(op, SearchOp):
+            return await self._search(op)
+        if isinstance(op, ListNamespacesOp):
+            now = self._clock.now()
+            return await self._database.read(lambda connection: namespaces(connection, op, now))
+        return None
+
+    async def _get(self, op: GetOp) -> Item | None:
+        place, now = (text_of(op.namespace), op.key), self._clock.now()
+        statement = select(*ITEM).where(at(items, place), alive(now))
+        row = await self._database.read(lambda connection: connection.execute(statement).first(), quick=True)
+        if row is None:
+            return None
+        await self._refresh([row], op.refresh_ttl)
+        item: Item = _to_item(row, Item)
+        return item
+
+    async def _search(self, op: SearchOp) -> list[SearchItem]:
+        check_filter(op.filter)
+        now = self._clock.now()
+        if not op.query or not op.query.strip():
+            rows = await self._database.read(lambda connection: found(connection, op, now))
+            scored: Sequence[tuple[Any, float | None]] = [(row, None) for row in rows]
+        elif self._index is not None:
+            query = await self._index.of_query(op.query)
+            meant = partial(by_meaning, query=query, embedder=self._index.embedder, op=op, now=now)
+            scored = await self._database.read(lambda connection: ranked(connection, meant(connection), op))
+        else:
+            said = partial(by_words, op=op, now=now)
+            scored = await self._database.read(lambda connection: ranked(connection, said(connection), op))
+        await self._refresh([row for row, _ in scored], op.refresh_ttl)
+        return [_to_item(row, SearchItem, score=score) for row, score in scored]
+
+    async def _refresh(self, rows: Sequence[Any], asked: bool) -> None:
+        """Let the time of what was read begin anew."""
+        mortal = [row for row in rows if row.ttl_minutes is not None] if asked else []
+        if not mortal:
+            return
+        now = self._clock.now()
+
+        def work(connection: Connection) -> None:
+            for row in mortal:
+                # Unless somebody has given it another time meanwhile.
+                same = and_(at(items, (row.namespace, row.key)), items.c.ttl_minutes == row.ttl_minutes, alive(now))
+                expires = now + timedelta(minutes=row.ttl_minutes)
+                connection.execute(update(items).where(same).values(expires_at=expires))
+
+        await self._database.write(work, durable=False)
+
+    async def _put(self, puts: Mapping[Place, PutOp]) -> None:
+        if not puts:
+            return
+        # As it will be read: what orjson makes text of is text from here on.
+        values = {place: _plain(op.value) for place, op in puts.items() if op.value is not None}
+        vectors = await self._vectors({place: (values[place], puts[place].index) for place in values})
+        now, name = self._clock.now(), self._index.embedder if self._index else ""
+
+        def work(connection: Connection) -> None:
+            for place, op in puts.items():
+                gone = at(items, place) if op.value is None else and_(at(items, place), ~alive(now))
+                connection.execute(delete(items).where(gone))
+                if op.value is not None:
+                    put_row(connection, items, _to_row(place, op, values[place], now), kept=("created_at",))
+                    connection.execute(delete(item_vectors).where(at(item_vectors, place)))
+                if own := vectors.get(place):
+                    connection.execute(insert(item_vectors), _vector_rows(place, name, own))
+
+        await self._database.write(work)
+
+    async def _vectors(self, values: Mapping[Place, tuple[dict[str, Any], Any]]) -> dict[Place, list[bytes]]:
+        if self._index is None:
+            return {}
+        fields = self._index.fields
+        texts = {
+            place: texts_at(value, fields if index is None else index or ()) for place, (value, index) in values.items()
+        }
+        made = await self._index.of_texts([text for own in texts.values() for text in own])
+        return {place: [made[text] for text in dict.fromkeys(own)] for place, own in texts.items()}
 
 
-def _require_extensions() -> None:
-    """An index needs sqlite-vec, an extension that a Python built without them cannot load."""
-    probe: Any = sqlite3.connect(":memory:")
-    try:
-        probe.enable_load_extension(True)
-    except (AttributeError, sqlite3.Error) as error:
-        raise StorageUnusable(
-            "an index over items needs SQLite extensions and this Python was built without them; "
-            "leave store.index out of the configuration, or use another Python"
-        ) from error
-    finally:
-        probe.close()
+def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
+    """As it will be read: what orjson makes text of is text from here on."""
+    plain: dict[str, Any] = orjson.loads(orjson.dumps(dict(value)))
+    return plain
 
 
-async def _connect(path: Path) -> aiosqlite.Connection:
-    try:
-        connection = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT)
-    except sqlite3.Error as error:
-        raise _clear(error, path) from error
-    try:
-        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "journal_size_limit = 67108864"):
-            await connection.execute(f"PRAGMA {pragma}")
-    except sqlite3.Error as error:
-        await connection.close()
-        raise _clear(error, path) from error
-    return connection
+def _to_row(place: Place, op: PutOp, value: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    return {
+        "namespace": place[0],
+        "key": place[1],
+        "created_at": now,
+        "updated_at": now,
+        "ttl_minutes": op.ttl,
+        "expires_at": None if op.ttl is None else now + timedelta(minutes=op.ttl),
+        "searched": None if op.index is None else orjson.dumps(op.index or []).decode(),
+        "value": orjson.dumps(value).decode(),
+    }
 
 
-def _clear(error: sqlite3.Error, path: Path) -> BaseException:
-    found = translate(error, path)
-    return found if isinstance(found, StorageError) else StorageUnusable(f"cannot open {path}: {error}")
+def _vector_rows(place: Place, embedder: str, vectors: Sequence[bytes]) -> list[dict[str, Any]]:
+    return [
+        {"namespace": place[0], "key": place[1], "number": number, "embedder": embedder, "vector": vector}
+        for number, vector in enumerate(vectors)
+    ]
+
+
+def _to_item(row: Any, kind: Any, **more: Any) -> Any:
+    return kind(
+        namespace=labels_of(row.namespace),
+        key=row.key,
+        value=orjson.loads(row.value),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        **more,
+    )
+
+
+def _sweep(connection: Connection, now: datetime) -> int:
+    expired = select(items.c.namespace, items.c.key).where(items.c.expires_at <= now).limit(BATCH)
+    places = [(namespace, key) for namespace, key in connection.execute(expired)]
+    if places:
+        # Once more looked at, for somebody may have read one meanwhile, and so let its time begin anew.
+        in_places = tuple_(items.c.namespace, items.c.key).in_(places)
+        connection.execute(delete(items).where(in_places, items.c.expires_at <= now))
+    return len(places)

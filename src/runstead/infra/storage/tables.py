@@ -7,6 +7,8 @@ from typing import Any, Final
 from sqlalchemy import (
     Boolean,
     Column,
+    Float,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -192,3 +194,33 @@ idempotency_keys: Final = Table(
     sqlite_with_rowid=False,
 )
 Index("ix_idempotency_keys_created", idempotency_keys.c.created_at)
+
+# What agents remember. ``namespace`` is its labels joined by dots, which no label has; ``searched`` the paths that a
+# search looks at (JSON; null: those of the configuration, an empty list: none).
+items: Final = Table(
+    "items",
+    metadata,
+    Column("namespace", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Column("ttl_minutes", Float),
+    Column("expires_at", UtcTime),
+    Column("searched", Text),
+    Column("value", Text, nullable=False),
+)
+_only("ix_items_expires", "expires_at IS NOT NULL", items.c.expires_at)
+
+# An item's texts as vectors of length one, float32. ``embedder`` says whose: those of another are not comparable.
+item_vectors: Final = Table(
+    "item_vectors",
+    metadata,
+    Column("namespace", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("embedder", Text, nullable=False),
+    Column("vector", LargeBinary, nullable=False),
+    ForeignKeyConstraint(
+        ["namespace", "key"], ["items.namespace", "items.key"], name="fk_item_vectors_item", ondelete="CASCADE"
+    ),
+)

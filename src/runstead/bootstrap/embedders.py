@@ -1,0 +1,21 @@
+"""The embedder of the item store, or the refusal to start without it."""
+
+from __future__ import annotations
+
+from langchain_core.embeddings import Embeddings
+
+from runstead.graphs.configuration import GraphConfiguration
+from runstead.graphs.embeddings import EmbedderLoadError, load_embeddings
+
+from .refusals import UnsupportedConfiguration
+
+
+def load_embedder(configuration: GraphConfiguration) -> Embeddings | None:
+    """What ``store.index.embed`` names; None where there is no index. Runs the user's module, so it blocks.
+
+    Raises UnsupportedConfiguration: what clients put would never be found.
+    """
+    try:
+        return load_embeddings(configuration)
+    except EmbedderLoadError as error:
+        raise UnsupportedConfiguration(f"{configuration.file or configuration.directory}: {error}") from error

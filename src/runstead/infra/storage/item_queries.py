@@ -1,0 +1,138 @@
+"""How items are looked for in SQL: rows by place, by what their namespace begins with, by filter, meaning and words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Any, Final, TypeAlias
+
+import orjson
+from langgraph.store.base import ListNamespacesOp, MatchCondition, SearchOp
+from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select, tuple_
+
+from runstead.resources.item_filters import matches_filter
+
+from .item_index import WHOLE, words_at
+from .item_ranking import Scores, best_of, closeness, relevance
+from .tables import item_vectors, items
+
+BATCH: Final = 500
+"""Rows that are read at once."""
+
+Place: TypeAlias = tuple[str, str]
+"""Namespace and key of a row."""
+ITEM: Final = (
+    items.c.namespace,
+    items.c.key,
+    items.c.value,
+    items.c.created_at,
+    items.c.updated_at,
+    items.c.ttl_minutes,
+)
+_NEWEST_FIRST: Final = (items.c.updated_at.desc(), items.c.namespace, items.c.key)
+
+
+def text_of(namespace: Sequence[str]) -> str:
+    return ".".join(namespace)
+
+
+def labels_of(namespace: str) -> tuple[str, ...]:
+    return tuple(namespace.split(".")) if namespace else ()
+
+
+def at(table: Table, place: Place) -> ColumnElement[bool]:
+    return and_(table.c.namespace == place[0], table.c.key == place[1])
+
+
+def alive(now: datetime) -> ColumnElement[bool]:
+    return or_(items.c.expires_at.is_(None), items.c.expires_at > now)
+
+
+def _below(prefix: Sequence[str]) -> ColumnElement[bool]:
+    """In the namespace or one below it: those that begin with it and a dot, up to the character after the dot."""
+    name = text_of(prefix)
+    if not prefix:
+        return items.c.namespace >= ""
+    return or_(
+        items.c.namespace == name,
+        and_(items.c.namespace >= f"{name}.", items.c.namespace < f"{name}{chr(ord('.') + 1)}"),
+    )
+
+
+def found(connection: Connection, op: SearchOp, now: datetime) -> list[Any]:
+    statement = select(*ITEM).where(_below(op.namespace_prefix), alive(now)).order_by(*_NEWEST_FIRST)
+    if not op.filter:
+        return list(connection.execute(statement.limit(op.limit).offset(op.offset)).all())
+    with connection.execution_options(yield_per=BATCH).execute(statement) as rows:
+        matching = (row for row in rows if matches_filter(orjson.loads(row.value), op.filter))
+        return list(islice(matching, op.offset, op.offset + op.limit))
+
+
+def by_meaning(connection: Connection, *, query: bytes, embedder: str, op: SearchOp, now: datetime) -> Scores[Place]:
+    """Items that were not embedded, or by another embedder, are not found by meaning."""
+    joined = items.join(
+        item_vectors, and_(item_vectors.c.namespace == items.c.namespace, item_vectors.c.key == items.c.key)
+    )
+    statement = (
+        select(items.c.namespace, items.c.key, item_vectors.c.vector, *([items.c.value] if op.filter else []))
+        .select_from(joined)
+        .where(_below(op.namespace_prefix), alive(now), item_vectors.c.embedder == embedder)
+    )
+    with connection.execution_options(yield_per=BATCH).execute(statement) as rows:
+        return closeness(
+            query,
+            (
+                ((row.namespace, row.key), row.vector)
+                for row in rows
+                if not op.filter or matches_filter(orjson.loads(row.value), op.filter)
+            ),
+        )
+
+
+def by_words(connection: Connection, *, op: SearchOp, now: datetime) -> Scores[Place]:
+    statement = select(items.c.namespace, items.c.key, items.c.searched, items.c.value)
+    with connection.execution_options(yield_per=BATCH).execute(
+        statement.where(_below(op.namespace_prefix), alive(now))
+    ) as rows:
+        return relevance(op.query or "", _readable(rows, op))
+
+
+def _readable(rows: Iterable[Any], op: SearchOp) -> Iterator[tuple[Place, str]]:
+    for row in rows:
+        paths = WHOLE if row.searched is None else orjson.loads(row.searched)
+        value = orjson.loads(row.value)
+        if paths and matches_filter(value, op.filter):
+            yield (row.namespace, row.key), words_at(value, paths)
+
+
+def ranked(connection: Connection, scores: Scores[Place], op: SearchOp) -> list[tuple[Any, float]]:
+    best = best_of(scores, lambda place: place, op.offset, op.limit)
+    if not best:
+        return []
+    wanted = tuple_(items.c.namespace, items.c.key).in_([place for place, _ in best])
+    rows = {(row.namespace, row.key): row for row in connection.execute(select(*ITEM).where(wanted))}
+    return [(rows[place], score) for place, score in best]
+
+
+def namespaces(connection: Connection, op: ListNamespacesOp, now: datetime) -> list[tuple[str, ...]]:
+    conditions = op.match_conditions or ()
+    statement = select(items.c.namespace).distinct().where(_below(_literal(conditions)), alive(now))
+    found = (labels_of(name) for name in connection.execute(statement).scalars())
+    kept = {labels[: op.max_depth] for labels in found if all(_matches(labels, one) for one in conditions)}
+    return sorted(kept)[op.offset : op.offset + op.limit]
+
+
+def _literal(conditions: Sequence[MatchCondition]) -> tuple[str, ...]:
+    """What every match begins with, as far as it is known: the longest prefix up to its first wildcard."""
+    prefixes = [tuple(one.path) for one in conditions if one.match_type == "prefix"]
+    known = [path[: path.index("*")] if "*" in path else path for path in prefixes]
+    return max(known, key=len, default=())
+
+
+def _matches(labels: Sequence[str], condition: MatchCondition) -> bool:
+    path, depth = condition.path, len(condition.path)
+    if depth > len(labels):
+        return False
+    part = labels[:depth] if condition.match_type == "prefix" else labels[len(labels) - depth :]
+    return all(wanted in ("*", label) for wanted, label in zip(path, part, strict=True))

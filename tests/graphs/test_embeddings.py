@@ -1,0 +1,107 @@
+"""The embedder that the configuration names: had, or refused with the way out."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from langchain_core.embeddings import Embeddings
+
+from runstead.bootstrap.embedders import load_embedder
+from runstead.bootstrap.refusals import UnsupportedConfiguration
+from runstead.graphs.configuration import GraphConfiguration
+from runstead.graphs.embeddings import OffLoopEmbeddings, load_embeddings
+from runstead.graphs.hashed_embeddings import HashedEmbeddings
+from runstead.graphs.sections import StoreIndex, StorePart
+from runstead.runtime.runs.agent_loop import ThreadAgentLoops
+
+CODE = """
+from langchain_core.embeddings import DeterministicFakeEmbedding
+
+def embed(texts):
+    return [[float(len(text))] for text in texts]
+
+async def embed_later(texts):
+    return embed(texts)
+
+ready = DeterministicFakeEmbedding(size=1)
+number = 1
+
+class Mine:
+    pass
+"""
+
+
+def configured(tmp_path: Path, embed: str) -> GraphConfiguration:
+    (tmp_path / "embed.py").write_text(CODE)
+    return GraphConfiguration(tmp_path, (), store=StorePart(index=StoreIndex(dims=1, embed=embed)))
+
+
+@pytest.mark.parametrize("variable", ["embed", "embed_later"])
+async def test_a_function_of_the_user_is_one(tmp_path: Path, variable: str) -> None:
+    found = load_embeddings(configured(tmp_path, f"./embed.py:{variable}"))
+    assert found is not None
+    assert await found.aembed_documents(["a", "abc"]) == [[1.0], [3.0]]
+    assert await found.aembed_query("ab") == [2.0]
+
+
+def test_an_object_of_langchain_is_one(tmp_path: Path) -> None:
+    assert isinstance(load_embeddings(configured(tmp_path, "./embed.py:ready")), Embeddings)
+
+
+def test_ours_needs_nothing(tmp_path: Path) -> None:
+    assert isinstance(load_embeddings(configured(tmp_path, "runstead:hashed")), HashedEmbeddings)
+
+
+def test_there_is_none_without_an_index(tmp_path: Path) -> None:
+    assert load_embeddings(GraphConfiguration(tmp_path, ())) is None
+
+
+@pytest.mark.parametrize(
+    ("embed", "told"),
+    [
+        ("./absent.py:embed", "there is no file"),
+        ("./embed.py:absent", "it has no variable 'absent'"),
+        ("./embed.py:number", "is a int; it must be a function"),
+        ("./embed.py:Mine", "is a type; it must be a function"),
+        ("./embed.py", "cannot be used"),
+        ("no.such.module:embed", "No module named"),
+        ("nobody:model", "cannot be used"),
+        ("openai:text-embedding-3-small", 'write "provider:model"'),
+        ("nothing", "cannot be used"),
+    ],
+)
+def test_one_that_cannot_be_had_prevents_the_start(tmp_path: Path, embed: str, told: str) -> None:
+    with pytest.raises(UnsupportedConfiguration, match=told) as refused:
+        load_embedder(configured(tmp_path, embed))
+    assert f"{tmp_path}: store.index.embed: {embed!r}" in str(refused.value)
+
+
+class _Blocking(Embeddings):
+    """Tells in which thread it was called."""
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        raise NotImplementedError
+
+    def embed_query(self, text: str) -> list[float]:
+        raise NotImplementedError
+
+    async def aembed_documents(self, texts: Sequence[str]) -> list[list[float]]:
+        return [[float(threading.get_ident())]]
+
+    async def aembed_query(self, text: str) -> list[float]:
+        await asyncio.Event().wait()
+        return []
+
+
+async def test_embedders_work_beside_the_server_and_are_not_waited_for_for_ever() -> None:
+    loops = ThreadAgentLoops()
+    apart = OffLoopEmbeddings(_Blocking(), loops, within=0.05)
+    ((thread,),) = await apart.aembed_documents(["a"])
+    assert thread != threading.get_ident()
+    with pytest.raises(TimeoutError, match=r"no answer within 0\.05 seconds"):
+        await apart.aembed_query("a")
+    await loops.close()

@@ -1,0 +1,90 @@
+"""Filters over the values of items: what they find, and what they refuse to guess."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runstead.resources.item_filters import InvalidFilter, check_filter, matches_filter
+
+VALUE = {"n": 3, "text": "b", "yes": True, "none": None, "tags": ["a", "b"], "deep": {"x": {"y": 2}, "z": 1}}
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {},
+        {"n": 3},
+        {"n": 3.0},
+        {"n": {"$eq": 3}},
+        {"n": {"$ne": 4}},
+        {"n": {"$gt": 2.5, "$lt": 4}},
+        {"n": {"$gte": 3, "$lte": 3}},
+        {"text": {"$gt": "a", "$lte": "b"}},
+        {"yes": True},
+        {"none": None},
+        {"absent": None},
+        {"absent": {"$ne": 1}},
+        {"tags": ["a", "b"]},
+        {"tags": ["a", {"$ne": "a"}]},
+        {"tags": {"$eq": ["a", "b"]}},
+        {"deep": {"z": 1}},
+        {"deep": {"x": {"y": {"$lt": 3}}}},
+        {"deep": {"$eq": {"x": {"y": 2}, "z": 1}}},
+        {"n": 3, "text": "b"},
+    ],
+    ids=str,
+)
+def test_it_finds(wanted: dict[str, Any]) -> None:
+    check_filter(wanted)
+    assert matches_filter(VALUE, wanted)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"n": 4},
+        {"n": "3"},
+        {"n": {"$ne": 3}},
+        {"n": {"$gt": 3}},
+        {"n": {"$gt": 2, "$lt": 3}},
+        {"n": {"$lt": "9"}},
+        {"text": {"$gt": 0}},
+        {"yes": 1},
+        {"yes": {"$gte": 1}},
+        {"absent": {"$lt": 1}},
+        {"none": {"$lte": 0}},
+        {"tags": ["a"]},
+        {"tags": ["b", "a"]},
+        {"deep": {"x": {"y": 3}}},
+        {"deep": {"$eq": {"z": 1}}},
+        {"deep": {}},
+        {"n": {"below": 1}},
+        {"n": 3, "text": "c"},
+    ],
+    ids=str,
+)
+def test_it_does_not_find(wanted: dict[str, Any]) -> None:
+    check_filter(wanted)
+    assert not matches_filter(VALUE, wanted)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ({"n": {"$in": [1]}}, r"filter.n: there is no operator '\$in'; known are \$eq, \$ne"),
+        ({"deep": {"x": {"$regex": "a"}}}, r"filter.deep.x: there is no operator"),
+        ({"tags": [{"$like": "a"}]}, r"filter.tags\[0\]: there is no operator"),
+        ({"$or": []}, "stands where a field is expected"),
+        ({"n": {"$gt": 1, "x": 2}}, "cannot be mixed"),
+        ({"n": {"$gt": None}}, "compares numbers, or texts; got NoneType"),
+        ({"n": {"$lt": True}}, "compares numbers, or texts; got bool"),
+        ({"n": {"$gte": [1]}}, "compares numbers, or texts; got list"),
+        ({1: 2}, "is no name of a field"),
+    ],
+    ids=str,
+)
+def test_it_refuses_what_it_does_not_know(wanted: Any, told: str) -> None:
+    with pytest.raises(InvalidFilter, match=told):
+        check_filter(wanted)

@@ -1,0 +1,198 @@
+"""Items found by meaning, where there is an embedder, and by their words, where there is none."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.store.base import ensure_embeddings
+
+from runstead.graphs.hashed_embeddings import HashedEmbeddings
+from runstead.infra.engines.sqlite import SqliteDatabase
+from runstead.infra.storage import item_ranking
+from runstead.infra.storage.item_index import ItemIndex
+from runstead.infra.storage.items import SqlItemStore
+from runstead.infra.storage.sqlite import open_storage
+from runstead.resources.items import ActorScopedStore, EmbeddingFailed, InvalidItem
+from runstead.runtime.actor_context import ActorContext, acting
+from runstead.testing.clock import HandClock
+
+DIRECTIONS = {"cat": 0, "dog": 1, "car": 2}
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+    async with open_storage(tmp_path / "runs.sqlite") as database:
+        yield database
+
+
+@pytest.fixture(autouse=True)
+def alice() -> Iterator[None]:
+    with acting(ActorContext("alice")):
+        yield
+
+
+def embed(texts: Sequence[str]) -> list[list[float]]:
+    """One direction for each word that it knows."""
+    return [[float(text.count(word)) for word in DIRECTIONS] for text in texts]
+
+
+def indexed(database: SqliteDatabase, how: Any = embed, *, name: str = "ours", **more: Any) -> ActorScopedStore:
+    index = ItemIndex(name, more.pop("dims", 3), ensure_embeddings(how), **more)
+    return ActorScopedStore(SqlItemStore(database, HandClock(), index=index))
+
+
+def unindexed(database: SqliteDatabase) -> ActorScopedStore:
+    return ActorScopedStore(SqlItemStore(database, HandClock()))
+
+
+async def keys(store: ActorScopedStore, query: str, **more: Any) -> list[str]:
+    return [item.key for item in await store.asearch(more.pop("prefix", ()), query=query, **more)]
+
+
+async def test_the_nearest_come_first_and_say_how_near(database: SqliteDatabase) -> None:
+    store = indexed(database)
+    await store.aput(("pets",), "both", {"text": "a cat and a dog"})
+    await store.aput(("pets",), "cat", {"text": "a cat"})
+    await store.aput(("pets",), "dog", {"text": "a dog"})
+    found = await store.asearch(("pets",), query="cat")
+    assert [item.key for item in found] == ["cat", "both", "dog"]
+    assert [item.score for item in found] == pytest.approx([1, math.sqrt(0.5), 0], abs=1e-6)
+    assert await keys(store, "cat", limit=1, offset=1) == ["both"]
+    assert [item.score for item in await store.asearch(("pets",))] == [None, None, None]
+
+
+async def test_a_query_keeps_to_namespace_filter_and_owner(database: SqliteDatabase) -> None:
+    store = indexed(database)
+    await store.aput(("pets",), "old", {"text": "cat", "age": 9})
+    await store.aput(("pets", "young"), "young", {"text": "cat", "age": 1})
+    await store.aput(("petsmore",), "other", {"text": "cat", "age": 1})
+    assert set(await keys(store, "cat", prefix=("pets",))) == {"old", "young"}
+    assert await keys(store, "cat", prefix=("pets",), filter={"age": {"$lt": 5}}) == ["young"]
+    with acting(ActorContext("bob")):
+        assert await keys(store, "cat") == []
+        await store.aput(("pets",), "bobs", {"text": "cat"})
+        assert await keys(store, "cat") == ["bobs"]
+
+
+async def test_an_item_says_where_it_is_to_be_looked_at(database: SqliteDatabase) -> None:
+    store = indexed(database, fields=["text"])
+    value = {"text": "cat", "note": {"about": "dog"}, "parts": [{"text": "car"}, {"text": "dog"}]}
+    await store.aput(("a",), "usual", value)
+    await store.aput(("a",), "note", value, index=["note.about"])
+    await store.aput(("a",), "parts", value, index=["parts[*].text"])
+    await store.aput(("a",), "never", value, index=False)
+    best = {word: (await keys(store, word))[:2] for word in DIRECTIONS}
+    assert best["cat"][0] == "usual"
+    assert set(best["dog"]) == {"note", "parts"}
+    assert best["car"][0] == "parts"
+    assert "never" not in await keys(store, "cat", limit=100)
+    assert await store.aget(("a",), "never") is not None
+
+
+async def test_what_is_written_anew_is_found_by_what_it_says_now(database: SqliteDatabase) -> None:
+    store = indexed(database)
+    await store.aput(("a",), "k", {"text": "cat"})
+    await store.aput(("a",), "k", {"text": "dog"})
+    (found,) = await store.asearch((), query="dog")
+    assert found.score == pytest.approx(1)
+    await store.aput(("a",), "k", {"text": "dog"}, index=False)
+    assert await keys(store, "dog") == []
+    await store.adelete(("a",), "k")
+    assert await keys(store, "dog") == []
+
+
+async def test_vectors_of_another_embedder_are_not_compared(database: SqliteDatabase) -> None:
+    await indexed(database, name="old").aput(("a",), "before", {"text": "cat"})
+    store = indexed(database, name="new")
+    await store.aput(("a",), "after", {"text": "cat"})
+    assert await keys(store, "cat") == ["after"]
+    assert {item.key for item in await store.asearch(())} == {"before", "after"}
+
+
+async def test_another_length_of_vectors_is_another_embedder(database: SqliteDatabase) -> None:
+    await indexed(database).aput(("a",), "before", {"text": "cat"})
+    store = indexed(database, lambda texts: [[1.0, 0.0]] * len(texts), dims=2)
+    await store.aput(("a",), "after", {"text": "cat"})
+    assert await keys(store, "cat") == ["after"]
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        (lambda texts: [[1.0, 2.0]] * len(texts), "a vector of 2 numbers, and store.index.dims is 3"),
+        (lambda texts: [], "one vector for each text"),
+        (lambda texts: [["x", "y", "z"]] * len(texts), "no vector"),
+        (lambda texts: [[float("nan")] * 3] * len(texts), "not finite"),
+        (lambda texts: 1 / 0, "failed with ZeroDivisionError"),
+    ],
+    ids=["dims", "none", "words", "nan", "raises"],
+)
+async def test_an_embedder_that_fails_is_told_of_and_nothing_is_stored(
+    database: SqliteDatabase, how: Any, told: str
+) -> None:
+    store = indexed(database, how)
+    with pytest.raises(EmbeddingFailed, match=told):
+        await store.aput(("a",), "k", {"text": "cat"})
+    assert await store.aget(("a",), "k") is None
+
+
+@pytest.mark.parametrize("path", ["", " ", "a[", "a{b", 1], ids=str)
+async def test_a_path_that_is_none_is_refused(database: SqliteDatabase, path: Any) -> None:
+    with pytest.raises(InvalidItem, match="index"):
+        await indexed(database).aput(("a",), "k", {"text": "cat"}, index=[path])
+
+
+async def test_asynchronous_embedders_do_as_well(database: SqliteDatabase) -> None:
+    async def later(texts: Sequence[str]) -> list[list[float]]:
+        return embed(texts)
+
+    store = indexed(database, later)
+    await store.aput(("a",), "k", {"text": "cat"})
+    assert await keys(store, "cat") == ["k"]
+
+
+async def test_without_an_embedder_a_query_looks_for_words(database: SqliteDatabase) -> None:
+    store = unindexed(database)
+    await store.aput(("a",), "one", {"text": "The quick brown fox", "text2": "jumps"})
+    await store.aput(("a",), "two", {"text": "A fox, a FOX and another fox!", "kind": "x"})
+    await store.aput(("a",), "none", {"text": "lazy dogs", "n": 7})
+    await store.aput(("a",), "part", {"text": "fox", "title": "birds"}, index=["title"])
+    await store.aput(("a",), "never", {"text": "fox"}, index=False)
+    found = await store.asearch((), query="fox")
+    assert [item.key for item in found] == ["two", "one"]
+    assert all(item.score and item.score > 0 for item in found)
+    assert await keys(store, "Quick FOX") == ["one", "two"]
+    assert await keys(store, "birds") == ["part"]
+    assert await keys(store, "7") == ["none"]
+    assert await keys(store, "text") == []
+    assert await keys(store, "fox", filter={"kind": "x"}) == ["two"]
+    assert await keys(store, "fox", limit=1, offset=1) == ["one"]
+    with acting(ActorContext("bob")):
+        assert await keys(store, "fox") == []
+
+
+def test_our_embedder_knows_forms_of_words_and_is_the_same_everywhere() -> None:
+    near = HashedEmbeddings(256)
+    cat, cats, engine = near.embed_documents(["I love my cat", "loving cats", "engine oil"])
+
+    def cosine(one: list[float], other: list[float]) -> float:
+        return sum(a * b for a, b in zip(one, other, strict=True))
+
+    assert cosine(cat, cat) == pytest.approx(1)
+    assert cosine(cat, cats) > 0.2 > abs(cosine(cat, engine))
+    assert near.embed_query("") == [0.0] * 256
+    assert [round(number, 6) for number in HashedEmbeddings(4).embed_query("cat")] == [-0.806898, 0.0, -0.59069, 0.0]
+
+
+def test_vectors_are_multiplied_alike_with_numpy_and_without() -> None:
+    pytest.importorskip("numpy")
+    chance = random.Random(7)
+    vectors = [item_ranking.packed([chance.gauss(0, 1) for _ in range(64)]) for _ in range(20)]
+    query, *others = vectors
+    quick = list(item_ranking._with_numpy(query, others))
+    assert quick == pytest.approx(list(item_ranking._by_hand(query, others)), abs=1e-6)
