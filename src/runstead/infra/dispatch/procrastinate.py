@@ -1,0 +1,148 @@
+"""Dispatch by procrastinate, on the PostgreSQL that holds the runs, to any number of workers on queues of their choice.
+
+A job lasts as long as its worker holds the run, so that a worker's concurrency is procrastinate's. Who may have a run
+is decided by the claim alone: procrastinate does not fence, and a job that comes twice is harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from procrastinate import App, PsycopgConnector, RetryStrategy
+from psycopg import AsyncConnection
+
+from runstead.runtime.clock import Clock
+from runstead.runtime.runs.dispatch import RunWorker
+from runstead.runtime.runs.types import RunId
+
+from .jobs import TASK, RunJobs
+
+_log = logging.getLogger(__name__)
+
+_CONNECTIONS: Final = 2
+"""To fetch, finish and beat; one more listens. The agents' work goes over the storage's own pool."""
+_FEW_TIMES: Final = RetryStrategy(max_attempts=5, exponential_wait=2)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcrastinateSettings:
+    """``queues``: those that a worker serves, None for all. ``schema``: where its tables are. ``poll`` (seconds): how
+    late a run may begin that was to begin later, or whose notice was lost. ``restore_every`` (seconds): how often lost
+    jobs are made again. ``silent`` (seconds): a worker not heard of for so long is lost. ``patience`` (seconds): pause
+    after a failure.
+    """
+
+    queues: Sequence[str] | None = None
+    schema: str = "runstead"
+    poll: float = 1.0
+    restore_every: float = 15.0
+    silent: float = 30.0
+    patience: float = 1.0
+
+
+class StopNotices(Protocol):
+    """Brings "look at this run's stop flag" to whoever holds the run, on any node. Best effort and quick."""
+
+    async def send(self, run_id: RunId) -> None: ...
+
+    def listening(self, hear: Callable[[RunId], None]) -> AbstractAsyncContextManager[None]:
+        """Call ``hear`` on the running loop for each notice, for the length of a block."""
+        ...
+
+
+class ProcrastinateDispatcher:
+    """A RunDispatcher over procrastinate's jobs."""
+
+    def __init__(
+        self,
+        url: str,
+        jobs: RunJobs,
+        notices: StopNotices,
+        clock: Clock,
+        settings: ProcrastinateSettings | None = None,
+    ) -> None:
+        self._url = url
+        self._jobs = jobs
+        self._notices = notices
+        self._clock = clock
+        self._settings = settings or ProcrastinateSettings()
+
+    async def serve(self, worker: RunWorker) -> None:
+        async with self._notices.listening(worker.notice_stop), asyncio.TaskGroup() as group:
+            group.create_task(self._restore_regularly(), name="lost jobs")
+            group.create_task(self._deliver_for_ever(worker), name="deliveries")
+
+    async def request_stop(self, run_id: RunId) -> None:
+        await self._notices.send(run_id)
+
+    async def _deliver_for_ever(self, worker: RunWorker) -> None:
+        while True:
+            deliveries = _Deliveries(worker, self._jobs, self._settings.schema)
+            try:
+                await deliveries.run(self._url, self._settings)
+            except Exception:
+                _log.exception("procrastinate's worker failed; another begins in %.1f s", self._settings.patience)
+            finally:
+                # Half a claim would look like a lost worker.
+                await deliveries.all_launched()
+            await self._clock.sleep(self._settings.patience)
+
+    async def _restore_regularly(self) -> None:
+        while True:
+            try:
+                restored = await self._jobs.restore(silent=self._settings.silent)
+                if restored:
+                    _log.warning("%d threads had a waiting run without a job; they have one again", restored)
+            except Exception:
+                _log.exception("lost jobs could not be looked for; trying again later")
+            await self._clock.sleep(self._settings.restore_every)
+
+
+class _Deliveries:
+    """One life of procrastinate's worker, which ends when its connections break."""
+
+    def __init__(self, worker: RunWorker, jobs: RunJobs, schema: str) -> None:
+        self._worker, self._jobs, self._schema = worker, jobs, schema
+        self._launching: set[asyncio.Task[bool]] = set()
+
+    async def run(self, url: str, settings: ProcrastinateSettings) -> None:
+        app = App(
+            connector=PsycopgConnector(conninfo=url, min_size=1, max_size=_CONNECTIONS, configure=self._configure)
+        )
+        app.task(name=TASK, retry=_FEW_TIMES)(self._deliver)
+        await self._worker.wait_free()
+        async with app.open_async():
+            await app.run_worker_async(
+                queues=settings.queues,  # type: ignore[arg-type]  # None is all, says its documentation
+                concurrency=self._worker.free,
+                fetch_job_polling_interval=settings.poll,
+                stalled_worker_timeout=settings.silent,
+                # The rows tell what became of a run; nobody asks its job.
+                delete_jobs="always",
+                install_signal_handlers=False,
+                # A job only waits for its run here, and runs are drained by who holds them.
+                shutdown_graceful_timeout=0,
+            )
+
+    async def _configure(self, connection: AsyncConnection[Any]) -> None:
+        await connection.execute("SELECT set_config('search_path', %s, false)", (f'"{self._schema}", public',))
+        await connection.commit()
+
+    async def all_launched(self) -> None:
+        if self._launching:
+            await asyncio.wait(self._launching)
+
+    async def _deliver(self, run_id: str) -> None:
+        launch = asyncio.create_task(self._worker.launch(run_id), name=f"launch-{run_id}")
+        self._launching.add(launch)
+        launch.add_done_callback(self._launching.discard)
+        if await asyncio.shield(launch):
+            await self._worker.finished(run_id)
+        else:
+            # Somebody else has it, or its time had not come by our clock.
+            await self._jobs.look_again(run_id)

@@ -1,0 +1,22 @@
+"""procrastinate's tables and functions, beside ours: a run's job is written in the run's own transaction.
+
+They are those of the release that pyproject.toml names; a later release that changes them needs a revision of its own.
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+
+
+def upgrade() -> None:
+    connection = op.get_bind()
+    if connection.dialect.name != "postgresql":
+        return
+    # Only there does it have to be installed.
+    from procrastinate.schema import SchemaManager
+
+    # Straight to the driver: what looks like parameters in its functions is none.
+    connection.connection.cursor().execute(SchemaManager.get_schema())

@@ -1,0 +1,189 @@
+"""Runs are brought to workers by procrastinate, on the PostgreSQL that holds them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from runstead.infra.dispatch.jobs import JobRouting, RunJobs
+from runstead.infra.dispatch.procrastinate import ProcrastinateDispatcher, ProcrastinateSettings
+from runstead.infra.engines.postgres import PostgresDatabase
+from runstead.infra.storage.run_creation import SqlRunCreateStore
+from runstead.infra.storage.run_leases import SqlRunLeaseStore
+from runstead.runtime.actor_context import acting
+from runstead.runtime.clock import SystemClock
+from runstead.runtime.runs.store import Admission
+from runstead.runtime.runs.types import RunId, RunRecord
+from runstead.testing.clock import HandClock
+from runstead.testing.conformance.dispatcher import RecordingWorker, RunDispatcherConformance, eventually, serving
+from runstead.testing.conformance.run_storage import ALICE, DONE, a_spec, decide
+from tests.servers.postgres import PostgresSchema
+
+TERM = timedelta(seconds=30)
+
+
+class LocalNotices:
+    """Stop notices inside one process."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Callable[[RunId], None]] = []
+
+    async def send(self, run_id: RunId) -> None:
+        for hear in self._listeners:
+            hear(run_id)
+
+    @asynccontextmanager
+    async def listening(self, hear: Callable[[RunId], None]) -> AsyncIterator[None]:
+        self._listeners.append(hear)
+        try:
+            yield
+        finally:
+            self._listeners.remove(hear)
+
+
+class Cluster:
+    """Runs on PostgreSQL and their jobs; the WaitingRuns of the suite."""
+
+    def __init__(self, schema: PostgresSchema, database: PostgresDatabase, routing: JobRouting | None = None) -> None:
+        self.schema, self.database = schema, database
+        clock = SystemClock()
+        self.jobs = RunJobs(database, clock, routing)
+        self.runs = SqlRunCreateStore(database, clock, lambda: None, self.jobs.announce)
+        self.leases = SqlRunLeaseStore(database, clock, lambda: None, self.jobs.announce)
+        self.clock = clock
+
+    def dispatcher(self, **settings: object) -> ProcrastinateDispatcher:
+        quick = {"schema": self.schema.name, "poll": 0.2, "restore_every": 0.5, "silent": 30.0, "patience": 0.1}
+        chosen = ProcrastinateSettings(**{**quick, **settings})  # type: ignore[arg-type]
+        return ProcrastinateDispatcher(self.schema.url, self.jobs, LocalNotices(), self.clock, chosen)
+
+    async def accept(self, thread_id: str, **fields: object) -> RunRecord:
+        with acting(ALICE):
+            (created,) = await self.runs.create_runs([a_spec(thread_id, **fields)], decide)
+        return created.record
+
+    async def add(self, run_id: RunId, *, due_in: float = 0) -> None:
+        await self.accept(f"thread-of-{run_id}", run_id=run_id, after_seconds=due_in)
+
+    async def take(self, run_id: RunId) -> bool:
+        return await self.leases.claim(run_id, "w", TERM) is not None
+
+    async def queued(self) -> list[tuple[str, str, int]]:
+        """Run, queue and priority of every job that waits."""
+        rows = "SELECT queueing_lock, queue_name, priority FROM procrastinate_jobs WHERE status = 'todo' ORDER BY id"
+        return await self.database.read(lambda c: [tuple(row) for row in c.execute(text(rows))])
+
+    async def do(self, statement: str) -> None:
+        await self.database.write(lambda c: c.execute(text(statement)).close())
+
+
+@pytest.fixture
+async def cluster(postgres_schema: PostgresSchema) -> Cluster:
+    return Cluster(postgres_schema, await postgres_schema.emptied())
+
+
+class TestProcrastinateDispatcher(RunDispatcherConformance):
+    @pytest.fixture
+    def waiting(self, cluster: Cluster) -> Cluster:
+        return cluster
+
+    @pytest.fixture
+    def dispatcher(self, cluster: Cluster) -> ProcrastinateDispatcher:
+        return cluster.dispatcher()
+
+    async def test_a_delayed_run_is_delivered_when_it_falls_due_and_not_before(  # type: ignore[override]
+        self, dispatcher: ProcrastinateDispatcher, waiting: Cluster, clock: HandClock
+    ) -> None:
+        """The database's time is not in our hand: what the suite says of seconds is true of tenths here."""
+        worker = RecordingWorker(waiting)
+        async with serving(dispatcher, worker):
+            await waiting.add("later", due_in=1.5)
+            await waiting.add("sooner", due_in=0.6)
+            await asyncio.sleep(0.4)
+            assert worker.launched == []
+            await eventually(clock, worker.launched, 2)
+        assert worker.launched == ["sooner", "later"]
+
+
+async def test_only_the_next_run_of_a_thread_is_a_job(cluster: Cluster) -> None:
+    first, second, third = [await cluster.accept("t-1") for _ in range(3)]
+    assert [run for run, _, _ in await cluster.queued()] == [first.run_id]
+    lease = await cluster.leases.claim(first.run_id, "w", TERM)
+    assert lease is not None
+    await cluster.leases.settle(await cluster.leases.begin(lease, None), DONE)
+    # The first one's job is still there: it comes to nothing, which is harmless.
+    assert [run for run, _, _ in await cluster.queued()] == [first.run_id, second.run_id]
+    assert third.run_id not in {run for run, _, _ in await cluster.queued()}
+
+
+async def test_a_job_stands_and_falls_with_its_run(cluster: Cluster) -> None:
+    """They are one transaction."""
+    with acting(ALICE), pytest.raises(RuntimeError):
+        await cluster.runs.create_runs([a_spec("t-1"), a_spec("t-1", multitask_strategy="reject")], _refuse)
+    assert await cluster.queued() == []
+
+
+def _refuse(*_: object) -> Admission:
+    raise RuntimeError
+
+
+async def test_a_run_goes_to_the_queue_of_its_graph_and_the_urgent_ones_first(postgres_schema: PostgresSchema) -> None:
+    routing = JobRouting(queues={"painter": "gpu"}, priorities={"painter": 5})
+    cluster = Cluster(postgres_schema, await postgres_schema.emptied(), routing)
+    plain = await cluster.accept("t-1")
+    painted = await cluster.accept("t-2", graph_id="painter")
+    assert set(await cluster.queued()) == {(plain.run_id, "default", 0), (painted.run_id, "gpu", 5)}
+    painter, writer = RecordingWorker(cluster), RecordingWorker(cluster)
+    async with (
+        serving(cluster.dispatcher(queues=["gpu"]), painter),
+        serving(cluster.dispatcher(queues=["default"]), writer),
+    ):
+        await eventually(HandClock(), painter.launched, 1)
+        await eventually(HandClock(), writer.launched, 1)
+    assert (painter.launched, writer.launched) == ([painted.run_id], [plain.run_id])
+
+
+async def test_a_job_that_was_lost_with_its_worker_is_made_again(cluster: Cluster) -> None:
+    run = await cluster.accept("t-1")
+    await cluster.do("UPDATE procrastinate_jobs SET status = 'doing'")
+    assert await cluster.queued() == []
+    worker = RecordingWorker(cluster)
+    async with serving(cluster.dispatcher(), worker):
+        await eventually(HandClock(), worker.launched, 1)
+    assert worker.launched == [run.run_id]
+
+
+async def test_jobs_leave_nothing_behind(cluster: Cluster) -> None:
+    worker = RecordingWorker(cluster)
+    for number in range(5):
+        await cluster.add(f"run-{number}")
+    async with serving(cluster.dispatcher(), worker):
+        await eventually(HandClock(), worker.launched, 5)
+        for run_id in worker.launched:
+            worker.finish(run_id)
+        left: object = None
+        for _ in range(200):
+            left = await cluster.database.read(lambda c: c.execute(text("SELECT * FROM procrastinate_jobs")).all())
+            if not left:
+                break
+            await asyncio.sleep(0.02)
+    assert left == []
+
+
+async def test_a_worker_goes_on_when_its_connections_were_cut(cluster: Cluster) -> None:
+    worker = RecordingWorker(cluster)
+    async with serving(cluster.dispatcher(), worker):
+        await cluster.add("before")
+        await eventually(HandClock(), worker.launched, 1)
+        await cluster.do(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        )
+        await cluster.add("after")
+        await eventually(HandClock(), worker.launched, 2)
+    assert worker.launched == ["before", "after"]
