@@ -9,8 +9,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
-from types import FrameType
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from .approval import approve_all, ask_about
@@ -161,12 +160,16 @@ def _listening_to_ctrl_c() -> Iterator[asyncio.Event]:
     """Inside the block, Ctrl-C sets the event instead of raising."""
     pressed = asyncio.Event()
     loop = asyncio.get_running_loop()
-
-    def press(signum: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(pressed.set)
-
-    before = signal.signal(signal.SIGINT, press)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        # Wakes the loop whenever the signal comes; a plain handler may run just before the loop begins to sleep.
+        loop.add_signal_handler(signal.SIGINT, pressed.set)
+    except NotImplementedError:
+        # Windows.
+        signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(pressed.set))
     try:
         yield pressed
     finally:
+        with suppress(NotImplementedError):
+            loop.remove_signal_handler(signal.SIGINT)
         signal.signal(signal.SIGINT, before)
