@@ -120,6 +120,22 @@ def test_reasoning_comes_in_blocks_of_its_own() -> None:
     ]
 
 
+def test_the_bytes_of_media_come_as_deltas_and_again_at_the_end() -> None:
+    picture = {"type": "image", "mime_type": "image/png", "index": 0}
+    events = said(
+        translated(
+            chunk([{**picture, "base64": "AAEC"}]),
+            chunk([{**picture, "base64": "AwQF"}]),
+            chunk([{"type": "file", "url": "https://example.org/a.pdf", "index": 1}], chunk_position="last"),
+        )
+    )
+    assert [event["delta"]["data"] for event in events if "delta" in event] == ["AAEC", "AwQF"]
+    started = [event["content"] for event in events if event["event"] == "content-block-start"]
+    assert not any("base64" in block for block in started)
+    finished = [event["content"] for event in events if event["event"] == "content-block-finish"]
+    assert [block.get("base64") for block in finished] == ["AAECAwQF", None]
+
+
 def test_messages_that_are_said_at_once_are_told_apart() -> None:
     events = said(translated(chunk("a", "one"), chunk("b", "two"), chunk("c", "one")))
     assert [(event["event"], event.get("message_id")) for event in events[3:]] == [

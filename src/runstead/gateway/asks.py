@@ -140,6 +140,7 @@ ASKS: Final[Mapping[tuple[str, str], Ask]] = {
     ("DELETE", "/threads/{thread_id}"): _DELETE,
     ("GET", "/threads/{thread_id}/state"): _READ,
     ("POST", "/threads/{thread_id}/state"): _UPDATE,
+    ("PATCH", "/threads/{thread_id}/state"): Ask("threads", "update", "thread", _with_metadata()),
     ("POST", "/threads/{thread_id}/state/checkpoint"): _READ,
     ("GET", "/threads/{thread_id}/state/{checkpoint_id}"): _READ,
     ("GET", "/threads/{thread_id}/history"): _READ,

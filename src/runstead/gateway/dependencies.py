@@ -66,5 +66,6 @@ Select: TypeAlias = Annotated[list[str] | None, Query()]
 
 
 def names_of(texts: list[str] | None) -> list[str] | None:
-    """Names given as repeated parameters, or separated by commas."""
-    return [name.strip() for text in texts for name in text.split(",") if name.strip()] if texts else None
+    """Names given as repeated parameters, separated by commas, or as a JSON list (so the JavaScript SDK 2.0.0)."""
+    names = [name.strip(' "[]') for text in texts or () for name in text.split(",")]
+    return [name for name in names if name] or None

@@ -37,6 +37,12 @@ class StateUpdate(WireModel):
         return place_of(self.checkpoint, self.checkpoint_id)
 
 
+class StatePatch(WireModel):
+    """Metadata to add to the thread: what the JavaScript SDK means by patching a state."""
+
+    metadata: dict[str, Any]
+
+
 class StateAt(WireModel):
     """Which state to read: a checkpoint, with the namespace of a subgraph where one is meant."""
 
@@ -56,6 +62,7 @@ class HistoryQuery(WireModel):
 
 
 STATE_UPDATE: Final[TypeAdapter[StateUpdate]] = TypeAdapter(StateUpdate)
+STATE_PATCH: Final[TypeAdapter[StatePatch]] = TypeAdapter(StatePatch)
 STATE_AT: Final[TypeAdapter[StateAt]] = TypeAdapter(StateAt)
 HISTORY_QUERY: Final[TypeAdapter[HistoryQuery]] = TypeAdapter(HistoryQuery)
 

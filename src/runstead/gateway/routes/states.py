@@ -15,9 +15,11 @@ from runstead.wire.states import (
     STATE_AT,
     STATE_FIELDS,
     STATE_OBJECTS,
+    STATE_PATCH,
     STATE_UPDATE,
     HistoryQuery,
     StateAt,
+    StatePatch,
     StateUpdate,
     before_of,
     from_thread_state,
@@ -25,7 +27,7 @@ from runstead.wire.states import (
     place_of,
 )
 
-from ..dependencies import CheckpointId, JsonBody, Select, ThreadId, Use, answer, names_of
+from ..dependencies import CheckpointId, JsonBody, Select, ThreadId, Use, answer, names_of, nothing
 from ..services import Services
 from .threads import not_found
 
@@ -46,6 +48,15 @@ async def update_state(
     except ThreadNotFound as error:
         raise not_found(thread_id) from error
     return answer(from_update(checkpoint))
+
+
+@router.patch("/threads/{thread_id}/state", status_code=204)
+async def patch_state(
+    thread_id: ThreadId, body: Annotated[StatePatch, Depends(JsonBody(STATE_PATCH))], use: Use
+) -> Response:
+    if await use.threads.update(thread_id, metadata=body.metadata) is None:
+        raise not_found(thread_id)
+    return nothing()
 
 
 @router.post("/threads/{thread_id}/state/checkpoint")

@@ -11,7 +11,13 @@ from langchain_core.messages import AIMessageChunk
 Block: TypeAlias = dict[str, Any]
 Data: TypeAlias = dict[str, Any]
 
-_GROWING: Final = {"text": "text", "reasoning": "reasoning", "tool_call_chunk": "args"}
+_MEDIA: Final = frozenset(("image", "audio", "video", "file"))
+_GROWING: Final = {
+    "text": "text",
+    "reasoning": "reasoning",
+    "tool_call_chunk": "args",
+    **dict.fromkeys(_MEDIA, "base64"),
+}
 """Kinds that arrive in pieces, and the field that grows."""
 _DELTAS: Final = {"text": "text-delta", "reasoning": "reasoning-delta", "tool_call_chunk": "tool-call-delta"}
 _HEAVY: Final = frozenset(("args", "data", "base64", "output", "value"))
@@ -114,7 +120,7 @@ def _grow(grown: Block, piece: Block) -> None:
 
 def _skeleton(block: Block) -> Block:
     field = _GROWING.get(block.get("type", ""))
-    if field is not None:
+    if field is not None and block["type"] not in _MEDIA:
         # Without the provider's index, which would be taken for ours; that of a call tells calls apart.
         dropped = {"annotations"} if block["type"] == "tool_call_chunk" else {"annotations", "index"}
         return {**{key: value for key, value in block.items() if key not in dropped}, field: ""}
@@ -131,6 +137,9 @@ def _delta(block: Block) -> Block | None:
     field = _GROWING.get(kind)
     if field is None or not block.get(field):
         return None
+    if kind in _MEDIA:
+        # Clients gather the bytes of media from here alone; the finish has them for who keeps whole blocks.
+        return {"type": "data-delta", "data": block[field], "encoding": "base64"}
     return {"type": _DELTAS[kind], field: block[field]}
 
 

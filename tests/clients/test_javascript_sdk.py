@@ -1,0 +1,76 @@
+"""The JavaScript SDK as it is published, under node: both of its lines, and every method they have."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from .conftest import Suites
+from .node import CLIENTS, Node
+from .suite import titles_of
+
+SDKS = {"1.15.0": "@langchain/langgraph-sdk", "2.0.0": "langgraph-sdk-2"}
+"""Package by version. 2.0.0 is what a plain install brings; its code is older than 1.15.0's."""
+_ONLY_NEWER = "newer"
+"""The directory with tests of what 2.0.0 does not have."""
+
+
+class Case(NamedTuple):
+    version: str
+    transport: str
+    file: Path
+    title: str
+
+    @property
+    def id(self) -> str:
+        return " ".join(part for part in (self.version, self.transport, self.title) if part)
+
+
+AWAITED = ("assistants.", "crons.", "threads.copy", "threads.prune", "threads.joinStream")
+"""Methods of which the server does not have all yet."""
+
+
+def files_of(version: str) -> list[Path]:
+    files = sorted((CLIENTS / "sdk").rglob("*.test.mjs"))
+    return [file for file in files if version == "1.15.0" or file.parent.name != _ONLY_NEWER]
+
+
+def cases() -> list[Case]:
+    return [
+        Case(version, transport, file, title)
+        for version in SDKS
+        for file in files_of(version)
+        for transport in (("sse", "websocket") if file.name == "streams.test.mjs" else ("",))
+        for title in titles_of(file)
+    ]
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.id)
+def test_sdk(case: Case, suites: Suites, url: str, request: pytest.FixtureRequest) -> None:
+    chosen = [item.callspec.params.get("case") for item in request.session.items if hasattr(item, "callspec")]
+    titles = [each.title for each in chosen if isinstance(each, Case) and each[:3] == case[:3]]
+    variables = {"SDK": SDKS[case.version], "TRANSPORT": case.transport, "SERVER_URL": url}
+    suite = suites(case.file, variables, titles)
+    result = suite.result(case.title)
+    if not result.passed:
+        pytest.fail(f"{case.id}\n{result.text}\n{suite.said}", pytrace=False)
+    assert not result.skipped, result.skipped
+
+
+@pytest.mark.parametrize("version", SDKS)
+def test_every_method_has_a_test(version: str, node: Node) -> None:
+    done = subprocess.run(
+        [node.node, CLIENTS / "sdk" / "methods.mjs"],
+        env={**node.environment, "SDK": SDKS[version]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    methods = {name for name in json.loads(done.stdout) if not name.startswith(AWAITED)}
+    tested = {title.split(":")[0] for file in files_of(version) for title in titles_of(file)}
+    assert methods - tested == set()
+    assert {name for name in tested if "." in name} - methods == set(), "tests of methods that are not there"
