@@ -59,7 +59,7 @@ announcing = StateGraph(MessagesState).add_node("announce", _announce).add_edge(
 
 # Slow enough for a client that subscribes to a subagent when it hears of it.
 _researcher = create_agent(
-    ScriptedChatModel(script=turns(AIMessage("found it")), delay=0.1), tools=[], name="researcher"
+    ScriptedChatModel(script=turns(AIMessage("found it")), delay=0.4), tools=[], name="researcher"
 )
 
 

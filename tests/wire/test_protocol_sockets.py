@@ -122,6 +122,36 @@ async def test_a_late_subscription_is_told_of_the_past(url: str, thread_id: str)
     assert [event["method"] for event in socket.events] == ["lifecycle", "lifecycle", "values", "values"]
 
 
+async def test_a_late_subscription_is_told_what_another_was_told_before(url: str, thread_id: str) -> None:
+    async with connect(address(url, thread_id)) as connection:
+        socket = Socket(connection)
+        await socket.ask("subscription.subscribe", channels=["lifecycle"])
+        await socket.ask("run.start", assistant_id="agent", input=HI)
+        await socket.until_ended()
+        await socket.ask("subscription.subscribe", channels=["lifecycle", "values"])
+        await socket.until_ended(2)
+    assert [event["method"] for event in socket.events[2:]] == ["lifecycle", "values", "values", "lifecycle"]
+
+
+async def test_subscriptions_made_in_one_breath_are_told_in_the_order_of_the_thread(url: str, thread_id: str) -> None:
+    async with connect(address(url, thread_id)) as connection:
+        socket = Socket(connection)
+        await socket.ask("subscription.subscribe", channels=["lifecycle"])
+        await socket.ask("run.start", assistant_id="agent", input=HI)
+        await socket.until_ended()
+    async with connect(address(url, thread_id)) as connection:
+        socket = Socket(connection)
+        for number, channels in ((101, ["lifecycle"]), (102, ["values"])):
+            command = {"id": number, "method": "subscription.subscribe", "params": {"channels": channels}}
+            await connection.send(json.dumps(command))
+        await socket.ask("subscription.subscribe", channels=["messages"])
+        socket.events = [said for said in socket.events if said["type"] == "event"]
+        await socket.until_ended()
+    seqs = [event["seq"] for event in socket.events]
+    assert seqs == sorted(seqs)
+    assert len(seqs) > 8
+
+
 async def test_a_subscription_ends_when_it_is_told_to(url: str, thread_id: str) -> None:
     async with connect(address(url, thread_id)) as connection:
         socket = Socket(connection)

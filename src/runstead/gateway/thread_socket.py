@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
 
@@ -24,7 +25,7 @@ from runstead.wire.protocol.commands import (
     failure_of,
     success,
 )
-from runstead.wire.protocol.events import ProtocolEvent, Subscription, subscription_of
+from runstead.wire.protocol.events import ProtocolEvent, Subscription, subscription_of, union
 from runstead.wire.protocol.translator import RESUME_GAP
 
 from .services import Services
@@ -40,30 +41,48 @@ _MOST_SUBSCRIPTIONS: Final = 64
 
 
 class ThreadSocket:
-    """One client's connection to one thread."""
+    """One client's connection to one thread.
+
+    All its subscriptions are read by one reader, so that their events go out in the order of the thread. Clients rely
+    on it: they stop listening for values when they hear that the run has ended, whichever subscription told them.
+    """
 
     def __init__(self, socket: WebSocket, use: Services, thread_id: ThreadId) -> None:
         self._socket, self._use, self._thread_id = socket, use, thread_id
         self._commands = ThreadCommands(use, thread_id, socket)
-        self._wanted: dict[str, Subscription] = {}
-        self._pumps: dict[str, asyncio.Task[None]] = {}
+        self._wanted: dict[str, _Wanted] = {}
+        self._made = 0
+        self._pump: asyncio.Task[None] | None = None
+        self._stale = False
         self._sending = asyncio.Lock()
-        self._sent: dict[str, None] = {}
+        self._sent: dict[str, int] = {}
         self._applied = 0
         self._since: int | None = None
 
     async def serve(self) -> None:
         """Until the client leaves, or the server goes down."""
         await self._socket.accept()
+        inbox: asyncio.Queue[str | None] = asyncio.Queue(_MOST_SUBSCRIPTIONS)
+        listening = asyncio.create_task(self._listen(inbox), name=f"socket-inbox-{self._thread_id}")
         try:
-            while True:
-                await self._answer(await self._socket.receive_text())
+            while (text := await inbox.get()) is not None:
+                await self._answer(text)
+                # Clients send their subscriptions in one breath. Read after the last of them, they are read together.
+                if self._stale and inbox.empty():
+                    await self._restart()
         except WebSocketDisconnect:
             return
         finally:
-            for task in self._pumps.values():
-                task.cancel()
-            await asyncio.gather(*self._pumps.values(), return_exceptions=True)
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+            await self._stop()
+
+    async def _listen(self, inbox: asyncio.Queue[str | None]) -> None:
+        try:
+            while True:
+                await inbox.put(await self._socket.receive_text())
+        except (WebSocketDisconnect, RuntimeError):
+            await inbox.put(None)
 
     async def _answer(self, text: str) -> None:
         try:
@@ -74,10 +93,9 @@ class ThreadSocket:
         except BadEnvelope as error:
             await self._send(failure(error.command_id, "invalid_argument", str(error)))
             return
-        began: str | None = None
         try:
             if command.method == "subscription.subscribe":
-                began, result = await self._subscribe(command)
+                result = await self._subscribe(command)
             elif command.method == "subscription.unsubscribe":
                 result = await self._unsubscribe(command)
             elif command.method == "subscription.reconnect":
@@ -91,24 +109,24 @@ class ThreadSocket:
             await self._send(told)
             return
         await self._send(success(command, result, self._applied))
-        if began is not None:
-            # After the answer: a client is to know its subscription before it gets events.
-            self._begin(began)
 
-    async def _subscribe(self, command: Command) -> tuple[str, dict[str, Any]]:
+    async def _subscribe(self, command: Command) -> dict[str, Any]:
         if len(self._wanted) >= _MOST_SUBSCRIPTIONS:
             raise CommandRefused("invalid_argument", f"A connection has at most {_MOST_SUBSCRIPTIONS} subscriptions.")
         wanted = _since(subscription_of(command.params), self._since)
         subscription_id = str(uuid4())
         replayed = await self._use.thread_events.told(self._thread_id, wanted)
-        self._wanted[subscription_id] = wanted
-        return subscription_id, {"subscription_id": subscription_id, "replayed_events": len(replayed)}
+        self._made += 1
+        self._wanted[subscription_id] = _Wanted(wanted, self._made)
+        # Begun after the answer: a client is to know its subscription before it gets events.
+        self._stale = True
+        return {"subscription_id": subscription_id, "replayed_events": len(replayed)}
 
     async def _unsubscribe(self, command: Command) -> dict[str, Any]:
         subscription_id = command.params.get("subscription_id")
         if not isinstance(subscription_id, str) or self._wanted.pop(subscription_id, None) is None:
             raise CommandRefused("no_such_subscription", f"There is no subscription {str(subscription_id)[:100]!r}.")
-        await self._end(subscription_id)
+        self._stale = self._stale or not self._wanted
         return {}
 
     async def _reconnect(self, command: Command) -> dict[str, Any]:
@@ -121,23 +139,31 @@ class ThreadSocket:
         if (gap := next((event for event in told if event.method == RESUME_GAP), None)) is not None:
             raise CommandRefused("resume_gap", "Events after this seq are not kept any more.", gap.data)
         self._since = since
+        await self._stop()
         self._sent.clear()
-        for subscription_id, wanted in list(self._wanted.items()):
-            await self._end(subscription_id)
-            self._wanted[subscription_id] = _since(wanted, since)
-            self._begin(subscription_id)
+        self._wanted = {
+            subscription_id: _Wanted(_since(wanted.subscription, since), wanted.number)
+            for subscription_id, wanted in self._wanted.items()
+        }
+        self._stale = True
         return {"restored": True, "missed_events": len(told)}
 
-    def _begin(self, subscription_id: str) -> None:
-        reader = self._use.thread_events.open(self._thread_id, self._wanted[subscription_id])
-        self._pumps[subscription_id] = asyncio.create_task(self._pump(reader), name=f"socket-{self._thread_id}")
+    async def _restart(self) -> None:
+        """Read anew, from the beginning, for the subscriptions there are now."""
+        self._stale = False
+        await self._stop()
+        if self._wanted:
+            together = union(wanted.subscription for wanted in self._wanted.values())
+            reader = self._use.thread_events.open(self._thread_id, together)
+            self._pump = asyncio.create_task(self._tell(reader), name=f"socket-{self._thread_id}")
 
-    async def _end(self, subscription_id: str) -> None:
-        if (task := self._pumps.pop(subscription_id, None)) is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+    async def _stop(self) -> None:
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.gather(self._pump, return_exceptions=True)
+            self._pump = None
 
-    async def _pump(self, reader: ThreadEventReader) -> None:
+    async def _tell(self, reader: ThreadEventReader) -> None:
         try:
             while True:
                 for item in await reader.read():
@@ -156,18 +182,32 @@ class ThreadSocket:
             await reader.aclose()
 
     async def _show(self, event: ProtocolEvent) -> None:
-        if event.event_id in self._sent:
+        """Once; and again for a subscription that was made since: its client waits for what others had before."""
+        told = self._sent.get(event.event_id, 0)
+        is_wanted = event.method == RESUME_GAP or any(
+            wanted.number > told and wanted.subscription.matches(event) for wanted in self._wanted.values()
+        )
+        if not is_wanted or (event.method == RESUME_GAP and told):
             return
-        self._sent[event.event_id] = None
+        await self._send(event.to_json())
+        self._sent.pop(event.event_id, None)
+        self._sent[event.event_id] = self._made
         if len(self._sent) > _REMEMBERED:
             del self._sent[next(iter(self._sent))]
-        await self._send(event.to_json())
         self._applied = max(self._applied, event.seq)
 
     async def _send(self, message: dict[str, Any]) -> None:
         text = encode(message).decode()
         async with self._sending:
             await self._socket.send_text(text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A subscription, and the how manieth it is on its connection."""
+
+    subscription: Subscription
+    number: int
 
 
 def _since(wanted: Subscription, since: int | None) -> Subscription:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -93,6 +93,19 @@ def subscription_of(params: Mapping[str, Any]) -> Subscription:
         namespaces=tuple(_namespace(one) for one in _list(params.get("namespaces"), "namespaces")),
         depth=_number(params.get("depth"), "depth"),
         since=_number(params.get("since"), "since"),
+    )
+
+
+def union(subscriptions: Iterable[Subscription]) -> Subscription:
+    """One that wants at least what each of them wants."""
+    each = list(subscriptions)
+    namespaces = () if any(not one.namespaces for one in each) else tuple({ns for one in each for ns in one.namespaces})
+    depths, sinces = [one.depth for one in each], [one.since for one in each]
+    return Subscription(
+        channels=frozenset().union(*(one.channels for one in each)),
+        namespaces=namespaces,
+        depth=None if None in depths else max(depth for depth in depths if depth is not None),
+        since=None if None in sinces else min(since for since in sinces if since is not None),
     )
 
 
