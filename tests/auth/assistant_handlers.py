@@ -64,3 +64,10 @@ async def some_threads_stay(ctx: Auth.types.AuthContext, value: Any) -> Any:
     if "no-threads" in ctx.permissions:
         raise Auth.exceptions.HTTPException(403, "Threads are evidence")
     return {"kind": "scratch"} if "tidy" in ctx.permissions else True
+
+
+@auth.on.threads.update
+async def some_runs_go_on(ctx: Auth.types.AuthContext, value: Any) -> Any:
+    if "no-stops" in ctx.permissions:
+        raise Auth.exceptions.HTTPException(403, "Runs are not stopped here")
+    return {"kind": "scratch"} if "tidy" in ctx.permissions else True

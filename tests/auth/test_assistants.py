@@ -113,6 +113,24 @@ async def test_threads_go_with_an_assistant_as_far_as_they_may(client_of: Client
             await call
 
 
+async def test_runs_are_interrupted_with_an_assistant_as_far_as_they_may(client_of: ClientOf) -> None:
+    alice = client_of("alice janitor")
+    made = await alice.assistants.create("teller")
+    kept, stopped = [await alice.threads.create(metadata={"kind": kind}) for kind in ("talk", "scratch")]
+    runs = [
+        await alice.runs.create(thread["thread_id"], made["assistant_id"], input={}, after_seconds=0.6)
+        for thread in (kept, stopped)
+    ]
+    with pytest.raises(PermissionDeniedError, match="Runs are not stopped here"):
+        await client_of("alice janitor no-stops").assistants.delete(made["assistant_id"])
+    assert await alice.assistants.get(made["assistant_id"]) == made
+    await client_of("alice janitor tidy").assistants.delete(made["assistant_id"])
+    for run in runs:
+        await alice.runs.join(run["thread_id"], run["run_id"])
+    ends = [(await alice.runs.get(run["thread_id"], run["run_id"]))["status"] for run in runs]
+    assert ends == ["success", "interrupted"]
+
+
 async def test_a_permission_lets_an_operator_change_what_everybody_uses(client_of: ClientOf) -> None:
     for who in ("alice", "alice gold janitor"):
         with pytest.raises(PermissionDeniedError, match="everybody uses"):

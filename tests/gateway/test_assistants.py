@@ -197,32 +197,39 @@ async def test_assistant_thread_and_run_are_merged_in_this_order(served: Served)
         assert (await client.post("/runs/wait", json=refused)).status_code == 400
 
 
-async def test_runs_of_an_assistant_that_was_deleted_go_on_and_stay(served: Served) -> None:
+async def test_deleting_interrupts_what_is_in_flight_and_keeps_what_was_done(served: Served) -> None:
     async with served() as client:
-        made = await a_new(client, context={"color": "red"})
-        run = {"assistant_id": made["assistant_id"], "input": {}}
-        threads = [await a_thread(client) for _ in range(3)]
-        ended, waiting, delayed = threads
-        await client.post(f"/threads/{ended}/runs/wait", json=run)
-        await client.post(
-            f"/threads/{waiting}/runs", json={"assistant_id": "slow", "input": {"steps": 3, "delay": 0.1}}
-        )
-        queued = (await client.post(f"/threads/{waiting}/runs", json=run)).json()
-        in_a_while = (await client.post(f"/threads/{delayed}/runs", json={**run, "after_seconds": 0.3})).json()
+        made, other = await a_new(client, graph_id="slow"), await a_new(client, graph_id="slow")
+        run = {"assistant_id": made["assistant_id"], "input": {"steps": 500, "delay": 0.02}}
+        ended, busy, delayed, mixed = threads = [await a_thread(client) for _ in range(4)]
+        await client.post(f"/threads/{ended}/runs/wait", json={**run, "input": {"steps": 1, "delay": 0}})
+        mine = [
+            (await client.post(f"/threads/{thread}/runs", json={**run, **more})).json()
+            for thread, more in ((busy, {}), (busy, {}), (delayed, {"after_seconds": LATER}))
+        ]
+        short = {"assistant_id": other["assistant_id"], "input": {"steps": 4, "delay": 0.05}}
+        theirs = (await client.post(f"/threads/{mixed}/runs", json=short)).json()
+        mine.append((await client.post(f"/threads/{mixed}/runs", json=run)).json())
+        stateless = (await client.post("/runs", json=run)).json()
+        reading = asyncio.create_task(client.get(f"/threads/{busy}/runs/{mine[0]['run_id']}/stream"))
         assert (await client.delete(f"/assistants/{made['assistant_id']}")).status_code == 204
-        for one in (queued, in_a_while):
+        assert (await asyncio.wait_for(reading, 10)).status_code == 200
+        for one in (*mine, stateless):
             place = f"/threads/{one['thread_id']}/runs/{one['run_id']}"
-            assert (await client.get(f"{place}/join")).json()["seen"]["context"] == {"color": "red"}
-            assert (await client.get(place)).json()["assistant_id"] == made["assistant_id"]
+            await asyncio.wait_for(client.get(f"{place}/join"), 10)
+            told = (await client.get(f"/runs/{one['run_id']}")).json()
+            assert (told["status"], told["assistant_id"]) == ("interrupted", made["assistant_id"])
+        place = f"/threads/{mixed}/runs/{theirs['run_id']}"
+        assert (await client.get(f"{place}/join")).json()["done"] == 4
+        assert (await client.get(place)).json()["status"] == "success"
+        (old,) = (await client.get(f"/threads/{ended}/runs")).json()
+        assert old["status"] == "success"
         for thread in threads:
-            (last, *_) = (await client.get(f"/threads/{thread}/runs")).json()
-            assert last["status"] == "success"
-            assert (await client.get(f"/threads/{thread}/state")).json()["values"]["seen"]
             assert (await client.post(f"/threads/{thread}/history", json={})).status_code == 200
             again = await client.post(f"/threads/{thread}/runs/wait", json=run)
             assert (again.status_code, again.json()["detail"]) == (404, "Thread or assistant not found.")
-            go_on = await client.post(f"/threads/{thread}/runs/wait", json={"assistant_id": "ctx", "input": {}})
-            assert go_on.json()["seen"]["context"] == {}
+            more = await client.post(f"/threads/{thread}/runs/wait", json={**short, "input": {"steps": 1, "delay": 0}})
+            assert more.status_code == 200
 
 
 async def test_deleting_with_threads_stops_what_runs_and_waits_there(served: Served) -> None:
@@ -322,6 +329,21 @@ async def test_what_only_the_server_says_is_not_kept(served: Served) -> None:
         assert run.json()["seen"]["configurable"]["thread_id"] != "x"
 
 
+async def test_a_config_holds_what_has_an_effect_on_runs(served: Served) -> None:
+    config = {"tags": ["t"], "metadata": {"m": None}, "recursion_limit": 9, "max_concurrency": 2, "run_name": "r"}
+    async with served() as client:
+        made = await a_new(client, config={**config, "callbacks": None})
+        assert made["config"] == config
+        run = (await client.post("/runs", json={"assistant_id": made["assistant_id"], "input": {}})).json()
+        told = run["kwargs"]["config"]
+        assert {name: told[name] for name in config if name != "metadata"} == {
+            name: config[name] for name in config if name != "metadata"
+        }
+        refused = await client.patch(f"/assistants/{made['assistant_id']}", json={"config": {"callbacks": ["x"]}})
+        assert refused.status_code == 422
+        assert refused.json()["detail"].startswith("config: 'callbacks' has no effect on runs; it may hold tags, ")
+
+
 async def test_a_description_can_be_taken_away(served: Served) -> None:
     async with served() as client:
         made = await a_new(client, description="d", name="n")
@@ -346,6 +368,8 @@ async def test_a_description_can_be_taken_away(served: Served) -> None:
         b'{"graph_id": "ctx", "config": []}',
         b'{"graph_id": "ctx", "config": {"configurable": []}}',
         b'{"graph_id": "ctx", "config": {"recursion_limit": "5"}}',
+        b'{"graph_id": "ctx", "config": {"max_concurrency": 0}}',
+        b'{"graph_id": "ctx", "config": {"callbacks": ["x"]}}',
         b'{"graph_id": "ctx", "context": []}',
         b'{"graph_id": "ctx", "metadata": "x"}',
         b'{"graph_id": "ctx", "metadata": {"x": "\\u0000"}}',

@@ -123,9 +123,11 @@ async def test_an_update_makes_a_version_of_what_it_names_and_keeps_the_rest(cli
     fifth = await client.assistants.update(assistant_id, config={"tags": ["x"]})
     assert fifth["config"] == {"tags": ["x"], "configurable": {"color": "teal"}}
     sixth = await client.assistants.update(assistant_id, config={})
-    assert (sixth["config"], sixth["context"]) == ({}, {})
+    assert sixth["config"] == {"configurable": {"color": "teal"}}
+    seventh = await client.assistants.update(assistant_id, context={})
+    assert (seventh["config"], seventh["context"]) == ({}, {})
     # Nothing was named, so nothing has become of it.
-    assert await client.assistants.update(assistant_id) == sixth == await client.assistants.get(assistant_id)
+    assert await client.assistants.update(assistant_id) == seventh == await client.assistants.get(assistant_id)
 
 
 async def test_what_was_read_can_be_sent_back(client: Any) -> None:

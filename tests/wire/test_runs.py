@@ -213,6 +213,18 @@ class TestMerging:
         assert made(context={"color": "green"}).config["configurable"] == {"color": "green"}
         assert made(config={"configurable": {"color": "teal"}}).context == {"color": "teal"}
 
+    def test_what_the_thread_is_configured_with_stands_between_assistant_and_run(self) -> None:
+        spec = spec_of(
+            b'{"assistant_id": "a", "config": {"configurable": {"c": "run"}}}',
+            assistant=assistant(
+                config={"configurable": {"a": "assistant", "b": "assistant", "c": "assistant"}, "tags": ["assistant"]},
+                context={"a": "assistant", "b": "assistant", "c": "assistant"},
+            ),
+            thread=thread(config={"configurable": {"b": "thread", "c": "thread"}, "tags": ["thread"]}),
+        )
+        assert spec.context == spec.config["configurable"] == {"a": "assistant", "b": "thread", "c": "run"}
+        assert spec.config["tags"] == ["thread"]
+
     def test_the_context_of_the_assistant_is_the_default(self) -> None:
         spec = spec_of(b'{"assistant_id": "a", "context": {"b": 2}}', assistant=assistant(context={"a": 1, "b": 1}))
         assert spec.context == {"a": 1, "b": 2}

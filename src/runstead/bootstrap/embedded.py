@@ -37,6 +37,7 @@ from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.infra.storage.threads import SqlThreadStore
 from runstead.infra.stream_bridge.memory import MemoryStreamBridge
 from runstead.resources.assistant_editor import AssistantEditor
+from runstead.resources.assistant_removal import AssistantRemoval
 from runstead.resources.directory import AssistantDirectory
 from runstead.resources.interrupts import OpenInterrupts
 from runstead.resources.items import ActorScopedStore
@@ -188,19 +189,22 @@ def _services(
     queries = SqlRunQueryStore(parts.database)
     states = ThreadStates(threads, queries, parts.checkpoints, agents, ErrorTexts(bool(settings.show_errors)))
     directory = AssistantDirectory(assistants, parts.graphs)
+    editor = AssistantEditor(assistants, directory, trusted_with_shared(settings))
+    removal = ThreadRemoval(runs, threads, parts.events, parts.checkpoints, parts.bridge)
     return Services(
         runs=runs,
         threads=threads,
         assistants=assistants,
         directory=directory,
-        editor=AssistantEditor(assistants, directory, trusted_with_shared(settings)),
+        editor=editor,
         states=states,
         thread_events=ThreadEvents(
             runs, parts.bridge, threads, states, parts.notices, parts.clock, heartbeat=settings.heartbeat_seconds
         ),
         interrupts=OpenInterrupts(threads, queries),
         schemas=GraphSchemas(agents),
-        removal=ThreadRemoval(runs, threads, parts.events, parts.checkpoints, parts.bridge),
+        removal=removal,
+        assistant_removal=AssistantRemoval(editor, runs, threads, removal),
         events=parts.events,
         items=parts.store,
         ready=lambda: _is_ready(parts.database, closing),

@@ -9,14 +9,15 @@ filter is not there. Without handlers nothing of this happens.
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from fastapi import Request
 from starlette.requests import HTTPConnection
 
+from runstead.resources.assistant_removal import MayTouch
 from runstead.resources.assistants import AssistantExists
 from runstead.resources.directory import AssistantNotFound, InvalidAssistant
-from runstead.resources.threads import ThreadExists, ThreadFilter, ThreadRecord
+from runstead.resources.threads import ThreadExists
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
 from runstead.wire.authorization import Authorizer, Filters, matches
@@ -30,7 +31,6 @@ from .bodies import body_of
 from .narrowing import GrantedItems, narrowed
 from .services import Services, ServiceSource
 
-_PAGE: Final = 500
 _WITH_BODY: Final = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -104,22 +104,18 @@ async def authorize_run(services: Services, thread_id: str, run: RunCreate) -> R
     return run if changed == body else RUN_CREATE.validate_python(changed)
 
 
-async def removable_threads(services: Services, assistant_id: str) -> Sequence[str]:
-    """The threads that were last used with an assistant and that the actor may delete: handlers are asked for each.
-
-    What does not match their filter stays, unmentioned. Raises Forbidden and Refused before anything is deleted.
+def may_touch(authorizer: Authorizer | None) -> MayTouch:
+    """Asks the handlers about threads that go along with something else. What does not match their filter stays,
+    unmentioned; it raises Forbidden and Refused.
     """
-    found: list[ThreadRecord] = []
-    where = ThreadFilter(metadata={"assistant_id": assistant_id})
-    while page := await services.threads.search(where, sort_by="thread_id", limit=_PAGE, offset=len(found)):
-        found.extend(page)
-    if (authorizer := services.authorizer) is None:
-        return [thread.thread_id for thread in found]
-    actor, own = require_actor_context("authorization"), []
-    for thread in found:
-        filters = await authorizer.authorize(actor, "threads", "delete", {"thread_id": thread.thread_id})
-        own += [thread.thread_id] if matches(thread.metadata, filters) else []
-    return own
+
+    async def may(action: Literal["update", "delete"], thread_id: str, metadata: Mapping[str, Any]) -> bool:
+        if authorizer is None:
+            return True
+        actor = require_actor_context("authorization")
+        return matches(metadata, await authorizer.authorize(actor, "threads", action, {"thread_id": thread_id}))
+
+    return may
 
 
 def _given(connection: HTTPConnection, body: Any) -> Given:

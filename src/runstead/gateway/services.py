@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from runstead.resources.assistant_editor import AssistantEditor
+from runstead.resources.assistant_removal import AssistantRemoval
 from runstead.resources.assistants import AssistantStore
 from runstead.resources.directory import AssistantDirectory
 from runstead.resources.interrupts import OpenInterrupts
@@ -52,6 +53,7 @@ class Services:
     interrupts: OpenInterrupts
     schemas: GraphSchemas
     removal: ThreadRemoval
+    assistant_removal: AssistantRemoval
     events: RunEventStore
     items: Any
     ready: Callable[[], Awaitable[bool]]

@@ -21,8 +21,8 @@ class AssistantProtected(Exception):
 
     def __init__(self, assistant: AssistantRecord) -> None:
         super().__init__(
-            f"Assistant {assistant.assistant_id} is graph {assistant.graph_id!r}'s own, which everybody uses, and not "
-            f"yours to change; create one of your own with graph_id={assistant.graph_id!r}, or ask the operator, "
+            f"Assistant {assistant.assistant_id} is the graph's own ({assistant.graph_id}), which everybody uses, and "
+            f"not yours to change; create one of your own with graph_id={assistant.graph_id!r}, or ask the operator, "
             "who can let users with a certain scope change it (shared_assistants_scope)"
         )
 
@@ -59,7 +59,7 @@ class AssistantEditor:
             self._directory.check_graph(change.graph_id)
             if before.shared and change.graph_id != before.graph_id:
                 raise AssistantInUse(
-                    f"Assistant {before.assistant_id} is graph {before.graph_id!r}'s own and stays with it; "
+                    f"Assistant {before.assistant_id} is the graph's own ({before.graph_id}) and stays with it; "
                     f"create another one with graph_id={change.graph_id!r}"
                 )
         if change.is_empty:
@@ -76,8 +76,8 @@ class AssistantEditor:
         before = await self._changeable(name)
         if before.shared and self._directory.serves(before.graph_id):
             raise AssistantInUse(
-                f"Assistant {before.assistant_id} is graph {before.graph_id!r}'s own and exists as long as the graph "
-                "is served; take the graph out of the configuration to remove it"
+                f"Assistant {before.assistant_id} is the graph's own ({before.graph_id}) and exists as long as the "
+                "graph is served; take the graph out of the configuration to remove it"
             )
         return before
 

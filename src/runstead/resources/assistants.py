@@ -77,8 +77,7 @@ class AssistantChange:
 
     ``metadata`` are merged in (top-level keys replace); config and context are replaced. ``has_description`` tells that
     the description is meant, also when it is None. Configurable and context are one thing under two names: whichever is
-    given is both afterwards. A config that does not speak of configurable keeps it, except for the empty one, which
-    clears everything.
+    given is both afterwards, and a config that does not speak of configurable keeps it.
     """
 
     graph_id: str | None = None
@@ -99,8 +98,8 @@ class AssistantChange:
         context = dict(before.context)
         if self.context is not None:
             context = dict(self.context)
-        elif self.config is not None and (not self.config or "configurable" in self.config):
-            context = dict(self.config.get("configurable") or {})
+        elif self.config is not None and "configurable" in self.config:
+            context = dict(self.config["configurable"])
         metadata = {**before.metadata, **(self.metadata or {})}
         if before.shared:
             # Clients find the graphs' own assistants by this mark.

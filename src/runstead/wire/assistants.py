@@ -37,9 +37,16 @@ _Text = Annotated[str, Field(max_length=10_000)]
 
 
 class AssistantConfig(RunConfig):
-    """A config that runs begin with; what we do not know of it is kept as it was given."""
+    """A config that runs begin with. What would have no effect on them is refused; null says nothing."""
 
     model_config = ConfigDict(extra="allow")
+
+    def told(self) -> dict[str, Any]:
+        """Raises Unprocessable."""
+        if unknown := sorted(key for key, value in (self.model_extra or {}).items() if value is not None):
+            known = ", ".join(RunConfig.model_fields)
+            raise Unprocessable(f"config: {unknown[0][:100]!r} has no effect on runs; it may hold {known}")
+        return self.model_dump(exclude_none=True)
 
 
 class _Settings(WireModel):
@@ -52,8 +59,10 @@ class _Settings(WireModel):
     description: _Text | None = None
 
     def told(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-        """Config and context without what the server alone says. Raises BadRequest when they contradict each other."""
-        config = None if self.config is None else self.config.model_dump(exclude_none=True)
+        """Config and context without what the server alone says. Raises Unprocessable, and BadRequest when the two
+        contradict each other.
+        """
+        config = None if self.config is None else self.config.told()
         context = None if self.context is None else without_own(self.context, frozenset())
         if config and "configurable" in config:
             config["configurable"] = without_own(config["configurable"], frozenset())
@@ -69,7 +78,7 @@ class AssistantCreate(_Settings):
     if_exists: Literal["raise", "do_nothing"] | None = None
 
     def to_draft(self) -> AssistantDraft:
-        """Raises BadRequest."""
+        """Raises BadRequest, Unprocessable."""
         config, context = self.told()
         context = context or (config or {}).get("configurable") or {}
         return AssistantDraft(
@@ -86,7 +95,7 @@ class AssistantPatch(_Settings):
     graph_id: str | None = None
 
     def to_change(self) -> AssistantChange:
-        """Raises BadRequest."""
+        """Raises BadRequest, Unprocessable."""
         config, context = self.told()
         return AssistantChange(
             graph_id=self.graph_id,

@@ -51,18 +51,20 @@ def merged(asked: Asked, assistant: AssistantRecord, thread: ThreadRecord | None
     configurable = without_own(asked.config.get("configurable") or {}, _OWN_CONFIGURABLE)
     if configurable and asked.context:
         raise BadRequest(BOTH_GIVEN)
-    layers = [assistant.config, thread.config if thread else {}, asked.config]
+    of_thread = thread.config if thread else {}
+    configured = without_own(of_thread.get("configurable") or {}, _OWN_CONFIGURABLE)
+    layers = [assistant.config, of_thread, asked.config]
     config = {key: value for layer in layers for key, value in layer.items() if value is not None}
     config["configurable"] = {
         **without_own(assistant.config.get("configurable") or {}, _OWN_CONFIGURABLE),
-        **without_own((thread.config if thread else {}).get("configurable") or {}, _OWN_CONFIGURABLE),
+        **configured,
         **configurable,
         # The mirror shows nothing that could not have been put there itself.
         **without_own(asked.context, _OWN_CONFIGURABLE),
         **without_own(asked.headers, _OWN_CONFIGURABLE),
     }
     metadata = _metadata(asked, assistant, thread, layers)
-    context = {**assistant.context, **configurable, **asked.context}
+    context = {**assistant.context, **configured, **configurable, **asked.context}
     return Merged({**config, "metadata": metadata}, context or None, metadata)
 
 

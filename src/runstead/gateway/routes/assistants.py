@@ -27,7 +27,7 @@ from runstead.wire.assistants import (
 from runstead.wire.pages import page_headers
 from runstead.wire.selection import check_select, selected
 
-from ..authorization import removable_threads
+from ..authorization import may_touch
 from ..dependencies import JsonBody, Use, answer, nothing
 
 router = APIRouter(prefix="/assistants", tags=["assistants"])
@@ -76,13 +76,8 @@ async def update_assistant(
 
 @router.delete("/{assistant_id}", status_code=204)
 async def delete_assistant(assistant_id: str, use: Use, delete_threads: bool = False) -> Response:
-    """Runs go on, and stay. With ``delete_threads`` the threads that were last used with it go, and their runs."""
-    assistant = await use.editor.removable(assistant_id)
-    if delete_threads:
-        # The threads first: if this is cut short, the assistant is still there to ask it of again.
-        for thread_id in await removable_threads(use, assistant.assistant_id):
-            await use.removal.remove(thread_id)
-    await use.editor.delete(assistant.assistant_id)
+    """Runs in flight are interrupted, ended ones stay. With ``delete_threads`` the threads last used with it go too."""
+    await use.assistant_removal.remove(assistant_id, with_threads=delete_threads, may=may_touch(use.authorizer))
     return nothing()
 
 

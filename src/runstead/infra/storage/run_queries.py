@@ -48,7 +48,7 @@ class SqlRunQueryStore:
 
     async def list_runs(self, where: RunFilter, *, limit: int = 10, offset: int = 0) -> Sequence[RunRecord]:
         actor = require_actor_context("listing runs")
-        if where.thread_id is not None and not is_storable(where.thread_id):
+        if not _can_match(where):
             return []
         statement = (
             select(*RECORD)
@@ -61,7 +61,7 @@ class SqlRunQueryStore:
 
     async def count_runs(self, where: RunFilter) -> int:
         actor = require_actor_context("counting runs")
-        if where.thread_id is not None and not is_storable(where.thread_id):
+        if not _can_match(where):
             return 0
         statement = select(func.count()).select_from(runs).where(_matching(where, actor))
         return await self._database.read(lambda connection: connection.execute(statement).scalar_one())
@@ -72,12 +72,19 @@ def within(number: int) -> int:
     return max(0, min(number, MANY))
 
 
+def _can_match(where: RunFilter) -> bool:
+    """No id in the database is one that cannot be stored."""
+    return all(is_storable(name) for name in (where.thread_id, where.assistant_id) if name is not None)
+
+
 def _matching(where: RunFilter, actor: ActorContext) -> ColumnElement[bool]:
     conditions: list[ColumnElement[Any]] = [owned_by(runs, actor)]
     if where.thread_id is not None:
         conditions.append(runs.c.thread_id == where.thread_id)
     if where.statuses:
         conditions.append(runs.c.status.in_([status.value for status in where.statuses]))
+    if where.assistant_id is not None:
+        conditions.append(runs.c.assistant_id == where.assistant_id)
     if where.dead_letters_only:
         conditions.append(runs.c.dead_letter)
     if where.metadata:

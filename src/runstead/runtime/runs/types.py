@@ -342,3 +342,4 @@ class RunFilter:
     statuses: Sequence[RunStatus] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     dead_letters_only: bool = False
+    assistant_id: str | None = None

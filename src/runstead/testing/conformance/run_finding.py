@@ -96,6 +96,13 @@ class RunFinding:
         assert await _list(storage, RunFilter(thread_id="t-none")) == []
         assert await _list(storage, RunFilter(thread_id="\ud800")) == []
 
+    async def test_runs_of_one_assistant_can_be_listed_alone(self, storage: RunStorage) -> None:
+        run = await storage.accept("t-1", assistant_id="a-2")
+        await storage.accept("t-1")
+        assert await _list(storage, RunFilter(assistant_id="a-2")) == [run.run_id]
+        assert await _list(storage, RunFilter("t-none", assistant_id="a-2")) == []
+        assert await _list(storage, RunFilter(assistant_id="\ud800")) == []
+
     async def test_dead_letters_can_be_listed_alone(self, storage: RunStorage) -> None:
         dead = await storage.lost(await storage.accept("t-1"), max_attempts=1)
         await storage.accept("t-2")

@@ -136,6 +136,7 @@ class InMemoryRunStore:
             and (where.thread_id is None or row.record.thread_id == where.thread_id)
             and (not where.statuses or row.record.status in where.statuses)
             and (not where.dead_letters_only or row.record.dead_letter)
+            and where.assistant_id in (None, row.record.assistant_id)
             and contains(row.record.metadata, where.metadata)
         ]
         return sorted(found, key=lambda record: (record.created_at, record.queue_seq, record.run_id), reverse=True)
