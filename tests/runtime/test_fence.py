@@ -13,7 +13,8 @@ from langgraph.checkpoint.base import Checkpoint, empty_checkpoint
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from runstead.infra.checkpoints.sqlite import SqliteCheckpoints, open_checkpoints
+from runstead.infra.checkpoints.sqlite import open_checkpoints
+from runstead.infra.checkpoints.store import SqlCheckpoints
 from runstead.runtime.runs.agent_loop import ThreadAgentLoops
 from runstead.runtime.runs.exceptions import LeaseLost
 from runstead.runtime.runs.internal.fence import FencedSaver
@@ -62,7 +63,7 @@ def holder() -> Holder:
     return Holder()
 
 
-async def _fenced(checkpoints: SqliteCheckpoints, holder: Holder) -> FencedSaver:
+async def _fenced(checkpoints: SqlCheckpoints, holder: Holder) -> FencedSaver:
     stamp = {"run_id": "r", "run_attempt": 1}
     return FencedSaver(checkpoints.saver, asyncio.get_running_loop(), holder.guard, stamp, holder.check)
 

@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -73,12 +74,14 @@ class PostgresSchema:
     @contextmanager
     def made(cls, url: str) -> Iterator[PostgresSchema]:
         name = a_schema()
-        with asyncio.Runner() as runner:
+        # In a thread: whoever asks for this fixture first may be on an event loop.
+        with ThreadPoolExecutor(1) as thread, asyncio.Runner() as runner:
             opening = open_postgres_storage(url, PostgresOptions(pool_size=6, schema=name))
-            database = runner.run(opening.__aenter__())
+            database = thread.submit(runner.run, opening.__aenter__()).result()
             yield cls(url, name, database)
-            runner.run(database.write(lambda c: c.exec_driver_sql(f"DROP SCHEMA {name} CASCADE").close()))
-            runner.run(opening.__aexit__(None, None, None))
+            dropping = database.write(lambda c: c.exec_driver_sql(f"DROP SCHEMA {name} CASCADE").close())
+            thread.submit(runner.run, dropping).result()
+            thread.submit(runner.run, opening.__aexit__(None, None, None)).result()
 
     async def emptied(self) -> PostgresDatabase:
         """The database that all tests share, without anything in it."""

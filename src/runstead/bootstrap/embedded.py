@@ -21,7 +21,8 @@ from runstead.gateway.services import GatewayOptions, Services
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.environment import apply_environment
 from runstead.graphs.registry import GraphRegistry
-from runstead.infra.checkpoints.sqlite import SqliteCheckpoints, open_checkpoints
+from runstead.infra.checkpoints.sqlite import open_checkpoints
+from runstead.infra.checkpoints.store import SqlCheckpoints
 from runstead.infra.dispatch.bell import Bell
 from runstead.infra.dispatch.local import LocalDispatcher
 from runstead.infra.engines.data_dir import own_data_dir
@@ -126,7 +127,7 @@ class _Parts:
     """What has been opened, and is closed in the reverse order."""
 
     database: SqliteDatabase
-    checkpoints: SqliteCheckpoints
+    checkpoints: SqlCheckpoints
     store: ActorScopedStore
     bridge: MemoryStreamBridge
     events: RunEventStore

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final
 
-from runstead.infra.checkpoints.sqlite import SqliteCheckpoints
+from runstead.infra.checkpoints.store import SqlCheckpoints
 from runstead.infra.storage.items import SqlItemStore
 from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.runtime.clock import Clock
@@ -22,7 +22,7 @@ _EVERY: Final = 60.0
 
 @asynccontextmanager
 async def sweep_regularly(
-    sweeper: StorageSweeper, checkpoints: SqliteCheckpoints, retention: timedelta
+    sweeper: StorageSweeper, checkpoints: SqlCheckpoints, retention: timedelta
 ) -> AsyncIterator[None]:
     """Sweep now and then, for the length of a block. A sweep that fails is logged, and tried again at its next time."""
 

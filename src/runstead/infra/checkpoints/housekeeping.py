@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from runstead.runtime.runs.types import RunId, ThreadId
 
+from .driver import Driver
 from .marks import forget_all
+from .replacing import REPLACING_CHECKPOINT, REPLACING_WRITE
 
 _TABLES: Final = ("checkpoints", "writes")
+_CHECKPOINT: Final = "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata, run_id"
+_WRITE: Final = "checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value"
 _COPY: Final = (
-    """
-    INSERT OR REPLACE INTO checkpoints
-    SELECT :target, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata, run_id
-    FROM checkpoints WHERE thread_id = :source
+    f"""
+    INSERT INTO checkpoints (thread_id, {_CHECKPOINT})
+    SELECT :target, {_CHECKPOINT} FROM checkpoints WHERE thread_id = :source {REPLACING_CHECKPOINT}
     """,
-    """
-    INSERT OR REPLACE INTO writes
-    SELECT :target, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value
-    FROM writes WHERE thread_id = :source
+    f"""
+    INSERT INTO writes (thread_id, {_WRITE})
+    SELECT :target, {_WRITE} FROM writes WHERE thread_id = :source {REPLACING_WRITE}
     """,
 )
 _LATEST: Final = "SELECT checkpoint_ns, max(checkpoint_id) FROM checkpoints WHERE thread_id = ? GROUP BY checkpoint_ns"
@@ -30,14 +32,14 @@ _PARENT: Final = (
 )
 
 
-def delete_thread(driver: Any, thread_id: ThreadId) -> None:
+def delete_thread(driver: Driver, thread_id: ThreadId) -> None:
     """Delete all checkpoints and writes of a thread, and what was kept for undoing them."""
     for table in _TABLES:
         driver.execute(f"DELETE FROM {table} WHERE thread_id = ?", (thread_id,))
     forget_all(driver, thread_id)
 
 
-def delete_for_runs(driver: Any, run_ids: Sequence[RunId]) -> None:
+def delete_for_runs(driver: Driver, run_ids: Sequence[RunId]) -> None:
     """Delete what these runs wrote, on all threads."""
     for run_id in run_ids:
         driver.execute(
@@ -48,13 +50,13 @@ def delete_for_runs(driver: Any, run_ids: Sequence[RunId]) -> None:
         driver.execute("DELETE FROM checkpoints WHERE run_id = ?", (run_id,))
 
 
-def copy_thread(driver: Any, source: ThreadId, target: ThreadId) -> None:
+def copy_thread(driver: Driver, source: ThreadId, target: ThreadId) -> None:
     """Copy all checkpoints and writes, under the same ids, so that the whole chain behind each is there."""
     for statement in _COPY:
         driver.execute(statement, {"source": source, "target": target})
 
 
-def prune(driver: Any, thread_ids: Sequence[ThreadId], strategy: str) -> None:
+def prune(driver: Driver, thread_ids: Sequence[ThreadId], strategy: str) -> None:
     """Keep only the latest checkpoint of each namespace (``keep_latest``), or nothing (``delete``)."""
     if strategy not in ("keep_latest", "delete"):
         raise ValueError(f"unknown pruning strategy {strategy!r}; use 'keep_latest' or 'delete'")
@@ -66,7 +68,7 @@ def prune(driver: Any, thread_ids: Sequence[ThreadId], strategy: str) -> None:
             _keep_only(driver, thread_id, namespace, _needed(driver, thread_id, namespace, latest))
 
 
-def _needed(driver: Any, thread_id: ThreadId, namespace: str, latest: str) -> list[str]:
+def _needed(driver: Driver, thread_id: ThreadId, namespace: str, latest: str) -> list[str]:
     """The latest checkpoint, and those of its ancestors whose writes its delta channels are rebuilt from."""
     kept = [latest]
     parent, metadata = driver.execute(_PARENT, (thread_id, namespace, latest)).fetchone()
@@ -81,7 +83,7 @@ def _needed(driver: Any, thread_id: ThreadId, namespace: str, latest: str) -> li
     return kept
 
 
-def _keep_only(driver: Any, thread_id: ThreadId, namespace: str, kept: Sequence[str]) -> None:
+def _keep_only(driver: Driver, thread_id: ThreadId, namespace: str, kept: Sequence[str]) -> None:
     marks = ", ".join("?" * len(kept))
     for table in _TABLES:
         driver.execute(

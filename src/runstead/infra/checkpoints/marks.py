@@ -8,9 +8,12 @@ such row keeps how it was before. All of this happens in the transaction of the 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from runstead.runtime.runs.types import RunId, ThreadId
+
+from .driver import Driver
+from .replacing import REPLACING_CHECKPOINT
 
 _KEY: Final = "thread_id, checkpoint_ns, checkpoint_id, task_id, idx"
 
@@ -32,17 +35,19 @@ _KEEP_WRITE: Final = """
         SELECT 1 FROM mark_writes k WHERE k.thread_id = m.thread_id AND k.mark_run_id = m.run_id
         AND k.checkpoint_ns = :ns AND k.checkpoint_id = :checkpoint AND k.task_id = :task AND k.idx = :idx
     )
+    ON CONFLICT DO NOTHING
 """
 _KEEP_CHECKPOINT: Final = """
     INSERT INTO mark_checkpoints
     SELECT m.thread_id, m.run_id, c.checkpoint_ns, c.checkpoint_id, c.parent_checkpoint_id, c.type, c.checkpoint,
         c.metadata, c.run_id
     FROM marks m JOIN checkpoints c ON c.thread_id = m.thread_id AND c.checkpoint_ns = ? AND c.checkpoint_id = ?
-    WHERE m.thread_id = ? AND c.run_id IS NOT m.run_id
+    WHERE m.thread_id = ? AND (c.run_id IS NULL OR c.run_id <> m.run_id)
     AND NOT EXISTS (
         SELECT 1 FROM mark_checkpoints k WHERE k.thread_id = m.thread_id AND k.mark_run_id = m.run_id
         AND k.checkpoint_ns = c.checkpoint_ns AND k.checkpoint_id = c.checkpoint_id
     )
+    ON CONFLICT DO NOTHING
 """
 _WRITES_OF: Final = "SELECT task_id, idx FROM writes WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
 
@@ -63,12 +68,12 @@ _UNDO: Final = (
     SELECT {_KEY}, task_path, channel, type, value FROM mark_writes
     WHERE thread_id = :thread AND mark_run_id = :run AND existed
     """,
-    """
-    INSERT OR REPLACE INTO checkpoints (
+    f"""
+    INSERT INTO checkpoints (
         thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata, run_id
     )
     SELECT thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata, run_id
-    FROM mark_checkpoints WHERE thread_id = :thread AND mark_run_id = :run
+    FROM mark_checkpoints WHERE thread_id = :thread AND mark_run_id = :run {REPLACING_CHECKPOINT}
     """,
 )
 # One run at a time is on a thread, so whoever was marked before this one has settled, or was given up.
@@ -79,11 +84,12 @@ _OVER: Final = """
 _TABLES: Final = (("marks", "run_id"), ("mark_checkpoints", "mark_run_id"), ("mark_writes", "mark_run_id"))
 
 
-def mark(driver: Any, thread_id: ThreadId, run_id: RunId) -> str | None:
+def mark(driver: Driver, thread_id: ThreadId, run_id: RunId) -> str | None:
     """Begin to keep what the run changes, unless that began before; the thread's latest root checkpoint from then."""
     driver.execute(
-        "INSERT OR IGNORE INTO marks (thread_id, run_id, checkpoint_id) VALUES (?, ?,"
-        " (SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''))",
+        "INSERT INTO marks (thread_id, run_id, checkpoint_id) VALUES (?, ?,"
+        " (SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''))"
+        " ON CONFLICT DO NOTHING",
         (thread_id, run_id, thread_id),
     )
     row = driver.execute(
@@ -93,13 +99,13 @@ def mark(driver: Any, thread_id: ThreadId, run_id: RunId) -> str | None:
     return latest
 
 
-def is_marked(driver: Any, thread_id: ThreadId) -> bool:
+def is_marked(driver: Driver, thread_id: ThreadId) -> bool:
     """Some run of the thread could still be undone."""
     return driver.execute(_MARKED, (thread_id,)).fetchone() is not None
 
 
 def keep_writes(
-    driver: Any, thread_id: ThreadId, namespace: str, checkpoint_id: str, keys: Iterable[tuple[str, int]]
+    driver: Driver, thread_id: ThreadId, namespace: str, checkpoint_id: str, keys: Iterable[tuple[str, int]]
 ) -> None:
     """Before the pending writes ``keys`` (task id and index) of a checkpoint change."""
     if not is_marked(driver, thread_id):
@@ -108,7 +114,7 @@ def keep_writes(
     driver.executemany(_KEEP_WRITE, [{**place, "task": task_id, "idx": index} for task_id, index in keys])
 
 
-def keep_checkpoint(driver: Any, thread_id: ThreadId, namespace: str, checkpoint_id: str) -> None:
+def keep_checkpoint(driver: Driver, thread_id: ThreadId, namespace: str, checkpoint_id: str) -> None:
     """Before a checkpoint is written: should an older one have its id, it is kept whole."""
     kept = driver.execute(_KEEP_CHECKPOINT, (namespace, checkpoint_id, thread_id)).rowcount
     if kept > 0:
@@ -116,14 +122,14 @@ def keep_checkpoint(driver: Any, thread_id: ThreadId, namespace: str, checkpoint
         keep_writes(driver, thread_id, namespace, checkpoint_id, keys)
 
 
-def undo(driver: Any, thread_id: ThreadId, run_id: RunId) -> None:
+def undo(driver: Driver, thread_id: ThreadId, run_id: RunId) -> None:
     """Take back all that the run wrote."""
     for statement in _UNDO:
         driver.execute(statement, {"thread": thread_id, "run": run_id})
     forget(driver, thread_id, run_id)
 
 
-def forget(driver: Any, thread_id: ThreadId, run_id: RunId) -> None:
+def forget(driver: Driver, thread_id: ThreadId, run_id: RunId) -> None:
     """What was kept for the run is needed no more; nor is what a crash left of those who were marked before it."""
     over = driver.execute(_OVER, (thread_id, thread_id, run_id)).fetchall()
     for table, run in _TABLES:
@@ -132,7 +138,7 @@ def forget(driver: Any, thread_id: ThreadId, run_id: RunId) -> None:
         )
 
 
-def forget_all(driver: Any, thread_id: ThreadId) -> None:
+def forget_all(driver: Driver, thread_id: ThreadId) -> None:
     """The thread is being deleted."""
     for table, _ in _TABLES:
         driver.execute(f"DELETE FROM {table} WHERE thread_id = ?", (thread_id,))

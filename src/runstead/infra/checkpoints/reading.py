@@ -20,6 +20,8 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from .driver import Driver
+
 Place: TypeAlias = tuple[str, str, str]
 """Checkpoint id, thread id, namespace: where a page ended."""
 
@@ -56,7 +58,7 @@ class Wanted:
         return cls(tuple(wanted), tuple(wanted.values()))
 
 
-def get(driver: Any, serde: SerializerProtocol, config: RunnableConfig) -> CheckpointTuple | None:
+def get(driver: Driver, serde: SerializerProtocol, config: RunnableConfig) -> CheckpointTuple | None:
     """The checkpoint that ``config`` names, or the latest of its thread and namespace."""
     place = config["configurable"]
     key = (str(place["thread_id"]), place.get("checkpoint_ns", ""))
@@ -69,7 +71,7 @@ def get(driver: Any, serde: SerializerProtocol, config: RunnableConfig) -> Check
 
 
 def page(
-    driver: Any,
+    driver: Driver,
     serde: SerializerProtocol,
     wanted: Wanted,
     after: Place | None,
@@ -95,7 +97,7 @@ def page(
 
 
 def delta_history(
-    driver: Any, serde: SerializerProtocol, config: RunnableConfig, channels: Sequence[str]
+    driver: Driver, serde: SerializerProtocol, config: RunnableConfig, channels: Sequence[str]
 ) -> Mapping[str, DeltaChannelHistory]:
     """Per channel, the writes since its last whole value; see BaseCheckpointSaver.get_delta_channel_history."""
     writes: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}
@@ -138,7 +140,7 @@ def _metadata(text: bytes | None) -> Any:
     return {} if text is None else json.loads(text)
 
 
-def _tuple(driver: Any, serde: SerializerProtocol, row: Any) -> CheckpointTuple:
+def _tuple(driver: Driver, serde: SerializerProtocol, row: Any) -> CheckpointTuple:
     thread_id, namespace, checkpoint_id, parent_id, kind, checkpoint, metadata = row
     pending = driver.execute(_WRITES, (thread_id, namespace, checkpoint_id)).fetchall()
     pending.sort(key=lambda write: writes_sort_key(write[4], write[0], write[5]))

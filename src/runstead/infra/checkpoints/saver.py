@@ -1,16 +1,18 @@
-"""langgraph's checkpoint saver on SQLite with group commit.
+"""langgraph's checkpoint saver over a Database: SQLite with group commit, or PostgreSQL with a pool.
 
-The stock AsyncSqliteSaver has one connection behind one lock: each write waits for all others, and a run cancelled
+The stock savers have one connection behind one lock: each write waits for all others, and a run cancelled
 between a write and its commit leaves its half to the next one's commit. Here a write is one piece of work for the
-writer, whole or not at all, and reads go on beside it. It may be used from any event loop.
+engine, whole or not at all, and reads go on beside it. It may be used from any event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from itertools import chain, repeat
 from typing import Any, Final, TypeVar
 
 from langchain_core.runnables import RunnableConfig
@@ -27,43 +29,66 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlalchemy import Connection
 
-from runstead.infra.engines.sqlite import SqliteDatabase
+from runstead.infra.engines.exceptions import StorageBusy, StorageUnavailable
+from runstead.infra.storage.database import Database
+from runstead.runtime.runs.types import Holder
 
 from . import housekeeping, reading
+from .driver import Driver, driver_of
 from .marks import keep_checkpoint, keep_writes
+from .replacing import REPLACING_CHECKPOINT, REPLACING_WRITE
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 PAGE: Final = 50
 """Checkpoints read at a time by `alist`: a long history is never in memory whole."""
 
-_PUT: Final = """
-    INSERT OR REPLACE INTO checkpoints (
+_PAUSES: Final = (0.05, 0.2, 0.5, 1.0, 2.0)
+"""Seconds between tries while the storage is away; past the last one, the last repeats."""
+
+_PUT: Final = f"""
+    INSERT INTO checkpoints (
         thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata, run_id
-    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?) {REPLACING_CHECKPOINT}
 """
 _PUT_WRITES: Final = """
-    INSERT OR {conflict} INTO writes (
+    INSERT INTO writes (
         thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value
     ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+_ONCE: Final = f"{_PUT_WRITES} ON CONFLICT DO NOTHING"
+_LATEST: Final = f"{_PUT_WRITES} {REPLACING_WRITE}"
 
 
-class SqliteCheckpointSaver(BaseCheckpointSaver[str]):
-    """BaseCheckpointSaver over a SqliteDatabase whose tables `schema` made."""
+class SqlCheckpointSaver(BaseCheckpointSaver[str]):
+    """BaseCheckpointSaver over a Database that has the tables.
 
-    def __init__(self, database: SqliteDatabase, *, serde: SerializerProtocol | None = None) -> None:
+    ``near``: it is read so quickly that an agent's loop does it by itself. ``hold`` raises LeaseLost, in a
+    transaction, for a holder whose run is somebody else's by now, or nobody's.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        serde: SerializerProtocol | None = None,
+        near: bool = False,
+        hold: Callable[[Connection, Holder], None] | None = None,
+    ) -> None:
         super().__init__(serde=serde)
         self._database = database
+        self._near, self._hold = near, hold
+        self._holder: Holder | None = None
         self._loop = asyncio.get_running_loop()
         self._check: Callable[[], object] | None = None
 
-    def fenced(self, check: Callable[[], object]) -> SqliteCheckpointSaver:
-        """FenceableSaver: the same saver, which calls ``check`` in the transaction of each write, before it."""
+    def fenced(self, check: Callable[[], object], holder: Holder | None = None) -> SqlCheckpointSaver:
+        """FenceableSaver: the same saver, which asks in the transaction of each write, before it."""
         # By hand: copy.copy takes as long as a write, and this is done for every run.
         fenced = object.__new__(type(self))
         fenced.__dict__.update(self.__dict__)
-        fenced._check = check
+        fenced._check, fenced._holder = check, holder
         return fenced
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -116,7 +141,7 @@ class SqliteCheckpointSaver(BaseCheckpointSaver[str]):
             described.get("run_id"),
         )
 
-        def work(driver: Any) -> None:
+        def work(driver: Driver) -> None:
             keep_checkpoint(driver, thread_id, namespace, checkpoint_id)
             driver.execute(_PUT, row)
 
@@ -140,11 +165,11 @@ class SqliteCheckpointSaver(BaseCheckpointSaver[str]):
             for index, channel, value in indexed
         ]
         # A special channel holds the latest word; an ordinary write of a task is made once.
-        conflict = "REPLACE" if all(channel in WRITES_IDX_MAP for channel, _ in writes) else "IGNORE"
+        put = _LATEST if all(channel in WRITES_IDX_MAP for channel, _ in writes) else _ONCE
 
-        def work(driver: Any) -> None:
+        def work(driver: Driver) -> None:
             keep_writes(driver, *key, [(task_id, index) for index, _, _ in indexed])
-            driver.executemany(_PUT_WRITES.format(conflict=conflict), rows)
+            driver.executemany(put, rows)
 
         await self._write(work)
 
@@ -226,18 +251,39 @@ class SqliteCheckpointSaver(BaseCheckpointSaver[str]):
         version = 0 if current is None else int(str(current).split(".")[0])
         return f"{version + 1:032}.{random.random():016}"
 
-    async def _read(self, work: Callable[[Any], T]) -> T:
+    async def _read(self, work: Callable[[Driver], T]) -> T:
         # An agent's loop reads by itself: it waits for the answer anyway. The loop that serves everybody does not.
-        here = asyncio.get_running_loop() is not self._loop
-        return await self._database.read(lambda connection: work(driver_of(connection)), quick=here)
+        here = self._near and asyncio.get_running_loop() is not self._loop
+        return await self._patiently(
+            lambda: self._database.read(lambda connection: work(driver_of(connection)), quick=here)
+        )
 
-    async def _write(self, work: Callable[[Any], T]) -> T:
+    async def _write(self, work: Callable[[Driver], T]) -> T:
         def checked(connection: Connection) -> T:
+            if self._hold is not None and self._holder is not None:
+                self._hold(connection, self._holder)
+            # After it: who ends an attempt says so first, and then waits for those who hold on to the run.
             if self._check is not None:
                 self._check()
             return work(driver_of(connection))
 
-        return await self._database.write(checked)
+        return await self._patiently(lambda: self._database.write(checked))
+
+    async def _patiently(self, do: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """For an attempt of a run, also when the storage is away for a while: that is no failure of the run.
+
+        Doing it twice is doing it once. Ends with the storage's return, or with the attempt.
+        """
+        for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
+            try:
+                return await do()
+            except (StorageUnavailable, StorageBusy):
+                if self._holder is None or self._check is None:
+                    raise
+                _log.warning("the storage is away; run %s waits for it", self._holder.run_id, exc_info=True)
+                await asyncio.sleep(pause)
+                self._check()
+        raise AssertionError("unreachable: the pauses never end")
 
     def _wait(self, doing: Coroutine[Any, Any, T]) -> T:
         """What ``doing`` comes to, for a caller in a thread without an event loop of its own."""
@@ -249,8 +295,3 @@ class SqliteCheckpointSaver(BaseCheckpointSaver[str]):
             doing.close()
             raise asyncio.InvalidStateError("this would block the event loop it waits for; use the async method")
         return asyncio.run_coroutine_threadsafe(doing, self._loop).result()
-
-
-def driver_of(connection: Connection) -> Any:
-    """sqlite3's own connection: these statements are SQLite's, and many."""
-    return connection.connection.dbapi_connection

@@ -272,6 +272,14 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Holder:
+    """For whom something is written: one attempt of a run, as long as it holds the run."""
+
+    run_id: RunId
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """The right to execute one attempt of a run until ``deadline``. Every write of the holder carries it."""
 
@@ -287,6 +295,10 @@ class Lease:
     @property
     def thread_id(self) -> ThreadId:
         return self.run.thread_id
+
+    @property
+    def holder(self) -> Holder:
+        return Holder(self.run_id, self.attempt)
 
 
 @dataclass(frozen=True, slots=True)

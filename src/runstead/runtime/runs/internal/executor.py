@@ -145,7 +145,9 @@ class RunExecution:
             loop=loop,
             factory=self._runtime.agents.resolve(plan.graph_id),
             plan=plan,
-            checkpointer=FencedSaver(self._runtime.checkpoints.saver, home, self._guard, stamp, self._check),
+            checkpointer=FencedSaver(
+                self._runtime.checkpoints.saver, home, self._guard, stamp, self._check, self._lease.holder
+            ),
             store=self._runtime.store,
             callbacks=list(self._callbacks.handlers()),
             feed=feed,

@@ -20,6 +20,8 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
 )
 
+from ..types import Holder
+
 T = TypeVar("T")
 
 
@@ -32,7 +34,7 @@ class FencedSaver(BaseCheckpointSaver[Any]):
 
     ``guard``, on the home loop, raises LeaseLost when nothing may be written any more; ``check`` does too, from any
     thread, and is false when only the guard can tell. Without a check every write goes by way of the guard.
-    ``stamp`` goes into every checkpoint's metadata.
+    ``stamp`` goes into every checkpoint's metadata. ``holder`` is whom a shared storage looks for.
     """
 
     def __init__(
@@ -42,12 +44,14 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         guard: Callable[[], Coroutine[Any, Any, None]],
         stamp: dict[str, Any],
         check: Callable[[], bool] | None = None,
+        holder: Holder | None = None,
     ) -> None:
         # Not by way of the parent: it would look again, and slowly, whether this serializer is one.
         self.serde = inner.serde
         self._inner, self._home, self._guard, self._stamp, self._check = inner, home, guard, stamp, check
+        self._holder = holder
         fenced = getattr(inner, "fenced", None)
-        self._direct: BaseCheckpointSaver[Any] | None = fenced(check or _pass) if fenced is not None else None
+        self._direct: BaseCheckpointSaver[Any] | None = fenced(check or _pass, holder) if fenced is not None else None
 
     @property
     def config_specs(self) -> list[Any]:
@@ -58,7 +62,7 @@ class FencedSaver(BaseCheckpointSaver[Any]):
 
     def with_allowlist(self, *args: Any, **kwargs: Any) -> FencedSaver:
         inner = self._inner.with_allowlist(*args, **kwargs)
-        return FencedSaver(inner, self._home, self._guard, self._stamp, self._check)
+        return FencedSaver(inner, self._home, self._guard, self._stamp, self._check, self._holder)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return await self._read(lambda saver: saver.aget_tuple(config))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ..types import RunId, ThreadId
+from ..types import Holder, RunId, ThreadId
 
 
 class FenceableSaver(Protocol):
@@ -19,9 +19,12 @@ class FenceableSaver(Protocol):
     and the fence stands in the transaction of the write, where nothing can come between.
     """
 
-    def fenced(self, check: Callable[[], object]) -> Any:
+    def fenced(self, check: Callable[[], object], holder: Holder | None = None) -> Any:
         """The same saver for one holder. ``check`` is called from any thread, as the last thing before each write;
         what it raises is raised to who writes, and nothing is written.
+
+        A saver that shares its storage with other processes asks that storage too, in the transaction of the write,
+        whether the run is still ``holder``'s, and raises LeaseLost when it is not. None: no run is written for.
         """
         ...
 

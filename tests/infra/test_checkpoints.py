@@ -1,10 +1,11 @@
-"""Checkpoints on SQLite."""
+"""Checkpoints on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
 import asyncio
 import operator
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, TypedDict
@@ -17,28 +18,44 @@ from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.conformance.capabilities import Capability
 from langgraph.graph import START, StateGraph
 
-from runstead.infra.checkpoints.sqlite import SqliteCheckpoints, open_checkpoints
+from runstead.infra.checkpoints.postgres import PostgresCheckpoints
+from runstead.infra.checkpoints.sqlite import open_checkpoints
+from runstead.infra.checkpoints.store import SqlCheckpoints
 from runstead.testing.conformance.checkpoint_store import CheckpointStoreConformance
+from tests.servers.postgres import PostgresSchema
 
 
-@pytest.fixture
-async def checkpoints(tmp_path: Path) -> AsyncIterator[SqliteCheckpoints]:
-    async with open_checkpoints(tmp_path / "checkpoints.sqlite") as checkpoints:
+@pytest.fixture(params=["sqlite", "postgres"])
+async def checkpoints(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqlCheckpoints]:
+    """The same for each of the tests below, on either engine."""
+    async with checkpoints_on(request.param, request, tmp_path) as checkpoints:
         yield checkpoints
 
 
-class TestSqliteCheckpoints(CheckpointStoreConformance):
+@asynccontextmanager
+async def checkpoints_on(engine: str, request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[SqlCheckpoints]:
+    if engine == "sqlite":
+        async with open_checkpoints(folder / "checkpoints.sqlite") as checkpoints:
+            yield checkpoints
+    else:
+        schema: PostgresSchema = request.getfixturevalue("postgres_schema")
+        yield PostgresCheckpoints(await schema.emptied())
+
+
+class TestCheckpoints(CheckpointStoreConformance):
     pass
 
 
-@checkpointer_test(name="SqliteCheckpointSaver")
-async def our_saver() -> AsyncGenerator[BaseCheckpointSaver[Any], None]:
-    with TemporaryDirectory() as folder:
-        async with open_checkpoints(Path(folder) / "checkpoints.sqlite") as checkpoints:
-            yield checkpoints.saver
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+async def test_the_saver_passes_langgraphs_own_conformance_suite(
+    engine: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    @checkpointer_test(name=f"SqlCheckpointSaver on {engine}")
+    async def our_saver() -> AsyncGenerator[BaseCheckpointSaver[Any], None]:
+        with TemporaryDirectory(dir=tmp_path) as folder:
+            async with checkpoints_on(engine, request, Path(folder)) as checkpoints:
+                yield checkpoints.saver
 
-
-async def test_the_saver_passes_langgraphs_own_conformance_suite() -> None:
     report = await validate(our_saver)
     failures = {name: result.failures for name, result in report.results.items() if result.failures}
     assert failures == {}
@@ -64,7 +81,7 @@ def a_checkpoint(checkpoint_id: str) -> Any:
     return {"v": 4, "id": checkpoint_id, "ts": "2030-01-01T00:00:00+00:00", **empty}
 
 
-async def test_a_graph_can_run_on_an_event_loop_of_its_own(checkpoints: SqliteCheckpoints) -> None:
+async def test_a_graph_can_run_on_an_event_loop_of_its_own(checkpoints: SqlCheckpoints) -> None:
     agent = noting().compile(checkpointer=checkpoints.saver)
 
     async def both() -> Any:
@@ -74,7 +91,7 @@ async def test_a_graph_can_run_on_an_event_loop_of_its_own(checkpoints: SqliteCh
     assert await asyncio.to_thread(lambda: asyncio.run(both())) == {"notes": [0, 1]}
 
 
-async def test_a_synchronous_graph_can_run_in_a_thread(checkpoints: SqliteCheckpoints) -> None:
+async def test_a_synchronous_graph_can_run_in_a_thread(checkpoints: SqlCheckpoints) -> None:
     agent = noting().compile(checkpointer=checkpoints.saver)
 
     def both() -> tuple[Any, int]:
@@ -84,12 +101,12 @@ async def test_a_synchronous_graph_can_run_in_a_thread(checkpoints: SqliteCheckp
     assert await asyncio.to_thread(both) == ({"notes": [0, 1]}, 2)
 
 
-async def test_a_call_that_would_block_its_own_loop_is_refused(checkpoints: SqliteCheckpoints) -> None:
+async def test_a_call_that_would_block_its_own_loop_is_refused(checkpoints: SqlCheckpoints) -> None:
     with pytest.raises(asyncio.InvalidStateError, match="use the async method"):
         checkpoints.saver.get_tuple(thread())
 
 
-async def test_a_listing_can_be_left_and_others_go_on_inside_it(checkpoints: SqliteCheckpoints) -> None:
+async def test_a_listing_can_be_left_and_others_go_on_inside_it(checkpoints: SqlCheckpoints) -> None:
     saver = checkpoints.saver
     for n in range(130):
         await saver.aput(thread(f"t-{n % 3}"), a_checkpoint(f"c-{n // 3:03}"), {"step": n}, {})
@@ -106,7 +123,7 @@ async def test_a_listing_can_be_left_and_others_go_on_inside_it(checkpoints: Sql
         break
 
 
-async def test_metadata_that_json_can_hardly_say_are_kept_and_found(checkpoints: SqliteCheckpoints) -> None:
+async def test_metadata_that_json_can_hardly_say_are_kept_and_found(checkpoints: SqlCheckpoints) -> None:
     odd: Any = {"source": "loop", "step": 1, "nan": float("nan"), "half": "a\ud800b", "what": object(), "run_id": "r-1"}
     await checkpoints.mark("t-1", "r-1")
     await checkpoints.saver.aput(thread(), a_checkpoint("c-1"), odd, {})
@@ -120,7 +137,7 @@ async def test_metadata_that_json_can_hardly_say_are_kept_and_found(checkpoints:
 
 
 async def test_an_older_checkpoint_that_is_written_over_comes_back_with_its_writes(
-    checkpoints: SqliteCheckpoints,
+    checkpoints: SqlCheckpoints,
 ) -> None:
     saver = checkpoints.saver
     at = await saver.aput(thread(), a_checkpoint("c-1"), {"run_id": "r-1", "step": 1}, {})
@@ -135,7 +152,7 @@ async def test_an_older_checkpoint_that_is_written_over_comes_back_with_its_writ
     assert restored.pending_writes == [("task-1", "x", "before")]
 
 
-async def test_writes_that_were_made_before_their_checkpoint_go_with_the_run(checkpoints: SqliteCheckpoints) -> None:
+async def test_writes_that_were_made_before_their_checkpoint_go_with_the_run(checkpoints: SqlCheckpoints) -> None:
     saver = checkpoints.saver
     at = await saver.aput(thread(), a_checkpoint("c-1"), {"run_id": "r-1"}, {})
     await checkpoints.mark("t-1", "r-2")
@@ -148,7 +165,7 @@ async def test_writes_that_were_made_before_their_checkpoint_go_with_the_run(che
     assert found.pending_writes == []
 
 
-async def test_what_a_crash_left_of_earlier_marks_goes_with_the_next_run(checkpoints: SqliteCheckpoints) -> None:
+async def test_what_a_crash_left_of_earlier_marks_goes_with_the_next_run(checkpoints: SqlCheckpoints) -> None:
     saver = checkpoints.saver
     at = await saver.aput(thread(), a_checkpoint("c-1"), {"run_id": "r-0"}, {})
     for run_id in ("r-1", "r-2"):
@@ -161,7 +178,7 @@ async def test_what_a_crash_left_of_earlier_marks_goes_with_the_next_run(checkpo
     assert found.pending_writes == [("task-1", "__resume__", "r-2")]
 
 
-async def test_a_write_that_was_cancelled_is_there_whole_or_not_at_all(checkpoints: SqliteCheckpoints) -> None:
+async def test_a_write_that_was_cancelled_is_there_whole_or_not_at_all(checkpoints: SqlCheckpoints) -> None:
     saver = checkpoints.saver
     at = await saver.aput(thread(), a_checkpoint("c-1"), {}, {})
     for n in range(30):
@@ -182,7 +199,7 @@ class Sums(TypedDict):
 
 
 async def test_channels_that_store_differences_are_rebuilt_after_copying_and_pruning(
-    checkpoints: SqliteCheckpoints,
+    checkpoints: SqlCheckpoints,
 ) -> None:
     graph = StateGraph(Sums).add_node("say", lambda state: {"said": [len(state["said"])]}).add_edge(START, "say")
     agent = graph.compile(checkpointer=checkpoints.saver)
@@ -200,6 +217,6 @@ async def test_channels_that_store_differences_are_rebuilt_after_copying_and_pru
     assert (await agent.aget_state(thread("t-2"))).values["said"] == whole
 
 
-async def test_an_unknown_way_to_prune_is_refused(checkpoints: SqliteCheckpoints) -> None:
+async def test_an_unknown_way_to_prune_is_refused(checkpoints: SqlCheckpoints) -> None:
     with pytest.raises(ValueError, match="keep_latest"):
         await checkpoints.saver.aprune(["t-1"], strategy="all")

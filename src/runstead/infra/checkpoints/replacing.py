@@ -1,0 +1,15 @@
+"""What a row becomes that is put where one stands already, in words that every engine knows."""
+
+from __future__ import annotations
+
+from typing import Final
+
+REPLACING_CHECKPOINT: Final = """
+    ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id) DO UPDATE SET
+        parent_checkpoint_id = excluded.parent_checkpoint_id, type = excluded.type, checkpoint = excluded.checkpoint,
+        metadata = excluded.metadata, run_id = excluded.run_id
+"""
+REPLACING_WRITE: Final = """
+    ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) DO UPDATE SET
+        task_path = excluded.task_path, channel = excluded.channel, type = excluded.type, value = excluded.value
+"""
