@@ -20,6 +20,17 @@ from runstead.testing.conformance.run_storage import Bell, RunStorage
 from tests.servers.postgres import PostgresSchema
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    """An empty database with all tables; who asks for it is run on either engine."""
+    if request.param == "sqlite":
+        async with open_storage(tmp_path / "runs.sqlite") as database:
+            yield database
+    else:
+        schema: PostgresSchema = request.getfixturevalue("postgres_schema")
+        yield await schema.emptied()
+
+
 @pytest.fixture
 async def sqlite_storage(tmp_path: Path) -> AsyncIterator[RunStorage]:
     """All stores over one SQLite file."""

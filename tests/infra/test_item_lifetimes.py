@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,22 +11,15 @@ from sqlalchemy import func, select
 
 from runstead.bootstrap.housekeeping import sweep_items_regularly
 from runstead.graphs.hashed_embeddings import HashedEmbeddings
-from runstead.infra.engines.sqlite import SqliteDatabase
+from runstead.infra.storage.database import Database
 from runstead.infra.storage.item_index import ItemIndex
 from runstead.infra.storage.items import BATCH, SqlItemStore
-from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.storage.tables import item_vectors, items
 from runstead.resources.items import ActorScopedStore, InvalidItem
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.testing.clock import HandClock
 
 MINUTE = 60.0
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
-    async with open_storage(tmp_path / "runs.sqlite") as database:
-        yield database
 
 
 @pytest.fixture
@@ -42,7 +34,7 @@ def alice() -> Iterator[None]:
 
 
 def opened(
-    database: SqliteDatabase, clock: HandClock, *, default_ttl: float | None = None, refresh_on_read: bool = True
+    database: Database, clock: HandClock, *, default_ttl: float | None = None, refresh_on_read: bool = True
 ) -> tuple[SqlItemStore, ActorScopedStore]:
     index = ItemIndex("hashed", 16, HashedEmbeddings(16))
     inner = SqlItemStore(
@@ -51,7 +43,7 @@ def opened(
     return inner, ActorScopedStore(inner)
 
 
-async def test_an_expired_item_is_gone_before_it_is_swept(database: SqliteDatabase, clock: HandClock) -> None:
+async def test_an_expired_item_is_gone_before_it_is_swept(database: Database, clock: HandClock) -> None:
     inner, store = opened(database, clock)
     await store.aput(("notes",), "soon", {"text": "hello"}, ttl=1)
     await store.aput(("notes", "later"), "later", {"text": "hello"}, ttl=10)
@@ -67,7 +59,7 @@ async def test_an_expired_item_is_gone_before_it_is_swept(database: SqliteDataba
     assert await inner.sweep() == 0
 
 
-async def test_reading_starts_the_time_anew_unless_told_not_to(database: SqliteDatabase, clock: HandClock) -> None:
+async def test_reading_starts_the_time_anew_unless_told_not_to(database: Database, clock: HandClock) -> None:
     _, store = opened(database, clock)
     for key in ("read", "searched", "peeked"):
         await store.aput((key,), "k", {}, ttl=2)
@@ -82,7 +74,7 @@ async def test_reading_starts_the_time_anew_unless_told_not_to(database: SqliteD
     assert await store.asearch(()) == []
 
 
-async def test_the_configuration_says_what_is_usual(database: SqliteDatabase, clock: HandClock) -> None:
+async def test_the_configuration_says_what_is_usual(database: Database, clock: HandClock) -> None:
     _, store = opened(database, clock, default_ttl=2, refresh_on_read=False)
     await store.aput(("notes",), "usual", {})
     await store.aput(("notes",), "longer", {}, ttl=5)
@@ -99,7 +91,7 @@ async def test_the_configuration_says_what_is_usual(database: SqliteDatabase, cl
 
 
 async def test_writing_starts_the_time_anew_and_an_expired_item_is_made_anew(
-    database: SqliteDatabase, clock: HandClock
+    database: Database, clock: HandClock
 ) -> None:
     _, store = opened(database, clock)
     await store.aput(("notes",), "k", {"n": 1}, ttl=1)
@@ -119,7 +111,7 @@ async def test_writing_starts_the_time_anew_and_an_expired_item_is_made_anew(
     assert await store.aget(("notes",), "k") is not None
 
 
-async def test_sweeps_come_at_their_interval_and_leave_no_row(database: SqliteDatabase, clock: HandClock) -> None:
+async def test_sweeps_come_at_their_interval_and_leave_no_row(database: Database, clock: HandClock) -> None:
     inner, store = opened(database, clock)
     for key in range(BATCH + 7):
         await store.aput(("notes",), str(key), {"text": "hello"}, ttl=1)
@@ -139,7 +131,7 @@ async def test_sweeps_come_at_their_interval_and_leave_no_row(database: SqliteDa
 
 
 @pytest.mark.parametrize("ttl", [float("nan"), float("inf"), 1e300, "1"], ids=str)
-async def test_a_time_that_is_none_is_refused(database: SqliteDatabase, clock: HandClock, ttl: Any) -> None:
+async def test_a_time_that_is_none_is_refused(database: Database, clock: HandClock, ttl: Any) -> None:
     _, store = opened(database, clock)
     with pytest.raises(InvalidItem, match="ttl"):
         await store.aput(("notes",), "k", {}, ttl=ttl)

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import AsyncIterator, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 from langgraph.store.base import ensure_embeddings
 
 from runstead.graphs.hashed_embeddings import HashedEmbeddings
-from runstead.infra.engines.sqlite import SqliteDatabase
 from runstead.infra.storage import item_ranking
+from runstead.infra.storage.database import Database
 from runstead.infra.storage.item_index import ItemIndex
 from runstead.infra.storage.items import SqlItemStore
-from runstead.infra.storage.sqlite import open_storage
 from runstead.resources.items import ActorScopedStore, EmbeddingFailed, InvalidItem
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.testing.clock import HandClock
 
 DIRECTIONS = {"cat": 0, "dog": 1, "car": 2}
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
-    async with open_storage(tmp_path / "runs.sqlite") as database:
-        yield database
 
 
 @pytest.fixture(autouse=True)
@@ -41,12 +33,12 @@ def embed(texts: Sequence[str]) -> list[list[float]]:
     return [[float(text.count(word)) for word in DIRECTIONS] for text in texts]
 
 
-def indexed(database: SqliteDatabase, how: Any = embed, *, name: str = "ours", **more: Any) -> ActorScopedStore:
+def indexed(database: Database, how: Any = embed, *, name: str = "ours", **more: Any) -> ActorScopedStore:
     index = ItemIndex(name, more.pop("dims", 3), ensure_embeddings(how), **more)
     return ActorScopedStore(SqlItemStore(database, HandClock(), index=index))
 
 
-def unindexed(database: SqliteDatabase) -> ActorScopedStore:
+def unindexed(database: Database) -> ActorScopedStore:
     return ActorScopedStore(SqlItemStore(database, HandClock()))
 
 
@@ -54,7 +46,7 @@ async def keys(store: ActorScopedStore, query: str, **more: Any) -> list[str]:
     return [item.key for item in await store.asearch(more.pop("prefix", ()), query=query, **more)]
 
 
-async def test_the_nearest_come_first_and_say_how_near(database: SqliteDatabase) -> None:
+async def test_the_nearest_come_first_and_say_how_near(database: Database) -> None:
     store = indexed(database)
     await store.aput(("pets",), "both", {"text": "a cat and a dog"})
     await store.aput(("pets",), "cat", {"text": "a cat"})
@@ -66,7 +58,7 @@ async def test_the_nearest_come_first_and_say_how_near(database: SqliteDatabase)
     assert [item.score for item in await store.asearch(("pets",))] == [None, None, None]
 
 
-async def test_a_query_keeps_to_namespace_filter_and_owner(database: SqliteDatabase) -> None:
+async def test_a_query_keeps_to_namespace_filter_and_owner(database: Database) -> None:
     store = indexed(database)
     await store.aput(("pets",), "old", {"text": "cat", "age": 9})
     await store.aput(("pets", "young"), "young", {"text": "cat", "age": 1})
@@ -79,7 +71,7 @@ async def test_a_query_keeps_to_namespace_filter_and_owner(database: SqliteDatab
         assert await keys(store, "cat") == ["bobs"]
 
 
-async def test_an_item_says_where_it_is_to_be_looked_at(database: SqliteDatabase) -> None:
+async def test_an_item_says_where_it_is_to_be_looked_at(database: Database) -> None:
     store = indexed(database, fields=["text"])
     value = {"text": "cat", "note": {"about": "dog"}, "parts": [{"text": "car"}, {"text": "dog"}]}
     await store.aput(("a",), "usual", value)
@@ -94,7 +86,7 @@ async def test_an_item_says_where_it_is_to_be_looked_at(database: SqliteDatabase
     assert await store.aget(("a",), "never") is not None
 
 
-async def test_what_is_written_anew_is_found_by_what_it_says_now(database: SqliteDatabase) -> None:
+async def test_what_is_written_anew_is_found_by_what_it_says_now(database: Database) -> None:
     store = indexed(database)
     await store.aput(("a",), "k", {"text": "cat"})
     await store.aput(("a",), "k", {"text": "dog"})
@@ -106,7 +98,7 @@ async def test_what_is_written_anew_is_found_by_what_it_says_now(database: Sqlit
     assert await keys(store, "dog") == []
 
 
-async def test_vectors_of_another_embedder_are_not_compared(database: SqliteDatabase) -> None:
+async def test_vectors_of_another_embedder_are_not_compared(database: Database) -> None:
     await indexed(database, name="old").aput(("a",), "before", {"text": "cat"})
     store = indexed(database, name="new")
     await store.aput(("a",), "after", {"text": "cat"})
@@ -114,7 +106,7 @@ async def test_vectors_of_another_embedder_are_not_compared(database: SqliteData
     assert {item.key for item in await store.asearch(())} == {"before", "after"}
 
 
-async def test_another_length_of_vectors_is_another_embedder(database: SqliteDatabase) -> None:
+async def test_another_length_of_vectors_is_another_embedder(database: Database) -> None:
     await indexed(database).aput(("a",), "before", {"text": "cat"})
     store = indexed(database, lambda texts: [[1.0, 0.0]] * len(texts), dims=2)
     await store.aput(("a",), "after", {"text": "cat"})
@@ -132,9 +124,7 @@ async def test_another_length_of_vectors_is_another_embedder(database: SqliteDat
     ],
     ids=["dims", "none", "words", "nan", "raises"],
 )
-async def test_an_embedder_that_fails_is_told_of_and_nothing_is_stored(
-    database: SqliteDatabase, how: Any, told: str
-) -> None:
+async def test_an_embedder_that_fails_is_told_of_and_nothing_is_stored(database: Database, how: Any, told: str) -> None:
     store = indexed(database, how)
     with pytest.raises(EmbeddingFailed, match=told):
         await store.aput(("a",), "k", {"text": "cat"})
@@ -142,12 +132,12 @@ async def test_an_embedder_that_fails_is_told_of_and_nothing_is_stored(
 
 
 @pytest.mark.parametrize("path", ["", " ", "a[", "a{b", 1], ids=str)
-async def test_a_path_that_is_none_is_refused(database: SqliteDatabase, path: Any) -> None:
+async def test_a_path_that_is_none_is_refused(database: Database, path: Any) -> None:
     with pytest.raises(InvalidItem, match="index"):
         await indexed(database).aput(("a",), "k", {"text": "cat"}, index=[path])
 
 
-async def test_asynchronous_embedders_do_as_well(database: SqliteDatabase) -> None:
+async def test_asynchronous_embedders_do_as_well(database: Database) -> None:
     async def later(texts: Sequence[str]) -> list[list[float]]:
         return embed(texts)
 
@@ -156,7 +146,7 @@ async def test_asynchronous_embedders_do_as_well(database: SqliteDatabase) -> No
     assert await keys(store, "cat") == ["k"]
 
 
-async def test_without_an_embedder_a_query_looks_for_words(database: SqliteDatabase) -> None:
+async def test_without_an_embedder_a_query_looks_for_words(database: Database) -> None:
     store = unindexed(database)
     await store.aput(("a",), "one", {"text": "The quick brown fox", "text2": "jumps"})
     await store.aput(("a",), "two", {"text": "A fox, a FOX and another fox!", "kind": "x"})

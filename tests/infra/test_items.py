@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -12,7 +12,7 @@ from langgraph.graph import START, StateGraph
 from langgraph.store.base import BaseStore, GetOp, PutOp, SearchOp
 from langgraph.store.memory import InMemoryStore
 
-from runstead.infra.engines.sqlite import SqliteDatabase
+from runstead.infra.storage.database import Database
 from runstead.infra.storage.items import SqlItemStore
 from runstead.infra.storage.sqlite import open_storage
 from runstead.resources.items import ActorScopedStore, InvalidItem
@@ -23,14 +23,8 @@ ALICE = ActorContext("alice")
 BOB = ActorContext("bob")
 
 
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
-    async with open_storage(tmp_path / "runs.sqlite") as database:
-        yield database
-
-
-@pytest.fixture(params=["sqlite", "memory"])
-async def store(request: pytest.FixtureRequest, database: SqliteDatabase) -> BaseStore:
+@pytest.fixture(params=["sql", "memory"])
+async def store(request: pytest.FixtureRequest, database: Database) -> BaseStore:
     if request.param == "memory":
         return ActorScopedStore(InMemoryStore())
     return ActorScopedStore(SqlItemStore(database, HandClock()))
