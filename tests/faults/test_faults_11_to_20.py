@@ -19,7 +19,7 @@ from runstead.resources.threads import ThreadFilter
 from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
 from runstead.runtime.runs.store import RunEvent, Settled, StoredRunEvent
-from runstead.runtime.runs.types import Lease, Outcome, RunFilter, RunScope, RunSpec, RunStatus
+from runstead.runtime.runs.types import Holder, Lease, Outcome, RunFilter, RunScope, RunSpec, RunStatus
 from runstead.runtime.stream_bridge import StreamEvent
 from runstead.testing.clock import turn
 from runstead.testing.fakes import InMemoryLeaseStore, InMemoryRunEventStore, Step
@@ -165,11 +165,11 @@ class FailingEvents(InMemoryRunEventStore):
         super().__init__(storage.tables.threads)
         self.failures = failures
 
-    async def append(self, events: Sequence[RunEvent]) -> Sequence[StoredRunEvent]:
+    async def append(self, events: Sequence[RunEvent], *, holder: Holder | None = None) -> Sequence[StoredRunEvent]:
         if self.failures > 0:
             self.failures -= 1
             raise OSError("the disk is full")
-        return await super().append(events)
+        return await super().append(events, holder=holder)
 
 
 @pytest.mark.parametrize("failures", [2, 1_000_000])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import quote
@@ -28,6 +28,7 @@ from langgraph.store.base import (
 )
 
 from runstead.runtime.actor_context import ActorContext, require_actor_context
+from runstead.runtime.runs.types import Holder
 
 from .item_filters import InvalidFilter, check_filter
 
@@ -58,6 +59,11 @@ class ActorScopedStore(BaseStore):
         self._loop = asyncio.get_running_loop() if loop is None else loop
         self.supports_ttl = inner.supports_ttl
         self.ttl_config = inner.ttl_config
+
+    def fenced(self, check: Callable[[], object], holder: Holder) -> ActorScopedStore:
+        """FenceableStore, when what is inside is one; otherwise the same."""
+        fenced = getattr(self._inner, "fenced", None)
+        return self if fenced is None else ActorScopedStore(fenced(check, holder), self._loop)
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         scoped = _Scoped.of(ops)

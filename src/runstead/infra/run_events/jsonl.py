@@ -25,7 +25,7 @@ from runstead.infra.paths import ThreadPaths
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.store.event_store import RunEvent, RunEventCategory, StoredRunEvent
-from runstead.runtime.runs.types import RunId, ThreadId
+from runstead.runtime.runs.types import Holder, RunId, ThreadId
 
 from .event_file import EventFile, Wanted
 from .owners import ThreadOwners
@@ -62,7 +62,8 @@ class JsonlRunEventStore:
     async def close(self) -> None:
         await asyncio.to_thread(self._workers.shutdown)
 
-    async def append(self, events: Sequence[RunEvent]) -> Sequence[StoredRunEvent]:
+    async def append(self, events: Sequence[RunEvent], *, holder: Holder | None = None) -> Sequence[StoredRunEvent]:
+        # Files of one process: who has lost a run here knows it.
         actor = require_actor_context("writing run events")
         batch = tuple(events)
         if not batch:

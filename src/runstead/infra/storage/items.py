@@ -7,7 +7,7 @@ What filters and rankings mean stands in `runstead.resources.item_filters` and `
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -30,9 +30,11 @@ from sqlalchemy import Connection, and_, delete, insert, select, tuple_, update
 
 from runstead.resources.item_filters import check_filter
 from runstead.runtime.clock import Clock
+from runstead.runtime.runs.types import Holder
 
 from .database import Database
 from .dialect import put_row
+from .holders import hold_on
 from .item_index import ItemIndex, texts_at
 from .item_queries import ITEM, Place, alive, at, by_meaning, by_words, found, labels_of, namespaces, ranked, text_of
 from .tables import item_vectors, items
@@ -55,6 +57,14 @@ class SqlItemStore(BaseStore):
     ) -> None:
         self._database, self._clock, self._index = database, clock, index
         self.ttl_config = ttl
+        self._check: Callable[[], object] | None = None
+        self._holder: Holder | None = None
+
+    def fenced(self, check: Callable[[], object], holder: Holder) -> SqlItemStore:
+        """FenceableStore."""
+        fenced = SqlItemStore(self._database, self._clock, index=self._index, ttl=self.ttl_config)
+        fenced._check, fenced._holder = check, holder
+        return fenced
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         asked = list(ops)
@@ -137,6 +147,10 @@ class SqlItemStore(BaseStore):
         now, name = self._clock.now(), self._index.embedder if self._index else ""
 
         def work(connection: Connection) -> None:
+            if self._holder is not None:
+                hold_on(connection, self._holder)
+            if self._check is not None:
+                self._check()
             for place, op in puts.items():
                 gone = at(items, place) if op.value is None else and_(at(items, place), ~alive(now))
                 connection.execute(delete(items).where(gone))

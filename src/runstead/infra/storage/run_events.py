@@ -11,10 +11,11 @@ from sqlalchemy import BindParameter, ColumnElement, Connection, and_, bindparam
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.store import RunEvent, RunEventCategory, StoredRunEvent
-from runstead.runtime.runs.types import RunId, ThreadId
+from runstead.runtime.runs.types import Holder, RunId, ThreadId
 from runstead.runtime.serialization import encode
 
 from .database import Database
+from .holders import hold_on
 from .prepared import Prepared, PreparedInsert
 from .run_queries import within
 from .scope import is_storable, owned_by
@@ -52,7 +53,7 @@ class SqlRunEventStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def append(self, events: Sequence[RunEvent]) -> Sequence[StoredRunEvent]:
+    async def append(self, events: Sequence[RunEvent], *, holder: Holder | None = None) -> Sequence[StoredRunEvent]:
         actor = require_actor_context("writing run events")
         if not events:
             return []
@@ -64,6 +65,8 @@ class SqlRunEventStore:
         rows = [_to_row(event) for event in events]
 
         def work(connection: Connection) -> list[StoredRunEvent]:
+            if holder is not None:
+                hold_on(connection, holder)
             last = _take_numbers(connection, thread_id, actor, len(rows))
             _INSERT.run_all(connection, [{**row, "seq": seq} for seq, row in enumerate(rows, start=last + 1)])
             return [StoredRunEvent(seq, event) for seq, event in enumerate(events, start=last + 1)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.store.event_store import RunEvent, RunEventCategory, StoredRunEvent
-from runstead.runtime.runs.types import RunId, ThreadId
+from runstead.runtime.runs.types import Holder, RunId, ThreadId
 
 from .tables import ThreadRow, owns
 
@@ -27,7 +27,7 @@ class InMemoryRunEventStore:
         self._threads = {} if threads is None else threads
         self._logs: dict[ThreadId, _Log] = {}
 
-    async def append(self, events: Sequence[RunEvent]) -> Sequence[StoredRunEvent]:
+    async def append(self, events: Sequence[RunEvent], *, holder: Holder | None = None) -> Sequence[StoredRunEvent]:
         actor = require_actor_context("writing run events")
         if not events:
             return []

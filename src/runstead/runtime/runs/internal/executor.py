@@ -29,7 +29,7 @@ from .attempt import AgentAttempt, AttemptEnd
 from .chunks import EncodedEvent
 from .endings import outcome_of, outcome_of_rollback
 from .feed import Feed
-from .fence import FencedSaver
+from .fence import FencedSaver, fenced_store
 from .lifecycle_events import RunEventEmitter
 from .planner import ExecutionPlan, ExecutionPlanner
 from .publisher import RunPublisher, terminal_of
@@ -54,7 +54,7 @@ class RunExecution:
         self._callbacks = RunCallbacks.build(run.run_id, run.thread_id, runtime.clock.now, runtime.error_texts)
         self._publisher = RunPublisher(runtime.bridge, run.run_id, handle.lease.attempt)
         self._events = RunEventEmitter(run, runtime.observer, runtime.clock)
-        self._trace = TraceWriter(self._callbacks.events, runtime.event_store, runtime.clock)
+        self._trace = TraceWriter(self._callbacks.events, runtime.event_store, runtime.clock, handle.lease.holder)
         self._writable = True
 
     async def run(self) -> None:
@@ -148,7 +148,7 @@ class RunExecution:
             checkpointer=FencedSaver(
                 self._runtime.checkpoints.saver, home, self._guard, stamp, self._check, self._lease.holder
             ),
-            store=self._runtime.store,
+            store=fenced_store(self._runtime.store, self._check, self._lease.holder),
             callbacks=list(self._callbacks.handlers()),
             feed=feed,
             error_texts=self._runtime.error_texts,

@@ -29,6 +29,12 @@ def _pass() -> bool:
     return True
 
 
+def fenced_store(store: Any | None, check: Callable[[], object], holder: Holder) -> Any | None:
+    """The item store as one attempt sees it, when it is a FenceableStore; otherwise as it is."""
+    fenced = getattr(store, "fenced", None)
+    return store if fenced is None else fenced(check, holder)
+
+
 class FencedSaver(BaseCheckpointSaver[Any]):
     """Forwards to the real saver: directly when it is a FenceableSaver, otherwise on the loop it lives on.
 

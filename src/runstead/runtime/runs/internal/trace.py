@@ -12,7 +12,9 @@ from typing import Final
 from runstead.runtime.clock import Clock
 
 from ..callbacks.events import RunEventCallback
+from ..exceptions import LeaseLost
 from ..store import RunEventStore
+from ..types import Holder
 
 _log = logging.getLogger(__name__)
 
@@ -25,8 +27,8 @@ _PAUSES: Final = (0.05, 0.2, 0.5)
 class TraceWriter:
     """One attempt's writer. One write at a time, so the order is kept."""
 
-    def __init__(self, source: RunEventCallback, store: RunEventStore, clock: Clock) -> None:
-        self._source, self._store, self._clock = source, store, clock
+    def __init__(self, source: RunEventCallback, store: RunEventStore, clock: Clock, holder: Holder) -> None:
+        self._source, self._store, self._clock, self._holder = source, store, clock, holder
         self._writing: asyncio.Task[bool] | None = None
         self._last = clock.monotonic()
 
@@ -56,7 +58,10 @@ class TraceWriter:
         if not events:
             return True
         try:
-            await self._store.append(events)
+            await self._store.append(events, holder=self._holder)
+        except LeaseLost:
+            # The run is somebody else's, who tells what happens in it.
+            return True
         except Exception:
             _log.warning("run events could not be stored; trying again", exc_info=True)
             self._source.put_back(events)

@@ -4,6 +4,7 @@ from .checkpoint_store import FenceableSaver, RunCheckpointStore
 from .create_store import Admission, Admit, CreatedRun, Decide, Refuse, RunCreateStore
 from .delete_store import RunDeleteStore
 from .event_store import RunEvent, RunEventCategory, RunEventStore, StoredRunEvent
+from .item_store import FenceableStore
 from .lease_store import Recovery, RunLeaseStore, Settled, StopRequest
 from .query_store import RunQueryStore
 
@@ -13,6 +14,7 @@ __all__ = [
     "CreatedRun",
     "Decide",
     "FenceableSaver",
+    "FenceableStore",
     "Recovery",
     "Refuse",
     "RunCheckpointStore",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypeAlias
 
-from ..types import RunId, ThreadId
+from ..types import Holder, RunId, ThreadId
 
 RunEventCategory: TypeAlias = Literal["lifecycle", "trace", "message"]
 
@@ -40,8 +40,12 @@ class RunEventStore(Protocol):
     a foreign actor (ThreadNotFound).
     """
 
-    async def append(self, events: Sequence[RunEvent]) -> Sequence[StoredRunEvent]:
-        """Store a batch, in order, all or none, all of one thread. Parallel batches never share or skip a ``seq``."""
+    async def append(self, events: Sequence[RunEvent], *, holder: Holder | None = None) -> Sequence[StoredRunEvent]:
+        """Store a batch, in order, all or none, all of one thread. Parallel batches never share or skip a ``seq``.
+
+        With ``holder``, a store that is beside the runs looks, in the same transaction, whether the run is still
+        its: raises LeaseLost when it is not, and nothing is stored.
+        """
         ...
 
     async def list_events(

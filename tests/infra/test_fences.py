@@ -1,0 +1,260 @@
+"""Law 6 in the database: a worker that was frozen for longer than its lease, and woken again, can write nothing.
+
+The frozen worker's own look at its lease says that all is well: it is the storage that has to know better.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from langchain_core.runnables import RunnableConfig
+
+from runstead.infra.checkpoints.postgres import PostgresCheckpoints
+from runstead.infra.checkpoints.saver import SqlCheckpointSaver
+from runstead.infra.engines.exceptions import StorageUnavailable
+from runstead.infra.engines.postgres import PostgresDatabase
+from runstead.infra.storage.database import Database
+from runstead.infra.storage.items import SqlItemStore
+from runstead.infra.storage.run_events import SqlRunEventStore
+from runstead.resources.items import ActorScopedStore
+from runstead.runtime.actor_context import acting
+from runstead.runtime.runs.exceptions import LeaseLost
+from runstead.runtime.runs.store import RunEvent
+from runstead.runtime.runs.types import Lease, Outcome, RunStatus
+from runstead.testing.conformance.run_storage import ALICE, DONE, TERM, RunStorage
+from tests.infra.conftest import stores_over
+
+ROOT: RunnableConfig = {"configurable": {"thread_id": "t-1", "checkpoint_ns": ""}}
+
+
+@pytest.fixture
+def storage(database: Database) -> RunStorage:
+    return stores_over(database)
+
+
+async def taken_over(storage: RunStorage) -> tuple[Lease, Lease]:
+    """A run whose first worker froze: its lease, and that of the worker who has taken the run over."""
+    run = await storage.accept()
+    late = await storage.begun(run, "frozen")
+    await storage.clock.forward(2 * TERM)
+    assert await storage.leases.recover(run.run_id, 10) is not None
+    return late, await storage.begun(run, "successor")
+
+
+def all_is_well() -> bool:
+    return True
+
+
+def a_checkpoint(checkpoint_id: str) -> Any:
+    empty: dict[str, Any] = {"channel_values": {}, "channel_versions": {}, "versions_seen": {}}
+    return {"v": 4, "id": checkpoint_id, "ts": "2030-01-01T00:00:00+00:00", **empty}
+
+
+def an_event(lease: Lease) -> RunEvent:
+    return RunEvent(
+        lease.run_id, lease.thread_id, "custom", "trace", {"by": lease.worker}, datetime(2030, 1, 1, tzinfo=UTC)
+    )
+
+
+async def test_a_late_worker_writes_no_status(storage: RunStorage) -> None:
+    late, now = await taken_over(storage)
+    for write in (
+        lambda: storage.leases.begin(late, None),
+        lambda: storage.leases.renew(late, TERM),
+        lambda: storage.leases.settle(late, Outcome(RunStatus.ERROR)),
+        lambda: storage.leases.release(late),
+    ):
+        with pytest.raises(LeaseLost):
+            await write()
+    assert (await storage.leases.settle(now, DONE)).record.status is RunStatus.SUCCESS
+
+
+async def test_a_late_worker_writes_no_events(storage: RunStorage, database: Database) -> None:
+    events = SqlRunEventStore(database)
+    late, now = await taken_over(storage)
+    with acting(ALICE):
+        with pytest.raises(LeaseLost):
+            await events.append([an_event(late)], holder=late.holder)
+        await events.append([an_event(now)], holder=now.holder)
+        await storage.leases.settle(now, DONE)
+        # Nor does its successor, when it has settled.
+        with pytest.raises(LeaseLost):
+            await events.append([an_event(now)], holder=now.holder)
+        found = await events.list_events("t-1")
+    assert [(one.seq, one.event.content) for one in found] == [(1, {"by": "successor"})]
+
+
+async def test_a_late_worker_writes_no_items(storage: RunStorage, database: Database) -> None:
+    items = ActorScopedStore(SqlItemStore(database, storage.clock))
+    late, now = await taken_over(storage)
+    theirs, ours = (items.fenced(all_is_well, lease.holder) for lease in (late, now))
+    with acting(ALICE):
+        await ours.aput(("notes",), "k", {"by": "successor"})
+        with pytest.raises(LeaseLost):
+            await theirs.aput(("notes",), "k", {"by": "frozen"})
+        with pytest.raises(LeaseLost):
+            await theirs.adelete(("notes",), "k")
+        kept = await items.aget(("notes",), "k")
+        assert kept is not None
+        assert kept.value == {"by": "successor"}
+        # It may look, as anybody may.
+        assert await theirs.aget(("notes",), "k") is not None
+
+
+async def test_items_are_refused_to_code_that_a_stop_has_left_behind(storage: RunStorage, database: Database) -> None:
+    lease = await storage.begun(await storage.accept())
+
+    def over() -> None:
+        raise LeaseLost(lease.run_id, lease.attempt)
+
+    items = ActorScopedStore(SqlItemStore(database, storage.clock))
+    with acting(ALICE):
+        with pytest.raises(LeaseLost):
+            await items.fenced(over, lease.holder).aput(("notes",), "k", {})
+        assert await items.aget(("notes",), "k") is None
+
+
+class TestCheckpointsOfALateWorker:
+    """On PostgreSQL, where others may have taken the run. SQLite's file has one process, which knows by itself."""
+
+    @pytest.fixture
+    def storage(self, postgres_storage: RunStorage) -> RunStorage:
+        return postgres_storage
+
+    @pytest.fixture
+    async def checkpoints(self, postgres_database: PostgresDatabase, storage: RunStorage) -> PostgresCheckpoints:
+        return PostgresCheckpoints(postgres_database)
+
+    @staticmethod
+    async def put(saver: SqlCheckpointSaver, lease: Lease, checkpoint_id: str) -> RunnableConfig:
+        metadata: Any = {"run_id": lease.run_id, "run_attempt": lease.attempt}
+        return await saver.aput(ROOT, a_checkpoint(checkpoint_id), metadata, {})
+
+    async def test_neither_checkpoints_nor_pending_writes_are_written(
+        self, storage: RunStorage, checkpoints: PostgresCheckpoints
+    ) -> None:
+        late, now = await taken_over(storage)
+        theirs, ours = (checkpoints.saver.fenced(all_is_well, lease.holder) for lease in (late, now))
+        at = await self.put(ours, now, "c-1")
+        await ours.aput_writes(at, [("said", "successor")], "task-1")
+        with pytest.raises(LeaseLost):
+            await self.put(theirs, late, "c-2")
+        with pytest.raises(LeaseLost):
+            await self.put(theirs, late, "c-1")
+        with pytest.raises(LeaseLost):
+            await theirs.aput_writes(at, [("said", "frozen")], "task-2")
+        found = await ours.aget_tuple(ROOT)
+        assert found is not None
+        assert found.checkpoint["id"] == "c-1"
+        assert found.metadata["run_attempt"] == now.attempt  # type: ignore[typeddict-item]
+        assert found.pending_writes == [("task-1", "said", "successor")]
+
+    async def test_nothing_is_written_after_the_run_has_settled_or_was_handed_back(
+        self, storage: RunStorage, checkpoints: PostgresCheckpoints
+    ) -> None:
+        lease = await storage.begun(await storage.accept())
+        await storage.leases.release(lease)
+        with pytest.raises(LeaseLost):
+            await self.put(checkpoints.saver.fenced(all_is_well, lease.holder), lease, "c-1")
+        again = await storage.begun(lease.run)
+        await storage.leases.settle(again, DONE)
+        with pytest.raises(LeaseLost):
+            await self.put(checkpoints.saver.fenced(all_is_well, again.holder), again, "c-1")
+        assert await checkpoints.saver.aget_tuple(ROOT) is None
+
+    async def test_who_takes_a_run_over_sees_the_write_that_was_under_way(
+        self, storage: RunStorage, checkpoints: PostgresCheckpoints
+    ) -> None:
+        """Frozen between the database's word and its own commit: until that comes, nobody gets the run."""
+        lease = await storage.begun(await storage.accept())
+        await storage.clock.forward(2 * TERM)
+        writing, go_on = threading.Event(), threading.Event()
+
+        def freeze() -> None:
+            writing.set()
+            go_on.wait(10)
+
+        put = asyncio.ensure_future(self.put(checkpoints.saver.fenced(freeze, lease.holder), lease, "c-1"))
+        await asyncio.to_thread(writing.wait, 10)
+        recovery = asyncio.ensure_future(storage.leases.recover(lease.run_id, 10))
+        await asyncio.sleep(0.1)
+        assert not recovery.done()
+        go_on.set()
+        await put
+        assert await recovery is not None
+        assert await checkpoints.saver.aget_tuple(ROOT) is not None
+
+    async def test_a_rollback_leaves_nothing_of_a_write_that_was_under_way(
+        self, storage: RunStorage, checkpoints: PostgresCheckpoints
+    ) -> None:
+        lease = await storage.begun(await storage.accept())
+        await checkpoints.mark("t-1", lease.run_id)
+        writing, go_on, over = threading.Event(), threading.Event(), threading.Event()
+
+        def check() -> None:
+            if over.is_set():
+                raise LeaseLost(lease.run_id, lease.attempt)
+            writing.set()
+            go_on.wait(10)
+
+        saver = checkpoints.saver.fenced(check, lease.holder)
+        put = asyncio.ensure_future(self.put(saver, lease, "c-1"))
+        await asyncio.to_thread(writing.wait, 10)
+        # As the executor does it: first nobody may begin to write, then it is undone.
+        over.set()
+        undoing = asyncio.ensure_future(checkpoints.undo("t-1", lease.run_id))
+        await asyncio.sleep(0.05)
+        later = asyncio.ensure_future(self.put(saver, lease, "c-2"))
+        go_on.set()
+        await put
+        await undoing
+        with pytest.raises(LeaseLost):
+            await later
+        assert await checkpoints.saver.aget_tuple(ROOT) is None
+
+    async def test_what_is_written_for_no_run_needs_none(self, checkpoints: PostgresCheckpoints) -> None:
+        """A client that updates a thread's state, say."""
+        await checkpoints.saver.fenced(all_is_well).aput(ROOT, a_checkpoint("c-1"), {}, {})
+        assert await checkpoints.saver.aget_tuple(ROOT) is not None
+
+
+async def test_parallel_writes_of_one_attempt_do_not_wait_for_each_other(
+    postgres_storage: RunStorage, postgres_database: PostgresDatabase
+) -> None:
+    checkpoints = PostgresCheckpoints(postgres_database)
+    lease = await postgres_storage.begun(await postgres_storage.accept())
+    both = threading.Barrier(2, timeout=10)
+    saver = checkpoints.saver.fenced(lambda: both.wait(), lease.holder)
+    at: RunnableConfig = {"configurable": {**ROOT["configurable"], "checkpoint_id": "c-1"}}
+    await asyncio.gather(*(saver.aput_writes(at, [("said", n)], f"task-{n}") for n in range(2)))
+
+
+async def test_a_run_goes_on_when_the_storage_was_away_for_longer_than_anybody_waits(
+    postgres_storage: RunStorage, postgres_database: PostgresDatabase
+) -> None:
+    lease = await postgres_storage.begun(await postgres_storage.accept())
+    away = Away(postgres_database, times=2)
+    saver = SqlCheckpointSaver(away).fenced(all_is_well, lease.holder)
+    await saver.aput(ROOT, a_checkpoint("c-1"), {}, {})
+    assert away.times == 0
+    assert await PostgresCheckpoints(postgres_database).saver.aget_tuple(ROOT) is not None
+
+
+class Away:
+    """A Database that cannot be reached some times, before it can."""
+
+    def __init__(self, inner: Database, times: int) -> None:
+        self._inner, self.times = inner, times
+
+    async def write(self, work: Any, **how: Any) -> Any:
+        if self.times:
+            self.times -= 1
+            raise StorageUnavailable("a database", "it is a test")
+        return await self._inner.write(work, **how)
+
+    async def read(self, work: Any, **how: Any) -> Any:
+        return await self._inner.read(work, **how)
