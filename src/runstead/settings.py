@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SETTINGS_FILE: Final = "runstead.toml"
@@ -107,6 +107,23 @@ class Settings(BaseSettings):
     )
     stream_awaiting_input_seconds: float = Field(
         default=7200, ge=0, description="The same for a run that stopped to ask a human (seconds)."
+    )
+
+    # --- webhooks --------------------------------------------------------------------------------------------------
+    webhook_secrets: SecretStr | None = Field(
+        default=None,
+        description="What webhooks are signed with: whsec_ and base64. Several, separated by spaces, while receivers "
+        "move from one to the next. Unset: webhooks are not signed.",
+    )
+    webhook_timeout_seconds: float = Field(
+        default=10, gt=0, le=300, description="How long a receiver may take to answer (seconds)."
+    )
+    webhook_max_attempts: int = Field(default=8, ge=1, description="Attempts of one delivery (count).")
+    webhook_retry_seconds: float = Field(
+        default=5, gt=0, description="The first pause between two attempts (seconds); each later one is longer."
+    )
+    webhook_allow_loopback: bool = Field(
+        default=False, description="Whether webhooks may call this machine itself; for development."
     )
 
     # --- the rest --------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -93,7 +94,7 @@ def routes(application: Application) -> Iterator[tuple[str, str]]:
 
 
 def filled(path: str, value: str) -> str:
-    return path.format_map(dict.fromkeys(("thread_id", "run_id", "checkpoint_id", "assistant_id", "namespace"), value))
+    return path.format_map(dict.fromkeys(re.findall(r"\{(\w+)\}", path), value))
 
 
 def is_told(response: httpx.Response) -> bool:
@@ -119,6 +120,7 @@ async def places(client: httpx.AsyncClient) -> AsyncIterator[dict[str, str]]:
         "checkpoint_id": state["checkpoint_id"] or str(uuid.uuid4()),
         "assistant_id": "agent",
         "namespace": "child",
+        "delivery_id": str(uuid.uuid4()),
     }
     assert (await client.get("/ok?check_db=1")).json()["ok"] is True
 

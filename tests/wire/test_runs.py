@@ -98,7 +98,7 @@ def test_durability_beats_the_older_name_of_it() -> None:
         ({"checkpoint": {"thread_id": RUN, "checkpoint_id": CHECKPOINT}}, "belongs to thread"),
         ({"config": {"configurable": {"checkpoint_id": 7}}}, "Invalid checkpoint ID"),
         ({"run_id": "../../etc"}, "Invalid run ID"),
-        ({"webhook": "https://example.org"}, "webhook"),
+        ({"webhook": 7}, "webhook"),
         ({"feedback_keys": "thumbs"}, "feedback_keys"),
         ({"langsmith_tracer": {"example_id": "p"}}, "langsmith_tracer.example_id: must be a UUID"),
         ({"thread_id": RUN}, "the body names thread"),

@@ -73,6 +73,7 @@ from .parts import (
     trusted_with_shared,
 )
 from .refusals import refuse_what_cannot_be_kept, without_effect
+from .webhooks import Webhooks, open_webhooks
 
 _log = logging.getLogger(__name__)
 
@@ -104,6 +105,7 @@ async def open_embedded(
         runtime = _runtime(parts, settings)
         # Whoever held a run before this process started is dead: the data directory is ours alone.
         await runtime.lease_store.abandon_all()
+        await parts.webhooks.deliveries.abandon_all()
         runs = RunsFacade.assemble(runtime)
         closing = _Closing(runs, parts.bridge, parts.notices, settings.shutdown_grace_seconds)
         services = _services(parts, runs, closing, settings, configuration)
@@ -117,6 +119,8 @@ async def open_embedded(
                 timedelta(seconds=settings.stream_retention_seconds),
             )
         )
+        if execute:
+            await stack.enter_async_context(parts.webhooks.sender.running())
         stack.push_async_callback(closing.drain)
         await runs.start(execute=execute)
         yield Embedded(services, door.authenticator, closing.drain)
@@ -134,6 +138,7 @@ class _Parts:
     loops: AgentLoops
     graphs: GraphRegistry
     notices: LocalThreadNotices
+    webhooks: Webhooks
     clock: Clock
 
 
@@ -154,7 +159,8 @@ async def _opened(
     await stack.enter_async_context(sweep_items_regularly(items, clock, item_sweep_interval(configuration)))
     store = ActorScopedStore(items)
     graphs = GraphRegistry(configuration, store=store)
-    return _Parts(database, checkpoints, store, bridge, events, loops, graphs, LocalThreadNotices(), clock)
+    webhooks = await stack.enter_async_context(open_webhooks(settings, configuration, database, clock))
+    return _Parts(database, checkpoints, store, bridge, events, loops, graphs, LocalThreadNotices(), webhooks, clock)
 
 
 def _runtime(parts: _Parts, settings: Settings) -> RunsRuntime:
@@ -174,7 +180,7 @@ def _runtime(parts: _Parts, settings: Settings) -> RunsRuntime:
         agents=parts.graphs,
         agent_loops=parts.loops,
         store=parts.store,
-        observer=CompositeObserver([parts.notices]),
+        observer=CompositeObserver([parts.notices, parts.webhooks.sender]),
         clock=clock,
         limits=run_limits(settings),
         error_texts=ErrorTexts(bool(settings.show_errors)),
@@ -208,6 +214,8 @@ def _services(
         assistant_removal=AssistantRemoval(editor, runs, threads, removal),
         events=parts.events,
         items=parts.store,
+        webhooks=parts.webhooks.addresses,
+        deliveries=parts.webhooks.deliveries,
         ready=lambda: _is_ready(parts.database, closing),
         options=GatewayOptions(
             max_body_bytes=settings.max_body_bytes,

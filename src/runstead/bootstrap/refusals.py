@@ -69,7 +69,6 @@ def without_effect(configuration: GraphConfiguration, settings: Settings) -> Ite
         "http.app": (http.app, "no app of your own is mounted yet; mount Runstead in yours instead"),
         "http.mount_prefix": (http.mount_prefix, "the routes are at the root"),
         "http.disable_meta": (http.disable_meta, "/ok and /info are always there"),
-        "webhooks": (configuration.webhooks, "no webhooks are called yet"),
     }
     for key, (value, told) in asked.items():
         if value:

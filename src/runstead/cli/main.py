@@ -20,6 +20,8 @@ runs_app = typer.Typer(help="Look at runs, and take care of them.", no_args_is_h
 app.add_typer(runs_app, name="runs")
 keys_app = typer.Typer(help="API keys: who shows one acts for its user.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys_app, name="keys")
+webhooks_app = typer.Typer(help="What was sent to webhooks.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(webhooks_app, name="webhooks")
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of text.")]
 Config = Annotated[
@@ -232,6 +234,53 @@ def runs_cancel(
     output = Output(as_json=json)
     with output.telling_errors():
         cancel_run(run_id, output, url=url, settings_file=settings)
+
+
+@webhooks_app.command("ls")
+def webhooks_ls(
+    run_id: Annotated[str | None, typer.Option("--run", help="Only those of this run.")] = None,
+    status: Annotated[str | None, typer.Option("--status", help="Only pending, delivered or failed ones.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 20,
+    url: Url = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """List deliveries, the newest first."""
+    from .webhooks import list_deliveries
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        list_deliveries(output, run_id=run_id, status=status, limit=limit, url=url, settings_file=settings)
+
+
+@webhooks_app.command("show")
+def webhooks_show(
+    delivery_id: Annotated[str, typer.Argument(help="The delivery.")],
+    url: Url = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """Show a delivery with all its attempts."""
+    from .webhooks import show_delivery
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        show_delivery(delivery_id, output, url=url, settings_file=settings)
+
+
+@webhooks_app.command("redeliver")
+def webhooks_redeliver(
+    delivery_id: Annotated[str, typer.Argument(help="The delivery.")],
+    url: Url = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """Send a delivery again now, whatever has become of it."""
+    from .webhooks import redeliver
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        redeliver(delivery_id, output, url=url, settings_file=settings)
 
 
 @keys_app.command("create")

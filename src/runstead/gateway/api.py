@@ -22,7 +22,7 @@ from .authorization import authorize
 from .dependencies import answer
 from .failures import Failures
 from .openapi import describe
-from .routes import assistants, creation, events, items, meta, protocol, runs, states, stops, threads
+from .routes import assistants, creation, events, items, meta, protocol, runs, states, stops, threads, webhooks
 from .services import ServiceSource
 from .sockets import SocketFailures
 
@@ -31,7 +31,7 @@ Noun: TypeAlias = Literal["assistants", "threads", "runs", "store"]
 _ROUTES: Mapping[Noun, Sequence[ModuleType]] = {
     "assistants": (assistants,),
     "threads": (threads, states, events),
-    "runs": (creation, stops, runs, protocol),
+    "runs": (creation, stops, runs, protocol, webhooks),
     "store": (items,),
 }
 

@@ -18,9 +18,9 @@ OPEN_PATHS: Final = frozenset(("/", "/ok", "/ready", "/info", "/docs", "/openapi
 """They tell nothing about anybody, and load balancers and browsers ask for them without credentials."""
 
 Reach: TypeAlias = Literal[
-    "new thread", "thread", "run", "new run", "new assistant", "assistant", "search", "many runs", "items"
+    "new thread", "thread", "run", "new run", "new assistant", "assistant", "delivery", "search", "many runs", "items"
 ]
-"""What a filter applies to: the thread, runs or assistant that are named, or what a search finds."""
+"""What a filter applies to: the thread, runs, assistant or delivery that are named, or what a search finds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +176,10 @@ ASKS: Final[Mapping[tuple[str, str], Ask]] = {
     ("GET", "/runs/{run_id}/stream"): Ask("threads", "read", "run", _named),
     ("POST", "/runs/{run_id}/retry"): Ask("threads", "update", "run", _named),
     ("POST", "/assistants"): Ask("assistants", "create", "new assistant", _with_metadata(*ASSISTANT_FIELDS)),
+    # A delivery tells of a run: who may read the one may read the other.
+    ("GET", "/webhooks/deliveries"): Ask("threads", "search", "search", _with_metadata()),
+    ("GET", "/webhooks/deliveries/{delivery_id}"): Ask("threads", "read", "delivery", _named),
+    ("POST", "/webhooks/deliveries/{delivery_id}/redeliver"): Ask("threads", "update", "delivery", _named),
     ("POST", "/assistants/search"): Ask(
         "assistants", "search", "search", _with_metadata("graph_id", "name", "limit", "offset")
     ),

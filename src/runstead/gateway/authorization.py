@@ -18,6 +18,7 @@ from runstead.resources.assistant_removal import MayTouch
 from runstead.resources.assistants import AssistantExists
 from runstead.resources.directory import AssistantNotFound, InvalidAssistant
 from runstead.resources.threads import ThreadExists
+from runstead.resources.webhooks import DeliveryNotFound
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
 from runstead.wire.authorization import Authorizer, Filters, matches
@@ -164,6 +165,10 @@ async def _check(services: Services, ask: Ask, given: Given, filters: Filters) -
                 raise ThreadNotFound(thread_id)
         case "run":
             await _check_run(services, given.path["run_id"], filters)
+        case "delivery":
+            delivery = await services.deliveries.get(given.path["delivery_id"])
+            if delivery is not None and not matches(delivery.metadata, filters):
+                raise DeliveryNotFound(delivery.delivery_id)
         case "many runs":
             thread_id = _id(given.body.get("thread_id"))
             if thread_id and not await _thread_matches(services, thread_id, filters):

@@ -25,6 +25,7 @@ def narrowed(services: Services, filters: Filters) -> Services:
         threads=cast(Any, within(services.threads)),
         assistants=cast(Any, within(services.assistants)),
         runs=cast(Any, within(services.runs)),
+        deliveries=cast(Any, within(services.deliveries)),
     )
 
 

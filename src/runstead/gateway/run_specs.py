@@ -15,8 +15,8 @@ from .services import Services
 
 
 async def run_spec_of(body: RunCreate, thread_id: str | None, request: HTTPConnection, use: Services) -> RunSpec:
-    """Raises NotFound, InvalidAssistant, GraphNotFound, ThreadNotFound, CheckpointNotFound, and what `to_run_spec`
-    raises.
+    """Raises NotFound, InvalidAssistant, GraphNotFound, ThreadNotFound, CheckpointNotFound, WebhookRefused, and what
+    `to_run_spec` raises.
     """
     try:
         assistant = await use.directory.find(body.assistant_id)
@@ -27,6 +27,8 @@ async def run_spec_of(body: RunCreate, thread_id: str | None, request: HTTPConne
     if thread_id and thread is None and body.if_not_exists != "create":
         raise ThreadNotFound(thread_id)
     headers = configurable_of(request.headers, use.options.configurable_headers)
+    if body.webhook is not None:
+        await use.webhooks.check(body.webhook)
     spec = to_run_spec(body, assistant=assistant, thread_id=thread_id, thread=thread, headers=headers)
     if spec.checkpoint and spec.thread_id:
         await use.states.check_checkpoint(spec.thread_id, spec.checkpoint)

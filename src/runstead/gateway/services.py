@@ -16,6 +16,7 @@ from runstead.resources.schemas import GraphSchemas
 from runstead.resources.states import ThreadStates
 from runstead.resources.thread_events import ThreadEvents
 from runstead.resources.threads import ThreadStore
+from runstead.resources.webhooks import DeliveryStore, WebhookGate
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.store import RunEventStore
 from runstead.wire.authorization import Authorizer
@@ -56,6 +57,8 @@ class Services:
     assistant_removal: AssistantRemoval
     events: RunEventStore
     items: Any
+    webhooks: WebhookGate
+    deliveries: DeliveryStore
     ready: Callable[[], Awaitable[bool]]
     authorizer: Authorizer | None = None
     options: GatewayOptions = field(default_factory=GatewayOptions)

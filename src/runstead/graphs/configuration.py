@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .sections import AuthPart, CheckpointerPart, Document, HttpPart, StorePart, expected_at, unknown_keys
+from .sections import AuthPart, CheckpointerPart, Document, HttpPart, StorePart, WebhooksPart, expected_at, unknown_keys
 from .sources import GraphSource, SourceError, parse_source
 
 _log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class GraphConfiguration:
     store: StorePart = field(default_factory=StorePart)
     checkpointer: CheckpointerPart = field(default_factory=CheckpointerPart)
     auth: AuthPart | None = None
-    webhooks: Mapping[str, Any] | None = None
+    webhooks: WebhooksPart = field(default_factory=WebhooksPart)
     encryption: Mapping[str, Any] | None = None
     warnings: Sequence[str] = ()
 

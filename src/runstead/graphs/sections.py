@@ -143,6 +143,26 @@ class AuthPart(Section):
     cache: dict[str, Any] | None = Field(default=None, description='an object such as {"ttl_seconds": 60}')
 
 
+class WebhookUrlPart(Section):
+    """Which addresses may be called."""
+
+    require_https: bool = Field(default=False, description="true or false")
+    allowed_domains: list[str] = Field(default=[], description='list such as ["hooks.example.com", "*.example.org"]')
+    allowed_ports: list[int] | None = Field(default=None, description="list such as [443]")
+    max_url_length: int = Field(default=4096, gt=0, description="characters, such as 4096")
+    disable_loopback: bool = Field(default=True, description="true or false: whether this machine may not be called")
+    disable_private_ips: bool = Field(default=True, description="true or false: whether its network may not be")
+
+
+class WebhooksPart(Section):
+    env_prefix: str = Field(default="LG_WEBHOOK_", description='the beginning of names such as "LG_WEBHOOK_"')
+    url: WebhookUrlPart = Field(default=WebhookUrlPart(), description='an object such as {"require_https": true}')
+    headers: dict[str, str] = Field(
+        default={}, description='an object such as {"authorization": "Bearer ${{ env.LG_WEBHOOK_TOKEN }}"}'
+    )
+    allowed_fields: list[str] | None = Field(default=None, description='list such as ["run_id", "status", "values"]')
+
+
 class Document(Section):
     graphs: dict[str, Any] = Field(min_length=1, description='an object such as {"agent": "./agent.py:graph"}')
     dependencies: list[str] = Field(default=["."], description='list such as ["."]')
@@ -151,7 +171,7 @@ class Document(Section):
     store: StorePart = Field(default=StorePart(), description="an object")
     checkpointer: CheckpointerPart = Field(default=CheckpointerPart(), description="an object")
     auth: AuthPart | None = Field(default=None, description='an object such as {"path": "./auth.py:auth"}')
-    webhooks: dict[str, Any] | None = Field(default=None, description="an object")
+    webhooks: WebhooksPart = Field(default=WebhooksPart(), description='an object such as {"headers": {}}')
     encryption: dict[str, Any] | None = Field(
         default=None, description='an object such as {"path": "./crypt.py:encryption"}'
     )

@@ -16,6 +16,7 @@ from runstead.resources.directory import AssistantNotFound, GraphNotFound, Inval
 from runstead.resources.items import EmbeddingFailed, InvalidItem
 from runstead.resources.states import CheckpointNotFound, GraphUnassigned, InvalidUpdate
 from runstead.resources.threads import ThreadExists
+from runstead.resources.webhooks import DeliveryNotFound, WebhookRefused
 from runstead.runtime.runs.exceptions import (
     AgentNotFound,
     IdempotencyMismatch,
@@ -138,6 +139,7 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     GraphNotFound: (404, str),
     VersionNotFound: (404, str),
     CheckpointNotFound: (404, str),
+    DeliveryNotFound: (404, str),
     ThreadBusy: (409, lambda _: _BUSY),
     ThreadExists: (409, str),
     AssistantExists: (409, str),
@@ -147,6 +149,7 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     UnknownInterruptError: (409, str),
     InvalidAssistant: (422, str),
     InvalidItem: (422, str),
+    WebhookRefused: (422, str),
     IdempotencyMismatch: (422, lambda error: f"Idempotency-Key: {error}"),
     AgentNotFound: (404, str),
     StreamNotFound: (404, str),

@@ -33,3 +33,4 @@ ThreadIdField: TypeAlias = Annotated[str, AfterValidator(_Identifier("Invalid th
 RunIdField: TypeAlias = Annotated[str, AfterValidator(_Identifier("Invalid run ID: must be a UUID"))]
 CheckpointIdField: TypeAlias = Annotated[str, AfterValidator(_Identifier("Invalid checkpoint ID"))]
 AssistantIdField: TypeAlias = Annotated[str, AfterValidator(_Identifier("Invalid assistant ID: must be a UUID"))]
+DeliveryIdField: TypeAlias = Annotated[str, AfterValidator(_Identifier("Invalid delivery ID: must be a UUID"))]

@@ -67,7 +67,7 @@ def _kwargs(record: RunRecord) -> dict[str, Any]:
         "stream_mode": list(spec.stream_modes),
         "interrupt_before": _shown_nodes(spec.interrupt_before),
         "interrupt_after": _shown_nodes(spec.interrupt_after),
-        "webhook": None,
+        "webhook": spec.webhook,
         "feedback_keys": None,
         "temporary": spec.scope.is_temporary,
         "subgraphs": spec.stream_subgraphs,

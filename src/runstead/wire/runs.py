@@ -150,7 +150,6 @@ def to_run_spec(
 
     ``headers`` are those that the configuration lets into configurable. Raises BadRequest and Unprocessable.
     """
-    _refuse_unsupported(body)
     _check_thread(body, thread_id)
     command = body.command.to_command() if body.command else None
     if command and command.update is not None and body.input:
@@ -186,6 +185,7 @@ def to_run_spec(
         max_attempts=body.max_attempts,
         strict_resume=bool(body.strict_resume),
         tracing=body.langsmith_tracer.to_tracing() if body.langsmith_tracer else None,
+        webhook=body.webhook,
     )
 
 
@@ -199,11 +199,6 @@ def stream_modes_of(texts: Sequence[str]) -> tuple[str, ...] | None:
         if name and name not in STREAM_MODES:
             raise Unprocessable(f"stream_mode: {name[:100]!r} is not one of {', '.join(STREAM_MODES)}")
     return tuple(dict.fromkeys(name for name in names if name)) or None
-
-
-def _refuse_unsupported(body: RunCreate) -> None:
-    if body.webhook is not None:
-        raise Unprocessable("webhook: this server does not call webhooks yet; leave it out and poll or join the run")
 
 
 def _check_thread(body: RunCreate, thread_id: str | None) -> None:

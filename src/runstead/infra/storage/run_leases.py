@@ -25,6 +25,7 @@ from .run_stops import stop
 from .tables import runs, threads
 from .thread_status import describe_by_last_run, hold, leave, rest, status_of
 from .waiting_runs import IS_HEAD, NOW, WAITS
+from .webhook_outbox import owe
 
 _DEADLINE: Final = bindparam("deadline", type_=runs.c.lease_until.type)
 _PENDING: Final = RunStatus.PENDING.value
@@ -244,6 +245,7 @@ def _settle(connection: Connection, lease: Lease, outcome: Outcome, now: datetim
         record = _settled_before(connection, lease, outcome)
         return Settled(record, status_of(connection, lease.thread_id) or outcome.thread.status)
     record = dataclasses.replace(lease.run, **to_progress(row))
+    owe(connection, record, now, outcome)
     if outcome.undone:
         _UNDO.rows(connection, {"the_run": lease.run_id})
         describe_by_last_run(connection, lease.thread_id)

@@ -18,6 +18,7 @@ from .prepared import Prepared
 from .run_rows import RECORD, to_record
 from .tables import runs
 from .thread_status import fail, hold
+from .webhook_outbox import owe
 
 _NOW: Final = bindparam("now", type_=runs.c.due_at.type)
 _RUN: Final = runs.c.run_id == bindparam("the_run")
@@ -117,6 +118,8 @@ def _bury(connection: Connection, run: RunRecord, now: datetime) -> RunRecord:
     text = json_text.dump(failure.to_json())
     _BURY.rows(connection, {"the_run": run.run_id, "the_failure": text, "now": now})
     fail(connection, run.thread_id, failure, now)
-    return dataclasses.replace(
+    buried = dataclasses.replace(
         run, status=RunStatus.ERROR, dead_letter=True, ended_at=now, failure=failure, updated_at=now
     )
+    owe(connection, buried, now)
+    return buried

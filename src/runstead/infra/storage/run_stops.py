@@ -14,6 +14,7 @@ from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, Stopped
 from .prepared import Prepared
 from .run_rows import RECORD, to_record
 from .tables import runs
+from .webhook_outbox import owe
 
 _RUN: Final = Prepared(select(*RECORD).where(runs.c.run_id == bindparam("the_run")).with_for_update())
 _FLAG: Final = Prepared(
@@ -68,4 +69,6 @@ def _end(connection: Connection, run: RunRecord, reason: Stopped, now: datetime)
         _DELETE.rows(connection, {"the_run": run.run_id})
     else:
         _END.rows(connection, {"the_run": run.run_id, "reason": reason.value, "now": now})
-    return dataclasses.replace(run, status=RunStatus.INTERRUPTED, stop_requested=reason, ended_at=now, updated_at=now)
+    ended = dataclasses.replace(run, status=RunStatus.INTERRUPTED, stop_requested=reason, ended_at=now, updated_at=now)
+    owe(connection, ended, now)
+    return ended

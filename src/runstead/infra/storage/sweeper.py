@@ -12,8 +12,9 @@ from runstead.runtime.clock import Clock
 from runstead.runtime.runs.types import RunId, ThreadId
 
 from .database import Database
-from .tables import idempotency_keys, run_event_threads, run_events, runs, threads
+from .tables import idempotency_keys, run_event_threads, run_events, runs, threads, webhook_deliveries
 from .thread_status import forget_temporary
+from .webhook_deliveries import forget_deliveries
 
 BATCH: Final = 500
 """Rows per transaction: nobody waits long for a sweep."""
@@ -42,6 +43,10 @@ _LEFT_THREADS: Final = (
 
 REMEMBERED: Final = timedelta(days=1)
 """How long it is known which run an idempotency key has made; longer than any client goes on trying."""
+
+
+DELIVERIES_KEPT: Final = timedelta(days=7)
+"""How long a webhook delivery that is over can be looked at, and sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,8 @@ class StorageSweeper:
             pass
         forgotten = self._clock.now() - max(REMEMBERED, retention)
         await self._database.write(lambda connection: _sweep_keys(connection, forgotten))
+        ended = webhook_deliveries.c.ended_at <= self._clock.now() - max(DELIVERIES_KEPT, retention)
+        await self._database.write(lambda connection: forget_deliveries(connection, ended))
         return Swept(tuple(swept_runs), tuple(swept_threads))
 
 

@@ -224,3 +224,47 @@ item_vectors: Final = Table(
         ["namespace", "key"], ["items.namespace", "items.key"], name="fk_item_vectors_item", ondelete="CASCADE"
     ),
 )
+
+# What is owed to whom since a run ended. ``claims`` counts how often a sender took it; it fences the late ones.
+webhook_deliveries: Final = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("delivery_id", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("thread_id", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("claims", Integer, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("next_attempt_at", UtcTime),
+    Column("lease_until", UtcTime),
+    Column("ended_at", UtcTime),
+    Column("actor", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+Index(
+    "ix_webhook_deliveries_owner",
+    webhook_deliveries.c.tenant_id,
+    webhook_deliveries.c.user_id,
+    webhook_deliveries.c.delivery_id,
+)
+Index("ix_webhook_deliveries_run", webhook_deliveries.c.run_id)
+Index("ix_webhook_deliveries_thread", webhook_deliveries.c.thread_id)
+_only("ix_webhook_deliveries_due", "status = 'pending'", webhook_deliveries.c.next_attempt_at)
+_only("ix_webhook_deliveries_ended", "ended_at IS NOT NULL", webhook_deliveries.c.ended_at)
+
+webhook_attempts: Final = Table(
+    "webhook_attempts",
+    metadata,
+    Column("delivery_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime, nullable=False),
+    Column("status_code", Integer),
+    Column("error", Text),
+    sqlite_with_rowid=False,
+)

@@ -20,9 +20,10 @@ from .dialect import containing
 from .prepared import Prepared
 from .run_queries import within
 from .scope import is_storable, owned_by
-from .tables import runs, threads
+from .tables import runs, threads, webhook_deliveries
 from .thread_rows import ADD_THREAD, new_thread
 from .thread_status import entitle, forget_thread, leave
+from .webhook_deliveries import forget_deliveries
 
 RECORD: Final = (
     threads.c.thread_id,
@@ -124,6 +125,7 @@ class SqlThreadStore:
             if held := _HELD.rows(connection, {"the_thread": thread_id}):
                 raise ThreadBusy([run_id for (run_id,) in held])
             connection.execute(delete(runs).where(runs.c.thread_id == thread_id))
+            forget_deliveries(connection, webhook_deliveries.c.thread_id == thread_id)
             forget_thread(connection, thread_id)
             return True
 

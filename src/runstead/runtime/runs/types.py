@@ -148,7 +148,7 @@ class RunSpec:
     ``graph_id`` names the graph; ``assistant_id`` the assistant whose settings were merged.
     ``config`` holds ``configurable``, ``tags``, ``metadata``, ``recursion_limit``. Times are in seconds.
     ``input`` None goes on from the thread's state. With ``strict_resume``, a command that answers what is not asked
-    fails the run and leaves the thread as it was.
+    fails the run and leaves the thread as it was. ``webhook`` is the address that is told of the run's end.
     """
 
     assistant_id: str
@@ -176,6 +176,7 @@ class RunSpec:
     strict_resume: bool = False
     tracing: RunTracing | None = None
     idempotency: Idempotency | None = None
+    webhook: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As a dict of JSON values; `from_json` restores it."""

@@ -1,0 +1,84 @@
+"""``runstead webhooks``: what was sent to webhooks, what came of it, and once more."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from .connection import connect, server_url
+from .output import Output
+
+
+def list_deliveries(
+    output: Output, *, run_id: str | None, status: str | None, limit: int, url: str | None, settings_file: Path | None
+) -> None:
+    """Deliveries as a table, or one per line."""
+    place = server_url(url, settings_file)
+    params: dict[str, Any] = {"limit": limit} | ({"status": status} if status else {})
+    params |= {"run_id": run_id} if run_id else {}
+
+    async def command() -> list[dict[str, Any]]:
+        async with connect(place) as client:
+            found: list[dict[str, Any]] = await client.http.get("/webhooks/deliveries", params=params)
+            return found
+
+    deliveries = asyncio.run(command())
+    for delivery in deliveries:
+        output.line("delivery", **delivery)
+    if not output.as_json:
+        _show_table(deliveries, output)
+
+
+def show_delivery(delivery_id: str, output: Output, *, url: str | None, settings_file: Path | None) -> None:
+    """One delivery with its attempts."""
+    place = server_url(url, settings_file)
+
+    async def command() -> dict[str, Any]:
+        async with connect(place) as client:
+            found: dict[str, Any] = await client.http.get(f"/webhooks/deliveries/{delivery_id}")
+            return found
+
+    delivery = asyncio.run(command())
+    output.line("delivery", **delivery)
+    output.say(f"{delivery['status']}  run {delivery['run_id']} to {delivery['url']}")
+    for attempt in delivery["attempts"]:
+        told = attempt["error"] or f"answered {attempt['status_code']}"
+        output.say(f"  {attempt['number']}  {_moment(attempt['started_at'])}  {told}")
+    if delivery["next_attempt_at"]:
+        output.say(f"  tried {'again ' if delivery['attempts'] else ''}at {_moment(delivery['next_attempt_at'])} UTC")
+
+
+def redeliver(delivery_id: str, output: Output, *, url: str | None, settings_file: Path | None) -> None:
+    """Send it again now."""
+    place = server_url(url, settings_file)
+
+    async def command() -> None:
+        async with connect(place) as client:
+            delivery = await client.http.post(f"/webhooks/deliveries/{delivery_id}/redeliver", json=None)
+            output.line("redelivering", **delivery)
+            output.say(f"On its way again. See: runstead webhooks show {delivery_id}")
+
+    asyncio.run(command())
+
+
+def _show_table(deliveries: list[dict[str, Any]], output: Output) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("delivery", "run", "status", "attempts", "created", "url"):
+        table.add_column(title, no_wrap=True)
+    for delivery in deliveries:
+        table.add_row(
+            delivery["delivery_id"],
+            delivery["run_id"],
+            delivery["status"],
+            str(delivery["attempt_count"]),
+            _moment(delivery["created_at"]),
+            delivery["url"][:80],
+        )
+    output.console.print(table if deliveries else "no deliveries")
+
+
+def _moment(text: str) -> str:
+    return text[:19].replace("T", " ")

@@ -1,0 +1,50 @@
+"""What was sent to webhooks, and what came of it; and once more, please. Routes of our own."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from starlette.responses import Response
+
+from runstead.resources.webhooks import DeliveryFilter, DeliveryNotFound, DeliveryStatus
+from runstead.wire.identifiers import DeliveryIdField, RunIdField, ThreadIdField
+from runstead.wire.pages import page_headers
+from runstead.wire.webhooks import from_delivery_record
+
+from ..dependencies import Limit, Offset, Use, answer
+
+router = APIRouter(prefix="/webhooks/deliveries", tags=["webhooks"])
+
+DeliveryId = Annotated[DeliveryIdField, Path()]
+
+
+@router.get("")
+async def list_deliveries(
+    use: Use,
+    limit: Limit = 10,
+    offset: Offset = 0,
+    run_id: RunIdField | None = None,
+    thread_id: ThreadIdField | None = None,
+    status: DeliveryStatus | None = None,
+) -> Response:
+    """The newest first; of one run, of one thread, or of all."""
+    where = DeliveryFilter(run_id, thread_id, status)
+    found = await use.deliveries.search(where, limit=limit, offset=offset)
+    total = offset + len(found) if 0 < len(found) < limit else await use.deliveries.count(where)
+    shown = [from_delivery_record(record) for record in found]
+    return answer(shown, headers=page_headers(offset=offset, returned=len(found), total=total))
+
+
+@router.get("/{delivery_id}")
+async def get_delivery(delivery_id: DeliveryId, use: Use) -> Response:
+    """One delivery, with its attempts."""
+    if (record := await use.deliveries.get(delivery_id)) is None:
+        raise DeliveryNotFound(delivery_id)
+    return answer(from_delivery_record(record, await use.deliveries.attempts(delivery_id)))
+
+
+@router.post("/{delivery_id}/redeliver", status_code=202)
+async def redeliver(delivery_id: DeliveryId, use: Use) -> Response:
+    """Send it again now, whatever has become of it."""
+    if (record := await use.deliveries.redeliver(delivery_id)) is None:
+        raise DeliveryNotFound(delivery_id)
+    return answer(from_delivery_record(record), 202)

@@ -1,0 +1,39 @@
+"""What a run's end owes to its webhook, written in the transaction of that end: no crash can come in between."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, insert
+from uuid_utils.compat import uuid7
+
+from runstead.runtime.runs.types import Outcome, RunRecord
+from runstead.wire.webhooks import end_of_run
+
+from . import json_text
+from .tables import webhook_deliveries
+
+
+def owe(connection: Connection, ended: RunRecord, now: datetime, outcome: Outcome | None = None) -> None:
+    """``ended`` is the run as it ended; ``outcome`` what it came to, None for one that never got so far."""
+    if ended.spec.webhook is None:
+        return
+    values = None if outcome is None else outcome.thread.values or outcome.output
+    connection.execute(
+        insert(webhook_deliveries).values(
+            delivery_id=str(uuid7()),
+            tenant_id=ended.actor.tenant_id,
+            user_id=ended.actor.user_id,
+            run_id=ended.run_id,
+            thread_id=ended.thread_id,
+            url=ended.spec.webhook,
+            status="pending",
+            attempts=0,
+            claims=0,
+            created_at=now,
+            next_attempt_at=now,
+            actor=json_text.dump(ended.actor.to_json()),
+            metadata=json_text.dump(ended.metadata),
+            body=end_of_run(ended, values),
+        )
+    )

@@ -1,0 +1,1 @@
+"""Webhooks leave the machine here: which addresses are called, how, and what happens when nobody answers."""

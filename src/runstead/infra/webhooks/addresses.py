@@ -1,0 +1,150 @@
+"""From a webhook's URL to addresses that may be connected to.
+
+What a name stands for is asked once per connection, every answer is checked, and the very addresses that were checked
+are connected to: a name that means something else a moment later changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import httpx
+
+from runstead.resources.webhooks import WebhookRefused
+
+from .ranges import METADATA, why_blocked
+
+Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
+"""The IP addresses of a host, as text. Raises OSError, or TimeoutError, when there are none to be had."""
+
+RESOLVE_WITHIN: Final = 5.0
+"""Seconds."""
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_METADATA_NAMES: Final = frozenset(("metadata", "metadata.google.internal", "metadata.goog", "instance-data"))
+
+
+@dataclass(frozen=True, slots=True)
+class UrlPolicy:
+    """What langgraph.json's ``webhooks.url`` and the settings say about addresses.
+
+    ``allowed_domains`` are exact names, or ``*.example.org`` for all below that one; none given allows all. None of
+    ``allowed_ports`` given allows all. ``allow_loopback`` is for development, ``allow_private`` for one's own network.
+    """
+
+    require_https: bool = False
+    allowed_domains: tuple[str, ...] = ()
+    allowed_ports: tuple[int, ...] = ()
+    max_url_length: int = 4096
+    allow_loopback: bool = False
+    allow_private: bool = False
+    disabled: bool = False
+
+
+class WebhookAddresses:
+    """The WebhookGate of this server, and what its connections ask for where to go."""
+
+    def __init__(self, policy: UrlPolicy, resolve: Resolve) -> None:
+        self._policy, self._resolve = policy, resolve
+
+    async def check(self, url: str) -> None:
+        """Raises WebhookRefused."""
+        await self.of(self.parsed(url))
+
+    def parsed(self, text: str) -> httpx.URL:
+        """The URL, with everything checked that can be without asking anybody. Raises WebhookRefused."""
+        policy = self._policy
+        if policy.disabled:
+            raise WebhookRefused("Webhooks are disabled on this server; leave webhook out, and poll or join the run")
+        if len(text) > policy.max_url_length:
+            raise WebhookRefused("Webhook URL too long")
+        try:
+            url = httpx.URL(text)
+        except (httpx.InvalidURL, ValueError, UnicodeError) as error:
+            raise WebhookRefused("Webhook is not a valid URL; write it like https://example.org/hook") from error
+        if policy.require_https and url.scheme != "https":
+            raise WebhookRefused("Webhook must use https")
+        if url.scheme not in _DEFAULT_PORTS or not _host(url):
+            raise WebhookRefused("Webhook must be an absolute http or https URL, like https://example.org/hook")
+        if not 0 < _port(url) < 65536:
+            raise WebhookRefused("Webhook is not a valid URL; a port is a number from 1 to 65535")
+        if url.userinfo:
+            raise WebhookRefused("Webhook must not carry a user or password; set a header in langgraph.json instead")
+        if policy.allowed_ports and _port(url) not in policy.allowed_ports:
+            raise WebhookRefused(f"Webhook port {_port(url)} not allowed")
+        if policy.allowed_domains and not any(_is_below(_host(url), domain) for domain in policy.allowed_domains):
+            raise WebhookRefused("Webhook domain not allowed")
+        return url
+
+    async def of(self, url: httpx.URL) -> Sequence[str]:
+        """The addresses to connect to. Raises WebhookRefused when any of them is not to be called."""
+        host = _host(url)
+        if host in _METADATA_NAMES:
+            raise _blocked(METADATA)
+        try:
+            found = [str(ipaddress.ip_address(host))]
+        except ValueError:
+            found = list(await self._resolved(host, _port(url)))
+        for text in found:
+            if (reason := self._why_blocked(text)) is not None:
+                raise _blocked(reason)
+        return found
+
+    async def _resolved(self, host: str, port: int) -> Sequence[str]:
+        try:
+            async with asyncio.timeout(RESOLVE_WITHIN):
+                found = await self._resolve(host, port)
+        except (OSError, TimeoutError, UnicodeError) as error:
+            raise _blocked("DNS resolution failed") from error
+        if not found:
+            raise _blocked("DNS resolution failed")
+        return found
+
+    def _why_blocked(self, text: str) -> str | None:
+        try:
+            # A zone ("%eth0") only means something on a link of this machine's own.
+            address = ipaddress.ip_address(text.partition("%")[0])
+        except ValueError:
+            return "blocked IP range"
+        policy = self._policy
+        return why_blocked(address, allow_loopback=policy.allow_loopback, allow_private=policy.allow_private)
+
+
+class SystemResolver:
+    """Asks the machine's resolver, in threads of its own: a name server that hangs must not hold up anybody else."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="webhook-dns")
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(
+            self._threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        )
+        return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _blocked(reason: str) -> WebhookRefused:
+    return WebhookRefused(f"Webhook host blocked: {reason}")
+
+
+def _host(url: httpx.URL) -> str:
+    """The host as it is looked up, in ASCII; names end with a dot or not, and mean the same."""
+    return url.raw_host.decode("ascii").lower().rstrip(".")
+
+
+def _port(url: httpx.URL) -> int:
+    return _DEFAULT_PORTS[url.scheme] if url.port is None else url.port
+
+
+def _is_below(host: str, domain: str) -> bool:
+    domain = domain.strip().lower().rstrip(".")
+    return host.endswith(domain[1:]) if domain.startswith("*.") else host == domain

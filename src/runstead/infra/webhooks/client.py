@@ -1,0 +1,96 @@
+"""One POST to a webhook: to an address that was checked, within a time, without following anybody anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Self
+
+import httpx
+
+from runstead.resources.webhooks import WebhookRefused
+
+from .addresses import WebhookAddresses
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back: the status, and how long to leave the receiver alone, in its own words."""
+
+    status_code: int
+    retry_after: str | None = None
+
+
+class Unanswered(Exception):
+    """No answer came: what happened instead. Trying again may help."""
+
+
+class WebhookClient:
+    """Posts bodies. ``timeout`` (seconds) is for all of one POST, from asking for the address to the answer."""
+
+    def __init__(self, addresses: WebhookAddresses, http: httpx.AsyncClient, *, timeout: float) -> None:
+        self._addresses, self._http, self._timeout = addresses, http, timeout
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, addresses: WebhookAddresses, *, timeout: float) -> AsyncIterator[Self]:
+        """Connections of its own, for the length of a block."""
+        context = httpx.create_ssl_context()
+        # A proxy of the environment's would look the name up by itself, and connect to whatever that gives.
+        async with httpx.AsyncClient(
+            transport=_CheckedTransport(addresses, context), trust_env=False, follow_redirects=False, timeout=timeout
+        ) as http:
+            yield cls(addresses, http, timeout=timeout)
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        """Raises WebhookRefused for an address that is not called, Unanswered when no answer came."""
+        target = self._addresses.parsed(url)
+        request = self._http.build_request("POST", target, content=body, headers=dict(headers))
+        try:
+            async with asyncio.timeout(self._timeout):
+                response = await self._http.send(request, stream=True)
+                # What it says beside its status is not read: it may be without end.
+                await response.aclose()
+        except TimeoutError as error:
+            raise Unanswered(f"no answer within {self._timeout:g} s") from error
+        except (httpx.HTTPError, ssl.SSLError, OSError) as error:
+            raise Unanswered(_told(error)) from error
+        return Reply(response.status_code, response.headers.get("retry-after"))
+
+
+class _CheckedTransport(httpx.AsyncBaseTransport):
+    """Connects to the addresses that were checked, and to no other; names stay what TLS and the receiver see."""
+
+    def __init__(self, addresses: WebhookAddresses, context: ssl.SSLContext) -> None:
+        self._addresses = addresses
+        # No connection is kept: one that was proved to be of one name must not serve another at the same address.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        self._inner = httpx.AsyncHTTPTransport(verify=context, limits=limits, trust_env=False)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url, name = request.url, request.url.raw_host.decode("ascii")
+        failure: httpx.ConnectError | httpx.ConnectTimeout | None = None
+        for address in await self._addresses.of(url):
+            pinned = httpx.Request(
+                request.method,
+                url.copy_with(host=address),
+                headers=request.headers,
+                stream=request.stream,
+                extensions={**request.extensions, "sni_hostname": name},
+            )
+            try:
+                return await self._inner.handle_async_request(pinned)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                # Nothing has been sent yet: a name may stand for one address that is gone and one that is there.
+                failure = error
+        raise failure or WebhookRefused("Webhook host blocked: DNS resolution failed")
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:500] if str(error) else type(error).__name__

@@ -1,0 +1,69 @@
+"""Which IP addresses are nobody's business to call: this machine, its network, and what clouds keep for themselves.
+
+Pure. Addresses that carry another one inside (mapped, translated, tunnelled) are judged by that one too.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Final, TypeAlias
+
+IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+LOOPBACK: Final = "loopback IP range"
+PRIVATE: Final = "private IP range"
+BLOCKED: Final = "blocked IP range"
+METADATA: Final = "cloud metadata endpoint"
+
+_METADATA: Final = frozenset(
+    ipaddress.ip_address(text) for text in ("169.254.169.254", "168.63.129.16", "100.100.100.200", "fd00:ec2::254")
+)
+_PRIVATE: Final = tuple(
+    ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+)
+_ALSO_BLOCKED: Final = tuple(
+    # Site-local, and NAT64 for networks of one's own: not global, whatever some versions of Python say.
+    ipaddress.ip_network(text)
+    for text in ("fec0::/10", "64:ff9b:1::/48")
+)
+_CARRIERS: Final = tuple(
+    # NAT64, and the form from before mapped addresses, carry an IPv4 address in their last 32 bits.
+    ipaddress.IPv6Network(text)
+    for text in ("64:ff9b::/96", "::/96")
+)
+
+
+def why_blocked(address: IpAddress, *, allow_loopback: bool = False, allow_private: bool = False) -> str | None:
+    """Why nobody may call ``address``; None when they may."""
+    reasons = [_why(one, allow_loopback, allow_private) for one in _meant(address)]
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def _why(address: IpAddress, allow_loopback: bool, allow_private: bool) -> str | None:
+    if address in _METADATA:
+        return METADATA
+    if address.is_loopback:
+        return None if allow_loopback else LOOPBACK
+    if any(address in network for network in _PRIVATE):
+        return None if allow_private else PRIVATE
+    # Link-local, unspecified, multicast, shared (100.64/10), documentation, reserved, and what is added some day.
+    if any(address in network for network in _ALSO_BLOCKED):
+        return BLOCKED
+    return None if address.is_global and not address.is_multicast else BLOCKED
+
+
+def _meant(address: IpAddress) -> Iterator[IpAddress]:
+    """The address that packets end at, where this one only carries it; otherwise the address itself."""
+    if isinstance(address, ipaddress.IPv4Address):
+        yield address
+    elif address.ipv4_mapped is not None:
+        yield address.ipv4_mapped
+    elif address in _CARRIERS[0] or (address in _CARRIERS[1] and int(address) > 1):
+        yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    else:
+        yield address
+        if address.sixtofour is not None:
+            yield address.sixtofour
+        if address.teredo is not None:
+            yield from address.teredo

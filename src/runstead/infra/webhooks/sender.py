@@ -1,0 +1,169 @@
+"""Sends what is owed: claims deliveries that are due, posts them, and writes down what came of it.
+
+At least once: a process that dies between a POST and its record leaves the delivery to be sent again, by the same id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final, Protocol
+
+from runstead.infra.dispatch.bell import Bell
+from runstead.resources.webhooks import DeliveryAttempt, DeliveryStore, DueDelivery, WebhookRefused
+from runstead.runtime.actor_context import acting
+from runstead.runtime.clock import Clock
+from runstead.runtime.runs.observer import RunLifecycleEvent, RunLifecycleEventType
+from runstead.wire.webhooks import sent_body
+
+from .client import Reply, Unanswered
+from .patience import Patience
+from .signing import WebhookSigner
+
+_log = logging.getLogger(__name__)
+
+_ENDS: Final = (
+    RunLifecycleEventType.RUN_COMPLETED,
+    RunLifecycleEventType.RUN_FAILED,
+    RunLifecycleEventType.RUN_CANCELLED,
+)
+
+
+class Poster(Protocol):
+    """The part of a WebhookClient that is used here."""
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SenderSettings:
+    """``parallel``: deliveries on their way at once. ``term``: how long a claim lasts, longer than any POST.
+    ``recheck``: seconds after which the storage is looked at although nobody rang; ends that another process wrote are
+    found then. ``headers`` go with every delivery; ``fields``, when named, are all that the body holds.
+    """
+
+    parallel: int = 32
+    term: timedelta = timedelta(seconds=60)
+    recheck: float = 5
+    patience: Patience = field(default_factory=Patience)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    fields: Sequence[str] | None = None
+
+
+class WebhookSender:
+    """Also an observer of runs: the end of one rings its bell."""
+
+    def __init__(
+        self,
+        deliveries: DeliveryStore,
+        client: Poster,
+        signer: WebhookSigner,
+        bell: Bell,
+        clock: Clock,
+        settings: SenderSettings | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._deliveries, self._client, self._signer = deliveries, client, signer
+        self._bell, self._clock, self._chance = bell, clock, chance
+        self._settings = settings or SenderSettings()
+        self._sending: set[asyncio.Task[None]] = set()
+
+    async def on_event(self, event: RunLifecycleEvent) -> None:
+        """See RunObserver."""
+        if event.event_type in _ENDS:
+            self._bell.ring()
+
+    @asynccontextmanager
+    async def running(self, grace: float = 5.0) -> AsyncIterator[None]:
+        """Send for the length of a block. After it, what is on its way has ``grace`` seconds; the rest stays owed."""
+        serving = asyncio.create_task(self._serve(), name="webhooks")
+        try:
+            yield
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+            if self._sending:
+                _, late = await asyncio.wait(self._sending, timeout=grace)
+                for task in late:
+                    task.cancel()
+                await asyncio.gather(*late, return_exceptions=True)
+
+    async def _serve(self) -> None:
+        with self._bell.listener() as heard:
+            while True:
+                heard.clear()
+                try:
+                    seconds = await self._send_due(heard)
+                except Exception:
+                    _log.exception(
+                        "looking for webhook deliveries failed; looking again in %g s", self._settings.recheck
+                    )
+                    seconds = self._settings.recheck
+                await self._clock.wait(heard, seconds)
+
+    async def _send_due(self, heard: asyncio.Event) -> float:
+        """Take what there is room for; return after how many seconds to look again."""
+        room = self._settings.parallel - len(self._sending)
+        claimed = await self._deliveries.claim(room, self._settings.term) if room > 0 else []
+        for due in claimed:
+            task = asyncio.create_task(self._deliver(due, heard), name=f"webhook-{due.delivery_id}")
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
+        if len(claimed) == room or (next_due := await self._deliveries.next_due()) is None:
+            # Full: each that ends makes room, and wakes us.
+            return self._settings.recheck
+        return min(max((next_due - self._clock.now()).total_seconds(), 0.05), self._settings.recheck)
+
+    async def _deliver(self, due: DueDelivery, heard: asyncio.Event) -> None:
+        with acting(due.actor):
+            try:
+                await self._attempt(due)
+            except Exception:
+                _log.exception("webhook delivery %s could not be recorded; it will be sent again", due.delivery_id)
+            finally:
+                heard.set()
+
+    async def _attempt(self, due: DueDelivery) -> None:
+        settings, started_at = self._settings, self._clock.now()
+        body = sent_body(due.body, started_at, settings.fields)
+        headers = {
+            **settings.headers,
+            "content-type": "application/json",
+            **self._signer.headers(due.delivery_id, started_at, body),
+        }
+        status_code = error = retry_after = None
+        may_try_again = True
+        try:
+            reply = await self._client.post(due.url, body, headers)
+            status_code, retry_after = reply.status_code, reply.retry_after
+            error = _complaint(status_code)
+        except Unanswered as failure:
+            error = str(failure)
+        except WebhookRefused as refusal:
+            error, may_try_again = str(refusal), False
+        except Exception as surprise:
+            # Counted like any other failure: one that nobody expects must not be tried for ever.
+            _log.exception("webhook delivery %s could not be sent", due.delivery_id)
+            error = f"could not be sent: {type(surprise).__name__}"
+        now = self._clock.now()
+        again_at = None
+        if error is not None and may_try_again:
+            again_at = settings.patience.again_at(due.number, status_code, retry_after, now, self._chance())
+        attempt = DeliveryAttempt(due.number, started_at, now, status_code, error)
+        if not await self._deliveries.settle(due, attempt, again_at):
+            _log.warning("webhook delivery %s took longer than its claim; another sender has it", due.delivery_id)
+        elif error is not None:
+            _log.info("webhook delivery %s, attempt %d: %s", due.delivery_id, due.number, error)
+
+
+def _complaint(status_code: int) -> str | None:
+    if 200 <= status_code < 300:
+        return None
+    if 300 <= status_code < 400:
+        return f"answered {status_code}; redirects are not followed: name the address that it leads to"
+    return f"answered {status_code}"

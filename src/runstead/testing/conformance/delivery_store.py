@@ -1,0 +1,270 @@
+"""What every DeliveryStore must do, and what the ends of runs must leave in it.
+
+Subclass it and give it ``storage`` (the run stores) and ``deliveries``, over the same database and clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import pytest
+
+from runstead.resources.webhooks import DeliveryAttempt, DeliveryFilter, DeliveryRecord, DeliveryStore, DueDelivery
+from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
+from runstead.runtime.runs.types import Outcome, RunFailure, RunRecord, RunStatus, Stopped, ThreadAfter
+
+from .run_storage import ALICE, ALICE_ELSEWHERE, BOB, CREATE, STATELESS, RunStorage
+
+URL: Final = "https://example.org/hook"
+TERM: Final = timedelta(seconds=60)
+SUCCESS: Final = Outcome(RunStatus.SUCCESS, ThreadAfter(values=b'{"answer":42}'), output=b'{"answer":0}')
+
+
+class DeliveryStoreConformance:
+    """Subclass it and give it ``storage`` and ``deliveries``."""
+
+    async def test_a_run_s_end_and_what_it_owes_are_one(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
+        run = await storage.accept(webhook=URL, metadata={"a": 1})
+        lease = await storage.begun(run)
+        assert await found(deliveries) == []
+        await storage.leases.settle(lease, SUCCESS)
+        (owed,) = await found(deliveries)
+        assert (owed.run_id, owed.thread_id, owed.url, owed.status) == (run.run_id, "t-1", URL, "pending")
+        assert (owed.attempts, owed.created_at, owed.next_attempt_at) == (0, storage.clock.now(), storage.clock.now())
+        (due,) = await deliveries.claim(10, TERM)
+        told = json.loads(due.body)
+        assert (told["run_id"], told["status"], told["values"]) == (run.run_id, "success", {"answer": 42})
+        assert (told["error"], told["metadata"]["a"]) == (None, 1)
+        assert due.actor == ALICE
+
+    async def test_settling_twice_owes_once(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
+        lease = await storage.begun(await storage.accept(webhook=URL))
+        await storage.leases.settle(lease, SUCCESS)
+        await storage.leases.settle(lease, SUCCESS)
+        assert len(await found(deliveries)) == 1
+
+    async def test_without_a_webhook_nothing_is_owed(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
+        await storage.ended(await storage.accept(), SUCCESS)
+        assert await deliveries.claim(10, TERM) == []
+        assert await deliveries.next_due() is None
+
+    @pytest.mark.parametrize(
+        ("outcome", "status"),
+        [
+            (Outcome(RunStatus.ERROR, failure=RunFailure("ValueError", "boom")), "error"),
+            (Outcome(RunStatus.TIMEOUT), "timeout"),
+            (Outcome(RunStatus.INTERRUPTED), "interrupted"),
+            (Outcome(RunStatus.INTERRUPTED, undone=True), "interrupted"),
+        ],
+        ids=["error", "timeout", "interrupted", "rolled back"],
+    )
+    async def test_every_end_is_told(
+        self, storage: RunStorage, deliveries: DeliveryStore, outcome: Outcome, status: str
+    ) -> None:
+        await storage.ended(await storage.accept(webhook=URL), outcome)
+        (due,) = await deliveries.claim(10, TERM)
+        told = json.loads(due.body)
+        assert told["status"] == status
+        assert told["error"] == (outcome.failure.to_json() if outcome.failure else None)
+
+    @pytest.mark.parametrize("reason", [Stopped.BY_USER, Stopped.BY_ROLLBACK])
+    async def test_so_is_that_of_a_run_that_never_began(
+        self, storage: RunStorage, deliveries: DeliveryStore, reason: Stopped
+    ) -> None:
+        run = await storage.accept(webhook=URL)
+        await storage.leases.request_stop(run.run_id, reason)
+        (due,) = await deliveries.claim(10, TERM)
+        assert (json.loads(due.body)["status"], json.loads(due.body)["cancel_reason"]) == ("interrupted", reason.value)
+
+    async def test_so_is_that_of_a_run_that_another_one_replaced(
+        self, storage: RunStorage, deliveries: DeliveryStore
+    ) -> None:
+        first = await storage.accept(webhook=URL)
+        await storage.accept(multitask_strategy="interrupt")
+        assert [due.url for due in await deliveries.claim(10, TERM)] == [URL]
+        assert [owed.run_id for owed in await found(deliveries)] == [first.run_id]
+
+    async def test_so_is_a_dead_letter(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
+        await storage.lost(await storage.accept(webhook=URL), max_attempts=1)
+        (due,) = await deliveries.claim(10, TERM)
+        assert json.loads(due.body)["error"]["error"] == "AttemptsExhausted"
+
+    async def test_a_lost_attempt_is_no_end(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
+        await storage.lost(await storage.accept(webhook=URL))
+        assert await found(deliveries) == []
+
+    async def test_it_outlives_a_temporary_thread(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
+        run = await storage.accept(None, scope=STATELESS, webhook=URL)
+        await storage.ended(run, SUCCESS)
+        assert not await storage.has_thread(run.thread_id)
+        assert [json.loads(due.body)["values"] for due in await deliveries.claim(10, TERM)] == [{"answer": 42}]
+
+    async def test_a_thread_that_is_deleted_takes_what_is_over_along_and_not_what_is_owed(
+        self, storage: RunStorage, deliveries: DeliveryStore
+    ) -> None:
+        await owed_by(storage)
+        await settled(storage, deliveries, status_code=200)
+        await owed_by(storage)
+        with acting(ALICE):
+            await storage.threads.delete("t-1")
+        assert [one.status for one in await found(deliveries)] == ["pending"]
+
+    async def test_what_is_claimed_is_nobody_else_s_until_the_term_has_passed(
+        self, storage: RunStorage, deliveries: DeliveryStore
+    ) -> None:
+        for _ in range(5):
+            await owed_by(storage)
+        many = await asyncio.gather(*(deliveries.claim(2, TERM) for _ in range(4)))
+        ids = [due.delivery_id for one in many for due in one]
+        assert len(ids) == len(set(ids)) == 5
+        assert await deliveries.claim(10, TERM) == []
+        assert await deliveries.next_due() == storage.clock.now() + TERM
+        await storage.clock.forward(TERM)
+        assert sorted(due.delivery_id for due in await deliveries.claim(10, TERM)) == sorted(ids)
+
+    async def test_a_late_sender_settles_nothing(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
+        await owed_by(storage)
+        (late,) = await deliveries.claim(1, TERM)
+        await storage.clock.forward(TERM)
+        (now,) = await deliveries.claim(1, TERM)
+        assert not await deliveries.settle(late, attempt_of(storage, late, error="too late"), None)
+        assert await deliveries.settle(now, attempt_of(storage, now, status_code=200), None)
+        (one,) = await found(deliveries)
+        assert (one.status, one.attempts) == ("delivered", 1)
+        assert not await deliveries.settle(now, attempt_of(storage, now, status_code=200), None)
+
+    async def test_an_attempt_that_failed_is_tried_again_at_its_time(
+        self, storage: RunStorage, deliveries: DeliveryStore
+    ) -> None:
+        await owed_by(storage)
+        again_at = storage.clock.now() + timedelta(seconds=30)
+        await settled(storage, deliveries, status_code=503, again_at=again_at)
+        assert await deliveries.claim(1, TERM) == []
+        assert await deliveries.next_due() == again_at
+        await storage.clock.forward(30)
+        (due,) = await deliveries.claim(1, TERM)
+        assert due.number == 2
+
+    @pytest.mark.parametrize(
+        ("status_code", "status"), [(200, "delivered"), (204, "delivered"), (404, "failed"), (None, "failed")]
+    )
+    async def test_it_is_over_when_nothing_is_tried_any_more(
+        self, storage: RunStorage, deliveries: DeliveryStore, status_code: int | None, status: str
+    ) -> None:
+        await owed_by(storage)
+        await settled(storage, deliveries, status_code=status_code)
+        (one,) = await found(deliveries)
+        assert (one.status, one.ended_at, one.next_attempt_at) == (status, storage.clock.now(), None)
+        assert await deliveries.next_due() is None
+
+    async def test_every_attempt_is_kept(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
+        await owed_by(storage)
+        first = await settled(storage, deliveries, error="no answer", again_at=storage.clock.now())
+        second = await settled(storage, deliveries, status_code=200)
+        with acting(ALICE):
+            assert await deliveries.attempts(first.delivery_id) == [
+                DeliveryAttempt(1, storage.clock.now(), storage.clock.now(), None, "no answer"),
+                DeliveryAttempt(2, storage.clock.now(), storage.clock.now(), 200, None),
+            ]
+        assert second.number == 2
+
+    async def test_it_can_be_sent_again_under_the_same_id(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
+        await owed_by(storage)
+        before = await settled(storage, deliveries, status_code=200)
+        with acting(ALICE):
+            again = await deliveries.redeliver(before.delivery_id)
+        assert again is not None
+        assert (again.status, again.ended_at) == ("pending", None)
+        (due,) = await deliveries.claim(1, TERM)
+        assert (due.delivery_id, due.body, due.number) == (before.delivery_id, before.body, 2)
+
+    async def test_what_is_somebody_else_s_is_not_there(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
+        await owed_by(storage)
+        (one,) = await found(deliveries)
+        for actor in (BOB, ALICE_ELSEWHERE):
+            with acting(actor):
+                assert await deliveries.get(one.delivery_id) is None
+                assert await deliveries.attempts(one.delivery_id) == []
+                assert await deliveries.redeliver(one.delivery_id) is None
+                assert await deliveries.search(DeliveryFilter()) == []
+                assert await deliveries.count(DeliveryFilter()) == 0
+
+    async def test_looking_needs_an_actor(self, deliveries: DeliveryStore) -> None:
+        for look in (
+            lambda: deliveries.get("d"),
+            lambda: deliveries.attempts("d"),
+            lambda: deliveries.redeliver("d"),
+            lambda: deliveries.search(DeliveryFilter()),
+            lambda: deliveries.count(DeliveryFilter()),
+        ):
+            with pytest.raises(ActorRequired):
+                await look()
+
+    async def test_unknown_ids_are_absent(self, deliveries: DeliveryStore) -> None:
+        with acting(ALICE):
+            for delivery_id in ("d", "\ud800", "\0"):
+                assert await deliveries.get(delivery_id) is None
+                assert await deliveries.redeliver(delivery_id) is None
+            assert await deliveries.search(DeliveryFilter(run_id="\ud800")) == []
+
+    async def test_the_newest_come_first_and_filters_are_anded(
+        self, storage: RunStorage, deliveries: DeliveryStore
+    ) -> None:
+        runs: list[RunRecord] = []
+        for name in ("x", "y", "y"):
+            runs.append(await owed_by(storage, thread_id=f"t-{name}", metadata={"name": name}))
+            await storage.clock.forward(1)
+        newest_first = [run.run_id for run in reversed(runs)]
+        assert [one.run_id for one in await found(deliveries)] == newest_first
+        assert [one.run_id for one in await found(deliveries, thread_id="t-y")] == newest_first[:2]
+        assert [one.run_id for one in await found(deliveries, metadata={"name": "x"})] == newest_first[2:]
+        assert [one.run_id for one in await found(deliveries, thread_id="t-x", run_id=runs[1].run_id)] == []
+        assert [one.run_id for one in await found(deliveries, status="failed")] == []
+        with acting(ALICE):
+            assert await deliveries.count(DeliveryFilter(thread_id="t-y")) == 2
+            (middle,) = await deliveries.search(DeliveryFilter(), limit=1, offset=1)
+        assert middle.run_id == runs[1].run_id
+
+    async def test_claims_of_a_process_that_died_are_let_go_at_once(
+        self, storage: RunStorage, deliveries: DeliveryStore
+    ) -> None:
+        await owed_by(storage)
+        await deliveries.claim(1, TERM)
+        assert await deliveries.abandon_all() == 1
+        assert len(await deliveries.claim(1, TERM)) == 1
+
+
+async def owed_by(storage: RunStorage, thread_id: str = "t-1", **fields: Any) -> RunRecord:
+    """A run that has ended, and owes a delivery."""
+    return await storage.ended(await storage.accept(thread_id, scope=CREATE, webhook=URL, **fields), SUCCESS)
+
+
+async def found(deliveries: DeliveryStore, actor: ActorContext = ALICE, **where: Any) -> Sequence[DeliveryRecord]:
+    with acting(actor):
+        return await deliveries.search(DeliveryFilter(**where), limit=100)
+
+
+async def settled(
+    storage: RunStorage,
+    deliveries: DeliveryStore,
+    *,
+    status_code: int | None = None,
+    error: str | None = None,
+    again_at: Any = None,
+) -> DueDelivery:
+    """Claim the one that is due, and write down what came of it."""
+    (due,) = await deliveries.claim(1, TERM)
+    attempt = attempt_of(storage, due, status_code=status_code, error=error)
+    assert await deliveries.settle(due, attempt, again_at)
+    return due
+
+
+def attempt_of(
+    storage: RunStorage, due: DueDelivery, status_code: int | None = None, error: str | None = None
+) -> DeliveryAttempt:
+    now = storage.clock.now()
+    return DeliveryAttempt(due.number, now, now, status_code, error)

@@ -1,0 +1,74 @@
+"""Webhooks on the wire: what a receiver gets, and how deliveries are shown to the user whose they are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+
+from runstead.resources.webhooks import DeliveryAttempt, DeliveryRecord
+from runstead.runtime.runs.types import RunRecord
+from runstead.runtime.serialization import encode
+
+from .run_records import from_run_record
+
+MAX_BODY: Final = 4 * 1024 * 1024
+"""Bytes that are sent at most. A receiver can always read a larger state from the thread."""
+
+
+def end_of_run(record: RunRecord, values: bytes | None) -> bytes:
+    """What is told of a run that has ended: the run, and ``values`` (JSON) or its error.
+
+    Too much to be sent is left out, and ``values_omitted`` or ``kwargs_omitted`` say how many bytes it was.
+    """
+    run = from_run_record(record)
+    told = {**run, "error": run["failure"], "run_started_at": record.started_at, "run_ended_at": record.ended_at}
+    body = _with_values(encode(told), values or b"null")
+    if len(body) <= MAX_BODY:
+        return body
+    body = _with_values(encode({**told, "values_omitted": len(values or b"")}), b"null")
+    if len(body) <= MAX_BODY:
+        return body
+    # Then it is what the run was asked for, or its metadata: whoever asked has these.
+    large: dict[str, Any] = {"kwargs": None, "kwargs_omitted": len(encode(run["kwargs"])), "metadata": {}}
+    large |= {"error": None, "failure": None, "completion": None}
+    return _with_values(encode({**told, "values_omitted": len(values or b""), **large}), b"null")
+
+
+def sent_body(body: bytes, sent_at: datetime, fields: Collection[str] | None = None) -> bytes:
+    """``body`` as it leaves now; only its ``fields``, if any are named."""
+    told = orjson.loads(body) | {"webhook_sent_at": sent_at}
+    return encode({name: value for name, value in told.items() if fields is None or name in fields})
+
+
+def from_delivery_record(record: DeliveryRecord, attempts: Sequence[DeliveryAttempt] | None = None) -> dict[str, Any]:
+    """A delivery as users read it, with its attempts where these were asked for."""
+    shown = {
+        "delivery_id": record.delivery_id,
+        "run_id": record.run_id,
+        "thread_id": record.thread_id,
+        "url": record.url,
+        "status": record.status,
+        "attempt_count": record.attempts,
+        "created_at": record.created_at,
+        "next_attempt_at": record.next_attempt_at,
+        "ended_at": record.ended_at,
+    }
+    return shown if attempts is None else {**shown, "attempts": [_shown(attempt) for attempt in attempts]}
+
+
+def _shown(attempt: DeliveryAttempt) -> dict[str, Any]:
+    return {
+        "number": attempt.number,
+        "started_at": attempt.started_at,
+        "ended_at": attempt.ended_at,
+        "status_code": attempt.status_code,
+        "error": attempt.error,
+    }
+
+
+def _with_values(run: bytes, values: bytes) -> bytes:
+    """The values are JSON already, and may be large: they are not read only to be written again."""
+    return run[:-1] + b',"values":' + values + b"}"

@@ -1,0 +1,139 @@
+"""One POST, over real sockets: pinned to what was checked, bounded in time, following nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from runstead.infra.webhooks.addresses import UrlPolicy, WebhookAddresses
+from runstead.infra.webhooks.client import Reply, Unanswered, WebhookClient
+from runstead.resources.webhooks import WebhookRefused
+
+from .receiver import Received, receiving
+
+HERE = UrlPolicy(allow_loopback=True)
+
+
+async def here(host: str, port: int) -> Sequence[str]:
+    return ["127.0.0.1"]
+
+
+async def post(url: str, *, policy: UrlPolicy = HERE, resolve: object = here, timeout: float = 5) -> Reply:
+    addresses = WebhookAddresses(policy, resolve)  # type: ignore[arg-type]
+    async with WebhookClient.running(addresses, timeout=timeout) as client:
+        return await client.post(url, b'{"x":1}', {"content-type": "application/json", "x-mine": "yes"})
+
+
+async def test_the_body_and_the_headers_arrive_and_the_name_stays_the_name() -> None:
+    async with receiving() as receiver:
+        reply = await post(f"http://hooks.example.org:{receiver.port}/hook?a=b")
+        (got,) = receiver.received
+    assert reply == Reply(204)
+    assert (got.path, got.body, got.headers["x-mine"]) == ("/hook?a=b", b'{"x":1}', "yes")
+    assert got.headers["host"] == f"hooks.example.org:{receiver.port}"
+
+
+async def test_a_name_that_means_something_else_a_moment_later_reaches_nothing() -> None:
+    answers = iter([["93.184.216.34"], ["127.0.0.1"]])
+
+    async def rebinding(host: str, port: int) -> Sequence[str]:
+        return next(answers)
+
+    async with receiving() as receiver:
+        addresses = WebhookAddresses(UrlPolicy(), rebinding)
+        url = f"http://rebinding.example.org:{receiver.port}/"
+        await addresses.check(url)
+        async with WebhookClient.running(addresses, timeout=5) as client:
+            with pytest.raises(WebhookRefused, match="loopback"):
+                await client.post(url, b"{}", {})
+        assert receiver.received == []
+
+
+async def test_it_connects_to_the_address_that_was_checked_and_asks_only_once() -> None:
+    asked = []
+
+    async def once(host: str, port: int) -> Sequence[str]:
+        asked.append(host)
+        return ["127.0.0.1"]
+
+    async with receiving() as receiver:
+        # Nobody but the resolver knows this name: whoever looked it up again would find nothing.
+        assert (await post(f"http://only-here.invalid:{receiver.port}/", resolve=once)).status_code == 204
+    assert asked == ["only-here.invalid"]
+
+
+async def test_a_name_may_stand_for_an_address_that_is_gone_and_one_that_is_there() -> None:
+    async def two(host: str, port: int) -> Sequence[str]:
+        return ["127.0.0.2", "127.0.0.1"]
+
+    async with receiving() as receiver:
+        assert (await post(f"http://two.example.org:{receiver.port}/", resolve=two)).status_code == 204
+
+
+async def test_a_redirect_is_an_answer_and_not_followed() -> None:
+    async with receiving() as inside:
+
+        def elsewhere(_: Received) -> bytes:
+            return f"HTTP/1.1 307 Temporary\r\nLocation: {inside.url}\r\nContent-Length: 0\r\n\r\n".encode()
+
+        async with receiving(elsewhere) as receiver:
+            assert (await post(receiver.url)).status_code == 307
+        assert inside.received == []
+
+
+async def test_who_says_nothing_is_given_up_in_time() -> None:
+    async with receiving(lambda _: None) as receiver:
+        before = time.monotonic()
+        with pytest.raises(Unanswered, match=r"no answer within 0\.3 s"):
+            await post(receiver.url, timeout=0.3)
+        assert time.monotonic() - before < 3
+
+
+async def test_so_is_a_name_server_that_says_nothing() -> None:
+    async def silent(host: str, port: int) -> Sequence[str]:
+        await asyncio.sleep(60)
+        return []
+
+    with pytest.raises(Unanswered, match="no answer within"):
+        await post("http://slow.example.org/", resolve=silent, timeout=0.2)
+
+
+async def test_an_answer_without_end_is_not_read() -> None:
+    async with receiving(
+        lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n" + b"x" * 100_000
+    ) as receiver:
+        assert (await post(receiver.url)).status_code == 200
+
+
+async def test_what_is_no_http_is_no_answer() -> None:
+    async with receiving(lambda _: b"SSH-2.0-OpenSSH_9.9\r\n") as receiver:
+        with pytest.raises(Unanswered, match="RemoteProtocolError"):
+            await post(receiver.url)
+    with pytest.raises(Unanswered, match="ConnectError"):
+        await post(receiver.url)
+
+
+async def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with receiving() as proxy, receiving() as receiver:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
+        assert (await post(receiver.url)).status_code == 204
+        assert proxy.received == []
+
+
+async def test_tls_asks_for_the_name_and_not_for_the_address() -> None:
+    """Nobody here has a certificate that is trusted: what counts is which name the client says hello to."""
+    said: list[bytes] = []
+
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        said.append(await reader.read(4096))
+        writer.close()
+
+    server = await asyncio.start_server(hear, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(Unanswered):
+            await post(f"https://hooks.example.org:{port}/")
+    assert b"hooks.example.org" in said[0]

@@ -1,0 +1,77 @@
+"""Webhook deliveries on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from runstead.infra.engines.postgres import PostgresDatabase
+from runstead.infra.engines.sqlite import SqliteDatabase
+from runstead.infra.storage.database import Database
+from runstead.infra.storage.run_creation import SqlRunCreateStore
+from runstead.infra.storage.run_deletion import SqlRunDeleteStore
+from runstead.infra.storage.run_leases import SqlRunLeaseStore
+from runstead.infra.storage.run_queries import SqlRunQueryStore
+from runstead.infra.storage.sqlite import open_storage
+from runstead.infra.storage.sweeper import DELIVERIES_KEPT, StorageSweeper
+from runstead.infra.storage.threads import SqlThreadStore
+from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
+from runstead.resources.webhooks import DeliveryStore
+from runstead.testing.clock import HandClock
+from runstead.testing.conformance.delivery_store import DeliveryStoreConformance, found, owed_by, settled
+from runstead.testing.conformance.run_storage import Bell, RunStorage
+from tests.servers.postgres import PostgresSchema
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+    async with open_storage(tmp_path / "runs.sqlite") as database:
+        yield database
+
+
+@pytest.fixture
+def storage(database: Database) -> RunStorage:
+    clock, bell = HandClock(), Bell()
+    return RunStorage(
+        create=SqlRunCreateStore(database, clock, bell),
+        query=SqlRunQueryStore(database),
+        delete=SqlRunDeleteStore(database, clock, bell),
+        leases=SqlRunLeaseStore(database, clock, bell),
+        threads=SqlThreadStore(database, clock),
+        clock=clock,
+        bell=bell,
+    )
+
+
+@pytest.fixture
+def deliveries(database: Database, storage: RunStorage) -> SqlDeliveryStore:
+    return SqlDeliveryStore(database, storage.clock, storage.bell)
+
+
+class TestSqliteDeliveryStore(DeliveryStoreConformance):
+    pass
+
+
+class TestPostgresDeliveryStore(DeliveryStoreConformance):
+    @pytest.fixture
+    async def database(self, postgres_schema: PostgresSchema) -> PostgresDatabase:
+        return await postgres_schema.emptied()
+
+
+async def test_what_is_over_is_forgotten_after_a_while_and_what_is_owed_is_not(
+    database: SqliteDatabase, storage: RunStorage, deliveries: DeliveryStore
+) -> None:
+    await owed_by(storage)
+    await settled(storage, deliveries, status_code=200)
+    pending = await owed_by(storage)
+    sweeper = StorageSweeper(database, storage.clock)
+    await sweeper.sweep(timedelta(seconds=300))
+    assert len(await found(deliveries)) == 2
+    await storage.clock.forward(DELIVERIES_KEPT)
+    await sweeper.sweep(timedelta(seconds=300))
+    assert [one.run_id for one in await found(deliveries)] == [pending.run_id]
+    tables = await database.read(lambda c: c.exec_driver_sql("SELECT count(*) FROM webhook_attempts").scalar_one())
+    assert tables == 0

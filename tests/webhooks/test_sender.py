@@ -1,0 +1,237 @@
+"""What is owed is sent until it is taken, on a clock in the test's hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from runstead.infra.dispatch.bell import Bell
+from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
+from runstead.infra.webhooks.client import Reply, Unanswered
+from runstead.infra.webhooks.patience import Patience
+from runstead.infra.webhooks.sender import SenderSettings, WebhookSender
+from runstead.infra.webhooks.signing import WebhookSigner
+from runstead.resources.webhooks import DeliveryRecord, WebhookRefused
+from runstead.runtime.actor_context import ActorContext, acting, get_actor_context
+from runstead.runtime.runs.observer import RunLifecycleEvent, RunLifecycleEventType
+from runstead.testing.conformance.delivery_store import URL, found, owed_by
+from runstead.testing.conformance.run_storage import ALICE, RunStorage
+from tests.processes.client import eventually
+
+from .test_delivery_store import database, deliveries, storage
+
+__all__ = ["database", "deliveries", "storage"]
+
+
+class Posts:
+    """A WebhookClient in the test's hand: answers in turn, the last one for ever."""
+
+    def __init__(self, *answers: Reply | Exception) -> None:
+        self.answers = list(answers)
+        self.posted: list[tuple[str, dict[str, Any], Mapping[str, str]]] = []
+        self.actors: list[ActorContext | None] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        self.posted.append((url, json.loads(body), headers))
+        self.actors.append(get_actor_context())
+        await self.gate.wait()
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+SETTINGS = SenderSettings(patience=Patience(max_attempts=3, first=10, longest=100), headers={"x-from": "here"})
+
+
+class Play:
+    def __init__(self, storage: RunStorage, deliveries: SqlDeliveryStore, posts: Posts, bell: Bell) -> None:
+        self.storage, self.deliveries, self.posts, self.bell = storage, deliveries, posts, bell
+
+    async def until(self, look: Callable[[DeliveryRecord], bool]) -> DeliveryRecord:
+        """The one delivery, once it is as wanted. The storage has threads of its own, so this takes real moments."""
+        (one,) = await self.all_until(lambda every: look(every[0]))
+        return one
+
+    async def all_until(self, look: Callable[[Sequence[DeliveryRecord]], bool]) -> Sequence[DeliveryRecord]:
+        async def wanted() -> Sequence[DeliveryRecord] | None:
+            every = await found(self.deliveries)
+            return every if look(every) else None
+
+        every: Sequence[DeliveryRecord] = await eventually(wanted, 20, 0.005)
+        return every
+
+    async def posts_are(self, count: int) -> None:
+        async def there() -> bool:
+            return len(self.posts.posted) >= count
+
+        await eventually(there, 20, 0.005)
+
+    async def passes(self, seconds: float) -> None:
+        """Time passes in steps, each once the sender has looked and sleeps."""
+
+        async def sleeps() -> bool:
+            return self.storage.clock.sleepers > 0
+
+        for _ in range(int(seconds)):
+            await eventually(sleeps, 20, 0.001)
+            await self.storage.clock.forward(1)
+
+
+@asynccontextmanager
+async def sending(
+    storage: RunStorage, deliveries: SqlDeliveryStore, *answers: Reply | Exception, settings: SenderSettings = SETTINGS
+) -> AsyncIterator[Play]:
+    posts, bell = Posts(*answers), Bell()
+    sender = WebhookSender(deliveries, posts, WebhookSigner(), bell, storage.clock, settings, chance=lambda: 0)
+    async with sender.running(grace=0.2):
+        yield Play(storage, deliveries, posts, bell)
+
+
+async def test_a_delivery_that_is_taken_is_over(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
+    run = await owed_by(storage)
+    async with sending(storage, deliveries, Reply(204)) as play:
+        one = await play.until(lambda one: one.status == "delivered")
+    assert one.attempts == 1
+    ((url, body, headers),) = play.posts.posted
+    assert (url, body["run_id"], body["status"]) == (URL, run.run_id, "success")
+    assert body["webhook_sent_at"].startswith("2030-01-01T")
+    assert {"run_started_at", "run_ended_at", "values", "error"} <= set(body)
+    assert headers["webhook-id"] == one.delivery_id
+    assert (headers["x-from"], headers["content-type"]) == ("here", "application/json")
+    assert play.posts.actors == [ALICE]
+
+
+async def test_one_that_is_not_taken_is_tried_again_and_given_up_in_the_end(
+    storage: RunStorage, deliveries: SqlDeliveryStore
+) -> None:
+    await owed_by(storage)
+    answers = (Reply(500), Unanswered("no answer within 10 s"), Reply(404))
+    async with sending(storage, deliveries, *answers) as play:
+        first = await play.until(lambda one: one.attempts == 1)
+        assert (first.status, first.next_attempt_at) == ("pending", storage.clock.now() + timedelta(seconds=10))
+        await play.passes(9)
+        assert len(play.posts.posted) == 1
+        await play.passes(1)
+        await play.until(lambda one: one.attempts == 2)
+        await play.passes(40)
+        last = await play.until(lambda one: one.attempts == 3)
+    assert (last.status, last.next_attempt_at) == ("failed", None)
+    ids = {headers["webhook-id"] for _, _, headers in play.posts.posted}
+    assert ids == {last.delivery_id}
+    with acting(ALICE):
+        tried = await deliveries.attempts(last.delivery_id)
+    assert [(one.status_code, one.error) for one in tried] == [
+        (500, "answered 500"),
+        (None, "no answer within 10 s"),
+        (404, "answered 404"),
+    ]
+
+
+async def test_what_the_receiver_asks_for_is_heeded(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
+    await owed_by(storage)
+    async with sending(storage, deliveries, Reply(429, "60"), Reply(200)) as play:
+        first = await play.until(lambda one: one.attempts == 1)
+        assert first.next_attempt_at == storage.clock.now() + timedelta(seconds=60)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (WebhookRefused("Webhook host blocked: loopback IP range"), "Webhook host blocked: loopback IP range"),
+        (Reply(410), "answered 410"),
+    ],
+)
+async def test_some_failures_are_final(
+    storage: RunStorage, deliveries: SqlDeliveryStore, answer: Reply | Exception, told: str
+) -> None:
+    await owed_by(storage)
+    async with sending(storage, deliveries, answer) as play:
+        one = await play.until(lambda one: one.status == "failed")
+    with acting(ALICE):
+        assert [each.error for each in await deliveries.attempts(one.delivery_id)] == [told]
+
+
+async def test_a_redirect_is_a_failure_that_says_so(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
+    await owed_by(storage)
+    async with sending(storage, deliveries, Reply(302)) as play:
+        one = await play.until(lambda one: one.attempts == 1)
+    with acting(ALICE):
+        (tried,) = await deliveries.attempts(one.delivery_id)
+    assert "redirects are not followed" in (tried.error or "")
+
+
+async def test_what_nobody_expects_is_counted_too(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
+    await owed_by(storage)
+    async with sending(storage, deliveries, RuntimeError("odd"), Reply(200)) as play:
+        await play.until(lambda one: one.attempts == 1)
+        await play.passes(10)
+        await play.until(lambda one: one.status == "delivered")
+
+
+async def test_the_end_of_a_run_wakes_it(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
+    posts, bell = Posts(Reply(200)), Bell()
+    sender = WebhookSender(deliveries, posts, WebhookSigner(), bell, storage.clock, SETTINGS)
+    with bell.listener() as heard:
+        for kind in RunLifecycleEventType:
+            heard.clear()
+            await sender.on_event(RunLifecycleEvent("e", kind, "r", "t", 1, storage.clock.now()))
+            assert heard.is_set() == (kind.value in ("run_completed", "run_failed", "run_cancelled"))
+
+
+async def test_a_request_to_send_again_wakes_it(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
+    await owed_by(storage)
+    bell = Bell()
+    rung = SqlDeliveryStore(deliveries._database, storage.clock, bell.ring)
+    posts = Posts(Reply(200))
+    sender = WebhookSender(rung, posts, WebhookSigner(), bell, storage.clock, SETTINGS)
+    async with sender.running():
+        play = Play(storage, rung, posts, bell)
+        one = await play.until(lambda one: one.status == "delivered")
+        with acting(ALICE):
+            await rung.redeliver(one.delivery_id)
+        await play.until(lambda one: one.attempts == 2 and one.status == "delivered")
+    assert len({headers["webhook-id"] for _, _, headers in posts.posted}) == 1
+
+
+async def test_a_slow_receiver_holds_up_nobody_else(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
+    for _ in range(5):
+        await owed_by(storage)
+    settings = SenderSettings(parallel=2)
+    async with sending(storage, deliveries, Reply(200), settings=settings) as play:
+        play.posts.gate.clear()
+        await play.posts_are(2)
+        await asyncio.sleep(0.05)
+        assert len(play.posts.posted) == 2, "more on their way at once than there may be"
+        play.posts.gate.set()
+        await play.all_until(lambda every: {one.status for one in every} == {"delivered"})
+
+
+async def test_what_was_cut_off_by_the_end_of_the_process_is_sent_by_the_next(
+    storage: RunStorage, deliveries: SqlDeliveryStore
+) -> None:
+    await owed_by(storage)
+    async with sending(storage, deliveries, Reply(200)) as play:
+        play.posts.gate.clear()
+        await play.posts_are(1)
+    (left,) = await found(deliveries)
+    assert (left.status, left.attempts) == ("pending", 0)
+    await deliveries.abandon_all()
+    async with sending(storage, deliveries, Reply(200)) as next_one:
+        await next_one.until(lambda one: one.status == "delivered")
+
+
+async def test_only_the_fields_that_the_operator_names_leave(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
+    await owed_by(storage)
+    settings = SenderSettings(fields=["run_id", "status", "webhook_sent_at"])
+    async with sending(storage, deliveries, Reply(200), settings=settings) as play:
+        await play.until(lambda one: one.status == "delivered")
+    assert set(play.posts.posted[0][1]) == {"run_id", "status", "webhook_sent_at"}

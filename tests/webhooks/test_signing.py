@@ -1,0 +1,45 @@
+"""Signatures, checked with nothing but the words of the specification."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from datetime import UTC, datetime
+
+import pytest
+from standardwebhooks import Webhook
+
+from runstead.infra.webhooks.signing import InvalidSecret, WebhookSigner
+
+KEY, OTHER = b"0123456789abcdef0123456789abcdef", b"another key that is long enough "
+SECRET, NEXT = "whsec_" + base64.b64encode(KEY).decode(), base64.b64encode(OTHER).decode()
+NOW = datetime.now(UTC)
+BODY = '{"a":"ä"}'.encode()
+
+
+def test_a_signature_is_over_id_time_and_body() -> None:
+    headers = WebhookSigner([SECRET]).headers("d-1", NOW, BODY)
+    wanted = hmac.new(KEY, f"d-1.{int(NOW.timestamp())}.".encode() + BODY, hashlib.sha256).digest()
+    assert headers == {
+        "webhook-id": "d-1",
+        "webhook-timestamp": str(int(NOW.timestamp())),
+        "webhook-signature": "v1," + base64.b64encode(wanted).decode(),
+    }
+    Webhook(SECRET).verify(BODY, headers)
+
+
+def test_while_secrets_change_both_are_good() -> None:
+    headers = WebhookSigner([SECRET, NEXT]).headers("d-1", NOW, BODY)
+    for secret in (SECRET, NEXT):
+        assert Webhook(secret).verify(BODY, headers) == {"a": "ä"}
+
+
+def test_without_a_secret_nothing_is_signed() -> None:
+    assert set(WebhookSigner().headers("d-1", NOW, BODY)) == {"webhook-id", "webhook-timestamp"}
+
+
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_x", "é"])
+def test_a_secret_that_is_none_is_refused(secret: str) -> None:
+    with pytest.raises(InvalidSecret, match="openssl"):
+        WebhookSigner([secret])
