@@ -12,8 +12,8 @@ from pathlib import Path
 
 
 @contextmanager
-def serving(place: Path, config: Path) -> Iterator[str]:
-    """The URL of a server for ``config`` that keeps its data in ``place``."""
+def serving(place: Path, config: Path, **environment: str) -> Iterator[str]:
+    """The URL of a server for ``config`` that keeps its data in ``place``, with these variables besides ours."""
     command = [sys.executable, "-m", "runstead.cli", "serve", "--json", "--port", "0", "--config", str(config)]
     command += ["--data-dir", str(place / "data"), "--set", "heartbeat_seconds=0.3", "--set", "max_body_bytes=200000"]
     # Started somewhere without settings of anybody's, and told of the end by a pipe that closes with this process.
@@ -25,7 +25,7 @@ def serving(place: Path, config: Path) -> Iterator[str]:
         stdout=subprocess.PIPE,
         stderr=log,
         pass_fds=(theirs,),
-        env={name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")},
+        env={name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")} | environment,
     )
     os.close(theirs)
     assert server.stdout is not None

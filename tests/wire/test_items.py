@@ -39,6 +39,7 @@ def test_an_item_is_a_namespace_a_key_and_an_object() -> None:
         ({"index": True}, "index"),
         ({"ttl": 0}, "ttl"),
         ({"ttl": -1}, "ttl"),
+        ({"ttl": 1e308}, "ttl"),
     ],
 )
 def test_what_cannot_be_stored_is_refused(changes: dict[str, Any], sentence: str) -> None:

@@ -19,7 +19,7 @@ from runstead.wire.remarks import HEADER as REMARKS
 
 from .authentication import Authentication
 from .authorization import authorize
-from .dependencies import answer
+from .dependencies import answer, without_nul
 from .failures import Failures
 from .openapi import describe
 from .routes import assistants, creation, events, items, meta, protocol, runs, states, stops, threads, webhooks
@@ -84,7 +84,8 @@ def create_api(
     routers = [module.router for module in modules]
     for router in routers:
         # Here and not in each route: one that forgot it would be open to everybody who is known.
-        app.include_router(router, dependencies=[] if router is meta.router else [Depends(authorize)])
+        doors = [] if router is meta.router else [Depends(authorize)]
+        app.include_router(router, dependencies=[Depends(without_nul), *doors])
     describe(app, routers)
     return app
 

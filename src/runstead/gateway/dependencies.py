@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from runstead.runtime.serialization import encode
 from runstead.wire.body import check_content_type, parse_body
+from runstead.wire.errors import Unprocessable
 from runstead.wire.identifiers import CheckpointIdField, RunIdField, ThreadIdField
 from runstead.wire.pages import MAX_LIMIT, MAX_OFFSET
 
@@ -27,6 +28,12 @@ Granted: TypeAlias = Annotated[Grant, Depends(authorize)]
 async def _services(connection: HTTPConnection, granted: Granted) -> Services:
     source: ServiceSource = connection.app.state.source
     return granted.within(source.services)
+
+
+async def without_nul(connection: HTTPConnection) -> None:
+    """Of every route. Raises Unprocessable for what no database can look for; bodies see to it themselves."""
+    if b"%00" in connection.scope["query_string"] or "\x00" in connection.scope["path"]:
+        raise Unprocessable("The address holds a NUL character (%00), which nothing here is called by; remove it")
 
 
 class JsonBody(Generic[T]):

@@ -8,17 +8,11 @@ from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
+from .answers import ANSWERS, FAILURES
 from .dependencies import JsonBody
+from .shapes import SHAPES
 
 _REF = "#/components/schemas/{model}"
-_FAILURE = {
-    "description": "What went wrong, in one sentence.",
-    "content": {
-        "application/json": {
-            "schema": {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
-        }
-    },
-}
 
 
 def describe(app: FastAPI, routers: Sequence[APIRouter]) -> None:
@@ -37,18 +31,23 @@ def _described(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
     models: dict[str, Any] = schema.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         models.pop(name, None)
+    models.update(SHAPES)
     for route in _routes(routers):
         for method in route.methods or ():
             operation = schema["paths"].get(route.path, {}).get(method.lower())
             if operation is None:
                 continue
-            operation["responses"] = {
-                **{code: told for code, told in operation["responses"].items() if code != "422"},
-                "4XX": _FAILURE,
-            }
+            operation["responses"] = {**_answers(method, route.path, operation["responses"]), **FAILURES}
             if (body := _body_of(route.dependant)) is not None:
                 operation["requestBody"] = _request_body(body, models)
     return schema
+
+
+def _answers(method: str, path: str, told: dict[str, Any]) -> dict[str, Any]:
+    """What the table says instead of what FastAPI takes for granted, beside what the route itself says of failures."""
+    listed = ANSWERS.get((method, path))
+    hidden = ("422",) if listed is None else ("422", "200", "204")
+    return {**{status: one for status, one in told.items() if status not in hidden}, **(listed or {})}
 
 
 def _routes(routers: Sequence[APIRouter]) -> list[APIRoute]:

@@ -1,0 +1,160 @@
+"""The shapes of answers, as JSON schemas for the API's description. A test holds real answers against them.
+
+What is always there is required; more may be there, for clients pass over what they do not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+Schema: TypeAlias = dict[str, Any]
+
+ANYTHING: Final[Schema] = {}
+OBJECT: Final[Schema] = {"type": "object"}
+TEXT: Final[Schema] = {"type": "string"}
+COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+_ID: Final[Schema] = {"type": "string", "format": "uuid"}
+_TIME: Final[Schema] = {"type": "string", "format": "date-time"}
+_FLAG: Final[Schema] = {"type": "boolean"}
+_NUMBER: Final[Schema] = {"type": "integer"}
+_NAMES: Final[Schema] = {"type": "array", "items": TEXT}
+_LIST: Final[Schema] = {"type": "array"}
+
+
+EVENT: Final[Schema] = {"type": "object", "properties": {"event": TEXT, "data": TEXT, "id": TEXT}}
+"""One of a stream of server-sent events. Its data is JSON, the shape of which its name says."""
+
+
+def named(name: str) -> Schema:
+    """One of `SHAPES`."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def many(item: Schema) -> Schema:
+    return {"type": "array", "items": item}
+
+
+def some_of(name: str) -> Schema:
+    """One of `SHAPES` of which ``select`` may leave only some fields."""
+    return {"type": "object", "properties": SHAPES[name]["properties"]}
+
+
+def object_of(**fields: Schema) -> Schema:
+    """All of these, always."""
+    return {"type": "object", "properties": fields, "required": list(fields)}
+
+
+def or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+_FAILED: Final = object_of(error=TEXT, message=TEXT)
+_CHECKPOINT: Final[Schema] = {
+    **object_of(thread_id=TEXT, checkpoint_id=TEXT),
+    "properties": {"thread_id": TEXT, "checkpoint_id": TEXT, "checkpoint_ns": TEXT, "checkpoint_map": OBJECT},
+}
+
+SHAPES: Final[Mapping[str, Schema]] = {
+    "Failure": object_of(detail=TEXT),
+    "Run": object_of(
+        run_id=_ID,
+        thread_id=_ID,
+        assistant_id=_ID,
+        created_at=_TIME,
+        updated_at=_TIME,
+        status={"enum": ["pending", "running", "success", "error", "timeout", "interrupted"]},
+        metadata=OBJECT,
+        kwargs=OBJECT,
+        multitask_strategy={"enum": ["reject", "interrupt", "rollback", "enqueue"]},
+        cancel_reason=or_null(TEXT),
+        attempt=COUNT,
+        started_at=or_null(_TIME),
+        ended_at=or_null(_TIME),
+        failure=or_null(_FAILED),
+        dead_letter=_FLAG,
+        completion=or_null(OBJECT),
+    ),
+    "Thread": object_of(
+        thread_id=_ID,
+        created_at=_TIME,
+        updated_at=_TIME,
+        state_updated_at=_TIME,
+        metadata=OBJECT,
+        status={"enum": ["idle", "busy", "interrupted", "error"]},
+        config=OBJECT,
+        values=ANYTHING,
+        error=or_null(_FAILED),
+        interrupts={"type": "object", "additionalProperties": many(OBJECT)},
+    ),
+    "Task": object_of(
+        id=TEXT,
+        name=TEXT,
+        path=_LIST,
+        error=or_null(TEXT),
+        interrupts=many(OBJECT),
+        checkpoint=or_null(OBJECT),
+        state=or_null(named("ThreadState")),
+        result=ANYTHING,
+    ),
+    "ThreadState": object_of(
+        values=ANYTHING,
+        next=_NAMES,
+        tasks=many(named("Task")),
+        metadata=or_null(OBJECT),
+        created_at=or_null(_TIME),
+        checkpoint=or_null(_CHECKPOINT),
+        parent_checkpoint=or_null(_CHECKPOINT),
+        interrupts=many(OBJECT),
+        checkpoint_id=or_null(TEXT),
+        parent_checkpoint_id=or_null(TEXT),
+    ),
+    "Updated": object_of(checkpoint=_CHECKPOINT, configurable=_CHECKPOINT, checkpoint_id=TEXT),
+    "AssistantVersion": object_of(
+        assistant_id=_ID,
+        graph_id=TEXT,
+        config=OBJECT,
+        context=OBJECT,
+        metadata=OBJECT,
+        name=TEXT,
+        created_at=_TIME,
+        version={"type": "integer", "minimum": 1},
+        description=or_null(TEXT),
+    ),
+    "Assistant": object_of(
+        assistant_id=_ID,
+        graph_id=TEXT,
+        config=OBJECT,
+        context=OBJECT,
+        metadata=OBJECT,
+        name=TEXT,
+        created_at=_TIME,
+        updated_at=_TIME,
+        version={"type": "integer", "minimum": 1},
+        description=or_null(TEXT),
+    ),
+    "Drawing": object_of(nodes=many(OBJECT), edges=many(OBJECT)),
+    "Schemas": object_of(
+        graph_id=TEXT,
+        input_schema=or_null(OBJECT),
+        output_schema=or_null(OBJECT),
+        state_schema=or_null(OBJECT),
+        config_schema=or_null(OBJECT),
+    ),
+    "Item": object_of(namespace=_NAMES, key=TEXT, value=OBJECT, created_at=_TIME, updated_at=_TIME),
+    "EventPage": object_of(
+        data=many(
+            object_of(
+                seq=_NUMBER,
+                run_id=_ID,
+                thread_id=_ID,
+                event_type=TEXT,
+                category={"enum": ["lifecycle", "trace", "message"]},
+                content=ANYTHING,
+                metadata=OBJECT,
+                created_at=_TIME,
+            )
+        ),
+        has_more=_FLAG,
+    ),
+}
