@@ -55,6 +55,8 @@ async def test_nothing_of_alice_is_there_for_bob(door: httpx.AsyncClient) -> Non
     await door.put("/store/items", json=item, headers=ALICE)
     asked = [
         ("GET", place, None),
+        ("GET", f"{place}?include=ttl", None),
+        ("POST", f"{place}/copy", None),
         ("PATCH", place, {"metadata": {"x": 1}}),
         ("DELETE", place, None),
         ("GET", f"{place}/state", None),
@@ -92,6 +94,10 @@ async def test_nothing_of_alice_is_there_for_bob(door: httpx.AsyncClient) -> Non
     assert (await door.get("/store/items?namespace=a&key=k", headers=BOB)).json() is None
     assert (await door.post("/store/items/search", json={"namespace_prefix": []}, headers=BOB)).json() == {"items": []}
     assert (await door.post("/store/namespaces", json={}, headers=BOB)).json() == {"namespaces": []}
+    for strategy in ("delete", "keep_latest"):
+        pruning = {"thread_ids": [thread_id], "strategy": strategy}
+        pruned = await door.post("/threads/prune", json=pruning, headers=BOB)
+        assert pruned.json() == {"pruned_count": 0}
     # An id that is taken by somebody else cannot be had, and it is not told whose it is.
     assert (await door.post("/threads", json={"thread_id": thread_id}, headers=BOB)).status_code == 409
     # And alice has all of it still.

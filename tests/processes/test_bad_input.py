@@ -45,6 +45,7 @@ WITH_BODY: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/threads", {}),
     ("POST", "/threads/search", {}),
     ("POST", "/threads/count", {}),
+    ("POST", "/threads/prune", {"thread_ids": []}),
     ("PATCH", "/threads/{t}", {}),
     ("POST", "/threads/{t}/state", {"values": {"n": 2}}),
     ("POST", "/threads/{t}/state/checkpoint", {"checkpoint": {"checkpoint_id": "{u}"}}),

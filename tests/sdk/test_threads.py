@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import uuid
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from langgraph_sdk.errors import BadRequestError, ConflictError, NotFoundError, UnprocessableEntityError
 
+from runstead.bootstrap.application import Application
+from runstead.bootstrap.server import serving
+
+from .conftest import GRAPHS
+from .flavours import Flavour, client_of
 from .test_runs import HELLO, SLOW, reached, texts
 
 
@@ -32,9 +41,139 @@ async def test_a_thread_that_exists(client: Any) -> None:
     assert same["metadata"] == {"a": 1}
 
 
-async def test_expiry_is_refused_rather_than_forgotten(client: Any) -> None:
+async def test_a_thread_is_kept_for_as_long_as_it_is_said(client: Any) -> None:
+    thread = await client.threads.create(ttl=60)
+    thread_id = thread["thread_id"]
+    assert "ttl" not in thread
+    assert "ttl" not in await client.threads.get(thread_id)
+    told = await client.threads.get(thread_id, include=["ttl"])
+    assert (told["ttl"]["strategy"], told["ttl"]["ttl_minutes"]) == ("delete", 60)
+    kept = datetime.fromisoformat(told["ttl"]["expires_at"]) - datetime.fromisoformat(told["updated_at"])
+    assert kept == timedelta(minutes=60)
+    await client.threads.update(thread_id, metadata={}, ttl={"strategy": "keep_latest", "ttl": 1.5})
+    told = await client.threads.get(thread_id, include=["ttl"])
+    assert (told["ttl"]["strategy"], told["ttl"]["ttl_minutes"]) == ("keep_latest", 1.5)
+    await client.threads.update(thread_id, metadata={"a": 1})
+    assert (await client.threads.get(thread_id, include=["ttl"]))["ttl"]["ttl_minutes"] == 1.5
+    forever = (await client.threads.create())["thread_id"]
+    assert (await client.threads.get(forever, include=["ttl"]))["ttl"] is None
+    with pytest.raises(UnprocessableEntityError, match="include"):
+        await client.threads.get(thread_id, include=["ttl", "bogus"])
+
+
+@pytest.mark.parametrize("ttl", [0, -1, 1e15, {"ttl": 5, "strategy": "burn"}, {"strategy": "delete"}, {"ttl": "5"}])
+async def test_a_ttl_that_is_none_is_refused(client: Any, ttl: Any) -> None:
     with pytest.raises(UnprocessableEntityError, match="ttl"):
-        await client.threads.create(ttl=60)
+        await client.threads.create(ttl=ttl)
+    thread_id = (await client.threads.create())["thread_id"]
+    with pytest.raises(UnprocessableEntityError, match="ttl"):
+        await client.threads.update(thread_id, metadata={"a": 1}, ttl=ttl)
+    assert (await client.threads.get(thread_id))["metadata"] == {}
+
+
+async def test_a_thread_is_gone_when_its_time_is_over(tmp_path: Path, flavour: Flavour) -> None:
+    config = tmp_path / "langgraph.json"
+    ttl = {"default_ttl": 1 / 60, "sweep_interval_minutes": 0.002}
+    graphs = {"slow": f"{GRAPHS.parent / 'recorded.py'}:slow"}
+    config.write_text(json.dumps({"graphs": graphs, "checkpointer": {"ttl": ttl}}))
+    async with serving(Application.from_file(config, data_dir=tmp_path / "data", port=0)) as url:
+        client = client_of(flavour, url)
+        short = (await client.threads.create())["thread_id"]
+        long = (await client.threads.create(ttl=60))["thread_id"]
+        trimmed = (await client.threads.create(ttl={"strategy": "keep_latest", "ttl": 1 / 60}))["thread_id"]
+        await client.runs.wait(trimmed, "slow", input={"steps": 2, "delay": 0.001})
+        busy = await client.runs.create(None, "slow", input={"steps": 60, "delay": 0.05}, on_completion="keep")
+        for _ in range(500):
+            gone = short not in {one["thread_id"] for one in await client.threads.search(ids=[short, long])}
+            if gone and len(await client.threads.get_history(trimmed)) == 1:
+                break
+            await asyncio.sleep(0.02)
+        with pytest.raises(NotFoundError):
+            await client.threads.get(short)
+        assert (await client.threads.get_state(trimmed))["values"]["done"] == 2
+        assert await client.threads.get(long)
+        # It works for longer than its time, and is not touched.
+        assert (await client.runs.join(busy["thread_id"], busy["run_id"]))["done"] == 60
+
+
+async def test_a_thread_and_its_copy_go_different_ways(client: Any) -> None:
+    thread_id = (await client.threads.create(metadata={"owner": "x"}, ttl=60))["thread_id"]
+    await client.runs.wait(thread_id, "hitl", input=HELLO)
+    copied = await client.threads.copy(thread_id)
+    copy_id = copied["thread_id"]
+    assert copy_id != thread_id
+    assert (copied["metadata"]["owner"], copied["status"]) == ("x", "interrupted")
+    assert copied["metadata"] == (await client.threads.get(thread_id))["metadata"]
+    assert (await client.threads.get(copy_id, include=["ttl"]))["ttl"]["ttl_minutes"] == 60
+    ours, theirs = [await client.threads.get_history(one) for one in (thread_id, copy_id)]
+    assert [state["values"] for state in ours] == [state["values"] for state in theirs]
+    assert {state["checkpoint"]["thread_id"] for state in theirs} == {copy_id}
+    assert {state["metadata"]["thread_id"] for state in theirs} == {copy_id}
+    assert await client.runs.list(copy_id) == []
+    # What was asked can be answered on both, each for itself.
+    for one, said in ((copy_id, "no"), (thread_id, "yes")):
+        answered = await client.runs.wait(one, "hitl", command={"resume": said})
+        assert texts(answered)[-1] == f"answer={said}"
+    await client.threads.delete(thread_id)
+    assert texts((await client.threads.get_state(copy_id))["values"])[-1] == "answer=no"
+
+
+async def test_a_thread_is_copied_while_it_works(client: Any) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    await client.runs.create(thread_id, "slow", input=SLOW)
+    await reached(client, thread_id, steps=2)
+    copied = await client.threads.copy(thread_id)
+    done = copied["values"]["done"]
+    assert (done >= 2, copied["status"]) == (True, "interrupted")
+    await reached(client, thread_id, steps=done + 2)
+    state = await client.threads.get_state(copied["thread_id"])
+    assert (state["values"]["done"], state["next"]) == (done, ["tick"])
+    await client.threads.delete(thread_id)
+    await client.threads.update_state(copied["thread_id"], {"steps": done + 1, "delay": 0.001})
+    assert (await client.runs.wait(copied["thread_id"], "slow", input=None))["done"] == done + 1
+
+
+async def test_an_empty_thread_is_copied(client: Any) -> None:
+    thread_id = (await client.threads.create(metadata={"a": 1}))["thread_id"]
+    copied = await client.threads.copy(thread_id)
+    assert (copied["metadata"], copied["values"], copied["status"]) == ({"a": 1}, None, "idle")
+    with pytest.raises(NotFoundError, match="not found"):
+        await client.threads.copy(str(uuid.uuid4()))
+
+
+async def test_threads_are_pruned_away(client: Any) -> None:
+    made = [(await client.threads.create())["thread_id"] for _ in range(3)]
+    await client.runs.create(made[0], "slow", input=SLOW)
+    await reached(client, made[0], steps=1)
+    assert await client.threads.prune([*made[:2], str(uuid.uuid4())]) == {"pruned_count": 2}
+    assert [one["thread_id"] for one in await client.threads.search(ids=made)] == made[2:]
+    assert await client.threads.prune(made[:2]) == {"pruned_count": 0}
+    assert await client.threads.prune([]) == {"pruned_count": 0}
+
+
+async def test_threads_are_pruned_to_their_latest_state(client: Any) -> None:
+    made = [(await client.threads.create())["thread_id"] for _ in range(2)]
+    for thread_id in made:
+        await client.runs.wait(thread_id, "hitl", input=HELLO)
+    before = await client.threads.get_state(made[0])
+    assert await client.threads.prune(made[:1], strategy="keep_latest") == {"pruned_count": 1}
+    assert await client.threads.get_history(made[0]) == [before]
+    assert len(await client.threads.get_history(made[1])) > 1
+    assert texts(await client.runs.wait(made[0], "hitl", command={"resume": "yes"}))[-1] == "answer=yes"
+    assert len(await client.runs.list(made[0])) == 2
+
+
+async def test_a_thread_at_work_is_not_pruned_to_its_latest_state(client: Any) -> None:
+    idle, busy = [(await client.threads.create())["thread_id"] for _ in range(2)]
+    await client.runs.wait(idle, "agent", input=HELLO)
+    await client.runs.create(busy, "slow", input=SLOW)
+    await reached(client, busy, steps=2)
+    with pytest.raises(ConflictError, match=f"none was: {busy}"):
+        await client.threads.prune([idle, busy], strategy="keep_latest")
+    assert len(await client.threads.get_history(idle)) == 3
+    with pytest.raises(UnprocessableEntityError, match="strategy"):
+        await client.threads.prune([idle], strategy="burn")
+    await client.threads.delete(busy)
 
 
 async def test_a_thread_is_forgotten_while_it_works(client: Any) -> None:
@@ -187,6 +326,60 @@ async def test_a_thread_with_a_past(client: Any) -> None:
     thread = await client.threads.create(graph_id="agent", supersteps=[{"updates": [step]}, {"updates": [answer]}])
     assert texts(thread["values"])[-1] == "bulk"
     assert len(await client.threads.get_history(thread["thread_id"])) == 2
+    # And it goes on from there.
+    assert texts(await client.runs.wait(thread["thread_id"], "agent", input=HELLO)) == [
+        "bulk",
+        "hi there",
+        "echo: hi there",
+    ]
+
+
+async def test_a_past_of_commands_and_parallel_updates(client: Any) -> None:
+    steps: list[Any] = [
+        {"updates": [{"values": {"answers": ["first"]}, "as_node": "__input__"}]},
+        {"updates": [{"values": {"answers": ["first"]}, "as_node": "__start__"}]},
+        {
+            "updates": [
+                {"values": {"answers": ["a"]}, "as_node": "a"},
+                {"values": None, "command": {"update": {"answers": ["b"]}}, "as_node": "b"},
+            ]
+        },
+    ]
+    thread = await client.threads.create(graph_id="multi", supersteps=steps)
+    assert sorted(thread["values"]["answers"]) == ["a", "b", "first"]
+    again = await client.threads.create(
+        thread_id=thread["thread_id"], graph_id="multi", supersteps=steps, if_exists="do_nothing"
+    )
+    assert again["values"] == thread["values"]
+
+
+async def test_a_command_can_say_where_a_thread_goes_on(client: Any) -> None:
+    steps: list[Any] = [
+        {"updates": [{"values": {"steps": 5, "delay": 0.001}, "as_node": "__input__"}]},
+        {"updates": [{"values": {"steps": 5, "delay": 0.001}, "as_node": "__start__"}]},
+        {"updates": [{"values": None, "command": {"update": {"done": 3}, "goto": "tick"}, "as_node": "tick"}]},
+    ]
+    thread = await client.threads.create(graph_id="slow", supersteps=steps)
+    assert thread["values"]["done"] == 3
+    assert (await client.threads.get_state(thread["thread_id"]))["next"] == ["tick"]
+    assert (await client.runs.wait(thread["thread_id"], "slow", input=None))["done"] == 5
+
+
+@pytest.mark.parametrize(
+    ("update", "said"),
+    [
+        ({"values": None, "command": {"resume": "yes"}, "as_node": "model"}, "needs a run"),
+        ({"values": None, "command": {}, "as_node": "model"}, "at least one of"),
+        ({"values": {"messages": []}, "command": {"update": {}}, "as_node": "model"}, "values or a command"),
+        ({"values": {"messages": []}, "as_node": "nobody"}, "refused"),
+    ],
+)
+async def test_a_past_that_cannot_have_been_leaves_no_thread(client: Any, update: Any, said: str) -> None:
+    thread_id = str(uuid.uuid4())
+    with pytest.raises((BadRequestError, UnprocessableEntityError), match=said):
+        await client.threads.create(thread_id=thread_id, graph_id="agent", supersteps=[{"updates": [update]}])
+    with pytest.raises(NotFoundError):
+        await client.threads.get(thread_id)
 
 
 async def test_messages_and_events_by_page(client: Any) -> None:

@@ -35,11 +35,14 @@ from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.infra.storage.run_queries import SqlRunQueryStore
 from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.storage.sweeper import StorageSweeper
+from runstead.infra.storage.thread_expiry import SqlThreadExpiryStore
 from runstead.infra.storage.threads import SqlThreadStore
 from runstead.infra.stream_bridge.memory import MemoryStreamBridge
 from runstead.resources.assistant_editor import AssistantEditor
 from runstead.resources.assistant_removal import AssistantRemoval
+from runstead.resources.copies import ThreadCopies
 from runstead.resources.directory import AssistantDirectory
+from runstead.resources.expiry import ThreadExpiry
 from runstead.resources.interrupts import OpenInterrupts
 from runstead.resources.items import ActorScopedStore
 from runstead.resources.removal import ThreadRemoval
@@ -60,7 +63,7 @@ from runstead.wire.credentials import Authenticator
 
 from .doors import load_auth, open_door
 from .embedders import load_embedder
-from .housekeeping import sweep_items_regularly, sweep_regularly
+from .housekeeping import expire_regularly, sweep_items_regularly, sweep_regularly
 from .parts import (
     agent_loops,
     event_store,
@@ -70,6 +73,8 @@ from .parts import (
     item_ttl,
     run_limits,
     stream_settings,
+    thread_sweeps,
+    thread_ttl,
     trusted_with_shared,
 )
 from .refusals import refuse_what_cannot_be_kept, without_effect
@@ -102,7 +107,7 @@ async def open_embedded(
     embeddings = await asyncio.to_thread(load_embedder, configuration)
     async with AsyncExitStack() as stack:
         parts = await _opened(stack, settings, configuration, embeddings)
-        runtime = _runtime(parts, settings)
+        runtime = _runtime(parts, settings, configuration)
         # Whoever held a run before this process started is dead: the data directory is ours alone.
         await runtime.lease_store.abandon_all()
         await parts.webhooks.deliveries.abandon_all()
@@ -119,6 +124,10 @@ async def open_embedded(
                 timedelta(seconds=settings.stream_retention_seconds),
             )
         )
+        expiry = ThreadExpiry(
+            SqlThreadExpiryStore(parts.database, parts.clock), parts.events, parts.checkpoints, parts.bridge
+        )
+        await stack.enter_async_context(expire_regularly(expiry, thread_sweeps(configuration), parts.clock))
         if execute:
             await stack.enter_async_context(parts.webhooks.sender.running())
         stack.push_async_callback(closing.drain)
@@ -163,13 +172,13 @@ async def _opened(
     return _Parts(database, checkpoints, store, bridge, events, loops, graphs, LocalThreadNotices(), webhooks, clock)
 
 
-def _runtime(parts: _Parts, settings: Settings) -> RunsRuntime:
+def _runtime(parts: _Parts, settings: Settings, configuration: GraphConfiguration) -> RunsRuntime:
     database, clock = parts.database, parts.clock
     # The stores ring it when a run may have become claimable; the dispatcher hears it.
     bell = Bell()
     leases = SqlRunLeaseStore(database, clock, bell.ring)
     return RunsRuntime(
-        create_store=SqlRunCreateStore(database, clock, bell.ring),
+        create_store=SqlRunCreateStore(database, clock, bell.ring, default_ttl=thread_ttl(configuration)),
         query_store=SqlRunQueryStore(database),
         delete_store=SqlRunDeleteStore(database, clock, bell.ring),
         lease_store=leases,
@@ -190,7 +199,7 @@ def _runtime(parts: _Parts, settings: Settings) -> RunsRuntime:
 def _services(
     parts: _Parts, runs: RunsFacade, closing: _Closing, settings: Settings, configuration: GraphConfiguration
 ) -> Services:
-    threads = SqlThreadStore(parts.database, parts.clock)
+    threads = SqlThreadStore(parts.database, parts.clock, default_ttl=thread_ttl(configuration))
     assistants = SqlAssistantStore(parts.database, parts.clock)
     agents = ThreadAgents(parts.graphs, parts.loops, parts.checkpoints, parts.store)
     queries = SqlRunQueryStore(parts.database)
@@ -212,6 +221,7 @@ def _services(
         schemas=GraphSchemas(agents),
         removal=removal,
         assistant_removal=AssistantRemoval(editor, runs, threads, removal),
+        copies=ThreadCopies(threads, parts.checkpoints, states),
         events=parts.events,
         items=parts.store,
         webhooks=parts.webhooks.addresses,

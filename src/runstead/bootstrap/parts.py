@@ -21,12 +21,15 @@ from runstead.infra.storage.item_index import ItemIndex
 from runstead.infra.storage.run_events import SqlRunEventStore
 from runstead.infra.stream_bridge.memory import MemoryStreamSettings
 from runstead.plugins.auth.none import LOCAL_ACTOR
+from runstead.resources.threads import ThreadTtl
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.agent_loop import AgentLoops, InlineAgentLoops, ThreadAgentLoops
 from runstead.runtime.runs.privacy import CREDENTIALS
 from runstead.runtime.runs.runtime import RunLimits
 from runstead.runtime.runs.store import RunEventStore
 from runstead.settings import Settings
+
+from .housekeeping import Sweeps
 
 _NEVER_HEADERS: Final = frozenset((*CREDENTIALS, "x-tenant-id"))
 """Never configurable, whatever the configuration says: what is configurable is stored with the run."""
@@ -99,6 +102,18 @@ def item_ttl(configuration: GraphConfiguration) -> TTLConfig:
 def item_sweep_interval(configuration: GraphConfiguration) -> float:
     """Seconds between two sweeps of items."""
     return (configuration.store.ttl or Ttl()).sweep_interval_minutes * 60
+
+
+def thread_ttl(configuration: GraphConfiguration) -> ThreadTtl | None:
+    """How long threads are kept that are not told otherwise; None for ever."""
+    ttl = configuration.checkpointer.ttl
+    return None if ttl is None or ttl.default_ttl is None else ThreadTtl(ttl.default_ttl, ttl.strategy)
+
+
+def thread_sweeps(configuration: GraphConfiguration) -> Sweeps:
+    """How often threads are looked through, and how many at a time."""
+    ttl = configuration.checkpointer.ttl
+    return Sweeps() if ttl is None else Sweeps(timedelta(minutes=ttl.sweep_interval_minutes), ttl.sweep_limit)
 
 
 @asynccontextmanager

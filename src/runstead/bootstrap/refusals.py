@@ -65,7 +65,6 @@ def without_effect(configuration: GraphConfiguration, settings: Settings) -> Ite
         ),
         "auth.cache": (auth and auth.cache, "handlers are asked on every request"),
         "auth.openapi": (auth and auth.openapi, "the description tells nothing of authentication yet"),
-        "checkpointer.ttl": (configuration.checkpointer.ttl, "threads do not expire yet"),
         "http.app": (http.app, "no app of your own is mounted yet; mount Runstead in yours instead"),
         "http.mount_prefix": (http.mount_prefix, "the routes are at the root"),
         "http.disable_meta": (http.disable_meta, "/ok and /info are always there"),

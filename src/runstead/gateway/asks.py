@@ -118,6 +118,7 @@ def _cancel_many(given: Given) -> dict[str, Any]:
     return {**own, "action": given.query.get("action", "interrupt")}
 
 
+_PRUNED: Final = ("thread_ids", "strategy")
 _READ: Final = Ask("threads", "read", "thread", _named)
 _UPDATE: Final = Ask("threads", "update", "thread", _named)
 _DELETE: Final = Ask("threads", "delete", "thread", _named)
@@ -135,7 +136,12 @@ ASKS: Final[Mapping[tuple[str, str], Ask]] = {
     ),
     ("POST", "/threads/search"): _SEARCH,
     ("POST", "/threads/count"): _SEARCH,
+    ("POST", "/threads/prune"): Ask(
+        "threads", "delete", "search", lambda given: {name: deepcopy(given.body.get(name)) for name in _PRUNED}
+    ),
     ("GET", "/threads/{thread_id}"): _READ,
+    # That a copy is a new thread is asked when it is made.
+    ("POST", "/threads/{thread_id}/copy"): _READ,
     ("PATCH", "/threads/{thread_id}"): Ask("threads", "update", "thread", _with_metadata("ttl")),
     ("DELETE", "/threads/{thread_id}"): _DELETE,
     ("GET", "/threads/{thread_id}/state"): _READ,

@@ -119,6 +119,16 @@ def may_touch(authorizer: Authorizer | None) -> MayTouch:
     return may
 
 
+async def authorize_thread(services: Services, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The metadata, as they were granted, of a thread that is not made by the route for it. Raises as `authorize`."""
+    if services.authorizer is None:
+        return metadata
+    given = Given({}, {}, {"metadata": dict(metadata)})
+    granted = await _granted(services, services.authorizer, ASKS["POST", "/threads"], given)
+    changed: Mapping[str, Any] = granted.changed(given.body)["metadata"] or {}
+    return changed
+
+
 def _given(connection: HTTPConnection, body: Any) -> Given:
     path = {name: as_uuid(value) or value for name, value in connection.path_params.items()}
     return Given(path, dict(connection.query_params), body if isinstance(body, dict) else {})

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from runstead.resources.assistant_editor import AssistantEditor
 from runstead.resources.assistant_removal import AssistantRemoval
 from runstead.resources.assistants import AssistantStore
+from runstead.resources.copies import ThreadCopies
 from runstead.resources.directory import AssistantDirectory
 from runstead.resources.interrupts import OpenInterrupts
 from runstead.resources.removal import ThreadRemoval
@@ -55,6 +56,7 @@ class Services:
     schemas: GraphSchemas
     removal: ThreadRemoval
     assistant_removal: AssistantRemoval
+    copies: ThreadCopies
     events: RunEventStore
     items: Any
     webhooks: WebhookGate

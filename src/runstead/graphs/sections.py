@@ -47,6 +47,20 @@ class Ttl(Section):
     refresh_on_read: bool = Field(default=True, description="true or false: reading starts the time anew")
 
 
+class ThreadTtl(Section):
+    """When threads that nobody uses any more are forgotten, or their past is."""
+
+    strategy: Literal["delete", "keep_latest"] = Field(default="delete", description='"delete" or "keep_latest"')
+    default_ttl: float | None = Field(
+        default=None,
+        ge=1 / 60,
+        le=100 * 366 * 24 * 60,
+        description="minutes, such as 43200, at least a second and at most a hundred years; null for ever",
+    )
+    sweep_interval_minutes: float = Field(default=5, gt=0, description="minutes between two sweeps, such as 5")
+    sweep_limit: int = Field(default=1_000, ge=1, description="threads that one sweep deals with, such as 1000")
+
+
 class StoreIndex(Section):
     """How store items are embedded for semantic search."""
 
@@ -76,7 +90,7 @@ class Serde(Section):
 class CheckpointerPart(Section):
     backend: str = Field(default="default", description='"default"; the profile decides where checkpoints are kept')
     path: str | None = Field(default=None, description='"./file.py:variable" of a checkpointer of your own')
-    ttl: Ttl | None = Field(default=None, description='an object such as {"default_ttl": 43200}')
+    ttl: ThreadTtl | None = Field(default=None, description='an object such as {"default_ttl": 43200}')
     serde: Serde | None = Field(default=None, description='an object such as {"allowed_json_modules": true}')
 
 

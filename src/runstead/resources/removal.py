@@ -1,4 +1,4 @@
-"""A thread is forgotten: its runs are stopped, and everything that was kept of it goes, the row last.
+"""A thread is forgotten: its runs are stopped, and everything that was kept of it goes, the row last. Or its past is.
 
 The row goes last so that a deletion which was cut short can be repeated, and no later thread of the
 same id finds an old state.
@@ -52,6 +52,17 @@ class ThreadRemoval:
             for run_id in runs:
                 await self._bridge.cleanup(run_id)
             return
+
+    async def keep_latest(self, thread_id: ThreadId) -> bool:
+        """Forget all states of a thread but the latest. False when the older ones are needed still: a run that a crash
+        has cut off may have to be undone. Raises ThreadNotFound, and ThreadBusy while a run is in flight.
+        """
+        thread = await self._threads.get(thread_id)
+        if thread is None:
+            raise ThreadNotFound(thread_id)
+        if thread.status == "busy":
+            raise ThreadBusy([run.run_id for run in await self._runs.list_runs(RunFilter(thread_id))])
+        return await self._checkpoints.keep_latest(thread_id)
 
     async def _stopped(self, thread_id: ThreadId) -> Sequence[RunId]:
         """All runs of the thread, none of them in flight any more."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from langgraph.errors import InvalidUpdateError
-from langgraph.types import StateSnapshot, StateUpdate
+from langgraph.types import Command, Send, StateSnapshot, StateUpdate
 
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.runs.agents import Agent
@@ -21,7 +21,7 @@ from runstead.runtime.runs.identity import identity_of
 from runstead.runtime.runs.privacy import public
 from runstead.runtime.runs.store import RunCheckpointStore, RunQueryStore
 from runstead.runtime.runs.thread_agents import ThreadAgents
-from runstead.runtime.runs.types import CheckpointRef, RunFilter, RunStatus, ThreadAfter, ThreadId
+from runstead.runtime.runs.types import CheckpointRef, RunCommand, RunFilter, RunStatus, ThreadAfter, ThreadId
 from runstead.runtime.serialization import describe, encode
 
 from .threads import ThreadRecord, ThreadStore
@@ -86,10 +86,22 @@ class ThreadState:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """As if node ``as_node`` had returned ``values``; without a node, the one that acted last."""
+    """As if node ``as_node`` had returned ``values``, or ``command``; without a node, the one that acted last."""
 
     values: Any
     as_node: str | None = None
+    command: RunCommand | None = None
+
+    def to_langgraph(self) -> StateUpdate:
+        """In the words of the graph."""
+        if self.command is None:
+            return StateUpdate(self.values, self.as_node)
+        goto = [to if isinstance(to, str) else Send(to["node"], to.get("input")) for to in self.command.goto]
+        changes = self.command.update
+        pairs = [tuple(pair) for pair in changes] if isinstance(changes, list) else changes
+        command: Command[Any] = Command(update=pairs, goto=goto)
+        # Its type says that values are a mapping; what a node may return, an update may say.
+        return StateUpdate(cast(Any, command), self.as_node)
 
 
 class ThreadStates:
@@ -171,7 +183,7 @@ class ThreadStates:
         if (graph_id := _graph_of(thread)) is None:
             raise GraphUnassigned(thread_id)
         await self._check_idle(thread_id)
-        steps = [[StateUpdate(update.values, update.as_node) for update in step] for step in supersteps]
+        steps = [[update.to_langgraph() for update in step] for step in supersteps]
         stamp = {"graph_id": graph_id, "thread_id": thread_id}
 
         async def work(agent: Any) -> tuple[dict[str, Any], ThreadState]:
@@ -186,6 +198,12 @@ class ThreadStates:
         await self._threads.set_state(thread_id, _after(state))
         return checkpoint
 
+    async def record(self, thread_id: ThreadId) -> None:
+        """Write what the thread's latest state is to its record, for threads whose state came by other ways."""
+        state = await self.read(thread_id)
+        if state.checkpoint is not None:
+            await self._threads.set_state(thread_id, _after(state))
+
     async def _use(
         self, graph_id: str, thread_id: ThreadId, work: Callable[[Agent], Awaitable[T]], *, guarded: bool = False
     ) -> T:
@@ -197,8 +215,8 @@ class ThreadStates:
 
     async def _check_idle(self, thread_id: ThreadId) -> None:
         in_flight = RunFilter(thread_id, (RunStatus.PENDING, RunStatus.STARTING, RunStatus.RUNNING))
-        thread = await self._threads.get(thread_id)
-        if thread is not None and thread.status == "busy":
+        thread = await self._thread(thread_id)
+        if thread.status == "busy":
             raise ThreadBusy([run.run_id for run in await self._runs.list_runs(in_flight)])
 
     async def _thread(self, thread_id: ThreadId) -> ThreadRecord:

@@ -4,13 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Literal, Protocol, TypeAlias
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from runstead.runtime.runs.types import ThreadAfter, ThreadId, ThreadStatus
 
 ThreadSortField: TypeAlias = Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"]
 SortOrder: TypeAlias = Literal["asc", "desc"]
+TtlStrategy: TypeAlias = Literal["delete", "keep_latest"]
+
+SHORTEST_TTL: Final = 1 / 60
+LONGEST_TTL: Final = 100 * 366 * 24 * 60.0
+"""Minutes: a second, and a hundred years. Whoever wants to keep something for longer wants to keep it for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadTtl:
+    """How long a thread is kept after it was last used (minutes), and what is done then: all of it goes, or all but its
+    latest state. Raises ValueError for a time that is none.
+    """
+
+    minutes: float
+    strategy: TtlStrategy = "delete"
+
+    def __post_init__(self) -> None:
+        if not SHORTEST_TTL <= self.minutes <= LONGEST_TTL:
+            raise ValueError(f"a ttl of {self.minutes} minutes: give it at least a second and at most a hundred years")
+
+    def over_at(self, last_used: datetime) -> datetime:
+        """When the time is over of a thread that was last used then."""
+        return last_used + timedelta(minutes=self.minutes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +81,12 @@ class ThreadStore(Protocol):
         *,
         metadata: Mapping[str, Any] | None = None,
         config: Mapping[str, Any] | None = None,
+        ttl: ThreadTtl | None = None,
         if_exists: Literal["raise", "do_nothing"] = "raise",
     ) -> ThreadRecord:
         """A new thread (uuid7 where no id is given), or the one that exists, unchanged, for ``do_nothing``.
+
+        Without ``ttl`` it is kept for as long as the store was told to keep all threads.
 
         Raises ThreadExists; also when the id is somebody else's, whatever ``if_exists`` says.
         """
@@ -68,8 +94,16 @@ class ThreadStore(Protocol):
 
     async def get(self, thread_id: ThreadId) -> ThreadRecord | None: ...
 
-    async def update(self, thread_id: ThreadId, *, metadata: Mapping[str, Any]) -> ThreadRecord | None:
-        """Merge ``metadata`` in (top-level keys replace); None when there is no such thread."""
+    async def get_ttl(self, thread_id: ThreadId) -> ThreadTtl | None:
+        """None for a thread that is kept for ever, and for one that is absent."""
+        ...
+
+    async def update(
+        self, thread_id: ThreadId, *, metadata: Mapping[str, Any], ttl: ThreadTtl | None = None
+    ) -> ThreadRecord | None:
+        """Merge ``metadata`` in (top-level keys replace), and keep the thread for ``ttl`` from now on, where one is
+        given; None when there is no such thread.
+        """
         ...
 
     async def delete(self, thread_id: ThreadId) -> bool:

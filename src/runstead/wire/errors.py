@@ -66,6 +66,12 @@ class NotFound(WireError):
     status = 404
 
 
+class Conflict(WireError):
+    """It makes sense, but not as things stand now."""
+
+    status = 409
+
+
 class BodyTooLarge(WireError):
     """More bytes than the server takes."""
 

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+import dataclasses
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import orjson
 from pydantic import Field, TypeAdapter
 
 from runstead.resources.states import Update
-from runstead.resources.threads import SortOrder, ThreadFilter, ThreadRecord, ThreadSortField
+from runstead.resources.threads import (
+    LONGEST_TTL,
+    SHORTEST_TTL,
+    SortOrder,
+    ThreadFilter,
+    ThreadRecord,
+    ThreadSortField,
+    ThreadTtl,
+    TtlStrategy,
+)
 from runstead.runtime.runs.types import ThreadStatus
 
 from .body import WireModel
 from .errors import BadRequest, Unprocessable
 from .identifiers import ThreadIdField
 from .pages import Limit, Offset
+from .runs import CommandBody
 
 THREAD_FIELDS: Final = (
     "thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "status", "config", "context",
@@ -24,15 +36,36 @@ THREAD_FIELDS: Final = (
 
 
 class UpdateBody(WireModel):
-    """One update of a superstep: as if node ``as_node`` had returned ``values``."""
+    """One update of a superstep: as if node ``as_node`` had returned ``values``, or ``command``."""
 
     values: dict[str, Any] | list[Any] | None = None
-    command: Any = None
+    command: CommandBody | None = None
     as_node: str | None = None
+
+    def to_update(self) -> Update:
+        """Raises Unprocessable."""
+        if self.command is None:
+            return Update(self.values, self.as_node)
+        if self.values:
+            raise Unprocessable("supersteps: give an update values or a command; a command can hold an update")
+        if "resume" in self.command.model_fields_set and self.command.resume is not None:
+            raise Unprocessable("supersteps: a command that resumes needs a run; update and goto can be told here")
+        command = self.command.to_command()
+        return Update(None, self.as_node, dataclasses.replace(command, resume=None, has_resume=False))
 
 
 class SuperstepBody(WireModel):
     updates: list[UpdateBody] = Field(min_length=1)
+
+
+class TtlBody(WireModel):
+    """``ttl`` in minutes after the thread was last used."""
+
+    ttl: float = Field(ge=SHORTEST_TTL, le=LONGEST_TTL)
+    strategy: TtlStrategy | None = None
+
+
+Ttl: TypeAlias = Annotated[float, Field(ge=SHORTEST_TTL, le=LONGEST_TTL)] | TtlBody
 
 
 class ThreadCreate(WireModel):
@@ -40,12 +73,19 @@ class ThreadCreate(WireModel):
     metadata: dict[str, Any] | None = None
     if_exists: Literal["raise", "do_nothing"] | None = None
     supersteps: list[SuperstepBody] | None = None
-    ttl: Any = None
+    ttl: Ttl | None = None
 
 
 class ThreadPatch(WireModel):
     metadata: dict[str, Any] | None = None
-    ttl: Any = None
+    ttl: Ttl | None = None
+
+
+class ThreadPrune(WireModel):
+    """Threads of which all, or all but their latest state, is to be forgotten."""
+
+    thread_ids: list[ThreadIdField] = Field(max_length=1_000)
+    strategy: TtlStrategy | None = None
 
 
 class ThreadCount(WireModel):
@@ -72,24 +112,39 @@ class ThreadSearch(ThreadCount):
 
 THREAD_CREATE: Final[TypeAdapter[ThreadCreate]] = TypeAdapter(ThreadCreate)
 THREAD_PATCH: Final[TypeAdapter[ThreadPatch]] = TypeAdapter(ThreadPatch)
+THREAD_PRUNE: Final[TypeAdapter[ThreadPrune]] = TypeAdapter(ThreadPrune)
 THREAD_COUNT: Final[TypeAdapter[ThreadCount]] = TypeAdapter(ThreadCount)
 THREAD_SEARCH: Final[TypeAdapter[ThreadSearch]] = TypeAdapter(ThreadSearch)
 
 
 def supersteps_of(body: ThreadCreate) -> list[list[Update]]:
     """The states that a new thread is to have gone through. Raises Unprocessable and BadRequest."""
-    updates = [update for step in body.supersteps or () for update in step.updates]
-    if any(update.command is not None for update in updates):
-        raise Unprocessable("supersteps: this server takes values, not commands, in an update")
-    if updates and not isinstance((body.metadata or {}).get("graph_id"), str):
+    steps = [[update.to_update() for update in step.updates] for step in body.supersteps or ()]
+    if steps and not isinstance((body.metadata or {}).get("graph_id"), str):
         raise BadRequest("supersteps: name the graph that applies them in metadata.graph_id")
-    return [[Update(one.values, one.as_node) for one in step.updates] for step in body.supersteps or ()]
+    return steps
 
 
-def refuse_ttl(ttl: Any) -> None:
-    """Raises Unprocessable: threads live until they are deleted."""
-    if ttl is not None:
-        raise Unprocessable("ttl: this server does not expire threads yet; delete them when they are no longer needed")
+def ttl_of(ttl: float | TtlBody | None) -> ThreadTtl | None:
+    """How long to keep a thread; None for as long as all others."""
+    if ttl is None:
+        return None
+    return ThreadTtl(ttl.ttl, ttl.strategy or "delete") if isinstance(ttl, TtlBody) else ThreadTtl(ttl)
+
+
+def check_include(names: Sequence[str] | None) -> bool:
+    """Whether the ttl was asked for. Raises Unprocessable for what a thread does not have."""
+    for name in names or ():
+        if name != "ttl":
+            raise Unprocessable(f"include: {name[:100]!r} is not one of ttl")
+    return bool(names)
+
+
+def from_ttl(ttl: ThreadTtl | None, record: ThreadRecord) -> dict[str, Any] | None:
+    """A thread's ttl as clients read it; None for one that is kept for ever."""
+    if ttl is None:
+        return None
+    return {"strategy": ttl.strategy, "ttl_minutes": ttl.minutes, "expires_at": ttl.over_at(record.updated_at)}
 
 
 def from_thread_record(record: ThreadRecord) -> dict[str, Any]:

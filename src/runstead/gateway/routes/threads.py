@@ -1,11 +1,13 @@
-"""Threads: made, found, changed, forgotten."""
+"""Threads: made, found, changed, copied, forgotten."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header
 from starlette.responses import Response
 
-from runstead.wire.errors import NotFound
+from runstead.resources.states import Update
+from runstead.resources.threads import ThreadFilter, ThreadRecord
+from runstead.wire.errors import Conflict, NotFound
 from runstead.wire.pages import page_headers
 from runstead.wire.selection import Paths, check_select, selected
 from runstead.wire.threads import (
@@ -13,30 +15,37 @@ from runstead.wire.threads import (
     THREAD_CREATE,
     THREAD_FIELDS,
     THREAD_PATCH,
+    THREAD_PRUNE,
     THREAD_SEARCH,
     ThreadCount,
     ThreadCreate,
     ThreadPatch,
+    ThreadPrune,
     ThreadSearch,
+    check_include,
     from_thread_record,
-    refuse_ttl,
+    from_ttl,
     supersteps_of,
+    ttl_of,
 )
 
-from ..dependencies import JsonBody, ThreadId, Use, answer, nothing
+from ..authorization import authorize_thread
+from ..dependencies import JsonBody, Select, ThreadId, Use, answer, names_of, nothing
+from ..services import Services
 
 router = APIRouter(tags=["threads"])
 
 
 @router.post("/threads")
 async def create_thread(body: Annotated[ThreadCreate, Depends(JsonBody(THREAD_CREATE))], use: Use) -> Response:
-    refuse_ttl(body.ttl)
-    steps = supersteps_of(body)
-    record = await use.threads.create(body.thread_id, metadata=body.metadata, if_exists=body.if_exists or "raise")
-    if steps:
-        await use.states.apply(record.thread_id, steps)
-        record = await use.threads.get(record.thread_id) or record
-    return answer(from_thread_record(record))
+    steps, ttl = supersteps_of(body), ttl_of(body.ttl)
+    # One that exists is given back as it is: its past is not told twice.
+    if body.thread_id and body.if_exists == "do_nothing" and (found := await use.threads.get(body.thread_id)):
+        return answer(from_thread_record(found))
+    record = await use.threads.create(
+        body.thread_id, metadata=body.metadata, ttl=ttl, if_exists=body.if_exists or "raise"
+    )
+    return answer(from_thread_record(await _with_a_past(use, record, steps)))
 
 
 @router.post("/threads/search")
@@ -66,11 +75,35 @@ async def count_threads(body: Annotated[ThreadCount, Depends(JsonBody(THREAD_COU
     return answer(await use.threads.count(body.to_filter()))
 
 
+@router.post("/threads/prune")
+async def prune_threads(body: Annotated[ThreadPrune, Depends(JsonBody(THREAD_PRUNE))], use: Use) -> Response:
+    """Those that are not there are not counted. ``delete`` stops what runs; ``keep_latest`` does not, and refuses."""
+    found = await use.threads.search(ThreadFilter(ids=body.thread_ids), limit=len(body.thread_ids))
+    if body.strategy != "keep_latest":
+        for record in found:
+            await use.removal.remove(record.thread_id)
+        return answer({"pruned_count": len(found)})
+    if busy := [record.thread_id for record in found if record.status == "busy"]:
+        raise Conflict(f"Threads with runs in flight cannot be pruned, and none was: {', '.join(busy)}")
+    pruned = [await use.removal.keep_latest(record.thread_id) for record in found]
+    return answer({"pruned_count": sum(pruned)})
+
+
 @router.get("/threads/{thread_id}")
-async def get_thread(thread_id: ThreadId, use: Use) -> Response:
+async def get_thread(thread_id: ThreadId, use: Use, include: Select = None) -> Response:
+    with_ttl = check_include(names_of(include))
     if (record := await use.threads.get(thread_id)) is None:
         raise not_found(thread_id)
-    return answer(from_thread_record(record))
+    more = {"ttl": from_ttl(await use.threads.get_ttl(thread_id), record)} if with_ttl else {}
+    return answer({**from_thread_record(record), **more})
+
+
+@router.post("/threads/{thread_id}/copy")
+async def copy_thread(thread_id: ThreadId, use: Use) -> Response:
+    if (record := await use.threads.get(thread_id)) is None:
+        raise not_found(thread_id)
+    metadata = await authorize_thread(use, record.metadata)
+    return answer(from_thread_record(await use.copies.copy(thread_id, metadata=metadata)))
 
 
 @router.patch("/threads/{thread_id}")
@@ -80,8 +113,7 @@ async def update_thread(
     use: Use,
     prefer: Annotated[str | None, Header()] = None,
 ) -> Response:
-    refuse_ttl(body.ttl)
-    record = await use.threads.update(thread_id, metadata=body.metadata or {})
+    record = await use.threads.update(thread_id, metadata=body.metadata or {}, ttl=ttl_of(body.ttl))
     if record is None:
         raise not_found(thread_id)
     return nothing() if prefer == "return=minimal" else answer(from_thread_record(record))
@@ -93,6 +125,18 @@ async def delete_thread(thread_id: ThreadId, use: Use) -> Response:
         raise not_found(thread_id)
     await use.removal.remove(thread_id)
     return nothing()
+
+
+async def _with_a_past(use: Services, record: ThreadRecord, steps: list[list[Update]]) -> ThreadRecord:
+    if not steps:
+        return record
+    try:
+        await use.states.apply(record.thread_id, steps)
+    except Exception:
+        # Nobody was told of it: the same request must find its id free, once it is put right.
+        await use.removal.remove(record.thread_id)
+        raise
+    return await use.threads.get(record.thread_id) or record
 
 
 def not_found(thread_id: str) -> NotFound:

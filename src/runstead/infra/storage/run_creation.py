@@ -10,6 +10,7 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, or_, select, update
 from uuid_utils.compat import uuid7
 
+from runstead.resources.threads import ThreadTtl
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.exceptions import InvalidRunSpec, RunConflict, ThreadBusy, ThreadNotFound
@@ -28,6 +29,7 @@ from .scope import is_storable
 from .tables import runs, threads
 from .thread_rows import ADD_THREAD, new_thread
 from .thread_status import described, rest
+from .thread_ttls import give
 
 _NOW: Final = bindparam("now", type_=runs.c.due_at.type)
 _THREAD: Final = Prepared(
@@ -58,7 +60,10 @@ _DESCRIBE: Final = Prepared(
 
 
 class SqlRunCreateStore:
-    """RunCreateStore over a Database. ``on_waiting`` is rung when runs have come that can be claimed, now or later."""
+    """RunCreateStore over a Database. ``on_waiting`` is rung when runs have come that can be claimed, now or later.
+
+    ``default_ttl`` is for threads that are made with a run and stay; None keeps them for ever.
+    """
 
     def __init__(
         self,
@@ -66,11 +71,14 @@ class SqlRunCreateStore:
         clock: Clock,
         on_waiting: Callable[[], None],
         announce: Announce = the_rows_are_the_queue,
+        *,
+        default_ttl: ThreadTtl | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._on_waiting = on_waiting
         self._announce = announce
+        self._default_ttl = default_ttl
 
     async def create_runs(self, specs: Sequence[RunSpec], decide: Decide) -> Sequence[CreatedRun]:
         actor = require_actor_context("creating a run")
@@ -78,7 +86,7 @@ class SqlRunCreateStore:
         def work(connection: Connection) -> list[CreatedRun]:
             now = self._clock.now()
             line_up(connection, (spec.thread_id for spec in specs if spec.thread_id and is_storable(spec.thread_id)))
-            created = _as_committed([_create(connection, spec, decide, actor, now) for spec in specs])
+            created = _as_committed([self._create(connection, spec, decide, actor, now) for spec in specs])
             for thread_id in dict.fromkeys(one.record.thread_id for one in created):
                 self._announce(connection, thread_id)
             return created
@@ -87,6 +95,37 @@ class SqlRunCreateStore:
             return await self._database.write(work, committed=lambda _: self._on_waiting())
         except json_text.NotJson as error:
             raise InvalidRunSpec(str(error)) from error
+
+    def _create(
+        self, connection: Connection, spec: RunSpec, decide: Decide, actor: ActorContext, now: datetime
+    ) -> CreatedRun:
+        due_at = _due_at(spec, now)
+        if not is_storable(spec.assistant_id):
+            raise InvalidRunSpec(f"assistant_id {spec.assistant_id!a} cannot be used as an id")
+        run_id = _id_or_new("run_id", spec.run_id)
+        if spec.idempotency is not None and (made := repeated(connection, spec.idempotency, run_id, actor, now)):
+            return CreatedRun(made, repeated=True)
+        thread_id = _id_or_new("thread_id", spec.thread_id)
+        before = _lock_thread(connection, spec, thread_id, actor, now, is_due=due_at <= now)
+        # A thread that has only just been made has no runs, and says all there is to say.
+        in_flight = () if before is None else _in_flight(connection, thread_id, now)
+        admission = decide(spec.multitask_strategy, in_flight)
+        if isinstance(admission, Refuse):
+            raise ThreadBusy(admission.busy_with)
+        stopping, ended = _stop_others(connection, admission, now)
+        record = _insert(connection, spec, run_id, thread_id, actor, now, due_at)
+        if before is None and not spec.scope.is_temporary:
+            give(connection, thread_id, self._default_ttl, now)
+        if before is not None:
+            values = {
+                "the_thread": thread_id,
+                "the_metadata": described(before, spec.graph_id, spec.assistant_id),
+                "now": now,
+            }
+            (_TOUCH if due_at <= now else _DESCRIBE).rows(connection, values)
+            if ended:
+                rest(connection, thread_id, now)
+        return CreatedRun(record, stopping, ended)
 
 
 def _as_committed(created: list[CreatedRun]) -> list[CreatedRun]:
@@ -99,34 +138,6 @@ def _as_committed(created: list[CreatedRun]) -> list[CreatedRun]:
 
 def _is_gone(ended: RunRecord) -> bool:
     return ended.stop_requested is not None and ended.stop_requested.undoes
-
-
-def _create(connection: Connection, spec: RunSpec, decide: Decide, actor: ActorContext, now: datetime) -> CreatedRun:
-    due_at = _due_at(spec, now)
-    if not is_storable(spec.assistant_id):
-        raise InvalidRunSpec(f"assistant_id {spec.assistant_id!a} cannot be used as an id")
-    run_id = _id_or_new("run_id", spec.run_id)
-    if spec.idempotency is not None and (made := repeated(connection, spec.idempotency, run_id, actor, now)):
-        return CreatedRun(made, repeated=True)
-    thread_id = _id_or_new("thread_id", spec.thread_id)
-    before = _lock_thread(connection, spec, thread_id, actor, now, is_due=due_at <= now)
-    # A thread that has only just been made has no runs, and says all there is to say.
-    in_flight = () if before is None else _in_flight(connection, thread_id, now)
-    admission = decide(spec.multitask_strategy, in_flight)
-    if isinstance(admission, Refuse):
-        raise ThreadBusy(admission.busy_with)
-    stopping, ended = _stop_others(connection, admission, now)
-    record = _insert(connection, spec, run_id, thread_id, actor, now, due_at)
-    if before is not None:
-        values = {
-            "the_thread": thread_id,
-            "the_metadata": described(before, spec.graph_id, spec.assistant_id),
-            "now": now,
-        }
-        (_TOUCH if due_at <= now else _DESCRIBE).rows(connection, values)
-        if ended:
-            rest(connection, thread_id, now)
-    return CreatedRun(record, stopping, ended)
 
 
 def _due_at(spec: RunSpec, now: datetime) -> datetime:

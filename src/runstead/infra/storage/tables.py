@@ -50,6 +50,18 @@ Index("ix_threads_owner_updated", threads.c.tenant_id, threads.c.user_id, thread
 Index("ix_threads_owner_created", threads.c.tenant_id, threads.c.user_id, threads.c.created_at)
 Index("ix_threads_owner_status", threads.c.tenant_id, threads.c.user_id, threads.c.status)
 
+# Of those threads that are not kept for ever. ``expires_at`` is when to look whether the time is over: using a thread
+# does not write here, so it may be too early, and is never too late.
+thread_ttls: Final = Table(
+    "thread_ttls",
+    metadata,
+    Column("thread_id", Text, primary_key=True),
+    Column("minutes", Float, nullable=False),
+    Column("strategy", Text, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+)
+Index("ix_thread_ttls_expires_at", thread_ttls.c.expires_at)
+
 # A run has ``ended_at`` when it has ended, and ``lease_until`` while some worker holds it. ``worker`` stays after
 # it settled: it says whose word counted. There is no foreign key to threads: a temporary thread goes before its run.
 runs: Final = Table(

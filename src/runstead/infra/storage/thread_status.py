@@ -14,7 +14,7 @@ from runstead.runtime.runs.types import RunFailure, ThreadAfter, ThreadId, Threa
 
 from . import json_text
 from .prepared import Prepared
-from .tables import run_event_threads, run_events, runs, threads
+from .tables import run_event_threads, run_events, runs, thread_ttls, threads
 
 _NOW: Final = bindparam("now", type_=runs.c.due_at.type)
 _THREAD: Final[BindParameter[str]] = bindparam("the_thread")
@@ -76,7 +76,7 @@ _LAST_SPEC: Final = Prepared(
 _METADATA: Final = Prepared(select(threads.c.metadata).where(threads.c.thread_id == _THREAD))
 _FORGET: Final = tuple(
     Prepared(delete(table).where(table.c.thread_id == bindparam("the_thread")))
-    for table in (run_events, run_event_threads, threads)
+    for table in (run_events, run_event_threads, thread_ttls, threads)
 )
 
 TITLE_LENGTH: Final = 200
@@ -146,7 +146,7 @@ def describe_by_last_run(connection: Connection, thread_id: ThreadId) -> None:
 
 
 def forget_thread(connection: Connection, thread_id: ThreadId) -> None:
-    """Delete the thread and its events, not its runs."""
+    """Delete the thread, its events and its ttl, not its runs."""
     for statement in _FORGET:
         statement.rows(connection, {"the_thread": thread_id})
 

@@ -8,7 +8,14 @@ from typing import Any, Final, Literal
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, false, func, select, update
 from uuid_utils.compat import uuid7
 
-from runstead.resources.threads import SortOrder, ThreadExists, ThreadFilter, ThreadRecord, ThreadSortField
+from runstead.resources.threads import (
+    SortOrder,
+    ThreadExists,
+    ThreadFilter,
+    ThreadRecord,
+    ThreadSortField,
+    ThreadTtl,
+)
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.exceptions import ThreadBusy
@@ -23,6 +30,7 @@ from .scope import is_storable, owned_by
 from .tables import runs, threads, webhook_deliveries
 from .thread_rows import ADD_THREAD, new_thread
 from .thread_status import entitle, forget_thread, leave
+from .thread_ttls import give, ttl_of
 from .webhook_deliveries import forget_deliveries
 
 RECORD: Final = (
@@ -55,11 +63,12 @@ _HELD: Final = Prepared(
 
 
 class SqlThreadStore:
-    """ThreadStore over a Database."""
+    """ThreadStore over a Database. ``default_ttl`` is for threads that are not given one; None keeps them for ever."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, *, default_ttl: ThreadTtl | None = None) -> None:
         self._database = database
         self._clock = clock
+        self._default_ttl = default_ttl
 
     async def create(
         self,
@@ -67,6 +76,7 @@ class SqlThreadStore:
         *,
         metadata: Mapping[str, Any] | None = None,
         config: Mapping[str, Any] | None = None,
+        ttl: ThreadTtl | None = None,
         if_exists: Literal["raise", "do_nothing"] = "raise",
     ) -> ThreadRecord:
         actor = require_actor_context("creating a thread")
@@ -77,8 +87,11 @@ class SqlThreadStore:
         described, configured = json_text.dump(metadata or {}), json_text.dump(config or {})
 
         def work(connection: Connection) -> ThreadRecord:
-            row = new_thread(thread_id, actor, self._clock.now(), described, config=configured)
+            now = self._clock.now()
+            row = new_thread(thread_id, actor, now, described, config=configured)
             is_new = bool(ADD_THREAD.rows(connection, row))
+            if is_new:
+                give(connection, thread_id, ttl or self._default_ttl, now)
             found = _THREAD.first(connection, _wanted(thread_id, actor))
             if found is None or not (is_new or if_exists == "do_nothing"):
                 raise ThreadExists(thread_id)
@@ -97,7 +110,19 @@ class SqlThreadStore:
 
         return await self._database.read(work, quick=True)
 
-    async def update(self, thread_id: ThreadId, *, metadata: Mapping[str, Any]) -> ThreadRecord | None:
+    async def get_ttl(self, thread_id: ThreadId) -> ThreadTtl | None:
+        wanted = _wanted(thread_id, require_actor_context("reading a thread's ttl"))
+        if not is_storable(thread_id):
+            return None
+
+        def work(connection: Connection) -> ThreadTtl | None:
+            return None if _THREAD.first(connection, wanted) is None else ttl_of(connection, thread_id)
+
+        return await self._database.read(work)
+
+    async def update(
+        self, thread_id: ThreadId, *, metadata: Mapping[str, Any], ttl: ThreadTtl | None = None
+    ) -> ThreadRecord | None:
         wanted = _wanted(thread_id, require_actor_context("updating a thread"))
         if not is_storable(thread_id):
             return None
@@ -107,8 +132,9 @@ class SqlThreadStore:
             if row is None:
                 return None
             merged = json_text.dump({**json_text.load(row[0]), **metadata})
-            values = {"the_thread": thread_id, "the_metadata": merged, "now": self._clock.now()}
-            _DESCRIBE.rows(connection, values)
+            now = self._clock.now()
+            _DESCRIBE.rows(connection, {"the_thread": thread_id, "the_metadata": merged, "now": now})
+            give(connection, thread_id, ttl, now)
             updated = _THREAD.first(connection, wanted)
             return None if updated is None else _to_record(updated)
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from runstead.resources.threads import SortOrder, ThreadExists, ThreadFilter, ThreadSortField
+from runstead.resources.threads import SortOrder, ThreadExists, ThreadFilter, ThreadSortField, ThreadTtl
 from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
 from runstead.runtime.runs.exceptions import ThreadBusy
 from runstead.runtime.runs.types import Outcome, RunFailure, RunStatus, ThreadAfter, ThreadId
@@ -48,6 +48,7 @@ class ThreadStoreConformance:
             lambda: threads.create("t-2"),
             lambda: threads.get("t-1"),
             lambda: threads.update("t-1", metadata={}),
+            lambda: threads.get_ttl("t-1"),
             lambda: threads.delete("t-1"),
             lambda: threads.search(ThreadFilter()),
             lambda: threads.count(ThreadFilter()),
@@ -67,10 +68,12 @@ class ThreadStoreConformance:
 
     @pytest.mark.parametrize("stranger", STRANGERS)
     async def test_a_foreign_thread_looks_like_an_absent_one(self, storage: RunStorage, stranger: ActorContext) -> None:
-        made = await storage.new_thread("t-1", metadata={"a": 1})
+        with acting(ALICE):
+            made = await storage.threads.create("t-1", metadata={"a": 1}, ttl=ThreadTtl(5))
         with acting(stranger):
             assert await storage.threads.get("t-1") is None
-            assert await storage.threads.update("t-1", metadata={"b": 2}) is None
+            assert await storage.threads.get_ttl("t-1") is None
+            assert await storage.threads.update("t-1", metadata={"b": 2}, ttl=ThreadTtl(1)) is None
             assert not await storage.threads.delete("t-1")
             assert await storage.threads.search(ThreadFilter()) == []
             assert await storage.threads.search(ThreadFilter(ids=["t-1"])) == []
@@ -80,11 +83,38 @@ class ThreadStoreConformance:
             with pytest.raises(ThreadExists):
                 await storage.threads.create("t-1", if_exists="do_nothing")
         assert await storage.thread("t-1") == made
+        with acting(ALICE):
+            assert await storage.threads.get_ttl("t-1") == ThreadTtl(5)
+
+    async def test_a_thread_is_kept_for_ever_until_something_else_is_said(self, storage: RunStorage) -> None:
+        await storage.new_thread("t-1")
+        with acting(ALICE):
+            assert await storage.threads.get_ttl("t-1") is None
+            await storage.threads.update("t-1", metadata={}, ttl=ThreadTtl(0.5, "keep_latest"))
+            await storage.threads.update("t-1", metadata={"a": 1})
+            assert await storage.threads.get_ttl("t-1") == ThreadTtl(0.5, "keep_latest")
+            await storage.threads.update("t-1", metadata={}, ttl=ThreadTtl(60))
+            assert await storage.threads.get_ttl("t-1") == ThreadTtl(60, "delete")
+
+    async def test_a_ttl_goes_with_its_thread(self, storage: RunStorage) -> None:
+        with acting(ALICE):
+            await storage.threads.create("t-1", ttl=ThreadTtl(60))
+            await storage.threads.create("t-1", ttl=ThreadTtl(1), if_exists="do_nothing")
+            assert await storage.threads.get_ttl("t-1") == ThreadTtl(60)
+            await storage.threads.delete("t-1")
+            await storage.threads.create("t-1")
+            assert await storage.threads.get_ttl("t-1") is None
+
+    @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf"), 1e12, 1e-9])
+    def test_a_ttl_is_a_time(self, minutes: float) -> None:
+        with pytest.raises(ValueError, match="at least a second"):
+            ThreadTtl(minutes)
 
     async def test_unknown_threads_are_absent(self, storage: RunStorage) -> None:
         with acting(ALICE):
             for thread_id in ("t-none", "\ud800", "../x", "' OR 1=1 --"):
                 assert await storage.threads.get(thread_id) is None
+                assert await storage.threads.get_ttl(thread_id) is None
                 assert await storage.threads.update(thread_id, metadata={"a": 1}) is None
                 assert not await storage.threads.delete(thread_id)
                 await storage.threads.set_title(thread_id, "x")

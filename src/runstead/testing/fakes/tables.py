@@ -14,7 +14,7 @@ from datetime import datetime
 from itertools import count
 from typing import Any, Final, TypeAlias
 
-from runstead.resources.threads import ThreadRecord
+from runstead.resources.threads import ThreadRecord, ThreadTtl
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock, SystemClock
 from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, Stopped, ThreadAfter, ThreadId, ThreadStatus
@@ -43,6 +43,7 @@ class ThreadRow:
     resting: ThreadStatus = "idle"
     last_queue_seq: int = 0
     temporary: bool = False
+    ttl: ThreadTtl | None = None
 
 
 def owns(actor: ActorContext, owner: ActorContext) -> bool:

@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from runstead.resources.threads import SortOrder, ThreadExists, ThreadFilter, ThreadRecord, ThreadSortField
+from runstead.resources.threads import (
+    SortOrder,
+    ThreadExists,
+    ThreadFilter,
+    ThreadRecord,
+    ThreadSortField,
+    ThreadTtl,
+)
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.runs.exceptions import ThreadBusy
 from runstead.runtime.runs.types import ThreadAfter, ThreadId
@@ -27,6 +34,7 @@ class InMemoryThreadStore:
         *,
         metadata: Mapping[str, Any] | None = None,
         config: Mapping[str, Any] | None = None,
+        ttl: ThreadTtl | None = None,
         if_exists: Literal["raise", "do_nothing"] = "raise",
     ) -> ThreadRecord:
         actor = require_actor_context("creating a thread")
@@ -38,19 +46,26 @@ class InMemoryThreadStore:
             return row.record
         now = self._tables.clock.now()
         record = ThreadRecord(thread_id, "idle", dict(metadata or {}), dict(config or {}), now, now)
-        self._tables.threads[thread_id] = ThreadRow(record, actor)
+        self._tables.threads[thread_id] = ThreadRow(record, actor, ttl=ttl)
         return record
 
     async def get(self, thread_id: ThreadId) -> ThreadRecord | None:
         row = self._tables.visible_thread(thread_id, "reading a thread")
         return None if row is None else row.record
 
-    async def update(self, thread_id: ThreadId, *, metadata: Mapping[str, Any]) -> ThreadRecord | None:
+    async def get_ttl(self, thread_id: ThreadId) -> ThreadTtl | None:
+        row = self._tables.visible_thread(thread_id, "reading a thread's ttl")
+        return None if row is None else row.ttl
+
+    async def update(
+        self, thread_id: ThreadId, *, metadata: Mapping[str, Any], ttl: ThreadTtl | None = None
+    ) -> ThreadRecord | None:
         row = self._tables.visible_thread(thread_id, "updating a thread")
         if row is None:
             return None
         merged = {**row.record.metadata, **metadata}
         row.record = replace(row.record, metadata=merged, updated_at=self._tables.clock.now())
+        row.ttl = ttl or row.ttl
         return row.record
 
     async def delete(self, thread_id: ThreadId) -> bool:

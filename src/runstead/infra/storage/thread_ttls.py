@@ -1,0 +1,42 @@
+"""How long each thread is kept, beside its row: only those that are not kept for ever have one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, delete, select, update
+
+from runstead.resources.threads import ThreadTtl
+from runstead.runtime.runs.types import ThreadId
+
+from .prepared import Prepared, PreparedInsert
+from .tables import thread_ttls
+
+_THREAD: Final = thread_ttls.c.thread_id == bindparam("the_thread")
+_ADD: Final = PreparedInsert(thread_ttls, ("thread_id", "minutes", "strategy", "expires_at"), thread_ttls.c.thread_id)
+_FIND: Final = select(thread_ttls.c.minutes, thread_ttls.c.strategy).where(_THREAD)
+_DROP: Final = Prepared(delete(thread_ttls).where(_THREAD))
+_LOOK_AGAIN: Final = Prepared(
+    update(thread_ttls).where(_THREAD).values(expires_at=bindparam("then", type_=thread_ttls.c.expires_at.type))
+)
+
+
+def give(connection: Connection, thread_id: ThreadId, ttl: ThreadTtl | None, now: datetime) -> None:
+    """Keep a thread for ``ttl`` from now on; nothing changes for None."""
+    if ttl is None:
+        return
+    _DROP.rows(connection, {"the_thread": thread_id})
+    row = {"thread_id": thread_id, "minutes": ttl.minutes, "strategy": ttl.strategy, "expires_at": ttl.over_at(now)}
+    _ADD.rows(connection, row)
+
+
+def ttl_of(connection: Connection, thread_id: ThreadId) -> ThreadTtl | None:
+    """What the thread was given."""
+    row = connection.execute(_FIND, {"the_thread": thread_id}).first()
+    return None if row is None else ThreadTtl(row.minutes, row.strategy)
+
+
+def look_again(connection: Connection, thread_id: ThreadId, then: datetime) -> None:
+    """The thread's time is not over before ``then``."""
+    _LOOK_AGAIN.rows(connection, {"the_thread": thread_id, "then": then})

@@ -1,0 +1,186 @@
+"""What every ThreadExpiryStore must do, sentence by sentence of its contract.
+
+Subclass it and give it ``storage`` (see `run_storage`) and, over the same rows, ``expiry``.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from runstead.resources.expiry import ExpiredThread, ThreadExpiryStore
+from runstead.resources.threads import ThreadExists, ThreadFilter, ThreadTtl, TtlStrategy
+from runstead.runtime.actor_context import acting
+from runstead.runtime.runs.exceptions import ThreadNotFound
+from runstead.runtime.runs.types import RunScope, ThreadAfter, ThreadId
+
+from .run_storage import ALICE, BOB, RunStorage
+
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+
+
+class ThreadExpiryConformance:
+    """Subclass it and give it ``storage`` and ``expiry``."""
+
+    async def test_a_thread_that_nobody_has_used_for_its_time_is_taken(
+        self, storage: RunStorage, expiry: ThreadExpiryStore
+    ) -> None:
+        await _kept(storage, "t-1")
+        await storage.new_thread("t-ever")
+        await storage.clock.forward(HOUR - MINUTE)
+        assert await expiry.take(10) == []
+        await storage.clock.forward(MINUTE)
+        (expired,) = await expiry.take(10)
+        assert (expired.thread_id, expired.strategy) == ("t-1", "delete")
+        assert (expired.owner.user_id, expired.owner.tenant_id) == (ALICE.user_id, ALICE.tenant_id)
+        assert await storage.has_thread("t-ever")
+
+    async def test_threads_are_taken_whosever_they_are(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
+        await _kept(storage, "t-1")
+        with acting(BOB):
+            await storage.threads.create("t-2", ttl=ThreadTtl(60))
+        await storage.clock.forward(HOUR)
+        assert {one.owner.user_id for one in await expiry.take(10)} == {ALICE.user_id, BOB.user_id}
+
+    async def test_what_was_taken_is_absent_and_its_id_is_not_free(
+        self, storage: RunStorage, expiry: ThreadExpiryStore
+    ) -> None:
+        run = await storage.ended(await storage.accept("t-1"))
+        await _kept(storage, "t-1")
+        await storage.clock.forward(HOUR)
+        (expired,) = await expiry.take(10)
+        assert not await storage.has_thread("t-1")
+        for actor in (ALICE, BOB):
+            with acting(actor):
+                assert await storage.threads.search(ThreadFilter()) == []
+                with pytest.raises(ThreadExists):
+                    await storage.threads.create("t-1", if_exists="do_nothing")
+        with pytest.raises(ThreadNotFound):
+            await storage.accept("t-1")
+        assert await expiry.finish(expired) == [run.run_id]
+        assert await storage.run(run.run_id) is None
+        made = await storage.new_thread("t-1")
+        with acting(ALICE):
+            assert (made.values, await storage.threads.get_ttl("t-1")) == (None, None)
+
+    async def test_what_was_taken_and_not_finished_is_taken_again(
+        self, storage: RunStorage, expiry: ThreadExpiryStore
+    ) -> None:
+        await _kept(storage, "t-1")
+        await _kept(storage, "t-2", strategy="keep_latest")
+        await storage.clock.forward(HOUR)
+        first = await expiry.take(10)
+        assert await expiry.take(10) == first
+        assert {one.owner.user_id for one in first} == {ALICE.user_id}
+        for expired in first:
+            await expiry.finish(expired)
+        assert await expiry.take(10) == []
+
+    async def test_finishing_twice_is_finishing_once(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
+        await _kept(storage, "t-1")
+        await storage.clock.forward(HOUR)
+        (expired,) = await expiry.take(10)
+        await expiry.finish(expired)
+        made = await storage.new_thread("t-1")
+        assert await expiry.finish(expired) == []
+        assert await storage.thread("t-1") == made
+
+    async def test_only_what_was_taken_is_deleted(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
+        made = await _kept(storage, "t-1")
+        assert await expiry.finish(ExpiredThread("t-1", ALICE, "delete")) == []
+        assert await expiry.finish(ExpiredThread("t-none", ALICE, "keep_latest")) == []
+        assert await storage.thread("t-1") == made
+
+    @pytest.mark.parametrize("strategy", ["delete", "keep_latest"])
+    async def test_a_busy_thread_is_never_taken(
+        self, storage: RunStorage, expiry: ThreadExpiryStore, strategy: TtlStrategy
+    ) -> None:
+        await _kept(storage, "t-1", strategy=strategy)
+        await storage.begun(await storage.accept("t-1"))
+        for _ in range(5):
+            await storage.clock.forward(HOUR)
+            assert await expiry.take(10) == []
+        assert (await storage.thread("t-1")).status == "busy"
+
+    async def test_a_thread_with_a_run_for_later_is_in_use(
+        self, storage: RunStorage, expiry: ThreadExpiryStore
+    ) -> None:
+        await _kept(storage, "t-1")
+        run = await storage.accept("t-1", after_seconds=10 * 3600)
+        for _ in range(9):
+            await storage.clock.forward(HOUR)
+            assert await expiry.take(10) == []
+        assert await storage.stands(run)
+
+    async def test_the_time_counts_from_the_last_use(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
+        for thread_id in ("t-run", "t-state", "t-words", "t-idle"):
+            await _kept(storage, thread_id)
+        await storage.clock.forward(HOUR / 2)
+        await storage.ended(await storage.accept("t-run"))
+        with acting(ALICE):
+            await storage.threads.set_state("t-state", ThreadAfter(values=b"1"))
+            await storage.threads.update("t-words", metadata={"a": 1})
+        await storage.clock.forward(HOUR / 2)
+        assert await _taken(expiry) == {"t-idle"}
+        await storage.clock.forward(HOUR / 2 - MINUTE)
+        assert await _taken(expiry) == set()
+        await storage.clock.forward(MINUTE)
+        assert await _taken(expiry) == {"t-run", "t-state", "t-words"}
+
+    async def test_a_thread_that_stays_comes_up_again_after_its_time(
+        self, storage: RunStorage, expiry: ThreadExpiryStore
+    ) -> None:
+        made = await _kept(storage, "t-1", strategy="keep_latest")
+        for _ in range(3):
+            await storage.clock.forward(HOUR - MINUTE)
+            assert await _taken(expiry) == set()
+            await storage.clock.forward(MINUTE)
+            assert await _taken(expiry) == {"t-1"}
+        assert await storage.thread("t-1") == made
+
+    async def test_a_ttl_that_is_given_later_counts_from_then(
+        self, storage: RunStorage, expiry: ThreadExpiryStore
+    ) -> None:
+        await storage.new_thread("t-1")
+        await storage.clock.forward(5 * HOUR)
+        with acting(ALICE):
+            await storage.threads.update("t-1", metadata={}, ttl=ThreadTtl(60))
+        assert await expiry.take(10) == []
+        await storage.clock.forward(HOUR)
+        assert await _taken(expiry) == {"t-1"}
+
+    async def test_no_more_are_taken_than_were_asked_for(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
+        for number in range(5):
+            await _kept(storage, f"t-{number}")
+        # Those at the front are in use, and hide nobody.
+        for thread_id in ("t-0", "t-1"):
+            await storage.begun(await storage.accept(thread_id))
+        await storage.clock.forward(HOUR)
+        assert len(await expiry.take(2)) == 2
+        assert await _taken(expiry) == {"t-2", "t-3", "t-4"}
+
+    async def test_the_temporary_thread_of_a_run_goes_with_the_run_alone(
+        self, storage: RunStorage, expiry: ThreadExpiryStore
+    ) -> None:
+        run = await storage.accept(None, scope=RunScope("stateless", "create", "delete"))
+        await storage.clock.forward(1_000 * HOUR)
+        assert await expiry.take(10) == []
+        assert await storage.stands(run)
+
+
+async def _kept(storage: RunStorage, thread_id: ThreadId, *, strategy: TtlStrategy = "delete") -> object:
+    """A thread that is kept for an hour, made now unless it is there."""
+    with acting(ALICE):
+        if await storage.threads.get(thread_id) is None:
+            return await storage.threads.create(thread_id, ttl=ThreadTtl(60, strategy))
+        return await storage.threads.update(thread_id, metadata={}, ttl=ThreadTtl(60, strategy))
+
+
+async def _taken(expiry: ThreadExpiryStore) -> set[ThreadId]:
+    """Take all there are, and finish them."""
+    taken = await expiry.take(100)
+    for expired in taken:
+        await expiry.finish(expired)
+    return {expired.thread_id for expired in taken}

@@ -1,0 +1,222 @@
+"""Threads whose time is over, swept from all that keeps something of them, by a clock in the test's hand."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.graph import START, StateGraph
+from typing_extensions import TypedDict
+
+from runstead.bootstrap.housekeeping import Sweeps, expire_regularly
+from runstead.infra.checkpoints.sqlite import open_checkpoints
+from runstead.infra.checkpoints.store import SqlCheckpoints
+from runstead.infra.run_events.jsonl import JsonlRunEventStore
+from runstead.infra.storage.run_creation import SqlRunCreateStore
+from runstead.infra.storage.run_queries import SqlRunQueryStore
+from runstead.infra.storage.sqlite import open_storage
+from runstead.infra.storage.thread_expiry import SqlThreadExpiryStore
+from runstead.infra.storage.threads import SqlThreadStore
+from runstead.infra.stream_bridge.memory import MemoryStreamBridge, MemoryStreamSettings
+from runstead.resources.expiry import ThreadExpiry
+from runstead.resources.threads import ThreadTtl, TtlStrategy
+from runstead.runtime.actor_context import ActorContext, acting
+from runstead.runtime.runs.store.event_store import RunEvent
+from runstead.testing.clock import HandClock
+from runstead.testing.conformance.run_storage import a_spec, decide
+
+ALICE = ActorContext("alice")
+HOUR = timedelta(hours=1)
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+class Counted(TypedDict):
+    n: int
+
+
+@dataclass
+class House:
+    """All that keeps something of threads."""
+
+    threads: SqlThreadStore
+    create: SqlRunCreateStore
+    query: SqlRunQueryStore
+    checkpoints: SqlCheckpoints
+    events: JsonlRunEventStore
+    bridge: MemoryStreamBridge
+    store: SqlThreadExpiryStore
+    expiry: ThreadExpiry
+    clock: HandClock
+
+    async def thread(self, thread_id: str, strategy: TtlStrategy = "delete") -> None:
+        """A thread for an hour, with three states."""
+        await self.threads.create(thread_id, ttl=ThreadTtl(60, strategy))
+        graph = StateGraph(Counted).add_node("count", lambda state: {"n": state["n"] + 1}).add_edge(START, "count")
+        agent = graph.compile(checkpointer=self.checkpoints.saver)
+        await agent.ainvoke({"n": 1}, {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}})
+
+    async def states(self, thread_id: str) -> int:
+        config: Any = {"configurable": {"thread_id": thread_id}}
+        return len([found async for found in self.checkpoints.saver.alist(config)])
+
+    async def said(self, thread_id: str) -> int:
+        return len(await self.events.list_events(thread_id, limit=10))
+
+
+@asynccontextmanager
+async def a_house(folder: Path, clock: HandClock) -> AsyncIterator[House]:
+    async with (
+        open_storage(folder / "runs.sqlite") as database,
+        open_checkpoints(folder / "checkpoints.sqlite") as checkpoints,
+        JsonlRunEventStore.open(folder / "events") as events,
+        MemoryStreamBridge.running(MemoryStreamSettings(), clock) as bridge,
+    ):
+        store = SqlThreadExpiryStore(database, clock)
+        expiry = ThreadExpiry(store, events, checkpoints, bridge)
+        create = SqlRunCreateStore(database, clock, lambda: None)
+        threads, query = SqlThreadStore(database, clock), SqlRunQueryStore(database)
+        yield House(threads, create, query, checkpoints, events, bridge, store, expiry, clock)
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    async with a_house(tmp_path, HandClock()) as house:
+        with acting(ALICE):
+            yield house
+
+
+def an_event(thread_id: str) -> RunEvent:
+    return RunEvent(
+        run_id="r-1", thread_id=thread_id, event_type="ai_message", category="message", content="hi", created_at=NOW
+    )
+
+
+async def test_nothing_is_left_of_a_thread_that_is_deleted(house: House) -> None:
+    for thread_id in ("t-1", "t-2"):
+        await house.thread(thread_id)
+        await house.events.append([an_event(thread_id)])
+    await house.clock.forward(HOUR / 2)
+    await house.threads.update("t-2", metadata={})
+    await house.clock.forward(HOUR / 2)
+    assert await house.expiry.sweep() == 1
+    assert (await house.threads.get("t-1"), await house.states("t-1"), await house.said("t-1")) == (None, 0, 0)
+    assert (await house.threads.get("t-2") is not None, await house.states("t-2"), await house.said("t-2")) == (
+        True,
+        3,
+        1,
+    )
+    assert await house.expiry.sweep() == 0
+
+
+async def test_of_a_thread_that_stays_the_latest_state_is_left(house: House) -> None:
+    await house.thread("t-1", "keep_latest")
+    await house.events.append([an_event("t-1")])
+    await house.clock.forward(HOUR)
+    assert await house.expiry.sweep() == 1
+    assert (await house.threads.get("t-1") is not None, await house.states("t-1"), await house.said("t-1")) == (
+        True,
+        1,
+        1,
+    )
+
+
+async def test_a_thread_at_work_keeps_all_its_states(house: House) -> None:
+    kept: list[tuple[str, TtlStrategy]] = [("t-1", "delete"), ("t-2", "keep_latest")]
+    for thread_id, strategy in kept:
+        await house.thread(thread_id, strategy)
+        (created,) = await house.create.create_runs([a_spec(thread_id)], decide)
+        await house.clock.forward(3 * HOUR)
+        assert await house.expiry.sweep() == 0
+        assert await house.states(thread_id) == 3
+        assert await house.query.get_run(created.record.run_id) is not None
+
+
+async def test_what_a_crash_has_cut_off_is_done_by_the_next_process(tmp_path: Path) -> None:
+    clock = HandClock()
+    async with a_house(tmp_path, clock) as house:
+        with acting(ALICE):
+            await house.thread("t-1")
+            await house.events.append([an_event("t-1")])
+            await clock.forward(HOUR)
+
+        async def dies(_: str) -> None:
+            raise OSError("the machine goes down")
+
+        checkpoints: Any = _Broken(house.checkpoints, dies)
+        broken = ThreadExpiry(house.store, house.events, checkpoints, house.bridge)
+        assert await broken.sweep() == 0
+        assert await house.states("t-1") == 3
+    async with a_house(tmp_path, clock) as house:
+        with acting(ALICE):
+            assert await house.threads.get("t-1") is None
+            assert await house.expiry.sweep() == 1
+            assert (await house.states("t-1"), await house.said("t-1")) == (0, 0)
+            await house.threads.create("t-1")
+
+
+class _Broken:
+    """Checkpoints that cannot be deleted."""
+
+    def __init__(self, checkpoints: SqlCheckpoints, delete_thread: Any) -> None:
+        self._checkpoints, self.delete_thread = checkpoints, delete_thread
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._checkpoints, name)
+
+
+async def test_one_that_cannot_be_swept_holds_up_no_other(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    for thread_id in ("t-1", "t-2"):
+        await house.thread(thread_id)
+    await house.clock.forward(HOUR)
+
+    async def fails_for_the_first(thread_id: str) -> None:
+        if thread_id == "t-1":
+            raise OSError("a bad disk")
+        await house.checkpoints.delete_thread(thread_id)
+
+    checkpoints: Any = _Broken(house.checkpoints, fails_for_the_first)
+    assert await ThreadExpiry(house.store, house.events, checkpoints, house.bridge).sweep() == 1
+    assert "thread t-1 has expired and could not be swept" in caplog.text
+    assert await house.expiry.sweep() == 1
+
+
+async def test_a_sweep_deals_with_so_many_at_most(house: House) -> None:
+    for number in range(5):
+        await house.threads.create(f"t-{number}", ttl=ThreadTtl(60))
+    await house.clock.forward(HOUR)
+    assert [await house.expiry.sweep(limit=2) for _ in range(4)] == [2, 2, 1, 0]
+
+
+async def test_the_server_sweeps_at_its_start_and_then_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    clock, sweeps = HandClock(), Counting()
+    with caplog.at_level(logging.INFO):
+        async with expire_regularly(sweeps, Sweeps(timedelta(minutes=10), 7), clock):  # type: ignore[arg-type]
+            await clock.forward(1)
+            assert sweeps.limits == [7]
+            await clock.forward(timedelta(minutes=10))
+            assert sweeps.limits == [7, 7]
+            # The second one has failed, and the third comes all the same.
+            await clock.forward(timedelta(minutes=10))
+            assert sweeps.limits == [7, 7, 7]
+    assert "sweeping expired threads failed" in caplog.text
+    await clock.forward(timedelta(minutes=10))
+    assert sweeps.limits == [7, 7, 7]
+
+
+class Counting:
+    """Counts the sweeps; the second one fails."""
+
+    def __init__(self) -> None:
+        self.limits: list[int] = []
+
+    async def sweep(self, limit: int) -> int:
+        self.limits.append(limit)
+        if len(self.limits) == 2:
+            raise OSError("no disk")
+        return len(self.limits)
