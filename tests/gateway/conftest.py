@@ -12,6 +12,8 @@ from runstead.bootstrap.application import Application
 from runstead.graphs.configuration import read_configuration
 from runstead.settings import load_settings
 
+from .assistants import Served, served_from
+
 GRAPHS = Path(__file__).parent.parent / "graphs" / "recorded.json"
 LIMIT = 50_000
 """Bytes that a request's body may have here."""
@@ -28,3 +30,9 @@ async def client(application: Application) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(application.asgi)
     async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Served:
+    """Serves one data directory, as often as it is asked to."""
+    return served_from(tmp_path)
