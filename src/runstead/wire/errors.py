@@ -30,7 +30,7 @@ from runstead.runtime.runs.exceptions import (
 )
 from runstead.runtime.runs.thread_agents import AgentUnresponsive
 from runstead.runtime.storage_fault import FaultKind, StorageFault
-from runstead.runtime.stream_bridge import BridgeClosed, CapacityExceeded, StreamNotFound
+from runstead.runtime.stream_bridge import BridgeClosed, BridgeUnavailable, CapacityExceeded, StreamNotFound
 
 UNEXPECTED: Final = 500
 """The status of what is nobody's fault but ours."""
@@ -162,6 +162,7 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     AgentUnresponsive: (503, str),
     EmbeddingFailed: (503, str),
     BridgeClosed: (503, str),
+    BridgeUnavailable: (503, str),
     CapacityExceeded: (503, str),
 }
 

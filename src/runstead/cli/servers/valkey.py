@@ -129,6 +129,13 @@ class ValkeyServer:
         """It goes on where it stood (SIGCONT)."""
         os.kill(self.pid, signal.SIGCONT)
 
+    def ask(self, *words: str) -> str:
+        """What it answers to one command, as it stands on the wire. Raises OSError when it is not there."""
+        login = f"AUTH {self._password}\r\n" if self._password else ""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+            connection.sendall(f"{login}{' '.join(words)}\r\nQUIT\r\n".encode())
+            return b"".join(iter(lambda: connection.recv(65_536), b"")).decode(errors="replace")
+
     def _end(self, how: signal.Signals) -> None:
         if self._process is None:
             return
@@ -161,13 +168,9 @@ class ValkeyServer:
     def _answers(self) -> bool:
         """Whether the one who answers here is ours, and has read all its data."""
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-                login = f"AUTH {self._password}\r\n" if self._password else ""
-                connection.sendall(f"{login}PING\r\nINFO server\r\nQUIT\r\n".encode())
-                answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+            return "+PONG" in self.ask("PING") and f"process_id:{self.pid}\r\n" in self.ask("INFO", "server")
         except OSError:
             return False
-        return b"+PONG\r\n" in answer and f"process_id:{self.pid}\r\n".encode() in answer
 
 
 def _free_port() -> int:

@@ -6,7 +6,6 @@ Knows nothing of other runs, of time, or of how long a log is kept: that is the 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
@@ -14,7 +13,6 @@ from typing import Final
 from weakref import WeakSet
 
 from runstead.runtime.stream_bridge import (
-    LIVE,
     ResumeResult,
     StreamBridgeError,
     StreamEvent,
@@ -22,8 +20,8 @@ from runstead.runtime.stream_bridge import (
     TerminalKind,
 )
 
-_ID: Final = re.compile(r"([1-9][0-9]{0,17})-([1-9][0-9]{0,17})")
-_FROM_THE_START: Final = ("-1", "0-0")
+from .places import LogShape
+
 _STATUS_AFTER: Final[dict[TerminalKind, StreamStatus]] = {
     "end": StreamStatus.ENDED,
     "error": StreamStatus.ERRORED,
@@ -140,26 +138,9 @@ class RunLog:
 
     def resume(self, last_event_id: str | None) -> tuple[int, ResumeResult]:
         """Where a reader starts who has seen ``last_event_id``; see ResumeResult."""
-        first, oldest = self.first_kept, self.oldest
-        if last_event_id is None:
-            return first, ResumeResult("fresh", None, oldest)
-        if last_event_id == LIVE:
-            return self._published, ResumeResult("fresh", LIVE, oldest)
-        if last_event_id in _FROM_THE_START:
-            return first, ResumeResult("evicted" if first else "resumed", last_event_id, oldest, first)
-        match = _ID.fullmatch(last_event_id)
-        if match is None:
-            return first, ResumeResult("invalid", last_event_id, oldest, first)
-        attempt, seq = int(match[1]), int(match[2])
-        if attempt < (self._begun[0][0] if self._begun else self.attempt):
-            # Of a log that was lost with its process: what followed this id there, nobody knows.
-            return first, ResumeResult("evicted", last_event_id, oldest, None)
-        place = self._place_after(attempt, seq)
-        if place is None:
-            return first, ResumeResult("invalid", last_event_id, oldest, first)
-        if place < first:
-            return first, ResumeResult("evicted", last_event_id, oldest, first - place)
-        return place, ResumeResult("resumed", last_event_id, oldest)
+        ended = self.terminal is not None
+        shape = LogShape(self.attempt, self._published, ended, self.first_kept, self.oldest, self._begun)
+        return shape.resume(last_event_id)
 
     def waiter(self) -> asyncio.Future[None]:
         """Done at the next `wake`. Hand it back with `leave`."""
@@ -187,12 +168,3 @@ class RunLog:
             self._begun.append((self.attempt, self._published))
         self._seq += 1
         return f"{self.attempt}-{self._seq}"
-
-    def _place_after(self, attempt: int, seq: int) -> int | None:
-        """The place behind the event with this id; None when no such event was ever published."""
-        until = self.end
-        for begun, start in reversed(self._begun):
-            if begun == attempt:
-                return start + seq if start + seq <= until else None
-            until = start
-        return None

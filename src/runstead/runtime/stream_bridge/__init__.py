@@ -17,6 +17,7 @@ from .contract import (
 )
 from .exceptions import (
     BridgeClosed,
+    BridgeUnavailable,
     CapacityExceeded,
     StaleAttempt,
     StreamBridgeError,
@@ -30,6 +31,7 @@ __all__ = [
     "HEARTBEAT_SENTINEL",
     "LIVE",
     "BridgeClosed",
+    "BridgeUnavailable",
     "CapacityExceeded",
     "ResumeResult",
     "ResumeStatus",

@@ -175,7 +175,7 @@ class StreamBridge(Protocol):
         ...
 
     async def status(self, run_id: str) -> StreamStatus | None:
-        """What the stream is doing, or None when there is none."""
+        """What the stream is doing, or None when there is none, or none can be asked about."""
         ...
 
     async def mark_awaiting_input(self, run_id: str) -> None:

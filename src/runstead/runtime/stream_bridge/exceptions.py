@@ -44,3 +44,11 @@ class CapacityExceeded(StreamBridgeError):
     def __init__(self, limit: int) -> None:
         self.limit = limit
         super().__init__(f"all {limit} streams are in use; raise the stream limit or try again later")
+
+
+class BridgeUnavailable(StreamBridgeError):
+    """The place where streams are kept does not answer at the moment. Says nothing about any run."""
+
+    def __init__(self, details: str) -> None:
+        self.details = details
+        super().__init__(f"streams cannot be reached at the moment ({details}); the run goes on, try again")

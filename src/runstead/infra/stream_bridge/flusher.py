@@ -1,0 +1,150 @@
+"""The one who brings the outbox to Redis: one connection, one round after another, all runs that have news in each.
+
+There is no window: a round begins when the last one was answered, so that a lonely event leaves at once, and many
+leave together. A round that was not answered is said again; the numbers of the events make that harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
+
+from redis.exceptions import ResponseError
+
+from runstead.infra.engines.exceptions import StorageError
+from runstead.infra.engines.redis import Command, RedisConnections, RedisLine
+from runstead.infra.engines.redis_errors import RedisUnavailable, translate
+
+from .hearing import hear
+from .index import StreamIndex
+from .outbox import Order, Outbox, RunWriter
+from .scripts import Applied, script
+
+Batch: TypeAlias = tuple[RunWriter, Sequence[Order]]
+
+WRITERS_A_ROUND: Final = 128
+PAUSES: Final = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
+"""Seconds between tries while Redis is away, of real time: no clock but its own knows when a server comes back."""
+_PASSING: Final = ("NOSCRIPT", "BUSY", "LOADING", "UNKILLABLE")
+"""What begins an answer that says nothing about the order: the same, later, may well be done."""
+
+_log = logging.getLogger(__name__)
+
+
+class Flusher:
+    """Serves one outbox. ``terms`` are the first words of each ``apply``; ``returned`` is called when Redis is back."""
+
+    def __init__(
+        self,
+        connections: RedisConnections,
+        outbox: Outbox,
+        index: StreamIndex,
+        terms: Sequence[str | int],
+        returned: Callable[[], None],
+    ) -> None:
+        self._connections, self._outbox, self._index = connections, outbox, index
+        self._terms, self._returned = tuple(terms), returned
+        self._line: RedisLine | None = None
+        self._failures = 0
+
+    @property
+    def failing(self) -> bool:
+        """Redis did not answer the last time."""
+        return self._failures > 0
+
+    async def run(self) -> None:
+        """Flush until cancelled."""
+        try:
+            while True:
+                await self._outbox.bell.wait()
+                writers = self._outbox.take(WRITERS_A_ROUND)
+                try:
+                    await self._round([(writer, writer.next_round()) for writer in writers])
+                except Exception as error:
+                    await self._pause(error)
+                finally:
+                    for writer in writers:
+                        self._outbox.again(writer)
+                    self._outbox.settle()
+        finally:
+            await self._hang_up()
+
+    async def _round(self, batches: Sequence[Batch]) -> None:
+        line = await self._connected()
+        answers = await line.ask([self._command(writer, orders) for writer, orders in batches])
+        trouble: StorageError | None = None
+        heard: list[tuple[str, Sequence[Order], Applied]] = []
+        for (writer, orders), answer in zip(batches, answers, strict=True):
+            if isinstance(answer, ResponseError):
+                trouble = self._refused(writer, answer) or trouble
+            else:
+                applied = Applied.of(answer)
+                heard.append((writer.run_id, hear(self._outbox, writer, orders, applied), applied))
+        # Before those who wait are told: who knows of an end may count on the room that it makes.
+        ends = [
+            self._index.ended(run_id, asked=applied.standing.asked)
+            for run_id, orders, applied in heard
+            if applied.standing.terminal and any(order.kind in ("end", "await") for order in orders)
+        ]
+        if ends:
+            await line.ask(ends)
+        for _, orders, applied in heard:
+            for order in orders:
+                order.tell(applied)
+        if trouble is not None:
+            raise trouble
+        if self._failures:
+            _log.warning("Redis is back at %s", self._connections.place)
+            self._failures = 0
+            self._returned()
+
+    def _command(self, writer: RunWriter, orders: Sequence[Order]) -> Command:
+        words: list[str | bytes | int] = list(self._terms)
+        for order in orders:
+            words += (order.kind, order.attempt, order.seq, order.name, order.data)
+        return script("apply").call((writer.keys.meta, writer.keys.log), words)
+
+    def _refused(self, writer: RunWriter, error: ResponseError) -> StorageError | None:
+        """What has to pass before the same can be said again; or else it never can, and is given up."""
+        trouble = translate(error, self._connections.place)
+        if isinstance(trouble, StorageError):
+            return trouble
+        if (error.status_code or str(error)).startswith(_PASSING):
+            return RedisUnavailable(self._connections.place, str(error))
+        _log.error("the stream of run %s cannot be written: %s", writer.run_id, error)
+        lost = Applied.lost()
+        for order in list(writer.orders):
+            order.tell(lost)
+        self._outbox.forget(writer)
+        return None
+
+    async def _connected(self) -> RedisLine:
+        if self._line is None:
+            line = await self._connections.line()
+            for answer in await line.ask([("SCRIPT", "LOAD", script(name).source) for name in ("apply", "index")]):
+                if isinstance(answer, ResponseError):
+                    await line.close()
+                    trouble = translate(answer, self._connections.place)
+                    raise (
+                        trouble
+                        if isinstance(trouble, StorageError)
+                        else RedisUnavailable(self._connections.place, str(answer))
+                    )
+            self._line = line
+        return self._line
+
+    async def _pause(self, error: Exception) -> None:
+        await self._hang_up()
+        if not self._failures:
+            expected = isinstance(error, StorageError)
+            _log.warning("runs go on, their events wait: %s", error, exc_info=None if expected else error)
+        pause = PAUSES[min(self._failures, len(PAUSES) - 1)]
+        self._failures += 1
+        await asyncio.sleep(pause)
+
+    async def _hang_up(self) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            await line.close()

@@ -1,0 +1,104 @@
+"""Who reads what at its live end, and on which shard."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from runstead.infra.engines.redis import RedisConnections
+from runstead.runtime.stream_bridge import StreamBridgeError
+
+from .keys import RunKeys
+from .shard import Shard
+from .tail import Tail, TailBudget, TailReader
+
+
+@dataclass(slots=True)
+class _Place:
+    tail: Tail
+    shard: Shard
+    group: int
+
+
+class Follower:
+    """The tails of this process. ``streams_per_shard`` bounds what one command waits for; ``bound`` is in bytes."""
+
+    def __init__(self, connections: RedisConnections, *, streams_per_shard: int, bound: int) -> None:
+        self._connections, self._per_shard = connections, streams_per_shard
+        self._budget = TailBudget(bound)
+        self._places: dict[str, _Place] = {}
+        self._shards: dict[int, list[tuple[Shard, asyncio.Task[None]]]] = {}
+        self._closed: Callable[[], StreamBridgeError] | None = None
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @property
+    def shards(self) -> int:
+        return sum(map(len, self._shards.values()))
+
+    @property
+    def tails(self) -> Iterator[Tail]:
+        return (place.tail for place in list(self._places.values()))
+
+    def follow(self, run_id: str, keys: RunKeys, reader: TailReader, attempt: int, seq: int) -> Tail:
+        """The tail of a run, which begins behind this event when nobody has followed it yet."""
+        place = self._places.get(run_id)
+        if place is not None and place.tail.gone is not None:
+            # Of a stream that was forgotten. There may be another one by now.
+            self._drop(run_id)
+            place = None
+        if place is None:
+            tail = Tail(run_id, keys, attempt, seq, self._budget)
+            if self._closed is not None:
+                tail.shut(self._closed)
+                return tail
+            # In a cluster, one command may only read streams of one slot.
+            group = keys.group if self._connections.is_cluster else 0
+            place = self._places[run_id] = _Place(tail, self._shard(group), group)
+            place.shard.add(tail)
+        place.tail.readers.add(reader)
+        return place.tail
+
+    def leave(self, tail: Tail, reader: TailReader) -> None:
+        tail.readers.discard(reader)
+        if not tail.readers:
+            self.tidy(tail)
+
+    def tidy(self, tail: Tail) -> None:
+        """Read no more what nobody reads."""
+        place = self._places.get(tail.run_id)
+        if place is not None and place.tail is tail and not tail.readers:
+            self._drop(tail.run_id)
+
+    async def close(self, gone: Callable[[], StreamBridgeError]) -> None:
+        """Wake every reader with it."""
+        self._closed = gone
+        tasks = [task for shards in self._shards.values() for _, task in shards]
+        for place in self._places.values():
+            place.tail.shut(gone)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _shard(self, group: int) -> Shard:
+        shards = self._shards.setdefault(group, [])
+        for shard, _ in shards:
+            if len(shard) < self._per_shard:
+                return shard
+        shard = Shard(self._connections)
+        shards.append((shard, asyncio.create_task(shard.run(), name=f"stream-shard-{group}-{len(shards)}")))
+        return shard
+
+    def _drop(self, run_id: str) -> None:
+        place = self._places.pop(run_id)
+        place.shard.remove(place.tail)
+        place.tail.close()
+        shards = self._shards[place.group]
+        if not len(place.shard) and len(shards) > 1:
+            # The first of a group stays, so that readers who come and go do not connect anew each time.
+            for entry in shards[1:]:
+                if entry[0] is place.shard:
+                    shards.remove(entry)
+                    entry[1].cancel()

@@ -1,0 +1,52 @@
+"""How many streams there are in Redis, and which may go when there are too many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runstead.infra.engines.redis import Command, RedisConnections
+from runstead.runtime.stream_bridge import CapacityExceeded
+
+from .keys import KeySpace
+from .scripts import script
+
+
+@dataclass(frozen=True, slots=True)
+class StreamIndex:
+    """The list that all processes share. Times are in milliseconds."""
+
+    connections: RedisConnections
+    keys: KeySpace
+    most: int
+    unowned: int
+    retention: int
+    awaiting: int
+
+    async def enter(self, run_id: str) -> str | None:
+        """Make room for a run, which may be there already; gives the run that has to be forgotten for it.
+
+        Raises CapacityExceeded when nothing can go, and StorageError.
+        """
+        word, leaver = await self._do("enter", self.unowned, [run_id])
+        if word == b"full":
+            raise CapacityExceeded(self.most)
+        return leaver.decode() or None
+
+    def ended(self, run_id: str, *, asked: bool) -> Command:
+        """The command that says that a run has ended."""
+        keep = self.awaiting if asked else self.retention
+        return script("index").call((self.keys.live, self.keys.ended), ("ended", keep, self.most, run_id))
+
+    async def renew(self, run_ids: Sequence[str]) -> None:
+        """These are owned by somebody who lives. Raises StorageError."""
+        await self._do("renew", self.unowned, run_ids)
+
+    async def leave(self, run_id: str) -> None:
+        """A run was forgotten. Raises StorageError."""
+        await self._do("left", 0, [run_id])
+
+    async def _do(self, what: str, keep: int, run_ids: Sequence[str]) -> Sequence[bytes]:
+        words: tuple[str | int, ...] = (what, keep, self.most, *run_ids)
+        answer: Sequence[bytes] = await self.connections.run(script("index"), (self.keys.live, self.keys.ended), words)
+        return answer

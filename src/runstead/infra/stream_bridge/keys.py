@@ -1,0 +1,45 @@
+"""The names under which streams stand in Redis.
+
+All keys of one run, and those of the runs in the same group, are in one hash slot of a Redis Cluster: a script may
+touch a run's keys together, and one command may read the streams of a group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from zlib import crc32
+
+GROUPS: Final = 64
+"""Enough to spread over the nodes of a cluster; few enough for a connection each."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunKeys:
+    """``meta``: how the stream stands, and whether it is there. ``log``: its events; it may outlive ``meta`` for a
+    while, for those who are in the middle of it.
+    """
+
+    meta: str
+    log: str
+    group: int
+
+
+class KeySpace:
+    """The names of one deployment: several may share a server, each with its prefix."""
+
+    def __init__(self, prefix: str) -> None:
+        if not prefix or set(prefix) & set("{}"):
+            raise ValueError("the prefix of Redis keys cannot be empty or contain braces")
+        self._prefix = prefix
+        self.live = f"{{{prefix}.index}}:live"
+        self.ended = f"{{{prefix}.index}}:ended"
+
+    def of(self, run_id: str) -> RunKeys:
+        group = crc32(run_id.encode()) % GROUPS
+        tag = f"{{{self._prefix}.{group}}}"
+        return RunKeys(f"{tag}:meta:{run_id}", f"{tag}:log:{run_id}", group)
+
+    def channel(self, name: str) -> str:
+        """Of the notices with this name."""
+        return f"{self._prefix}:notice:{name}"

@@ -1,0 +1,27 @@
+-- Forget the stream of one run, now or later. Whoever is in the middle of it may still read to its end for a while,
+-- and whoever waits for what follows is told that nothing will.
+--
+-- KEYS  meta, log
+-- ARGV  delay in ms, the attempt it is meant for ('' for any), linger in ms, how long to remember that it was forgotten
+-- Gives 'done', 'absent', or 'later' with its attempt: a stream that has not ended is not ours to time.
+
+local meta, log = KEYS[1], KEYS[2]
+local delay, meant, linger, remember = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local kept = redis.call('HMGET', meta, 'attempt', 'terminal', 'gone')
+local attempt, terminal, gone = kept[1], kept[2], kept[3]
+if not attempt or gone or (meant ~= '' and meant ~= attempt) then return { 'absent', 0 } end
+if delay > 0 then
+  if not terminal then return { 'later', tonumber(attempt) } end
+  redis.call('PEXPIRE', meta, delay, 'LT')
+  redis.call('PEXPIRE', log, delay + linger, 'LT')
+  return { 'done', 0 }
+end
+if not terminal then
+  -- The largest number of the attempt: nothing of it can come after.
+  redis.call('XADD', log, attempt .. '-18446744073709551615', 'x', '1')
+end
+redis.call('DEL', meta)
+redis.call('HSET', meta, 'gone', 1, 'attempt', attempt)
+redis.call('PEXPIRE', meta, remember)
+redis.call('PEXPIRE', log, linger)
+return { 'done', 0 }

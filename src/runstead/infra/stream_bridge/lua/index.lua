@@ -1,0 +1,35 @@
+-- Which streams there are, so that there are not more of them than there may be. Not the truth, which is in the
+-- streams: an entry that nobody renews leaves by itself.
+--
+-- KEYS  live, ended: run ids by the time at which they leave
+-- ARGV  what to do, for how long in ms, the most there may be, run ids
+
+local live, ended = KEYS[1], KEYS[2]
+local what, keep, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+if what == 'enter' then
+  local run = ARGV[4]
+  redis.call('ZREMRANGEBYSCORE', live, '-inf', now)
+  redis.call('ZREMRANGEBYSCORE', ended, '-inf', now)
+  if redis.call('ZSCORE', live, run) or redis.call('ZSCORE', ended, run) then return { 'known', '' } end
+  local leaver = ''
+  if redis.call('ZCARD', live) + redis.call('ZCARD', ended) >= most then
+    leaver = redis.call('ZRANGE', ended, 0, 0)[1]
+    if not leaver then return { 'full', '' } end
+    redis.call('ZREM', ended, leaver)
+  end
+  redis.call('ZADD', live, now + keep, run)
+  return { 'entered', leaver }
+end
+
+for i = 4, #ARGV do
+  if what == 'renew' then
+    redis.call('ZADD', live, 'XX', 'GT', now + keep, ARGV[i])
+  else
+    redis.call('ZREM', live, ARGV[i])
+    if what == 'ended' then redis.call('ZADD', ended, now + keep, ARGV[i]) else redis.call('ZREM', ended, ARGV[i]) end
+  end
+end
+return { 'done', '' }

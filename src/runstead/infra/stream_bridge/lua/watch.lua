@@ -1,0 +1,14 @@
+-- Somebody reads this stream: it stays for as long as they say so now and then. Gives 1 when it is there.
+--
+-- KEYS  meta, log
+-- ARGV  in ms: unowned retention, linger
+
+local kept = redis.call('HMGET', KEYS[1], 'attempt', 'terminal', 'gone')
+local there = kept[1] and not kept[3]
+if there and not kept[2] then
+  redis.call('PEXPIRE', KEYS[1], ARGV[1], 'GT')
+  redis.call('PEXPIRE', KEYS[2], ARGV[1] + ARGV[2], 'GT')
+else
+  redis.call('PEXPIRE', KEYS[2], ARGV[2], 'GT')
+end
+return there and 1 or 0

@@ -1,0 +1,393 @@
+"""The stream bridge of the scaled profile: one Redis stream per run, read and written from any process.
+
+Publishing appends to this process's outbox and is brought to Redis by one `Flusher`; readers at the end of their logs
+share a few blocked connections (`Follower`), and all others read pages. An outage of Redis holds up no run: what it
+publishes waits in the outbox, which is bounded, and readers wait with their heartbeats. What is lost all the same, with
+the server's data or over the bound, is told to the readers as a gap, for events are numbered by their publisher.
+
+Two things are told late here: an event whose attempt was taken over elsewhere gets an id, and is refused on its way
+(the next one raises StaleAttempt); and while Redis is away, a terminal event gets the id that it most likely will have.
+
+Everything here lives on the event loop that `start` was called on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from secrets import token_hex
+from typing import Any, Final, TypeVar
+from weakref import WeakSet
+
+from runstead.infra.engines.exceptions import StorageError
+from runstead.infra.engines.redis import RedisConnections
+from runstead.infra.engines.redis_errors import RedisUnavailable
+from runstead.runtime.clock import Clock, SystemClock
+from runstead.runtime.stream_bridge import (
+    BridgeClosed,
+    BridgeUnavailable,
+    CapacityExceeded,
+    StaleAttempt,
+    StreamNotFound,
+    StreamStatus,
+    StreamTerminated,
+    TerminalKind,
+)
+
+from .alarms import Alarms
+from .flusher import Flusher
+from .follower import Follower
+from .index import StreamIndex
+from .keys import KeySpace
+from .outbox import Order, OrderKind, Outbox, RunWriter
+from .pages import Pages
+from .pulse import Pulse
+from .renewal import Renewal
+from .scripts import Applied, script
+from .subscription import LogSubscription, ReadingRoom, first_page
+
+T = TypeVar("T")
+MIB: Final = 1024 * 1024
+LINGER: Final = 60
+"""Seconds for which those in the middle of a log can read on after it was forgotten, or its time has passed."""
+_REMEMBERED: Final = 600
+"""Seconds for which it is remembered that a stream was forgotten, so that a late event does not bring it back."""
+_HURRIED: Final = 0.05
+"""Seconds to wait for an answer while Redis is known to be away."""
+_LAST_WORDS: Final = 2.0
+"""Seconds for what waits in the outbox when the bridge is closed."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisStreamSettings:
+    """How much is kept, and for how long. What has the same name in memory means the same, for all processes together.
+
+    ``unowned_retention``: seconds after which a stream leaves when all who published to it or read it have died.
+    ``buffer_bytes``: memory for events that Redis has not taken yet; ``tail_bytes``: for the live ends that are read
+    here. ``streams_per_reader``: how many streams one blocked connection waits for. ``patience``: seconds that a call
+    waits for Redis before it goes on without. ``prefix`` begins the names of all keys.
+    """
+
+    window_events: int = 20_000
+    window_bytes: int = 16 * MIB
+    retention: float = 300
+    awaiting_retention: float = 2 * 60 * 60
+    unowned_retention: float = 60 * 60
+    max_streams: int = 100_000
+    buffer_bytes: int = 64 * MIB
+    tail_bytes: int = 64 * MIB
+    streams_per_reader: int = 300
+    patience: float = 1.0
+    prefix: str = "runstead"
+
+    def __post_init__(self) -> None:
+        counts = (self.window_events, self.window_bytes, self.max_streams, self.buffer_bytes, self.tail_bytes)
+        if min(*counts, self.streams_per_reader) < 1:
+            raise ValueError(
+                "window_events, window_bytes, max_streams, buffer_bytes, tail_bytes and streams_per_reader "
+                "must be at least 1"
+            )
+        if min(self.retention, self.awaiting_retention, self.patience) < 0:
+            raise ValueError("retention, awaiting_retention and patience cannot be negative")
+        if self.unowned_retention < 1:
+            raise ValueError("unowned_retention must be at least 1 second: owners renew it a few times in that time")
+        KeySpace(self.prefix)
+
+
+class RedisStreamBridge:
+    """A StreamBridge in Redis; see `runstead.runtime.stream_bridge.contract` for what it promises."""
+
+    def __init__(
+        self, connections: RedisConnections, settings: RedisStreamSettings | None = None, clock: Clock | None = None
+    ) -> None:
+        self._connections = connections
+        self._settings = settings = settings or RedisStreamSettings()
+        self._clock: Clock = clock or SystemClock()
+        self._keys = KeySpace(settings.prefix)
+        self._alarms = Alarms(self._clock)
+        self._outbox = Outbox(self._keys, bound=settings.buffer_bytes)
+        retention, awaiting = _ms(settings.retention), _ms(settings.awaiting_retention)
+        unowned, linger = _ms(settings.unowned_retention), LINGER * 1000
+        self._index = StreamIndex(connections, self._keys, settings.max_streams, unowned, retention, awaiting)
+        self._follower = Follower(connections, streams_per_shard=settings.streams_per_reader, bound=settings.tail_bytes)
+        self._renewal = Renewal(
+            connections,
+            self._outbox,
+            self._follower,
+            self._index,
+            self._clock,
+            interval=min(30.0, settings.unowned_retention / 4),
+            words=(unowned, linger),
+        )
+        # A name for this publisher, for the streams to tell what it says twice from what another one says.
+        terms = (token_hex(8), settings.window_events, settings.window_bytes, retention, awaiting, unowned, linger)
+        self._flusher = Flusher(connections, self._outbox, self._index, terms, self._renewal.ring)
+        self._room = ReadingRoom(Pages(connections), self._follower)
+        self._subscriptions: WeakSet[LogSubscription] = WeakSet()
+        self._cleanups: dict[str, object] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+
+    @classmethod
+    @asynccontextmanager
+    async def running(
+        cls, connections: RedisConnections, settings: RedisStreamSettings | None = None, clock: Clock | None = None
+    ) -> AsyncIterator[RedisStreamBridge]:
+        """A bridge that is started, and closed at the end of the block."""
+        bridge = cls(connections, settings, clock)
+        await bridge.start()
+        try:
+            yield bridge
+        finally:
+            await bridge.close()
+
+    @property
+    def events_waiting(self) -> int:
+        """Bytes of memory, roughly, that events take which Redis has not taken yet."""
+        return self._outbox.cost
+
+    @property
+    def events_dropped(self) -> int:
+        """Events that were given up since the start, because Redis was away for longer than the buffer lasts."""
+        return self._outbox.dropped
+
+    async def start(self) -> None:
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            for name, serving in (
+                ("flusher", self._flusher.run()),
+                ("renewal", self._renewal.run()),
+                ("housekeeping", self._alarms.run()),
+            ):
+                self._spawn(serving, f"stream-bridge-{name}")
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if not self._flusher.failing and self._loop is not None:
+            try:
+                async with asyncio.timeout(_LAST_WORDS):
+                    await self._outbox.empty.wait()
+            except TimeoutError:
+                _log.warning("the bridge is closed, and Redis has not taken all events of its runs")
+        await self._follower.close(BridgeClosed)
+        for subscription in list(self._subscriptions):
+            subscription.shut(BridgeClosed)
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def open(self, run_id: str, attempt: int = 1) -> None:
+        self._check()
+        await self._make_room(run_id)
+        writer = self._outbox.writer(run_id)
+        # In the outbox too: when Redis is away, the stream is opened when it is back, before what is published by then.
+        applied = await self._said(writer, "open", attempt)
+        if applied is None and not writer.known:
+            # Nobody else can have numbered events of this attempt: it is ours by its lease.
+            writer.take_over(attempt)
+            writer.known = True
+        elif applied is None and attempt > writer.attempt:
+            writer.take_over(attempt)
+
+    async def publish(self, run_id: str, event: str, data: bytes, *, attempt: int = 1) -> str:
+        writer = self._outbox.find(run_id)
+        if writer is None or not writer.known or self._closed:
+            writer = await self._looked_at(run_id)
+        self._ready(writer, attempt)
+        writer.seq += 1
+        writer.owns = True
+        self._outbox.put(writer, Order("event", attempt, writer.seq, event, data))
+        return f"{attempt}-{writer.seq}"
+
+    async def publish_end(self, run_id: str, *, attempt: int = 1) -> str:
+        return await self.publish_terminal(run_id, "end", b"null", attempt=attempt)
+
+    async def publish_terminal(self, run_id: str, kind: TerminalKind, data: bytes, *, attempt: int = 1) -> str:
+        self._check()
+        writer = self._outbox.writer(run_id)
+        seq = self._next_seq(writer, attempt)
+        applied = await self._said(writer, "end", attempt, seq, kind, data)
+        if applied is None:
+            # It stays in the outbox, and is told when Redis is back.
+            if not seq:
+                raise BridgeUnavailable(self._connections.place)
+            return f"{attempt}-{seq}"
+        if applied.word in ("missing", "gone"):
+            raise StreamNotFound(run_id)
+        if applied.word == "stale":
+            raise StaleAttempt(run_id, attempt, applied.standing.attempt)
+        return applied.standing.terminal or f"{attempt}-{seq}"
+
+    async def subscribe(
+        self, run_id: str, last_event_id: str | None = None, heartbeat_interval: float | None = None
+    ) -> LogSubscription:
+        if heartbeat_interval is not None and heartbeat_interval <= 0:
+            raise ValueError("a heartbeat interval is a positive number of seconds, or None for no heartbeats")
+        self._check()
+        await self._own_word_heard(run_id)
+        keys = self._keys.of(run_id)
+        page = await self._within(self._room.pages.read(keys, first_page(last_event_id)))
+        if page is not None and not page.there:
+            raise StreamNotFound(run_id)
+        self._check()
+        pulse = Pulse(heartbeat_interval, self._clock, self._alarms)
+        subscription = LogSubscription(run_id, keys, self._room, pulse, last_event_id, page)
+        self._subscriptions.add(subscription)
+        return subscription
+
+    async def status(self, run_id: str) -> StreamStatus | None:
+        if self._closed:
+            return None
+        await self._own_word_heard(run_id)
+        found = await self._within(self._connections.ask("HMGET", self._keys.of(run_id).meta, "status", "gone"))
+        return StreamStatus(found[0].decode()) if found and found[0] and not found[1] else None
+
+    async def mark_awaiting_input(self, run_id: str) -> None:
+        self._check()
+        writer = self._outbox.writer(run_id)
+        self._outbox.put(writer, Order("await", writer.attempt))
+
+    async def cancel(self, run_id: str, *, attempt: int = 1) -> None:
+        try:
+            await self.publish_terminal(run_id, "cancel", b"null", attempt=attempt)
+        except StreamNotFound:
+            return
+
+    async def cleanup(self, run_id: str, delay: float = 0) -> None:
+        self._check()
+        await self._own_word_heard(run_id)
+        self._cleanups.pop(run_id, None)
+        answer = await self._within(self._forget(run_id, delay, ""))
+        if answer is None:
+            _log.warning("the stream of run %s could not be forgotten now; it leaves by itself", run_id)
+        elif answer[0] == b"later":
+            # A stream that goes on may be another attempt's by then: it is looked at again, and not timed by Redis.
+            order = self._cleanups[run_id] = object()
+            forget = partial(self._forget_later, run_id, str(answer[1]), order)
+            self._alarms.call_at(self._clock.monotonic() + delay, forget)
+
+    # --- what is behind them ---------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if self._closed:
+            raise BridgeClosed
+        if self._loop is not None and asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError("the Redis stream bridge was called from another event loop than the one it lives on")
+
+    def _ready(self, writer: RunWriter, attempt: int) -> None:
+        """Whether this attempt may publish here."""
+        if writer.ending:
+            raise StreamTerminated(writer.run_id)
+        if attempt < writer.attempt:
+            raise StaleAttempt(writer.run_id, attempt, writer.attempt)
+        if attempt > writer.attempt:
+            writer.take_over(attempt)
+
+    def _next_seq(self, writer: RunWriter, attempt: int) -> int:
+        """The number of the terminal event as far as we know; 0 leaves it to Redis."""
+        if not writer.known or writer.ending or attempt < writer.attempt:
+            return 0
+        if attempt > writer.attempt:
+            writer.take_over(attempt)
+        writer.seq += 1
+        writer.ending = True
+        return writer.seq
+
+    async def _looked_at(self, run_id: str) -> RunWriter:
+        """The writer of a run that this process has not opened."""
+        self._check()
+        writer = self._outbox.writer(run_id)
+        applied = await self._said(writer, "look", 0)
+        if applied is None:
+            raise BridgeUnavailable(self._connections.place)
+        if applied.word in ("missing", "gone"):
+            raise StreamNotFound(run_id)
+        if applied.standing.terminal is not None:
+            raise StreamTerminated(run_id)
+        return writer
+
+    async def _said(
+        self, writer: RunWriter, kind: OrderKind, attempt: int, seq: int = 0, name: str = "", data: bytes = b""
+    ) -> Applied | None:
+        """What became of an order; None when Redis does not answer for now, and the order waits."""
+        answer: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
+        self._outbox.put(writer, Order(kind, attempt, seq, name, data, answer))
+        await asyncio.wait([answer], timeout=self._patience)
+        return answer.result() if answer.done() else None
+
+    @property
+    def _patience(self) -> float:
+        return min(_HURRIED, self._settings.patience) if self._flusher.failing else self._settings.patience
+
+    async def _own_word_heard(self, run_id: str) -> None:
+        """What was published here is there for those who come after it."""
+        writer = self._outbox.find(run_id)
+        if writer is not None and writer.orders:
+            await self._said(writer, "look", writer.attempt)
+
+    async def _within(self, asking: Coroutine[Any, Any, T]) -> T | None:
+        """The answer, or None when Redis does not give one in time."""
+        try:
+            async with asyncio.timeout(self._patience):
+                return await asking
+        except (StorageError, TimeoutError) as error:
+            _log.debug("Redis does not answer: %s", error)
+            return None
+
+    async def _make_room(self, run_id: str) -> None:
+        try:
+            async with asyncio.timeout(self._patience):
+                leaver = await self._index.enter(run_id)
+                if leaver is not None:
+                    await self._forget(leaver, 0, "")
+        except CapacityExceeded:
+            raise
+        except (StorageError, TimeoutError) as error:
+            # Better one stream too many than a run that nobody can watch.
+            _log.debug("streams could not be counted: %s", error)
+
+    async def _forget(self, run_id: str, delay: float, meant: str) -> Any:
+        keys = self._keys.of(run_id)
+        words = (_ms(delay), meant, LINGER * 1000, _REMEMBERED * 1000)
+        answer = await self._connections.run(script("forget"), (keys.meta, keys.log), words)
+        if answer[0] == b"done" and delay <= 0:
+            if (writer := self._outbox.find(run_id)) is not None:
+                self._outbox.forget(writer)
+            await self._index.leave(run_id)
+        return answer
+
+    def _forget_later(self, run_id: str, attempt: str, order: object) -> None:
+        if self._cleanups.get(run_id) is order:
+            del self._cleanups[run_id]
+            self._spawn(self._within(self._forget(run_id, 0, attempt)), f"stream-cleanup-{run_id}")
+
+    def _spawn(self, work: Coroutine[Any, Any, object], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+@asynccontextmanager
+async def open_redis_bridge(
+    connections: RedisConnections, settings: RedisStreamSettings | None = None, clock: Clock | None = None
+) -> AsyncIterator[RedisStreamBridge]:
+    """The bridge of one process over an open server, started, and closed at the end of the block."""
+    async with RedisStreamBridge.running(connections, settings, clock) as bridge:
+        yield bridge
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+__all__ = ["RedisStreamBridge", "RedisStreamSettings", "RedisUnavailable", "open_redis_bridge"]

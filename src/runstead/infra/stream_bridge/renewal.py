@@ -1,0 +1,95 @@
+"""Keeps alive what somebody here owns or reads. A stream that nobody renews is nobody's, and leaves by itself.
+
+So a stream ends by lapsed ownership and never by silence: a run may be quiet for as long as it likes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from runstead.infra.engines.redis import RedisConnections
+from runstead.runtime.clock import Clock
+from runstead.runtime.stream_bridge import StreamNotFound
+
+from .follower import Follower
+from .index import StreamIndex
+from .outbox import Order, Outbox
+from .scripts import script
+from .tail import Tail
+
+_AT_ONCE: Final = 200
+MISSING_PATIENCE: Final = 60.0
+"""Seconds for which a stream that Redis has lost may be missing, before its readers are told that nothing will come."""
+
+_log = logging.getLogger(__name__)
+
+
+class Renewal:
+    """Every ``interval`` seconds, and when it is rung for: after an outage, lost streams are brought back at once."""
+
+    def __init__(
+        self,
+        connections: RedisConnections,
+        outbox: Outbox,
+        follower: Follower,
+        index: StreamIndex,
+        clock: Clock,
+        *,
+        interval: float,
+        words: Sequence[int],
+    ) -> None:
+        self._connections, self._outbox, self._follower = connections, outbox, follower
+        self._index, self._clock = index, clock
+        self._interval, self._words = interval, tuple(words)
+        self._bell = asyncio.Event()
+
+    def ring(self) -> None:
+        self._bell.set()
+
+    async def run(self) -> None:
+        while True:
+            await self._clock.wait(self._bell, self._interval)
+            self._bell.clear()
+            try:
+                await self._renew_owned()
+                await self._watch()
+            except Exception as error:
+                # The next one comes long before anything lapses.
+                _log.debug("streams were not renewed: %s", error)
+
+    async def _renew_owned(self) -> None:
+        owners = list(self._outbox.owners)
+        for writer in owners:
+            if not writer.orders:
+                self._outbox.put(writer, Order("look", writer.attempt))
+        for start in range(0, len(owners), _AT_ONCE):
+            await self._index.renew([writer.run_id for writer in owners[start : start + _AT_ONCE]])
+
+    async def _watch(self) -> None:
+        tails = [tail for tail in self._follower.tails if tail.gone is None]
+        for tail in tails:
+            self._follower.tidy(tail)
+        tails = [tail for tail in tails if tail.readers]
+        for start in range(0, len(tails), _AT_ONCE):
+            piece = tails[start : start + _AT_ONCE]
+            answers = await asyncio.gather(
+                *(
+                    self._connections.run(script("watch"), (tail.keys.meta, tail.keys.log), self._words)
+                    for tail in piece
+                )
+            )
+            for tail, there in zip(piece, answers, strict=True):
+                self._saw(tail, bool(there))
+
+    def _saw(self, tail: Tail, there: bool) -> None:
+        now = self._clock.monotonic()
+        if there:
+            tail.missing_since = None
+        elif tail.missing_since is None:
+            tail.missing_since = now
+        elif now - tail.missing_since >= MISSING_PATIENCE:
+            tail.shut(partial(StreamNotFound, tail.run_id))

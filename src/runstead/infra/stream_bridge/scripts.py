@@ -1,0 +1,101 @@
+"""What is done inside Redis, so that nobody sees it half done. The scripts stand in ``lua/``, each with its meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from itertools import islice
+from typing import Any, Literal, TypeAlias
+
+from runstead.infra.engines.redis import RedisScript
+from runstead.runtime.stream_bridge import StreamEvent, StreamStatus, TerminalKind
+
+from .places import LogShape, numbers_of
+
+Word: TypeAlias = Literal["ok", "missing", "gone", "stale", "terminated", "behind"]
+"""What became of orders: all done; no such stream, or one that was forgotten; a late worker's; after the end; with a
+number that another publisher has used.
+"""
+
+
+@cache
+def script(name: str) -> RedisScript:
+    return RedisScript(files(__package__).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a stream stands, in numbers that go on when the server has lost it."""
+
+    attempt: int
+    seq: int
+    published: int
+    begun: str
+    asked: bool
+    terminal: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The answer of ``apply``: what became of the first order that was not done, if any, and how the stream stands."""
+
+    word: Word
+    done: int
+    standing: Standing
+
+    @classmethod
+    def of(cls, answer: Sequence[Any]) -> Applied:
+        word, done, attempt, seq, published, asked, terminal, begun = answer
+        standing = Standing(attempt, seq, published, begun.decode(), bool(asked), terminal.decode() or None)
+        return cls(word.decode(), done, standing)
+
+    @classmethod
+    def lost(cls) -> Applied:
+        """For orders that were given up."""
+        return cls("missing", 0, Standing(0, 0, 0, "", asked=False, terminal=None))
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The answer of ``page``: a piece of the log, and how the whole stands."""
+
+    there: bool
+    attempt: int
+    seq: int
+    status: StreamStatus
+    terminal: str | None
+    shape: LogShape
+    forgotten: bool
+    more: bool
+    events: Sequence[StreamEvent]
+
+    @classmethod
+    def of(cls, answer: Sequence[Any]) -> Page:
+        there, attempt, seq, published, status, terminal, begun, oldest, forgotten, more = answer[:10]
+        first, pairs = published, pairs_of(begun.decode())
+        if oldest and (numbers := numbers_of(oldest.decode())) is not None:
+            first = next((start + numbers[1] - 1 for number, start in pairs if number == numbers[0]), published)
+        shape = LogShape(attempt, published, bool(terminal), first, oldest.decode() or None, pairs)
+        state = StreamStatus(status.decode()) if status else StreamStatus.OPEN
+        ended = terminal.decode() or None
+        events = list(_events(answer))
+        return cls(bool(there), attempt, seq, state, ended, shape, bool(forgotten), bool(more), events)
+
+
+def pairs_of(begun: str) -> list[tuple[int, int]]:
+    """Which attempt began at which place, from ``attempt:place,...``."""
+    pairs = (pair.split(":") for pair in begun.split(",") if pair)
+    return [(int(attempt), int(place)) for attempt, place in pairs]
+
+
+def event_of(event_id: bytes, name: bytes, data: bytes, kind: bytes) -> StreamEvent:
+    terminal: TerminalKind | None = kind.decode() if kind else None  # type: ignore[assignment]
+    return StreamEvent(event_id.decode(), name.decode(), data, terminal)
+
+
+def _events(answer: Sequence[Any]) -> Iterator[StreamEvent]:
+    parts = islice(answer, 10, None)
+    for event_id, name, data, kind in zip(parts, parts, parts, parts, strict=True):
+        yield event_of(event_id, name, data, kind)

@@ -1,0 +1,135 @@
+"""One blocked connection that waits at the ends of some hundred streams, for all who read them in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+from redis.exceptions import ResponseError
+
+from runstead.infra.engines.exceptions import StorageError
+from runstead.infra.engines.redis import TIMEOUT, Command, RedisConnections, RedisLine
+from runstead.infra.engines.redis_errors import RedisUnavailable
+from runstead.runtime.stream_bridge import StreamNotFound
+
+from .flusher import PAUSES
+from .scripts import event_of
+from .tail import Tail
+
+BLOCK: Final = 5.0
+"""Seconds that one command waits. It is woken earlier by whatever comes, and by a stream that is added."""
+_ANSWER_BYTES: Final = 4 * 1024 * 1024
+"""What one answer should not exceed by much, also when all streams have a lot to tell."""
+_MOST_EACH: Final = 512
+_AGAIN: Final = 0.005
+"""Seconds until a connection that was not blocked yet is told again."""
+
+_log = logging.getLogger(__name__)
+
+
+class Shard:
+    """Reads for its tails until cancelled."""
+
+    def __init__(self, connections: RedisConnections) -> None:
+        self._connections = connections
+        self._tails: dict[str, Tail] = {}
+        self._changed = asyncio.Event()
+        self._wanted = self._served = 0
+        """Numbers of the last change, and of the one that the waiting command knows."""
+        self._client_id: int | None = None
+        self._typical = 300.0
+        """Bytes of an event here, lately."""
+        self._poking: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._tails)
+
+    def add(self, tail: Tail) -> None:
+        """Read this one too, from now on."""
+        self._tails[tail.keys.log] = tail
+        self._wanted += 1
+        self._changed.set()
+        if self._client_id is not None and (self._poking is None or self._poking.done()):
+            self._poking = asyncio.create_task(self._poke(), name="stream-shard-poke")
+
+    def remove(self, tail: Tail) -> None:
+        if self._tails.get(tail.keys.log) is tail:
+            del self._tails[tail.keys.log]
+
+    async def run(self) -> None:
+        line: RedisLine | None = None
+        failures = 0
+        try:
+            while True:
+                self._changed.clear()
+                if not self._tails:
+                    await self._changed.wait()
+                    continue
+                try:
+                    line = line or await self._connected()
+                    await self._serve(line)
+                    failures = 0
+                except Exception as error:
+                    if not isinstance(error, StorageError):
+                        _log.exception("streams could not be read from Redis; trying again")
+                    await self._hang_up(line)
+                    line = None
+                    await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
+                    failures += 1
+        finally:
+            if self._poking is not None:
+                self._poking.cancel()
+            await self._hang_up(line)
+
+    async def _connected(self) -> RedisLine:
+        line = await self._connections.line(patience=BLOCK + TIMEOUT)
+        [client_id] = await line.ask([("CLIENT", "ID")])
+        self._client_id = client_id if isinstance(client_id, int) else None
+        return line
+
+    async def _hang_up(self, line: RedisLine | None) -> None:
+        self._client_id = None
+        if line is not None:
+            await line.close()
+
+    async def _serve(self, line: RedisLine) -> None:
+        """Wait once for what comes."""
+        asked = dict(self._tails)
+        tails = list(asked.values())
+        each = max(1, min(_MOST_EACH, int(_ANSWER_BYTES / (self._typical * len(tails)))))
+        command: Command = ("XREAD", "COUNT", each, "BLOCK", int(BLOCK * 1000), "STREAMS")
+        command += (*(tail.keys.log for tail in tails), *(tail.cursor for tail in tails))
+        self._served = self._wanted
+        [answer] = await line.ask([command])
+        if isinstance(answer, ResponseError):
+            raise RedisUnavailable(self._connections.place, str(answer))
+        self._deliver(asked, answer or ())
+
+    def _deliver(self, asked: Mapping[str, Tail], answer: Sequence[Any]) -> None:
+        size = count = 0
+        for key, entries in answer:
+            # The one that was asked for: by now another may have its name, which begins elsewhere.
+            tail = asked[key.decode()]
+            for event_id, fields in entries:
+                count += 1
+                size += sum(map(len, fields))
+                if fields[0] == b"x":
+                    tail.shut(partial(StreamNotFound, tail.run_id))
+                    self.remove(tail)
+                else:
+                    tail.add(event_of(event_id, fields[1], fields[3], fields[5] if len(fields) > 5 else b""))
+            tail.wake()
+        if count:
+            self._typical += (max(size / count, 1.0) - self._typical) / 4
+
+    async def _poke(self) -> None:
+        """Until the waiting command knows of the last change. One that is only on its way cannot be woken yet."""
+        while self._served < self._wanted and self._client_id is not None:
+            try:
+                await self._connections.ask("CLIENT", "UNBLOCK", self._client_id)
+            except Exception as error:
+                _log.debug("a reader could not be woken: %s", error)
+            await asyncio.sleep(_AGAIN)

@@ -1,0 +1,59 @@
+"""Redis streams for tests: a bridge with keys of its own, and time that passes in Redis as in the test's hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from secrets import token_hex
+from typing import Any, Final
+
+from runstead.infra.engines.redis import RedisConnections, open_redis
+from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings, open_redis_bridge
+from runstead.runtime.clock import Clock
+from runstead.testing.clock import HandClock
+
+_AGE: Final = """
+for _, key in ipairs(KEYS) do
+  local left = redis.call('PTTL', key)
+  if left >= 0 then
+    if left <= tonumber(ARGV[1]) then redis.call('DEL', key) else redis.call('PEXPIRE', key, left - ARGV[1]) end
+  end
+  if redis.call('TYPE', key).ok == 'zset' then
+    for _, member in ipairs(redis.call('ZRANGE', key, 0, -1)) do redis.call('ZINCRBY', key, -ARGV[1], member) end
+  end
+end
+"""
+
+
+@asynccontextmanager
+async def a_bridge(
+    url: str, clock: Clock | None = None, *, prefix: str | None = None, **terms: float
+) -> AsyncIterator[RedisStreamBridge]:
+    """A bridge with connections of its own, as a process has. Those with one prefix share their streams."""
+    settings = RedisStreamSettings(prefix=prefix or a_prefix(), **terms)  # type: ignore[arg-type]
+    async with open_redis(url) as connections, open_redis_bridge(connections, settings, clock) as bridge:
+        yield bridge
+
+
+def a_prefix() -> str:
+    return f"test-{token_hex(6)}"
+
+
+async def age(connections: RedisConnections, prefix: str, seconds: float) -> None:
+    """Make everything in Redis older: what would have left in that time leaves."""
+    keys: list[Any] = await connections.ask("KEYS", f"*{prefix}*")
+    for key in keys:
+        await connections.ask("EVAL", _AGE, 1, key, round(seconds * 1000))
+
+
+async def let_pass(clock: HandClock, connections: RedisConnections, prefix: str, seconds: float, step: float) -> None:
+    """Time passes here and there, in steps that leave owners the time to renew what is theirs."""
+    left = seconds
+    while left > 0:
+        now = min(step, left)
+        await clock.forward(now)
+        await age(connections, prefix, now)
+        # Answers from Redis come in real time.
+        await asyncio.sleep(0.02)
+        left -= now
