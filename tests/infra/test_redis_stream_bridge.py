@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from runstead.cli.servers.valkey import free_port
 from runstead.infra.engines.redis import RedisConnections, open_redis
 from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings, open_redis_bridge
 from runstead.testing.clock import HandClock
@@ -47,7 +48,8 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A cluster of one node: every command that touches keys of two slots is refused there."""
-    with own_valkey(tmp_path_factory.mktemp("cluster"), cluster_enabled="yes") as server:
+    bus = str(free_port())
+    with own_valkey(tmp_path_factory.mktemp("cluster"), cluster_enabled="yes", cluster_port=bus) as server:
         server.ask("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
         while "cluster_state:ok" not in server.ask("CLUSTER", "INFO"):
             time.sleep(0.05)

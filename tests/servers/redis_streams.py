@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from secrets import token_hex
 from typing import Any, Final
 
-from runstead.infra.engines.redis import RedisConnections, open_redis
+from runstead.infra.engines.redis import TIMEOUT, RedisConnections, open_redis
 from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings, open_redis_bridge
 from runstead.runtime.clock import Clock
 from runstead.testing.clock import HandClock
 
+PATIENCE: Final = 20.0
+"""Real seconds that anything may take, on a machine that does other things too."""
 _AGE: Final = """
 for _, key in ipairs(KEYS) do
   local left = redis.call('PTTL', key)
@@ -28,12 +30,22 @@ end
 
 @asynccontextmanager
 async def a_bridge(
-    url: str, clock: Clock | None = None, *, prefix: str | None = None, **terms: float
+    url: str, clock: Clock | None = None, /, *, prefix: str | None = None, timeout: float = TIMEOUT, **terms: float
 ) -> AsyncIterator[RedisStreamBridge]:
     """A bridge with connections of its own, as a process has. Those with one prefix share their streams."""
     settings = RedisStreamSettings(prefix=prefix or a_prefix(), **terms)  # type: ignore[arg-type]
-    async with open_redis(url) as connections, open_redis_bridge(connections, settings, clock) as bridge:
+    async with (
+        open_redis(url, timeout=timeout) as connections,
+        open_redis_bridge(connections, settings, clock) as bridge,
+    ):
         yield bridge
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Return as soon as it is so; fail instead of hanging."""
+    async with asyncio.timeout(PATIENCE):
+        while not is_so():  # noqa: ASYNC110 - what happens in another process sets no event here
+            await asyncio.sleep(0.005)
 
 
 def a_prefix() -> str:

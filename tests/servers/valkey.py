@@ -33,10 +33,10 @@ def own_valkey(folder: Path, *, password: str = "", **settings: str) -> Iterator
     named = {name.replace("_", "-"): value for name, value in settings.items()}
     try:
         server = ValkeyServer(folder, settings=named, password=password)
-        server.start()
     except NoValkey as error:
         pytest.skip(f"missing server: {error}")
     try:
+        server.start()
         yield server
     finally:
         server.kill()

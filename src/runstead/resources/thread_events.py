@@ -135,9 +135,9 @@ class ThreadEventReader:
         """Which runs have come: those that were told of, and now and then all of them."""
         if self._listener.closed:
             raise BridgeClosed
-        told = self._listener.take()
+        in_doubt, told = self._listener.in_doubt, self._listener.take()
         now = self._sources.clock.monotonic()
-        if self._looked_at is None or now - self._looked_at >= _LOOK_AGAIN:
+        if in_doubt or self._looked_at is None or now - self._looked_at >= _LOOK_AGAIN:
             self._looked_at = now
             where = RunFilter(self._thread_id)
             found = list(await self._sources.runs.list_runs(where, limit=_RECENT))

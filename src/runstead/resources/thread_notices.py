@@ -23,17 +23,28 @@ _TOLD: Final = frozenset(
 )
 
 
+def is_told(event: RunLifecycleEvent) -> bool:
+    """Whether readers of the thread have something to look at."""
+    return event.event_type in _TOLD
+
+
 class ThreadListener:
     """What one reader has been told and has not looked at yet. ``heard`` is set while there is something."""
 
     def __init__(self) -> None:
         self.heard = asyncio.Event()
         self.closed = False
+        self.in_doubt = False
+        """Notices may have been lost: all of the thread's runs are to be looked at."""
         self._run_ids: deque[RunId] = deque()
 
     def tell(self, run_id: RunId) -> None:
         if run_id not in self._run_ids:
             self._run_ids.append(run_id)
+        self.heard.set()
+
+    def doubt(self) -> None:
+        self.in_doubt = True
         self.heard.set()
 
     def close(self) -> None:
@@ -44,6 +55,7 @@ class ThreadListener:
         """The runs that were told of, in order; from then on nothing is heard until the next notice."""
         run_ids = list(self._run_ids)
         self._run_ids.clear()
+        self.in_doubt = False
         if not self.closed:
             self.heard.clear()
         return run_ids
@@ -68,9 +80,19 @@ class LocalThreadNotices:
 
     async def on_event(self, event: RunLifecycleEvent) -> None:
         """A RunObserver."""
-        if event.event_type in _TOLD:
-            for listener in self._listeners.get(event.thread_id, ()):
-                listener.tell(event.run_id)
+        if is_told(event):
+            self.tell(event.thread_id, event.run_id)
+
+    def tell(self, thread_id: ThreadId, run_id: RunId) -> None:
+        """Something has begun or ended there."""
+        for listener in self._listeners.get(thread_id, ()):
+            listener.tell(run_id)
+
+    def doubt(self) -> None:
+        """Notices may have been lost: every reader is to look at all runs of its thread."""
+        for listeners in self._listeners.values():
+            for listener in listeners:
+                listener.doubt()
 
     def listener(self, thread_id: ThreadId) -> ThreadListener:
         listener = ThreadListener()

@@ -22,6 +22,7 @@ from .lifeline import Lifeline
 
 START_WITHIN: Final = 20.0
 STOP_WITHIN: Final = 10.0
+_TRIES: Final = 3
 _NAMES: Final = ("valkey-server", "redis-server")
 
 
@@ -62,7 +63,7 @@ _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 class ValkeyServer:
-    """One server over one folder, which is made when absent. Listens on 127.0.0.1, always on the same port.
+    """One server over one folder, which is made when absent. Listens on 127.0.0.1, on the same port after each start.
 
     ``settings`` are its own words, such as ``{"maxmemory": "5mb"}``. Everything it is told is written to a log that is
     read again at a start, unless it was told to `forget`.
@@ -71,11 +72,12 @@ class ValkeyServer:
     def __init__(
         self, folder: Path, *, binary: Path | None = None, settings: Mapping[str, str] | None = None, password: str = ""
     ) -> None:
-        self.folder, self.port = folder, _free_port()
+        self.folder, self.port = folder, free_port()
         self.data, self._log = folder / "data", folder / "valkey.log"
         self._binary = binary or find_binary()
         self._settings = {**(settings or {}), **({"requirepass": password} if password else {})}
         self._password = password
+        self._is_new = True
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline: Lifeline | None = None
 
@@ -96,6 +98,19 @@ class ValkeyServer:
 
     def start(self) -> None:
         """Start it, and return when it answers. Raises NoValkey."""
+        for left in reversed(range(_TRIES if self._is_new else 1)):
+            try:
+                self._start()
+            except NoValkey:
+                # Somebody else may have taken the port since we looked.
+                if not left:
+                    raise
+                self.port = free_port()
+            else:
+                self._is_new = False
+                return
+
+    def _start(self) -> None:
         self.data.mkdir(parents=True, exist_ok=True)
         command = [str(self._binary), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.data)]
         command += ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--daemonize", "no"]
@@ -173,7 +188,8 @@ class ValkeyServer:
             return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port on 127.0.0.1 that nobody listens on at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -66,6 +66,19 @@ class RedisLine:
         except (RedisError, OSError) as error:
             raise translate(error, self._place) from error
 
+    async def hear(self, silence: float) -> Any:
+        """What the server says by itself, to one who has subscribed. After so many seconds of silence it is asked
+        whether it is still there, and the answer to that is given. Raises RedisUnavailable when it is not.
+        """
+        try:
+            said = await self._connection.read_response(timeout=silence)
+            if said is None:
+                await self._connection.send_command("PING", check_health=False)
+                said = await self._connection.read_response()
+        except (RedisError, OSError) as error:
+            raise translate(error, self._place) from error
+        return said
+
     async def close(self) -> None:
         with suppress(RedisError, OSError):
             await self._connection.disconnect(nowait=True)

@@ -6,15 +6,11 @@ import asyncio
 
 from redis import exceptions as said
 
-from .exceptions import StorageError, StorageUnusable
+from .exceptions import StorageError, StorageUnavailable, StorageUnusable
 
 
-class RedisUnavailable(StorageError):
+class RedisUnavailable(StorageUnavailable):
     """Nobody answers there, or not in time. Whether what was asked has been done is not known."""
-
-    def __init__(self, place: str, details: str) -> None:
-        self.place, self.details = place, details
-        super().__init__(f"{place} cannot be reached ({details}); check that it runs, and try again")
 
 
 class RedisRefused(StorageUnusable):
@@ -28,6 +24,8 @@ class RedisRefused(StorageUnusable):
 class RedisFull(StorageError):
     """It is at its maxmemory, and may not give anything up for new entries."""
 
+    kind = "busy"
+
     def __init__(self, place: str) -> None:
         self.place = place
         super().__init__(
@@ -38,6 +36,8 @@ class RedisFull(StorageError):
 
 class RedisReadOnly(StorageError):
     """It is a replica, or cannot write to its own disk."""
+
+    kind = "read_only"
 
     def __init__(self, place: str, details: str) -> None:
         self.place, self.details = place, details

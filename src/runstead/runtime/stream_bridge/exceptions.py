@@ -51,4 +51,5 @@ class BridgeUnavailable(StreamBridgeError):
 
     def __init__(self, details: str) -> None:
         self.details = details
-        super().__init__(f"streams cannot be reached at the moment ({details}); the run goes on, try again")
+        # Clients are told this, and where streams are kept is not their business.
+        super().__init__("streams cannot be reached at the moment; the run goes on, try again in a moment")

@@ -1,0 +1,1 @@
+"""Notices between the processes of a deployment: "look again", never what is true."""

@@ -1,0 +1,173 @@
+"""Short words from one process to all the others, over Redis pub/sub, in a millisecond when all is well.
+
+A notice may be lost (Redis away, a connection cut), and is never the only way: a stop is a flag on the run's row, which
+its holder reads when it renews its lease; waiting runs are rows, which workers look at now and then; a thread's readers
+look at its runs now and then. After every gap in listening, listeners are told so and may look at once.
+
+In its own process a notice is heard directly, whatever Redis does. Lives on the event loop that it was started on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any, Final, Literal, TypeAlias
+
+from runstead.infra.engines.exceptions import StorageError
+from runstead.infra.engines.redis import TIMEOUT, RedisConnections, RedisLine
+
+Topic: TypeAlias = Literal["stop", "thread", "waiting"]
+Heard: TypeAlias = Callable[[str], None]
+"""Called on the loop with what a notice says. Quick; what it raises is logged."""
+
+TOPICS: Final[tuple[Topic, ...]] = ("stop", "thread", "waiting")
+MOST_UNSENT: Final = 10_000
+"""Notices that wait while Redis is away. The oldest go first: by then, somebody has looked."""
+_BETWEEN_PINGS: Final = 5.0
+"""Seconds of silence after which the connection is tried: one that died without a word must not stay so."""
+_PAUSES: Final = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Seconds between tries to connect, of real time."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    heard: Heard
+    missed: Callable[[], None] | None
+
+
+class RedisNotices:
+    """Tells and hears notices; see `RedisNotices.running`."""
+
+    def __init__(self, connections: RedisConnections, prefix: str = "runstead") -> None:
+        self._connections = connections
+        self._channels = {f"{prefix}:notice:{topic}".encode(): topic for topic in TOPICS}
+        self._names = {topic: name for name, topic in self._channels.items()}
+        # Who says it, so that nobody hears himself twice.
+        self._us = token_hex(6)
+        self._listeners: dict[Topic, list[_Listener]] = {topic: [] for topic in TOPICS}
+        self._unsent: deque[tuple[Topic, str]] = deque(maxlen=MOST_UNSENT)
+        self._bell = asyncio.Event()
+        self.listening = asyncio.Event()
+        """Set while notices of other processes are heard."""
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, connections: RedisConnections, prefix: str = "runstead") -> AsyncIterator[RedisNotices]:
+        """Telling and hearing until the end of the block."""
+        notices = cls(connections, prefix)
+        tasks = [
+            asyncio.create_task(notices._send(), name="notices-send"),
+            asyncio.create_task(notices._listen(), name="notices-listen"),
+        ]
+        try:
+            yield notices
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def tell(self, topic: Topic, said: str) -> None:
+        """Say it to all processes, this one at once. Never blocks, never fails; on the loop."""
+        self._hear(topic, said)
+        self._unsent.append((topic, said))
+        self._bell.set()
+
+    @contextmanager
+    def listener(self, topic: Topic, heard: Heard, missed: Callable[[], None] | None = None) -> Iterator[None]:
+        """Call ``heard`` with each notice of this topic, and ``missed`` when some may have been lost."""
+        listener = _Listener(heard, missed)
+        self._listeners[topic].append(listener)
+        try:
+            yield
+        finally:
+            self._listeners[topic].remove(listener)
+
+    def _hear(self, topic: Topic, said: str) -> None:
+        for listener in list(self._listeners[topic]):
+            try:
+                listener.heard(said)
+            except Exception:
+                _log.exception("a notice was not taken")
+
+    def _missed(self) -> None:
+        for listeners in self._listeners.values():
+            for listener in list(listeners):
+                try:
+                    if listener.missed is not None:
+                        listener.missed()
+                except Exception:
+                    _log.exception("a listener did not look again")
+
+    async def _send(self) -> None:
+        line: RedisLine | None = None
+        failures = 0
+        try:
+            while True:
+                self._bell.clear()
+                if not self._unsent:
+                    await self._bell.wait()
+                    continue
+                said = list(self._unsent)[:200]
+                try:
+                    line = line or await self._connections.line()
+                    await line.ask([("PUBLISH", self._names[topic], f"{self._us} {text}") for topic, text in said])
+                except StorageError as error:
+                    _log.debug("notices wait: %s", error)
+                    if line is not None:
+                        await line.close()
+                    line = None
+                    await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
+                    failures += 1
+                    continue
+                failures = 0
+                for notice in said:
+                    # A full queue may have pushed some out meanwhile.
+                    if self._unsent and self._unsent[0] == notice:
+                        self._unsent.popleft()
+        finally:
+            if line is not None:
+                await line.close()
+
+    async def _listen(self) -> None:
+        failures, first = 0, True
+        while True:
+            line: RedisLine | None = None
+            try:
+                line = await self._connections.line(patience=TIMEOUT)
+                await line.ask([("SUBSCRIBE", name) for name in self._channels])
+                self.listening.set()
+                failures = 0
+                if not first:
+                    _log.info("notices are heard again")
+                    self._missed()
+                first = False
+                while True:
+                    self._take(await line.hear(_BETWEEN_PINGS))
+            except StorageError as error:
+                if not failures:
+                    _log.warning("notices of other processes are not heard, which makes them slower: %s", error)
+            except Exception:
+                _log.exception("notices could not be heard; trying again")
+            finally:
+                self.listening.clear()
+                if line is not None:
+                    with suppress(StorageError):
+                        await line.close()
+            await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
+            failures += 1
+
+    def _take(self, answer: Any) -> None:
+        if not isinstance(answer, list) or answer[0] != b"message":
+            return
+        _, channel, text = answer
+        speaker, _, said = text.decode(errors="replace").partition(" ")
+        topic = self._channels.get(channel)
+        if topic is not None and speaker != self._us:
+            self._hear(topic, said)

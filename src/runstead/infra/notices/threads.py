@@ -1,0 +1,50 @@
+"""What begins and ends on threads, told to the readers of all processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from runstead.resources.thread_notices import LocalThreadNotices, ThreadListener, is_told
+from runstead.runtime.runs.observer import RunLifecycleEvent
+from runstead.runtime.runs.types import ThreadId
+
+from .redis import RedisNotices
+
+
+class RedisThreadNotices:
+    """A ThreadNotices, and the RunObserver that feeds it; see `heard_in`."""
+
+    def __init__(self, notices: RedisNotices) -> None:
+        self._notices = notices
+        self._local = LocalThreadNotices()
+
+    @classmethod
+    @contextmanager
+    def heard_in(cls, notices: RedisNotices) -> Iterator[RedisThreadNotices]:
+        """Readers here hear of what happens anywhere, until the end of the block."""
+        threads = cls(notices)
+        with notices.listener("thread", threads._heard, threads._local.doubt):
+            try:
+                yield threads
+            finally:
+                threads.close()
+
+    async def on_event(self, event: RunLifecycleEvent) -> None:
+        """A RunObserver."""
+        if is_told(event):
+            self._notices.tell("thread", f"{event.thread_id} {event.run_id}")
+
+    def listener(self, thread_id: ThreadId) -> ThreadListener:
+        return self._local.listener(thread_id)
+
+    def leave(self, thread_id: ThreadId, listener: ThreadListener) -> None:
+        self._local.leave(thread_id, listener)
+
+    def close(self) -> None:
+        """The server goes down: nobody is to wait any longer."""
+        self._local.close()
+
+    def _heard(self, said: str) -> None:
+        thread_id, _, run_id = said.partition(" ")
+        self._local.tell(thread_id, run_id)

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+
+from runstead.cli.servers.valkey import ValkeyServer
+from runstead.infra.engines.redis import open_redis
+from runstead.infra.notices.redis import RedisNotices
+from runstead.infra.notices.stops import StopNotices
+from runstead.infra.notices.threads import RedisThreadNotices
+from runstead.infra.notices.waiting import WaitingNotices
+from runstead.runtime.runs.observer import RunLifecycleEvent, RunLifecycleEventType
+from runstead.runtime.runs.types import RunId
+from tests.servers.redis_streams import PATIENCE, a_prefix, until
+from tests.servers.valkey import own_valkey
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    with own_valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def prefix() -> str:
+    return a_prefix()
+
+
+@asynccontextmanager
+async def a_process(server: ValkeyServer, prefix: str) -> AsyncIterator[RedisNotices]:
+    """Notices with connections of their own, as a process has, that are being heard."""
+    async with open_redis(server.url) as connections, RedisNotices.running(connections, prefix) as notices:
+        await soon(notices.listening.wait())
+        yield notices
+
+
+async def soon(waiting: Awaitable[object]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        await waiting
+
+
+class Worker:
+    """Takes notices of stops."""
+
+    def __init__(self) -> None:
+        self.noticed: list[RunId] = []
+        self.heard = asyncio.Event()
+
+    def notice_stop(self, run_id: RunId) -> None:
+        if run_id == "broken":
+            raise RuntimeError("this one does not want to hear")
+        self.noticed.append(run_id)
+        self.heard.set()
+
+
+async def test_a_stop_reaches_the_holder_in_another_process_within_milliseconds(
+    server: ValkeyServer, prefix: str
+) -> None:
+    worker = Worker()
+    async with a_process(server, prefix) as gateway, a_process(server, prefix) as holder:
+        with StopNotices(holder).brought_to(worker.notice_stop):
+            took = []
+            for number in range(20):
+                begun = time.perf_counter()
+                worker.heard.clear()
+                await StopNotices(gateway).request_stop(f"run-{number}")
+                await soon(worker.heard.wait())
+                took.append(time.perf_counter() - begun)
+    assert worker.noticed == [f"run-{number}" for number in range(20)]
+    assert sorted(took)[len(took) // 2] < 0.1
+
+
+async def test_a_stop_reaches_a_worker_of_the_same_process_once_and_whatever_redis_does(
+    server: ValkeyServer, prefix: str
+) -> None:
+    worker = Worker()
+    async with a_process(server, prefix) as process:
+        with StopNotices(process).brought_to(worker.notice_stop):
+            server.freeze()
+            try:
+                await StopNotices(process).request_stop("run-1")
+                assert worker.noticed == ["run-1"]
+            finally:
+                server.thaw()
+            await StopNotices(process).request_stop("run-2")
+            await asyncio.sleep(0.05)
+        await StopNotices(process).request_stop("run-3")
+    assert worker.noticed == ["run-1", "run-2"]
+
+
+async def test_a_worker_that_does_not_take_a_notice_hears_the_next(server: ValkeyServer, prefix: str) -> None:
+    worker = Worker()
+    async with a_process(server, prefix) as gateway, a_process(server, prefix) as holder:
+        with StopNotices(holder).brought_to(worker.notice_stop):
+            for run_id in ("broken", "run-1"):
+                await StopNotices(gateway).request_stop(run_id)
+            await until(lambda: worker.noticed == ["run-1"])
+
+
+async def test_deployments_with_other_prefixes_hear_nothing_of_each_other(server: ValkeyServer, prefix: str) -> None:
+    worker, neighbour = Worker(), Worker()
+    async with (
+        a_process(server, prefix) as gateway,
+        a_process(server, prefix) as holder,
+        a_process(server, a_prefix()) as stranger,
+    ):
+        with (
+            StopNotices(holder).brought_to(worker.notice_stop),
+            StopNotices(stranger).brought_to(neighbour.notice_stop),
+        ):
+            await StopNotices(gateway).request_stop("run-1")
+            await until(lambda: worker.noticed == ["run-1"])
+    assert neighbour.noticed == []
+
+
+async def test_a_ring_from_any_thread_is_heard_everywhere_and_many_rings_are_few(
+    server: ValkeyServer, prefix: str
+) -> None:
+    looks: list[str] = []
+    async with a_process(server, prefix) as one, a_process(server, prefix) as two:
+        bell = WaitingNotices(one)
+        with bell.heard_by(lambda: looks.append("one")), WaitingNotices(two).heard_by(lambda: looks.append("two")):
+            await asyncio.to_thread(bell.ring)
+            await until(lambda: sorted(looks) == ["one", "two"])
+            for _ in range(1_000):
+                bell.ring()
+            await until(lambda: len(looks) >= 4)
+            await asyncio.sleep(0.05)
+    assert len(looks) == 4
+
+
+def begun(thread_id: str, run_id: str) -> RunLifecycleEvent:
+    return RunLifecycleEvent(
+        event_id="event",
+        event_type=RunLifecycleEventType.RUN_STARTED,
+        run_id=run_id,
+        thread_id=thread_id,
+        sequence=1,
+        occurred_at=datetime.now(UTC),
+        payload={},
+    )
+
+
+async def test_readers_of_a_thread_hear_of_runs_that_begin_elsewhere(server: ValkeyServer, prefix: str) -> None:
+    async with a_process(server, prefix) as one, a_process(server, prefix) as two:
+        with RedisThreadNotices.heard_in(one) as worker, RedisThreadNotices.heard_in(two) as gateway:
+            here, there = worker.listener("thread-1"), gateway.listener("thread-1")
+            other = gateway.listener("thread-2")
+            await worker.on_event(begun("thread-1", "run-1"))
+            assert here.take() == ["run-1"]
+            await soon(there.heard.wait())
+            assert there.take() == ["run-1"]
+            assert not other.heard.is_set()
+            gateway.leave("thread-1", there)
+        assert other.closed
+
+
+async def test_after_a_cut_listeners_are_told_to_look_and_notices_come_again(server: ValkeyServer, prefix: str) -> None:
+    looks: list[str] = []
+    async with a_process(server, prefix) as one, a_process(server, prefix) as two:
+        bell = WaitingNotices(one)
+        with RedisThreadNotices.heard_in(two) as threads, WaitingNotices(two).heard_by(lambda: looks.append("look")):
+            listener = threads.listener("thread-1")
+            server.ask("CLIENT", "KILL", "TYPE", "pubsub")
+            await soon(listener.heard.wait())
+            assert listener.in_doubt
+            assert listener.take() == []
+            await until(lambda: bool(looks))
+            await soon(two.listening.wait())
+            looks.clear()
+            bell.ring()
+            await until(lambda: looks == ["look"])
+
+
+async def test_notices_are_heard_again_after_a_restart_and_those_from_meanwhile_are_told_late(
+    server: ValkeyServer, prefix: str
+) -> None:
+    worker = Worker()
+    async with a_process(server, prefix) as gateway, a_process(server, prefix) as holder:
+        with StopNotices(holder).brought_to(worker.notice_stop):
+            server.stop()
+            await StopNotices(gateway).request_stop("run-1")
+            server.start()
+            # It may be told before the other one listens again: that is what the flag on the row is for.
+            await soon(holder.listening.wait())
+            async with asyncio.timeout(PATIENCE):
+                while "run-2" not in worker.noticed:
+                    await StopNotices(gateway).request_stop("run-2")
+                    await asyncio.sleep(0.05)
