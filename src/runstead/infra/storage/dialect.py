@@ -14,6 +14,7 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     Text,
+    bindparam,
     column,
     func,
     literal,
@@ -24,6 +25,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from . import json_text
+from .prepared import Prepared
 
 _CONTAINS = "json_contains"
 
@@ -142,9 +144,12 @@ def lock_thread(connection: Connection, threads: Table, thread_id: str) -> None:
     SQLite's one writer has that already. A thread that is gone locks nothing: nothing is decided about it either.
     """
     if connection.dialect.name != "sqlite":
-        connection.execute(
-            select(threads.c.thread_id).where(threads.c.thread_id == thread_id).with_for_update()
-        ).first()
+        _locking(threads).first(connection, {"the_thread": thread_id})
+
+
+@lru_cache
+def _locking(threads: Table) -> Prepared:
+    return Prepared(select(threads.c.thread_id).where(threads.c.thread_id == bindparam("the_thread")).with_for_update())
 
 
 def line_up(connection: Connection, thread_ids: Iterable[str]) -> None:
@@ -162,5 +167,10 @@ def line_up(connection: Connection, thread_ids: Iterable[str]) -> None:
 def lock_thread_of(connection: Connection, runs: Table, threads: Table, run_id: str) -> None:
     """`lock_thread` for the thread that a run is on."""
     if connection.dialect.name != "sqlite":
-        on = select(runs.c.thread_id).where(runs.c.run_id == run_id).scalar_subquery()
-        connection.execute(select(threads.c.thread_id).where(threads.c.thread_id == on).with_for_update()).first()
+        _locking_of(runs, threads).first(connection, {"the_run": run_id})
+
+
+@lru_cache
+def _locking_of(runs: Table, threads: Table) -> Prepared:
+    on = select(runs.c.thread_id).where(runs.c.run_id == bindparam("the_run")).scalar_subquery()
+    return Prepared(select(threads.c.thread_id).where(threads.c.thread_id == on).with_for_update())
