@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select, tupl
 from runstead.resources.item_filters import matches_filter
 
 from .item_index import WHOLE, words_at
-from .item_ranking import Scores, best_of, closeness, relevance
-from .tables import item_vectors, items
+from .item_ranking import Scores, best_of, relevance
+from .tables import items
 
 BATCH: Final = 500
 """Rows that are read at once."""
@@ -49,7 +49,7 @@ def alive(now: datetime) -> ColumnElement[bool]:
     return or_(items.c.expires_at.is_(None), items.c.expires_at > now)
 
 
-def _below(prefix: Sequence[str]) -> ColumnElement[bool]:
+def below(prefix: Sequence[str]) -> ColumnElement[bool]:
     """In the namespace or one below it: those that begin with it and a dot, up to the character after the dot."""
     name = text_of(prefix)
     if not prefix:
@@ -61,7 +61,7 @@ def _below(prefix: Sequence[str]) -> ColumnElement[bool]:
 
 
 def found(connection: Connection, op: SearchOp, now: datetime) -> list[Any]:
-    statement = select(*ITEM).where(_below(op.namespace_prefix), alive(now)).order_by(*_NEWEST_FIRST)
+    statement = select(*ITEM).where(below(op.namespace_prefix), alive(now)).order_by(*_NEWEST_FIRST)
     if not op.filter:
         return list(connection.execute(statement.limit(op.limit).offset(op.offset)).all())
     with connection.execution_options(yield_per=BATCH).execute(statement) as rows:
@@ -69,31 +69,10 @@ def found(connection: Connection, op: SearchOp, now: datetime) -> list[Any]:
         return list(islice(matching, op.offset, op.offset + op.limit))
 
 
-def by_meaning(connection: Connection, *, query: bytes, embedder: str, op: SearchOp, now: datetime) -> Scores[Place]:
-    """Items that were not embedded, or by another embedder, are not found by meaning."""
-    joined = items.join(
-        item_vectors, and_(item_vectors.c.namespace == items.c.namespace, item_vectors.c.key == items.c.key)
-    )
-    statement = (
-        select(items.c.namespace, items.c.key, item_vectors.c.vector, *([items.c.value] if op.filter else []))
-        .select_from(joined)
-        .where(_below(op.namespace_prefix), alive(now), item_vectors.c.embedder == embedder)
-    )
-    with connection.execution_options(yield_per=BATCH).execute(statement) as rows:
-        return closeness(
-            query,
-            (
-                ((row.namespace, row.key), row.vector)
-                for row in rows
-                if not op.filter or matches_filter(orjson.loads(row.value), op.filter)
-            ),
-        )
-
-
 def by_words(connection: Connection, *, op: SearchOp, now: datetime) -> Scores[Place]:
     statement = select(items.c.namespace, items.c.key, items.c.searched, items.c.value)
     with connection.execution_options(yield_per=BATCH).execute(
-        statement.where(_below(op.namespace_prefix), alive(now))
+        statement.where(below(op.namespace_prefix), alive(now))
     ) as rows:
         return relevance(op.query or "", _readable(rows, op))
 
@@ -117,7 +96,7 @@ def ranked(connection: Connection, scores: Scores[Place], op: SearchOp) -> list[
 
 def namespaces(connection: Connection, op: ListNamespacesOp, now: datetime) -> list[tuple[str, ...]]:
     conditions = op.match_conditions or ()
-    statement = select(items.c.namespace).distinct().where(_below(_literal(conditions)), alive(now))
+    statement = select(items.c.namespace).distinct().where(below(_literal(conditions)), alive(now))
     found = (labels_of(name) for name in connection.execute(statement).scalars())
     kept = {labels[: op.max_depth] for labels in found if all(_matches(labels, one) for one in conditions)}
     return sorted(kept)[op.offset : op.offset + op.limit]

@@ -26,7 +26,7 @@ from langgraph.store.base import (
     TTLConfig,
     validate_op_namespace,
 )
-from sqlalchemy import Connection, and_, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, and_, delete, select, tuple_, update
 
 from runstead.resources.item_filters import check_filter
 from runstead.runtime.clock import Clock
@@ -36,7 +36,8 @@ from .database import Database
 from .dialect import put_row
 from .holders import hold_on
 from .item_index import ItemIndex, texts_at
-from .item_queries import ITEM, Place, alive, at, by_meaning, by_words, found, labels_of, namespaces, ranked, text_of
+from .item_queries import ITEM, Place, alive, at, by_words, found, labels_of, namespaces, ranked, text_of
+from .item_vectors import ItemVectors, VectorsComparedHere
 from .tables import item_vectors, items
 
 BATCH: Final = 500
@@ -53,16 +54,25 @@ class SqlItemStore(BaseStore):
     supports_ttl = True
 
     def __init__(
-        self, database: Database, clock: Clock, *, index: ItemIndex | None = None, ttl: TTLConfig | None = None
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        index: ItemIndex | None = None,
+        ttl: TTLConfig | None = None,
+        vectors: ItemVectors | None = None,
     ) -> None:
         self._database, self._clock, self._index = database, clock, index
+        self._vectors_there = vectors or VectorsComparedHere()
         self.ttl_config = ttl
         self._check: Callable[[], object] | None = None
         self._holder: Holder | None = None
 
     def fenced(self, check: Callable[[], object], holder: Holder) -> SqlItemStore:
         """FenceableStore."""
-        fenced = SqlItemStore(self._database, self._clock, index=self._index, ttl=self.ttl_config)
+        fenced = SqlItemStore(
+            self._database, self._clock, index=self._index, ttl=self.ttl_config, vectors=self._vectors_there
+        )
         fenced._check, fenced._holder = check, holder
         return fenced
 
@@ -114,7 +124,7 @@ class SqlItemStore(BaseStore):
             scored: Sequence[tuple[Any, float | None]] = [(row, None) for row in rows]
         elif self._index is not None:
             query = await self._index.of_query(op.query)
-            meant = partial(by_meaning, query=query, embedder=self._index.embedder, op=op, now=now)
+            meant = partial(self._vectors_there.closest, query=query, embedder=self._index.embedder, op=op, now=now)
             scored = await self._database.read(lambda connection: ranked(connection, meant(connection), op))
         else:
             said = partial(by_words, op=op, now=now)
@@ -158,7 +168,7 @@ class SqlItemStore(BaseStore):
                     put_row(connection, items, _to_row(place, op, values[place], now), kept=("created_at",))
                     connection.execute(delete(item_vectors).where(at(item_vectors, place)))
                 if own := vectors.get(place):
-                    connection.execute(insert(item_vectors), _vector_rows(place, name, own))
+                    self._vectors_there.keep(connection, place, name, own)
 
         await self._database.write(work)
 
@@ -190,13 +200,6 @@ def _to_row(place: Place, op: PutOp, value: Mapping[str, Any], now: datetime) ->
         "searched": None if op.index is None else orjson.dumps(op.index or []).decode(),
         "value": orjson.dumps(value).decode(),
     }
-
-
-def _vector_rows(place: Place, embedder: str, vectors: Sequence[bytes]) -> list[dict[str, Any]]:
-    return [
-        {"namespace": place[0], "key": place[1], "number": number, "embedder": embedder, "vector": vector}
-        for number, vector in enumerate(vectors)
-    ]
 
 
 def _to_item(row: Any, kind: Any, **more: Any) -> Any:

@@ -1,0 +1,87 @@
+"""The vectors of items: how they are kept, and which of them come closest to a query's.
+
+Here they are compared one by one, in Python. `runstead.infra.storage.postgres_items` leaves that to the server,
+with the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import orjson
+from langgraph.store.base import SearchOp
+from sqlalchemy import ColumnElement, Connection, Join, Select, and_, insert, select
+
+from runstead.resources.item_filters import matches_filter
+
+from .item_queries import BATCH, Place, alive, below
+from .item_ranking import Scores, closeness
+from .tables import item_vectors, items
+
+
+class ItemVectors(Protocol):
+    """Vectors are as `item_ranking.packed` made them; those of another embedder mean nothing beside a query."""
+
+    def keep(self, connection: Connection, place: Place, embedder: str, vectors: Sequence[bytes]) -> None:
+        """The vectors of an item that has none (any more)."""
+        ...
+
+    def closest(
+        self, connection: Connection, *, query: bytes, embedder: str, op: SearchOp, now: datetime
+    ) -> Scores[Place]:
+        """How close items come to ``query``, at least of all that are on the page ``op`` asks for, or before it.
+
+        Items that were not embedded, or by another embedder, are not found by meaning.
+        """
+        ...
+
+
+class VectorsComparedHere:
+    """ItemVectors on any engine: all vectors of the namespace are read, and compared here."""
+
+    def keep(self, connection: Connection, place: Place, embedder: str, vectors: Sequence[bytes]) -> None:
+        connection.execute(insert(item_vectors), rows_of(place, embedder, vectors))
+
+    def closest(
+        self, connection: Connection, *, query: bytes, embedder: str, op: SearchOp, now: datetime
+    ) -> Scores[Place]:
+        return compared(connection, query, vectors_of(embedder, op, now), op)
+
+
+def rows_of(place: Place, embedder: str, vectors: Sequence[bytes]) -> list[dict[str, Any]]:
+    return [
+        {"namespace": place[0], "key": place[1], "number": number, "embedder": embedder, "vector": vector}
+        for number, vector in enumerate(vectors)
+    ]
+
+
+def with_items() -> Join:
+    """Vectors beside the items they are of."""
+    same = and_(item_vectors.c.namespace == items.c.namespace, item_vectors.c.key == items.c.key)
+    return items.join(item_vectors, same)
+
+
+def in_reach(embedder: str, op: SearchOp, now: datetime) -> ColumnElement[bool]:
+    """Of items where ``op`` looks, made by the embedder."""
+    return and_(below(op.namespace_prefix), alive(now), item_vectors.c.embedder == embedder)
+
+
+def vectors_of(embedder: str, op: SearchOp, now: datetime) -> Select[Any]:
+    values = [items.c.value] if op.filter else []
+    columns = (items.c.namespace, items.c.key, item_vectors.c.vector, *values)
+    return select(*columns).select_from(with_items()).where(in_reach(embedder, op, now))
+
+
+def compared(connection: Connection, query: bytes, statement: Select[Any], op: SearchOp) -> Scores[Place]:
+    """How close each of the vectors is that ``statement`` gives, less those whose item the filter takes out."""
+    with connection.execution_options(yield_per=BATCH).execute(statement) as rows:
+        return closeness(
+            query,
+            (
+                ((row.namespace, row.key), row.vector)
+                for row in rows
+                if not op.filter or matches_filter(orjson.loads(row.value), op.filter)
+            ),
+        )
