@@ -141,3 +141,30 @@ def test_every_setting_is_read_by_somebody() -> None:
         if isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith("settings")
     }
     assert set(Settings.model_fields) - read == set()
+
+
+CLUSTER = {"database_url": "postgresql://me:secret@db/runstead", "redis_url": "redis://cache:6379"}
+
+
+def test_a_cluster_needs_both_servers() -> None:
+    assert load_settings(CLUSTER).is_cluster
+    assert not load_settings().is_cluster
+    for name in CLUSTER:
+        with pytest.raises(SettingsError, match=r"is set and \w+ is not: a cluster needs both"):
+            load_settings({name: CLUSTER[name]})
+
+
+def test_a_server_that_executes_nothing_needs_others_that_do() -> None:
+    assert load_settings({**CLUSTER, "max_concurrent_runs": 0}).max_concurrent_runs == 0
+    with pytest.raises(SettingsError, match="nobody else could execute"):
+        load_settings({"max_concurrent_runs": 0})
+
+
+@pytest.mark.parametrize(
+    ("name", "url"), [("database_url", "mysql://me:secret@db"), ("redis_url", "http://me:secret@c")]
+)
+def test_a_url_of_something_else_is_refused_without_telling_its_password(name: str, url: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name}: it begins with none of") as refused:
+        load_settings({**CLUSTER, name: url})
+    assert "me:secret" not in str(refused.value)
+    assert "me:secret" not in repr(load_settings(CLUSTER))

@@ -22,6 +22,7 @@ SETTINGS_FILE: Final = "runstead.toml"
 CONFIG_FILE: Final = "langgraph.json"
 ENV_PREFIX: Final = "RUNSTEAD_"
 _PATHS: Final = ("data_dir", "config")
+_SCHEMES: Final = {"database_url": ("postgresql://", "postgres://"), "redis_url": ("redis://", "rediss://")}
 
 
 class SettingsError(Exception):
@@ -59,9 +60,42 @@ class Settings(BaseSettings):
         "Unset: one per project in the user's data directory, never the working directory.",
     )
 
+    # --- many servers and workers ----------------------------------------------------------------------------------
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="PostgreSQL that all servers and workers share (postgresql://user:password@host/database). "
+        "Unset: files in data_dir, for one server alone.",
+    )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        description="Redis or Valkey for live streams between them (redis:// or rediss://). Goes with database_url.",
+    )
+    database_schema: str = Field(
+        default="runstead",
+        pattern=r"^[a-z_][a-z0-9_]{0,62}$",
+        description="PostgreSQL schema that our tables are in, and prefix of our keys in Redis.",
+    )
+    database_pool_size: int = Field(
+        default=12, ge=2, description="Connections to PostgreSQL that one process holds at most (count), besides three."
+    )
+    queues: tuple[str, ...] | None = Field(
+        default=None,
+        description="Queues whose runs this process executes (a JSON list). Unset: all.",
+    )
+    graph_queues: dict[str, str] = Field(
+        default_factory=dict,
+        description="Queue of each graph's runs (a JSON object by graph id). Unset: the queue `default`.",
+    )
+    graph_priorities: dict[str, int] = Field(
+        default_factory=dict,
+        description="How urgent each graph's runs are (a JSON object by graph id): higher numbers first. Unset: 0.",
+    )
+
     # --- how runs are executed -------------------------------------------------------------------------------------
     max_concurrent_runs: int = Field(
-        default=64, ge=1, description="Runs executed at once by this process (count); more wait."
+        default=64,
+        ge=0,
+        description="Runs executed at once by this process (count); more wait. 0: it executes none, others have to.",
     )
     lease_term_seconds: float = Field(
         default=10,
@@ -163,6 +197,24 @@ class Settings(BaseSettings):
                 object.__setattr__(self, name, path.expanduser().resolve())
         return self
 
+    @model_validator(mode="after")
+    def _check_cluster(self) -> "Settings":
+        if (self.database_url is None) != (self.redis_url is None):
+            given, missing = ("database_url", "redis_url") if self.redis_url is None else ("redis_url", "database_url")
+            raise ValueError(f"{given} is set and {missing} is not: a cluster needs both, and one server alone neither")
+        for name, schemes in _SCHEMES.items():
+            url = getattr(self, name)
+            if url is not None and not url.get_secret_value().startswith(schemes):
+                raise ValueError(f"{name}: it begins with none of {', '.join(schemes)}")
+        if self.max_concurrent_runs == 0 and self.database_url is None:
+            raise ValueError("max_concurrent_runs is 0, and without database_url nobody else could execute runs")
+        return self
+
+    @property
+    def is_cluster(self) -> bool:
+        """Other servers and workers may share the work: the scaled profile."""
+        return self.database_url is not None
+
     @property
     def is_loopback(self) -> bool:
         """Nobody outside of this machine can reach the server."""
@@ -233,7 +285,11 @@ def _read(file: Path) -> dict[str, Any]:
 def _explain(error: ValidationError, flags: Mapping[str, Any], from_file: Mapping[str, Any], file: Path) -> str:
     lines = []
     for problem in error.errors():
-        name = str(problem["loc"][0]) if problem["loc"] else "settings"
+        if not problem["loc"]:
+            # About several of them; its input would be all of them, passwords included.
+            lines.append(problem["msg"].removeprefix("Value error, "))
+            continue
+        name = str(problem["loc"][0])
         if name in flags:
             source = f"flag --{name.replace('_', '-')}"
         elif name in from_file:

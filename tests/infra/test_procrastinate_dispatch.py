@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -33,17 +33,17 @@ class LocalNotices:
     def __init__(self) -> None:
         self._listeners: list[Callable[[RunId], None]] = []
 
-    async def send(self, run_id: RunId) -> None:
+    async def request_stop(self, run_id: RunId) -> None:
         for hear in self._listeners:
             hear(run_id)
 
-    @asynccontextmanager
-    async def listening(self, hear: Callable[[RunId], None]) -> AsyncIterator[None]:
-        self._listeners.append(hear)
+    @contextmanager
+    def brought_to(self, notice_stop: Callable[[RunId], None]) -> Iterator[None]:
+        self._listeners.append(notice_stop)
         try:
             yield
         finally:
-            self._listeners.remove(hear)
+            self._listeners.remove(notice_stop)
 
 
 class Cluster:

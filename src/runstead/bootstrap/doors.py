@@ -10,8 +10,8 @@ from typing import Any
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.modules import GraphLoadError, extend_search_path, load_variable
 from runstead.graphs.sources import parse_source
-from runstead.infra.engines.sqlite import SqliteDatabase
 from runstead.infra.storage.api_keys import SqlApiKeyStore
+from runstead.infra.storage.database import Database
 from runstead.plugins.auth.api_keys import ApiKeyAuthentication
 from runstead.plugins.auth.langgraph_auth import InvalidAuth, LangGraphAuth, check_auth
 from runstead.plugins.auth.none import NoAuthentication
@@ -54,7 +54,7 @@ def load_auth(settings: Settings, configuration: GraphConfiguration) -> Any:
 
 @asynccontextmanager
 async def open_door(
-    settings: Settings, configuration: GraphConfiguration, auth: Any, database: SqliteDatabase, clock: Clock
+    settings: Settings, configuration: GraphConfiguration, auth: Any, database: Database, clock: Clock
 ) -> AsyncIterator[Door]:
     """The door of this server, for the length of a block. ``auth`` is what `load_auth` returned."""
     match auth_mode(settings, configuration):

@@ -17,28 +17,21 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langsmith.utils import tracing_is_enabled
 
-from runstead.gateway.custom_app import CustomApp
 from runstead.gateway.services import GatewayOptions, Services
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.environment import apply_environment
 from runstead.graphs.registry import GraphRegistry
-from runstead.infra.checkpoints.sqlite import open_checkpoints
-from runstead.infra.checkpoints.store import SqlCheckpoints
-from runstead.infra.dispatch.bell import Bell
-from runstead.infra.dispatch.local import LocalDispatcher
-from runstead.infra.engines.data_dir import own_data_dir
-from runstead.infra.engines.sqlite import SqliteDatabase
+from runstead.infra.engines.exceptions import StorageUnusable
 from runstead.infra.storage.assistants import SqlAssistantStore
+from runstead.infra.storage.database import Database
 from runstead.infra.storage.items import SqlItemStore
 from runstead.infra.storage.run_creation import SqlRunCreateStore
 from runstead.infra.storage.run_deletion import SqlRunDeleteStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.infra.storage.run_queries import SqlRunQueryStore
-from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.infra.storage.thread_expiry import SqlThreadExpiryStore
 from runstead.infra.storage.threads import SqlThreadStore
-from runstead.infra.stream_bridge.memory import MemoryStreamBridge
 from runstead.resources.assistant_editor import AssistantEditor
 from runstead.resources.assistant_removal import AssistantRemoval
 from runstead.resources.copies import ThreadCopies
@@ -50,35 +43,32 @@ from runstead.resources.removal import ThreadRemoval
 from runstead.resources.schemas import GraphSchemas
 from runstead.resources.states import ThreadStates
 from runstead.resources.thread_events import ThreadEvents
-from runstead.resources.thread_notices import LocalThreadNotices
-from runstead.runtime.clock import Clock, SystemClock
 from runstead.runtime.runs.agent_loop import AgentLoops
 from runstead.runtime.runs.error_texts import ErrorTexts
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.observer import CompositeObserver
 from runstead.runtime.runs.runtime import RunsRuntime
-from runstead.runtime.runs.store import RunEventStore
 from runstead.runtime.runs.thread_agents import ThreadAgents
+from runstead.runtime.stream_bridge import StreamBridge
 from runstead.settings import Settings
 from runstead.wire.credentials import Authenticator
 
-from .custom_apps import load_custom_app
+from .alone import open_alone
 from .doors import load_auth, open_door
 from .embedders import load_embedder
 from .housekeeping import expire_regularly, sweep_items_regularly, sweep_regularly
 from .parts import (
     agent_loops,
-    event_store,
     header_choice,
     item_index,
     item_sweep_interval,
     item_ttl,
     run_limits,
-    stream_settings,
     thread_sweeps,
     thread_ttl,
     trusted_with_shared,
 )
+from .profile import Notices, Profile
 from .refusals import refuse_what_cannot_be_kept, without_effect
 from .webhooks import Webhooks, open_webhooks
 
@@ -92,7 +82,6 @@ class Embedded:
     services: Services
     authenticator: Authenticator
     drain: Callable[[], Coroutine[Any, Any, None]]
-    custom: CustomApp | None = None
 
 
 @asynccontextmanager
@@ -100,6 +89,7 @@ async def open_embedded(
     settings: Settings, configuration: GraphConfiguration, *, execute: bool = True
 ) -> AsyncIterator[Embedded]:
     """Everything, started. Raises StorageError, GraphLoadError, UnsupportedConfiguration."""
+    execute = execute and settings.max_concurrent_runs > 0
     refuse_what_cannot_be_kept(configuration, settings)
     for remark in without_effect(configuration, settings):
         _log.warning("%s", remark)
@@ -108,65 +98,67 @@ async def open_embedded(
     await asyncio.to_thread(GraphRegistry(configuration).load)
     auth = await asyncio.to_thread(load_auth, settings, configuration)
     embeddings = await asyncio.to_thread(load_embedder, configuration)
-    custom = await asyncio.to_thread(load_custom_app, configuration)
     async with AsyncExitStack() as stack:
         parts = await _opened(stack, settings, configuration, embeddings)
+        profile = parts.profile
         runtime = _runtime(parts, settings, configuration)
-        # Whoever held a run before this process started is dead: the data directory is ours alone.
-        await runtime.lease_store.abandon_all()
-        await parts.webhooks.deliveries.abandon_all()
+        if not profile.is_shared:
+            # Whoever held a run before this process started is dead: the data directory is ours alone.
+            await runtime.lease_store.abandon_all()
+            await parts.webhooks.deliveries.abandon_all()
         runs = RunsFacade.assemble(runtime)
-        closing = _Closing(runs, parts.bridge, parts.notices, settings.shutdown_grace_seconds)
+        closing = _Closing(runs, profile.bridge, profile.notices, settings.shutdown_grace_seconds)
         services = _services(parts, runs, closing, settings, configuration)
-        door = await stack.enter_async_context(open_door(settings, configuration, auth, parts.database, parts.clock))
+        door = await stack.enter_async_context(
+            open_door(settings, configuration, auth, profile.database, profile.clock)
+        )
         services = replace(services, authorizer=door.authorizer)
         await services.assistants.register_graphs(parts.graphs.descriptions)
         await stack.enter_async_context(
             sweep_regularly(
-                StorageSweeper(parts.database, parts.clock),
-                parts.checkpoints,
+                StorageSweeper(profile.database, profile.clock),
+                profile.checkpoints,
                 timedelta(seconds=settings.stream_retention_seconds),
             )
         )
         expiry = ThreadExpiry(
-            SqlThreadExpiryStore(parts.database, parts.clock), parts.events, parts.checkpoints, parts.bridge
+            SqlThreadExpiryStore(profile.database, profile.clock), profile.events, profile.checkpoints, profile.bridge
         )
-        await stack.enter_async_context(expire_regularly(expiry, thread_sweeps(configuration), parts.clock))
+        await stack.enter_async_context(expire_regularly(expiry, thread_sweeps(configuration), profile.clock))
         if execute:
             await stack.enter_async_context(parts.webhooks.sender.running())
-        if custom is not None:
-            # Before the first run: graphs may use what their app opens.
-            await stack.enter_async_context(custom.lifespan())
         stack.push_async_callback(closing.drain)
         await runs.start(execute=execute)
-        yield Embedded(services, door.authenticator, closing.drain, custom)
+        yield Embedded(services, door.authenticator, closing.drain)
 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
     """What has been opened, and is closed in the reverse order."""
 
-    database: SqliteDatabase
-    checkpoints: SqlCheckpoints
+    profile: Profile
     store: ActorScopedStore
-    bridge: MemoryStreamBridge
-    events: RunEventStore
     loops: AgentLoops
     graphs: GraphRegistry
-    notices: LocalThreadNotices
     webhooks: Webhooks
-    clock: Clock
+
+
+async def _open_scaled(stack: AsyncExitStack, settings: Settings) -> Profile:
+    try:
+        # Only a cluster needs their drivers.
+        from .scaled import open_scaled
+    except ImportError as error:
+        raise StorageUnusable(
+            f"a cluster needs packages that are not installed ({error.name}); pip install 'runstead[postgres,redis]'"
+        ) from error
+    return await open_scaled(stack, settings)
 
 
 async def _opened(
     stack: AsyncExitStack, settings: Settings, configuration: GraphConfiguration, embeddings: Embeddings | None
 ) -> _Parts:
-    clock = SystemClock()
-    data_dir = stack.enter_context(own_data_dir(settings.data_dir))
-    database = await stack.enter_async_context(open_storage(data_dir / "runstead.db"))
-    checkpoints = await stack.enter_async_context(open_checkpoints(data_dir / "checkpoints.db"))
-    bridge = await stack.enter_async_context(MemoryStreamBridge.running(stream_settings(settings), clock))
-    events = await stack.enter_async_context(event_store(settings, database, data_dir))
+    profile = await (_open_scaled if settings.is_cluster else open_alone)(stack, settings)
+    database, clock = profile.database, profile.clock
     loops = agent_loops(settings)
     stack.push_async_callback(loops.close)
     items = SqlItemStore(
@@ -176,27 +168,28 @@ async def _opened(
     store = ActorScopedStore(items)
     graphs = GraphRegistry(configuration, store=store)
     webhooks = await stack.enter_async_context(open_webhooks(settings, configuration, database, clock))
-    return _Parts(database, checkpoints, store, bridge, events, loops, graphs, LocalThreadNotices(), webhooks, clock)
+    return _Parts(profile, store, loops, graphs, webhooks)
 
 
 def _runtime(parts: _Parts, settings: Settings, configuration: GraphConfiguration) -> RunsRuntime:
-    database, clock = parts.database, parts.clock
-    # The stores ring it when a run may have become claimable; the dispatcher hears it.
-    bell = Bell()
-    leases = SqlRunLeaseStore(database, clock, bell.ring)
+    profile, queue = parts.profile, parts.profile.queue
+    database, clock = profile.database, profile.clock
+    leases = SqlRunLeaseStore(database, clock, queue.ring, queue.announce)
     return RunsRuntime(
-        create_store=SqlRunCreateStore(database, clock, bell.ring, default_ttl=thread_ttl(configuration)),
+        create_store=SqlRunCreateStore(
+            database, clock, queue.ring, queue.announce, default_ttl=thread_ttl(configuration)
+        ),
         query_store=SqlRunQueryStore(database),
-        delete_store=SqlRunDeleteStore(database, clock, bell.ring),
+        delete_store=SqlRunDeleteStore(database, clock, queue.ring, queue.announce),
         lease_store=leases,
-        event_store=parts.events,
-        checkpoints=parts.checkpoints,
-        bridge=parts.bridge,
-        dispatcher=LocalDispatcher(leases, bell, clock),
+        event_store=profile.events,
+        checkpoints=profile.checkpoints,
+        bridge=profile.bridge,
+        dispatcher=queue.dispatcher(leases),
         agents=parts.graphs,
         agent_loops=parts.loops,
         store=parts.store,
-        observer=CompositeObserver([parts.notices, parts.webhooks.sender]),
+        observer=CompositeObserver([profile.notices, parts.webhooks.sender]),
         clock=clock,
         limits=run_limits(settings),
         error_texts=ErrorTexts(bool(settings.show_errors)),
@@ -206,14 +199,15 @@ def _runtime(parts: _Parts, settings: Settings, configuration: GraphConfiguratio
 def _services(
     parts: _Parts, runs: RunsFacade, closing: _Closing, settings: Settings, configuration: GraphConfiguration
 ) -> Services:
-    threads = SqlThreadStore(parts.database, parts.clock, default_ttl=thread_ttl(configuration))
-    assistants = SqlAssistantStore(parts.database, parts.clock)
-    agents = ThreadAgents(parts.graphs, parts.loops, parts.checkpoints, parts.store)
-    queries = SqlRunQueryStore(parts.database)
-    states = ThreadStates(threads, queries, parts.checkpoints, agents, ErrorTexts(bool(settings.show_errors)))
+    profile = parts.profile
+    threads = SqlThreadStore(profile.database, profile.clock, default_ttl=thread_ttl(configuration))
+    assistants = SqlAssistantStore(profile.database, profile.clock)
+    agents = ThreadAgents(parts.graphs, parts.loops, profile.checkpoints, parts.store)
+    queries = SqlRunQueryStore(profile.database)
+    states = ThreadStates(threads, queries, profile.checkpoints, agents, ErrorTexts(bool(settings.show_errors)))
     directory = AssistantDirectory(assistants, parts.graphs)
     editor = AssistantEditor(assistants, directory, trusted_with_shared(settings))
-    removal = ThreadRemoval(runs, threads, parts.events, parts.checkpoints, parts.bridge)
+    removal = ThreadRemoval(runs, threads, profile.events, profile.checkpoints, profile.bridge)
     return Services(
         runs=runs,
         threads=threads,
@@ -222,18 +216,18 @@ def _services(
         editor=editor,
         states=states,
         thread_events=ThreadEvents(
-            runs, parts.bridge, threads, states, parts.notices, parts.clock, heartbeat=settings.heartbeat_seconds
+            runs, profile.bridge, threads, states, profile.notices, profile.clock, heartbeat=settings.heartbeat_seconds
         ),
         interrupts=OpenInterrupts(threads, queries),
         schemas=GraphSchemas(agents),
         removal=removal,
         assistant_removal=AssistantRemoval(editor, runs, threads, removal),
-        copies=ThreadCopies(threads, parts.checkpoints, states),
-        events=parts.events,
+        copies=ThreadCopies(threads, profile.checkpoints, states),
+        events=profile.events,
         items=parts.store,
         webhooks=parts.webhooks.addresses,
         deliveries=parts.webhooks.deliveries,
-        ready=lambda: _is_ready(parts.database, closing),
+        ready=lambda: _is_ready(profile.database, closing),
         options=GatewayOptions(
             max_body_bytes=settings.max_body_bytes,
             heartbeat=settings.heartbeat_seconds,
@@ -246,7 +240,7 @@ def _services(
 class _Closing:
     """The end of serving: once, however often it is asked for."""
 
-    def __init__(self, runs: RunsFacade, bridge: MemoryStreamBridge, notices: LocalThreadNotices, grace: float) -> None:
+    def __init__(self, runs: RunsFacade, bridge: StreamBridge, notices: Notices, grace: float) -> None:
         self._runs, self._bridge, self._notices, self._grace = runs, bridge, notices, grace
         self.begun = False
 
@@ -260,7 +254,7 @@ class _Closing:
         self._notices.close()
 
 
-async def _is_ready(database: SqliteDatabase, closing: _Closing) -> bool:
+async def _is_ready(database: Database, closing: _Closing) -> bool:
     if closing.begun:
         return False
     try:

@@ -14,9 +14,9 @@ from langgraph.store.base import TTLConfig
 
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.embeddings import OffLoopEmbeddings
-from runstead.graphs.sections import HeaderChoice, Ttl
-from runstead.infra.engines.sqlite import SqliteDatabase
+from runstead.graphs.sections import Ttl
 from runstead.infra.run_events.jsonl import JsonlRunEventStore
+from runstead.infra.storage.database import Database
 from runstead.infra.storage.item_index import ItemIndex
 from runstead.infra.storage.run_events import SqlRunEventStore
 from runstead.infra.stream_bridge.memory import MemoryStreamSettings
@@ -62,16 +62,7 @@ def agent_loops(settings: Settings) -> AgentLoops:
 
 def header_choice(configuration: GraphConfiguration) -> Callable[[str], bool]:
     """Which request headers reach a run's configurable."""
-    return _chosen(configuration.http.configurable_headers)
-
-
-def logged_headers(configuration: GraphConfiguration) -> Callable[[str], bool] | None:
-    """Which request headers stand on log lines; None for none."""
-    choice = configuration.http.logging_headers
-    return _chosen(choice) if choice.include else None
-
-
-def _chosen(choice: HeaderChoice) -> Callable[[str], bool]:
+    choice = configuration.http.configurable_headers
     include = [pattern.lower() for pattern in choice.include]
     exclude = [pattern.lower() for pattern in choice.exclude]
 
@@ -126,7 +117,7 @@ def thread_sweeps(configuration: GraphConfiguration) -> Sweeps:
 
 
 @asynccontextmanager
-async def event_store(settings: Settings, database: SqliteDatabase, data_dir: Path) -> AsyncIterator[RunEventStore]:
+async def event_store(settings: Settings, database: Database, data_dir: Path) -> AsyncIterator[RunEventStore]:
     """Where run events are kept: beside the runs, or as files of JSON lines."""
     if settings.run_events == "sql":
         yield SqlRunEventStore(database)

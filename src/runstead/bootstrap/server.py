@@ -21,7 +21,7 @@ from .application import Application
 
 _CLOSE_WITHIN: Final = 5
 """Seconds that answers may take to end after the drain."""
-_THREAD_TURN: Final = 0.001
+THREAD_TURN: Final = 0.001
 """Seconds that one thread may run Python while others wait."""
 _KEEP_ALIVE: Final = 75
 """Seconds; longer than clients keep idle connections, so that the client is the one who closes them."""
@@ -42,7 +42,7 @@ def serve(
     listener = _prompt(listener or _listen(application))
     server = _DrainingServer(application, listener, catch_signals=True, on_started=on_started)
     # Threads that burn CPU give the interpreter back sooner than after Python's own 5 ms (docs/adr/0001).
-    sys.setswitchinterval(_THREAD_TURN)
+    sys.setswitchinterval(THREAD_TURN)
     try:
         server.run(sockets=[listener])
     except SystemExit:
@@ -83,7 +83,7 @@ class _DrainingServer(uvicorn.Server):
     ) -> None:
         super().__init__(_config(application))
         self._application, self._catch_signals, self._on_started = application, catch_signals, on_started
-        self.url = _url(listener) + (application.configuration.http.mount_prefix or "")
+        self.url = _url(listener)
         self.ready = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -40,5 +40,5 @@ def configure_logging(settings: Settings) -> None:
     root.handlers = [handler]
     root.setLevel(settings.log_level.upper())
     # Their chatter at level info is about every request; ours is about runs.
-    for name in ("httpx", "httpcore", "uvicorn", "alembic", "asyncio", "watchfiles"):
+    for name in ("httpx", "httpcore", "uvicorn", "alembic", "asyncio", "watchfiles", "procrastinate"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))

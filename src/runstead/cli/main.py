@@ -47,6 +47,10 @@ Unauthenticated = Annotated[
         "--allow-unauthenticated", help="Listen on an address others can reach, although nobody has to log in."
     ),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", help="Runs to execute at once; 0 leaves them to other workers.  [default: 64]"),
+]
 Targets = Annotated[
     list[str] | None, typer.Argument(metavar="[FILE.PY:GRAPH]...", help="Graphs to serve, without a langgraph.json.")
 ]
@@ -119,6 +123,7 @@ def serve(
     host: Host = None,
     port: Port = None,
     data_dir: DataDir = None,
+    workers: Workers = None,
     settings: SettingsFile = None,
     assign: Assign = None,
     allow_unauthenticated: Unauthenticated = None,
@@ -133,7 +138,7 @@ def serve(
     from .serving import ServeRequest, serve_forever
 
     output = Output(as_json=json)
-    flags = {"config": config, "host": host, "port": port, "data_dir": data_dir}
+    flags = {"config": config, "host": host, "port": port, "data_dir": data_dir, "max_concurrent_runs": workers}
     with output.telling_errors():
         request = ServeRequest(
             flags={**flags, "allow_unauthenticated": allow_unauthenticated},
@@ -142,6 +147,35 @@ def serve(
             targets=tuple(targets or ()),
         )
         serve_forever(request, output, socket_fd=socket_fd, parent_fd=parent_fd)
+
+
+@app.command()
+def worker(
+    targets: Targets = None,
+    config: Config = None,
+    workers: Workers = None,
+    queue: Annotated[
+        list[str] | None, typer.Option("--queue", help="Execute runs of this queue alone; may be repeated.")
+    ] = None,
+    settings: SettingsFile = None,
+    assign: Assign = None,
+    json: Json = False,
+    parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Execute runs of a cluster, and serve nothing.
+
+    Needs RUNSTEAD_DATABASE_URL and RUNSTEAD_REDIS_URL, those of its servers.
+    SIGTERM lets runs finish for a while, and hands the rest to other workers.
+    """
+    from .serving import ServeRequest, work_forever
+
+    output = Output(as_json=json)
+    flags = {"config": config, "max_concurrent_runs": workers, "queues": tuple(queue) if queue else None}
+    with output.telling_errors():
+        request = ServeRequest(
+            flags=flags, assigned=tuple(assign or ()), settings_file=settings, targets=tuple(targets or ())
+        )
+        work_forever(request, output, parent_fd=parent_fd)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""``runstead serve`` and what ``dev`` and ``doctor`` share with it: from flags to a server in the foreground."""
+"""``runstead serve`` and ``worker``, and what ``dev`` and ``doctor`` share with them: from flags to the foreground."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from .logs import configure_logging
 from .output import USAGE, CommandError, Output
 
 if TYPE_CHECKING:
+    from runstead.bootstrap.application import Application
     from runstead.graphs.configuration import GraphConfiguration
 
 
@@ -90,6 +92,56 @@ def serve_forever(
     """Serve until a signal. ``socket_fd``: a bound socket to serve on. ``parent_fd``: end when its far end closes."""
     if parent_fd is not None:
         end_with_parent(parent_fd)
+    with _prepared(request, output) as (settings, configuration):
+        # Before the imports, which take seconds: a port that is taken is told at once.
+        listening = socket.socket(fileno=socket_fd) if socket_fd is not None else listen_on(settings)
+        application = _application(settings, configuration)
+        from runstead.bootstrap.server import serve
+
+        # A start that fails is raised, and told in a sentence; uvicorn would log its whole traceback first.
+        uvicorn_log = logging.getLogger("uvicorn.error")
+        level = uvicorn_log.level
+        uvicorn_log.setLevel(logging.CRITICAL)
+
+        def started(url: str) -> None:
+            uvicorn_log.setLevel(level)
+            announce(url, configuration, settings, output)
+            if snippet:
+                show_snippet(url, configuration, output)
+
+        serve(application, listener=listening, on_started=started)
+
+
+def work_forever(request: ServeRequest, output: Output, *, parent_fd: int | None = None) -> None:
+    """Execute runs of a cluster until a signal. ``parent_fd``: end when its far end closes."""
+    if parent_fd is not None:
+        end_with_parent(parent_fd)
+    with _prepared(request, output) as (settings, configuration):
+        if not settings.is_cluster:
+            raise CommandError(
+                "a worker shares its work with servers, and none is named",
+                "set RUNSTEAD_DATABASE_URL and RUNSTEAD_REDIS_URL to those of the servers; "
+                "without a cluster, `runstead serve` executes runs by itself",
+                exit_code=USAGE,
+            )
+        if settings.max_concurrent_runs == 0:
+            raise CommandError("a worker that executes 0 runs at once has nothing to do", "give --workers more")
+        application = _application(settings, configuration)
+        from runstead.bootstrap.worker import work
+
+        def started() -> None:
+            graph_ids = [source.graph_id for source in configuration.graphs]
+            queues = list(settings.queues) if settings.queues else None
+            output.line("started", pid=os.getpid(), graphs=graph_ids, queues=queues)
+            told = f" from the queues {', '.join(settings.queues)}" if settings.queues else ""
+            output.say(f"Runstead executes {', '.join(graph_ids)}{told}", style="bold")
+
+        work(application, on_started=started)
+
+
+@contextmanager
+def _prepared(request: ServeRequest, output: Output) -> Iterator[tuple[Settings, GraphConfiguration]]:
+    """What was asked for, looked at before anything is imported; what goes wrong later is told in a sentence."""
     # Importing makes a million objects that stay; looking for garbage among them costs a fifth of the start.
     gc.disable()
     settings = request.settings()
@@ -98,33 +150,23 @@ def serve_forever(
     refuse_strangers(configuration, settings)
     refuse_unprotected(configuration, settings)
     warn(configuration, output)
-    # Before the imports, which take seconds: a port that is taken is told at once.
-    listening = socket.socket(fileno=socket_fd) if socket_fd is not None else listen_on(settings)
+    from runstead.infra.engines.exceptions import StorageError
+
+    try:
+        yield settings, configuration
+    except StorageError as error:
+        raise CommandError(str(error)) from error
+
+
+def _application(settings: Settings, configuration: GraphConfiguration) -> Application:
     load_graphs(configuration)
     load_handlers(configuration, settings)
     from runstead.bootstrap.application import Application
-    from runstead.bootstrap.server import serve
-    from runstead.infra.engines.exceptions import StorageError
 
     application = Application(settings, configuration)
     gc.enable()
     gc.freeze()
-
-    # A start that fails is raised, and told below in a sentence; uvicorn would log its whole traceback first.
-    uvicorn_log = logging.getLogger("uvicorn.error")
-    level = uvicorn_log.level
-    uvicorn_log.setLevel(logging.CRITICAL)
-
-    def started(url: str) -> None:
-        uvicorn_log.setLevel(level)
-        announce(url, configuration, settings, output)
-        if snippet:
-            show_snippet(url, configuration, output)
-
-    try:
-        serve(application, listener=listening, on_started=started)
-    except StorageError as error:
-        raise CommandError(str(error)) from error
+    return application
 
 
 def develop(request: ServeRequest, output: Output, *, reload: bool) -> None:
@@ -226,7 +268,7 @@ def announce(url: str, configuration: GraphConfiguration, settings: Settings, ou
     graph_ids = [source.graph_id for source in configuration.graphs]
     output.line("started", url=url, pid=os.getpid(), graphs=graph_ids, data_dir=settings.data_dir)
     output.say(f"Runstead serves {', '.join(graph_ids)} at {url}", style="bold")
-    output.say(f"  data  {settings.data_dir}")
+    output.say(f"  data  {'PostgreSQL and Redis, shared' if settings.is_cluster else settings.data_dir}")
     output.say(f'  try   runstead run {graph_ids[0]} "hello"{_url_option(url, settings)}')
 
 

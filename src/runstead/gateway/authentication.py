@@ -17,27 +17,20 @@ _MAX_BODY: Final = 32 * 1024 * 1024
 """Bytes that are read for an authenticator; what a route takes is a setting."""
 
 
-ACTOR: Final = "runstead.actor"
-"""In the scope of a request whose user has said who they are. Nobody is asked twice."""
-
-
 class Authentication:
     """ASGI middleware: nothing durable can be reached behind it without an actor."""
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator, *, has_open_paths: bool = True) -> None:
+    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
         self._app, self._authenticator = app, authenticator
-        self._open = OPEN_PATHS if has_open_paths else frozenset[str]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or own_path(scope) in self._open:
+        if scope["type"] == "lifespan" or _own_path(scope) in OPEN_PATHS:
             await self._app(scope, receive, send)
             return
-        if (actor := scope.get(ACTOR)) is None:
-            body = _ReadAhead(receive)
-            actor = await self._authenticator.authenticate(_credentials(scope, body))
-            receive, scope = body.receive, {**scope, ACTOR: actor}
+        body = _ReadAhead(receive)
+        actor = await self._authenticator.authenticate(_credentials(scope, body))
         with acting(actor):
-            await self._app(scope, receive, send)
+            await self._app(scope, body.receive, send)
 
 
 class _ReadAhead:
@@ -70,7 +63,7 @@ class _ReadAhead:
         return {"type": "http.request", "body": self._read, "more_body": False}
 
 
-def own_path(scope: Scope) -> str:
+def _own_path(scope: Scope) -> str:
     """The path below where the app is mounted."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", "")) or "/"
@@ -78,7 +71,7 @@ def own_path(scope: Scope) -> str:
 
 def _credentials(scope: Scope, body: _ReadAhead) -> Credentials:
     client = scope.get("client")
-    method, path = scope.get("method", "GET"), own_path(scope)
+    method, path = scope.get("method", "GET"), _own_path(scope)
     return Credentials(
         method=method,
         path=path,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -48,10 +48,10 @@ class ProcrastinateSettings:
 class StopNotices(Protocol):
     """Brings "look at this run's stop flag" to whoever holds the run, on any node. Best effort and quick."""
 
-    async def send(self, run_id: RunId) -> None: ...
+    async def request_stop(self, run_id: RunId) -> None: ...
 
-    def listening(self, hear: Callable[[RunId], None]) -> AbstractAsyncContextManager[None]:
-        """Call ``hear`` on the running loop for each notice, for the length of a block."""
+    def brought_to(self, notice_stop: Callable[[RunId], None]) -> AbstractContextManager[None]:
+        """Call ``notice_stop`` on the running loop for each notice, for the length of a block."""
         ...
 
 
@@ -73,12 +73,13 @@ class ProcrastinateDispatcher:
         self._settings = settings or ProcrastinateSettings()
 
     async def serve(self, worker: RunWorker) -> None:
-        async with self._notices.listening(worker.notice_stop), asyncio.TaskGroup() as group:
-            group.create_task(self._restore_regularly(), name="lost jobs")
-            group.create_task(self._deliver_for_ever(worker), name="deliveries")
+        with self._notices.brought_to(worker.notice_stop):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._restore_regularly(), name="lost jobs")
+                group.create_task(self._deliver_for_ever(worker), name="deliveries")
 
     async def request_stop(self, run_id: RunId) -> None:
-        await self._notices.send(run_id)
+        await self._notices.request_stop(run_id)
 
     async def _deliver_for_ever(self, worker: RunWorker) -> None:
         while True:

@@ -1,0 +1,40 @@
+"""One server alone: SQLite files in one directory, streams in memory, runs executed in this process."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from runstead.infra.checkpoints.sqlite import open_checkpoints
+from runstead.infra.dispatch.bell import Bell
+from runstead.infra.dispatch.local import LocalDispatcher
+from runstead.infra.engines.data_dir import own_data_dir
+from runstead.infra.storage.sqlite import open_storage
+from runstead.infra.stream_bridge.memory import MemoryStreamBridge
+from runstead.resources.thread_notices import LocalThreadNotices
+from runstead.runtime.clock import SystemClock
+from runstead.settings import Settings
+
+from .parts import event_store, stream_settings
+from .profile import Profile, Queue
+
+
+async def open_alone(stack: AsyncExitStack, settings: Settings) -> Profile:
+    """Opened until the end of ``stack``. Raises StorageError."""
+    clock = SystemClock()
+    data_dir = stack.enter_context(own_data_dir(settings.data_dir))
+    database = await stack.enter_async_context(open_storage(data_dir / "runstead.db"))
+    checkpoints = await stack.enter_async_context(open_checkpoints(data_dir / "checkpoints.db"))
+    bridge = await stack.enter_async_context(MemoryStreamBridge.running(stream_settings(settings), clock))
+    events = await stack.enter_async_context(event_store(settings, database, data_dir))
+    # The stores ring it when a run may have become claimable; the dispatcher hears it.
+    bell = Bell()
+    return Profile(
+        database=database,
+        checkpoints=checkpoints,
+        bridge=bridge,
+        events=events,
+        notices=LocalThreadNotices(),
+        queue=Queue(lambda leases: LocalDispatcher(leases, bell, clock), ring=bell.ring),
+        clock=clock,
+        is_shared=False,
+    )

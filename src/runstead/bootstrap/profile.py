@@ -1,0 +1,54 @@
+"""What differs between one server alone and a cluster: where things are kept, and how processes hear of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from runstead.infra.checkpoints.store import SqlCheckpoints
+from runstead.infra.storage.announcing import Announce, the_rows_are_the_queue
+from runstead.infra.storage.database import Database
+from runstead.resources.thread_notices import ThreadNotices
+from runstead.runtime.clock import Clock
+from runstead.runtime.runs.dispatch import RunDispatcher
+from runstead.runtime.runs.observer import RunObserver
+from runstead.runtime.runs.store import RunEventStore, RunLeaseStore
+from runstead.runtime.stream_bridge import StreamBridge
+
+
+class Notices(ThreadNotices, RunObserver, Protocol):
+    """What readers of threads hear of, fed by what runs tell their observers."""
+
+    def close(self) -> None:
+        """The server goes down: nobody is to wait any longer."""
+        ...
+
+
+def _nobody_listens() -> None:
+    return
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """How waiting runs come to workers: what the stores call, after a commit and inside a transaction, and who hears
+    it.
+    """
+
+    dispatcher: Callable[[RunLeaseStore], RunDispatcher]
+    ring: Callable[[], None] = _nobody_listens
+    announce: Announce = the_rows_are_the_queue
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What has been opened. ``is_shared``: other processes use it too, and may hold runs."""
+
+    database: Database
+    checkpoints: SqlCheckpoints
+    bridge: StreamBridge
+    events: RunEventStore
+    notices: Notices
+    queue: Queue
+    clock: Clock
+    is_shared: bool

@@ -1,0 +1,66 @@
+"""A node of a cluster: everything is kept in PostgreSQL, live streams go by Redis, any worker may execute any run."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from runstead.infra.checkpoints.postgres import PostgresCheckpoints
+from runstead.infra.dispatch.jobs import JobRouting, RunJobs
+from runstead.infra.dispatch.procrastinate import ProcrastinateDispatcher, ProcrastinateSettings
+from runstead.infra.engines.postgres_pool import PostgresOptions
+from runstead.infra.engines.redis import open_redis
+from runstead.infra.notices.redis import RedisNotices
+from runstead.infra.notices.stops import StopNotices
+from runstead.infra.notices.threads import RedisThreadNotices
+from runstead.infra.storage.database_clock import DatabaseClock
+from runstead.infra.storage.postgres import open_postgres_storage
+from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
+from runstead.settings import Settings
+
+from .parts import event_store
+from .profile import Profile, Queue
+
+
+async def open_scaled(stack: AsyncExitStack, settings: Settings) -> Profile:
+    """Opened until the end of ``stack``. Raises StorageError."""
+    url, schema = _shown(settings.database_url), settings.database_schema
+    options = PostgresOptions(pool_size=settings.database_pool_size, schema=schema)
+    database = await stack.enter_async_context(open_postgres_storage(url, options))
+    clock = await stack.enter_async_context(DatabaseClock.running(database))
+    redis = await stack.enter_async_context(open_redis(_shown(settings.redis_url)))
+    bridge = await stack.enter_async_context(RedisStreamBridge.running(redis, redis_streams(settings), clock))
+    notices = await stack.enter_async_context(RedisNotices.running(redis, schema))
+    # Their files would be another truth on each node.
+    events = await stack.enter_async_context(event_store(settings, database, Path()))
+    jobs = RunJobs(database, clock, JobRouting(settings.graph_queues, settings.graph_priorities))
+    dispatcher = ProcrastinateDispatcher(
+        url, jobs, StopNotices(notices), clock, ProcrastinateSettings(queues=settings.queues, schema=schema)
+    )
+    return Profile(
+        database=database,
+        checkpoints=PostgresCheckpoints(database),
+        bridge=bridge,
+        events=events,
+        notices=stack.enter_context(RedisThreadNotices.heard_in(notices)),
+        queue=Queue(lambda _: dispatcher, announce=jobs.announce),
+        clock=clock,
+        is_shared=True,
+    )
+
+
+def redis_streams(settings: Settings) -> RedisStreamSettings:
+    return RedisStreamSettings(
+        window_events=settings.stream_window_events,
+        window_bytes=settings.stream_window_bytes,
+        retention=settings.stream_retention_seconds,
+        awaiting_retention=settings.stream_awaiting_input_seconds,
+        prefix=settings.database_schema,
+    )
+
+
+def _shown(secret: SecretStr | None) -> str:
+    assert secret is not None, "only a cluster is opened here"
+    return secret.get_secret_value()
