@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from fastapi import FastAPI
 
-from runstead.gateway.api import Cors, Noun, create_api
+from runstead.gateway.api import Cors, Noun, Surroundings, create_api
 from runstead.gateway.services import Services
 from runstead.graphs.configuration import GraphConfiguration, read_configuration
 from runstead.runtime.actor_context import ActorContext
@@ -23,6 +23,7 @@ from runstead.wire.credentials import Credentials
 from runstead.wire.errors import Unavailable
 
 from .embedded import Embedded, open_embedded
+from .parts import logged_headers
 
 
 class Application:
@@ -44,6 +45,12 @@ class Application:
             lifespan=self.lifespan,
             cors=_cors(configuration),
             disabled=_disabled(configuration),
+            surroundings=Surroundings(
+                mount_prefix=configuration.http.mount_prefix,
+                custom=lambda: self._parts.custom if self._parts else None,
+                security=_security(configuration),
+                logged_headers=logged_headers(configuration),
+            ),
         )
 
     @classmethod
@@ -116,8 +123,14 @@ def _disabled(configuration: GraphConfiguration) -> set[Noun]:
         "threads": http.disable_threads,
         "runs": http.disable_runs,
         "store": http.disable_store,
+        "meta": http.disable_meta,
     }
     return {noun for noun, is_off in switches.items() if is_off}
+
+
+def _security(configuration: GraphConfiguration) -> dict[str, Any]:
+    told = configuration.auth.openapi if configuration.auth else None
+    return told.model_dump(exclude_unset=True) if told else {}
 
 
 def _cors(configuration: GraphConfiguration) -> Cors | None:

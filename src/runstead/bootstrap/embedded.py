@@ -17,6 +17,7 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langsmith.utils import tracing_is_enabled
 
+from runstead.gateway.custom_app import CustomApp
 from runstead.gateway.services import GatewayOptions, Services
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.environment import apply_environment
@@ -54,6 +55,7 @@ from runstead.settings import Settings
 from runstead.wire.credentials import Authenticator
 
 from .alone import open_alone
+from .custom_apps import load_custom_app
 from .doors import load_auth, open_door
 from .embedders import load_embedder
 from .housekeeping import expire_regularly, sweep_items_regularly, sweep_regularly
@@ -82,6 +84,7 @@ class Embedded:
     services: Services
     authenticator: Authenticator
     drain: Callable[[], Coroutine[Any, Any, None]]
+    custom: CustomApp | None = None
 
 
 @asynccontextmanager
@@ -98,6 +101,7 @@ async def open_embedded(
     await asyncio.to_thread(GraphRegistry(configuration).load)
     auth = await asyncio.to_thread(load_auth, settings, configuration)
     embeddings = await asyncio.to_thread(load_embedder, configuration)
+    custom = await asyncio.to_thread(load_custom_app, configuration)
     async with AsyncExitStack() as stack:
         parts = await _opened(stack, settings, configuration, embeddings)
         profile = parts.profile
@@ -127,9 +131,12 @@ async def open_embedded(
         await stack.enter_async_context(expire_regularly(expiry, thread_sweeps(configuration), profile.clock))
         if execute:
             await stack.enter_async_context(parts.webhooks.sender.running())
+        if custom is not None:
+            # Before the first run: graphs may use what their app opens.
+            await stack.enter_async_context(custom.lifespan())
         stack.push_async_callback(closing.drain)
         await runs.start(execute=execute)
-        yield Embedded(services, door.authenticator, closing.drain)
+        yield Embedded(services, door.authenticator, closing.drain, custom)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from langgraph.store.base import TTLConfig
 
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.embeddings import OffLoopEmbeddings
-from runstead.graphs.sections import Ttl
+from runstead.graphs.sections import HeaderChoice, Ttl
 from runstead.infra.run_events.jsonl import JsonlRunEventStore
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.item_index import ItemIndex
@@ -62,7 +62,16 @@ def agent_loops(settings: Settings) -> AgentLoops:
 
 def header_choice(configuration: GraphConfiguration) -> Callable[[str], bool]:
     """Which request headers reach a run's configurable."""
-    choice = configuration.http.configurable_headers
+    return _chosen(configuration.http.configurable_headers)
+
+
+def logged_headers(configuration: GraphConfiguration) -> Callable[[str], bool] | None:
+    """Which request headers stand on log lines; None for none."""
+    choice = configuration.http.logging_headers
+    return _chosen(choice) if choice.include else None
+
+
+def _chosen(choice: HeaderChoice) -> Callable[[str], bool]:
     include = [pattern.lower() for pattern in choice.include]
     exclude = [pattern.lower() for pattern in choice.exclude]
 

@@ -64,10 +64,11 @@ def without_effect(configuration: GraphConfiguration, settings: Settings) -> Ite
             f"the setting auth is {settings.auth}",
         ),
         "auth.cache": (auth and auth.cache, "handlers are asked on every request"),
-        "auth.openapi": (auth and auth.openapi, "the description tells nothing of authentication yet"),
-        "http.app": (http.app, "no app of your own is mounted yet; mount Runstead in yours instead"),
-        "http.mount_prefix": (http.mount_prefix, "the routes are at the root"),
-        "http.disable_meta": (http.disable_meta, "/ok and /info are always there"),
+        "http.middleware_order": (http.middleware_order and not http.app, "there is no http.app with middleware"),
+        "http.enable_custom_route_auth": (
+            http.enable_custom_route_auth and not http.app,
+            "there is no http.app with routes",
+        ),
     }
     for key, (value, told) in asked.items():
         if value:

@@ -83,7 +83,7 @@ class _DrainingServer(uvicorn.Server):
     ) -> None:
         super().__init__(_config(application))
         self._application, self._catch_signals, self._on_started = application, catch_signals, on_started
-        self.url = _url(listener)
+        self.url = _url(listener) + (application.configuration.http.mount_prefix or "")
         self.ready = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

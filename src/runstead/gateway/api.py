@@ -9,7 +9,6 @@ from typing import Any, Literal, TypeAlias
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from runstead import __version__
@@ -19,21 +18,33 @@ from runstead.wire.remarks import HEADER as REMARKS
 
 from .authentication import Authentication
 from .authorization import authorize
+from .custom_app import Cors as CorsMiddleware
+from .custom_app import CustomApp, CustomRoutes
 from .dependencies import answer, without_nul
 from .failures import Failures
-from .openapi import describe
+from .logged_headers import LoggedHeaders
+from .mount_prefix import MountPrefix
+from .openapi import describe, joined, secured
 from .routes import assistants, creation, events, items, meta, protocol, runs, states, stops, threads, webhooks
 from .services import ServiceSource
 from .sockets import SocketFailures
 
-Noun: TypeAlias = Literal["assistants", "threads", "runs", "store"]
+Noun: TypeAlias = Literal["assistants", "threads", "runs", "store", "meta"]
 
-_ROUTES: Mapping[Noun, Sequence[ModuleType]] = {
-    "assistants": (assistants,),
-    "threads": (threads, states, events),
-    "runs": (creation, stops, runs, protocol, webhooks),
-    "store": (items,),
-}
+_ROUTES: Sequence[tuple[ModuleType, tuple[Noun, ...]]] = (
+    (assistants, ("assistants",)),
+    (threads, ("threads",)),
+    (states, ("threads",)),
+    (events, ("threads",)),
+    (creation, ("runs",)),
+    (stops, ("runs",)),
+    (runs, ("runs",)),
+    # Follows threads, and begins runs.
+    (protocol, ("threads", "runs")),
+    (webhooks, ("runs",)),
+    (items, ("store",)),
+)
+"""The routes, and what must not be disabled for them to be there."""
 
 EXPOSED_HEADERS = ("content-location", "location", "x-pagination-total", "x-pagination-next", REMARKS)
 """Browsers hide all others from the clients, who need these to find their run again."""
@@ -52,6 +63,18 @@ class Cors:
     max_age: int = 600
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where the routes stand. ``custom`` is the user's own app beside them, once it has been loaded; ``security`` what
+    the API's description tells of authentication; ``logged_headers`` says which headers stand on log lines.
+    """
+
+    mount_prefix: str | None = None
+    custom: Callable[[], CustomApp | None] = field(default=lambda: None)
+    security: Mapping[str, Any] | None = None
+    logged_headers: Callable[[str], bool] | None = None
+
+
 def create_api(
     source: ServiceSource,
     *,
@@ -59,20 +82,27 @@ def create_api(
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[Any]] | None = None,
     cors: Cors | None = None,
     disabled: Collection[Noun] = (),
+    surroundings: Surroundings | None = None,
 ) -> FastAPI:
     """The app over ``source``. ``lifespan`` starts and stops what is behind it, when the app is served by itself.
 
     The routes of ``disabled`` nouns do not exist.
     """
+    around = surroundings or Surroundings()
+    has_meta = "meta" not in disabled
     app = FastAPI(
         title="Runstead",
         version=__version__,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        openapi_url="/openapi.json" if has_meta else None,
         # From the outside in: a browser must be able to read failures, and failures of authentication are failures.
         middleware=[
-            _cors(cors or Cors()),
+            *([Middleware(LoggedHeaders, chosen=around.logged_headers)] if around.logged_headers else []),
+            _cors(cors or Cors(), around.custom),
+            *_prefix(around.mount_prefix),
+            Middleware(CustomRoutes, custom=around.custom, authenticator=authenticator),
             Middleware(Failures),
             Middleware(SocketFailures),
             Middleware(Authentication, authenticator=authenticator),
@@ -80,13 +110,13 @@ def create_api(
     )
     app.state.source = source
     app.add_exception_handler(RequestValidationError, _invalid_request)
-    modules = [meta, *(module for noun, own in _ROUTES.items() if noun not in disabled for module in own)]
-    routers = [module.router for module in modules]
+    about = meta.router if has_meta else meta.bare
+    routers = [about, *(module.router for module, nouns in _ROUTES if not any(noun in disabled for noun in nouns))]
     for router in routers:
         # Here and not in each route: one that forgot it would be open to everybody who is known.
-        doors = [] if router is meta.router else [Depends(authorize)]
+        doors = [] if router is about else [Depends(authorize)]
         app.include_router(router, dependencies=[Depends(without_nul), *doors])
-    describe(app, routers)
+    describe(app, routers, lambda schema: joined(secured(schema, around.security), around.custom()))
     return app
 
 
@@ -101,15 +131,21 @@ def _problem_of_parameters(error: RequestValidationError) -> Problem:
     return problem_of(Unprocessable(sentence_of(error.errors())))
 
 
-def _cors(cors: Cors) -> Middleware:
-    return Middleware(
-        CORSMiddleware,
-        allow_origins=list(cors.allow_origins),
-        allow_methods=list(cors.allow_methods),
-        allow_headers=list(cors.allow_headers),
-        allow_credentials=cors.allow_credentials,
-        allow_origin_regex=cors.allow_origin_regex,
-        allow_private_network=True,
-        expose_headers=[*EXPOSED_HEADERS, *cors.expose_headers],
-        max_age=cors.max_age,
-    )
+def _prefix(prefix: str | None) -> list[Middleware]:
+    if prefix is None:
+        return []
+    return [Middleware(Failures), Middleware(SocketFailures), Middleware(MountPrefix, prefix=prefix)]
+
+
+def _cors(cors: Cors, custom: Callable[[], CustomApp | None]) -> Middleware:
+    options = {
+        "allow_origins": list(cors.allow_origins),
+        "allow_methods": list(cors.allow_methods),
+        "allow_headers": list(cors.allow_headers),
+        "allow_credentials": cors.allow_credentials,
+        "allow_origin_regex": cors.allow_origin_regex,
+        "allow_private_network": True,
+        "expose_headers": [*EXPOSED_HEADERS, *cors.expose_headers],
+        "max_age": cors.max_age,
+    }
+    return Middleware(CorsMiddleware, custom=custom, options=options)

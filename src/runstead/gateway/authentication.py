@@ -17,20 +17,27 @@ _MAX_BODY: Final = 32 * 1024 * 1024
 """Bytes that are read for an authenticator; what a route takes is a setting."""
 
 
+ACTOR: Final = "runstead.actor"
+"""In the scope of a request whose user has said who they are. Nobody is asked twice."""
+
+
 class Authentication:
     """ASGI middleware: nothing durable can be reached behind it without an actor."""
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
+    def __init__(self, app: ASGIApp, authenticator: Authenticator, *, has_open_paths: bool = True) -> None:
         self._app, self._authenticator = app, authenticator
+        self._open = OPEN_PATHS if has_open_paths else frozenset[str]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or _own_path(scope) in OPEN_PATHS:
+        if scope["type"] == "lifespan" or own_path(scope) in self._open:
             await self._app(scope, receive, send)
             return
-        body = _ReadAhead(receive)
-        actor = await self._authenticator.authenticate(_credentials(scope, body))
+        if (actor := scope.get(ACTOR)) is None:
+            body = _ReadAhead(receive)
+            actor = await self._authenticator.authenticate(_credentials(scope, body))
+            receive, scope = body.receive, {**scope, ACTOR: actor}
         with acting(actor):
-            await self._app(scope, body.receive, send)
+            await self._app(scope, receive, send)
 
 
 class _ReadAhead:
@@ -63,7 +70,7 @@ class _ReadAhead:
         return {"type": "http.request", "body": self._read, "more_body": False}
 
 
-def _own_path(scope: Scope) -> str:
+def own_path(scope: Scope) -> str:
     """The path below where the app is mounted."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", "")) or "/"
@@ -71,7 +78,7 @@ def _own_path(scope: Scope) -> str:
 
 def _credentials(scope: Scope, body: _ReadAhead) -> Credentials:
     client = scope.get("client")
-    method, path = scope.get("method", "GET"), _own_path(scope)
+    method, path = scope.get("method", "GET"), own_path(scope)
     return Credentials(
         method=method,
         path=path,

@@ -1,6 +1,6 @@
 """The API's description, with the bodies that the routes read by themselves."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -9,21 +9,80 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from .answers import ANSWERS, FAILURES
+from .custom_app import CustomApp
 from .dependencies import JsonBody
 from .shapes import SHAPES
 
 _REF = "#/components/schemas/{model}"
 
 
-def describe(app: FastAPI, routers: Sequence[APIRouter]) -> None:
-    """Make ``app.openapi()`` tell of request bodies and failures. Built when it is first asked for."""
+def describe(app: FastAPI, routers: Sequence[APIRouter], completed: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Make ``app.openapi()`` tell of request bodies and failures. Built when it is first asked for.
+
+    ``completed`` adds, each time, what is known by then.
+    """
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             app.openapi_schema = _described(app, routers)
-        return app.openapi_schema
+        return completed(app.openapi_schema)
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def secured(schema: dict[str, Any], security: Mapping[str, Any] | None) -> dict[str, Any]:
+    """``schema`` with what ``auth.openapi`` of langgraph.json says: schemes, what all routes ask, and some alone."""
+    if not security:
+        return schema
+    schemes = {"securitySchemes": security.get("securitySchemes", {})}
+    paths = {path: dict(methods) for path, methods in schema["paths"].items()}
+    for path, methods in security.get("paths", {}).items():
+        for method, asked in methods.items():
+            if (operation := paths.get(path, {}).get(method.lower())) is not None:
+                paths[path][method.lower()] = {**operation, "security": asked}
+    everywhere = {"security": security["security"]} if "security" in security else {}
+    return {**schema, "components": {**schema["components"], **schemes}, "paths": paths, **everywhere}
+
+
+def joined(schema: dict[str, Any], custom: CustomApp | None) -> dict[str, Any]:
+    """``schema`` with the routes of the custom app, which come before ours; of apps that describe themselves."""
+    if custom is None or not isinstance(custom.app, FastAPI):
+        return schema
+    theirs = custom.app.openapi()
+    components = dict(schema["components"])
+    own = theirs.get("components", {})
+    # Two models of one name are two models.
+    taken = {
+        name
+        for name in own.get("schemas", {})
+        if own["schemas"][name] != components["schemas"].get(name, own["schemas"][name])
+    }
+    theirs = _renamed(theirs, taken)
+    for kind, entries in theirs.get("components", {}).items():
+        components[kind] = {**components.get(kind, {}), **entries}
+    paths = {path: dict(methods) for path, methods in schema["paths"].items()}
+    for path, methods in theirs.get("paths", {}).items():
+        paths[path] = {**paths.get(path, {}), **methods}
+    return {**schema, "components": components, "paths": paths}
+
+
+def _renamed(value: Any, names: Collection[str]) -> Any:
+    """``value`` in which the models of these names are called Custom…, also where they are referred to."""
+    if not names:
+        return value
+    references = {_REF.format(model=name): _REF.format(model=f"Custom{name}") for name in names}
+
+    def walked(one: Any) -> Any:
+        if isinstance(one, dict):
+            return {key: references.get(below, below) if key == "$ref" else walked(below) for key, below in one.items()}
+        return [walked(below) for below in one] if isinstance(one, list) else one
+
+    renamed: dict[str, Any] = walked(value)
+    schemas = renamed["components"]["schemas"]
+    renamed["components"]["schemas"] = {
+        f"Custom{name}" if name in names else name: one for name, one in schemas.items()
+    }
+    return renamed
 
 
 def _described(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:

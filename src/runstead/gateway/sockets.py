@@ -10,7 +10,7 @@ import logging
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from runstead.wire.errors import problem_of
+from runstead.wire.errors import NotFound, problem_of
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +29,9 @@ class SocketFailures:
 
         async def watched(message: Message) -> None:
             nonlocal accepted, closed
+            if message["type"] == "websocket.close" and not (accepted or closed):
+                # Starlette's word for a path that leads nowhere, before anybody was heard.
+                raise NotFound("Not Found")
             accepted = accepted or message["type"] == "websocket.accept"
             closed = closed or message["type"] in ("websocket.close", "websocket.http.response.start")
             await send(message)

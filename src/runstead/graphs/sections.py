@@ -143,17 +143,31 @@ class HttpPart(Section):
     disable_meta: bool = Field(default=False, description="true or false")
     disable_ui: bool = Field(default=False, description="true or false")
     disable_webhooks: bool = Field(default=False, description="true or false")
-    mount_prefix: str | None = Field(default=None, pattern=r"^/[^?#\s]*$", description='a path such as "/agents"')
+    mount_prefix: str | None = Field(
+        default=None, pattern=r"^(/[^/?#\s]+)+$", description='a path such as "/agents", without a slash at its end'
+    )
     middleware_order: Literal["auth_first", "middleware_first"] | None = Field(
         default=None, description='"auth_first" or "middleware_first"'
     )
     enable_custom_route_auth: bool = Field(default=False, description="true or false")
 
 
+class Security(Section):
+    """What the API's description tells of authentication, as OpenAPI has it."""
+
+    securitySchemes: dict[str, dict[str, Any]] = Field(  # noqa: N815
+        default={}, description='an object such as {"key": {"type": "apiKey", "in": "header", "name": "x-api-key"}}'
+    )
+    security: list[dict[str, list[str]]] = Field(default=[], description='a list such as [{"key": []}]')
+    paths: dict[str, dict[str, list[dict[str, list[str]]]]] = Field(
+        default={}, description='an object such as {"/threads": {"POST": [{"key": []}]}}'
+    )
+
+
 class AuthPart(Section):
     path: str | None = Field(default=None, description='"./auth.py:auth"')
     disable_studio_auth: bool = Field(default=False, description="true or false")
-    openapi: dict[str, Any] | None = Field(default=None, description="an object with securitySchemes and security")
+    openapi: Security | None = Field(default=None, description="an object with securitySchemes and security")
     cache: dict[str, Any] | None = Field(default=None, description='an object such as {"ttl_seconds": 60}')
 
 

@@ -12,6 +12,14 @@ from ..dependencies import Use, answer
 from ..docs import page_of
 
 router = APIRouter(tags=["meta"])
+bare = APIRouter(tags=["meta"])
+"""What is left of it where the operator wants nothing told: http.disable_meta of langgraph.json."""
+
+
+@bare.get("/ok")
+@bare.get("/", include_in_schema=False)
+async def alive() -> Response:
+    return answer({"ok": True, "services": {}})
 
 
 @router.get("/ok")
@@ -24,6 +32,7 @@ async def ok(use: Use, check_db: bool = False) -> Response:
 
 
 @router.get("/ready")
+@bare.get("/ready")
 async def ready(use: Use) -> Response:
     """New work is welcome: started, storage answers, not about to stop."""
     if not await use.ready():

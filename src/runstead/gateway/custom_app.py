@@ -1,0 +1,193 @@
+"""An app of the user's own beside our routes: what ``http.app`` of langgraph.json names.
+
+A request goes through their middleware to the first route that takes it: ours that cannot be shadowed, then theirs,
+then all others of ours. Their app stays what it is, with its state, its exception handlers and its lifespan; ours
+stands in it as a last route that takes everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.authentication import AuthCredentials, BaseUser
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import BaseRoute, Match, NoMatchFound
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from runstead.runtime.actor_context import ActorContext, acting, require_actor_context
+from runstead.wire.credentials import Authenticator
+
+from .authentication import ACTOR, Authentication, own_path
+from .failures import Failures
+from .sockets import SocketFailures
+
+RESERVED: Final = frozenset(("/ok", "/ready", "/docs", "/openapi.json"))
+"""What load balancers and readers rely on; all other routes of ours may be shadowed."""
+
+_BELOW: Final = "runstead.below"
+_DOOR: Final = "runstead.door"
+_OURS_AGAIN: Final = ("app", "router", "route", "endpoint", "path_params", "app_root_path")
+"""What a request's way through their app leaves in its scope, and our routes must find as it was."""
+
+
+class CustomApp:
+    """Their app, made ready. ``auth_first``: it is asked who somebody is before their middleware sees the request.
+    ``authenticated``: it is asked on their routes too.
+
+    Making a second one of the same app takes it over from the first.
+    """
+
+    def __init__(self, app: Starlette, *, auth_first: bool = False, authenticated: bool = False) -> None:
+        self.app = app
+        self._auth_first, self._authenticated = auth_first, authenticated
+        self._state: Mapping[str, Any] = {}
+        self._routes = [route for route in app.router.routes if not isinstance(route, _Ours)]
+        app.router.routes[:] = [_Ours(RESERVED), *self._routes, _Ours()]
+        app.user_middleware[:] = [one for one in app.user_middleware if not _is(one, _Guard)]
+        self.has_cors = any(_is(one, CORSMiddleware) for one in app.user_middleware)
+        if authenticated and not auth_first:
+            # The innermost: after all middleware of theirs.
+            app.user_middleware.append(Middleware(_Guard, theirs=self.is_theirs))
+        app.middleware_stack = None
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Their app, started for the length of a block."""
+        async with self.app.router.lifespan_context(self.app) as state:
+            self._state = state or {}
+            yield
+
+    async def serve(self, below: ASGIApp, door: Door, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer by one of their routes, or ``below``. ``door`` is where one has to say who one is."""
+        ours = {name: scope[name] for name in _OURS_AGAIN if name in scope}
+
+        async def back(inner: Scope, receive: Receive, send: Send) -> None:
+            # Theirs may have changed headers, or told more of the user: all but what marks the way stays.
+            kept = {name: value for name, value in inner.items() if name not in _OURS_AGAIN}
+            await below({**kept, **ours}, receive, send)
+
+        scope = {**scope, _BELOW: back, _DOOR: door, "state": {**scope.get("state", {}), **self._state}}
+        if self._auth_first and (self._authenticated or not self.is_theirs(scope)):
+            await door.through(self.app, scope, receive, send, is_open=not self.is_theirs(scope))
+        else:
+            await self.app(scope, receive, send)
+
+    def is_theirs(self, scope: Scope) -> bool:
+        """One of their routes takes the request."""
+        if own_path(scope) in RESERVED:
+            return False
+        return any(route.matches(dict(scope))[0] is Match.FULL for route in self._routes)
+
+
+def _is(middleware: Middleware, kind: type[Any]) -> bool:
+    return isinstance(middleware.cls, type) and issubclass(middleware.cls, kind)
+
+
+class Door:
+    """Asks who somebody is, and refuses in our own words; what comes behind fails as it likes."""
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
+
+    async def through(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, is_open: bool = False) -> None:
+        """``app``, for one who is known; with ``is_open`` our open paths need nobody."""
+        admitted: list[tuple[Scope, Receive, ActorContext | None]] = []
+
+        async def inside(scope: Scope, receive: Receive, _: Send) -> None:
+            admitted.append((scope, receive, require_actor_context("a route") if ACTOR in scope else None))
+
+        asking = Authentication(inside, self._authenticator, has_open_paths=is_open)
+        await Failures(SocketFailures(asking))(scope, receive, send)
+        for scope_inside, receive_inside, actor in admitted:
+            if actor is None:
+                await app(scope_inside, receive_inside, send)
+                return
+            known = {"user": ActorUser(actor), "auth": AuthCredentials(sorted(actor.scopes))}
+            with acting(actor):
+                await app({**scope_inside, **known}, receive_inside, send)
+
+
+class ActorUser(BaseUser):
+    """An actor as Starlette knows users: ``request.user``. What the authenticator told of them is there by key."""
+
+    def __init__(self, actor: ActorContext) -> None:
+        self._actor = actor
+
+    @property
+    def is_authenticated(self) -> bool:
+        return True
+
+    @property
+    def identity(self) -> str:
+        return self._actor.user_id
+
+    @property
+    def display_name(self) -> str:
+        return str(self._actor.claims.get("display_name") or self._actor.user_id)
+
+    @property
+    def permissions(self) -> list[str]:
+        return sorted(self._actor.scopes)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._actor.claims[name]
+
+
+class _Ours(BaseRoute):
+    """A route in their app that leads to ours: for some paths, or for all that nobody else took."""
+
+    def __init__(self, paths: frozenset[str] | None = None) -> None:
+        self._paths = paths
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        taken = self._paths is None or own_path(scope) in self._paths
+        return (Match.FULL if taken and _BELOW in scope else Match.NONE), {}
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> Any:
+        raise NoMatchFound(name, path_params)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await scope[_BELOW](scope, receive, send)
+
+
+class _Guard:
+    """Middleware in their app, around their routes only: ours have a door of their own."""
+
+    def __init__(self, app: ASGIApp, theirs: Callable[[Scope], bool]) -> None:
+        self._app, self._theirs = app, theirs
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if _DOOR in scope and self._theirs(scope):
+            await scope[_DOOR].through(self._app, scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+class CustomRoutes:
+    """ASGI middleware: requests go to the custom app, while there is one, and come back here for what is ours."""
+
+    def __init__(self, app: ASGIApp, *, custom: Callable[[], CustomApp | None], authenticator: Authenticator) -> None:
+        self._app, self._custom, self._door = app, custom, Door(authenticator)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or (custom := self._custom()) is None:
+            await self._app(scope, receive, send)
+        else:
+            await custom.serve(self._app, self._door, scope, receive, send)
+
+
+class Cors:
+    """Starlette's CORS, unless the custom app has its own, which is then around all routes."""
+
+    def __init__(self, app: ASGIApp, *, custom: Callable[[], CustomApp | None], options: Mapping[str, Any]) -> None:
+        """``options`` are those of CORSMiddleware."""
+        self._app, self._custom = app, custom
+        self._with_cors = CORSMiddleware(app, **options)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        custom = self._custom()
+        await (self._app if custom and custom.has_cors else self._with_cors)(scope, receive, send)
