@@ -47,8 +47,7 @@ async def test_the_run_is_the_same_after_a_restart_and_after_its_end(tmp_path: P
             serving(application_of(tmp_path / "data")) as url,
             httpx.AsyncClient(base_url=url, timeout=30) as http,
         ):
-            body = {**RUN, "thread_id": "0199e3a4-0000-7000-8000-000000000001"}
-            answer = await http.post("/runs", json={**body, "on_completion": "keep"}, headers={**ALICE, **KEY})
+            answer = await http.post("/runs", json={**RUN, "on_completion": "keep"}, headers={**ALICE, **KEY})
             runs.append(run_of(answer))
             joined = await http.get(f"/runs/{runs[-1]}/join", headers=ALICE)
             assert joined.json()["told"]["user_id"] == "alice"

@@ -116,7 +116,6 @@ WRONG_RUNS: list[dict[str, Any]] = [
     {"assistant_id": "00000000-0000-0000-0000-000000000000"},
     {"stream_mode": "lifecycle"},
     {"stream_mode": ["values", "smoke"]},
-    {"stream_mode": []},
     {"stream_mode": {"a": 1}},
     {"multitask_strategy": "panic"},
     {"if_not_exists": "maybe"},
