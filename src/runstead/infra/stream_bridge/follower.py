@@ -39,6 +39,10 @@ class Follower:
         return sum(map(len, self._shards.values()))
 
     @property
+    def bytes_held(self) -> int:
+        return self._budget.held
+
+    @property
     def tails(self) -> Iterator[Tail]:
         return (place.tail for place in list(self._places.values()))
 

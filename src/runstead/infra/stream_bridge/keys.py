@@ -39,7 +39,3 @@ class KeySpace:
         group = crc32(run_id.encode()) % GROUPS
         tag = f"{{{self._prefix}.{group}}}"
         return RunKeys(f"{tag}:meta:{run_id}", f"{tag}:log:{run_id}", group)
-
-    def channel(self, name: str) -> str:
-        """Of the notices with this name."""
-        return f"{self._prefix}:notice:{name}"

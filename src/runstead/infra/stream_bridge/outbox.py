@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from runstead.runtime.stream_bridge import StaleAttempt, StreamTerminated
+
 from .keys import KeySpace, RunKeys
 from .scripts import Applied, Standing
 
@@ -71,6 +73,28 @@ class RunWriter:
     def take_over(self, attempt: int) -> None:
         """A later attempt publishes here from now on."""
         self.attempt, self.seq = attempt, 0
+
+    def number_event(self, attempt: int) -> int:
+        """The number of this attempt's next event. Raises StreamTerminated and StaleAttempt."""
+        if self.ending:
+            raise StreamTerminated(self.run_id)
+        if attempt < self.attempt:
+            raise StaleAttempt(self.run_id, attempt, self.attempt)
+        if attempt > self.attempt:
+            self.take_over(attempt)
+        self.owns = True
+        self.seq += 1
+        return self.seq
+
+    def number_end(self, attempt: int) -> int:
+        """The number of the terminal event as far as we know; 0 leaves it, and whether it may be said, to Redis."""
+        if not self.known or self.ending or attempt < self.attempt:
+            return 0
+        if attempt > self.attempt:
+            self.take_over(attempt)
+        self.ending = True
+        self.seq += 1
+        return self.seq
 
     def learn(self, standing: Standing) -> None:
         """Others have published since, or taken over."""

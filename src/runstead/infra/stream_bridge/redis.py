@@ -17,15 +17,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from functools import partial
 from secrets import token_hex
 from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
 from runstead.infra.engines.exceptions import StorageError
 from runstead.infra.engines.redis import RedisConnections
-from runstead.infra.engines.redis_errors import RedisUnavailable
 from runstead.runtime.clock import Clock, SystemClock
 from runstead.runtime.stream_bridge import (
     BridgeClosed,
@@ -41,63 +38,24 @@ from runstead.runtime.stream_bridge import (
 from .alarms import Alarms
 from .flusher import Flusher
 from .follower import Follower
+from .forgetting import LINGER, Forgetting
 from .index import StreamIndex
 from .keys import KeySpace
 from .outbox import Order, OrderKind, Outbox, RunWriter
 from .pages import Pages
 from .pulse import Pulse
+from .redis_settings import RedisStreamSettings
 from .renewal import Renewal
-from .scripts import Applied, script
+from .scripts import Applied
 from .subscription import LogSubscription, ReadingRoom, first_page
 
 T = TypeVar("T")
-MIB: Final = 1024 * 1024
-LINGER: Final = 60
-"""Seconds for which those in the middle of a log can read on after it was forgotten, or its time has passed."""
-_REMEMBERED: Final = 600
-"""Seconds for which it is remembered that a stream was forgotten, so that a late event does not bring it back."""
 _HURRIED: Final = 0.05
 """Seconds to wait for an answer while Redis is known to be away."""
 _LAST_WORDS: Final = 2.0
 """Seconds for what waits in the outbox when the bridge is closed."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RedisStreamSettings:
-    """How much is kept, and for how long. What has the same name in memory means the same, for all processes together.
-
-    ``unowned_retention``: seconds after which a stream leaves when all who published to it or read it have died.
-    ``buffer_bytes``: memory for events that Redis has not taken yet; ``tail_bytes``: for the live ends that are read
-    here. ``streams_per_reader``: how many streams one blocked connection waits for. ``patience``: seconds that a call
-    waits for Redis before it goes on without. ``prefix`` begins the names of all keys.
-    """
-
-    window_events: int = 20_000
-    window_bytes: int = 16 * MIB
-    retention: float = 300
-    awaiting_retention: float = 2 * 60 * 60
-    unowned_retention: float = 60 * 60
-    max_streams: int = 100_000
-    buffer_bytes: int = 64 * MIB
-    tail_bytes: int = 64 * MIB
-    streams_per_reader: int = 300
-    patience: float = 1.0
-    prefix: str = "runstead"
-
-    def __post_init__(self) -> None:
-        counts = (self.window_events, self.window_bytes, self.max_streams, self.buffer_bytes, self.tail_bytes)
-        if min(*counts, self.streams_per_reader) < 1:
-            raise ValueError(
-                "window_events, window_bytes, max_streams, buffer_bytes, tail_bytes and streams_per_reader "
-                "must be at least 1"
-            )
-        if min(self.retention, self.awaiting_retention, self.patience) < 0:
-            raise ValueError("retention, awaiting_retention and patience cannot be negative")
-        if self.unowned_retention < 1:
-            raise ValueError("unowned_retention must be at least 1 second: owners renew it a few times in that time")
-        KeySpace(self.prefix)
 
 
 class RedisStreamBridge:
@@ -130,7 +88,15 @@ class RedisStreamBridge:
         self._flusher = Flusher(connections, self._outbox, self._index, terms, self._renewal.ring)
         self._room = ReadingRoom(Pages(connections), self._follower)
         self._subscriptions: WeakSet[LogSubscription] = WeakSet()
-        self._cleanups: dict[str, object] = {}
+        self._forgetting = Forgetting(
+            connections,
+            self._keys,
+            self._index,
+            self._outbox,
+            self._alarms,
+            self._clock,
+            lambda work: self._spawn(self._within(work), "stream-bridge-forgetting"),
+        )
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -157,6 +123,20 @@ class RedisStreamBridge:
     def events_dropped(self) -> int:
         """Events that were given up since the start, because Redis was away for longer than the buffer lasts."""
         return self._outbox.dropped
+
+    @property
+    def readings(self) -> tuple[int, int]:
+        """Streams that are read here at their live ends, and the connections that wait for them."""
+        return len(self._follower), self._follower.shards
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes of events that are held for those readers."""
+        return self._follower.bytes_held
+
+    def renew_soon(self) -> None:
+        """Do now what is done every some seconds: say who is owned and read here, and tidy up."""
+        self._renewal.ring()
 
     async def start(self) -> None:
         if self._loop is None:
@@ -203,11 +183,9 @@ class RedisStreamBridge:
         writer = self._outbox.find(run_id)
         if writer is None or not writer.known or self._closed:
             writer = await self._looked_at(run_id)
-        self._ready(writer, attempt)
-        writer.seq += 1
-        writer.owns = True
-        self._outbox.put(writer, Order("event", attempt, writer.seq, event, data))
-        return f"{attempt}-{writer.seq}"
+        seq = writer.number_event(attempt)
+        self._outbox.put(writer, Order("event", attempt, seq, event, data))
+        return f"{attempt}-{seq}"
 
     async def publish_end(self, run_id: str, *, attempt: int = 1) -> str:
         return await self.publish_terminal(run_id, "end", b"null", attempt=attempt)
@@ -215,7 +193,7 @@ class RedisStreamBridge:
     async def publish_terminal(self, run_id: str, kind: TerminalKind, data: bytes, *, attempt: int = 1) -> str:
         self._check()
         writer = self._outbox.writer(run_id)
-        seq = self._next_seq(writer, attempt)
+        seq = writer.number_end(attempt)
         applied = await self._said(writer, "end", attempt, seq, kind, data)
         if applied is None:
             # It stays in the outbox, and is told when Redis is back.
@@ -266,15 +244,8 @@ class RedisStreamBridge:
     async def cleanup(self, run_id: str, delay: float = 0) -> None:
         self._check()
         await self._own_word_heard(run_id)
-        self._cleanups.pop(run_id, None)
-        answer = await self._within(self._forget(run_id, delay, ""))
-        if answer is None:
+        if await self._within(self._forgetting.forget(run_id, delay)) is None:
             _log.warning("the stream of run %s could not be forgotten now; it leaves by itself", run_id)
-        elif answer[0] == b"later":
-            # A stream that goes on may be another attempt's by then: it is looked at again, and not timed by Redis.
-            order = self._cleanups[run_id] = object()
-            forget = partial(self._forget_later, run_id, str(answer[1]), order)
-            self._alarms.call_at(self._clock.monotonic() + delay, forget)
 
     # --- what is behind them ---------------------------------------------------------------------------------------
 
@@ -283,25 +254,6 @@ class RedisStreamBridge:
             raise BridgeClosed
         if self._loop is not None and asyncio.get_running_loop() is not self._loop:
             raise RuntimeError("the Redis stream bridge was called from another event loop than the one it lives on")
-
-    def _ready(self, writer: RunWriter, attempt: int) -> None:
-        """Whether this attempt may publish here."""
-        if writer.ending:
-            raise StreamTerminated(writer.run_id)
-        if attempt < writer.attempt:
-            raise StaleAttempt(writer.run_id, attempt, writer.attempt)
-        if attempt > writer.attempt:
-            writer.take_over(attempt)
-
-    def _next_seq(self, writer: RunWriter, attempt: int) -> int:
-        """The number of the terminal event as far as we know; 0 leaves it to Redis."""
-        if not writer.known or writer.ending or attempt < writer.attempt:
-            return 0
-        if attempt > writer.attempt:
-            writer.take_over(attempt)
-        writer.seq += 1
-        writer.ending = True
-        return writer.seq
 
     async def _looked_at(self, run_id: str) -> RunWriter:
         """The writer of a run that this process has not opened."""
@@ -347,29 +299,12 @@ class RedisStreamBridge:
     async def _make_room(self, run_id: str) -> None:
         try:
             async with asyncio.timeout(self._patience):
-                leaver = await self._index.enter(run_id)
-                if leaver is not None:
-                    await self._forget(leaver, 0, "")
+                await self._forgetting.make_room(run_id)
         except CapacityExceeded:
             raise
         except (StorageError, TimeoutError) as error:
             # Better one stream too many than a run that nobody can watch.
             _log.debug("streams could not be counted: %s", error)
-
-    async def _forget(self, run_id: str, delay: float, meant: str) -> Any:
-        keys = self._keys.of(run_id)
-        words = (_ms(delay), meant, LINGER * 1000, _REMEMBERED * 1000)
-        answer = await self._connections.run(script("forget"), (keys.meta, keys.log), words)
-        if answer[0] == b"done" and delay <= 0:
-            if (writer := self._outbox.find(run_id)) is not None:
-                self._outbox.forget(writer)
-            await self._index.leave(run_id)
-        return answer
-
-    def _forget_later(self, run_id: str, attempt: str, order: object) -> None:
-        if self._cleanups.get(run_id) is order:
-            del self._cleanups[run_id]
-            self._spawn(self._within(self._forget(run_id, 0, attempt)), f"stream-cleanup-{run_id}")
 
     def _spawn(self, work: Coroutine[Any, Any, object], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -390,4 +325,4 @@ def _ms(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-__all__ = ["RedisStreamBridge", "RedisStreamSettings", "RedisUnavailable", "open_redis_bridge"]
+__all__ = ["RedisStreamBridge", "RedisStreamSettings", "open_redis_bridge"]

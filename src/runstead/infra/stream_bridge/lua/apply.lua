@@ -36,6 +36,8 @@ local function add(number, ...)
     base = published
     begun = begun .. (begun == '' and '' or ',') .. string.format('%d:%d', attempt, base)
   end
+  -- A server that is short of memory may have thrown the log away, and kept this.
+  if not added and bytes > 0 and redis.call('XLEN', log) == 0 then bytes = 0 end
   redis.call('XADD', log, string.format('%d-%d', attempt, number), ...)
   seq, by, added = number, publisher, true
 end

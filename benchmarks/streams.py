@@ -1,0 +1,208 @@
+"""``python -m benchmarks.streams``: the Redis stream bridge beside what one would write first.
+
+The reference awaits one XADD for each event, and reads with one blocked connection for each subscriber. Both speak to
+the same server of our own, on loopback, and take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Final, Protocol
+
+from redis.asyncio import Redis
+
+from runstead.cli.servers.valkey import ValkeyServer
+from runstead.infra.engines.redis import open_redis
+from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings, open_redis_bridge
+from runstead.runtime.stream_bridge import StreamEvent
+
+from .figures import Measurement, percentile, rows, table
+
+OURS, THEIRS = "bridge", "reference"
+# As long as a token's frame is, with its metadata.
+_DATA: Final = b'{"token":"' + b"x" * 200 + b'"}'
+
+
+class Channel(Protocol):
+    """What is measured: runs are opened, published to, and read to a number of events."""
+
+    async def open(self, run_id: str) -> None: ...
+
+    async def publish(self, run_id: str, data: bytes) -> None: ...
+
+    async def reader(self, run_id: str) -> Callable[[int, Callable[[bytes], None]], Awaitable[None]]:
+        """A reader that is attached now; call it with how many events to read, and who is told of each."""
+        ...
+
+
+class Bridged:
+    """Ours."""
+
+    def __init__(self, bridge: RedisStreamBridge) -> None:
+        self._bridge = bridge
+
+    async def open(self, run_id: str) -> None:
+        await self._bridge.open(run_id)
+
+    async def publish(self, run_id: str, data: bytes) -> None:
+        await self._bridge.publish(run_id, "messages", data)
+
+    async def reader(self, run_id: str) -> Callable[[int, Callable[[bytes], None]], Awaitable[None]]:
+        subscription = await self._bridge.subscribe(run_id)
+
+        async def read(count: int, told: Callable[[bytes], None]) -> None:
+            while count > 0:
+                for item in await subscription.read():
+                    if isinstance(item, StreamEvent):
+                        count -= 1
+                        told(item.data)
+            await subscription.aclose()
+
+        return read
+
+
+class Awaited:
+    """One awaited XADD per event, one connection per subscriber."""
+
+    def __init__(self, redis: Redis, url: str) -> None:
+        self._redis, self._url = redis, url
+
+    async def open(self, run_id: str) -> None:
+        return
+
+    async def publish(self, run_id: str, data: bytes) -> None:
+        await self._redis.xadd(run_id, {"e": "messages", "d": data}, maxlen=20_000, approximate=True)
+
+    async def reader(self, run_id: str) -> Callable[[int, Callable[[bytes], None]], Awaitable[None]]:
+        redis = Redis.from_url(self._url, protocol=2)
+
+        async def read(count: int, told: Callable[[bytes], None]) -> None:
+            last: Any = "0-0"
+            while count > 0:
+                answer: Any = await redis.xread({run_id: last}, count=512, block=5_000)
+                for _, entries in answer:
+                    last = entries[-1][0]
+                    count -= len(entries)
+                    for _, fields in entries:
+                        told(fields[b"d"])
+            await redis.aclose()
+
+        return read
+
+
+async def throughput(channel: Channel, size: float, runs: int) -> Mapping[str, float]:
+    """Events per second, all runs together, until every reader has all of its run."""
+    each = int(8_000 * size / runs)
+    run_ids = [token_hex(6) for _ in range(runs)]
+    for run_id in run_ids:
+        await channel.open(run_id)
+    readers = [await channel.reader(run_id) for run_id in run_ids]
+    reading = [asyncio.create_task(_all(read, each)) for read in readers]
+
+    async def speak(run_id: str) -> None:
+        for number in range(each):
+            await channel.publish(run_id, _DATA)
+            if number % 20 == 0:
+                # An agent that never waits does not exist.
+                await asyncio.sleep(0)
+
+    begun, worked = time.perf_counter(), time.process_time()
+    await asyncio.gather(*(speak(run_id) for run_id in run_ids))
+    await asyncio.gather(*reading)
+    seconds = time.perf_counter() - begun
+    events = each * runs
+    return {"events_per_s": events / seconds, "cpu_us_per_event": (time.process_time() - worked) / events * 1e6}
+
+
+async def latency(channel: Channel, size: float) -> Mapping[str, float]:
+    """Milliseconds from a token to its reader, and how long its agent was held up, at a hundred tokens a second for
+    each of ten runs.
+    """
+    took: list[float] = []
+    held: list[float] = []
+    run_ids = [token_hex(6) for _ in range(10)]
+    each = int(100 * size)
+    for run_id in run_ids:
+        await channel.open(run_id)
+    readers = [await channel.reader(run_id) for run_id in run_ids]
+    reading = [
+        asyncio.create_task(_all(read, each, lambda data: took.append(time.perf_counter() - float(data))))
+        for read in readers
+    ]
+
+    async def speak(run_id: str) -> None:
+        for _ in range(each):
+            begun = time.perf_counter()
+            await channel.publish(run_id, b"%.9f" % begun)
+            held.append(time.perf_counter() - begun)
+            await asyncio.sleep(0.01)
+
+    await asyncio.gather(*(speak(run_id) for run_id in run_ids))
+    await asyncio.gather(*reading)
+    return {
+        "ms_p50": percentile(took, 50) * 1e3,
+        "ms_p99": percentile(took, 99) * 1e3,
+        "agent_us_p50": percentile(held, 50) * 1e6,
+        "agent_us_p99": percentile(held, 99) * 1e6,
+    }
+
+
+async def _all(read: Any, count: int, told: Callable[[bytes], None] = lambda _: None) -> None:
+    await read(count, told)
+
+
+SCENARIOS: Final[Mapping[str, Callable[[Channel, float], Awaitable[Mapping[str, float]]]]] = {
+    "one run": lambda channel, size: throughput(channel, size, 1),
+    "100 runs": lambda channel, size: throughput(channel, size, 100),
+    "1000 tokens/s": latency,
+}
+
+
+@asynccontextmanager
+async def _channels(url: str) -> AsyncIterator[Mapping[str, Channel]]:
+    settings = RedisStreamSettings(prefix="bench")
+    async with contextlib.AsyncExitStack() as stack:
+        connections = await stack.enter_async_context(open_redis(url))
+        bridge = await stack.enter_async_context(open_redis_bridge(connections, settings))
+        redis = await stack.enter_async_context(Redis.from_url(url, protocol=2))
+        yield {OURS: Bridged(bridge), THEIRS: Awaited(redis, url)}
+
+
+async def _measure(url: str, rounds: int, size: float) -> list[Measurement]:
+    measured: list[Measurement] = []
+    async with _channels(url) as channels:
+        for channel in channels.values():
+            await throughput(channel, 0.1, 1)
+        for round in range(rounds):
+            for name, scenario in SCENARIOS.items():
+                for side in (OURS, THEIRS) if round % 2 == 0 else (THEIRS, OURS):
+                    figures = await scenario(channels[side], size)
+                    measured += [Measurement(round, side, name, figure, value) for figure, value in figures.items()]
+    return measured
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.streams", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured (default: 5)")
+    parser.add_argument("--size", type=float, default=1.0, help="a factor on the work of each scenario (default: 1)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="runstead-bench-") as folder:
+        server = ValkeyServer(Path(folder))
+        server.start()
+        try:
+            measured = asyncio.run(_measure(server.url, options.rounds, options.size))
+        finally:
+            server.stop()
+    print(table(rows(measured, OURS, THEIRS), OURS, THEIRS))
+
+
+if __name__ == "__main__":
+    main()
