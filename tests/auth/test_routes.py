@@ -79,7 +79,7 @@ async def test_without_a_token_every_route_answers_401(http: httpx.AsyncClient, 
 async def test_what_is_not_for_somebody_is_not_there(
     http: httpx.AsyncClient, routes: list[Route], ids: dict[str, str], stranger: dict[str, str]
 ) -> None:
-    asked = list(of_threads(routes))
+    asked = [*of_threads(routes), ("GET", "/threads/{thread_id}/stream")]
     assert len(asked) > 25
     answers = {route: await ask(http, route, ids, stranger) for route in asked}
     wrong = {route: (each.status_code, each.text[:200]) for route, each in answers.items() if each.status_code != 404}

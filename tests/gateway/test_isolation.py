@@ -57,6 +57,7 @@ async def test_nothing_of_alice_is_there_for_bob(door: httpx.AsyncClient) -> Non
         ("GET", place, None),
         ("GET", f"{place}?include=ttl", None),
         ("POST", f"{place}/copy", None),
+        ("GET", f"{place}/stream", None),
         ("PATCH", place, {"metadata": {"x": 1}}),
         ("DELETE", place, None),
         ("GET", f"{place}/state", None),

@@ -14,6 +14,7 @@ from runstead.infra.notices.redis import RedisNotices
 from runstead.infra.notices.stops import StopNotices
 from runstead.infra.notices.threads import RedisThreadNotices
 from runstead.infra.notices.waiting import WaitingNotices
+from runstead.resources.thread_notices import NO_RUN
 from runstead.runtime.runs.observer import RunLifecycleEvent, RunLifecycleEventType
 from runstead.runtime.runs.types import RunId
 from tests.servers.redis_streams import PATIENCE, a_prefix, until
@@ -158,6 +159,16 @@ async def test_readers_of_a_thread_hear_of_runs_that_begin_elsewhere(server: Val
             assert not other.heard.is_set()
             gateway.leave("thread-1", there)
         assert other.closed
+
+
+async def test_readers_of_a_thread_hear_that_its_state_was_changed_elsewhere(server: ValkeyServer, prefix: str) -> None:
+    async with a_process(server, prefix) as one, a_process(server, prefix) as two:
+        with RedisThreadNotices.heard_in(one) as here, RedisThreadNotices.heard_in(two) as there:
+            listener = there.listener("thread-1")
+            await here.state_changed("thread-2")
+            await here.state_changed("thread-1")
+            await soon(listener.heard.wait())
+            assert listener.take() == [NO_RUN]
 
 
 async def test_after_a_cut_listeners_are_told_to_look_and_notices_come_again(server: ValkeyServer, prefix: str) -> None:

@@ -41,9 +41,12 @@ from runstead.resources.expiry import ThreadExpiry
 from runstead.resources.interrupts import OpenInterrupts
 from runstead.resources.items import ActorScopedStore
 from runstead.resources.removal import ThreadRemoval
+from runstead.resources.run_events import EventSources
 from runstead.resources.schemas import GraphSchemas
+from runstead.resources.state_updates import StateUpdates
 from runstead.resources.states import ThreadStates
 from runstead.resources.thread_events import ThreadEvents
+from runstead.resources.thread_joins import ThreadJoins
 from runstead.runtime.runs.agent_loop import AgentLoops
 from runstead.runtime.runs.error_texts import ErrorTexts
 from runstead.runtime.runs.facade import RunsFacade
@@ -211,7 +214,17 @@ def _services(
     assistants = SqlAssistantStore(profile.database, profile.clock)
     agents = ThreadAgents(parts.graphs, parts.loops, profile.checkpoints, parts.store)
     queries = SqlRunQueryStore(profile.database)
-    states = ThreadStates(threads, queries, profile.checkpoints, agents, ErrorTexts(bool(settings.show_errors)))
+    states = ThreadStates(
+        threads,
+        queries,
+        profile.checkpoints,
+        agents,
+        ErrorTexts(bool(settings.show_errors)),
+        on_change=profile.notices.state_changed,
+    )
+    sources = EventSources(
+        runs, profile.bridge, threads, states, profile.notices, profile.clock, heartbeat=settings.heartbeat_seconds
+    )
     directory = AssistantDirectory(assistants, parts.graphs)
     editor = AssistantEditor(assistants, directory, trusted_with_shared(settings))
     removal = ThreadRemoval(runs, threads, profile.events, profile.checkpoints, profile.bridge)
@@ -222,9 +235,8 @@ def _services(
         directory=directory,
         editor=editor,
         states=states,
-        thread_events=ThreadEvents(
-            runs, profile.bridge, threads, states, profile.notices, profile.clock, heartbeat=settings.heartbeat_seconds
-        ),
+        thread_events=ThreadEvents(sources),
+        thread_joins=ThreadJoins(sources, StateUpdates(threads, states, profile.checkpoints)),
         interrupts=OpenInterrupts(threads, queries),
         schemas=GraphSchemas(agents),
         removal=removal,

@@ -25,7 +25,7 @@ from .failures import Failures
 from .logged_headers import LoggedHeaders
 from .mount_prefix import MountPrefix
 from .openapi import describe, joined, secured
-from .routes import assistants, creation, events, items, meta, protocol, runs, states, stops, threads, webhooks
+from .routes import assistants, creation, events, items, joins, meta, protocol, runs, states, stops, threads, webhooks
 from .services import ServiceSource
 from .sockets import SocketFailures
 
@@ -35,6 +35,7 @@ _ROUTES: Sequence[tuple[ModuleType, tuple[Noun, ...]]] = (
     (assistants, ("assistants",)),
     (threads, ("threads",)),
     (states, ("threads",)),
+    (joins, ("threads",)),
     (events, ("threads",)),
     (creation, ("runs",)),
     (stops, ("runs",)),

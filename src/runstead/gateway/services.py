@@ -16,6 +16,7 @@ from runstead.resources.removal import ThreadRemoval
 from runstead.resources.schemas import GraphSchemas
 from runstead.resources.states import ThreadStates
 from runstead.resources.thread_events import ThreadEvents
+from runstead.resources.thread_joins import ThreadJoins
 from runstead.resources.threads import ThreadStore
 from runstead.resources.webhooks import DeliveryStore, WebhookGate
 from runstead.runtime.runs.facade import RunsFacade
@@ -52,6 +53,7 @@ class Services:
     editor: AssistantEditor
     states: ThreadStates
     thread_events: ThreadEvents
+    thread_joins: ThreadJoins
     interrupts: OpenInterrupts
     schemas: GraphSchemas
     removal: ThreadRemoval

@@ -105,7 +105,10 @@ class Update:
 
 
 class ThreadStates:
-    """Reads and changes states of the bound actor's threads. Raises ThreadNotFound for all others."""
+    """Reads and changes states of the bound actor's threads. Raises ThreadNotFound for all others.
+
+    ``on_change`` hears of threads that were changed, afterwards.
+    """
 
     def __init__(
         self,
@@ -114,9 +117,11 @@ class ThreadStates:
         checkpoints: RunCheckpointStore,
         agents: ThreadAgents,
         error_texts: ErrorTexts = MASKING,
+        *,
+        on_change: Callable[[ThreadId], Awaitable[None]] | None = None,
     ) -> None:
         self._threads, self._runs, self._checkpoints, self._agents = threads, runs, checkpoints, agents
-        self._texts = error_texts
+        self._texts, self._on_change = error_texts, on_change
 
     async def check_checkpoint(self, thread_id: ThreadId, at: CheckpointRef) -> None:
         """Raises CheckpointNotFound for one that no run could start from. The thread is the caller's to check."""
@@ -196,6 +201,8 @@ class ThreadStates:
 
         checkpoint, state = await self._use(graph_id, thread_id, work, guarded=True)
         await self._threads.set_state(thread_id, _after(state))
+        if self._on_change is not None:
+            await self._on_change(thread_id)
         return checkpoint
 
     async def record(self, thread_id: ThreadId) -> None:

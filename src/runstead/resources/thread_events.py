@@ -11,21 +11,16 @@ from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
-from runstead.runtime.clock import Clock
-from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, ThreadId
 from runstead.runtime.stream_bridge import (
     HEARTBEAT_SENTINEL,
     BridgeClosed,
-    StreamBridge,
 )
 from runstead.wire.protocol.events import ProtocolEvent, Subscription
 from runstead.wire.protocol.translator import RESUME_GAP
 
 from .run_events import EventItem, EventSources, RunReading, run_or_none
-from .states import ThreadStates
-from .thread_notices import ThreadListener, ThreadNotices
-from .threads import ThreadStore
+from .thread_notices import ThreadListener
 
 _RECENT: Final = 50
 """Runs of a thread that a new reader is told of. The state of a thread is in its last values, not in its past."""
@@ -36,18 +31,8 @@ _LOOK_AGAIN: Final = 30.0
 class ThreadEvents:
     """Opens readers on threads of the bound actor."""
 
-    def __init__(
-        self,
-        runs: RunsFacade,
-        bridge: StreamBridge,
-        threads: ThreadStore,
-        states: ThreadStates,
-        notices: ThreadNotices,
-        clock: Clock,
-        *,
-        heartbeat: float,
-    ) -> None:
-        self._sources = EventSources(runs, bridge, threads, states, notices, clock, heartbeat)
+    def __init__(self, sources: EventSources) -> None:
+        self._sources = sources
 
     def open(self, thread_id: ThreadId, wanted: Subscription) -> ThreadEventReader:
         """A reader of all that is kept, and then of all that comes. The thread need not exist yet."""

@@ -23,6 +23,10 @@ _TOLD: Final = frozenset(
 )
 
 
+NO_RUN: Final = ""
+"""Told instead of a run's id when it is the thread itself that has changed."""
+
+
 def is_told(event: RunLifecycleEvent) -> bool:
     """Whether readers of the thread have something to look at."""
     return event.event_type in _TOLD
@@ -62,13 +66,17 @@ class ThreadListener:
 
 
 class ThreadNotices(Protocol):
-    """Tells readers of a thread which runs have begun or ended there."""
+    """Tells readers of a thread which runs have begun or ended there, and that its state was changed."""
 
     def listener(self, thread_id: ThreadId) -> ThreadListener:
         """From now on; hand it back with `leave`. Closed at once when the server is going down."""
         ...
 
     def leave(self, thread_id: ThreadId, listener: ThreadListener) -> None: ...
+
+    async def state_changed(self, thread_id: ThreadId) -> None:
+        """Somebody has written to the thread's state, outside of runs: listeners hear `NO_RUN`."""
+        ...
 
 
 class LocalThreadNotices:
@@ -93,6 +101,9 @@ class LocalThreadNotices:
         for listeners in self._listeners.values():
             for listener in listeners:
                 listener.doubt()
+
+    async def state_changed(self, thread_id: ThreadId) -> None:
+        self.tell(thread_id, NO_RUN)
 
     def listener(self, thread_id: ThreadId) -> ThreadListener:
         listener = ThreadListener()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from runstead.resources.thread_notices import LocalThreadNotices, ThreadListener, is_told
+from runstead.resources.thread_notices import NO_RUN, LocalThreadNotices, ThreadListener, is_told
 from runstead.runtime.runs.observer import RunLifecycleEvent
 from runstead.runtime.runs.types import ThreadId
 
@@ -34,6 +34,9 @@ class RedisThreadNotices:
         """A RunObserver."""
         if is_told(event):
             self._notices.tell("thread", f"{event.thread_id} {event.run_id}")
+
+    async def state_changed(self, thread_id: ThreadId) -> None:
+        self._notices.tell("thread", f"{thread_id} {NO_RUN}")
 
     def listener(self, thread_id: ThreadId) -> ThreadListener:
         return self._local.listener(thread_id)

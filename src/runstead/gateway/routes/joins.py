@@ -1,0 +1,37 @@
+"""A thread is joined, as older clients do it."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from starlette.responses import Response
+
+from runstead.runtime.runs.exceptions import ThreadNotFound
+from runstead.wire.thread_stream import thread_modes_of
+
+from ..dependencies import ThreadId, Use
+from ..sse import EventStream
+from .threads import not_found
+
+router = APIRouter(tags=["threads"])
+
+Modes = Annotated[list[str] | None, Query()]
+
+
+@router.get("/threads/{thread_id}/stream")
+async def join_thread(
+    thread_id: ThreadId,
+    use: Use,
+    stream_mode: Modes = None,
+    stream_modes: Modes = None,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    """The frames of the thread's runs, from run to run, and changes of its state, until the client leaves.
+
+    Clients say ``stream_mode``, the reference reads ``stream_modes``; both count.
+    """
+    modes = thread_modes_of(stream_mode, stream_modes)
+    try:
+        joined = await use.thread_joins.open(thread_id, modes, last_event_id)
+    except ThreadNotFound as error:
+        raise not_found(thread_id) from error
+    return EventStream(joined, {}, with_ids=True)

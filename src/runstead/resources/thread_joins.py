@@ -1,0 +1,242 @@
+"""A thread is joined: the frames of its runs, one run after the other, and what is written to its state in between.
+
+This is the stream that older clients know (`threads.join_stream`); see `thread_events` for the event protocol. It stays
+open between runs, for as long as the thread is there.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
+from runstead.runtime.runs.facade import RunStream
+from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, ThreadId
+from runstead.runtime.serialization import encode
+from runstead.runtime.stream_bridge import (
+    HEARTBEAT_SENTINEL,
+    BridgeClosed,
+    Sentinel,
+    StreamEvent,
+    StreamItem,
+    StreamNotFound,
+)
+from runstead.wire.states import from_thread_state
+from runstead.wire.thread_stream import Place, ThreadStreamMode
+
+from .run_events import EventSources, run_or_none
+from .state_updates import StateUpdated, StateUpdates
+
+_PAGE: Final = 50
+"""Runs that are looked at, at a time; and of the past, at most, for one who wants everything."""
+_MOST: Final = 1_000
+_LOOK_AGAIN: Final = 30.0
+"""Seconds after which the rows are looked at although no notice came."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class _Next:
+    """What is to be read next, and where it stands."""
+
+    place: Place
+    what: RunRecord | StateUpdated
+
+
+class ThreadJoins:
+    """Opens readers on threads of the bound actor."""
+
+    def __init__(self, sources: EventSources, updates: StateUpdates) -> None:
+        self._sources, self._updates = sources, updates
+
+    async def open(
+        self, thread_id: ThreadId, modes: Collection[ThreadStreamMode], last_event_id: str | None = None
+    ) -> ThreadJoin:
+        """A reader of what comes from now on, or, with an id, of all after it; ``-1`` is everything that is kept.
+
+        Raises ThreadNotFound.
+        """
+        if await self._sources.threads.get(thread_id) is None:
+            raise ThreadNotFound(thread_id)
+        join = ThreadJoin(self._sources, self._updates, thread_id, modes)
+        await join.start(last_event_id)
+        return join
+
+
+class ThreadJoin:
+    """One reader's place in a thread. For one task at a time."""
+
+    def __init__(
+        self,
+        sources: EventSources,
+        updates: StateUpdates,
+        thread_id: ThreadId,
+        modes: Collection[ThreadStreamMode],
+    ) -> None:
+        self._sources, self._updates, self._thread_id, self._modes = sources, updates, thread_id, modes
+        # From before the first look, so that nothing begins unseen between the two.
+        self._listener = sources.notices.listener(thread_id)
+        self._resume = Place(0)
+        self._updated_until = _EPOCH
+        self._next: deque[_Next] = deque()
+        self._followed: set[tuple[RunId, object]] = set()
+        self._live: set[RunId] = set()
+        self._told: list[StreamItem] = []
+        self._run: RunRecord | None = None
+        self._stream: RunStream | None = None
+        self._looked_at: float | None = None
+        self._over = False
+        self._closed = False
+
+    async def start(self, last_event_id: str | None) -> None:
+        """Find the place to begin at."""
+        if last_event_id:
+            found = Place.parse(last_event_id)
+            if found is None:
+                # Never silence: whoever asks for what never was is told so, and gets all there is.
+                gap = {"from": last_event_id, "to": None, "missed": None}
+                self._told.append(StreamEvent("", "gap", encode(gap)))
+            self._resume = found or Place(0)
+            self._updated_until = _EPOCH + timedelta(microseconds=self._resume.time)
+            return
+        for run in await self._recent():
+            if run.status.is_terminal:
+                self._followed.add((run.run_id, run.started_at))
+            elif run.started_at is not None:
+                self._live.add(run.run_id)
+        for update in await self._updates.since(self._thread_id, None) if "state_update" in self._modes else ():
+            self._updated_until = max(self._updated_until, update.at)
+
+    async def read(self) -> Sequence[StreamItem]:
+        """What can be read now, at least one item; ``[HEARTBEAT_SENTINEL]`` after a while of silence; nothing when the
+        thread is gone. Raises BridgeClosed when the server goes down.
+        """
+        while not self._told and not self._over:
+            self._told += await self._step()
+        told, self._told = self._told, []
+        return told
+
+    async def aclose(self) -> None:
+        """Leave. Safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._sources.notices.leave(self._thread_id, self._listener)
+        if self._stream is not None:
+            await self._stream.aclose()
+
+    async def _step(self) -> Sequence[StreamItem]:
+        if self._run is not None:
+            return await self._follow(self._run)
+        if not self._next:
+            await self._look()
+        if self._next:
+            return await self._begin(self._next.popleft())
+        if await self._sources.clock.wait(self._listener.heard, self._sources.heartbeat):
+            return ()
+        self._over = await self._sources.threads.get(self._thread_id) is None
+        return () if self._over else [HEARTBEAT_SENTINEL]
+
+    async def _look(self) -> None:
+        """What has come: runs that were told of, now and then all of them, and what was written in between."""
+        if self._listener.closed:
+            raise BridgeClosed
+        now = self._sources.clock.monotonic()
+        is_time = self._looked_at is None or self._listener.in_doubt or now - self._looked_at >= _LOOK_AGAIN
+        told = self._listener.take()
+        found: list[_Next] = []
+        if is_time:
+            self._looked_at = now
+            runs: Sequence[RunRecord] = await self._recent()
+        else:
+            runs = [run for run_id in told if run_id and (run := await run_or_none(self._sources.runs, run_id))]
+        if self._modes != frozenset(("state_update",)):
+            found += [_Next(Place.of_run(run), run) for run in runs if self._is_to_come(run)]
+        if "state_update" in self._modes and (is_time or told):
+            updates = await self._updates.since(self._thread_id, self._updated_until)
+            found += [_Next(Place.at(update.at), update) for update in updates]
+        self._next.extend(sorted(found, key=lambda one: one.place))
+
+    async def _recent(self) -> Sequence[RunRecord]:
+        """The runs of the thread, the newest first, as far back as this reader has to know."""
+        found: list[RunRecord] = []
+        while len(found) < _MOST:
+            page = await self._sources.runs.list_runs(RunFilter(self._thread_id), limit=_PAGE, offset=len(found))
+            found.extend(page)
+            is_first_page = self._resume.time == 0
+            if len(page) < _PAGE or is_first_page or Place.of_run(page[-1]).time <= self._resume.time:
+                break
+        return found
+
+    def _is_to_come(self, run: RunRecord) -> bool:
+        if run.started_at is None and not run.status.is_terminal:
+            return False
+        place = Place.of_run(run)
+        if place.time < self._resume.time or (place.time == self._resume.time and self._resume.is_end):
+            return False
+        return (run.run_id, run.started_at) not in self._followed or not run.status.is_terminal
+
+    async def _begin(self, coming: _Next) -> Sequence[StreamItem]:
+        if isinstance(coming.what, StateUpdated):
+            return await self._updated(coming.place, coming.what)
+        run = coming.what
+        if (run.run_id, run.started_at) in self._followed and run.status.is_terminal:
+            return ()
+        self._followed.add((run.run_id, run.started_at))
+        if run.started_at is None:
+            # Stopped before it began.
+            return [self._done(run)]
+        resume = self._resume.log_id if coming.place.time == self._resume.time and self._resume.seq else "-1"
+        if run.run_id in self._live:
+            resume = ""
+        is_kept = await self._sources.bridge.status(run.run_id) is not None
+        if run.status.is_terminal and not is_kept and resume == "-1" and self._next:
+            # Of one long ago only the record is left; the latest one also tells what it came to.
+            begun = {"run_id": run.run_id, "attempt": max(run.attempt, 1)}
+            return [self._event(coming.place, "metadata", begun), self._done(run)]
+        try:
+            self._stream = await self._sources.runs.join_stream(
+                run.run_id, last_event_id=resume or None, modes=None if "run_modes" in self._modes else ()
+            )
+        except RunNotFound:
+            return [self._done(run)]
+        self._run = self._stream.record
+        return ()
+
+    async def _follow(self, run: RunRecord) -> Sequence[StreamItem]:
+        assert self._stream is not None
+        try:
+            items = await self._stream.read()
+        except StreamNotFound:
+            items = ()
+        start = Place.of_run(run)
+        told: list[StreamItem] = []
+        for item in items:
+            if isinstance(item, StreamEvent):
+                if item.terminal in (None, "error") and ("run_modes" in self._modes or item.event == "metadata"):
+                    place = start.of_log(item.id)
+                    told.append(StreamEvent("" if place is None else str(place), item.event, item.data))
+            elif item is HEARTBEAT_SENTINEL:
+                told.append(item)
+        if not items or (isinstance(items[-1], Sentinel) and items[-1] is not HEARTBEAT_SENTINEL):
+            await self._stream.aclose()
+            self._run = self._stream = None
+            told.append(self._done(await run_or_none(self._sources.runs, run.run_id) or run))
+        return told
+
+    async def _updated(self, place: Place, update: StateUpdated) -> Sequence[StreamItem]:
+        self._updated_until = max(self._updated_until, update.at)
+        state = await self._updates.state(self._thread_id, update)
+        if state is None:
+            return ()
+        return [self._event(place, "state_update", {"state": from_thread_state(state), "thread_id": self._thread_id})]
+
+    def _done(self, run: RunRecord) -> StreamItem:
+        end = Place.of_run(run).end(max(run.attempt, 1))
+        return self._event(end, "metadata", {"status": "run_done", "run_id": run.run_id})
+
+    def _event(self, place: Place, event: str, data: object) -> StreamEvent:
+        return StreamEvent(str(place), event, encode(data))

@@ -1,0 +1,86 @@
+"""A thread's stream as older clients join it: what they choose from it, and ids that are in order over its runs.
+
+An id is made of what is durable: when a run began (or when a state was written), and the place in the run's own log.
+So every reader finds the same ids, and one that comes back is found its place, whatever has happened since.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal, TypeAlias, get_args
+
+from runstead.runtime.runs.types import RunRecord
+
+from .errors import Unprocessable
+
+ThreadStreamMode: TypeAlias = Literal["run_modes", "lifecycle", "state_update"]
+
+_MODES: Final[tuple[ThreadStreamMode, ...]] = get_args(ThreadStreamMode)
+_ID: Final = re.compile(r"([0-9]{1,17})-([0-9]{1,10})-([0-9]{1,17})")
+_OF_LOG: Final = re.compile(r"(\d+)-(\d+)")
+_END: Final = 2**53 - 1
+"""Stands behind every place of a log."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where something stands in a thread's stream. ``time`` in microseconds since 1970."""
+
+    time: int
+    attempt: int = 0
+    seq: int = 0
+
+    @classmethod
+    def of_run(cls, run: RunRecord) -> Place:
+        """Before the first event of a run."""
+        return cls.at(run.started_at or run.ended_at or run.created_at)
+
+    @classmethod
+    def at(cls, time: datetime) -> Place:
+        return cls(round(time.timestamp() * 1_000_000))
+
+    @classmethod
+    def parse(cls, text: str) -> Place | None:
+        """None for what is no id of such a stream. ``-1`` is before everything."""
+        if text.strip() == "-1":
+            return cls(0)
+        match = _ID.fullmatch(text.strip())
+        return None if match is None else cls(*(int(part) for part in match.groups()))
+
+    def of_log(self, log_id: str) -> Place | None:
+        """Of an entry of the run's log; None for an entry without an id."""
+        match = _OF_LOG.fullmatch(log_id)
+        return None if match is None else Place(self.time, int(match[1]), int(match[2]))
+
+    def end(self, attempt: int) -> Place:
+        """Of the end of the run that begins here."""
+        return Place(self.time, attempt, _END)
+
+    @property
+    def is_end(self) -> bool:
+        return self.seq == _END
+
+    @property
+    def log_id(self) -> str:
+        """The same place in the run's own log."""
+        return f"{self.attempt}-{self.seq}"
+
+    def __str__(self) -> str:
+        return f"{self.time}-{self.attempt}-{self.seq}"
+
+
+def thread_modes_of(*parameters: Sequence[str] | None) -> frozenset[ThreadStreamMode]:
+    """Modes from query parameters: repeated, separated by commas, or a JSON list. Raises Unprocessable.
+
+    Those of the runs, when none is given.
+    """
+    texts = [text for parameter in parameters for text in parameter or ()]
+    names = [name.strip(' "[]') for text in texts for name in text.split(",")]
+    chosen = frozenset(mode for mode in _MODES if mode in names)
+    for name in names:
+        if name and name not in _MODES:
+            raise Unprocessable(f"stream_mode: {name[:100]!r} is not one of {', '.join(_MODES)}")
+    return chosen or frozenset(("run_modes",))
