@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from runstead.bootstrap.doors import load_auth
 from runstead.bootstrap.refusals import UnsupportedConfiguration, auth_mode, without_effect
 from runstead.cli.output import CommandError
 from runstead.cli.serving import refuse_strangers
-from runstead.graphs.configuration import GraphConfiguration
+from runstead.graphs.configuration import GraphConfiguration, read_configuration
 from runstead.graphs.sections import AuthPart
 from runstead.settings import Settings, load_settings
 
@@ -60,6 +61,19 @@ def test_handlers_that_are_not_asked_are_told_of(tmp_path: Path) -> None:
     (told,) = without_effect(handlers, settings_of(tmp_path, auth="keys"))
     assert told.endswith("auth.path: the setting auth is keys")
     assert list(without_effect(handlers, settings_of(tmp_path))) == []
+
+
+def test_what_has_no_effect_is_told_of(tmp_path: Path) -> None:
+    document = {
+        "graphs": {"agent": "runstead.graphs.demo:agent"},
+        "checkpointer": {"backend": "mongo"},
+        "store": {"ttl": {"strategy": "keep_latest"}},
+        "http": {"middleware_order": "auth_first", "enable_custom_route_auth": True},
+    }
+    (tmp_path / "langgraph.json").write_text(json.dumps(document))
+    told = list(without_effect(read_configuration(tmp_path / "langgraph.json"), settings_of(tmp_path)))
+    keys = ("checkpointer.backend", "store.ttl.strategy", "http.middleware_order", "http.enable_custom_route_auth")
+    assert [line.split(": ")[1] for line in told] == list(keys)
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,17 @@ def test_a_good_set_up_is_found_good(place: Path) -> None:
     assert set(found) == subjects
 
 
+def test_what_stands_beside_the_graphs_is_looked_at(place: Path) -> None:
+    (place / "site.py").write_text("from starlette.applications import Starlette\n\napp = Starlette()\nother = 1\n")
+    good = {"http": {"app": "./site.py:app"}, "store": {"index": {"dims": 8, "embed": "runstead:hashed"}}}
+    found = look(place, config=configure(place, **good))
+    assert (found["app"].state, found["embedder"].state) == ("ok", "ok")
+    bad = {"http": {"app": "./site.py:other"}, "store": {"index": {"dims": 8, "embed": "./gone.py:embed"}}}
+    found = look(place, config=configure(place, **bad))
+    assert "http.app: ./site.py:other is a int" in found["app"].detail
+    assert "store.index.embed: './gone.py:embed' cannot be used" in found["embedder"].detail
+
+
 def test_a_graph_that_cannot_be_imported_is_named_with_the_line(place: Path) -> None:
     graph = look(place, config=configure(place, graphs={"a": "./good.py:graph", "b": "./bad.py:graph"}))["graph"]
     assert graph.state == "failed"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import AsyncExitStack
+
+from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from runstead.infra.checkpoints.sqlite import open_checkpoints
 from runstead.infra.dispatch.bell import Bell
 from runstead.infra.dispatch.local import LocalDispatcher
 from runstead.infra.engines.data_dir import own_data_dir
+from runstead.infra.storage.item_takeover import take_over
 from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.stream_bridge.memory import MemoryStreamBridge
 from runstead.resources.thread_notices import LocalThreadNotices
@@ -17,13 +21,17 @@ from runstead.settings import Settings
 from .parts import event_store, stream_settings
 from .profile import Profile, Queue
 
+_log = logging.getLogger(__name__)
 
-async def open_alone(stack: AsyncExitStack, settings: Settings) -> Profile:
-    """Opened until the end of ``stack``. Raises StorageError."""
+
+async def open_alone(stack: AsyncExitStack, settings: Settings, serde: SerializerProtocol | None = None) -> Profile:
+    """Opened until the end of ``stack``. ``serde`` is for the values of checkpoints. Raises StorageError."""
     clock = SystemClock()
     data_dir = stack.enter_context(own_data_dir(settings.data_dir))
     database = await stack.enter_async_context(open_storage(data_dir / "runstead.db"))
-    checkpoints = await stack.enter_async_context(open_checkpoints(data_dir / "checkpoints.db"))
+    checkpoints = await stack.enter_async_context(open_checkpoints(data_dir / "checkpoints.db", serde=serde))
+    if taken := await take_over(data_dir / "items.db", database):
+        _log.info("%d items of an earlier version were taken over", taken)
     bridge = await stack.enter_async_context(MemoryStreamBridge.running(stream_settings(settings), clock))
     events = await stack.enter_async_context(event_store(settings, database, data_dir))
     # The stores ring it when a run may have become claimable; the dispatcher hears it.

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
+from langgraph.checkpoint.serde.base import SerializerProtocol
 from langsmith.utils import tracing_is_enabled
 
 from runstead.gateway.custom_app import CustomApp
@@ -64,6 +65,7 @@ from .embedders import load_embedder
 from .housekeeping import expire_regularly, sweep_items_regularly, sweep_regularly
 from .parts import (
     agent_loops,
+    checkpoint_serde,
     header_choice,
     item_index,
     item_sweep_interval,
@@ -153,7 +155,7 @@ class _Parts:
     webhooks: Webhooks
 
 
-async def _open_scaled(stack: AsyncExitStack, settings: Settings) -> Profile:
+async def _open_scaled(stack: AsyncExitStack, settings: Settings, serde: SerializerProtocol | None) -> Profile:
     try:
         # Only a cluster needs their drivers.
         from .scaled import open_scaled
@@ -161,13 +163,14 @@ async def _open_scaled(stack: AsyncExitStack, settings: Settings) -> Profile:
         raise StorageUnusable(
             f"a cluster needs packages that are not installed ({error.name}); pip install 'runstead[postgres,redis]'"
         ) from error
-    return await open_scaled(stack, settings)
+    return await open_scaled(stack, settings, serde)
 
 
 async def _opened(
     stack: AsyncExitStack, settings: Settings, configuration: GraphConfiguration, embeddings: Embeddings | None
 ) -> _Parts:
-    profile = await (_open_scaled if settings.is_cluster else open_alone)(stack, settings)
+    opened = _open_scaled if settings.is_cluster else open_alone
+    profile = await opened(stack, settings, checkpoint_serde(configuration))
     database, clock = profile.database, profile.clock
     loops = agent_loops(settings)
     stack.push_async_callback(loops.close)

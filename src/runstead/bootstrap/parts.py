@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from langchain_core.embeddings import Embeddings
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.store.base import TTLConfig
 
 from runstead.graphs.configuration import GraphConfiguration
@@ -93,6 +94,15 @@ def trusted_with_shared(settings: Settings) -> Callable[[ActorContext], bool]:
         return actor == LOCAL_ACTOR or (scope is not None and scope in actor.scopes)
 
     return is_trusted
+
+
+def checkpoint_serde(configuration: GraphConfiguration) -> JsonPlusSerializer | None:
+    """How values of checkpoints are read and written; None as langgraph does it by itself."""
+    if (serde := configuration.checkpointer.serde) is None:
+        return None
+    told = {name: getattr(serde, name) for name in serde.model_fields_set}
+    lists = {name: [tuple(path) for path in value] for name, value in told.items() if isinstance(value, list)}
+    return JsonPlusSerializer(**{**told, **lists})
 
 
 def item_index(configuration: GraphConfiguration, embeddings: Embeddings | None, loops: AgentLoops) -> ItemIndex | None:

@@ -64,6 +64,14 @@ def without_effect(configuration: GraphConfiguration, settings: Settings) -> Ite
             f"the setting auth is {settings.auth}",
         ),
         "auth.cache": (auth and auth.cache, "handlers are asked on every request"),
+        "checkpointer.backend": (
+            configuration.checkpointer.backend != "default",
+            "the data directory, or the database of the settings, is where checkpoints are kept",
+        ),
+        "store.ttl.strategy": (
+            configuration.store.ttl and configuration.store.ttl.strategy != "delete",
+            "an item has no past that could be kept; it is deleted",
+        ),
         "http.middleware_order": (http.middleware_order and not http.app, "there is no http.app with middleware"),
         "http.enable_custom_route_auth": (
             http.enable_custom_route_auth and not http.app,

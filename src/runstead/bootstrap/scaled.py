@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from langgraph.checkpoint.serde.base import SerializerProtocol
 from pydantic import SecretStr
 
 from runstead.infra.checkpoints.postgres import PostgresCheckpoints
@@ -24,8 +25,8 @@ from .parts import event_store
 from .profile import Profile, Queue
 
 
-async def open_scaled(stack: AsyncExitStack, settings: Settings) -> Profile:
-    """Opened until the end of ``stack``. Raises StorageError."""
+async def open_scaled(stack: AsyncExitStack, settings: Settings, serde: SerializerProtocol | None = None) -> Profile:
+    """Opened until the end of ``stack``. ``serde`` is for the values of checkpoints. Raises StorageError."""
     url, schema = _shown(settings.database_url), settings.database_schema
     options = PostgresOptions(pool_size=settings.database_pool_size, schema=schema)
     database = await stack.enter_async_context(open_postgres_storage(url, options))
@@ -41,7 +42,7 @@ async def open_scaled(stack: AsyncExitStack, settings: Settings) -> Profile:
     )
     return Profile(
         database=database,
-        checkpoints=PostgresCheckpoints(database),
+        checkpoints=PostgresCheckpoints(database, serde=serde),
         bridge=bridge,
         events=events,
         notices=stack.enter_context(RedisThreadNotices.heard_in(notices)),

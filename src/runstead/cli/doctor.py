@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from runstead.settings import Settings, unknown_variables
 
 from .output import FAILED, CommandError, Output
-from .serving import ServeRequest, load_handlers, refuse_strangers, refuse_unprotected
+from .serving import ServeRequest, load_app, load_embeddings, load_handlers, refuse_strangers, refuse_unprotected
 
 if TYPE_CHECKING:
     from runstead.graphs.configuration import GraphConfiguration
@@ -157,6 +157,10 @@ def look_at_configuration(configuration: GraphConfiguration, settings: Settings)
         else:
             yield Finding("graph", "ok", f"{source.graph_id} ({source.target})")
     yield _refusal("auth", auth_mode(settings, configuration), lambda: load_handlers(configuration, settings))
+    if (index := configuration.store.index) is not None:
+        yield _refusal("embedder", index.embed, lambda: load_embeddings(configuration))
+    if configuration.http.app is not None:
+        yield _refusal("app", configuration.http.app, lambda: load_app(configuration))
 
 
 def _refusal(subject: str, detail: str, check: Callable[[], None]) -> Finding:

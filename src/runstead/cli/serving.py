@@ -206,6 +206,28 @@ def load_handlers(configuration: GraphConfiguration, settings: Settings) -> None
         raise CommandError(str(error), "correct it and start again") from error
 
 
+def load_app(configuration: GraphConfiguration) -> None:
+    """Import the user's own app, where there is one."""
+    from runstead.bootstrap.custom_apps import load_custom_app
+    from runstead.bootstrap.refusals import UnsupportedConfiguration
+
+    try:
+        load_custom_app(configuration)
+    except UnsupportedConfiguration as error:
+        raise CommandError(str(error), "correct it and start again") from error
+
+
+def load_embeddings(configuration: GraphConfiguration) -> None:
+    """Import the embedder of the store, where there is one."""
+    from runstead.bootstrap.embedders import load_embedder
+    from runstead.bootstrap.refusals import UnsupportedConfiguration
+
+    try:
+        load_embedder(configuration)
+    except UnsupportedConfiguration as error:
+        raise CommandError(str(error), "correct it and start again") from error
+
+
 def refuse_strangers(configuration: GraphConfiguration, settings: Settings) -> None:
     """Where nobody has to log in, nobody from elsewhere is let in unless that was asked for."""
     from runstead.bootstrap.refusals import auth_mode

@@ -1,0 +1,60 @@
+"""Items of a data directory from before they were kept beside the runs: taken over once, as they were."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from .database import Database
+from .dialect import add_unless_there
+from .tables import items
+
+
+async def take_over(path: Path, database: Database) -> int:
+    """Write the items of langgraph's own store in ``path`` into ``database``; how many came.
+
+    The file stays, under another name, so that this happens once. Nothing happens where there is no such file.
+    """
+    if (rows := await asyncio.to_thread(_read, path)) is None:
+        return 0
+
+    def work(connection: Connection) -> int:
+        return sum(add_unless_there(connection, items, row) for row in rows)
+
+    taken = await database.write(work)
+    await asyncio.to_thread(path.rename, path.with_name(f"{path.name}.taken-over"))
+    return taken
+
+
+def _read(path: Path) -> list[dict[str, Any]] | None:
+    return list(_rows(path)) if path.is_file() else None
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    with closing(sqlite3.connect(path)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'store'").fetchone():
+            return
+        statement = "SELECT prefix, key, value, created_at, updated_at, expires_at, ttl_minutes FROM store"
+        for namespace, key, value, created, updated, expires, ttl in connection.execute(statement):
+            yield {
+                "namespace": namespace,
+                "key": key,
+                "value": value,
+                "created_at": _moment(created),
+                "updated_at": _moment(updated),
+                "expires_at": _moment(expires) if expires else None,
+                "ttl_minutes": ttl,
+                "searched": None,
+            }
+
+
+def _moment(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,0 +1,36 @@
+"""What of a checkpoint may be read back as the class that it was: ``checkpointer.serde`` of langgraph.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from runstead.bootstrap.parts import checkpoint_serde
+
+from .conftest import Configured
+
+
+@dataclass
+class Mine:
+    """A value of a user's own in a state."""
+
+    x: int
+
+
+@pytest.mark.parametrize(
+    ("allowed", "comes_back"),
+    [(None, False), ([[__name__, "Mine"]], True), ([["elsewhere", "Mine"]], False)],
+    ids=str,
+)
+def test_only_what_is_allowed_comes_back_as_it_was(configured: Configured, allowed: Any, comes_back: bool) -> None:
+    application = configured(checkpointer={"serde": {"allowed_msgpack_modules": allowed}})
+    serde = checkpoint_serde(application.configuration)
+    assert serde is not None
+    back = serde.loads_typed(serde.dumps_typed(Mine(1)))
+    assert (back == Mine(1)) == comes_back
+
+
+def test_nothing_said_is_as_langgraph_has_it(configured: Configured) -> None:
+    assert checkpoint_serde(configured().configuration) is None
