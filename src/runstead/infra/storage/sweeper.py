@@ -25,6 +25,8 @@ _OLD_RUNS: Final = (
     select(runs.c.run_id, runs.c.thread_id)
     .where(runs.c.temporary, runs.c.ended_at.is_not(None), runs.c.ended_at <= _CUTOFF)
     .limit(_LIMIT)
+    # Another server may be sweeping: each takes its own.
+    .with_for_update(skip_locked=True)
 )
 _LEFT_THREADS: Final = (
     select(run_event_threads.c.thread_id)
@@ -98,6 +100,8 @@ def _sweep_runs(connection: Connection, cutoff: datetime) -> Swept:
 def _gone(connection: Connection, thread_ids: set[ThreadId]) -> tuple[ThreadId, ...]:
     """Those that are not there any more, among them temporary ones that only a dead letter had kept."""
     statement = select(threads.c.thread_id, threads.c.temporary).where(threads.c.thread_id.in_(thread_ids))
+    # In order, for others may lock several of them too.
+    statement = statement.order_by(threads.c.thread_id)
     stay = {
         thread_id
         for thread_id, temporary in connection.execute(statement).all()

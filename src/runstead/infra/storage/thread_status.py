@@ -13,6 +13,7 @@ from sqlalchemy import BindParameter, Connection, bindparam, case, delete, exist
 from runstead.runtime.runs.types import RunFailure, ThreadAfter, ThreadId, ThreadStatus
 
 from . import json_text
+from .dialect import lock_thread
 from .prepared import Prepared
 from .tables import run_event_threads, run_events, runs, thread_ttls, threads
 
@@ -153,6 +154,8 @@ def forget_thread(connection: Connection, thread_id: ThreadId) -> None:
 
 def forget_temporary(connection: Connection, thread_id: ThreadId) -> bool:
     """Delete a temporary thread that no run needs any more; a dead letter does, for it can be retried."""
+    # Before looking: a run that is being created on it would be left without a thread.
+    lock_thread(connection, threads, thread_id)
     if _STILL_NEEDED.first(connection, {"the_thread": thread_id}) is not None:
         return False
     forget_thread(connection, thread_id)
