@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import pytest
 from sqlalchemy import Connection, select
 
+from runstead.infra.storage.database import Database
 from runstead.infra.storage.run_creation import SqlRunCreateStore
 from runstead.infra.storage.run_deletion import SqlRunDeleteStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.infra.storage.run_queries import SqlRunQueryStore
-from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.storage.tables import runs
 from runstead.infra.storage.threads import SqlThreadStore
 from runstead.runtime.actor_context import acting
@@ -41,18 +40,17 @@ def queue() -> Queue:
 
 
 @pytest.fixture
-async def storage(tmp_path: Path, queue: Queue) -> AsyncIterator[RunStorage]:
+def storage(database: Database, queue: Queue) -> RunStorage:
     clock, bell = HandClock(), Bell()
-    async with open_storage(tmp_path / "runs.sqlite") as database:
-        yield RunStorage(
-            create=SqlRunCreateStore(database, clock, bell, queue),
-            query=SqlRunQueryStore(database),
-            delete=SqlRunDeleteStore(database, clock, bell, queue),
-            leases=SqlRunLeaseStore(database, clock, bell, queue),
-            threads=SqlThreadStore(database, clock),
-            clock=clock,
-            bell=bell,
-        )
+    return RunStorage(
+        create=SqlRunCreateStore(database, clock, bell, queue),
+        query=SqlRunQueryStore(database),
+        delete=SqlRunDeleteStore(database, clock, bell, queue),
+        leases=SqlRunLeaseStore(database, clock, bell, queue),
+        threads=SqlThreadStore(database, clock),
+        clock=clock,
+        bell=bell,
+    )
 
 
 async def settled(storage: RunStorage) -> None:

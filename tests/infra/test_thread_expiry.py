@@ -15,9 +15,12 @@ from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
 from runstead.bootstrap.housekeeping import Sweeps, expire_regularly
+from runstead.infra.checkpoints.postgres import PostgresCheckpoints
 from runstead.infra.checkpoints.sqlite import open_checkpoints
 from runstead.infra.checkpoints.store import SqlCheckpoints
+from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.run_events.jsonl import JsonlRunEventStore
+from runstead.infra.storage.database import Database
 from runstead.infra.storage.run_creation import SqlRunCreateStore
 from runstead.infra.storage.run_queries import SqlRunQueryStore
 from runstead.infra.storage.sqlite import open_storage
@@ -73,7 +76,17 @@ class House:
 async def a_house(folder: Path, clock: HandClock) -> AsyncIterator[House]:
     async with (
         open_storage(folder / "runs.sqlite") as database,
-        open_checkpoints(folder / "checkpoints.sqlite") as checkpoints,
+        checkpoints_beside(database, folder) as checkpoints,
+        a_house_over(database, checkpoints, folder, clock) as house,
+    ):
+        yield house
+
+
+@asynccontextmanager
+async def a_house_over(
+    database: Database, checkpoints: SqlCheckpoints, folder: Path, clock: HandClock
+) -> AsyncIterator[House]:
+    async with (
         JsonlRunEventStore.open(folder / "events") as events,
         MemoryStreamBridge.running(MemoryStreamSettings(), clock) as bridge,
     ):
@@ -85,10 +98,23 @@ async def a_house(folder: Path, clock: HandClock) -> AsyncIterator[House]:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with a_house(tmp_path, HandClock()) as house:
+async def house(tmp_path: Path, database: Database) -> AsyncIterator[House]:
+    clock = HandClock()
+    async with (
+        checkpoints_beside(database, tmp_path) as checkpoints,
+        a_house_over(database, checkpoints, tmp_path, clock) as house,
+    ):
         with acting(ALICE):
             yield house
+
+
+@asynccontextmanager
+async def checkpoints_beside(database: Database, folder: Path) -> AsyncIterator[SqlCheckpoints]:
+    if isinstance(database, PostgresDatabase):
+        yield PostgresCheckpoints(database)
+        return
+    async with open_checkpoints(folder / "checkpoints.sqlite") as checkpoints:
+        yield checkpoints
 
 
 def an_event(thread_id: str) -> RunEvent:

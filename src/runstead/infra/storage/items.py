@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from operator import itemgetter
 from typing import Any, Final
 
 import orjson
@@ -161,7 +162,8 @@ class SqlItemStore(BaseStore):
                 hold_on(connection, self._holder)
             if self._check is not None:
                 self._check()
-            for place, op in puts.items():
+            # In order: two batches that lock the same rows in another one would wait for each other.
+            for place, op in sorted(puts.items(), key=itemgetter(0)):
                 gone = at(items, place) if op.value is None else and_(at(items, place), ~alive(now))
                 connection.execute(delete(items).where(gone))
                 if op.value is not None:
