@@ -78,6 +78,20 @@ class Settings(BaseSettings):
     database_pool_size: int = Field(
         default=12, ge=2, description="Connections to PostgreSQL that one process holds at most (count), besides three."
     )
+    database_statement_timeout_seconds: float = Field(
+        default=30, gt=0, description="Longest time PostgreSQL may take over one statement of ours (seconds)."
+    )
+    database_patience_seconds: float = Field(
+        default=10,
+        gt=0,
+        description="How long work waits while PostgreSQL restarts, or for a free connection (seconds), "
+        "before it is refused.",
+    )
+    database_migrate_on_start: bool = Field(
+        default=True,
+        description="Bring the database's schema up to date when a server or worker starts. "
+        "If not, `runstead migrate` has to be run first.",
+    )
     queues: tuple[str, ...] | None = Field(
         default=None,
         description="Queues whose runs this process executes (a JSON list). Unset: all.",

@@ -174,9 +174,9 @@ async def _opened(
     database, clock = profile.database, profile.clock
     loops = agent_loops(settings)
     stack.push_async_callback(loops.close)
-    items = SqlItemStore(
-        database, clock, index=item_index(configuration, embeddings, loops), ttl=item_ttl(configuration)
-    )
+    index = item_index(configuration, embeddings, loops)
+    vectors = None if index is None else await profile.item_vectors()
+    items = SqlItemStore(database, clock, index=index, ttl=item_ttl(configuration), vectors=vectors)
     await stack.enter_async_context(sweep_items_regularly(items, clock, item_sweep_interval(configuration)))
     store = ActorScopedStore(items)
     graphs = GraphRegistry(configuration, store=store)

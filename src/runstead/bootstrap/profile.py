@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from runstead.infra.checkpoints.store import SqlCheckpoints
 from runstead.infra.storage.announcing import Announce, the_rows_are_the_queue
 from runstead.infra.storage.database import Database
+from runstead.infra.storage.item_vectors import ItemVectors, VectorsComparedHere
 from runstead.resources.thread_notices import ThreadNotices
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.dispatch import RunDispatcher
@@ -23,6 +24,10 @@ class Notices(ThreadNotices, RunObserver, Protocol):
     def close(self) -> None:
         """The server goes down: nobody is to wait any longer."""
         ...
+
+
+async def _compared_here() -> ItemVectors:
+    return VectorsComparedHere()
 
 
 def _nobody_listens() -> None:
@@ -52,3 +57,5 @@ class Profile:
     queue: Queue
     clock: Clock
     is_shared: bool
+    item_vectors: Callable[[], Awaitable[ItemVectors]] = _compared_here
+    """How the vectors of items are compared; asked for when items are embedded."""

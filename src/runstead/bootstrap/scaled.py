@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -11,25 +12,26 @@ from pydantic import SecretStr
 from runstead.infra.checkpoints.postgres import PostgresCheckpoints
 from runstead.infra.dispatch.jobs import JobRouting, RunJobs
 from runstead.infra.dispatch.procrastinate import ProcrastinateDispatcher, ProcrastinateSettings
-from runstead.infra.engines.postgres_pool import PostgresOptions
 from runstead.infra.engines.redis import open_redis
 from runstead.infra.notices.redis import RedisNotices
 from runstead.infra.notices.stops import StopNotices
 from runstead.infra.notices.threads import RedisThreadNotices
 from runstead.infra.storage.database_clock import DatabaseClock
 from runstead.infra.storage.postgres import open_postgres_storage
+from runstead.infra.storage.postgres_items import vectors_in
 from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
 from runstead.settings import Settings
 
 from .parts import event_store
+from .postgres_options import postgres_options
 from .profile import Profile, Queue
 
 
 async def open_scaled(stack: AsyncExitStack, settings: Settings, serde: SerializerProtocol | None = None) -> Profile:
     """Opened until the end of ``stack``. ``serde`` is for the values of checkpoints. Raises StorageError."""
     url, schema = _shown(settings.database_url), settings.database_schema
-    options = PostgresOptions(pool_size=settings.database_pool_size, schema=schema)
-    database = await stack.enter_async_context(open_postgres_storage(url, options))
+    storage = open_postgres_storage(url, postgres_options(settings), migrating=settings.database_migrate_on_start)
+    database = await stack.enter_async_context(storage)
     clock = await stack.enter_async_context(DatabaseClock.running(database))
     redis = await stack.enter_async_context(open_redis(_shown(settings.redis_url)))
     bridge = await stack.enter_async_context(RedisStreamBridge.running(redis, redis_streams(settings), clock))
@@ -48,6 +50,7 @@ async def open_scaled(stack: AsyncExitStack, settings: Settings, serde: Serializ
         notices=stack.enter_context(RedisThreadNotices.heard_in(notices)),
         queue=Queue(lambda _: dispatcher, announce=jobs.announce),
         clock=clock,
+        item_vectors=partial(vectors_in, database),
         is_shared=True,
     )
 

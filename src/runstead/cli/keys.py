@@ -1,4 +1,4 @@
-"""``runstead keys``: API keys are made, listed and revoked by who can reach the data directory; no server is needed.
+"""``runstead keys``: API keys are made, listed and revoked by who can reach the database; no server is needed.
 
 A server that is running heeds all of it at once: it asks the same database on every request.
 """
@@ -8,12 +8,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import TypeVar
 
+from runstead.bootstrap.storage import open_database
 from runstead.infra.engines.exceptions import StorageError
 from runstead.infra.storage.api_keys import SqlApiKeyStore
-from runstead.infra.storage.sqlite import open_storage
 from runstead.resources.keys import ApiKeyRecord, ApiKeyStore, digest_of, new_key
 from runstead.runtime.clock import SystemClock
 from runstead.settings import Settings
@@ -66,9 +65,7 @@ def revoke_key(output: Output, settings: Settings, key_id: str) -> None:
 
 def _with_keys(settings: Settings, work: Callable[[ApiKeyStore], Awaitable[T]]) -> T:
     async def command() -> T:
-        file: Path = settings.data_dir / "runstead.db"
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        async with open_storage(file) as database:
+        async with open_database(settings) as database:
             return await work(SqlApiKeyStore(database))
 
     try:

@@ -371,6 +371,29 @@ def keys_revoke(
 
 
 @app.command()
+def migrate(
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; exit with 1 when there is something to do.")
+    ] = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+    settings: SettingsFile = None,
+    assign: Assign = None,
+    json: Json = False,
+) -> None:
+    """Bring the database's schema up to date. Servers may go on meanwhile."""
+    from .migrate import migrate as migrate_now
+    from .serving import ServeRequest
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        request = ServeRequest(
+            flags={"config": config, "data_dir": data_dir}, assigned=tuple(assign or ()), settings_file=settings
+        )
+        raise typer.Exit(migrate_now(output, request.settings(), check=check))
+
+
+@app.command()
 def doctor(
     targets: Targets = None,
     config: Config = None,

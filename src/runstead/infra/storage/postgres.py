@@ -51,8 +51,13 @@ def migrate_postgres(connection: Connection, schema: str) -> None:
     migrate(connection)
 
 
+def schema_revision(connection: Connection, schema: str) -> str | None:
+    """The revision that ``schema`` is at; None when there is none, or no such schema."""
+    return revision_of(connection) if _exists(connection, schema) else None
+
+
 def _is_behind(connection: Connection, schema: str) -> bool:
-    return not _exists(connection, schema) or revision_of(connection) != HEAD
+    return schema_revision(connection, schema) != HEAD
 
 
 def _exists(connection: Connection, schema: str) -> bool:

@@ -26,7 +26,7 @@ from runstead.runtime.clock import Clock
 from .item_index import ItemIndex
 from .item_queries import BATCH, Place
 from .item_ranking import Scores
-from .item_vectors import VectorsComparedHere, compared, in_reach, rows_of, vectors_of, with_items
+from .item_vectors import ItemVectors, VectorsComparedHere, compared, in_reach, rows_of, vectors_of, with_items
 from .items import SqlItemStore
 from .tables import item_vectors, items
 
@@ -107,9 +107,13 @@ async def open_postgres_items(
     database: PostgresDatabase, clock: Clock, *, index: ItemIndex | None = None, ttl: TTLConfig | None = None
 ) -> SqlItemStore:
     """The store for items over a database that `open_postgres_storage` opened. Raises StorageError."""
-    there = index is not None and await prepared_for_vectors(database)
-    vectors = VectorsComparedByPostgres() if there else VectorsComparedHere()
+    vectors = None if index is None else await vectors_in(database)
     return SqlItemStore(database, clock, index=index, ttl=ttl, vectors=vectors)
+
+
+async def vectors_in(database: PostgresDatabase) -> ItemVectors:
+    """Compared by pgvector where that is possible, and by us where it is not."""
+    return VectorsComparedByPostgres() if await prepared_for_vectors(database) else VectorsComparedHere()
 
 
 async def prepared_for_vectors(database: PostgresDatabase) -> bool:

@@ -1,0 +1,91 @@
+"""The database that the settings name, on its own: for commands that need no running server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from runstead.infra.checkpoints.sqlite import open_checkpoints
+from runstead.infra.engines.exceptions import SchemaTooNew, StorageUnusable
+from runstead.infra.engines.sqlite import open_sqlite
+from runstead.infra.storage.database import Database
+from runstead.infra.storage.migrations import HEAD, revision_of
+from runstead.infra.storage.sqlite import open_storage
+from runstead.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """Where a database is and the revisions of its schema: as it was found, and as it is now. None: it has none yet."""
+
+    place: str
+    before: str | None
+    after: str | None
+
+    @property
+    def is_current(self) -> bool:
+        return self.after == HEAD
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """The database of either profile, with the schema of this version. Raises StorageError."""
+    if settings.database_url is None:
+        file = _file(settings)
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        async with open_storage(file) as database:
+            yield database
+        return
+    from runstead.infra.storage.postgres import open_postgres_storage
+
+    from .postgres_options import postgres_options
+
+    url = settings.database_url.get_secret_value()
+    async with open_postgres_storage(url, postgres_options(settings)) as shared:
+        yield shared
+
+
+async def look_at_schema(settings: Settings) -> Migration:
+    """What a migration would find; nothing is made or changed. Raises StorageError, SchemaTooNew among them."""
+    if settings.database_url is None:
+        file = _file(settings)
+        if not file.exists():
+            return Migration(str(file), None, None)
+        if not os.access(file, os.R_OK):
+            raise StorageUnusable(f"{file} cannot be read; check its rights")
+        async with open_sqlite(file) as database:
+            found = await database.read(revision_of)
+        return _seen(str(file), found)
+    from runstead.infra.engines.postgres import open_postgres
+    from runstead.infra.storage.postgres import schema_revision
+
+    from .postgres_options import postgres_options
+
+    async with open_postgres(settings.database_url.get_secret_value(), postgres_options(settings)) as shared:
+        found = await shared.read(lambda connection: schema_revision(connection, settings.database_schema))
+        return _seen(shared.place, found)
+
+
+async def migrate_schema(settings: Settings) -> Migration:
+    """Bring the schema up to date; safe while servers run, and while another does the same. Raises StorageError."""
+    found = await look_at_schema(settings)
+    async with open_database(settings) as database:
+        after = await database.read(revision_of)
+    if settings.database_url is None:
+        # In a file, checkpoints stand beside the rest.
+        async with open_checkpoints(_file(settings).with_name("checkpoints.db")):
+            pass
+    return Migration(found.place, found.before, after)
+
+
+def _seen(place: str, revision: str | None) -> Migration:
+    if revision is not None and revision > HEAD:
+        raise SchemaTooNew(revision)
+    return Migration(place, revision, revision)
+
+
+def _file(settings: Settings) -> Path:
+    return settings.data_dir / "runstead.db"

@@ -1,0 +1,26 @@
+"""``runstead migrate``: the database's schema is brought up to date, or looked at; no server is needed."""
+
+from __future__ import annotations
+
+import asyncio
+
+from runstead.bootstrap.storage import look_at_schema, migrate_schema
+from runstead.infra.engines.exceptions import StorageError
+from runstead.settings import Settings
+
+from .output import CommandError, Output
+
+
+def migrate(output: Output, settings: Settings, *, check: bool) -> int:
+    """The exit code: 1 when ``check`` finds a schema that is behind."""
+    try:
+        found = asyncio.run(look_at_schema(settings) if check else migrate_schema(settings))
+    except (StorageError, OSError, ImportError) as error:
+        raise CommandError(str(error)) from error
+    output.line("schema", place=found.place, before=found.before, after=found.after, is_current=found.is_current)
+    if found.is_current:
+        changed = f"was {found.before or 'empty'} and is up" if found.before != found.after else "is up"
+        output.say(f"The schema of {found.place} {changed} to date ({found.after}).")
+        return 0
+    output.say(f"The schema of {found.place} is {found.before or 'empty'}: run `runstead migrate`.", style="yellow")
+    return 1
