@@ -209,13 +209,14 @@ async def test_a_run_that_never_began_is_done_as_well(client: Any) -> None:
     assert shape(parts) == ["run_done"]
 
 
-async def test_an_id_that_never_was_is_said_to_be_none(client: Any) -> None:
+@pytest.mark.parametrize("last", ["17-0", "garbage", "99999999999999999-9999999999-99999999999999999"])
+async def test_an_id_that_never_was_is_said_to_be_none(client: Any, last: str) -> None:
     thread_id = await a_thread(client)
     await client.runs.wait(thread_id, "agent", input=HELLO)
-    async with joined(client, thread_id, last_event_id="17-0") as reader:
+    async with joined(client, thread_id, last_event_id=last) as reader:
         parts = await reader.runs_done(1)
     assert shape(parts) == ["gap", "metadata", "values", "values", "run_done"]
-    assert parts[0].data == {"from": "17-0", "to": None, "missed": None}
+    assert parts[0].data == {"from": last, "to": None, "missed": None}
 
 
 async def test_the_stream_ends_with_its_thread(client: Any) -> None:

@@ -35,6 +35,8 @@ _PAGE: Final = 50
 _MOST: Final = 1_000
 _LOOK_AGAIN: Final = 30.0
 """Seconds after which the rows are looked at although no notice came."""
+_AHEAD: Final = timedelta(minutes=5)
+"""How far the clocks of two machines may be apart; what is later than that has not happened."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -95,7 +97,8 @@ class ThreadJoin:
         """Find the place to begin at."""
         if last_event_id:
             found = Place.parse(last_event_id)
-            if found is None:
+            if found is None or found > Place.at(self._sources.clock.now() + _AHEAD):
+                found = None
                 # Never silence: whoever asks for what never was is told so, and gets all there is.
                 gap = {"from": last_event_id, "to": None, "missed": None}
                 self._told.append(StreamEvent("", "gap", encode(gap)))

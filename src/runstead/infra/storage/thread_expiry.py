@@ -42,8 +42,8 @@ _DUE: Final = (
     .where(thread_ttls.c.expires_at <= bindparam("now", type_=thread_ttls.c.expires_at.type))
     .order_by(thread_ttls.c.expires_at, threads.c.thread_id)
     .limit(bindparam("the_limit"))
-    # Whoever creates a run on one of them waits, and then finds it gone, or in use.
-    .with_for_update(of=threads)
+    # One that somebody is about to use is left for the next time: waiting for several in this order could never end.
+    .with_for_update(of=threads, skip_locked=True)
 )
 _THREAD: Final[BindParameter[str]] = bindparam("the_thread")
 _TO_COME: Final = Prepared(select(runs.c.run_id).where(runs.c.thread_id == _THREAD, runs.c.ended_at.is_(None)).limit(1))

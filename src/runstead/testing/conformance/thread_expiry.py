@@ -5,6 +5,7 @@ Subclass it and give it ``storage`` (see `run_storage`) and, over the same rows,
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -77,6 +78,16 @@ class ThreadExpiryConformance:
         for expired in first:
             await expiry.finish(expired)
         assert await expiry.take(10) == []
+
+    async def test_two_may_sweep_at_once(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
+        for number in range(10):
+            await _kept(storage, f"t-{number}")
+        await storage.clock.forward(HOUR)
+        taken = [one for each in await asyncio.gather(expiry.take(10), expiry.take(10)) for one in each]
+        assert {expired.thread_id for expired in taken} == {f"t-{number}" for number in range(10)}
+        await asyncio.gather(*(expiry.finish(expired) for expired in taken))
+        for number in range(10):
+            await storage.new_thread(f"t-{number}")
 
     async def test_finishing_twice_is_finishing_once(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
         await _kept(storage, "t-1")
