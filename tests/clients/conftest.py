@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+import trustme
 
 from tests.processes.server import ServerProcess
 
+from .chromium import Chromium, find_chromium
 from .node import Node, NodeMissing, find_node
 from .suite import Suite
 
@@ -35,6 +37,24 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.start()
     yield server.url
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def browser_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a browser can be driven that all tests share: each has a session of its own in it."""
+    if (program := find_chromium()) is None:
+        pytest.skip("missing server: chromium; apt-get install chromium brings it")
+    browser = Chromium(program, tmp_path_factory.mktemp("chromium") / "profile")
+    yield browser.url
+    browser.stop()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key and a certificate for 127.0.0.1, in one file: browsers speak HTTP/2 over TLS alone."""
+    file = tmp_path_factory.mktemp("certificate") / "server.pem"
+    trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(file)
+    return file
 
 
 @pytest.fixture(scope="session")

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
-from langgraph.config import get_stream_writer
+from langgraph.config import get_store, get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
 
 from runstead.graphs.demo import agent as demo
 from runstead.graphs.scripted import ScriptedChatModel, turns
 
-WORDS = 60
-PACE = 0.05
+WORDS = 40
+PACE = 0.03
+GATE = ("gate",)
 
 
 def tale(history: Sequence[BaseMessage]) -> AIMessage:
-    """Numbered words, told in three seconds: who sees the end can tell whether one is missing or there twice."""
+    """Numbered words: who sees the end can tell whether one is missing or there twice."""
     turn = sum(message.type == "human" for message in history)
     return AIMessage(" ".join(f"w{number}" for number in range(1, WORDS + 1)) + f" end{turn}")
+
+
+class GatedModel(ScriptedChatModel):
+    """Stops in the middle of what it says until its gate opens, however long a test takes with what it does then."""
+
+    gate: Callable[[], Awaitable[None]]
+
+    async def _astream(self, *given: Any, **options: Any) -> AsyncIterator[ChatGenerationChunk]:
+        said = 0
+        async for chunk in super()._astream(*given, **options):
+            yield chunk
+            said += 1
+            if said == WORDS // 2:
+                await self.gate()
 
 
 async def _tell(state: MessagesState) -> dict[str, Any]:
@@ -30,7 +47,18 @@ async def _tell(state: MessagesState) -> dict[str, Any]:
     return {"messages": [await model.ainvoke(state["messages"])]}
 
 
+async def _tell_half(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+    store, thread_id = get_store(), str(config["configurable"]["thread_id"])
+
+    async def gate() -> None:
+        while await store.aget(GATE, thread_id) is None:  # noqa: ASYNC110 - whoever opens it is another process
+            await asyncio.sleep(0.02)
+
+    return {"messages": [await GatedModel(script=tale, delay=0.005, gate=gate).ainvoke(state["messages"])]}
+
+
 story = StateGraph(MessagesState).add_node("tell", _tell).add_edge(START, "tell").compile(name="story")
+saga = StateGraph(MessagesState).add_node("tell", _tell_half).add_edge(START, "tell").compile(name="saga")
 
 
 def payments(config: RunnableConfig) -> Any:
