@@ -31,16 +31,22 @@ class ServerProcess:
         config: Path = GRAPHS,
         settings: Mapping[str, object] | None = None,
         program: str | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.data_dir, self.log_file = data_dir, data_dir.with_suffix(".log")
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._command = [sys.executable, *(["-c", program] if program else ["-m", "runstead.cli"]), "serve"]
-        self._command += ["--config", str(config), "--port", str(self.port), "--data-dir", str(data_dir)]
+        self._command = [sys.executable, *(["-c", program] if program else ["-m", "runstead.cli"])]
+        self._command += [*self._what(), "--config", str(config)]
         for name, value in (settings or {}).items():
             self._command += ["--set", f"{name}={value}"]
+        self._environ = environ or {}
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline: int | None = None
+
+    def _what(self) -> list[str]:
+        """What the process is to be, and where."""
+        return ["serve", "--port", str(self.port), "--data-dir", str(self.data_dir)]
 
     @property
     def pid(self) -> int:
@@ -62,7 +68,7 @@ class ServerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 pass_fds=(theirs,),
-                env={name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")},
+                env=self._environment(),
             )
         os.close(theirs)
         patience = time.monotonic() + _START_WITHIN
@@ -106,6 +112,10 @@ class ServerProcess:
 
     def open_files(self) -> int:
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
+    def _environment(self) -> dict[str, str]:
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")}
+        return {**ours, **self._environ}
 
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)

@@ -1,0 +1,118 @@
+"""A cluster of real processes on this machine: PostgreSQL, Valkey, gateways and workers, each of which can be hurt."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import httpx
+
+from runstead.cli.servers.postgres import PostgresServer
+from runstead.cli.servers.valkey import ValkeyServer
+from tests.processes.server import GRAPHS, ServerProcess
+from tests.servers.postgres import own_postgres
+from tests.servers.valkey import own_valkey
+
+SETTINGS: Final[Mapping[str, object]] = {
+    # Three of them are a crash and what it takes to be sure of it.
+    "lease_term_seconds": 3,
+    "max_attempts": 1_000,
+    "database_pool_size": 6,
+    "shutdown_grace_seconds": 2,
+}
+
+
+class WorkerProcess(ServerProcess):
+    """A ``runstead worker``; it is there once it says so."""
+
+    def _what(self) -> list[str]:
+        return ["worker", "--json"]
+
+    def start(self) -> None:
+        self._said = len(self.log)
+        super().start()
+
+    def _answers(self) -> bool:
+        return '"event": "started"' in self.log[self._said :] or '"event":"started"' in self.log[self._said :]
+
+
+class AnyGateway(httpx.AsyncBaseTransport):
+    """A load balancer: each request goes to some gateway; one that does not take the connection is passed over."""
+
+    def __init__(self, urls: Sequence[str], chance: random.Random) -> None:
+        self._urls, self._chance = [httpx.URL(url) for url in urls], chance
+        self._transport = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=400))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        order = self._chance.sample(self._urls, len(self._urls))
+        for last, url in enumerate(order, 1 - len(order)):
+            request.url = request.url.copy_with(host=url.host, port=url.port)
+            request.headers["host"] = f"{url.host}:{url.port}"
+            try:
+                return await self._transport.handle_async_request(request)
+            except httpx.ConnectError:
+                if last == 0:
+                    raise
+        raise AssertionError("there is at least one gateway")
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Everything that can be started, killed, frozen."""
+
+    postgres: PostgresServer
+    valkey: ValkeyServer
+    gateways: Sequence[ServerProcess]
+    workers: Sequence[WorkerProcess]
+
+    @classmethod
+    @contextmanager
+    def running(
+        cls, folder: Path, *, gateways: int = 2, workers: int = 3, config: Path = GRAPHS, **settings: Any
+    ) -> Iterator[Self]:
+        """All of it started, and gone at the end. Gateways execute nothing. Skips without the servers."""
+        with ExitStack() as stack:
+            # Durable as in production: a database that forgets is not what is tried here.
+            postgres = stack.enter_context(own_postgres(fsync="off", synchronous_commit="on", max_connections="200"))
+            valkey = stack.enter_context(own_valkey(folder / "valkey"))
+            environ = {"RUNSTEAD_DATABASE_URL": postgres.url, "RUNSTEAD_REDIS_URL": valkey.url}
+            common: dict[str, Any] = {"config": config, "environ": environ}
+            chosen = {**SETTINGS, **settings}
+            serving = [
+                ServerProcess(folder / f"gateway-{number}", settings={**chosen, "max_concurrent_runs": 0}, **common)
+                for number in range(gateways)
+            ]
+            working = [
+                WorkerProcess(folder / f"worker-{number}", settings=chosen, **common) for number in range(workers)
+            ]
+            for node in (*serving, *working):
+                stack.callback(node.stop)
+                node.start()
+            yield cls(postgres, valkey, serving, working)
+
+    @property
+    def urls(self) -> list[str]:
+        return [gateway.url for gateway in self.gateways]
+
+    @property
+    def logs(self) -> str:
+        return "\n".join(f"== {node.log_file.name}\n{node.log[-3_000:]}" for node in (*self.gateways, *self.workers))
+
+
+def freeze(node: ServerProcess) -> None:
+    """It does nothing from now on, and keeps its connections."""
+    os.kill(node.pid, signal.SIGSTOP)
+
+
+def thaw(node: ServerProcess) -> None:
+    """It goes on where it stood, and does not know that time has passed."""
+    os.kill(node.pid, signal.SIGCONT)

@@ -1,0 +1,102 @@
+"""Everything that a cluster is made of fails once, under load: what was promised is kept all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.processes.client import Client
+from tests.processes.load import Load
+
+from .conftest import balanced
+from .laws import check_laws
+from .nodes import Cluster, freeze, thaw
+
+LEASE = 3.0
+"""Seconds; see `nodes.SETTINGS`."""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster.running(tmp_path_factory.mktemp("faults"), workers=2) as cluster:
+        yield cluster
+
+
+@asynccontextmanager
+async def under_load(cluster: Cluster) -> AsyncIterator[tuple[Client, Load]]:
+    """Clients of all kinds are at work; afterwards the laws hold."""
+    async with balanced(cluster) as client:
+        load = Load(client, random.Random(7))
+        running = asyncio.create_task(load.run(clients=6))
+        try:
+            await asyncio.sleep(0.7)
+            yield client, load
+            await asyncio.sleep(0.7)
+        finally:
+            load.stop()
+        await running
+        await check_laws(cluster, client, load)
+
+
+async def test_a_worker_is_killed(cluster: Cluster) -> None:
+    async with under_load(cluster):
+        await asyncio.to_thread(cluster.workers[0].restart)
+
+
+async def test_a_gateway_is_killed(cluster: Cluster) -> None:
+    async with under_load(cluster) as (_, load):
+        await asyncio.to_thread(cluster.gateways[0].restart)
+    assert load.rejoined > 0
+
+
+async def test_a_worker_is_frozen_for_longer_than_its_lease_and_wakes_up(cluster: Cluster) -> None:
+    async with under_load(cluster):
+        freeze(cluster.workers[0])
+        await asyncio.sleep(3 * LEASE)
+        thaw(cluster.workers[0])
+        await asyncio.sleep(1)
+
+
+async def test_a_gateway_is_frozen_for_a_while(cluster: Cluster) -> None:
+    async with under_load(cluster):
+        freeze(cluster.gateways[1])
+        await asyncio.sleep(3)
+        thaw(cluster.gateways[1])
+
+
+async def test_postgresql_is_restarted(cluster: Cluster) -> None:
+    async with under_load(cluster):
+        await asyncio.to_thread(cluster.postgres.stop)
+        await asyncio.sleep(1)
+        await asyncio.to_thread(cluster.postgres.start)
+
+
+async def test_postgresql_crashes(cluster: Cluster) -> None:
+    async with under_load(cluster):
+        await asyncio.to_thread(cluster.postgres.stop, signal.SIGQUIT)
+        await asyncio.to_thread(cluster.postgres.start)
+
+
+async def test_redis_is_restarted_with_its_data(cluster: Cluster) -> None:
+    async with under_load(cluster):
+        await asyncio.to_thread(cluster.valkey.stop)
+        await asyncio.to_thread(cluster.valkey.start)
+
+
+async def test_redis_is_restarted_without_its_data(cluster: Cluster) -> None:
+    async with under_load(cluster):
+        await asyncio.to_thread(cluster.valkey.kill)
+        cluster.valkey.forget()
+        await asyncio.to_thread(cluster.valkey.start)
+
+
+async def test_redis_is_gone_for_a_while(cluster: Cluster, is_long: bool) -> None:
+    async with under_load(cluster):
+        cluster.valkey.freeze()
+        await asyncio.sleep(20 if is_long else 6)
+        cluster.valkey.thaw()

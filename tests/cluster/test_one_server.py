@@ -1,0 +1,78 @@
+"""To its clients a cluster is one server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import psycopg
+
+from tests.processes.client import Client, eventually, new_id
+from tests.processes.load import log_of
+
+from .nodes import Cluster
+
+STEPS = {"name": "it", "steps": 5, "pause": 0.05}
+
+
+async def test_a_run_made_here_is_executed_there_and_read_elsewhere(cluster: Cluster) -> None:
+    thread_id = new_id()
+    async with Client(cluster.urls[0]) as here, Client(cluster.urls[1]) as there:
+        run = await here.create(thread_id, "steps", STEPS, stream_mode=["values"])
+        frames = await there.replay(f"/threads/{thread_id}/runs/{run['run_id']}")
+        assert frames[0].event == "metadata"
+        assert frames[-1].json["log"] == log_of("it")
+        assert await there.values(thread_id) == {**STEPS, "log": log_of("it")}
+
+
+async def test_a_stop_that_is_asked_for_here_reaches_the_holder_there(cluster: Cluster) -> None:
+    thread_id = new_id()
+    async with Client(cluster.urls[0]) as here, Client(cluster.urls[1]) as there:
+        run = await here.create(thread_id, "steps", {**STEPS, "steps": 500})
+        location = f"/threads/{thread_id}/runs/{run['run_id']}"
+
+        async def is_running() -> bool:
+            return bool((await here.get(location))["status"] == "running")
+
+        await eventually(is_running)
+        began = time.monotonic()
+        await there.post(f"{location}/cancel", params={"wait": "true"})
+        # By the notice, that is: a look of the holder's own would take a third of its lease.
+        assert time.monotonic() - began < 0.9
+        assert (await here.get(location))["status"] == "interrupted"
+
+
+async def test_runs_that_wait_for_each_other_take_turns_on_any_worker(cluster: Cluster, client: Client) -> None:
+    thread_id = new_id()
+    names = [f"turn-{number}" for number in range(6)]
+    runs = [await client.create(thread_id, "steps", {**STEPS, "name": name, "pause": 0.01}) for name in names]
+    for run in runs:
+        await client.ended(f"/threads/{thread_id}/runs/{run['run_id']}")
+    assert (await client.values(thread_id))["log"] == [entry for name in names for entry in log_of(name)]
+
+
+async def test_one_that_interrupts_waits_until_the_holder_has_let_go(cluster: Cluster, client: Client) -> None:
+    thread_id = new_id()
+    first = await client.create(thread_id, "steps", {**STEPS, "name": "first", "steps": 500})
+    await asyncio.sleep(0.5)
+    values = await client.wait(thread_id, "steps", {**STEPS, "name": "second"}, multitask_strategy="interrupt")
+    assert (await client.get(f"/threads/{thread_id}/runs/{first['run_id']}"))["status"] == "interrupted"
+    assert values["log"][-5:] == log_of("second")
+    assert values["log"][:-5] == [f"first:{number}" for number in range(len(values["log"]) - 5)]
+
+
+async def test_work_is_shared_out(cluster: Cluster, client: Client) -> None:
+    """No worker has all of it."""
+    runs = [await client.create(new_id(), "steps", {**STEPS, "pause": 0.2}) for _ in range(12)]
+    ids = [run["run_id"] for run in runs]
+    with psycopg.connect(cluster.postgres.url) as connection:
+
+        async def holders() -> int:
+            rows = connection.execute(
+                "SELECT count(worker), count(DISTINCT worker) FROM runstead.runs WHERE run_id = ANY(%s)", (ids,)
+            )
+            held, workers = rows.fetchone() or (0, 0)
+            connection.rollback()
+            return int(workers) if held == len(ids) else 0
+
+        assert await eventually(holders) > 1
