@@ -27,6 +27,11 @@ class StorageFault(Exception):
     kind: FaultKind = "broken"
 
     @property
+    def passes(self) -> bool:
+        """It is nobody's doing and passes by itself: what was being done is worth doing again."""
+        return self.kind in ("busy", "away", "closed")
+
+    @property
     def told(self) -> str:
         """The sentence for clients."""
         return _TOLD[self.kind]

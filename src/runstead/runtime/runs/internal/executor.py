@@ -16,6 +16,7 @@ from typing import Final
 from runstead.runtime.actor_context import acting
 from runstead.runtime.converters import last_human_text, messages_in
 from runstead.runtime.serialization import encode
+from runstead.runtime.storage_fault import StorageFault
 
 from ..agent_loop import AgentLoop, AgentTask
 from ..callbacks.builder import RunCallbacks
@@ -234,6 +235,10 @@ class RunExecution:
         if stop is Stopped.SHUTDOWN and end.stopped:
             await self._runtime.lease_store.release(self._lease)
             return
+        if isinstance(end.error, StorageFault) and end.error.passes and stop is None:
+            # Not the run's failure: another attempt goes on from what was kept.
+            await self._hand_back()
+            return
         if stop is not None and stop.undoes:
             outcome = await self._undone()
         else:
@@ -273,6 +278,18 @@ class RunExecution:
                 _log.warning("run %s could not be settled; trying again", self._lease.run_id, exc_info=True)
                 await self._runtime.clock.sleep(pause)
         raise AssertionError("unreachable: the pauses never end")
+
+    async def _hand_back(self) -> None:
+        """As soon as the storage takes it. Raises LeaseLost once somebody else has taken the run over."""
+        for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
+            try:
+                await self._runtime.lease_store.release(self._lease)
+                return
+            except LeaseLost:
+                raise
+            except Exception:
+                _log.warning("run %s could not be handed back; trying again", self._lease.run_id, exc_info=True)
+                await self._runtime.clock.sleep(pause)
 
     async def _tidy(self) -> None:
         """The mark is no longer needed. One that a crash leaves is harmless, and replaced by the thread's next.

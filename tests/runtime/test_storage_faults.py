@@ -1,0 +1,49 @@
+"""The storage's trouble is not the run's: an attempt that it cost is followed by another."""
+
+from __future__ import annotations
+
+import pytest
+
+from runstead.runtime.actor_context import acting
+from runstead.runtime.runs.types import RunId, RunStatus, ThreadId
+from runstead.runtime.storage_fault import FaultKind, StorageFault
+from runstead.testing.fakes import InMemoryCheckpointStore
+from tests.faults.kernel import ALICE, Storage, a_spec
+
+
+class Fault(StorageFault):
+    def __init__(self, kind: FaultKind) -> None:
+        self.kind = kind
+        super().__init__(kind)
+
+
+class FailingOnce(InMemoryCheckpointStore):
+    """Fails when the first attempt begins."""
+
+    def __init__(self, kind: FaultKind) -> None:
+        super().__init__()
+        self._kind: FaultKind | None = kind
+
+    async def mark(self, thread_id: ThreadId, run_id: RunId) -> str | None:
+        if (kind := self._kind) is not None:
+            self._kind = None
+            raise Fault(kind)
+        return await super().mark(thread_id, run_id)
+
+
+@pytest.mark.parametrize("kind", ["away", "busy", "closed"])
+async def test_a_storage_that_was_away_costs_an_attempt_and_no_run(kind: FaultKind) -> None:
+    storage = Storage()
+    async with storage.worker(checkpoints=FailingOnce(kind)) as runs:
+        with acting(ALICE):
+            result = await runs.create_and_wait(a_spec("r1"))
+    assert (result.record.status, result.record.attempt, result.record.lapses) == (RunStatus.SUCCESS, 2, 0)
+
+
+async def test_a_storage_that_will_not_heal_by_itself_fails_the_run() -> None:
+    """Another attempt would meet the same."""
+    storage = Storage()
+    async with storage.worker(checkpoints=FailingOnce("full")) as runs:
+        with acting(ALICE):
+            result = await runs.create_and_wait(a_spec("r1"))
+    assert (result.record.status, result.record.attempt) == (RunStatus.ERROR, 1)
