@@ -140,6 +140,11 @@ async def test_a_namespace_that_is_rewritten_is_where_it_goes(alice: Any, bob: A
     assert (await alice.store.list_namespaces(prefix=["notes"]))["namespaces"] == [["room", "notes"]]
     assert (await alice.store.list_namespaces())["namespaces"] == [["room", "notes"]]
     assert (await bob.store.search_items(["notes"]))["items"] == []
+    await alice.store.put_item(["notes"], "words", {"text": "a quick fox"}, ttl=60)
+    assert [item["key"] for item in (await alice.store.search_items(["notes"], query="fox"))["items"]] == ["words"]
+    assert (await bob.store.search_items(["notes"], query="fox"))["items"] == []
+    assert await bob.store.get_item(["notes"], "words", refresh_ttl=True) is None
+    await alice.store.delete_item(["notes"], "words")
     await alice.store.delete_item(["notes"], "k")
     assert (await alice.store.search_items([]))["items"] == []
 
