@@ -157,6 +157,14 @@ class Settings(BaseSettings):
         default=7200, ge=0, description="The same for a run that stopped to ask a human (seconds)."
     )
 
+    # --- crons -----------------------------------------------------------------------------------------------------
+    cron_grace_seconds: float = Field(
+        default=86_400,
+        ge=0,
+        description="How late a cron may be, after the server was down, and still make one run for all that it missed "
+        "(seconds).",
+    )
+
     # --- webhooks --------------------------------------------------------------------------------------------------
     webhook_secrets: SecretStr | None = Field(
         default=None,

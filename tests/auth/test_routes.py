@@ -17,6 +17,7 @@ Route: TypeAlias = tuple[str, str]
 ALICE, BOB, GUEST = ({"x-api-key": f"{name}-token"} for name in ("alice", "bob", "guest"))
 RUN = {"assistant_id": "teller", "input": {}}
 BODIES: dict[Route, Any] = {
+    ("POST", "/threads/{thread_id}/runs/crons"): {**RUN, "schedule": "0 0 29 2 *"},
     ("POST", "/threads/{thread_id}/runs"): RUN,
     ("POST", "/threads/{thread_id}/runs/stream"): RUN,
     ("POST", "/threads/{thread_id}/runs/wait"): {**RUN, "if_not_exists": "create"},

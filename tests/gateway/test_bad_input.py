@@ -121,6 +121,7 @@ async def places(client: httpx.AsyncClient) -> AsyncIterator[dict[str, str]]:
         "assistant_id": "agent",
         "namespace": "child",
         "delivery_id": str(uuid.uuid4()),
+        "cron_id": str(uuid.uuid4()),
     }
     assert (await client.get("/ok?check_db=1")).json()["ok"] is True
 

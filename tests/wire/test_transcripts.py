@@ -229,3 +229,24 @@ async def test_the_server_itself(client: httpx.AsyncClient) -> None:
     ours = (await client.get("/info")).json()
     assert theirs.keys() <= ours.keys()
     assert ours["langgraph_py_version"] == theirs["langgraph_py_version"]
+
+
+SOON = "our crons wake for the moment itself, and say what their last run was"
+OF_CRONS = replace(WANTED, ours={**WANTED.ours, "last_run_id": SOON, "last_error": SOON})
+
+
+async def test_crons(client: httpx.AsyncClient) -> None:
+    """crons.txt, whole."""
+    comparison = Comparison(OF_CRONS)
+    exchanges = read_transcript("crons")
+    for thread_id in threads_of(exchanges):
+        await client.post("/threads", json={"thread_id": thread_id})
+    for exchange in exchanges:
+        response = await replay(client, exchange, comparison)
+        comparison.same(
+            exchange.answer_headers.get("x-pagination-total"), response.headers.get("x-pagination-total"), "total"
+        )
+        if exchange.status == 422:
+            assert response.json()["detail"].startswith("Invalid cron schedule: 'bogus'. Reason: ")
+            assert "Example: '*/5 * * * *' for every 5 minutes." in response.json()["detail"]
+    assert not comparison.differences, "\n" + "\n".join(comparison.differences)

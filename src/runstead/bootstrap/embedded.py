@@ -23,8 +23,10 @@ from runstead.gateway.services import GatewayOptions, Services
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.environment import apply_environment
 from runstead.graphs.registry import GraphRegistry
+from runstead.infra.dispatch.bell import Bell
 from runstead.infra.engines.exceptions import StorageUnusable
 from runstead.infra.storage.assistants import SqlAssistantStore
+from runstead.infra.storage.crons import SqlCronStore
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.items import SqlItemStore
 from runstead.infra.storage.run_creation import SqlRunCreateStore
@@ -59,6 +61,7 @@ from runstead.settings import Settings
 from runstead.wire.credentials import Authenticator
 
 from .alone import open_alone
+from .crons import cron_scheduler
 from .custom_apps import load_custom_app
 from .doors import load_auth, open_door
 from .embedders import load_embedder
@@ -139,6 +142,8 @@ async def open_embedded(
         if custom is not None:
             # Before the first run: graphs may use what their app opens.
             await stack.enter_async_context(custom.lifespan())
+        if execute:
+            await stack.enter_async_context(cron_scheduler(services, parts.cron_bell, settings).running())
         stack.push_async_callback(closing.drain)
         await runs.start(execute=execute)
         yield Embedded(services, door.authenticator, closing.drain, custom)
@@ -153,6 +158,7 @@ class _Parts:
     loops: AgentLoops
     graphs: GraphRegistry
     webhooks: Webhooks
+    cron_bell: Bell
 
 
 async def _open_scaled(stack: AsyncExitStack, settings: Settings, serde: SerializerProtocol | None) -> Profile:
@@ -181,7 +187,7 @@ async def _opened(
     store = ActorScopedStore(items)
     graphs = GraphRegistry(configuration, store=store)
     webhooks = await stack.enter_async_context(open_webhooks(settings, configuration, database, clock))
-    return _Parts(profile, store, loops, graphs, webhooks)
+    return _Parts(profile, store, loops, graphs, webhooks, Bell())
 
 
 def _runtime(parts: _Parts, settings: Settings, configuration: GraphConfiguration) -> RunsRuntime:
@@ -249,6 +255,8 @@ def _services(
         items=parts.store,
         webhooks=parts.webhooks.addresses,
         deliveries=parts.webhooks.deliveries,
+        crons=SqlCronStore(profile.database, profile.clock, parts.cron_bell.ring),
+        clock=profile.clock,
         ready=lambda: _is_ready(profile.database, closing),
         options=GatewayOptions(
             max_body_bytes=settings.max_body_bytes,

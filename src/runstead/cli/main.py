@@ -22,6 +22,8 @@ keys_app = typer.Typer(help="API keys: who shows one acts for its user.", no_arg
 app.add_typer(keys_app, name="keys")
 webhooks_app = typer.Typer(help="What was sent to webhooks.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(webhooks_app, name="webhooks")
+crons_app = typer.Typer(help="Runs that come by the clock.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(crons_app, name="crons")
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of text.")]
 Config = Annotated[
@@ -315,6 +317,54 @@ def webhooks_redeliver(
     output = Output(as_json=json)
     with output.telling_errors():
         redeliver(delivery_id, output, url=url, settings_file=settings)
+
+
+@crons_app.command("ls")
+def crons_ls(
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 20,
+    url: Url = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """List crons, the next one due first."""
+    from .crons import list_crons
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        list_crons(output, limit=limit, url=url, settings_file=settings)
+
+
+CronId = Annotated[str, typer.Argument(help="The cron.")]
+
+
+@crons_app.command("pause")
+def crons_pause(cron_id: CronId, url: Url = None, settings: SettingsFile = None, json: Json = False) -> None:
+    """Let a cron make no runs for now."""
+    from .crons import switch_cron
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        switch_cron(cron_id, output, enabled=False, url=url, settings_file=settings)
+
+
+@crons_app.command("resume")
+def crons_resume(cron_id: CronId, url: Url = None, settings: SettingsFile = None, json: Json = False) -> None:
+    """Let a cron make runs again, from its next moment on."""
+    from .crons import switch_cron
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        switch_cron(cron_id, output, enabled=True, url=url, settings_file=settings)
+
+
+@crons_app.command("rm")
+def crons_rm(cron_id: CronId, url: Url = None, settings: SettingsFile = None, json: Json = False) -> None:
+    """Forget a cron. Its runs stay."""
+    from .crons import delete_cron
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        delete_cron(cron_id, output, url=url, settings_file=settings)
 
 
 @keys_app.command("create")

@@ -25,7 +25,21 @@ from .failures import Failures
 from .logged_headers import LoggedHeaders
 from .mount_prefix import MountPrefix
 from .openapi import describe, joined, secured
-from .routes import assistants, creation, events, items, joins, meta, protocol, runs, states, stops, threads, webhooks
+from .routes import (
+    assistants,
+    creation,
+    crons,
+    events,
+    items,
+    joins,
+    meta,
+    protocol,
+    runs,
+    states,
+    stops,
+    threads,
+    webhooks,
+)
 from .services import ServiceSource
 from .sockets import SocketFailures
 
@@ -38,6 +52,7 @@ _ROUTES: Sequence[tuple[ModuleType, tuple[Noun, ...]]] = (
     (joins, ("threads",)),
     (events, ("threads",)),
     (creation, ("runs",)),
+    (crons, ("runs",)),
     (stops, ("runs",)),
     (runs, ("runs",)),
     # Follows threads, and begins runs.

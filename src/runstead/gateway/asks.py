@@ -18,9 +18,20 @@ OPEN_PATHS: Final = frozenset(("/", "/ok", "/ready", "/info", "/docs", "/openapi
 """They tell nothing about anybody, and load balancers and browsers ask for them without credentials."""
 
 Reach: TypeAlias = Literal[
-    "new thread", "thread", "run", "new run", "new assistant", "assistant", "delivery", "search", "many runs", "items"
+    "new thread",
+    "thread",
+    "run",
+    "new run",
+    "new assistant",
+    "assistant",
+    "delivery",
+    "new cron",
+    "cron",
+    "search",
+    "many runs",
+    "items",
 ]
-"""What a filter applies to: the thread, runs, assistant or delivery that are named, or what a search finds."""
+"""What a filter applies to: the thread, runs, assistant, delivery or cron that are named, or what a search finds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +94,15 @@ def _new_run(given: Given) -> dict[str, Any]:
         "after_seconds": body.get("after_seconds") or 0,
         "kwargs": {name: deepcopy(body[name]) for name in _KWARGS if name in body},
     }
+
+
+def _cron(given: Given) -> dict[str, Any]:
+    """A cron as it is to be made or changed. ``payload`` is all that was sent."""
+    own = {name: deepcopy(given.body.get(name)) for name in _CRON_FIELDS}
+    return {**own, **given.path, "payload": deepcopy(dict(given.body)), "metadata": given.mapping("metadata")}
+
+
+_CRON_FIELDS: Final = ("schedule", "timezone", "end_time", "enabled", "on_run_completed")
 
 
 def _namespace(labels: Any) -> tuple[str, ...]:
@@ -182,6 +202,15 @@ ASKS: Final[Mapping[tuple[str, str], Ask]] = {
     ("GET", "/runs/{run_id}/stream"): Ask("threads", "read", "run", _named),
     ("POST", "/runs/{run_id}/retry"): Ask("threads", "update", "run", _named),
     ("POST", "/assistants"): Ask("assistants", "create", "new assistant", _with_metadata(*ASSISTANT_FIELDS)),
+    ("POST", "/runs/crons"): Ask("crons", "create", "new cron", _cron),
+    ("POST", "/threads/{thread_id}/runs/crons"): Ask("crons", "create", "new cron", _cron),
+    ("POST", "/runs/crons/search"): Ask(
+        "crons", "search", "search", _with_metadata("assistant_id", "thread_id", "enabled", "limit", "offset")
+    ),
+    ("POST", "/runs/crons/count"): Ask("crons", "search", "search", _with_metadata("assistant_id", "thread_id")),
+    ("GET", "/runs/crons/{cron_id}"): Ask("crons", "read", "cron", _named),
+    ("PATCH", "/runs/crons/{cron_id}"): Ask("crons", "update", "cron", _cron),
+    ("DELETE", "/runs/crons/{cron_id}"): Ask("crons", "delete", "cron", _named),
     # A delivery tells of a run: who may read the one may read the other.
     ("GET", "/webhooks/deliveries"): Ask("threads", "search", "search", _with_metadata()),
     ("GET", "/webhooks/deliveries/{delivery_id}"): Ask("threads", "read", "delivery", _named),

@@ -16,6 +16,7 @@ from starlette.requests import HTTPConnection
 
 from runstead.resources.assistant_removal import MayTouch
 from runstead.resources.assistants import AssistantExists
+from runstead.resources.crons import CronNotFound
 from runstead.resources.directory import AssistantNotFound, InvalidAssistant
 from runstead.resources.threads import ThreadExists
 from runstead.resources.webhooks import DeliveryNotFound
@@ -93,12 +94,12 @@ async def _body(connection: HTTPConnection, method: str, limit: int) -> Any:
     return {}
 
 
-async def authorize_run(services: Services, thread_id: str, run: RunCreate) -> RunCreate:
+async def authorize_run(services: Services, thread_id: str | None, run: RunCreate) -> RunCreate:
     """The run as it was granted, for one that is not created by a route of its own. Raises as `authorize`."""
     if services.authorizer is None:
         return run
     body = run.model_dump(mode="json", exclude_unset=True)
-    given = Given({"thread_id": thread_id}, {}, body)
+    given = Given({"thread_id": thread_id} if thread_id else {}, {}, body)
     ask = ASKS["POST", "/threads/{thread_id}/runs"]
     granted = await _granted(services, services.authorizer, ask, given)
     changed = granted.changed(body)
@@ -137,8 +138,10 @@ def _given(connection: HTTPConnection, body: Any) -> Given:
 async def _granted(services: Services, authorizer: Authorizer, ask: Ask, given: Given) -> Grant:
     value = ask.value(given)
     filters = await authorizer.authorize(require_actor_context("authorization"), ask.resource, ask.action, value)
-    if ask.reach == "new run":
+    if ask.reach in ("new run", "new cron"):
         await _check_assistant_of_run(services, authorizer, given)
+    if ask.reach == "new cron" and "thread_id" in given.path:
+        await _check_thread_of_cron(services, authorizer, given.path["thread_id"])
     if filters:
         await _check(services, ask, given, filters)
     return Grant(ask, filters, value, [_changes(ask, given, value)])
@@ -150,9 +153,10 @@ def _changes(ask: Ask, given: Given, value: Mapping[str, Any]) -> dict[str, Any]
     changes: dict[str, Any] = {}
     if "metadata" in before and value.get("metadata") != before["metadata"]:
         changes["metadata"] = value.get("metadata")
-    now = value.get("kwargs")
-    if isinstance(now, Mapping):
-        changes.update({name: each for name, each in now.items() if each != before["kwargs"].get(name)})
+    for part in ("kwargs", "payload"):
+        now = value.get(part)
+        if isinstance(now, Mapping) and isinstance(before.get(part), Mapping):
+            changes.update({name: each for name, each in now.items() if each != before[part].get(name)})
     if ask.resource == "assistants" and ask.action in ("create", "update"):
         own = [name for name in (*ASSISTANT_FIELDS, "version") if name != "assistant_id" and name in value]
         changes.update({name: value[name] for name in own if value[name] != before.get(name)})
@@ -179,6 +183,10 @@ async def _check(services: Services, ask: Ask, given: Given, filters: Filters) -
             delivery = await services.deliveries.get(given.path["delivery_id"])
             if delivery is not None and not matches(delivery.metadata, filters):
                 raise DeliveryNotFound(delivery.delivery_id)
+        case "cron":
+            cron = await services.crons.get(given.path["cron_id"])
+            if cron is not None and not matches(cron.metadata, filters):
+                raise CronNotFound(cron.cron_id)
         case "many runs":
             thread_id = _id(given.body.get("thread_id"))
             if thread_id and not await _thread_matches(services, thread_id, filters):
@@ -193,6 +201,13 @@ async def _check(services: Services, ask: Ask, given: Given, filters: Filters) -
             record = await services.directory.find(given.path["assistant_id"])
             if not matches(record.metadata, filters):
                 raise AssistantNotFound(record.assistant_id)
+
+
+async def _check_thread_of_cron(services: Services, authorizer: Authorizer, thread_id: str) -> None:
+    actor = require_actor_context("authorization")
+    filters = await authorizer.authorize(actor, "threads", "read", {"thread_id": thread_id, "metadata": {}})
+    if filters and not await _thread_matches(services, thread_id, filters):
+        raise ThreadNotFound(thread_id)
 
 
 async def _thread_matches(services: Services, thread_id: str, filters: Filters) -> bool:

@@ -26,6 +26,7 @@ def narrowed(services: Services, filters: Filters) -> Services:
         assistants=cast(Any, within(services.assistants)),
         runs=cast(Any, within(services.runs)),
         deliveries=cast(Any, within(services.deliveries)),
+        crons=cast(Any, within(services.crons)),
     )
 
 

@@ -10,6 +10,7 @@ from runstead.resources.assistant_editor import AssistantEditor
 from runstead.resources.assistant_removal import AssistantRemoval
 from runstead.resources.assistants import AssistantStore
 from runstead.resources.copies import ThreadCopies
+from runstead.resources.crons import CronStore
 from runstead.resources.directory import AssistantDirectory
 from runstead.resources.interrupts import OpenInterrupts
 from runstead.resources.removal import ThreadRemoval
@@ -19,6 +20,7 @@ from runstead.resources.thread_events import ThreadEvents
 from runstead.resources.thread_joins import ThreadJoins
 from runstead.resources.threads import ThreadStore
 from runstead.resources.webhooks import DeliveryStore, WebhookGate
+from runstead.runtime.clock import Clock
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.store import RunEventStore
 from runstead.wire.authorization import Authorizer
@@ -63,6 +65,8 @@ class Services:
     items: Any
     webhooks: WebhookGate
     deliveries: DeliveryStore
+    crons: CronStore
+    clock: Clock
     ready: Callable[[], Awaitable[bool]]
     authorizer: Authorizer | None = None
     options: GatewayOptions = field(default_factory=GatewayOptions)

@@ -12,8 +12,10 @@ from typing import Any, ClassVar, Final
 
 from runstead.resources.assistant_editor import AssistantInUse, AssistantProtected
 from runstead.resources.assistants import AssistantExists, VersionNotFound
+from runstead.resources.crons import CronNotFound
 from runstead.resources.directory import AssistantNotFound, GraphNotFound, InvalidAssistant, SubgraphNotFound
 from runstead.resources.items import EmbeddingFailed, InvalidItem
+from runstead.resources.schedules import InvalidSchedule
 from runstead.resources.states import CheckpointNotFound, GraphUnassigned, InvalidUpdate
 from runstead.resources.threads import ThreadExists
 from runstead.resources.webhooks import DeliveryNotFound, WebhookRefused
@@ -145,6 +147,7 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     GraphNotFound: (404, str),
     VersionNotFound: (404, str),
     CheckpointNotFound: (404, str),
+    CronNotFound: (404, str),
     DeliveryNotFound: (404, str),
     ThreadBusy: (409, lambda _: _BUSY),
     ThreadExists: (409, str),
@@ -155,6 +158,7 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     UnknownInterruptError: (409, str),
     InvalidAssistant: (422, str),
     InvalidItem: (422, str),
+    InvalidSchedule: (422, str),
     WebhookRefused: (422, str),
     IdempotencyMismatch: (422, lambda error: f"Idempotency-Key: {error}"),
     AgentNotFound: (404, str),

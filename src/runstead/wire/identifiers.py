@@ -34,3 +34,4 @@ RunIdField: TypeAlias = Annotated[str, AfterValidator(_Identifier("Invalid run I
 CheckpointIdField: TypeAlias = Annotated[str, AfterValidator(_Identifier("Invalid checkpoint ID"))]
 AssistantIdField: TypeAlias = Annotated[str, AfterValidator(_Identifier("Invalid assistant ID: must be a UUID"))]
 DeliveryIdField: TypeAlias = Annotated[str, AfterValidator(_Identifier("Invalid delivery ID: must be a UUID"))]
+CronIdField: TypeAlias = Annotated[str, AfterValidator(_Identifier("Invalid cron ID: must be a UUID"))]

@@ -19,6 +19,7 @@ from runstead.runtime.runs.types import RunId, RunRecord, RunSpec, RunStatus, St
 
 from . import json_text
 from .announcing import Announce, the_rows_are_the_queue
+from .crons import tick
 from .database import Database
 from .dialect import line_up
 from .idempotency import repeated
@@ -112,6 +113,9 @@ class SqlRunCreateStore:
         admission = decide(spec.multitask_strategy, in_flight)
         if isinstance(admission, Refuse):
             raise ThreadBusy(admission.busy_with)
+        if spec.tick is not None:
+            # After the thread: whoever deletes a thread goes the same way, to its crons.
+            tick(connection, spec.tick, run_id, actor)
         stopping, ended = _stop_others(connection, admission, now)
         record = _insert(connection, spec, run_id, thread_id, actor, now, due_at)
         if before is None and not spec.scope.is_temporary:

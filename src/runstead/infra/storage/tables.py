@@ -280,3 +280,29 @@ webhook_attempts: Final = Table(
     Column("error", Text),
     sqlite_with_rowid=False,
 )
+
+crons: Final = Table(
+    "crons",
+    metadata,
+    Column("cron_id", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("assistant_id", Text, nullable=False),
+    Column("thread_id", Text),
+    Column("schedule", Text, nullable=False),
+    Column("timezone", Text),
+    Column("end_time", UtcTime),
+    Column("on_run_completed", Text),
+    Column("enabled", Boolean, nullable=False),
+    Column("next_run_date", UtcTime),
+    Column("last_run_id", Text),
+    Column("last_error", Text),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+)
+Index("ix_crons_owner", crons.c.tenant_id, crons.c.user_id, crons.c.created_at)
+Index("ix_crons_thread", crons.c.thread_id)
+Index("ix_crons_due", crons.c.next_run_date)

@@ -15,7 +15,7 @@ from runstead.runtime.runs.types import RunFailure, ThreadAfter, ThreadId, Threa
 from . import json_text
 from .dialect import lock_thread
 from .prepared import Prepared
-from .tables import run_event_threads, run_events, runs, thread_ttls, threads
+from .tables import crons, run_event_threads, run_events, runs, thread_ttls, threads
 
 _NOW: Final = bindparam("now", type_=runs.c.due_at.type)
 _THREAD: Final[BindParameter[str]] = bindparam("the_thread")
@@ -77,7 +77,7 @@ _LAST_SPEC: Final = Prepared(
 _METADATA: Final = Prepared(select(threads.c.metadata).where(threads.c.thread_id == _THREAD))
 _FORGET: Final = tuple(
     Prepared(delete(table).where(table.c.thread_id == bindparam("the_thread")))
-    for table in (run_events, run_event_threads, thread_ttls, threads)
+    for table in (run_events, run_event_threads, thread_ttls, crons, threads)
 )
 
 TITLE_LENGTH: Final = 200
@@ -147,7 +147,7 @@ def describe_by_last_run(connection: Connection, thread_id: ThreadId) -> None:
 
 
 def forget_thread(connection: Connection, thread_id: ThreadId) -> None:
-    """Delete the thread, its events and its ttl, not its runs."""
+    """Delete the thread, its events, its ttl and its crons, not its runs."""
     for statement in _FORGET:
         statement.rows(connection, {"the_thread": thread_id})
 

@@ -5,6 +5,7 @@ from .agents import Agent, AgentFactory, AgentResolver
 from .dispatch import RunDispatcher, RunWorker
 from .exceptions import (
     AgentNotFound,
+    CronMoved,
     IdempotencyMismatch,
     IllegalTransition,
     InvalidRunSpec,
@@ -42,6 +43,7 @@ from .store import (
 from .types import (
     STREAM_MODES,
     CheckpointRef,
+    CronTick,
     Durability,
     Idempotency,
     IfNotExists,
@@ -82,6 +84,8 @@ __all__ = [
     "CheckpointRef",
     "CompositeObserver",
     "CreatedRun",
+    "CronMoved",
+    "CronTick",
     "Decide",
     "Durability",
     "Idempotency",

@@ -36,6 +36,13 @@ class ThreadBusy(RunError):
         super().__init__(f"thread is busy with {busy}; wait, or use multitask_strategy='enqueue'")
 
 
+class CronMoved(RunError):
+    """The cron is not due at this moment any more: it was run by somebody else, changed, switched off or deleted."""
+
+    def __init__(self, cron_id: str) -> None:
+        super().__init__(f"cron {cron_id} is not due at this moment any more")
+
+
 class RunConflict(RunError):
     """A run with this id exists already."""
 

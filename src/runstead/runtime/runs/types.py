@@ -142,6 +142,18 @@ class Idempotency:
 
 
 @dataclass(frozen=True, slots=True)
+class CronTick:
+    """The due moment of a cron that a run stands for, and the one that comes after it (None: none does). As ISO texts.
+
+    The run is created together with the cron's move from the one to the other, so that each moment makes one run.
+    """
+
+    cron_id: str
+    due_at: str
+    next_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunSpec:
     """What to execute, complete: assistant defaults are already merged in. JSON-able throughout.
 
@@ -177,6 +189,7 @@ class RunSpec:
     tracing: RunTracing | None = None
     idempotency: Idempotency | None = None
     webhook: str | None = None
+    tick: CronTick | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As a dict of JSON values; `from_json` restores it."""
@@ -194,6 +207,8 @@ class RunSpec:
             data["tracing"] = RunTracing(**tracing)
         if idempotency := data.get("idempotency"):
             data["idempotency"] = Idempotency(**idempotency)
+        if tick := data.get("tick"):
+            data["tick"] = CronTick(**tick)
         for name in ("stream_modes", "interrupt_before", "interrupt_after"):
             data[name] = tuple(data[name])
         return cls(**data)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from runstead.resources.threads import ThreadRecord
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.runs.exceptions import (
+    CronMoved,
     IdempotencyMismatch,
     RunConflict,
     RunNotFound,
@@ -43,6 +44,9 @@ class InMemoryRunStore:
     def _create(self, spec: RunSpec, decide: Decide, actor: ActorContext) -> CreatedRun:
         tables = self._tables
         run_id = spec.run_id or tables.mint("run")
+        if spec.tick is not None:
+            # Nobody keeps crons here.
+            raise CronMoved(spec.tick.cron_id)
         if spec.idempotency is not None and (made := self._repeated(spec.idempotency, run_id, actor)):
             return CreatedRun(made, repeated=True)
         if spec.run_id is not None and (spec.run_id in tables.runs or spec.run_id in tables.undone):

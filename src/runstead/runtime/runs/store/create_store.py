@@ -63,6 +63,9 @@ class RunCreateStore(Protocol):
         calls at once one creates. IdempotencyMismatch when the fingerprint is another one; RunNotFound when the run
         is gone: keys are remembered for a day at least, whatever becomes of their runs.
 
+        A spec with ``tick`` is created together with the cron's move to its next date; CronMoved, and nothing is
+        created, unless the cron is the actor's, enabled, and due at that very moment.
+
         When the call returns, the rows survive a crash, and waiting runs are on their way to a worker:
         a run is queued by being created.
         """

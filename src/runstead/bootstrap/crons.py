@@ -1,0 +1,32 @@
+"""The scheduler of a server's crons, over the services that the server has."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from runstead.gateway.authorization import authorize_run
+from runstead.gateway.services import Services
+from runstead.infra.crons.scheduler import CronScheduler, CronSettings
+from runstead.infra.dispatch.bell import Bell
+from runstead.resources.crons import CronRecord
+from runstead.settings import Settings
+from runstead.wire.runs import RunCreate
+
+
+def cron_scheduler(services: Services, bell: Bell, settings: Settings) -> CronScheduler:
+    """Not running yet. ``bell`` is rung when a cron was made or changed here."""
+
+    async def granted(cron: CronRecord, run: RunCreate) -> RunCreate:
+        # Auth handlers are asked about each run as if its user had created it just now.
+        return await authorize_run(services, cron.thread_id, run)
+
+    return CronScheduler(
+        services.crons,
+        services.runs,
+        services.directory,
+        services.threads,
+        bell,
+        services.clock,
+        CronSettings(grace=timedelta(seconds=settings.cron_grace_seconds)),
+        granted,
+    )

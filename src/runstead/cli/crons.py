@@ -1,0 +1,73 @@
+"""``runstead crons``: runs that come by the clock are looked at, paused, resumed and forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from .connection import connect, server_url
+from .output import Output
+
+
+def list_crons(output: Output, *, limit: int, url: str | None, settings_file: Path | None) -> None:
+    """Crons as a table, or one per line."""
+    place = server_url(url, settings_file)
+
+    async def command() -> list[Any]:
+        async with connect(place) as client:
+            return list(await client.crons.search(sort_by="next_run_date", sort_order="asc", limit=limit))
+
+    crons = asyncio.run(command())
+    for cron in crons:
+        output.line("cron", **{name: value for name, value in cron.items() if name != "payload"})
+    if not output.as_json:
+        _show_table(crons, output)
+
+
+def switch_cron(cron_id: str, output: Output, *, enabled: bool, url: str | None, settings_file: Path | None) -> None:
+    """Switch a cron on or off."""
+    place = server_url(url, settings_file)
+
+    async def command() -> None:
+        async with connect(place) as client:
+            cron = await client.crons.update(cron_id, enabled=enabled)
+            output.line("changed", cron_id=cron_id, enabled=cron["enabled"], next_run_date=cron["next_run_date"])
+            output.say(f"Cron {cron_id} is due at {_moment(cron['next_run_date'])}." if enabled else "It is paused.")
+
+    asyncio.run(command())
+
+
+def delete_cron(cron_id: str, output: Output, *, url: str | None, settings_file: Path | None) -> None:
+    """Forget a cron."""
+    place = server_url(url, settings_file)
+
+    async def command() -> None:
+        async with connect(place) as client:
+            await client.crons.delete(cron_id)
+            output.line("deleted", cron_id=cron_id)
+            output.say(f"Cron {cron_id} is forgotten; its runs stay.")
+
+    asyncio.run(command())
+
+
+def _show_table(crons: list[Any], output: Output) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("cron", "schedule", "time zone", "next (UTC)", "thread", "last"):
+        table.add_column(title, no_wrap=True)
+    for cron in crons:
+        table.add_row(
+            cron["cron_id"],
+            cron["schedule"],
+            cron["timezone"] or "UTC",
+            _moment(cron["next_run_date"]) if cron["enabled"] else "paused",
+            cron["thread_id"] or "a new one each time",
+            (cron.get("last_error") or cron.get("last_run_id") or "")[:60],
+        )
+    output.console.print(table if crons else "no crons")
+
+
+def _moment(value: Any) -> str:
+    return str(value)[:19].replace("T", " ") if value else "never"

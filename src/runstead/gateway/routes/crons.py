@@ -1,0 +1,143 @@
+"""Crons: made, found, changed, forgotten. Their runs are created by the clock, not here."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path
+from starlette.responses import Response
+from uuid_utils.compat import uuid7
+
+from runstead.resources.crons import CronNotFound, CronRecord
+from runstead.resources.directory import AssistantNotFound
+from runstead.runtime.actor_context import require_actor_context
+from runstead.runtime.runs.exceptions import ThreadNotFound
+from runstead.wire.crons import (
+    CRON_COUNT,
+    CRON_CREATE,
+    CRON_FIELDS,
+    CRON_PATCH,
+    CRON_SEARCH,
+    CronCount,
+    CronCreate,
+    CronPatch,
+    CronSearch,
+    changed,
+    from_cron_record,
+    run_of,
+    to_cron,
+    to_cron_spec,
+)
+from runstead.wire.errors import NotFound
+from runstead.wire.identifiers import CronIdField, as_uuid
+from runstead.wire.pages import page_headers
+from runstead.wire.selection import check_select, selected
+
+from ..dependencies import JsonBody, ThreadId, Use, answer, nothing
+from ..services import Services
+
+router = APIRouter(tags=["crons"])
+
+CronId = Annotated[CronIdField, Path()]
+Body = Annotated[CronCreate, Depends(JsonBody(CRON_CREATE))]
+
+
+@router.post("/runs/crons")
+async def create_cron(body: Body, use: Use) -> Response:
+    """Each of its runs gets a new thread."""
+    return await _created(body, None, use)
+
+
+@router.post("/threads/{thread_id}/runs/crons")
+async def create_thread_cron(thread_id: ThreadId, body: Body, use: Use) -> Response:
+    """All of its runs are on this thread, which takes the cron along when it is deleted."""
+    return await _created(body, thread_id, use)
+
+
+@router.post("/runs/crons/search")
+async def search_crons(body: Annotated[CronSearch, Depends(JsonBody(CRON_SEARCH))], use: Use) -> Response:
+    check_select(body.select, CRON_FIELDS)
+    where = body.to_filter(await _assistant_id(body.assistant_id, use))
+    limit, offset = body.limit or 10, body.offset or 0
+    found = await use.crons.search(
+        where,
+        sort_by=body.sort_by or "created_at",
+        sort_order=body.sort_order or "desc",
+        limit=limit,
+        offset=offset,
+    )
+    total = offset + len(found) if 0 < len(found) < limit else await use.crons.count(where)
+    shown = [selected(from_cron_record(record), body.select) for record in found]
+    return answer(shown, headers=page_headers(offset=offset, returned=len(found), total=total))
+
+
+@router.post("/runs/crons/count")
+async def count_crons(body: Annotated[CronCount, Depends(JsonBody(CRON_COUNT))], use: Use) -> Response:
+    return answer(await use.crons.count(body.to_filter(await _assistant_id(body.assistant_id, use))))
+
+
+@router.get("/runs/crons/{cron_id}")
+async def get_cron(cron_id: CronId, use: Use) -> Response:
+    return answer(from_cron_record(await _found(cron_id, use)))
+
+
+@router.patch("/runs/crons/{cron_id}")
+async def update_cron(cron_id: CronId, body: Annotated[CronPatch, Depends(JsonBody(CRON_PATCH))], use: Use) -> Response:
+    before, now = await _found(cron_id, use), use.clock.now()
+    await _check(changed(before, body, now), use)
+    # Once more where nobody comes in between: the first was to see whether it can be.
+    record = await use.crons.update(cron_id, lambda cron: changed(cron, body, now))
+    if record is None:
+        raise CronNotFound(cron_id)
+    return answer(from_cron_record(record))
+
+
+@router.delete("/runs/crons/{cron_id}", status_code=204)
+async def delete_cron(cron_id: CronId, use: Use) -> Response:
+    if not await use.crons.delete(cron_id):
+        raise CronNotFound(cron_id)
+    return nothing()
+
+
+async def _created(body: CronCreate, thread_id: str | None, use: Services) -> Response:
+    try:
+        assistant = await use.directory.find(body.assistant_id)
+    except AssistantNotFound as error:
+        raise NotFound("Thread or assistant not found.") from error
+    cron = to_cron(
+        body,
+        cron_id=str(uuid7()),
+        assistant_id=assistant.assistant_id,
+        thread_id=thread_id,
+        actor=require_actor_context("creating a cron"),
+        now=use.clock.now(),
+    )
+    await _check(cron, use)
+    return answer(from_cron_record(await use.crons.create(cron)))
+
+
+async def _check(cron: CronRecord, use: Services) -> None:
+    """Whatever is wrong with its runs is told now, while somebody listens; not when they are due."""
+    run = run_of(cron)
+    assistant = await use.directory.find(cron.assistant_id)
+    use.directory.check_graph(assistant.graph_id)
+    thread = await use.threads.get(cron.thread_id) if cron.thread_id else None
+    if cron.thread_id and thread is None:
+        raise ThreadNotFound(cron.thread_id)
+    if run.webhook is not None:
+        await use.webhooks.check(run.webhook)
+    to_cron_spec(cron, run, assistant=assistant, thread=thread)
+
+
+async def _found(cron_id: str, use: Services) -> CronRecord:
+    if (record := await use.crons.get(cron_id)) is None:
+        raise CronNotFound(cron_id)
+    return record
+
+
+async def _assistant_id(name: str | None, use: Services) -> str | None:
+    """Assistants are named by id, or by the name of a graph. One that is not there has no crons that could be found."""
+    if name is None:
+        return None
+    try:
+        return (await use.directory.find(name)).assistant_id
+    except AssistantNotFound:
+        return as_uuid(name) or name

@@ -1,0 +1,1 @@
+"""Crons meet the clock here."""

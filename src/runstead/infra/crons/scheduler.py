@@ -1,0 +1,154 @@
+"""Creates the runs of crons that are due, each moment once, in however many processes this runs.
+
+What was missed while nobody looked is one run, not many, and none when even the latest moment is too long ago. Whether
+a run is created is decided in the storage: see RunCreateStore and its ``tick``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol, TypeAlias
+
+from runstead.infra.dispatch.bell import Bell
+from runstead.infra.engines.exceptions import StorageError
+from runstead.resources.crons import CronRecord, CronStore
+from runstead.resources.directory import AssistantDirectory
+from runstead.resources.schedules import Schedule
+from runstead.resources.threads import ThreadStore
+from runstead.runtime.actor_context import acting
+from runstead.runtime.clock import Clock
+from runstead.runtime.runs.exceptions import CronMoved, ThreadNotFound
+from runstead.runtime.runs.types import CronTick, RunRecord, RunSpec
+from runstead.wire.crons import run_of, to_cron_spec
+from runstead.wire.errors import UNEXPECTED, problem_of
+from runstead.wire.runs import RunCreate
+
+_log = logging.getLogger(__name__)
+
+_BATCH: Final = 100
+
+Grant: TypeAlias = Callable[[CronRecord, RunCreate], Awaitable[RunCreate]]
+"""The run as the cron's user may have it. Raises what refuses it."""
+
+
+class RunCreator(Protocol):
+    """The part of a RunsFacade that is used here."""
+
+    async def create_background(self, spec: RunSpec) -> RunRecord: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CronSettings:
+    """``grace``: how late a moment may be and still make a run; None: however late. ``recheck``: seconds after which
+    the storage is looked at although nobody rang; crons that another process wrote are found then.
+    """
+
+    grace: timedelta | None = timedelta(days=1)
+    recheck: float = 5
+
+
+class CronScheduler:
+    """Serves everybody's crons; each run is created as, and for, the one who made its cron."""
+
+    def __init__(
+        self,
+        crons: CronStore,
+        runs: RunCreator,
+        assistants: AssistantDirectory,
+        threads: ThreadStore,
+        bell: Bell,
+        clock: Clock,
+        settings: CronSettings | None = None,
+        grant: Grant | None = None,
+    ) -> None:
+        self._crons, self._runs, self._assistants, self._threads = crons, runs, assistants, threads
+        self._bell, self._clock, self._settings = bell, clock, settings or CronSettings()
+        self._grant = grant
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """For the length of a block."""
+        serving = asyncio.create_task(self._serve(), name="crons")
+        try:
+            yield
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+
+    async def create_due(self) -> None:
+        """Create the runs of all crons that are due now. Raises StorageError."""
+        while due := await self._crons.due(_BATCH):
+            for cron in due:
+                with acting(cron.actor):
+                    await self._create(cron)
+            if len(due) < _BATCH:
+                break
+
+    async def _serve(self) -> None:
+        with self._bell.listener() as heard:
+            while True:
+                heard.clear()
+                seconds = self._settings.recheck
+                try:
+                    await self.create_due()
+                    if (next_due := await self._crons.next_due()) is not None:
+                        seconds = min(max((next_due - self._clock.now()).total_seconds(), 0.05), seconds)
+                except Exception:
+                    _log.exception("looking for crons that are due failed; looking again in %g s", seconds)
+                await self._clock.wait(heard, seconds)
+
+    async def _create(self, cron: CronRecord) -> None:
+        now, due_at = self._clock.now(), cron.next_run_date
+        assert due_at is not None, "a cron without a next date is not due"
+        next_at: datetime | None = None
+        try:
+            next_at = cron.due_after(now)
+            if (late := self._too_late(cron, due_at, now)) is not None:
+                await self._skip(cron, due_at, next_at, late)
+                return
+            spec = await self._spec_of(cron)
+            moment = CronTick(cron.cron_id, due_at.isoformat(), None if next_at is None else next_at.isoformat())
+            run = await self._runs.create_background(dataclasses.replace(spec, tick=moment))
+            _log.info("cron %s, due at %s: run %s", cron.cron_id, due_at.isoformat(), run.run_id)
+        except CronMoved:
+            # Another process was quicker, or its owner has changed it since: nothing is left to be done.
+            return
+        except StorageError:
+            raise
+        except Exception as error:
+            # The moment is not tried again: what does not work now would keep all other crons waiting.
+            problem = problem_of(error)
+            if problem.status == UNEXPECTED:
+                _log.exception("cron %s, due at %s, made no run", cron.cron_id, due_at.isoformat())
+            await self._skip(cron, due_at, next_at, problem.detail)
+
+    def _too_late(self, cron: CronRecord, due_at: datetime, now: datetime) -> str | None:
+        grace = self._settings.grace
+        if grace is None or now - due_at <= grace:
+            return None
+        until = now if cron.end_time is None else min(now, cron.end_time)
+        latest = Schedule.parse(cron.schedule, cron.timezone).last(until, since=due_at)
+        if now - latest <= grace:
+            return None
+        return f"the moment {latest.isoformat()} was missed by more than {grace.total_seconds():g} s"
+
+    async def _spec_of(self, cron: CronRecord) -> RunSpec:
+        run = run_of(cron)
+        if self._grant is not None:
+            run = await self._grant(cron, run)
+        assistant = await self._assistants.find(cron.assistant_id)
+        self._assistants.check_graph(assistant.graph_id)
+        thread = await self._threads.get(cron.thread_id) if cron.thread_id else None
+        if cron.thread_id and thread is None:
+            raise ThreadNotFound(cron.thread_id)
+        return to_cron_spec(cron, run, assistant=assistant, thread=thread)
+
+    async def _skip(self, cron: CronRecord, due_at: datetime, next_at: datetime | None, error: str) -> None:
+        if await self._crons.skip(cron.cron_id, due_at, next_at, error):
+            _log.warning("cron %s, due at %s, made no run: %s", cron.cron_id, due_at.isoformat(), error)
