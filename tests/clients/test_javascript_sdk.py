@@ -30,7 +30,7 @@ class Case(NamedTuple):
         return " ".join(part for part in (self.version, self.transport, self.title) if part)
 
 
-AWAITED = ("assistants.", "crons.", "threads.copy", "threads.prune", "threads.joinStream")
+AWAITED = ("crons.",)
 """Methods of which the server does not have all yet."""
 
 

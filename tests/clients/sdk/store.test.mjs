@@ -1,7 +1,7 @@
 // The store: items under namespaces.
 import assert from "node:assert/strict";
 
-import { client, mark, method } from "./method.mjs";
+import { client, eventually, mark, method } from "./method.mjs";
 
 async function filled() {
   const root = `js-${mark()}`;
@@ -53,4 +53,19 @@ method("store.listNamespaces", "by prefix and suffix, cut to a depth", async () 
   assert.deepEqual((await names({ prefix: [root] })).sort(), [`${root}/notes/old`, `${root}/users`]);
   assert.deepEqual((await names({ prefix: [root], maxDepth: 2 })).sort(), [`${root}/notes`, `${root}/users`]);
   assert.deepEqual(await names({ prefix: [root], suffix: ["old"] }), [`${root}/notes/old`]);
+});
+
+method("store.searchItems", "by what they say", async () => {
+  const root = `js-${mark()}`;
+  await client.store.putItem([root], "pet", { text: "the cat sleeps on the sofa" });
+  await client.store.putItem([root], "bill", { text: "an invoice from the paper mill" });
+  const { items } = await client.store.searchItems([root], { query: "invoice paper", limit: 1 });
+  assert.deepEqual(items.map((item) => item.key), ["bill"]);
+});
+
+method("store.putItem", "for a time only", async () => {
+  const root = `js-${mark()}`;
+  await client.store.putItem([root], "soon gone", { n: 1 }, { ttl: 0.003 });
+  assert.equal((await client.store.getItem([root], "soon gone", { refreshTtl: false })).value.n, 1);
+  await eventually(async () => (await client.store.searchItems([root], { refreshTtl: false })).items.length === 0);
 });

@@ -98,3 +98,38 @@ method("threads.getHistory", "newest first, before a checkpoint, by metadata", a
   const input = await client.threads.getHistory(threadId, { metadata: { source: "input" } });
   assert.deepEqual(input, history.slice(2));
 });
+
+method("threads.copy", "has the same messages, and a life of its own", async () => {
+  const threadId = await answeredThread();
+  const copy = await client.threads.copy(threadId);
+  assert.notEqual(copy.thread_id, threadId);
+  await client.runs.wait(copy.thread_id, "agent", { input: HELLO });
+  assert.equal(textsOf((await client.threads.getState(copy.thread_id)).values).length, 4);
+  assert.equal(textsOf((await client.threads.getState(threadId)).values).length, 2);
+});
+
+method("threads.joinStream", "hears of runs that begin later, until it leaves", async () => {
+  const threadId = await newThread();
+  const leaving = new AbortController();
+  const stream = client.threads.joinStream(threadId, { streamMode: "run_modes", signal: leaving.signal });
+  const heard = [];
+  const reading = (async () => {
+    for await (const part of stream) {
+      heard.push(part);
+      if (part.data?.status === "run_done") break;
+    }
+  })();
+  const { run_id: runId } = await client.runs.create(threadId, "agent", { input: HELLO, streamMode: ["values"] });
+  await reading;
+  leaving.abort();
+  assert.ok(heard.every((part) => part.id), "each part has an id");
+  assert.equal(heard[0].data.run_id, runId);
+  assert.equal(heard.at(-1).data.run_id, runId);
+  const values = heard.filter((part) => part.event === "values");
+  assert.deepEqual(textsOf(values.at(-1).data), ["hi there", "echo: hi there"]);
+  // Whoever comes back gets what came after the part they know.
+  const again = client.threads.joinStream(threadId, { lastEventId: heard[0].id, signal: AbortSignal.timeout(5_000) });
+  const { value } = await again.next();
+  assert.equal(value.id, heard[1].id);
+  await again.return();
+});
