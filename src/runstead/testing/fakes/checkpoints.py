@@ -67,7 +67,12 @@ class InMemoryCheckpointStore:
             mark.restore(self._saver, thread_id)
 
     async def forget_mark(self, thread_id: ThreadId, run_id: RunId) -> None:
-        self._marks.pop((thread_id, run_id), None)
+        # Whoever was marked on the thread before this one has settled, or was lost before it began: a mark of then
+        # would not know what has been done since.
+        of_thread = [key for key in self._marks if key[0] == thread_id]
+        if (thread_id, run_id) in self._marks:
+            for key in of_thread[: of_thread.index((thread_id, run_id)) + 1]:
+                del self._marks[key]
 
     async def delete_thread(self, thread_id: ThreadId) -> None:
         self._saver.delete_thread(thread_id)

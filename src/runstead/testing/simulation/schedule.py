@@ -110,7 +110,7 @@ class Schedule:
                 surprises.append(f"law 10: {name} still holds {kernel.facade.active_runs} runs")
             # A worker that came late keeps the streams of runs that went elsewhere; one that failed has no end.
             climate = self.plan.climate
-            is_judged = not self._had_rivals and not climate.failing_streams and not climate.is_stormy
+            is_judged = not self._had_rivals and not climate.failing_streams
             if is_judged and (kept := world.complete(kernel.process, kernel.kept_streams(), world.now + 60)):
                 surprises.append(f"law 10: {name} keeps the streams of {kept} for ever")
             world.complete(kernel.process, kernel.close(1.0), world.now + 60)

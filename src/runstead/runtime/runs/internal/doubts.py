@@ -79,11 +79,13 @@ class Doubts:
         if run is None:
             # Rolled back before it began: that is how such a run ends.
             run = dataclasses.replace(suspect, status=RunStatus.INTERRUPTED)
-        if run.status.is_terminal and run.started_at is None and not self._is_held(run.run_id):
+        if run.status.is_terminal and run.started_at is None and await self._is_untold(run.run_id):
             await self._tell(run)
         elif run.stop_requested is not None:
             await self._runtime.dispatcher.request_stop(run.run_id)
         return True
 
-    def _is_held(self, run_id: RunId) -> bool:
-        return self._registry.get(run_id) is not None
+    async def _is_untold(self, run_id: RunId) -> bool:
+        """Nobody here will tell its end or has told it: whoever asked again had an answer, perhaps."""
+        status = await self._runtime.bridge.status(run_id)
+        return self._registry.get(run_id) is None and status is not None and not status.is_terminal

@@ -52,6 +52,7 @@ class RunStream:
         tell_gap: Callable[[ResumeResult], Awaitable[list[StreamItem]]],
         choice: StreamChoice,
         has_ended: Callable[[], Awaitable[bool]],
+        forget: Callable[[], Awaitable[None]],
         on_leave: Callable[[], Awaitable[object]] | None,
         clock: Clock,
         heartbeat: float,
@@ -62,7 +63,7 @@ class RunStream:
         self._resumed = None if subscription is None else subscription.resumed
         self._unread: list[StreamItem] = []
         self._choice = choice
-        self._has_ended = has_ended
+        self._has_ended, self._forget = has_ended, forget
         self._on_leave = on_leave
         self._clock, self._heartbeat = clock, heartbeat
         self._shown_at = clock.monotonic()
@@ -151,6 +152,9 @@ class RunStream:
         ended = await self._has_ended()
         # Twice in a row, for the terminal event may be just on its way.
         over, self._suspect = ended and self._suspect, ended
+        if over:
+            # Nobody would ever end this stream; from now on the record answers in its place.
+            await self._forget()
         return over
 
 
@@ -189,6 +193,7 @@ class RunStreamService:
             tell_gap=lambda resumed: self._told_of_gap(record, resumed),
             choice=choice,
             has_ended=lambda: self._has_ended(record),
+            forget=lambda: self._runtime.bridge.cleanup(record.run_id),
             on_leave=on_leave,
             clock=self._runtime.clock,
             heartbeat=self._runtime.limits.heartbeat,
