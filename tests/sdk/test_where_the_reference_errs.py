@@ -77,6 +77,15 @@ async def test_a_state_is_as_small_as_it_was_asked_for(client: Any) -> None:
     assert set(state) == {"next", "checkpoint_id"}
 
 
+async def test_a_thread_can_be_pruned_to_its_latest_state(client: Any) -> None:
+    """There: a 422 where threads are kept in memory."""
+    thread_id = await thread_of(client, runs=2)
+    before = await client.threads.get_state(thread_id)
+    assert await client.threads.prune([thread_id], strategy="keep_latest") == {"pruned_count": 1}
+    assert len(await client.threads.get_history(thread_id, limit=100)) == 1
+    assert (await client.threads.get_state(thread_id))["values"] == before["values"]
+
+
 async def test_a_stateless_stream_says_where_it_goes_on(url: str) -> None:
     """There: the place that the header names is a 404, so nobody can come back."""
     async with httpx.AsyncClient(base_url=url) as http:

@@ -53,6 +53,7 @@ ANSWERS: Final[Mapping[tuple[str, str], Answers]] = {
     ("POST", "/threads"): _json(named("Thread")),
     ("POST", "/threads/search"): _json(many(some_of("Thread")), *_PAGES),
     ("POST", "/threads/count"): _COUNTED,
+    ("POST", "/threads/prune"): _json(object_of(pruned_count=COUNT)),
     ("GET", "/threads/{thread_id}"): _json(some_of("Thread")),
     ("PATCH", "/threads/{thread_id}"): {**_json(named("Thread")), **_nothing()},
     ("DELETE", "/threads/{thread_id}"): _nothing(),
