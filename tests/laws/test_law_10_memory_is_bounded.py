@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -14,6 +16,15 @@ from runstead.testing.simulation.readers import Reader
 from runstead.testing.simulation.story import CALM, Story, a_spec
 
 KINDS = (Step(), Step("fail"), Step("ask"), Step(takes=0.1, chunks=2))
+
+
+@pytest.fixture(autouse=True)
+def unrecorded() -> Iterator[None]:
+    """A run that fails is logged with its traceback, and pytest keeps whatever is logged."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(before)
 
 
 def run_many(story: Story, first: int, last: int) -> None:

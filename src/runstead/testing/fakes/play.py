@@ -16,7 +16,7 @@ from .state import AgentMemory, AgentState
 NODE: Final = "work"
 
 
-class AgentFailed(Exception):
+class AgentFailed(RuntimeError):
     """What a step that is to fail raises."""
 
 

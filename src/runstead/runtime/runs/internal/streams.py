@@ -153,7 +153,6 @@ class RunStream:
         # Twice in a row, for the terminal event may be just on its way.
         over, self._suspect = ended and self._suspect, ended
         if over:
-            # Nobody would ever end this stream; from now on the record answers in its place.
             await self._forget()
         return over
 
@@ -193,7 +192,7 @@ class RunStreamService:
             tell_gap=lambda resumed: self._told_of_gap(record, resumed),
             choice=choice,
             has_ended=lambda: self._has_ended(record),
-            forget=lambda: self._runtime.bridge.cleanup(record.run_id),
+            forget=lambda: self._forget(record),
             on_leave=on_leave,
             clock=self._runtime.clock,
             heartbeat=self._runtime.limits.heartbeat,
@@ -231,6 +230,16 @@ class RunStreamService:
         if values is not None:
             told.append(StreamEvent("", "values", values))
         return told
+
+    async def _forget(self, record: RunRecord) -> None:
+        """Of a run that ended without having begun nobody would ever end the stream. Its record answers from now on.
+
+        Who executed a run may be late, and ends its stream in time.
+        """
+        with acting(record.actor):
+            current = await self._runtime.query_store.get_run(record.run_id)
+        if current is None or current.started_at is None:
+            await self._runtime.bridge.cleanup(record.run_id)
 
     async def _has_ended(self, record: RunRecord) -> bool:
         # A stream outlives the request that opened it: it reads on for the actor it was opened by.
