@@ -93,11 +93,11 @@ class RedisLine:
 class RedisConnections:
     """An open server; see `open_redis`."""
 
-    def __init__(self, place: str, pool: Any) -> None:
+    def __init__(self, place: str, pool: Any, timeout: float) -> None:
         self.place = place
         self.is_cluster = False
         """Whether commands may only touch keys of one hash slot."""
-        self._pool = pool
+        self._pool, self._timeout = pool, timeout
         self._closed = False
 
     async def ask(self, *command: Word) -> Any:
@@ -128,10 +128,12 @@ class RedisConnections:
         except NoScriptError:
             return await self.ask("EVAL", script.source, len(keys), *keys, *words)
 
-    async def line(self, *, patience: float = TIMEOUT) -> RedisLine:
-        """A connection of one's own, connected; an answer may take ``patience`` seconds. Raises StorageError."""
+    async def line(self, *, blocking: float = 0) -> RedisLine:
+        """A connection of one's own, connected; an answer may take ``blocking`` seconds longer than elsewhere, for
+        commands that wait. Raises StorageError.
+        """
         connection = self._pool.make_connection()
-        connection.socket_timeout = patience
+        connection.socket_timeout = self._timeout + blocking
         try:
             await connection.connect()
         except (RedisError, OSError) as error:
@@ -168,7 +170,7 @@ async def open_redis(
 
     ``timeout`` is in seconds, for connecting and for each answer. Raises StorageError, saying what to do.
     """
-    connections = RedisConnections(place_of(url), _pool(url, timeout, client_name))
+    connections = RedisConnections(place_of(url), _pool(url, timeout, client_name), timeout)
     try:
         await connections.look()
         yield connections

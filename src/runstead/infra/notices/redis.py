@@ -19,7 +19,8 @@ from secrets import token_hex
 from typing import Any, Final, Literal, TypeAlias
 
 from runstead.infra.engines.exceptions import StorageError
-from runstead.infra.engines.redis import TIMEOUT, RedisConnections, RedisLine
+from runstead.infra.engines.redis import RedisConnections, RedisLine
+from runstead.infra.engines.tasks import end_all
 
 Topic: TypeAlias = Literal["stop", "thread", "waiting"]
 Heard: TypeAlias = Callable[[str], None]
@@ -69,9 +70,7 @@ class RedisNotices:
         try:
             yield notices
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_all(tasks)
 
     def tell(self, topic: Topic, said: str) -> None:
         """Say it to all processes, this one at once. Never blocks, never fails; on the loop."""
@@ -140,7 +139,7 @@ class RedisNotices:
         while True:
             line: RedisLine | None = None
             try:
-                line = await self._connections.line(patience=TIMEOUT)
+                line = await self._connections.line()
                 await line.ask([("SUBSCRIBE", name) for name in self._channels])
                 self.listening.set()
                 failures = 0

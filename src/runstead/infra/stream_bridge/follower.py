@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from runstead.infra.engines.redis import RedisConnections
+from runstead.infra.engines.tasks import end_all
 from runstead.runtime.stream_bridge import StreamBridgeError
 
 from .keys import RunKeys
@@ -29,6 +30,7 @@ class Follower:
         self._budget = TailBudget(bound)
         self._places: dict[str, _Place] = {}
         self._shards: dict[int, list[tuple[Shard, asyncio.Task[None]]]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
         self._closed: Callable[[], StreamBridgeError] | None = None
 
     def __len__(self) -> int:
@@ -79,12 +81,10 @@ class Follower:
     async def close(self, gone: Callable[[], StreamBridgeError]) -> None:
         """Wake every reader with it."""
         self._closed = gone
-        tasks = [task for shards in self._shards.values() for _, task in shards]
         for place in self._places.values():
             place.tail.shut(gone)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_all(task for shards in self._shards.values() for _, task in shards)
+        await asyncio.gather(*self._leaving)
 
     def _shard(self, group: int) -> Shard:
         shards = self._shards.setdefault(group, [])
@@ -105,4 +105,6 @@ class Follower:
             for entry in shards[1:]:
                 if entry[0] is place.shard:
                     shards.remove(entry)
-                    entry[1].cancel()
+                    leaving = asyncio.create_task(end_all([entry[1]]), name="stream-shard-leaves")
+                    self._leaving.add(leaving)
+                    leaving.add_done_callback(self._leaving.discard)

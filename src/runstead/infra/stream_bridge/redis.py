@@ -23,6 +23,7 @@ from weakref import WeakSet
 
 from runstead.infra.engines.exceptions import StorageError
 from runstead.infra.engines.redis import RedisConnections
+from runstead.infra.engines.tasks import end_all
 from runstead.runtime.clock import Clock, SystemClock
 from runstead.runtime.stream_bridge import (
     BridgeClosed,
@@ -161,10 +162,7 @@ class RedisStreamBridge:
         await self._follower.close(BridgeClosed)
         for subscription in list(self._subscriptions):
             subscription.shut(BridgeClosed)
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_all(self._tasks)
 
     async def open(self, run_id: str, attempt: int = 1) -> None:
         self._check()

@@ -11,7 +11,7 @@ from typing import Any, Final
 from redis.exceptions import ResponseError
 
 from runstead.infra.engines.exceptions import StorageError
-from runstead.infra.engines.redis import TIMEOUT, Command, RedisConnections, RedisLine
+from runstead.infra.engines.redis import Command, RedisConnections, RedisLine
 from runstead.infra.engines.redis_errors import RedisUnavailable
 from runstead.runtime.stream_bridge import StreamNotFound
 
@@ -85,7 +85,7 @@ class Shard:
             await self._hang_up(line)
 
     async def _connected(self) -> RedisLine:
-        line = await self._connections.line(patience=BLOCK + TIMEOUT)
+        line = await self._connections.line(blocking=BLOCK)
         [client_id] = await line.ask([("CLIENT", "ID")])
         self._client_id = client_id if isinstance(client_id, int) else None
         return line
