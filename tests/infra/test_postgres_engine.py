@@ -184,6 +184,17 @@ async def test_a_server_that_stays_away_is_told_and_found_again(server: Postgres
         assert await database.read(one) == 1
 
 
+async def test_who_waits_behind_others_is_told_that_the_server_is_away_too(server: PostgresServer) -> None:
+    async with open_postgres(server.url, replace(OPTIONS, pool_size=2, patience=0.3)) as database:
+        await asyncio.to_thread(server.stop)
+        try:
+            told = await asyncio.gather(*(database.write(put(n)) for n in range(6)), return_exceptions=True)
+        finally:
+            await asyncio.to_thread(server.start)
+        assert [type(one) for one in told] == [StorageUnavailable] * 6
+        await database.write(put(1))
+
+
 async def test_what_a_frozen_process_has_locked_is_free_after_a_while(server: PostgresServer) -> None:
     async with (
         open_postgres(server.url, replace(OPTIONS, idle_timeout=0.2)) as frozen,

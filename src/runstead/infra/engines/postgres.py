@@ -50,6 +50,8 @@ class PostgresDatabase:
         self._writers = ThreadPoolExecutor(options.writers, thread_name_prefix="postgres-write")
         self._readers = ThreadPoolExecutor(options.readers, thread_name_prefix="postgres-read")
         self._closing = threading.Event()
+        # Why the server could not be reached when it was last tried; None when it could.
+        self._away: str | None = None
 
     async def read(self, work: Callable[[Connection], T], *, quick: bool = False) -> T:
         """What ``work`` returns, seen in one snapshot. ``quick`` work is one statement, and so needs no transaction;
@@ -102,6 +104,9 @@ class PostgresDatabase:
             return
         try:
             if time.monotonic() - asked > self.options.patience:
+                # Those before it waited for the server, or there were too many of them.
+                if self._away is not None:
+                    raise StorageUnavailable(self.place, self._away)
                 raise StorageBusy(self.place, _no_connection(self.options))
             job.result = self._done(job.work, begin)
         except BaseException as error:
@@ -114,9 +119,13 @@ class PostgresDatabase:
         tries = 0
         while True:
             try:
-                return self._tried(work, begin)
+                result = self._tried(work, begin)
+                self._away = None
+                return result
             except _Undone as undone:
                 reason = undone.__cause__ or undone
+                if isinstance(trouble := translate(reason, self.place), StorageUnavailable):
+                    self._away = trouble.details
                 # Not in step with whom we collided with.
                 pause = _PAUSES[min(tries, len(_PAUSES) - 1)] * random.uniform(0.5, 1)
                 tries += 1
