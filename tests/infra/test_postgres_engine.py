@@ -150,6 +150,42 @@ async def test_a_restart_of_the_server_is_survived_without_anybody_noticing(
     assert await database.read(notes) == list(range(8))
 
 
+async def test_one_broken_connection_tells_of_all_that_rest_in_the_pool(
+    server: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_postgres(server.url, replace(OPTIONS, pool_size=15)) as database:
+        meeting = threading.Barrier(10, timeout=10)
+        await asyncio.gather(*(database.write(lambda _: meeting.wait()) for _ in range(10)))
+        await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(server.start)
+        caplog.clear()
+        await database.write(put(1))
+        # The first found out, and the second was new.
+        assert "trying again" not in caplog.text
+
+
+async def test_a_write_waits_for_a_failover_and_then_says_that_all_is_read_only(server: PostgresServer) -> None:
+    def let_write(allowed: bool) -> None:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("SET default_transaction_read_only = off")
+            state = "off" if allowed else "on"
+            connection.execute(f"ALTER DATABASE postgres SET default_transaction_read_only = {state}".encode())
+
+    let_write(False)
+    try:
+        async with open_postgres(server.url, replace(OPTIONS, patience=0.3)) as database:
+            with pytest.raises(StorageReadOnly, match="target_session_attrs"):
+                await database.write(put(1))
+        async with open_postgres(server.url, OPTIONS) as database:
+            writing = asyncio.ensure_future(database.write(put(2)))
+            await asyncio.sleep(0.2)
+            assert not writing.done()
+            let_write(True)
+            await writing
+    finally:
+        let_write(True)
+
+
 async def test_a_transaction_that_a_crash_cut_off_is_done_again(
     server: PostgresServer, database: PostgresDatabase
 ) -> None:

@@ -14,16 +14,17 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
 import psycopg
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from .exceptions import StorageBusy, StorageClosed, StorageUnavailable
 from .jobs import Job, tell
-from .postgres_errors import is_collision, of_driver, translate, was_cut_off_before
+from .postgres_errors import is_collision, is_read_only, of_driver, translate, was_cut_off_before
 from .postgres_pool import PostgresOptions, check_server, open_pool, place_of
 
 T = TypeVar("T")
@@ -158,12 +159,13 @@ class PostgresDatabase:
                 driver.execute(begin)
             result = work(connection)
         except BaseException as error:
-            gone = _is_gone(driver)
-            if gone:
-                connection.invalidate(error)
+            # A standby where the primary was: whoever connects anew may find the one that is the primary now.
+            useless = _is_gone(driver) or (begin in (_WRITE, _WRITE_SOON) and is_read_only(error))
+            if useless:
+                _discard_all(connection, error)
             else:
                 self._roll_back(connection, driver)
-            if of_driver(error) is not None and (gone or is_collision(error)):
+            if of_driver(error) is not None and (useless or is_collision(error)):
                 raise _Undone from error
             raise
         if begin is not None:
@@ -179,7 +181,7 @@ class PostgresDatabase:
                 if is_collision(error):
                     raise _Undone from error
                 raise
-            connection.invalidate(error)
+            _discard_all(connection, error)
             if was_cut_off_before(error):
                 raise _Undone from error
             # Not done again: it may stand.
@@ -223,6 +225,16 @@ def _driver(connection: Connection) -> psycopg.Connection[Any]:
 
 def _is_gone(driver: psycopg.Connection[Any]) -> bool:
     return driver.closed or driver.broken
+
+
+def _discard_all(connection: Connection, error: BaseException) -> None:
+    """Neither this connection nor those that rest in the pool are used again: what has cut off one, has cut off all."""
+    if not connection.invalidated:
+        _driver(connection).close()
+        # SQLAlchemy finds out by itself, and lets all go that are as old.
+        with suppress(DBAPIError):
+            connection.exec_driver_sql("SELECT 1")
+    connection.invalidate(error)
 
 
 def _may_pass(error: BaseException) -> bool:

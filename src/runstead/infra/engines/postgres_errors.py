@@ -64,6 +64,12 @@ def is_collision(error: BaseException) -> bool:
     return origin is not None and origin.sqlstate in _AGAIN
 
 
+def is_read_only(error: BaseException) -> bool:
+    """Whether a write was refused because nothing can be written there."""
+    origin = of_driver(error)
+    return origin is not None and origin.sqlstate == "25006"
+
+
 def was_cut_off_before(error: BaseException) -> bool:
     """Whether the server had ended the transaction by itself, before the statement that ``error`` answers."""
     origin = of_driver(error)
