@@ -34,13 +34,14 @@ OPTIONS = PostgresOptions(pool_size=4, schema="public", patience=10)
 def server() -> Iterator[PostgresServer]:
     """One that these tests stop and start as they please."""
     with own_postgres(max_connections="20") as server:
+        with psycopg.connect(server.url) as connection:
+            connection.execute("CREATE TABLE notes (n int)")
         yield server
 
 
 @pytest.fixture
 async def database(server: PostgresServer) -> AsyncIterator[PostgresDatabase]:
     async with open_postgres(server.url, OPTIONS) as database:
-        await database.write(lambda c: c.exec_driver_sql("CREATE TABLE IF NOT EXISTS notes (n int)").close())
         await database.write(lambda c: c.exec_driver_sql("DELETE FROM notes").close())
         yield database
 
@@ -159,7 +160,7 @@ async def test_one_broken_connection_tells_of_all_that_rest_in_the_pool(
         await asyncio.to_thread(server.stop)
         await asyncio.to_thread(server.start)
         caplog.clear()
-        await database.write(put(1))
+        await database.write(one)
         # The first found out, and the second was new.
         assert "trying again" not in caplog.text
 
