@@ -12,11 +12,19 @@ from .flavours import Flavour, client_of
 from .server import serving
 
 GRAPHS = Path(__file__).parent.parent / "graphs" / "recorded.json"
+CREW = Path(__file__).parent / "crew.json"
 
 
 @pytest.fixture(scope="session")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with serving(tmp_path_factory.mktemp("server"), GRAPHS) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def crew(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server for those who hand work to others."""
+    with serving(tmp_path_factory.mktemp("crew"), CREW) as url:
         yield url
 
 

@@ -45,3 +45,19 @@ class _Call:
         parts = iter(await asyncio.to_thread(self._call))
         while (part := await asyncio.to_thread(next, parts, _OVER)) is not _OVER:
             yield part
+
+
+def remote_of(flavour: Flavour, graph: Any) -> Any:
+    """``graph`` by the one half of its methods: ``invoke`` is either its `ainvoke`, or its `invoke` in a thread."""
+    return _Half("a" if flavour == "async" else "", graph)
+
+
+class _Half:
+    def __init__(self, prefix: str, graph: Any) -> None:
+        self._prefix, self._graph = prefix, graph
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._graph, f"a{name}") if self._prefix else getattr(_Threaded(self._graph), name)
+
+    def with_config(self, *args: Any, **kwargs: Any) -> Any:
+        return _Half(self._prefix, self._graph.with_config(*args, **kwargs))

@@ -1,16 +1,18 @@
-"""The event protocol as the unmodified clients speak it: langgraph_sdk's thread streams, and RemoteGraph."""
+"""The event protocol as langgraph_sdk's asynchronous client speaks it: the streams of threads."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 from uuid import uuid4
 
 import pytest
-from langgraph.pregel.remote import RemoteGraph
-from langgraph_sdk import get_client, get_sync_client
+from langgraph_sdk import get_client
 
+SIDE_BY_SIDE = {"values": 4, "messages": 2, "tool_calls": 1, "updates": 3, "tasks": 6, "checkpoints": 5}
+"""How many of each a run of a model, a tool and a model again is told in."""
 HI = {"messages": [{"role": "human", "content": "hi there"}]}
 
 Transport = Literal["sse", "websocket"]
@@ -100,25 +102,109 @@ async def test_a_thread_is_joined_by_a_second_client(threads: Any) -> None:
     assert events[-1]["params"]["data"]["event"] == "completed"
 
 
-def test_the_synchronous_client(url: str, transport: Transport) -> None:
-    threads = get_sync_client(url=url, api_key=None).threads
-    with threads.stream(assistant_id="agent", transport=transport) as thread:
-        thread.run.start(input=HI)
-        said = [str(message.text) for message in thread.messages]
-        output = thread.output
-    assert said == ["echo: hi there"]
-    assert output["messages"][-1]["content"] == "echo: hi there"
+@pytest.mark.parametrize(
+    ("namespace", "told"),
+    [([], ["custom", "updates", "updates"]), (["child"], ["custom", "updates"])],
+)
+async def test_all_events_of_some_channels(
+    threads: Any, transport: Transport, namespace: list[str], told: list[str]
+) -> None:
+    async with asyncio.timeout(20), threads.stream(assistant_id="nested", transport=transport) as thread:
+        await thread.run.start(input=HI)
+        events = [event async for event in thread.subscribe(["custom", "updates"], namespaces=[namespace], depth=0)]
+    assert [event["method"] for event in events] == told
+    assert {event["params"]["namespace"][0].partition(":")[0] for event in events if namespace} == set(namespace)
 
 
-async def test_a_remote_graph_streams_events(url: str) -> None:
-    graph = RemoteGraph("agent", url=url)
-    async with asyncio.timeout(20):
-        run = await graph.astream_events(HI, version="v3")
-        async with run:
-            said = await collected(run.messages, 1, words)
-            output = await run.output()
-    assert said == [["echo:", " ", "hi", " ", "there"]]
-    assert output["messages"][-1]["content"] == "echo: hi there"
+@pytest.mark.parametrize(("name", "payloads"), [("progress", [{"percent": 50}, {"percent": 100}]), ("another", [1])])
+async def test_custom_data_by_its_name(crew: str, transport: Transport, name: str, payloads: list[Any]) -> None:
+    threads = get_client(url=crew, api_key=None).threads
+    async with asyncio.timeout(20), threads.stream(assistant_id="announcing", transport=transport) as thread:
+        await thread.run.start(input=HI)
+        assert [data["payload"] async for data in thread.extensions[name]] == payloads
+
+
+async def test_projections_side_by_side(threads: Any, transport: Transport) -> None:
+    channels = ["values", "messages", "tool_calls", "updates", "tasks", "checkpoints"]
+    async with asyncio.timeout(20), threads.stream(assistant_id="tools", transport=transport) as thread:
+        await thread.run.start(input=HI)
+        told = [name async for name, _ in thread.interleave_projections(channels)]
+    assert dict(Counter(told)) == SIDE_BY_SIDE
+    async with asyncio.timeout(20), threads.stream(assistant_id="nested", transport=transport) as thread:
+        await thread.run.start(input=HI)
+        children = [item.graph_name async for _, item in thread.interleave_projections(["subgraphs"])]
+    assert children == ["child"]
+
+
+async def test_subagents_are_subgraphs_by_another_name(threads: Any, transport: Transport) -> None:
+    async with asyncio.timeout(20), threads.stream(assistant_id="nested", transport=transport) as thread:
+        await thread.run.start(input=HI)
+        children = [child async for child in thread.subagents]
+    assert [(child.graph_name, child.status, child.error) for child in children] == [("child", "completed", None)]
+
+
+async def test_one_of_two_questions_is_answered(threads: Any, transport: Transport) -> None:
+    async with asyncio.timeout(20), threads.stream(assistant_id="multi", transport=transport) as thread:
+        await thread.run.start(input={})
+        while len(thread.interrupts) < 2:  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.01)
+        with pytest.raises(RuntimeError, match="ambiguous"):
+            await thread.run.respond("1")
+        asked = {one["value"]: one["interrupt_id"] for one in thread.interrupts}
+        assert set(asked) == {"a?", "b?"}
+        told = await thread.run.respond("1", interrupt_id=asked["a?"])
+    state = await threads.get_state(thread.thread_id)
+    for _ in range(500):
+        if len(state["interrupts"]) == 1 and state["values"].get("answers") == ["a=1"]:
+            break
+        await asyncio.sleep(0.01)
+        state = await threads.get_state(thread.thread_id)
+    assert [one["value"] for one in state["interrupts"]] == ["b?"]
+    assert told["run_id"]
+
+
+async def test_what_a_stream_knows_of_itself(threads: Any) -> None:
+    thread_id = str(uuid4())
+    async with asyncio.timeout(20), threads.stream(thread_id, assistant_id="nested") as thread:
+        assert (thread.thread_id, thread.assistant_id) == (thread_id, "nested")
+        assert (thread.interrupted, thread.interrupts) == (False, [])
+        nodes = (await thread.agent.get_tree(xray=True))["nodes"]
+        assert "child:child_model" in [node["id"] for node in nodes]
+
+
+async def test_nobody_waits_for_an_output_longer_than_asked(threads: Any, transport: Transport) -> None:
+    async with asyncio.timeout(20), threads.stream(assistant_id="slow", transport=transport) as thread:
+        await thread.run.start(input={"steps": 100, "delay": 0.1})
+        with pytest.raises(asyncio.TimeoutError):
+            await thread.output.with_timeout(0.1)
+    await threads.delete(thread.thread_id)
+    async with asyncio.timeout(20), threads.stream(assistant_id="slow", transport=transport) as thread:
+        await thread.run.start(input={"steps": 2, "delay": 0.05})
+        assert (await thread.output.with_timeout(15))["done"] == 2
+
+
+async def test_a_stream_goes_on_after_what_was_applied(threads: Any) -> None:
+    """The cursor that a command's answer moves: nothing before it is told again."""
+    thread_id = str(uuid4())
+    async with asyncio.timeout(20), threads.stream(thread_id, assistant_id="agent") as thread:
+        await thread.run.start(input=HI)
+        first = [event async for event in thread.subscribe(["values"])]
+        assert len(first) == 2
+    async with asyncio.timeout(20), threads.stream(thread_id, assistant_id="agent") as thread:
+        thread.observe_applied_through_seq(first[0]["seq"])
+        told = await collected(thread.subscribe(["values"]), 1, itself)
+    assert [event["event_id"] for event in told] == [first[1]["event_id"]]
+
+
+async def test_a_stream_that_is_closed_says_nothing_more(threads: Any, transport: Transport) -> None:
+    async with asyncio.timeout(20), threads.stream(assistant_id="slow", transport=transport) as thread:
+        await thread.run.start(input={"steps": 3, "delay": 0.05})
+        await thread.close()
+        with pytest.raises(asyncio.CancelledError):
+            await thread.output
+    # The run is nobody's business but its own: it goes on.
+    (run,) = await get_client(url=str(threads.http.client.base_url), api_key=None).runs.list(thread.thread_id)
+    assert run["status"] in ("pending", "running", "success")
 
 
 async def until(items: Any, is_last: Callable[[Any], bool]) -> Any:

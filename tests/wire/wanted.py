@@ -58,7 +58,7 @@ WANTED = Wanted(
         "completion": MORE,
         "cancel_reason": MORE,
         "$.answers": "a waiter gets all values, also beside interrupts",
-        "$.error": WHOLE,
+        "$.error": f"{WHOLE}; and a run says why it failed, where deepagents looks for it",
         "$.interrupts": WHOLE,
         "$.checkpoint.checkpoint_ns": "a checkpoint names its namespace, also when it is the root's",
         "context": "a thread is shown whole, in the clients' own type",

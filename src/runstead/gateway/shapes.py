@@ -72,6 +72,7 @@ SHAPES: Final[Mapping[str, Schema]] = {
         started_at=or_null(_TIME),
         ended_at=or_null(_TIME),
         failure=or_null(_FAILED),
+        error=or_null(TEXT),
         dead_letter=_FLAG,
         completion=or_null(OBJECT),
     ),

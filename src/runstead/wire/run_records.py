@@ -8,7 +8,8 @@ from runstead.runtime.runs.types import RunCommand, RunRecord, RunStatus, Stoppe
 
 RUN_FIELDS: Final = (
     "run_id", "thread_id", "assistant_id", "created_at", "updated_at", "metadata", "status", "kwargs",
-    "multitask_strategy", "cancel_reason", "attempt", "started_at", "ended_at", "failure", "dead_letter", "completion",
+    "multitask_strategy", "cancel_reason", "attempt", "started_at", "ended_at", "failure", "error", "dead_letter",
+    "completion",
 )  # fmt: skip
 """What ``select`` may name."""
 
@@ -32,6 +33,8 @@ def from_run_record(record: RunRecord) -> dict[str, Any]:
         "started_at": record.started_at,
         "ended_at": record.ended_at,
         "failure": record.failure.to_json() if record.failure else None,
+        # The same in one sentence: what deepagents tells a supervisor of a subagent that failed.
+        "error": f"{record.failure.error}: {record.failure.message}" if record.failure else None,
         "dead_letter": record.dead_letter,
         "completion": record.completion.to_json() if record.completion else None,
         "langsmith_session_name": None,
