@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
-from runstead.cli.doctor import Finding, examine, findings, look_at_port, look_at_python, look_at_sqlite
+from runstead.cli.doctor import examine, findings, look_at_port, look_at_python, look_at_sqlite
 from runstead.cli.output import Output
 from runstead.cli.serving import ServeRequest
 from runstead.infra.engines.data_dir import own_data_dir
+from runstead.infra.engines.findings import Finding
 from runstead.settings import Settings
+from tests.servers.valkey import own_valkey
 
 from .processes import Done
 
@@ -162,3 +164,24 @@ def test_the_exit_code_says_whether_something_is_wrong(place: Path, capsys: pyte
 def test_it_makes_nothing(place: Path) -> None:
     look(place, config=configure(place))
     assert not (place / "data").exists()
+
+
+def test_the_servers_of_a_cluster_are_looked_at(place: Path, postgres_url: str, tmp_path: Path) -> None:
+    with own_valkey(tmp_path / "valkey", maxmemory="100mb", maxmemory_policy="allkeys-lru") as valkey:
+        found = look(place, config=configure(place), database_url=postgres_url, redis_url=valkey.url)
+    assert {found[subject].state for subject in ("postgres", "postgres connections", "redis", "redis memory")} == {"ok"}
+    assert "data" not in found, "nothing is kept there"
+    # A server for tests: it does not wait for the disk.
+    assert found["postgres durability"].state in ("failed", "warning")
+    assert found["schema"].state in ("ok", "warning")
+    assert (found["redis policy"].state, found["redis policy"].way_out is None) == ("warning", False)
+
+
+def test_servers_that_are_not_there_are_found_missing_without_telling_their_passwords(place: Path) -> None:
+    urls: dict[str, Any] = {
+        "database_url": "postgresql://me:hush@127.0.0.1:1/x",
+        "redis_url": "redis://:hush@127.0.0.1:1",
+    }
+    found = look(place, config=configure(place), **urls)
+    assert (found["postgres"].state, found["redis"].state) == ("failed", "failed")
+    assert not any("hush" in finding.detail for finding in found.values())

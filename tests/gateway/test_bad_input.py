@@ -76,7 +76,16 @@ BODIES: dict[str, bytes] = {
     "a graph that is none": b'{"assistant_id": "no/such\\ngraph", "graph_id": "no", "metadata": {"graph_id": "no"}}',
 }
 
-IDS = ("not-a-uuid", "..%2F..%2Fetc%2Fpasswd", "%00", "x" * 3_000, "%F0%9F%A6%84", "%ff", "-1", str(uuid.uuid4()))
+IDS = (
+    "not-a-uuid",
+    "..%2F..%2Fetc%2Fpasswd",
+    "%00",
+    "x" * 3_000,
+    "%F0%9F%A6%84",
+    "%ff",
+    "-1",
+    "c6d0abea-ed71-469b-9912-d13073e14beb",
+)
 
 QUERIES: tuple[dict[str, str], ...] = (
     {"limit": "-1", "offset": "-1", "wait": "2", "xray": "x", "after": "-1", "before": "x", "refresh_ttl": "x"},

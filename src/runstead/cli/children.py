@@ -26,12 +26,14 @@ class ServerChild:
     def __init__(
         self,
         arguments: Sequence[str],
-        listening: socket.socket,
+        listening: socket.socket | None,
         *,
         environ: Mapping[str, str] | None = None,
         log: Path | None = None,
     ) -> None:
-        """``environ``: these settings, and none of the user's. ``log``: where all that it says goes."""
+        """``listening`` None: a worker, which answers nobody. ``environ``: these settings, and none of the user's.
+        ``log``: where all that it says goes.
+        """
         self._arguments, self._listening, self._log = arguments, listening, log
         self._environ = None if environ is None else {**_without_settings(os.environ), **environ}
         self._process: subprocess.Popen[bytes] | None = None
@@ -42,16 +44,19 @@ class ServerChild:
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        descriptor = self._listening.fileno()
         # The child reads the other end of a pipe, and so notices when we are gone, even by SIGKILL.
         reading, self._lifeline = os.pipe()
-        command = [sys.executable, "-m", "runstead.cli", "serve", *self._arguments]
-        command += ["--socket-fd", str(descriptor), "--parent-fd", str(reading)]
+        handed_on = [reading]
+        verb = "worker" if self._listening is None else "serve"
+        command = [sys.executable, "-m", "runstead.cli", verb, *self._arguments, "--parent-fd", str(reading)]
+        if self._listening is not None:
+            handed_on.append(self._listening.fileno())
+            command += ["--socket-fd", str(self._listening.fileno())]
         with ExitStack() as stack:
             # In a group of its own, Ctrl-C reaches it through us alone, once.
             self._process = subprocess.Popen(
                 command,
-                pass_fds=(descriptor, reading),
+                pass_fds=handed_on,
                 process_group=0,
                 env=self._environ,
                 stdin=subprocess.DEVNULL,

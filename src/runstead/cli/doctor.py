@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -9,10 +10,10 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
+from runstead.infra.engines.findings import Finding
 from runstead.settings import Settings, unknown_variables
 
 from .output import FAILED, CommandError, Output
@@ -24,16 +25,6 @@ if TYPE_CHECKING:
 _MARKS: Final = {"ok": ("ok  ", "green"), "warning": ("warn", "yellow"), "failed": ("FAIL", "bold red")}
 _SQLITE: Final = (3, 35, 0)
 _MB: Final = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    subject: str
-    state: Literal["ok", "warning", "failed"]
-    detail: str
-    way_out: str | None = None
 
 
 def examine(request: ServeRequest, output: Output) -> int:
@@ -68,7 +59,10 @@ def findings(request: ServeRequest) -> Iterator[Finding]:
     for name in unknown_variables():
         yield Finding("settings", "warning", f"no setting is called {name}", "correct the spelling, or unset it")
     yield look_at_port(settings)
-    yield from look_at_data_dir(settings.data_dir)
+    if settings.is_cluster:
+        yield from look_at_cluster(settings)
+    else:
+        yield from look_at_data_dir(settings.data_dir)
     try:
         configuration = request.configuration(settings)
     except CommandError as error:
@@ -133,6 +127,38 @@ def look_at_data_dir(path: Path) -> Iterator[Finding]:
         yield Finding("disk", "warning", f"{free} MB are free", "runs keep their checkpoints here; make room soon")
     else:
         yield Finding("disk", "ok", f"{free // 1024} GB are free")
+
+
+def look_at_cluster(settings: Settings) -> Iterator[Finding]:
+    """Both servers, and whether the schema is that of this version."""
+    try:
+        from runstead.bootstrap.postgres_options import postgres_options
+        from runstead.bootstrap.storage import look_at_schema
+        from runstead.infra.engines.exceptions import StorageError
+        from runstead.infra.engines.postgres_checks import check_postgres
+        from runstead.infra.engines.redis_checks import check_redis
+    except ImportError as error:
+        way_out = "pip install 'runstead[postgres,redis]'"
+        yield Finding("cluster", "failed", f"a package of it is missing: {error.name}", way_out)
+        return
+    assert settings.database_url is not None
+    assert settings.redis_url is not None
+    url = settings.database_url.get_secret_value()
+    postgres = asyncio.run(check_postgres(url, postgres_options(settings)))
+    redis = asyncio.run(check_redis(settings.redis_url.get_secret_value()))
+    yield from (*postgres, *redis)
+    if postgres[0].state == "failed":
+        return
+    try:
+        schema = asyncio.run(look_at_schema(settings))
+    except StorageError as error:
+        yield Finding("schema", "failed", str(error))
+        return
+    if schema.is_current:
+        yield Finding("schema", "ok", f"revision {schema.after}")
+    else:
+        behind = f"revision {schema.before}" if schema.before else "not made yet"
+        yield Finding("schema", "warning", behind, "the next start brings it up to date, or `runstead migrate` now")
 
 
 def look_at_configuration(configuration: GraphConfiguration, settings: Settings) -> Iterator[Finding]:

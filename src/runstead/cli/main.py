@@ -181,6 +181,38 @@ def worker(
 
 
 @app.command()
+def cluster(
+    targets: Targets = None,
+    config: Config = None,
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Worker processes.")] = 2,
+    settings: SettingsFile = None,
+    assign: Assign = None,
+    allow_unauthenticated: Unauthenticated = None,
+    json: Json = False,
+) -> None:
+    """Start a whole cluster on this machine, without Docker.
+
+    PostgreSQL, Valkey, one gateway and some workers, which all end with this command. Data is kept.
+    """
+    from .cluster import run_cluster
+    from .serving import ServeRequest
+
+    output = Output(as_json=json)
+    flags = {"config": config, "host": host, "port": port, "data_dir": data_dir}
+    with output.telling_errors():
+        request = ServeRequest(
+            flags={**flags, "allow_unauthenticated": allow_unauthenticated},
+            assigned=tuple(assign or ()),
+            settings_file=settings,
+            targets=tuple(targets or ()),
+        )
+        raise typer.Exit(run_cluster(request, output, workers=workers))
+
+
+@app.command()
 def run(
     assistant: Annotated[str, typer.Argument(help="Assistant or graph to run.")],
     text: Annotated[str | None, typer.Argument(help="What to say to it.")] = None,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
 from .exceptions import StorageError
+from .findings import Finding
 from .redis import RedisConnections, open_redis
 
 _NEARLY: Final = 0.9
@@ -17,24 +17,14 @@ _MB: Final = 1024 * 1024
 _FIT_POLICIES: Final = ("noeviction", "volatile-ttl")
 
 
-@dataclass(frozen=True, slots=True)
-class RedisFinding:
-    """One thing that was looked at, in the terms of `runstead doctor`."""
-
-    subject: str
-    state: Literal["ok", "warning", "failed"]
-    detail: str
-    way_out: str | None = None
-
-
-async def check_redis(url: str) -> list[RedisFinding]:
+async def check_redis(url: str) -> list[Finding]:
     """All there is to say. A server that cannot be asked, or not be used, is one finding; nothing is raised."""
     try:
         async with open_redis(url) as connections:
             about = await connections.about()
             policy = about.get("maxmemory_policy") or await _setting(connections, "maxmemory-policy")
     except StorageError as error:
-        return [RedisFinding("redis", "failed", str(error), "correct RUNSTEAD_REDIS_URL, or start the server")]
+        return [Finding("redis", "failed", str(error), "correct RUNSTEAD_REDIS_URL, or start the server")]
     return [
         _version(connections.place, about),
         _role(about),
@@ -52,47 +42,45 @@ async def _setting(connections: RedisConnections, name: str) -> str:
     return answer[1].decode() if len(answer) == 2 else "unknown"
 
 
-def _version(place: str, about: Mapping[str, str]) -> RedisFinding:
+def _version(place: str, about: Mapping[str, str]) -> Finding:
     kind = "Valkey" if "valkey_version" in about else "Redis"
     version = about.get("valkey_version") or about.get("redis_version", "unknown")
     mode = ", a cluster" if about.get("cluster_enabled") == "1" else ""
-    return RedisFinding("redis", "ok", f"{kind} {version} at {place}{mode}")
+    return Finding("redis", "ok", f"{kind} {version} at {place}{mode}")
 
 
-def _role(about: Mapping[str, str]) -> RedisFinding:
+def _role(about: Mapping[str, str]) -> Finding:
     if about.get("role") != "master":
-        return RedisFinding(
-            "redis role", "failed", "it is a replica, and takes no writes", "give the primary's address"
-        )
-    return RedisFinding("redis role", "ok", "primary")
+        return Finding("redis role", "failed", "it is a replica, and takes no writes", "give the primary's address")
+    return Finding("redis role", "ok", "primary")
 
 
-def _memory(about: Mapping[str, str], policy: str) -> Iterator[RedisFinding]:
+def _memory(about: Mapping[str, str], policy: str) -> Iterator[Finding]:
     used, most = int(about.get("used_memory", 0)), int(about.get("maxmemory", 0))
     if most == 0:
-        yield RedisFinding(
+        yield Finding(
             "redis memory",
             "warning",
             f"{used // _MB} MB used, without a limit",
             "set its maxmemory: without one, it takes all the machine has before it refuses anything",
         )
     elif used >= most:
-        yield RedisFinding(
+        yield Finding(
             "redis memory",
             "failed",
             f"{used // _MB} of {most // _MB} MB are used: events of running agents are not being taken",
             "raise its maxmemory; runs go on meanwhile, and their readers are told what they missed",
         )
     elif used > most * _NEARLY:
-        yield RedisFinding(
+        yield Finding(
             "redis memory", "warning", f"{used // _MB} of {most // _MB} MB are used", "raise its maxmemory soon"
         )
     else:
-        yield RedisFinding("redis memory", "ok", f"{used // _MB} of {most // _MB} MB are used")
+        yield Finding("redis memory", "ok", f"{used // _MB} of {most // _MB} MB are used")
     if policy in _FIT_POLICIES:
-        yield RedisFinding("redis policy", "ok", policy)
+        yield Finding("redis policy", "ok", policy)
     else:
-        yield RedisFinding(
+        yield Finding(
             "redis policy",
             "warning",
             f"maxmemory-policy is {policy}: streams that are being read may be thrown away",
@@ -100,11 +88,11 @@ def _memory(about: Mapping[str, str], policy: str) -> Iterator[RedisFinding]:
         )
 
 
-def _persistence(about: Mapping[str, str]) -> RedisFinding:
+def _persistence(about: Mapping[str, str]) -> Finding:
     if about.get("aof_enabled") == "1":
-        return RedisFinding("redis persistence", "ok", "it writes what it is told to a log (appendonly)")
+        return Finding("redis persistence", "ok", "it writes what it is told to a log (appendonly)")
     # No run and no result is lost with it: the database has those.
-    return RedisFinding(
+    return Finding(
         "redis persistence",
         "warning",
         "after a restart the streams under way are gone; readers are told of a gap, and no run is lost",

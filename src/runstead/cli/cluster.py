@@ -1,0 +1,134 @@
+"""``runstead cluster``: a whole cluster on this machine without Docker, to try it, and to develop against it.
+
+PostgreSQL and Valkey are those of this machine, or of their PyPI wheels; they keep their data in the project's data
+directory, so that the next start goes on where this one ended. Everything ends with this process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+from runstead.infra.engines.data_dir import own_data_dir
+from runstead.infra.engines.exceptions import DataDirInUse
+from runstead.settings import ENV_PREFIX, Settings
+
+from .children import ServerChild
+from .output import CommandError, Output
+from .servers.postgres import NoPostgres, PostgresServer
+from .servers.valkey import NoValkey, ValkeyServer
+from .serving import ServeRequest, listen_on, refuse_strangers, refuse_unprotected, url_of
+
+_LOOK_EVERY: Final = 0.2
+_ELSEWHERE: Final = Path("/var/lib/runstead")
+"""For root, whose own directories PostgreSQL's user may not enter."""
+_WAY_OUT: Final = "pip install 'runstead[cluster]' brings both, where the machine has none"
+
+
+def run_cluster(request: ServeRequest, output: Output, *, workers: int) -> int:
+    """One gateway and as many workers, until Ctrl-C or SIGTERM. A worker that dies is started again."""
+    if os.name != "posix":
+        raise CommandError("a cluster of processes needs Linux or macOS", "use WSL")
+    settings = request.settings()
+    if settings.is_cluster:
+        raise CommandError(
+            "the settings name servers of a cluster already",
+            "start `runstead serve` and `runstead worker` on them, or take database_url and redis_url out",
+        )
+    configuration = request.configuration(settings)
+    refuse_strangers(configuration, settings)
+    refuse_unprotected(configuration, settings)
+    with ExitStack() as stack:
+        environ = stack.enter_context(_servers(settings, output))
+        listening = stack.enter_context(listen_on(settings))
+        common = [*request.arguments(), *(["--json"] if output.as_json else [])]
+        gateway = ServerChild([*common, "--workers", "0"], listening, environ=environ)
+        children = [gateway, *(ServerChild(_for_worker(common), None, environ=environ) for _ in range(workers))]
+        stack.callback(_stop_all, children)
+        told = _signals(stack)
+        for child in children:
+            child.start()
+        url = url_of(listening, settings)
+        output.line("cluster", url=url, workers=workers, database=environ[f"{ENV_PREFIX}DATABASE_URL"])
+        output.say(f"A cluster of one gateway and {workers} workers is starting at {url}; Ctrl-C ends it", style="bold")
+        while not told:
+            for child in children:
+                if (code := child.has_died()) is not None:
+                    output.say(f"a process of the cluster ended with {code}; another one takes its place")
+                    child.start()
+                    time.sleep(1)
+            time.sleep(_LOOK_EVERY)
+    return 0
+
+
+@contextmanager
+def _servers(settings: Settings, output: Output) -> Iterator[Mapping[str, str]]:
+    """PostgreSQL and Valkey, for the length of a block; the settings that lead to them."""
+    own = settings.data_dir / "cluster"
+    folder = _folder(own)
+    with ExitStack() as stack:
+        try:
+            # It lets nobody else in, so the servers' own folders are not below it when they are somebody else's.
+            stack.enter_context(own_data_dir(own))
+            folder.mkdir(parents=True, exist_ok=True)
+            postgres, valkey = PostgresServer(folder / "postgres"), ValkeyServer(folder / "valkey")
+            output.say(f"PostgreSQL and Valkey start in {folder}", style="dim")
+            stack.callback(postgres.stop)
+            postgres.start()
+            stack.callback(valkey.stop)
+            valkey.start()
+        except (NoPostgres, NoValkey) as error:
+            raise CommandError(str(error), _WAY_OUT) from error
+        except (DataDirInUse, OSError) as error:
+            raise CommandError(str(error), "end the other cluster, or choose another place with --data-dir") from error
+        ours = {name: value for name, value in os.environ.items() if name.upper().startswith(ENV_PREFIX)}
+        yield {**ours, f"{ENV_PREFIX}DATABASE_URL": postgres.url, f"{ENV_PREFIX}REDIS_URL": valkey.url}
+
+
+def _folder(wanted: Path) -> Path:
+    """Where both may keep their data."""
+    if os.geteuid() != 0 or all(_may_be_entered(place) for place in (wanted, *wanted.parents) if place.exists()):
+        return wanted
+    return _ELSEWHERE / f"cluster-{hashlib.sha256(os.fsencode(wanted)).hexdigest()[:8]}"
+
+
+def _may_be_entered(place: Path) -> bool:
+    return bool(place.stat().st_mode & stat.S_IXOTH)
+
+
+def _for_worker(arguments: list[str]) -> list[str]:
+    """Without what only who listens understands."""
+    kept: list[str] = []
+    rest = iter(arguments)
+    for word in rest:
+        if word in ("--host", "--port", "--data-dir"):
+            next(rest, None)
+        elif word != "--allow-unauthenticated":
+            kept.append(word)
+    return kept
+
+
+def _signals(stack: ExitStack) -> list[int]:
+    """Filled as signals come."""
+    told: list[int] = []
+
+    def tell(number: int, _: object) -> None:
+        told.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        stack.callback(signal.signal, number, signal.signal(number, tell))
+    return told
+
+
+def _stop_all(children: list[ServerChild]) -> None:
+    for child in children:
+        child.tell_to_stop()
+    for child in children:
+        child.wait()

@@ -1,0 +1,88 @@
+"""What an operator should know about the PostgreSQL behind a cluster, as `runstead doctor` tells it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy import Connection, text
+
+from .exceptions import StorageError
+from .findings import Finding
+from .postgres import open_postgres
+from .postgres_pool import PostgresOptions
+
+_SKEW: Final = 1.0
+"""Seconds that our clock may be off before it is worth a word. Runs go by the database's."""
+_PATIENCE: Final = 1.0
+"""Seconds: somebody waits at the terminal."""
+_LISTENERS: Final = 3
+"""Connections of a process besides its pool: procrastinate's."""
+_ABOUT: Final = text(
+    "SELECT current_setting('server_version'), current_setting('max_connections')::int,"
+    " current_setting('fsync'), current_setting('synchronous_commit'), current_setting('full_page_writes'),"
+    " (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),"
+    " (SELECT count(*) FROM pg_available_extensions WHERE name = 'vector'),"
+    " extract(epoch FROM clock_timestamp())"
+)
+
+
+async def check_postgres(url: str, options: PostgresOptions) -> list[Finding]:
+    """All there is to say. A server that cannot be asked, or not be used, is one finding; nothing is raised."""
+    try:
+        async with open_postgres(url, replace(options, patience=_PATIENCE)) as database:
+            about = await database.read(_about)
+            place = database.place
+    except StorageError as error:
+        return [Finding("postgres", "failed", str(error), "correct RUNSTEAD_DATABASE_URL, or start the server")]
+    version, most, fsync, commit, pages, connected, vectors, now = about
+    return [
+        Finding("postgres", "ok", f"{version} at {place}"),
+        _connections(most, connected, options.pool_size + _LISTENERS),
+        *_durability({"fsync": fsync, "full_page_writes": pages, "synchronous_commit": commit}),
+        _clock(float(now) - time.time()),
+        _vectors(bool(vectors)),
+    ]
+
+
+def _about(connection: Connection) -> tuple[Any, ...]:
+    return tuple(connection.execute(_ABOUT).one())
+
+
+def _connections(most: int, connected: int, needed: int) -> Finding:
+    told = f"{connected} of {most} connections are used, each server and worker takes up to {needed}"
+    if most - connected < needed:
+        way_out = "raise its max_connections, or lower database_pool_size"
+        return Finding("postgres connections", "failed", told, way_out)
+    if most - connected < 3 * needed:
+        way_out = "raise its max_connections before you start more of them"
+        return Finding("postgres connections", "warning", told, way_out)
+    return Finding("postgres connections", "ok", told)
+
+
+def _durability(settings: dict[str, str]) -> Iterator[Finding]:
+    off = [name for name, value in settings.items() if value == "off"]
+    for name in off:
+        yield Finding(
+            "postgres durability",
+            "failed" if name == "fsync" else "warning",
+            f"{name} is off: a crash of its machine may lose runs whose acceptance was answered",
+            f"set {name} to on",
+        )
+    if not off:
+        yield Finding("postgres durability", "ok", "what is committed is on disk")
+
+
+def _clock(ahead: float) -> Finding:
+    if abs(ahead) > _SKEW:
+        told = f"its clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this machine's"
+        return Finding("postgres clock", "warning", told, "runs go by its clock; times in logs go by this one's")
+    return Finding("postgres clock", "ok", "this machine's clock agrees with it")
+
+
+def _vectors(are_there: bool) -> Finding:
+    if are_there:
+        return Finding("postgres vectors", "ok", "pgvector can compare vectors of items in the database")
+    return Finding("postgres vectors", "ok", "no pgvector: vectors of items are compared by us")
