@@ -76,6 +76,9 @@ BODIES: dict[str, bytes] = {
     "a graph that is none": b'{"assistant_id": "no/such\\ngraph", "graph_id": "no", "metadata": {"graph_id": "no"}}',
 }
 
+ENDLESS = "/threads/{thread_id}/stream"
+"""An answer that goes on for as long as the thread is there, whatever else was asked."""
+
 IDS = (
     "not-a-uuid",
     "..%2F..%2Fetc%2Fpasswd",
@@ -170,6 +173,8 @@ async def test_bad_parameters(
     failures = []
     for method, path in routes(application):
         if method == "DELETE" or path.endswith(("/cancel", "/retry")):
+            continue
+        if path == ENDLESS:
             continue
         for names in itertools.chain([query], ({name: value} for name, value in query.items())):
             response = await client.request(
