@@ -20,23 +20,8 @@ from runstead.graphs.configuration import read_configuration
 from runstead.settings import load_settings
 
 from .conftest import GRAPHS
-from .transcript import Comparison, Exchange, Frame, Wanted, read_frames, read_transcript, threads_of
-from .wanted import WANTED, replay
-
-CHANCE = "how far the run had come is chance"
-SPEED = "ours are made to go faster"
-LIVE = Wanted(
-    theirs={**WANTED.theirs, "values.done": CHANCE},
-    ours={**WANTED.ours, "values.done": CHANCE},
-    values={
-        **WANTED.values,
-        "done": CHANCE,
-        "log": CHANCE,
-        "metadata.step": CHANCE,
-        "delay": SPEED,
-        "error.message": "says it in other words",
-    },
-)
+from .transcript import Comparison, Exchange, Frame, read_frames, read_transcript, threads_of
+from .wanted import LIVE, replay
 
 
 @pytest.fixture

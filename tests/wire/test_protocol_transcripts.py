@@ -18,34 +18,8 @@ from runstead.settings import load_settings
 
 from .conftest import GRAPHS
 from .following import Event, endings, following
-from .transcript import FOLDER, Comparison, Exchange, Wanted, read_frames, read_transcript
-from .wanted import with_our_ids
-
-WANTED = Wanted(
-    theirs={
-        "output_version": "their models are asked for content in blocks; ours say what they say elsewhere too",
-    },
-    ours={
-        "value": "langgraph-sdk for Python reads the value of an interrupt, which the reference leaves out",
-        "metadata": "which node speaks: clients show it",
-        "run_id": "an answer to an interrupt starts a run, and the client may want to know which",
-    },
-    values={
-        "applied_through_seq": "ours are not counted: see NUMBERS",
-    },
-)
-
-NUMBERS = """Our seq is made of time and place, not counted: it stays the same when earlier runs are no longer kept."""
-SILENT = {
-    "updates": "their server takes the channel and sends nothing in it",
-    "tasks": "the same",
-    "tools": "the same",
-    "custom": "the same",
-    "checkpoints": "the same",
-    "input.answered": "in the newest specification, and not in their server yet",
-}
-WHOLE = "what a node says in one piece is a message too, as in LangGraph's own stream; theirs shows streamed ones alone"
-LAST = "the end of a run is the last that is told of it; theirs tells of an interrupt's state after the end"
+from .transcript import Comparison, Exchange, read_frames, read_socket, read_transcript
+from .wanted import NUMBERS, PROTOCOL, SILENT, with_our_ids
 
 
 @pytest.fixture
@@ -64,7 +38,7 @@ async def http(url: str) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.mark.parametrize("name", ["agent", "fail", "fanout", "hitl", "nested", "nested_hitl", "since", "tools"])
 async def test_we_tell_what_the_reference_told(name: str, http: httpx.AsyncClient) -> None:
-    comparison = Comparison(WANTED)
+    comparison = Comparison(PROTOCOL)
     seen: list[Event] = []
     for exchange in read_transcript(f"v2_{name}"):
         asked = with_our_ids(exchange, comparison)
@@ -98,7 +72,7 @@ async def told(
 
 
 def compare(comparison: Comparison, theirs: Sequence[Event], ours: Sequence[Event]) -> None:
-    """Event by event, within each channel: SILENT, WHOLE and LAST are what differs between them."""
+    """Event by event, within each channel: SILENT, IN_ONE_PIECE and LAST are what differs between them."""
     assert [event["seq"] for event in ours] == sorted({event["seq"] for event in ours}), NUMBERS
     assert len({event["event_id"] for event in ours}) == len(ours)
     whole = whole_messages(ours)
@@ -110,7 +84,7 @@ def compare(comparison: Comparison, theirs: Sequence[Event], ours: Sequence[Even
 
 
 def whole_messages(events: Sequence[Event]) -> set[int]:
-    """Events of messages that came in one piece (WHOLE): those that no model streamed have ids of their own kind."""
+    """Events of messages in one piece (IN_ONE_PIECE): those that no model streamed have ids of their own kind."""
     found: set[int] = set()
     is_whole = False
     for event in events:
@@ -188,10 +162,9 @@ async def test_a_stream_opens_before_its_thread_exists(http: httpx.AsyncClient) 
 
 
 async def test_a_web_socket_tells_what_the_references_told(url: str) -> None:
-    lines = (FOLDER / "v2_websocket.txt").read_text().splitlines()
-    sent = [line[3:] for line in lines if line.startswith("C> ")]
-    theirs = [json.loads(line[3:]) for line in lines if line.startswith("S> ")]
-    comparison = Comparison(WANTED)
+    sent, said = read_socket("v2_websocket")
+    theirs = [json.loads(text) for text in said]
+    comparison = Comparison(PROTOCOL)
     thread_id = "8fc87c5e-351c-4d1f-acd9-3d15ab439631"
     ours: list[Any] = []
     async with connect(f"{url.replace('http', 'ws')}/threads/{thread_id}/stream/events") as socket:

@@ -8,8 +8,20 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from .transcript import Comparison, Exchange, Wanted, read_transcript, threads_of
-from .wanted import WANTED, ask, replay, with_our_ids
+from .transcript import Comparison, Exchange, read_transcript, threads_of
+from .wanted import (
+    NOT_OURS_YET,
+    OF_ASSISTANTS,
+    OF_CONTEXT,
+    OF_CRONS,
+    OTHER_STATUS,
+    OTHERWISE_ASSISTANTS,
+    THREADS,
+    WANTED,
+    ask,
+    replay,
+    with_our_ids,
+)
 
 STREAMS = (
     *(f"stream_{graph}_{mode}" for graph in ("agent", "nested", "tools") for mode in (
@@ -44,12 +56,6 @@ async def test_we_say_what_the_reference_said(name: str, client: httpx.AsyncClie
     assert not comparison.differences, "\n" + "\n".join(comparison.differences)
 
 
-OTHER_STATUS = {
-    ("GET", "join", 200): (404, "a run that does not exist has no values; the reference says so inside of a success"),
-    ("GET", "stream", 200): (404, "the same, for its stream"),
-}
-
-
 async def test_wrong_requests_are_refused_with_the_same_status(client: httpx.AsyncClient) -> None:
     different = []
     for exchange in read_transcript("errors"):
@@ -72,19 +78,6 @@ async def test_texts_that_clients_show_are_the_same(client: httpx.AsyncClient) -
         if theirs not in ("", "Not Found") and ours["detail"] != theirs:
             different.append(f"{exchange.method} {exchange.path}: theirs {theirs!r}, ours {ours['detail']!r}")
     assert different == []
-
-
-NOT_OURS_YET = ("/storage",)
-"""How many bytes a thread takes; nobody was found who asks."""
-THREADS = Wanted(
-    theirs=WANTED.theirs,
-    ours={
-        **WANTED.ours,
-        "ttl": "theirs forgets it: a server in memory has no expiry",
-        "$.values": "a copy is shown with the values that were copied",
-    },
-    values=WANTED.values,
-)
 
 
 async def test_threads(client: httpx.AsyncClient) -> None:
@@ -137,12 +130,9 @@ async def test_runs_for_later_and_runs_in_numbers(name: str, client: httpx.Async
     assert not comparison.differences, "\n" + "\n".join(comparison.differences)
 
 
-SET_BACK = "set back to an older version, an assistant has that one's context too, not the newer one"
-
-
 async def test_what_a_run_sees_of_context_and_config(client: httpx.AsyncClient) -> None:
     """context.txt, in which the first run is of the assistant that assistants.txt made, changed and set back."""
-    comparison = Comparison(replace(WANTED, values={**WANTED.values, "$.seen.context.color": SET_BACK}))
+    comparison = Comparison(OF_CONTEXT)
     exchanges = read_transcript("context")
     made, changed, back = (one for one in read_transcript("assistants") if one.status == 200 and _settles(one))
     for exchange in (replace(made, body={**made.body, "assistant_id": OF_CTX}), changed, back):
@@ -173,18 +163,6 @@ async def test_headers_that_the_configuration_lets_in_are_seen_by_the_run(client
 
 OF_CTX = "9ff15f2d-6694-43e8-a743-df01c7739379"
 """The assistant that is made in assistants.txt, and run in context.txt."""
-NOT_NAMED = "a change of the context alone leaves the tags of the config where they were"
-BY_NAME = "an assistant may be named by the graph whose own it is, everywhere"
-OF_ASSISTANTS = replace(
-    WANTED, ours={**WANTED.ours, "config.tags": NOT_NAMED}, values={**WANTED.values, "context.color": SET_BACK}
-)
-OTHERWISE_ASSISTANTS = {
-    "GET /assistants/nested/subgraphs": (200, BY_NAME),
-    "GET /assistants/nested/subgraphs?recurse=true": (200, BY_NAME),
-    "GET /assistants/nested/subgraphs/child": (200, BY_NAME),
-    "GET /assistants/agent": (200, BY_NAME),
-    "DELETE /assistants/agent": (409, "named by its graph, too; and a graph that is served has an assistant"),
-}
 
 
 async def test_assistants(client: httpx.AsyncClient) -> None:
@@ -229,10 +207,6 @@ async def test_the_server_itself(client: httpx.AsyncClient) -> None:
     ours = (await client.get("/info")).json()
     assert theirs.keys() <= ours.keys()
     assert ours["langgraph_py_version"] == theirs["langgraph_py_version"]
-
-
-SOON = "our crons wake for the moment itself, and say what their last run was"
-OF_CRONS = replace(WANTED, ours={**WANTED.ours, "last_run_id": SOON, "last_error": SOON})
 
 
 async def test_crons(client: httpx.AsyncClient) -> None:

@@ -54,6 +54,13 @@ def read_transcript(name: str) -> list[Exchange]:
     return [exchange for part in parts if (exchange := _read_exchange(part)) is not None]
 
 
+def read_socket(name: str) -> tuple[list[str], list[str]]:
+    """What the client sent over a WebSocket, and what the server did."""
+    lines = (FOLDER / f"{name}.txt").read_text().splitlines()
+    sent, said = ([line[3:] for line in lines if line.startswith(mark)] for mark in ("C> ", "S> "))
+    return sent, said
+
+
 def read_frames(text: str) -> list[Frame]:
     """The events of a stream; comments, such as heartbeats, are left out."""
     frames = []

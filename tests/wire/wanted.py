@@ -66,6 +66,91 @@ WANTED = Wanted(
 )
 
 
+NOT_SERVED = {
+    "mcp": "agents as tools for MCP clients are not what clients of runs, threads and assistants ask for; not yet",
+    "a2a": "neither is Agent2Agent; not yet",
+}
+"""Recordings of what we do not speak; asked for, it is not found."""
+
+OTHER_STATUS = {
+    ("GET", "join", 200): (404, "a run that does not exist has no values; the reference says so inside of a success"),
+    ("GET", "stream", 200): (404, "the same, for its stream"),
+}
+
+NOT_OURS_YET = ("/storage",)
+"""How many bytes a thread takes; nobody was found who asks."""
+THREADS = Wanted(
+    theirs=WANTED.theirs,
+    ours={
+        **WANTED.ours,
+        "ttl": "theirs forgets it: a server in memory has no expiry",
+        "$.values": "a copy is shown with the values that were copied",
+    },
+    values=WANTED.values,
+)
+
+SET_BACK = "set back to an older version, an assistant has that one's context too, not the newer one"
+OF_CONTEXT = replace(WANTED, values={**WANTED.values, "$.seen.context.color": SET_BACK})
+NOT_NAMED = "a change of the context alone leaves the tags of the config where they were"
+BY_NAME = "an assistant may be named by the graph whose own it is, everywhere"
+OF_ASSISTANTS = replace(
+    WANTED, ours={**WANTED.ours, "config.tags": NOT_NAMED}, values={**WANTED.values, "context.color": SET_BACK}
+)
+OTHERWISE_ASSISTANTS = {
+    "GET /assistants/nested/subgraphs": (200, BY_NAME),
+    "GET /assistants/nested/subgraphs?recurse=true": (200, BY_NAME),
+    "GET /assistants/nested/subgraphs/child": (200, BY_NAME),
+    "GET /assistants/agent": (200, BY_NAME),
+    "DELETE /assistants/agent": (409, "named by its graph, too; and a graph that is served has an assistant"),
+}
+
+SOON = "our crons wake for the moment itself, and say what their last run was"
+OF_CRONS = replace(WANTED, ours={**WANTED.ours, "last_run_id": SOON, "last_error": SOON})
+
+CHANCE = "how far the run had come is chance"
+SPEED = "ours are made to go faster"
+LIVE = Wanted(
+    theirs={**WANTED.theirs, "values.done": CHANCE},
+    ours={**WANTED.ours, "values.done": CHANCE},
+    values={
+        **WANTED.values,
+        "done": CHANCE,
+        "log": CHANCE,
+        "metadata.step": CHANCE,
+        "delay": SPEED,
+        "error.message": "says it in other words",
+    },
+)
+
+PROTOCOL = Wanted(
+    theirs={
+        "output_version": "their models are asked for content in blocks; ours say what they say elsewhere too",
+    },
+    ours={
+        "value": "langgraph-sdk for Python reads the value of an interrupt, which the reference leaves out",
+        "metadata": "which node speaks: clients show it",
+        "run_id": "an answer to an interrupt starts a run, and the client may want to know which",
+    },
+    values={
+        "applied_through_seq": "ours are not counted: see NUMBERS",
+    },
+)
+
+NUMBERS = """Our seq is made of time and place, not counted: it stays the same when earlier runs are no longer kept."""
+SILENT = {
+    "updates": "their server takes the channel and sends nothing in it",
+    "tasks": "the same",
+    "tools": "the same",
+    "custom": "the same",
+    "checkpoints": "the same",
+    "input.answered": "in the newest specification, and not in their server yet",
+}
+IN_ONE_PIECE = (
+    "what a node says in one piece is a message too, as in LangGraph's own stream; theirs shows streamed ones alone"
+)
+LAST = "the end of a run is the last that is told of it; theirs tells of an interrupt's state after the end"
+
+
 async def ask(client: httpx.AsyncClient, exchange: Exchange) -> httpx.Response:
     return await client.request(exchange.method, exchange.path, json=exchange.body, headers=dict(exchange.headers))
 
