@@ -475,6 +475,55 @@ def migrate(
         raise typer.Exit(migrate_now(output, request.settings(), check=check))
 
 
+@app.command("export")
+def export_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; it must not be there yet.")],
+    config: Config = None,
+    data_dir: DataDir = None,
+    settings: SettingsFile = None,
+    assign: Assign = None,
+    json: Json = False,
+) -> None:
+    """Write everything that is kept into a file, to be imported elsewhere.
+
+    Stop the server first, or all servers and workers of a cluster."""
+    from .moving import export
+    from .serving import ServeRequest
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        request = ServeRequest(
+            flags={"config": config, "data_dir": data_dir}, assigned=tuple(assign or ()), settings_file=settings
+        )
+        export(output, request.settings(), file)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `runstead export` has written.")],
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Write nothing: only compare what is there with the file.")
+    ] = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+    settings: SettingsFile = None,
+    assign: Assign = None,
+    json: Json = False,
+) -> None:
+    """Bring everything of an exported file to where the settings say, and compare it at the end.
+
+    Overwrites nothing. One that was cut off goes on where it stood when it is started again."""
+    from .moving import import_ as import_now
+    from .serving import ServeRequest
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        request = ServeRequest(
+            flags={"config": config, "data_dir": data_dir}, assigned=tuple(assign or ()), settings_file=settings
+        )
+        import_now(output, request.settings(), file, only_verify=verify)
+
+
 @app.command()
 def doctor(
     targets: Targets = None,

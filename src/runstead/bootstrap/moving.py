@@ -1,0 +1,99 @@
+"""Export and import of what the settings name, on either profile; no server may use it meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from runstead.infra.engines.data_dir import own_data_dir
+from runstead.infra.moving.archive import Archive
+from runstead.infra.moving.comparing import Comparison
+from runstead.infra.moving.exceptions import MoveError
+from runstead.infra.moving.exporting import export
+from runstead.infra.moving.importing import Imported, import_all, verify
+from runstead.infra.moving.manifest import Manifest
+from runstead.infra.moving.places import Place, data_dir_place, postgres_place
+from runstead.infra.storage.item_takeover import take_over
+from runstead.runtime.clock import SystemClock
+from runstead.settings import Settings
+
+_DAY: Final = 86_400.0
+"""Seconds. A table of many GB is read in one transaction; nobody waits for its locks."""
+_GONE: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """``place`` as people know it; ``restored``: threads whose waiting runs workers will now find."""
+
+    place: str
+    manifest: Manifest
+    imported: Imported
+    restored: int
+
+
+async def export_file(settings: Settings, path: Path) -> tuple[str, Manifest]:
+    """Everything goes to ``path``; where it came from, and what the file says. Raises MoveError, StorageError."""
+    async with _place(settings, making=False) as place:
+        return place.name, await export(place, path)
+
+
+async def import_file(settings: Settings, path: Path, told: Callable[[int, int], None]) -> ImportResult:
+    """Everything of ``path`` is written, compared, and ready to be served. Raises MoveError, StorageError."""
+    with Archive.opened(path) as archive:
+        async with _place(settings, making=True) as place:
+            imported = await import_all(archive, place, told=told)
+            restored = await _restore_jobs(settings, place) if place.is_shared else 0
+            return ImportResult(place.name, archive.manifest, imported, restored)
+
+
+async def verify_file(settings: Settings, path: Path) -> tuple[str, Comparison]:
+    """Everything of ``path`` is there as it stands in it; nothing is written. Raises MoveError, StorageError."""
+    with Archive.opened(path) as archive:
+        async with _place(settings, making=False) as place:
+            return place.name, await verify(archive, place)
+
+
+@asynccontextmanager
+async def _place(settings: Settings, *, making: bool) -> AsyncIterator[Place]:
+    async with AsyncExitStack() as stack:
+        if settings.database_url is not None:
+            # Only there do the drivers have to be installed.
+            from .postgres_options import postgres_options
+
+            options = replace(postgres_options(settings), pool_size=2, statement_timeout=_DAY, idle_timeout=_DAY)
+            url = settings.database_url.get_secret_value()
+            yield await stack.enter_async_context(postgres_place(url, options, making=making))
+            return
+        if not making and not settings.data_dir.is_dir():
+            raise MoveError(f"there is nothing in {settings.data_dir}; use the --data-dir of the server")
+        data_dir = stack.enter_context(own_data_dir(settings.data_dir))
+        await _refuse_event_files(settings, data_dir)
+        place = await stack.enter_async_context(data_dir_place(data_dir, making=making))
+        await take_over(data_dir / "items.db", place.database)
+        yield place
+
+
+async def _refuse_event_files(settings: Settings, data_dir: Path) -> None:
+    """They are not in the database, so they would be lost in silence, or not be found."""
+    if settings.run_events == "jsonl":
+        raise MoveError(
+            "run events are kept in files (run_events = jsonl), which are not moved; to move the rest, say --set "
+            "run_events=sql, and keep the folder `events` of the data directory"
+        )
+
+
+async def _restore_jobs(settings: Settings, place: Place) -> int:
+    """Waiting runs get their jobs, as a server would give them soon after its start. How many threads that was."""
+    from runstead.infra.dispatch.jobs import JobRouting, RunJobs
+
+    jobs = RunJobs(place.database, SystemClock(), JobRouting(settings.graph_queues, settings.graph_priorities))
+    restored = 0
+    while found := await jobs.restore(silent=_GONE):
+        restored += found
+        await asyncio.sleep(0)
+    return restored

@@ -1,0 +1,90 @@
+"""``runstead export`` and ``runstead import``: everything that is kept goes to a file, and from it to another place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from runstead.bootstrap.moving import export_file, import_file, verify_file
+from runstead.infra.engines.exceptions import StorageError
+from runstead.infra.moving.exceptions import MoveError
+from runstead.infra.moving.manifest import Manifest
+from runstead.settings import Settings
+
+from .output import CommandError, Output
+
+T = TypeVar("T")
+
+
+def export(output: Output, settings: Settings, file: Path) -> None:
+    """Everything that the settings name goes to ``file``."""
+    place, manifest = _done(export_file(settings, file))
+    output.line("exported", place=place, file=str(file), **_shown(manifest))
+    output.say(f"{place} is in {file}:")
+    _say_rows(output, manifest)
+    if manifest.nul:
+        output.say(f"PostgreSQL will not take text with a NUL in it: {', '.join(manifest.nul)}", style="yellow")
+    output.say("The file holds everything of everybody: keep it as the database itself.", style="dim")
+
+
+def import_(output: Output, settings: Settings, file: Path, *, only_verify: bool) -> None:
+    """Everything of ``file`` goes to where the settings say, or is only compared with what is there."""
+    if only_verify:
+        place, comparison = _done(verify_file(settings, file))
+        output.line("verified", place=place, file=str(file), more=comparison.more)
+        output.say(f"{place} holds everything of {file}, as it stands there.{_and_more(comparison.more)}")
+        return
+
+    def told(done: int, total: int) -> None:
+        output.line("progress", done=done, total=total)
+
+    result = _done(import_file(settings, file, told))
+    imported = result.imported
+    output.line(
+        "imported",
+        place=result.place,
+        file=str(file),
+        written=imported.written,
+        more=imported.more,
+        went_on=imported.went_on,
+        restored=result.restored,
+        **_shown(result.manifest),
+    )
+    went_on = ", going on with an import that was cut off" if imported.went_on else ""
+    output.say(
+        f"{result.place} holds everything of {file}: {imported.written} rows were written{went_on}; counts and "
+        f"hashes are those of the file.{_and_more(imported.more)}"
+    )
+    _say_rows(output, result.manifest)
+    if result.restored:
+        output.say(f"Runs wait on {result.restored} threads; the next worker takes them.")
+
+
+def _done(doing: Awaitable[T]) -> T:
+    async def command() -> T:
+        return await doing
+
+    try:
+        return asyncio.run(command())
+    except (MoveError, StorageError, OSError, ImportError) as error:
+        raise CommandError(str(error)) from error
+
+
+def _shown(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "revision": manifest.revision,
+        "rows": {name: found.rows for name, found in manifest.tables.items()},
+        "sha256": {name: found.sha256 for name, found in manifest.tables.items()},
+    }
+
+
+def _say_rows(output: Output, manifest: Manifest) -> None:
+    for name, found in manifest.tables.items():
+        if found.rows:
+            output.say(f"  {found.rows:>9} {name}")
+
+
+def _and_more(more: int) -> str:
+    return f" Besides, {more} rows are there that are not in the file." if more else ""

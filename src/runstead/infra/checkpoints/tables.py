@@ -1,0 +1,81 @@
+"""The tables of checkpoints as SQLAlchemy knows them: for who reads or writes them whole, whatever they are for.
+
+They are made elsewhere, for each engine as it likes them: in `schema`, and in the migrations of PostgreSQL. A test
+keeps the three from drifting apart.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Boolean, Column, Identity, Integer, LargeBinary, MetaData, Table
+
+from runstead.infra.storage.column_types import Text
+
+metadata: Final = MetaData()
+
+
+def _checkpoint_columns() -> tuple[Column[Any], ...]:
+    return (
+        Column("parent_checkpoint_id", Text),
+        Column("type", Text),
+        Column("checkpoint", LargeBinary),
+        Column("metadata", LargeBinary),
+        Column("run_id", Text),
+    )
+
+
+checkpoints: Final = Table(
+    "checkpoints",
+    metadata,
+    Column("thread_id", Text, primary_key=True),
+    Column("checkpoint_ns", Text, primary_key=True),
+    Column("checkpoint_id", Text, primary_key=True),
+    *_checkpoint_columns(),
+)
+writes: Final = Table(
+    "writes",
+    metadata,
+    Column("thread_id", Text, primary_key=True),
+    Column("checkpoint_ns", Text, primary_key=True),
+    Column("checkpoint_id", Text, primary_key=True),
+    Column("task_id", Text, primary_key=True),
+    Column("task_path", Text, nullable=False),
+    Column("idx", Integer, primary_key=True, autoincrement=False),
+    Column("channel", Text, nullable=False),
+    Column("type", Text),
+    Column("value", LargeBinary),
+)
+# The number tells which mark came first. SQLite has it without being told to.
+marks: Final = Table(
+    "marks",
+    metadata,
+    Column("rowid", BigInteger, Identity(always=True), nullable=False),
+    Column("thread_id", Text, primary_key=True),
+    Column("run_id", Text, primary_key=True),
+    Column("checkpoint_id", Text),
+)
+mark_checkpoints: Final = Table(
+    "mark_checkpoints",
+    metadata,
+    Column("thread_id", Text, primary_key=True),
+    Column("mark_run_id", Text, primary_key=True),
+    Column("checkpoint_ns", Text, primary_key=True),
+    Column("checkpoint_id", Text, primary_key=True),
+    *_checkpoint_columns(),
+)
+mark_writes: Final = Table(
+    "mark_writes",
+    metadata,
+    Column("thread_id", Text, primary_key=True),
+    Column("mark_run_id", Text, primary_key=True),
+    Column("checkpoint_ns", Text, primary_key=True),
+    Column("checkpoint_id", Text, primary_key=True),
+    Column("task_id", Text, primary_key=True),
+    Column("idx", Integer, primary_key=True, autoincrement=False),
+    Column("existed", Boolean, nullable=False),
+    Column("task_path", Text),
+    Column("channel", Text),
+    Column("type", Text),
+    Column("value", LargeBinary),
+)

@@ -1,0 +1,151 @@
+"""The file: a zip of JSON lines, one member for some MB of whole threads, and a manifest as its last member.
+
+It is written under another name and renamed when it is whole, so that half a file is never taken for one.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, Final, Self
+
+from .exceptions import FileUnusable
+from .lines import LineDamaged
+from .manifest import Manifest, ManifestUnreadable, Member
+
+MANIFEST: Final = "manifest.json"
+MEMBER_BYTES: Final = 8 * 1024 * 1024
+"""A member that is this large (bytes, before compression) takes no further thread. One thread may be larger."""
+_LEVEL: Final = 3
+_MODE: Final = 0o600
+"""Whoever reads it reads everything: all users' threads, and the digests of keys."""
+
+
+class ArchiveWriter:
+    """An export that is being written."""
+
+    def __init__(self, archive: zipfile.ZipFile, member_bytes: int) -> None:
+        self._zip = archive
+        self._member_bytes = member_bytes
+        self._member: IO[bytes] | None = None
+        self._bytes = self._rows = 0
+        self._part = self._name = ""
+        self.members: list[Member] = []
+
+    @classmethod
+    @contextmanager
+    def writing(cls, path: Path, *, member_bytes: int = MEMBER_BYTES) -> Iterator[Self]:
+        """``path`` is there after the block, or as it was when the block fails. Raises FileUnusable."""
+        unfinished = path.with_name(f"{path.name}.part")
+        try:
+            descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC, _MODE)
+        except OSError as error:
+            raise FileUnusable(unfinished, f"cannot be written: {error.strerror}") from error
+        try:
+            with os.fdopen(descriptor, "w+b") as file:
+                with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
+                    writer = cls(archive, member_bytes)
+                    try:
+                        yield writer
+                    finally:
+                        # Also on the way out of a failure: a zip with an open member cannot be closed.
+                        writer.close_members()
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                unfinished.unlink()
+            raise
+
+    def add(self, part: str, line: bytes, *, begins: bool) -> None:
+        """``begins``: with this line something begins that is not to be torn from what comes next."""
+        if self._member is None or part != self._part or (begins and self._bytes >= self._member_bytes):
+            self._end_member()
+            self._part, self._name = part, f"{len(self.members) + 1:06}-{part}.jsonl"
+            # 64 bits: a thread may be larger than 4 GB.
+            self._member = self._zip.open(self._info(self._name), "w", force_zip64=True)
+        self._member.write(line)
+        self._bytes += len(line)
+        self._rows += 1
+
+    def close_members(self) -> None:
+        """No more lines come."""
+        self._end_member()
+
+    def finish(self, manifest: Manifest) -> None:
+        with self._zip.open(self._info(MANIFEST), "w") as member:
+            member.write(manifest.to_json())
+
+    def _end_member(self) -> None:
+        if self._member is not None:
+            self._member.close()
+            self.members.append(Member(self._name, self._part, self._rows))
+            self._member, self._bytes, self._rows = None, 0, 0
+
+    @staticmethod
+    def _info(name: str) -> zipfile.ZipInfo:
+        # Without the time: the same rows make the same file.
+        info = zipfile.ZipInfo(name)
+        info.compress_type = zipfile.ZIP_DEFLATED
+        info.external_attr = _MODE << 16
+        return info
+
+
+class Archive:
+    """A whole export. Its members can be read again, and in any order."""
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile, manifest: Manifest) -> None:
+        self.path, self.manifest = path, manifest
+        self._zip = archive
+
+    @classmethod
+    @contextmanager
+    def opened(cls, path: Path) -> Iterator[Self]:
+        """Raises FileUnusable for what is not a whole export of a version that we read."""
+        with ExitStack() as stack:
+            try:
+                archive = stack.enter_context(zipfile.ZipFile(path))
+                manifest = Manifest.from_json(archive.read(MANIFEST))
+                missing = {member.name for member in manifest.members} - set(archive.namelist())
+            except OSError as error:
+                raise FileUnusable(path, f"cannot be read: {error.strerror or error}") from error
+            except (zipfile.BadZipFile, zlib.error, KeyError) as error:
+                raise FileUnusable(path, "is not an export, or not a whole one; export again") from error
+            except ManifestUnreadable as error:
+                raise FileUnusable(path, str(error)) from error
+            if missing:
+                raise FileUnusable(path, f"has lost {', '.join(sorted(missing))}; export again")
+            yield cls(path, archive, manifest)
+
+    def lines(self, member: Member) -> Iterator[bytes]:
+        """The lines of a member, one after the other. Raises FileUnusable when it is damaged, at its end at the
+        latest.
+        """
+        rows = 0
+        with self.telling_damage(member.name):
+            with self._zip.open(member.name) as file:
+                for line in file:
+                    rows += 1
+                    yield line
+            if rows != member.rows:
+                raise LineDamaged(f"it has {rows} rows and should have {member.rows}")
+
+    @contextmanager
+    def telling_damage(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (zipfile.BadZipFile, zlib.error, EOFError, LineDamaged) as error:
+            raise FileUnusable(self.path, f"is damaged in {name} ({error}); export again") from error
+
+
+def table_of(line: bytes) -> str:
+    """The name of the table whose row a line is. Raises LineDamaged."""
+    if not line.startswith(b'["') or (end := line.find(b'"', 2)) < 0:
+        raise LineDamaged(f"this is not a row: {line[:200]!r}")
+    name: Any = line[2:end].decode("ascii", "replace")
+    return str(name)

@@ -1,0 +1,128 @@
+"""Compare what is in a database with what a file says: by counts and hashes, and where these differ, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from .archive import Archive, table_of
+from .lines import LineDamaged, Lines
+from .parts import PARTS, Part
+from .reading import Placed, placed_rows, sums_of
+from .writing import named
+
+_TOLD: Final = 5
+
+
+@dataclass(slots=True)
+class TableDifference:
+    """How many rows of one table, and the names of the first of those that are missing, and that differ."""
+
+    missing: int = 0
+    differing: int = 0
+    more: int = 0
+    first_missing: list[str] = field(default_factory=list)
+    first_differing: list[str] = field(default_factory=list)
+
+    def note_missing(self, name: str) -> None:
+        self.missing += 1
+        if self.missing <= _TOLD:
+            self.first_missing.append(name)
+
+    def note_differing(self, name: str) -> None:
+        self.differing += 1
+        if self.differing <= _TOLD:
+            self.first_differing.append(name)
+
+    def told(self) -> str:
+        names = [*self.first_missing, *self.first_differing]
+        first = f" ({', '.join(names)})" if names else ""
+        return f"{self.missing} missing, {self.differing} different, {self.more} more{first}"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """``tables``: those with a difference; none when everything is as the file says, and nothing else is there."""
+
+    tables: dict[str, TableDifference]
+
+    @property
+    def holds_the_file(self) -> bool:
+        """Every row of the file is there as it stands in it; there may be others."""
+        return not any(found.missing or found.differing for found in self.tables.values())
+
+    @property
+    def differing(self) -> list[str]:
+        return [name for found in self.tables.values() for name in found.first_differing][:_TOLD]
+
+    @property
+    def more(self) -> int:
+        return sum(found.more for found in self.tables.values())
+
+    def told(self) -> list[str]:
+        return [f"{table}: {found.told()}" for table, found in self.tables.items()]
+
+
+def compare(connection: Connection, archive: Archive) -> Comparison:
+    """By counts and hashes; only where they differ, row by row. Reads everything. Raises FileUnusable."""
+    found, wanted = sums_of(connection), archive.manifest.tables
+    different = [name for name in wanted if found[name] != wanted[name]]
+    if not different:
+        return Comparison({})
+    differences = {name: TableDifference() for name in different}
+    for part in PARTS:
+        if any(table.name in differences for table in part.tables):
+            _compare_part(connection, archive, part, differences)
+    return Comparison(differences)
+
+
+def _compare_part(connection: Connection, archive: Archive, part: Part, into: dict[str, TableDifference]) -> None:
+    there = (placed for placed, _ in placed_rows(connection, part))
+    for table, ours, theirs in _side_by_side(_rows_of_file(archive, part), there):
+        name = part.tables[table].name
+        if ours is not None and theirs is not None and ours.line == theirs.line:
+            continue
+        difference = into.setdefault(name, TableDifference())
+        if ours is None:
+            difference.more += 1
+        elif theirs is None:
+            difference.note_missing(named(name, (*ours.belongs, *ours.rest)))
+        else:
+            difference.note_differing(named(name, (*ours.belongs, *ours.rest)))
+
+
+def _side_by_side(
+    first: Iterator[Placed], second: Iterator[Placed]
+) -> Iterator[tuple[int, Placed | None, Placed | None]]:
+    """Both are sorted alike; rows of the same place come together."""
+    left, right = next(first, None), next(second, None)
+    while left is not None or right is not None:
+        if right is None or (left is not None and left[:3] < right[:3]):
+            assert left is not None
+            yield left.table, left, None
+            left = next(first, None)
+        elif left is None or right[:3] < left[:3]:
+            yield right.table, None, right
+            right = next(second, None)
+        else:
+            yield left.table, left, right
+            left, right = next(first, None), next(second, None)
+
+
+def _rows_of_file(archive: Archive, part: Part) -> Iterator[Placed]:
+    readers = {table.name: (number, Lines(table)) for number, table in enumerate(part.tables)}
+    width = len(part.key)
+    for member in archive.manifest.members:
+        if member.part != part.name:
+            continue
+        with archive.telling_damage(member.name):
+            for line in archive.lines(member):
+                if (found := readers.get(table_of(line))) is None:
+                    raise LineDamaged(f"rows of {table_of(line)!r} do not belong there")
+                number, lines = found
+                row = lines.row(line)
+                key: Sequence[Any] = tuple(row[column.name] for column in part.orders[number])
+                yield Placed(tuple(key[:width]), number, tuple(key[width:]), line)

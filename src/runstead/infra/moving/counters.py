@@ -1,0 +1,67 @@
+"""Numbers that a database gives by itself: they have to go on above those that came from elsewhere.
+
+A counter may stand higher than any row: a number once given is not given again, also when its row has gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import Column, Connection, Table, func, select, text
+
+from .parts import moved_tables
+
+
+def counting_columns() -> Iterator[tuple[Table, Column[Any]]]:
+    for table in moved_tables():
+        for column in table.c:
+            if column is table.autoincrement_column or column.identity is not None:
+                yield table, column
+
+
+def counters_of(connection: Connection) -> Mapping[str, int]:
+    """The highest number given so far, by ``table.column``; 0 for none."""
+    return {f"{table.name}.{column.name}": _highest(connection, table, column) for table, column in counting_columns()}
+
+
+def raise_counters(connection: Connection, wanted: Mapping[str, int]) -> None:
+    """No number up to those will be given (again). A counter that stands higher stays."""
+    for table, column in counting_columns():
+        number = max(wanted[f"{table.name}.{column.name}"], _highest(connection, table, column))
+        if number == 0:
+            continue
+        if connection.dialect.name == "postgresql":
+            sequence = _sequence(connection, table, column)
+            connection.execute(text("SELECT setval(CAST(:name AS regclass), :number)"), _named(sequence, number))
+        elif column is table.autoincrement_column:
+            raised = connection.execute(
+                text("UPDATE sqlite_sequence SET seq = :number WHERE name = :name"), _named(table.name, number)
+            )
+            if raised.rowcount == 0:
+                connection.execute(
+                    text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :number)"), _named(table.name, number)
+                )
+
+
+def _highest(connection: Connection, table: Table, column: Column[Any]) -> int:
+    of_rows = connection.execute(select(func.max(column))).scalar() or 0
+    if connection.dialect.name == "postgresql":
+        sequence = _sequence(connection, table, column)
+        given = connection.exec_driver_sql(f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {sequence}")
+    else:
+        # Where SQLite only counts rows, it has no such line.
+        given = connection.execute(text("SELECT seq FROM sqlite_sequence WHERE name = :name"), {"name": table.name})
+    return max(of_rows, given.scalar() or 0)
+
+
+def _sequence(connection: Connection, table: Table, column: Column[Any]) -> str:
+    """As SQL names it, with its schema."""
+    found = connection.execute(select(func.pg_get_serial_sequence(table.name, column.name))).scalar()
+    if found is None:
+        raise LookupError(f"{table.name}.{column.name} has no sequence in this database")
+    return str(found)
+
+
+def _named(name: str, number: int) -> dict[str, Any]:
+    return {"name": name, "number": number}

@@ -1,0 +1,46 @@
+"""Why a move is refused, or what came out wrong; each text says the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class MoveError(Exception):
+    """Root of what exporting and importing raise by themselves."""
+
+
+class FileUnusable(MoveError):
+    """The file is none of ours, not whole, or of another version."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path = path
+        super().__init__(f"{path} {problem}")
+
+
+class RowsDiffer(MoveError):
+    """Rows of the file are there already, with other values. They were not overwritten."""
+
+    def __init__(self, place: str, rows: Sequence[str]) -> None:
+        self.rows = tuple(rows)
+        super().__init__(
+            f"{place} has other values than the file in {', '.join(rows)}; nothing of that was "
+            "overwritten. Import into an empty place: another --data-dir, or another schema (RUNSTEAD_DATABASE_SCHEMA) "
+            "before a server has started on it"
+        )
+
+
+class NotAsInFile(MoveError):
+    """What is there is not what the file says."""
+
+    def __init__(self, place: str, differences: Sequence[str]) -> None:
+        self.differences = tuple(differences)
+        super().__init__(f"{place} is not as the file says: {'; '.join(differences)}")
+
+
+class StillUsed(MoveError):
+    """Somebody works on it: what is read, or compared, would change meanwhile."""
+
+
+class CannotBeKept(MoveError):
+    """The file has values that the place cannot hold."""

@@ -1,0 +1,70 @@
+"""Write everything of a database into a file, as one snapshot has it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, Table
+
+from runstead import __version__
+from runstead.infra.storage.migrations import HEAD
+
+from .archive import MEMBER_BYTES, ArchiveWriter
+from .counters import counters_of
+from .exceptions import FileUnusable
+from .lines import texts_with_nul
+from .manifest import Manifest, columns_now
+from .parts import PARTS
+from .places import Place
+from .reading import Sums, placed_rows
+
+_TOLD: Final = 20
+"""Rows that PostgreSQL cannot keep are named up to this number."""
+
+
+async def export(place: Place, path: Path, *, member_bytes: int = MEMBER_BYTES) -> Manifest:
+    """Everything of ``place`` goes to ``path``, which must not be there yet.
+
+    Memory does not grow with what is there: it holds some rows of each table. One that is cut off leaves no file, and
+    is begun anew. Raises MoveError, StorageError.
+    """
+    await place.database.read(place.refuse_while_used)
+    # May be done again from the beginning, should the connection be lost.
+    return await place.database.read(lambda connection: _export(connection, place, path, member_bytes))
+
+
+def _export(connection: Connection, place: Place, path: Path, member_bytes: int) -> Manifest:
+    if path.exists():
+        raise FileUnusable(path, "is there already; give another name, or move it away")
+    sums, nul = Sums(), list[str]()
+    with ArchiveWriter.writing(path, member_bytes=member_bytes) as archive:
+        for part in PARTS:
+            before: object = None
+            for placed, row in placed_rows(connection, part):
+                table = part.tables[placed.table]
+                archive.add(part.name, placed.line, begins=placed.belongs != before)
+                sums.add(table, placed.line)
+                before = placed.belongs
+                if len(nul) < _TOLD:
+                    nul += _named(table, (*placed.belongs, *placed.rest), texts_with_nul(list(table.c), row))
+        archive.close_members()
+        manifest = Manifest(
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            runstead=__version__,
+            source=connection.dialect.name,
+            revision=HEAD,
+            tables=sums.totals(),
+            columns=columns_now(),
+            counters=counters_of(connection),
+            members=archive.members,
+            nul=nul,
+        )
+        archive.finish(manifest)
+    return manifest
+
+
+def _named(table: Table, key: tuple[object, ...], columns: list[str]) -> list[str]:
+    return [f"{table.name} {'/'.join(map(str, chain(key)))} ({column})".replace("\0", "\\0") for column in columns]

@@ -1,0 +1,118 @@
+"""Bring everything of a file into a database: each member in one transaction, all or nothing of it.
+
+An import that was cut off goes on with the first member that is not noted as written. Nothing is overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy import Connection
+
+from runstead.infra.storage.migrations import HEAD
+
+from . import progress
+from .archive import Archive
+from .comparing import Comparison, compare
+from .counters import raise_counters
+from .exceptions import CannotBeKept, FileUnusable, NotAsInFile, RowsDiffer
+from .manifest import Manifest, Member, columns_now, columns_of
+from .places import Place
+from .reading import is_empty
+from .writing import write_member
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """``written``: rows that were not there before. ``more``: rows that are there and not in the file. ``went_on``:
+    an earlier import of the file had been cut off.
+    """
+
+    written: int
+    more: int
+    went_on: bool
+
+
+async def import_all(
+    archive: Archive, place: Place, *, told: Callable[[int, int], None] = lambda done, total: None
+) -> Imported:
+    """Write what is not there yet, and compare everything at the end. ``told`` hears how many members are written, and
+    of how many.
+
+    Raises FileUnusable, CannotBeKept, StillUsed and RowsDiffer before anything is written, as far as that can be known;
+    NotAsInFile when what was written does not come back.
+    """
+    manifest, database = archive.manifest, place.database
+    refuse_unfit(archive, place)
+    await database.read(place.refuse_while_used)
+    went_on = await database.read(lambda connection: progress.is_begun(connection, manifest, place.name))
+    if not went_on and not await database.read(is_empty):
+        found = await database.read(lambda connection: compare(connection, archive))
+        if differing := found.differing:
+            raise RowsDiffer(place.name, differing)
+        if found.holds_the_file:
+            await database.write(lambda connection: raise_counters(connection, manifest.counters))
+            return Imported(0, found.more, went_on=False)
+    await database.write(lambda connection: _begin(connection, manifest))
+    done = await database.read(lambda connection: progress.done(connection, manifest))
+    written = 0
+    for number, member in enumerate(manifest.members, 1):
+        if member.name not in done:
+            written += await _write(archive, member, place)
+        told(number, len(manifest.members))
+    found = await verify(archive, place)
+    await database.write(progress.forget)
+    return Imported(written, found.more, went_on)
+
+
+async def verify(archive: Archive, place: Place) -> Comparison:
+    """Everything of the file is in ``place`` as it stands in the file. Writes nothing. Raises NotAsInFile."""
+    refuse_unfit(archive, place)
+    found = await place.database.read(lambda connection: compare(connection, archive))
+    if not found.holds_the_file:
+        raise NotAsInFile(place.name, found.told())
+    return found
+
+
+def refuse_unfit(archive: Archive, place: Place) -> None:
+    """Raises FileUnusable, CannotBeKept."""
+    manifest = archive.manifest
+    if manifest.revision != HEAD:
+        raise FileUnusable(
+            archive.path,
+            f"was exported at schema revision {manifest.revision}, and this version has {HEAD}; with one and the same "
+            "version, run `runstead migrate` where it came from, and export again",
+        )
+    if columns_of(manifest) != columns_now():
+        raise FileUnusable(archive.path, "has other tables or columns than this version; export with the same version")
+    if place.is_shared and manifest.nul:
+        raise CannotBeKept(
+            f"PostgreSQL cannot keep text with a NUL in it, which the file has in {', '.join(manifest.nul)}; change or "
+            "delete that where it came from, and export again"
+        )
+
+
+def _begin(connection: Connection, manifest: Manifest) -> None:
+    progress.begin(connection, manifest)
+    # First of all: a server that starts on what an import has left must not give a number twice.
+    raise_counters(connection, manifest.counters)
+
+
+async def _write(archive: Archive, member: Member, place: Place) -> int:
+    written = 0
+    for step in place.steps[:-1]:
+        written += await place.database.write(
+            partial(write_member, archive=archive, member=member, tables=step, place=place.name)
+        )
+    return written + await place.database.write(partial(_write_last, archive=archive, member=member, place=place))
+
+
+def _write_last(connection: Connection, archive: Archive, member: Member, place: Place) -> int:
+    """The last step, with the note that the member is written. Nothing is done that somebody has done meanwhile."""
+    if progress.is_noted(connection, archive.manifest, member.name):
+        return 0
+    written = write_member(connection, archive, member, place.steps[-1], place.name)
+    progress.note(connection, archive.manifest, member)
+    return written

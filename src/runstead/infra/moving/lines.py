@@ -1,0 +1,97 @@
+"""A row as a line of the file: a JSON array of the table's name and the row's values, in the order of its columns.
+
+The same row gives the same bytes, whichever engine it was read from; hashes rest on that. Bytes are written in
+base64, times in UTC to the microsecond (ISO 8601), numbers that JSON has no word for as text ("inf").
+"""
+
+from __future__ import annotations
+
+import math
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, TypeAlias
+
+import orjson
+from sqlalchemy import Boolean, Column, Float, LargeBinary, Table
+
+from runstead.infra.storage.column_types import UtcTime
+
+_Change: TypeAlias = Callable[[Any], Any] | None
+
+
+class LineDamaged(ValueError):
+    """A line that is not a row of its table."""
+
+
+class Lines:
+    """The lines of one table's rows."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.names: Final = tuple(column.name for column in table.c)
+        self.prefix: Final = orjson.dumps([table.name])[:-1] + b","
+        self._out = tuple((place, change) for place, change in _changes(table, _WRITING))
+        self._in = tuple((place, change) for place, change in _changes(table, _READING))
+
+    def line(self, row: Sequence[Any]) -> bytes:
+        """``row`` has the values of all columns, in their order."""
+        values = [self.table.name, *row]
+        for place, change in self._out:
+            if (value := values[place + 1]) is not None:
+                values[place + 1] = change(value)
+        return orjson.dumps(values, option=orjson.OPT_APPEND_NEWLINE)
+
+    def row(self, line: bytes) -> dict[str, Any]:
+        """The values by their columns' names. Raises LineDamaged."""
+        try:
+            name, *values = orjson.loads(line)
+            if name != self.table.name or len(values) != len(self.names):
+                raise LineDamaged(f"this is not a row of {self.table.name}: {line[:200]!r}")
+            for place, change in self._in:
+                if values[place] is not None:
+                    values[place] = change(values[place])
+        except (ValueError, TypeError) as error:
+            raise LineDamaged(f"this is not a row of {self.table.name}: {line[:200]!r}") from error
+        return dict(zip(self.names, values, strict=True))
+
+
+def _changes(table: Table, changes: Mapping[type, Callable[[Any], Any]]) -> list[tuple[int, Callable[[Any], Any]]]:
+    return [
+        (place, change)
+        for place, column in enumerate(table.c)
+        for kind, change in changes.items()
+        if isinstance(column.type, kind)
+    ]
+
+
+def _text_of_bytes(value: Any) -> str:
+    # SQLite keeps what it was given, and another program may have given it text.
+    return b64encode(value.encode() if isinstance(value, str) else value).decode("ascii")
+
+
+def _text_of_time(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _said_of_number(value: float) -> float | str:
+    # 60 and 60.0 are one number, and have to be one line.
+    return float(value) if math.isfinite(value) else repr(float(value))
+
+
+_WRITING: Final[Mapping[type, Callable[[Any], Any]]] = {
+    LargeBinary: _text_of_bytes,
+    UtcTime: _text_of_time,
+    Float: _said_of_number,
+    Boolean: bool,
+}
+_READING: Final[Mapping[type, Callable[[Any], Any]]] = {
+    LargeBinary: lambda text: b64decode(text, validate=True),
+    UtcTime: datetime.fromisoformat,
+    Float: float,
+}
+
+
+def texts_with_nul(columns: Sequence[Column[Any]], row: Sequence[Any]) -> list[str]:
+    """The columns whose text has a NUL in it, which PostgreSQL cannot keep."""
+    return [column.name for column, value in zip(columns, row, strict=True) if isinstance(value, str) and "\0" in value]

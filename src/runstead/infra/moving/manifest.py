@@ -1,0 +1,112 @@
+"""What a file says of itself: made last, read first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import Any, Final
+
+from .parts import moved_tables
+from .reading import TableSum
+
+FORMAT: Final = "runstead-export"
+VERSION: Final = 1
+
+
+class ManifestUnreadable(ValueError):
+    """It is not one, or one of another version; the text says what helps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file in the file: whole threads (assistants, items, ...) of one part, written in one transaction."""
+
+    name: str
+    part: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """``created_at``: ISO 8601. ``nul``: rows whose text PostgreSQL cannot keep, the first of them."""
+
+    created_at: str
+    runstead: str
+    source: str
+    revision: str
+    tables: Mapping[str, TableSum]
+    columns: Mapping[str, Sequence[str]]
+    counters: Mapping[str, int]
+    members: Sequence[Member]
+    nul: Sequence[str]
+
+    @property
+    def identity(self) -> str:
+        """The same for files that hold the same."""
+        told: list[Any] = [
+            self.revision,
+            {name: asdict(found) for name, found in self.tables.items()},
+            dict(self.counters),
+        ]
+        told.append([asdict(member) for member in self.members])
+        return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def rows(self) -> int:
+        return sum(found.rows for found in self.tables.values())
+
+    def to_json(self) -> bytes:
+        said = {
+            "format": FORMAT,
+            "version": VERSION,
+            "created_at": self.created_at,
+            "runstead": self.runstead,
+            "source": self.source,
+            "revision": self.revision,
+            "tables": {
+                name: {"columns": list(self.columns[name]), **asdict(found)} for name, found in self.tables.items()
+            },
+            "counters": dict(self.counters),
+            "members": [asdict(member) for member in self.members],
+            "nul": list(self.nul),
+        }
+        return json.dumps(said, indent=1).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Manifest:
+        """Raises ManifestUnreadable."""
+        try:
+            said = json.loads(text)
+            if said["format"] != FORMAT:
+                raise ManifestUnreadable("is not an export of Runstead's")
+            if said["version"] != VERSION:
+                raise ManifestUnreadable(
+                    f"is of version {said['version']} of the format, and this Runstead reads version {VERSION}; "
+                    f"import it with the one that wrote it ({said.get('runstead')})"
+                )
+            return cls(
+                created_at=str(said["created_at"]),
+                runstead=str(said["runstead"]),
+                source=str(said["source"]),
+                revision=str(said["revision"]),
+                tables={name: TableSum(int(of["rows"]), str(of["sha256"])) for name, of in said["tables"].items()},
+                columns={name: tuple(of["columns"]) for name, of in said["tables"].items()},
+                counters={name: int(number) for name, number in said["counters"].items()},
+                members=[Member(**member) for member in said["members"]],
+                nul=list(said["nul"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, ManifestUnreadable):
+                raise
+            raise ManifestUnreadable(f"has a manifest that cannot be read ({error!r})") from error
+
+
+def columns_now() -> dict[str, Sequence[str]]:
+    """The tables of this version, and their columns."""
+    return {table.name: tuple(column.name for column in table.c) for table in moved_tables()}
+
+
+def columns_of(manifest: Manifest) -> dict[str, Any]:
+    return {name: tuple(columns) for name, columns in manifest.columns.items()}

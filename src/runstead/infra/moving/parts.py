@@ -1,0 +1,90 @@
+"""What is moved, in which order, and what is not.
+
+A part holds rows that belong together: those of one thread, of one assistant. They stand together in the file and are
+written in one transaction, so that nobody ever meets half of them. Every table is in a part, or is left out with a
+reason; a test asks the databases whether that is so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Column, Table
+
+from runstead.infra.checkpoints import tables as checkpoint_tables
+from runstead.infra.storage import tables
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Tables whose rows belong together when they agree in the first ``width`` columns of ``key``."""
+
+    name: str
+    key: tuple[str, ...]
+    tables: tuple[Table, ...]
+    orders: tuple[tuple[Column[Any], ...], ...] = field(init=False, repr=False)
+    """For each table, the columns its rows are sorted by: what they belong to, then what tells them apart."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "orders", tuple(self._order(table) for table in self.tables))
+
+    def _order(self, table: Table) -> tuple[Column[Any], ...]:
+        rest = [column for column in table.primary_key.columns if column.name not in self.key]
+        return (*(table.c[name] for name in self.key), *rest)
+
+
+# What others refer to comes first, what acts by itself last: whoever looks on meanwhile, or begins to serve after an
+# import that was cut off, finds the assistant of a run, and no cron fires on a thread that is still to come.
+PARTS: Final = (
+    Part("assistants", ("assistant_id",), (tables.assistants, tables.assistant_versions)),
+    Part("api_keys", ("key_id",), (tables.api_keys,)),
+    Part("items", ("namespace", "key"), (tables.items, tables.item_vectors)),
+    Part(
+        "threads",
+        ("thread_id",),
+        (
+            checkpoint_tables.checkpoints,
+            checkpoint_tables.writes,
+            checkpoint_tables.marks,
+            checkpoint_tables.mark_checkpoints,
+            checkpoint_tables.mark_writes,
+            tables.threads,
+            tables.thread_ttls,
+            tables.run_event_threads,
+            tables.run_events,
+            tables.runs,
+        ),
+    ),
+    Part("idempotency_keys", ("tenant_id", "user_id", "key"), (tables.idempotency_keys,)),
+    Part("webhook_deliveries", ("delivery_id",), (tables.webhook_deliveries, tables.webhook_attempts)),
+    Part("crons", ("cron_id",), (tables.crons,)),
+)
+
+LEFT_OUT: Final[Mapping[str, str]] = {
+    "alembic_version": "the revision of the schema, which has to be the same on both sides",
+    "import_progress": "how far an import has come; it goes when the import is done",
+    "procrastinate_jobs": "jobs of waiting runs, which are made again from the runs",
+    "procrastinate_events": "what became of jobs",
+    "procrastinate_periodic_defers": "not used: crons are in a table of ours",
+    "procrastinate_workers": "which workers are alive there",
+    "procrastinate_version": "what the release of procrastinate says of itself",
+    "sqlite_sequence": "SQLite's own counters; they stand in the file's `counters`",
+    "sqlite_stat1": "SQLite's own statistics",
+    "sqlite_stat4": "SQLite's own statistics",
+}
+
+CHECKPOINT_TABLES: Final = frozenset(checkpoint_tables.metadata.tables)
+"""Those that SQLite has in a file of their own."""
+
+
+def moved_tables() -> Iterator[Table]:
+    """In the order of the file."""
+    for part in PARTS:
+        yield from part.tables
+
+
+def part_named(name: str) -> Part:
+    """Raises KeyError."""
+    return {part.name: part for part in PARTS}[name]

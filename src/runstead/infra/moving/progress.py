@@ -1,0 +1,70 @@
+"""How far an import has come, kept where it imports to: a member is noted in the transaction that writes it.
+
+The table is there only as long as an import is under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import Final
+
+from sqlalchemy import Column, Connection, MetaData, Table, func, insert, select
+
+from runstead.infra.storage.column_types import Text
+
+from .exceptions import MoveError
+from .manifest import Manifest, Member
+
+_metadata: Final = MetaData()
+import_progress: Final = Table(
+    "import_progress",
+    _metadata,
+    Column("file", Text, primary_key=True),
+    Column("member", Text, primary_key=True),
+)
+_BEGUN: Final = ""
+"""Stands for the beginning, among the names of members."""
+
+
+def is_begun(connection: Connection, manifest: Manifest, place: str) -> bool:
+    """Whether an import of this file is under way. Raises MoveError when it is one of another."""
+    if not connection.dialect.has_table(connection, import_progress.name, schema=_schema(connection)):
+        return False
+    files = set(connection.execute(select(import_progress.c.file).distinct()).scalars())
+    if files - {manifest.identity}:
+        raise MoveError(f"an import of another file into {place} is not finished; import that file again, or empty it")
+    return bool(files)
+
+
+def begin(connection: Connection, manifest: Manifest) -> None:
+    _metadata.create_all(connection)
+    if not is_noted(connection, manifest, _BEGUN):
+        note(connection, manifest, _BEGUN)
+
+
+def done(connection: Connection, manifest: Manifest) -> Set[str]:
+    """The names of members that are written."""
+    of_file = select(import_progress.c.member).where(import_progress.c.file == manifest.identity)
+    return set(connection.execute(of_file).scalars()) - {_BEGUN}
+
+
+def is_noted(connection: Connection, manifest: Manifest, name: str) -> bool:
+    same = (import_progress.c.file == manifest.identity) & (import_progress.c.member == name)
+    return connection.execute(select(import_progress.c.member).where(same)).first() is not None
+
+
+def note(connection: Connection, manifest: Manifest, member: Member | str) -> None:
+    name = member if isinstance(member, str) else member.name
+    connection.execute(insert(import_progress).values(file=manifest.identity, member=name))
+
+
+def forget(connection: Connection) -> None:
+    """The import is done."""
+    _metadata.drop_all(connection)
+
+
+def _schema(connection: Connection) -> str | None:
+    if connection.dialect.name != "postgresql":
+        return None
+    schema: str | None = connection.execute(select(func.current_schema())).scalar()
+    return schema

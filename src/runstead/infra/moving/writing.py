@@ -1,0 +1,94 @@
+"""Write lines of a file as rows. What is there already has to be the same; nothing is overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, TextClause, bindparam, select, text
+
+from .archive import Archive, table_of
+from .exceptions import RowsDiffer
+from .lines import LineDamaged, Lines
+from .manifest import Member
+from .parts import part_named
+
+_ROWS: Final = 200
+_BYTES: Final = 4 * 1024 * 1024
+"""So much is written at a time, whichever is less."""
+
+
+def write_member(connection: Connection, archive: Archive, member: Member, tables: frozenset[str], place: str) -> int:
+    """Write the rows of ``tables`` that a member has, and return how many of them were new.
+
+    Raises RowsDiffer, FileUnusable: the caller's transaction must not be committed then.
+    """
+    filler = _Filler(connection, member, place)
+    new = 0
+    with archive.telling_damage(member.name):
+        for table, lines in _batches(archive, member, tables):
+            new += filler.fill(table, lines)
+    return new
+
+
+def _batches(archive: Archive, member: Member, tables: frozenset[str]) -> Iterator[tuple[str, Sequence[bytes]]]:
+    """Consecutive lines of one table."""
+    batch, size, current = list[bytes](), 0, ""
+    for line in archive.lines(member):
+        name = table_of(line)
+        if batch and (name != current or len(batch) == _ROWS or size >= _BYTES):
+            yield current, batch
+            batch, size = [], 0
+        current = name
+        if name in tables:
+            batch.append(line)
+            size += len(line)
+    if batch:
+        yield current, batch
+
+
+class _Filler:
+    """Writes rows of one part."""
+
+    def __init__(self, connection: Connection, member: Member, place: str) -> None:
+        self._connection, self._place = connection, place
+        try:
+            self._lines = {table.name: Lines(table) for table in part_named(member.part).tables}
+        except KeyError as error:
+            raise LineDamaged(f"there is no part {member.part!r}") from error
+        self._inserts = {name: _insert(connection, lines) for name, lines in self._lines.items()}
+
+    def fill(self, name: str, batch: Sequence[bytes]) -> int:
+        if name not in self._lines:
+            raise LineDamaged(f"rows of {name!r} do not belong there")
+        lines = self._lines[name]
+        rows = [lines.row(line) for line in batch]
+        values = [{f"v{place}": value for place, value in enumerate(row.values())} for row in rows]
+        new = self._connection.execute(self._inserts[name], values).rowcount
+        if new != len(rows):
+            self._compare(lines, rows, batch)
+        return new
+
+    def _compare(self, lines: Lines, rows: Sequence[Mapping[str, Any]], batch: Sequence[bytes]) -> None:
+        """Some were there before: all of them are as they should be now, or it is said which are not."""
+        key = lines.table.primary_key.columns
+        for row, line in zip(rows, batch, strict=True):
+            same = select(*lines.table.c).where(*(column == row[column.name] for column in key))
+            there = self._connection.execute(same).first()
+            if there is None or lines.line(there) != line:
+                raise RowsDiffer(self._place, [named(lines.table.name, [row[column.name] for column in key])])
+
+
+def named(table: str, key: Sequence[Any]) -> str:
+    return f"{table} {'/'.join(map(str, key))}"
+
+
+def _insert(connection: Connection, lines: Lines) -> TextClause:
+    quote = connection.dialect.identifier_preparer.quote
+    columns = ", ".join(quote(name) for name in lines.names)
+    slots = ", ".join(f":v{place}" for place in range(len(lines.names)))
+    # Numbers that PostgreSQL would give by itself are those of the file.
+    ours = "OVERRIDING SYSTEM VALUE " if connection.dialect.name == "postgresql" else ""
+    return text(
+        f"INSERT INTO {quote(lines.table.name)} ({columns}) {ours}VALUES ({slots}) ON CONFLICT DO NOTHING"
+    ).bindparams(*(bindparam(f"v{place}", type_=column.type) for place, column in enumerate(lines.table.c)))

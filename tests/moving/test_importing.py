@@ -1,0 +1,336 @@
+"""Imports that are cut off, repeated, or meet what they must not overwrite."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tracemalloc
+import zipfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Select, delete, func, select, text, update
+
+from runstead.infra.checkpoints.tables import checkpoints
+from runstead.infra.engines.exceptions import StorageUnusable
+from runstead.infra.moving.archive import Archive
+from runstead.infra.moving.exceptions import (
+    CannotBeKept,
+    FileUnusable,
+    MoveError,
+    NotAsInFile,
+    RowsDiffer,
+    StillUsed,
+)
+from runstead.infra.moving.exporting import export
+from runstead.infra.moving.importing import import_all, verify
+from runstead.infra.moving.parts import PARTS
+from runstead.infra.moving.places import data_dir_place
+from runstead.infra.moving.reading import is_empty, sums_of
+from runstead.infra.storage.tables import runs, threads
+from tests.servers.postgres import PostgresSchema
+
+from .conftest import NewPlace
+from .samples import NOW, insert_run, insert_thread, threads_of
+
+_SMALL = 2_000
+
+
+@pytest.fixture
+async def file(new_data_dir: NewPlace, tmp_path: Path) -> Path:
+    """An export of forty threads, a few of them in each member."""
+    return await exported(new_data_dir, tmp_path / "export.zip")
+
+
+async def exported(new_data_dir: NewPlace, path: Path, count: int = 40, **columns: str) -> Path:
+    async with new_data_dir() as source:
+        await source.database.write(threads_of(count, **columns))
+        manifest = await export(source, path, member_bytes=_SMALL)
+    assert len(manifest.members) > 1
+    return path
+
+
+async def test_what_was_cut_off_goes_on_where_it_stood(file: Path, new_place: NewPlace) -> None:
+    async with new_place() as target:
+        with Archive.opened(file) as archive:
+            with pytest.raises(_CutOffError):
+                await import_all(archive, target, told=_cut_off_after(5))
+            written = await target.database.read(_threads)
+            assert 0 < written < 40
+            assert await target.database.read(_halves) == []
+            with pytest.raises(NotAsInFile, match="missing"):
+                await verify(archive, target)
+            imported = await import_all(archive, target)
+        assert imported.went_on
+        assert imported.written == archive.manifest.rows - 8 * written
+        assert await target.database.read(sums_of) == archive.manifest.tables
+
+
+async def test_a_process_that_is_killed_leaves_whole_threads_alone(
+    file: Path, tmp_path: Path, postgres: NewPlace, postgres_schema: PostgresSchema, new_data_dir: NewPlace
+) -> None:
+    """Also where checkpoints are in another file."""
+    schema = {"RUNSTEAD_DATABASE_URL": postgres_schema.url, "RUNSTEAD_DATABASE_SCHEMA": postgres_schema.name}
+    for environ, place in (
+        ({**schema, "RUNSTEAD_REDIS_URL": "redis://127.0.0.1:1"}, postgres),
+        ({"RUNSTEAD_DATA_DIR": str(tmp_path / "data-1")}, new_data_dir),
+    ):
+        killed_after(3, ["import", str(file), "--json"], environ)
+        async with place() as target:
+            assert 0 < await target.database.read(_threads) < 40
+            assert await target.database.read(_halves) == []
+            with Archive.opened(file) as archive:
+                assert (await import_all(archive, target)).went_on
+            assert await target.database.read(sums_of) == archive.manifest.tables
+
+
+def killed_after(members: int, command: list[str], environ: dict[str, str]) -> None:
+    """Run it, and kill it without warning when it says that it has done so many."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "runstead.cli", *command],
+        env={**clean, **environ},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if f'"done": {members},' in line:
+                break
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+
+
+async def test_importing_twice_changes_nothing(file: Path, new_place: NewPlace) -> None:
+    async with new_place() as target:
+        with Archive.opened(file) as archive:
+            await import_all(archive, target)
+            again = await import_all(archive, target)
+        assert (again.written, again.more, again.went_on) == (0, 0, False)
+        assert await target.database.read(sums_of) == archive.manifest.tables
+
+
+async def test_what_is_there_besides_stays(file: Path, new_place: NewPlace) -> None:
+    async with new_place() as target:
+        await target.database.write(lambda connection: insert_thread(connection, "another", steps=1))
+        with Archive.opened(file) as archive:
+            imported = await import_all(archive, target)
+        assert imported.more == 3
+        assert await target.database.read(_threads) == 41
+
+
+async def test_a_row_that_differs_is_named_and_nothing_is_written(file: Path, new_place: NewPlace) -> None:
+    async with new_place() as target:
+        await target.database.write(lambda connection: insert_thread(connection, "thread-0007", status="error"))
+        before = await target.database.read(sums_of)
+        with Archive.opened(file) as archive, pytest.raises(RowsDiffer, match="threads thread-0007") as refused:
+            await import_all(archive, target)
+        assert "empty place" in str(refused.value)
+        assert await target.database.read(sums_of) == before
+
+
+async def test_a_row_that_changes_while_an_import_is_cut_off_is_not_overwritten(
+    file: Path, new_place: NewPlace
+) -> None:
+    async with new_place() as target:
+        with Archive.opened(file) as archive:
+            with pytest.raises(_CutOffError):
+                await import_all(archive, target, told=_cut_off_after(5))
+            await target.database.write(lambda connection: insert_run(connection, "mine", queue_seq=40))
+            with pytest.raises(RowsDiffer, match="runs 40"):
+                await import_all(archive, target)
+        mine = select(runs.c.run_id).where(runs.c.queue_seq == 40)
+        assert await target.database.read(lambda c: c.execute(mine).scalar()) == "mine"
+
+
+async def test_another_file_waits_until_the_first_is_done(
+    file: Path, new_place: NewPlace, new_data_dir: NewPlace, tmp_path: Path
+) -> None:
+    other = await exported(new_data_dir, tmp_path / "other.zip", count=30)
+    async with new_place() as target:
+        with Archive.opened(file) as archive, pytest.raises(_CutOffError):
+            await import_all(archive, target, told=_cut_off_after(2))
+        with Archive.opened(other) as archive, pytest.raises(MoveError, match="another file"):
+            await import_all(archive, target)
+
+
+async def test_comparing_tells_what_is_not_as_it_was(file: Path, new_place: NewPlace) -> None:
+    async with new_place() as target:
+        with Archive.opened(file) as archive:
+            await import_all(archive, target)
+            assert (await verify(archive, target)).tables == {}
+            await target.database.write(_spoil)
+            with pytest.raises(NotAsInFile) as found:
+                await verify(archive, target)
+        assert found.value.differences == (
+            "checkpoints: 1 missing, 0 different, 0 more (checkpoints thread-0003//000001)",
+            "threads: 0 missing, 1 different, 0 more (threads thread-0002)",
+            "runs: 0 missing, 0 different, 1 more",
+        )
+
+
+async def test_a_damaged_file_is_refused_and_nothing_of_the_member_is_written(file: Path, new_place: NewPlace) -> None:
+    half, spoilt = _damaged(file)
+    with pytest.raises(FileUnusable, match="not a whole one"), Archive.opened(half):
+        pass
+    async with new_place() as target:
+        with Archive.opened(spoilt) as archive, pytest.raises(FileUnusable, match="damaged in 000001-threads"):
+            await import_all(archive, target)
+        assert await target.database.read(is_empty)
+
+
+async def test_a_file_of_another_revision_is_refused(file: Path, new_data_dir: NewPlace) -> None:
+    changed = file.with_name("changed.zip")
+    _with_manifest(file, changed, b'"revision": "', b'"revision": "0')
+    async with new_data_dir() as target:
+        with Archive.opened(changed) as archive, pytest.raises(FileUnusable, match="runstead migrate"):
+            await import_all(archive, target)
+    _with_manifest(file, changed, b'"version": 1', b'"version": 2')
+    with pytest.raises(FileUnusable, match="reads version 1"), Archive.opened(changed):
+        pass
+
+
+async def test_an_older_schema_is_to_be_migrated_first(file: Path, tmp_path: Path, new_data_dir: NewPlace) -> None:
+    async with new_data_dir() as place:
+        await place.database.write(_older)
+    with pytest.raises(StorageUnusable, match="run `runstead migrate` first"):
+        async with data_dir_place(tmp_path / "data-1", making=True):
+            pass
+
+
+async def test_text_that_postgresql_cannot_keep_is_told_before_anything_is_written(
+    new_data_dir: NewPlace, postgres: NewPlace, tmp_path: Path
+) -> None:
+    file = await exported(new_data_dir, tmp_path / "nul.zip", count=30, error="a \0 in it")
+    with Archive.opened(file) as archive:
+        async with postgres() as target:
+            with pytest.raises(CannotBeKept, match=r"threads thread-0000 \(error\)"):
+                await import_all(archive, target)
+            assert await target.database.read(is_empty)
+        async with new_data_dir() as target:
+            assert (await import_all(archive, target)).written == archive.manifest.rows
+
+
+async def test_a_cluster_that_is_used_is_neither_exported_nor_filled(
+    file: Path, postgres: NewPlace, tmp_path: Path
+) -> None:
+    async with postgres() as place:
+        await place.database.write(lambda connection: insert_run(connection, "held", ended_at=None, lease_until=NOW))
+        with pytest.raises(StillUsed, match="1 runs are being executed"):
+            await export(place, tmp_path / "no.zip")
+        await place.database.write(lambda c: c.execute(update(runs).values(lease_until=None)).rowcount)
+        await place.database.write(_beat)
+        with Archive.opened(file) as archive, pytest.raises(StillUsed, match="1 workers are alive"):
+            await import_all(archive, place)
+        await place.database.write(_fall_silent)
+        await export(place, tmp_path / "yes.zip")
+
+
+async def test_an_export_is_whole_or_not_there(new_data_dir: NewPlace, tmp_path: Path, file: Path) -> None:
+    async with new_data_dir() as source:
+        await source.database.write(threads_of(3))
+        with pytest.raises(FileUnusable, match="is there already"):
+            await export(source, file)
+        await source.database.write(lambda c: c.exec_driver_sql("DROP TABLE crons").close())
+        with pytest.raises(Exception, match="crons"):
+            await export(source, tmp_path / "no.zip")
+    assert not any(name.startswith("no.zip") for name in os.listdir(tmp_path))
+    assert os.stat(file).st_mode & 0o777 == 0o600
+
+
+async def test_memory_does_not_grow_with_what_is_moved(
+    new_data_dir: NewPlace, postgres: NewPlace, tmp_path: Path
+) -> None:
+    """One thread of 36 MB."""
+    file = tmp_path / "large.zip"
+    async with new_data_dir() as source, postgres() as target:
+        await source.database.write(lambda c: insert_thread(c, "large", steps=1_500, size=12_000))
+        tracemalloc.start()
+        try:
+            await export(source, file)
+            with Archive.opened(file) as archive:
+                await import_all(archive, target)
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert most < 12_000_000
+
+
+async def test_rows_are_read_by_an_index_and_not_sorted(new_data_dir: NewPlace) -> None:
+    async with new_data_dir() as place:
+        for part in PARTS:
+            for table, order in zip(part.tables, part.orders, strict=True):
+                plan = await place.database.read(partial(_plan, statement=select(*table.c).order_by(*order)))
+                assert "TEMP B-TREE" not in plan, (table.name, plan)
+
+
+class _CutOffError(Exception):
+    """As if the power had gone."""
+
+
+def _cut_off_after(members: int) -> Callable[[int, int], None]:
+    def told(done: int, total: int) -> None:
+        assert total > members
+        if done == members:
+            raise _CutOffError
+
+    return told
+
+
+def _threads(connection: Connection) -> int:
+    return connection.execute(select(func.count()).select_from(threads)).scalar() or 0
+
+
+def _halves(connection: Connection) -> list[str]:
+    """Threads that are there without all their checkpoints, or their run."""
+    whole = (
+        select(checkpoints.c.thread_id)
+        .join(runs, runs.c.thread_id == checkpoints.c.thread_id)
+        .group_by(checkpoints.c.thread_id)
+        .having(func.count() == 3)
+    )
+    return list(connection.execute(select(threads.c.thread_id).where(threads.c.thread_id.not_in(whole))).scalars())
+
+
+def _spoil(connection: Connection) -> None:
+    connection.execute(update(threads).where(threads.c.thread_id == "thread-0002").values(status="error"))
+    third = (checkpoints.c.thread_id == "thread-0003") & (checkpoints.c.checkpoint_id == "000001")
+    connection.execute(delete(checkpoints).where(third))
+    insert_run(connection, "new", thread_id="thread-0004", queue_seq=1_000)
+
+
+def _damaged(file: Path) -> tuple[Path, Path]:
+    """The file cut off in the middle, and with a wrong byte in its first member."""
+    whole, half, spoilt = file.read_bytes(), file.with_name("half.zip"), file.with_name("spoilt.zip")
+    half.write_bytes(whole[: len(whole) // 2])
+    spoilt.write_bytes(whole[:200] + bytes([whole[200] ^ 0xFF]) + whole[201:])
+    return half, spoilt
+
+
+def _with_manifest(source: Path, target: Path, old: bytes, new: bytes) -> None:
+    with zipfile.ZipFile(source) as read, zipfile.ZipFile(target, "w") as written:
+        for name in read.namelist():
+            content = read.read(name)
+            written.writestr(name, content.replace(old, new) if name == "manifest.json" else content)
+
+
+def _older(connection: Connection) -> None:
+    connection.execute(text("UPDATE alembic_version SET version_num = '0009'"))
+
+
+def _beat(connection: Connection) -> None:
+    connection.execute(text("INSERT INTO procrastinate_workers DEFAULT VALUES"))
+
+
+def _fall_silent(connection: Connection) -> None:
+    connection.execute(text("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '31 s'"))
+
+
+def _plan(connection: Connection, statement: Select[Any]) -> str:
+    sql = statement.compile(connection)
+    return " / ".join(row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}"))
