@@ -25,7 +25,8 @@ def test_ci_lets_no_missing_server_pass(ci: str, reason: str, outcome: str, tmp_
     (tmp_path / "test_it.py").write_text(f"import pytest\ndef test_it(): pytest.skip({reason!r})\n")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tmp_path)],
-        env={**os.environ, "CI": ci},
+        # It imports what stands beside it.
+        env={**os.environ, "CI": ci, "PYTHONPATH": str(CONFTEST.parents[1])},
         cwd=tmp_path,
         capture_output=True,
         text=True,
