@@ -216,6 +216,17 @@ async def test_text_that_postgresql_cannot_keep_is_told_before_anything_is_writt
             assert (await import_all(archive, target)).written == archive.manifest.rows
 
 
+async def test_a_row_that_the_database_does_not_take_is_told_with_where_it_stands(
+    new_data_dir: NewPlace, postgres: NewPlace, tmp_path: Path
+) -> None:
+    # PostgreSQL has an index over these, and so reads them as JSON.
+    file = await exported(new_data_dir, tmp_path / "broken.zip", count=30, metadata="no JSON")
+    async with postgres() as target:
+        with Archive.opened(file) as archive, pytest.raises(CannotBeKept, match="a row of 000001-threads"):
+            await import_all(archive, target)
+        assert await target.database.read(is_empty)
+
+
 async def test_a_cluster_that_is_used_is_neither_exported_nor_filled(
     file: Path, postgres: NewPlace, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import IO, Final, Self
 
 from .exceptions import FileUnusable
 from .lines import LineDamaged
@@ -137,6 +137,7 @@ class Archive:
 
     @contextmanager
     def telling_damage(self, name: str) -> Iterator[None]:
+        """What shows that a member is damaged is raised as FileUnusable."""
         try:
             yield
         except (zipfile.BadZipFile, zlib.error, EOFError, LineDamaged) as error:
@@ -147,5 +148,4 @@ def table_of(line: bytes) -> str:
     """The name of the table whose row a line is. Raises LineDamaged."""
     if not line.startswith(b'["') or (end := line.find(b'"', 2)) < 0:
         raise LineDamaged(f"this is not a row: {line[:200]!r}")
-    name: Any = line[2:end].decode("ascii", "replace")
-    return str(name)
+    return line[2:end].decode("ascii", "replace")

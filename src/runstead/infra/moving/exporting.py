@@ -31,7 +31,6 @@ async def export(place: Place, path: Path, *, member_bytes: int = MEMBER_BYTES) 
     Memory does not grow with what is there: it holds some rows of each table. One that is cut off leaves no file, and
     is begun anew. Raises MoveError, StorageError.
     """
-    await place.database.read(place.refuse_while_used)
     # May be done again from the beginning, should the connection be lost.
     return await place.database.read(lambda connection: _export(connection, place, path, member_bytes))
 
@@ -39,6 +38,7 @@ async def export(place: Place, path: Path, *, member_bytes: int = MEMBER_BYTES) 
 def _export(connection: Connection, place: Place, path: Path, member_bytes: int) -> Manifest:
     if path.exists():
         raise FileUnusable(path, "is there already; give another name, or move it away")
+    place.refuse_while_used(connection)
     sums, nul = Sums(), list[str]()
     with ArchiveWriter.writing(path, member_bytes=member_bytes) as archive:
         for part in PARTS:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from runstead.infra.storage.migrations import HEAD
 
@@ -18,7 +19,7 @@ from .archive import Archive
 from .comparing import Comparison, compare
 from .counters import raise_counters
 from .exceptions import CannotBeKept, FileUnusable, NotAsInFile, RowsDiffer
-from .manifest import Manifest, Member, columns_now, columns_of
+from .manifest import Manifest, Member, columns_now
 from .places import Place
 from .reading import is_empty
 from .writing import write_member
@@ -85,7 +86,7 @@ def refuse_unfit(archive: Archive, place: Place) -> None:
             f"was exported at schema revision {manifest.revision}, and this version has {HEAD}; with one and the same "
             "version, run `runstead migrate` where it came from, and export again",
         )
-    if columns_of(manifest) != columns_now():
+    if manifest.columns != columns_now():
         raise FileUnusable(archive.path, "has other tables or columns than this version; export with the same version")
     if place.is_shared and manifest.nul:
         raise CannotBeKept(
@@ -102,11 +103,17 @@ def _begin(connection: Connection, manifest: Manifest) -> None:
 
 async def _write(archive: Archive, member: Member, place: Place) -> int:
     written = 0
-    for step in place.steps[:-1]:
-        written += await place.database.write(
-            partial(write_member, archive=archive, member=member, tables=step, place=place.name)
-        )
-    return written + await place.database.write(partial(_write_last, archive=archive, member=member, place=place))
+    try:
+        for step in place.steps[:-1]:
+            written += await place.database.write(
+                partial(write_member, archive=archive, member=member, tables=step, place=place.name)
+            )
+        return written + await place.database.write(partial(_write_last, archive=archive, member=member, place=place))
+    except DBAPIError as error:
+        told = " ".join(str(error.orig).split())
+        raise CannotBeKept(
+            f"{place.name} does not take a row of {member.name} ({told}); change it where it came from, export again"
+        ) from error
 
 
 def _write_last(connection: Connection, archive: Archive, member: Member, place: Place) -> int:

@@ -106,7 +106,3 @@ class Manifest:
 def columns_now() -> dict[str, Sequence[str]]:
     """The tables of this version, and their columns."""
     return {table.name: tuple(column.name for column in table.c) for table in moved_tables()}
-
-
-def columns_of(manifest: Manifest) -> dict[str, Any]:
-    return {name: tuple(columns) for name, columns in manifest.columns.items()}

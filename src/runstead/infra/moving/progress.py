@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import Final
 
-from sqlalchemy import Column, Connection, MetaData, Table, func, insert, select
+from sqlalchemy import Column, Connection, MetaData, Table, func, select
 
 from runstead.infra.storage.column_types import Text
+from runstead.infra.storage.dialect import add_unless_there
 
 from .exceptions import MoveError
 from .manifest import Manifest, Member
@@ -55,7 +56,8 @@ def is_noted(connection: Connection, manifest: Manifest, name: str) -> bool:
 
 def note(connection: Connection, manifest: Manifest, member: Member | str) -> None:
     name = member if isinstance(member, str) else member.name
-    connection.execute(insert(import_progress).values(file=manifest.identity, member=name))
+    # Should somebody import the same file beside us, they have written the same.
+    add_unless_there(connection, import_progress, {"file": manifest.identity, "member": name})
 
 
 def forget(connection: Connection) -> None:
