@@ -160,6 +160,12 @@ def test_a_server_that_executes_nothing_needs_others_that_do() -> None:
         load_settings({"max_concurrent_runs": 0})
 
 
+def test_a_cluster_keeps_events_where_all_of_it_can_see_them() -> None:
+    assert load_settings({"run_events": "jsonl"}).run_events == "jsonl"
+    with pytest.raises(SettingsError, match="run_events is jsonl"):
+        load_settings({**CLUSTER, "run_events": "jsonl"})
+
+
 @pytest.mark.parametrize(
     ("name", "url"), [("database_url", "mysql://me:secret@db"), ("redis_url", "http://me:secret@c")]
 )

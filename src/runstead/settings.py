@@ -230,6 +230,8 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name}: it begins with none of {', '.join(schemes)}")
         if self.max_concurrent_runs == 0 and self.database_url is None:
             raise ValueError("max_concurrent_runs is 0, and without database_url nobody else could execute runs")
+        if self.run_events == "jsonl" and self.database_url is not None:
+            raise ValueError("run_events is jsonl, whose files only one server can see: a cluster keeps them with sql")
         return self
 
     @property

@@ -10,17 +10,15 @@ from typing import Any
 
 import pytest
 
-from tests.docs.pages import PAGES, ROOT
+from tests.docs.pages import BLOCK, PAGES, ROOT, blocks
 
-BLOCK = re.compile(r"^```python(?P<mark>[^\n]*)\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\]\((?!https?://|#)(?P<target>[^)#\s]+)")
+LINK = re.compile(r"\]\((?!https?://)(?P<target>[^)#\s]*)(?:#(?P<place>[^)\s]+))?\)")
 
 
 def examples() -> Iterator[Any]:
-    for page in PAGES:
-        for number, block in enumerate(BLOCK.finditer(page.read_text()), start=1):
-            if "no-run" not in block["mark"]:
-                yield pytest.param(block["code"], id=f"{page.relative_to(ROOT)}-{number}")
+    for block in blocks("python"):
+        if "no-run" not in block.mark:
+            yield pytest.param(block.code, id=block.name)
 
 
 @pytest.mark.parametrize("code", list(examples()))
@@ -34,5 +32,14 @@ def test_an_example_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
-    for link in LINK.finditer(page.read_text()):
-        assert (page.parent / link["target"]).exists(), f"{page.name} links to {link['target']}"
+    for link in LINK.finditer(BLOCK.sub("", page.read_text())):
+        target = (page.parent / link["target"]).resolve() if link["target"] else page
+        assert target.exists(), f"{page.name} links to {link['target']}"
+        if link["place"]:
+            assert link["place"] in headings(target), f"{page.name} links to {link['target']}#{link['place']}"
+
+
+def headings(page: Path) -> set[str]:
+    """The headings of a page, as links name them."""
+    titles = re.findall(r"^#+ (.+)$", BLOCK.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}

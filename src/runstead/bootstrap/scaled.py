@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from pydantic import SecretStr
@@ -19,10 +18,10 @@ from runstead.infra.notices.threads import RedisThreadNotices
 from runstead.infra.storage.database_clock import DatabaseClock
 from runstead.infra.storage.postgres import open_postgres_storage
 from runstead.infra.storage.postgres_items import vectors_in
+from runstead.infra.storage.run_events import SqlRunEventStore
 from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
 from runstead.settings import Settings
 
-from .parts import event_store
 from .postgres_options import postgres_options
 from .profile import Profile, Queue
 
@@ -36,8 +35,6 @@ async def open_scaled(stack: AsyncExitStack, settings: Settings, serde: Serializ
     redis = await stack.enter_async_context(open_redis(_shown(settings.redis_url)))
     bridge = await stack.enter_async_context(RedisStreamBridge.running(redis, redis_streams(settings), clock))
     notices = await stack.enter_async_context(RedisNotices.running(redis, schema))
-    # Their files would be another truth on each node.
-    events = await stack.enter_async_context(event_store(settings, database, Path()))
     jobs = RunJobs(database, clock, JobRouting(settings.graph_queues, settings.graph_priorities))
     dispatcher = ProcrastinateDispatcher(
         url, jobs, StopNotices(notices), clock, ProcrastinateSettings(queues=settings.queues, schema=schema)
@@ -46,7 +43,8 @@ async def open_scaled(stack: AsyncExitStack, settings: Settings, serde: Serializ
         database=database,
         checkpoints=PostgresCheckpoints(database, serde=serde),
         bridge=bridge,
-        events=events,
+        # Never files: those would be another truth on each node.
+        events=SqlRunEventStore(database),
         notices=stack.enter_context(RedisThreadNotices.heard_in(notices)),
         queue=Queue(lambda _: dispatcher, announce=jobs.announce),
         clock=clock,

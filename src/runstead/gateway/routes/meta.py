@@ -48,7 +48,7 @@ async def info() -> Response:
             "langgraph_py_version": version("langgraph"),
             "flags": {
                 "assistants": True,
-                "crons": False,
+                "crons": True,
                 "langsmith": False,
                 "strict_resume": True,
                 "stream_namespaces": True,

@@ -1,0 +1,19 @@
+"""Lines of the changelog come from many hands, and merges put them side by side: none may be there twice."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from tests.docs.pages import ROOT
+
+
+def test_nothing_is_told_twice() -> None:
+    lines = [line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.strip()]
+    assert [line for line, times in Counter(lines).items() if times > 1] == []
+
+
+def test_every_entry_is_under_a_heading() -> None:
+    release = (ROOT / "CHANGELOG.md").read_text().partition("\n## ")[2]
+    before = release.partition("\n### ")[0]
+    assert re.findall(r"^- .*", before, re.MULTILINE) == []
