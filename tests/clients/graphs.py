@@ -18,7 +18,7 @@ from runstead.graphs.demo import agent as demo
 from runstead.graphs.scripted import ScriptedChatModel, turns
 
 WORDS = 40
-PACE = 0.03
+PACE = 0.005
 GATE = ("gate",)
 
 
@@ -54,7 +54,7 @@ async def _tell_half(state: MessagesState, config: RunnableConfig) -> dict[str, 
         while await store.aget(GATE, thread_id) is None:  # noqa: ASYNC110 - whoever opens it is another process
             await asyncio.sleep(0.02)
 
-    return {"messages": [await GatedModel(script=tale, delay=0.005, gate=gate).ainvoke(state["messages"])]}
+    return {"messages": [await GatedModel(script=tale, delay=PACE, gate=gate).ainvoke(state["messages"])]}
 
 
 story = StateGraph(MessagesState).add_node("tell", _tell).add_edge(START, "tell").compile(name="story")

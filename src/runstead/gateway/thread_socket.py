@@ -38,6 +38,8 @@ _GOING_DOWN: Final = 1012
 _REMEMBERED: Final = 10_000
 """Ids of events that went out, so that what several subscriptions cover goes out once; clients remember as many."""
 _MOST_SUBSCRIPTIONS: Final = 64
+_BREATH: Final = 0.02
+"""Seconds. Clients make their subscriptions in one breath; read after the last of them, they are read together."""
 
 
 class ThreadSocket:
@@ -65,17 +67,23 @@ class ThreadSocket:
         inbox: asyncio.Queue[str | None] = asyncio.Queue(_MOST_SUBSCRIPTIONS)
         listening = asyncio.create_task(self._listen(inbox), name=f"socket-inbox-{self._thread_id}")
         try:
-            while (text := await inbox.get()) is not None:
+            while (text := await self._next(inbox)) is not None:
                 await self._answer(text)
-                # Clients send their subscriptions in one breath. Read after the last of them, they are read together.
-                if self._stale and inbox.empty():
-                    await self._restart()
         except WebSocketDisconnect:
             return
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
             await self._stop()
+
+    async def _next(self, inbox: asyncio.Queue[str | None]) -> str | None:
+        """What the client says next; None when it has left. While it is silent, its subscriptions are read."""
+        if self._stale:
+            try:
+                return await asyncio.wait_for(inbox.get(), _BREATH)
+            except TimeoutError:
+                await self._restart()
+        return await inbox.get()
 
     async def _listen(self, inbox: asyncio.Queue[str | None]) -> None:
         try:
@@ -114,12 +122,14 @@ class ThreadSocket:
         if len(self._wanted) >= _MOST_SUBSCRIPTIONS:
             raise CommandRefused("invalid_argument", f"A connection has at most {_MOST_SUBSCRIPTIONS} subscriptions.")
         wanted = _since(subscription_of(command.params), self._since)
+        # Were the run's end told to the others meanwhile, the client would not wait for what this one has to bring.
+        await self._stop()
+        self._stale = True
         subscription_id = str(uuid4())
         replayed = await self._use.thread_events.told(self._thread_id, wanted)
         self._made += 1
         self._wanted[subscription_id] = _Wanted(wanted, self._made)
         # Begun after the answer: a client is to know its subscription before it gets events.
-        self._stale = True
         return {"subscription_id": subscription_id, "replayed_events": len(replayed)}
 
     async def _unsubscribe(self, command: Command) -> dict[str, Any]:

@@ -52,13 +52,15 @@ async function eventually(look) {
 }
 
 test("tokens stream in", async (context) => {
-  const tab = await (await visitor(context))("story");
+  const tab = await (await visitor(context))("saga");
   await tab.send();
+  // Half of it is there although the other half has not been said.
+  await tab.sees("w20");
+  await openGate(tab.threadId);
   await tab.sees("end1");
   await tab.rests();
   assert.deepEqual(await tab.answers(), [`${WORDS} end1`]);
   const seen = await tab.seen();
-  assert.ok(seen.length > 10, `${seen.length} steps`);
   seen.forEach((text, place) => assert.ok(place === 0 || text.startsWith(seen[place - 1]), "it only ever grows"));
   await tab.isWell();
 });

@@ -28,7 +28,8 @@ function Page() {
       error={stream.error}
       onSend={(content) => stream.submit({ messages: [{ type: "human", content }] })}
       onStop={() => stream.stop()}
-      onAnswer={(answer) => stream.respond(answer)}
+      // By its id: without one the hook knows of no question until its stream has told it again.
+      onAnswer={(answer) => stream.respond(answer, { interruptId: stream.interrupt.id })}
     />
   );
 }
