@@ -2,6 +2,7 @@
 #   make demo     the main job, watched in the terminal
 #   make check    ruff, mypy strict, import contracts, dependencies
 #   make test     the tests               (make test ARGS="tests/graphs -k factory")
+#   make storm    a long storm of harm over a cluster  (make storm SECONDS=1800 SEED=7)
 #   make bench    the benchmarks          (make bench ARGS="--help")
 # The first call makes .venv, with uv where it is installed and with pip otherwise; later calls find it ready.
 # Another Python: make demo PYTHON=python3.13
@@ -16,7 +17,7 @@ SETUP := .ci/venv
 
 ANEW := $(shell [ "$$(cat $(VENV)/.python 2>/dev/null)" = "$(PYTHON)" ] || echo another-python)
 
-.PHONY: help demo test check bench clean another-python
+.PHONY: help demo test check storm bench clean another-python
 .DELETE_ON_ERROR:
 
 help:
@@ -34,6 +35,9 @@ check: $(VENV)/.ready-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry src
+
+storm: $(VENV)/.ready-test
+	@nice $(BIN)/python -m tests.cluster.storm $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: $(VENV)/.ready-test
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -77,15 +77,22 @@ class Cluster:
     @classmethod
     @contextmanager
     def running(
-        cls, folder: Path, *, gateways: int = 2, workers: int = 3, config: Path = GRAPHS, **settings: Any
+        cls,
+        folder: Path,
+        *,
+        gateways: int = 2,
+        workers: int = 3,
+        config: Path = GRAPHS,
+        environ: Mapping[str, str] | None = None,
+        **settings: Any,
     ) -> Iterator[Self]:
         """All of it started, and gone at the end. Gateways execute nothing. Skips without the servers."""
         with ExitStack() as stack:
             # Durable as in production: a database that forgets is not what is tried here.
             postgres = stack.enter_context(own_postgres(fsync="off", synchronous_commit="on", max_connections="200"))
             valkey = stack.enter_context(own_valkey(folder / "valkey"))
-            environ = {"RUNSTEAD_DATABASE_URL": postgres.url, "RUNSTEAD_REDIS_URL": valkey.url}
-            common: dict[str, Any] = {"config": config, "environ": environ}
+            servers = {"RUNSTEAD_DATABASE_URL": postgres.url, "RUNSTEAD_REDIS_URL": valkey.url}
+            common: dict[str, Any] = {"config": config, "environ": {**servers, **(environ or {})}}
             chosen = {**SETTINGS, **settings}
             serving = [
                 ServerProcess(folder / f"gateway-{number}", settings={**chosen, "max_concurrent_runs": 0}, **common)

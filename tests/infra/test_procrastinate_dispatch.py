@@ -13,6 +13,8 @@ from sqlalchemy import text
 from runstead.infra.dispatch.jobs import JobRouting, RunJobs
 from runstead.infra.dispatch.procrastinate import ProcrastinateDispatcher, ProcrastinateSettings
 from runstead.infra.engines.postgres import PostgresDatabase
+from runstead.infra.engines.postgres_pool import PostgresOptions
+from runstead.infra.storage.postgres import open_postgres_storage
 from runstead.infra.storage.run_creation import SqlRunCreateStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.runtime.actor_context import acting
@@ -22,7 +24,7 @@ from runstead.runtime.runs.types import RunId, RunRecord
 from runstead.testing.clock import HandClock
 from runstead.testing.conformance.dispatcher import RecordingWorker, RunDispatcherConformance, eventually, serving
 from runstead.testing.conformance.run_storage import ALICE, DONE, a_spec, decide
-from tests.servers.postgres import PostgresSchema
+from tests.servers.postgres import PostgresSchema, own_postgres
 
 TERM = timedelta(seconds=30)
 
@@ -187,3 +189,34 @@ async def test_a_worker_goes_on_when_its_connections_were_cut(cluster: Cluster) 
         await cluster.add("after")
         await eventually(HandClock(), worker.launched, 2)
     assert worker.launched == ["before", "after"]
+
+
+class NobodysWorker:
+    """Has room, and is never brought anything."""
+
+    free = 1
+
+    async def wait_free(self) -> None: ...
+
+    async def launch(self, run_id: RunId) -> bool:
+        raise AssertionError("there is no run")
+
+    async def finished(self, run_id: RunId) -> None: ...
+
+    def notice_stop(self, run_id: RunId) -> None: ...
+
+
+async def test_who_is_told_to_stop_stops_though_the_database_is_away() -> None:
+    with own_postgres() as server:
+        async with open_postgres_storage(server.url, PostgresOptions(pool_size=3)) as database:
+            clock = SystemClock()
+            dispatcher = ProcrastinateDispatcher(server.url, RunJobs(database, clock), LocalNotices(), clock)
+            delivering = asyncio.create_task(dispatcher.serve(NobodysWorker()))
+            count = text("SELECT count(*) FROM procrastinate_workers")
+            async with asyncio.timeout(20):
+                while not await database.read(lambda c: c.execute(count).scalar()):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            server.stop()
+            delivering.cancel()
+            await asyncio.wait([delivering], timeout=10)
+            assert delivering.cancelled()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -34,7 +34,7 @@ class ProcrastinateSettings:
     """``queues``: those that a worker serves, None for all. ``schema``: where its tables are. ``poll`` (seconds): how
     late a run may begin that was to begin later, or whose notice was lost. ``restore_every`` (seconds): how often lost
     jobs are made again. ``silent`` (seconds): a worker not heard of for so long is lost. ``patience`` (seconds): pause
-    after a failure.
+    after a failure. ``farewell`` (seconds): how long one that stops may take to tell the database so.
     """
 
     queues: Sequence[str] | None = None
@@ -43,6 +43,7 @@ class ProcrastinateSettings:
     restore_every: float = 15.0
     silent: float = 30.0
     patience: float = 1.0
+    farewell: float = 3.0
 
 
 class StopNotices(Protocol):
@@ -118,7 +119,7 @@ class _Deliveries:
         app.task(name=TASK, retry=_FEW_TIMES)(self._deliver)
         await self._worker.wait_free()
         async with app.open_async():
-            await app.run_worker_async(
+            working = app.run_worker_async(
                 queues=settings.queues,  # type: ignore[arg-type]  # None is all, says its documentation
                 concurrency=self._worker.free,
                 fetch_job_polling_interval=settings.poll,
@@ -129,6 +130,7 @@ class _Deliveries:
                 # A job only waits for its run here, and runs are drained by who holds them.
                 shutdown_graceful_timeout=0,
             )
+            await _until_told_to_stop(working, settings.farewell)
 
     async def _configure(self, connection: AsyncConnection[Any]) -> None:
         await connection.execute("SELECT set_config('search_path', %s, false)", (f'"{self._schema}", public',))
@@ -147,3 +149,18 @@ class _Deliveries:
         else:
             # Somebody else has it, or its time had not come by our clock.
             await self._jobs.look_again(run_id)
+
+
+async def _until_told_to_stop(work: Coroutine[Any, Any, None], farewell: float) -> None:
+    """Like awaiting it; but what stops cannot fail instead, and does not wait for a database that is away."""
+    working = asyncio.create_task(work, name="procrastinate")
+    try:
+        await asyncio.shield(working)
+    except asyncio.CancelledError:
+        # Asked twice if need be: the first time it says good-bye, and tries that for as long as its pool has patience.
+        for _ in range(2):
+            working.cancel()
+            await asyncio.wait([working], timeout=farewell)
+        if working.done() and not working.cancelled() and (error := working.exception()):
+            _log.warning("procrastinate's worker stopped, and could not tell the database: %s", error)
+        raise

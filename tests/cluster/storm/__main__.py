@@ -1,0 +1,48 @@
+"""``python -m tests.cluster.storm``: a long storm that prints its figures; its exit code tells whether all was well."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+from ..nodes import Cluster
+from .storm import GRAPHS, Storm, ride_out
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster.storm", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=1_800.0)
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
+    parser.add_argument("--clients", type=int, default=12)
+    parser.add_argument("--calm", type=float, default=6.0, help="seconds of peace between two harms, at most")
+    parser.add_argument("--gateways", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=3)
+    chosen = parser.parse_args()
+    storm = Storm(chosen.seed, chosen.seconds, chosen.clients, chosen.calm)
+    print(storm, flush=True)
+    with tempfile.TemporaryDirectory(prefix="runstead-storm-", ignore_cleanup_errors=True) as folder:
+        witness = Path(folder) / "witness"
+        with Cluster.running(
+            Path(folder),
+            gateways=chosen.gateways,
+            workers=chosen.workers,
+            config=GRAPHS,
+            environ={"STORM_WITNESS": str(witness)},
+            # Everything is looked at when it is over.
+            stream_retention_seconds=chosen.seconds + 3_600,
+        ) as cluster:
+            outcome = asyncio.run(ride_out(storm, cluster, witness))
+            if outcome.wrong:
+                print("\n".join(outcome.told))
+                print(cluster.logs)
+    print("\n".join(outcome.wrong[:200]))
+    print(outcome, flush=True)
+    return 1 if outcome.wrong or outcome.account.terminals.keys() != {1} else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""After the storm: what has become of everything that was promised, and of everything that is there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import psycopg
+import redis
+
+from tests.processes.client import ENDED, Client, new_id
+
+from ..laws import in_database
+from ..nodes import Cluster
+from .connection import Connection
+from .promises import GONE, Ledger, Promise
+
+_SETTLED_WITHIN: Final = 90.0
+_AT_ONCE: Final = 16
+_SETTLE_AFTER: Final = 5.0
+"""Seconds between the end of the last harm, or the return of a server, and the moment that all streams are told in."""
+
+
+@dataclass(slots=True)
+class Account:
+    """``accepted`` runs, of which so many were ``lost``; ``wrong`` says what else is not as it was promised."""
+
+    accepted: int = 0
+    unanswered: int = 0
+    """Accepted all the same although the client never got the answer."""
+    lost: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    terminals: Counter[int] = field(default_factory=Counter)
+    """How many runs have so many terminal events on their streams; of those that are still there."""
+    recovered: int = 0
+    ends: Counter[str] = field(default_factory=Counter)
+
+
+async def settled(cluster: Cluster) -> Mapping[str, int]:
+    """What is still under way when nothing changes any more; all zeros, if all is well."""
+    patience = time.monotonic() + _SETTLED_WITHIN
+    while True:
+        left = await asyncio.to_thread(in_database, cluster)
+        if not any(left.values()) or time.monotonic() > patience:
+            return left
+        await asyncio.sleep(0.2)
+
+
+async def account(cluster: Cluster, at: Connection, ledger: Ledger, forgotten: float) -> Account:
+    """Everything is looked at: rows, checkpoints through the wire, streams, trace events."""
+    result = Account(accepted=len(ledger.promises))
+    rows = await asyncio.to_thread(_rows, cluster)
+    _check_rows(rows, ledger.promises, result)
+    _check_streams(cluster, rows, forgotten, result)
+    by_thread: dict[str, list[Promise]] = defaultdict(list)
+    for promise in ledger.promises:
+        if promise.thread_id is not None:
+            by_thread[promise.thread_id].append(promise)
+    said = await _undisturbed(at.client)
+    room = asyncio.Semaphore(_AT_ONCE)
+
+    async def look(thread_id: str, promises: Sequence[Promise]) -> None:
+        async with room:
+            result.wrong += await _wrong_with(at, thread_id, promises, said)
+
+    await asyncio.gather(*(look(thread_id, promises) for thread_id, promises in by_thread.items()))
+    return result
+
+
+# --- rows and streams -----------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Row:
+    run_id: str
+    status: str
+    attempt: int
+    ended_at: float
+    name: str
+
+
+def _rows(cluster: Cluster) -> dict[str, _Row]:
+    with psycopg.connect(cluster.postgres.url) as connection:
+        found = connection.execute(
+            "SELECT run_id, status, attempt, coalesce(extract(epoch FROM ended_at), 0), metadata FROM runstead.runs"
+        ).fetchall()
+    return {row[0]: _Row(row[0], row[1], row[2], float(row[3]), json.loads(row[4]).get("name", "")) for row in found}
+
+
+def _check_rows(rows: Mapping[str, _Row], promises: Sequence[Promise], result: Account) -> None:
+    """Every promise has a row that has ended as it may, or was rolled back; and every row has ended."""
+    promised = {promise.run_id for promise in promises}
+    if len(promised) != len(promises):
+        result.wrong.append("one run was promised twice")
+    for promise in promises:
+        row = rows.get(promise.run_id)
+        end = GONE if row is None else row.status
+        result.ends[end] += 1
+        if row is None and GONE not in promise.ends:
+            result.lost.append(f"{promise.kind} {promise.name}: {promise.run_id} is nowhere")
+        elif row is not None and row.status not in ENDED:
+            result.lost.append(f"{promise.kind} {promise.name}: {promise.run_id} is {row.status}")
+        elif end not in promise.ends:
+            result.wrong.append(f"{promise.kind} {promise.name}: {promise.run_id} ended as {end}")
+    result.unanswered = len(rows.keys() - promised)
+    result.recovered = sum(row.attempt > 1 for row in rows.values())
+
+
+def _check_streams(cluster: Cluster, rows: Mapping[str, _Row], forgotten: float, result: Account) -> None:
+    """On every stream that is still there: one terminal event, the last. Streams that the server lost are not there."""
+    with redis.Redis.from_url(cluster.valkey.url) as server:
+        logs = {key.rpartition(b":")[2].decode(): key for key in server.scan_iter(match="*:log:*", count=1_000)}
+        for run_id, row in rows.items():
+            entries = server.xrange(logs[run_id]) if run_id in logs else []
+            ends = [place for place, (_, fields) in enumerate(entries) if b"t" in fields]
+            if run_id not in logs and row.ended_at <= forgotten + _SETTLE_AFTER:
+                continue
+            result.terminals[len(ends)] += 1
+            if ends != [len(entries) - 1]:
+                result.wrong.append(
+                    f"{row.name}: {run_id} ({row.status}, attempt {row.attempt}) has its terminal events at {ends} "
+                    f"of {len(entries)} events"
+                )
+
+
+# --- what is on the threads -----------------------------------------------------------------------------------------
+async def _wrong_with(at: Connection, thread_id: str, promises: Sequence[Promise], said: str) -> list[str]:
+    """What is not as undisturbed runs would have left it."""
+    response = await at.asked("GET", f"/threads/{thread_id}")
+    if response.status_code != 200:
+        return [f"thread {thread_id} of {promises[0].name}: {response.status_code}"]
+    status = response.json()["status"]
+    runs = (await at.asked("GET", f"/threads/{thread_id}/runs", params={"limit": 1_000})).json()[::-1]
+    values = (await at.asked("GET", f"/threads/{thread_id}/state")).json()["values"] or {}
+    kind = promises[0].kind
+    ours = [(run["metadata"]["name"], run["status"]) for run in runs]
+    if kind == "asks":
+        right = _is_answered(promises[0].name, ours, values.get("log", []), status)
+    elif kind == "streamed agent":
+        right = ours == [(promises[0].name, "success")] and _said(values) == said.replace(_NAME, promises[0].name)
+    else:
+        right = _follows(
+            values.get("log", []), [(*end, run["metadata"]["steps"]) for end, run in zip(ours, runs, strict=True)]
+        )
+    return [] if right else [f"{kind} {thread_id} ({status}): {ours} left {values}"]
+
+
+def _follows(log: Sequence[str], runs: Sequence[tuple[str, str, int]]) -> bool:
+    """The log is that of the runs one after another: whole where they succeeded, its beginning where they were stopped.
+
+    A run is its name, its status and how many steps it was to take.
+    """
+    rest = list(log)
+    for name, status, steps in runs:
+        taken = 0
+        while taken < len(rest) and rest[taken] == f"{name}:{taken}":
+            taken += 1
+        if status == "success" and taken != steps:
+            return False
+        rest = rest[taken:]
+    return not rest
+
+
+def _is_answered(name: str, runs: Sequence[tuple[str, str]], log: Sequence[str], status: str) -> bool:
+    if [run[0] for run in runs] == [name]:
+        return log == [f"{name}:asks"] and status == "interrupted"
+    return log == [f"{name}:asks", f"{name}:yes"] and status == "idle" and {run[1] for run in runs} == {"success"}
+
+
+_NAME: Final = "the-name-that-was-given"
+
+
+async def _undisturbed(client: Client) -> str:
+    """What the agent leaves when nobody harms it, for the name _NAME."""
+    return _said(await client.wait(new_id(), "agent", {"messages": [{"role": "human", "content": _NAME}]}))
+
+
+def _said(values: Any) -> str:
+    return json.dumps([(one["type"], one["content"], one.get("tool_calls")) for one in values.get("messages", [])])

@@ -1,0 +1,295 @@
+"""Clients of all kinds, who go on until they are stopped, come back whenever they were cut off, and hold the cluster
+to what it has promised them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+from tests.processes.client import Client, new_id, run_body
+from tests.processes.frames import Frame, FrameReader, place_of, strict
+
+from .connection import Away, Connection
+from .promises import GONE, STEPS, Ledger, Promise, log_of
+
+Story: TypeAlias = Callable[[Connection, str], Awaitable[None]]
+_LASTING: Final = 40
+"""Steps of a run that takes long enough for something to happen to it."""
+_LONG: Final = 200
+"""Steps of a run that is there to be stopped."""
+
+
+async def weather(client: Client, ledger: Ledger, seed: int, clients: int, is_over: Callable[[], bool]) -> None:
+    """All clients at work until it is over; then each finishes what it has begun."""
+    async with asyncio.TaskGroup() as group:
+        for number in range(clients):
+            connection = Connection(client, ledger, random.Random(f"{seed}/client {number}"))
+            group.create_task(_one_client(connection, number, is_over))
+
+
+async def _one_client(connection: Connection, number: int, is_over: Callable[[], bool]) -> None:
+    made = 0
+    turns: list[Story] = []
+    while not is_over():
+        made += 1
+        # All stories have had their turn before one comes again.
+        turns = turns or connection.chance.sample(STORIES, len(STORIES))
+        await turns.pop()(connection, f"run-{number}-{made}")
+
+
+# --- what they do ---------------------------------------------------------------------------------------------------
+async def _background(at: Connection, name: str) -> None:
+    await _created(at, name, "background")
+
+
+async def _in_a_thread(at: Connection, name: str) -> None:
+    await _created(at, name, "in a thread", graph="steps_in_a_thread")
+
+
+async def _lasting(at: Connection, name: str) -> None:
+    promise = await _created(at, name, "lasting", steps=_LASTING)
+    await at.ended(promise)
+
+
+async def _delayed(at: Connection, name: str) -> None:
+    seconds, asked = at.chance.randint(1, 3), time.time()
+    promise = await _created(at, name, "delayed", after_seconds=seconds)
+    record = await at.ended(promise)
+    if record is not None:
+        at.ledger.expect(name, "begun before its time", time.time() - asked < seconds, False)
+
+
+async def _streamed(at: Connection, name: str) -> None:
+    steps = at.chance.choice((STEPS, _LASTING))
+    frames = await _read(at, name, "steps", _steps(name, steps), stream_mode=["values", "updates"])
+    last = [frame.json for frame in frames if frame.event == "values"][-1:]
+    at.ledger.expect(name, "the last values on its stream", [values["log"] for values in last], [log_of(name, steps)])
+    if not any(frame.event == "gap" for frame in frames):
+        at.ledger.counts["streams without a gap"] += 1
+        taken = [entry for frame in frames if frame.event == "updates" for entry in frame.json["step"]["log"]]
+        # An attempt that was cut off takes its last words along, and its successor goes on behind them.
+        if len({place_of(frame.id)[0] for frame in frames if frame.id}) == 1:
+            at.ledger.expect(name, "the updates on its stream", taken, log_of(name, steps))
+
+
+async def _agent(at: Connection, name: str) -> None:
+    said = {"messages": [{"role": "human", "content": name}]}
+    frames = await _read(at, name, "agent", said, stream_mode=["values", "messages-tuple"])
+    last = [frame.json for frame in frames if frame.event == "values"][-1:]
+    told = [name in values["messages"][-1]["content"] for values in last]
+    at.ledger.expect(name, "the last message on its stream", told, [True])
+
+
+async def _waited(at: Connection, name: str) -> None:
+    values = await _wait(at, name, new_id(), "waited")
+    at.ledger.expect(name, "the values its waiter got", (values or {}).get("log"), log_of(name))
+
+
+async def _stateless(at: Connection, name: str) -> None:
+    values = await _wait(at, name, None, "stateless")
+    # The thread went with the run: who comes after a crash, to a run that had ended before it, finds it ended.
+    if values:
+        at.ledger.expect(name, "the values its waiter got", values.get("log"), log_of(name))
+
+
+async def _enqueued(at: Connection, name: str) -> None:
+    await _double_texts(at, name, "enqueue", ("success",))
+
+
+async def _refused(at: Connection, name: str) -> None:
+    await _double_texts(at, name, "reject", ("success",))
+
+
+async def _interrupting(at: Connection, name: str) -> None:
+    await _double_texts(at, name, "interrupt", ("success", "interrupted"))
+
+
+async def _rolling_back(at: Connection, name: str) -> None:
+    await _double_texts(at, name, "rollback", ("success", GONE))
+
+
+async def _double_texts(at: Connection, name: str, strategy: str, ends: Sequence[str]) -> None:
+    """A few at once, or one after another; nobody asks again, so what was not answered was not promised."""
+    thread_id, texts = new_id(), at.chance.randint(2, 5)
+    delays = [at.chance.choice((0.0, at.chance.uniform(0, 0.6))) for _ in range(texts)]
+
+    async def send(number: int) -> None:
+        await asyncio.sleep(delays[number])
+        text, run_id = f"{name}.{number}", new_id()
+        body = run_body(
+            thread_id,
+            "steps",
+            _steps(text),
+            run_id=run_id,
+            metadata=_told(text),
+            multitask_strategy=strategy,
+        )
+        try:
+            response = await at.once("POST", f"/threads/{thread_id}/runs", json=body)
+        except Away:
+            return
+        if response.status_code == 200:
+            at.ledger.promises.append(Promise(text, strategy, thread_id, run_id, ends))
+        elif strategy != "reject" or response.status_code != 409:
+            at.ledger.faults.append(f"{text}: {response.status_code} {response.text[:200]}")
+
+    await asyncio.gather(*(send(number) for number in range(texts)))
+
+
+async def _stopped(at: Connection, name: str) -> None:
+    """A run that would go on for long is stopped at some moment of its life, and once more."""
+    action = at.chance.choice(("interrupt", "rollback"))
+    ends = ("interrupted",) if action == "interrupt" else (GONE,)
+    promise = await _created(at, name, f"stopped by {action}", ends=ends, steps=_LONG)
+    await asyncio.sleep(at.chance.choice((0.0, at.chance.uniform(0, 1.5))))
+    wait = at.chance.choice(("true", "false"))
+    response = await at.asked("POST", f"{promise.location}/cancel", params={"action": action, "wait": wait})
+    # 404: a try of ours that was cut off had stopped it.
+    at.ledger.expect(name, "the status of a cancel", response.status_code in (200, 202, 204, 404), True)
+    await at.ended(promise, within=60)
+
+
+async def _deserted(at: Connection, name: str) -> None:
+    """Its reader hangs up, and wanted it stopped then. A gateway that is killed cannot tell."""
+    thread_id, run_id = new_id(), new_id()
+    body = run_body(thread_id, "steps", _steps(name, _LASTING), run_id=run_id, metadata=_told(name, _LASTING))
+    promise = Promise(name, "deserted", thread_id, run_id, ("success", "interrupted"))
+    try:
+        path = f"/threads/{thread_id}/runs/stream"
+        async with at.opened("POST", path, json={**body, "on_disconnect": "cancel"}) as response:
+            at.ledger.expect(name, "the status of a stream", response.status_code, 200)
+            at.ledger.promises.append(promise)
+            async for _ in response.aiter_raw():
+                break
+    except Away:
+        return
+
+
+async def _asks(at: Connection, name: str) -> None:
+    """A human is asked, and answers; by the way, the answer is sent until somebody has taken it."""
+    asking = await _created(at, name, "asks", graph="asks", input={"name": name})
+    record = await at.ended(asking)
+    if record is None or record["status"] != "success":
+        return
+    await asyncio.sleep(at.chance.uniform(0, 0.5))
+    said: dict[str, Any] = {"command": {"resume": "yes"}, "input": None}
+    await _created(at, f"{name}-answer", "answers", asking.thread_id, graph="asks", **said)
+
+
+STORIES: Final[Sequence[Story]] = (
+    _background,
+    _in_a_thread,
+    _lasting,
+    _delayed,
+    _streamed,
+    _agent,
+    _waited,
+    _stateless,
+    _enqueued,
+    _refused,
+    _interrupting,
+    _rolling_back,
+    _stopped,
+    _deserted,
+    _asks,
+)
+
+
+# --- how they do it -------------------------------------------------------------------------------------------------
+def _steps(name: str, steps: int = STEPS) -> dict[str, Any]:
+    return {"name": name, "steps": steps, "pause": 0.04}
+
+
+def _told(name: str, steps: int = STEPS) -> dict[str, Any]:
+    """What the account goes by when all is over."""
+    return {"name": name, "steps": steps}
+
+
+async def _created(
+    at: Connection,
+    name: str,
+    kind: str,
+    thread_id: str | None = None,
+    *,
+    graph: str = "steps",
+    ends: Sequence[str] = ("success",),
+    steps: int = STEPS,
+    **fields: Any,
+) -> Promise:
+    """A run in the background, asked for until somebody has it: under its own id it is made once."""
+    thread_id, run_id = thread_id or new_id(), new_id()
+    fields.setdefault("input", _steps(name, steps))
+    body = run_body(thread_id, graph, run_id=run_id, metadata=_told(name, steps), **fields)
+    response = await at.asked("POST", f"/threads/{thread_id}/runs", json=body)
+    promise = Promise(name, kind, thread_id, run_id, ends)
+    if response.status_code != 200:
+        # 409: a try of ours whose answer we never saw.
+        at.ledger.counts["accepted at a try that was not answered"] += 1
+        at.ledger.expect(name, "the status of a creation", response.status_code, 409)
+    at.ledger.promises.append(promise)
+    return promise
+
+
+async def _read(at: Connection, name: str, graph: str, input: Any, **fields: Any) -> list[Frame]:
+    """All frames of a new run; its reader leaves now and then by itself."""
+    thread_id, run_id = new_id(), new_id()
+    fields["metadata"] = _told(name, input.get("steps", STEPS))
+    body = run_body(thread_id, graph, input, run_id=run_id, stream_resumable=True, **fields)
+    promise = Promise(name, f"streamed {graph}", thread_id, run_id)
+    reader, seen = FrameReader(), list[Frame]()
+    leaves_after, accepted = at.chance.choice((0, 3, 10_000)), False
+    while True:
+        try:
+            async with at.opened("POST", f"/threads/{thread_id}/runs/stream", json=body) as response:
+                if response.status_code != 200:
+                    at.ledger.expect(name, "the status of a stream", response.status_code, 409)
+                accepted = True
+                at.ledger.promises.append(promise)
+                if response.status_code == 200 and leaves_after:
+                    await _take_some(at, promise, response, reader, seen, leaves_after)
+        except Away:
+            reader.cut()
+            if not accepted:
+                await asyncio.sleep(0.1)
+                continue
+        return await at.read_to_the_end(promise, reader, seen)
+
+
+async def _take_some(
+    at: Connection, promise: Promise, response: Any, reader: FrameReader, seen: list[Frame], frames: int
+) -> None:
+    if frames > 1_000:
+        await at.take(promise, response, reader, seen)
+        return
+    async for data in response.aiter_raw():
+        seen += reader.feed(data)
+        if len(seen) >= frames:
+            reader.cut()
+            return
+
+
+async def _wait(at: Connection, name: str, thread_id: str | None, kind: str) -> Any:
+    run_id = new_id()
+    path = f"/threads/{thread_id}/runs/wait" if thread_id else "/runs/wait"
+    body = run_body(thread_id, "steps", _steps(name), run_id=run_id, metadata=_told(name))
+    promise = Promise(name, kind, thread_id, run_id)
+    accepted = False
+    while True:
+        try:
+            async with at.opened("POST", path, json=body) as response:
+                if response.status_code != 200:
+                    at.ledger.expect(name, "the status of a wait", response.status_code, 409)
+                accepted = True
+                at.ledger.promises.append(promise)
+                if response.status_code == 200:
+                    async with at.watched(promise):
+                        return strict(await response.aread())
+        except Away:
+            if not accepted:
+                await asyncio.sleep(0.1)
+                continue
+        return await at.joined(promise)

@@ -1,0 +1,166 @@
+"""A client's way to a cluster in a storm: it asks until it is answered, and reads until the end, but never for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, Final
+
+import httpx
+
+from tests.processes.client import ENDED, Client
+from tests.processes.frames import Frame, FrameReader, place_of, strict
+
+from .promises import Ledger, Promise
+
+AWAY: Final = (httpx.TransportError, httpx.RemoteProtocolError)
+_UNAVAILABLE: Final = 503
+_OVERDUE: Final = 15.0
+"""Seconds since the end of its run after which a reader that still reads is hung. Longer than any freeze of a plan."""
+_LOOK: Final = 5.0
+
+
+class Away(Exception):
+    """Nobody answered, or not to the end, or somebody said that the storage is away."""
+
+
+class Connection:
+    """What one client does with one run at a time."""
+
+    def __init__(self, client: Client, ledger: Ledger, chance: random.Random) -> None:
+        self.client, self.ledger, self.chance = client, ledger, chance
+
+    async def once(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """One try. Raises Away."""
+        try:
+            response = await self.client.http.request(method, path, **options)
+        except AWAY as error:
+            raise Away from error
+        if response.status_code == _UNAVAILABLE:
+            raise Away
+        if response.status_code >= 500:
+            self.ledger.faults.append(f"{method} {path}: {response.status_code} {response.text[:300]}")
+            raise Away
+        return response
+
+    async def asked(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """As often as it takes."""
+        while True:
+            try:
+                return await self.once(method, path, **options)
+            except Away:
+                self.ledger.counts["asked again"] += 1
+                await asyncio.sleep(0.1)
+
+    async def record(self, promise: Promise) -> Any:
+        """The run's record; None when it is gone."""
+        response = await self.asked("GET", promise.location)
+        return strict(response.content) if response.status_code == 200 else None
+
+    async def ended(self, promise: Promise, within: float = 120) -> Any:
+        """The record once the run has ended; None when it is gone."""
+        patience = time.monotonic() + within
+        while (record := await self.record(promise)) is not None and record["status"] not in ENDED:
+            if time.monotonic() > patience:
+                self.ledger.faults.append(f"{promise.name}: not ended within {within} s: {record}")
+                return record
+            await asyncio.sleep(0.1)
+        return record
+
+    async def joined(self, promise: Promise) -> Any:
+        """The last values, by joining as often as it takes."""
+        while True:
+            try:
+                self.ledger.counts["rejoined"] += 1
+                async with self.watched(promise):
+                    response = await self.once("GET", f"{promise.location}/join")
+            except Away:
+                await asyncio.sleep(0.1)
+            else:
+                self.ledger.expect(promise.name, "the status of a join", response.status_code, 200)
+                return strict(response.content) if response.content.strip() else None
+
+    @asynccontextmanager
+    async def opened(self, method: str, path: str, **options: Any) -> AsyncIterator[httpx.Response]:
+        """An answer at its first byte. Raises Away, also from within the block."""
+        try:
+            async with self.client.http.stream(method, path, **options) as response:
+                if response.status_code == _UNAVAILABLE:
+                    raise Away
+                yield response
+        except AWAY as error:
+            raise Away from error
+
+    async def read_to_the_end(self, promise: Promise, reader: FrameReader, seen: list[Frame]) -> list[Frame]:
+        """Go on reading a run's stream after what was ``seen``, over as many connections as it takes."""
+        while True:
+            had_ended = await self._has_ended(promise)
+            self.ledger.counts["rejoined"] += 1
+            headers = {"last-event-id": reader.last_id or "-1"}
+            try:
+                async with self.opened("GET", f"{promise.location}/stream", headers=headers) as response:
+                    if response.status_code != 200:
+                        self.ledger.expect(promise.name, "the status of a stream", response.status_code, 200)
+                        return seen
+                    await self.take(promise, response, reader, seen)
+            except Away:
+                reader.cut()
+                await asyncio.sleep(0.1)
+                continue
+            # A stream that closes without its run having ended was that of a server that was going.
+            if had_ended or await self._has_ended(promise):
+                if had_ended:
+                    break
+                continue
+            await asyncio.sleep(0.1)
+        ids = [place_of(frame.id) for frame in seen if frame.id]
+        self.ledger.expect(promise.name, "the order of its event ids", ids, sorted(set(ids)))
+        return seen
+
+    async def take(self, promise: Promise, response: httpx.Response, reader: FrameReader, seen: list[Frame]) -> None:
+        async with self.watched(promise):
+            async for data in response.aiter_raw():
+                seen += reader.feed(data)
+
+    async def _has_ended(self, promise: Promise) -> bool:
+        record = await self.record(promise)
+        return record is None or record["status"] in ENDED
+
+    @asynccontextmanager
+    async def watched(self, promise: Promise) -> AsyncIterator[None]:
+        """Whoever is still here long after the run has ended is hung: counted, cut, and sent round again."""
+        waiting = asyncio.current_task()
+        assert waiting is not None
+        hung = False
+
+        async def watch() -> None:
+            nonlocal hung
+            while True:
+                await asyncio.sleep(_LOOK)
+                record = await self.record(promise)
+                if record is None or (record["status"] in ENDED and _age(record["updated_at"]) > _OVERDUE):
+                    # Once more: it may just be getting its last bytes.
+                    await asyncio.sleep(_LOOK)
+                    hung = True
+                    self.ledger.hung.append(f"{promise.name}: {record and (record['status'], record['updated_at'])}")
+                    waiting.cancel()
+                    return
+
+        watching = asyncio.create_task(watch())
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not hung:
+                raise
+            waiting.uncancel()
+            raise Away from None
+        finally:
+            watching.cancel()
+
+
+def _age(moment: str) -> float:
+    return time.time() - datetime.fromisoformat(moment).timestamp()

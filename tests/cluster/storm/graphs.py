@@ -1,0 +1,130 @@
+"""What runs in a storm: deterministic graphs, each step of which a file remembers, with who took it and when."""
+
+# No `from __future__ import annotations`: LangGraph reads the annotations of states, nodes and tools.
+import asyncio
+import operator
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import tool
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import interrupt
+from typing_extensions import TypedDict
+
+from runstead.graphs.scripted import ScriptedChatModel
+
+
+@contextmanager
+def witnessed(config: RunnableConfig) -> Iterator[None]:
+    """From the beginning of a step to its end, however it ends; a process that is killed leaves the beginning."""
+    told = config["metadata"]
+    who = f"{os.getpid()} {told['thread_id']} {told['run_id']} {told['run_attempt']}"
+    _write(f"begin {time.monotonic():.6f} {who}\n")
+    try:
+        yield
+    finally:
+        _write(f"end {time.monotonic():.6f} {who}\n")
+
+
+def _write(line: str) -> None:
+    # One write to a file opened for appending: it lands whole and in order, whichever process it comes from.
+    file = os.open(os.environ["STORM_WITNESS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(file, line.encode())
+    finally:
+        os.close(file)
+
+
+# --- steps: the state tells which were taken how often --------------------------------------------------------------
+class Steps(TypedDict, total=False):
+    name: str
+    steps: int
+    pause: float
+    log: Annotated[list[str], operator.add]
+
+
+def _taken(state: Steps) -> int:
+    """Steps of the present run: earlier runs of the thread have left theirs in the same log."""
+    return sum(entry.startswith(f"{state['name']}:") for entry in state.get("log", []))
+
+
+async def _step(state: Steps, config: RunnableConfig) -> Steps:
+    with witnessed(config):
+        await asyncio.sleep(state.get("pause", 0.04))
+    return {"log": [f"{state['name']}:{_taken(state)}"]}
+
+
+def _step_in_a_thread(state: Steps, config: RunnableConfig) -> Steps:
+    with witnessed(config):
+        time.sleep(state.get("pause", 0.04))
+    return {"log": [f"{state['name']}:{_taken(state)}"]}
+
+
+def _more(state: Steps) -> str:
+    return "step" if _taken(state) < state["steps"] else END
+
+
+def _looping(name: str, step: Any) -> Any:
+    graph = StateGraph(Steps).add_node("step", step).add_edge(START, "step")
+    return graph.add_conditional_edges("step", _more, ["step", END]).compile(name=name)
+
+
+steps = _looping("steps", _step)
+steps_in_a_thread = _looping("steps_in_a_thread", _step_in_a_thread)
+
+
+# --- asks: waits for a human between two steps ----------------------------------------------------------------------
+class Asked(TypedDict, total=False):
+    name: str
+    log: Annotated[list[str], operator.add]
+
+
+async def _before(state: Asked, config: RunnableConfig) -> Asked:
+    with witnessed(config):
+        await asyncio.sleep(0.03)
+    return {"log": [f"{state['name']}:asks"]}
+
+
+async def _ask(state: Asked, config: RunnableConfig) -> Asked:
+    answer = interrupt({"question": state["name"]})
+    with witnessed(config):
+        await asyncio.sleep(0.03)
+    return {"log": [f"{state['name']}:{answer}"]}
+
+
+asks = (
+    StateGraph(Asked)
+    .add_node("before", _before)
+    .add_node("ask", _ask)
+    .add_edge(START, "before")
+    .add_edge("before", "ask")
+    .add_edge("ask", END)
+    .compile(name="asks")
+)
+
+
+# --- agent: tools and tokens, with a scripted model -----------------------------------------------------------------
+@tool
+async def measure(thing: str, config: RunnableConfig) -> str:
+    """How long a thing is."""
+    with witnessed(config):
+        await asyncio.sleep(0.02)
+    return f"{thing} is {len(thing)} long"
+
+
+def _next_message(history: Sequence[BaseMessage]) -> AIMessage:
+    asked = max(place for place, message in enumerate(history) if isinstance(message, HumanMessage))
+    measured = sum(isinstance(message, ToolMessage) for message in history[asked:])
+    if measured < 2:
+        call = {"name": "measure", "args": {"thing": f"thing {measured}"}, "id": f"call-{asked}-{measured}"}
+        return AIMessage("Let me measure that first.", tool_calls=[call])
+    return AIMessage(f"You said {history[asked].text!r}, and both things are seven long. That is all there is to it.")
+
+
+agent = create_agent(ScriptedChatModel(script=_next_message, delay=0.01), tools=[measure], name="agent")

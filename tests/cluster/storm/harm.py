@@ -1,0 +1,102 @@
+"""Does the harm of a plan to a cluster, repairs it, and remembers which process was absent when."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from tests.processes.server import ServerProcess
+
+from ..nodes import Cluster, freeze, thaw
+from .plan import Harm
+from .witness import Cut
+
+_GOES_WITHIN: Final = 40.0
+"""Seconds for a process to go in good order: its grace, and the patience it has with servers that are away."""
+
+
+@dataclass(slots=True)
+class Harmer:
+    """``done``: how often what was done. ``forgotten``: when streams were last lost with their server (epoch)."""
+
+    cluster: Cluster
+    cuts: list[Cut] = field(default_factory=list)
+    done: Counter[str] = field(default_factory=Counter)
+    told: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    forgotten: float = 0.0
+
+    async def go_through(self, lane: Sequence[Harm], until: float) -> None:
+        """All of a lane, one after another, until that moment (monotonic). Nothing is left broken."""
+        for harm in lane:
+            if time.monotonic() + harm.after > until:
+                return
+            await asyncio.sleep(harm.after)
+            self.told.append(f"{time.monotonic():.1f} {harm}")
+            await asyncio.to_thread(self._do, harm)
+            self.done[harm.kind] += 1
+
+    def _do(self, harm: Harm) -> None:
+        verb, _, whom = harm.kind.partition(" ")
+        if whom == "worker":
+            self._to_node(verb, self.cluster.workers[harm.target], harm.lasts)
+        elif whom == "gateway":
+            self._to_node(verb, self.cluster.gateways[harm.target], harm.lasts)
+        elif whom == "postgres":
+            self.cluster.postgres.stop(signal.SIGINT if verb == "restart" else signal.SIGQUIT)
+            time.sleep(harm.lasts)
+            self.cluster.postgres.start()
+        else:
+            self._to_valkey(verb, harm.lasts)
+
+    def _to_node(self, verb: str, node: ServerProcess, lasts: float) -> None:
+        pid = node.pid
+        if verb == "freeze":
+            freeze(node)
+            since = time.monotonic()
+            time.sleep(lasts)
+            self.cuts.append(Cut(pid, since, time.monotonic()))
+            thaw(node)
+            return
+        if verb == "stop":
+            self._see_out(node)
+        else:
+            node.kill()
+        self.cuts.append(Cut(pid, time.monotonic()))
+        time.sleep(lasts)
+        node.start()
+
+    def _see_out(self, node: ServerProcess) -> None:
+        """Ask it to go, and see that it does, whatever else is broken meanwhile."""
+        node.terminate()
+        try:
+            code = node.wait(_GOES_WITHIN)
+        except subprocess.TimeoutExpired:
+            self.faults.append(f"{node.data_dir.name} was asked to go, and did not within {_GOES_WITHIN} s")
+            node.kill()
+        else:
+            if code != 0:
+                self.faults.append(f"{node.data_dir.name} was asked to go, and went with {code}")
+
+    def _to_valkey(self, verb: str, lasts: float) -> None:
+        valkey = self.cluster.valkey
+        if verb == "freeze":
+            valkey.freeze()
+            time.sleep(lasts)
+            valkey.thaw()
+            return
+        if verb == "forget":
+            valkey.kill()
+            valkey.forget()
+        else:
+            valkey.stop()
+        time.sleep(lasts)
+        valkey.start()
+        if verb == "forget":
+            self.forgotten = time.time()

@@ -1,0 +1,72 @@
+"""Which harm is done when, and to whom: decided by a seed alone, so that a storm can be had once more."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+Kind: TypeAlias = Literal[
+    "kill worker",
+    "kill gateway",
+    "freeze worker",
+    "freeze gateway",
+    "stop worker",
+    "stop gateway",
+    "restart postgres",
+    "crash postgres",
+    "restart valkey",
+    "forget valkey",
+    "freeze valkey",
+]
+
+# How long it lasts, in seconds: the time until what was ended is started again, or what was frozen wakes up.
+_LASTS: Final[dict[Kind, tuple[float, float]]] = {
+    "kill worker": (0.0, 2.0),
+    "kill gateway": (0.0, 2.0),
+    # A lease is three seconds.
+    "freeze worker": (2.0, 8.0),
+    "freeze gateway": (0.5, 5.0),
+    "stop worker": (0.0, 1.0),
+    "stop gateway": (0.0, 1.0),
+    "restart postgres": (0.0, 2.0),
+    "crash postgres": (0.0, 1.0),
+    "restart valkey": (0.0, 3.0),
+    "forget valkey": (0.0, 2.0),
+    "freeze valkey": (0.5, 6.0),
+}
+NODES: Final[Sequence[Kind]] = [kind for kind in _LASTS if kind.split()[1] in ("worker", "gateway")]
+SERVERS: Final[Sequence[Kind]] = [kind for kind in _LASTS if kind.split()[1] in ("postgres", "valkey")]
+
+
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """``after``: seconds from the end of the harm before it, in its lane."""
+
+    after: float
+    kind: Kind
+    target: int
+    lasts: float
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.target} for {self.lasts:.1f} s"
+
+
+def plan(seed: int, seconds: float, *, gateways: int, workers: int, calm: float) -> list[list[Harm]]:
+    """Two lanes that go on beside each other, so that harms meet: one for nodes, one for servers.
+
+    ``calm``: seconds of peace after each harm, at most. Every kind has had its turn before one comes again.
+    """
+    lanes = []
+    for number, kinds in enumerate((NODES, SERVERS)):
+        chance = random.Random(f"{seed}/{number}")
+        lane: list[Harm] = []
+        turns: list[Kind] = []
+        while sum(harm.after + harm.lasts for harm in lane) < seconds:
+            turns = turns or chance.sample(kinds, len(kinds))
+            kind = turns.pop()
+            target = chance.randrange({"worker": workers, "gateway": gateways}.get(kind.split()[1], 1))
+            lane.append(Harm(chance.uniform(calm / 4, calm), kind, target, chance.uniform(*_LASTS[kind])))
+        lanes.append(lane)
+    return lanes

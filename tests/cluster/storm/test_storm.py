@@ -1,0 +1,27 @@
+"""A short storm of all kinds of harm over two gateways and three workers; ``make storm`` is the long one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ..nodes import Cluster
+from .storm import GRAPHS, Storm, ride_out
+
+SEED = int(os.environ.get("STORM_SEED", "2"))
+
+
+@pytest.mark.timeout(300)
+async def test_nothing_is_lost_and_nothing_runs_twice(tmp_path: Path) -> None:
+    witness = tmp_path / "witness"
+    with Cluster.running(tmp_path, config=GRAPHS, environ={"STORM_WITNESS": str(witness)}) as cluster:
+        outcome = await ride_out(Storm(SEED, seconds=18, clients=8, calm=1.0), cluster, witness)
+        print(outcome)
+        assert outcome.wrong == [], f"{outcome}\n" + "\n".join([*outcome.told, cluster.logs])
+        assert outcome.account.terminals.keys() == {1}
+        # Otherwise it was no storm.
+        assert outcome.account.recovered > 0
+        assert outcome.moves > 0
+        assert outcome.account.accepted > 50

@@ -1,0 +1,108 @@
+"""Who took which step when, as the steps' own lines tell it, and which steps of one thread were taken at once.
+
+A process that was killed wrote no end: its steps end with it. One that was frozen does not know that time has passed:
+its steps count until then, and what its attempts still do in the moment it wakes up is excused, for nobody can call
+back a side effect of a process that has not been told; what they write to *us* is refused, and is looked at elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+AWAKENING: Final = 2.0
+"""Seconds that a process may take after a freeze to learn what it has lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A process did nothing between these two moments; ``until`` is None when it did nothing any more."""
+
+    pid: int
+    since: float
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of one attempt of a run. ``excused``: by an attempt that was begun before its process was frozen."""
+
+    thread_id: str
+    run_id: str
+    attempt: int
+    pid: int
+    begin: float
+    end: float
+    excused: bool = False
+
+
+def steps_of(lines: Iterable[str], cuts: Iterable[Cut]) -> list[Step]:
+    """The steps, each as long as its process was there. Raises ValueError for one that nobody can have ended."""
+    of_pid: dict[int, list[Cut]] = defaultdict(list)
+    for cut in cuts:
+        of_pid[cut.pid].append(cut)
+    steps: list[Step] = []
+    open_steps: dict[tuple[int, str, str, int], list[float]] = defaultdict(list)
+    begun: dict[tuple[int, str, str, int], float] = {}
+    for line in lines:
+        word, at, pid, thread_id, run_id, attempt = line.split()
+        key = (int(pid), thread_id, run_id, int(attempt))
+        if word == "begin":
+            open_steps[key].append(float(at))
+            begun.setdefault(key, float(at))
+        else:
+            steps.append(_step(key, open_steps[key].pop(), float(at), begun[key], of_pid[key[0]]))
+    for key, begins in open_steps.items():
+        for begin in begins:
+            steps.append(_step(key, begin, None, begun[key], of_pid[key[0]]))
+    return steps
+
+
+def _step(
+    key: tuple[int, str, str, int], begin: float, end: float | None, attempt_begun: float, cuts: Sequence[Cut]
+) -> Step:
+    pid, thread_id, run_id, attempt = key
+    first = min((cut.since for cut in cuts if cut.since >= begin), default=None)
+    if end is None and first is None:
+        raise ValueError(f"a step of run {run_id} in process {pid} has no end, and nobody has harmed that process")
+    end = min(value for value in (end, first) if value is not None)
+    excused = any(
+        cut.until is not None and attempt_begun <= cut.since and cut.until <= begin <= cut.until + AWAKENING
+        for cut in cuts
+    )
+    return Step(thread_id, run_id, attempt, pid, begin, end, excused)
+
+
+def at_once(steps: Iterable[Step]) -> list[tuple[Step, Step]]:
+    """Pairs of steps of one thread, by different attempts or runs, that were taken at the same time."""
+    by_thread: dict[str, list[Step]] = defaultdict(list)
+    for step in steps:
+        if not step.excused:
+            by_thread[step.thread_id].append(step)
+    found = []
+    for of_thread in by_thread.values():
+        last = None
+        for step in sorted(of_thread, key=lambda step: step.begin):
+            if last is not None and step.begin < last.end and _whose(step) != _whose(last):
+                found.append((last, step))
+            last = step if last is None or step.end > last.end else last
+    return found
+
+
+def steps_by_others(steps: Iterable[Step]) -> int:
+    """How often a run went on in another process than before: without any, a storm has proved nothing."""
+    by_run: dict[str, list[Step]] = defaultdict(list)
+    for step in steps:
+        by_run[step.run_id].append(step)
+    moves = 0
+    for of_run in by_run.values():
+        ordered = sorted(of_run, key=lambda step: step.begin)
+        moves += sum(one.pid != other.pid for one, other in pairwise(ordered))
+    return moves
+
+
+def _whose(step: Step) -> tuple[str, int]:
+    return step.run_id, step.attempt
