@@ -17,7 +17,7 @@ from .connection import Away, Connection
 from .promises import GONE, STEPS, Ledger, Promise, log_of
 
 Story: TypeAlias = Callable[[Connection, str], Awaitable[None]]
-_LASTING: Final = 40
+_LASTING: Final = 50
 """Steps of a run that takes long enough for something to happen to it."""
 _LONG: Final = 200
 """Steps of a run that is there to be stopped."""
@@ -183,6 +183,8 @@ async def _asks(at: Connection, name: str) -> None:
 STORIES: Final[Sequence[Story]] = (
     _background,
     _in_a_thread,
+    # Twice, since it is those that harm comes to.
+    _lasting,
     _lasting,
     _delayed,
     _streamed,
