@@ -1,4 +1,8 @@
-"""A server process of the real command line, for the length of a block."""
+"""A server process of the real command line, for the length of a block; or a cluster of them.
+
+With ``RUNSTEAD_TEST_PROFILE=cluster`` all tests here run, unchanged, against two gateways behind a balancer and two
+workers.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,39 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Final
+
+from tests.cluster.nodes import Cluster
+from tests.servers.proxy import TcpProxy
+
+PROFILE_VARIABLE: Final = "RUNSTEAD_TEST_PROFILE"
+_SETTINGS: Final[dict[str, Any]] = {"heartbeat_seconds": 0.3, "max_body_bytes": 200_000}
 
 
 @contextmanager
 def serving(place: Path, config: Path, **environment: str) -> Iterator[str]:
     """The URL of a server for ``config`` that keeps its data in ``place``, with these variables besides ours."""
+    one = cluster_serving if os.environ.get(PROFILE_VARIABLE) == "cluster" else _serving
+    with one(place, config, **environment) as url:
+        yield url
+
+
+@contextmanager
+def cluster_serving(place: Path, config: Path, **environment: str) -> Iterator[str]:
+    """The same of a whole cluster: each connection goes to another gateway, and each run to another worker."""
+    with (
+        Cluster.running(place, workers=2, config=config, environ=environment, **_SETTINGS) as cluster,
+        TcpProxy.running([gateway.port for gateway in cluster.gateways]) as balancer,
+    ):
+        yield balancer.url
+
+
+@contextmanager
+def _serving(place: Path, config: Path, **environment: str) -> Iterator[str]:
     command = [sys.executable, "-m", "runstead.cli", "serve", "--json", "--port", "0", "--config", str(config)]
-    command += ["--data-dir", str(place / "data"), "--set", "heartbeat_seconds=0.3", "--set", "max_body_bytes=200000"]
+    command += ["--data-dir", str(place / "data")]
+    for name, value in _SETTINGS.items():
+        command += ["--set", f"{name}={value}"]
     # Started somewhere without settings of anybody's, and told of the end by a pipe that closes with this process.
     theirs, ours = os.pipe()
     log = (place / "log").open("wb")

@@ -13,6 +13,7 @@ from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
+from langgraph.config import get_store, get_stream_writer
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
@@ -77,6 +78,19 @@ def _looping(name: str, step: Any) -> Any:
 
 steps = _looping("steps", _step)
 steps_in_a_thread = _looping("steps_in_a_thread", _step_in_a_thread)
+
+
+# --- keeps: writes wherever an agent can: its state, its stream, the store -------------------------------------------
+async def _keep(state: Steps, config: RunnableConfig) -> Steps:
+    number = _taken(state)
+    with witnessed(config):
+        await asyncio.sleep(state.get("pause", 0.04))
+        get_stream_writer()({"number": number})
+        await get_store().aput(("kept", state["name"]), str(number), {"by": config["metadata"]["run_attempt"]})
+    return {"log": [f"{state['name']}:{number}"]}
+
+
+keeps = _looping("keeps", _keep)
 
 
 # --- asks: waits for a human between two steps ----------------------------------------------------------------------

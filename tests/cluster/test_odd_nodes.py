@@ -1,0 +1,118 @@
+"""Nodes that are not as they should be: with a clock that is a minute wrong, on a slow way to the database, with hardly
+any connections to it. The cluster keeps its promises with them in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.processes.client import Client
+from tests.processes.load import Load
+from tests.processes.server import GRAPHS, ServerProcess
+from tests.servers.proxy import TcpProxy
+
+from .laws import check_laws
+from .nodes import SETTINGS, AnyGateway, Cluster, WorkerProcess
+
+# What a process takes for the time is this much later. Only wall clocks: those that count seconds are not set.
+_SKEWED = """
+import datetime, time
+AHEAD = {ahead}
+real_time, real_datetime = time.time, datetime.datetime
+class Kind(type):
+    def __instancecheck__(cls, value):
+        return isinstance(value, real_datetime)
+class Skewed(real_datetime, metaclass=Kind):
+    @classmethod
+    def now(cls, tz=None):
+        return real_datetime.now(tz) + datetime.timedelta(seconds=AHEAD)
+    @classmethod
+    def utcnow(cls):
+        return real_datetime.utcnow() + datetime.timedelta(seconds=AHEAD)
+time.time = lambda: real_time() + AHEAD
+datetime.datetime = Skewed
+from runstead.cli.__main__ import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster.running(tmp_path_factory.mktemp("odd"), gateways=1, workers=1) as cluster:
+        yield cluster
+
+
+@contextmanager
+def _with(cluster: Cluster, folder: Path, *others: dict[str, Any], **settings: Any) -> Iterator[Cluster]:
+    """The cluster and odd nodes: of each of ``others``, which are options of a process, a gateway and a worker."""
+    chosen = {**SETTINGS, **settings}
+    environ = {"RUNSTEAD_DATABASE_URL": cluster.postgres.url, "RUNSTEAD_REDIS_URL": cluster.valkey.url}
+    gateways, workers = list(cluster.gateways), list(cluster.workers)
+    with ExitStack() as stack:
+        for number, options in enumerate(others):
+            common: dict[str, Any] = {"config": GRAPHS, "environ": environ, **options}
+            gateway = ServerProcess(
+                folder / f"gateway-{number}", settings={**chosen, "max_concurrent_runs": 0}, **common
+            )
+            worker = WorkerProcess(folder / f"worker-{number}", settings=chosen, **common)
+            for node in (gateway, worker):
+                stack.callback(node.stop)
+                node.start()
+            gateways.append(gateway)
+            workers.append(worker)
+        yield Cluster(cluster.postgres, cluster.valkey, gateways, workers)
+
+
+async def _loaded(cluster: Cluster, clients: int, seconds: float, gateways: Sequence[str]) -> None:
+    async with Client(gateways[0]) as client:
+        client.http = httpx.AsyncClient(
+            base_url=gateways[0], timeout=60, transport=AnyGateway(gateways, random.Random(3))
+        )
+        load = Load(client, random.Random(5))
+        running = asyncio.create_task(load.run(clients))
+        await asyncio.sleep(seconds)
+        load.stop()
+        await running
+        assert len(load.promises) > clients
+        await check_laws(cluster, client, load)
+        runs = [await client.get(promise.location) for promise in load.promises]
+        # Nobody took from another what was not his, for all that their clocks or their patience told them.
+        assert {run["attempt"] for run in runs} == {1}
+
+
+async def test_clocks_that_are_two_minutes_apart_take_no_run_from_each_other(cluster: Cluster, tmp_path: Path) -> None:
+    ahead, behind = ({"program": _SKEWED.format(ahead=seconds)} for seconds in (60, -60))
+    with _with(cluster, tmp_path, ahead, behind) as odd:
+        await _loaded(odd, 12, 4, odd.urls)
+        delayed = [await _delayed(url) for url in odd.urls]
+        assert all(1 <= waited < 5 for waited in delayed), delayed
+
+
+async def _delayed(url: str) -> float:
+    """How long a run took that was to begin in a second."""
+    began = asyncio.get_running_loop().time()
+    async with Client(url) as client:
+        await client.wait(None, "noop", {"n": 1}, after_seconds=1)
+    return asyncio.get_running_loop().time() - began
+
+
+async def test_a_slow_database_makes_slow_and_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    with TcpProxy.running([cluster.postgres.port], delay=0.03) as way:
+        url = cluster.postgres.url.replace(f":{cluster.postgres.port}/", f":{way.port}/")
+        environ = {"RUNSTEAD_DATABASE_URL": url, "RUNSTEAD_REDIS_URL": cluster.valkey.url}
+        with _with(cluster, tmp_path, {"environ": environ}) as odd:
+            await _loaded(odd, 6, 4, odd.urls)
+
+
+async def test_a_pool_that_is_always_full_lets_everybody_wait_for_a_turn(cluster: Cluster, tmp_path: Path) -> None:
+    with _with(cluster, tmp_path, {}, database_pool_size=2) as odd:
+        # Everybody speaks with the gateway that has two connections, one of them for reading.
+        await _loaded(odd, 24, 4, odd.urls[1:])
