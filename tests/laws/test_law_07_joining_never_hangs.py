@@ -81,3 +81,28 @@ def test_a_reader_ends_though_the_worker_was_killed_between_settling_and_telling
             reader = Reader.of(story, "r1", last_event_id=last_event_id)
             story.wait(5)
             assert reader.is_done
+
+
+@pytest.mark.parametrize("losses", [1, 2])
+def test_a_stream_that_is_lost_as_it_is_opened_is_not_taken_for_the_end_of_its_run(story: Story, losses: int) -> None:
+    """A server that loses its data, between the opening of a stream and the first look at it."""
+    story.create(a_spec("r1", Step(takes=5), Step(takes=5)))
+    story.wait(1)
+    story.kernel.streams_to_lose = losses
+    reader = Reader.of(story, "r1")
+    story.wait(1)
+    assert not reader.is_done
+    story.wait(10)
+    assert (reader.is_done, reader.sentinel) == (True, Sentinel.END)
+
+
+@pytest.mark.parametrize("losses", [1, 2])
+def test_a_waiter_whose_stream_is_lost_gets_what_the_run_comes_to_and_not_what_it_is_at(
+    story: Story, losses: int
+) -> None:
+    story.create(a_spec("r1", Step(takes=5), Step(takes=5)))
+    story.wait(1)
+    story.kernel.streams_to_lose = losses
+    result = story.end_of("r1")
+    assert result.record.status is RunStatus.SUCCESS
+    assert json.loads(result.output or b"")["log"] == ["r1.0", "r1.1"]

@@ -97,6 +97,8 @@ class Kernel:
 
     def __init__(self, process: Process, durable: Durable, climate: Climate) -> None:
         self.process, self.durable, self.climate = process, durable, climate
+        self.streams_to_lose = 0
+        """So many streams are lost before those who open them next have begun to read, as with a server's data."""
         settings = MemoryStreamSettings(
             window_events=climate.window_events,
             window_bytes=climate.window_bytes,
@@ -231,6 +233,9 @@ class WitnessedBridge(StreamBridge):
         self, run_id: str, last_event_id: str | None = None, heartbeat_interval: float | None = None
     ) -> Any:
         self._may_fail()
+        if self._kernel.streams_to_lose:
+            self._kernel.streams_to_lose -= 1
+            await self._inner.cleanup(run_id)
         return await self._inner.subscribe(run_id, last_event_id, heartbeat_interval)
 
     async def status(self, run_id: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Self, TypeAlias
+from typing import Final, Self, TypeAlias
 
 from runstead.runtime.actor_context import acting
 from runstead.runtime.clock import Clock
@@ -18,6 +18,7 @@ from runstead.runtime.stream_bridge import (
     HEARTBEAT_SENTINEL,
     LIVE,
     BridgeClosed,
+    BridgeUnavailable,
     ResumeResult,
     Sentinel,
     StreamEvent,
@@ -29,6 +30,8 @@ from runstead.runtime.stream_bridge import (
 from ..runtime import RunsRuntime
 from ..types import RunRecord, RunStatus
 from .choice import EVERYTHING, StreamChoice
+
+_TRIES: Final = 3
 
 _log = logging.getLogger(__name__)
 
@@ -173,11 +176,9 @@ class RunStreamService:
         is_new: bool = False,
     ) -> RunStream:
         """A reader of ``record``'s stream. ``last_event_id`` as for StreamBridge.subscribe; ``is_new`` for a record
-        that was made a moment ago.
+        that was made a moment ago. Raises BridgeUnavailable when streams are lost as fast as they are made.
         """
-        if not record.status.is_terminal:
-            await self._make_exist(record, is_new=is_new)
-        subscription = await self._subscribe(record, last_event_id)
+        subscription = await self._subscription(record, last_event_id, is_new)
         gap: ResumeResult | None = None
         if subscription is not None:
             # An id that never was is answered by everything kept, and the reader is told so.
@@ -197,6 +198,20 @@ class RunStreamService:
             clock=self._runtime.clock,
             heartbeat=self._runtime.limits.heartbeat,
         )
+
+    async def _subscription(
+        self, record: RunRecord, last_event_id: str | None, is_new: bool
+    ) -> StreamSubscription | None:
+        """None for a run that has ended and whose stream is gone: its record answers."""
+        if record.status.is_terminal:
+            return await self._subscribe(record, last_event_id)
+        for again in range(_TRIES):
+            await self._make_exist(record, is_new=is_new and not again)
+            subscription = await self._subscribe(record, last_event_id)
+            if subscription is not None or await self._has_ended(record):
+                return subscription
+            # Lost with the server that kept it, in this very moment. The run goes on: nobody may take this for its end.
+        raise BridgeUnavailable(f"the stream of run {record.run_id} was lost {_TRIES} times")
 
     async def _make_exist(self, record: RunRecord, *, is_new: bool) -> None:
         """A live run has a stream, also when the process that kept it is gone. While it waits, its next attempt is the

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from runstead.runtime.stream_bridge import LIVE, StreamBridgeError, StreamEvent, StreamItem
+from runstead.runtime.stream_bridge import LIVE, StreamBridgeError, StreamEvent, StreamItem, StreamNotFound
 
 from ..runtime import RunsRuntime
 from ..types import RunRecord, RunResult
@@ -24,12 +24,25 @@ class RunWaitService:
         """How the run ended. Raises BridgeClosed when the server shuts down first."""
         if record.status.is_terminal:
             return await self._result(record, await self._kept_terminal(record))
-        terminal: StreamEvent | None = None
+        while True:
+            terminal = await self._read_to_the_end(record, is_new=is_new)
+            current = await self._runtime.query_store.get_run(record.run_id)
+            if terminal is not None or current is None or current.status.is_terminal:
+                return await self._result(current or record, terminal)
+            # Its stream was lost with the server that kept it. The run goes on, and so does waiting for it.
+            record, is_new = current, False
+
+    async def _read_to_the_end(self, record: RunRecord, *, is_new: bool) -> StreamEvent | None:
+        """The terminal event; None when the stream came to an end without it."""
         # The end cannot be missed: live reading of a stream that has ended gives its terminal event.
         async with await self._streams.open(record, last_event_id=LIVE, is_new=is_new) as stream:
-            while terminal is None and (items := await stream.read()):
-                terminal = _terminal_in(items)
-        return await self._result(await self._runtime.query_store.get_run(record.run_id) or record, terminal)
+            try:
+                while items := await stream.read():
+                    if (terminal := _terminal_in(items)) is not None:
+                        return terminal
+            except StreamNotFound:
+                _log.info("the stream of run %s was lost while somebody waited for its end", record.run_id)
+        return None
 
     async def _result(self, record: RunRecord, terminal: StreamEvent | None) -> RunResult:
         if record.failure is not None:
