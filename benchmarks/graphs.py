@@ -1,6 +1,7 @@
-"""What is run: nothing at all, and a model that speaks. Both servers serve these same graphs."""
+"""What is run: nothing at all, a model that speaks, and one that only waits. All servers serve these same graphs."""
 
 # No `from __future__ import annotations`: LangGraph reads the annotations of states and nodes.
+import asyncio
 from typing import Any
 
 from langchain_core.messages import AIMessage
@@ -33,3 +34,11 @@ async def _talk(state: Talk) -> dict[str, Any]:
 
 
 tokens = StateGraph(Talk).add_node("talk", _talk).add_edge(START, "talk").add_edge("talk", END).compile(name="tokens")
+
+
+async def _idle(state: Small) -> Small:
+    await asyncio.sleep(60)
+    return {}
+
+
+idle = StateGraph(Small).add_node("idle", _idle).add_edge(START, "idle").add_edge("idle", END).compile(name="idle")

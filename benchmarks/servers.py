@@ -1,4 +1,4 @@
-"""The two servers as processes of their own, on free loopback ports, gone when the block ends."""
+"""The servers as processes of their own, on free loopback ports, gone when the block ends."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from runstead.cli.servers.postgres import PostgresServer
+from runstead.cli.servers.valkey import ValkeyServer
 
 _HERE: Final = Path(__file__).parent
 _START_WITHIN: Final = 60.0
@@ -46,6 +49,25 @@ def runstead(data_dir: Path, settings: Sequence[str] = ()) -> Iterator[Server]:
 
 
 @contextmanager
+def cluster(folder: Path) -> Iterator[Server]:
+    """A gateway that executes nothing, and one worker, on a PostgreSQL and a Valkey of their own."""
+    postgres = PostgresServer(folder / "postgres")
+    postgres.start()
+    valkey = ValkeyServer(folder / "valkey")
+    valkey.start()
+    environ = {"RUNSTEAD_DATABASE_URL": postgres.url, "RUNSTEAD_REDIS_URL": valkey.url}
+    port, config = _free_port(), str(_HERE / "langgraph.json")
+    serve = ["-m", "runstead.cli", "serve", "--workers", "0", "--config", config, "--port", str(port)]
+    work = ["-m", "runstead.cli", "worker", "--config", config]
+    try:
+        with _running("cluster", serve, port, environ) as server, _process(work, environ):
+            yield server
+    finally:
+        valkey.stop()
+        postgres.stop()
+
+
+@contextmanager
 def reference() -> Iterator[Server]:
     port = _free_port()
     with _running("reference", ["-m", "benchmarks.reference", str(port)], port) as server:
@@ -53,17 +75,29 @@ def reference() -> Iterator[Server]:
 
 
 @contextmanager
-def _running(name: str, command: Sequence[str], port: int) -> Iterator[Server]:
-    process = subprocess.Popen(
-        [sys.executable, *command], cwd=_HERE.parent, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
-    try:
+def _running(
+    name: str, command: Sequence[str], port: int, environ: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    with _process(command, environ or {}) as process:
         patience = time.monotonic() + _START_WITHIN
         while not _answers(port):
             if process.poll() is not None or time.monotonic() > patience:
                 raise RuntimeError(f"{name} did not start")
             time.sleep(0.05)
         yield Server(name, port, process.pid)
+
+
+@contextmanager
+def _process(command: Sequence[str], environ: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        cwd=_HERE.parent,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, **environ},
+    )
+    try:
+        yield process
     finally:
         process.terminate()
         try:
