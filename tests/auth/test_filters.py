@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runstead.infra.storage.dialect import holds
-from runstead.wire.authorization import InvalidFilter, both, containment_of, matches
+from runstead.wire.authorization import InvalidFilter, containment_of, matches
 
 
 @pytest.mark.parametrize(
@@ -78,12 +78,3 @@ conditions = (
 @given(documents, st.dictionaries(st.sampled_from("ab"), conditions, max_size=2))
 def test_a_search_finds_what_could_be_read(metadata: dict[str, Any], filters: dict[str, Any]) -> None:
     assert holds(metadata, containment_of(filters)) == matches(metadata, filters)
-
-
-@given(documents, documents, documents)
-def test_what_was_asked_for_and_the_filter_count_both(
-    metadata: dict[str, Any], asked: dict[str, Any], granted: dict[str, Any]
-) -> None:
-    together = both(asked, granted)
-    expected = holds(metadata, asked) and holds(metadata, granted)
-    assert (together is not None and holds(metadata, together)) == expected

@@ -23,6 +23,7 @@ BODIES: dict[Route, Any] = {
     ("POST", "/threads/{thread_id}/runs/wait"): {**RUN, "if_not_exists": "create"},
     ("POST", "/threads/{thread_id}/state"): {"values": {"told": {}}},
     ("PATCH", "/threads/{thread_id}"): {"metadata": {"x": 1}},
+    ("PATCH", "/threads/{thread_id}/state"): {"metadata": {"x": 1}},
 }
 """What a route needs before it looks at whose the thread is. ``{}`` is enough for the others."""
 

@@ -1,7 +1,8 @@
 """Asks the auth handlers, once per request and before its route, and carries their answer out.
 
-Everything is done here: a route sees a body with the handlers' changes, and services in which what does not match their
-filter is not there. Without handlers nothing of this happens.
+Everything is done here: a route sees a body with the handlers' changes, and acts as somebody who reaches what matches
+their filter, whoever in the tenant owns it, and nothing else. Where handlers gave no filter it is what is one's own.
+Without handlers nothing of this happens.
 """
 
 # No `from __future__ import annotations`: FastAPI reads the signature of the dependency.
@@ -9,20 +10,28 @@ filter is not there. Without handlers nothing of this happens.
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, assert_never
 
 from fastapi import Request
 from starlette.requests import HTTPConnection
 
 from runstead.resources.assistant_removal import MayTouch
-from runstead.resources.assistants import AssistantExists
+from runstead.resources.assistants import AssistantExists, AssistantRecord
 from runstead.resources.crons import CronNotFound
 from runstead.resources.directory import AssistantNotFound, InvalidAssistant
 from runstead.resources.threads import ThreadExists
 from runstead.resources.webhooks import DeliveryNotFound
-from runstead.runtime.actor_context import require_actor_context
+from runstead.runtime.actor_context import (
+    OWN,
+    ActorContext,
+    Reach,
+    acting,
+    also_on,
+    bind_actor_context,
+    require_actor_context,
+)
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
-from runstead.wire.authorization import Authorizer, Filters, matches
+from runstead.wire.authorization import Authorizer, Filters, containment_of, matches
 from runstead.wire.body import parse_json
 from runstead.wire.errors import Forbidden, NotFound
 from runstead.wire.identifiers import as_uuid
@@ -30,7 +39,7 @@ from runstead.wire.runs import RUN_CREATE, RunCreate
 
 from .asks import ASKS, ASSISTANT_FIELDS, OPEN_PATHS, Ask, Given
 from .bodies import body_of
-from .narrowing import GrantedItems, narrowed
+from .granted_items import GrantedItems
 from .services import Services, ServiceSource
 
 _WITH_BODY: Final = ("POST", "PUT", "PATCH", "DELETE")
@@ -38,10 +47,12 @@ _WITH_BODY: Final = ("POST", "PUT", "PATCH", "DELETE")
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a request was granted. ``changes`` replace fields of the body: one mapping for each of a batch, else one."""
+    """What a request was granted, and how far. ``changes`` replace fields of the body: one mapping for each of a batch,
+    else one.
+    """
 
     ask: Ask | None = None
-    filters: Filters | None = None
+    reach: Reach = OWN
     value: Mapping[str, Any] = field(default_factory=dict)
     changes: Sequence[Mapping[str, Any]] = ()
 
@@ -56,13 +67,9 @@ class Grant:
 
     def within(self, services: Services) -> Services:
         """The services as far as they were granted."""
-        if self.ask is None:
+        if self.ask is None or self.ask.reach != "items":
             return services
-        if self.ask.reach == "items":
-            return dataclasses.replace(services, items=GrantedItems(services.items, self.value.get("namespace")))
-        if self.ask.reach in ("search", "many runs") and self.filters:
-            return narrowed(services, self.filters)
-        return services
+        return dataclasses.replace(services, items=GrantedItems(services.items, self.value.get("namespace")))
 
 
 FREE: Final = Grant()
@@ -70,7 +77,10 @@ FREE: Final = Grant()
 
 
 async def authorize(connection: HTTPConnection) -> Grant:
-    """Dependency of every route that is not open. Raises Forbidden, Refused, and NotFound for what does not match."""
+    """Dependency of every route that is not open. Raises Forbidden, Refused, and NotFound for what does not match.
+
+    From then on the request is made by somebody who reaches what was granted.
+    """
     scope = connection.scope
     if scope["route"].path in OPEN_PATHS:
         return FREE
@@ -85,7 +95,20 @@ async def authorize(connection: HTTPConnection) -> Grant:
     bodies = body if isinstance(body, list) else [body]
     granted = [await _granted(services, services.authorizer, ask, _given(connection, one)) for one in bodies]
     changes = [change for one in granted for change in one.changes]
-    return Grant(ask, granted[0].filters if granted else None, granted[0].value if granted else {}, changes)
+    reach = _together([one.reach for one in granted])
+    # Let go by who bound the actor, when the answer has been given: its stream reads on within the same reach.
+    bind_actor_context(require_actor_context("authorization").within(reach))
+    return Grant(ask, reach, granted[0].value if granted else {}, changes)
+
+
+def _together(reaches: Sequence[Reach]) -> Reach:
+    """Of a batch: its runs reach what they name, and each of them has been asked about."""
+    if len(reaches) == 1:
+        return reaches[0]
+    return Reach(
+        thread_ids=frozenset().union(*(reach.thread_ids for reach in reaches)),
+        assistant_ids=frozenset().union(*(reach.assistant_ids for reach in reaches)),
+    )
 
 
 async def _body(connection: HTTPConnection, method: str, limit: int) -> Any:
@@ -95,13 +118,17 @@ async def _body(connection: HTTPConnection, method: str, limit: int) -> Any:
 
 
 async def authorize_run(services: Services, thread_id: str | None, run: RunCreate) -> RunCreate:
-    """The run as it was granted, for one that is not created by a route of its own. Raises as `authorize`."""
+    """The run as it was granted, for one that is not created by a route of its own. Raises as `authorize`.
+
+    From then on it is acted by somebody who reaches what the run needs: call it where the actor is bound for the run.
+    """
     if services.authorizer is None:
         return run
     body = run.model_dump(mode="json", exclude_unset=True)
     given = Given({"thread_id": thread_id} if thread_id else {}, {}, body)
     ask = ASKS["POST", "/threads/{thread_id}/runs"]
     granted = await _granted(services, services.authorizer, ask, given)
+    bind_actor_context(require_actor_context("authorization").within(granted.reach))
     changed = granted.changed(body)
     return run if changed == body else RUN_CREATE.validate_python(changed)
 
@@ -137,14 +164,52 @@ def _given(connection: HTTPConnection, body: Any) -> Given:
 
 async def _granted(services: Services, authorizer: Authorizer, ask: Ask, given: Given) -> Grant:
     value = ask.value(given)
-    filters = await authorizer.authorize(require_actor_context("authorization"), ask.resource, ask.action, value)
-    if ask.reach in ("new run", "new cron"):
-        await _check_assistant_of_run(services, authorizer, given)
-    if ask.reach == "new cron" and "thread_id" in given.path:
-        await _check_thread_of_cron(services, authorizer, given.path["thread_id"])
-    if filters:
-        await _check(services, ask, given, filters)
-    return Grant(ask, filters, value, [_changes(ask, given, value)])
+    actor = require_actor_context("authorization").within(OWN)
+    filters = await authorizer.authorize(actor, ask.resource, ask.action, value)
+    with acting(actor):
+        if filters:
+            await _check(services, ask, given, filters)
+        if ask.reach in ("new run", "new cron"):
+            reach = await _reach_of_run(services, authorizer, actor, ask, given, filters)
+        else:
+            reach = _reach_of(ask, filters)
+    return Grant(ask, reach, value, [_changes(ask, given, value)])
+
+
+def _reach_of(ask: Ask, filters: Filters | None) -> Reach:
+    wanted = containment_of(filters) if filters else None
+    match ask.resource:
+        case "threads":
+            return Reach(threads=wanted)
+        case "assistants":
+            return Reach(assistants=wanted)
+        case "crons":
+            return Reach(crons=wanted)
+        case "store":
+            # Items are found by their namespace, which handlers rewrite; there is no filter over them.
+            return OWN
+        case _:
+            assert_never(ask.resource)
+
+
+async def _reach_of_run(
+    services: Services, authorizer: Authorizer, actor: ActorContext, ask: Ask, given: Given, filters: Filters | None
+) -> Reach:
+    """The thread and the assistant that a new run, or a cron's runs, are to have: each is asked about on its own, and
+    named, for a run may go onto a thread that does not match yet because it does not exist yet.
+    """
+    assistant_id = await _assistant_of_run(services, authorizer, actor, given)
+    thread_id = given.path.get("thread_id") or (_id(given.body.get("thread_id")) if ask.reach == "new run" else None)
+    if ask.reach == "new cron" and thread_id:
+        filters = await authorizer.authorize(actor, "threads", "read", {"thread_id": thread_id, "metadata": {}})
+        if filters and not await _thread_matches(services, thread_id, filters):
+            raise ThreadNotFound(thread_id)
+    reached = actor
+    if thread_id and filters:
+        with acting(actor.within(Reach(threads=containment_of(filters)))):
+            if await services.threads.get(thread_id) is not None:
+                reached = reached.also_for(thread_id)
+    return reached.also_for(None, assistant_id).reach
 
 
 def _changes(ask: Ask, given: Given, value: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,7 +229,9 @@ def _changes(ask: Ask, given: Given, value: Mapping[str, Any]) -> dict[str, Any]
 
 
 async def _check(services: Services, ask: Ask, given: Given, filters: Filters) -> None:
-    """Raises as if what does not match did not exist. What does not exist is left to the route."""
+    """Raises as if what does not match did not exist, of what is one's own. What does not exist, and what is somebody
+    else's, is left to the route, which reaches it when it matches.
+    """
     match ask.reach:
         case "thread":
             if not await _thread_matches(services, given.path["thread_id"], filters):
@@ -198,16 +265,9 @@ async def _check(services: Services, ask: Ask, given: Given, filters: Filters) -
             if found and not matches(found.metadata, filters):
                 raise AssistantExists(found.assistant_id)
         case "assistant":
-            record = await services.directory.find(given.path["assistant_id"])
-            if not matches(record.metadata, filters):
+            record = await _assistant(services, given.path["assistant_id"])
+            if record is not None and not matches(record.metadata, filters):
                 raise AssistantNotFound(record.assistant_id)
-
-
-async def _check_thread_of_cron(services: Services, authorizer: Authorizer, thread_id: str) -> None:
-    actor = require_actor_context("authorization")
-    filters = await authorizer.authorize(actor, "threads", "read", {"thread_id": thread_id, "metadata": {}})
-    if filters and not await _thread_matches(services, thread_id, filters):
-        raise ThreadNotFound(thread_id)
 
 
 async def _thread_matches(services: Services, thread_id: str, filters: Filters) -> bool:
@@ -220,27 +280,45 @@ async def _thread_matches(services: Services, thread_id: str, filters: Filters) 
 async def _check_run(services: Services, run_id: str, filters: Filters) -> None:
     if not as_uuid(run_id):
         return
-    run = await services.runs.get_run(run_id)
+    try:
+        run = await services.runs.get_run(run_id)
+    except RunNotFound:
+        return
     # A stateless run's thread may be gone; its metadata began as the run's.
-    thread = await services.threads.get(run.thread_id)
+    with also_on(run.thread_id):
+        thread = await services.threads.get(run.thread_id)
     if not matches(run.metadata if thread is None else thread.metadata, filters):
         raise RunNotFound(run_id)
 
 
-async def _check_assistant_of_run(services: Services, authorizer: Authorizer, given: Given) -> None:
+async def _assistant_of_run(
+    services: Services, authorizer: Authorizer, actor: ActorContext, given: Given
+) -> str | None:
+    """The assistant that a run names, when it is there for the actor. None is left to the route, which says it in its
+    own words. Raises NotFound for one that does not match.
+    """
     name = given.body.get("assistant_id")
     if not isinstance(name, str):
-        return
-    try:
-        assistant = await services.directory.find(name)
-    except (AssistantNotFound, InvalidAssistant):
-        # The route says it in its own words.
-        return
-    actor = require_actor_context("authorization")
-    asked = {"assistant_id": assistant.assistant_id, "metadata": {}}
+        return None
+    found = await _assistant(services, name)
+    if found is None and not as_uuid(name):
+        return None
+    asked = {"assistant_id": found.assistant_id if found else as_uuid(name) or name, "metadata": {}}
     filters = await authorizer.authorize(actor, "assistants", "read", asked)
-    if not matches(assistant.metadata, filters):
+    if not filters:
+        return found.assistant_id if found else None
+    if found is not None and not matches(found.metadata, filters):
         raise NotFound("Thread or assistant not found.")
+    with acting(actor.within(Reach(assistants=containment_of(filters)))):
+        found = await _assistant(services, name)
+    return found.assistant_id if found else None
+
+
+async def _assistant(services: Services, name: str) -> AssistantRecord | None:
+    try:
+        return await services.directory.find(name)
+    except (AssistantNotFound, InvalidAssistant):
+        return None
 
 
 def _id(value: Any) -> str | None:

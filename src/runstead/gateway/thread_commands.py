@@ -9,6 +9,7 @@ import orjson
 from starlette.requests import HTTPConnection, Request
 
 from runstead.resources.states import ThreadState
+from runstead.runtime.actor_context import acting, require_actor_context
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.types import CheckpointRef, RunRecord, StreamMode, ThreadId
 from runstead.wire.configs import BOTH_GIVEN
@@ -193,11 +194,13 @@ class ThreadCommands:
             stream_resumable=True,
             if_not_exists="create",
         )
-        create = await authorize_run(self._use, self._thread_id, create)
-        specs = [await run_spec_of(create, self._thread_id, self._request, self._use)]
-        if isinstance(self._request, Request):
-            specs = await once(self._request, specs, self._use.options.max_body_bytes)
-        return await self._use.runs.create_background(specs[0])
+        # What is granted for the run is granted for it alone: a socket reads on as it was let to.
+        with acting(require_actor_context("a command")):
+            create = await authorize_run(self._use, self._thread_id, create)
+            specs = [await run_spec_of(create, self._thread_id, self._request, self._use)]
+            if isinstance(self._request, Request):
+                specs = await once(self._request, specs, self._use.options.max_body_bytes)
+            return await self._use.runs.create_background(specs[0])
 
     async def _assistant(self) -> str:
         """The one that the thread was last used with. Raises CommandRefused when nobody has."""

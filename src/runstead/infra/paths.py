@@ -51,7 +51,11 @@ class ThreadPaths:
 
     def folder(self, owner: ActorContext, thread_id: ThreadId) -> Path:
         """The folder of a thread of ``owner``'s. Touches no disk; follow it with `check` before using it."""
-        return self.root / path_name(owner.tenant_id) / path_name(owner.user_id) / "threads" / path_name(thread_id)
+        return self.of_names(path_name(owner.tenant_id), path_name(owner.user_id), thread_id)
+
+    def of_names(self, tenant: str, user: str, thread_id: ThreadId) -> Path:
+        """The same, of an owner whose ids have been made names already."""
+        return self.root / tenant / user / "threads" / path_name(thread_id)
 
     def check(self, path: Path) -> Path:
         """``path`` itself, if what it leads to lies inside the root. Raises PathOutsideRoot. Reads the disk."""

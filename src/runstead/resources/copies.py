@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from uuid_utils.compat import uuid7
 
+from runstead.runtime.actor_context import also_on
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.store import RunCheckpointStore
 from runstead.runtime.runs.types import RunFailure, ThreadAfter, ThreadId
@@ -36,12 +37,13 @@ class ThreadCopies:
         # The state first: a copy that is there, and is empty, would look like a thread that has lost it.
         await self._checkpoints.copy_thread(thread_id, target)
         made = await self._threads.create(target, metadata=metadata, config=thread.config, ttl=ttl)
-        if thread.status == "busy":
-            # What its record says was left by the run before the one that is at work.
-            await self._states.record(target)
-        elif thread.values is not None or thread.status != "idle":
-            await self._threads.set_state(target, _left(thread))
-        return await self._threads.get(target) or made
+        with also_on(target):
+            if thread.status == "busy":
+                # What its record says was left by the run before the one that is at work.
+                await self._states.record(target)
+            elif thread.values is not None or thread.status != "idle":
+                await self._threads.set_state(target, _left(thread))
+            return await self._threads.get(target) or made
 
 
 def _left(thread: ThreadRecord) -> ThreadAfter:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from runstead.runtime.actor_context import also_on
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadBusy, ThreadNotFound
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.store import RunCheckpointStore, RunEventStore
@@ -40,9 +41,11 @@ class ThreadRemoval:
         for attempt in range(1, _ROUNDS + 1):
             if await self._threads.get(thread_id) is None:
                 raise ThreadNotFound(thread_id)
-            runs = await self._stopped(thread_id)
-            await self._checkpoints.delete_thread(thread_id)
-            await self._events.delete_events(thread_id)
+            # With those that others have on it.
+            with also_on(thread_id):
+                runs = await self._stopped(thread_id)
+                await self._checkpoints.delete_thread(thread_id)
+                await self._events.delete_events(thread_id)
             try:
                 await self._threads.delete(thread_id)
             except ThreadBusy:

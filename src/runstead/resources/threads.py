@@ -73,7 +73,10 @@ class ThreadExists(Exception):
 
 
 class ThreadStore(Protocol):
-    """Keeps the threads of the bound actor (ActorRequired without one); a foreign thread looks like an absent one."""
+    """Keeps the threads that the bound actor reaches (ActorRequired without one); any other looks like an absent one.
+
+    These are their own, or what their ``reach`` says. What is made belongs to who makes it.
+    """
 
     async def create(
         self,

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final, Literal
 
@@ -31,6 +31,27 @@ class ActorRequired(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """What somebody reaches beside what is their own, for the length of one thing that was granted. Never beyond
+    their tenant, and never stored: whoever is asked again decides again.
+
+    ``threads``, ``assistants`` and ``crons`` are JSON that metadata have to contain. With it, all that contains it is
+    reached, whoever owns it, and nothing else; None is what is one's own. Runs and what is told of them go by their
+    thread. ``thread_ids`` and ``assistant_ids`` are reached besides: somebody has looked, and they may be.
+    """
+
+    threads: Mapping[str, Any] | None = field(default=None, hash=False)
+    assistants: Mapping[str, Any] | None = field(default=None, hash=False)
+    crons: Mapping[str, Any] | None = field(default=None, hash=False)
+    thread_ids: frozenset[str] = frozenset()
+    assistant_ids: frozenset[str] = frozenset()
+
+
+OWN: Final = Reach()
+"""What is one's own, and no more."""
+
+
+@dataclass(frozen=True, slots=True)
 class ActorContext:
     """The one on whose behalf the current task runs.
 
@@ -38,7 +59,8 @@ class ActorContext:
     identity key where user ids can change; ``scopes`` are permissions; ``auth_source``
     says how the identity was proved ("none", "api_key", "channel:slack", ...). ``claims`` is
     what else the one who proved it told of the user, as JSON: the actor carries it to wherever
-    work is done for them, into runs that begin later too.
+    work is done for them, into runs that begin later too. ``reach`` is wider than their own while something
+    is done that was granted; it does not travel, and makes nobody another.
     """
 
     user_id: str
@@ -47,12 +69,29 @@ class ActorContext:
     scopes: frozenset[str] = field(default_factory=frozenset)
     auth_source: str | None = None
     claims: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    reach: Reach = field(default=OWN, compare=False)
 
     def __post_init__(self) -> None:
         if not self.user_id or not self.tenant_id:
             raise ValueError("an actor needs a user_id and a tenant_id that are not empty")
 
+    def within(self, reach: Reach) -> ActorContext:
+        """The same one, with this reach."""
+        return self if reach == self.reach else replace(self, reach=reach)
+
+    def also_for(self, thread_id: str | None, assistant_id: str | None = None) -> ActorContext:
+        """The same one, who reaches this thread too, and all that is on it; and this assistant."""
+        reach = self.reach
+        return self.within(
+            replace(
+                reach,
+                thread_ids=reach.thread_ids | ({thread_id} if thread_id else frozenset()),
+                assistant_ids=reach.assistant_ids | ({assistant_id} if assistant_id else frozenset()),
+            )
+        )
+
     def to_json(self) -> dict[str, Any]:
+        """Who it is; not their reach."""
         return {
             "user_id": self.user_id,
             "tenant_id": self.tenant_id,
@@ -115,6 +154,15 @@ def require_actor_context(boundary: str = "this operation") -> ActorContext:
     if actor is None:
         raise ActorRequired(boundary)
     return actor
+
+
+@contextmanager
+def also_on(thread_id: str) -> Iterator[ActorContext]:
+    """For the length of a block, the current actor reaches a thread that was found to be there for them, and all that
+    is on it: also the runs that others have on it. Raises ActorRequired.
+    """
+    with acting(require_actor_context("a thread").also_for(thread_id)) as actor:
+        yield actor
 
 
 def get_effective_user_id() -> str:

@@ -1,6 +1,7 @@
 """What somebody who is known may do: the port of those who decide, and what their answer means.
 
-An answer can be a filter over metadata: only what matches is there for the one who asks, everything else looks absent.
+An answer can be a filter over metadata: what matches is there for the one who asks, whoever in their tenant owns it,
+and everything else looks absent. Without one there is what is their own.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Authorizer(Protocol):
     async def authorize(
         self, actor: ActorContext, resource: Resource, action: Action, value: dict[str, Any]
     ) -> Filters | None:
-        """The filter that what is reached must match; None for all that is the actor's.
+        """The filter that what is reached matches, whoever owns it; None, or an empty one, for what is the actor's own.
 
         ``value`` says what is asked for. It may be changed in place (metadata stamped, a namespace rewritten): what it
         is afterwards is what is done. Raises Forbidden, or Refused.
@@ -50,23 +51,6 @@ def containment_of(filters: Filters) -> dict[str, Any]:
         key: (wanted if isinstance(wanted, list) else [wanted]) if operator == "$contains" else wanted
         for key, operator, wanted in conditions
     }
-
-
-def both(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any] | None:
-    """JSON that contains ``one`` and ``other``, as one containment; None when nothing can contain both."""
-    result = dict(one)
-    for key, wanted in other.items():
-        if key not in result:
-            result[key] = wanted
-        elif isinstance(result[key], Mapping) and isinstance(wanted, Mapping):
-            if (inner := both(result[key], wanted)) is None:
-                return None
-            result[key] = inner
-        elif isinstance(result[key], list) and isinstance(wanted, list):
-            result[key] = [*result[key], *wanted]
-        elif not _same(result[key], wanted):
-            return None
-    return result
 
 
 def _conditions(filters: Filters | None) -> list[tuple[str, str, Any]]:

@@ -8,7 +8,7 @@ from uuid_utils.compat import uuid7
 
 from runstead.resources.crons import CronNotFound, CronRecord
 from runstead.resources.directory import AssistantNotFound
-from runstead.runtime.actor_context import require_actor_context
+from runstead.runtime.actor_context import OWN, acting, require_actor_context
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.wire.crons import (
     CRON_COUNT,
@@ -82,7 +82,9 @@ async def get_cron(cron_id: CronId, use: Use) -> Response:
 @router.patch("/runs/crons/{cron_id}")
 async def update_cron(cron_id: CronId, body: Annotated[CronPatch, Depends(JsonBody(CRON_PATCH))], use: Use) -> Response:
     before, now = await _found(cron_id, use), use.clock.now()
-    await _check(changed(before, body, now), use)
+    # It may be somebody else's, who shares it. Its runs are its owner's, and so is what they go by.
+    with acting(require_actor_context("changing a cron").also_for(before.thread_id, before.assistant_id)):
+        await _check(changed(before, body, now), use)
     # Once more where nobody comes in between: the first was to see whether it can be.
     record = await use.crons.update(cron_id, lambda cron: changed(cron, body, now))
     if record is None:
@@ -107,7 +109,7 @@ async def _created(body: CronCreate, thread_id: str | None, use: Services) -> Re
         cron_id=str(uuid7()),
         assistant_id=assistant.assistant_id,
         thread_id=thread_id,
-        actor=require_actor_context("creating a cron"),
+        actor=require_actor_context("creating a cron").within(OWN),
         now=use.clock.now(),
     )
     await _check(cron, use)

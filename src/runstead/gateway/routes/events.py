@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from runstead.runtime.actor_context import also_on
 from runstead.runtime.runs.store.event_store import RunEventCategory
 from runstead.wire.events import event_page
 
@@ -65,13 +66,15 @@ async def _page(
     before: int | None,
     limit: int,
 ) -> Response:
-    found = await use.events.list_events(
-        thread_id,
-        run_id=run_id,
-        categories=categories,
-        event_types=types or (),
-        after=after,
-        before=before,
-        limit=limit + 1,
-    )
+    """Of a thread, or a run on it, that the caller has found to be there."""
+    with also_on(thread_id):
+        found = await use.events.list_events(
+            thread_id,
+            run_id=run_id,
+            categories=categories,
+            event_types=types or (),
+            after=after,
+            before=before,
+            limit=limit + 1,
+        )
     return answer(event_page(found, limit=limit, backwards=after is None))

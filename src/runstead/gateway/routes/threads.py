@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from runstead.resources.states import Update
 from runstead.resources.threads import ThreadFilter, ThreadRecord
+from runstead.runtime.actor_context import also_on
 from runstead.wire.errors import Conflict, NotFound
 from runstead.wire.pages import page_headers
 from runstead.wire.selection import Paths, check_select, selected
@@ -130,13 +131,14 @@ async def delete_thread(thread_id: ThreadId, use: Use) -> Response:
 async def _with_a_past(use: Services, record: ThreadRecord, steps: list[list[Update]]) -> ThreadRecord:
     if not steps:
         return record
-    try:
-        await use.states.apply(record.thread_id, steps)
-    except Exception:
-        # Nobody was told of it: the same request must find its id free, once it is put right.
-        await use.removal.remove(record.thread_id)
-        raise
-    return await use.threads.get(record.thread_id) or record
+    with also_on(record.thread_id):
+        try:
+            await use.states.apply(record.thread_id, steps)
+        except Exception:
+            # Nobody was told of it: the same request must find its id free, once it is put right.
+            await use.removal.remove(record.thread_id)
+            raise
+        return await use.threads.get(record.thread_id) or record
 
 
 def not_found(thread_id: str) -> NotFound:

@@ -118,10 +118,12 @@ class JsonlRunEventStore:
         return file.delete(run_id) if file else 0
 
     def _file(self, actor: ActorContext, thread_id: ThreadId) -> EventFile | None:
-        """The file of a thread of ``actor``'s, whether it exists or not; None for an id that no thread has."""
+        """The file of a thread that ``actor`` reaches, whether it exists or not; None for an id that no thread has."""
         if not thread_id:
             return None
         folder = self._paths.folder(actor, thread_id)
+        if (writer := self._owners.shared_by(thread_id, actor)) is not None:
+            folder = self._paths.of_names(*writer, thread_id)
         lock = self._locks[hash(thread_id) % _LOCKS]
         return EventFile(self._paths.check(folder / "events.jsonl"), thread_id, lock)
 

@@ -24,18 +24,28 @@ class ThreadOwners:
         self._folder = folder
 
     def claim(self, thread_id: ThreadId, actor: ActorContext) -> bool:
-        """True if the thread is ``actor``'s, be it from now on."""
+        """True if the thread is ``actor``'s, be it from now on, or they reach it."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        marker = self._folder / path_name(thread_id)
+        marker = self._marker(thread_id)
         mine = [path_name(actor.tenant_id), path_name(actor.user_id)]
         owner = _owner_on(marker)
         if owner is not None:
-            return bool(owner == mine)
+            return bool(owner == mine) or self.shared_by(thread_id, actor) is not None
         # Nobody's, or cut off by a crash before the thread's first event: written whole or not at all.
         written = marker.with_name(f"{marker.name}.{os.getpid()}")
         written.write_bytes(orjson.dumps(mine))
         written.replace(marker)
         return True
+
+    def shared_by(self, thread_id: ThreadId, actor: ActorContext) -> tuple[str, str] | None:
+        """The names of the tenant and user under whom a thread's events lie that ``actor`` reaches by its id."""
+        if thread_id not in actor.reach.thread_ids or (owner := _owner_on(self._marker(thread_id))) is None:
+            return None
+        tenant, user = owner
+        return (tenant, user) if tenant == path_name(actor.tenant_id) else None
+
+    def _marker(self, thread_id: ThreadId) -> Path:
+        return self._folder / path_name(thread_id)
 
 
 def _owner_on(marker: Path) -> Any:

@@ -27,7 +27,7 @@ from .database import Database
 from .dialect import add_unless_there, containing, lowered
 from .prepared import Prepared
 from .run_queries import within
-from .scope import is_storable, owned_by
+from .scope import is_storable, only_own, reached_by
 from .tables import assistant_versions, assistants
 
 _VISIBLE: Final = and_(
@@ -38,6 +38,7 @@ _VISIBLE: Final = and_(
     ),
 )
 _ONE: Final = Prepared(select(*RECORD).where(_VISIBLE))
+_ANY: Final = Prepared(select(*RECORD).where(assistants.c.assistant_id == bindparam("the_assistant")))
 _LOCKED: Final = Prepared(select(*RECORD).where(_VISIBLE).with_for_update())
 
 
@@ -52,10 +53,10 @@ class SqlAssistantStore:
         await self._database.write(lambda connection: register(connection, graphs, self._clock.now()))
 
     async def get(self, assistant_id: str) -> AssistantRecord | None:
-        wanted = _wanted(assistant_id, require_actor_context("reading an assistant"))
+        actor = require_actor_context("reading an assistant")
         if not is_storable(assistant_id):
             return None
-        return await self._database.read(lambda connection: _first(_ONE, connection, wanted), quick=True)
+        return await self._database.read(lambda connection: _found(connection, assistant_id, actor), quick=True)
 
     async def create(
         self,
@@ -69,46 +70,47 @@ class SqlAssistantStore:
             assistant_id = str(uuid7())
         elif not assistant_id or not is_storable(assistant_id):
             raise ValueError(f"assistant_id {assistant_id!a} cannot be used as an id; leave it out to get a new one")
-        wanted, said = _wanted(assistant_id, actor), said_row(draft)
+        made_id, said = assistant_id, said_row(draft)
 
         def work(connection: Connection) -> AssistantRecord:
             now = self._clock.now()
-            version = version_row(wanted["the_assistant"], 1, said, now)
+            version = version_row(made_id, 1, said, now)
             owner = {"tenant_id": actor.tenant_id, "user_id": actor.user_id, "shared": False}
             is_new = add_unless_there(connection, assistants, {**version, **owner, "updated_at": now})
             if is_new:
                 connection.execute(insert(assistant_versions).values(version))
-            found = _first(_ONE, connection, wanted)
-            if found is None or not (is_new or if_exists == "do_nothing"):
-                raise AssistantExists(wanted["the_assistant"])
+                return _record_of(connection, made_id)
+            found = _found(connection, made_id, actor) if if_exists == "do_nothing" else None
+            if found is None:
+                raise AssistantExists(made_id)
             return found
 
         return await self._database.write(work)
 
     async def update(self, assistant_id: str, change: AssistantChange) -> AssistantRecord | None:
-        wanted = _wanted(assistant_id, require_actor_context("updating an assistant"))
+        actor = require_actor_context("updating an assistant")
         if not is_storable(assistant_id):
             return None
 
         def work(connection: Connection) -> AssistantRecord | None:
             # Whoever changes it at the same time waits here, and then sees what we left.
-            if (before := _first(_LOCKED, connection, wanted)) is None:
+            if (before := _found(connection, assistant_id, actor, lock=True)) is None:
                 return None
             now, said = self._clock.now(), said_row(change.applied_to(before))
             version = _highest_version(connection, assistant_id) + 1
             connection.execute(insert(assistant_versions).values(version_row(assistant_id, version, said, now)))
             _make_current(connection, assistant_id, {**said, "version": version, "updated_at": now})
-            return _first(_ONE, connection, wanted)
+            return _record_of(connection, assistant_id)
 
         return await self._database.write(work)
 
     async def delete(self, assistant_id: str) -> bool:
-        wanted = _wanted(assistant_id, require_actor_context("deleting an assistant"))
+        actor = require_actor_context("deleting an assistant")
         if not is_storable(assistant_id):
             return False
 
         def work(connection: Connection) -> bool:
-            if _first(_LOCKED, connection, wanted) is None:
+            if _found(connection, assistant_id, actor, lock=True) is None:
                 return False
             for table in (assistant_versions, assistants):
                 connection.execute(delete(table).where(table.c.assistant_id == assistant_id))
@@ -151,7 +153,10 @@ class SqlAssistantStore:
         actor = require_actor_context("listing an assistant's versions")
         if not is_storable(assistant_id):
             return []
-        conditions: list[ColumnElement[bool]] = [assistants.c.assistant_id == assistant_id, _visible_to(actor)]
+        conditions: list[ColumnElement[bool]] = [
+            assistants.c.assistant_id == assistant_id,
+            reached_by(assistants, actor),
+        ]
         if metadata:
             conditions.append(containing(assistant_versions.c.metadata, metadata))
         statement = (
@@ -165,7 +170,7 @@ class SqlAssistantStore:
         return await self._database.read(lambda connection: [to_version(row) for row in connection.execute(statement)])
 
     async def set_latest(self, assistant_id: str, version: int) -> AssistantRecord | None:
-        wanted = _wanted(assistant_id, require_actor_context("setting an assistant's version"))
+        actor = require_actor_context("setting an assistant's version")
         if not is_storable(assistant_id):
             return None
         asked_for = select(*(assistant_versions.c[name] for name in SAID)).where(
@@ -173,7 +178,7 @@ class SqlAssistantStore:
         )
 
         def work(connection: Connection) -> AssistantRecord | None:
-            if _first(_LOCKED, connection, wanted) is None:
+            if _found(connection, assistant_id, actor, lock=True) is None:
                 return None
             # No number of ours is beyond what every engine takes; a larger one is nobody's.
             row = connection.execute(asked_for).first() if within(version) == version else None
@@ -181,7 +186,7 @@ class SqlAssistantStore:
                 raise VersionNotFound(assistant_id, version)
             said = dict(zip(SAID, row, strict=True))
             _make_current(connection, assistant_id, {**said, "version": version, "updated_at": self._clock.now()})
-            return _first(_ONE, connection, wanted)
+            return _record_of(connection, assistant_id)
 
         return await self._database.write(work)
 
@@ -190,9 +195,24 @@ def _wanted(assistant_id: str, actor: ActorContext) -> dict[str, str]:
     return {"the_assistant": assistant_id, "the_tenant": actor.tenant_id, "the_user": actor.user_id}
 
 
-def _first(statement: Prepared, connection: Connection, wanted: Mapping[str, str]) -> AssistantRecord | None:
-    row = statement.first(connection, wanted)
+def _found(
+    connection: Connection, assistant_id: str, actor: ActorContext, *, lock: bool = False
+) -> AssistantRecord | None:
+    """One that the actor reaches. With ``lock``, nobody else changes it until the transaction ends."""
+    row: Any
+    if only_own(actor):
+        row = (_LOCKED if lock else _ONE).first(connection, _wanted(assistant_id, actor))
+    else:
+        reached = select(*RECORD).where(assistants.c.assistant_id == assistant_id, reached_by(assistants, actor))
+        row = connection.execute(reached.with_for_update() if lock else reached).first()
     return None if row is None else to_record(row)
+
+
+def _record_of(connection: Connection, assistant_id: str) -> AssistantRecord:
+    """One that is there."""
+    row = _ANY.first(connection, {"the_assistant": assistant_id})
+    assert row is not None, "a row that this transaction wrote is there"
+    return to_record(row)
 
 
 def _highest_version(connection: Connection, assistant_id: str) -> int:
@@ -204,17 +224,13 @@ def _make_current(connection: Connection, assistant_id: str, values: Mapping[str
     connection.execute(update(assistants).where(assistants.c.assistant_id == assistant_id).values(values))
 
 
-def _visible_to(actor: ActorContext) -> ColumnElement[bool]:
-    return or_(assistants.c.shared, owned_by(assistants, actor))
-
-
 def _can_match(where: AssistantFilter) -> bool:
     """No name in the database holds what cannot be stored."""
     return all(is_storable(text) for text in (where.graph_id, where.name) if text is not None)
 
 
 def _matching(where: AssistantFilter, actor: ActorContext) -> ColumnElement[bool]:
-    conditions: list[ColumnElement[Any]] = [_visible_to(actor)]
+    conditions: list[ColumnElement[Any]] = [reached_by(assistants, actor)]
     if where.graph_id is not None:
         conditions.append(assistants.c.graph_id == where.graph_id)
     if where.name:

@@ -18,7 +18,7 @@ from . import json_text
 from .database import Database
 from .dialect import containing
 from .run_queries import within
-from .scope import is_storable, owned_by
+from .scope import is_storable, reached_by
 from .tables import crons, threads
 
 _FIELDS: Final = (
@@ -44,7 +44,7 @@ class SqlCronStore:
         def work(connection: Connection) -> CronRecord:
             if cron.thread_id is not None:
                 # Held until the end, so that the thread cannot go away in between and leave the cron behind.
-                mine = and_(threads.c.thread_id == cron.thread_id, owned_by(threads, actor))
+                mine = and_(threads.c.thread_id == cron.thread_id, reached_by(threads, actor))
                 if connection.execute(select(threads.c.thread_id).where(mine).with_for_update()).first() is None:
                     raise ThreadNotFound(cron.thread_id)
             connection.execute(insert(crons).values(_new_row(cron, actor)))
@@ -168,7 +168,7 @@ def _new_row(cron: CronRecord, actor: ActorContext) -> dict[str, Any]:
 
 
 def _mine(actor: ActorContext, cron_id: str) -> ColumnElement[bool]:
-    return and_(crons.c.cron_id == cron_id, owned_by(crons, actor))
+    return and_(crons.c.cron_id == cron_id, reached_by(crons, actor))
 
 
 def _find(connection: Connection, condition: ColumnElement[bool], *, for_update: bool = False) -> CronRecord | None:
@@ -182,7 +182,7 @@ def _can_match(where: CronFilter) -> bool:
 
 
 def _matching(where: CronFilter, actor: ActorContext) -> ColumnElement[bool]:
-    conditions = [owned_by(crons, actor)]
+    conditions = [reached_by(crons, actor)]
     if where.assistant_id is not None:
         conditions.append(crons.c.assistant_id == where.assistant_id)
     if where.thread_id is not None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, or_, select, update
 from uuid_utils.compat import uuid7
 
 from runstead.resources.threads import ThreadTtl
-from runstead.runtime.actor_context import ActorContext, require_actor_context
+from runstead.runtime.actor_context import OWN, ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.exceptions import InvalidRunSpec, RunConflict, ThreadBusy, ThreadNotFound
 from runstead.runtime.runs.store import Admit, CreatedRun, Decide, Refuse
@@ -26,7 +26,7 @@ from .idempotency import repeated
 from .prepared import Prepared, PreparedInsert
 from .run_rows import NEW, new_row
 from .run_stops import stop
-from .scope import is_storable
+from .scope import is_storable, reaches_thread
 from .tables import runs, threads
 from .thread_rows import ADD_THREAD, new_thread
 from .thread_status import described, rest
@@ -174,7 +174,7 @@ def _lock_thread(
         if ADD_THREAD.rows(connection, new):
             return None
         row = _THREAD.first(connection, {"the_thread": thread_id})
-    if row is None or row[:2] != (actor.tenant_id, actor.user_id):
+    if row is None or not reaches_thread(actor, thread_id, *row):
         raise ThreadNotFound(thread_id)
     metadata: str = row[2]
     return metadata
@@ -212,7 +212,7 @@ def _insert(
         thread_id=thread_id,
         assistant_id=spec.assistant_id,
         spec=spec,
-        actor=actor,
+        actor=actor.within(OWN),
         status=RunStatus.PENDING,
         created_at=now,
         updated_at=now,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, delete, select
 
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.clock import Clock
@@ -15,15 +14,9 @@ from runstead.runtime.runs.types import RunId
 from .announcing import Announce, the_rows_are_the_queue
 from .database import Database
 from .dialect import lock_thread
-from .scope import is_storable
+from .scope import is_storable, reached_by
 from .tables import runs, threads
 from .thread_status import rest
-
-_RUN: Final = select(runs.c.thread_id, runs.c.lease_until).where(
-    runs.c.run_id == bindparam("the_run"),
-    runs.c.tenant_id == bindparam("the_tenant"),
-    runs.c.user_id == bindparam("the_user"),
-)
 
 
 class SqlRunDeleteStore:
@@ -45,14 +38,14 @@ class SqlRunDeleteStore:
         actor = require_actor_context("deleting a run")
         if not is_storable(run_id):
             return False
-        wanted = {"the_run": run_id, "the_tenant": actor.tenant_id, "the_user": actor.user_id}
+        wanted = select(runs.c.thread_id, runs.c.lease_until).where(runs.c.run_id == run_id, reached_by(runs, actor))
 
         def work(connection: Connection) -> bool:
-            found = connection.execute(_RUN, wanted).first()
+            found = connection.execute(wanted).first()
             if found is None:
                 return False
             lock_thread(connection, threads, found.thread_id)
-            row = connection.execute(_RUN.with_for_update(), wanted).first()
+            row = connection.execute(wanted.with_for_update()).first()
             if row is None:
                 return False
             if row.lease_until is not None:

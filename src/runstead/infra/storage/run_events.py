@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import BindParameter, ColumnElement, Connection, and_, bindparam, delete, func, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, and_, bindparam, delete, func, or_, select, update
 
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.runs.exceptions import ThreadNotFound
@@ -18,7 +18,7 @@ from .database import Database
 from .holders import hold_on
 from .prepared import Prepared, PreparedInsert
 from .run_queries import within
-from .scope import is_storable, owned_by
+from .scope import is_storable
 from .tables import run_event_threads, run_events, threads
 
 _THREAD: Final[BindParameter[str]] = bindparam("the_thread")
@@ -125,28 +125,35 @@ def _take_numbers(connection: Connection, thread_id: ThreadId, actor: ActorConte
 
     Raises ThreadNotFound for somebody else's thread.
     """
-    mine = (actor.tenant_id, actor.user_id)
     counter = _COUNTER.first(connection, {"the_thread": thread_id})
     if counter is None:
-        if (_OWNER.first(connection, {"the_thread": thread_id}) or mine) != mine:
+        owner = _OWNER.first(connection, {"the_thread": thread_id}) or (actor.tenant_id, actor.user_id)
+        if not _reaches(actor, thread_id, *owner):
             raise ThreadNotFound(thread_id)
-        row = {"thread_id": thread_id, "tenant_id": mine[0], "user_id": mine[1], "last_seq": count}
+        row = {"thread_id": thread_id, "tenant_id": owner[0], "user_id": owner[1], "last_seq": count}
         if _NEW_COUNTER.first(connection, row) is not None:
             return 0
         # Somebody came in between.
         counter = _COUNTER.rows(connection, {"the_thread": thread_id})[0]
-    if counter[:2] != mine:
+    if not _reaches(actor, thread_id, *counter[:2]):
         raise ThreadNotFound(thread_id)
     last: int = counter[2]
     _ADVANCE.rows(connection, {"the_thread": thread_id, "the_last": last + count})
     return last
 
 
+def _reaches(actor: ActorContext, thread_id: ThreadId, tenant_id: str, user_id: str) -> bool:
+    return tenant_id == actor.tenant_id and (user_id == actor.user_id or thread_id in actor.reach.thread_ids)
+
+
 def _visible(thread_id: ThreadId, actor: ActorContext) -> ColumnElement[bool]:
-    mine = select(run_event_threads.c.thread_id).where(
-        run_event_threads.c.thread_id == thread_id, owned_by(run_event_threads, actor)
+    """A filter over threads is not looked at here: whoever reads has found the thread by it, and says so by its id."""
+    table, ids = run_event_threads, actor.reach.thread_ids
+    mine = or_(table.c.user_id == actor.user_id, table.c.thread_id.in_(ids))
+    reached = select(table.c.thread_id).where(
+        table.c.thread_id == thread_id, table.c.tenant_id == actor.tenant_id, mine
     )
-    return and_(run_events.c.thread_id == thread_id, mine.exists())
+    return and_(run_events.c.thread_id == thread_id, reached.exists())
 
 
 def _matching(

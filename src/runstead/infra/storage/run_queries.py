@@ -14,7 +14,7 @@ from .database import Database
 from .dialect import containing
 from .prepared import Prepared
 from .run_rows import RECORD, to_record
-from .scope import is_storable, owned_by
+from .scope import is_storable, only_own, reached_by
 from .tables import runs
 
 _RUN: Final = Prepared(
@@ -39,9 +39,10 @@ class SqlRunQueryStore:
         if not is_storable(run_id):
             return None
         wanted = {"the_run": run_id, "the_tenant": actor.tenant_id, "the_user": actor.user_id}
+        reached = select(*RECORD).where(runs.c.run_id == run_id, reached_by(runs, actor))
 
         def work(connection: Connection) -> RunRecord | None:
-            row = _RUN.first(connection, wanted)
+            row = _RUN.first(connection, wanted) if only_own(actor) else connection.execute(reached).first()
             return None if row is None else to_record(row)
 
         return await self._database.read(work, quick=True)
@@ -78,7 +79,7 @@ def _can_match(where: RunFilter) -> bool:
 
 
 def _matching(where: RunFilter, actor: ActorContext) -> ColumnElement[bool]:
-    conditions: list[ColumnElement[Any]] = [owned_by(runs, actor)]
+    conditions: list[ColumnElement[Any]] = [reached_by(runs, actor)]
     if where.thread_id is not None:
         conditions.append(runs.c.thread_id == where.thread_id)
     if where.statuses:

@@ -26,7 +26,7 @@ from .database import Database
 from .dialect import containing
 from .prepared import Prepared
 from .run_queries import within
-from .scope import is_storable, owned_by
+from .scope import is_storable, only_own, reached_by
 from .tables import runs, threads, webhook_deliveries
 from .thread_rows import ADD_THREAD, new_thread
 from .thread_status import entitle, forget_thread, leave
@@ -45,12 +45,14 @@ RECORD: Final = (
     threads.c.interrupts,
     threads.c.error,
 )
+_ONE: Final = threads.c.thread_id == bindparam("the_thread")
 _MINE: Final = and_(
-    threads.c.thread_id == bindparam("the_thread"),
+    _ONE,
     threads.c.tenant_id == bindparam("the_tenant"),
     threads.c.user_id == bindparam("the_user"),
 )
 _THREAD: Final = Prepared(select(*RECORD).where(_MINE))
+_ANY: Final = Prepared(select(*RECORD).where(_ONE))
 _LOCKED: Final = Prepared(select(threads.c.metadata).where(_MINE).with_for_update())
 _DESCRIBE: Final = Prepared(
     update(threads)
@@ -92,61 +94,63 @@ class SqlThreadStore:
             is_new = bool(ADD_THREAD.rows(connection, row))
             if is_new:
                 give(connection, thread_id, ttl or self._default_ttl, now)
-            found = _THREAD.first(connection, _wanted(thread_id, actor))
-            if found is None or not (is_new or if_exists == "do_nothing"):
+            if is_new:
+                return _record_of(connection, thread_id)
+            found = _found(connection, thread_id, actor) if if_exists == "do_nothing" else None
+            if found is None:
                 raise ThreadExists(thread_id)
             return _to_record(found)
 
         return await self._database.write(work)
 
     async def get(self, thread_id: ThreadId) -> ThreadRecord | None:
-        wanted = _wanted(thread_id, require_actor_context("reading a thread"))
+        actor = require_actor_context("reading a thread")
         if not is_storable(thread_id):
             return None
 
         def work(connection: Connection) -> ThreadRecord | None:
-            row = _THREAD.first(connection, wanted)
+            row = _found(connection, thread_id, actor)
             return None if row is None else _to_record(row)
 
         return await self._database.read(work, quick=True)
 
     async def get_ttl(self, thread_id: ThreadId) -> ThreadTtl | None:
-        wanted = _wanted(thread_id, require_actor_context("reading a thread's ttl"))
+        actor = require_actor_context("reading a thread's ttl")
         if not is_storable(thread_id):
             return None
 
         def work(connection: Connection) -> ThreadTtl | None:
-            return None if _THREAD.first(connection, wanted) is None else ttl_of(connection, thread_id)
+            return None if _found(connection, thread_id, actor) is None else ttl_of(connection, thread_id)
 
         return await self._database.read(work)
 
     async def update(
         self, thread_id: ThreadId, *, metadata: Mapping[str, Any], ttl: ThreadTtl | None = None
     ) -> ThreadRecord | None:
-        wanted = _wanted(thread_id, require_actor_context("updating a thread"))
+        actor = require_actor_context("updating a thread")
         if not is_storable(thread_id):
             return None
 
         def work(connection: Connection) -> ThreadRecord | None:
-            row = _LOCKED.first(connection, wanted)
+            row = _locked(connection, thread_id, actor)
             if row is None:
                 return None
             merged = json_text.dump({**json_text.load(row[0]), **metadata})
             now = self._clock.now()
             _DESCRIBE.rows(connection, {"the_thread": thread_id, "the_metadata": merged, "now": now})
             give(connection, thread_id, ttl, now)
-            updated = _THREAD.first(connection, wanted)
-            return None if updated is None else _to_record(updated)
+            # It is told what it has become, also to one whom the change has taken it from.
+            return _record_of(connection, thread_id)
 
         return await self._database.write(work)
 
     async def delete(self, thread_id: ThreadId) -> bool:
-        wanted = _wanted(thread_id, require_actor_context("deleting a thread"))
+        actor = require_actor_context("deleting a thread")
         if not is_storable(thread_id):
             return False
 
         def work(connection: Connection) -> bool:
-            if _LOCKED.first(connection, wanted) is None:
+            if _locked(connection, thread_id, actor) is None:
                 return False
             if held := _HELD.rows(connection, {"the_thread": thread_id}):
                 raise ThreadBusy([run_id for (run_id,) in held])
@@ -182,23 +186,23 @@ class SqlThreadStore:
         return await self._database.read(lambda connection: connection.execute(statement).scalar_one())
 
     async def set_state(self, thread_id: ThreadId, after: ThreadAfter) -> None:
-        wanted = _wanted(thread_id, require_actor_context("updating a thread's state"))
+        actor = require_actor_context("updating a thread's state")
         if not is_storable(thread_id):
             return
 
         def work(connection: Connection) -> None:
-            if _LOCKED.first(connection, wanted) is not None:
+            if _locked(connection, thread_id, actor) is not None:
                 leave(connection, thread_id, after, self._clock.now())
 
         await self._database.write(work)
 
     async def set_title(self, thread_id: ThreadId, title: str) -> None:
-        wanted = _wanted(thread_id, require_actor_context("naming a thread"))
+        actor = require_actor_context("naming a thread")
         if not is_storable(thread_id):
             return
 
         def work(connection: Connection) -> None:
-            row = _LOCKED.first(connection, wanted)
+            row = _locked(connection, thread_id, actor)
             if row is not None:
                 entitle(connection, thread_id, row[0], title)
 
@@ -209,8 +213,32 @@ def _wanted(thread_id: ThreadId, actor: ActorContext) -> dict[str, str]:
     return {"the_thread": thread_id, "the_tenant": actor.tenant_id, "the_user": actor.user_id}
 
 
+def _found(connection: Connection, thread_id: ThreadId, actor: ActorContext) -> Any:
+    """The row of a thread that the actor reaches."""
+    if only_own(actor):
+        return _THREAD.first(connection, _wanted(thread_id, actor))
+    return connection.execute(
+        select(*RECORD).where(_ONE, reached_by(threads, actor)), {"the_thread": thread_id}
+    ).first()
+
+
+def _locked(connection: Connection, thread_id: ThreadId, actor: ActorContext) -> Any:
+    """The metadata of a thread that the actor reaches, and that nobody else changes until the transaction ends."""
+    if only_own(actor):
+        return _LOCKED.first(connection, _wanted(thread_id, actor))
+    reached = select(threads.c.metadata).where(_ONE, reached_by(threads, actor)).with_for_update()
+    return connection.execute(reached, {"the_thread": thread_id}).first()
+
+
+def _record_of(connection: Connection, thread_id: ThreadId) -> ThreadRecord:
+    """A thread that is there."""
+    row = _ANY.first(connection, {"the_thread": thread_id})
+    assert row is not None, "a row that this transaction wrote is there"
+    return _to_record(row)
+
+
 def _matching(where: ThreadFilter, actor: ActorContext) -> ColumnElement[bool]:
-    conditions: list[ColumnElement[Any]] = [owned_by(threads, actor)]
+    conditions: list[ColumnElement[Any]] = [reached_by(threads, actor)]
     if where.ids is not None:
         ids = [thread_id for thread_id in where.ids if is_storable(thread_id)]
         conditions.append(threads.c.thread_id.in_(ids) if ids else false())

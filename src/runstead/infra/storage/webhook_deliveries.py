@@ -16,7 +16,7 @@ from . import json_text
 from .database import Database
 from .dialect import containing
 from .run_queries import within
-from .scope import is_storable, owned_by
+from .scope import is_storable, reached_by
 from .tables import webhook_attempts as attempts
 from .tables import webhook_deliveries as deliveries
 
@@ -198,7 +198,7 @@ def _claim(connection: Connection, ids: Sequence[str], until: datetime) -> Seque
 
 
 def _mine(actor: ActorContext, delivery_id: str) -> ColumnElement[bool]:
-    return and_(deliveries.c.delivery_id == delivery_id, owned_by(deliveries, actor))
+    return and_(deliveries.c.delivery_id == delivery_id, reached_by(deliveries, actor))
 
 
 def _find(connection: Connection, condition: ColumnElement[bool]) -> DeliveryRecord | None:
@@ -211,7 +211,7 @@ def _can_match(where: DeliveryFilter) -> bool:
 
 
 def _matching(where: DeliveryFilter, actor: ActorContext) -> ColumnElement[bool]:
-    conditions = [owned_by(deliveries, actor)]
+    conditions = [reached_by(deliveries, actor)]
     for column, value in (
         (deliveries.c.run_id, where.run_id),
         (deliveries.c.thread_id, where.thread_id),

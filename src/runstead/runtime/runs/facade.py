@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from typing import Self
 
-from ..actor_context import acting
+from ..actor_context import acting, also_on
 from .exceptions import RunNotFound, RunNotRetriable
 from .internal.admission import decide
 from .internal.choice import StreamChoice
@@ -208,7 +208,8 @@ class RunsFacade:
     async def _forget(self, record: RunRecord) -> None:
         run_id = record.run_id
         await self._runtime.delete_store.delete_run(run_id)
-        await self._runtime.event_store.delete_events(record.thread_id, run_id=run_id)
+        with also_on(record.thread_id):
+            await self._runtime.event_store.delete_events(record.thread_id, run_id=run_id)
         await self._runtime.bridge.cleanup(run_id)
 
     async def retry(self, run_id: RunId) -> RunRecord:

@@ -18,7 +18,7 @@ from runstead.resources.assistants import (
     VersionNotFound,
     assistant_id_of,
 )
-from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
+from runstead.runtime.actor_context import ActorContext, ActorRequired, Reach, acting
 from runstead.testing.clock import HandClock
 
 from .run_storage import ALICE, ALICE_ELSEWHERE, BOB
@@ -94,6 +94,44 @@ class AssistantVersionsConformance:
                 await assistants.create(DRAFT, assistant_id="a-1", if_exists="do_nothing")
         with acting(ALICE):
             assert await assistants.get("a-1") == made
+
+    async def test_what_is_reached_is_there_whoever_owns_it(self, assistants: AssistantStore) -> None:
+        await assistants.register_graphs({"agent": None})
+        with acting(ALICE):
+            made = await assistants.create(
+                AssistantDraft("agent", "Ours", metadata={"org": "acme"}), assistant_id="a-1"
+            )
+        acme, by_id = Reach(assistants={"org": "acme"}), Reach(assistant_ids=frozenset({"a-1"}))
+        for actor in (BOB.within(acme), BOB.within(by_id), ALICE.within(acme)):
+            with acting(actor):
+                assert await assistants.get("a-1") == made
+                assert [one.version for one in await assistants.versions("a-1")] == [1]
+                assert await assistants.search(AssistantFilter(name="Ours")) == [made]
+        with acting(BOB.within(acme)):
+            # The server's own are there when they match as well.
+            assert await assistants.search(AssistantFilter()) == [made]
+        for actor in (
+            ALICE_ELSEWHERE.within(acme),
+            ALICE_ELSEWHERE.within(by_id),
+            BOB.within(Reach(assistants={"org": "other"})),
+            BOB.within(Reach(threads={}, crons={}, thread_ids=frozenset({"a-1"}))),
+            ALICE.within(Reach(assistants={"org": "other"})),
+        ):
+            with acting(actor):
+                assert await assistants.get("a-1") is None
+                assert await assistants.update("a-1", AssistantChange(name="theirs")) is None
+                assert await assistants.set_latest("a-1", 1) is None
+                assert await assistants.versions("a-1") == []
+                assert not await assistants.delete("a-1")
+                assert await assistants.count(AssistantFilter(name="Ours")) == 0
+                with pytest.raises(AssistantExists):
+                    await assistants.create(DRAFT, assistant_id="a-1", if_exists="do_nothing")
+        with acting(BOB.within(acme)):
+            changed = await assistants.update("a-1", AssistantChange(name="Everybody's"))
+            assert changed is not None
+            assert (changed.name, changed.version) == ("Everybody's", 2)
+            assert (await assistants.set_latest("a-1", 1)) is not None
+            assert await assistants.delete("a-1")
 
     async def test_one_s_own_are_found_beside_the_shared_ones(self, assistants: AssistantStore) -> None:
         await assistants.register_graphs({"agent": None})

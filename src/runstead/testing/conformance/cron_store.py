@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 from runstead.resources.crons import CronFilter, CronRecord, CronStore
-from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
+from runstead.runtime.actor_context import ActorContext, ActorRequired, Reach, acting
 from runstead.runtime.runs.exceptions import CronMoved, ThreadBusy, ThreadNotFound
 from runstead.runtime.runs.types import CronTick, RunFilter, RunRecord
 
@@ -93,6 +93,41 @@ class CronStoreConformance:
                 assert await crons.search(CronFilter()) == []
                 assert await crons.count(CronFilter()) == 0
         assert await found(crons) == [before]
+
+    async def test_what_is_reached_is_there_whoever_owns_it(self, storage: RunStorage, crons: CronStore) -> None:
+        before = await made(crons, a_cron(storage, "c-1", metadata={"org": "acme"}))
+        acme = Reach(crons={"org": "acme"})
+        for actor in (BOB.within(acme), ALICE.within(acme)):
+            with acting(actor):
+                assert await crons.get("c-1") == before
+                assert await crons.search(CronFilter()) == [before]
+                assert await crons.count(CronFilter(metadata={"org": "acme"})) == 1
+        for actor in (
+            ALICE_ELSEWHERE.within(acme),
+            BOB.within(Reach(crons={"org": "other"})),
+            BOB.within(Reach(threads={}, assistants={})),
+            ALICE.within(Reach(crons={"org": "other"})),
+        ):
+            with acting(actor):
+                assert await crons.get("c-1") is None
+                assert await crons.update("c-1", lambda cron: dataclasses.replace(cron, enabled=False)) is None
+                assert not await crons.delete("c-1")
+                assert await crons.search(CronFilter()) == []
+                assert await crons.count(CronFilter()) == 0
+        with acting(BOB.within(acme)):
+            changed = await crons.update("c-1", lambda cron: dataclasses.replace(cron, enabled=False))
+            assert changed is not None
+            # Its runs are its owner's still.
+            assert (changed.enabled, changed.actor) == (False, ALICE)
+            assert await crons.delete("c-1")
+
+    async def test_a_cron_may_be_on_a_thread_that_is_reached(self, storage: RunStorage, crons: CronStore) -> None:
+        await storage.new_thread()
+        on_it = BOB.also_for("t-1")
+        cron = await made(crons, a_cron(storage, "c-1", thread_id="t-1", actor=BOB), on_it)
+        storage.actor = on_it
+        run = await ticked(storage, cron, "t-1")
+        assert (run.actor, run.thread_id) == (BOB, "t-1")
 
     async def test_users_need_an_actor(self, storage: RunStorage, crons: CronStore) -> None:
         for use in (

@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 from runstead.resources.webhooks import DeliveryAttempt, DeliveryFilter, DeliveryRecord, DeliveryStore, DueDelivery
-from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
+from runstead.runtime.actor_context import OWN, ActorContext, ActorRequired, Reach, acting
 from runstead.runtime.runs.types import Outcome, RunFailure, RunRecord, RunStatus, Stopped, ThreadAfter
 
 from .run_storage import ALICE, ALICE_ELSEWHERE, BOB, CREATE, STATELESS, RunStorage
@@ -192,6 +192,27 @@ class DeliveryStoreConformance:
                 assert await deliveries.redeliver(one.delivery_id) is None
                 assert await deliveries.search(DeliveryFilter()) == []
                 assert await deliveries.count(DeliveryFilter()) == 0
+
+    async def test_what_is_told_of_a_shared_thread_is_shared(
+        self, storage: RunStorage, deliveries: DeliveryStore
+    ) -> None:
+        await storage.new_thread("t-1", metadata={"org": "acme"})
+        await owed_by(storage)
+        (one,) = await found(deliveries)
+        acme = Reach(threads={"org": "acme"})
+        for actor in (ALICE_ELSEWHERE.within(acme), BOB.within(Reach(threads={"org": "other"})), BOB.within(OWN)):
+            assert await found(deliveries, actor) == []
+            with acting(actor):
+                assert await deliveries.get(one.delivery_id) is None
+                assert await deliveries.redeliver(one.delivery_id) is None
+        await settled(storage, deliveries, status_code=200)
+        assert [each.delivery_id for each in await found(deliveries, BOB.within(acme))] == [one.delivery_id]
+        with acting(BOB.within(acme)):
+            assert await deliveries.count(DeliveryFilter()) == 1
+            assert len(await deliveries.attempts(one.delivery_id)) == 1
+            again = await deliveries.redeliver(one.delivery_id)
+        assert again is not None
+        assert again.status == "pending"
 
     async def test_looking_needs_an_actor(self, deliveries: DeliveryStore) -> None:
         for look in (

@@ -272,6 +272,35 @@ class RunEventStoreConformance:
         with acting(ALICE):
             assert [entry.event.content for entry in await events.list_events(THREAD)] == [0, 1]
 
+    async def test_who_reaches_a_thread_reads_and_writes_it_with_its_owner(self, events: RunEventStore) -> None:
+        await self.write(events, 1)
+        with acting(BOB.also_for(THREAD)):
+            await events.append([an_event("from bob", run_id=OTHER_RUN)])
+            assert [entry.event.content for entry in await events.list_events(THREAD)] == [0, "from bob"]
+        with acting(ALICE):
+            assert await events.count_events(THREAD) == 2
+        with acting(ALICE_ELSEWHERE.also_for(THREAD)):
+            assert await events.count_events(THREAD) == 0
+            with pytest.raises(ThreadNotFound):
+                await events.append([an_event("from elsewhere")])
+        with acting(BOB.also_for(THREAD)):
+            assert await events.delete_events(THREAD, run_id=OTHER_RUN) == 1
+            assert await events.delete_events(THREAD) == 1
+            await events.append([an_event("again")])
+        with acting(ALICE.also_for(THREAD)):
+            assert await events.count_events(THREAD) == 1
+
+    async def test_who_writes_first_need_not_be_the_owner(self, events: RunEventStore) -> None:
+        await self.make_thread(THREAD, ALICE)
+        with acting(BOB.also_for(THREAD)):
+            await events.append([an_event("from bob")])
+        for seen, actor in enumerate((ALICE, BOB), start=1):
+            with acting(actor.also_for(THREAD)):
+                assert await events.count_events(THREAD) == seen
+                await events.append([an_event("more")])
+        with acting(ALICE_ELSEWHERE.also_for(THREAD)):
+            assert await events.count_events(THREAD) == 0
+
     async def test_without_an_actor_nothing_is_read_or_written(self, events: RunEventStore) -> None:
         await self.write(events, 1)
         with pytest.raises(ActorRequired):

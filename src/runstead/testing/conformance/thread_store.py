@@ -15,11 +15,12 @@ from runstead.runtime.runs.exceptions import ThreadBusy
 from runstead.runtime.runs.types import Outcome, RunFailure, RunStatus, ThreadAfter, ThreadId
 
 from .run_storage import ALICE, ALICE_ELSEWHERE, BOB, DONE, RunStorage
+from .sharing import ThreadSharing
 
 STRANGERS: Final = (BOB, ALICE_ELSEWHERE)
 
 
-class ThreadStoreConformance:
+class ThreadStoreConformance(ThreadSharing):
     """Subclass it and give it ``storage``."""
 
     async def test_a_new_thread_is_idle_and_empty(self, storage: RunStorage) -> None:

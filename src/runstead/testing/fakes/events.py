@@ -36,7 +36,7 @@ class InMemoryRunEventStore:
             raise ValueError("a batch of events belongs to one thread")
         log = self._logs.get(thread_id)
         owner = log.owner if log is not None else self._owner(thread_id, actor)
-        if not owns(actor, owner):
+        if not _reaches(actor, thread_id, owner):
             raise ThreadNotFound(thread_id)
         if log is None:
             log = self._logs[thread_id] = _Log(owner)
@@ -52,7 +52,7 @@ class InMemoryRunEventStore:
     def _visible(self, thread_id: ThreadId) -> _Log | None:
         actor = require_actor_context("reading run events")
         log = self._logs.get(thread_id)
-        return log if log is not None and owns(actor, log.owner) else None
+        return log if log is not None and _reaches(actor, thread_id, log.owner) else None
 
     async def list_events(
         self,
@@ -93,3 +93,8 @@ class InMemoryRunEventStore:
         # The log itself stays: its last number must not come again.
         log.events = kept
         return deleted
+
+
+def _reaches(actor: ActorContext, thread_id: ThreadId, owner: ActorContext) -> bool:
+    shared = actor.tenant_id == owner.tenant_id and thread_id in actor.reach.thread_ids
+    return shared or owns(actor, owner)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from runstead.resources.threads import ThreadRecord
-from runstead.runtime.actor_context import ActorContext, require_actor_context
+from runstead.runtime.actor_context import OWN, ActorContext, require_actor_context
 from runstead.runtime.runs.exceptions import (
     CronMoved,
     IdempotencyMismatch,
@@ -19,7 +19,7 @@ from runstead.runtime.runs.exceptions import (
 from runstead.runtime.runs.store.create_store import Admit, CreatedRun, Decide, Refuse
 from runstead.runtime.runs.types import Idempotency, RunFilter, RunId, RunRecord, RunSpec, RunStatus
 
-from .tables import InMemoryTables, ThreadRow, contains, owns, page
+from .tables import InMemoryTables, ThreadRow, contains, page
 
 
 class InMemoryRunStore:
@@ -65,7 +65,7 @@ class InMemoryRunStore:
             thread_id=thread_id,
             assistant_id=spec.assistant_id,
             spec=spec,
-            actor=actor,
+            actor=actor.within(OWN),
             status=RunStatus.PENDING,
             created_at=now,
             updated_at=now,
@@ -95,7 +95,7 @@ class InMemoryRunStore:
         tables = self._tables
         thread_id = spec.thread_id
         if thread_id is not None and (row := tables.threads.get(thread_id)) is not None:
-            if not owns(actor, row.owner):
+            if not tables.reaches_thread(actor, row):
                 raise ThreadNotFound(thread_id)
             return row
         is_stateless = spec.scope.kind == "stateless"
@@ -103,7 +103,7 @@ class InMemoryRunStore:
             raise ThreadNotFound(thread_id or "")
         now = tables.clock.now()
         record = ThreadRecord(thread_id or tables.mint("thread"), "idle", dict(spec.metadata), {}, now, now)
-        row = ThreadRow(record, actor, temporary=spec.scope.is_temporary)
+        row = ThreadRow(record, actor.within(OWN), temporary=spec.scope.is_temporary)
         tables.threads[record.thread_id] = row
         return row
 
@@ -136,7 +136,7 @@ class InMemoryRunStore:
         found = [
             row.record
             for row in self._tables.runs.values()
-            if owns(actor, row.record.actor)
+            if self._tables.reaches_run(actor, row.record)
             and (where.thread_id is None or row.record.thread_id == where.thread_id)
             and (not where.statuses or row.record.status in where.statuses)
             and (not where.dead_letters_only or row.record.dead_letter)

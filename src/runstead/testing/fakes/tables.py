@@ -99,17 +99,37 @@ class InMemoryTables:
         for before, after in moves:
             self.watch(before, after)
 
+    def reaches_thread(self, actor: ActorContext, row: ThreadRow) -> bool:
+        """Whether the actor may see it: their own, or what they were granted beside or instead of it."""
+        if row.owner.tenant_id != actor.tenant_id:
+            return False
+        if row.record.thread_id in actor.reach.thread_ids:
+            return True
+        wanted = actor.reach.threads
+        return owns(actor, row.owner) if wanted is None else contains(row.record.metadata, wanted)
+
+    def reaches_run(self, actor: ActorContext, run: RunRecord) -> bool:
+        """A run goes with its thread; where that has gone, it speaks for itself."""
+        if run.actor.tenant_id != actor.tenant_id:
+            return False
+        if run.thread_id in actor.reach.thread_ids:
+            return True
+        if actor.reach.threads is None:
+            return owns(actor, run.actor)
+        row = self.threads.get(run.thread_id)
+        return contains(run.metadata, actor.reach.threads) if row is None else self.reaches_thread(actor, row)
+
     def visible_thread(self, thread_id: ThreadId, boundary: str) -> ThreadRow | None:
         """The thread, when the bound actor may see it. Raises ActorRequired without one."""
         actor = require_actor_context(boundary)
         row = self.threads.get(thread_id)
-        return row if row is not None and owns(actor, row.owner) else None
+        return row if row is not None and self.reaches_thread(actor, row) else None
 
     def visible_run(self, run_id: RunId, boundary: str) -> RunRow | None:
         """The run, when the bound actor may see it. Raises ActorRequired without one."""
         actor = require_actor_context(boundary)
         row = self.runs.get(run_id)
-        return row if row is not None and owns(actor, row.record.actor) else None
+        return row if row is not None and self.reaches_run(actor, row.record) else None
 
     def of_thread(self, thread_id: ThreadId) -> list[RunRow]:
         """The thread's runs, the oldest first."""

@@ -15,11 +15,11 @@ from runstead.resources.threads import (
     ThreadSortField,
     ThreadTtl,
 )
-from runstead.runtime.actor_context import require_actor_context
+from runstead.runtime.actor_context import OWN, require_actor_context
 from runstead.runtime.runs.exceptions import ThreadBusy
 from runstead.runtime.runs.types import ThreadAfter, ThreadId
 
-from .tables import InMemoryTables, ThreadRow, contains, owns, page
+from .tables import InMemoryTables, ThreadRow, contains, page
 
 
 class InMemoryThreadStore:
@@ -41,12 +41,12 @@ class InMemoryThreadStore:
         thread_id = thread_id or self._tables.mint("thread")
         row = self._tables.threads.get(thread_id)
         if row is not None:
-            if if_exists == "raise" or not owns(actor, row.owner):
+            if if_exists == "raise" or not self._tables.reaches_thread(actor, row):
                 raise ThreadExists(thread_id)
             return row.record
         now = self._tables.clock.now()
         record = ThreadRecord(thread_id, "idle", dict(metadata or {}), dict(config or {}), now, now)
-        self._tables.threads[thread_id] = ThreadRow(record, actor, ttl=ttl)
+        self._tables.threads[thread_id] = ThreadRow(record, actor.within(OWN), ttl=ttl)
         return record
 
     async def get(self, thread_id: ThreadId) -> ThreadRecord | None:
@@ -103,7 +103,7 @@ class InMemoryThreadStore:
         return [
             row.record
             for row in self._tables.threads.values()
-            if owns(actor, row.owner)
+            if self._tables.reaches_thread(actor, row)
             and (where.ids is None or row.record.thread_id in where.ids)
             and (where.status is None or row.record.status == where.status)
             and contains(row.record.metadata, where.metadata)

@@ -60,7 +60,9 @@ class RunExecution:
 
     async def run(self) -> None:
         """Execute, and settle or hand back. Never raises, but for a cancellation."""
-        with acting(self._lease.run.actor):
+        run = self._lease.run
+        # The thread may be somebody else's, who shares it: the run was let onto it when it was created.
+        with acting(run.actor.also_for(run.thread_id)):
             try:
                 await self._finish(await self._execute())
             except LeaseLost:

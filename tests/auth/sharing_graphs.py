@@ -1,0 +1,34 @@
+"""Graphs for threads that several use."""
+
+from __future__ import annotations
+
+import asyncio
+from operator import add
+from typing import Annotated, Any, TypedDict
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_store
+from langgraph.graph import START, StateGraph
+from langgraph.types import interrupt
+
+
+class Said(TypedDict, total=False):
+    said: Annotated[list[str], add]
+    wait: float
+
+
+async def _note(state: Said, config: RunnableConfig) -> dict[str, Any]:
+    """Keeps a note in the store, which is the user's own, and adds to the thread, which is everybody's."""
+    user = config["configurable"]["user_id"]
+    await get_store().aput(("notes",), user, {"by": user})
+    await asyncio.sleep(state.get("wait") or 0)
+    return {"said": [user]}
+
+
+def _ask(state: Said, config: RunnableConfig) -> dict[str, Any]:
+    answer = interrupt({"question": "May I?"})
+    return {"said": [f"{config['configurable']['user_id']}: {answer}"]}
+
+
+clerk = StateGraph(Said).add_node("note", _note).add_edge(START, "note").compile(name="clerk")
+asker = StateGraph(Said).add_node("ask", _ask).add_edge(START, "ask").compile(name="asker")

@@ -1,0 +1,58 @@
+"""An auth module of a team: threads belong to an organisation, and nobody has thought of assistants and crons.
+
+Its path is named by a configuration of the tests here. Whoever has the word "everything" in their token shares these
+too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langgraph_sdk import Auth
+
+auth = Auth()
+
+
+@auth.authenticate
+async def authenticate(authorization: str | None) -> Auth.types.MinimalUserDict:
+    name, *said = (authorization or "").removeprefix("Bearer ").split()
+    user: Any = {"identity": name, "org": said[0], "permissions": said[1:]}
+    return user  # type: ignore[no-any-return]
+
+
+def within(ctx: Auth.types.AuthContext) -> dict[str, Any]:
+    org: str = ctx.user["org"]
+    # A thread may be for some people of the organisation alone.
+    return {"org": org, "members": {"$contains": ctx.user.identity}} if "members" in ctx.permissions else {"org": org}
+
+
+@auth.on.threads
+async def threads_of_the_organisation(ctx: Auth.types.AuthContext, value: Any) -> Any:
+    return within(ctx)
+
+
+@auth.on.threads.create
+async def made_for_the_organisation(ctx: Auth.types.AuthContext, value: Any) -> Any:
+    value["metadata"]["org"] = ctx.user["org"]
+    return within(ctx)
+
+
+@auth.on.threads.create_run
+async def run_for_the_organisation(ctx: Auth.types.AuthContext, value: Any) -> Any:
+    value["metadata"]["org"] = ctx.user["org"]
+    return True if "own-runs" in ctx.permissions else within(ctx)
+
+
+@auth.on.threads.delete
+async def only_one_s_own_is_deleted(ctx: Auth.types.AuthContext, value: Any) -> Any:
+    return True if "careful" in ctx.permissions else within(ctx)
+
+
+@auth.on.assistants
+async def assistants_if_somebody_thought_of_it(ctx: Auth.types.AuthContext, value: Any) -> Any:
+    return within(ctx) if "everything" in ctx.permissions else None
+
+
+@auth.on.crons
+async def crons_if_somebody_thought_of_it(ctx: Auth.types.AuthContext, value: Any) -> Any:
+    return within(ctx) if "everything" in ctx.permissions else None
