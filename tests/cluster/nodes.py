@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,9 +102,7 @@ class Cluster:
             working = [
                 WorkerProcess(folder / f"worker-{number}", settings=chosen, **common) for number in range(workers)
             ]
-            for node in (*serving, *working):
-                stack.callback(node.stop)
-                node.start()
+            start_all(stack, [*serving, *working])
             yield cls(postgres, valkey, serving, working)
 
     @property
@@ -113,6 +112,15 @@ class Cluster:
     @property
     def logs(self) -> str:
         return "\n".join(f"== {node.log_file.name}\n{node.log[-3_000:]}" for node in (*self.gateways, *self.workers))
+
+
+def start_all(stack: ExitStack, nodes: Sequence[ServerProcess]) -> None:
+    """All of them side by side, as they come up in a cluster; gone at the end of ``stack``."""
+    for node in nodes:
+        stack.callback(node.stop)
+    with ThreadPoolExecutor(len(nodes)) as pool:
+        for started in [pool.submit(node.start) for node in nodes]:
+            started.result()
 
 
 def freeze(node: ServerProcess) -> None:
