@@ -9,6 +9,7 @@ import pytest
 from runstead.resources import directory, states, threads
 from runstead.runtime.runs import exceptions, thread_agents
 from runstead.runtime.runs.exceptions import (
+    CronMoved,
     IllegalTransition,
     LeaseLost,
     RollbackRequested,
@@ -47,7 +48,7 @@ def test_each_error_has_its_number_and_text(error: Exception, problem: Problem) 
 
 def test_no_error_that_a_caller_may_meet_was_forgotten() -> None:
     """What the kernel and the resources declare is either told properly, or is nobody's business but ours."""
-    internal = {RunError, LeaseLost, IllegalTransition, RollbackRequested}
+    internal = {RunError, LeaseLost, IllegalTransition, RollbackRequested, CronMoved}
     declared = {
         kind
         for module in (exceptions, thread_agents, directory, states, threads)
