@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from runstead.cli.servers.ports import free_port
 from runstead.cli.servers.postgres import PostgresServer
 from runstead.cli.servers.valkey import ValkeyServer
 
@@ -41,7 +41,7 @@ class Server:
 @contextmanager
 def runstead(data_dir: Path, settings: Sequence[str] = ()) -> Iterator[Server]:
     """``runstead serve`` as anybody starts it. ``settings`` are NAME=VALUE."""
-    port = _free_port()
+    port = free_port()
     command = ["-m", "runstead.cli", "serve", "--config", str(_HERE / "langgraph.json"), "--port", str(port)]
     command += ["--data-dir", str(data_dir), *(part for setting in settings for part in ("--set", setting))]
     with _running("runstead", command, port) as server:
@@ -56,7 +56,7 @@ def cluster(folder: Path) -> Iterator[Server]:
     valkey = ValkeyServer(folder / "valkey")
     valkey.start()
     environ = {"RUNSTEAD_DATABASE_URL": postgres.url, "RUNSTEAD_REDIS_URL": valkey.url}
-    port, config = _free_port(), str(_HERE / "langgraph.json")
+    port, config = free_port(), str(_HERE / "langgraph.json")
     serve = ["-m", "runstead.cli", "serve", "--workers", "0", "--config", config, "--port", str(port)]
     work = ["-m", "runstead.cli", "worker", "--config", config]
     try:
@@ -69,7 +69,7 @@ def cluster(folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def reference() -> Iterator[Server]:
-    port = _free_port()
+    port = free_port()
     with _running("reference", ["-m", "benchmarks.reference", str(port)], port) as server:
         yield server
 
@@ -116,10 +116,3 @@ def _answers(port: int) -> bool:
         return False
     finally:
         connection.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from runstead.cli.servers.valkey import free_port
+from runstead.cli.servers.ports import free_port
 from runstead.infra.engines.redis import RedisConnections, open_redis
 from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings, open_redis_bridge
 from runstead.testing.clock import HandClock

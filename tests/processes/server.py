@@ -8,13 +8,14 @@ from __future__ import annotations
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+
+from runstead.cli.servers.ports import free_port
 
 GRAPHS: Final = Path(__file__).parent / "langgraph.json"
 _START_WITHIN: Final = 60.0
@@ -34,7 +35,7 @@ class ServerProcess:
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self.data_dir, self.log_file = data_dir, data_dir.with_suffix(".log")
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._command = [sys.executable, *(["-c", program] if program else ["-m", "runstead.cli"])]
         self._command += [*self._what(), "--config", str(config)]
@@ -138,10 +139,3 @@ class ServerProcess:
         if self._lifeline is not None:
             os.close(self._lifeline)
             self._lifeline = None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .lifeline import Lifeline
+from .ports import free_port
 
 START_WITHIN: Final = 60.0
 STOP_WITHIN: Final = 20.0
@@ -173,14 +173,6 @@ class PostgresServer:
             time.sleep(0.02)
         self.stop(signal.SIGQUIT)
         raise NoPostgres(f"PostgreSQL did not get ready within {START_WITHIN} s: {self.log.strip()[-500:]}")
-
-
-def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _is_open(folder: Path) -> bool:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from .lifeline import Lifeline
+from .ports import free_port
 
 START_WITHIN: Final = 20.0
 STOP_WITHIN: Final = 10.0
@@ -186,11 +187,3 @@ class ValkeyServer:
             return "+PONG" in self.ask("PING") and f"process_id:{self.pid}\r\n" in self.ask("INFO", "server")
         except OSError:
             return False
-
-
-def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
