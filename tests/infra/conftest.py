@@ -9,15 +9,10 @@ import pytest
 
 from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.storage.database import Database
-from runstead.infra.storage.run_creation import SqlRunCreateStore
-from runstead.infra.storage.run_deletion import SqlRunDeleteStore
-from runstead.infra.storage.run_leases import SqlRunLeaseStore
-from runstead.infra.storage.run_queries import SqlRunQueryStore
 from runstead.infra.storage.sqlite import open_storage
-from runstead.infra.storage.threads import SqlThreadStore
-from runstead.testing.clock import HandClock
-from runstead.testing.conformance.run_storage import Bell, RunStorage
+from runstead.testing.conformance.run_storage import RunStorage
 from tests.servers.postgres import PostgresSchema
+from tests.servers.stores import stores_over
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -48,16 +43,3 @@ async def postgres_database(postgres_schema: PostgresSchema) -> PostgresDatabase
 def postgres_storage(postgres_database: PostgresDatabase) -> RunStorage:
     """All stores over one PostgreSQL database."""
     return stores_over(postgres_database)
-
-
-def stores_over(database: Database) -> RunStorage:
-    clock, bell = HandClock(), Bell()
-    return RunStorage(
-        create=SqlRunCreateStore(database, clock, bell),
-        query=SqlRunQueryStore(database),
-        delete=SqlRunDeleteStore(database, clock, bell),
-        leases=SqlRunLeaseStore(database, clock, bell),
-        threads=SqlThreadStore(database, clock),
-        clock=clock,
-        bell=bell,
-    )

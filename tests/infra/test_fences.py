@@ -26,7 +26,7 @@ from runstead.runtime.runs.exceptions import LeaseLost
 from runstead.runtime.runs.store import RunEvent
 from runstead.runtime.runs.types import Lease, Outcome, RunStatus
 from runstead.testing.conformance.run_storage import ALICE, DONE, TERM, RunStorage
-from tests.infra.conftest import stores_over
+from tests.servers.stores import stores_over
 
 ROOT: RunnableConfig = {"configurable": {"thread_id": "t-1", "checkpoint_ns": ""}}
 

@@ -17,8 +17,8 @@ from runstead.runtime.runs.exceptions import LeaseLost, ThreadBusy
 from runstead.runtime.runs.store import RunEvent
 from runstead.runtime.runs.types import Idempotency, MultitaskStrategy, RunFilter, RunStatus
 from runstead.testing.conformance.run_storage import ALICE, DONE, STATELESS, TERM, RunStorage, a_spec
-from tests.infra.conftest import stores_over
 from tests.servers.postgres import PostgresSchema
+from tests.servers.stores import stores_over
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.types import RunStatus
 from runstead.testing.clock import HandClock
 from runstead.testing.conformance.run_storage import ALICE, DONE
-from tests.infra.conftest import stores_over
 from tests.servers.postgres import own_postgres
+from tests.servers.stores import stores_over
 
 FOUND = all_binaries()
 

@@ -13,36 +13,22 @@ from runstead.infra.storage import run_leases, run_recovery, thread_status
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.json_text import NotJson, dump, load
 from runstead.infra.storage.prepared import Prepared
-from runstead.infra.storage.run_creation import SqlRunCreateStore
-from runstead.infra.storage.run_deletion import SqlRunDeleteStore
 from runstead.infra.storage.run_events import SqlRunEventStore
-from runstead.infra.storage.run_leases import SqlRunLeaseStore
-from runstead.infra.storage.run_queries import SqlRunQueryStore
 from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.infra.storage.tables import runs
-from runstead.infra.storage.threads import SqlThreadStore
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.exceptions import InvalidRunSpec, ThreadNotFound
 from runstead.runtime.runs.store import RunEvent
 from runstead.runtime.runs.types import RunScope, Stopped
-from runstead.testing.clock import HandClock
-from runstead.testing.conformance.run_storage import ALICE, BOB, DONE, STATELESS, Bell, RunStorage
+from runstead.testing.conformance.run_storage import ALICE, BOB, DONE, STATELESS, RunStorage
+from tests.servers.stores import stores_over
 
 HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
 def storage(database: Database) -> RunStorage:
-    clock, bell = HandClock(), Bell()
-    return RunStorage(
-        create=SqlRunCreateStore(database, clock, bell),
-        query=SqlRunQueryStore(database),
-        delete=SqlRunDeleteStore(database, clock, bell),
-        leases=SqlRunLeaseStore(database, clock, bell),
-        threads=SqlThreadStore(database, clock),
-        clock=clock,
-        bell=bell,
-    )
+    return stores_over(database)
 
 
 @pytest.fixture

@@ -11,19 +11,14 @@ import pytest
 from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.engines.sqlite import SqliteDatabase
 from runstead.infra.storage.database import Database
-from runstead.infra.storage.run_creation import SqlRunCreateStore
-from runstead.infra.storage.run_deletion import SqlRunDeleteStore
-from runstead.infra.storage.run_leases import SqlRunLeaseStore
-from runstead.infra.storage.run_queries import SqlRunQueryStore
 from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.storage.sweeper import DELIVERIES_KEPT, StorageSweeper
-from runstead.infra.storage.threads import SqlThreadStore
 from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
 from runstead.resources.webhooks import DeliveryStore
-from runstead.testing.clock import HandClock
 from runstead.testing.conformance.delivery_store import DeliveryStoreConformance, found, owed_by, settled
-from runstead.testing.conformance.run_storage import Bell, RunStorage
+from runstead.testing.conformance.run_storage import RunStorage
 from tests.servers.postgres import PostgresSchema
+from tests.servers.stores import stores_over
 
 
 @pytest.fixture
@@ -34,16 +29,7 @@ async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
 
 @pytest.fixture
 def storage(database: Database) -> RunStorage:
-    clock, bell = HandClock(), Bell()
-    return RunStorage(
-        create=SqlRunCreateStore(database, clock, bell),
-        query=SqlRunQueryStore(database),
-        delete=SqlRunDeleteStore(database, clock, bell),
-        leases=SqlRunLeaseStore(database, clock, bell),
-        threads=SqlThreadStore(database, clock),
-        clock=clock,
-        bell=bell,
-    )
+    return stores_over(database)
 
 
 @pytest.fixture

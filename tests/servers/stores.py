@@ -1,0 +1,25 @@
+"""All stores over one database, on a clock in the test's hand, as the conformance suites want them."""
+
+from __future__ import annotations
+
+from runstead.infra.storage.database import Database
+from runstead.infra.storage.run_creation import SqlRunCreateStore
+from runstead.infra.storage.run_deletion import SqlRunDeleteStore
+from runstead.infra.storage.run_leases import SqlRunLeaseStore
+from runstead.infra.storage.run_queries import SqlRunQueryStore
+from runstead.infra.storage.threads import SqlThreadStore
+from runstead.testing.clock import HandClock
+from runstead.testing.conformance.run_storage import Bell, RunStorage
+
+
+def stores_over(database: Database) -> RunStorage:
+    clock, bell = HandClock(), Bell()
+    return RunStorage(
+        create=SqlRunCreateStore(database, clock, bell),
+        query=SqlRunQueryStore(database),
+        delete=SqlRunDeleteStore(database, clock, bell),
+        leases=SqlRunLeaseStore(database, clock, bell),
+        threads=SqlThreadStore(database, clock),
+        clock=clock,
+        bell=bell,
+    )
