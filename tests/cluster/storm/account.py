@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import psycopg
-import redis
 
 from tests.processes.client import ENDED, Client, new_id
 
@@ -19,11 +18,12 @@ from ..laws import in_database
 from ..nodes import Cluster
 from .connection import Connection
 from .promises import GONE, Ledger, Promise
+from .streams import Loss, streams_of
 
 _SETTLED_WITHIN: Final = 90.0
 _AT_ONCE: Final = 16
-_SETTLE_AFTER: Final = 5.0
-"""Seconds between the end of the last harm, or the return of a server, and the moment that all streams are told in."""
+_SETTLE_AFTER: Final = 20.0
+"""Seconds from the end of a run, or the return of a server, in which its stream is told of it."""
 
 
 @dataclass(slots=True)
@@ -36,7 +36,9 @@ class Account:
     lost: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     terminals: Counter[int] = field(default_factory=Counter)
-    """How many runs have so many terminal events on their streams; of those that are still there."""
+    """How many runs have so many terminal events on their streams, whenever these were looked at."""
+    untold: int = 0
+    """Runs that ended while their streams were being lost."""
     recovered: int = 0
     ends: Counter[str] = field(default_factory=Counter)
 
@@ -51,12 +53,12 @@ async def settled(cluster: Cluster) -> Mapping[str, int]:
         await asyncio.sleep(0.2)
 
 
-async def account(cluster: Cluster, at: Connection, ledger: Ledger, forgotten: float) -> Account:
+async def account(cluster: Cluster, at: Connection, ledger: Ledger, losses: Sequence[Loss]) -> Account:
     """Everything is looked at: rows, checkpoints through the wire, streams, trace events."""
     result = Account(accepted=len(ledger.promises))
     rows = await asyncio.to_thread(_rows, cluster)
     _check_rows(rows, ledger.promises, result)
-    _check_streams(cluster, rows, forgotten, result)
+    _check_streams(cluster, rows, losses, result)
     by_thread: dict[str, list[Promise]] = defaultdict(list)
     for promise in ledger.promises:
         if promise.thread_id is not None:
@@ -109,21 +111,27 @@ def _check_rows(rows: Mapping[str, _Row], promises: Sequence[Promise], result: A
     result.recovered = sum(row.attempt > 1 for row in rows.values())
 
 
-def _check_streams(cluster: Cluster, rows: Mapping[str, _Row], forgotten: float, result: Account) -> None:
-    """On every stream that is still there: one terminal event, the last. Streams that the server lost are not there."""
-    with redis.Redis.from_url(cluster.valkey.url) as server:
-        logs = {key.rpartition(b":")[2].decode(): key for key in server.scan_iter(match="*:log:*", count=1_000)}
-        for run_id, row in rows.items():
-            entries = server.xrange(logs[run_id]) if run_id in logs else []
-            ends = [place for place, (_, fields) in enumerate(entries) if b"t" in fields]
-            if run_id not in logs and row.ended_at <= forgotten + _SETTLE_AFTER:
-                continue
-            result.terminals[len(ends)] += 1
-            if ends != [len(entries) - 1]:
-                result.wrong.append(
-                    f"{row.name}: {run_id} ({row.status}, attempt {row.attempt}) has its terminal events at {ends} "
-                    f"of {len(entries)} events"
-                )
+def _check_streams(cluster: Cluster, rows: Mapping[str, _Row], losses: Sequence[Loss], result: Account) -> None:
+    """On every stream one terminal event, the last: those that are still there, and those that were lost, as they stood
+    when they were.
+    """
+    remaining = streams_of(cluster.valkey)
+    for run_id in rows.keys() | remaining.keys():
+        seen = [loss.streams[run_id] for loss in losses if run_id in loss.streams]
+        seen += [remaining[run_id]] if run_id in remaining else []
+        told = [stream for stream in seen if stream.terminals]
+        row = rows.get(run_id)
+        if not told and (row is None or _may_be_untold(row, losses)):
+            result.untold += row is not None
+            continue
+        result.terminals[max((stream.terminals for stream in told), default=0)] += 1
+        if not told or not all(stream.is_right for stream in told):
+            result.wrong.append(f"the stream of {row or run_id} was seen as {seen}")
+
+
+def _may_be_untold(row: _Row, losses: Sequence[Loss]) -> bool:
+    """It ended around the time of a loss, so that its end was told to a server that forgot it."""
+    return any(loss.since - _SETTLE_AFTER <= row.ended_at <= loss.back + _SETTLE_AFTER for loss in losses)
 
 
 # --- what is on the threads -----------------------------------------------------------------------------------------

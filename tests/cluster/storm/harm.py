@@ -15,6 +15,7 @@ from tests.processes.server import ServerProcess
 
 from ..nodes import Cluster, freeze, thaw
 from .plan import Harm
+from .streams import Loss, streams_of
 from .witness import Cut
 
 _STARTS: Final = 5
@@ -24,14 +25,14 @@ _GOES_WITHIN: Final = 40.0
 
 @dataclass(slots=True)
 class Harmer:
-    """``done``: how often what was done. ``forgotten``: when streams were last lost with their server (epoch)."""
+    """``done``: how often what was done. ``losses``: each time that all streams were lost with their server."""
 
     cluster: Cluster
     cuts: list[Cut] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
     told: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
-    forgotten: float = 0.0
+    losses: list[Loss] = field(default_factory=list)
 
     async def go_through(self, lane: Sequence[Harm], until: float) -> None:
         """All of a lane, one after another, until that moment (monotonic). Nothing is left broken."""
@@ -104,11 +105,13 @@ class Harmer:
             valkey.thaw()
             return
         if verb == "forget":
+            streams, since = streams_of(valkey), time.time()
             valkey.kill()
             valkey.forget()
-        else:
-            valkey.stop()
+            time.sleep(lasts)
+            valkey.start()
+            self.losses.append(Loss(streams, since, time.time()))
+            return
+        valkey.stop()
         time.sleep(lasts)
         valkey.start()
-        if verb == "forget":
-            self.forgotten = time.time()

@@ -67,7 +67,7 @@ class Outcome:
                 f"accepted {done.accepted}, and {done.unanswered} whose answer was cut off: {dict(done.ends)}",
                 f"lost {len(done.lost)}, ran twice at once {len(self.at_once)}, hung readers {len(self.ledger.hung)}, "
                 f"otherwise wrong {wrong}, left {self.left}",
-                f"terminal events per stream {dict(done.terminals)}",
+                f"terminal events per run {dict(done.terminals)}, ended while the streams were lost {done.untold}",
                 f"harm: {harms}; {self.harms.total()} in all",
                 f"runs recovered {done.recovered}, steps {self.steps}, taken over {self.moves}, {dict(counts)}",
             )
@@ -92,7 +92,7 @@ async def ride_out(storm: Storm, cluster: Cluster, witness: Path) -> Outcome:
         # What is told about an end follows it.
         await asyncio.sleep(_PEACE)
         at = Connection(client, ledger, random.Random(storm.seed))
-        done = await account(cluster, at, ledger, harmer.forgotten)
+        done = await account(cluster, at, ledger, harmer.losses)
         ledger.faults += harmer.faults
     lines = await asyncio.to_thread(witness.read_text)
     steps = steps_of(lines.splitlines(), harmer.cuts)
