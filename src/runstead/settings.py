@@ -134,6 +134,12 @@ class Settings(BaseSettings):
         ge=0,
         description="How long runs may go on after SIGTERM (seconds) before they are handed back to resume later.",
     )
+    shutdown_notice_seconds: float | None = Field(
+        default=None,
+        ge=0,
+        description="How long a server that was told to stop answers as before but is not /ready (seconds), so that "
+        "load balancers turn to others first. Unset: 5 in a cluster, else 0.",
+    )
     agent_isolation: Literal["thread", "server"] = Field(
         default="thread",
         description="Where agent code runs: in threads with event loops of their own, or on the server's loop, "

@@ -191,10 +191,9 @@ async def test_a_gateway_is_restarted_under_two_hundred_streams_and_no_reader_mi
 
         await eventually(all_read)
         going.terminate()
-        ready = [await _is_ready(going.url) for _ in range(20)]
-        # Once it has said that it is going it does not take it back, and it says so at once.
-        assert ready == sorted(ready, reverse=True)
-        assert ready.count(True) <= 2
+        said = [await _readiness(going.url) for _ in range(20)]
+        # It says so at once, does not take it back, and goes on answering meanwhile.
+        assert said[2:] == [503] * 18
         assert await asyncio.to_thread(going.wait) == 0
         await asyncio.to_thread(going.start)
         await asyncio.gather(*reading)
@@ -205,12 +204,9 @@ async def test_a_gateway_is_restarted_under_two_hundred_streams_and_no_reader_mi
     assert cut >= 200
 
 
-async def _is_ready(url: str) -> bool:
+async def _readiness(url: str) -> int:
     async with httpx.AsyncClient(timeout=5) as client:
-        try:
-            return (await client.get(f"{url}/ready")).status_code == 200
-        except httpx.TransportError:
-            return False
+        return (await client.get(f"{url}/ready")).status_code
 
 
 async def test_a_job_that_is_delivered_by_many_at_once_is_executed_once(

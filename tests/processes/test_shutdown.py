@@ -61,6 +61,22 @@ async def test_a_run_that_can_finish_within_the_grace_finishes(start_server: Sta
         assert (record["status"], record["attempt"]) == ("success", 1)
 
 
+async def test_it_is_not_ready_while_it_still_answers_so_that_a_balancer_may_notice(start_server: StartServer) -> None:
+    server = start_server(settings={"shutdown_notice_seconds": 2, "shutdown_grace_seconds": 0.2})
+    async with Client(server.url) as client:
+        kept = await client.http.get("/ready")
+        assert (kept.status_code, kept.headers.get("connection")) == (200, None)
+        server.terminate()
+        await asyncio.sleep(0.5)
+        answer = await client.http.get("/ready")
+        # Who keeps a connection comes to another server next time.
+        assert (answer.status_code, answer.headers["connection"]) == (503, "close")
+        # Over a connection that is new, and what comes over it is done.
+        assert await client.wait(new_id(), "noop", {"n": 1}) == {"n": 2}
+    assert await asyncio.to_thread(server.wait) == 0
+    assert "Traceback" not in server.log
+
+
 async def test_a_run_that_cannot_finish_is_handed_back_and_resumed(start_server: StartServer) -> None:
     server = start_server(settings={"shutdown_grace_seconds": 0.3})
     async with Client(server.url) as client:

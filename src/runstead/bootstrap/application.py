@@ -22,7 +22,7 @@ from runstead.settings import CONFIG_FILE, Settings, load_settings
 from runstead.wire.credentials import Credentials
 from runstead.wire.errors import Unavailable
 
-from .embedded import Embedded, open_embedded
+from .assembly import Assembly, assembled
 from .parts import logged_headers
 
 
@@ -37,7 +37,7 @@ class Application:
         self.settings, self.configuration = settings, configuration
         self.failure: BaseException | None = None
         self._execute = execute
-        self._parts: Embedded | None = None
+        self._parts: Assembly | None = None
         self._draining: asyncio.Task[None] | None = None
         self.asgi: FastAPI = create_api(
             self,
@@ -69,7 +69,7 @@ class Application:
         return await self._running.authenticator.authenticate(credentials)
 
     @property
-    def _running(self) -> Embedded:
+    def _running(self) -> Assembly:
         if self._parts is None:
             raise Unavailable(
                 "Runstead has not been started, or is stopped; when it is mounted in another app, "
@@ -85,7 +85,7 @@ class Application:
         UnsupportedConfiguration for a configuration that could only be kept in part.
         """
         self._draining = None
-        async with open_embedded(self.settings, self.configuration, execute=self._execute) as parts:
+        async with assembled(self.settings, self.configuration, execute=self._execute) as parts:
             self._parts = parts
             try:
                 yield parts.services
@@ -104,6 +104,16 @@ class Application:
             self.failure = error
             raise
 
+    def leave(self) -> None:
+        """Say that it is not ready, so that load balancers turn to others; requests are answered as before."""
+        if self._parts is not None:
+            self._parts.closing.leave()
+
+    @property
+    def is_leaving(self) -> bool:
+        """It has said that it goes, and has not started anew since."""
+        return self._parts is not None and self._parts.closing.is_leaving
+
     async def drain(self) -> None:
         """Claim nothing more, let runs finish for the grace time, hand the rest back, and end all streams.
 
@@ -112,7 +122,7 @@ class Application:
         if self._parts is None:
             return
         if self._draining is None:
-            self._draining = asyncio.create_task(self._parts.drain(), name="drain")
+            self._draining = asyncio.create_task(self._parts.closing.drain(), name="drain")
         await asyncio.shield(self._draining)
 
 

@@ -1,4 +1,4 @@
-"""A node of a cluster: everything is kept in PostgreSQL, live streams go by Redis, any worker may execute any run."""
+"""The scaled profile, a node of a cluster: all is kept in PostgreSQL, streams go by Redis, any worker takes any run."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """A server process around an application: uvicorn, that drains before it closes connections.
 
-The order matters: runs finish or are handed back first, then streams end and waits are cut, then connections
-close, then the storage. The other way round, every open stream would hold the process until it is killed.
+The order matters: it is not ready, and still listens, until load balancers have noticed. Then runs finish or are handed
+back, then streams end and waits are cut, then connections close, then the storage. The other way round, every open
+stream would hold the process until it is killed.
 """
 
 from __future__ import annotations
@@ -10,15 +11,19 @@ import asyncio
 import contextlib
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
 from types import FrameType
 from typing import Any, Final
 
 import uvicorn
 
-from .application import Application
+from runstead.settings import Settings
 
+from .application import Application
+from .last_requests import LastRequests
+
+_NOTICE_IN_CLUSTER: Final = 5.0
 _CLOSE_WITHIN: Final = 5
 """Seconds that answers may take to end after the drain."""
 THREAD_TURN: Final = 0.001
@@ -93,12 +98,18 @@ class _DrainingServer(uvicorn.Server):
             self._on_started(self.url)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._application.leave()
+        await self._unless_forced(asyncio.sleep(_notice(self._application.settings)))
         for server in self.servers:
             server.close()
-        draining = asyncio.create_task(self._application.drain(), name="drain")
-        while not draining.done() and not self.force_exit:
-            await asyncio.wait({draining}, timeout=0.1)
+        await self._unless_forced(self._application.drain())
         await super().shutdown(sockets)
+
+    async def _unless_forced(self, step: Coroutine[Any, Any, None]) -> None:
+        """A step of the end, which a second signal does not wait for."""
+        task = asyncio.create_task(step)
+        while not task.done() and not self.force_exit:
+            await asyncio.wait({task}, timeout=0.1)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # Not kept for being raised again at the end, as uvicorn does: a drained server has ended well.
@@ -119,6 +130,13 @@ class _DrainingServer(uvicorn.Server):
             raise failure
 
 
+def _notice(settings: Settings) -> float:
+    """Seconds between not being ready and not listening."""
+    if settings.shutdown_notice_seconds is not None:
+        return settings.shutdown_notice_seconds
+    return _NOTICE_IN_CLUSTER if settings.is_cluster else 0.0
+
+
 def _config(application: Application) -> uvicorn.Config:
     options: dict[str, Any] = {
         "lifespan": "on",
@@ -130,7 +148,7 @@ def _config(application: Application) -> uvicorn.Config:
         "timeout_keep_alive": _KEEP_ALIVE,
         "timeout_graceful_shutdown": _CLOSE_WITHIN,
     }
-    return uvicorn.Config(application.asgi, **options)
+    return uvicorn.Config(LastRequests(application.asgi, lambda: application.is_leaving), **options)
 
 
 def _listen(application: Application) -> socket.socket:

@@ -48,7 +48,8 @@ def run_cluster(request: ServeRequest, output: Output, *, workers: int) -> int:
     with ExitStack() as stack:
         environ = stack.enter_context(_servers(settings, output))
         listening = stack.enter_context(listen_on(settings))
-        common = [*request.arguments(), *(["--json"] if output.as_json else [])]
+        # No load balancer has to notice that it ends.
+        common = [*request.arguments(), *(["--json"] if output.as_json else []), "--set", "shutdown_notice_seconds=0"]
         gateway = ServerChild([*common, "--workers", "0"], listening, environ=environ)
         children = [gateway, *(ServerChild(_for_worker(common), None, environ=environ) for _ in range(workers))]
         stack.callback(_stop_all, children)

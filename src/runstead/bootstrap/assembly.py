@@ -1,0 +1,277 @@
+"""A running server, put together: its profile opened, the kernel and the nouns on it, and what goes on beside them.
+
+Read from top to bottom, this is the order in which things open; they close in the reverse one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+
+from langchain_core.embeddings import Embeddings
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from langsmith.utils import tracing_is_enabled
+
+from runstead.gateway.custom_app import CustomApp
+from runstead.gateway.services import GatewayOptions, Services
+from runstead.graphs.configuration import GraphConfiguration
+from runstead.graphs.environment import apply_environment
+from runstead.graphs.registry import GraphRegistry
+from runstead.infra.dispatch.bell import Bell
+from runstead.infra.engines.exceptions import StorageUnusable
+from runstead.infra.storage.assistants import SqlAssistantStore
+from runstead.infra.storage.crons import SqlCronStore
+from runstead.infra.storage.database import Database
+from runstead.infra.storage.items import SqlItemStore
+from runstead.infra.storage.run_creation import SqlRunCreateStore
+from runstead.infra.storage.run_deletion import SqlRunDeleteStore
+from runstead.infra.storage.run_leases import SqlRunLeaseStore
+from runstead.infra.storage.run_queries import SqlRunQueryStore
+from runstead.infra.storage.sweeper import StorageSweeper
+from runstead.infra.storage.thread_expiry import SqlThreadExpiryStore
+from runstead.infra.storage.threads import SqlThreadStore
+from runstead.resources.assistant_editor import AssistantEditor
+from runstead.resources.assistant_removal import AssistantRemoval
+from runstead.resources.copies import ThreadCopies
+from runstead.resources.directory import AssistantDirectory
+from runstead.resources.expiry import ThreadExpiry
+from runstead.resources.interrupts import OpenInterrupts
+from runstead.resources.items import ActorScopedStore
+from runstead.resources.removal import ThreadRemoval
+from runstead.resources.run_events import EventSources
+from runstead.resources.schemas import GraphSchemas
+from runstead.resources.state_updates import StateUpdates
+from runstead.resources.states import ThreadStates
+from runstead.resources.thread_events import ThreadEvents
+from runstead.resources.thread_joins import ThreadJoins
+from runstead.runtime.runs.agent_loop import AgentLoops
+from runstead.runtime.runs.error_texts import ErrorTexts
+from runstead.runtime.runs.facade import RunsFacade
+from runstead.runtime.runs.observer import CompositeObserver
+from runstead.runtime.runs.runtime import RunsRuntime
+from runstead.runtime.runs.thread_agents import ThreadAgents
+from runstead.settings import Settings
+from runstead.wire.credentials import Authenticator
+
+from .closing import Closing
+from .crons import cron_scheduler
+from .custom_apps import load_custom_app
+from .doors import load_auth, open_door
+from .embedded import open_embedded
+from .embedders import load_embedder
+from .housekeeping import expire_regularly, sweep_items_regularly, sweep_regularly
+from .parts import (
+    agent_loops,
+    checkpoint_serde,
+    header_choice,
+    item_index,
+    item_sweep_interval,
+    item_ttl,
+    run_limits,
+    thread_sweeps,
+    thread_ttl,
+    trusted_with_shared,
+)
+from .profile import Profile
+from .refusals import refuse_what_cannot_be_kept, without_effect
+from .webhooks import Webhooks, open_webhooks
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """A running server's parts: what the routes use, and how it all ends."""
+
+    services: Services
+    authenticator: Authenticator
+    closing: Closing
+    custom: CustomApp | None = None
+
+
+@asynccontextmanager
+async def assembled(
+    settings: Settings, configuration: GraphConfiguration, *, execute: bool = True
+) -> AsyncIterator[Assembly]:
+    """Everything, started. Raises StorageError, GraphLoadError, UnsupportedConfiguration."""
+    execute = execute and settings.max_concurrent_runs > 0
+    refuse_what_cannot_be_kept(configuration, settings)
+    for remark in without_effect(configuration, settings):
+        _log.warning("%s", remark)
+    # The user's code first: a graph that cannot be loaded is told before any file is touched.
+    apply_environment(configuration, os.environ)
+    await asyncio.to_thread(GraphRegistry(configuration).load)
+    auth = await asyncio.to_thread(load_auth, settings, configuration)
+    embeddings = await asyncio.to_thread(load_embedder, configuration)
+    custom = await asyncio.to_thread(load_custom_app, configuration)
+    async with AsyncExitStack() as stack:
+        parts = await _opened(stack, settings, configuration, embeddings)
+        profile = parts.profile
+        runtime = _runtime(parts, settings, configuration)
+        if not profile.is_shared:
+            # Whoever held a run before this process started is dead: the data directory is ours alone.
+            await runtime.lease_store.abandon_all()
+            await parts.webhooks.deliveries.abandon_all()
+        runs = RunsFacade.assemble(runtime)
+        closing = Closing(runs, profile.bridge, profile.notices, settings.shutdown_grace_seconds)
+        services = _services(parts, runs, closing, settings, configuration)
+        door = await stack.enter_async_context(
+            open_door(settings, configuration, auth, profile.database, profile.clock)
+        )
+        services = replace(services, authorizer=door.authorizer)
+        await services.assistants.register_graphs(parts.graphs.descriptions)
+        await stack.enter_async_context(
+            sweep_regularly(
+                StorageSweeper(profile.database, profile.clock),
+                profile.checkpoints,
+                timedelta(seconds=settings.stream_retention_seconds),
+            )
+        )
+        expiry = ThreadExpiry(
+            SqlThreadExpiryStore(profile.database, profile.clock), profile.events, profile.checkpoints, profile.bridge
+        )
+        await stack.enter_async_context(expire_regularly(expiry, thread_sweeps(configuration), profile.clock))
+        if execute:
+            await stack.enter_async_context(parts.webhooks.sender.running())
+        if custom is not None:
+            # Before the first run: graphs may use what their app opens.
+            await stack.enter_async_context(custom.lifespan())
+        if execute:
+            await stack.enter_async_context(cron_scheduler(services, parts.cron_bell, settings).running())
+        stack.push_async_callback(closing.drain)
+        await runs.start(execute=execute)
+        yield Assembly(services, door.authenticator, closing, custom)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What has been opened, and is closed in the reverse order."""
+
+    profile: Profile
+    store: ActorScopedStore
+    loops: AgentLoops
+    graphs: GraphRegistry
+    webhooks: Webhooks
+    cron_bell: Bell
+
+
+async def _open_scaled(stack: AsyncExitStack, settings: Settings, serde: SerializerProtocol | None) -> Profile:
+    try:
+        # Only a cluster needs their drivers.
+        from .scaled import open_scaled
+    except ImportError as error:
+        raise StorageUnusable(
+            f"a cluster needs packages that are not installed ({error.name}); pip install 'runstead[postgres,redis]'"
+        ) from error
+    return await open_scaled(stack, settings, serde)
+
+
+async def _opened(
+    stack: AsyncExitStack, settings: Settings, configuration: GraphConfiguration, embeddings: Embeddings | None
+) -> _Parts:
+    opened = _open_scaled if settings.is_cluster else open_embedded
+    profile = await opened(stack, settings, checkpoint_serde(configuration))
+    database, clock = profile.database, profile.clock
+    loops = agent_loops(settings)
+    stack.push_async_callback(loops.close)
+    index = item_index(configuration, embeddings, loops)
+    vectors = None if index is None else await profile.item_vectors()
+    items = SqlItemStore(database, clock, index=index, ttl=item_ttl(configuration), vectors=vectors)
+    await stack.enter_async_context(sweep_items_regularly(items, clock, item_sweep_interval(configuration)))
+    store = ActorScopedStore(items)
+    graphs = GraphRegistry(configuration, store=store)
+    webhooks = await stack.enter_async_context(open_webhooks(settings, configuration, database, clock))
+    return _Parts(profile, store, loops, graphs, webhooks, Bell())
+
+
+def _runtime(parts: _Parts, settings: Settings, configuration: GraphConfiguration) -> RunsRuntime:
+    profile, queue = parts.profile, parts.profile.queue
+    database, clock = profile.database, profile.clock
+    leases = SqlRunLeaseStore(database, clock, queue.ring, queue.announce)
+    return RunsRuntime(
+        create_store=SqlRunCreateStore(
+            database, clock, queue.ring, queue.announce, default_ttl=thread_ttl(configuration)
+        ),
+        query_store=SqlRunQueryStore(database),
+        delete_store=SqlRunDeleteStore(database, clock, queue.ring, queue.announce),
+        lease_store=leases,
+        event_store=profile.events,
+        checkpoints=profile.checkpoints,
+        bridge=profile.bridge,
+        dispatcher=queue.dispatcher(leases),
+        agents=parts.graphs,
+        agent_loops=parts.loops,
+        store=parts.store,
+        observer=CompositeObserver([profile.notices, parts.webhooks.sender]),
+        clock=clock,
+        limits=run_limits(settings),
+        error_texts=ErrorTexts(bool(settings.show_errors)),
+    )
+
+
+def _services(
+    parts: _Parts, runs: RunsFacade, closing: Closing, settings: Settings, configuration: GraphConfiguration
+) -> Services:
+    profile = parts.profile
+    threads = SqlThreadStore(profile.database, profile.clock, default_ttl=thread_ttl(configuration))
+    assistants = SqlAssistantStore(profile.database, profile.clock)
+    agents = ThreadAgents(parts.graphs, parts.loops, profile.checkpoints, parts.store)
+    queries = SqlRunQueryStore(profile.database)
+    states = ThreadStates(
+        threads,
+        queries,
+        profile.checkpoints,
+        agents,
+        ErrorTexts(bool(settings.show_errors)),
+        on_change=profile.notices.state_changed,
+    )
+    sources = EventSources(
+        runs, profile.bridge, threads, states, profile.notices, profile.clock, heartbeat=settings.heartbeat_seconds
+    )
+    directory = AssistantDirectory(assistants, parts.graphs)
+    editor = AssistantEditor(assistants, directory, trusted_with_shared(settings))
+    removal = ThreadRemoval(runs, threads, profile.events, profile.checkpoints, profile.bridge)
+    return Services(
+        runs=runs,
+        threads=threads,
+        assistants=assistants,
+        directory=directory,
+        editor=editor,
+        states=states,
+        thread_events=ThreadEvents(sources),
+        thread_joins=ThreadJoins(sources, StateUpdates(threads, states, profile.checkpoints)),
+        interrupts=OpenInterrupts(threads, queries),
+        schemas=GraphSchemas(agents),
+        removal=removal,
+        assistant_removal=AssistantRemoval(editor, runs, threads, removal),
+        copies=ThreadCopies(threads, profile.checkpoints, states),
+        events=profile.events,
+        items=parts.store,
+        webhooks=parts.webhooks.addresses,
+        deliveries=parts.webhooks.deliveries,
+        crons=SqlCronStore(profile.database, profile.clock, parts.cron_bell.ring),
+        clock=profile.clock,
+        ready=partial(_is_ready, profile.database, closing),
+        options=GatewayOptions(
+            max_body_bytes=settings.max_body_bytes,
+            heartbeat=settings.heartbeat_seconds,
+            configurable_headers=header_choice(configuration),
+            is_traced=bool(tracing_is_enabled()),
+        ),
+    )
+
+
+async def _is_ready(database: Database, closing: Closing) -> bool:
+    if closing.is_leaving:
+        return False
+    try:
+        await database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
+    except Exception:
+        return False
+    return True
