@@ -12,7 +12,7 @@ from runstead.bootstrap.application import Application
 from runstead.bootstrap.doors import load_auth
 from runstead.bootstrap.refusals import UnsupportedConfiguration, auth_mode, without_effect
 from runstead.cli.output import CommandError
-from runstead.cli.serving import refuse_strangers
+from runstead.cli.preflight import refuse_strangers
 from runstead.graphs.configuration import GraphConfiguration, read_configuration
 from runstead.graphs.sections import AuthPart
 from runstead.settings import Settings, load_settings

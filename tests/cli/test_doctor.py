@@ -13,7 +13,7 @@ import pytest
 
 from runstead.cli.doctor import examine, findings, look_at_port, look_at_python, look_at_sqlite
 from runstead.cli.output import Output
-from runstead.cli.serving import ServeRequest
+from runstead.cli.request import ServeRequest
 from runstead.infra.engines.data_dir import own_data_dir
 from runstead.infra.engines.findings import Finding
 from runstead.settings import Settings

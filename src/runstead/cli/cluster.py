@@ -22,9 +22,11 @@ from runstead.settings import ENV_PREFIX, Settings
 
 from .children import ServerChild
 from .output import CommandError, Output
+from .preflight import refuse_strangers, refuse_unprotected
+from .request import ServeRequest
 from .servers.postgres import NoPostgres, PostgresServer
 from .servers.valkey import NoValkey, ValkeyServer
-from .serving import ServeRequest, listen_on, refuse_strangers, refuse_unprotected, url_of
+from .serving import listen_on, url_of
 
 _LOOK_EVERY: Final = 0.2
 _ELSEWHERE: Final = Path("/var/lib/runstead")

@@ -17,7 +17,8 @@ from runstead.infra.engines.findings import Finding
 from runstead.settings import Settings, unknown_variables
 
 from .output import FAILED, CommandError, Output
-from .serving import ServeRequest, load_app, load_embeddings, load_handlers, refuse_strangers, refuse_unprotected
+from .preflight import load_app, load_embeddings, load_handlers, refuse_strangers, refuse_unprotected
+from .request import ServeRequest
 
 if TYPE_CHECKING:
     from runstead.graphs.configuration import GraphConfiguration

@@ -18,7 +18,9 @@ from runstead.settings import Settings
 
 from .children import ServerChild
 from .output import Output
-from .serving import ServeRequest, listen_on, refuse_strangers, refuse_unprotected, show_snippet, url_of
+from .preflight import refuse_strangers, refuse_unprotected
+from .request import ServeRequest
+from .serving import listen_on, show_snippet, url_of
 
 if TYPE_CHECKING:
     from watchfiles import Change

@@ -1,4 +1,4 @@
-"""``runstead serve`` and ``worker``, and what ``dev`` and ``doctor`` share with them: from flags to the foreground."""
+"""``runstead serve``, ``worker`` and ``dev``: to the foreground, until a signal."""
 
 from __future__ import annotations
 
@@ -8,77 +8,20 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from runstead.settings import CONFIG_FILE, Settings, SettingsError, load_settings, unknown_variables
+from runstead.settings import Settings
 
 from .logs import configure_logging
 from .output import USAGE, CommandError, Output
+from .preflight import load_graphs, load_handlers, refuse_strangers, refuse_unprotected, warn
+from .request import ServeRequest
 
 if TYPE_CHECKING:
     from runstead.bootstrap.application import Application
     from runstead.graphs.configuration import GraphConfiguration
-
-
-@dataclass(frozen=True, slots=True)
-class ServeRequest:
-    """What was asked for on the command line. ``targets`` are graphs to serve without a langgraph.json."""
-
-    flags: Mapping[str, Any] = field(default_factory=dict)
-    assigned: Sequence[str] = ()
-    settings_file: Path | None = None
-    targets: Sequence[str] = ()
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    """What this command sets where nobody else does."""
-
-    def settings(self) -> Settings:
-        """Flags, file and environment together."""
-        settings = self._given()
-        unset = {name: value for name, value in self.defaults.items() if name not in settings.model_fields_set}
-        return settings.model_copy(update=unset)
-
-    def _given(self) -> Settings:
-        assigned = dict(_assignment(text) for text in self.assigned)
-        config = self.flags.get("config")
-        try:
-            return load_settings(
-                {**assigned, **{name: value for name, value in self.flags.items() if value is not None}},
-                file=self.settings_file,
-                project=Path(config).resolve().parent if config else None,
-            )
-        except SettingsError as error:
-            raise CommandError(str(error), exit_code=USAGE) from error
-
-    def configuration(self, settings: Settings) -> GraphConfiguration:
-        """The graphs to serve, not yet imported."""
-        from runstead.graphs.configuration import ConfigurationError, configuration_of, read_configuration
-        from runstead.graphs.sources import SourceError
-
-        if self.targets and self.flags.get("config"):
-            raise CommandError("graphs were named, and a --config too; give one of the two", exit_code=USAGE)
-        try:
-            if self.targets:
-                return configuration_of(self.targets, Path.cwd())
-            return read_configuration(settings.config or Path.cwd() / CONFIG_FILE)
-        except (ConfigurationError, SourceError) as error:
-            raise CommandError(str(error), exit_code=USAGE) from error
-
-    def arguments(self) -> list[str]:
-        """The same request for a process of its own."""
-        arguments = list(self.targets)
-        for name, value in self.flags.items():
-            option = f"--{name.replace('_', '-')}"
-            if value is True:
-                arguments.append(option)
-            elif value is not None:
-                arguments += [option, str(value)]
-        for text in self.assigned:
-            arguments += ["--set", text]
-        return arguments + (["--settings", str(self.settings_file)] if self.settings_file else [])
 
 
 def serve_forever(
@@ -180,87 +123,6 @@ def develop(request: ServeRequest, output: Output, *, reload: bool) -> None:
     reload_forever(request, output)
 
 
-def load_graphs(configuration: GraphConfiguration) -> None:
-    """Import every graph, so that a mistake in one is told before anything is opened."""
-    from runstead.graphs.environment import apply_environment
-    from runstead.graphs.modules import GraphLoadError
-    from runstead.graphs.registry import GraphRegistry
-
-    apply_environment(configuration, os.environ)
-    try:
-        GraphRegistry(configuration).load()
-    except GraphLoadError as error:
-        raise CommandError(str(error), "correct it and start again; `runstead doctor` checks all graphs") from error
-    except ExceptionGroup as errors:
-        raise CommandError("\n".join(str(error) for error in errors.exceptions)) from errors
-
-
-def load_handlers(configuration: GraphConfiguration, settings: Settings) -> None:
-    """Import the auth handlers, where users have to prove who they are to them."""
-    from runstead.bootstrap.doors import load_auth
-    from runstead.bootstrap.refusals import UnsupportedConfiguration
-
-    try:
-        load_auth(settings, configuration)
-    except UnsupportedConfiguration as error:
-        raise CommandError(str(error), "correct it and start again") from error
-
-
-def load_app(configuration: GraphConfiguration) -> None:
-    """Import the user's own app, where there is one."""
-    from runstead.bootstrap.custom_apps import load_custom_app
-    from runstead.bootstrap.refusals import UnsupportedConfiguration
-
-    try:
-        load_custom_app(configuration)
-    except UnsupportedConfiguration as error:
-        raise CommandError(str(error), "correct it and start again") from error
-
-
-def load_embeddings(configuration: GraphConfiguration) -> None:
-    """Import the embedder of the store, where there is one."""
-    from runstead.bootstrap.embedders import load_embedder
-    from runstead.bootstrap.refusals import UnsupportedConfiguration
-
-    try:
-        load_embedder(configuration)
-    except UnsupportedConfiguration as error:
-        raise CommandError(str(error), "correct it and start again") from error
-
-
-def refuse_strangers(configuration: GraphConfiguration, settings: Settings) -> None:
-    """Where nobody has to log in, nobody from elsewhere is let in unless that was asked for."""
-    from runstead.bootstrap.refusals import auth_mode
-
-    if settings.is_loopback or settings.allow_unauthenticated:
-        return
-    if auth_mode(settings, configuration) == "none":
-        raise CommandError(
-            f"{settings.host} can be reached by others, and nobody would have to log in",
-            "make a key with `runstead keys create` and say --set auth=keys, name auth handlers in langgraph.json, "
-            "or say --allow-unauthenticated",
-            exit_code=USAGE,
-        )
-
-
-def refuse_unprotected(configuration: GraphConfiguration, settings: Settings) -> None:
-    """Told before anything is imported, where the server itself would tell it later."""
-    from runstead.bootstrap.refusals import UnsupportedConfiguration, refuse_what_cannot_be_kept
-
-    try:
-        refuse_what_cannot_be_kept(configuration, settings)
-    except UnsupportedConfiguration as error:
-        raise CommandError(str(error), exit_code=USAGE) from error
-
-
-def warn(configuration: GraphConfiguration, output: Output) -> None:
-    """Tell of what was given and will have no effect."""
-    remarks = [f"{name}: no setting has this name, ignored" for name in unknown_variables()]
-    for remark in (*configuration.warnings, *remarks):
-        output.line("warning", warning=remark)
-        output.say(f"warning: {remark}", style="yellow")
-
-
 def listen_on(settings: Settings) -> socket.socket:
     """A bound socket, or an error that says whether the port is taken."""
     try:
@@ -324,13 +186,6 @@ def end_with_parent(parent_fd: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, name="parent-watch", daemon=True).start()
-
-
-def _assignment(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise CommandError(f"--set {text}: write it as NAME=VALUE, such as max_attempts=5", exit_code=USAGE)
-    return name.strip(), value
 
 
 def _url_option(url: str, settings: Settings) -> str:

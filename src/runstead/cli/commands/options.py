@@ -1,0 +1,40 @@
+"""Options that several commands have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of text.")]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="The langgraph.json to serve.  [default: ./langgraph.json]")
+]
+Host = Annotated[str | None, typer.Option("--host", help="Address to listen on.  [default: 127.0.0.1]")]
+Port = Annotated[int | None, typer.Option("--port", help="Port to listen on; 0 takes a free one.  [default: 2024]")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir", help="Where runs and threads are kept.  [default: one per project, in the user's data directory]"
+    ),
+]
+SettingsFile = Annotated[
+    Path | None, typer.Option("--settings", help="A file of settings.  [default: ./runstead.toml, if there is one]")
+]
+Assign = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; may be repeated.")
+]
+Unauthenticated = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-unauthenticated", help="Listen on an address others can reach, although nobody has to log in."
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", help="Runs to execute at once; 0 leaves them to other workers.  [default: 64]"),
+]
+Targets = Annotated[
+    list[str] | None, typer.Argument(metavar="[FILE.PY:GRAPH]...", help="Graphs to serve, without a langgraph.json.")
+]
+Url = Annotated[str | None, typer.Option("--url", help="The server to talk to.  [default: the one of the settings]")]
+Thread = Annotated[str | None, typer.Option("--thread", help="Id of the thread.")]

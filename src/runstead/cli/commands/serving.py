@@ -1,0 +1,150 @@
+"""``demo``, ``dev``, ``serve``, ``worker`` and ``cluster``: what runs in the foreground."""
+
+# No `from __future__ import annotations`: typer reads the annotations of these functions.
+from typing import Annotated
+
+import typer
+
+from ..output import Output
+from .options import Assign, Config, DataDir, Host, Json, Port, SettingsFile, Targets, Unauthenticated, Workers
+
+
+def demo(
+    ask: Annotated[
+        bool, typer.Option("--ask", help="Let me approve the payment, instead of approving by itself.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Kill the process of a run, and watch the run survive it.
+
+    A new process resumes the run, and the result is the same as without the kill."""
+    from ..demo.play import show_demo
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        raise typer.Exit(show_demo(output, ask=ask))
+
+
+def dev(
+    targets: Targets = None,
+    config: Config = None,
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    settings: SettingsFile = None,
+    assign: Assign = None,
+    allow_unauthenticated: Unauthenticated = None,
+    reload: Annotated[bool, typer.Option("--reload/--no-reload", help="Serve anew when code changes.")] = True,
+    json: Json = False,
+) -> None:
+    """Serve graphs while working on them.
+
+    Reloads when code changes; runs in flight go on afterwards.
+    """
+    from ..request import ServeRequest
+    from ..serving import develop
+
+    output = Output(as_json=json)
+    flags = {"config": config, "host": host, "port": port, "data_dir": data_dir}
+    with output.telling_errors():
+        request = ServeRequest(
+            flags={**flags, "allow_unauthenticated": allow_unauthenticated},
+            assigned=tuple(assign or ()),
+            settings_file=settings,
+            targets=tuple(targets or ()),
+            defaults={"show_errors": True},
+        )
+        develop(request, output, reload=reload)
+
+
+def serve(
+    targets: Targets = None,
+    config: Config = None,
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    workers: Workers = None,
+    settings: SettingsFile = None,
+    assign: Assign = None,
+    allow_unauthenticated: Unauthenticated = None,
+    json: Json = False,
+    socket_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Serve graphs in the foreground.
+
+    SIGTERM lets runs finish for a while, and hands the rest back to be resumed.
+    """
+    from ..request import ServeRequest
+    from ..serving import serve_forever
+
+    output = Output(as_json=json)
+    flags = {"config": config, "host": host, "port": port, "data_dir": data_dir, "max_concurrent_runs": workers}
+    with output.telling_errors():
+        request = ServeRequest(
+            flags={**flags, "allow_unauthenticated": allow_unauthenticated},
+            assigned=tuple(assign or ()),
+            settings_file=settings,
+            targets=tuple(targets or ()),
+        )
+        serve_forever(request, output, socket_fd=socket_fd, parent_fd=parent_fd)
+
+
+def worker(
+    targets: Targets = None,
+    config: Config = None,
+    workers: Workers = None,
+    queue: Annotated[
+        list[str] | None, typer.Option("--queue", help="Execute runs of this queue alone; may be repeated.")
+    ] = None,
+    settings: SettingsFile = None,
+    assign: Assign = None,
+    json: Json = False,
+    parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Execute runs of a cluster, and serve nothing.
+
+    Needs RUNSTEAD_DATABASE_URL and RUNSTEAD_REDIS_URL, those of its servers.
+    SIGTERM lets runs finish for a while, and hands the rest to other workers.
+    """
+    from ..request import ServeRequest
+    from ..serving import work_forever
+
+    output = Output(as_json=json)
+    flags = {"config": config, "max_concurrent_runs": workers, "queues": tuple(queue) if queue else None}
+    with output.telling_errors():
+        request = ServeRequest(
+            flags=flags, assigned=tuple(assign or ()), settings_file=settings, targets=tuple(targets or ())
+        )
+        work_forever(request, output, parent_fd=parent_fd)
+
+
+def cluster(
+    targets: Targets = None,
+    config: Config = None,
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Worker processes.")] = 2,
+    settings: SettingsFile = None,
+    assign: Assign = None,
+    allow_unauthenticated: Unauthenticated = None,
+    json: Json = False,
+) -> None:
+    """Start a whole cluster on this machine, without Docker.
+
+    PostgreSQL, Valkey, one gateway and some workers, which all end with this command. Data is kept.
+    """
+    from ..cluster import run_cluster
+    from ..request import ServeRequest
+
+    output = Output(as_json=json)
+    flags = {"config": config, "host": host, "port": port, "data_dir": data_dir}
+    with output.telling_errors():
+        request = ServeRequest(
+            flags={**flags, "allow_unauthenticated": allow_unauthenticated},
+            assigned=tuple(assign or ()),
+            settings_file=settings,
+            targets=tuple(targets or ()),
+        )
+        raise typer.Exit(run_cluster(request, output, workers=workers))

@@ -1,0 +1,102 @@
+"""``migrate``, ``export``, ``import`` and ``doctor``: what is kept, and whether all is well."""
+
+# No `from __future__ import annotations`: typer reads the annotations of these functions.
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..output import Output
+from .options import Assign, Config, DataDir, Host, Json, Port, SettingsFile, Targets
+
+
+def migrate(
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; exit with 1 when there is something to do.")
+    ] = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+    settings: SettingsFile = None,
+    assign: Assign = None,
+    json: Json = False,
+) -> None:
+    """Bring the database's schema up to date. Servers may go on meanwhile."""
+    from ..migrate import migrate as migrate_now
+    from ..request import ServeRequest
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        request = ServeRequest(
+            flags={"config": config, "data_dir": data_dir}, assigned=tuple(assign or ()), settings_file=settings
+        )
+        raise typer.Exit(migrate_now(output, request.settings(), check=check))
+
+
+def export_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; it must not be there yet.")],
+    config: Config = None,
+    data_dir: DataDir = None,
+    settings: SettingsFile = None,
+    assign: Assign = None,
+    json: Json = False,
+) -> None:
+    """Write everything that is kept into a file, to be imported elsewhere.
+
+    Stop the server first, or all servers and workers of a cluster."""
+    from ..moving import export
+    from ..request import ServeRequest
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        request = ServeRequest(
+            flags={"config": config, "data_dir": data_dir}, assigned=tuple(assign or ()), settings_file=settings
+        )
+        export(output, request.settings(), file)
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `runstead export` has written.")],
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Write nothing: only compare what is there with the file.")
+    ] = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+    settings: SettingsFile = None,
+    assign: Assign = None,
+    json: Json = False,
+) -> None:
+    """Bring everything of an exported file to where the settings say, and compare it at the end.
+
+    Overwrites nothing. One that was cut off goes on where it stood when it is started again."""
+    from ..moving import import_ as import_now
+    from ..request import ServeRequest
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        request = ServeRequest(
+            flags={"config": config, "data_dir": data_dir}, assigned=tuple(assign or ()), settings_file=settings
+        )
+        import_now(output, request.settings(), file, only_verify=verify)
+
+
+def doctor(
+    targets: Targets = None,
+    config: Config = None,
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    settings: SettingsFile = None,
+    assign: Assign = None,
+    json: Json = False,
+) -> None:
+    """Check the set-up, say what is wrong with it and the way out."""
+    from ..doctor import examine
+    from ..request import ServeRequest
+
+    output = Output(as_json=json)
+    flags: dict[str, Any] = {"config": config, "host": host, "port": port, "data_dir": data_dir}
+    with output.telling_errors():
+        request = ServeRequest(
+            flags=flags, assigned=tuple(assign or ()), settings_file=settings, targets=tuple(targets or ())
+        )
+        raise typer.Exit(examine(request, output))

@@ -1,0 +1,58 @@
+"""``webhooks``: what was sent to them."""
+
+# No `from __future__ import annotations`: typer reads the annotations of these functions.
+from typing import Annotated
+
+import typer
+
+from ..output import Output
+from .options import Json, SettingsFile, Url
+
+app = typer.Typer(help="What was sent to webhooks.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("ls")
+def webhooks_ls(
+    run_id: Annotated[str | None, typer.Option("--run", help="Only those of this run.")] = None,
+    status: Annotated[str | None, typer.Option("--status", help="Only pending, delivered or failed ones.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 20,
+    url: Url = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """List deliveries, the newest first."""
+    from ..webhooks import list_deliveries
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        list_deliveries(output, run_id=run_id, status=status, limit=limit, url=url, settings_file=settings)
+
+
+@app.command("show")
+def webhooks_show(
+    delivery_id: Annotated[str, typer.Argument(help="The delivery.")],
+    url: Url = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """Show a delivery with all its attempts."""
+    from ..webhooks import show_delivery
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        show_delivery(delivery_id, output, url=url, settings_file=settings)
+
+
+@app.command("redeliver")
+def webhooks_redeliver(
+    delivery_id: Annotated[str, typer.Argument(help="The delivery.")],
+    url: Url = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """Send a delivery again now, whatever has become of it."""
+    from ..webhooks import redeliver
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        redeliver(delivery_id, output, url=url, settings_file=settings)

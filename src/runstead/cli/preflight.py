@@ -1,0 +1,97 @@
+"""What is looked at before a server is started, so that a mistake is told in a sentence, and at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from runstead.settings import Settings, unknown_variables
+
+from .output import USAGE, CommandError, Output
+
+if TYPE_CHECKING:
+    from runstead.graphs.configuration import GraphConfiguration
+
+
+def load_graphs(configuration: GraphConfiguration) -> None:
+    """Import every graph, so that a mistake in one is told before anything is opened."""
+    from runstead.graphs.environment import apply_environment
+    from runstead.graphs.modules import GraphLoadError
+    from runstead.graphs.registry import GraphRegistry
+
+    apply_environment(configuration, os.environ)
+    try:
+        GraphRegistry(configuration).load()
+    except GraphLoadError as error:
+        raise CommandError(str(error), "correct it and start again; `runstead doctor` checks all graphs") from error
+    except ExceptionGroup as errors:
+        raise CommandError("\n".join(str(error) for error in errors.exceptions)) from errors
+
+
+def load_handlers(configuration: GraphConfiguration, settings: Settings) -> None:
+    """Import the auth handlers, where users have to prove who they are to them."""
+    from runstead.bootstrap.doors import load_auth
+
+    with _told():
+        load_auth(settings, configuration)
+
+
+def load_app(configuration: GraphConfiguration) -> None:
+    """Import the user's own app, where there is one."""
+    from runstead.bootstrap.custom_apps import load_custom_app
+
+    with _told():
+        load_custom_app(configuration)
+
+
+def load_embeddings(configuration: GraphConfiguration) -> None:
+    """Import the embedder of the store, where there is one."""
+    from runstead.bootstrap.embedders import load_embedder
+
+    with _told():
+        load_embedder(configuration)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    from runstead.bootstrap.refusals import UnsupportedConfiguration
+
+    try:
+        yield
+    except UnsupportedConfiguration as error:
+        raise CommandError(str(error), "correct it and start again") from error
+
+
+def refuse_strangers(configuration: GraphConfiguration, settings: Settings) -> None:
+    """Where nobody has to log in, nobody from elsewhere is let in unless that was asked for."""
+    from runstead.bootstrap.refusals import auth_mode
+
+    if settings.is_loopback or settings.allow_unauthenticated:
+        return
+    if auth_mode(settings, configuration) == "none":
+        raise CommandError(
+            f"{settings.host} can be reached by others, and nobody would have to log in",
+            "make a key with `runstead keys create` and say --set auth=keys, name auth handlers in langgraph.json, "
+            "or say --allow-unauthenticated",
+            exit_code=USAGE,
+        )
+
+
+def refuse_unprotected(configuration: GraphConfiguration, settings: Settings) -> None:
+    """Told before anything is imported, where the server itself would tell it later."""
+    from runstead.bootstrap.refusals import UnsupportedConfiguration, refuse_what_cannot_be_kept
+
+    try:
+        refuse_what_cannot_be_kept(configuration, settings)
+    except UnsupportedConfiguration as error:
+        raise CommandError(str(error), exit_code=USAGE) from error
+
+
+def warn(configuration: GraphConfiguration, output: Output) -> None:
+    """Tell of what was given and will have no effect."""
+    remarks = [f"{name}: no setting has this name, ignored" for name in unknown_variables()]
+    for remark in (*configuration.warnings, *remarks):
+        output.line("warning", warning=remark)
+        output.say(f"warning: {remark}", style="yellow")
