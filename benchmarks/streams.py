@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 
 from runstead.cli.servers.valkey import ValkeyServer
 from runstead.infra.engines.redis import open_redis
-from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings, open_redis_bridge
+from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
 from runstead.runtime.stream_bridge import StreamEvent
 
 from .figures import Measurement, percentile, rows, table
@@ -171,7 +171,7 @@ async def _channels(url: str) -> AsyncIterator[Mapping[str, Channel]]:
     settings = RedisStreamSettings(prefix="bench")
     async with contextlib.AsyncExitStack() as stack:
         connections = await stack.enter_async_context(open_redis(url))
-        bridge = await stack.enter_async_context(open_redis_bridge(connections, settings))
+        bridge = await stack.enter_async_context(RedisStreamBridge.running(connections, settings))
         redis = await stack.enter_async_context(Redis.from_url(url, protocol=2))
         yield {OURS: Bridged(bridge), THEIRS: Awaited(redis, url)}
 

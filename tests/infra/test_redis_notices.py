@@ -13,7 +13,6 @@ from runstead.infra.engines.redis import open_redis
 from runstead.infra.notices.redis import RedisNotices
 from runstead.infra.notices.stops import StopNotices
 from runstead.infra.notices.threads import RedisThreadNotices
-from runstead.infra.notices.waiting import WaitingNotices
 from runstead.resources.thread_notices import NO_RUN
 from runstead.runtime.runs.observer import RunLifecycleEvent, RunLifecycleEventType
 from runstead.runtime.runs.types import RunId
@@ -119,22 +118,6 @@ async def test_deployments_with_other_prefixes_hear_nothing_of_each_other(server
     assert neighbour.noticed == []
 
 
-async def test_a_ring_from_any_thread_is_heard_everywhere_and_many_rings_are_few(
-    server: ValkeyServer, prefix: str
-) -> None:
-    looks: list[str] = []
-    async with a_process(server, prefix) as one, a_process(server, prefix) as two:
-        bell = WaitingNotices(one)
-        with bell.heard_by(lambda: looks.append("one")), WaitingNotices(two).heard_by(lambda: looks.append("two")):
-            await asyncio.to_thread(bell.ring)
-            await until(lambda: sorted(looks) == ["one", "two"])
-            for _ in range(1_000):
-                bell.ring()
-            await until(lambda: len(looks) >= 4)
-            await asyncio.sleep(0.05)
-    assert len(looks) == 4
-
-
 def begun(thread_id: str, run_id: str) -> RunLifecycleEvent:
     return RunLifecycleEvent(
         event_id="event",
@@ -174,8 +157,11 @@ async def test_readers_of_a_thread_hear_that_its_state_was_changed_elsewhere(ser
 async def test_after_a_cut_listeners_are_told_to_look_and_notices_come_again(server: ValkeyServer, prefix: str) -> None:
     looks: list[str] = []
     async with a_process(server, prefix) as one, a_process(server, prefix) as two:
-        bell = WaitingNotices(one)
-        with RedisThreadNotices.heard_in(two) as threads, WaitingNotices(two).heard_by(lambda: looks.append("look")):
+
+        def look(*_: str) -> None:
+            looks.append("look")
+
+        with RedisThreadNotices.heard_in(two) as threads, two.listener("stop", look, missed=look):
             listener = threads.listener("thread-1")
             server.ask("CLIENT", "KILL", "TYPE", "pubsub")
             await soon(listener.heard.wait())
@@ -184,7 +170,7 @@ async def test_after_a_cut_listeners_are_told_to_look_and_notices_come_again(ser
             await until(lambda: bool(looks))
             await soon(two.listening.wait())
             looks.clear()
-            bell.ring()
+            one.tell("stop", "")
             await until(lambda: looks == ["look"])
 
 

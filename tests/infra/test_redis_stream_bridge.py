@@ -7,7 +7,7 @@ import pytest
 
 from runstead.cli.servers.ports import free_port
 from runstead.infra.engines.redis import RedisConnections, open_redis
-from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings, open_redis_bridge
+from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
 from runstead.testing.clock import HandClock
 from runstead.testing.conformance.stream_bridge import StreamBridgeConformance
 from tests.servers.redis_streams import a_prefix, let_pass
@@ -31,7 +31,10 @@ class RedisStreamBridgeConformance(StreamBridgeConformance):
             max_streams=self.max_streams,
             prefix=self._prefix,
         )
-        async with open_redis(url) as connections, open_redis_bridge(connections, settings, self._clock) as bridge:
+        async with (
+            open_redis(url) as connections,
+            RedisStreamBridge.running(connections, settings, self._clock) as bridge,
+        ):
             self._connections: RedisConnections = connections
             yield bridge
 

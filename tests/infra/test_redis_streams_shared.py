@@ -15,7 +15,7 @@ import pytest
 from runstead.infra.engines.redis import open_redis
 from runstead.infra.stream_bridge.keys import KeySpace
 from runstead.infra.stream_bridge.outbox import Order, Outbox
-from runstead.infra.stream_bridge.redis import RedisStreamSettings, open_redis_bridge
+from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
 from runstead.infra.stream_bridge.tail import MOST_EVENTS, Tail, TailBudget
 from runstead.runtime.stream_bridge import (
     LIVE,
@@ -35,11 +35,11 @@ RUN: Final = "run-1"
 _WORKER: Final = """
 import asyncio, sys
 from runstead.infra.engines.redis import open_redis
-from runstead.infra.stream_bridge.redis import RedisStreamSettings, open_redis_bridge
+from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
 
 async def work(url, prefix, count, end):
     settings = RedisStreamSettings(prefix=prefix)
-    async with open_redis(url) as connections, open_redis_bridge(connections, settings) as bridge:
+    async with open_redis(url) as connections, RedisStreamBridge.running(connections, settings) as bridge:
         await bridge.open("run-1")
         for number in range(count):
             await bridge.publish("run-1", "values", b"%d" % number)
@@ -243,7 +243,7 @@ async def test_ended_runs_leave_the_process_as_it_was(url: str) -> None:
 async def test_a_stream_whose_owners_have_died_lapses_and_one_that_is_read_does_not(url: str) -> None:
     prefix, clock = a_prefix(), HandClock()
     settings = RedisStreamSettings(prefix=prefix, unowned_retention=100)
-    async with open_redis(url) as connections, open_redis_bridge(connections, settings, clock) as gateway:
+    async with open_redis(url) as connections, RedisStreamBridge.running(connections, settings, clock) as gateway:
         async with a_bridge(url, prefix=prefix, unowned_retention=100) as worker:
             for run_id in ("read", "unread"):
                 await worker.open(run_id)
@@ -262,7 +262,7 @@ async def test_a_stream_whose_owners_have_died_lapses_and_one_that_is_read_does_
 async def test_whoever_waits_for_a_stream_that_never_comes_back_is_told(url: str) -> None:
     prefix, clock = a_prefix(), HandClock()
     settings = RedisStreamSettings(prefix=prefix, unowned_retention=100)
-    async with open_redis(url) as connections, open_redis_bridge(connections, settings, clock) as gateway:
+    async with open_redis(url) as connections, RedisStreamBridge.running(connections, settings, clock) as gateway:
         await gateway.open(RUN)
         reading = asyncio.create_task((await gateway.subscribe(RUN)).read())
         await asyncio.sleep(0.02)
@@ -290,7 +290,7 @@ async def test_a_late_event_does_not_bring_back_what_was_forgotten(url: str) -> 
 async def test_an_order_to_clean_up_later_does_not_hit_the_attempt_that_came_after(url: str) -> None:
     prefix, clock = a_prefix(), HandClock()
     settings = RedisStreamSettings(prefix=prefix)
-    async with open_redis(url) as connections, open_redis_bridge(connections, settings, clock) as bridge:
+    async with open_redis(url) as connections, RedisStreamBridge.running(connections, settings, clock) as bridge:
         for run_id in ("stays", "goes"):
             await bridge.open(run_id)
             await bridge.cleanup(run_id, 10)

@@ -9,7 +9,7 @@ from secrets import token_hex
 from typing import Any, Final
 
 from runstead.infra.engines.redis import TIMEOUT, RedisConnections, open_redis
-from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings, open_redis_bridge
+from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
 from runstead.runtime.clock import Clock
 from runstead.testing.clock import HandClock
 
@@ -36,7 +36,7 @@ async def a_bridge(
     settings = RedisStreamSettings(prefix=prefix or a_prefix(), **terms)  # type: ignore[arg-type]
     async with (
         open_redis(url, timeout=timeout) as connections,
-        open_redis_bridge(connections, settings, clock) as bridge,
+        RedisStreamBridge.running(connections, settings, clock) as bridge,
     ):
         yield bridge
 

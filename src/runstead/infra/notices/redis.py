@@ -22,11 +22,11 @@ from runstead.infra.engines.exceptions import StorageError
 from runstead.infra.engines.redis import RedisConnections, RedisLine
 from runstead.infra.engines.tasks import end_all
 
-Topic: TypeAlias = Literal["stop", "thread", "waiting"]
+Topic: TypeAlias = Literal["stop", "thread"]
 Heard: TypeAlias = Callable[[str], None]
 """Called on the loop with what a notice says. Quick; what it raises is logged."""
 
-TOPICS: Final[tuple[Topic, ...]] = ("stop", "thread", "waiting")
+TOPICS: Final[tuple[Topic, ...]] = ("stop", "thread")
 MOST_UNSENT: Final = 10_000
 """Notices that wait while Redis is away. The oldest go first: by then, somebody has looked."""
 _BETWEEN_PINGS: Final = 5.0

@@ -310,17 +310,8 @@ class RedisStreamBridge:
         task.add_done_callback(self._tasks.discard)
 
 
-@asynccontextmanager
-async def open_redis_bridge(
-    connections: RedisConnections, settings: RedisStreamSettings | None = None, clock: Clock | None = None
-) -> AsyncIterator[RedisStreamBridge]:
-    """The bridge of one process over an open server, started, and closed at the end of the block."""
-    async with RedisStreamBridge.running(connections, settings, clock) as bridge:
-        yield bridge
-
-
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-__all__ = ["RedisStreamBridge", "RedisStreamSettings", "open_redis_bridge"]
+__all__ = ["RedisStreamBridge", "RedisStreamSettings"]
