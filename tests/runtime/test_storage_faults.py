@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.types import RunId, RunStatus, ThreadId
 from runstead.runtime.storage_fault import FaultKind, StorageFault
-from runstead.testing.fakes import InMemoryCheckpointStore
+from runstead.testing.fakes import InMemoryCheckpointStore, Step
 from tests.faults.kernel import ALICE, Storage, a_spec
 
 
@@ -47,3 +49,33 @@ async def test_a_storage_that_will_not_heal_by_itself_fails_the_run() -> None:
         with acting(ALICE):
             result = await runs.create_and_wait(a_spec("r1"))
     assert (result.record.status, result.record.attempt) == (RunStatus.ERROR, 1)
+
+
+class UndoingLate(InMemoryCheckpointStore):
+    """Cannot undo at first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = 3
+
+    async def undo(self, thread_id: ThreadId, run_id: RunId) -> None:
+        if self.left:
+            self.left -= 1
+            raise Fault("away")
+        await super().undo(thread_id, run_id)
+
+
+async def test_a_rollback_waits_for_the_storage_that_is_to_be_rolled_back() -> None:
+    storage = Storage()
+    checkpoints = UndoingLate()
+    async with storage.worker(checkpoints=checkpoints) as runs:
+        with acting(ALICE):
+            _, stream = await runs.create_and_stream(a_spec("r1", Step("hang")))
+            assert await anext(stream)
+            undone = asyncio.create_task(runs.cancel("r1", action="rollback", wait=True))
+            while not undone.done():
+                await storage.clock.forward(0.1)
+            await undone
+            await stream.aclose()
+    assert checkpoints.left == 0
+    assert "r1" not in storage.tables.runs

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import chain, repeat
-from typing import Final
+from typing import Final, TypeVar
 
 from runstead.runtime.actor_context import acting
 from runstead.runtime.converters import last_human_text, messages_in
@@ -38,12 +38,12 @@ from .registry import RunHandle
 from .snapshot import StateSnapshot, read_stored
 from .trace import TraceWriter
 
+T = TypeVar("T")
+
 _log = logging.getLogger(__name__)
 
 _PAUSES: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
-"""Seconds between tries to settle while the storage fails; past the last one, the last repeats until the lease is
-lost.
-"""
+"""Seconds between tries while the storage fails; past the last one, the last repeats until the lease is lost."""
 
 
 class RunExecution:
@@ -242,9 +242,11 @@ class RunExecution:
             await self._hand_back()
             return
         if stop is not None and stop.undoes:
-            outcome = await self._undone()
+            outcome = await self._patiently("undone", self._undone)
         else:
-            left = end.snapshot or await self._latest()
+            left = end.snapshot
+            if left is None:
+                left = await self._patiently("read", self._latest)
             completion, texts = self._callbacks.completion_data(), self._runtime.error_texts
             outcome = outcome_of(end, stop, left, completion, self._callbacks.title, texts)
         await self._settle(outcome, stop)
@@ -266,32 +268,35 @@ class RunExecution:
         await self._tidy()
 
     async def _settled(self, outcome: Outcome) -> tuple[Settled, Outcome]:
-        """Written, however long the storage takes to come back: as long as the lease is ours, the end is not lost."""
-        for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
+        """The end, and what it was in the end: a rollback may have been asked for in the meantime."""
+
+        async def settle() -> tuple[Settled, Outcome]:
             try:
                 return await self._runtime.lease_store.settle(self._lease, outcome), outcome
             except RollbackRequested:
-                outcome = await self._undone()
-            except LeaseLost:
-                raise
-            except Exception:
-                # Not even when the keeper says that the lease is lost: it looks lost too once a settle went through
-                # whose answer did not come back. Settling again tells which it is.
-                _log.warning("run %s could not be settled; trying again", self._lease.run_id, exc_info=True)
-                await self._runtime.clock.sleep(pause)
-        raise AssertionError("unreachable: the pauses never end")
+                undone = await self._undone()
+                return await self._runtime.lease_store.settle(self._lease, undone), undone
+
+        return await self._patiently("settled", settle)
 
     async def _hand_back(self) -> None:
-        """As soon as the storage takes it. Raises LeaseLost once somebody else has taken the run over."""
+        await self._patiently("handed back", lambda: self._runtime.lease_store.release(self._lease))
+
+    async def _patiently(self, what: str, work: Callable[[], Awaitable[T]]) -> T:
+        """However long the storage takes to come back: as long as the lease is ours, nothing of the run is lost.
+
+        Raises LeaseLost once somebody else has taken the run over, and only when the storage says so. The keeper's word
+        is not enough: the lease looks lost too once a write went through whose answer did not come back.
+        """
         for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
             try:
-                await self._runtime.lease_store.release(self._lease)
-                return
+                return await work()
             except LeaseLost:
                 raise
             except Exception:
-                _log.warning("run %s could not be handed back; trying again", self._lease.run_id, exc_info=True)
+                _log.warning("run %s could not be %s; trying again", self._lease.run_id, what, exc_info=True)
                 await self._runtime.clock.sleep(pause)
+        raise AssertionError("unreachable: the pauses never end")
 
     async def _tidy(self) -> None:
         """The mark is no longer needed. One that a crash leaves is harmless, and replaced by the thread's next.
