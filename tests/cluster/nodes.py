@@ -112,7 +112,13 @@ class Cluster:
 
     @property
     def logs(self) -> str:
-        return "\n".join(f"== {node.log_file.name}\n{node.log[-3_000:]}" for node in (*self.gateways, *self.workers))
+        return "\n".join(f"== {node.data_dir.name}\n{node.log[-3_000:]}" for node in (*self.gateways, *self.workers))
+
+    def copy_logs(self, folder: Path) -> None:
+        """All that the nodes have logged, a file for each."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for node in (*self.gateways, *self.workers):
+            (folder / f"{node.data_dir.name}.log").write_text(node.log)
 
 
 def start_all(stack: ExitStack, nodes: Sequence[ServerProcess]) -> None:

@@ -77,7 +77,7 @@ class Storage:
     @asynccontextmanager
     async def workers(self, *executing: bool, **ports: Any) -> AsyncIterator[list[RunsFacade]]:
         """As many facades as there are flags, started; each says whether it executes. ``ports`` replace the fakes."""
-        runtime = RunsRuntime(**{**self._ports(), **ports})
+        runtime = self.runtime(**ports)
         async with AsyncExitStack() as stack:
             await runtime.bridge.start()
             stack.push_async_callback(runtime.bridge.close)
@@ -94,6 +94,10 @@ class Storage:
         """One that executes."""
         async with self.workers(True, **ports) as (facade,):
             yield facade
+
+    def runtime(self, **ports: Any) -> RunsRuntime:
+        """What the kernel stands on, with ``ports`` in the places of fakes."""
+        return RunsRuntime(**{**self._ports(), **ports})
 
     def _ports(self) -> dict[str, Any]:
         # No observer: nobody has to listen.

@@ -10,10 +10,19 @@ import pytest
 from runstead.gateway.waiting import WaitingJson, wait_body
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.types import RunFailure, RunRecord, RunResult, RunSpec, RunStatus
+from runstead.runtime.storage_fault import StorageFault
 from runstead.runtime.stream_bridge import BridgeClosed
 from runstead.wire.errors import MASKED
 
 from .asgi import HTTP, Connection, until
+
+
+class Away(StorageFault):
+    kind = "away"
+
+
+class Full(StorageFault):
+    kind = "full"
 
 
 class Waiting:
@@ -90,6 +99,20 @@ async def test_a_server_that_goes_down_leaves_half_an_answer(waiting: Waiting, c
     assert connection.headers["location"] == "/x/join"
     assert connection.bodies == []
     assert not connection.is_complete
+
+
+async def test_so_does_a_storage_that_is_away(waiting: Waiting, connection: Connection) -> None:
+    """What a run left is not known then, and nothing is no answer."""
+    waiting.came.set_exception(Away())
+    await serve(waiting, connection)
+    assert connection.bodies == []
+    assert not connection.is_complete
+
+
+async def test_a_storage_that_does_not_heal_by_itself_is_told(waiting: Waiting, connection: Connection) -> None:
+    waiting.came.set_exception(Full())
+    await serve(waiting, connection)
+    assert b"The server's disk is full" in connection.bodies[-1]
 
 
 def test_what_a_waiter_is_told() -> None:

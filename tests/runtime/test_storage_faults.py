@@ -7,7 +7,9 @@ import asyncio
 import pytest
 
 from runstead.runtime.actor_context import acting
-from runstead.runtime.runs.types import RunId, RunStatus, ThreadId
+from runstead.runtime.runs.internal.streams import RunStreamService
+from runstead.runtime.runs.internal.wait import RunWaitService
+from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, ThreadId
 from runstead.runtime.storage_fault import FaultKind, StorageFault
 from runstead.testing.fakes import InMemoryCheckpointStore, Step
 from tests.faults.kernel import ALICE, Storage, a_spec
@@ -49,6 +51,23 @@ async def test_a_storage_that_will_not_heal_by_itself_fails_the_run() -> None:
         with acting(ALICE):
             result = await runs.create_and_wait(a_spec("r1"))
     assert (result.record.status, result.record.attempt) == (RunStatus.ERROR, 1)
+
+
+async def test_a_waiter_is_not_told_that_a_run_left_nothing_when_what_it_left_cannot_be_read() -> None:
+    storage = Storage()
+    async with storage.worker() as runs:
+        with acting(ALICE):
+            ended = (await runs.create_and_wait(a_spec("r1"))).record
+            # Its end is not on its stream any more.
+            await storage.bridge.cleanup("r1")
+
+            async def cannot_be_read(record: RunRecord) -> bytes | None:
+                raise Fault("away")
+
+            runtime = storage.runtime()
+            waits = RunWaitService(runtime, RunStreamService(runtime, cannot_be_read), cannot_be_read)
+            with pytest.raises(Fault):
+                await waits.wait(ended)
 
 
 class UndoingLate(InMemoryCheckpointStore):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -55,14 +56,17 @@ class WaitingJson(Response):
             await asyncio.gather(result, leaving, return_exceptions=True)
 
     async def _result(self) -> bytes | None:
-        """The rest of the answer. None when the server goes down first: the answer stays half, the server cuts the
-        connection, and the client knows to come back for the rest.
+        """The rest of the answer. None when the server goes down first, or cannot read it now: the answer stays half,
+        the server cuts the connection, and the client knows to come back for the rest.
         """
         try:
             return await self._waiting
         except BridgeClosed:
             return None
         except Exception as error:
-            _log.exception("waiting for a run failed")
             problem = problem_of(error)
+            if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                _log.warning("a waiter has to come back: %s", error)
+                return None
+            _log.exception("waiting for a run failed")
             return encode({"__error__": RunFailure("InternalError", problem.detail).to_json()})

@@ -21,6 +21,7 @@ def main() -> int:
     parser.add_argument("--calm", type=float, default=6.0, help="seconds of peace between two harms, at most")
     parser.add_argument("--gateways", type=int, default=2)
     parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--logs", type=Path, help="a folder for what the nodes have logged")
     chosen = parser.parse_args()
     storm = Storm(chosen.seed, chosen.seconds, chosen.clients, chosen.calm)
     print(storm, flush=True)
@@ -36,6 +37,8 @@ def main() -> int:
             stream_retention_seconds=chosen.seconds + 3_600,
         ) as cluster:
             outcome = asyncio.run(ride_out(storm, cluster, witness))
+            if chosen.logs:
+                cluster.copy_logs(chosen.logs)
             if outcome.wrong:
                 print("\n".join(outcome.told))
                 print(cluster.logs)

@@ -86,14 +86,19 @@ async def _agent(at: Connection, name: str) -> None:
 
 async def _waited(at: Connection, name: str) -> None:
     values = await _wait(at, name, new_id(), "waited")
-    at.ledger.expect(name, "the values its waiter got", (values or {}).get("log"), log_of(name))
+    at.ledger.expect(name, "the values its waiter got", _logged(values), log_of(name))
 
 
 async def _stateless(at: Connection, name: str) -> None:
     values = await _wait(at, name, None, "stateless")
     # The thread went with the run: who comes after a crash, to a run that had ended before it, finds it ended.
     if values:
-        at.ledger.expect(name, "the values its waiter got", values.get("log"), log_of(name))
+        at.ledger.expect(name, "the values its waiter got", _logged(values), log_of(name))
+
+
+def _logged(values: Any) -> Any:
+    """The log in an answer; the whole answer where it has none."""
+    return values["log"] if isinstance(values, dict) and "log" in values else values
 
 
 async def _enqueued(at: Connection, name: str) -> None:

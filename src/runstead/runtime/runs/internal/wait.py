@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from runstead.runtime.storage_fault import StorageFault
 from runstead.runtime.stream_bridge import LIVE, StreamBridgeError, StreamEvent, StreamItem, StreamNotFound
 
 from ..runtime import RunsRuntime
+from ..thread_agents import AgentUnresponsive
 from ..types import RunRecord, RunResult
 from .streams import ReadValues, RunStreamService
 
@@ -21,7 +23,9 @@ class RunWaitService:
         self._runtime, self._streams, self._read_values = runtime, streams, read_values
 
     async def wait(self, record: RunRecord, *, is_new: bool = False) -> RunResult:
-        """How the run ended. Raises BridgeClosed when the server shuts down first."""
+        """How the run ended. Raises BridgeClosed when the server shuts down first, StorageFault or AgentUnresponsive
+        when the values that it left cannot be read now.
+        """
         if record.status.is_terminal:
             return await self._result(record, await self._kept_terminal(record))
         while True:
@@ -51,6 +55,9 @@ class RunWaitService:
             return RunResult(record, output=terminal.data)
         try:
             return RunResult(record, output=await self._read_values(record))
+        except (StorageFault, AgentUnresponsive):
+            # They are there, and who asks again gets them.
+            raise
         except Exception:
             # A graph that no longer loads must not make its finished runs unanswerable.
             _log.warning("the values that run %s left could not be read", record.run_id, exc_info=True)
