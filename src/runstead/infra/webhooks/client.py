@@ -38,10 +38,9 @@ class WebhookClient:
     @asynccontextmanager
     async def running(cls, addresses: WebhookAddresses, *, timeout: float) -> AsyncIterator[Self]:
         """Connections of its own, for the length of a block."""
-        context = httpx.create_ssl_context()
         # A proxy of the environment's would look the name up by itself, and connect to whatever that gives.
         async with httpx.AsyncClient(
-            transport=_CheckedTransport(addresses, context), trust_env=False, follow_redirects=False, timeout=timeout
+            transport=_CheckedTransport(addresses), trust_env=False, follow_redirects=False, timeout=timeout
         ) as http:
             yield cls(addresses, http, timeout=timeout)
 
@@ -64,14 +63,13 @@ class WebhookClient:
 class _CheckedTransport(httpx.AsyncBaseTransport):
     """Connects to the addresses that were checked, and to no other; names stay what TLS and the receiver see."""
 
-    def __init__(self, addresses: WebhookAddresses, context: ssl.SSLContext) -> None:
+    def __init__(self, addresses: WebhookAddresses) -> None:
         self._addresses = addresses
-        # No connection is kept: one that was proved to be of one name must not serve another at the same address.
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        self._inner = httpx.AsyncHTTPTransport(verify=context, limits=limits, trust_env=False)
+        self._opened: httpx.AsyncHTTPTransport | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url, name = request.url, request.url.raw_host.decode("ascii")
+        inner = await self._inner()
         failure: httpx.ConnectError | httpx.ConnectTimeout | None = None
         for address in await self._addresses.of(url):
             pinned = httpx.Request(
@@ -82,14 +80,26 @@ class _CheckedTransport(httpx.AsyncBaseTransport):
                 extensions={**request.extensions, "sni_hostname": name},
             )
             try:
-                return await self._inner.handle_async_request(pinned)
+                return await inner.handle_async_request(pinned)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 # Nothing has been sent yet: a name may stand for one address that is gone and one that is there.
                 failure = error
         raise failure or WebhookRefused("Webhook host blocked: DNS resolution failed")
 
     async def aclose(self) -> None:
-        await self._inner.aclose()
+        if self._opened is not None:
+            await self._opened.aclose()
+
+    async def _inner(self) -> httpx.AsyncHTTPTransport:
+        """Made for the first webhook: reading the certificates of the authorities takes longer than the rest of a
+        server's start.
+        """
+        if self._opened is None:
+            context = await asyncio.to_thread(httpx.create_ssl_context)
+            # No connection is kept: one that was proved to be of one name must not serve another at the same address.
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+            self._opened = self._opened or httpx.AsyncHTTPTransport(verify=context, limits=limits, trust_env=False)
+        return self._opened
 
 
 def _told(error: Exception) -> str:
