@@ -12,6 +12,9 @@ ARGS ?=
 # Unless one is named, the Python that the environment was made with stays.
 PYTHON ?= $(or $(shell cat $(VENV)/.python 2>/dev/null),python3)
 
+# The demo and the tests start the same program many times: it is compiled once, whatever the machine is set to.
+export PYTHONDONTWRITEBYTECODE :=
+
 BIN := $(VENV)/bin
 SETUP := .ci/venv
 

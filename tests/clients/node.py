@@ -18,7 +18,7 @@ from typing import Final
 from filelock import FileLock
 
 CLIENTS: Final = Path(__file__).parent
-_MODULES: Final = CLIENTS / "node_modules"
+MODULES: Final = CLIENTS / "node_modules"
 # The first with a WebSocket of its own, which the SDK takes for granted.
 _OLDEST: Final = 22
 _INSTALL_WITHIN: Final = 600
@@ -44,7 +44,7 @@ class Node:
     def install(self) -> None:
         """Install what package-lock.json names, unless that has been done; raises NodeMissing."""
         wanted = hashlib.sha256((CLIENTS / "package-lock.json").read_bytes()).hexdigest()
-        stamp = _MODULES / ".installed"
+        stamp = MODULES / ".installed"
         # Two test processes may come at once.
         with FileLock(CLIENTS / ".npm.lock"):
             if stamp.is_file() and stamp.read_text() == wanted:

@@ -1,4 +1,4 @@
-"""The scaled profile's storage on every PostgreSQL of this machine, and on one that speaks another language."""
+"""The scaled profile's storage on every PostgreSQL from 14 on, and on one that speaks another language."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from runstead.runtime.runs.types import RunStatus
 from runstead.testing.clock import HandClock
 from runstead.testing.conformance.run_storage import ALICE, DONE
 from tests.servers.postgres import own_postgres
+from tests.servers.postgres_versions import OTHERS, binaries_of
 from tests.servers.stores import stores_over
 
 FOUND = all_binaries()
@@ -31,8 +32,18 @@ def test_there_is_a_postgresql() -> None:
         pytest.skip(f"missing server: {error}")
 
 
+@pytest.mark.parametrize("version", OTHERS)
+async def test_every_version_will_do(version: str) -> None:
+    await will_do(binaries_of(version))
+
+
 @pytest.mark.parametrize("binaries", FOUND, ids=str)
-async def test_every_version_will_do(binaries: Path) -> None:
+async def test_every_one_of_this_machine_will_do(binaries: Path) -> None:
+    await will_do(binaries)
+
+
+async def will_do(binaries: Path) -> None:
+    """Everything that is written can be read again."""
     with own_postgres(binaries) as server:
         async with open_postgres_storage(server.url) as database:
             storage = stores_over(database)

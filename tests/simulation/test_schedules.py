@@ -20,7 +20,7 @@ from runstead.testing.simulation import run_schedule
 
 _ONE = os.environ.get("RUNSTEAD_SIM_SEED")
 _FIRST = int(os.environ.get("RUNSTEAD_SIM_FIRST", "0"))
-_SCHEDULES = int(os.environ.get("RUNSTEAD_SIM_SCHEDULES", "3000"))
+_SCHEDULES = int(os.environ.get("RUNSTEAD_SIM_SCHEDULES", "2000"))
 _BATCH = 100
 
 _BATCHES = (
