@@ -9,6 +9,8 @@
 
 VENV ?= .venv
 ARGS ?=
+# Processes that share the tests: 0 for those of a named file or folder, where starting them would take longer.
+WORKERS ?= $(if $(findstring tests/,$(ARGS)),0,auto)
 # Unless one is named, the Python that the environment was made with stays.
 PYTHON ?= $(or $(shell cat $(VENV)/.python 2>/dev/null),python3)
 
@@ -30,7 +32,7 @@ demo: $(VENV)/.ready-core
 	@$(BIN)/runstead demo $(ARGS)
 
 test: $(VENV)/.ready-test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(VENV)/.ready-test
 	$(BIN)/ruff check .

@@ -23,6 +23,12 @@ def pytest_configure() -> None:
     os.environ["SSL_CERT_FILE"] = str(_TRUSTED)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors, for much of what tests do is waiting; each brings its own database."""
+    return min(os.cpu_count() or 1, 7) + 1
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

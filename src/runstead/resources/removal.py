@@ -65,6 +65,11 @@ class ThreadRemoval:
             raise ThreadNotFound(thread_id)
         if thread.status == "busy":
             raise ThreadBusy([run.run_id for run in await self._runs.list_runs(RunFilter(thread_id))])
+        # Whoever waits for a run is answered before its worker has let its mark go, and may come here at once.
+        for run in await self._runs.list_runs(RunFilter(thread_id), limit=_PAGE):
+            if run.status.is_terminal and run.started_at is not None:
+                await self._checkpoints.forget_mark(thread_id, run.run_id)
+                break
         return await self._checkpoints.keep_latest(thread_id)
 
     async def _stopped(self, thread_id: ThreadId) -> Sequence[RunId]:

@@ -1,0 +1,40 @@
+"""A thread's past is forgotten as soon as nobody needs it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from runstead.resources.removal import ThreadRemoval
+from runstead.runtime.actor_context import acting
+from runstead.runtime.runs.types import RunId, ThreadId
+from runstead.testing.fakes import InMemoryCheckpointStore, InMemoryThreadStore
+from tests.faults.kernel import ALICE, Storage, a_spec
+
+
+class SlowToForget(InMemoryCheckpointStore):
+    """A worker that has told the end of its run, and gets to letting the mark go when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.may = asyncio.Event(), asyncio.Event()
+
+    async def forget_mark(self, thread_id: ThreadId, run_id: RunId) -> None:
+        if not self.asked.is_set():
+            self.asked.set()
+            await self.may.wait()
+        await super().forget_mark(thread_id, run_id)
+
+
+async def test_who_has_waited_for_a_run_may_prune_its_thread_at_once() -> None:
+    storage, checkpoints = Storage(), SlowToForget()
+    threads = InMemoryThreadStore(storage.tables)
+    async with storage.worker(checkpoints=checkpoints) as runs:
+        removal = ThreadRemoval(runs, threads, storage.events, checkpoints, storage.bridge)
+        with acting(ALICE):
+            await runs.create_and_wait(a_spec("r1"))
+            await checkpoints.asked.wait()
+            try:
+                assert checkpoints.marks == {("t1", "r1")}
+                assert await removal.keep_latest("t1")
+            finally:
+                checkpoints.may.set()
