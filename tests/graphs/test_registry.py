@@ -49,14 +49,14 @@ def _the_search_path_is_restored() -> Iterator[None]:
             del sys.modules[name]
 
 
-def registry_of(directory: Path, code: str, variable: str = "graph", **options: Any) -> GraphRegistry:
+def registry_of(directory: Path, code: str, variable: str = "graph") -> GraphRegistry:
     (directory / "agent.py").write_text(PRELUDE + textwrap.dedent(code))
-    return GraphRegistry(configuration_of([f"agent.py:{variable}"], directory), **options)
+    return GraphRegistry(configuration_of([f"agent.py:{variable}"], directory))
 
 
 async def said_by(registry: GraphRegistry, config: Mapping[str, Any] | None = None) -> Any:
     (graph_id,) = registry.graph_ids
-    async with registry.resolve(graph_id).build(config or {}) as agent:
+    async with registry.resolve(graph_id).build(config or {}, InMemoryStore()) as agent:
         agent = agent.compile() if isinstance(agent, StateGraph) else agent
         return (await agent.ainvoke({"said": ""}))["said"]
 
@@ -136,7 +136,7 @@ async def test_a_factory_gets_the_servers_runtime(tmp_path: Path) -> None:
         word = executing.context.word if executing else ""
         return compiled(f"{runtime.access_context} {who} {word} {type(runtime.store).__name__}")
     """
-    registry = registry_of(tmp_path, code, store=InMemoryStore())
+    registry = registry_of(tmp_path, code)
     run = {"configurable": {"run_id": "r", "thread_id": "t", "word": "given"}}
 
     assert await said_by(registry, run) == "threads.create_run nobody given InMemoryStore"

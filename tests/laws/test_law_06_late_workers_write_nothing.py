@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.exceptions import LeaseLost
 from runstead.runtime.runs.types import Lease, Outcome, RunStatus
-from runstead.testing.fakes import InMemoryLeaseStore, Step
+from runstead.testing.fakes import FakeAgent, FakeAgents, InMemoryLeaseStore, Stage, Step
 from runstead.testing.simulation.story import Story, a_spec
+from tests.faults.kernel import ALICE, Storage
 
 TERM = timedelta(seconds=3)
 
@@ -74,3 +80,43 @@ def test_every_write_of_a_lease_that_was_lost_is_refused(story: Story) -> None:
     story.close()
     story.wait(1)
     story.world.complete(story.world.outside, lose_one(), story.now + 60)
+
+
+class Items:
+    """An item store that asks whether it may be written."""
+
+    def __init__(self, check: Callable[[], object] = lambda: True) -> None:
+        self._check, self.kept = check, list[str]()
+
+    def fenced(self, check: Callable[[], object], holder: object = None) -> Items:
+        return Items(check)
+
+    def put(self, item: str) -> None:
+        self._check()
+        self.kept.append(item)
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping(FakeAgents):
+    """Factories that keep the store which they are given."""
+
+    stores: list[Items] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def build(self, config: Mapping[str, Any], store: Any = None) -> AsyncIterator[FakeAgent]:
+        store.put("while the run goes on")
+        self.stores.append(store)
+        async with FakeAgents.build(self, config, store) as agent:
+            yield agent
+
+
+async def test_a_store_that_a_factory_was_given_is_the_run_s_and_ends_with_it() -> None:
+    storage = Storage()
+    agents = Keeping(Stage(clock=storage.clock, effects=storage.effects))
+    async with storage.worker(agents=agents, store=Items()) as runs:
+        with acting(ALICE):
+            await runs.create_and_wait(a_spec("r1"))
+        (items,) = agents.stores
+        assert items.kept == ["while the run goes on"]
+        with pytest.raises(LeaseLost):
+            items.put("too late")

@@ -185,7 +185,7 @@ async def _opened(
     items = SqlItemStore(database, clock, index=index, ttl=item_ttl(configuration), vectors=vectors)
     await stack.enter_async_context(sweep_items_regularly(items, clock, item_sweep_interval(configuration)))
     store = ActorScopedStore(items)
-    graphs = GraphRegistry(configuration, store=store)
+    graphs = GraphRegistry(configuration)
     webhooks = await stack.enter_async_context(open_webhooks(settings, configuration, database, clock))
     return _Parts(profile, store, loops, graphs, webhooks, Bell())
 

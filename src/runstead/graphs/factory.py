@@ -31,8 +31,8 @@ Wanted: TypeAlias = Literal["config", "runtime"]
 class UserFactory:
     """Opens the agent of a run from what the user wrote. Raises GraphLoadError where that cannot be an agent."""
 
-    def __init__(self, source: GraphSource, value: Any, store: Any = None) -> None:
-        self._source, self._value, self._store = source, value, store
+    def __init__(self, source: GraphSource, value: Any) -> None:
+        self._source, self._value = source, value
         if is_graph(value):
             return
         if not callable(value):
@@ -40,13 +40,15 @@ class UserFactory:
         self._call, self._parameters = _opener(value), _wanted(source, value)
 
     @asynccontextmanager
-    async def open(self, config: Mapping[str, Any]) -> AsyncIterator[Any]:
-        """The compiled graph, or the builder, for the length of a block; what the factory opened is closed after it."""
+    async def open(self, config: Mapping[str, Any], store: Any = None) -> AsyncIterator[Any]:
+        """The compiled graph, or the builder, for the length of a block; what the factory opened is closed after it.
+        ``store`` is the one of its runtime.
+        """
         if is_graph(self._value):
             yield self._value
             return
         async with AsyncExitStack() as stack:
-            made = self._call(**self._arguments(config))
+            made = self._call(**self._arguments(config, store))
             # An async function may well return a context manager: go on until there is a graph.
             while not is_graph(made):
                 if inspect.isawaitable(made):
@@ -59,10 +61,10 @@ class UserFactory:
                     raise GraphLoadError(self._source, f"{self._source.variable}() made {_kind(made)}; {_EXPECTED}")
             yield made
 
-    def _arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
+    def _arguments(self, config: Mapping[str, Any], store: Any) -> dict[str, Any]:
         arguments: dict[str, Any] = {}
         for name, (wanted, schema) in self._parameters.items():
-            arguments[name] = dict(config) if wanted == "config" else server_runtime(config, self._store, schema)
+            arguments[name] = dict(config) if wanted == "config" else server_runtime(config, store, schema)
         return arguments
 
 

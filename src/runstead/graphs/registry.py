@@ -19,9 +19,8 @@ from .sources import GraphSource
 class RegisteredGraph:
     """One graph, loaded when it is first needed. Implements the kernel's AgentFactory."""
 
-    def __init__(self, source: GraphSource, loading: threading.Lock, store: Any = None) -> None:
+    def __init__(self, source: GraphSource, loading: threading.Lock) -> None:
         self.source = source
-        self._store = store
         self._loading = loading
         self._factory: UserFactory | None = None
 
@@ -30,26 +29,26 @@ class RegisteredGraph:
         # One import at a time, for all graphs: user modules are not made for being imported by several threads.
         with self._loading:
             if self._factory is None:
-                self._factory = UserFactory(self.source, load_variable(self.source), self._store)
+                self._factory = UserFactory(self.source, load_variable(self.source))
             return self._factory
 
     @asynccontextmanager
-    async def build(self, config: Mapping[str, Any]) -> AsyncIterator[Any]:
+    async def build(self, config: Mapping[str, Any], store: Any = None) -> AsyncIterator[Any]:
         """See AgentFactory. An import that is still needed goes to a thread, so that it blocks no loop at all."""
         factory = self._factory
         if factory is None:
             factory = await asyncio.to_thread(self.load)
-        async with factory.open(config) as agent:
+        async with factory.open(config, store) as agent:
             yield agent
 
 
 class GraphRegistry:
     """All graphs of a configuration. Making it imports nothing; `load` does, and is called before serving."""
 
-    def __init__(self, configuration: GraphConfiguration, *, store: Any = None) -> None:
+    def __init__(self, configuration: GraphConfiguration) -> None:
         self.configuration = configuration
         loading = threading.Lock()
-        self._graphs = {source.graph_id: RegisteredGraph(source, loading, store) for source in configuration.graphs}
+        self._graphs = {source.graph_id: RegisteredGraph(source, loading) for source in configuration.graphs}
 
     @property
     def graph_ids(self) -> Sequence[str]:

@@ -27,8 +27,9 @@ class Agent(Protocol):
 class AgentFactory(Protocol):
     """Makes the agent of one run."""
 
-    def build(self, config: Mapping[str, Any]) -> AbstractAsyncContextManager[Any]:
+    def build(self, config: Mapping[str, Any], store: Any = None) -> AbstractAsyncContextManager[Any]:
         """Open the graph for a run with this RunnableConfig: a compiled graph, or a builder still to be compiled.
+        ``store`` is langgraph's BaseStore as this run may write it, for those who ask for one before there is a graph.
 
         Entered and left on the event loop on which the agent will run, never on the server's: user code is called here.
         Whatever the factory opened (an async context manager) is closed on leaving.

@@ -108,5 +108,5 @@ class FakeAgents:
         return self
 
     @asynccontextmanager
-    async def build(self, config: Mapping[str, Any]) -> AsyncIterator[FakeAgent]:
+    async def build(self, config: Mapping[str, Any], store: Any = None) -> AsyncIterator[FakeAgent]:
         yield FakeAgent(self.stage)

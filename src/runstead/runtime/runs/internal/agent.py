@@ -21,7 +21,7 @@ async def opened(
     factory: AgentFactory, config: dict[str, Any], checkpointer: BaseCheckpointSaver[Any], store: Any | None
 ) -> AsyncIterator[Agent]:
     """The agent, ready to run, for the length of a block."""
-    async with factory.build(config) as graph:
+    async with factory.build(config, store) as graph:
         if not hasattr(graph, "astream") and hasattr(graph, "compile"):
             graph = graph.compile()
         update = {"checkpointer": checkpointer}
