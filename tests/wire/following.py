@@ -26,11 +26,19 @@ class Follower:
         self.notices: list[Event] = []
         self.ids: list[str] = []
         self.comments = 0
-        self.ended = False
+        self.ended = self.cut = False
         self._news = asyncio.Event()
         self._response = response
 
     async def read(self) -> None:
+        try:
+            await self._read_lines()
+        except httpx.RemoteProtocolError:
+            self.cut = True
+        self.ended = True
+        self._news.set()
+
+    async def _read_lines(self) -> None:
         name = ""
         async for line in self._response.aiter_lines():
             kind, _, rest = line.partition(": ")
@@ -43,8 +51,6 @@ class Follower:
             elif line.startswith(":"):
                 self.comments += 1
             self._news.set()
-        self.ended = True
-        self._news.set()
 
     async def until(self, wanted: Callable[[Follower], object], seconds: float = 20) -> None:
         """Return when it has seen what was waited for."""

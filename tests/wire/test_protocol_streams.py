@@ -396,7 +396,7 @@ async def test_who_has_missed_something_for_good_is_told_so(tmp_path: Path, thre
         assert nothing_missed.notices == []
 
 
-async def test_a_server_that_goes_down_ends_its_streams(tmp_path: Path, thread_id: str) -> None:
+async def test_a_server_that_goes_down_cuts_its_streams(tmp_path: Path, thread_id: str) -> None:
     options = {"data_dir": tmp_path / "data", "port": 0, "shutdown_grace_seconds": 0.1, "heartbeat_seconds": 0.2}
     application = Application(load_settings(options, project=tmp_path), read_configuration(GRAPHS))
     async with httpx.AsyncClient(timeout=30) as http:
@@ -405,7 +405,7 @@ async def test_a_server_that_goes_down_ends_its_streams(tmp_path: Path, thread_i
             context = following(http, thread_id)
             follower = await context.__aenter__()
             await follower.until(lambda it: it.comments >= 1)
-        await follower.until(lambda it: it.ended, seconds=5)
+        await follower.until(lambda it: it.cut, seconds=5)
         await context.__aexit__(None, None, None)
 
 

@@ -1,11 +1,21 @@
-"""What a server that is about to go adds to its answers."""
+"""What a server that is about to go says to those who still ask."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
 
 from starlette.datastructures import MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_UNAVAILABLE: Final = JSONResponse(
+    {"detail": "The server is about to stop, and it is not known whether this was done. Send it again in a moment."},
+    status_code=HTTPStatus.SERVICE_UNAVAILABLE,
+    headers={"retry-after": "1"},
+)
 
 
 class LastRequests:
@@ -21,9 +31,20 @@ class LastRequests:
             await self._app(scope, receive, send)
             return
 
+        started = False
+
         async def closing(message: Message) -> None:
-            if message["type"] == "http.response.start" and self._is_leaving():
-                MutableHeaders(scope=message)["connection"] = "close"
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                if self._is_leaving():
+                    MutableHeaders(scope=message)["connection"] = "close"
             await send(message)
 
-        await self._app(scope, receive, closing)
+        try:
+            await self._app(scope, receive, closing)
+        except asyncio.CancelledError:
+            if started or not self._is_leaving():
+                raise
+            # It took longer than a server that goes has time for. Without this the answer would be a 500.
+            await _UNAVAILABLE(scope, receive, closing)

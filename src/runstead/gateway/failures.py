@@ -39,10 +39,13 @@ class Failures:
             return
         except Exception as error:
             problem = problem_of(error)
-            if problem.status == UNEXPECTED or isinstance(error, StorageFault):
+            if isinstance(error, StorageFault) and error.passes:
+                # While it lasts every request fails in the same place.
+                _log.warning("%s %s: %s", scope["method"], scope["path"], error)
+            elif problem.status == UNEXPECTED or isinstance(error, StorageFault):
                 _log.exception("%s %s failed", scope["method"], scope["path"])
             if started:
-                # Half an answer is out: only cutting the connection tells the client that it is not whole.
-                raise
+                # Half an answer is out: the server cuts what has no end, and that alone tells the client.
+                return
             body = encode(problem.to_json())
             await Response(body, problem.status, problem.headers, "application/json")(scope, receive, send)

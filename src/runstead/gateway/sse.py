@@ -62,8 +62,9 @@ class EventStream(Response):
                 # Sending need not wait for anything: readers who come back to a long log let others have their turn.
                 await asyncio.sleep(0)
         except BridgeClosed:
-            # The server goes down, not the run. The client sees the stream close, asks for the run, and comes back.
-            pass
+            # The server goes down, not the run. Left without its end the answer is cut, so that nobody takes what was
+            # said so far for all: also of a run that has ended, a slow reader may not have read everything.
+            return
         await send(_body(b"", more=False))
 
     async def _send(self, send: Send, items: Sequence[StreamItem]) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Final, Self, TypeAlias
 
 from runstead.runtime.actor_context import acting
 from runstead.runtime.clock import Clock
 from runstead.runtime.serialization import encode
+from runstead.runtime.storage_fault import StorageFault
 from runstead.runtime.stream_bridge import (
     END_SENTINEL,
     HEARTBEAT_SENTINEL,
@@ -54,7 +56,7 @@ class RunStream:
         gap: ResumeResult | None,
         tell_gap: Callable[[ResumeResult], Awaitable[list[StreamItem]]],
         choice: StreamChoice,
-        has_ended: Callable[[], Awaitable[bool]],
+        end: Callable[[], Awaitable[RunRecord | None]],
         forget: Callable[[], Awaitable[None]],
         on_leave: Callable[[], Awaitable[object]] | None,
         clock: Clock,
@@ -64,9 +66,10 @@ class RunStream:
         self._subscription = subscription
         self._gap, self._tell_gap = gap, tell_gap
         self._resumed = None if subscription is None else subscription.resumed
+        self._last_id = None if subscription is None else subscription.resumed.requested
         self._unread: list[StreamItem] = []
         self._choice = choice
-        self._has_ended, self._forget = has_ended, forget
+        self._end, self._forget = end, forget
         self._on_leave = on_leave
         self._clock, self._heartbeat = clock, heartbeat
         self._shown_at = clock.monotonic()
@@ -94,8 +97,8 @@ class RunStream:
             # Only the last item can be a sentinel. Many readers may come back to a long log at once, so that a look at
             # every item would be felt by everybody else.
             last = items[-1] if items else None
-            if last is HEARTBEAT_SENTINEL and await self._ended_unseen():
-                items, last = [END_SENTINEL], END_SENTINEL
+            if last is HEARTBEAT_SENTINEL and (ended := await self._ended_unseen()) is not None:
+                items, last = self._lost(ended), END_SENTINEL
             if isinstance(last, Sentinel) and last is not HEARTBEAT_SENTINEL:
                 self._over = True
             now = self._clock.monotonic()
@@ -115,14 +118,21 @@ class RunStream:
             self._over = True
             raise
         except StreamNotFound:
-            # Forgotten before its end: the run was deleted, or its terminal event never came through.
-            if not await self._has_ended():
+            # Forgotten before its end: the run was deleted, or the stream was lost with the server that kept it.
+            if (ended := await self._end()) is None:
                 raise
-            return [END_SENTINEL]
+            return self._lost(ended)
         if subscription.resumed is not self._resumed:
             # The window has overtaken this reader since its last read.
             self._gap = self._resumed = subscription.resumed
+        self._last_id = next((item.id for item in reversed(items) if isinstance(item, StreamEvent)), self._last_id)
         return items
+
+    def _lost(self, ended: RunRecord) -> list[StreamItem]:
+        """The end of a run whose stream does not tell of it: nobody knows what else it would have told."""
+        if ended.started_at is not None:
+            self._gap = ResumeResult("evicted", self._last_id, None, None)
+        return [END_SENTINEL]
 
     async def aclose(self) -> None:
         """Leave. Before the end, this stops the run only where that was asked for."""
@@ -150,14 +160,22 @@ class RunStream:
     async def __aexit__(self, *exc: object) -> None:
         await self.aclose()
 
-    async def _ended_unseen(self) -> bool:
-        """The run ended and its terminal event never came: its publisher was lost between settling and telling."""
-        ended = await self._has_ended()
+    async def _ended_unseen(self) -> RunRecord | None:
+        """The run, where it ended and its terminal event never came: its publisher was lost between settling and
+        telling, or the stream was.
+        """
+        try:
+            ended = await self._end()
+        except StorageFault as fault:
+            # The stream goes on, and whether the run does is asked again at the next heartbeat.
+            _log.warning("whether run %s has ended cannot be asked: %s", self.record.run_id, fault)
+            return None
         # Twice in a row, for the terminal event may be just on its way.
-        over, self._suspect = ended and self._suspect, ended
-        if over:
-            await self._forget()
-        return over
+        was_suspect, self._suspect = self._suspect, ended is not None
+        if ended is None or not was_suspect:
+            return None
+        await self._forget()
+        return ended
 
 
 class RunStreamService:
@@ -183,7 +201,7 @@ class RunStreamService:
         if subscription is not None:
             # An id that never was is answered by everything kept, and the reader is told so.
             gap = subscription.resumed if subscription.resumed.status in ("evicted", "invalid") else None
-        elif last_event_id not in (None, LIVE):
+        elif is_new or last_event_id not in (None, LIVE):
             # The run has ended and its stream is gone: what was missed is lost, what it came to is not.
             gap = ResumeResult("evicted", last_event_id, None, None)
         return RunStream(
@@ -192,7 +210,7 @@ class RunStreamService:
             gap=gap,
             tell_gap=lambda resumed: self._told_of_gap(record, resumed),
             choice=choice,
-            has_ended=lambda: self._has_ended(record),
+            end=lambda: self._end(record),
             forget=lambda: self._forget(record),
             on_leave=on_leave,
             clock=self._runtime.clock,
@@ -239,6 +257,9 @@ class RunStreamService:
         told: list[StreamItem] = [StreamEvent("", "gap", encode(gap))]
         try:
             values = await self._read_values(record)
+        except StorageFault:
+            # They are there, and who comes back gets them.
+            raise
         except Exception:
             _log.warning("the values of run %s could not be read for a reader with a gap", record.run_id, exc_info=True)
             values = None
@@ -257,7 +278,13 @@ class RunStreamService:
             await self._runtime.bridge.cleanup(record.run_id)
 
     async def _has_ended(self, record: RunRecord) -> bool:
+        return await self._end(record) is not None
+
+    async def _end(self, record: RunRecord) -> RunRecord | None:
+        """The run as it ended, or as it was known if it is there no more; None while it goes on."""
         # A stream outlives the request that opened it: it reads on for the actor it was opened by.
         with acting(record.actor):
             current = await self._runtime.query_store.get_run(record.run_id)
-        return current is None or current.status.is_terminal
+        if current is None:
+            return replace(record, started_at=None)
+        return current if current.status.is_terminal else None
