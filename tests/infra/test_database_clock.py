@@ -22,11 +22,21 @@ class Machine:
         self.seconds = 7_000.0
         self.ways: list[tuple[float, float]] = []
         """How long each question travels, and each answer; then at once."""
+        self.queue = 0.0
+        """How long a question waits for a connection before it travels."""
 
     def elapsed(self) -> float:
         return self.seconds
 
     async def read(self, work: Callable[[Connection], T], *, quick: bool = False) -> Any:
+        self.seconds += self.queue
+        connection: Any = self
+        return work(connection)
+
+    def exec_driver_sql(self, statement: str) -> Machine:
+        return self
+
+    def scalar_one(self) -> datetime:
         there, back = self.ways.pop(0) if self.ways else (0.0, 0.0)
         self.seconds += there
         told = NOON + timedelta(seconds=self.seconds - 7_000.0)
@@ -44,6 +54,23 @@ async def test_now_is_what_the_database_says_and_goes_on_by_itself() -> None:
     assert clock.now() == NOON
     machine.seconds += 90
     assert clock.now() == NOON + timedelta(seconds=90)
+
+
+async def test_waiting_for_a_connection_is_no_part_of_the_way() -> None:
+    machine = Machine()
+    machine.queue = 8.0
+    clock = DatabaseClock(machine, machine.elapsed)
+    await clock.measure()
+    assert clock.now() == NOON + timedelta(seconds=24)
+
+
+async def test_a_database_that_takes_seconds_to_answer_does_not_set_the_clock_anew() -> None:
+    machine = Machine()
+    clock = DatabaseClock(machine, machine.elapsed)
+    await clock.measure()
+    machine.ways = [(6.0, 0.0)] * 3
+    await clock.measure()
+    assert clock.now() == NOON + timedelta(seconds=18)
 
 
 async def test_the_quickest_answer_counts() -> None:

@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableConfig
 
 from runstead.infra.checkpoints.postgres import PostgresCheckpoints
 from runstead.infra.checkpoints.saver import SqlCheckpointSaver
-from runstead.infra.engines.exceptions import StorageUnavailable
+from runstead.infra.engines.exceptions import StorageDemoted, StorageUnavailable
 from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.items import SqlItemStore
@@ -25,6 +25,7 @@ from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.exceptions import LeaseLost
 from runstead.runtime.runs.store import RunEvent
 from runstead.runtime.runs.types import Lease, Outcome, RunStatus
+from runstead.runtime.storage_fault import StorageFault
 from runstead.testing.conformance.run_storage import ALICE, DONE, TERM, RunStorage
 from tests.servers.stores import stores_over
 
@@ -233,11 +234,14 @@ async def test_parallel_writes_of_one_attempt_do_not_wait_for_each_other(
     await asyncio.gather(*(saver.aput_writes(at, [("said", n)], f"task-{n}") for n in range(2)))
 
 
+@pytest.mark.parametrize(
+    "fault", [StorageUnavailable("a database", "it is a test"), StorageDemoted("a database")], ids=["away", "a standby"]
+)
 async def test_a_run_goes_on_when_the_storage_was_away_for_longer_than_anybody_waits(
-    postgres_storage: RunStorage, postgres_database: PostgresDatabase
+    postgres_storage: RunStorage, postgres_database: PostgresDatabase, fault: StorageFault
 ) -> None:
     lease = await postgres_storage.begun(await postgres_storage.accept())
-    away = Away(postgres_database, times=2)
+    away = Away(postgres_database, times=2, fault=fault)
     saver = SqlCheckpointSaver(away).fenced(all_is_well, lease.holder)
     await saver.aput(ROOT, a_checkpoint("c-1"), {}, {})
     assert away.times == 0
@@ -247,13 +251,13 @@ async def test_a_run_goes_on_when_the_storage_was_away_for_longer_than_anybody_w
 class Away:
     """A Database that cannot be reached some times, before it can."""
 
-    def __init__(self, inner: Database, times: int) -> None:
-        self._inner, self.times = inner, times
+    def __init__(self, inner: Database, times: int, fault: StorageFault) -> None:
+        self._inner, self.times, self._fault = inner, times, fault
 
     async def write(self, work: Any, **how: Any) -> Any:
         if self.times:
             self.times -= 1
-            raise StorageUnavailable("a database", "it is a test")
+            raise self._fault
         return await self._inner.write(work, **how)
 
     async def read(self, work: Any, **how: Any) -> Any:

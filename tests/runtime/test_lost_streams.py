@@ -80,6 +80,57 @@ async def test_a_reader_of_a_run_that_has_ended_is_told_of_a_gap_and_given_the_v
     assert end is END_SENTINEL
 
 
+async def test_a_run_that_goes_on_is_read_on_and_is_not_stopped_for_what_became_of_its_stream() -> None:
+    """Though its reader wanted it stopped when he leaves: it is the stream that has left."""
+    storage, left = Storage(), list[str]()
+    subscriptions = [Reading(then=None), Reading(StreamEvent("1-9", "values", b"2"), then=END_SENTINEL)]
+
+    async def on_leave() -> None:
+        left.append("left")
+
+    async def values(record: RunRecord) -> bytes | None:
+        return b"{}"
+
+    async def subscribe(*_: object) -> Reading:
+        return subscriptions.pop(0)
+
+    async with storage.workers(False) as (runs,):
+        with acting(ALICE):
+            waiting = await runs.create_background(a_spec("r1"))
+            storage.bridge.subscribe = subscribe  # type: ignore[method-assign, assignment]
+            streams = RunStreamService(storage.runtime(), values)
+            async with await streams.open(waiting, last_event_id="1-1", on_leave=on_leave) as stream:
+                items = [item async for item in stream]
+    assert items == [StreamEvent("1-9", "values", b"2"), END_SENTINEL]
+    assert left == []
+
+
+async def test_a_stream_that_breaks_stops_no_run() -> None:
+    storage, left = Storage(), list[str]()
+
+    async def on_leave() -> None:
+        left.append("left")
+
+    async def values(record: RunRecord) -> bytes | None:
+        raise Away
+
+    async def subscribe(*_: object) -> Reading:
+        reading = Reading(then=HEARTBEAT_SENTINEL)
+        reading.resumed = ResumeResult("evicted", "1-1", None, None)
+        return reading
+
+    async with storage.workers(False) as (runs,):
+        with acting(ALICE):
+            waiting = await runs.create_background(a_spec("r1"))
+            storage.bridge.subscribe = subscribe  # type: ignore[method-assign, assignment]
+            streams = RunStreamService(storage.runtime(), values)
+            stream = await streams.open(waiting, last_event_id="1-1", on_leave=on_leave)
+            with pytest.raises(Away):
+                await stream.read()
+            await stream.aclose()
+    assert left == []
+
+
 async def test_who_cannot_be_given_the_values_now_is_cut_off_to_come_back() -> None:
     storage = Storage()
     async with storage.worker() as runs:

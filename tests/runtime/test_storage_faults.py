@@ -11,6 +11,7 @@ from runstead.runtime.runs.internal.streams import RunStreamService
 from runstead.runtime.runs.internal.wait import RunWaitService
 from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, ThreadId
 from runstead.runtime.storage_fault import FaultKind, StorageFault
+from runstead.testing.clock import turn
 from runstead.testing.fakes import InMemoryCheckpointStore, Step
 from tests.faults.kernel import ALICE, Storage, a_spec
 
@@ -68,6 +69,47 @@ async def test_a_waiter_is_not_told_that_a_run_left_nothing_when_what_it_left_ca
             waits = RunWaitService(runtime, RunStreamService(runtime, cannot_be_read), cannot_be_read)
             with pytest.raises(Fault):
                 await waits.wait(ended)
+
+
+class Held(InMemoryCheckpointStore):
+    """The first attempt waits for the storage, and then hears that it is away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def mark(self, thread_id: ThreadId, run_id: RunId) -> str | None:
+        if not self.entered.is_set():
+            self.entered.set()
+            await self.go_on.wait()
+            raise Fault("away")
+        return await super().mark(thread_id, run_id)
+
+
+async def test_a_run_that_meets_a_storage_that_is_away_while_its_worker_goes_is_left_to_another() -> None:
+    storage, checkpoints = Storage(), Held()
+    async with storage.worker(checkpoints=checkpoints) as runs:
+        with acting(ALICE):
+            await runs.create_background(a_spec("r1"))
+        await checkpoints.entered.wait()
+        closing = asyncio.create_task(runs.close(0))
+        await turn()
+        checkpoints.go_on.set()
+        await closing
+    assert storage.status("r1") == "pending"
+
+
+async def test_a_stop_that_meets_a_storage_that_is_away_is_carried_out_by_the_next_attempt() -> None:
+    storage, checkpoints = Storage(), Held()
+    async with storage.worker(checkpoints=checkpoints) as runs:
+        with acting(ALICE):
+            await runs.create_background(a_spec("r1", Step("hang")))
+            await checkpoints.entered.wait()
+            stopped = asyncio.create_task(runs.cancel("r1", wait=True))
+            await turn()
+            checkpoints.go_on.set()
+            await stopped
+    assert storage.status("r1") == "interrupted"
 
 
 class UndoingLate(InMemoryCheckpointStore):

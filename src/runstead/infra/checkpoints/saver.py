@@ -29,7 +29,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlalchemy import Connection
 
-from runstead.infra.engines.exceptions import StorageBusy, StorageUnavailable
+from runstead.infra.engines.exceptions import StorageBusy, StorageDemoted, StorageUnavailable
 from runstead.infra.storage.database import Database
 from runstead.runtime.runs.types import Holder
 
@@ -277,7 +277,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
             try:
                 return await do()
-            except (StorageUnavailable, StorageBusy):
+            except (StorageUnavailable, StorageBusy, StorageDemoted):
                 if self._holder is None or self._check is None:
                     raise
                 _log.warning("the storage is away; run %s waits for it", self._holder.run_id, exc_info=True)

@@ -47,6 +47,12 @@ class StorageReadOnly(StorageError):
         super().__init__(f"{path} is read-only; {remedy}")
 
 
+class StorageDemoted(StorageReadOnly):
+    """The server that answers only reads for now: another one is the primary, and its address leads there soon."""
+
+    passes = True
+
+
 class StorageCorrupt(StorageError):
     """The file is not a database, or not a sound one."""
 

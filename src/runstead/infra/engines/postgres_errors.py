@@ -11,9 +11,9 @@ from sqlalchemy.exc import DBAPIError
 from .exceptions import (
     StorageBusy,
     StorageCorrupt,
+    StorageDemoted,
     StorageError,
     StorageFull,
-    StorageReadOnly,
     StorageUnavailable,
     StorageUnusable,
 )
@@ -31,7 +31,7 @@ _REPLICA: Final = "it may be a standby; give the address of the primary, or add 
 # By SQLSTATE, or the beginning of one; the longest beginning counts.
 _TROUBLES: Final[dict[str, Callable[[str, str], StorageError]]] = {
     "08": StorageUnavailable,
-    "25006": lambda place, _: StorageReadOnly(place, _REPLICA),
+    "25006": lambda place, _: StorageDemoted(place, _REPLICA),
     "25P03": StorageUnavailable,
     "28": lambda place, text: StorageUnusable(f"{place} does not let us in ({text}); check user and password"),
     "3D000": lambda place, text: StorageUnusable(f"{place}: {text}; create it, or name another in the URL"),

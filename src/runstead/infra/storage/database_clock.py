@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 _EVERY: Final = 10.0
 """Seconds between two measurements. Quartz strays by less than a millisecond in that time."""
 _TRIES: Final = 3
+_LONGEST: Final = 1.0
+"""Seconds on the way after which an answer says less than the one before it."""
 
 
 def elapsed() -> float:
@@ -38,6 +40,7 @@ class DatabaseClock(SystemClock):
     def __init__(self, database: Database, elapsed: Callable[[], float] = elapsed) -> None:
         self._database = database
         self._elapsed = elapsed
+        self._is_set = False
         self._at_zero = datetime.now(UTC) - timedelta(seconds=elapsed())
 
     @classmethod
@@ -58,15 +61,23 @@ class DatabaseClock(SystemClock):
 
     async def measure(self) -> None:
         """Set the clock by the quickest of a few answers: it knows best when it was given. Raises StorageError."""
-        answers = [await self._ask() for _ in range(_TRIES)]
-        _, self._at_zero = min(answers)
+        took, at_zero = min([await self._ask() for _ in range(_TRIES)])
+        if took > _LONGEST and self._is_set:
+            _log.warning("the database took %.1f s to tell the time; going on by what it said before", took)
+            return
+        self._at_zero, self._is_set = at_zero, True
 
     async def _ask(self) -> tuple[float, datetime]:
         """How long the answer took, and what the database's clock said when ours was zero."""
-        asked = self._elapsed()
-        told = await self._database.read(_clock, quick=True)
-        took = self._elapsed() - asked
-        return took, told - timedelta(seconds=asked + took / 2)
+
+        def ask(connection: Connection) -> tuple[float, datetime]:
+            # Here, where the statement is on its way: waiting for a connection is no part of the answer's way.
+            asked = self._elapsed()
+            told = _clock(connection)
+            answered = self._elapsed()
+            return answered - asked, told - timedelta(seconds=(asked + answered) / 2)
+
+        return await self._database.read(ask, quick=True)
 
     async def _keep(self) -> None:
         while True:

@@ -234,11 +234,13 @@ class RunExecution:
         await self._trace.finish()
         if stop is Stopped.LEASE_LOST or isinstance(end.error, LeaseLost):
             raise LeaseLost(self._lease.run_id, self._lease.attempt)
-        if stop is Stopped.SHUTDOWN and end.stopped:
+        was_cut_off = isinstance(end.error, StorageFault) and end.error.passes
+        if stop is Stopped.SHUTDOWN and (end.stopped or was_cut_off):
+            # Once: a process that goes does not wait for a storage that is away. The lease lapses then.
             await self._runtime.lease_store.release(self._lease)
             return
-        if isinstance(end.error, StorageFault) and end.error.passes and stop is None:
-            # Not the run's failure: another attempt goes on from what was kept.
+        if was_cut_off and not (stop is not None and stop.undoes):
+            # Not the run's failure: another attempt goes on from what was kept, and finds the stop that was asked for.
             await self._hand_back()
             return
         if stop is not None and stop.undoes:

@@ -16,6 +16,7 @@ class RunHandle:
     lease: Lease
     stop_reason: Stopped | None = None
     task: asyncio.Task[None] | None = None
+    renewing: asyncio.Task[None] | None = None
     _told: Callable[[], None] | None = field(default=None, init=False)
 
     def on_stop(self, tell: Callable[[], None]) -> None:
@@ -45,6 +46,9 @@ class RunRegistry:
         self._handles: dict[RunId, RunHandle] = {}
 
     def add(self, handle: RunHandle) -> None:
+        if (earlier := self._handles.get(handle.lease.run_id)) is not None:
+            # Its lease had lapsed, unnoticed until now.
+            earlier.stop(Stopped.LEASE_LOST)
         self._handles[handle.lease.run_id] = handle
 
     def remove(self, handle: RunHandle) -> None:

@@ -19,7 +19,6 @@ from runstead.runtime.stream_bridge import (
     END_SENTINEL,
     HEARTBEAT_SENTINEL,
     LIVE,
-    BridgeClosed,
     BridgeUnavailable,
     ResumeResult,
     Sentinel,
@@ -53,23 +52,20 @@ class RunStream:
         record: RunRecord,
         subscription: StreamSubscription | None,
         *,
+        streams: RunStreamService,
         gap: ResumeResult | None,
-        tell_gap: Callable[[ResumeResult], Awaitable[list[StreamItem]]],
         choice: StreamChoice,
-        end: Callable[[], Awaitable[RunRecord | None]],
-        forget: Callable[[], Awaitable[None]],
         on_leave: Callable[[], Awaitable[object]] | None,
         clock: Clock,
         heartbeat: float,
     ) -> None:
         self.record = record
         self._subscription = subscription
-        self._gap, self._tell_gap = gap, tell_gap
+        self._streams, self._gap = streams, gap
         self._resumed = None if subscription is None else subscription.resumed
         self._last_id = None if subscription is None else subscription.resumed.requested
         self._unread: list[StreamItem] = []
         self._choice = choice
-        self._end, self._forget = end, forget
         self._on_leave = on_leave
         self._clock, self._heartbeat = clock, heartbeat
         self._shown_at = clock.monotonic()
@@ -83,10 +79,15 @@ class RunStream:
 
         A read that is cancelled loses nothing.
         """
-        if self._gap is None and not self._unread:
-            self._unread = await self._batch()
-        # What was read stays here until it is returned, for telling of a gap takes a while.
-        told = [] if self._gap is None else await self._tell_gap(self._gap)
+        try:
+            if self._gap is None and not self._unread:
+                self._unread = await self._batch()
+            # What was read stays here until it is returned, for telling of a gap takes a while.
+            told = [] if self._gap is None else await self._streams.told_of_gap(self.record, self._gap)
+        except Exception:
+            # The stream broke, or the server leaves; the reader does not: nothing is to be stopped for that.
+            self._over = True
+            raise
         items, self._unread, self._gap = [*told, *self._unread], [], None
         return items
 
@@ -113,20 +114,28 @@ class RunStream:
     async def _from(self, subscription: StreamSubscription) -> Sequence[StreamItem]:
         try:
             items = await subscription.read()
-        except BridgeClosed:
-            # The server leaves, not the reader: nothing is to be stopped for that.
-            self._over = True
-            raise
         except StreamNotFound:
-            # Forgotten before its end: the run was deleted, or the stream was lost with the server that kept it.
-            if (ended := await self._end()) is None:
-                raise
-            return self._lost(ended)
+            return await self._after_loss(subscription)
         if subscription.resumed is not self._resumed:
             # The window has overtaken this reader since its last read.
             self._gap = self._resumed = subscription.resumed
         self._last_id = next((item.id for item in reversed(items) if isinstance(item, StreamEvent)), self._last_id)
         return items
+
+    async def _after_loss(self, subscription: StreamSubscription) -> Sequence[StreamItem]:
+        """Forgotten before its end: the run was deleted, or the stream was lost with the server that kept it."""
+        current = await self._streams.current(self.record)
+        if not current.status.is_terminal:
+            found = await self._streams.subscription(current, self._last_id)
+            if found is not None:
+                self._subscription = found
+                self._resumed = found.resumed
+                if self._last_id is None or found.resumed.status in ("evicted", "invalid"):
+                    self._gap = ResumeResult("evicted", self._last_id, found.resumed.oldest, None)
+                await subscription.aclose()
+                return []
+            current = await self._streams.current(self.record)
+        return self._lost(current)
 
     def _lost(self, ended: RunRecord) -> list[StreamItem]:
         """The end of a run whose stream does not tell of it: nobody knows what else it would have told."""
@@ -165,17 +174,17 @@ class RunStream:
         telling, or the stream was.
         """
         try:
-            ended = await self._end()
+            current = await self._streams.current(self.record)
         except StorageFault as fault:
             # The stream goes on, and whether the run does is asked again at the next heartbeat.
             _log.warning("whether run %s has ended cannot be asked: %s", self.record.run_id, fault)
             return None
         # Twice in a row, for the terminal event may be just on its way.
-        was_suspect, self._suspect = self._suspect, ended is not None
-        if ended is None or not was_suspect:
+        was_suspect, self._suspect = self._suspect, current.status.is_terminal
+        if not (was_suspect and self._suspect):
             return None
-        await self._forget()
-        return ended
+        await self._streams.forget(self.record)
+        return current
 
 
 class RunStreamService:
@@ -196,7 +205,7 @@ class RunStreamService:
         """A reader of ``record``'s stream. ``last_event_id`` as for StreamBridge.subscribe; ``is_new`` for a record
         that was made a moment ago. Raises BridgeUnavailable when streams are lost as fast as they are made.
         """
-        subscription = await self._subscription(record, last_event_id, is_new)
+        subscription = await self.subscription(record, last_event_id, is_new=is_new)
         gap: ResumeResult | None = None
         if subscription is not None:
             # An id that never was is answered by everything kept, and the reader is told so.
@@ -207,18 +216,16 @@ class RunStreamService:
         return RunStream(
             record,
             subscription,
+            streams=self,
             gap=gap,
-            tell_gap=lambda resumed: self._told_of_gap(record, resumed),
             choice=choice,
-            end=lambda: self._end(record),
-            forget=lambda: self._forget(record),
             on_leave=on_leave,
             clock=self._runtime.clock,
             heartbeat=self._runtime.limits.heartbeat,
         )
 
-    async def _subscription(
-        self, record: RunRecord, last_event_id: str | None, is_new: bool
+    async def subscription(
+        self, record: RunRecord, last_event_id: str | None, *, is_new: bool = False
     ) -> StreamSubscription | None:
         """None for a run that has ended and whose stream is gone: its record answers."""
         if record.status.is_terminal:
@@ -251,7 +258,7 @@ class RunStreamService:
         except StreamNotFound:
             return None
 
-    async def _told_of_gap(self, record: RunRecord, resumed: ResumeResult) -> list[StreamItem]:
+    async def told_of_gap(self, record: RunRecord, resumed: ResumeResult) -> list[StreamItem]:
         """Law 5: never silence. The reader is told what it missed, and given the values as they stand."""
         gap = {"from": resumed.requested, "to": resumed.oldest, "missed": resumed.gap_count}
         told: list[StreamItem] = [StreamEvent("", "gap", encode(gap))]
@@ -267,7 +274,7 @@ class RunStreamService:
             told.append(StreamEvent("", "values", values))
         return told
 
-    async def _forget(self, record: RunRecord) -> None:
+    async def forget(self, record: RunRecord) -> None:
         """Of a run that ended without having begun nobody would ever end the stream. Its record answers from now on.
 
         Who executed a run may be late, and ends its stream in time.
@@ -278,13 +285,11 @@ class RunStreamService:
             await self._runtime.bridge.cleanup(record.run_id)
 
     async def _has_ended(self, record: RunRecord) -> bool:
-        return await self._end(record) is not None
+        return (await self.current(record)).status.is_terminal
 
-    async def _end(self, record: RunRecord) -> RunRecord | None:
-        """The run as it ended, or as it was known if it is there no more; None while it goes on."""
+    async def current(self, record: RunRecord) -> RunRecord:
+        """The run as it stands. One that is there no more was stopped, and has told nobody anything."""
         # A stream outlives the request that opened it: it reads on for the actor it was opened by.
         with acting(record.actor):
             current = await self._runtime.query_store.get_run(record.run_id)
-        if current is None:
-            return replace(record, started_at=None)
-        return current if current.status.is_terminal else None
+        return current or replace(record, status=RunStatus.INTERRUPTED, started_at=None)

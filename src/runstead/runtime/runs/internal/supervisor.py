@@ -115,7 +115,10 @@ class RunSupervisor:
         pause = self._runtime.limits.lease_term.total_seconds() / _RENEWALS_PER_TERM
         while True:
             await self._runtime.clock.sleep(pause)
-            await asyncio.gather(*(self._look(handle) for handle in self._registry))
+            for handle in self._registry:
+                # Each by itself: one that takes long must not make the others late.
+                if handle.renewing is None or handle.renewing.done():
+                    handle.renewing = self._spawn(self._look(handle))
 
     async def _look(self, handle: RunHandle) -> None:
         """Renew the lease, which also tells whether the run is to stop."""
@@ -131,7 +134,8 @@ class RunSupervisor:
             if (reason := renewed.run.stop_requested) is not None:
                 handle.stop(reason)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._notices.add(task)
         task.add_done_callback(self._notices.discard)
+        return task
