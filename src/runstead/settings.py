@@ -114,7 +114,8 @@ class Settings(BaseSettings):
     lease_term_seconds: float = Field(
         default=10,
         gt=0,
-        description="How long a worker holds a run without renewing (seconds); after a crash, the wait for recovery.",
+        description="How long a worker holds a run without renewing (seconds); after a crash, up to one and a half "
+        "times that passes until another goes on.",
     )
     max_attempts: int = Field(
         default=3, ge=1, description="Attempts of a run whose workers die (count), before it is a dead letter."

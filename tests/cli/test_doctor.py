@@ -17,6 +17,7 @@ from runstead.cli.request import ServeRequest
 from runstead.infra.engines.data_dir import own_data_dir
 from runstead.infra.engines.findings import Finding
 from runstead.settings import Settings
+from tests.servers.postgres import a_schema
 from tests.servers.valkey import own_valkey
 
 from .processes import Done
@@ -89,7 +90,11 @@ def test_a_configuration_that_would_not_be_kept_is_a_failure(keys: dict[str, Any
 
 
 def test_a_missing_configuration_tells_both_ways_out(place: Path) -> None:
-    assert "runstead dev file.py:graph" in look(place, config=place / "langgraph.json")["configuration"].detail
+    found = look(place, config=place / "langgraph.json")["configuration"]
+    assert "runstead dev file.py:graph" in found.detail
+    assert found.way_out == (
+        'write {"graphs": {"agent": "./agent.py:graph"}}, or name a graph: runstead doctor agent.py:graph'
+    )
 
 
 def test_an_address_that_others_can_reach_is_refused(place: Path) -> None:
@@ -175,6 +180,21 @@ def test_the_servers_of_a_cluster_are_looked_at(place: Path, postgres_url: str, 
     assert found["postgres durability"].state in ("failed", "warning")
     assert found["schema"].state in ("ok", "warning")
     assert (found["redis policy"].state, found["redis policy"].way_out is None) == ("warning", False)
+
+
+@pytest.mark.parametrize(
+    ("migrating", "state", "said"), [(True, "warning", "the next start"), (False, "failed", "refuse to start")]
+)
+def test_a_schema_that_is_behind_is_told_with_who_brings_it_up_to_date(
+    migrating: bool, state: str, said: str, place: Path, postgres_url: str
+) -> None:
+    urls: dict[str, Any] = {"database_url": postgres_url, "redis_url": "redis://127.0.0.1:1"}
+    how: dict[str, Any] = {"database_schema": a_schema(), "database_migrate_on_start": migrating}
+    schema = look(place, config=configure(place), **urls, **how)["schema"]
+    assert (schema.state, schema.detail) == (state, "not made yet")
+    assert schema.way_out
+    assert said in schema.way_out
+    assert "`runstead migrate`" in schema.way_out
 
 
 def test_servers_that_are_not_there_are_found_missing_without_telling_their_passwords(place: Path) -> None:

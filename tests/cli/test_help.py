@@ -64,3 +64,8 @@ def test_the_version_is_told(invoke: Callable[..., Done]) -> None:
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command not in ((), ("runs",))], ids=" ".join)
 def test_every_command_can_speak_json(command: tuple[str, ...], invoke: Callable[..., Done]) -> None:
     assert "--json" in invoke(*command, "--help").out
+
+
+def test_a_worker_is_not_told_that_it_may_execute_nothing(invoke: Callable[..., Done]) -> None:
+    assert "0 leaves them to other workers" in " ".join(invoke("serve", "--help").out.split())
+    assert "leaves them" not in " ".join(invoke("worker", "--help").out.split())

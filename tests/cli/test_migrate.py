@@ -87,3 +87,24 @@ async def test_a_server_that_is_not_to_migrate_says_what_to_run(postgres_url: st
     done = await asyncio.to_thread(CliRunner().invoke, app, ["serve", target, "--port", "0"], env=env)
     assert done.exit_code == 1
     assert "run `runstead migrate` first" in done.output
+
+
+def test_keys_leave_a_schema_alone_that_is_to_be_migrated_by_hand(postgres_url: str) -> None:
+    schema = a_schema()
+    env = {
+        "RUNSTEAD_DATABASE_URL": postgres_url,
+        "RUNSTEAD_REDIS_URL": "redis://127.0.0.1:1",
+        "RUNSTEAD_DATABASE_SCHEMA": schema,
+        "RUNSTEAD_DATABASE_MIGRATE_ON_START": "false",
+    }
+    try:
+        for command in (("create", "--user", "alice"), ("ls",), ("revoke", "key_1")):
+            done = CliRunner().invoke(app, ["keys", *command], env=env)
+            assert done.exit_code == 1
+            assert "run `runstead migrate` first" in done.output
+        assert CliRunner().invoke(app, ["migrate", "--check"], env=env).exit_code == 1, "nothing was made"
+        assert CliRunner().invoke(app, ["migrate"], env=env).exit_code == 0
+        assert CliRunner().invoke(app, ["keys", "create", "--user", "alice"], env=env).exit_code == 0
+    finally:
+        with psycopg.connect(postgres_url) as connection:
+            connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE".encode())

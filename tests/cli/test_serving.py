@@ -117,6 +117,15 @@ def test_what_cannot_be_served_is_refused_in_words(
     assert "Traceback" not in done.err
 
 
+def test_a_worker_listens_on_nothing_and_so_heeds_no_host(runstead: Run, project: Path) -> None:
+    cluster = {"RUNSTEAD_DATABASE_URL": "postgresql://127.0.0.1:1/x", "RUNSTEAD_REDIS_URL": "redis://127.0.0.1:1"}
+    patience = ("--set", "database_patience_seconds=0.1")
+    done = runstead("worker", *patience, cwd=project, RUNSTEAD_HOST="0.0.0.0", **cluster)
+    assert "can be reached by others" not in done.err
+    assert "127.0.0.1:1 cannot be reached" in done.err
+    assert done.exit_code == 1
+
+
 def test_a_configuration_that_asks_for_protection_is_not_served_without(
     runstead: Run, project: Path, tmp_path: Path
 ) -> None:

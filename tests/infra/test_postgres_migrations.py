@@ -113,11 +113,12 @@ async def test_a_schema_that_is_behind_is_left_alone_when_it_is_to_be_migrated_b
         assert await again.read(revision_of) == HEAD
 
 
-async def test_a_schema_from_the_future_is_refused(postgres_url: str) -> None:
+@pytest.mark.parametrize("migrating", [True, False])
+async def test_a_schema_from_the_future_is_refused(migrating: bool, postgres_url: str) -> None:
     async with fresh_storage(postgres_url) as database:
         await database.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")).close())
         with pytest.raises(SchemaTooNew, match="9999"):
-            async with open_postgres_storage(postgres_url, database.options):
+            async with open_postgres_storage(postgres_url, database.options, migrating=migrating):
                 pass
 
 

@@ -31,8 +31,11 @@ class Migration:
 
 
 @asynccontextmanager
-async def open_database(settings: Settings) -> AsyncIterator[Database]:
-    """The database of either profile, with the schema of this version. Raises StorageError."""
+async def open_database(settings: Settings, *, migrating: bool) -> AsyncIterator[Database]:
+    """The database of either profile, with the schema of this version.
+
+    Without ``migrating``, a schema in PostgreSQL that is behind is refused, and not touched. Raises StorageError.
+    """
     if settings.database_url is None:
         file = _file(settings)
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -44,7 +47,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
     from .postgres_options import postgres_options
 
     url = settings.database_url.get_secret_value()
-    async with open_postgres_storage(url, postgres_options(settings)) as shared:
+    async with open_postgres_storage(url, postgres_options(settings), migrating=migrating) as shared:
         yield shared
 
 
@@ -72,7 +75,7 @@ async def look_at_schema(settings: Settings) -> Migration:
 async def migrate_schema(settings: Settings) -> Migration:
     """Bring the schema up to date; safe while servers run, and while another does the same. Raises StorageError."""
     found = await look_at_schema(settings)
-    async with open_database(settings) as database:
+    async with open_database(settings, migrating=True) as database:
         after = await database.read(revision_of)
     if settings.database_url is None:
         # In a file, checkpoints stand beside the rest.

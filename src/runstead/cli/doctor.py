@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _MARKS: Final = {"ok": ("ok  ", "green"), "warning": ("warn", "yellow"), "failed": ("FAIL", "bold red")}
 _SQLITE: Final = (3, 35, 0)
+_CONFIGURATION: Final = (
+    'write {"graphs": {"agent": "./agent.py:graph"}}, or name a graph: runstead doctor agent.py:graph'
+)
 _MB: Final = 1024 * 1024
 
 
@@ -67,7 +70,7 @@ def findings(request: ServeRequest) -> Iterator[Finding]:
     try:
         configuration = request.configuration(settings)
     except CommandError as error:
-        yield Finding("configuration", "failed", error.problem, "see docs/run.md for what langgraph.json holds")
+        yield Finding("configuration", "failed", error.problem, _CONFIGURATION)
         return
     yield _refusal("host", settings.host, lambda: refuse_strangers(configuration, settings))
     yield from look_at_configuration(configuration, settings)
@@ -157,9 +160,12 @@ def look_at_cluster(settings: Settings) -> Iterator[Finding]:
         return
     if schema.is_current:
         yield Finding("schema", "ok", f"revision {schema.after}")
-    else:
-        behind = f"revision {schema.before}" if schema.before else "not made yet"
+        return
+    behind = f"revision {schema.before}" if schema.before else "not made yet"
+    if settings.database_migrate_on_start:
         yield Finding("schema", "warning", behind, "the next start brings it up to date, or `runstead migrate` now")
+    else:
+        yield Finding("schema", "failed", behind, "run `runstead migrate`; servers refuse to start until then")
 
 
 def look_at_configuration(configuration: GraphConfiguration, settings: Settings) -> Iterator[Finding]:

@@ -65,7 +65,7 @@ def revoke_key(output: Output, settings: Settings, key_id: str) -> None:
 
 def _with_keys(settings: Settings, work: Callable[[ApiKeyStore], Awaitable[T]]) -> T:
     async def command() -> T:
-        async with open_database(settings) as database:
+        async with open_database(settings, migrating=settings.database_migrate_on_start) as database:
             return await work(SqlApiKeyStore(database))
 
     try:

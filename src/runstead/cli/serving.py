@@ -36,6 +36,7 @@ def serve_forever(
     if parent_fd is not None:
         end_with_parent(parent_fd)
     with _prepared(request, output) as (settings, configuration):
+        refuse_strangers(configuration, settings)
         # Before the imports, which take seconds: a port that is taken is told at once.
         listening = socket.socket(fileno=socket_fd) if socket_fd is not None else listen_on(settings)
         application = _application(settings, configuration)
@@ -90,7 +91,6 @@ def _prepared(request: ServeRequest, output: Output) -> Iterator[tuple[Settings,
     settings = request.settings()
     configure_logging(settings)
     configuration = request.configuration(settings)
-    refuse_strangers(configuration, settings)
     refuse_unprotected(configuration, settings)
     warn(configuration, output)
     from runstead.infra.engines.exceptions import StorageError

@@ -93,7 +93,9 @@ def serve(
 def worker(
     targets: Targets = None,
     config: Config = None,
-    workers: Workers = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Runs to execute at once, at least one.  [default: 64]")
+    ] = None,
     queue: Annotated[
         list[str] | None, typer.Option("--queue", help="Execute runs of this queue alone; may be repeated.")
     ] = None,

@@ -95,6 +95,6 @@ def _persistence(about: Mapping[str, str]) -> Finding:
     return Finding(
         "redis persistence",
         "warning",
-        "after a restart the streams under way are gone; readers are told of a gap, and no run is lost",
+        "after a restart the streams under way may be gone; readers are told of a gap, and no run is lost",
         "set appendonly to yes, where that matters",
     )

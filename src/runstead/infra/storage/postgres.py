@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 from sqlalchemy import Connection, text
 
-from runstead.infra.engines.exceptions import StorageUnusable
+from runstead.infra.engines.exceptions import SchemaTooNew, StorageUnusable
 from runstead.infra.engines.postgres import PostgresDatabase, open_postgres
 from runstead.infra.engines.postgres_pool import PostgresOptions
 
@@ -24,10 +24,14 @@ async def open_postgres_storage(
 ) -> AsyncIterator[PostgresDatabase]:
     """Open the database for the stores, with the schema of this version.
 
-    Without ``migrating``, a schema that is behind is refused, and not touched. Raises StorageError, saying what to do.
+    Without ``migrating``, a schema that is behind is refused, and not touched. Raises StorageError, saying what to do:
+    SchemaTooNew for a database that a later version has written.
     """
     async with open_postgres(url, options) as database:
-        if await database.read(lambda connection: _is_behind(connection, database.options.schema)):
+        found = await database.read(lambda connection: schema_revision(connection, database.options.schema))
+        if found != HEAD:
+            if found is not None and found > HEAD:
+                raise SchemaTooNew(found)
             if not migrating:
                 raise StorageUnusable(f"the schema of {database.place} is behind; run `runstead migrate` first")
             await database.write(lambda connection: migrate_postgres(connection, database.options.schema))
@@ -54,10 +58,6 @@ def migrate_postgres(connection: Connection, schema: str) -> None:
 def schema_revision(connection: Connection, schema: str) -> str | None:
     """The revision that ``schema`` is at; None when there is none, or no such schema."""
     return revision_of(connection) if _exists(connection, schema) else None
-
-
-def _is_behind(connection: Connection, schema: str) -> bool:
-    return schema_revision(connection, schema) != HEAD
 
 
 def _exists(connection: Connection, schema: str) -> bool:
