@@ -65,7 +65,8 @@ def prune(driver: Driver, thread_ids: Sequence[ThreadId], strategy: str) -> None
             delete_thread(driver, thread_id)
             continue
         for namespace, latest in driver.execute(_LATEST, (thread_id,)).fetchall():
-            _keep_only(driver, thread_id, namespace, _needed(driver, thread_id, namespace, latest))
+            kept = _needed(driver, thread_id, namespace, latest)
+            _delete_others(driver, thread_id, namespace, kept, up_to=latest)
 
 
 def _needed(driver: Driver, thread_id: ThreadId, namespace: str, latest: str) -> list[str]:
@@ -83,10 +84,13 @@ def _needed(driver: Driver, thread_id: ThreadId, namespace: str, latest: str) ->
     return kept
 
 
-def _keep_only(driver: Driver, thread_id: ThreadId, namespace: str, kept: Sequence[str]) -> None:
+def _delete_others(driver: Driver, thread_id: ThreadId, namespace: str, kept: Sequence[str], *, up_to: str) -> None:
+    """Delete what is older than ``up_to``, but for those that are kept."""
+    # Others may be writing: what has come since the latest was looked for is newer than it, and is left alone.
     marks = ", ".join("?" * len(kept))
     for table in _TABLES:
         driver.execute(
-            f"DELETE FROM {table} WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id NOT IN ({marks})",
-            (thread_id, namespace, *kept),
+            f"DELETE FROM {table} WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id < ?"
+            f" AND checkpoint_id NOT IN ({marks})",
+            (thread_id, namespace, up_to, *kept),
         )

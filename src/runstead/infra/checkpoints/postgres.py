@@ -19,9 +19,9 @@ from runstead.infra.storage.tables import runs
 from runstead.runtime.runs.types import RunId, ThreadId
 
 from . import marks
-from .driver import driver_of
+from .driver import Driver, driver_of
 from .saver import SqlCheckpointSaver
-from .store import SqlCheckpoints
+from .store import SqlCheckpoints, keep_latest
 
 _RUN: Final = Prepared(select(runs.c.attempt).where(runs.c.run_id == bindparam("the_run")).with_for_update())
 
@@ -32,6 +32,22 @@ class PostgresCheckpoints(SqlCheckpoints):
     def __init__(self, database: PostgresDatabase, *, serde: SerializerProtocol | None = None) -> None:
         super().__init__(database, SqlCheckpointSaver(database, serde=serde, hold=hold_on))
 
+    async def mark(self, thread_id: ThreadId, run_id: RunId) -> str | None:
+        def work(connection: Connection) -> str | None:
+            driver = driver_of(connection)
+            _line_up(driver, thread_id)
+            return marks.mark(driver, thread_id, run_id)
+
+        return await self._database.write(work)
+
+    async def keep_latest(self, thread_id: ThreadId) -> bool:
+        def work(connection: Connection) -> bool:
+            driver = driver_of(connection)
+            _line_up(driver, thread_id)
+            return keep_latest(driver, thread_id)
+
+        return await self._database.write(work)
+
     async def undo(self, thread_id: ThreadId, run_id: RunId) -> None:
         def work(connection: Connection) -> None:
             # What its agent is writing at this moment is there before, or is refused after.
@@ -39,3 +55,12 @@ class PostgresCheckpoints(SqlCheckpoints):
             marks.undo(driver_of(connection), thread_id, run_id)
 
         await self._database.write(work)
+
+
+def _line_up(driver: Driver, thread_id: ThreadId) -> None:
+    """A run begins on the thread before its history is pruned, and keeps it, or after it, and sees what is left.
+
+    Each statement sees what is committed by then, so that one who looks and then deletes has to have the others wait.
+    """
+    # Two threads may come to the same number: then one waits for the other for a moment.
+    driver.execute("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", (f"marks {thread_id}",))

@@ -11,7 +11,7 @@ from runstead.infra.storage.database import Database
 from runstead.runtime.runs.types import RunId, ThreadId
 
 from . import housekeeping, marks
-from .driver import driver_of
+from .driver import Driver, driver_of
 from .saver import SqlCheckpointSaver
 
 
@@ -44,11 +44,12 @@ class SqlCheckpoints:
         await self._database.write(lambda connection: housekeeping.copy_thread(driver_of(connection), source, target))
 
     async def keep_latest(self, thread_id: ThreadId) -> bool:
-        def work(connection: Connection) -> bool:
-            driver = driver_of(connection)
-            if marks.is_marked(driver, thread_id):
-                return False
-            housekeeping.prune(driver, [thread_id], "keep_latest")
-            return True
+        return await self._database.write(lambda connection: keep_latest(driver_of(connection), thread_id))
 
-        return await self._database.write(work)
+
+def keep_latest(driver: Driver, thread_id: ThreadId) -> bool:
+    """Prune the thread, unless some run of it could still be undone; whether it was pruned."""
+    if marks.is_marked(driver, thread_id):
+        return False
+    housekeeping.prune(driver, [thread_id], "keep_latest")
+    return True
