@@ -15,9 +15,11 @@ import pytest
 from runstead.infra.engines.redis import open_redis
 from runstead.infra.stream_bridge.keys import KeySpace
 from runstead.infra.stream_bridge.outbox import Order, Outbox
+from runstead.infra.stream_bridge.pages import PAGE_EVENTS
 from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
 from runstead.infra.stream_bridge.tail import MOST_EVENTS, Tail, TailBudget
 from runstead.runtime.stream_bridge import (
+    HEARTBEAT_SENTINEL,
     LIVE,
     BridgeClosed,
     ResumeResult,
@@ -272,6 +274,90 @@ async def test_whoever_waits_for_a_stream_that_never_comes_back_is_told(url: str
         await let_pass(clock, connections, prefix, 75, 25)
         with pytest.raises(StreamNotFound):
             await asyncio.wait_for(reading, 5)
+
+
+async def throw_log_away(url: str, prefix: str) -> None:
+    """What a server does that is short of memory. It takes keys one by one, and may leave the one that says how the
+    stream stands.
+    """
+    async with open_redis(url) as connections:
+        assert await connections.ask("DEL", KeySpace(prefix).of(RUN).log) == 1
+
+
+@pytest.mark.parametrize("asked", [None, "-1", "1-1", "1-3", "2-7", "nonsense", LIVE])
+async def test_an_ended_stream_whose_log_redis_threw_away_is_kept_no_more(url: str, asked: str | None) -> None:
+    prefix = a_prefix()
+    async with a_bridge(url, prefix=prefix) as worker, a_bridge(url, prefix=prefix) as gateway:
+        await worker.open(RUN)
+        await publish_many(worker, 2, run_id=RUN)
+        end = await worker.publish_end(RUN)
+        await throw_log_away(url, prefix)
+        with pytest.raises(StreamNotFound):
+            await gateway.subscribe(RUN, asked)
+        assert await gateway.status(RUN) is None
+        # It has ended all the same.
+        await gateway.open(RUN, 2)
+        assert await gateway.publish_end(RUN, attempt=2) == end
+        with pytest.raises(StreamNotFound):
+            await gateway.subscribe(RUN, asked)
+
+
+async def test_who_is_in_the_middle_of_an_ended_log_that_redis_throws_away_is_told(url: str) -> None:
+    prefix = a_prefix()
+    async with a_bridge(url, prefix=prefix) as worker, a_bridge(url, prefix=prefix) as gateway:
+        await worker.open(RUN)
+        ids = await publish_many(worker, PAGE_EVENTS + 10, run_id=RUN)
+        await worker.publish_end(RUN)
+        reader = await gateway.subscribe(RUN)
+        assert ids_of(await read_events(reader, PAGE_EVENTS)) == ids[:PAGE_EVENTS]
+        await throw_log_away(url, prefix)
+        with pytest.raises(StreamNotFound):
+            await read(reader)
+
+
+async def test_who_waits_at_the_end_of_an_ended_log_that_redis_threw_away_is_told(url: str) -> None:
+    """Its terminal event came and went while the connection that waits for it was cut."""
+    prefix, clock = a_prefix(), HandClock()
+    settings = RedisStreamSettings(prefix=prefix, unowned_retention=100)
+    async with (
+        open_redis(url) as connections,
+        RedisStreamBridge.running(connections, settings, clock) as gateway,
+        a_bridge(url, prefix=prefix) as worker,
+    ):
+        await worker.open(RUN)
+        reading = asyncio.create_task((await gateway.subscribe(RUN)).read())
+        await asyncio.sleep(0.02)
+        keys = KeySpace(prefix).of(RUN)
+        await connections.ask("HSET", keys.meta, "terminal", "1-1", "status", "ended", "seq", 1)
+        await let_pass(clock, connections, prefix, 150, 25)
+        with pytest.raises(StreamNotFound):
+            await asyncio.wait_for(reading, 5)
+
+
+async def test_a_run_whose_log_redis_threw_away_goes_on_and_its_readers_know_what_is_missing(url: str) -> None:
+    prefix = a_prefix()
+    async with a_bridge(url, prefix=prefix) as worker, a_bridge(url, prefix=prefix) as gateway:
+        await worker.open(RUN)
+        ids = await publish_many(worker, 5, run_id=RUN)
+        assert await worker.status(RUN) is StreamStatus.OPEN
+        waiting, behind = await gateway.subscribe(RUN), await gateway.subscribe(RUN, "1-2")
+        await read_events(waiting, 5)
+        await throw_log_away(url, prefix)
+        assert await gateway.status(RUN) is StreamStatus.OPEN
+        late = {asked: await gateway.subscribe(RUN, asked, 0.05) for asked in (None, LIVE, "-1", "1-2", "1-5")}
+        for reader in late.values():
+            assert list(await read(reader)) == [HEARTBEAT_SENTINEL]
+        more = [*await publish_many(worker, 2, run_id=RUN), await worker.publish_end(RUN)]
+        for reader in (waiting, behind, *late.values()):
+            assert [event_id for event_id in ids_of(await read_to_end(reader)) if event_id not in ids] == more
+        told = {asked: (reader.resumed.status, reader.resumed.gap_count) for asked, reader in late.items()}
+        assert told == {
+            None: ("fresh", 0),
+            LIVE: ("fresh", 0),
+            "-1": ("evicted", 5),
+            "1-2": ("evicted", 3),
+            "1-5": ("resumed", 0),
+        }
 
 
 async def test_a_late_event_does_not_bring_back_what_was_forgotten(url: str) -> None:

@@ -47,7 +47,7 @@ from .pages import Pages
 from .pulse import Pulse
 from .redis_settings import RedisStreamSettings
 from .renewal import Renewal
-from .scripts import Applied
+from .scripts import Applied, script
 from .subscription import LogSubscription, ReadingRoom, first_page
 
 T = TypeVar("T")
@@ -225,8 +225,9 @@ class RedisStreamBridge:
         if self._closed:
             return None
         await self._own_word_heard(run_id)
-        found = await self._within(self._connections.ask("HMGET", self._keys.of(run_id).meta, "status", "gone"))
-        return StreamStatus(found[0].decode()) if found and found[0] and not found[1] else None
+        keys = self._keys.of(run_id)
+        found = await self._within(self._connections.run(script("status"), (keys.meta, keys.log)))
+        return StreamStatus(found.decode()) if found else None
 
     async def mark_awaiting_input(self, run_id: str) -> None:
         self._check()

@@ -189,7 +189,8 @@ class LogSubscription:
         if page.terminal is not None and self._last == page.terminal:
             self._finish()
             return [CANCELLED_SENTINEL if page.status is StreamStatus.CANCELLED else END_SENTINEL]
-        if page.forgotten:
+        if page.forgotten or page.terminal is not None:
+            # Forgotten before its end, or ended and then thrown away, its end with it, by a server short of memory.
             self._gone = partial(StreamNotFound, self._run_id)
             return []
         self._come_to_the_end(page)

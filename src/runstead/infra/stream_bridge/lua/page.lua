@@ -16,6 +16,9 @@ local page = { there and 1 or 0, tonumber(kept[1] or 0), tonumber(kept[2] or 0),
 
 local oldest = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
 if oldest and string.sub(oldest[1], -#END_OF_ATTEMPT) ~= END_OF_ATTEMPT then page[8] = oldest[1] end
+-- A server that is short of memory may have thrown the log away, and kept this. A run that goes on makes another one;
+-- of a run that has ended there is nothing to be read any more, not even its end.
+if kept[5] and not oldest then page[1] = 0 end
 
 local function add(entry)
   local fields = entry[2]
@@ -28,7 +31,7 @@ local function add(entry)
 end
 
 if after == '$' then
-  if kept[5] then add(redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]) end
+  if kept[5] and oldest then add(redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]) end
   return page
 end
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Final
 
 from runstead.runtime.storage_fault import StorageFault
 from runstead.runtime.stream_bridge import LIVE, StreamBridgeError, StreamEvent, StreamItem, StreamNotFound
@@ -12,6 +13,9 @@ from ..runtime import RunsRuntime
 from ..thread_agents import AgentUnresponsive
 from ..types import RunRecord, RunResult
 from .streams import ReadValues, RunStreamService
+
+_KEPT_WITHIN: Final = 1.0
+"""Seconds to wait for an end that is kept. The record knows it too."""
 
 _log = logging.getLogger(__name__)
 
@@ -64,19 +68,21 @@ class RunWaitService:
             return RunResult(record)
 
     async def _kept_terminal(self, record: RunRecord) -> StreamEvent | None:
-        """The terminal event of an ended run, if its stream is still kept."""
+        """The terminal event of an ended run, if its stream is still kept and can be read now."""
         bridge = self._runtime.bridge
-        status = await bridge.status(record.run_id)
-        if status is None or not status.is_terminal:
-            return None
         try:
-            subscription = await bridge.subscribe(record.run_id, LIVE)
-        except StreamBridgeError:
+            status = await bridge.status(record.run_id)
+            if status is None or not status.is_terminal:
+                return None
+            # It is there at once, or its server went away since that look: then a heartbeat is all that comes.
+            subscription = await bridge.subscribe(record.run_id, LIVE, _KEPT_WITHIN)
+            try:
+                return _terminal_in(await subscription.read())
+            finally:
+                await subscription.aclose()
+        except StreamBridgeError as error:
+            _log.debug("the end of run %s is told by its record: %s", record.run_id, error)
             return None
-        try:
-            return _terminal_in(await subscription.read())
-        finally:
-            await subscription.aclose()
 
 
 def _terminal_in(items: Sequence[StreamItem]) -> StreamEvent | None:
