@@ -13,10 +13,12 @@ from typing import Final
 import pytest
 
 from runstead.infra.engines.redis import open_redis
+from runstead.infra.stream_bridge.hearing import hear
 from runstead.infra.stream_bridge.keys import KeySpace
 from runstead.infra.stream_bridge.outbox import Order, Outbox
 from runstead.infra.stream_bridge.pages import PAGE_EVENTS
 from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
+from runstead.infra.stream_bridge.scripts import Applied, Standing
 from runstead.infra.stream_bridge.tail import MOST_EVENTS, Tail, TailBudget
 from runstead.runtime.stream_bridge import (
     HEARTBEAT_SENTINEL,
@@ -444,6 +446,35 @@ def test_a_full_outbox_gives_up_the_oldest_events_of_the_longest_queue() -> None
     kept = [order.seq for order in large.orders if order.kind == "event"]
     assert kept == list(range(1_001 - len(kept), 1_001))
     assert outbox.dropped == 1_000 - len(kept) > 900
+
+
+def test_nothing_stays_here_of_a_run_that_was_ended_elsewhere() -> None:
+    """A worker that was frozen wakes up, and says something about a run that another one has ended by now."""
+    outbox = Outbox(KeySpace("test"), bound=100_000)
+    writer = outbox.writer(RUN)
+    writer.learn(Standing(1, 1, 1, "1:0", asked=False, terminal=None))
+    said = [Order("event", 1, writer.number_event(1), "values", b"1") for _ in range(3)]
+    for order in said:
+        outbox.put(writer, order)
+    ended = Standing(2, 2, 2, "1:0,2:1", asked=False, terminal="2-2")
+    answered = hear(outbox, writer, said[:2], Applied("terminated", 0, ended))
+    assert answered == said
+    assert len(outbox) == 0
+    assert outbox.cost == 0
+
+
+def test_who_asks_about_a_run_that_was_ended_elsewhere_is_still_answered() -> None:
+    outbox = Outbox(KeySpace("test"), bound=100_000)
+    writer = outbox.writer(RUN)
+    writer.learn(Standing(1, 1, 1, "1:0", asked=False, terminal=None))
+    event, look = Order("event", 1, writer.number_event(1), "values", b"1"), Order("look", 1)
+    outbox.put(writer, event)
+    outbox.put(writer, look)
+    ended = Standing(2, 2, 2, "1:0,2:1", asked=False, terminal="2-2")
+    assert hear(outbox, writer, [event, look], Applied("terminated", 0, ended)) == [event]
+    assert list(writer.orders) == [look]
+    assert hear(outbox, writer, [look], Applied("ok", 1, ended)) == [look]
+    assert len(outbox) == 0
 
 
 def test_a_tail_begins_anew_after_a_hole_and_forgets_what_is_old() -> None:

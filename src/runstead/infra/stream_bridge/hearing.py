@@ -48,7 +48,11 @@ def hear(outbox: Outbox, writer: RunWriter, orders: Sequence[Order], applied: Ap
             return done + late
         case "terminated":
             writer.ending = True
-            return done + outbox.take_out(writer, lambda order: order.kind == "event")
+            late = outbox.take_out(writer, lambda order: order.kind == "event")
+            if not writer.orders:
+                # Ended elsewhere: no end of ours will come, for it to be forgotten with.
+                outbox.forget(writer)
+            return done + late
         case "behind":
             writer.learn(standing)
             writer.renumber(standing.seq)
