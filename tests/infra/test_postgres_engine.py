@@ -141,6 +141,13 @@ async def test_transactions_that_collide_are_done_again(database: PostgresDataba
     assert len(tries) in (3, 4)
 
 
+@pytest.mark.parametrize("state", ["40P01", "40001"])
+async def test_transactions_that_collide_for_too_long_say_so(server: PostgresServer, state: str) -> None:
+    async with open_postgres(server.url, replace(OPTIONS, patience=0.3)) as database:
+        with pytest.raises(StorageBusy, match="collided with others for too long"):
+            await database.write(lambda c: c.exec_driver_sql(f"DO $$ BEGIN RAISE SQLSTATE '{state}'; END $$").close())
+
+
 async def test_a_restart_of_the_server_is_survived_without_anybody_noticing(
     server: PostgresServer, database: PostgresDatabase
 ) -> None:

@@ -35,6 +35,7 @@ _TROUBLES: Final[dict[str, Callable[[str, str], StorageError]]] = {
     "25P03": StorageUnavailable,
     "28": lambda place, text: StorageUnusable(f"{place} does not let us in ({text}); check user and password"),
     "3D000": lambda place, text: StorageUnusable(f"{place}: {text}; create it, or name another in the URL"),
+    "40": lambda place, text: StorageBusy(place, f"collided with others for too long ({text}); try again"),
     "42501": lambda place, text: StorageUnusable(f"{place}: {text}; grant it to the user of the URL"),
     "42P01": lambda place, text: StorageUnusable(f"{place}: {text}; run `runstead migrate`"),
     "42703": lambda place, text: StorageUnusable(f"{place}: {text}; run `runstead migrate`"),

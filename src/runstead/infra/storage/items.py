@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 import orjson
@@ -141,7 +141,8 @@ class SqlItemStore(BaseStore):
         now = self._clock.now()
 
         def work(connection: Connection) -> None:
-            for row in mortal:
+            # In order, as they are put: two searches find the same items in another one.
+            for row in sorted(mortal, key=attrgetter("namespace", "key")):
                 # Unless somebody has given it another time meanwhile.
                 same = and_(at(items, (row.namespace, row.key)), items.c.ttl_minutes == row.ttl_minutes, alive(now))
                 expires = now + timedelta(minutes=row.ttl_minutes)
@@ -220,6 +221,9 @@ def _sweep(connection: Connection, now: datetime) -> int:
     places = [(namespace, key) for namespace, key in connection.execute(expired)]
     if places:
         # Once more looked at, for somebody may have read one meanwhile, and so let its time begin anew.
-        in_places = tuple_(items.c.namespace, items.c.key).in_(places)
-        connection.execute(delete(items).where(in_places, items.c.expires_at <= now))
+        over = and_(tuple_(items.c.namespace, items.c.key).in_(places), items.c.expires_at <= now)
+        # In order, as they are put and read.
+        in_order = select(items.c.key).where(over).order_by(items.c.namespace, items.c.key).with_for_update()
+        connection.execute(in_order).close()
+        connection.execute(delete(items).where(over))
     return len(places)
