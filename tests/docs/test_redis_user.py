@@ -14,7 +14,7 @@ from runstead.infra.engines.redis import RedisConnections, open_redis
 from runstead.infra.engines.redis_errors import RedisRefused
 from runstead.infra.notices.redis import RedisNotices
 from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
-from runstead.runtime.stream_bridge import StreamEvent
+from runstead.runtime.stream_bridge import StreamEvent, StreamStatus
 from tests.docs.pages import ROOT
 from tests.servers.valkey import own_valkey
 
@@ -59,6 +59,7 @@ async def is_read(bridge: RedisStreamBridge, run_id: str) -> None:
         while not read or read[-1].terminal is None:
             read += [item for item in await one.read() if isinstance(item, StreamEvent)]
         await one.aclose()
+    assert await bridge.status(run_id) is StreamStatus.ENDED
 
 
 async def are_heard(redis: RedisConnections) -> None:

@@ -5,7 +5,7 @@
 
 local kept = redis.call('HMGET', KEYS[1], 'attempt', 'terminal', 'gone')
 -- An ended log that a server short of memory has thrown away tells nobody of its end.
-local there = kept[1] and not kept[3] and (not kept[2] or redis.call('EXISTS', KEYS[2]) == 1)
+local there = kept[1] and not kept[3] and (not kept[2] or redis.call('XLEN', KEYS[2]) > 0)
 if there and not kept[2] then
   redis.call('PEXPIRE', KEYS[1], ARGV[1], 'GT')
   redis.call('PEXPIRE', KEYS[2], ARGV[1] + ARGV[2], 'GT')
