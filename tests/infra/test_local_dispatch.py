@@ -176,7 +176,7 @@ async def test_room_is_kept_whether_or_not_the_worker_counts_a_launch_that_has_n
     class CountsLate(RecordingWorker):
         @property
         def free(self) -> int:
-            return self._slots - (len(self._busy) if counted_at_once else len(self.launched))
+            return self.slots - (len(self._busy) if counted_at_once else len(self.launched))
 
     worker = CountsLate(waiting, slots=4)
     worker.hold.clear()

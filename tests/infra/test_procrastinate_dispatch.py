@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
+from runstead.cli.servers.postgres import PostgresServer
 from runstead.infra.dispatch.jobs import JobRouting, RunJobs
 from runstead.infra.dispatch.procrastinate import ProcrastinateDispatcher, ProcrastinateSettings
 from runstead.infra.engines.postgres import PostgresDatabase
@@ -191,10 +192,76 @@ async def test_a_worker_goes_on_when_its_connections_were_cut(cluster: Cluster) 
     assert worker.launched == ["before", "after"]
 
 
+@pytest.fixture
+async def own_server() -> AsyncIterator[tuple[PostgresServer, Cluster]]:
+    """One that a test may stop."""
+    with own_postgres() as server:
+        async with open_postgres_storage(server.url, PostgresOptions(pool_size=4)) as database:
+            yield server, Cluster(PostgresSchema(server.url, "runstead", database), database)
+
+
+async def test_a_worker_hears_of_runs_at_once_after_the_server_was_restarted(
+    own_server: tuple[PostgresServer, Cluster],
+) -> None:
+    server, cluster = own_server
+    worker = RecordingWorker(cluster)
+    # It never looks by itself, so that only a notice can tell it.
+    async with serving(cluster.dispatcher(poll=600.0, restore_every=600.0), worker), asyncio.timeout(40):
+        await delivered(cluster, worker, "before")
+        await asyncio.to_thread(server.stop)
+        # For as long as a listener is refused.
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(server.start)
+        await delivered(cluster, worker, "found by the one that begins anew")
+        await delivered(cluster, worker, "noticed")
+
+
+async def delivered(cluster: Cluster, worker: RecordingWorker, run_id: RunId) -> None:
+    await cluster.add(run_id)
+    while run_id not in worker.launched:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
+async def begin_anew(cluster: Cluster, worker: RecordingWorker) -> None:
+    """End this life of procrastinate's worker, with the runs that it brought still held."""
+    await cluster.do("DELETE FROM procrastinate_workers")
+    # Its next fetch is refused, for it is nobody; the next one's is not.
+    await delivered(cluster, worker, "the first of the next life")
+
+
+async def test_a_worker_that_began_anew_has_all_its_slots_when_older_runs_end(cluster: Cluster) -> None:
+    worker = RecordingWorker(cluster, slots=4)
+    async with serving(cluster.dispatcher(), worker), asyncio.timeout(20):
+        for number in range(3):
+            await delivered(cluster, worker, f"old-{number}")
+        await begin_anew(cluster, worker)
+        for number in range(3):
+            worker.finish(f"old-{number}")
+        for number in range(3):
+            await delivered(cluster, worker, f"new-{number}")
+    assert worker.free == 0
+
+
+async def test_a_full_worker_gets_the_next_run_at_once_when_one_ends_that_an_earlier_life_brought(
+    cluster: Cluster,
+) -> None:
+    worker = RecordingWorker(cluster, slots=2)
+    async with serving(cluster.dispatcher(poll=600.0), worker), asyncio.timeout(10):
+        await delivered(cluster, worker, "old")
+        await begin_anew(cluster, worker)
+        await cluster.add("waits")
+        await asyncio.sleep(0.3)
+        assert worker.free == 0
+        assert "waits" not in worker.offered
+        worker.finish("old")
+        while "waits" not in worker.launched:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 class NobodysWorker:
     """Has room, and is never brought anything."""
 
-    free = 1
+    slots = free = 1
 
     async def wait_free(self) -> None: ...
 

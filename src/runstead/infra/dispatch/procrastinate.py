@@ -1,6 +1,6 @@
 """Dispatch by procrastinate, on the PostgreSQL that holds the runs, to any number of workers on queues of their choice.
 
-A job lasts as long as its worker holds the run, so that a worker's concurrency is procrastinate's. Who may have a run
+A job lasts as long as its worker holds the run, and none is fetched while the worker has no room. Who may have a run
 is decided by the claim alone: procrastinate does not fence, and a job that comes twice is harmless.
 """
 
@@ -21,11 +21,16 @@ from runstead.runtime.runs.dispatch import RunWorker
 from runstead.runtime.runs.types import RunId
 
 from .jobs import TASK, RunJobs
+from .life import JobsForRoom, Life
 
 _log = logging.getLogger(__name__)
 
 _CONNECTIONS: Final = 2
 """To fetch, finish and beat; one more listens. The agents' work goes over the storage's own pool."""
+_WITHIN: Final = 5.0
+"""Seconds to get a connection, or to say that there is none. Who begins anew then asks a database that is away every
+few seconds; who waits for longer, ever more rarely.
+"""
 _FEW_TIMES: Final = RetryStrategy(max_attempts=5, exponential_wait=2)
 
 
@@ -110,18 +115,30 @@ class _Deliveries:
 
     def __init__(self, worker: RunWorker, jobs: RunJobs, schema: str) -> None:
         self._worker, self._jobs, self._schema = worker, jobs, schema
+        self._counted = asyncio.Event()
+        self._counted.set()
         self._launching: set[asyncio.Task[bool]] = set()
 
     async def run(self, url: str, settings: ProcrastinateSettings) -> None:
-        app = App(
-            connector=PsycopgConnector(conninfo=url, min_size=1, max_size=_CONNECTIONS, configure=self._configure)
+        connector = PsycopgConnector(
+            conninfo=url,
+            # The first who wants one opens it: one of the pool's own opening would be waited for longer than that.
+            min_size=0,
+            max_size=_CONNECTIONS,
+            timeout=_WITHIN,
+            reconnect_timeout=_WITHIN,
+            configure=self._configure,
         )
+        app = App(connector=connector)
+        app.job_manager = JobsForRoom(app.job_manager, self._worker, self._counted)
         app.task(name=TASK, retry=_FEW_TIMES)(self._deliver)
-        await self._worker.wait_free()
         async with app.open_async():
-            working = app.run_worker_async(
-                queues=settings.queues,  # type: ignore[arg-type]  # None is all, says its documentation
-                concurrency=self._worker.free,
+            life = Life(
+                app,
+                self._worker,
+                queues=settings.queues,
+                # All of it: what older runs take is free one day.
+                concurrency=self._worker.slots,
                 fetch_job_polling_interval=settings.poll,
                 stalled_worker_timeout=settings.silent,
                 # The rows tell what became of a run; nobody asks its job.
@@ -130,7 +147,7 @@ class _Deliveries:
                 # A job only waits for its run here, and runs are drained by who holds them.
                 shutdown_graceful_timeout=0,
             )
-            await _until_told_to_stop(working, settings.farewell)
+            await _until_told_to_stop(life.run(), settings.farewell)
 
     async def _configure(self, connection: AsyncConnection[Any]) -> None:
         await connection.execute("SELECT set_config('search_path', %s, false)", (f'"{self._schema}", public',))
@@ -141,7 +158,7 @@ class _Deliveries:
             await asyncio.wait(self._launching)
 
     async def _deliver(self, run_id: str) -> None:
-        launch = asyncio.create_task(self._worker.launch(run_id), name=f"launch-{run_id}")
+        launch = asyncio.create_task(self._launch(run_id), name=f"launch-{run_id}")
         self._launching.add(launch)
         launch.add_done_callback(self._launching.discard)
         if await asyncio.shield(launch):
@@ -149,6 +166,11 @@ class _Deliveries:
         else:
             # Somebody else has it, or its time had not come by our clock.
             await self._jobs.look_again(run_id)
+
+    async def _launch(self, run_id: RunId) -> bool:
+        # With its first step, the launch counts.
+        self._counted.set()
+        return await self._worker.launch(run_id)
 
 
 async def _until_told_to_stop(work: Coroutine[Any, Any, None], farewell: float) -> None:

@@ -15,6 +15,11 @@ class RunWorker(Protocol):
     """What a dispatcher delivers to; the supervisor is one."""
 
     @property
+    def slots(self) -> int:
+        """How many runs it can hold at once."""
+        ...
+
+    @property
     def free(self) -> int:
         """How many more runs it can take now."""
         ...

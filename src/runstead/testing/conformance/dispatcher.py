@@ -42,14 +42,14 @@ class RecordingWorker:
         """While it is cleared, launches wait before they claim."""
         self.hold.set()
         self._waiting = waiting
-        self._slots = slots
+        self.slots = slots
         self._busy: set[RunId] = set()
         self._launching = 0
         self._freed = asyncio.Event()
 
     @property
     def free(self) -> int:
-        return self._slots - len(self._busy)
+        return self.slots - len(self._busy)
 
     async def wait_free(self) -> None:
         while self.free <= 0:
@@ -58,6 +58,7 @@ class RecordingWorker:
 
     async def launch(self, run_id: RunId) -> bool:
         assert self.free > 0, "a run was delivered to a worker without room"
+        held = run_id in self._busy
         self._busy.add(run_id)
         self.offered.append(run_id)
         self._launching += 1
@@ -65,7 +66,8 @@ class RecordingWorker:
         try:
             await self.hold.wait()
             if not await self._waiting.take(run_id):
-                self.finish(run_id)
+                if not held:
+                    self.finish(run_id)
                 return False
         finally:
             self._launching -= 1

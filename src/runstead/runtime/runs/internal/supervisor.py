@@ -36,10 +36,14 @@ class RunSupervisor:
         self.worker_id: WorkerId = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
     @property
+    def slots(self) -> int:
+        return self._runtime.limits.max_concurrent_runs
+
+    @property
     def free(self) -> int:
         if self._draining:
             return 0
-        return max(0, self._runtime.limits.max_concurrent_runs - len(self._registry) - self._claiming)
+        return max(0, self.slots - len(self._registry) - self._claiming)
 
     async def wait_free(self) -> None:
         while self.free == 0:
