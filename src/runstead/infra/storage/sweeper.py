@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
-from sqlalchemy import BindParameter, Connection, bindparam, delete, func, select
+from sqlalchemy import BindParameter, Connection, bindparam, delete, func, literal_column, select, tuple_
 
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.types import RunId, ThreadId
@@ -15,6 +17,8 @@ from .database import Database
 from .tables import idempotency_keys, run_event_threads, run_events, runs, threads, webhook_deliveries
 from .thread_status import forget_temporary
 from .webhook_deliveries import forget_deliveries
+
+_log = logging.getLogger(__name__)
 
 BATCH: Final = 500
 """Rows per transaction: nobody waits long for a sweep."""
@@ -28,19 +32,36 @@ _OLD_RUNS: Final = (
     # Another server may be sweeping: each takes its own.
     .with_for_update(skip_locked=True)
 )
-_LEFT_THREADS: Final = (
+# Apart from the look at their events, which is to be taken at these few alone: the offset keeps PostgreSQL from taking
+# it at those of every thread that there is.
+_LEFT: Final = (
     select(run_event_threads.c.thread_id)
     .where(~select(threads.c.thread_id).where(threads.c.thread_id == run_event_threads.c.thread_id).exists())
+    .offset(literal_column("0"))
+    .subquery()
+)
+_LEFT_THREADS: Final = (
+    select(_LEFT.c.thread_id)
     .where(
         func.coalesce(
             select(func.max(run_events.c.created_at))
-            .where(run_events.c.thread_id == run_event_threads.c.thread_id)
+            .where(run_events.c.thread_id == _LEFT.c.thread_id)
             .scalar_subquery(),
             _CUTOFF,
         )
         <= _CUTOFF
     )
     .limit(_LIMIT)
+)
+_OWN_KEY: Final = tuple(idempotency_keys.primary_key)
+_OLD_KEYS: Final = (
+    select(*_OWN_KEY).where(idempotency_keys.c.created_at <= _CUTOFF).limit(_LIMIT).with_for_update(skip_locked=True)
+)
+_OLD_DELIVERIES: Final = (
+    select(webhook_deliveries.c.delivery_id)
+    .where(webhook_deliveries.c.ended_at.is_not(None), webhook_deliveries.c.ended_at <= _CUTOFF)
+    .limit(_LIMIT)
+    .with_for_update(skip_locked=True)
 )
 
 REMEMBERED: Final = timedelta(days=1)
@@ -59,6 +80,14 @@ class Swept:
     threads: tuple[ThreadId, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What one transaction of a sweep deleted; fewer ``rows`` than BATCH were the last ones."""
+
+    rows: int
+    swept: Swept = Swept()
+
+
 class StorageSweeper:
     """Deletes what nobody can ask for any more. Called from time to time; unscoped, for it serves the server."""
 
@@ -70,31 +99,36 @@ class StorageSweeper:
         """Forget the runs of temporary threads that ended longer than ``retention`` ago, and events of threads that
         are gone. Retained until then so that a late waiter gets an answer.
         """
-        cutoff = self._clock.now() - retention
-        swept_runs: list[RunId] = []
-        swept_threads: list[ThreadId] = []
-        while True:
-            batch = await self._database.write(lambda connection: _sweep_runs(connection, cutoff))
-            swept_runs += batch.runs
-            swept_threads += batch.threads
-            if len(batch.runs) < BATCH:
-                break
-        while await self._database.write(lambda connection: _sweep_events(connection, cutoff)) == BATCH:
-            pass
-        forgotten = self._clock.now() - max(REMEMBERED, retention)
-        await self._database.write(lambda connection: _sweep_keys(connection, forgotten))
-        ended = webhook_deliveries.c.ended_at <= self._clock.now() - max(DELIVERIES_KEPT, retention)
-        await self._database.write(lambda connection: forget_deliveries(connection, ended))
-        return Swept(tuple(swept_runs), tuple(swept_threads))
+        now = self._clock.now()
+        pieces: list[_Piece] = []
+        for what, sweep, kept in (
+            ("runs", _sweep_runs, retention),
+            ("events", _sweep_events, retention),
+            ("idempotency keys", _sweep_keys, max(REMEMBERED, retention)),
+            ("webhook deliveries", _sweep_deliveries, max(DELIVERIES_KEPT, retention)),
+        ):
+            try:
+                while True:
+                    pieces.append(await self._database.write(partial(sweep, cutoff=now - kept)))
+                    if pieces[-1].rows < BATCH:
+                        break
+            except Exception:
+                # The others need not wait until this one can be done.
+                _log.exception("sweeping %s failed", what)
+        return Swept(
+            tuple(run_id for piece in pieces for run_id in piece.swept.runs),
+            tuple(thread_id for piece in pieces for thread_id in piece.swept.threads),
+        )
 
 
-def _sweep_runs(connection: Connection, cutoff: datetime) -> Swept:
+def _sweep_runs(connection: Connection, cutoff: datetime) -> _Piece:
     found = connection.execute(_OLD_RUNS, {"cutoff": cutoff, "the_limit": BATCH}).all()
     if not found:
-        return Swept()
+        return _Piece(0)
     run_ids = [run_id for run_id, _ in found]
     connection.execute(delete(runs).where(runs.c.run_id.in_(run_ids)))
-    return Swept(tuple(run_ids), _gone(connection, {thread_id for _, thread_id in found}))
+    gone = _gone(connection, {thread_id for _, thread_id in found})
+    return _Piece(len(found), Swept(tuple(run_ids), gone))
 
 
 def _gone(connection: Connection, thread_ids: set[ThreadId]) -> tuple[ThreadId, ...]:
@@ -110,13 +144,23 @@ def _gone(connection: Connection, thread_ids: set[ThreadId]) -> tuple[ThreadId, 
     return tuple(sorted(thread_ids - stay))
 
 
-def _sweep_events(connection: Connection, cutoff: datetime) -> int:
+def _sweep_events(connection: Connection, cutoff: datetime) -> _Piece:
     left = connection.execute(_LEFT_THREADS, {"cutoff": cutoff, "the_limit": BATCH}).scalars().all()
     if left:
         connection.execute(delete(run_events).where(run_events.c.thread_id.in_(left)))
         connection.execute(delete(run_event_threads).where(run_event_threads.c.thread_id.in_(left)))
-    return len(left)
+    return _Piece(len(left))
 
 
-def _sweep_keys(connection: Connection, cutoff: datetime) -> None:
-    connection.execute(delete(idempotency_keys).where(idempotency_keys.c.created_at <= cutoff))
+def _sweep_keys(connection: Connection, cutoff: datetime) -> _Piece:
+    old = [tuple(row) for row in connection.execute(_OLD_KEYS, {"cutoff": cutoff, "the_limit": BATCH})]
+    if old:
+        connection.execute(delete(idempotency_keys).where(tuple_(*_OWN_KEY).in_(old)))
+    return _Piece(len(old))
+
+
+def _sweep_deliveries(connection: Connection, cutoff: datetime) -> _Piece:
+    over = connection.execute(_OLD_DELIVERIES, {"cutoff": cutoff, "the_limit": BATCH}).scalars().all()
+    if over:
+        forget_deliveries(connection, webhook_deliveries.c.delivery_id.in_(over))
+    return _Piece(len(over))
