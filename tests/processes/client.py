@@ -115,6 +115,17 @@ def _runs(thread_id: str | None) -> str:
     return f"/threads/{thread_id}/runs" if thread_id else "/runs"
 
 
+class StorageAway(httpx.TransportError):
+    """The server says that it cannot tell now: as good as no answer, and to be asked again."""
+
+
 def _checked(response: httpx.Response) -> Any:
+    refuse_away(response)
     assert response.is_success, f"{response.request.method} {response.request.url}: {response.text[:500]}"
     return strict(response.content) if response.content.strip() else None
+
+
+def refuse_away(response: httpx.Response) -> None:
+    """Raises StorageAway for a 503."""
+    if response.status_code == 503:
+        raise StorageAway(f"{response.request.method} {response.request.url}: {response.headers}")

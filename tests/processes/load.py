@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import httpx
 
-from .client import ENDED, Client, all_frames, location_of, new_id, run_body
+from .client import ENDED, Client, all_frames, location_of, new_id, refuse_away, run_body
 from .frames import Frame, FrameReader, place_of, strict
 
 STEPS: Final = 5
@@ -161,6 +161,7 @@ class Load:
     @asynccontextmanager
     async def _opened(self, method: str, path: str, **options: Any) -> AsyncIterator[httpx.Response]:
         async with self.client.http.stream(method, path, **options) as response:
+            refuse_away(response)
             assert response.status_code == 200, await response.aread()
             yield response
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from runstead.runtime.storage_fault import StorageFault
-from runstead.runtime.stream_bridge import LIVE, StreamBridgeError, StreamEvent, StreamItem, StreamNotFound
+from runstead.runtime.stream_bridge import LIVE, StreamBridgeError, StreamEvent, StreamItem
 
 from ..runtime import RunsRuntime
 from ..thread_agents import AgentUnresponsive
@@ -44,12 +44,9 @@ class RunWaitService:
         """The terminal event; None when the stream came to an end without it."""
         # The end cannot be missed: live reading of a stream that has ended gives its terminal event.
         async with await self._streams.open(record, last_event_id=LIVE, is_new=is_new) as stream:
-            try:
-                while items := await stream.read():
-                    if (terminal := _terminal_in(items)) is not None:
-                        return terminal
-            except StreamNotFound:
-                _log.info("the stream of run %s was lost while somebody waited for its end", record.run_id)
+            while items := await stream.read():
+                if (terminal := _terminal_in(items)) is not None:
+                    return terminal
         return None
 
     async def _result(self, record: RunRecord, terminal: StreamEvent | None) -> RunResult:
