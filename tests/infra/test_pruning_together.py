@@ -116,3 +116,18 @@ async def test_a_thread_whose_run_is_just_being_marked_is_not_pruned(
     assert await marking == "c-2"
     assert not await pruning
     assert await left(checkpoints) == before
+
+
+async def test_a_thread_that_is_deleted_while_it_is_pruned_is_pruned_in_vain(
+    postgres_schema: PostgresSchema, checkpoints: PostgresCheckpoints, postgres_database: PostgresDatabase
+) -> None:
+    for number in (1, 2):
+        await put(checkpoints, number, number - 1)
+    async with holding(postgres_schema, THE_OLDEST) as somebody:
+        pruning = asyncio.ensure_future(checkpoints.keep_latest("t-1"))
+        await somebody.is_waited_for()
+        # Where it has not been yet.
+        gone = f"DELETE FROM checkpoints WHERE checkpoint_ns = '{NAMESPACES[-1]}' AND checkpoint_id = 'c-2'"
+        await postgres_database.write(lambda connection: connection.exec_driver_sql(gone).rowcount)
+    assert await pruning
+    assert {namespace for namespace, _, _ in await left(checkpoints)} == {NAMESPACES[0]}

@@ -72,7 +72,11 @@ def prune(driver: Driver, thread_ids: Sequence[ThreadId], strategy: str) -> None
 def _needed(driver: Driver, thread_id: ThreadId, namespace: str, latest: str) -> list[str]:
     """The latest checkpoint, and those of its ancestors whose writes its delta channels are rebuilt from."""
     kept = [latest]
-    parent, metadata = driver.execute(_PARENT, (thread_id, namespace, latest)).fetchone()
+    found = driver.execute(_PARENT, (thread_id, namespace, latest)).fetchone()
+    if found is None:
+        # Somebody has deleted the thread since.
+        return kept
+    parent, metadata = found
     counters = (json.loads(metadata) if metadata else {}).get("counters_since_delta_snapshot") or {}
     # A counter is (updates, steps) since the channel was last stored whole.
     steps = max((steps for _, steps in counters.values()), default=0)
