@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from runstead.cli.servers.postgres import PostgresServer
-from runstead.infra.dispatch.jobs import JobRouting, RunJobs
+from runstead.infra.dispatch.jobs import TASK, JobRouting, RunJobs
 from runstead.infra.dispatch.procrastinate import ProcrastinateDispatcher, ProcrastinateSettings
 from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.engines.postgres_pool import PostgresOptions
@@ -256,6 +256,16 @@ async def test_a_full_worker_gets_the_next_run_at_once_when_one_ends_that_an_ear
         worker.finish("old")
         while "waits" not in worker.launched:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+async def test_a_job_that_names_no_run_holds_up_no_other(cluster: Cluster) -> None:
+    """Nobody makes one; but everybody may write into a table."""
+    worker = RecordingWorker(cluster)
+    async with serving(cluster.dispatcher(), worker), asyncio.timeout(20):
+        await cluster.do(
+            f"INSERT INTO procrastinate_jobs (queue_name, task_name, args) VALUES ('default', '{TASK}', '{{}}')"
+        )
+        await delivered(cluster, worker, "r1")
 
 
 class NobodysWorker:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 from procrastinate import App
 from procrastinate.jobs import Job
@@ -15,6 +16,9 @@ from procrastinate.worker import Worker
 from runstead.runtime.runs.dispatch import RunWorker
 
 from .jobs import TASK
+
+_COUNTED_WITHIN: Final = 1.0
+"""Seconds from finding a job to the first step of its launch, at most."""
 
 
 class JobsForRoom(JobManager):
@@ -27,7 +31,9 @@ class JobsForRoom(JobManager):
         self._worker, self._counted = worker, counted
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
-        await self._counted.wait()
+        # A launch counts with its first step. A job that never gets as far must not hold up all others.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._counted.wait(), _COUNTED_WITHIN)
         if self._worker.free <= 0:
             return None
         job = await super().fetch_job(queues, worker_id)
