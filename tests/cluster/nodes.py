@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -133,6 +134,10 @@ def start_all(stack: ExitStack, nodes: Sequence[ServerProcess]) -> None:
 def freeze(node: ServerProcess) -> None:
     """It does nothing from now on, and keeps its connections."""
     os.kill(node.pid, signal.SIGSTOP)
+    # Sent is not stopped: on a busy machine a thread of it may still do something.
+    state = Path(f"/proc/{node.pid}/stat")
+    while state.exists() and state.read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.001)
 
 
 def thaw(node: ServerProcess) -> None:

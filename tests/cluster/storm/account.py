@@ -121,7 +121,9 @@ def _check_streams(cluster: Cluster, rows: Mapping[str, _Row], losses: Sequence[
         seen += [remaining[run_id]] if run_id in remaining else []
         told = [stream for stream in seen if stream.terminals]
         row = rows.get(run_id)
-        if not told and (row is None or _may_be_untold(row, losses)):
+        # Who never began has told nothing: whoever looked for its end has put its empty stream away.
+        has_begun = row is not None and row.attempt > 0
+        if not told and (row is None or not (seen or has_begun) or _may_be_untold(row, losses)):
             result.untold += row is not None
             continue
         result.terminals[max((stream.terminals for stream in told), default=0)] += 1
