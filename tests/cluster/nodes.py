@@ -27,7 +27,7 @@ SETTINGS: Final[Mapping[str, object]] = {
     "max_attempts": 1_000,
     "database_pool_size": 6,
     "shutdown_grace_seconds": 2,
-    "shutdown_notice_seconds": 0.5,
+    "shutdown_notice_seconds": 2,
 }
 
 
