@@ -8,14 +8,14 @@ from __future__ import annotations
 import http.client
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from runstead.cli.servers.ports import free_port
+
+from .nursery import Process, started
 
 GRAPHS: Final = Path(__file__).parent / "langgraph.json"
 _START_WITHIN: Final = 60.0
@@ -37,12 +37,11 @@ class ServerProcess:
         self.data_dir, self.log_file = data_dir, data_dir.with_suffix(".log")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._command = [sys.executable, *(["-c", program] if program else ["-m", "runstead.cli"])]
-        self._command += [*self._what(), "--config", str(config)]
+        self._arguments, self._program = [*self._what(), "--config", str(config)], program
         for name, value in (settings or {}).items():
-            self._command += ["--set", f"{name}={value}"]
+            self._arguments += ["--set", f"{name}={value}"]
         self._environ = environ or {}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._lifeline: int | None = None
 
     def _what(self) -> list[str]:
@@ -63,13 +62,8 @@ class ServerProcess:
         """Start, and return when requests are answered."""
         theirs, self._lifeline = os.pipe()
         with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*self._command, "--parent-fd", str(theirs)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                pass_fds=(theirs,),
-                env=self._environment(),
+            self._process = started(
+                self._arguments, program=self._program, parent_fd=theirs, log=log, env=self._environment()
             )
         os.close(theirs)
         patience = time.monotonic() + _START_WITHIN
