@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from .announcing import Announce, the_rows_are_the_queue
 from .database import Database
 from .dialect import lock_thread, lock_thread_of
 from .prepared import Prepared
-from .run_recovery import abandon_all, lapsed, recover, retry
+from .run_recovery import abandon_all, ended, lapsed, recover, retry
 from .run_rows import PROGRESS, RECORD, completion_text, to_progress, to_record
 from .run_stops import stop
 from .tables import runs, threads
@@ -198,6 +198,9 @@ class SqlRunLeaseStore:
 
     async def lapsed(self, limit: int = 100) -> Sequence[RunId]:
         return await self._database.read(lambda connection: lapsed(connection, self._clock.now(), limit))
+
+    async def ended(self, run_ids: Collection[RunId], before: datetime) -> Sequence[RunRecord]:
+        return await self._database.read(lambda connection: ended(connection, run_ids, before))
 
     async def recover(self, run_id: RunId, max_attempts: int) -> Recovery | None:
         def work(connection: Connection) -> Recovery | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -68,6 +68,12 @@ _RECORD: Final = Prepared(select(*RECORD).where(_RUN).with_for_update())
 def lapsed(connection: Connection, now: datetime, limit: int) -> Sequence[RunId]:
     """Held runs whose lease has run out, the longest ago first."""
     return [run_id for (run_id,) in _LAPSED.rows(connection, {"now": now, "the_limit": limit})]
+
+
+def ended(connection: Connection, run_ids: Collection[RunId], before: datetime) -> Sequence[RunRecord]:
+    """Those of these runs that ended before that moment."""
+    statement = select(*RECORD).where(runs.c.run_id.in_(run_ids), runs.c.ended_at < before)
+    return [to_record(row) for row in connection.execute(statement)]
 
 
 def recover(connection: Connection, run_id: RunId, max_attempts: int, now: datetime) -> Recovery | None:

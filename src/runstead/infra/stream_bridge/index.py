@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from runstead.infra.engines.redis import Command, RedisConnections
 from runstead.runtime.stream_bridge import CapacityExceeded
 
 from .keys import KeySpace
 from .scripts import script
+
+_DRAWN: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,11 @@ class StreamIndex:
     async def renew(self, run_ids: Sequence[str]) -> None:
         """These are owned by somebody who lives. Raises StorageError."""
         await self._do("renew", self.unowned, run_ids)
+
+    async def live(self) -> Sequence[str]:
+        """Some hundred runs whose streams have not ended, drawn by chance when there are more. Raises StorageError."""
+        drawn: Sequence[bytes] = await self.connections.ask("ZRANDMEMBER", self.keys.live, _DRAWN)
+        return [run_id.decode() for run_id in drawn]
 
     async def leave(self, run_id: str) -> None:
         """A run was forgotten. Raises StorageError."""

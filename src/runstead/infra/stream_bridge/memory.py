@@ -15,7 +15,7 @@ much it has missed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -151,6 +151,9 @@ class MemoryStreamBridge:
     async def status(self, run_id: str) -> StreamStatus | None:
         log = self._logs.get(run_id)
         return log.status if log else None
+
+    async def unended(self) -> Sequence[str]:
+        return [log.run_id for log in self._logs.values() if log.terminal is None]
 
     async def mark_awaiting_input(self, run_id: str) -> None:
         log = self._logs.get(run_id)

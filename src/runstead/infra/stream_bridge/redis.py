@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from secrets import token_hex
 from typing import Any, Final, TypeVar
@@ -228,6 +228,9 @@ class RedisStreamBridge:
         keys = self._keys.of(run_id)
         found = await self._within(self._connections.run(script("status"), (keys.meta, keys.log)))
         return StreamStatus(found.decode()) if found else None
+
+    async def unended(self) -> Sequence[str]:
+        return () if self._closed else await self._within(self._index.live()) or ()
 
     async def mark_awaiting_input(self, run_id: str) -> None:
         self._check()

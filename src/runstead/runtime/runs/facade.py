@@ -23,6 +23,7 @@ from .internal.recovery import RunRecovery
 from .internal.registry import RunRegistry
 from .internal.streams import RunStream, RunStreamService
 from .internal.supervisor import RunSupervisor
+from .internal.untold import UntoldEnds
 from .internal.wait import RunWaitService
 from .run_values import RunValues
 from .runtime import RunsRuntime
@@ -41,6 +42,7 @@ class RunsFacade:
         registry: RunRegistry,
         supervisor: RunSupervisor,
         recovery: RunRecovery,
+        untold: UntoldEnds,
         streams: RunStreamService,
         waits: RunWaitService,
     ) -> None:
@@ -48,6 +50,7 @@ class RunsFacade:
         self._registry = registry
         self._supervisor = supervisor
         self._recovery = recovery
+        self._untold = untold
         self._streams = streams
         self._waits = waits
         self._errands = Errands()
@@ -65,6 +68,7 @@ class RunsFacade:
             registry,
             RunSupervisor(runtime, registry, planner),
             RunRecovery(runtime, registry),
+            UntoldEnds(runtime, streams),
             streams,
             RunWaitService(runtime, streams, values),
         )
@@ -77,6 +81,7 @@ class RunsFacade:
         self._serving = [
             asyncio.create_task(self._runtime.dispatcher.serve(self._supervisor), name="dispatcher"),
             asyncio.create_task(self._recovery.watch(), name="recovery"),
+            asyncio.create_task(self._untold.watch(), name="untold ends"),
         ]
 
     async def close(self, grace: float = 10.0) -> None:

@@ -178,6 +178,12 @@ class StreamBridge(Protocol):
         """What the stream is doing, or None when there is none, or none can be asked about."""
         ...
 
+    async def unended(self) -> Sequence[str]:
+        """Runs whose streams have not ended, in no order. When there are very many, it is some of them, drawn by
+        chance; one that has ended since may be among them. Empty when nothing can be asked.
+        """
+        ...
+
     async def mark_awaiting_input(self, run_id: str) -> None:
         """The run stopped to ask a human: keep its log for the longer, human retention. Unknown runs are ignored."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -25,6 +26,21 @@ class LeaseRecovering:
         await storage.clock.forward(10)
         assert await storage.leases.lapsed() == [first.run_id, second.run_id]
         assert await storage.leases.lapsed(limit=1) == [first.run_id]
+
+    async def test_of_some_runs_those_that_ended_before_a_moment_are_found(self, storage: RunStorage) -> None:
+        early, late, going = [await storage.accept(f"t-{number}") for number in range(3)]
+        early = await storage.ended(early)
+        moment = storage.clock.now()
+        await storage.clock.forward(1)
+        await storage.ended(late)
+        await storage.begun(going)
+        asked = [early.run_id, late.run_id, going.run_id, "r-none"]
+        assert await storage.leases.ended(asked, moment) == []
+        await storage.clock.forward(1)
+        assert await storage.leases.ended(asked, storage.clock.now() - timedelta(seconds=1)) == [early]
+        found = await storage.leases.ended(asked, storage.clock.now())
+        assert {record.run_id for record in found} == {early.run_id, late.run_id}
+        assert await storage.leases.ended([], storage.clock.now()) == []
 
     async def test_a_lapsed_run_waits_again(self, storage: RunStorage) -> None:
         run = await storage.accept()

@@ -285,6 +285,16 @@ class StreamKeeping(StreamBridgeTerms):
         assert subscription.resumed == ResumeResult("evicted", "1-2", "2-1", None)
         assert ids_of(await read_events(subscription, 1)) == ids
 
+    async def test_streams_that_have_not_ended_can_be_found(self, bridge: StreamBridge) -> None:
+        for number in range(3):
+            await bridge.open(f"run-{number}")
+        assert set(await bridge.unended()) == {"run-0", "run-1", "run-2"}
+        await bridge.publish_end("run-0")
+        await bridge.cleanup("run-1")
+        assert list(await bridge.unended()) == ["run-2"]
+        await bridge.cancel("run-2")
+        assert list(await bridge.unended()) == []
+
     async def test_room_is_made_by_forgetting_what_has_ended(self, bridge: StreamBridge) -> None:
         for number in range(self.max_streams):
             await bridge.open(f"run-{number}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 
 from runstead.runtime.runs.exceptions import LeaseLost, RollbackRequested, RunNotRetriable, ThreadBusy
@@ -130,6 +130,10 @@ class InMemoryLeaseStore:
         rows = [row for row in self._tables.runs.values() if self._has_lapsed(row)]
         rows.sort(key=lambda row: (row.deadline, row.record.run_id))
         return [row.record.run_id for row in rows[:limit]]
+
+    async def ended(self, run_ids: Collection[RunId], before: datetime) -> Sequence[RunRecord]:
+        records = (self._tables.runs[run_id].record for run_id in run_ids if run_id in self._tables.runs)
+        return [record for record in records if record.ended_at is not None and record.ended_at < before]
 
     async def recover(self, run_id: RunId, max_attempts: int) -> Recovery | None:
         tables = self._tables

@@ -109,7 +109,7 @@ class Kernel:
         bell = Bell()
         runs = self._remote(OneLifeRunStore(durable, bell.ring), "runs")
         leases = self._remote(
-            InMemoryLeaseStore(durable.tables, bell.ring), "leases", ("lapsed", "waiting", "next_due")
+            InMemoryLeaseStore(durable.tables, bell.ring), "leases", ("lapsed", "ended", "waiting", "next_due")
         )
         dispatch = LocalDispatchSettings(recheck=5)
         self.facade = RunsFacade.assemble(
@@ -240,6 +240,9 @@ class WitnessedBridge(StreamBridge):
 
     async def status(self, run_id: str) -> Any:
         return await self._inner.status(run_id)
+
+    async def unended(self) -> Sequence[str]:
+        return await self._inner.unended()
 
     async def mark_awaiting_input(self, run_id: str) -> None:
         self._may_fail()

@@ -26,7 +26,8 @@ end
 
 for i = 4, #ARGV do
   if what == 'renew' then
-    redis.call('ZADD', live, 'XX', 'GT', now + keep, ARGV[i])
+    -- Also where a server that lost its data has forgotten it; whoever renews knows of no end.
+    if not redis.call('ZSCORE', ended, ARGV[i]) then redis.call('ZADD', live, 'GT', now + keep, ARGV[i]) end
   else
     redis.call('ZREM', live, ARGV[i])
     if what == 'ended' then redis.call('ZADD', ended, now + keep, ARGV[i]) else redis.call('ZREM', ended, ARGV[i]) end

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from runstead.runtime.serialization import encode
 from runstead.runtime.stream_bridge import (
     StaleAttempt,
     StreamBridge,
     StreamBridgeError,
+    StreamEvent,
     StreamTerminated,
     TerminalKind,
 )
@@ -78,8 +80,15 @@ def terminal_of(outcome: Outcome) -> tuple[TerminalKind, bytes]:
     return "end", outcome.output or b"null"
 
 
-async def tell_end(bridge: StreamBridge, record: RunRecord) -> None:
-    """End the stream of a run that ended without having been executed."""
+async def tell_end(bridge: StreamBridge, record: RunRecord, missed: Sequence[StreamEvent] = ()) -> None:
+    """End the stream of a run that nobody executed, or whose executor was lost before it could. ``missed`` is what its
+    readers are told first; the values in it are the run's output.
+
+    In the name of a later attempt: what the lost one still says, should it wake up, is refused.
+    """
     publisher = RunPublisher(bridge, record.run_id, record.attempt + 1)
     await publisher.open()
-    await publisher.end(*terminal_of(Outcome(record.status, failure=record.failure)))
+    for event in missed:
+        await publisher.publish(event.event, event.data)
+    output = next((event.data for event in missed if event.event == "values"), None)
+    await publisher.end(*terminal_of(Outcome(record.status, failure=record.failure, output=output)))

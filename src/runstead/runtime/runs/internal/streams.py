@@ -69,7 +69,8 @@ class RunStream:
         self._on_leave = on_leave
         self._clock, self._heartbeat = clock, heartbeat
         self._shown_at = clock.monotonic()
-        self._suspect = False
+        # A run that had ended when this reader came needs no second look.
+        self._suspect = record.status.is_terminal
         self._over = subscription is None
         self._closed = False
         self._buffer: list[StreamItem] = []
@@ -258,10 +259,10 @@ class RunStreamService:
         except StreamNotFound:
             return None
 
-    async def told_of_gap(self, record: RunRecord, resumed: ResumeResult) -> list[StreamItem]:
+    async def told_of_gap(self, record: RunRecord, resumed: ResumeResult) -> list[StreamEvent]:
         """Law 5: never silence. The reader is told what it missed, and given the values as they stand."""
         gap = {"from": resumed.requested, "to": resumed.oldest, "missed": resumed.gap_count}
-        told: list[StreamItem] = [StreamEvent("", "gap", encode(gap))]
+        told = [StreamEvent("", "gap", encode(gap))]
         try:
             values = await self._read_values(record)
         except StorageFault:

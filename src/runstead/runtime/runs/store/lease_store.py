@@ -6,7 +6,7 @@ A lease carries the run's actor; the executor binds it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
@@ -104,6 +104,10 @@ class RunLeaseStore(Protocol):
 
     async def lapsed(self, limit: int = 100) -> Sequence[RunId]:
         """Held runs whose lease has run out."""
+        ...
+
+    async def ended(self, run_ids: Collection[RunId], before: datetime) -> Sequence[RunRecord]:
+        """Those of these runs that ended before that moment, whoever they belong to."""
         ...
 
     async def recover(self, run_id: RunId, max_attempts: int) -> Recovery | None:

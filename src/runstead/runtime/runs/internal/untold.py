@@ -1,0 +1,73 @@
+"""Ends that nobody has told: a run has ended, and its stream goes on, because whoever was to end it was lost.
+
+Between settling and telling there is an instant (law 4); while the stream's server is away it can last. Every worker
+looks, like for lapsed leases, and tells the readers what is known: a gap, the values that the run left, and its end.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from runstead.runtime.actor_context import acting
+from runstead.runtime.stream_bridge import ResumeResult
+
+from ..runtime import RunsRuntime
+from ..types import RunId, RunRecord
+from .publisher import tell_end
+from .streams import RunStreamService
+
+_LOOKS_PER_TERM: Final = 2
+_NOBODY_KNOWS: Final = ResumeResult("evicted", None, None, None)
+"""What was missed: as much as the lost one had still to say."""
+
+_log = logging.getLogger(__name__)
+
+
+class UntoldEnds:
+    """Finds them a lease term after the run has ended, twice in a row, for the one who executed it may only be late."""
+
+    def __init__(self, runtime: RunsRuntime, streams: RunStreamService) -> None:
+        self._runtime, self._streams = runtime, streams
+        self._suspects: Collection[RunId] = ()
+
+    async def watch(self) -> None:
+        """Until cancelled."""
+        pause = self._runtime.limits.lease_term.total_seconds() / _LOOKS_PER_TERM
+        while True:
+            await self._runtime.clock.sleep(pause)
+            try:
+                await self.tell()
+            except Exception:
+                _log.warning("looking for untold ends failed; trying again in %.1f s", pause, exc_info=True)
+
+    async def tell(self) -> int:
+        """Tell what was untold at the last look and still is; returns how many ends that were."""
+        suspects, self._suspects = self._suspects, ()
+        told = 0
+        for record in await self._ended(suspects):
+            told += await self._goes_on(record.run_id) and await self._tell(record)
+        self._suspects = [record.run_id for record in await self._ended(await self._runtime.bridge.unended())]
+        return told
+
+    async def _ended(self, run_ids: Collection[RunId]) -> Sequence[RunRecord]:
+        if not run_ids:
+            return ()
+        long_ago = self._runtime.clock.now() - self._runtime.limits.lease_term
+        return await self._runtime.lease_store.ended(run_ids, long_ago)
+
+    async def _goes_on(self, run_id: RunId) -> bool:
+        status = await self._runtime.bridge.status(run_id)
+        return status is not None and not status.is_terminal
+
+    async def _tell(self, record: RunRecord) -> bool:
+        with acting(record.actor.also_for(record.thread_id)):
+            has_spoken = record.started_at is not None
+            missed = await self._streams.told_of_gap(record, _NOBODY_KNOWS) if has_spoken else []
+            # To read the values takes a while, and others look too.
+            if not await self._goes_on(record.run_id):
+                return False
+            _log.warning("run %s has ended, and nobody told its readers: they are told now", record.run_id)
+            await tell_end(self._runtime.bridge, record, missed)
+            return True

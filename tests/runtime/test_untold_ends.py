@@ -1,0 +1,126 @@
+"""A run ended whose worker was lost before it could tell: others tell its readers, once, and what is known."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+from runstead.infra.stream_bridge.memory import MemoryStreamBridge
+from runstead.runtime.actor_context import acting
+from runstead.runtime.runs.facade import RunsFacade
+from runstead.runtime.runs.runtime import RunLimits
+from runstead.runtime.runs.types import RunRecord, RunStatus, Stopped
+from runstead.runtime.stream_bridge import END_SENTINEL, StreamEvent, StreamItem, StreamStatus, TerminalKind
+from tests.faults.kernel import ALICE, Storage, a_spec
+
+TERM = 10.0
+LIMITS = RunLimits(lease_term=timedelta(seconds=TERM), heartbeat=100 * TERM)
+"""Readers find out by what they are told, and not by a silence."""
+
+
+class SpeechlessBridge(MemoryStreamBridge):
+    """Loses the ends of runs for as long as it is told to, as if who published them had died."""
+
+    speechless = True
+
+    async def publish_terminal(self, run_id: str, kind: TerminalKind, data: bytes, *, attempt: int = 1) -> str:
+        return "" if self.speechless else await super().publish_terminal(run_id, kind, data, attempt=attempt)
+
+
+class SpeechlessStorage(Storage):
+    def __init__(self) -> None:
+        super().__init__()
+        self.bridge: SpeechlessBridge = SpeechlessBridge(clock=self.clock)
+
+    async def ended_untold(self, runs: RunsFacade, run_id: str = "r1") -> RunRecord:
+        """A run whose end is in the storage and on no stream."""
+        await runs.create_background(a_spec(run_id))
+        await self.clock.forward(1)
+        assert self.status(run_id) == "success"
+        self.bridge.speechless = False
+        return self.tables.runs[run_id].record
+
+
+async def test_its_readers_are_told_of_a_gap_the_values_and_the_end() -> None:
+    storage = SpeechlessStorage()
+    async with storage.worker(limits=LIMITS) as runs:
+        with acting(ALICE):
+            await storage.ended_untold(runs)
+            stream = await runs.join_stream("r1", last_event_id="-1")
+            await storage.clock.forward(3 * TERM)
+            items = [item async for item in stream if isinstance(item, StreamEvent)]
+            state = (await runs.join_wait("r1")).output
+    *_, gap, values, end = items
+    assert (gap.event, json.loads(gap.data)) == ("gap", {"from": None, "to": None, "missed": None})
+    assert values.event == "values"
+    assert (end.terminal, end.data) == ("end", values.data)
+    assert state == values.data
+    # In the name of a later attempt: the lost one cannot go on behind it.
+    assert [item.id for item in (gap, values, end)] == ["2-1", "2-2", "2-3"]
+
+
+async def test_who_comes_later_reads_the_same() -> None:
+    storage = SpeechlessStorage()
+    async with storage.worker(limits=LIMITS) as runs:
+        with acting(ALICE):
+            await storage.ended_untold(runs)
+            first = await runs.join_stream("r1", last_event_id="-1")
+            await storage.clock.forward(3 * TERM)
+            assert await read(first) == await read(await runs.join_stream("r1", last_event_id="-1"))
+
+
+async def test_of_several_workers_one_tells() -> None:
+    storage = SpeechlessStorage()
+    async with storage.workers(True, True, True, limits=LIMITS) as (runs, *_):
+        with acting(ALICE):
+            await storage.ended_untold(runs)
+            await storage.clock.forward(5 * TERM)
+            items = await read(await runs.join_stream("r1", last_event_id="-1"))
+    told = [item.event for item in items if isinstance(item, StreamEvent)]
+    assert told.count("gap") == 1
+    assert items[-1] is END_SENTINEL
+
+
+async def test_one_who_is_only_late_is_left_to_tell_by_himself() -> None:
+    storage = SpeechlessStorage()
+    async with storage.worker(limits=LIMITS) as runs:
+        with acting(ALICE):
+            await storage.ended_untold(runs)
+            # Time enough for one look after the end, and not for a second.
+            await storage.clock.forward(TERM)
+            assert await storage.bridge.status("r1") is StreamStatus.OPEN
+            assert await storage.bridge.publish_end("r1") == "1-4"
+            await storage.clock.forward(5 * TERM)
+            items = await read(await runs.join_stream("r1", last_event_id="-1"))
+    assert "gap" not in [item.event for item in items if isinstance(item, StreamEvent)]
+
+
+async def test_a_run_that_was_stopped_before_it_began_has_missed_nothing() -> None:
+    storage = SpeechlessStorage()
+    async with storage.workers(False, limits=LIMITS) as (gateway,):
+        with acting(ALICE):
+            await gateway.create_background(a_spec("r1"))
+            stream = await gateway.join_stream("r1", last_event_id="-1")
+            await gateway.cancel("r1")
+        storage.bridge.speechless = False
+        await gateway.start()
+        await storage.clock.forward(3 * TERM)
+        items = await read(stream)
+    assert [item.terminal for item in items if isinstance(item, StreamEvent)] == ["cancel"]
+
+
+async def test_a_run_that_goes_on_is_not_ended_however_long_it_is_silent() -> None:
+    storage = SpeechlessStorage()
+    async with storage.workers(False, limits=LIMITS) as (gateway,):
+        with acting(ALICE):
+            await gateway.create_background(a_spec("r1", after_seconds=3600))
+            await gateway.join_stream("r1")
+        await gateway.start()
+        await storage.clock.forward(20 * TERM)
+        assert await storage.bridge.status("r1") is StreamStatus.OPEN
+        assert storage.tables.runs["r1"].record.status is RunStatus.PENDING
+        await storage.leases.request_stop("r1", Stopped.BY_USER)
+
+
+async def read(stream: object) -> list[StreamItem]:
+    return [item async for item in stream]  # type: ignore[attr-defined]
