@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.processes.client import Client
+from tests.processes.client import Client, eventually, new_id
 from tests.processes.load import Load
 
 from .conftest import balanced
 from .laws import check_laws
 from .nodes import Cluster, freeze, thaw
+from .storm.streams import Told, streams_of
 
 LEASE = 3.0
 """Seconds; see `nodes.SETTINGS`."""
@@ -93,6 +94,35 @@ async def test_redis_is_restarted_without_its_data(cluster: Cluster) -> None:
         await asyncio.to_thread(cluster.valkey.kill)
         cluster.valkey.forget()
         await asyncio.to_thread(cluster.valkey.start)
+
+
+async def test_workers_are_killed_with_the_end_of_a_run_untold(cluster: Cluster) -> None:
+    async with balanced(cluster) as client:
+        steps = {"name": "untold", "steps": 8, "pause": 0.1}
+        run = await client.create(thread_id := new_id(), "steps", steps)
+        location = f"/threads/{thread_id}/runs/{run['run_id']}"
+
+        async def told() -> Told | None:
+            return (await asyncio.to_thread(streams_of, cluster.valkey)).get(run["run_id"])
+
+        async def is_told() -> bool:
+            stream = await told()
+            return stream is not None and stream.is_right
+
+        reading = asyncio.create_task(client.replay(location))
+        await eventually(told)
+        cluster.valkey.freeze()
+        assert (await client.ended(location))["status"] == "success"
+        for worker in cluster.workers:
+            worker.kill()
+        cluster.valkey.thaw()
+        for worker in cluster.workers:
+            await asyncio.to_thread(worker.start)
+        await eventually(is_told, within=6 * LEASE)
+        frames = await client.replay(location)
+        assert "gap" in [frame.event for frame in await reading]
+    assert [frame.event for frame in frames][-2:] == ["gap", "values"]
+    assert frames[-1].json["log"] == [f"untold:{number}" for number in range(8)]
 
 
 async def test_redis_is_gone_for_a_while(cluster: Cluster, is_long: bool) -> None:

@@ -124,6 +124,22 @@ async def test_a_server_that_stands_still_for_seconds_holds_up_no_run_and_loses_
     assert reading.last is END_SENTINEL
 
 
+async def test_a_stream_that_was_opened_while_its_server_was_away_is_among_those_that_have_not_ended(
+    server: ValkeyServer, processes: Processes
+) -> None:
+    """Also when whoever opened it has died since: it was not counted then, and nobody renews it."""
+    bridge, other = await processes.start(), await processes.start()
+    server.stop()
+    await bridge.open(RUN)
+    server.start()
+    for _ in range(100):
+        await asyncio.sleep(0.05)
+        if await other.status(RUN) is not None:
+            break
+    await bridge.close()
+    assert list(await other.unended()) == [RUN]
+
+
 async def test_a_freeze_that_outlasts_the_timeouts_repeats_nothing(tmp_path: Path) -> None:
     """What was sent and not answered is sent again; the server then does both."""
     with own_valkey(tmp_path) as server:
@@ -221,6 +237,7 @@ async def test_a_quiet_run_comes_back_after_its_stream_was_lost(server: ValkeySe
             break
     subscription = await gateway.subscribe(RUN, "1-5")
     assert subscription.resumed.status == "resumed"
+    assert RUN in await gateway.unended()
 
 
 async def test_a_run_whose_worker_died_with_the_data_goes_on_elsewhere_and_its_readers_know(

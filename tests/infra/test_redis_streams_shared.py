@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 import pytest
@@ -29,6 +30,7 @@ from runstead.runtime.stream_bridge import (
     StreamNotFound,
     StreamStatus,
     StreamSubscription,
+    StreamTerminated,
 )
 from runstead.testing.clock import HandClock
 from runstead.testing.conformance.stream_reading import ids_of, publish_many, read, read_events, read_to_end
@@ -140,6 +142,26 @@ async def test_two_publishers_of_one_attempt_lose_nothing(url: str) -> None:
     assert ids_of(items) == [f"1-{number + 1}" for number in range(21)]
     said = [item.data for item in items[:20] if isinstance(item, StreamEvent)]
     assert said == [b'"%c%d"' % (letter, number) for letter in b"abcd" for number in range(5)]
+
+
+async def test_two_who_tell_of_one_end_at_once_tell_it_once(url: str) -> None:
+    """Of a run whose worker was lost: whoever finds that its end is untold tells a few events and the end."""
+    prefix = a_prefix()
+    async with a_bridge(url, prefix=prefix) as one, a_bridge(url, prefix=prefix) as two:
+        await one.open(RUN)
+        await publish_many(one, 2, run_id=RUN)
+
+        async def tell(bridge: RedisStreamBridge) -> None:
+            await bridge.open(RUN, 2)
+            with suppress(StreamTerminated):
+                await bridge.publish(RUN, "gap", b"{}", attempt=2)
+                await bridge.publish(RUN, "values", b"{}", attempt=2)
+            await bridge.publish_end(RUN, attempt=2)
+
+        await asyncio.gather(tell(one), tell(two))
+        items = await read_to_end(await one.subscribe(RUN))
+        assert ids_of(items) == ["1-1", "1-2", "2-1", "2-2", "2-3"]
+        assert list(await two.unended()) == []
 
 
 async def test_many_streams_share_few_connections(url: str) -> None:

@@ -293,7 +293,7 @@ async def _wait(at: Connection, name: str, thread_id: str | None, kind: str) -> 
                 accepted = True
                 at.ledger.promises.append(promise)
                 if response.status_code == 200:
-                    async with at.watched(promise):
+                    async with at.watched(promise, "wait"):
                         return strict(await response.aread())
         except Away:
             if not accepted:

@@ -20,7 +20,9 @@ from .promises import Ledger, Promise
 AWAY: Final = (httpx.TransportError, httpx.RemoteProtocolError)
 _UNAVAILABLE: Final = 503
 _OVERDUE: Final = 15.0
-"""Seconds since the end of its run after which a reader that still reads is hung. Longer than any freeze of a plan."""
+"""Seconds after which a reader that still reads is hung, once it is there and its run has ended. Longer than any freeze
+of a plan, and than the two heartbeats after which a reader learns from the record what no stream tells.
+"""
 _LOOK: Final = 5.0
 
 
@@ -76,7 +78,7 @@ class Connection:
         while True:
             try:
                 self.ledger.counts["rejoined"] += 1
-                async with self.watched(promise):
+                async with self.watched(promise, "join"):
                     response = await self.once("GET", f"{promise.location}/join")
             except Away:
                 await asyncio.sleep(0.1)
@@ -122,7 +124,7 @@ class Connection:
         return seen
 
     async def take(self, promise: Promise, response: httpx.Response, reader: FrameReader, seen: list[Frame]) -> None:
-        async with self.watched(promise):
+        async with self.watched(promise, str(response.request.url)):
             async for data in response.aiter_raw():
                 seen += reader.feed(data)
 
@@ -131,22 +133,26 @@ class Connection:
         return record is None or record["status"] in ENDED
 
     @asynccontextmanager
-    async def watched(self, promise: Promise) -> AsyncIterator[None]:
+    async def watched(self, promise: Promise, what: str) -> AsyncIterator[None]:
         """Whoever is still here long after the run has ended is hung: counted, cut, and sent round again."""
         waiting = asyncio.current_task()
         assert waiting is not None
-        hung = False
+        hung, arrived = False, time.time()
 
         async def watch() -> None:
             nonlocal hung
             while True:
                 await asyncio.sleep(_LOOK)
                 record = await self.record(promise)
-                if record is None or (record["status"] in ENDED and _age(record["updated_at"]) > _OVERDUE):
+                if record is not None and record["status"] not in ENDED:
+                    continue
+                since = arrived if record is None else max(arrived, _moment(record["updated_at"]))
+                if time.time() - since > _OVERDUE:
                     # Once more: it may just be getting its last bytes.
                     await asyncio.sleep(_LOOK)
                     hung = True
-                    self.ledger.hung.append(f"{promise.name}: {record and (record['status'], record['updated_at'])}")
+                    ended = record and (record["status"], record["updated_at"])
+                    self.ledger.hung.append(f"{promise.kind} {promise.name} at {what}, ended {ended}")
                     waiting.cancel()
                     return
 
@@ -162,5 +168,5 @@ class Connection:
             watching.cancel()
 
 
-def _age(moment: str) -> float:
-    return time.time() - datetime.fromisoformat(moment).timestamp()
+def _moment(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()

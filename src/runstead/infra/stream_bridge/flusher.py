@@ -83,13 +83,17 @@ class Flusher:
                 applied = Applied.of(answer)
                 heard.append((writer.run_id, hear(self._outbox, writer, orders, applied), applied))
         # Before those who wait are told: who knows of an end may count on the room that it makes.
-        ends = [
+        unlisted = [writer for writer, _ in batches if not writer.listed and writer.told is not None]
+        news = [self._index.entered([writer.run_id for writer in unlisted])] if unlisted else []
+        news += [
             self._index.ended(run_id, asked=applied.standing.asked)
             for run_id, orders, applied in heard
             if applied.standing.terminal and any(order.kind in ("end", "await") for order in orders)
         ]
-        if ends:
-            await line.ask(ends)
+        if news:
+            await line.ask(news)
+        for writer in unlisted:
+            writer.listed = True
         for _, orders, applied in heard:
             for order in orders:
                 order.tell(applied)

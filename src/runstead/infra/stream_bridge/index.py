@@ -41,6 +41,10 @@ class StreamIndex:
         keep = self.awaiting if asked else self.retention
         return script("index").call((self.keys.live, self.keys.ended), ("ended", keep, self.most, run_id))
 
+    def entered(self, run_ids: Sequence[str]) -> Command:
+        """The command that says that these are there, over the bound or not: for those opened while Redis was away."""
+        return script("index").call((self.keys.live, self.keys.ended), ("renew", self.unowned, self.most, *run_ids))
+
     async def renew(self, run_ids: Sequence[str]) -> None:
         """These are owned by somebody who lives. Raises StorageError."""
         await self._do("renew", self.unowned, run_ids)

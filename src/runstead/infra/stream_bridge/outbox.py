@@ -52,7 +52,20 @@ class Order:
 class RunWriter:
     """This process's side of one stream: the number of the next event, and the orders not yet heard."""
 
-    __slots__ = ("attempt", "cost", "ending", "keys", "known", "orders", "owns", "queued", "run_id", "seq", "told")
+    __slots__ = (
+        "attempt",
+        "cost",
+        "ending",
+        "keys",
+        "known",
+        "listed",
+        "orders",
+        "owns",
+        "queued",
+        "run_id",
+        "seq",
+        "told",
+    )
 
     def __init__(self, run_id: str, keys: RunKeys) -> None:
         self.run_id, self.keys = run_id, keys
@@ -62,6 +75,8 @@ class RunWriter:
         """Whether we may number events: Redis has told where the stream stands, or nobody else can have begun."""
         self.owns = False
         """Has published here: the stream is kept alive for it."""
+        self.listed = True
+        """Stands in the list of streams, or will when it is opened: false where Redis could not be asked for that."""
         self.ending = False
         """The terminal event has been published, or is on its way."""
         self.told: Standing | None = None

@@ -166,8 +166,9 @@ class RedisStreamBridge:
 
     async def open(self, run_id: str, attempt: int = 1) -> None:
         self._check()
-        await self._make_room(run_id)
+        has_room = await self._make_room(run_id)
         writer = self._outbox.writer(run_id)
+        writer.listed = writer.listed and has_room
         # In the outbox too: when Redis is away, the stream is opened when it is back, before what is published by then.
         applied = await self._said(writer, "open", attempt)
         if applied is None and not writer.known:
@@ -298,15 +299,18 @@ class RedisStreamBridge:
             _log.debug("Redis does not answer: %s", error)
             return None
 
-    async def _make_room(self, run_id: str) -> None:
+    async def _make_room(self, run_id: str) -> bool:
+        """False when streams cannot be counted now."""
         try:
             async with asyncio.timeout(self._patience):
                 await self._forgetting.make_room(run_id)
+                return True
         except CapacityExceeded:
             raise
         except (StorageError, TimeoutError) as error:
             # Better one stream too many than a run that nobody can watch.
             _log.debug("streams could not be counted: %s", error)
+            return False
 
     def _spawn(self, work: Coroutine[Any, Any, object], name: str) -> None:
         task = asyncio.create_task(work, name=name)
