@@ -12,6 +12,7 @@ from langgraph_sdk import get_client
 
 from runstead.bootstrap.application import Application
 from runstead.bootstrap.server import serving
+from tests.servers.sqlite import current_data
 
 CONFIG = Path(__file__).parent / "langgraph.json"
 
@@ -21,7 +22,9 @@ ClientOf: TypeAlias = Callable[[str], Any]
 
 def application_of(data_dir: Path, **settings: Any) -> Application:
     """The server of these tests, over ``data_dir``."""
-    return Application.from_file(CONFIG, data_dir=data_dir, port=0, shutdown_grace_seconds=0.1, **settings)
+    return Application.from_file(
+        CONFIG, data_dir=current_data(data_dir), port=0, shutdown_grace_seconds=0.1, **settings
+    )
 
 
 @pytest.fixture

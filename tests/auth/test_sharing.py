@@ -16,6 +16,7 @@ from websockets.asyncio.client import connect
 
 from runstead.bootstrap.application import Application
 from runstead.bootstrap.server import serving
+from tests.servers.sqlite import current_data
 
 from .conftest import ClientOf
 from .test_routes import Route, ask, of_threads
@@ -29,7 +30,9 @@ CONFIG = Path(__file__).parent / "sharing.json"
 @pytest.fixture(params=["sql", "jsonl"])
 async def url(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[str]:
     kept = {"run_events": request.param}
-    application = Application.from_file(CONFIG, data_dir=tmp_path / "d", port=0, shutdown_grace_seconds=0.1, **kept)
+    application = Application.from_file(
+        CONFIG, data_dir=current_data(tmp_path / "d"), port=0, shutdown_grace_seconds=0.1, **kept
+    )
     async with serving(application) as url:
         yield url
 

@@ -14,6 +14,7 @@ from runstead.bootstrap.application import Application
 from runstead.bootstrap.server import serving
 from runstead.graphs.configuration import read_configuration
 from runstead.settings import load_settings
+from tests.servers.sqlite import current_data
 
 from . import auth, site
 
@@ -32,7 +33,12 @@ def configured(tmp_path: Path) -> Configured:
         graphs = {name: f"{GRAPHS}:{name}" for name in ("agent", "slow")}
         file = tmp_path / "langgraph.json"
         file.write_text(json.dumps({"graphs": graphs, "dependencies": [], **document}))
-        flags = {"data_dir": tmp_path / "data", "port": 0, "shutdown_grace_seconds": 0.1, "heartbeat_seconds": 0.2}
+        flags = {
+            "data_dir": current_data(tmp_path / "data"),
+            "port": 0,
+            "shutdown_grace_seconds": 0.1,
+            "heartbeat_seconds": 0.2,
+        }
         return Application(load_settings(flags, project=tmp_path), read_configuration(file))
 
     return make

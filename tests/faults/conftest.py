@@ -15,6 +15,7 @@ from runstead.graphs.configuration import read_configuration
 from runstead.settings import load_settings
 from runstead.testing.simulation.story import Story
 from tests.processes.server import ServerProcess
+from tests.servers.sqlite import current_data
 
 from .browser import Browser
 from .gate import Gate
@@ -49,7 +50,7 @@ def make_application(tmp_path: Path) -> MakeApplication:
     """The embedded profile with settings of a test's own, to be started by it."""
 
     def make(*, execute: bool = True, **settings: Any) -> Application:
-        flags = {"data_dir": tmp_path / "data", "port": 0, "shutdown_grace_seconds": 0.1, **settings}
+        flags = {"data_dir": current_data(tmp_path / "data"), "port": 0, "shutdown_grace_seconds": 0.1, **settings}
         return Application(load_settings(flags, project=tmp_path), read_configuration(GRAPHS), execute=execute)
 
     return make

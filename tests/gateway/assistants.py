@@ -15,6 +15,7 @@ from runstead.graphs.configuration import read_configuration
 from runstead.runtime.actor_context import ActorContext
 from runstead.settings import load_settings
 from runstead.wire.credentials import Credentials
+from tests.servers.sqlite import current_data
 
 GRAPHS = Path(__file__).parent.parent / "graphs" / "recorded.json"
 Served: TypeAlias = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -36,7 +37,7 @@ def served_from(place: Path) -> Served:
 
     @asynccontextmanager
     async def serve(*, users: bool = False, graphs: Path = GRAPHS, **flags: Any) -> AsyncIterator[httpx.AsyncClient]:
-        flags = {"data_dir": place / "data", "shutdown_grace_seconds": 0.1, **flags}
+        flags = {"data_dir": current_data(place / "data"), "shutdown_grace_seconds": 0.1, **flags}
         application = Application(load_settings(flags, project=place), read_configuration(graphs))
         asgi = create_api(application, authenticator=ByName()) if users else application.asgi
         transport = httpx.ASGITransport(asgi)

@@ -11,6 +11,7 @@ import pytest
 from runstead.bootstrap.application import Application
 from runstead.graphs.configuration import read_configuration
 from runstead.settings import load_settings
+from tests.servers.sqlite import current_data
 
 from .assistants import Served, served_from
 
@@ -21,7 +22,12 @@ LIMIT = 50_000
 
 @pytest.fixture
 def application(tmp_path: Path) -> Application:
-    flags = {"data_dir": tmp_path / "data", "port": 0, "shutdown_grace_seconds": 0.1, "max_body_bytes": LIMIT}
+    flags = {
+        "data_dir": current_data(tmp_path / "data"),
+        "port": 0,
+        "shutdown_grace_seconds": 0.1,
+        "max_body_bytes": LIMIT,
+    }
     return Application(load_settings(flags, project=tmp_path), read_configuration(GRAPHS))
 
 

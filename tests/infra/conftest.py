@@ -12,6 +12,7 @@ from runstead.infra.storage.database import Database
 from runstead.infra.storage.sqlite import open_storage
 from runstead.testing.conformance.run_storage import RunStorage
 from tests.servers.postgres import PostgresSchema
+from tests.servers.sqlite import current
 from tests.servers.stores import stores_over
 
 
@@ -19,7 +20,7 @@ from tests.servers.stores import stores_over
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
     """An empty database with all tables; who asks for it is run on either engine."""
     if request.param == "sqlite":
-        async with open_storage(tmp_path / "runs.sqlite") as database:
+        async with open_storage(current(tmp_path / "runs.sqlite")) as database:
             yield database
     else:
         schema: PostgresSchema = request.getfixturevalue("postgres_schema")
@@ -29,7 +30,7 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
 @pytest.fixture
 async def sqlite_storage(tmp_path: Path) -> AsyncIterator[RunStorage]:
     """All stores over one SQLite file."""
-    async with open_storage(tmp_path / "runs.sqlite") as database:
+    async with open_storage(current(tmp_path / "runs.sqlite")) as database:
         yield stores_over(database)
 
 

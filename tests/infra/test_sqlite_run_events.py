@@ -10,10 +10,11 @@ import pytest
 from runstead.infra.storage.run_events import SqlRunEventStore
 from runstead.infra.storage.sqlite import open_storage
 from runstead.testing.conformance.event_store import RunEventStoreConformance
+from tests.servers.sqlite import current
 
 
 class TestSqliteRunEventStore(RunEventStoreConformance):
     @pytest.fixture
     async def events(self, tmp_path: Path) -> AsyncIterator[SqlRunEventStore]:
-        async with open_storage(tmp_path / "runs.sqlite") as database:
+        async with open_storage(current(tmp_path / "runs.sqlite")) as database:
             yield SqlRunEventStore(database)

@@ -24,6 +24,7 @@ from runstead.testing.conformance.assistant_store import AssistantStoreConforman
 from runstead.testing.conformance.run_storage import ALICE, Bell, RunStorage
 from runstead.testing.conformance.thread_expiry import ThreadExpiryConformance
 from runstead.testing.conformance.thread_store import ThreadStoreConformance
+from tests.servers.sqlite import current
 
 
 class TestSqliteThreadStore(ThreadStoreConformance):
@@ -57,7 +58,7 @@ class TestSqliteThreadExpiry(ThreadExpiryConformance):
 
     @pytest.fixture
     async def rows(self, tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
-        async with open_storage(tmp_path / "runs.sqlite") as database:
+        async with open_storage(current(tmp_path / "runs.sqlite")) as database:
             yield database
 
 
@@ -66,7 +67,7 @@ class TestThreadsThatAreNotGivenATtl:
 
     async def test_they_get_the_servers(self, tmp_path: Path) -> None:
         ttl = ThreadTtl(60, "keep_latest")
-        async with open_storage(tmp_path / "runs.sqlite") as database:
+        async with open_storage(current(tmp_path / "runs.sqlite")) as database:
             before = storage_over(database)
             await before.new_thread("t-before")
             storage = storage_over(database, default_ttl=ttl)
@@ -96,5 +97,5 @@ class TestSqliteAssistantStore(AssistantStoreConformance):
 
     @pytest.fixture
     async def assistants(self, tmp_path: Path, clock: HandClock) -> AsyncIterator[SqlAssistantStore]:
-        async with open_storage(tmp_path / "runs.sqlite") as database:
+        async with open_storage(current(tmp_path / "runs.sqlite")) as database:
             yield SqlAssistantStore(database, clock)

@@ -33,6 +33,7 @@ from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.runs.store.event_store import RunEvent
 from runstead.testing.clock import HandClock
 from runstead.testing.conformance.run_storage import a_spec, decide
+from tests.servers.sqlite import current
 
 ALICE = ActorContext("alice")
 HOUR = timedelta(hours=1)
@@ -75,7 +76,7 @@ class House:
 @asynccontextmanager
 async def a_house(folder: Path, clock: HandClock) -> AsyncIterator[House]:
     async with (
-        open_storage(folder / "runs.sqlite") as database,
+        open_storage(current(folder / "runs.sqlite")) as database,
         checkpoints_beside(database, folder) as checkpoints,
         a_house_over(database, checkpoints, folder, clock) as house,
     ):

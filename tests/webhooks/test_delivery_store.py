@@ -18,12 +18,13 @@ from runstead.resources.webhooks import DeliveryStore
 from runstead.testing.conformance.delivery_store import DeliveryStoreConformance, found, owed_by, settled
 from runstead.testing.conformance.run_storage import RunStorage
 from tests.servers.postgres import PostgresSchema
+from tests.servers.sqlite import current
 from tests.servers.stores import stores_over
 
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
-    async with open_storage(tmp_path / "runs.sqlite") as database:
+    async with open_storage(current(tmp_path / "runs.sqlite")) as database:
         yield database
 
 

@@ -18,6 +18,7 @@ from runstead.bootstrap.refusals import UnsupportedConfiguration
 from runstead.bootstrap.server import serving
 from runstead.settings import load_settings
 from tests.processes.client import eventually
+from tests.servers.sqlite import current_data
 
 from .receiver import OK, Received, receiving
 
@@ -36,7 +37,7 @@ def application(place: Path, *, webhooks: Any = None, http: Any = None, **settin
     quick = {"shutdown_grace_seconds": 0.1, "webhook_retry_seconds": 0.05, "webhook_secrets": SECRET}
     return Application.from_file(
         place / "langgraph.json",
-        data_dir=place / "data",
+        data_dir=current_data(place / "data"),
         port=0,
         **{"webhook_allow_loopback": True, **quick, **settings},
     )

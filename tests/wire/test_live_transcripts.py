@@ -18,6 +18,7 @@ from runstead.bootstrap.application import Application
 from runstead.bootstrap.server import serving
 from runstead.graphs.configuration import read_configuration
 from runstead.settings import load_settings
+from tests.servers.sqlite import current_data
 
 from .conftest import GRAPHS
 from .transcript import Comparison, Exchange, Frame, read_frames, read_transcript, threads_of
@@ -27,7 +28,12 @@ from .wanted import LIVE, replay
 @pytest.fixture
 async def http(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a real server, for streams that are read while they are written."""
-    flags = {"data_dir": tmp_path / "data", "port": 0, "shutdown_grace_seconds": 0.1, "heartbeat_seconds": 0.2}
+    flags = {
+        "data_dir": current_data(tmp_path / "data"),
+        "port": 0,
+        "shutdown_grace_seconds": 0.1,
+        "heartbeat_seconds": 0.2,
+    }
     application = Application(load_settings(flags, project=tmp_path), read_configuration(GRAPHS))
     async with serving(application) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
         yield client

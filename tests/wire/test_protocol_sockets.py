@@ -18,6 +18,7 @@ from runstead.bootstrap.application import Application
 from runstead.bootstrap.server import serving
 from runstead.graphs.configuration import read_configuration
 from runstead.settings import load_settings
+from tests.servers.sqlite import current_data
 
 from .conftest import GRAPHS
 from .following import EVERYTHING, HI, endings, following
@@ -59,7 +60,12 @@ class Socket:
 
 @pytest.fixture
 async def url(tmp_path: Path) -> AsyncIterator[str]:
-    flags = {"data_dir": tmp_path / "data", "port": 0, "shutdown_grace_seconds": 0.1, "heartbeat_seconds": 0.2}
+    flags = {
+        "data_dir": current_data(tmp_path / "data"),
+        "port": 0,
+        "shutdown_grace_seconds": 0.1,
+        "heartbeat_seconds": 0.2,
+    }
     application = Application(load_settings(flags, project=tmp_path), read_configuration(GRAPHS))
     async with serving(application) as url:
         yield url
@@ -181,7 +187,7 @@ async def test_a_client_that_comes_back_goes_on_where_it_was(url: str, thread_id
 
 
 async def test_a_client_that_comes_back_too_late_is_refused(tmp_path: Path, thread_id: str) -> None:
-    flags = {"data_dir": tmp_path / "data", "port": 0, "shutdown_grace_seconds": 0.1}
+    flags = {"data_dir": current_data(tmp_path / "data"), "port": 0, "shutdown_grace_seconds": 0.1}
     settings = load_settings(flags, project=tmp_path)
     async with (
         serving(Application(settings, read_configuration(GRAPHS))) as url,
@@ -225,7 +231,7 @@ async def test_a_thread_that_cannot_be_is_refused_in_a_way_browsers_can_read(url
 
 
 async def test_a_server_that_goes_down_says_that_it_comes_back(tmp_path: Path, thread_id: str) -> None:
-    flags = {"data_dir": tmp_path / "data", "port": 0, "shutdown_grace_seconds": 0.1}
+    flags = {"data_dir": current_data(tmp_path / "data"), "port": 0, "shutdown_grace_seconds": 0.1}
     application = Application(load_settings(flags, project=tmp_path), read_configuration(GRAPHS))
     async with serving(application) as url:
         connection = await connect(address(url, thread_id))

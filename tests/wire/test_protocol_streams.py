@@ -20,6 +20,7 @@ from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.runs.types import RunScope, RunSpec
 from runstead.settings import load_settings
 from runstead.wire.protocol.events import Subscription
+from tests.servers.sqlite import current_data
 
 from .conftest import GRAPHS
 from .following import EVERYTHING, HI, command, data_of, endings, following, start
@@ -28,7 +29,13 @@ from .following import EVERYTHING, HI, command, data_of, endings, following, sta
 @asynccontextmanager
 async def server(place: Path, **flags: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A server over the data in ``place``; another one later finds what this one left."""
-    options = {"data_dir": place / "data", "port": 0, "shutdown_grace_seconds": 0.1, "heartbeat_seconds": 0.2, **flags}
+    options = {
+        "data_dir": current_data(place / "data"),
+        "port": 0,
+        "shutdown_grace_seconds": 0.1,
+        "heartbeat_seconds": 0.2,
+        **flags,
+    }
     application = Application(load_settings(options, project=place), read_configuration(GRAPHS))
     async with serving(application) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
         yield client

@@ -15,6 +15,7 @@ from runstead.bootstrap.application import Application
 from runstead.bootstrap.server import serving
 from runstead.graphs.configuration import read_configuration
 from runstead.settings import load_settings
+from tests.servers.sqlite import current_data
 
 from .conftest import GRAPHS
 from .following import Event, endings, following
@@ -24,7 +25,12 @@ from .wanted import NUMBERS, PROTOCOL, SILENT, with_our_ids
 
 @pytest.fixture
 async def url(tmp_path: Path) -> AsyncIterator[str]:
-    flags = {"data_dir": tmp_path / "data", "port": 0, "shutdown_grace_seconds": 0.1, "heartbeat_seconds": 0.2}
+    flags = {
+        "data_dir": current_data(tmp_path / "data"),
+        "port": 0,
+        "shutdown_grace_seconds": 0.1,
+        "heartbeat_seconds": 0.2,
+    }
     application = Application(load_settings(flags, project=tmp_path), read_configuration(GRAPHS))
     async with serving(application) as url:
         yield url
