@@ -8,6 +8,7 @@ Random lives of a stream are played against a model that is a plain list.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import re
 from collections.abc import Sequence
@@ -236,7 +237,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=6000, deadline=None)
+@settings(max_examples=6_000 if os.environ.get("RUNSTEAD_LONG") == "1" else 2_000, deadline=None)
 @given(steps=STEPS)
 def test_every_reader_gets_what_the_list_says(steps: list[tuple[str, ...]]) -> None:
     async def play() -> None:

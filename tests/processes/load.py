@@ -35,6 +35,8 @@ class Load:
 
     client: Client
     chance: random.Random
+    pause: float = 0.04
+    """How long each step of a run takes, in seconds."""
     promises: list[Promise] = field(default_factory=list)
     rejoined: int = 0
     """How often a reader or waiter lost its connection and came back."""
@@ -72,7 +74,7 @@ class Load:
         await asyncio.sleep(self.chance.uniform(0, 0.3))
 
     async def _streamed(self, name: str) -> None:
-        frames = await self._read(name, "steps", _steps_of(name), stream_mode=["values", "updates"])
+        frames = await self._read(name, "steps", self._steps_of(name), stream_mode=["values", "updates"])
         last = [frame.json for frame in frames if frame.event == "values"][-1]
         self._expect(name, "the last values on its stream", last["log"], log_of(name))
 
@@ -93,12 +95,12 @@ class Load:
             self._expect(name, "the values its waiter got", values.get("log"), log_of(name))
 
     async def _accepted(self, name: str, thread_id: str) -> None:
-        record = await self.client.create(thread_id, "steps", _steps_of(name), metadata={"name": name})
+        record = await self.client.create(thread_id, "steps", self._steps_of(name), metadata={"name": name})
         self.promises.append(Promise(name, "steps", f"/threads/{thread_id}/runs/{record['run_id']}", thread_id))
 
     async def _wait(self, name: str, thread_id: str | None, suffix: str) -> Any:
         path = f"/threads/{thread_id}/runs/wait" if thread_id else "/runs/wait"
-        body = run_body(thread_id, "steps", _steps_of(name), metadata={"name": name})
+        body = run_body(thread_id, "steps", self._steps_of(name), metadata={"name": name})
         async with self._opened("POST", path, json=body) as response:
             location = location_of(response)
             self.promises.append(Promise(name, "steps", location, thread_id))
@@ -165,6 +167,9 @@ class Load:
             assert response.status_code == 200, await response.aread()
             yield response
 
+    def _steps_of(self, name: str) -> dict[str, Any]:
+        return {"name": name, "steps": STEPS, "pause": self.pause}
+
     def _check_ids(self, name: str, frames: list[Frame]) -> None:
         ids = [place_of(frame.id) for frame in frames if frame.id]
         self._expect(name, "the order of its event ids", ids, sorted(set(ids)))
@@ -177,7 +182,3 @@ class Load:
 def log_of(name: str) -> list[str]:
     """What an undisturbed run of this name leaves in the log."""
     return [f"{name}:{number}" for number in range(STEPS)]
-
-
-def _steps_of(name: str) -> dict[str, Any]:
-    return {"name": name, "steps": STEPS, "pause": 0.04}
