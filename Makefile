@@ -42,7 +42,7 @@ check: $(VENV)/.ready-test
 	$(BIN)/deptry src
 
 storm: $(VENV)/.ready-test
-	@nice $(BIN)/python -m tests.cluster.storm $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@RUNSTEAD_LONG=1 nice $(BIN)/python -m tests.cluster.storm $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: $(VENV)/.ready-test
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import timedelta
 
 import pytest
 
+from runstead.infra.stream_bridge.memory import MemoryStreamBridge
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.internal.streams import RunStreamService
-from runstead.runtime.runs.types import RunRecord
+from runstead.runtime.runs.types import Outcome, RunRecord, RunStatus
 from runstead.runtime.storage_fault import FaultKind, StorageFault
 from runstead.runtime.stream_bridge import (
     END_SENTINEL,
@@ -19,8 +21,11 @@ from runstead.runtime.stream_bridge import (
     StreamEvent,
     StreamItem,
     StreamNotFound,
+    StreamStatus,
 )
 from tests.faults.kernel import ALICE, Storage, a_spec
+
+TERM = timedelta(seconds=10)
 
 
 class Away(StorageFault):
@@ -138,3 +143,40 @@ async def test_who_cannot_be_given_the_values_now_is_cut_off_to_come_back() -> N
             ended = (await runs.create_and_wait(a_spec("r1"))).record
             with pytest.raises(Away):
                 await told(storage, ended, Reading(then=None), values="away")
+
+
+async def test_a_stream_whose_server_could_not_be_asked_is_not_put_away() -> None:
+    """Its run has ended by now, and whoever executed it is about to say so."""
+    storage = Storage()
+    async with storage.workers(False) as (runs,):
+        with acting(ALICE):
+            waiting = await runs.create_background(a_spec("r1"))
+            await storage.bridge.open("r1")
+            lease = await storage.leases.claim("r1", "w-1", TERM)
+            assert lease is not None
+            await storage.bridge.publish("r1", "values", b"1")
+            await storage.leases.settle(await storage.leases.begin(lease, None), Outcome(RunStatus.SUCCESS))
+            bridge = Unasked(storage.bridge)
+            streams = RunStreamService(storage.runtime(bridge=bridge), no_values)
+            async with await streams.open(waiting, last_event_id="-1") as stream:
+                await storage.bridge.publish_end("r1")
+                items = [item async for item in stream]
+    assert [item.data for item in items if isinstance(item, StreamEvent)] == [b"1", b"null"]
+
+
+class Unasked:
+    """A bridge that cannot say, at first, whether there is a stream."""
+
+    def __init__(self, inner: MemoryStreamBridge) -> None:
+        self._inner, self._asked = inner, False
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    async def status(self, run_id: str) -> StreamStatus | None:
+        was_asked, self._asked = self._asked, True
+        return await self._inner.status(run_id) if was_asked else None
+
+
+async def no_values(record: RunRecord) -> bytes | None:
+    return None

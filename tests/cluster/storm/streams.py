@@ -39,6 +39,9 @@ def streams_of(valkey: ValkeyServer) -> dict[str, Told]:
         found = {}
         for key in keys:
             entries = server.xrange(key)
+            if any(b"x" in fields for _, fields in entries):
+                # It was put away, and is left for those who are in the middle of it.
+                continue
             ends = [b"t" in fields for _, fields in entries]
             found[key.rpartition(b":")[2].decode()] = Told(sum(ends), bool(ends) and ends[-1])
     return found

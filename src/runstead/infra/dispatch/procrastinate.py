@@ -160,12 +160,18 @@ class _Deliveries:
     async def _deliver(self, run_id: str) -> None:
         launch = asyncio.create_task(self._launch(run_id), name=f"launch-{run_id}")
         self._launching.add(launch)
-        launch.add_done_callback(self._launching.discard)
+        launch.add_done_callback(self._launched)
         if await asyncio.shield(launch):
             await self._worker.finished(run_id)
         else:
             # Somebody else has it, or its time had not come by our clock.
             await self._jobs.look_again(run_id)
+
+    def _launched(self, launch: asyncio.Task[bool]) -> None:
+        self._launching.discard(launch)
+        # Whoever delivered may be gone by now, with the listener of a database that is away: then nobody else looks.
+        if not launch.cancelled() and (error := launch.exception()) is not None:
+            _log.info("%s failed, and its run waits to be delivered again: %s", launch.get_name(), error)
 
     async def _launch(self, run_id: RunId) -> bool:
         # With its first step, the launch counts.

@@ -248,10 +248,11 @@ class RunStreamService:
         waiting = record.status is RunStatus.PENDING
         await bridge.open(record.run_id, record.attempt + 1 if waiting else max(record.attempt, 1))
         if not was_kept and not is_new and await self._has_ended(record):
-            # It ended, and its stream was forgotten, since the record was read: nobody would ever end this one.
+            # It ended, and its stream was forgotten, since the record was read. Or there was one all the time, and its
+            # server could not be asked.
             status = await bridge.status(record.run_id)
             if status is not None and not status.is_terminal:
-                await bridge.cleanup(record.run_id)
+                await self.forget(record)
 
     async def _subscribe(self, record: RunRecord, last_event_id: str | None) -> StreamSubscription | None:
         try:
@@ -278,7 +279,7 @@ class RunStreamService:
     async def forget(self, record: RunRecord) -> None:
         """Of a run that ended without having begun nobody would ever end the stream. Its record answers from now on.
 
-        Who executed a run may be late, and ends its stream in time.
+        Who executed a run may be late, and ends its stream in time, or somebody else does for him: see `untold`.
         """
         with acting(record.actor):
             current = await self._runtime.query_store.get_run(record.run_id)
