@@ -96,6 +96,8 @@ class Cluster:
             valkey = stack.enter_context(own_valkey(folder / "valkey"))
             servers = {"RUNSTEAD_DATABASE_URL": postgres.url, "RUNSTEAD_REDIS_URL": valkey.url}
             common: dict[str, Any] = {"config": config, "environ": {**servers, **(environ or {})}}
+            # They may be started while Redis or PostgreSQL is away.
+            common["insistent"] = True
             chosen = {**SETTINGS, **settings}
             serving = [
                 ServerProcess(folder / f"gateway-{number}", settings={**chosen, "max_concurrent_runs": 0}, **common)

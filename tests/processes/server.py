@@ -20,6 +20,7 @@ from .nursery import Process, started
 GRAPHS: Final = Path(__file__).parent / "langgraph.json"
 _START_WITHIN: Final = 60.0
 _STOP_WITHIN: Final = 60.0
+_AGAIN_AFTER: Final = 0.5
 
 
 class ServerProcess:
@@ -33,14 +34,16 @@ class ServerProcess:
         settings: Mapping[str, object] | None = None,
         program: str | None = None,
         environ: Mapping[str, str] | None = None,
+        insistent: bool = False,
     ) -> None:
+        """``insistent``: started anew while it ends because a server of its own is away, as a cluster's nodes are."""
         self.data_dir, self.log_file = data_dir, data_dir.with_suffix(".log")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._arguments, self._program = [*self._what(), "--config", str(config)], program
         for name, value in (settings or {}).items():
             self._arguments += ["--set", f"{name}={value}"]
-        self._environ = environ or {}
+        self._environ, self._is_insistent = environ or {}, insistent
         self._process: Process | None = None
         self._lifeline: int | None = None
 
@@ -60,18 +63,27 @@ class ServerProcess:
 
     def start(self) -> None:
         """Start, and return when requests are answered."""
+        patience, before = time.monotonic() + _START_WITHIN, len(self.log)
+        while not self._starts(patience):
+            said, before = self.log[before:], len(self.log)
+            if not self._is_insistent or "cannot be reached" not in said or time.monotonic() > patience:
+                raise RuntimeError(f"the server did not start:\n{said[-4_000:]}")
+            time.sleep(_AGAIN_AFTER)
+
+    def _starts(self, patience: float) -> bool:
+        """Whether requests are answered before it ends."""
         theirs, self._lifeline = os.pipe()
         with self.log_file.open("ab") as log:
             self._process = started(
                 self._arguments, program=self._program, parent_fd=theirs, log=log, env=self._environment()
             )
         os.close(theirs)
-        patience = time.monotonic() + _START_WITHIN
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > patience:
                 self.kill()
-                raise RuntimeError(f"the server did not start:\n{self.log[-4_000:]}")
+                return False
             time.sleep(0.02)
+        return True
 
     def kill(self) -> None:
         """End it as a crash would: no warning, no clean-up."""
