@@ -180,3 +180,24 @@ class Unasked:
 
 async def no_values(record: RunRecord) -> bytes | None:
     return None
+
+
+@pytest.mark.parametrize("comes", ["before", "after"])
+async def test_who_wants_everything_of_a_run_whose_first_log_was_lost_is_told_of_a_gap(comes: str) -> None:
+    """The log that is there begins with the second attempt, and misses nothing of that."""
+    storage = Storage()
+    async with storage.workers(False) as (runs,):
+        with acting(ALICE):
+            run = await runs.create_background(a_spec("r1"))
+            # As a reader makes it who found none.
+            await storage.bridge.open("r1", 1)
+            streams = RunStreamService(storage.runtime(), no_values)
+            early = await streams.open(run, last_event_id="-1")
+            await storage.bridge.open("r1", 2)
+            await storage.bridge.publish("r1", "values", b"1", attempt=2)
+            await storage.bridge.publish_end("r1", attempt=2)
+            stream = early if comes == "before" else await streams.open(run, last_event_id="-1")
+            async with early, stream:
+                gap, *rest = [item async for item in stream if isinstance(item, StreamEvent)]
+    assert (gap.event, json.loads(gap.data)) == ("gap", {"from": "-1", "to": "2-1", "missed": None})
+    assert [event.id for event in rest] == ["2-1", "2-2"]

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from runstead.runtime.stream_bridge import LIVE, ResumeResult
+from runstead.runtime.stream_bridge import FROM_THE_START, LIVE, ResumeResult
 
-FROM_THE_START: Final = ("-1", "0-0")
 _ID: Final = re.compile(r"([1-9][0-9]{0,17})-([1-9][0-9]{0,17})")
 
 

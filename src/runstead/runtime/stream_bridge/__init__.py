@@ -3,6 +3,7 @@
 from .contract import (
     CANCELLED_SENTINEL,
     END_SENTINEL,
+    FROM_THE_START,
     HEARTBEAT_SENTINEL,
     LIVE,
     ResumeResult,
@@ -28,6 +29,7 @@ from .exceptions import (
 __all__ = [
     "CANCELLED_SENTINEL",
     "END_SENTINEL",
+    "FROM_THE_START",
     "HEARTBEAT_SENTINEL",
     "LIVE",
     "BridgeClosed",

@@ -66,6 +66,9 @@ StreamItem: TypeAlias = StreamEvent | Sentinel
 LIVE: Final = "$"
 """As a last event id: read only what is published from now on. On an ended stream that is its terminal event."""
 
+FROM_THE_START: Final = ("-1", "0-0")
+"""As a last event id: everything, and told of what is not kept any more."""
+
 ResumeStatus: TypeAlias = Literal["fresh", "resumed", "evicted", "invalid"]
 
 

@@ -17,6 +17,7 @@ from runstead.runtime.serialization import encode
 from runstead.runtime.storage_fault import StorageFault
 from runstead.runtime.stream_bridge import (
     END_SENTINEL,
+    FROM_THE_START,
     HEARTBEAT_SENTINEL,
     LIVE,
     BridgeUnavailable,
@@ -120,8 +121,21 @@ class RunStream:
         if subscription.resumed is not self._resumed:
             # The window has overtaken this reader since its last read.
             self._gap = self._resumed = subscription.resumed
+        elif (lost := self._lost_before(items)) is not None:
+            self._gap = lost
         self._last_id = next((item.id for item in reversed(items) if isinstance(item, StreamEvent)), self._last_id)
         return items
+
+    def _lost_before(self, items: Sequence[StreamItem]) -> ResumeResult | None:
+        """For a reader who wants everything from a log that begins with a later attempt: what the ones before said was
+        lost with who kept it, and nobody knows how much that was.
+        """
+        first = items[0] if items else None
+        if self._last_id not in FROM_THE_START or self._resumed is None or self._resumed.status != "resumed":
+            return None
+        if not isinstance(first, StreamEvent) or first.id.startswith("1-"):
+            return None
+        return ResumeResult("evicted", self._last_id, first.id, None)
 
     async def _after_loss(self, subscription: StreamSubscription) -> Sequence[StreamItem]:
         """Forgotten before its end: the run was deleted, or the stream was lost with the server that kept it."""

@@ -47,7 +47,8 @@ class UntoldEnds:
         suspects, self._suspects = self._suspects, ()
         told = 0
         for record in await self._ended(suspects):
-            told += await self._goes_on(record.run_id) and await self._tell(record)
+            if await self._goes_on(record.run_id) and await self._tell(record):
+                told += 1
         self._suspects = [record.run_id for record in await self._ended(await self._runtime.bridge.unended())]
         return told
 
