@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from runstead.cli.children import _PATIENCE_SECONDS
+
 from .conftest import GRAPHS
 from .processes import CTRL_C, Background, Done, Terminal
 
@@ -71,6 +73,17 @@ def test_a_mistake_is_survived_and_its_correction_served(
     change(work, "def greeter(:", "def greeter():")
     dev.wait_for("started")
     assert "hello to you" in invoke("run", "greeter", "hi", "--url", url).out
+
+
+def test_a_signal_in_the_middle_of_a_reload_ends_the_server_that_comes_after(
+    developing: tuple[Background, str], work: Path
+) -> None:
+    dev, _ = developing
+    change(work, "hello to you", "changed words")
+    dev.wait_for("reloading")
+    dev.process.send_signal(signal.SIGTERM)
+    # One that nobody tells is waited for, and then killed.
+    assert dev.process.wait(_PATIENCE_SECONDS - 3) == 0
 
 
 def test_files_that_runs_write_change_nothing(developing: tuple[Background, str], work: Path) -> None:

@@ -272,9 +272,9 @@ async def test_a_lock_that_is_not_given_up_and_a_slow_statement_say_so(server: P
 
 
 async def test_more_work_than_connections_waits_and_is_refused_only_after_a_while(server: PostgresServer) -> None:
-    async with open_postgres(server.url, replace(OPTIONS, pool_size=2, patience=0.3)) as database:
+    async with open_postgres(server.url, replace(OPTIONS, pool_size=2, patience=2)) as database:
         assert await asyncio.gather(*(database.read(one) for _ in range(200))) == [1] * 200
-        slow = asyncio.ensure_future(database.read(lambda c: c.exec_driver_sql("SELECT pg_sleep(0.5)").close()))
+        slow = asyncio.ensure_future(database.read(lambda c: c.exec_driver_sql("SELECT pg_sleep(3)").close()))
         await asyncio.sleep(0)
         with pytest.raises(StorageBusy, match="RUNSTEAD_DATABASE_POOL_SIZE"):
             await database.read(one)

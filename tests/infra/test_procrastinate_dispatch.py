@@ -81,6 +81,15 @@ class Cluster:
         rows = "SELECT queueing_lock, queue_name, priority FROM procrastinate_jobs WHERE status = 'todo' ORDER BY id"
         return await self.database.read(lambda c: [tuple(row) for row in c.execute(text(rows))])
 
+    async def is_heard(self) -> None:
+        """Return once a worker listens: of a job that was added before, it may learn only by looking."""
+        listening = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND query LIKE 'LISTEN%' AND pid <> pg_backend_pid()"
+        )
+        while not await self.database.read(lambda c: c.execute(text(listening)).scalar()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
     async def do(self, statement: str) -> None:
         await self.database.write(lambda c: c.execute(text(statement)).close())
 
@@ -213,7 +222,7 @@ async def test_a_worker_hears_of_runs_at_once_after_the_server_was_restarted(
         await asyncio.sleep(0.5)
         await asyncio.to_thread(server.start)
         await delivered(cluster, worker, "found by the one that begins anew")
-        # Of the first it may have been told before it listened.
+        await cluster.is_heard()
         async with asyncio.timeout(8):
             await delivered(cluster, worker, "noticed")
 
@@ -248,7 +257,8 @@ async def test_a_full_worker_gets_the_next_run_at_once_when_one_ends_that_an_ear
     cluster: Cluster,
 ) -> None:
     worker = RecordingWorker(cluster, slots=2)
-    async with serving(cluster.dispatcher(poll=600.0), worker), asyncio.timeout(10):
+    async with serving(cluster.dispatcher(poll=600.0), worker), asyncio.timeout(30):
+        await cluster.is_heard()
         await delivered(cluster, worker, "old")
         await begin_anew(cluster, worker)
         await cluster.add("waits")

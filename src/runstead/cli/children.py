@@ -38,6 +38,8 @@ class ServerChild:
         self._environ = None if environ is None else {**_without_settings(os.environ), **environ}
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline = -1
+        self.was_told = False
+        """Whether the process that serves now has been told to stop."""
 
     @property
     def pid(self) -> int | None:
@@ -52,6 +54,7 @@ class ServerChild:
         if self._listening is not None:
             handed_on.append(self._listening.fileno())
             command += ["--socket-fd", str(self._listening.fileno())]
+        self.was_told = False
         with ExitStack() as stack:
             # In a group of its own, Ctrl-C reaches it through us alone, once.
             self._process = subprocess.Popen(
@@ -69,6 +72,7 @@ class ServerChild:
         """Once: let runs finish and hand the rest back. Twice: leave at once."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
+            self.was_told = True
 
     def kill(self) -> None:
         """SIGKILL: it can do nothing more, not even say so. Returns when it is gone."""

@@ -71,7 +71,8 @@ def reload_forever(request: ServeRequest, output: Output) -> None:
             for changed in changes:
                 _follow(changed, server, output)
         finally:
-            if not stopping.is_set():
+            # A signal that came in the middle of a reload was for the server before this one.
+            if not server.was_told:
                 server.tell_to_stop()
             server.wait()
 
