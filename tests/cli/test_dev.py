@@ -46,6 +46,8 @@ def test_changed_code_is_served_at_the_same_place(
     assert dev.wait_for("reloading")["changed"] == ["agent.py"]
     # Asked at once: the socket waits for the next server.
     assert httpx.get(f"{url}/ok", timeout=30).status_code == 200
+    # It may have been answered by the one that was just told to go.
+    dev.wait_for("started")
     assert "changed words" in invoke("run", "greeter", "hi", "--url", url).out
 
 
