@@ -18,7 +18,6 @@ from .plan import Harm
 from .streams import Loss, streams_of
 from .witness import Cut
 
-_STARTS: Final = 5
 _GOES_WITHIN: Final = 40.0
 """Seconds for a process to go in good order: its grace, and the patience it has with servers that are away."""
 
@@ -72,18 +71,7 @@ class Harmer:
             node.kill()
         self.cuts.append(Cut(pid, time.monotonic()))
         time.sleep(lasts)
-        self._start(node)
-
-    def _start(self, node: ServerProcess) -> None:
-        """As whoever keeps services alive does: one that cannot begin, since a server is away, is started once more."""
-        for left in reversed(range(_STARTS)):
-            try:
-                node.start()
-                return
-            except RuntimeError:
-                if not left:
-                    raise
-                self.done["start once more"] += 1
+        node.start()
 
     def _see_out(self, node: ServerProcess) -> None:
         """Ask it to go, and see that it does, whatever else is broken meanwhile."""
