@@ -201,3 +201,17 @@ async def test_who_wants_everything_of_a_run_whose_first_log_was_lost_is_told_of
                 gap, *rest = [item async for item in stream if isinstance(item, StreamEvent)]
     assert (gap.event, json.loads(gap.data)) == ("gap", {"from": "-1", "to": "2-1", "missed": None})
     assert [event.id for event in rest] == ["2-1", "2-2"]
+
+
+async def test_who_finds_his_place_only_when_the_server_is_back_has_missed_nothing() -> None:
+    class Late(Reading):
+        async def read(self) -> Sequence[StreamItem]:
+            self.resumed = ResumeResult("resumed", "1-1", "1-1")
+            return await super().read()
+
+    storage = Storage()
+    async with storage.worker() as runs:
+        with acting(ALICE):
+            ended = (await runs.create_and_wait(a_spec("r1"))).record
+            items = await told(storage, ended, Late(StreamEvent("1-2", "values", b"1"), then=END_SENTINEL))
+    assert items == [StreamEvent("1-2", "values", b"1"), END_SENTINEL]

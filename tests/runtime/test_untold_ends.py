@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from runstead.infra.stream_bridge.memory import MemoryStreamBridge
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.facade import RunsFacade
+from runstead.runtime.runs.internal.streams import ReadValues, RunStreamService
+from runstead.runtime.runs.internal.untold import UntoldEnds
 from runstead.runtime.runs.runtime import RunLimits
 from runstead.runtime.runs.types import RunRecord, RunStatus, Stopped
+from runstead.runtime.storage_fault import FaultKind, StorageFault
 from runstead.runtime.stream_bridge import END_SENTINEL, StreamEvent, StreamItem, StreamStatus, TerminalKind
 from tests.faults.kernel import ALICE, Storage, a_spec
 
 TERM = 10.0
 LIMITS = RunLimits(lease_term=timedelta(seconds=TERM), heartbeat=100 * TERM)
 """Readers find out by what they are told, and not by a silence."""
+
+
+class Away(StorageFault):
+    kind: FaultKind = "away"
 
 
 class SpeechlessBridge(MemoryStreamBridge):
@@ -124,3 +133,93 @@ async def test_a_run_that_goes_on_is_not_ended_however_long_it_is_silent() -> No
 
 async def read(stream: object) -> list[StreamItem]:
     return [item async for item in stream]  # type: ignore[attr-defined]
+
+
+@asynccontextmanager
+async def found_untold(storage: SpeechlessStorage, *run_ids: str) -> AsyncIterator[None]:
+    """Runs that ended untold, long enough ago, and that nobody but the test looks for."""
+    async with storage.worker() as runs:
+        with acting(ALICE):
+            for number, run_id in enumerate(run_ids):
+                storage.bridge.speechless = True
+                await runs.create_background(a_spec(run_id, thread_id=f"t{number}"))
+                await storage.clock.forward(1)
+        storage.bridge.speechless = False
+        await storage.clock.forward(2 * TERM)
+        yield
+
+
+def looking(storage: Storage, read_values: ReadValues) -> UntoldEnds:
+    runtime = storage.runtime(limits=LIMITS)
+    return UntoldEnds(runtime, RunStreamService(runtime, read_values))
+
+
+async def test_where_the_values_cannot_be_read_somebody_else_tells() -> None:
+    """A graph that is not there: to end the stream without them would give all waiters nothing."""
+
+    async def unreadable(record: RunRecord) -> bytes | None:
+        raise ValueError("there is no such graph")
+
+    async def readable(record: RunRecord) -> bytes | None:
+        return b'{"log":["all"]}'
+
+    storage = SpeechlessStorage()
+    async with found_untold(storage, "r1"):
+        here, elsewhere = looking(storage, unreadable), looking(storage, readable)
+        assert [await here.tell() for _ in range(4)] == [0, 0, 0, 0]
+        assert await storage.bridge.status("r1") is StreamStatus.OPEN
+        assert [await elsewhere.tell() for _ in range(2)] == [0, 1]
+        with acting(ALICE):
+            streams = RunStreamService(storage.runtime(), readable)
+            *_, end = await read(await streams.open(storage.tables.runs["r1"].record, last_event_id="$"))
+    assert end is END_SENTINEL
+
+
+async def test_a_storage_that_is_away_for_one_of_them_holds_up_no_other() -> None:
+    async def values(record: RunRecord) -> bytes | None:
+        if record.run_id == "r1":
+            raise Away
+        return b"{}"
+
+    storage = SpeechlessStorage()
+    async with found_untold(storage, "r1", "r2"):
+        ends = looking(storage, values)
+        assert [await ends.tell() for _ in range(2)] == [0, 1]
+        assert await storage.bridge.status("r1") is StreamStatus.OPEN
+        assert await storage.bridge.status("r2") is StreamStatus.ENDED
+
+
+async def test_a_run_that_is_tried_again_meanwhile_is_not_ended() -> None:
+    storage = SpeechlessStorage()
+
+    async def values(record: RunRecord) -> bytes | None:
+        storage.tables.write(storage.tables.runs["r1"], status=RunStatus.PENDING, ended_at=None)
+        return b"{}"
+
+    async with found_untold(storage, "r1"):
+        ends = looking(storage, values)
+        assert [await ends.tell() for _ in range(3)] == [0, 0, 0]
+        assert await storage.bridge.status("r1") is StreamStatus.OPEN
+
+
+async def test_who_wants_some_modes_only_gets_the_values_of_a_gap_all_the_same() -> None:
+    storage = SpeechlessStorage()
+    async with storage.worker(limits=LIMITS) as runs:
+        with acting(ALICE):
+            await storage.ended_untold(runs)
+            stream = await runs.join_stream("r1", last_event_id="-1", modes=["messages-tuple"])
+            await storage.clock.forward(3 * TERM)
+            items = await read(stream)
+    assert [item.event for item in items if isinstance(item, StreamEvent)] == ["metadata", "gap", "values", "end"]
+
+
+async def test_a_log_that_begins_with_a_gap_tells_of_no_other() -> None:
+    storage = SpeechlessStorage()
+    async with storage.worker(limits=LIMITS) as runs:
+        with acting(ALICE):
+            await storage.ended_untold(runs)
+            await storage.bridge.cleanup("r1")
+            await storage.bridge.open("r1", 1)
+            await storage.clock.forward(3 * TERM)
+            items = await read(await runs.join_stream("r1", last_event_id="-1"))
+    assert [item.event for item in items if isinstance(item, StreamEvent)] == ["gap", "values", "end"]

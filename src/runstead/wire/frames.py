@@ -29,7 +29,7 @@ def frames(items: Iterable[StreamItem], *, with_ids: bool) -> bytes:
         if isinstance(item, StreamEvent):
             if item.terminal is None or item.terminal == "error":
                 parts += (_prefix(item.event), item.data)
-                # An event without an id (a gap) is not kept; an empty id would make the client forget its place.
+                # An event without an id (most gaps) is not kept; an empty id would make the client forget its place.
                 if with_ids and item.id:
                     parts += (_ID, item.id.encode())
                 parts.append(_END)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from runstead.runtime.stream_bridge import Sentinel, StreamItem
+from runstead.runtime.stream_bridge import Sentinel, StreamEvent, StreamItem
 
 _ALWAYS: Final = frozenset({"metadata", "error", "gap"})
 """Events that no choice hides."""
@@ -25,7 +25,14 @@ class StreamChoice:
         """The items that are wanted. Ends and heartbeats always are."""
         if self.modes is None and self.namespaces is None:
             return list(items)
-        return [item for item in items if isinstance(item, Sentinel) or item.terminal or self._has(item.event)]
+        wanted: list[StreamItem] = []
+        after_gap = False
+        for item in items:
+            # The values that are told with a gap belong to it.
+            if isinstance(item, Sentinel) or item.terminal or after_gap or self._has(item.event):
+                wanted.append(item)
+            after_gap = isinstance(item, StreamEvent) and item.event == "gap"
+        return wanted
 
     def _has(self, event: str) -> bool:
         name, _, namespace = event.partition("|")

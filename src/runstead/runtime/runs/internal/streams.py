@@ -70,7 +70,7 @@ class RunStream:
         self._on_leave = on_leave
         self._clock, self._heartbeat = clock, heartbeat
         self._shown_at = clock.monotonic()
-        # A run that had ended when this reader came needs no second look.
+        # Of a run that had ended when this reader came, the terminal event has had its time.
         self._suspect = record.status.is_terminal
         self._over = subscription is None
         self._closed = False
@@ -119,21 +119,21 @@ class RunStream:
         except StreamNotFound:
             return await self._after_loss(subscription)
         if subscription.resumed is not self._resumed:
-            # The window has overtaken this reader since its last read.
-            self._gap = self._resumed = subscription.resumed
-        elif (lost := self._lost_before(items)) is not None:
-            self._gap = lost
+            # The window has overtaken this reader since its last read, or it has only now found its place.
+            self._resumed = subscription.resumed
+            self._gap = _gap_in(self._resumed)
+        self._gap = self._gap or self._lost_before(items)
         self._last_id = next((item.id for item in reversed(items) if isinstance(item, StreamEvent)), self._last_id)
         return items
 
     def _lost_before(self, items: Sequence[StreamItem]) -> ResumeResult | None:
-        """For a reader who wants everything from a log that begins with a later attempt: what the ones before said was
-        lost with who kept it, and nobody knows how much that was.
+        """For a reader who wants everything from a log that begins with a later attempt: what the ones before said is
+        not kept any more, and nobody knows how much that was. A log may begin with telling so by itself.
         """
         first = items[0] if items else None
         if self._last_id not in FROM_THE_START or self._resumed is None or self._resumed.status != "resumed":
             return None
-        if not isinstance(first, StreamEvent) or first.id.startswith("1-"):
+        if not isinstance(first, StreamEvent) or first.id.startswith("1-") or first.event == "gap":
             return None
         return ResumeResult("evicted", self._last_id, first.id, None)
 
@@ -145,7 +145,7 @@ class RunStream:
             if found is not None:
                 self._subscription = found
                 self._resumed = found.resumed
-                if self._last_id is None or found.resumed.status in ("evicted", "invalid"):
+                if self._last_id is None or _gap_in(found.resumed) is not None:
                     self._gap = ResumeResult("evicted", self._last_id, found.resumed.oldest, None)
                 await subscription.aclose()
                 return []
@@ -202,6 +202,10 @@ class RunStream:
         return current
 
 
+def _gap_in(resumed: ResumeResult) -> ResumeResult | None:
+    return resumed if resumed.status in ("evicted", "invalid") else None
+
+
 class RunStreamService:
     """Opens streams on runs."""
 
@@ -224,7 +228,7 @@ class RunStreamService:
         gap: ResumeResult | None = None
         if subscription is not None:
             # An id that never was is answered by everything kept, and the reader is told so.
-            gap = subscription.resumed if subscription.resumed.status in ("evicted", "invalid") else None
+            gap = _gap_in(subscription.resumed)
         elif is_new or last_event_id not in (None, LIVE):
             # The run has ended and its stream is gone: what was missed is lost, what it came to is not.
             gap = ResumeResult("evicted", last_event_id, None, None)
@@ -262,8 +266,8 @@ class RunStreamService:
         waiting = record.status is RunStatus.PENDING
         await bridge.open(record.run_id, record.attempt + 1 if waiting else max(record.attempt, 1))
         if not was_kept and not is_new and await self._has_ended(record):
-            # It ended, and its stream was forgotten, since the record was read. Or there was one all the time, and its
-            # server could not be asked.
+            # It ended, and its stream was forgotten, since the record was read. Or there was one all the time, whose
+            # server could not be asked: then its end comes, or is told by others (see `untold`).
             status = await bridge.status(record.run_id)
             if status is not None and not status.is_terminal:
                 await self.forget(record)

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from runstead.runtime.actor_context import acting
+from runstead.runtime.storage_fault import StorageFault
 from runstead.runtime.stream_bridge import ResumeResult
 
 from ..runtime import RunsRuntime
@@ -31,6 +32,8 @@ class UntoldEnds:
     def __init__(self, runtime: RunsRuntime, streams: RunStreamService) -> None:
         self._runtime, self._streams = runtime, streams
         self._suspects: Collection[RunId] = ()
+        self._unreadable: set[RunId] = set()
+        """Those whose values cannot be read by this process."""
 
     async def watch(self) -> None:
         """Until cancelled."""
@@ -47,9 +50,14 @@ class UntoldEnds:
         suspects, self._suspects = self._suspects, ()
         told = 0
         for record in await self._ended(suspects):
-            if await self._goes_on(record.run_id) and await self._tell(record):
-                told += 1
-        self._suspects = [record.run_id for record in await self._ended(await self._runtime.bridge.unended())]
+            try:
+                told += await self._tell(record)
+            except StorageFault as fault:
+                _log.warning("the end of run %s cannot be told now: %s", record.run_id, fault)
+        unended = await self._runtime.bridge.unended()
+        self._unreadable.intersection_update(unended)
+        found = await self._ended(unended)
+        self._suspects = [record.run_id for record in found if record.run_id not in self._unreadable]
         return told
 
     async def _ended(self, run_ids: Collection[RunId]) -> Sequence[RunRecord]:
@@ -63,11 +71,17 @@ class UntoldEnds:
         return status is not None and not status.is_terminal
 
     async def _tell(self, record: RunRecord) -> bool:
+        """False where it cannot be told here, or need not any more."""
+        if not await self._goes_on(record.run_id):
+            return False
         with acting(record.actor.also_for(record.thread_id)):
-            has_spoken = record.started_at is not None
-            missed = await self._streams.told_of_gap(record, _NOBODY_KNOWS) if has_spoken else []
-            # To read the values takes a while, and others look too.
-            if not await self._goes_on(record.run_id):
+            missed = [] if record.started_at is None else await self._streams.told_of_gap(record, _NOBODY_KNOWS)
+            if record.final_checkpoint_id is not None and not any(event.event == "values" for event in missed):
+                # To end it with less than the run came to would be what all waiters get. Others may have its graph.
+                self._unreadable.add(record.run_id)
+                return False
+            # To read the values takes a while, in which others told it, or somebody had a dead letter tried again.
+            if record not in await self._ended([record.run_id]) or not await self._goes_on(record.run_id):
                 return False
             _log.warning("run %s has ended, and nobody told its readers: they are told now", record.run_id)
             await tell_end(self._runtime.bridge, record, missed)
