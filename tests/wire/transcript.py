@@ -1,7 +1,9 @@
 """Recorded exchanges: read from their files, and compared with ours.
 
-What two servers say differs in ids and times even when they mean the same. An id of theirs stands for one id of ours,
-everywhere and always; a time stands for any time; all else has to be equal, but for the differences that we want.
+What two servers say differs in ids, times and versions of libraries even when they mean the same. An id of theirs
+stands for one id of ours, everywhere and always; a time stands for any time; a field that a library fills in
+(`libraries`) stands for whatever another release of it writes there; all else has to be equal, but for the differences
+that we want.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+
+from .libraries import LIBRARY_FIELDS
 
 FOLDER: Final = Path(__file__).parent / "transcripts"
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\b[0-9a-f]{32}\b")
@@ -149,7 +153,10 @@ class Comparison:
                     self._differ(f"{place}.{key}", value, "(nothing)")
                 continue
             other = left.pop(found)
-            if not _is_wanted(self._wanted.values, f"{place}.{key}"):
+            if key in LIBRARY_FIELDS:
+                if not LIBRARY_FIELDS[key].is_valid(other):
+                    self._differ(f"{place}.{key}", value, other)
+            elif not _is_wanted(self._wanted.values, f"{place}.{key}"):
                 self.same(value, other, f"{place}.{key}")
         for key, value in left.items():
             if not _is_wanted(self._wanted.ours, f"{place}.{key}"):
