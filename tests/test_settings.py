@@ -32,6 +32,11 @@ def test_flags_beat_the_file_and_the_file_beats_the_environment(
     assert settings.host == "127.0.0.2", "a flag that was not given hides nothing"
 
 
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "runstead.toml").write_bytes("port = 2002\n".encode("utf-8-sig"))
+    assert load_settings({}, project=tmp_path).port == 2002
+
+
 def test_it_listens_on_loopback_unless_told_otherwise() -> None:
     assert load_settings().is_loopback
     assert load_settings({"host": "localhost"}).is_loopback

@@ -302,7 +302,7 @@ def default_data_dir(project: Path, environ: Mapping[str, str] | None = None, pl
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        values = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise SettingsError(f"{file}: there is no such settings file") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

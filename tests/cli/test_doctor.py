@@ -89,6 +89,19 @@ def test_a_configuration_that_would_not_be_kept_is_a_failure(keys: dict[str, Any
     assert said in found.detail
 
 
+def test_what_has_no_effect_is_a_warning(place: Path) -> None:
+    found = look(place, config=configure(place, checkpointer={"path": "./c.py:c"}))["configuration"]
+    assert found.state == "warning"
+    assert "checkpointer.path: ./c.py:c is not used" in found.detail
+
+
+def test_an_env_file_that_cannot_be_read_is_a_failure(place: Path) -> None:
+    (place / ".env").write_bytes(b"A=\xff\xfe\n")
+    found = look(place, config=configure(place, env=".env"))["configuration"]
+    assert found.state == "failed"
+    assert "env: cannot be read: " in found.detail
+
+
 def test_a_missing_configuration_tells_both_ways_out(place: Path) -> None:
     found = look(place, config=place / "langgraph.json")["configuration"]
     assert "runstead dev file.py:graph" in found.detail

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -156,8 +158,6 @@ async def test_protection_that_is_not_there_is_not_passed_over(tmp_path: Path) -
     parts = (
         '"auth": {"path": "./auth.py:auth"}',
         '"encryption": {"path": "./e.py:e"}',
-        '"checkpointer": {"path": "./c.py:c"}',
-        '"store": {"path": "./s.py:s"}',
     )
     for part in parts:
         config = tmp_path / "langgraph.json"
@@ -168,6 +168,46 @@ async def test_protection_that_is_not_there_is_not_passed_over(tmp_path: Path) -
         with pytest.raises(UnsupportedConfiguration):
             async with application.running():
                 pass
+
+
+async def test_savers_and_stores_of_the_users_are_passed_over_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # One langgraph.json serves both servers: the reference uses these, and here the settings say where data is kept.
+    keys: dict[str, Any] = {
+        "checkpointer": {"path": "./gone.py:c", "backend": "custom"},
+        "store": {"path": "./gone.py:s"},
+        "ui": {"agent": "./ui.tsx"},
+    }
+    config = tmp_path / "langgraph.json"
+    config.write_text(json.dumps({"graphs": {"agent": "runstead.graphs.demo:agent"}, **keys}))
+    application = Application(
+        load_settings({"data_dir": tmp_path / "data"}, project=tmp_path), read_configuration(config)
+    )
+    async with application.running():
+        pass
+    where = "in the data directory, or in the database that the settings name"
+    said = [record.getMessage().removeprefix(f"{config}: ") for record in caplog.records]
+    assert [text for text in said if text.partition(":")[0] in ("checkpointer.path", "store.path", "ui")] == [
+        f"checkpointer.path: ./gone.py:c is not used; checkpoints are kept {where}",
+        f"store.path: ./gone.py:s is not used; items are kept {where}",
+        "ui: components for user interfaces are not served",
+    ]
+    assert not [text for text in said if text.startswith("checkpointer.backend")]
+
+
+async def test_event_streams_are_switched_off_without_the_runs(tmp_path: Path) -> None:
+    config = tmp_path / "langgraph.json"
+    graphs = {"agent": "runstead.graphs.demo:agent"}
+    config.write_text(json.dumps({"graphs": graphs, "http": {"disable_event_streaming": True}}))
+    settings = load_settings({"data_dir": tmp_path / "data"}, project=tmp_path)
+    application = Application(settings, read_configuration(config))
+    transport = httpx.ASGITransport(application.asgi)
+    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        thread_id = (await client.post("/threads", json={})).json()["thread_id"]
+        assert (await client.post(f"/threads/{thread_id}/stream/events", json={})).status_code in (404, 405)
+        assert (await client.post(f"/threads/{thread_id}/commands", json={})).status_code == 404
+        assert (await client.get(f"/threads/{thread_id}/runs")).status_code == 200
 
 
 async def test_nouns_that_are_switched_off_have_no_routes(application: Application) -> None:

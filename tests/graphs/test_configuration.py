@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from runstead.graphs.configuration import (
     configuration_of,
     read_configuration,
 )
-from runstead.graphs.environment import apply_environment
+from runstead.graphs.environment import apply_environment, read_environment
 from runstead.graphs.sources import SourceError
 
 
@@ -101,9 +103,7 @@ def test_keys_for_building_images_are_passed_over_and_unknown_ones_warned_about(
         ({"graphs": {"a": "not a module:graph"}}, "graphs.a", "neither a .py file nor a module"),
         ({"graphs": {" ": "./agent.py:graph"}}, "graphs. ", "cannot be the id of a graph"),
         ({"graphs": {"a": {"path": "./agent.py:g", "description": 1}}}, "graphs.a.description", "expected a string"),
-        ({"dependencies": ["./gone"]}, "dependencies", "is not a directory"),
         ({"dependencies": "."}, "dependencies", 'expected list such as ["."]'),
-        ({"env": ".env"}, "env", "there is no file '.env'"),
         ({"http": {"mount_prefix": "agents"}}, "http.mount_prefix", 'expected a path such as "/agents"'),
         ({"http": {"cors": {"allow_origins": "*"}}}, "http.cors.allow_origins", "expected list such as"),
         ({"http": {"cors": {"allow_origin_regex": "("}}}, "http.cors.allow_origin_regex", "a regular expression"),
@@ -165,3 +165,96 @@ def test_the_process_environment_wins_over_the_configured_one(tmp_path: Path) ->
     assert environ == {"MODE": "process", "TOKEN": "from file"}
 
     assert apply_environment(read(tmp_path, env={"B": "2"}), environ) == ["B"]
+
+
+def remarks(configuration: GraphConfiguration) -> list[str]:
+    return [warning.removeprefix(f"{configuration.file}: ") for warning in configuration.warnings]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_a_file_is_read_in_every_encoding_that_editors_write_json_in(encoding: str, tmp_path: Path) -> None:
+    file = write(tmp_path, env={"A": "\u00fc"})
+    file.write_bytes(file.read_text().encode(encoding))
+    assert read_configuration(file).env == {"A": "\u00fc"}
+
+
+def test_an_env_file_with_a_byte_order_mark_keeps_its_first_name(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes("A=\u00fc\n".encode("utf-8-sig"))
+    assert read_environment(read(tmp_path, env=".env")) == {"A": "\u00fc"}
+
+
+def test_an_env_file_that_is_missing_is_a_warning(tmp_path: Path) -> None:
+    configuration = read(tmp_path, env=".env")
+    assert read_environment(configuration) == {}
+    (said,) = remarks(configuration)
+    assert said == f"env: there is no file '.env' in {tmp_path}; no variables are set from it"
+
+
+def test_an_env_file_that_cannot_be_read_is_refused_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"A=\xff\xfe\n")
+    with pytest.raises(ConfigurationError, match=r"env: cannot be read: .*utf-8"):
+        read_environment(read(tmp_path, env=".env"))
+
+
+def test_an_env_file_may_be_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".env")
+    configuration = read(tmp_path, env=".env")
+    writing = threading.Thread(target=lambda: (tmp_path / ".env").write_text("A=1\n"), daemon=True)
+    writing.start()
+    assert read_environment(configuration) == {"A": "1"}
+    writing.join(10)
+
+
+def test_an_env_file_that_no_key_names_is_not_read_and_said(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A=1\n")
+    configuration = read(tmp_path)
+    assert read_environment(configuration) == {}
+    (said,) = remarks(configuration)
+    assert said == 'env: the file .env beside it is not read; write {"env": ".env"} to set its variables'
+    assert remarks(read(tmp_path, env={"B": "2"})) == []
+
+
+def test_a_dependency_that_is_no_directory_is_a_warning(tmp_path: Path) -> None:
+    configuration = read(tmp_path, dependencies=["./gone", "."])
+    assert configuration.search_paths == (tmp_path,)
+    (said,) = remarks(configuration)
+    assert said.startswith("dependencies: './gone' is not a directory")
+
+
+def test_null_is_a_key_that_is_not_there(tmp_path: Path) -> None:
+    plain = read(tmp_path)
+    keys: dict[str, Any] = {
+        "http": {"cors": None, "configurable_headers": None, "logging_headers": {"includes": None, "excludes": None}},
+        "store": {"index": {"dims": 3, "embed": "a:b", "fields": None}, "ttl": {"sweep_interval_minutes": None}},
+        "checkpointer": {"ttl": {"sweep_interval_minutes": None, "sweep_limit": None}, "serde": None},
+        "auth": None,
+        "webhooks": None,
+        "env": None,
+    }
+    configuration = read(tmp_path, **keys)
+    assert remarks(configuration) == []
+    assert configuration.store.index
+    assert configuration.store.index.fields == ["$"]
+    assert configuration.http == plain.http
+    assert configuration.webhooks == plain.webhooks
+    everything = dict.fromkeys(("http", "store", "checkpointer", "auth", "webhooks", "encryption", "dependencies"))
+    assert read(tmp_path, **everything) == plain
+
+
+def test_every_key_of_the_references_own_schema_is_known(tmp_path: Path) -> None:
+    keys = json.loads((Path(__file__).parent / "every_key.json").read_text())
+    keys["graphs"] = {"agent": {"path": "./agent.py:graph", "description": None}}
+    assert remarks(read(tmp_path, **keys)) == []
+
+
+def test_serde_takes_what_the_reference_takes(tmp_path: Path) -> None:
+    serde = {"allowed_json_modules": False, "allowed_msgpack_modules": None, "pickle_fallback": True}
+    read_serde = read(tmp_path, checkpointer={"serde": serde}).checkpointer.serde
+    assert read_serde
+    assert (read_serde.allowed_json_modules, read_serde.allowed_msgpack_modules) == (None, None)
+    assert read_serde.model_fields_set >= {"allowed_msgpack_modules", "pickle_fallback"}
+
+
+@pytest.mark.parametrize(("given", "prefix"), [("", None), ("/agents/", "/agents"), ("/a/b", "/a/b"), (None, None)])
+def test_a_mount_prefix_is_read_as_by_the_reference(given: str | None, prefix: str | None, tmp_path: Path) -> None:
+    assert read(tmp_path, http={"mount_prefix": given}).http.mount_prefix == prefix

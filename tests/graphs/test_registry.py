@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,8 @@ from langgraph.pregel import Pregel
 from langgraph.store.memory import InMemoryStore
 
 from runstead.graphs.configuration import GraphConfiguration, configuration_of
-from runstead.graphs.modules import GraphLoadError, module_name
+from runstead.graphs.module_names import module_name
+from runstead.graphs.modules import GraphLoadError
 from runstead.graphs.registry import GraphRegistry
 from runstead.graphs.sources import parse_source
 from runstead.runtime.actor_context import ActorContext, acting
@@ -39,13 +41,16 @@ def compiled(word: str = "hello"):
 """
 
 
+PROJECT_MODULES = ("agent", "main", "flavours", "desk", "src")
+
+
 @pytest.fixture(autouse=True)
 def _the_search_path_is_restored() -> Iterator[None]:
     before, modules = list(sys.path), set(sys.modules)
     yield
     sys.path[:] = before
     for name in set(sys.modules) - modules:
-        if name.startswith(("runstead_graph_", "shop", "plain")):
+        if name.startswith(("runstead_graph_", "shop", "plain")) or name.partition(".")[0] in PROJECT_MODULES:
             del sys.modules[name]
 
 
@@ -162,7 +167,7 @@ async def test_what_a_factory_opened_is_closed_after_the_run_also_when_it_failed
     """
     registry = registry_of(tmp_path, code)
     registry.load()
-    log = sys.modules[module_name(tmp_path / "agent.py", tmp_path)].log
+    log = sys.modules["agent"].log
 
     async def run() -> None:
         async with registry.resolve("graph").build({}):
@@ -297,3 +302,84 @@ async def test_descriptions_are_kept_for_the_assistants(tmp_path: Path) -> None:
 
 async def test_making_a_registry_runs_no_user_code(tmp_path: Path) -> None:
     registry_of(tmp_path, "raise RuntimeError('ran')")
+
+
+HELPED = """
+loads = []
+loads.append(__name__)
+
+class Word(str):
+    pass
+
+import flavours
+"""
+
+
+def project_of(directory: Path, files: Mapping[str, str], graphs: Mapping[str, str]) -> GraphRegistry:
+    for name, text in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(PRELUDE + text)
+    sources = [parse_source(graph_id, target, directory) for graph_id, target in graphs.items()]
+    return GraphRegistry(GraphConfiguration(directory=directory, graphs=sources))
+
+
+async def test_main_that_a_helper_imports_is_one_module(tmp_path: Path) -> None:
+    files = {
+        "main.py": HELPED + "graph = compiled(str(flavours.is_same(Word())))",
+        "flavours.py": "def is_same(word):\n    import main\n    return isinstance(word, main.Word)",
+    }
+    registry = project_of(tmp_path, files, {"main": "./main.py:graph"})
+    registry.load()
+    assert await said_by(registry) == "True"
+
+
+async def test_main_that_another_graphs_helper_imported_first_is_one_module(tmp_path: Path) -> None:
+    files = {
+        "agent.py": "import flavours\nfrom main import Word\ngraph = compiled(str(flavours.is_same(Word())))",
+        "main.py": HELPED + "graph = compiled(str(flavours.is_same(Word())))",
+        "flavours.py": "def is_same(word):\n    import main\n    return len(main.loads) * isinstance(word, main.Word)",
+    }
+    registry = project_of(tmp_path, files, {"agent": "./agent.py:graph", "main": "./main.py:graph"})
+    registry.load()
+    for graph_id in ("agent", "main"):
+        async with registry.resolve(graph_id).build({}) as graph:
+            assert (await graph.ainvoke({"said": ""}))["said"] == "1"
+
+
+@pytest.mark.parametrize("name", ["desk.main", "src.desk.main"])
+async def test_a_file_without_a_package_is_one_module_under_every_name_that_helpers_import(
+    name: str, tmp_path: Path
+) -> None:
+    files = {
+        "src/desk/main.py": HELPED + "graph = compiled(str(flavours.is_same(Word())))",
+        "flavours.py": f"def is_same(word):\n    from {name} import Word\n    return isinstance(word, Word)",
+    }
+    registry = project_of(tmp_path, files, {"main": "./src/desk/main.py:graph"})
+    registry.load()
+    assert await said_by(registry) == "True"
+
+
+def test_two_files_of_one_name_beside_each_other_on_the_path_are_two_modules(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "main.py").write_text(PRELUDE + f"{name} = compiled('{name}')")
+    sources = [parse_source(name, f"./{name}/main.py:{name}", tmp_path) for name in ("a", "b")]
+    configuration = GraphConfiguration(directory=tmp_path, graphs=sources, dependencies=("./a", "./b"))
+    GraphRegistry(configuration).load()
+
+
+async def test_a_package_that_is_a_graph_itself_is_executed_once(tmp_path: Path) -> None:
+    files = {"desk/__init__.py": HELPED + "graph = compiled(repr(loads))", "flavours.py": "import desk"}
+    registry = project_of(tmp_path, files, {"main": "./desk/__init__.py:graph"})
+    registry.load()
+    assert await said_by(registry) == "['desk']"
+
+
+def test_a_module_is_found_by_its_path_name_too_whatever_it_was_first_imported_as(tmp_path: Path) -> None:
+    # Checkpoints name classes by the module's name, and a helper may be first in one start and last in the next.
+    files = {"src/desk/main.py": HELPED + "graph = compiled()", "flavours.py": ""}
+    project_of(tmp_path, files, {"main": "./src/desk/main.py:graph"}).load()
+    by_path = importlib.import_module(module_name(tmp_path / "src/desk/main.py", tmp_path))
+    assert importlib.import_module("src.desk.main") is by_path
+    assert by_path.__spec__ is not None
+    assert by_path.__spec__.name == by_path.__name__

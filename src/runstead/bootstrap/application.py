@@ -134,6 +134,7 @@ def _disabled(configuration: GraphConfiguration) -> set[Noun]:
         "runs": http.disable_runs,
         "store": http.disable_store,
         "meta": http.disable_meta,
+        "event_streaming": http.disable_event_streaming,
     }
     return {noun for noun, is_off in switches.items() if is_off}
 

@@ -1,19 +1,22 @@
 """What a configuration asks for and this version does not do.
 
-Where going on would break a promise in silence (protection, the place where data is kept), the start is refused. Where
-something would merely be missing, that is told when the server starts.
+Where going on would break a promise of protection, the start is refused. Where something would merely be missing, or
+data is kept in another place than the reference would keep it, a warning says so when the server starts (ADR 18).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.sources import SourceError, parse_source
 from runstead.settings import Settings
 
 AuthMode: TypeAlias = Literal["none", "keys", "langgraph"]
+
+
+_WHERE: Final = "in the data directory, or in the database that the settings name"
 
 
 class UnsupportedConfiguration(Exception):
@@ -46,12 +49,6 @@ def refuse_what_cannot_be_kept(configuration: GraphConfiguration, settings: Sett
         raise UnsupportedConfiguration(
             f"{place}: encryption: this version cannot encrypt what it stores; remove the key to store it in the clear"
         )
-    for key, path in (("checkpointer.path", configuration.checkpointer.path), ("store.path", configuration.store.path)):
-        if path:
-            raise UnsupportedConfiguration(
-                f"{place}: {key}: this version keeps checkpoints and items in its data directory, not in {path}; "
-                "remove the key to keep them there"
-            )
 
 
 def without_effect(configuration: GraphConfiguration, settings: Settings) -> Iterator[str]:
@@ -64,10 +61,21 @@ def without_effect(configuration: GraphConfiguration, settings: Settings) -> Ite
             f"the setting auth is {settings.auth}",
         ),
         "auth.cache": (auth and auth.cache, "handlers are asked on every request"),
-        "checkpointer.backend": (
-            configuration.checkpointer.backend != "default",
-            "the data directory, or the database of the settings, is where checkpoints are kept",
+        "auth.allow_langsmith_api_keys": (
+            auth and auth.allow_langsmith_api_keys,
+            "keys of LangSmith are not accepted; the handlers are asked about every request",
         ),
+        "checkpointer.path": (
+            configuration.checkpointer.path,
+            f"{configuration.checkpointer.path} is not used; checkpoints are kept {_WHERE}",
+        ),
+        "checkpointer.backend": (
+            configuration.checkpointer.backend not in ("default", "custom"),
+            f"{configuration.checkpointer.backend} is not used; checkpoints are kept {_WHERE}",
+        ),
+        "store.path": (configuration.store.path, f"{configuration.store.path} is not used; items are kept {_WHERE}"),
+        "priority.path": (configuration.priority.path, "every run is as urgent as the others"),
+        "ui": (configuration.ui, "components for user interfaces are not served"),
         "store.ttl.strategy": (
             configuration.store.ttl and configuration.store.ttl.strategy != "delete",
             "an item has no past that could be kept; it is deleted",

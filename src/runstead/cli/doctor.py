@@ -170,16 +170,20 @@ def look_at_cluster(settings: Settings) -> Iterator[Finding]:
 
 def look_at_configuration(configuration: GraphConfiguration, settings: Settings) -> Iterator[Finding]:
     """The file, what it asks for, and whether every graph can be imported and is one."""
-    from runstead.bootstrap.refusals import auth_mode
+    from runstead.bootstrap.refusals import auth_mode, without_effect
+    from runstead.graphs.configuration import ConfigurationError
     from runstead.graphs.environment import apply_environment
     from runstead.graphs.modules import GraphLoadError, extend_search_path
     from runstead.graphs.registry import GraphRegistry
 
     where = str(configuration.file or configuration.directory)
     yield _refusal("configuration", where, lambda: refuse_unprotected(configuration, settings))
-    for warning in configuration.warnings:
+    for warning in (*configuration.warnings, *without_effect(configuration, settings)):
         yield Finding("configuration", "warning", warning)
-    apply_environment(configuration, os.environ)
+    try:
+        apply_environment(configuration, os.environ)
+    except ConfigurationError as error:
+        yield Finding("configuration", "failed", str(error), "correct the file, or remove the key")
     extend_search_path(configuration.search_paths)
     registry = GraphRegistry(configuration)
     for source in configuration.graphs:

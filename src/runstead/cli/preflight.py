@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 def load_graphs(configuration: GraphConfiguration) -> None:
     """Import every graph, so that a mistake in one is told before anything is opened."""
+    from runstead.graphs.configuration import ConfigurationError
     from runstead.graphs.environment import apply_environment
     from runstead.graphs.modules import GraphLoadError
     from runstead.graphs.registry import GraphRegistry
 
-    apply_environment(configuration, os.environ)
     try:
+        apply_environment(configuration, os.environ)
         GraphRegistry(configuration).load()
+    except ConfigurationError as error:
+        raise CommandError(str(error), "correct the file, or remove the key") from error
     except GraphLoadError as error:
         raise CommandError(str(error), "correct it and start again; `runstead doctor` checks all graphs") from error
     except ExceptionGroup as errors:

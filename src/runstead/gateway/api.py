@@ -43,7 +43,7 @@ from .routes import (
 from .services import ServiceSource
 from .sockets import SocketFailures
 
-Noun: TypeAlias = Literal["assistants", "threads", "runs", "store", "meta"]
+Noun: TypeAlias = Literal["assistants", "threads", "runs", "store", "meta", "event_streaming"]
 
 _ROUTES: Sequence[tuple[ModuleType, tuple[Noun, ...]]] = (
     (assistants, ("assistants",)),
@@ -56,7 +56,7 @@ _ROUTES: Sequence[tuple[ModuleType, tuple[Noun, ...]]] = (
     (stops, ("runs",)),
     (runs, ("runs",)),
     # Follows threads, and begins runs.
-    (protocol, ("threads", "runs")),
+    (protocol, ("threads", "runs", "event_streaming")),
     (webhooks, ("runs",)),
     (items, ("store",)),
 )

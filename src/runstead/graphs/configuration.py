@@ -15,7 +15,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .sections import AuthPart, CheckpointerPart, Document, HttpPart, StorePart, WebhooksPart, expected_at, unknown_keys
+from .sections import (
+    AuthPart,
+    CheckpointerPart,
+    Document,
+    HttpPart,
+    PriorityPart,
+    StorePart,
+    WebhooksPart,
+    expected_at,
+    unknown_keys,
+)
 from .sources import GraphSource, SourceError, parse_source
 
 _log = logging.getLogger(__name__)
@@ -44,12 +54,15 @@ class GraphConfiguration:
     auth: AuthPart | None = None
     webhooks: WebhooksPart = field(default_factory=WebhooksPart)
     encryption: Mapping[str, Any] | None = None
+    priority: PriorityPart = field(default_factory=PriorityPart)
+    ui: Mapping[str, Any] | None = None
     warnings: Sequence[str] = ()
 
     @property
     def search_paths(self) -> tuple[Path, ...]:
         """What to put on ``sys.path``: the local dependencies, their ``src`` directories, and the project's own."""
-        places = [self.directory / name for name in self.dependencies if is_local(name)] + [self.directory]
+        # Also one without a dot, as the reference takes it: a package of that name is no directory here.
+        places = [self.directory / name for name in self.dependencies] + [self.directory]
         found = (path for place in places for path in (place, place / "src") if path.is_dir())
         return tuple(dict.fromkeys(path.resolve() for path in found))
 
@@ -67,21 +80,23 @@ def read_configuration(file: Path) -> GraphConfiguration:
         parts = Document.model_validate(data)
     except ValidationError as error:
         raise ConfigurationError(file, *_first_problem(error)) from error
-    warnings = [f"{file}: {key}: unknown key, ignored" for key in unknown_keys(data)]
+    warnings = [f"{file}: {remark}" for remark in _remarks(file.parent, data, parts)]
     for warning in warnings:
         _log.warning("%s", warning)
     return GraphConfiguration(
         directory=file.parent,
         graphs=tuple(_graph(file, graph_id, value) for graph_id, value in parts.graphs.items()),
         file=file,
-        dependencies=tuple(_checked_dependencies(file, parts.dependencies)),
-        env=_environment(file, parts.env),
+        dependencies=tuple(parts.dependencies),
+        env=_environment(file.parent, parts.env),
         http=parts.http,
         store=parts.store,
         checkpointer=parts.checkpointer,
         auth=parts.auth,
         webhooks=parts.webhooks,
         encryption=parts.encryption,
+        priority=parts.priority,
+        ui=parts.ui,
         warnings=tuple(warnings),
     )
 
@@ -105,7 +120,8 @@ def configuration_of(targets: Sequence[str], directory: Path) -> GraphConfigurat
 
 def _load_json(file: Path) -> dict[str, Any]:
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        # From bytes: editors write it with a byte order mark, or in UTF-16.
+        data = json.loads(file.read_bytes())
     except FileNotFoundError as error:
         problem = "there is no such file; name it with --config, or serve one graph with `runstead dev file.py:graph`"
         raise ConfigurationError(file, "", problem) from error
@@ -139,21 +155,32 @@ def _graph(file: Path, graph_id: str, value: Any) -> GraphSource:
         raise ConfigurationError(file, f"graphs.{graph_id}", error.problem) from error
 
 
-def _checked_dependencies(file: Path, dependencies: Sequence[str]) -> Iterator[str]:
-    for dependency in dependencies:
-        if is_local(dependency) and not (file.parent / dependency).is_dir():
-            problem = f"{dependency!r} is not a directory beside the file; correct the path or remove it"
-            raise ConfigurationError(file, "dependencies", problem)
-        yield dependency
+def _remarks(directory: Path, data: Mapping[str, Any], parts: Document) -> Iterator[str]:
+    """Yield what the file asks for and will not have, as ``key: sentence``."""
+    for key in unknown_keys(data):
+        yield f"{key}: unknown key, ignored"
+    for dependency in parts.dependencies:
+        if is_local(dependency) and not (directory / dependency).is_dir():
+            yield (
+                f"dependencies: {dependency!r} is not a directory in {directory}; nothing is imported from it. "
+                "Correct the path or remove it"
+            )
+    if isinstance(parts.env, str) and not _is_readable(directory / parts.env):
+        yield f"env: there is no file {parts.env!r} in {directory}; no variables are set from it"
+    if parts.env is None and (directory / ".env").is_file():
+        yield 'env: the file .env beside it is not read; write {"env": ".env"} to set its variables'
 
 
-def _environment(file: Path, env: str | Mapping[str, str] | None) -> Path | Mapping[str, str]:
-    if env is None or not isinstance(env, str):
+def _environment(directory: Path, env: str | Mapping[str, str] | None) -> Path | Mapping[str, str]:
+    if not isinstance(env, str):
         return env or {}
-    path = file.parent / env
-    if not path.is_file():
-        raise ConfigurationError(file, "env", f"there is no file {env!r} beside it; create it, or remove the key")
-    return path
+    path = directory / env
+    return path if _is_readable(path) else {}
+
+
+def _is_readable(path: Path) -> bool:
+    """A file, or a pipe that a secret manager writes to."""
+    return path.is_file() or path.is_fifo()
 
 
 def _first_problem(error: ValidationError) -> tuple[str, str]:

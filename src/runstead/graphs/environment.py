@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
+from io import StringIO
 from pathlib import Path
 
 from dotenv import dotenv_values
 
-from .configuration import GraphConfiguration
+from .configuration import ConfigurationError, GraphConfiguration
 
 
 def read_environment(configuration: GraphConfiguration) -> Mapping[str, str]:
-    """The variables of ``env``; a name without a value in a file is left out."""
+    """Return the variables of ``env``; a name without a value in a file is left out. Raises ConfigurationError."""
     env = configuration.env
     if not isinstance(env, Path):
         return dict(env)
-    return {name: value for name, value in dotenv_values(env, interpolate=True).items() if value is not None}
+    try:
+        text = env.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(configuration.file or env, "env", f"cannot be read: {env}: {error}") from error
+    values = dotenv_values(stream=StringIO(text), interpolate=True)
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def apply_environment(configuration: GraphConfiguration, environ: MutableMapping[str, str]) -> list[str]:

@@ -1,17 +1,16 @@
 """Load the module behind a graph's source, and say clearly where the user's code failed.
 
-A file of a package is loaded under its dotted name, so that relative imports work. Any other file gets a name made of
-its path inside the project: two ``agent.py`` do not meet, and the name is the same after a restart,
-which checkpoints rely on, since they name the classes of what they hold.
+A file of a package is loaded under its dotted name, so that relative imports work; a file that Python finds by its own
+name is loaded under that. Any other file gets a name made of its path inside the project: two ``agent.py`` do not meet.
+Each can also be imported by that name after a restart, which checkpoints rely on, since they name the classes of what
+they hold. See `module_names`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import os
-import re
 import site
 import sys
 import sysconfig
@@ -21,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .module_names import PROJECT_FILES, loaded_name, module_name, plain_name
 from .sources import GraphSource
 
 _GRAPH_TYPES = ("CompiledStateGraph", "StateGraph", "Pregel")
@@ -70,48 +70,21 @@ def describe(error: BaseException) -> str:
     return f"{text}{where}: {own[-1].line}" if own[-1].line else text + where
 
 
-def _import(source: GraphSource) -> ModuleType:
-    assert source.module is not None
-    return importlib.import_module(source.module)
-
-
 def _load_file(file: Path, directory: Path) -> ModuleType:
-    dotted = _dotted_name(file)
-    if dotted is not None:
-        return importlib.import_module(dotted)
-    name = module_name(file, directory)
-    if (loaded := sys.modules.get(name)) is not None and loaded.__file__ == str(file):
-        return loaded
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    # Registered before it runs: dataclasses and pickles look their module up while it is being executed.
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        sys.modules.pop(name, None)
-        raise
-    return module
-
-
-def module_name(file: Path, directory: Path) -> str:
-    """A name no other file of the project has, and that moves with the project."""
-    place = os.path.relpath(file, directory).replace(os.sep, "/")
-    digest = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    stem = re.sub(r"\W", "_", file.stem)
-    return f"runstead_graph_{stem}_{digest}"
+    unique = module_name(file, directory)
+    name = loaded_name(file) or _dotted_name(file) or plain_name(file) or unique
+    PROJECT_FILES.add(file, name, unique)
+    return importlib.import_module(name)
 
 
 def _dotted_name(file: Path) -> str | None:
     """The dotted name under which Python itself finds this very file of a package; None when it is in no package."""
-    parts = [file.stem]
+    parts = [] if file.stem == "__init__" else [file.stem]
     root = file.parent
     while (root / "__init__.py").is_file() and root.name.isidentifier():
         parts.insert(0, root.name)
         root = root.parent
-    if len(parts) == 1 or not file.stem.isidentifier():
+    if root == file.parent or not file.stem.isidentifier():
         return None
     extend_search_path([root])
     name = ".".join(parts)

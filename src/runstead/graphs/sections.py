@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 BUILD_ONLY: Final = frozenset(
     [
@@ -22,18 +22,31 @@ BUILD_ONLY: Final = frozenset(
         "api_version",
         "keep_pkg_tools",
         "internal_docker_tag",
-        "ui",
-        "ui_config",
         "_INTERNAL_docker_tag",
     ]
 )
-"""Top-level keys for building images or for other products: not ours, and no reason to warn."""
+"""Top-level keys for building images: not ours, and no reason to warn."""
 
 
 class Section(BaseModel):
-    """An object in the file. Its unknown keys are found by `unknown_keys`, not here: they are no error."""
+    """An object in the file. Its unknown keys are found by `unknown_keys`, not here: they are no error.
+
+    A key that is null is one that is not there, unless null is one of its values.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        fields = {info.alias or name: info for name, info in cls.model_fields.items()} | cls.model_fields
+        return {
+            key: value
+            for key, value in data.items()
+            if value is not None or key not in fields or fields[key].default is None
+        }
 
 
 class Ttl(Section):
@@ -77,11 +90,15 @@ class StorePart(Section):
     path: str | None = Field(default=None, description='"./file.py:variable" of a store of your own')
 
 
+def _false_is_null(value: Any) -> Any:
+    return None if value is False else value
+
+
 class Serde(Section):
-    allowed_json_modules: list[list[str]] | Literal[True] | None = Field(
+    allowed_json_modules: Annotated[list[list[str]] | Literal[True] | None, BeforeValidator(_false_is_null)] = Field(
         default=None, description="list of module paths, or true"
     )
-    allowed_msgpack_modules: list[list[str]] | Literal[True] | None = Field(
+    allowed_msgpack_modules: Annotated[list[list[str]] | Literal[True] | None, BeforeValidator(_false_is_null)] = Field(
         default=None, description="list of module paths, or true"
     )
     pickle_fallback: bool = Field(default=False, description="true or false")
@@ -90,8 +107,14 @@ class Serde(Section):
 class CheckpointerPart(Section):
     backend: str = Field(default="default", description='"default"; the profile decides where checkpoints are kept')
     path: str | None = Field(default=None, description='"./file.py:variable" of a checkpointer of your own')
+    uri: str | None = Field(default=None, description="the address of the backend")
     ttl: ThreadTtl | None = Field(default=None, description='an object such as {"default_ttl": 43200}')
     serde: Serde | None = Field(default=None, description='an object such as {"allowed_json_modules": true}')
+
+
+def _plain_prefix(prefix: Any) -> Any:
+    """``prefix`` without a slash at its end; None for an empty one."""
+    return (prefix.removesuffix("/") or None) if isinstance(prefix, str) else prefix
 
 
 def _check_expression(text: str) -> str:
@@ -143,8 +166,9 @@ class HttpPart(Section):
     disable_meta: bool = Field(default=False, description="true or false")
     disable_ui: bool = Field(default=False, description="true or false")
     disable_webhooks: bool = Field(default=False, description="true or false")
-    mount_prefix: str | None = Field(
-        default=None, pattern=r"^(/[^/?#\s]+)+$", description='a path such as "/agents", without a slash at its end'
+    disable_event_streaming: bool = Field(default=False, description="true or false")
+    mount_prefix: Annotated[str | None, BeforeValidator(_plain_prefix)] = Field(
+        default=None, pattern=r"^(/[^/?#\s]+)+$", description='a path such as "/agents"'
     )
     middleware_order: Literal["auth_first", "middleware_first"] | None = Field(
         default=None, description='"auth_first" or "middleware_first"'
@@ -167,8 +191,15 @@ class Security(Section):
 class AuthPart(Section):
     path: str | None = Field(default=None, description='"./auth.py:auth"')
     disable_studio_auth: bool = Field(default=False, description="true or false")
+    allow_langsmith_api_keys: bool = Field(default=False, description="true or false")
     openapi: Security | None = Field(default=None, description="an object with securitySchemes and security")
     cache: dict[str, Any] | None = Field(default=None, description='an object such as {"ttl_seconds": 60}')
+
+
+class PriorityPart(Section):
+    """How urgent the runs of a thread are."""
+
+    path: str | None = Field(default=None, description='"./priority.py:priority"')
 
 
 class WebhookUrlPart(Section):
@@ -203,6 +234,11 @@ class Document(Section):
     encryption: dict[str, Any] | None = Field(
         default=None, description='an object such as {"path": "./crypt.py:encryption"}'
     )
+    priority: PriorityPart = Field(
+        default=PriorityPart(), description='an object such as {"path": "./priority.py:priority"}'
+    )
+    ui: dict[str, Any] | None = Field(default=None, description='an object such as {"agent": "./ui.tsx"}')
+    ui_config: dict[str, Any] | None = Field(default=None, description='an object such as {"shared": ["react"]}')
 
 
 def expected_at(place: Sequence[str], model: type[Section] = Document) -> str:

@@ -1,0 +1,122 @@
+"""The names of user files as modules: one file is one module, whichever name it is imported by.
+
+A graph's file is loaded by its path, and helpers of the same project import it by a name of Python's: ``main``,
+``agent.main``, ``src.agent.main``. Without this, each name would execute the file once more, and make classes and
+clients that are different from the first ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+
+def module_name(file: Path, directory: Path) -> str:
+    """Return a name that no other file of the project has, and that is the same wherever the project lies."""
+    place = os.path.relpath(file, directory).replace(os.sep, "/")
+    digest = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    stem = re.sub(r"\W", "_", file.stem)
+    return f"runstead_graph_{stem}_{digest}"
+
+
+def loaded_name(file: Path) -> str | None:
+    """Return the name by which the process has imported ``file`` already; None when it has not."""
+    for name, module in list(sys.modules.items()):
+        # The script that was started is no module of the project: its file is executed anew, as Python itself does.
+        if name not in ("__main__", "__mp_main__") and _is_of(module, file):
+            return name
+    return None
+
+
+def plain_name(file: Path) -> str | None:
+    """Return the file's own name if Python finds this very file by it; None for a file in a package or off the path."""
+    if not file.stem.isidentifier() or file.stem == "__init__":
+        return None
+    try:
+        spec = find_spec(file.stem)
+    except ValueError:
+        # Imported already by means that left no spec.
+        return None
+    return file.stem if spec is not None and _has_origin(spec, file) else None
+
+
+class ProjectFiles(MetaPathFinder):
+    """Finder of the loaded user files: any other name that leads to one of them gives the module that is there."""
+
+    def __init__(self) -> None:
+        self._names: dict[Path, str] = {}
+        self._files: dict[str, Path] = {}
+
+    def add(self, file: Path, name: str, unique: str) -> None:
+        """Remember that ``file`` is about to be imported as ``name``, and can be found as ``unique`` too."""
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
+        self._names[file], self._files[unique] = name, file
+        stale = sys.modules.get(unique)
+        if stale is not None and not _is_of(stale, file):
+            # Of another project in this process.
+            del sys.modules[unique]
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """See MetaPathFinder. None for all that is no loaded user file."""
+        file = self._files.get(fullname)
+        if file is not None:
+            return self._existing(file, fullname) or spec_from_file_location(fullname, file)
+        last = fullname.rpartition(".")[2]
+        if not any(file.stem == last for file in self._names):
+            return None
+        spec = self._found_by_others(fullname, path, target)
+        if spec is None or not spec.origin:
+            return None
+        return self._existing(Path(os.path.realpath(spec.origin)), fullname) or spec
+
+    def _found_by_others(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None
+    ) -> ModuleSpec | None:
+        for finder in sys.meta_path:
+            if finder is not self and (spec := finder.find_spec(fullname, path, target)) is not None:
+                return spec
+        return None
+
+    def _existing(self, file: Path, fullname: str) -> ModuleSpec | None:
+        name = self._names.get(file)
+        module = sys.modules.get(name) if name is not None and name != fullname else None
+        return ModuleSpec(fullname, _Existing(module), origin=str(file)) if module is not None else None
+
+
+class _Existing(Loader):
+    """Loader that hands out a module that exists, without executing it again."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module, self._spec = module, module.__spec__
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return self._module
+
+    def exec_module(self, module: ModuleType) -> None:
+        # The import machinery has replaced it by that of the second name.
+        module.__spec__ = self._spec
+
+
+PROJECT_FILES: Final = ProjectFiles()
+
+
+def _has_origin(spec: ModuleSpec, file: Path) -> bool:
+    return spec.origin is not None and os.path.realpath(spec.origin) == str(file)
+
+
+def _is_of(module: object, file: Path) -> bool:
+    # By its dict: modules that load lazily would be loaded by looking at an attribute.
+    found = getattr(module, "__dict__", {}).get("__file__")
+    return isinstance(found, str) and os.path.basename(found) == file.name and os.path.realpath(found) == str(file)
