@@ -1,0 +1,3 @@
+from .fixtures import google_grpc_address, providers
+
+__all__ = ["google_grpc_address", "providers"]
