@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.servers.postgres import postgres_schema, postgres_url
+from tests.servers.profiles import redis_url
 
-__all__ = ["postgres_schema", "postgres_url"]
+__all__ = ["postgres_schema", "postgres_url", "redis_url"]
 
 
 _TRUSTED = Path(__file__).parent / "servers" / "nobody.pem"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from runstead.wire.authorization import Action, Resource
@@ -50,12 +50,19 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """``value`` makes what handlers look at, and may change."""
+    """The question about one route. ``value`` makes what handlers look at, and may change. ``is_batch``: the body is a
+    list, and each of its elements is asked about.
+    """
 
     resource: Resource
     action: Action
     reach: Reach
     value: Callable[[Given], dict[str, Any]]
+    is_batch: bool = False
+
+    def bodies(self, body: Any) -> list[Any]:
+        """Return what is asked about one by one, never nothing: handlers are asked whatever the body is."""
+        return body if self.is_batch and isinstance(body, list) and body else [body]
 
 
 _KWARGS: Final = (
@@ -194,7 +201,7 @@ ASKS: Final[Mapping[tuple[str, str], Ask]] = {
     ("POST", "/runs"): _RUN,
     ("POST", "/runs/stream"): _RUN,
     ("POST", "/runs/wait"): _RUN,
-    ("POST", "/runs/batch"): _RUN,
+    ("POST", "/runs/batch"): replace(_RUN, is_batch=True),
     ("POST", "/runs/cancel"): Ask("threads", "update", "many runs", _cancel_many),
     ("GET", "/runs"): Ask("threads", "search", "search", _with_metadata()),
     ("GET", "/runs/{run_id}"): Ask("threads", "read", "run", _named),

@@ -57,13 +57,15 @@ class Grant:
     changes: Sequence[Mapping[str, Any]] = ()
 
     def changed(self, body: Any) -> Any:
-        """The body as it was granted."""
-        if isinstance(body, list):
+        """The body as it was granted. One that is not what the route takes stays as it is: the route refuses it."""
+        if not self.changes:
+            return body
+        if self.ask is not None and self.ask.is_batch and isinstance(body, list):
             return [
                 {**one, **change} if isinstance(one, dict) else one
-                for one, change in zip(body, self.changes or [{}] * len(body), strict=True)
+                for one, change in zip(body, self.changes, strict=False)
             ]
-        return {**body, **self.changes[0]} if self.changes and isinstance(body, dict) else body
+        return {**body, **self.changes[0]} if isinstance(body, dict) else body
 
     def within(self, services: Services) -> Services:
         """The services as far as they were granted."""
@@ -92,13 +94,12 @@ async def authorize(connection: HTTPConnection) -> Grant:
     if (ask := ASKS.get((method, scope["route"].path))) is None:
         raise Forbidden("This server's auth handlers are not asked about this route, so nobody may use it")
     body = await _body(connection, method, services.options.max_body_bytes)
-    bodies = body if isinstance(body, list) else [body]
-    granted = [await _granted(services, services.authorizer, ask, _given(connection, one)) for one in bodies]
+    granted = [await _granted(services, services.authorizer, ask, _given(connection, one)) for one in ask.bodies(body)]
     changes = [change for one in granted for change in one.changes]
     reach = _together([one.reach for one in granted])
     # Let go by who bound the actor, when the answer has been given: its stream reads on within the same reach.
     bind_actor_context(require_actor_context("authorization").within(reach))
-    return Grant(ask, reach, granted[0].value if granted else {}, changes)
+    return Grant(ask, reach, granted[0].value, changes)
 
 
 def _together(reaches: Sequence[Reach]) -> Reach:
@@ -294,8 +295,9 @@ async def _check_run(services: Services, run_id: str, filters: Filters) -> None:
 async def _assistant_of_run(
     services: Services, authorizer: Authorizer, actor: ActorContext, given: Given
 ) -> str | None:
-    """The assistant that a run names, when it is there for the actor. None is left to the route, which says it in its
-    own words. Raises NotFound for one that does not match.
+    """Return the id of the assistant that a run names, when the actor reaches it. None is left to the route, which
+    refuses it in its own words. Handlers are not asked about the graphs' own assistants, as on the reference server:
+    a filter by owner matches none of them. Raises NotFound for an assistant that does not match.
     """
     name = given.body.get("assistant_id")
     if not isinstance(name, str):
@@ -303,6 +305,8 @@ async def _assistant_of_run(
     found = await _assistant(services, name)
     if found is None and not as_uuid(name):
         return None
+    if found is not None and found.shared:
+        return found.assistant_id
     asked = {"assistant_id": found.assistant_id if found else as_uuid(name) or name, "metadata": {}}
     filters = await authorizer.authorize(actor, "assistants", "read", asked)
     if not filters:

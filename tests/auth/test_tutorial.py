@@ -1,0 +1,135 @@
+"""Auth handlers in the shape of LangGraph's tutorial: conversations of one's own, with graphs that everybody runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph_sdk import get_client
+from langgraph_sdk.errors import NotFoundError, PermissionDeniedError
+
+from runstead.resources.assistants import assistant_id_of
+from tests.servers.profiles import PROFILES, served
+
+FOLDER = Path(__file__).parent
+YEARLY = "0 0 29 2 *"
+
+
+def user(url: str, number: int) -> Any:
+    return get_client(url=url, api_key=None, headers={"Authorization": f"Bearer user{number}-token"})
+
+
+@pytest.fixture(params=PROFILES)
+async def url(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    async with served(FOLDER / "tutorial_one.json", tmp_path, request) as url:
+        yield url
+
+
+@pytest.fixture(params=PROFILES)
+async def scoped_url(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    async with served(FOLDER / "tutorial_scoped.json", tmp_path, request) as url:
+        yield url
+
+
+async def test_everybody_runs_the_graphs_on_threads_of_their_own(url: str) -> None:
+    alice, bob = user(url, 1), user(url, 2)
+    assistant = await alice.assistants.create("agent")
+    thread = (await alice.threads.create())["thread_id"]
+    for name in ("agent", assistant_id_of("agent"), assistant["assistant_id"]):
+        assert (await alice.runs.wait(thread, name, input={}))["told"]["langgraph_auth_user_id"] == "user1"
+        assert (await alice.runs.wait(None, name, input={}))["told"]["langgraph_auth_user_id"] == "user1"
+    parts = [part.event async for part in alice.runs.stream(thread, "agent", input={}, stream_mode="values")]
+    assert parts[0] == "metadata"
+    assert "error" not in parts
+    batch = await alice.runs.create_batch([{"assistant_id": "agent", "input": {}}])
+    assert len(batch) == 1
+    own = (await bob.threads.create())["thread_id"]
+    await bob.runs.wait(own, "agent", input={})
+    for call in (
+        bob.threads.get(thread),
+        bob.runs.create(thread, "agent", input={}),
+        bob.runs.create(thread, "agent", input={}, if_not_exists="create"),
+        bob.runs.create(own, assistant["assistant_id"], input={}),
+        bob.runs.create(None, assistant["assistant_id"], input={}),
+        bob.crons.create(assistant["assistant_id"], schedule=YEARLY, input={}),
+    ):
+        with pytest.raises(NotFoundError):
+            await call
+    assert {one["thread_id"] for one in await alice.threads.search()} >= {thread}
+    assert [one["thread_id"] for one in await bob.threads.search()] == [own]
+    assert (await bob.threads.get(own))["metadata"]["owner"] == "user2"
+
+
+async def test_the_graphs_own_assistants_can_be_scheduled_and_are_no_one_s(url: str) -> None:
+    alice = user(url, 1)
+    thread = (await alice.threads.create())["thread_id"]
+    crons = [
+        await alice.crons.create("agent", schedule=YEARLY, input={}),
+        await alice.crons.create_for_thread(thread, "agent", schedule=YEARLY, input={}),
+    ]
+    assert {cron["metadata"]["owner"] for cron in crons} == {"user1"}
+    changed = await alice.crons.update(crons[0]["cron_id"], schedule="0 0 1 1 *")
+    assert changed["schedule"] == "0 0 1 1 *"
+    # They are nobody's to look at: a filter by owner does not match them, here as on the reference server.
+    assert await alice.assistants.search() == []
+    with pytest.raises(NotFoundError):
+        await alice.assistants.get(assistant_id_of("agent"))
+
+
+async def test_commands_run_the_graphs_as_well(url: str) -> None:
+    alice, bob = user(url, 1), user(url, 2)
+    thread = (await alice.threads.create())["thread_id"]
+    for client, is_let in ((alice, True), (bob, False)):
+        command = {"id": 1, "method": "run.start", "params": {"assistant_id": "agent", "input": {}}}
+        try:
+            told = await client.http.post(f"/threads/{thread}/commands", json=command)
+        except NotFoundError:
+            told = {"type": "refused"}
+        assert (told["type"] == "success") is is_let, told
+    await alice.runs.join(thread, (await alice.runs.list(thread))[0]["run_id"])
+    assert (await alice.threads.get_state(thread))["values"]["told"]["langgraph_auth_user_id"] == "user1"
+
+
+async def test_a_handler_that_closes_assistants_leaves_the_graphs_runnable(scoped_url: str) -> None:
+    alice, bob = user(scoped_url, 1), user(scoped_url, 2)
+    for call in (
+        alice.assistants.create("agent"),
+        alice.assistants.search(),
+        alice.assistants.get(assistant_id_of("agent")),
+    ):
+        with pytest.raises(PermissionDeniedError, match="User lacks the required permissions"):
+            await call
+    thread = (await alice.threads.create())["thread_id"]
+    assert (await alice.runs.wait(thread, "agent", input={}))["told"]["langgraph_auth_user_id"] == "user1"
+    assert await alice.crons.create("agent", schedule=YEARLY, input={})
+    with pytest.raises(NotFoundError):
+        await bob.threads.get(thread)
+    # An assistant that does not exist is asked about, as one is that belongs to somebody else.
+    with pytest.raises(PermissionDeniedError):
+        await alice.runs.create(thread, "01a22e6e-6972-768c-987f-111cd7c852e4", input={})
+
+
+async def test_items_are_reached_under_the_user_s_own_label(scoped_url: str) -> None:
+    alice, bob = user(scoped_url, 1), user(scoped_url, 2)
+    await alice.store.put_item(("user1", "notes"), "k", {"x": 1})
+    assert (await alice.store.get_item(("user1", "notes"), "k"))["value"] == {"x": 1}
+    for call in (
+        bob.store.get_item(("user1", "notes"), "k"),
+        bob.store.search_items(("user1",)),
+        bob.store.put_item(("user1", "notes"), "k", {"x": 2}),
+        bob.store.delete_item(("user1", "notes"), "k"),
+        bob.store.list_namespaces(["user1"]),
+    ):
+        with pytest.raises(PermissionDeniedError, match="Not authorized"):
+            await call
+    assert (await alice.store.search_items(("user1",)))["items"][0]["value"] == {"x": 1}
+
+
+async def test_items_of_a_handler_for_everything_stay_with_their_user(url: str) -> None:
+    alice, bob = user(url, 1), user(url, 2)
+    await alice.store.put_item(("notes",), "k", {"x": 1})
+    assert (await alice.store.get_item(("notes",), "k"))["value"] == {"x": 1}
+    assert [item["key"] for item in (await alice.store.search_items(("notes",)))["items"]] == ["k"]
+    assert (await bob.store.search_items(("notes",)))["items"] == []
