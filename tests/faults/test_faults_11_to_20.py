@@ -23,6 +23,7 @@ from runstead.runtime.runs.types import Holder, Lease, Outcome, RunFilter, RunSc
 from runstead.runtime.stream_bridge import StreamEvent
 from runstead.testing.clock import turn
 from runstead.testing.fakes import InMemoryLeaseStore, InMemoryRunEventStore, Step
+from runstead.testing.gaps import a_gap
 from tests.processes.client import eventually
 from tests.processes.frames import strict
 
@@ -49,7 +50,7 @@ async def test_fault_11_a_gap_is_told_and_followed_by_the_current_values(make_ap
         in_time = await browser.replay(place, "1-7")
     assert [frame.event for frame in live] == ["metadata"] + ["updates"] * 8
     assert [frame.event for frame in late] == ["gap", "values", "updates", "updates", "updates"]
-    assert late[0].json == {"from": "1-2", "to": "1-7", "missed": 4}
+    assert late[0].json == a_gap(run["run_id"], "1-2", "1-7", 4, "1-6")
     assert late[1].json["log"] == [f"tick {number}" for number in range(1, 9)]
     assert [frame.id for frame in late[2:]] == ["1-7", "1-8", "1-9"]
     assert [frame.id for frame in in_time] == ["1-8", "1-9"]

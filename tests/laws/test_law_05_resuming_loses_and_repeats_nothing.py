@@ -9,6 +9,7 @@ import json
 from dataclasses import replace
 
 from runstead.testing.fakes import Step
+from runstead.testing.gaps import a_gap
 from runstead.testing.simulation.readers import Reader
 from runstead.testing.simulation.story import CALM, Story, a_spec
 
@@ -62,7 +63,7 @@ def test_ids_go_on_increasing_after_a_crash_and_the_reader_is_told_of_what_was_l
     story.wait(60)
     assert second.is_done
     assert second.names[:3] == ["gap", "values", "metadata"]
-    assert json.loads(second.events[0].data) == {"from": first.ids[-1], "to": None, "missed": None}
+    assert json.loads(second.events[0].data) == a_gap("r1", first.ids[-1], None, None, "2-0")
     ids = as_numbers(first.ids + second.ids)
     assert ids == sorted(set(ids))
     assert json.loads(second.events[2].data)["attempt"] == 2

@@ -23,6 +23,7 @@ from runstead.runtime.stream_bridge import (
     StreamNotFound,
     StreamStatus,
 )
+from runstead.testing.gaps import a_gap
 from tests.faults.kernel import ALICE, Storage, a_spec
 
 TERM = timedelta(seconds=10)
@@ -80,7 +81,7 @@ async def test_a_reader_of_a_run_that_has_ended_is_told_of_a_gap_and_given_the_v
     assert isinstance(heard, StreamEvent)
     assert isinstance(gap, StreamEvent)
     assert isinstance(values, StreamEvent)
-    assert (gap.event, json.loads(gap.data)) == ("gap", {"from": "1-2", "to": None, "missed": None})
+    assert (gap.event, json.loads(gap.data)) == ("gap", a_gap("r1", "1-2", None, None, "2-0"))
     assert (values.event, values.data) == ("values", b'{"log":["all"]}')
     assert end is END_SENTINEL
 
@@ -199,7 +200,7 @@ async def test_who_wants_everything_of_a_run_whose_first_log_was_lost_is_told_of
             stream = early if comes == "before" else await streams.open(run, last_event_id="-1")
             async with early, stream:
                 gap, *rest = [item async for item in stream if isinstance(item, StreamEvent)]
-    assert (gap.event, json.loads(gap.data)) == ("gap", {"from": "-1", "to": "2-1", "missed": None})
+    assert (gap.event, json.loads(gap.data)) == ("gap", a_gap("r1", "-1", "2-1", None, "2-0"))
     assert [event.id for event in rest] == ["2-1", "2-2"]
 
 

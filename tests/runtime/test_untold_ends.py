@@ -16,6 +16,7 @@ from runstead.runtime.runs.runtime import RunLimits
 from runstead.runtime.runs.types import RunRecord, RunStatus, Stopped
 from runstead.runtime.storage_fault import FaultKind, StorageFault
 from runstead.runtime.stream_bridge import END_SENTINEL, StreamEvent, StreamItem, StreamStatus, TerminalKind
+from runstead.testing.gaps import a_gap
 from tests.faults.kernel import ALICE, Storage, a_spec
 
 TERM = 10.0
@@ -60,7 +61,7 @@ async def test_its_readers_are_told_of_a_gap_the_values_and_the_end() -> None:
             items = [item async for item in stream if isinstance(item, StreamEvent)]
             state = (await runs.join_wait("r1")).output
     *_, gap, values, end = items
-    assert (gap.event, json.loads(gap.data)) == ("gap", {"from": None, "to": None, "missed": None})
+    assert (gap.event, json.loads(gap.data)) == ("gap", a_gap("r1", None, None, None, "2-1"))
     assert values.event == "values"
     assert (end.terminal, end.data) == ("end", values.data)
     assert state == values.data

@@ -16,6 +16,7 @@ from langgraph_sdk.errors import NotFoundError, UnprocessableEntityError
 
 from runstead.bootstrap.application import Application
 from runstead.bootstrap.server import serving
+from runstead.testing.gaps import a_gap
 
 from .conftest import GRAPHS
 from .flavours import client_of
@@ -216,7 +217,7 @@ async def test_an_id_that_never_was_is_said_to_be_none(client: Any, last: str) -
     async with joined(client, thread_id, last_event_id=last) as reader:
         parts = await reader.runs_done(1)
     assert shape(parts) == ["gap", "metadata", "values", "values", "run_done"]
-    assert parts[0].data == {"from": last, "to": None, "missed": None}
+    assert parts[0].data == a_gap(None, last, None, None, "-1")
 
 
 async def test_the_stream_ends_with_its_thread(client: Any) -> None:
@@ -262,6 +263,10 @@ async def test_a_reader_comes_back_after_a_restart(tmp_path: Path) -> None:
         late = await everything(client, thread_id, 2, 2, place)
         of_first, *rest = late
         assert of_first.event == "gap"
+        again = await everything(client, thread_id, 2, 2, of_first.data["latest_available_event_id"])
+        # The values come with the gap.
+        assert rest[0].event == "values"
+        assert [(part.event, part.data) for part in again] == [(part.event, part.data) for part in rest[1:]]
         ids = {part.id for part in seen}
         assert {part.id for part in rest if shape([part]) != ["metadata"] and part.id} <= ids
         assert [part for part in shape(late) if part in ("run_done", "state_update")] == [

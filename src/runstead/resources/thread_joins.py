@@ -17,19 +17,24 @@ from runstead.runtime.runs.facade import RunStream
 from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, ThreadId
 from runstead.runtime.serialization import encode
 from runstead.runtime.stream_bridge import (
+    FROM_THE_START,
+    GAP,
     HEARTBEAT_SENTINEL,
     BridgeClosed,
+    ResumeResult,
     Sentinel,
     StreamEvent,
     StreamItem,
     StreamNotFound,
+    gap_payload,
 )
 from runstead.wire.states import from_thread_state
-from runstead.wire.thread_stream import Place, ThreadStreamMode
+from runstead.wire.thread_stream import Place, ThreadStreamMode, gap_of_run
 
 from .run_events import EventSources, run_or_none
 from .state_updates import StateUpdated, StateUpdates
 
+_EVERYTHING: Final = FROM_THE_START[0]
 _PAGE: Final = 50
 """Runs that are looked at, at a time; and of the past, at most, for one who wants everything."""
 _MOST: Final = 1_000
@@ -100,8 +105,8 @@ class ThreadJoin:
             if found is None or found > Place.at(self._sources.clock.now() + _AHEAD):
                 found = None
                 # Never silence: whoever asks for what never was is told so, and gets all there is.
-                gap = {"from": last_event_id, "to": None, "missed": None}
-                self._told.append(StreamEvent("", "gap", encode(gap)))
+                gap = gap_payload(None, ResumeResult("invalid", last_event_id, None, None), _EVERYTHING)
+                self._told.append(StreamEvent("", GAP, encode(gap)))
             self._resume = found or Place(0)
             self._updated_until = _EPOCH + timedelta(microseconds=self._resume.time)
             return
@@ -192,7 +197,7 @@ class ThreadJoin:
         if run.started_at is None:
             # Stopped before it began.
             return [self._done(run)]
-        resume = self._resume.log_id if coming.place.time == self._resume.time and self._resume.seq else "-1"
+        resume = self._resume.log_id if coming.place.time == self._resume.time else "-1"
         if run.run_id in self._live:
             resume = ""
         is_kept = await self._sources.bridge.status(run.run_id) is not None
@@ -221,7 +226,8 @@ class ThreadJoin:
             if isinstance(item, StreamEvent):
                 if item.terminal in (None, "error") and ("run_modes" in self._modes or item.event == "metadata"):
                     place = start.of_log(item.id)
-                    told.append(StreamEvent("" if place is None else str(place), item.event, item.data))
+                    data = encode(gap_of_run(item.data, start)) if item.event == GAP else item.data
+                    told.append(StreamEvent("" if place is None else str(place), item.event, data))
             elif item is HEARTBEAT_SENTINEL:
                 told.append(item)
         if not items or (isinstance(items[-1], Sentinel) and items[-1] is not HEARTBEAT_SENTINEL):

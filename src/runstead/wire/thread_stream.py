@@ -6,13 +6,15 @@ So every reader finds the same ids, and one that comes back is found its place, 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from runstead.runtime.runs.types import RunRecord
+from runstead.runtime.stream_bridge import position_after
 
 from .errors import Unprocessable
 
@@ -66,10 +68,20 @@ class Place:
     @property
     def log_id(self) -> str:
         """The same place in the run's own log."""
-        return f"{self.attempt}-{self.seq}"
+        return position_after(self.attempt, self.seq)
 
     def __str__(self) -> str:
         return f"{self.time}-{self.attempt}-{self.seq}"
+
+
+def gap_of_run(data: bytes, start: Place) -> dict[str, Any]:
+    """Return the payload of a gap in the stream of the run that begins at ``start``, with the ids that a client sends
+    back in those of the thread's stream."""
+    gap: dict[str, Any] = json.loads(data)
+    for key in ("requested_event_id", "earliest_available_event_id", "latest_available_event_id"):
+        if isinstance(log_id := gap.get(key), str):
+            gap[key] = str(start.of_log(log_id) or start)
+    return gap
 
 
 def thread_modes_of(*parameters: Sequence[str] | None) -> frozenset[ThreadStreamMode]:

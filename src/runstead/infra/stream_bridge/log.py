@@ -96,6 +96,11 @@ class RunLog:
             return self._events[0].id
         return self.terminal.id if self.terminal else None
 
+    @property
+    def shape(self) -> LogShape:
+        ended = self.terminal is not None
+        return LogShape(self.attempt, self._published, ended, self.first_kept, self.oldest, self._begun)
+
     def take_over(self, attempt: int) -> None:
         """Let a higher attempt publish: its ids start at 1 again, behind its own number."""
         self.attempt, self._seq = attempt, 0
@@ -138,9 +143,7 @@ class RunLog:
 
     def resume(self, last_event_id: str | None) -> tuple[int, ResumeResult]:
         """Where a reader starts who has seen ``last_event_id``; see ResumeResult."""
-        ended = self.terminal is not None
-        shape = LogShape(self.attempt, self._published, ended, self.first_kept, self.oldest, self._begun)
-        return shape.resume(last_event_id)
+        return self.shape.resume(last_event_id)
 
     def waiter(self) -> asyncio.Future[None]:
         """Done at the next `wake`. Hand it back with `leave`."""

@@ -113,7 +113,7 @@ class LogReader:
         first = self._log.first_kept
         if self._missed is not None:
             self._missed += first - self._place
-        self._resumed = ResumeResult("evicted", self._last_id, self._log.oldest, self._missed)
+        self._resumed = self._log.shape.evicted(self._last_id, self._missed)
         self._place = first
 
     async def _wait(self) -> None:

@@ -10,9 +10,9 @@ from itertools import islice
 from typing import Any, Literal, TypeAlias
 
 from runstead.infra.engines.redis import RedisScript
-from runstead.runtime.stream_bridge import StreamEvent, StreamStatus, TerminalKind
+from runstead.runtime.stream_bridge import StreamEvent, StreamStatus, TerminalKind, numbers_of
 
-from .places import LogShape, numbers_of
+from .places import LogShape
 
 Word: TypeAlias = Literal["ok", "missing", "gone", "stale", "terminated", "behind"]
 """What became of orders: all done; no such stream, or one that was forgotten; a late worker's; after the end; with a

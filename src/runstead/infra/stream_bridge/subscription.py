@@ -23,12 +23,13 @@ from runstead.runtime.stream_bridge import (
     StreamItem,
     StreamNotFound,
     StreamStatus,
+    numbers_of,
+    position_before,
 )
 
 from .follower import Follower
 from .keys import RunKeys
 from .pages import Pages
-from .places import numbers_of
 from .pulse import Pulse
 from .scripts import Page
 from .tail import Tail
@@ -201,8 +202,13 @@ class LogSubscription:
         is_known = place is not None and place > self._place and self._has_same_places(page)
         if self._missed is not None:
             self._missed = self._missed + place - self._place if is_known and place is not None else None
-        self._resumed = ResumeResult("evicted", self._last, event.id, self._missed)
+        self._resumed = ResumeResult("evicted", self._last, event.id, self._missed, self._rejoin(event, place, page))
         self._place = place if place is not None else self._place
+
+    @staticmethod
+    def _rejoin(event: StreamEvent, place: int | None, page: Page) -> str:
+        """The id to come back with: before ``event``, unless the window may have moved past it by then."""
+        return page.shape.rejoin if place == page.shape.first else position_before(event.id)
 
     def _has_same_places(self, page: Page) -> bool:
         """Whether places in this log mean what they meant when our last event was given: a log that was lost with its

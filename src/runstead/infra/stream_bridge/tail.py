@@ -11,10 +11,9 @@ from itertools import islice
 from typing import Final, Protocol
 from weakref import WeakSet
 
-from runstead.runtime.stream_bridge import StreamBridgeError, StreamEvent
+from runstead.runtime.stream_bridge import StreamBridgeError, StreamEvent, numbers_of
 
 from .keys import RunKeys
-from .places import numbers_of
 
 MOST_EVENTS: Final = 1_000
 MOST_BYTES: Final = 1024 * 1024

@@ -16,6 +16,7 @@ from .contract import (
     StreamSubscription,
     TerminalKind,
 )
+from .event_ids import numbers_of, position_after, position_before
 from .exceptions import (
     BridgeClosed,
     BridgeUnavailable,
@@ -25,11 +26,13 @@ from .exceptions import (
     StreamNotFound,
     StreamTerminated,
 )
+from .gap import GAP, gap_payload
 
 __all__ = [
     "CANCELLED_SENTINEL",
     "END_SENTINEL",
     "FROM_THE_START",
+    "GAP",
     "HEARTBEAT_SENTINEL",
     "LIVE",
     "BridgeClosed",
@@ -48,4 +51,8 @@ __all__ = [
     "StreamSubscription",
     "StreamTerminated",
     "TerminalKind",
+    "gap_payload",
+    "numbers_of",
+    "position_after",
+    "position_before",
 ]

@@ -8,7 +8,7 @@ event; ``data`` is JSON, encoded once by the publisher and shared by all readers
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -80,13 +80,17 @@ class ResumeResult:
     strictly after the id, or from the first event for ``-1`` and ``0-0`` while nothing was evicted. ``evicted``: events
     after the id are gone; ``gap_count`` of them, or None when nobody knows how many (the
     process that held them died). ``invalid``: the id is garbage or lies in the future; read as ``-1``.
-    ``oldest`` is the id of the first event still kept, if any.
+    ``oldest`` is the id of the first event still kept, if any. ``rejoin`` is the id to come back with once the current
+    state was loaded: everything that is kept follows it, and the reader that comes back with it is ``resumed``. While
+    the window of a running stream moves, it lies some way behind ``oldest``, so that it is still kept when the reader
+    is back. None where the bridge cannot tell; it takes no part in comparisons.
     """
 
     status: ResumeStatus
     requested: str | None = None
     oldest: str | None = None
     gap_count: int | None = 0
+    rejoin: str | None = field(default=None, compare=False)
 
 
 @runtime_checkable

@@ -110,6 +110,54 @@ class StreamResuming(StreamBridgeTerms):
             "evicted", ids[0], subscription.resumed.oldest, ids.index(subscription.resumed.oldest) - 1
         )
 
+    @pytest.mark.parametrize("published", [0, 3])
+    async def test_resume_from_position_before_an_attempt_reads_all_of_it(
+        self, bridge: StreamBridge, published: int
+    ) -> None:
+        await bridge.open(RUN)
+        await publish_many(bridge, 4)
+        await bridge.open(RUN, 2)
+        ids = await publish_many(bridge, published, attempt=2)
+        subscription = await bridge.subscribe(RUN, "2-0")
+        assert subscription.resumed == ResumeResult("resumed", "2-0", "1-1")
+        ids += await publish_many(bridge, 2, attempt=2)
+        assert ids_of(await read_events(subscription, len(ids))) == ids
+        assert (await bridge.subscribe(RUN, "3-0")).resumed.status == "invalid"
+
+    @pytest.mark.parametrize("ended", [True, False])
+    @pytest.mark.parametrize("asked", ["2-17", "-1", "3-1", "9-9"])
+    async def test_rejoin_after_a_lost_log_reads_everything_kept(
+        self, bridge: StreamBridge, asked: str, ended: bool
+    ) -> None:
+        await bridge.open(RUN, 3)
+        ids = await publish_many(bridge, 5, attempt=3)
+        rejoin = (await bridge.subscribe(RUN, asked)).resumed.rejoin
+        ids += await publish_many(bridge, 5, attempt=3)
+        if ended:
+            ids.append(await bridge.publish_end(RUN, attempt=3))
+        again = await bridge.subscribe(RUN, rejoin)
+        assert again.resumed == ResumeResult("resumed", rejoin, ids[0])
+        assert ids_of(await read_events(again, len(ids))) == ids
+
+    async def test_rejoin_of_an_ended_stream_reads_everything_kept(self, bridge: StreamBridge) -> None:
+        await bridge.open(RUN)
+        ids = await publish_many(bridge, self.window_events * 3)
+        await bridge.publish_end(RUN)
+        kept = ids_of(await read_to_end(await bridge.subscribe(RUN)))
+        again = await bridge.subscribe(RUN, (await bridge.subscribe(RUN, ids[0])).resumed.rejoin)
+        assert again.resumed.status == "resumed"
+        assert ids_of(await read_to_end(again)) == kept
+
+    async def test_rejoin_position_is_still_kept_when_the_window_has_moved_on(self, bridge: StreamBridge) -> None:
+        await bridge.open(RUN)
+        ids = await publish_many(bridge, self.window_events * 3)
+        rejoin = (await bridge.subscribe(RUN, ids[0])).resumed.rejoin
+        ids += await publish_many(bridge, self.window_events // 5)
+        ids.append(await bridge.publish_end(RUN))
+        again = await bridge.subscribe(RUN, rejoin)
+        assert again.resumed.status == "resumed"
+        assert ids_of(await read_to_end(again)) == ids[ids.index(str(rejoin)) + 1 :]
+
     @pytest.mark.parametrize("garbage", GARBAGE)
     async def test_a_garbage_id_is_told_and_reads_everything(self, bridge: StreamBridge, garbage: str) -> None:
         await bridge.open(RUN)

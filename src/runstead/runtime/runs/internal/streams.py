@@ -13,7 +13,6 @@ from typing import Final, Self, TypeAlias
 
 from runstead.runtime.actor_context import acting
 from runstead.runtime.clock import Clock
-from runstead.runtime.serialization import encode
 from runstead.runtime.storage_fault import StorageFault
 from runstead.runtime.stream_bridge import (
     END_SENTINEL,
@@ -27,11 +26,13 @@ from runstead.runtime.stream_bridge import (
     StreamItem,
     StreamNotFound,
     StreamSubscription,
+    position_before,
 )
 
 from ..runtime import RunsRuntime
 from ..types import RunRecord, RunStatus
 from .choice import EVERYTHING, StreamChoice
+from .gaps import gap_event, is_after_run, position_after_run
 
 _TRIES: Final = 3
 
@@ -135,7 +136,7 @@ class RunStream:
             return None
         if not isinstance(first, StreamEvent) or first.id.startswith("1-") or first.event == "gap":
             return None
-        return ResumeResult("evicted", self._last_id, first.id, None)
+        return ResumeResult("evicted", self._last_id, first.id, None, position_before(first.id))
 
     async def _after_loss(self, subscription: StreamSubscription) -> Sequence[StreamItem]:
         """Forgotten before its end: the run was deleted, or the stream was lost with the server that kept it."""
@@ -146,7 +147,7 @@ class RunStream:
                 self._subscription = found
                 self._resumed = found.resumed
                 if self._last_id is None or _gap_in(found.resumed) is not None:
-                    self._gap = ResumeResult("evicted", self._last_id, found.resumed.oldest, None)
+                    self._gap = replace(found.resumed, status="evicted", requested=self._last_id, gap_count=None)
                 await subscription.aclose()
                 return []
             current = await self._streams.current(self.record)
@@ -155,7 +156,7 @@ class RunStream:
     def _lost(self, ended: RunRecord) -> list[StreamItem]:
         """The end of a run whose stream does not tell of it: nobody knows what else it would have told."""
         if ended.started_at is not None:
-            self._gap = ResumeResult("evicted", self._last_id, None, None)
+            self._gap = ResumeResult("evicted", self._last_id, None, None, position_after_run(ended))
         return [END_SENTINEL]
 
     async def aclose(self) -> None:
@@ -224,12 +225,14 @@ class RunStreamService:
         """A reader of ``record``'s stream. ``last_event_id`` as for StreamBridge.subscribe; ``is_new`` for a record
         that was made a moment ago. Raises BridgeUnavailable when streams are lost as fast as they are made.
         """
-        subscription = await self.subscription(record, last_event_id, is_new=is_new)
+        subscription: StreamSubscription | None = None
+        if not is_after_run(record, last_event_id, is_kept=True):
+            subscription = await self.subscription(record, last_event_id, is_new=is_new)
         gap: ResumeResult | None = None
         if subscription is not None:
             # An id that never was is answered by everything kept, and the reader is told so.
             gap = _gap_in(subscription.resumed)
-        elif is_new or last_event_id not in (None, LIVE):
+        elif is_new or (last_event_id not in (None, LIVE) and not is_after_run(record, last_event_id, is_kept=False)):
             # The run has ended and its stream is gone: what was missed is lost, what it came to is not.
             gap = ResumeResult("evicted", last_event_id, None, None)
         return RunStream(
@@ -280,8 +283,7 @@ class RunStreamService:
 
     async def told_of_gap(self, record: RunRecord, resumed: ResumeResult) -> list[StreamEvent]:
         """Law 5: never silence. The reader is told what it missed, and given the values as they stand."""
-        gap = {"from": resumed.requested, "to": resumed.oldest, "missed": resumed.gap_count}
-        told = [StreamEvent("", "gap", encode(gap))]
+        told = [gap_event(record, resumed)]
         try:
             values = await self._read_values(record)
         except StorageFault:

@@ -12,7 +12,7 @@ from typing import Final
 
 from runstead.runtime.actor_context import acting
 from runstead.runtime.storage_fault import StorageFault
-from runstead.runtime.stream_bridge import ResumeResult
+from runstead.runtime.stream_bridge import ResumeResult, position_after
 
 from ..runtime import RunsRuntime
 from ..types import RunId, RunRecord
@@ -20,8 +20,6 @@ from .publisher import tell_end
 from .streams import RunStreamService
 
 _LOOKS_PER_TERM: Final = 2
-_NOBODY_KNOWS: Final = ResumeResult("evicted", None, None, None)
-"""What was missed: as much as the lost one had still to say."""
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +73,7 @@ class UntoldEnds:
         if not await self._goes_on(record.run_id):
             return False
         with acting(record.actor.also_for(record.thread_id)):
-            missed = [] if record.started_at is None else await self._streams.told_of_gap(record, _NOBODY_KNOWS)
+            missed = [] if record.started_at is None else await self._streams.told_of_gap(record, _lost_after(record))
             if record.final_checkpoint_id is not None and not any(event.event == "values" for event in missed):
                 # To end it with less than the run came to would be what all waiters get. Others may have its graph.
                 self._unreadable.add(record.run_id)
@@ -86,3 +84,9 @@ class UntoldEnds:
             _log.warning("run %s has ended, and nobody told its readers: they are told now", record.run_id)
             await tell_end(self._runtime.bridge, record, missed)
             return True
+
+
+def _lost_after(record: RunRecord) -> ResumeResult:
+    """The gap that stands first in the next attempt's part of the log: how much the lost worker had still to publish is
+    unknown, and a reader that comes back after it goes on with the values."""
+    return ResumeResult("evicted", None, None, None, position_after(record.attempt + 1, 1))
