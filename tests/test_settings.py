@@ -179,3 +179,8 @@ def test_a_url_of_something_else_is_refused_without_telling_its_password(name: s
         load_settings({**CLUSTER, name: url})
     assert "me:secret" not in str(refused.value)
     assert "me:secret" not in repr(load_settings(CLUSTER))
+
+
+@pytest.mark.parametrize(("name", "meaning"), [("thread", "run"), ("server", "shared"), ("run", "run")])
+def test_the_first_names_of_isolation_still_work(name: str, meaning: str) -> None:
+    assert load_settings({"agent_isolation": name}).agent_isolation == meaning

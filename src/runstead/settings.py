@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SETTINGS_FILE: Final = "runstead.toml"
@@ -141,10 +141,11 @@ class Settings(BaseSettings):
         description="How long a server that was told to stop answers as before but is not /ready (seconds), so that "
         "load balancers turn to others first. Unset: 5 in a cluster, else 0.",
     )
-    agent_isolation: Literal["thread", "server"] = Field(
-        default="thread",
-        description="Where agent code runs: in threads with event loops of their own, or on the server's loop, "
-        "where a node that blocks stops everything.",
+    agent_isolation: Literal["shared", "run"] = Field(
+        default="shared",
+        description="Where the code of graphs runs. `shared`: on one event loop with all other user code, where "
+        "clients, locks and pools can be shared, and a node that blocks delays other runs. `run`: on a loop of its own "
+        "for each run, for code that blocks and shares nothing. A graph of langgraph.json may have its own.",
     )
 
     # --- streams ---------------------------------------------------------------------------------------------------
@@ -208,6 +209,12 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         default="text", description="Log lines for people, or one JSON object per line."
     )
+
+    @field_validator("agent_isolation", mode="before")
+    @classmethod
+    def _rename_isolation(cls, value: Any) -> Any:
+        """The names that the first versions had."""
+        return {"thread": "run", "server": "shared"}.get(value, value) if isinstance(value, str) else value
 
     @model_validator(mode="before")
     @classmethod

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +12,10 @@ import pytest
 from langgraph_sdk import Auth
 from starlette.exceptions import HTTPException
 
-from runstead.plugins.auth.handler_loops import HandlerLoops
 from runstead.plugins.auth.langgraph_auth import InvalidAnswer, InvalidAuth, LangGraphAuth
 from runstead.plugins.auth.users import InvalidUser
 from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.wire.authorization import Action, InvalidFilter, Resource
 from runstead.wire.credentials import Credentials
 from runstead.wire.errors import Forbidden, Refused, Unauthenticated, Unavailable
@@ -267,42 +266,76 @@ async def test_a_handler_sees_the_user_and_may_change_what_is_asked_for() -> Non
     assert value == {"metadata": {"owner": "alice gold gold -"}}
 
 
-async def test_calls_share_a_loop_until_one_of_them_blocks_it() -> None:
-    loops = HandlerLoops()
-    seen: list[str] = []
-    free, begun = threading.Event(), threading.Event()
+async def test_all_handlers_run_on_the_loop_of_user_code() -> None:
+    loops: list[asyncio.AbstractEventLoop] = []
 
-    async def quick() -> None:
-        seen.append(threading.current_thread().name)
+    async def authenticate() -> str:
+        loops.append(asyncio.get_running_loop())
+        return "alice"
+
+    auth = auth_of(authenticate)
+
+    @auth.on
+    async def decide(ctx: Auth.types.AuthContext, value: Any) -> bool:
+        loops.append(asyncio.get_running_loop())
+        return True
+
+    async with UserLoop.running() as user_loop:
+        door = LangGraphAuth(auth, user_loop)
+        await door.authorize(await door.authenticate(ASKED), "threads", "read", {})
+        assert loops == [user_loop.loop] * 2
+    assert asyncio.get_running_loop() not in loops
+
+
+async def test_a_synchronous_handler_that_blocks_delays_nobody_and_waits_for_nobody() -> None:
+    """It needs no event loop: neither that of user code, which something else blocks here, nor another one's thread."""
+    free, begun = threading.Event(), threading.Barrier(3)
 
     async def blocking() -> None:
-        seen.append(threading.current_thread().name)
-        begun.set()
+        begun.wait(20)
         free.wait(20)  # as code does that knows nothing of asyncio
 
-    try:
-        for _ in range(3):
-            await loops.run(quick)
-        stuck = asyncio.create_task(loops.run(blocking))
-        await asyncio.to_thread(begun.wait, 20)
-        began = time.monotonic()
-        await loops.run(quick)
-        assert time.monotonic() - began < 2
-        free.set()
-        await stuck
-        await loops.run(quick)
-    finally:
-        free.set()
-        await loops.close()
-    assert seen == ["auth-handlers-1"] * 4 + ["auth-handlers-2"] + ["auth-handlers-1"]
+    def authenticate(authorization: str) -> str:
+        if authorization == "slow":
+            begun.wait(20)
+            free.wait(20)
+        return authorization
+
+    async with UserLoop.running() as user_loop:
+        door = LangGraphAuth(auth_of(authenticate), user_loop)
+        stuck = asyncio.create_task(user_loop.run(blocking))
+        slow = asyncio.create_task(door.authenticate(Credentials("GET", "/", {"authorization": "slow"})))
+        try:
+            await asyncio.to_thread(begun.wait, 20)
+            quick = await door.authenticate(Credentials("GET", "/", {"authorization": "quick"}))
+            assert quick.user_id == "quick"
+            assert not slow.done()
+            assert not stuck.done()
+        finally:
+            free.set()
+        await asyncio.gather(stuck, slow)
 
 
-async def test_a_handler_that_never_answers_is_not_waited_for_for_ever() -> None:
-    loops = HandlerLoops(answer_within=0.1)
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_a_handler_that_never_answers_is_not_waited_for_for_ever(is_async: bool) -> None:
+    over = threading.Event()
 
-    async def for_ever() -> None:
-        await asyncio.Event().wait()
+    async def for_ever() -> str:
+        return str(await asyncio.Event().wait())
 
-    with pytest.raises(Unavailable, match="does not answer"):
-        await loops.run(for_ever)
-    await loops.close()
+    def in_a_thread() -> str:
+        return str(over.wait(20))
+
+    async with UserLoop.running() as user_loop:
+        door = LangGraphAuth(auth_of(for_ever if is_async else in_a_thread), user_loop, answer_within=0.1)
+        with pytest.raises(Unavailable, match="does not answer"):
+            await door.authenticate(ASKED)
+        over.set()
+
+
+async def test_a_timeout_of_the_handlers_own_is_its_own_failure() -> None:
+    async def handler() -> str:
+        raise TimeoutError("the identity provider is away")
+
+    with pytest.raises(TimeoutError, match="identity provider"):
+        await authenticated(handler)

@@ -41,6 +41,12 @@ def test_the_smallest_file_names_one_graph(tmp_path: Path) -> None:
     assert configuration.search_paths == (tmp_path,)
 
 
+def test_a_graph_may_have_an_isolation_of_its_own(tmp_path: Path) -> None:
+    graphs = {"a": "./agent.py:graph", "b": {"path": "./agent.py:graph", "agent_isolation": "run"}}
+    read_graphs = read(tmp_path, graphs=graphs).graphs
+    assert [graph.agent_isolation for graph in read_graphs] == [None, "run"]
+
+
 def test_graphs_are_files_modules_or_objects_with_a_description(tmp_path: Path) -> None:
     graphs = {"a": "./agent.py:graph", "b": "pkg.mod:make", "c": {"path": "./agent.py:other", "description": "Pays."}}
 
@@ -103,6 +109,11 @@ def test_keys_for_building_images_are_passed_over_and_unknown_ones_warned_about(
         ({"graphs": {"a": "not a module:graph"}}, "graphs.a", "neither a .py file nor a module"),
         ({"graphs": {" ": "./agent.py:graph"}}, "graphs. ", "cannot be the id of a graph"),
         ({"graphs": {"a": {"path": "./agent.py:g", "description": 1}}}, "graphs.a.description", "expected a string"),
+        (
+            {"graphs": {"a": {"path": "./agent.py:g", "agent_isolation": "thread"}}},
+            "graphs.a.agent_isolation",
+            'expected "shared" or "run"',
+        ),
         ({"dependencies": "."}, "dependencies", 'expected list such as ["."]'),
         ({"http": {"mount_prefix": "agents"}}, "http.mount_prefix", 'expected a path such as "/agents"'),
         ({"http": {"cors": {"allow_origins": "*"}}}, "http.cors.allow_origins", "expected list such as"),

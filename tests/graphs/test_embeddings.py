@@ -16,7 +16,7 @@ from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.embeddings import OffLoopEmbeddings, load_embeddings
 from runstead.graphs.hashed_embeddings import HashedEmbeddings
 from runstead.graphs.sections import StoreIndex, StorePart
-from runstead.runtime.runs.agent_loop import ThreadAgentLoops
+from runstead.runtime.user_code.user_loop import UserLoop
 
 CODE = """
 from langchain_core.embeddings import DeterministicFakeEmbedding
@@ -80,6 +80,10 @@ def test_one_that_cannot_be_had_prevents_the_start(tmp_path: Path, embed: str, t
     assert f"{tmp_path}: store.index.embed: {embed!r}" in str(refused.value)
 
 
+async def _thread() -> int:
+    return threading.get_ident()
+
+
 class _Blocking(Embeddings):
     """Tells in which thread it was called."""
 
@@ -98,10 +102,10 @@ class _Blocking(Embeddings):
 
 
 async def test_embedders_work_beside_the_server_and_are_not_waited_for_for_ever() -> None:
-    loops = ThreadAgentLoops()
-    apart = OffLoopEmbeddings(_Blocking(), loops, within=0.05)
-    ((thread,),) = await apart.aembed_documents(["a"])
-    assert thread != threading.get_ident()
-    with pytest.raises(TimeoutError, match=r"no answer within 0\.05 seconds"):
-        await apart.aembed_query("a")
-    await loops.close()
+    async with UserLoop.running() as user_loop:
+        apart = OffLoopEmbeddings(_Blocking(), user_loop, within=0.05)
+        ((thread,),) = await apart.aembed_documents(["a"])
+        assert thread == await user_loop.run(_thread)
+        assert thread != threading.get_ident()
+        with pytest.raises(TimeoutError, match=r"no answer within 0\.05 seconds"):
+            await apart.aembed_query("a")

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from runstead.runtime.runs.agent_loop import ThreadAgentLoops
+from runstead.runtime.runs.agent_loop import AgentLoop, ThreadAgentLoops
 
 
 @pytest.fixture
@@ -32,6 +32,15 @@ async def _gone(threads: set[threading.Thread]) -> bool:
     return not threads & _alive()
 
 
+async def _thread_of(loop: AgentLoop) -> threading.Thread:
+    async def thread() -> threading.Thread:
+        return threading.current_thread()
+
+    task = loop.submit(thread)
+    await task.wait()
+    return task.result()
+
+
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
 async def test_a_node_that_wants_the_process_to_exit_ends_its_own_task_only(
     loops: ThreadAgentLoops, error: type[BaseException]
@@ -49,8 +58,9 @@ async def test_a_node_that_wants_the_process_to_exit_ends_its_own_task_only(
         task = loop.submit(agent)
         assert await task.wait(5), "the loop died with the node"
         assert task.result() == error.__name__
+        before = await _thread_of(loop)
     async with loops.lease() as again:
-        assert again is loop
+        assert await _thread_of(again) is before
 
 
 async def test_a_loop_whose_code_does_not_end_is_given_up_and_closes_when_it_has_ended(loops: ThreadAgentLoops) -> None:
@@ -64,8 +74,9 @@ async def test_a_loop_whose_code_does_not_end_is_given_up_and_closes_when_it_has
         assert not await loop.submit(stubborn).wait(0.05)
     mine = _alive() - before
     async with loops.lease() as other:
-        assert other is not loop
+        assert await _thread_of(other) not in mine
         mine_too = _alive() - before - mine
+    assert mine_too
     release.set()
     assert await _gone(mine)
     assert mine_too <= _alive()
@@ -84,7 +95,7 @@ async def test_loops_that_are_more_than_may_idle_are_closed(loops: ThreadAgentLo
     together = asyncio.Barrier(6)
     await asyncio.gather(*(use(together) for _ in range(6)))
     async with loops.lease() as one, loops.lease() as other:
-        kept = {loop._thread for loop in (one, other)}  # type: ignore[attr-defined]
+        kept = {await _thread_of(one), await _thread_of(other)}
         assert await _gone(_alive() - before - kept)
 
 

@@ -56,6 +56,7 @@ from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.observer import CompositeObserver
 from runstead.runtime.runs.runtime import RunsRuntime
 from runstead.runtime.runs.thread_agents import ThreadAgents
+from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.settings import Settings
 from runstead.wire.credentials import Authenticator
 
@@ -100,6 +101,15 @@ async def assembled(
     settings: Settings, configuration: GraphConfiguration, *, execute: bool = True
 ) -> AsyncIterator[Assembly]:
     """Everything, started. Raises StorageError, GraphLoadError, UnsupportedConfiguration."""
+    # Before any user code, and after all of it.
+    async with UserLoop.running() as user_loop, _assembled(settings, configuration, user_loop, execute) as assembly:
+        yield assembly
+
+
+@asynccontextmanager
+async def _assembled(
+    settings: Settings, configuration: GraphConfiguration, user_loop: UserLoop, execute: bool
+) -> AsyncIterator[Assembly]:
     execute = execute and settings.max_concurrent_runs > 0
     refuse_what_cannot_be_kept(configuration, settings)
     for remark in without_effect(configuration, settings):
@@ -111,7 +121,7 @@ async def assembled(
     embeddings = await asyncio.to_thread(load_embedder, configuration)
     custom = await asyncio.to_thread(load_custom_app, configuration)
     async with AsyncExitStack() as stack:
-        parts = await _opened(stack, settings, configuration, embeddings)
+        parts = await _opened(stack, settings, configuration, embeddings, user_loop)
         profile = parts.profile
         runtime = _runtime(parts, settings, configuration)
         if not profile.is_shared:
@@ -122,7 +132,7 @@ async def assembled(
         closing = Closing(runs, profile.bridge, profile.notices, settings.shutdown_grace_seconds)
         services = _services(parts, runs, closing, settings, configuration)
         door = await stack.enter_async_context(
-            open_door(settings, configuration, auth, profile.database, profile.clock)
+            open_door(settings, configuration, auth, profile.database, profile.clock, user_loop)
         )
         services = replace(services, authorizer=door.authorizer)
         await services.assistants.register_graphs(parts.graphs.descriptions)
@@ -173,14 +183,18 @@ async def _open_scaled(stack: AsyncExitStack, settings: Settings, serde: Seriali
 
 
 async def _opened(
-    stack: AsyncExitStack, settings: Settings, configuration: GraphConfiguration, embeddings: Embeddings | None
+    stack: AsyncExitStack,
+    settings: Settings,
+    configuration: GraphConfiguration,
+    embeddings: Embeddings | None,
+    user_loop: UserLoop,
 ) -> _Parts:
     opened = _open_scaled if settings.is_cluster else open_embedded
     profile = await opened(stack, settings, checkpoint_serde(configuration))
     database, clock = profile.database, profile.clock
-    loops = agent_loops(settings)
+    loops = agent_loops(settings, configuration, user_loop)
     stack.push_async_callback(loops.close)
-    index = item_index(configuration, embeddings, loops)
+    index = item_index(configuration, embeddings, user_loop)
     vectors = None if index is None else await profile.item_vectors()
     items = SqlItemStore(database, clock, index=index, ttl=item_ttl(configuration), vectors=vectors)
     await stack.enter_async_context(sweep_items_regularly(items, clock, item_sweep_interval(configuration)))

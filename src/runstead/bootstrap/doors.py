@@ -16,6 +16,7 @@ from runstead.plugins.auth.api_keys import ApiKeyAuthentication
 from runstead.plugins.auth.langgraph_auth import InvalidAuth, LangGraphAuth, check_auth
 from runstead.plugins.auth.none import NoAuthentication
 from runstead.runtime.clock import Clock
+from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.settings import Settings
 from runstead.wire.authorization import Authorizer
 from runstead.wire.credentials import Authenticator
@@ -54,7 +55,12 @@ def load_auth(settings: Settings, configuration: GraphConfiguration) -> Any:
 
 @asynccontextmanager
 async def open_door(
-    settings: Settings, configuration: GraphConfiguration, auth: Any, database: Database, clock: Clock
+    settings: Settings,
+    configuration: GraphConfiguration,
+    auth: Any,
+    database: Database,
+    clock: Clock,
+    user_loop: UserLoop,
 ) -> AsyncIterator[Door]:
     """The door of this server, for the length of a block. ``auth`` is what `load_auth` returned."""
     match auth_mode(settings, configuration):
@@ -63,5 +69,5 @@ async def open_door(
         case "keys":
             yield Door(ApiKeyAuthentication(SqlApiKeyStore(database), clock))
         case "langgraph":
-            async with LangGraphAuth.running(auth) as handlers:
-                yield Door(handlers, handlers if handlers.decides else None)
+            handlers = LangGraphAuth(auth, user_loop)
+            yield Door(handlers, handlers if handlers.decides else None)

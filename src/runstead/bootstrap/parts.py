@@ -24,10 +24,11 @@ from runstead.infra.stream_bridge.memory import MemoryStreamSettings
 from runstead.plugins.auth.none import LOCAL_ACTOR
 from runstead.resources.threads import ThreadTtl
 from runstead.runtime.actor_context import ActorContext
-from runstead.runtime.runs.agent_loop import AgentLoops, InlineAgentLoops, ThreadAgentLoops
+from runstead.runtime.runs.agent_loop import AgentLoops, AgentLoopsByGraph, Isolation
 from runstead.runtime.runs.privacy import CREDENTIALS
 from runstead.runtime.runs.runtime import RunLimits
 from runstead.runtime.runs.store import RunEventStore
+from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.settings import Settings
 
 from .housekeeping import Sweeps
@@ -56,9 +57,14 @@ def stream_settings(settings: Settings) -> MemoryStreamSettings:
     )
 
 
-def agent_loops(settings: Settings) -> AgentLoops:
-    """Where agent code runs; on the server's own loop only for who asked for it."""
-    return InlineAgentLoops() if settings.agent_isolation == "server" else ThreadAgentLoops()
+def agent_loops(settings: Settings, configuration: GraphConfiguration, user_loop: UserLoop) -> AgentLoops:
+    """Where the code of graphs runs: each as langgraph.json says, or else the setting."""
+    own = {source.graph_id: source.agent_isolation for source in configuration.graphs}
+
+    def isolation(graph_id: str | None) -> Isolation:
+        return own.get(graph_id or "") or settings.agent_isolation
+
+    return AgentLoopsByGraph(user_loop, isolation)
 
 
 def header_choice(configuration: GraphConfiguration) -> Callable[[str], bool]:
@@ -105,11 +111,13 @@ def checkpoint_serde(configuration: GraphConfiguration) -> JsonPlusSerializer | 
     return JsonPlusSerializer(**{**told, **lists})
 
 
-def item_index(configuration: GraphConfiguration, embeddings: Embeddings | None, loops: AgentLoops) -> ItemIndex | None:
+def item_index(
+    configuration: GraphConfiguration, embeddings: Embeddings | None, user_loop: UserLoop
+) -> ItemIndex | None:
     """How items are embedded; None where nothing asks for it."""
     if (index := configuration.store.index) is None or embeddings is None:
         return None
-    return ItemIndex(index.embed, index.dims, OffLoopEmbeddings(embeddings, loops), index.fields)
+    return ItemIndex(index.embed, index.dims, OffLoopEmbeddings(embeddings, user_loop), index.fields)
 
 
 def item_ttl(configuration: GraphConfiguration) -> TTLConfig:

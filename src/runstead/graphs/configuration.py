@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -149,10 +149,16 @@ def _graph(file: Path, graph_id: str, value: Any) -> GraphSource:
             raise ConfigurationError(file, f"graphs.{graph_id}", problem)
     if description is not None and not isinstance(description, str):
         raise ConfigurationError(file, f"graphs.{graph_id}.description", f"got {description!r}; expected a string")
+    isolation = None if isinstance(value, str) else value.get("agent_isolation")
+    if isolation not in (None, "shared", "run"):
+        raise ConfigurationError(
+            file, f"graphs.{graph_id}.agent_isolation", f'got {isolation!r}; expected "shared" or "run"'
+        )
     try:
-        return parse_source(graph_id, target, file.parent, description)
+        source = parse_source(graph_id, target, file.parent, description)
     except SourceError as error:
         raise ConfigurationError(file, f"graphs.{graph_id}", error.problem) from error
+    return replace(source, agent_isolation=isolation)
 
 
 def _remarks(directory: Path, data: Mapping[str, Any], parts: Document) -> Iterator[str]:

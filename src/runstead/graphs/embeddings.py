@@ -1,6 +1,6 @@
 """The embedder that ``store.index.embed`` names: one of the user's own, one of langchain's providers, or ours.
 
-The user's code runs on agent loops, like graphs do: an embedder that blocks must not stop the server.
+The user's code runs on the loop of all user code, like graphs do: an embedder that blocks must not stop the server.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any, Final, TypeVar
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import ensure_embeddings
 
-from runstead.runtime.runs.agent_loop import AgentLoops
+from runstead.runtime.user_code.scope import UserWork
+from runstead.runtime.user_code.user_loop import UserLoop
 
 from .configuration import GraphConfiguration
 from .hashed_embeddings import HashedEmbeddings
@@ -74,11 +75,13 @@ def _own(configuration: GraphConfiguration, embed: str) -> Embeddings:
 
 
 class OffLoopEmbeddings(Embeddings):
-    """``inner``, called on agent loops and never on the caller's. Raises TimeoutError when it does not come back."""
+    """``inner``, called on the loop of user code and never on the server's. Raises TimeoutError when it does not come
+    back.
+    """
 
-    def __init__(self, inner: Embeddings, loops: AgentLoops, *, within: float = 60.0) -> None:
+    def __init__(self, inner: Embeddings, user_loop: UserLoop, *, within: float = 60.0) -> None:
         """``within``: seconds that an answer may take."""
-        self._inner, self._loops, self._within = inner, loops, within
+        self._inner, self._user_loop, self._within = inner, user_loop, within
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         return await self._apart(lambda: self._inner.aembed_documents(texts))
@@ -93,8 +96,4 @@ class OffLoopEmbeddings(Embeddings):
         return self._inner.embed_query(text)
 
     async def _apart(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        async with self._loops.lease() as loop:
-            task = loop.submit(work)
-            if not await task.wait(self._within):
-                raise TimeoutError(f"no answer within {self._within:g} seconds")
-            return task.result()
+        return await self._user_loop.run(work, self._within, named=UserWork("embedding function"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 class SourceError(Exception):
@@ -17,7 +18,10 @@ class SourceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class GraphSource:
-    """One graph and where it comes from: a ``file`` or an importable ``module``, and the ``variable`` in it."""
+    """One graph and where it comes from: a ``file`` or an importable ``module``, and the ``variable`` in it.
+
+    ``agent_isolation`` is where its code runs; None: as the setting of that name says.
+    """
 
     graph_id: str
     target: str
@@ -26,6 +30,7 @@ class GraphSource:
     file: Path | None = None
     module: str | None = None
     description: str | None = None
+    agent_isolation: Literal["shared", "run"] | None = None
 
 
 def parse_source(graph_id: str, target: str, directory: Path, description: str | None = None) -> GraphSource:

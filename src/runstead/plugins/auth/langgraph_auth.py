@@ -6,10 +6,9 @@ How handlers are found and what their answers mean is langgraph_sdk's; what a fi
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import parse_qsl
@@ -20,16 +19,21 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.user_code.scope import UserWork
+from runstead.runtime.user_code.thread_loop import LoopLost
+from runstead.runtime.user_code.user_loop import UserCodeTimeout, UserLoop
 from runstead.wire.authorization import Action, Filters, Resource, matches
 from runstead.wire.credentials import Credentials
-from runstead.wire.errors import Forbidden, Refused, Unauthenticated, WireError
+from runstead.wire.errors import Forbidden, Refused, Unauthenticated, Unavailable, WireError
 
-from .handler_loops import HandlerLoops
 from .users import AuthenticatedUser, actor_of
 
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
+
+_ANSWER_WITHIN: Final = 60.0
+_HANDLER: Final = UserWork("auth handler")
 
 PARAMETERS: Final = (
     "request", "body", "path", "method", "path_params", "query_params", "headers", "authorization", "scope",
@@ -57,23 +61,20 @@ def check_auth(auth: Any) -> Callable[..., Any]:
 
 
 class LangGraphAuth:
-    """Authenticator and Authorizer over the handlers of ``auth``. Make it with `running`."""
+    """Authenticator and Authorizer over the handlers of ``auth``, which are called on ``user_loop``."""
 
-    def __init__(self, auth: Auth, loops: HandlerLoops) -> None:
-        """Raises InvalidAuth, see `check_auth`."""
+    def __init__(self, auth: Auth, user_loop: UserLoop, *, answer_within: float = _ANSWER_WITHIN) -> None:
+        """``answer_within``: seconds that a handler may take. Raises InvalidAuth, see `check_auth`."""
         self._authenticate = check_auth(auth)
         self._wanted = _parameters(self._authenticate)
-        self._auth, self._loops = auth, loops
+        self._auth, self._user_loop, self._answer_within = auth, user_loop, answer_within
 
     @classmethod
     @asynccontextmanager
     async def running(cls, auth: Any) -> AsyncIterator[Self]:
-        """For the length of a block. Raises InvalidAuth."""
-        loops = HandlerLoops()
-        try:
-            yield cls(auth, loops)
-        finally:
-            await loops.close()
+        """With a loop of its own, for the length of a block. Raises InvalidAuth."""
+        async with UserLoop.running() as user_loop:
+            yield cls(auth, user_loop)
 
     @property
     def decides(self) -> bool:
@@ -83,7 +84,7 @@ class LangGraphAuth:
     async def authenticate(self, credentials: Credentials) -> ActorContext:
         arguments = await _arguments(credentials, self._wanted)
         try:
-            told = await self._loops.run(lambda: _called(self._authenticate, arguments))
+            told = await self._called(self._authenticate, arguments)
         except AssertionError as error:
             # How short handlers refuse: `assert token in TOKENS`.
             raise Unauthenticated(str(error) or "Not authenticated") from error
@@ -100,12 +101,21 @@ class LangGraphAuth:
         user: Any = AuthenticatedUser(actor)
         context = Auth.types.AuthContext(permissions=user.permissions, user=user, resource=resource, action=action)
         try:
-            answer = await self._loops.run(lambda: _called(handler, {"ctx": context, "value": value}))
+            answer = await self._called(handler, {"ctx": context, "value": value})
         except AssertionError as error:
             raise Forbidden(str(error) or "Forbidden") from error
         except (Auth.exceptions.HTTPException, HTTPException) as error:
             raise _refused(error) from error
         return _filters(answer, handler)
+
+    async def _called(self, handler: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+        """Return what ``handler`` answers. Raises Unavailable when it does not answer."""
+        try:
+            if inspect.iscoroutinefunction(handler):
+                return await self._user_loop.run(lambda: handler(**arguments), self._answer_within, named=_HANDLER)
+            return await self._user_loop.run_sync(lambda: handler(**arguments), self._answer_within, named=_HANDLER)
+        except (UserCodeTimeout, LoopLost) as error:
+            raise Unavailable("This server's auth handler does not answer") from error
 
     def _handler(self, resource: str, action: str) -> Callable[..., Any] | None:
         """The most specific one."""
@@ -175,13 +185,6 @@ def _json(raw: bytes) -> Any:
         return orjson.loads(raw) if raw.strip() else {}
     except orjson.JSONDecodeError:
         return None
-
-
-async def _called(handler: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    if not inspect.iscoroutinefunction(handler):
-        return await asyncio.to_thread(lambda: handler(**arguments))
-    answer: Awaitable[Any] = handler(**arguments)
-    return await answer
 
 
 def _refused(error: Any) -> WireError | Refused:

@@ -1,60 +1,76 @@
-"""Where agent code runs: an event loop in a thread of its own, so that it cannot hurt the server.
+"""Where the code of graphs runs: on the one loop for all user code, or on a loop of its own for each run.
 
-A node that blocks its loop stops its own run and nothing else: heartbeats, leases, other runs and the
-HTTP side live on other loops. Loops are reused, the last used first, so that clients which an
-agent's module caches keep meeting the same loop while runs come one after another. (docs/adr/0001)
+Both are apart from the server's loop, so that a node which blocks delays neither the API nor heartbeats nor leases. On
+the shared loop it delays other user code; on a loop of its own it delays its own run alone, and shares no client, lock
+or pool of asyncio with anything. (docs/adr/0020)
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
-from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar
 
-from .sync_threads import SyncThreads
+from runstead.runtime.user_code.scope import UserWork, WorkScope
+from runstead.runtime.user_code.sync_threads import LIMIT
+from runstead.runtime.user_code.thread_loop import LoopTask, ThreadLoop
+from runstead.runtime.user_code.user_loop import UserLoop
 
 T = TypeVar("T")
 R = TypeVar("R", covariant=True)
 
+Isolation: TypeAlias = Literal["shared", "run"]
+"""``shared``: on the loop of all user code. ``run``: a loop of its own for each run, read and update."""
+
+_GRAPH: Final = UserWork("graph")
+
 
 class AgentTask(Protocol[R]):
     """Work going on on an agent loop."""
+
+    @property
+    def ended(self) -> bool: ...
 
     async def wait(self, seconds: float | None = None) -> bool:
         """True when the work has ended, within ``seconds``; None waits for ever. Never raises what the work raised."""
         ...
 
     def result(self) -> R:
-        """What the work returned, or raise what it raised. Only after it has ended."""
+        """What the work returned, or raise what it raised. Only after it has ended. Raises LoopLost when its loop was
+        given up.
+        """
         ...
 
     def call(self, function: Callable[[], object]) -> None:
         """Run a quick function on the work's loop, soon. Ignored when the loop is gone."""
         ...
 
+    def when_ended(self, do: Callable[[], object]) -> None:
+        """Call ``do`` once the work has ended, in any thread."""
+        ...
+
 
 class AgentLoop(Protocol):
-    """One event loop for one run's code at a time."""
+    """An event loop, as the code of one run, read or update uses it."""
 
     def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> AgentTask[T]:
         """Begin ``work`` on this loop, with the caller's context variables. Called from the server's loop."""
         ...
 
     async def threads_idle(self) -> None:
-        """Called on this loop: return when the threads that carry synchronous nodes have come home."""
+        """Called on this loop: return when the threads that carry synchronous nodes of this work are free again."""
         ...
 
 
 class AgentLoops(Protocol):
     """Lends agent loops."""
 
-    def lease(self) -> AbstractAsyncContextManager[AgentLoop]:
-        """A loop for the length of a block. Work that has not ended by then makes the loop be given up, not reused."""
+    def lease(self, work: UserWork = _GRAPH) -> AbstractAsyncContextManager[AgentLoop]:
+        """A loop for ``work``, for the length of a block. Work that has not ended by then can no longer be waited for,
+        and a loop of its own is given up with it.
+        """
         ...
 
     async def close(self) -> None:
@@ -62,132 +78,92 @@ class AgentLoops(Protocol):
         ...
 
 
-class _ThreadTask(Generic[T]):
-    def __init__(self, loop: asyncio.AbstractEventLoop, future: Future[T]) -> None:
-        self._loop, self._future = loop, future
+class _Leased:
+    """A loop and the scope of what is done on it."""
 
-    @property
-    def ended(self) -> bool:
-        return self._future.done()
-
-    async def wait(self, seconds: float | None = None) -> bool:
-        if not self._future.done():
-            # asyncio.wait, for giving up the wait must not cancel the work.
-            waiting = asyncio.wrap_future(self._future)
-            waiting.add_done_callback(_retrieve)
-            await asyncio.wait({waiting}, timeout=seconds)
-        return self._future.done()
-
-    def result(self) -> T:
-        return self._future.result(timeout=0)
-
-    def when_ended(self, do: Callable[[], None]) -> None:
-        self._future.add_done_callback(lambda _: do())
-
-    def call(self, function: Callable[[], object]) -> None:
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(function)
-
-
-def _retrieve(future: asyncio.Future[Any]) -> None:
-    if not future.cancelled():
-        future.exception()
-
-
-class _ThreadLoop:
-    """An event loop that runs in a daemon thread until it is closed."""
-
-    def __init__(self, name: str, sync_threads: int) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._threads = SyncThreads(sync_threads, f"{name}-sync")
-        self._loop.set_default_executor(self._threads)
-        self._tasks: list[_ThreadTask[Any]] = []
-        self._closing = False
-        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
-        self._thread.start()
+    def __init__(self, submit: Callable[..., LoopTask[Any]], work: UserWork) -> None:
+        self._submit, self._scope = submit, WorkScope(work)
 
     def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> AgentTask[T]:
-        # The handle made here copies the caller's context, so the actor is bound on the other side too.
-        task = _ThreadTask(self._loop, asyncio.run_coroutine_threadsafe(_started(work), self._loop))
-        self._tasks.append(task)
-        return task
+        return self._submit(work, self._scope)
 
     async def threads_idle(self) -> None:
-        while outstanding := [asyncio.wrap_future(future) for future in list(self._threads.outstanding)]:
-            await asyncio.wait(outstanding)
-
-    def reusable(self) -> bool:
-        """Whether all that was submitted has ended. Forgets it. One that is not closes itself when it has ended."""
-        stuck = [task for task in self._tasks if not task.ended]
-        self._tasks.clear()
-        for task in stuck:
-            task.when_ended(self.stop)
-        return not stuck
-
-    def stop(self) -> None:
-        """Let the thread end. Returns at once; safe to call twice."""
-        self._closing = True
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._loop.stop)
-
-    def close(self) -> None:
-        """Stop, and wait a moment for it."""
-        self.stop()
-        self._thread.join(timeout=1)
-
-    def _serve(self) -> None:
-        while not self._closing:
-            try:
-                self._loop.run_forever()
-            except (SystemExit, KeyboardInterrupt):
-                # Raised by a node. Its task has it as its result; asyncio lets these two fall through the loop as
-                # well, which would leave every other task of the run, and so the run itself, hanging for ever.
-                continue
-        self._loop.close()
+        await self._scope.threads_idle()
 
 
-async def _started(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    return await work()
+class SharedAgentLoops:
+    """All graphs on the loop of all user code, which stays whatever their runs do."""
+
+    def __init__(self, user_loop: UserLoop) -> None:
+        self._user_loop = user_loop
+
+    @asynccontextmanager
+    async def lease(self, work: UserWork = _GRAPH) -> AsyncIterator[AgentLoop]:
+        yield _Leased(self._user_loop.submit, work)
+
+    async def close(self) -> None:
+        return
 
 
 class ThreadAgentLoops:
-    """Loops in threads, made when needed, kept for the next run. ``sync_threads`` bounds a run's synchronous nodes at
-    once.
+    """A loop in a thread for each run, made when needed, kept for the next one, the last used first. ``sync_threads``
+    bounds the threads of one run's synchronous nodes.
     """
 
-    def __init__(self, *, max_idle: int = 64, sync_threads: int = 16) -> None:
-        self._idle: deque[_ThreadLoop] = deque()
+    def __init__(self, *, max_idle: int = 64, sync_threads: int = LIMIT) -> None:
+        self._idle: deque[ThreadLoop] = deque()
         self._max_idle, self._sync_threads = max_idle, sync_threads
         self._made = 0
 
     @asynccontextmanager
-    async def lease(self) -> AsyncIterator[AgentLoop]:
+    async def lease(self, work: UserWork = _GRAPH) -> AsyncIterator[AgentLoop]:
         loop = self._idle.pop() if self._idle else self._new()
         try:
-            yield loop
+            yield _Leased(loop.submit, work)
         finally:
-            if loop.reusable():
+            if not (stuck := loop.tasks):
                 self._keep(loop)
+            for task in stuck:
+                task.when_ended(loop.stop)
 
     async def close(self) -> None:
         while self._idle:
             await asyncio.to_thread(self._idle.pop().close)
 
-    def _keep(self, loop: _ThreadLoop) -> None:
+    def _keep(self, loop: ThreadLoop) -> None:
         if len(self._idle) < self._max_idle:
             self._idle.append(loop)
         else:
             loop.stop()
 
-    def _new(self) -> _ThreadLoop:
+    def _new(self) -> ThreadLoop:
         self._made += 1
-        return _ThreadLoop(f"agent-loop-{self._made}", self._sync_threads)
+        return ThreadLoop(f"agent-loop-{self._made}", sync_threads=self._sync_threads)
+
+
+class AgentLoopsByGraph:
+    """Each graph as its ``isolation`` says."""
+
+    def __init__(self, user_loop: UserLoop, isolation: Callable[[str | None], Isolation]) -> None:
+        self._isolation = isolation
+        self._shared, self._own = SharedAgentLoops(user_loop), ThreadAgentLoops()
+
+    def lease(self, work: UserWork = _GRAPH) -> AbstractAsyncContextManager[AgentLoop]:
+        loops: AgentLoops = self._own if self._isolation(work.graph_id) == "run" else self._shared
+        return loops.lease(work)
+
+    async def close(self) -> None:
+        await self._own.close()
 
 
 class _InlineTask(Generic[T]):
     def __init__(self, task: asyncio.Task[T]) -> None:
         self._task = task
         task.add_done_callback(_retrieve)
+
+    @property
+    def ended(self) -> bool:
+        return self._task.done()
 
     async def wait(self, seconds: float | None = None) -> bool:
         if not self._task.done():
@@ -200,14 +176,20 @@ class _InlineTask(Generic[T]):
     def call(self, function: Callable[[], object]) -> None:
         asyncio.get_running_loop().call_soon(function)
 
+    def when_ended(self, do: Callable[[], object]) -> None:
+        self._task.add_done_callback(lambda _: do())
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
+
 
 class InlineAgentLoops:
-    """Runs agent code on the caller's own loop: for simulations on virtual time, and agents that are trusted not to
-    block.
-    """
+    """Runs agent code on the caller's own loop: for simulations on virtual time."""
 
     @asynccontextmanager
-    async def lease(self) -> AsyncIterator[AgentLoop]:
+    async def lease(self, work: UserWork = _GRAPH) -> AsyncIterator[AgentLoop]:
         yield self
 
     def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> AgentTask[T]:

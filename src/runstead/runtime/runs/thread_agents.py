@@ -9,6 +9,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
+from runstead.runtime.user_code.scope import UserWork
+from runstead.runtime.user_code.thread_loop import LoopLost
+
 from .agent_loop import AgentLoops
 from .agents import Agent, AgentResolver
 from .exceptions import RunError
@@ -24,8 +27,10 @@ Guard = Callable[[], Coroutine[Any, Any, None]]
 class AgentUnresponsive(RunError):
     """The graph's own code did not come back in time."""
 
-    def __init__(self, graph_id: str, seconds: float) -> None:
-        super().__init__(f"the code of graph {graph_id!r} did not answer within {seconds:g} seconds")
+    def __init__(self, graph_id: str, seconds: float | None = None) -> None:
+        """``seconds`` None: the loop that it ran on was given up."""
+        within = "" if seconds is None else f" within {seconds:g} seconds"
+        super().__init__(f"the code of graph {graph_id!r} did not answer{within}")
 
 
 async def unguarded() -> None:
@@ -62,9 +67,13 @@ class ThreadAgents:
             async with opened(factory, {"configurable": {}, **(config or {})}, saver, self._store) as agent:
                 return await work(agent)
 
-        async with self._loops.lease() as loop:
+        name = UserWork("state", graph_id, thread_id=(config or {}).get("configurable", {}).get("thread_id"))
+        async with self._loops.lease(name) as loop:
             task = loop.submit(on_agent_loop)
             # A loop that is stuck in user code is given up with the lease; the caller must not be stuck with it.
             if not await task.wait(self.ANSWER_WITHIN):
                 raise AgentUnresponsive(graph_id, self.ANSWER_WITHIN)
-            return task.result()
+            try:
+                return task.result()
+            except LoopLost as error:
+                raise AgentUnresponsive(graph_id) from error

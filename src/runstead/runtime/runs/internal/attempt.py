@@ -1,6 +1,6 @@
 """One attempt of a run on its agent loop: build the agent, stream it, read the state it left.
 
-The executor, on the server's loop, holds the other end of the feed. Nothing here publishes or settles.
+The executor, on the server's loop, holds the other end of the queue. Nothing here publishes or settles.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from runstead.runtime.serialization import encode
+from runstead.runtime.user_code.cross_loop_queue import CrossLoopQueue
 
 from ..agent_loop import AgentLoop
 from ..agents import Agent, AgentFactory
@@ -25,7 +26,6 @@ from .agent import fitting_context, opened
 from .answers import check_answers
 from .breakpoints import stopped_at_breakpoint
 from .chunks import ChunkEncoder, EncodedEvent
-from .feed import Feed
 from .planner import ExecutionPlan
 from .snapshot import StateSnapshot, read_snapshot
 from .tracing import traced
@@ -59,7 +59,7 @@ class AgentAttempt:
     checkpointer: BaseCheckpointSaver[Any]
     store: Any | None
     callbacks: list[Any]
-    feed: Feed[EncodedEvent]
+    queue: CrossLoopQueue[EncodedEvent]
     error_texts: ErrorTexts = MASKING
     stop_reason: Stopped | None = None
     _streaming: asyncio.Task[None] | None = field(default=None, init=False)
@@ -71,14 +71,14 @@ class AgentAttempt:
             self._streaming.cancel()
 
     async def run(self) -> AttemptEnd:
-        """Execute to the end, to an error, or to a stop. Finishes the feed."""
+        """Execute to the end, to an error, or to a stop. Finishes the queue."""
         try:
             async with opened(self.factory, self.plan.config, self.checkpointer, self.store) as agent:
                 return await self._run(agent)
         except Exception as error:
             return AttemptEnd(error=error)
         finally:
-            self.feed.finish()
+            self.queue.finish()
 
     async def _run(self, agent: Agent) -> AttemptEnd:
         encoder = ChunkEncoder(self.plan.wanted, self.error_texts)
@@ -125,7 +125,7 @@ class AgentAttempt:
             async with aclosing(chunks):
                 async for namespace, mode, chunk in chunks:
                     for event in encoder.encode(namespace, mode, chunk):
-                        await self.feed.put(event)
+                        await self.queue.put(event)
 
     async def _chunks(self, agent: Agent, config: dict[str, Any]) -> AsyncGenerator[GraphChunk, None]:
         async for chunk in agent.astream(self.plan.input, config, **self._options(agent)):
@@ -142,7 +142,7 @@ class AgentAttempt:
                 chunk = event["data"]["chunk"]
                 yield tuple(chunk) if self.plan.subgraphs else ((), *chunk)
             else:
-                await self.feed.put(encoder.event(event))
+                await self.queue.put(encoder.event(event))
 
     def _options(self, agent: Agent) -> dict[str, Any]:
         return {**self.plan.options, "context": fitting_context(agent, self.plan.context)}

@@ -17,6 +17,9 @@ from runstead.runtime.actor_context import acting
 from runstead.runtime.converters import last_human_text, messages_in
 from runstead.runtime.serialization import encode
 from runstead.runtime.storage_fault import StorageFault
+from runstead.runtime.user_code.cross_loop_queue import CrossLoopQueue
+from runstead.runtime.user_code.scope import UserWork
+from runstead.runtime.user_code.thread_loop import LoopLost
 
 from ..agent_loop import AgentLoop, AgentTask
 from ..callbacks.builder import RunCallbacks
@@ -29,7 +32,6 @@ from . import lifecycle
 from .attempt import AgentAttempt, AttemptEnd
 from .chunks import EncodedEvent
 from .endings import outcome_of, outcome_of_rollback
-from .feed import Feed
 from .fence import FencedSaver, fenced_store
 from .lifecycle_events import RunEventEmitter
 from .planner import ExecutionPlan, ExecutionPlanner
@@ -117,31 +119,34 @@ class RunExecution:
         return latest is not None and latest.metadata.get("run_id") == self._lease.run_id
 
     async def _stream(self, plan: ExecutionPlan) -> AttemptEnd:
-        """Run the agent on a loop of its own, and publish what it yields until it ends or is told to stop."""
-        feed: Feed[EncodedEvent] = Feed()
-        async with self._runtime.agent_loops.lease() as loop, self._timeout():
-            attempt = self._attempt(plan, loop, feed)
+        """Run the agent on its loop, and publish what it yields until it ends or is told to stop. Raises LoopLost."""
+        queue: CrossLoopQueue[EncodedEvent] = CrossLoopQueue()
+        work = UserWork("run", plan.graph_id, self._lease.run_id, self._lease.thread_id)
+        async with self._runtime.agent_loops.lease(work) as loop, self._timeout():
+            attempt = self._attempt(plan, loop, queue)
             task = loop.submit(attempt.run)
-            self._handle.on_stop(feed.wake)
+            # The attempt finishes the queue by itself, unless its loop is given up.
+            task.when_ended(queue.finish)
+            self._handle.on_stop(queue.wake)
             try:
-                await self._publish_all(feed)
+                await self._publish_all(queue)
             except Exception:
                 # The thread's next run must not begin beside code of this one that is still running.
                 task.call(lambda: attempt.stop(Stopped.LEASE_LOST))
-                feed.close()
+                queue.close()
                 await task.wait(self._runtime.limits.stop_grace)
                 raise
             if (reason := self._handle.stop_reason) is not None:
                 task.call(lambda: attempt.stop(reason))
             end = await self._ended(task)
-            if feed.finished:
+            if queue.finished:
                 # What it had said by then is told too: it may have ended by itself while the stop was on its way.
-                for event, data in await feed.read():
+                for event, data in await queue.read():
                     await self._publisher.publish(event, data)
-            feed.close()
+            queue.close()
             return end
 
-    def _attempt(self, plan: ExecutionPlan, loop: AgentLoop, feed: Feed[EncodedEvent]) -> AgentAttempt:
+    def _attempt(self, plan: ExecutionPlan, loop: AgentLoop, queue: CrossLoopQueue[EncodedEvent]) -> AgentAttempt:
         stamp = {"run_id": self._lease.run_id, "run_attempt": self._lease.attempt}
         home = asyncio.get_running_loop()
         return AgentAttempt(
@@ -153,7 +158,7 @@ class RunExecution:
             ),
             store=fenced_store(self._runtime.store, self._check, self._lease.holder),
             callbacks=list(self._callbacks.handlers()),
-            feed=feed,
+            queue=queue,
             error_texts=self._runtime.error_texts,
         )
 
@@ -182,11 +187,11 @@ class RunExecution:
                 _log.warning("the lease of run %s could not be renewed", lease.run_id, exc_info=True)
                 await self._runtime.clock.sleep(pause)
 
-    async def _publish_all(self, feed: Feed[EncodedEvent]) -> None:
+    async def _publish_all(self, queue: CrossLoopQueue[EncodedEvent]) -> None:
         """Until the agent has ended or is told to stop."""
         while True:
-            finished = feed.finished
-            for event, data in await feed.read():
+            finished = queue.finished
+            for event, data in await queue.read():
                 await self._publisher.publish(event, data)
             if self._publisher.superseded:
                 self._handle.stop(Stopped.LEASE_LOST)
@@ -203,7 +208,13 @@ class RunExecution:
                 grace,
             )
             return AttemptEnd(stopped=True)
-        return task.result()
+        try:
+            return task.result()
+        except LoopLost:
+            if self._handle.stop_reason is None:
+                raise
+            # Its code is stuck and can no longer write: stopped, as it was asked to.
+            return AttemptEnd(stopped=True)
 
     @asynccontextmanager
     async def _timeout(self) -> AsyncIterator[None]:
@@ -234,6 +245,9 @@ class RunExecution:
         await self._trace.finish()
         if stop is Stopped.LEASE_LOST or isinstance(end.error, LeaseLost):
             raise LeaseLost(self._lease.run_id, self._lease.attempt)
+        if isinstance(end.error, LoopLost):
+            await self._give_up(end.error)
+            return
         was_cut_off = isinstance(end.error, StorageFault) and end.error.passes
         if stop is Stopped.SHUTDOWN and (end.stopped or was_cut_off):
             # Once: a process that goes does not wait for a storage that is away. The lease lapses then.
@@ -280,6 +294,14 @@ class RunExecution:
                 return await self._runtime.lease_store.settle(self._lease, undone), undone
 
         return await self._patiently("settled", settle)
+
+    async def _give_up(self, lost: LoopLost) -> None:
+        """Hand the run back after its loop was given up. The run whose own code did not come back is left to lapse, as
+        if its worker had died: that counts as a lost attempt, so that it is a dead letter one day.
+        """
+        culprit = lost.culprit
+        if culprit is None or culprit.work.run_id != self._lease.run_id:
+            await self._hand_back()
 
     async def _hand_back(self) -> None:
         await self._patiently("handed back", lambda: self._runtime.lease_store.release(self._lease))

@@ -1,27 +1,27 @@
-"""The way from an agent's loop to the server's."""
+"""The queue from an agent's loop to the server's."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 
-from runstead.runtime.runs.internal.feed import Feed
+from runstead.runtime.user_code.cross_loop_queue import CrossLoopQueue
 
 
 async def test_everything_arrives_in_order_from_another_thread() -> None:
-    feed: Feed[int] = Feed(capacity=10)
+    queue: CrossLoopQueue[int] = CrossLoopQueue(capacity=10)
 
     async def produce() -> None:
         for number in range(5_000):
-            await feed.put(number)
-        feed.finish()
+            await queue.put(number)
+        queue.finish()
 
     thread = threading.Thread(target=lambda: asyncio.run(produce()))
     thread.start()
     read: list[int] = []
     while True:
-        finished = feed.finished
-        read += await feed.read()
+        finished = queue.finished
+        read += await queue.read()
         if finished:
             break
     thread.join()
@@ -29,40 +29,40 @@ async def test_everything_arrives_in_order_from_another_thread() -> None:
 
 
 async def test_a_producer_waits_for_a_reader_who_is_far_behind() -> None:
-    feed: Feed[int] = Feed(capacity=3)
+    queue: CrossLoopQueue[int] = CrossLoopQueue(capacity=3)
 
     async def produce() -> None:
         for number in range(10):
-            await feed.put(number)
+            await queue.put(number)
 
     producing = asyncio.ensure_future(produce())
     await asyncio.wait({producing}, timeout=0.05)
     assert not producing.done()
-    assert await feed.read() == [0, 1, 2]
+    assert await queue.read() == [0, 1, 2]
     while not producing.done():
-        await feed.read()
+        await queue.read()
 
 
 async def test_a_closed_feed_lets_its_producer_run_on() -> None:
-    feed: Feed[int] = Feed(capacity=1)
-    producing = asyncio.ensure_future(feed.put(1))
+    queue: CrossLoopQueue[int] = CrossLoopQueue(capacity=1)
+    producing = asyncio.ensure_future(queue.put(1))
     await asyncio.sleep(0)
-    feed.close()
+    queue.close()
     await asyncio.wait_for(producing, 1)
-    await asyncio.wait_for(feed.put(2), 1)
+    await asyncio.wait_for(queue.put(2), 1)
 
 
 async def test_waking_makes_a_read_return_with_nothing() -> None:
-    feed: Feed[int] = Feed()
-    reading = asyncio.ensure_future(feed.read())
+    queue: CrossLoopQueue[int] = CrossLoopQueue()
+    reading = asyncio.ensure_future(queue.read())
     await asyncio.sleep(0)
-    feed.wake()
+    queue.wake()
     assert await asyncio.wait_for(reading, 1) == []
 
 
 async def test_a_finished_feed_is_read_without_waiting() -> None:
-    feed: Feed[int] = Feed()
-    await feed.put(1)
-    feed.finish()
-    assert await feed.read() == [1]
-    assert await asyncio.wait_for(feed.read(), 1) == []
+    queue: CrossLoopQueue[int] = CrossLoopQueue()
+    await queue.put(1)
+    queue.finish()
+    assert await queue.read() == [1]
+    assert await asyncio.wait_for(queue.read(), 1) == []

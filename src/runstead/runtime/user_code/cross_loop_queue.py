@@ -1,4 +1,4 @@
-"""The way from an agent's loop to the server's: many items a wake, and a producer that waits when it runs far ahead."""
+"""A queue from one event loop to another: many items per wake-up, and a producer that waits when it is far ahead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Feed(Generic[T]):
+class CrossLoopQueue(Generic[T]):
     """One producer, on any event loop; one reader, on the loop where the feed was made."""
 
     def __init__(self, capacity: int = 1_000) -> None:
@@ -39,7 +39,7 @@ class Feed(Generic[T]):
                 await asyncio.wrap_future(room)
 
     def finish(self) -> None:
-        """The producer's last word."""
+        """The producer's last word. Safe to call twice, from any thread."""
         self.finished = True
         self.wake()
 

@@ -1,0 +1,194 @@
+"""An event loop in a daemon thread of its own, and work that is started on it from other threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from typing import Any, Final, Generic, TypeVar
+
+from .scope import CURRENT_SCOPE, WorkScope
+from .sync_threads import LIMIT, SyncThreads
+
+T = TypeVar("T")
+
+_CANCEL_WITHIN: Final = 1.0
+"""Seconds that tasks which are left at the end may take to react to their cancellation."""
+
+
+class LoopLost(Exception):
+    """The loop did not come back from ``culprit``'s code, and was given up with everything on it."""
+
+    def __init__(self, culprit: WorkScope | None) -> None:
+        self.culprit = culprit
+        super().__init__(f"the event loop of user code does not come back from {culprit.work if culprit else 'a call'}")
+
+
+class UserCodeExit(RuntimeError):
+    """User code raised SystemExit or KeyboardInterrupt, or cancelled itself: its loop and the server go on."""
+
+
+class LoopTask(Generic[T]):
+    """Work that was started on a ThreadLoop. Its methods are for other threads."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, scope: WorkScope | None) -> None:
+        self._loop, self.scope = loop, scope
+        self._future: Future[T] = Future()
+        self._task: asyncio.Task[T] | None = None
+        self._is_cancelled = False
+
+    @property
+    def ended(self) -> bool:
+        return self._future.done()
+
+    async def wait(self, seconds: float | None = None) -> bool:
+        """True when the work has ended, within ``seconds``; None waits for ever. Never raises what the work raised.
+
+        Giving up the wait does not cancel the work.
+        """
+        if not self._future.done():
+            # asyncio.wait, for giving up the wait must not cancel the work.
+            waiting = asyncio.wrap_future(self._future)
+            waiting.add_done_callback(_retrieve)
+            await asyncio.wait({waiting}, timeout=seconds)
+        return self._future.done()
+
+    def result(self) -> T:
+        """Return what the work returned, or raise what it raised. Only after it has ended.
+
+        Raises LoopLost when its loop was given up, UserCodeExit when it was cancelled.
+        """
+        try:
+            return self._future.result(timeout=0)
+        except CancelledError as error:
+            # Never asyncio's: that one would cancel the caller, which is on another loop and has nothing to do with it.
+            raise UserCodeExit("user code was cancelled") from error
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Run a quick function on the work's loop, soon. Ignored when the loop is gone."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function)
+
+    def cancel(self) -> None:
+        """Cancel the work, soon."""
+        self._is_cancelled = True
+        self.call(lambda: self._task and self._task.cancel())
+
+    def when_ended(self, do: Callable[[], object]) -> None:
+        """Call ``do`` once the work has ended, in any thread."""
+        self._future.add_done_callback(lambda _: do())
+
+    def begin(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        """Start the work. On the loop."""
+        CURRENT_SCOPE.set(self.scope)
+        self._task = self._loop.create_task(_started(work))
+        self._task.add_done_callback(self._finish)
+        if self._is_cancelled:
+            self._task.cancel()
+
+    def lose(self, error: LoopLost) -> None:
+        """End with ``error``, for those who wait: the work itself cannot be reached any more."""
+        with contextlib.suppress(InvalidStateError):
+            self._future.set_exception(error)
+
+    def _finish(self, task: asyncio.Task[T]) -> None:
+        # Lost in the meantime: it has ended for everybody, and what it came to is dropped.
+        with contextlib.suppress(InvalidStateError):
+            if task.cancelled():
+                self._future.set_exception(CancelledError())
+            elif (error := task.exception()) is not None:
+                self._future.set_exception(error)
+            else:
+                self._future.set_result(task.result())
+
+
+async def _started(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    try:
+        return await work()
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise UserCodeExit(f"user code raised {type(error).__name__}") from error
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
+
+
+class ThreadLoop:
+    """An event loop that runs in a daemon thread until it is closed. Its synchronous calls go to threads of its own."""
+
+    def __init__(self, name: str, *, sync_threads: int = LIMIT) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.threads = SyncThreads(f"{name}-sync", limit=sync_threads)
+        self.loop.set_default_executor(self.threads)
+        self._tasks: set[LoopTask[Any]] = set()
+        self._closing = False
+        self._lost: LoopLost | None = None
+        self.thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self.thread.start()
+
+    def submit(self, work: Callable[[], Coroutine[Any, Any, T]], scope: WorkScope | None = None) -> LoopTask[T]:
+        """Start ``work``, with the caller's context variables. For any thread."""
+        task: LoopTask[T] = LoopTask(self.loop, scope)
+        self._tasks.add(task)
+        task.when_ended(lambda: self._tasks.discard(task))
+        if self._lost is not None:
+            task.lose(self._lost)
+            return task
+        try:
+            # The handle made here copies the caller's context, so the actor is bound on the other side too.
+            self.loop.call_soon_threadsafe(task.begin, work)
+        except RuntimeError:
+            # Closed. Whoever waits is told so instead of waiting for ever.
+            task.lose(LoopLost(None))
+        return task
+
+    @property
+    def tasks(self) -> list[LoopTask[Any]]:
+        """What was submitted and has not ended."""
+        return list(self._tasks)
+
+    def lose(self, culprit: WorkScope | None) -> None:
+        """Give the loop up: everything on it ends with LoopLost, and if its thread ever comes back it ends too."""
+        self._lost = LoopLost(culprit)
+        for task in self.tasks:
+            task.lose(self._lost)
+        self.stop()
+
+    def stop(self) -> None:
+        """Let the thread end, without regard to what is left. Returns at once; safe to call twice."""
+        self._closing = True
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self.loop.stop)
+
+    def close(self) -> None:
+        """Cancel what is left, stop, and wait a moment for it. Blocks; not for the loop's own thread."""
+        leaving = self.submit(_cancel_others)
+        if not self._lost:
+            with contextlib.suppress(Exception):
+                leaving._future.result(timeout=_CANCEL_WITHIN)
+        self.stop()
+        self.thread.join(timeout=_CANCEL_WITHIN)
+
+    def _serve(self) -> None:
+        while not self._closing:
+            try:
+                self.loop.run_forever()
+            except (SystemExit, KeyboardInterrupt):
+                # Raised by a node. Its task has it as its result; asyncio lets these two fall through the loop as
+                # well, which would leave every other task, and so every other run, hanging for ever.
+                continue
+        self.loop.close()
+
+
+async def _cancel_others() -> None:
+    """Cancel all other tasks of the loop, and close what asynchronous generators left open."""
+    loop, mine = asyncio.get_running_loop(), asyncio.current_task()
+    others = [task for task in asyncio.all_tasks() if task is not mine]
+    for task in others:
+        task.cancel()
+    if others:
+        await asyncio.wait(others, timeout=_CANCEL_WITHIN / 2)
+    await loop.shutdown_asyncgens()

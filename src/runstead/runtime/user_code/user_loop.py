@@ -1,0 +1,132 @@
+"""The one event loop for all user code of a server, in a thread of its own, so that no user code delays the server.
+
+Clients, locks, pools and sessions of asyncio belong to the loop on which they are used first. Graphs, ``http.app``,
+auth handlers and embedding functions share such objects by way of their modules, so they share this loop.
+(docs/adr/0020)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from contextvars import copy_context
+from typing import Any, Final, Self, TypeVar
+
+from .scope import CURRENT_SCOPE, UserWork, WorkScope
+from .thread_loop import LoopTask, ThreadLoop, UserCodeExit
+
+T = TypeVar("T")
+
+_UNNAMED: Final = UserWork()
+
+
+class UserCodeTimeout(TimeoutError):
+    """User code did not answer within the time that it was given."""
+
+
+class UserLoop:
+    """Runs user code. Its methods may be called from any thread, and from user code itself."""
+
+    def __init__(self) -> None:
+        self._generation = 0
+        self._thread_loop = self._new()
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls) -> AsyncIterator[Self]:
+        """Running for the length of a block. What is left at its end is cancelled."""
+        user_loop = cls()
+        try:
+            yield user_loop
+        finally:
+            await user_loop.close()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The asyncio loop that runs at the moment."""
+        return self._thread_loop.loop
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller runs on this loop."""
+        try:
+            return asyncio.get_running_loop() is self.loop
+        except RuntimeError:
+            return False
+
+    def submit(self, work: Callable[[], Coroutine[Any, Any, T]], scope: WorkScope | UserWork = _UNNAMED) -> LoopTask[T]:
+        """Start ``work`` with the caller's context variables. ``scope`` is what log lines call it."""
+        return self._thread_loop.submit(work, scope if isinstance(scope, WorkScope) else WorkScope(scope))
+
+    async def run(
+        self, work: Callable[[], Coroutine[Any, Any, T]], timeout: float | None = None, *, named: UserWork = _UNNAMED
+    ) -> T:
+        """Return what ``work`` returns or raises, done on this loop with the caller's context variables.
+
+        A cancelled caller cancels the work. Raises UserCodeTimeout, and cancels the work, when it takes longer than
+        ``timeout`` seconds; UserCodeExit for SystemExit and KeyboardInterrupt; LoopLost when the loop was given up.
+        """
+        if self.is_current:
+            return await self._here(work, timeout, named)
+        task = self.submit(work, named)
+        try:
+            if not await task.wait(timeout):
+                raise UserCodeTimeout(f"no answer within {timeout:g} seconds")
+        except BaseException:
+            task.cancel()
+            raise
+        return task.result()
+
+    async def run_sync(
+        self, function: Callable[[], T], timeout: float | None = None, *, named: UserWork = _UNNAMED
+    ) -> T:
+        """Return what the synchronous ``function`` returns or raises, called in a thread with the caller's context
+        variables. It does not wait for the loop, which other code may block. Raises as `run` does.
+        """
+        context = copy_context()
+        context.run(CURRENT_SCOPE.set, CURRENT_SCOPE.get() or WorkScope(named))
+        call: Future[T] = self._thread_loop.threads.submit(lambda: context.run(function))
+        waiting = asyncio.wrap_future(call)
+        await asyncio.wait({waiting}, timeout=timeout)
+        if not waiting.done():
+            waiting.cancel()
+            raise UserCodeTimeout(f"no answer within {timeout:g} seconds")
+        try:
+            return waiting.result()
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise UserCodeExit(f"user code raised {type(error).__name__}") from error
+
+    async def _here(self, work: Callable[[], Coroutine[Any, Any, T]], timeout: float | None, named: UserWork) -> T:
+        """As user code called by user code: part of whatever the caller is doing."""
+        scope = CURRENT_SCOPE.get()
+        token = CURRENT_SCOPE.set(scope or WorkScope(named))
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                return await work()
+        except TimeoutError as error:
+            if limit.expired():
+                raise UserCodeTimeout(f"no answer within {timeout:g} seconds") from error
+            raise
+        finally:
+            CURRENT_SCOPE.reset(token)
+
+    def replace(self, culprit: WorkScope | None = None) -> list[LoopTask[Any]]:
+        """Give up a loop that does not come back, and start a fresh one in a new thread.
+
+        Everything on the old one ends with LoopLost. Objects of asyncio that modules made on it are of no use on the
+        new one: only where the process cannot be replaced is this better than nothing. Returns what was lost.
+        """
+        lost, self._thread_loop = self._thread_loop, self._new()
+        tasks = lost.tasks
+        lost.lose(culprit)
+        return tasks
+
+    async def close(self) -> None:
+        """Cancel what is left and stop. A loop that is stuck in user code dies with the process."""
+        await asyncio.to_thread(self._thread_loop.close)
+
+    def _new(self) -> ThreadLoop:
+        self._generation += 1
+        return ThreadLoop("user-code" if self._generation == 1 else f"user-code-{self._generation}")
