@@ -1,33 +1,24 @@
-"""For all tests: nobody out there is trusted, and in CI a test that skips because a server is missing has failed."""
+"""Hooks for all tests. In CI a test that skips because a server is missing has failed."""
 
 from __future__ import annotations
 
 import gc
 import os
 from collections.abc import Generator
-from pathlib import Path
 
 import pytest
 
-from tests.servers.postgres import postgres_schema, postgres_url
-from tests.servers.profiles import redis_url
+from tests.environment import isolate
 
-__all__ = ["postgres_schema", "postgres_url", "redis_url"]
+# Before anything else is imported: libraries read the environment when they are.
+isolate()
 
-
-_TRUSTED = Path(__file__).parent / "servers" / "nobody.pem"
-
-
-def pytest_configure() -> None:
-    """No test calls anybody outside, and each HTTP client reads all certificates that are trusted: one is read sooner
-    than the hundreds of this machine.
-    """
-    os.environ["SSL_CERT_FILE"] = str(_TRUSTED)
+pytest_plugins = ["tests.servers.postgres", "tests.servers.profiles"]
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Importing all tests makes a million objects that stay: nobody looks for garbage among them, then or later."""
+    """Importing all tests makes a million objects that stay: the garbage collector skips them, then and later."""
     gc.disable()
     try:
         return (yield)

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.environment import child_environment
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -35,9 +37,9 @@ class Done:
 
 
 def environ_of(home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """As on a fresh machine: no settings of the developer's, and a home of its own."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RUNSTEAD_", "LANG"))}
-    return {**kept, "HOME": str(home), "XDG_DATA_HOME": str(home / "data"), "TERM": "xterm", **(more or {})}
+    """Return the variables of a fresh machine, with a home directory of its own."""
+    own = {"HOME": str(home), "XDG_DATA_HOME": str(home / "data"), "TERM": "xterm"}
+    return child_environment({**own, **(more or {})})
 
 
 def command_of(*arguments: str) -> list[str]:

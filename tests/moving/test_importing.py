@@ -33,6 +33,7 @@ from runstead.infra.moving.parts import PARTS
 from runstead.infra.moving.places import data_dir_place
 from runstead.infra.moving.reading import is_empty, sums_of
 from runstead.infra.storage.tables import runs, threads
+from tests.environment import child_environment
 from tests.servers.postgres import PostgresSchema
 
 from .conftest import NewPlace
@@ -91,10 +92,9 @@ async def test_a_process_that_is_killed_leaves_whole_threads_alone(
 
 def killed_after(members: int, command: list[str], environ: dict[str, str]) -> None:
     """Run it, and kill it without warning when it says that it has done so many."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")}
     with subprocess.Popen(
         [sys.executable, "-m", "runstead.cli", *command],
-        env={**clean, **environ},
+        env=child_environment(environ),
         stdout=subprocess.PIPE,
         text=True,
     ) as process:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from runstead.cli.servers.ports import free_port
+from tests.environment import child_environment
 
 from .nursery import Process, started
 
@@ -75,7 +76,7 @@ class ServerProcess:
         theirs, self._lifeline = os.pipe()
         with self.log_file.open("ab") as log:
             self._process = started(
-                self._arguments, program=self._program, parent_fd=theirs, log=log, env=self._environment()
+                self._arguments, program=self._program, parent_fd=theirs, log=log, env=child_environment(self._environ)
             )
         os.close(theirs)
         while not self._answers():
@@ -119,10 +120,6 @@ class ServerProcess:
 
     def open_files(self) -> int:
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
-
-    def _environment(self) -> dict[str, str]:
-        ours = {name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")}
-        return {**ours, **self._environ}
 
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)

