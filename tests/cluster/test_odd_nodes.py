@@ -17,33 +17,13 @@ import pytest
 from tests.processes.client import Client
 from tests.processes.load import Load
 from tests.processes.server import GRAPHS, ServerProcess
+from tests.processes.skewed import skewed
 from tests.servers.proxy import TcpProxy
 
 from .laws import check_laws
 from .nodes import SETTINGS, AnyGateway, Cluster, WorkerProcess, start_all
 
 Options: TypeAlias = dict[str, Any]
-
-# What a process takes for the time is this much later. Only wall clocks: those that count seconds are not set.
-_SKEWED = """
-import datetime, time
-AHEAD = {ahead}
-real_time, real_datetime = time.time, datetime.datetime
-class Kind(type):
-    def __instancecheck__(cls, value):
-        return isinstance(value, real_datetime)
-class Skewed(real_datetime, metaclass=Kind):
-    @classmethod
-    def now(cls, tz=None):
-        return real_datetime.now(tz) + datetime.timedelta(seconds=AHEAD)
-    @classmethod
-    def utcnow(cls):
-        return real_datetime.utcnow() + datetime.timedelta(seconds=AHEAD)
-time.time = lambda: real_time() + AHEAD
-datetime.datetime = Skewed
-from runstead.cli.__main__ import main
-main()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +64,7 @@ async def _loaded(cluster: Cluster, clients: int, seconds: float, gateways: Sequ
 
 
 async def test_clocks_that_are_two_minutes_apart_take_no_run_from_each_other(cluster: Cluster, tmp_path: Path) -> None:
-    behind, ahead = ({"program": _SKEWED.format(ahead=seconds)} for seconds in (-60, 60))
+    behind, ahead = ({"program": skewed(seconds)} for seconds in (-60, 60))
     with _with(cluster, tmp_path, behind, ahead) as odd:
         await _loaded(odd, 12, 3, odd.urls)
         delayed = [await _delayed(url) for url in odd.urls]

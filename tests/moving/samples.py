@@ -55,7 +55,7 @@ def insert_thread(connection: Connection, thread_id: str, *, steps: int = 3, siz
     place: dict[str, Any] = {"thread_id": thread_id, "checkpoint_ns": ""}
     for step in range(steps):
         checkpoint_id = f"{step:06}"
-        content = {"type": "msgpack", "checkpoint": bytes([step % 256]) * size, "metadata": b"{}"}
+        content = {"type": "msgpack", "checkpoint": bytes([step % 256]) * size, "metadata": b"{}", "position": step}
         connection.execute(insert(checkpoints), [{**place, "checkpoint_id": checkpoint_id, **content}])
         write = {"task_id": "t", "task_path": "", "idx": 0, "channel": "c", "type": "msgpack", "value": b"x" * size}
         connection.execute(insert(writes), [{**place, "checkpoint_id": checkpoint_id, **write}])

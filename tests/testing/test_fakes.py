@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from langgraph.checkpoint.memory import InMemorySaver
 
 from runstead.testing.clock import HandClock
 from runstead.testing.conformance.checkpoint_store import CheckpointStoreConformance
@@ -20,6 +19,7 @@ from runstead.testing.fakes import (
     InMemoryTables,
     InMemoryThreadStore,
 )
+from runstead.testing.fakes.checkpoints import OrderedMemorySaver
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ class TestInMemoryThreadStore(ThreadStoreConformance):
 class TestInMemoryCheckpointStore(CheckpointStoreConformance):
     @pytest.fixture(params=["fast", "langgraph's own serialiser"])
     def checkpoints(self, request: pytest.FixtureRequest) -> InMemoryCheckpointStore:
-        return InMemoryCheckpointStore(None if request.param == "fast" else InMemorySaver())
+        return InMemoryCheckpointStore(None if request.param == "fast" else OrderedMemorySaver())
 
 
 class TestInMemoryRunEventStore(RunEventStoreConformance):

@@ -136,9 +136,11 @@ async def _assembled(
         )
         services = replace(services, authorizer=door.authorizer)
         await services.assistants.register_graphs(parts.graphs.descriptions)
+        sweeper = StorageSweeper(profile.database, profile.clock)
+        await sweeper.correct_times()
         await stack.enter_async_context(
             sweep_regularly(
-                StorageSweeper(profile.database, profile.clock),
+                sweeper,
                 profile.checkpoints,
                 timedelta(seconds=settings.stream_retention_seconds),
             )

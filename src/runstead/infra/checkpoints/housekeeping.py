@@ -13,19 +13,24 @@ from .marks import forget_all
 from .replacing import REPLACING_CHECKPOINT, REPLACING_WRITE
 
 _TABLES: Final = ("checkpoints", "writes")
-_CHECKPOINT: Final = "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata, run_id"
+_CHECKPOINT: Final = "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata, run_id, position"
 _WRITE: Final = "checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value"
 _COPY: Final = (
     f"""
     INSERT INTO checkpoints (thread_id, {_CHECKPOINT})
-    SELECT :target, {_CHECKPOINT} FROM checkpoints WHERE thread_id = :source {REPLACING_CHECKPOINT}
+    SELECT :target, {_CHECKPOINT} FROM checkpoints WHERE thread_id = :source
+    {REPLACING_CHECKPOINT}, position = excluded.position
     """,
     f"""
     INSERT INTO writes (thread_id, {_WRITE})
     SELECT :target, {_WRITE} FROM writes WHERE thread_id = :source {REPLACING_WRITE}
     """,
 )
-_LATEST: Final = "SELECT checkpoint_ns, max(checkpoint_id) FROM checkpoints WHERE thread_id = ? GROUP BY checkpoint_ns"
+_LATEST: Final = """
+    SELECT checkpoint_ns, checkpoint_id, position FROM checkpoints c WHERE thread_id = ? AND position = (
+        SELECT max(position) FROM checkpoints WHERE thread_id = c.thread_id AND checkpoint_ns = c.checkpoint_ns
+    )
+"""
 _PARENT: Final = (
     "SELECT parent_checkpoint_id, metadata FROM checkpoints"
     " WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
@@ -64,9 +69,9 @@ def prune(driver: Driver, thread_ids: Sequence[ThreadId], strategy: str) -> None
         if strategy == "delete":
             delete_thread(driver, thread_id)
             continue
-        for namespace, latest in driver.execute(_LATEST, (thread_id,)).fetchall():
+        for namespace, latest, position in driver.execute(_LATEST, (thread_id,)).fetchall():
             kept = _needed(driver, thread_id, namespace, latest)
-            _delete_others(driver, thread_id, namespace, kept, up_to=latest)
+            _delete_others(driver, thread_id, namespace, kept, up_to=position)
 
 
 def _needed(driver: Driver, thread_id: ThreadId, namespace: str, latest: str) -> list[str]:
@@ -88,13 +93,16 @@ def _needed(driver: Driver, thread_id: ThreadId, namespace: str, latest: str) ->
     return kept
 
 
-def _delete_others(driver: Driver, thread_id: ThreadId, namespace: str, kept: Sequence[str], *, up_to: str) -> None:
-    """Delete what is older than ``up_to``, but for those that are kept."""
-    # Others may be writing: what has come since the latest was looked for is newer than it, and is left alone.
-    marks = ", ".join("?" * len(kept))
-    for table in _TABLES:
+def _delete_others(driver: Driver, thread_id: ThreadId, namespace: str, kept: Sequence[str], *, up_to: int) -> None:
+    """Delete what was written before position ``up_to``, but for those that are kept."""
+    # Others may be writing: what has come since the latest was looked for has a higher position, and is left alone.
+    older = (
+        "SELECT checkpoint_id FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND position < ?"
+        f" AND checkpoint_id NOT IN ({', '.join('?' * len(kept))})"
+    )
+    # Checkpoints last: they say which writes are older.
+    for table in reversed(_TABLES):
         driver.execute(
-            f"DELETE FROM {table} WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id < ?"
-            f" AND checkpoint_id NOT IN ({marks})",
-            (thread_id, namespace, up_to, *kept),
+            f"DELETE FROM {table} WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id IN ({older})",
+            (thread_id, namespace, thread_id, namespace, up_to, *kept),
         )

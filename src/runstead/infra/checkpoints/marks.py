@@ -38,9 +38,12 @@ _KEEP_WRITE: Final = """
     ON CONFLICT DO NOTHING
 """
 _KEEP_CHECKPOINT: Final = """
-    INSERT INTO mark_checkpoints
+    INSERT INTO mark_checkpoints (
+        thread_id, mark_run_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata, run_id,
+        position
+    )
     SELECT m.thread_id, m.run_id, c.checkpoint_ns, c.checkpoint_id, c.parent_checkpoint_id, c.type, c.checkpoint,
-        c.metadata, c.run_id
+        c.metadata, c.run_id, c.position
     FROM marks m JOIN checkpoints c ON c.thread_id = m.thread_id AND c.checkpoint_ns = ? AND c.checkpoint_id = ?
     WHERE m.thread_id = ? AND (c.run_id IS NULL OR c.run_id <> m.run_id)
     AND NOT EXISTS (
@@ -70,10 +73,11 @@ _UNDO: Final = (
     """,
     f"""
     INSERT INTO checkpoints (
-        thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata, run_id
+        thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata, run_id, position
     )
-    SELECT thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata, run_id
-    FROM mark_checkpoints WHERE thread_id = :thread AND mark_run_id = :run {REPLACING_CHECKPOINT}
+    SELECT thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata, run_id, position
+    FROM mark_checkpoints WHERE thread_id = :thread AND mark_run_id = :run
+    {REPLACING_CHECKPOINT}, position = excluded.position
     """,
 )
 # One run at a time is on a thread, so whoever was marked before this one has settled, or was given up.
@@ -88,8 +92,8 @@ def mark(driver: Driver, thread_id: ThreadId, run_id: RunId) -> str | None:
     """Begin to keep what the run changes, unless that began before; the thread's latest root checkpoint from then."""
     driver.execute(
         "INSERT INTO marks (thread_id, run_id, checkpoint_id) VALUES (?, ?,"
-        " (SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''))"
-        " ON CONFLICT DO NOTHING",
+        " (SELECT checkpoint_id FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''"
+        " ORDER BY position DESC LIMIT 1)) ON CONFLICT DO NOTHING",
         (thread_id, run_id, thread_id),
     )
     row = driver.execute(

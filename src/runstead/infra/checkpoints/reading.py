@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
@@ -22,40 +23,51 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from .driver import Driver
 
-Place: TypeAlias = tuple[str, str, str]
-"""Checkpoint id, thread id, namespace: where a page ended."""
+Place: TypeAlias = tuple[int | str, ...]
+"""Where a page ended: the last checkpoint's values of the columns that the listing is ordered by."""
 
+_IN_NAMESPACE: Final = ("position",)
+_ACROSS: Final = ("checkpoint_id", "thread_id", "checkpoint_ns")
 _COLUMNS: Final = "thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata"
+_PLACED: Final = (*_COLUMNS.split(", "), "position")
 _ONE: Final = f"SELECT {_COLUMNS} FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
 _LATEST: Final = (
-    f"SELECT {_COLUMNS} FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? ORDER BY checkpoint_id DESC LIMIT 1"
+    f"SELECT {_COLUMNS} FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? ORDER BY position DESC LIMIT 1"
 )
 _WRITES: Final = (
     "SELECT task_id, channel, type, value, task_path, idx FROM writes"
     " WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
 )
 
+_POSITION: Final = "(SELECT position FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?)"
+# An id that is not stored still carries the time at which it was made.
+_EARLIER: Final = f"CASE WHEN {_POSITION} IS NULL THEN checkpoint_id < ? ELSE position < {_POSITION} END"
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The conditions of a listing, as SQL."""
+    """The conditions and the order of a listing, as SQL: by position within a namespace, by id across several."""
 
     conditions: tuple[str, ...]
     values: tuple[Any, ...]
+    order: tuple[str, ...]
 
     @classmethod
     def of(cls, config: RunnableConfig | None, before: RunnableConfig | None) -> Wanted:
-        wanted: dict[str, Any] = {}
+        wanted: dict[str, tuple[Any, ...]] = {}
+        place = {} if config is None else config["configurable"]
         if config is not None:
-            place = config["configurable"]
-            wanted["thread_id = ?"] = str(place["thread_id"])
+            wanted["thread_id = ?"] = (str(place["thread_id"]),)
             if place.get("checkpoint_ns") is not None:
-                wanted["checkpoint_ns = ?"] = place["checkpoint_ns"]
+                wanted["checkpoint_ns = ?"] = (place["checkpoint_ns"],)
             if checkpoint_id := get_checkpoint_id(config):
-                wanted["checkpoint_id = ?"] = checkpoint_id
+                wanted["checkpoint_id = ?"] = (checkpoint_id,)
+        in_namespace = place.get("checkpoint_ns") is not None
         if before is not None and (earlier := get_checkpoint_id(before)):
-            wanted["checkpoint_id < ?"] = earlier
-        return cls(tuple(wanted), tuple(wanted.values()))
+            key = (str(place["thread_id"]), place["checkpoint_ns"], earlier) if in_namespace else ()
+            wanted |= {_EARLIER: (*key, earlier, *key)} if in_namespace else {"checkpoint_id < ?": (earlier,)}
+        values = tuple(chain.from_iterable(wanted.values()))
+        return cls(tuple(wanted), values, _IN_NAMESPACE if in_namespace else _ACROSS)
 
 
 def get(driver: Driver, serde: SerializerProtocol, config: RunnableConfig) -> CheckpointTuple | None:
@@ -78,22 +90,24 @@ def page(
     filter: Mapping[str, Any],
     size: int,
 ) -> tuple[list[CheckpointTuple], Place | None]:
-    """Up to ``size`` checkpoints after a place, the newest first, less those that ``filter`` takes out.
+    """Up to ``size`` checkpoints after a place, the last written first, less those that ``filter`` takes out.
 
     The place to go on from is None when there are no more.
     """
-    conditions, values = list(wanted.conditions), list(wanted.values)
+    conditions, values, order = list(wanted.conditions), list(wanted.values), wanted.order
     if after is not None:
-        conditions.append("(checkpoint_id < ? OR (checkpoint_id = ? AND (thread_id, checkpoint_ns) > (?, ?)))")
-        values += [after[0], *after]
+        conditions.append(f"({', '.join(order)}) < ({', '.join('?' * len(order))})")
+        values += after
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    newest_first = ", ".join(f"{column} DESC" for column in order)
     rows = driver.execute(
-        f"SELECT {_COLUMNS} FROM checkpoints {where}"
-        f" ORDER BY checkpoint_id DESC, thread_id, checkpoint_ns LIMIT {size}",
-        values,
+        f"SELECT {_COLUMNS}, position FROM checkpoints {where} ORDER BY {newest_first} LIMIT {size}", values
     ).fetchall()
-    found = [_tuple(driver, serde, row) for row in rows if _passes(row[6], filter)]
-    return found, None if len(rows) < size else (rows[-1][2], rows[-1][0], rows[-1][1])
+    found = [_tuple(driver, serde, row[:7]) for row in rows if _passes(row[6], filter)]
+    if len(rows) < size:
+        return found, None
+    last = dict(zip(_PLACED, rows[-1], strict=True))
+    return found, tuple(last[column] for column in order)
 
 
 def delta_history(

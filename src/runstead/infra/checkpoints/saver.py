@@ -49,9 +49,15 @@ _PAUSES: Final = (0.05, 0.2, 0.5, 1.0, 2.0)
 
 _PUT: Final = f"""
     INSERT INTO checkpoints (
-        thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata, run_id
-    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?) {REPLACING_CHECKPOINT}
+        thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata, run_id, position
+    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, (
+        SELECT 1 + coalesce(max(latest), 0) FROM (
+            SELECT max(position) AS latest FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?
+            UNION ALL SELECT max(position) FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''
+        ) AS spaces
+    )) {REPLACING_CHECKPOINT}
 """
+"""A new checkpoint comes after all others of its namespace, and after those of the root that were there before it."""
 _PUT_WRITES: Final = """
     INSERT INTO writes (
         thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value
@@ -139,6 +145,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
             *self.serde.dumps_typed(checkpoint),
             json.dumps(described, ensure_ascii=False, default=repr).encode("utf-8", "ignore"),
             described.get("run_id"),
+            *(thread_id, namespace, thread_id),
         )
 
         def work(driver: Driver) -> None:

@@ -1,7 +1,8 @@
 """The tables of the checkpoint file.
 
-``checkpoints`` and ``writes`` are those of langgraph-checkpoint-sqlite, and ``run_id``, so that one can be read with
-the tools of the other. The ``mark`` tables keep what a rollback needs; see `marks`.
+``checkpoints`` and ``writes`` have the columns of langgraph-checkpoint-sqlite, so that its tools can read them, and two
+more: ``run_id``, and ``position``, the order of writing (docs/adr/0020-checkpoints-are-ordered-by-position.md). The
+``mark`` tables keep what a rollback needs; see `marks`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any, Final
 
 from runstead.infra.engines.exceptions import SchemaTooNew
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 _TABLES: Final = (
     """
@@ -23,9 +24,11 @@ _TABLES: Final = (
         checkpoint BLOB,
         metadata BLOB,
         run_id TEXT,
+        position INTEGER NOT NULL,
         PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id)
     )
     """,
+    "CREATE INDEX IF NOT EXISTS ix_checkpoints_latest ON checkpoints (thread_id, checkpoint_ns, position)",
     "CREATE INDEX IF NOT EXISTS ix_checkpoints_run ON checkpoints (run_id, thread_id) WHERE run_id IS NOT NULL",
     """
     CREATE TABLE IF NOT EXISTS writes (
@@ -60,6 +63,7 @@ _TABLES: Final = (
         checkpoint BLOB,
         metadata BLOB,
         run_id TEXT,
+        position INTEGER NOT NULL,
         PRIMARY KEY (thread_id, mark_run_id, checkpoint_ns, checkpoint_id)
     )
     """,
@@ -81,12 +85,37 @@ _TABLES: Final = (
     """,
 )
 
+_COLUMNS: Final = "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata, run_id"
+_OF_VERSION_1: Final = (
+    "ALTER TABLE checkpoints RENAME TO old_checkpoints",
+    "ALTER TABLE mark_checkpoints RENAME TO old_mark_checkpoints",
+    "DROP INDEX IF EXISTS ix_checkpoints_run",
+)
+_TO_VERSION_2: Final = (
+    # In version 1 the newest id was the latest checkpoint.
+    f"""
+    INSERT INTO checkpoints (thread_id, {_COLUMNS}, position)
+    SELECT thread_id, {_COLUMNS}, row_number() OVER (PARTITION BY thread_id ORDER BY checkpoint_id)
+    FROM old_checkpoints
+    """,
+    f"""
+    INSERT INTO mark_checkpoints (thread_id, mark_run_id, {_COLUMNS}, position)
+    SELECT thread_id, mark_run_id, {_COLUMNS}, coalesce((
+        SELECT position FROM checkpoints c WHERE c.thread_id = o.thread_id AND c.checkpoint_ns = o.checkpoint_ns
+        AND c.checkpoint_id = o.checkpoint_id
+    ), 0) FROM old_mark_checkpoints o
+    """,
+    "DROP TABLE old_checkpoints",
+    "DROP TABLE old_mark_checkpoints",
+)
+
 
 def set_up(driver: Any) -> None:
-    """Make what is missing. Raises SchemaTooNew for a file that a later version has written."""
+    """Make what is missing, and bring older files up to date. Raises SchemaTooNew for a file of a later version."""
     version = driver.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise SchemaTooNew(str(version))
-    for statement in _TABLES:
+    before = _OF_VERSION_1 if version == 1 else ()
+    for statement in (*before, *_TABLES, *(_TO_VERSION_2 if version == 1 else ())):
         driver.execute(statement)
     driver.execute(f"PRAGMA user_version = {VERSION}")

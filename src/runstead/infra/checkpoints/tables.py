@@ -32,6 +32,8 @@ checkpoints: Final = Table(
     Column("checkpoint_ns", Text, primary_key=True),
     Column("checkpoint_id", Text, primary_key=True),
     *_checkpoint_columns(),
+    # The order of writing: ids carry the clock of the worker that made them.
+    Column("position", BigInteger, nullable=False),
 )
 writes: Final = Table(
     "writes",
@@ -63,6 +65,7 @@ mark_checkpoints: Final = Table(
     Column("checkpoint_ns", Text, primary_key=True),
     Column("checkpoint_id", Text, primary_key=True),
     *_checkpoint_columns(),
+    Column("position", BigInteger, nullable=False),
 )
 mark_writes: Final = Table(
     "mark_writes",

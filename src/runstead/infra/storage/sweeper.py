@@ -13,6 +13,7 @@ from sqlalchemy import BindParameter, Connection, bindparam, delete, func, liter
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.types import RunId, ThreadId
 
+from .clock_corrections import correct_times
 from .database import Database
 from .tables import idempotency_keys, run_event_threads, run_events, runs, threads, webhook_deliveries
 from .thread_status import forget_temporary
@@ -100,6 +101,7 @@ class StorageSweeper:
         are gone. Retained until then so that a late waiter gets an answer.
         """
         now = self._clock.now()
+        await self.correct_times()
         pieces: list[_Piece] = []
         for what, sweep, kept in (
             ("runs", _sweep_runs, retention),
@@ -119,6 +121,16 @@ class StorageSweeper:
             tuple(run_id for piece in pieces for run_id in piece.swept.runs),
             tuple(thread_id for piece in pieces for thread_id in piece.swept.threads),
         )
+
+    async def correct_times(self) -> None:
+        """Correct runs whose times are in the future, after the clock was set back. A failure is logged."""
+        try:
+            corrected = await self._database.write(lambda connection: correct_times(connection, self._clock.now()))
+        except Exception:
+            _log.exception("correcting times that lie in the future failed")
+        else:
+            if corrected:
+                _log.warning("the clock was set back: corrected the times of %d runs", corrected)
 
 
 def _sweep_runs(connection: Connection, cutoff: datetime) -> _Piece:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
 from typing import Any
 
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointTuple, get_checkpoint_id
 from langgraph.checkpoint.memory import InMemorySaver
 
 from runstead.runtime.runs.types import RunId, ThreadId
@@ -20,12 +23,47 @@ class PickleSerde:
         return pickle.loads(data[1])
 
 
+class OrderedMemorySaver(InMemorySaver):
+    """langgraph's saver in memory, for which the latest checkpoint is the one written last, whatever its id."""
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        place = config["configurable"]
+        if get_checkpoint_id(config) is None:
+            written = self.storage.get(place["thread_id"], {}).get(place.get("checkpoint_ns", ""))
+            if not written:
+                return None
+            latest = {"checkpoint_ns": "", **place, "checkpoint_id": next(reversed(written))}
+            config = {"configurable": {name: latest[name] for name in ("thread_id", "checkpoint_ns", "checkpoint_id")}}
+        return super().get_tuple(config)
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        found = {tuple(one.config["configurable"].values()): one for one in super().list(config, filter=filter)}
+        ordered = [found[key] for key in self._keys() if key in found][::-1]
+        if before is not None and (earlier := get_checkpoint_id(before)):
+            ids = [one.checkpoint["id"] for one in ordered]
+            ordered = ordered[ids.index(earlier) + 1 :] if earlier in ids else ordered
+        yield from ordered[:limit]
+
+    def _keys(self) -> Iterator[tuple[str, str, str]]:
+        """Thread, namespace and id of each checkpoint, in the order of writing within a namespace."""
+        for thread_id, spaces in self.storage.items():
+            for namespace, written in spaces.items():
+                yield from ((thread_id, namespace, checkpoint_id) for checkpoint_id in written)
+
+
 class _Mark:
     """A thread's checkpoints and pending writes, as they were. Values are immutable, so the dicts are copied alone."""
 
     def __init__(self, saver: InMemorySaver, thread_id: ThreadId) -> None:
         spaces = saver.storage.get(thread_id, {})
-        self.latest: str | None = max(spaces.get("", {}), default=None)
+        self.latest: str | None = next(reversed(spaces.get("", {})), None)
         self.checkpoints = {namespace: dict(kept) for namespace, kept in spaces.items()}
         self.writes = {key: dict(kept) for key, kept in saver.writes.items() if key[0] == thread_id}
         self.blobs = {key: kept for key, kept in saver.blobs.items() if key[0] == thread_id}
@@ -43,7 +81,7 @@ class InMemoryCheckpointStore:
     """RunCheckpointStore over an InMemorySaver."""
 
     def __init__(self, saver: InMemorySaver | None = None) -> None:
-        self._saver = InMemorySaver(serde=PickleSerde()) if saver is None else saver
+        self._saver = OrderedMemorySaver(serde=PickleSerde()) if saver is None else saver
         self._marks: dict[tuple[ThreadId, RunId], _Mark] = {}
 
     @property
@@ -94,7 +132,7 @@ class InMemoryCheckpointStore:
         if any(marked == thread_id for marked, _ in self._marks):
             return False
         for namespace, kept in self._saver.storage.get(thread_id, {}).items():
-            for checkpoint_id in sorted(kept)[:-1]:
+            for checkpoint_id in list(kept)[:-1]:
                 del kept[checkpoint_id]
                 self._saver.writes.pop((thread_id, namespace, checkpoint_id), None)
         return True
