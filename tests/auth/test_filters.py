@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runstead.infra.storage.dialect import holds
-from runstead.wire.authorization import InvalidFilter, containment_of, matches
+from runstead.wire.authorization import InvalidFilter, filter_of, matches
+
+SOMEBODY = uuid.UUID("01a22e6e-6972-768c-987f-111cd7c852e4")
 
 
 @pytest.mark.parametrize(
@@ -20,6 +22,20 @@ from runstead.wire.authorization import InvalidFilter, containment_of, matches
         ({"people": ["alice", "bob"]}, {"people": {"$contains": "bob"}}),
         ({"people": ["alice", "bob", "eve"]}, {"people": {"$contains": ["eve", "alice"]}}),
         ({"owner": "alice", "level": 3}, {"owner": "alice", "level": {"$eq": 3}}),
+        ({"owner": "alice"}, {"$or": [{"owner": "alice"}, {"people": {"$contains": "alice"}}]}),
+        ({"people": ["alice"]}, {"$or": [{"owner": "alice"}, {"people": {"$contains": "alice"}}]}),
+        ({"owner": "alice", "org": "acme"}, {"$and": [{"owner": "alice"}, {"org": {"$eq": "acme"}}]}),
+        ({"org": "acme", "owner": "bob"}, {"$or": [{"owner": "bob"}, {"owner": "eve"}], "org": "acme"}),
+        ({"a": 1, "b": 2}, {"$or": [{"$and": [{"a": 1}, {"b": 2}]}, {"c": 3}]}),
+        ({"a": 1, "c": 3}, {"$and": [{"$or": [{"a": 1}, {"b": 2}]}, {"$or": [{"c": 3}, {"d": 4}]}]}),
+        ({"a": 1, "b": 2}, {"$or": [{"a": 1}, {"x": 1}], "$and": [{"a": 1}, {"b": 2}]}),
+        ({"people": ["alice", "bob"]}, {"people": ["alice", "bob"]}),
+        ({"people": ["alice"]}, {"people": {"$eq": ("alice",)}}),
+        ({"plan": {"tier": "gold"}}, {"plan": {"$eq": {"tier": "gold"}}}),
+        ({"gone": None}, {"gone": None}),
+        ({"owner": str(SOMEBODY)}, {"owner": SOMEBODY}),
+        ({"people": [str(SOMEBODY)]}, {"people": {"$contains": [SOMEBODY]}}),
+        ({"people": []}, {"people": {"$contains": []}}),
         ({}, {}),
         ({}, None),
     ],
@@ -40,6 +56,15 @@ def test_what_fulfils_every_condition_is_there(metadata: dict[str, Any], filters
         ({"people": {"alice": 1}}, {"people": {"$contains": "alice"}}),
         ({"on": 1}, {"on": True}),
         ({"owner": "alice"}, {"owner": "alice", "level": 3}),
+        ({"owner": "eve"}, {"$or": [{"owner": "alice"}, {"owner": "bob"}]}),
+        ({"owner": "alice", "org": "other"}, {"$or": [{"owner": "alice"}, {"owner": "bob"}], "org": "acme"}),
+        ({"owner": "alice"}, {"$and": [{"owner": "alice"}, {"org": "acme"}]}),
+        ({"a": 1, "b": 3}, {"$or": [{"$and": [{"a": 1}, {"b": 2}]}, {"c": 3}]}),
+        ({"people": ["bob", "alice"]}, {"people": ["alice", "bob"]}),
+        ({"people": ["alice", "bob"]}, {"people": ["alice"]}),
+        ({"plan": {"tier": "gold", "x": 1}}, {"plan": {"$eq": {"tier": "gold"}}}),
+        ({"plan": {"on": 1}}, {"plan": {"$eq": {"on": True}}}),
+        ({}, {"gone": None}),
     ],
 )
 def test_what_fails_one_condition_is_not(metadata: dict[str, Any], filters: dict[str, Any]) -> None:
@@ -52,13 +77,23 @@ def test_what_fails_one_condition_is_not(metadata: dict[str, Any], filters: dict
         {"a": {"$gt": 1}},
         {"a": {}},
         {"a": {"$eq": 1, "$contains": 1}},
-        {"a": ["x"]},
         {"a": {"$contains": [{}]}},
-        {"a": None},
+        {"a": {"$contains": None}},
+        {"a": {"b": 1}},
+        {"a": float("nan")},
+        {"a": object()},
+        {1: "a"},
+        {"$not": {"a": 1}},
+        {"$or": {"a": 1}},
+        {"$or": [{"a": 1}]},
+        {"$and": []},
+        {"$or": [{"a": 1}, {}]},
+        {"$or": [{"a": 1}, "b"]},
+        {"$or": [{"a": 1}, {"$and": [{"b": 1}, {"$or": [{"c": 1}, {"d": 1}]}]}]},
     ],
 )
 def test_a_filter_without_a_meaning_lets_nobody_see_anything(filters: dict[str, Any]) -> None:
-    for apply in (lambda: matches({"a": 1}, filters), lambda: containment_of(filters)):
+    for apply in (lambda: matches({"a": 1}, filters), lambda: filter_of(filters)):
         with pytest.raises(InvalidFilter):
             apply()
 
@@ -73,8 +108,20 @@ conditions = (
     | st.fixed_dictionaries({"$eq": scalars})
     | st.fixed_dictionaries({"$contains": scalars | st.lists(scalars, max_size=2)})
 )
+simple = st.dictionaries(st.sampled_from("ab"), conditions, min_size=1, max_size=2)
+groups = st.lists(simple, min_size=2, max_size=3)
 
 
 @given(documents, st.dictionaries(st.sampled_from("ab"), conditions, max_size=2))
-def test_a_search_finds_what_could_be_read(metadata: dict[str, Any], filters: dict[str, Any]) -> None:
-    assert holds(metadata, containment_of(filters)) == matches(metadata, filters)
+def test_a_filter_is_fulfilled_when_all_its_conditions_are(metadata: dict[str, Any], filters: dict[str, Any]) -> None:
+    assert matches(metadata, filters) == all(matches(metadata, {key: wanted}) for key, wanted in filters.items())
+
+
+@given(documents, groups, simple)
+def test_groups_are_or_and_and(metadata: dict[str, Any], group: list[dict[str, Any]], beside: dict[str, Any]) -> None:
+    fulfilled = [matches(metadata, one) for one in group]
+    assert matches(metadata, {"$or": group}) == any(fulfilled)
+    assert matches(metadata, {"$and": group}) == all(fulfilled)
+    assert matches(metadata, {"$or": group, **beside}) == (any(fulfilled) and matches(metadata, beside))
+    nested = {"$or": [{"$and": group}, beside]}
+    assert matches(metadata, nested) == (all(fulfilled) or matches(metadata, beside))

@@ -31,7 +31,7 @@ from runstead.runtime.actor_context import (
     require_actor_context,
 )
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
-from runstead.wire.authorization import Authorizer, Filters, containment_of, matches
+from runstead.wire.authorization import Authorizer, Filters, filter_of, matches
 from runstead.wire.body import parse_json
 from runstead.wire.errors import Forbidden, NotFound
 from runstead.wire.identifiers import as_uuid
@@ -178,7 +178,7 @@ async def _granted(services: Services, authorizer: Authorizer, ask: Ask, given: 
 
 
 def _reach_of(ask: Ask, filters: Filters | None) -> Reach:
-    wanted = containment_of(filters) if filters else None
+    wanted = filter_of(filters) if filters else None
     match ask.resource:
         case "threads":
             return Reach(threads=wanted)
@@ -207,7 +207,7 @@ async def _reach_of_run(
             raise ThreadNotFound(thread_id)
     reached = actor
     if thread_id and filters:
-        with acting(actor.within(Reach(threads=containment_of(filters)))):
+        with acting(actor.within(Reach(threads=filter_of(filters)))):
             if await services.threads.get(thread_id) is not None:
                 reached = reached.also_for(thread_id)
     return reached.also_for(None, assistant_id).reach
@@ -313,7 +313,7 @@ async def _assistant_of_run(
         return found.assistant_id if found else None
     if found is not None and not matches(found.metadata, filters):
         raise NotFound("Thread or assistant not found.")
-    with acting(actor.within(Reach(assistants=containment_of(filters)))):
+    with acting(actor.within(Reach(assistants=filter_of(filters)))):
         found = await _assistant(services, name)
     return found.assistant_id if found else None
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final, Literal
 
+from .metadata_filter import MetadataFilter
+
 DEFAULT_USER_ID: Final = "default"
 DEFAULT_TENANT_ID: Final = "default"
 
@@ -35,14 +37,14 @@ class Reach:
     """What somebody reaches beside what is their own, for the length of one thing that was granted. Never beyond
     their tenant, and never stored: whoever is asked again decides again.
 
-    ``threads``, ``assistants`` and ``crons`` are JSON that metadata have to contain. With it, all that contains it is
-    reached, whoever owns it, and nothing else; None is what is one's own. Runs and what is told of them go by their
+    ``threads``, ``assistants`` and ``crons`` are filters over metadata. With one, all that matches is reached, whoever
+    owns it, and nothing else; None is what is one's own. Runs and what is told of them go by their
     thread. ``thread_ids`` and ``assistant_ids`` are reached besides: somebody has looked, and they may be.
     """
 
-    threads: Mapping[str, Any] | None = field(default=None, hash=False)
-    assistants: Mapping[str, Any] | None = field(default=None, hash=False)
-    crons: Mapping[str, Any] | None = field(default=None, hash=False)
+    threads: MetadataFilter | None = field(default=None, hash=False)
+    assistants: MetadataFilter | None = field(default=None, hash=False)
+    crons: MetadataFilter | None = field(default=None, hash=False)
     thread_ids: frozenset[str] = frozenset()
     assistant_ids: frozenset[str] = frozenset()
 

@@ -1,4 +1,4 @@
-"""What somebody who is known may do: the port of those who decide, and what their answer means.
+"""Authorization: the port of the auth handlers, and the meaning of their answers.
 
 An answer can be a filter over metadata: what matches is there for the one who asks, whoever in their tenant owns it,
 and everything else looks absent. Without one there is what is their own.
@@ -9,20 +9,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
+import orjson
+
 from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.metadata_filter import AllOf, AnyOf, FieldEquals, MetadataFilter, matches_metadata
+
+from .errors import WireError
 
 Resource: TypeAlias = Literal["threads", "assistants", "crons", "store"]
 Action: TypeAlias = Literal[
     "create", "read", "update", "delete", "search", "create_run", "put", "get", "list_namespaces"
 ]
 Filters: TypeAlias = Mapping[str, Any]
-"""Each key of the metadata must equal its value, or fulfil ``{"$eq": value}`` or ``{"$contains": value or list}``."""
+"""A handler's answer, as the reference server reads it: each key of the metadata equals its value, or fulfils
+``{"$eq": value}`` or ``{"$contains": value or list}``; ``$or`` and ``$and`` take lists of two filters or more.
+"""
 
 _OPERATORS: Final = ("$eq", "$contains")
+_GROUPS: Final = ("$or", "$and")
+_DEEPEST: Final = 2
+"""Groups within groups, at most."""
 
 
-class InvalidFilter(Exception):
-    """A filter that nobody can apply; a mistake of whoever wrote the handler, not of the one who asks."""
+class InvalidFilter(WireError):
+    """A filter that cannot be applied; a mistake of the handler's author, not of the client."""
+
+    status = 500
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"This server's auth handler returned a filter that cannot be applied: {problem}")
 
 
 class Authorizer(Protocol):
@@ -40,45 +55,70 @@ class Authorizer(Protocol):
 
 
 def matches(metadata: Mapping[str, Any], filters: Filters | None) -> bool:
-    """Whether something with this metadata is there for who was given ``filters``. Raises InvalidFilter."""
-    return all(_fulfils(metadata.get(key), operator, wanted) for key, operator, wanted in _conditions(filters))
+    """Return whether an actor who was given ``filters`` reaches something with this metadata. Raises InvalidFilter."""
+    return matches_metadata(metadata, filter_of(filters or {}))
 
 
-def containment_of(filters: Filters) -> dict[str, Any]:
-    """The same filter as JSON that matching metadata contain, which is how stores search. Raises InvalidFilter."""
-    conditions = list(_conditions(filters))
-    return {
-        key: (wanted if isinstance(wanted, list) else [wanted]) if operator == "$contains" else wanted
-        for key, operator, wanted in conditions
-    }
+def filter_of(filters: Filters) -> MetadataFilter:
+    """Return a handler's answer as a filter that stores apply. Raises InvalidFilter."""
+    return _all_of(filters, 0)
 
 
-def _conditions(filters: Filters | None) -> list[tuple[str, str, Any]]:
-    return [(key, *_condition(key, wanted)) for key, wanted in (filters or {}).items()]
+def _all_of(filters: Any, depth: int) -> MetadataFilter:
+    if not isinstance(filters, Mapping) or not all(isinstance(key, str) for key in filters):
+        raise InvalidFilter("a filter is a dict whose keys are texts")
+    if depth > 0 and not filters:
+        raise InvalidFilter("an empty filter in $or or $and would match everything")
+    contained: dict[str, Any] = {}
+    parts: list[MetadataFilter] = []
+    for key, wanted in filters.items():
+        if key in _GROUPS:
+            parts.append(_group(key, wanted, depth))
+        elif key.startswith("$"):
+            raise InvalidFilter(f"there is no operator {key!r}; known are {', '.join((*_GROUPS, *_OPERATORS))}")
+        elif isinstance(condition := _condition(key, wanted), FieldEquals):
+            parts.append(condition)
+        else:
+            contained |= condition
+    if not parts:
+        return contained
+    return AllOf((contained, *parts)) if contained else AllOf(tuple(parts))
 
 
-def _condition(key: str, wanted: Any) -> tuple[str, Any]:
+def _group(operator: str, filters: Any, depth: int) -> MetadataFilter:
+    if depth >= _DEEPEST:
+        raise InvalidFilter(f"$or and $and may be nested {_DEEPEST} deep at most")
+    if not isinstance(filters, list | tuple) or len(filters) < 2:
+        raise InvalidFilter(f"{operator} takes a list of at least 2 filters")
+    parts = tuple(_all_of(one, depth + 1) for one in filters)
+    return AnyOf(parts) if operator == "$or" else AllOf(parts)
+
+
+def _condition(key: str, wanted: Any) -> Mapping[str, Any] | FieldEquals:
+    """Containment where it says the same as the operator, since stores may have an index over it."""
     operator, value = "$eq", wanted
     if isinstance(wanted, Mapping):
         if len(wanted) != 1 or next(iter(wanted)) not in _OPERATORS:
-            raise InvalidFilter(f"filter on {key!r}: give it a value, {{'$eq': value}} or {{'$contains': value}}")
+            raise InvalidFilter(f"{key!r} needs a value, {{'$eq': value}} or {{'$contains': value}}")
         operator, value = next(iter(wanted.items()))
-    several = list(value) if operator == "$contains" and isinstance(value, list | tuple | set) else [value]
+    value = _plain(key, value)
+    if operator == "$eq":
+        return {key: value} if _is_scalar(value) else FieldEquals(key, value)
+    several = value if isinstance(value, list) else [value]
     if not all(_is_scalar(one) for one in several):
-        # Searching goes by containment, which says the same as equality for these only.
-        raise InvalidFilter(f"filter on {key!r}: only texts, numbers, true and false can be compared")
-    return operator, (several if operator == "$contains" else value)
+        raise InvalidFilter(f"{key!r}: $contains takes a text, a number, true or false, or a list of these")
+    return {key: several}
 
 
-def _fulfils(stored: Any, operator: str, wanted: Any) -> bool:
-    if operator == "$contains":
-        return isinstance(stored, list | tuple) and all(any(_same(one, each) for one in stored) for each in wanted)
-    return _same(stored, wanted)
-
-
-def _same(one: Any, other: Any) -> bool:
-    # In JSON true is no number, though it is one in Python.
-    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+def _plain(key: str, value: Any) -> Any:
+    """The value as metadata hold it: ids and dates are texts there."""
+    try:
+        plain = orjson.loads(orjson.dumps(list(value) if isinstance(value, set | frozenset) else value))
+    except (TypeError, RecursionError) as error:
+        raise InvalidFilter(f"{key!r}: a {type(value).__name__} is no JSON value") from error
+    if plain is None and value is not None:
+        raise InvalidFilter(f"{key!r}: only finite numbers can be compared")
+    return plain
 
 
 def _is_scalar(value: Any) -> bool:

@@ -14,24 +14,38 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     Text,
+    and_,
     bindparam,
     column,
+    false,
     func,
     literal,
+    or_,
     select,
+    true,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
+from runstead.runtime.metadata_filter import (
+    AllOf,
+    AnyOf,
+    FieldEquals,
+    MetadataFilter,
+    json_contains,
+    matches_metadata,
+)
+
 from . import json_text
 from .prepared import Prepared
 
 _CONTAINS = "json_contains"
+_FIELD_EQUALS = "json_field_equals"
 
 
 class contains(FunctionElement[bool]):  # noqa: N801  (reads as the SQL function it is)
-    """Whether a column of JSON text contains a value; see `holds` for what that means."""
+    """Whether a column of JSON text contains a value; see `json_contains` for what that means."""
 
     type = Boolean()
     inherit_cache = True
@@ -50,6 +64,25 @@ def _contains_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
         text = f"convert_from({text}, 'UTF8')"
     # A function of ours, and an index over it; see the revision that made them.
     return f"(runstead_json({text}) @> runstead_json({compiler.process(wanted, **options)}))"
+
+
+class field_equals(FunctionElement[bool]):  # noqa: N801
+    """Whether a key of a column of JSON text is there and equals a value; see `FieldEquals`."""
+
+    type = Boolean()
+    inherit_cache = True
+
+
+@compiles(field_equals, "sqlite")
+def _field_equals_on_sqlite(element: Any, compiler: Any, **options: Any) -> str:
+    return f"{_FIELD_EQUALS}({compiler.process(element.clauses, **options)})"
+
+
+@compiles(field_equals, "postgresql")
+def _field_equals_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
+    stored, key, wanted = (compiler.process(clause, **options) for clause in element.clauses)
+    # Null where the key is absent, which is as good as false wherever this may stand.
+    return f"((runstead_json({stored}) -> {key}) = runstead_json({wanted}))"
 
 
 class lowered(FunctionElement[str]):  # noqa: N801
@@ -74,23 +107,25 @@ def containing(column: ColumnElement[Any], wanted: Mapping[str, Any]) -> ColumnE
     return contains(column, literal(json_text.dump(wanted)))
 
 
+def metadata_matches(column: ColumnElement[Any], wanted: MetadataFilter) -> ColumnElement[bool]:
+    """Return the condition that the metadata in ``column`` match a filter."""
+    match wanted:
+        case AllOf(parts):
+            return and_(true(), *(metadata_matches(column, part) for part in parts))
+        case AnyOf(parts):
+            return or_(false(), *(metadata_matches(column, part) for part in parts))
+        case FieldEquals(key, value):
+            return field_equals(column, literal(key), literal(json_text.dump(value)))
+        case _:
+            return containing(column, wanted)
+
+
 def prepare_sqlite(connection: sqlite3.Connection) -> None:
     """Give a SQLite connection the functions that statements here use."""
     connection.create_function(_CONTAINS, 2, _text_contains, deterministic=True)
+    connection.create_function(_FIELD_EQUALS, 3, _text_field_equals, deterministic=True)
     # SQLite's own knows no letters beyond ASCII.
     connection.create_function("lower", 1, _lower, deterministic=True)
-
-
-def holds(stored: Any, wanted: Any) -> bool:
-    """JSON containment: objects have every pair, arrays some element for each wanted one, all else is equal."""
-    if isinstance(wanted, Mapping):
-        return isinstance(stored, Mapping) and all(
-            key in stored and holds(stored[key], value) for key, value in wanted.items()
-        )
-    if isinstance(wanted, list | tuple):
-        return isinstance(stored, list | tuple) and all(any(holds(one, value) for one in stored) for value in wanted)
-    # In JSON true is no number, though it is one in Python.
-    return isinstance(stored, bool) == isinstance(wanted, bool) and bool(stored == wanted)
 
 
 def _text_contains(stored: str | bytes | None, wanted: str) -> bool:
@@ -100,7 +135,17 @@ def _text_contains(stored: str | bytes | None, wanted: str) -> bool:
         value = json_text.load(stored if isinstance(stored, str) else stored.decode())
     except ValueError:
         return False
-    return holds(value, _wanted(wanted))
+    return json_contains(value, _wanted(wanted))
+
+
+def _text_field_equals(stored: str | bytes | None, key: str, wanted: str) -> bool:
+    if stored is None:
+        return False
+    try:
+        value = json_text.load(stored if isinstance(stored, str) else stored.decode())
+    except ValueError:
+        return False
+    return matches_metadata(value, FieldEquals(key, _wanted(wanted)))
 
 
 def _lower(text: str | None) -> str | None:

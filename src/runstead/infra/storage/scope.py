@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Table, and_, not_, or_, select
 
 from runstead.runtime.actor_context import OWN, ActorContext
+from runstead.runtime.metadata_filter import MetadataFilter, matches_metadata
 
 from . import json_text
-from .dialect import containing, holds
+from .dialect import metadata_matches
 from .tables import assistants, crons, runs, threads, webhook_deliveries
 
 
@@ -42,7 +42,7 @@ def reaches_thread(actor: ActorContext, thread_id: str, tenant_id: str, user_id:
     if thread_id in actor.reach.thread_ids:
         return True
     wanted = actor.reach.threads
-    return user_id == actor.user_id if wanted is None else holds(json_text.load(metadata), wanted)
+    return user_id == actor.user_id if wanted is None else matches_metadata(json_text.load(metadata), wanted)
 
 
 def only_own(actor: ActorContext) -> bool:
@@ -51,9 +51,9 @@ def only_own(actor: ActorContext) -> bool:
 
 
 def _reached(
-    table: Table, actor: ActorContext, wanted: Mapping[str, Any] | None, key: ColumnElement[Any], ids: frozenset[str]
+    table: Table, actor: ActorContext, wanted: MetadataFilter | None, key: ColumnElement[Any], ids: frozenset[str]
 ) -> ColumnElement[bool]:
-    matching = table.c.user_id == actor.user_id if wanted is None else containing(table.c.metadata, wanted)
+    matching = table.c.user_id == actor.user_id if wanted is None else metadata_matches(table.c.metadata, wanted)
     return and_(table.c.tenant_id == actor.tenant_id, or_(matching, key.in_(ids)) if ids else matching)
 
 
@@ -65,13 +65,13 @@ def _reached_on_threads(table: Table, actor: ActorContext) -> ColumnElement[bool
     else:
         thread = select(threads.c.thread_id).where(threads.c.thread_id == table.c.thread_id)
         shared = thread.where(_reached(threads, actor, reach.threads, threads.c.thread_id, frozenset())).exists()
-        matching = or_(shared, and_(not_(thread.exists()), containing(table.c.metadata, reach.threads)))
+        matching = or_(shared, and_(not_(thread.exists()), metadata_matches(table.c.metadata, reach.threads)))
     ids = reach.thread_ids
     return and_(table.c.tenant_id == actor.tenant_id, or_(matching, table.c.thread_id.in_(ids)) if ids else matching)
 
 
-def _narrowed(table: Table, wanted: Mapping[str, Any] | None) -> list[ColumnElement[bool]]:
-    return [] if wanted is None else [containing(table.c.metadata, wanted)]
+def _narrowed(table: Table, wanted: MetadataFilter | None) -> list[ColumnElement[bool]]:
+    return [] if wanted is None else [metadata_matches(table.c.metadata, wanted)]
 
 
 LONGEST_ID: Final = 512

@@ -22,7 +22,7 @@ from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.user_code.scope import UserWork
 from runstead.runtime.user_code.thread_loop import LoopLost
 from runstead.runtime.user_code.user_loop import UserCodeTimeout, UserLoop
-from runstead.wire.authorization import Action, Filters, Resource, matches
+from runstead.wire.authorization import Action, Filters, InvalidFilter, Resource, filter_of
 from runstead.wire.credentials import Credentials
 from runstead.wire.errors import Forbidden, Refused, Unauthenticated, Unavailable, WireError
 
@@ -45,8 +45,10 @@ class InvalidAuth(Exception):
     """The auth module cannot be used; the text says why and the way out."""
 
 
-class InvalidAnswer(Exception):
-    """A handler answered what has no meaning; a mistake in the handler."""
+class InvalidAnswer(WireError):
+    """A handler answered what has no meaning; a mistake of the handler's author, not of the client."""
+
+    status = 500
 
 
 def check_auth(auth: Any) -> Callable[..., Any]:
@@ -131,10 +133,17 @@ def _filters(answer: Any, handler: Callable[..., Any]) -> Filters | None:
     if answer is False:
         raise Forbidden("Forbidden")
     if isinstance(answer, Mapping):
-        # Looked at now, so that a filter without a meaning is an error on every request, not on some.
-        matches({}, answer)
+        # Checked now, so that a filter without a meaning is an error on every request, not on some.
+        try:
+            filter_of(answer)
+        except InvalidFilter:
+            _log.error("%s returned a filter that cannot be applied: %.500r", _name(handler), answer)
+            raise
         return dict(answer)
-    raise InvalidAnswer(f"{_name(handler)} must return None, True, False or a filter (a dict), got {answer!r:.200}")
+    _log.error("%s must return None, True, False or a filter (a dict), got %.500r", _name(handler), answer)
+    raise InvalidAnswer(
+        f"This server's auth handler must return None, True, False or a filter (a dict), got {type(answer).__name__}"
+    )
 
 
 def _parameters(handler: Callable[..., Any]) -> tuple[str, ...]:

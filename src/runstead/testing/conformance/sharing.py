@@ -12,6 +12,7 @@ import pytest
 
 from runstead.resources.threads import ThreadExists, ThreadFilter, ThreadTtl
 from runstead.runtime.actor_context import OWN, ActorContext, Reach, acting
+from runstead.runtime.metadata_filter import AllOf, AnyOf, FieldEquals
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.types import RunFilter, RunScope, ThreadAfter
 
@@ -26,6 +27,9 @@ WHO_REACH: Final = (
     BOB.within(Reach(thread_ids=frozenset({"t-1"}))),
     BOB.within(Reach(threads={"org": "other"}, thread_ids=frozenset({"t-1"}))),
     ALICE.within(ACME),
+    BOB.within(Reach(threads=AnyOf(({"org": "other"}, {"members": ["bob"]})))),
+    BOB.within(Reach(threads=AllOf(({"org": "acme"}, AnyOf(({"team": "blue"}, {"members": ["bob"]})))))),
+    BOB.within(Reach(threads=FieldEquals("members", ["alice", "bob"]))),
 )
 WHO_DO_NOT: Final = (
     BOB,
@@ -33,11 +37,17 @@ WHO_DO_NOT: Final = (
     BOB.within(Reach(threads={"org": ["acme"]})),
     BOB.within(Reach(threads={"members": ["eve"]})),
     BOB.within(Reach(threads={"org": "acme", "team": "blue"})),
+    BOB.within(Reach(threads=AnyOf(({"org": "other"}, {"members": ["eve"]})))),
+    BOB.within(Reach(threads=AllOf(({"org": "acme"}, AnyOf(({"team": "blue"}, {"members": ["eve"]})))))),
+    BOB.within(Reach(threads=FieldEquals("members", ["alice"]))),
+    BOB.within(Reach(threads=FieldEquals("team", None))),
+    BOB.within(Reach(threads=AnyOf(()))),
     BOB.within(Reach(assistants={}, crons={}, assistant_ids=frozenset({"t-1"}))),
     BOB.within(Reach(thread_ids=frozenset({"t-2"}))),
     # Nothing reaches into another tenant.
     ALICE_ELSEWHERE.within(ACME),
     ALICE_ELSEWHERE.within(Reach(threads={})),
+    ALICE_ELSEWHERE.within(Reach(threads=AllOf(()))),
     ALICE_ELSEWHERE.within(Reach(thread_ids=frozenset({"t-1"}))),
     # A filter says what is there, of one's own as well.
     ALICE.within(Reach(threads={"org": "other"})),

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from runstead.resources.threads import ThreadRecord
 from runstead.runtime.actor_context import OWN, ActorContext, require_actor_context
+from runstead.runtime.metadata_filter import json_contains
 from runstead.runtime.runs.exceptions import (
     CronMoved,
     IdempotencyMismatch,
@@ -19,7 +20,7 @@ from runstead.runtime.runs.exceptions import (
 from runstead.runtime.runs.store.create_store import Admit, CreatedRun, Decide, Refuse
 from runstead.runtime.runs.types import Idempotency, RunFilter, RunId, RunRecord, RunSpec, RunStatus
 
-from .tables import InMemoryTables, ThreadRow, contains, page
+from .tables import InMemoryTables, ThreadRow, page
 
 
 class InMemoryRunStore:
@@ -141,7 +142,7 @@ class InMemoryRunStore:
             and (not where.statuses or row.record.status in where.statuses)
             and (not where.dead_letters_only or row.record.dead_letter)
             and where.assistant_id in (None, row.record.assistant_id)
-            and contains(row.record.metadata, where.metadata)
+            and json_contains(row.record.metadata, where.metadata)
         ]
         return sorted(found, key=lambda record: (record.created_at, record.queue_seq, record.run_id), reverse=True)
 

@@ -6,7 +6,7 @@ here is what a database would keep: it survives the process that wrote it, so a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 from runstead.resources.threads import ThreadRecord, ThreadTtl
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock, SystemClock
+from runstead.runtime.metadata_filter import matches_metadata
 from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, Stopped, ThreadAfter, ThreadId, ThreadStatus
 
 _LONGEST_TITLE: Final = 200
@@ -49,15 +50,6 @@ class ThreadRow:
 def owns(actor: ActorContext, owner: ActorContext) -> bool:
     """Whether a row of ``owner`` is visible to ``actor``."""
     return (actor.tenant_id, actor.user_id) == (owner.tenant_id, owner.user_id)
-
-
-def contains(whole: Any, part: Any) -> bool:
-    """JSON containment: every pair of ``part`` is in ``whole``."""
-    if isinstance(part, Mapping):
-        return isinstance(whole, Mapping) and all(key in whole and contains(whole[key], part[key]) for key in part)
-    if isinstance(part, list | tuple):
-        return isinstance(whole, list | tuple) and all(any(contains(item, wanted) for item in whole) for wanted in part)
-    return bool(whole == part) and isinstance(whole, bool) == isinstance(part, bool)
 
 
 @dataclass(slots=True)
@@ -106,7 +98,7 @@ class InMemoryTables:
         if row.record.thread_id in actor.reach.thread_ids:
             return True
         wanted = actor.reach.threads
-        return owns(actor, row.owner) if wanted is None else contains(row.record.metadata, wanted)
+        return owns(actor, row.owner) if wanted is None else matches_metadata(row.record.metadata, wanted)
 
     def reaches_run(self, actor: ActorContext, run: RunRecord) -> bool:
         """A run goes with its thread; where that has gone, it speaks for itself."""
@@ -117,7 +109,7 @@ class InMemoryTables:
         if actor.reach.threads is None:
             return owns(actor, run.actor)
         row = self.threads.get(run.thread_id)
-        return contains(run.metadata, actor.reach.threads) if row is None else self.reaches_thread(actor, row)
+        return matches_metadata(run.metadata, actor.reach.threads) if row is None else self.reaches_thread(actor, row)
 
     def visible_thread(self, thread_id: ThreadId, boundary: str) -> ThreadRow | None:
         """The thread, when the bound actor may see it. Raises ActorRequired without one."""

@@ -16,10 +16,11 @@ from runstead.resources.threads import (
     ThreadTtl,
 )
 from runstead.runtime.actor_context import OWN, require_actor_context
+from runstead.runtime.metadata_filter import json_contains
 from runstead.runtime.runs.exceptions import ThreadBusy
 from runstead.runtime.runs.types import ThreadAfter, ThreadId
 
-from .tables import InMemoryTables, ThreadRow, contains, page
+from .tables import InMemoryTables, ThreadRow, page
 
 
 class InMemoryThreadStore:
@@ -106,8 +107,8 @@ class InMemoryThreadStore:
             if self._tables.reaches_thread(actor, row)
             and (where.ids is None or row.record.thread_id in where.ids)
             and (where.status is None or row.record.status == where.status)
-            and contains(row.record.metadata, where.metadata)
-            and (not where.values or contains(json.loads(row.record.values or b"null"), where.values))
+            and json_contains(row.record.metadata, where.metadata)
+            and (not where.values or json_contains(json.loads(row.record.values or b"null"), where.values))
         ]
 
     async def set_state(self, thread_id: ThreadId, after: ThreadAfter) -> None:
