@@ -1,7 +1,7 @@
 """The tables of the checkpoint file.
 
 ``checkpoints`` and ``writes`` have the columns of langgraph-checkpoint-sqlite, so that its tools can read them, and two
-more: ``run_id``, and ``position``, the order of writing (docs/adr/0020-checkpoints-are-ordered-by-position.md). The
+more: ``run_id``, and ``position``, the order of writing (docs/adr/0021-checkpoints-are-ordered-by-position.md). The
 ``mark`` tables keep what a rollback needs; see `marks`.
 """
 
