@@ -14,7 +14,7 @@ from .node import CLIENTS, Node
 from .suite import titles_of
 
 SDKS = {"1.15.0": "@langchain/langgraph-sdk", "2.0.0": "langgraph-sdk-2"}
-"""Package by version. 2.0.0 is what a plain install brings; its code is older than 1.15.0's."""
+"""Package by version. 2.0.0 is the highest number on npm; its code is older than 1.15.0's."""
 _ONLY_NEWER = "newer"
 """The directory with tests of what 2.0.0 does not have."""
 

@@ -1,0 +1,23 @@
+"""@ag-ui/langgraph as it is published, under node: the client that CopilotKit talks to LangGraph servers with."""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import Suites
+from .node import CLIENTS
+from .suite import titles_of
+
+FILE = CLIENTS / "agui" / "agent.test.mjs"
+
+
+@pytest.mark.parametrize("title", titles_of(FILE))
+def test_agent(title: str, suites: Suites, url: str, request: pytest.FixtureRequest) -> None:
+    chosen = [item.callspec.params.get("title") for item in request.session.items if hasattr(item, "callspec")]
+    titles = [each for each in titles_of(FILE) if each in chosen]
+    variables = {"SERVER_URL": url, "SUPPRESS_TRANSFORMATION_WARNINGS": "true"}
+    suite = suites(FILE, variables, titles)
+    result = suite.result(title)
+    if not result.passed:
+        pytest.fail(f"{title}\n{result.text}\n{suite.said}", pytrace=False)
+    assert not result.skipped, result.skipped
