@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from langchain.agents.middleware.human_in_the_loop import DecisionType, _decision_schema
+from langchain_core.tools import tool
+from pydantic import TypeAdapter
 
-from runstead.cli.approval import approve_all, ask_about
+from runstead.cli.approval import NotApprovable, approve_all, ask_about
 from runstead.cli.transcript import Interrupt
 
 ACTION = {"name": "pay", "args": {"number": "2041", "amount": 10.5}, "description": "Money leaves."}
@@ -88,3 +91,83 @@ def test_yes_to_everything_asks_nobody() -> None:
         "a": {"decisions": [{"type": "approve"}]},
         "b": True,
     }
+
+
+@tool
+def pay(number: str, amount: float) -> str:
+    """Money leaves."""
+    return f"paid {amount} for {number}"
+
+
+def per_call(*allowed: DecisionType) -> Interrupt:
+    """An interrupt of HumanInTheLoopMiddleware with ``interrupt_mode="per_call"``."""
+    schema = TypeAdapter(_decision_schema(allowed, "pay", pay)).json_schema()
+    value = {"type": "tool_approval", "tool_call_id": "c", "name": "pay", "args": ACTION["args"], "description": ""}
+    return Interrupt("i", value, schema)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "offered", "lines", "decision"),
+    [
+        (("approve", "reject"), "y = approve, n = reject: ", ["e", "y"], {"type": "approve"}),
+        (("reject",), "n = reject: ", ["y", "n", ""], {"type": "reject"}),
+        (("respond", "approve"), "y = approve, r = respond: ", ["r", "done"], {"type": "respond", "message": "done"}),
+        (
+            ("edit",),
+            "e = edit: ",
+            ["e", "", "7"],
+            {"type": "edit", "edited_action": {"name": "pay", "args": {"number": "2041", "amount": 7}}},
+        ),
+    ],
+)
+def test_ask_about_offers_only_what_the_schema_of_a_call_allows(
+    allowed: tuple[DecisionType, ...], offered: str, lines: list[str], decision: dict[str, Any]
+) -> None:
+    asked: list[str] = []
+
+    def ask(question: str) -> str:
+        asked.append(question)
+        return lines[len(asked) - 1]
+
+    assert ask_about([per_call(*allowed)], ask) == decision
+    assert asked[0].endswith(offered)
+
+
+def test_ask_about_asks_again_when_an_edit_breaks_the_schema() -> None:
+    asked: list[str] = []
+    lines = ["e", "", "seven", "e", "", "7"]
+
+    def ask(question: str) -> str:
+        asked.append(question)
+        return lines[len(asked) - 1]
+
+    edited = {"name": "pay", "args": {"number": "2041", "amount": 7}}
+    assert ask_about([per_call("edit")], ask) == {"type": "edit", "edited_action": edited}
+    assert asked[3].startswith("answer.edited_action.args.amount must be a number\n")
+
+
+@pytest.mark.parametrize(
+    ("schema", "lines", "value"),
+    [
+        ({"type": "boolean"}, ["y"], True),
+        ({"const": True}, ["n", "y"], True),
+        ({"enum": ["red", "blue"]}, ["green", "blue"], "blue"),
+        ({"type": "string"}, ["2041"], "2041"),
+        ({"type": "integer"}, ["seven", "7"], 7),
+        ({"type": "object"}, ['{"a": 1}'], {"a": 1}),
+    ],
+)
+def test_ask_about_takes_only_answers_that_fit_the_schema(schema: Any, lines: list[str], value: Any) -> None:
+    assert ask_about([Interrupt("i", "which?", schema)], typing(*lines)) == value
+
+
+def test_approve_all_approves_calls_and_refuses_where_a_yes_is_not_allowed() -> None:
+    assert approve_all([per_call("reject", "approve")]) == {"type": "approve"}
+    assert approve_all([Interrupt("i", "sure?", {"type": "boolean"})]) is True
+    for cannot in (
+        per_call("reject"),
+        Interrupt("i", request("reject", "respond")),
+        Interrupt("i", "which?", {"type": "string"}),
+    ):
+        with pytest.raises(NotApprovable):
+            approve_all([cannot])

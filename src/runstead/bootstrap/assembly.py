@@ -262,7 +262,7 @@ def _services(
         states=states,
         thread_events=ThreadEvents(sources),
         thread_joins=ThreadJoins(sources, StateUpdates(threads, states, profile.checkpoints)),
-        interrupts=OpenInterrupts(threads, queries),
+        interrupts=OpenInterrupts(threads, queries, profile.checkpoints),
         schemas=GraphSchemas(agents),
         removal=removal,
         assistant_removal=AssistantRemoval(editor, runs, threads, removal),

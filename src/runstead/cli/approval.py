@@ -1,29 +1,43 @@
 """Ask the person at the terminal about an interrupt: y, n or e, and make the answer what the graph expects.
 
-Knows the requests of LangChain's HumanInTheLoopMiddleware; any other interrupt is answered with
-true, false, or a value that is typed in.
+Knows the requests of LangChain's HumanInTheLoopMiddleware, for a turn or for each call; any other interrupt is answered
+with true, false, or a value that is typed in. Where an interrupt has a response_schema, only what it allows is offered.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
+
+from runstead.wire.response_schemas import choices, violation
 
 from .transcript import Interrupt, compact
 
 Ask: TypeAlias = Callable[[str], str]
 """Shows a question and returns the line that was typed."""
 
+_USUAL: Final = ("approve", "edit", "reject")
+"""The decisions that are allowed where a request does not say."""
+
+
+class NotApprovable(Exception):
+    """An interrupt cannot be answered with a yes."""
+
+    def __init__(self, interrupt: Interrupt) -> None:
+        super().__init__(
+            f"interrupt {interrupt.interrupt_id} cannot be answered with a yes: {compact(interrupt.value)}"
+        )
+
 
 def approve_all(interrupts: Sequence[Interrupt]) -> Any:
-    """The resume value that says yes to everything."""
-    return _resume(interrupts, lambda interrupt: _decide(interrupt.value, lambda question: "y"))
+    """The resume value that says yes to everything. Raises NotApprovable."""
+    return _resume(interrupts, _approval)
 
 
 def ask_about(interrupts: Sequence[Interrupt], ask: Ask) -> Any:
     """The resume value that a person gives, question by question."""
-    return _resume(interrupts, lambda interrupt: _decide(interrupt.value, ask))
+    return _resume(interrupts, lambda interrupt: _fitting(interrupt, ask))
 
 
 def _resume(interrupts: Sequence[Interrupt], decide: Callable[[Interrupt], Any]) -> Any:
@@ -33,21 +47,53 @@ def _resume(interrupts: Sequence[Interrupt], decide: Callable[[Interrupt], Any])
     return {interrupt.interrupt_id: decide(interrupt) for interrupt in interrupts}
 
 
-def _decide(value: Any, ask: Ask) -> Any:
+def _approval(interrupt: Interrupt) -> Any:
+    approve: dict[str, Any] = {"type": "approve"}
+    answer: Any = True
+    match interrupt.value:
+        case {"action_requests": list(actions)}:
+            if not all("approve" in _allowed(interrupt.value, action) for action in actions):
+                raise NotApprovable(interrupt)
+            answer = {"decisions": [approve for _ in actions]}
+        case {"type": "tool_approval"}:
+            answer = approve
+    if violation(answer, interrupt.response_schema) is not None:
+        raise NotApprovable(interrupt)
+    return answer
+
+
+def _fitting(interrupt: Interrupt, ask: Ask) -> Any:
+    """Ask until the answer fits the interrupt's response_schema."""
+    problem = ""
+
+    def ask_again(question: str) -> str:
+        nonlocal problem
+        shown, problem = problem + question, ""
+        return ask(shown)
+
+    while True:
+        answer = _decide(interrupt, ask_again)
+        if (found := violation(answer, interrupt.response_schema)) is None:
+            return answer
+        problem = f"{found}\n"
+
+
+def _decide(interrupt: Interrupt, ask: Ask) -> Any:
+    value, schema = interrupt.value, interrupt.response_schema
     match value:
         case {"action_requests": list(actions)}:
             return {"decisions": [_decide_action(action, _allowed(value, action), ask) for action in actions]}
         case {"type": "tool_approval", "name": name, "args": args}:
-            return _decide_action({"name": name, "args": args}, ("approve", "edit", "reject"), ask)
+            return _decide_action({"name": name, "args": args}, choices(schema, "type") or _USUAL, ask)
         case _:
-            return _decide_freely(value, ask)
+            return _decide_freely(value, schema, ask)
 
 
 def _allowed(request: Mapping[str, Any], action: Mapping[str, Any]) -> Sequence[str]:
     for config in request.get("review_configs") or ():
         if config.get("action_name") == action.get("name"):
             return list(config.get("allowed_decisions") or ())
-    return ("approve", "edit", "reject")
+    return _USUAL
 
 
 def _decide_action(action: Mapping[str, Any], allowed: Sequence[str], ask: Ask) -> dict[str, Any]:
@@ -86,16 +132,26 @@ def _parsed(typed: str, before: Any) -> Any:
         return typed
 
 
-def _decide_freely(value: Any, ask: Ask) -> Any:
-    question = f"{compact(value)}\ny = true, n = false, e = enter an answer: "
-    match _choose(question, ("y", "n", "e"), ask):
-        case "y":
-            return True
-        case "n":
-            return False
-        case _:
-            typed = ask("answer (JSON or text): ")
-            return _parsed(typed, None)
+def _decide_freely(value: Any, schema: Any, ask: Ask) -> Any:
+    answers = {key: answer for key, answer in (("y", True), ("n", False)) if _takes(answer, schema)}
+    if not answers:
+        return _typed(f"{compact(value)}\n", schema, ask)
+    offered = ", ".join(f"{key} = {compact(answer)}" for key, answer in answers.items())
+    key = _choose(f"{compact(value)}\n{offered}, e = enter an answer: ", (*answers, "e"), ask)
+    return answers[key] if key in answers else _typed("", schema, ask)
+
+
+def _takes(answer: bool, schema: Any) -> bool:
+    # Numbers take booleans too, and nobody wants to answer "how many?" with a yes.
+    kind = schema.get("type", "boolean") if isinstance(schema, Mapping) else "boolean"
+    return "boolean" in kind and violation(answer, schema) is None
+
+
+def _typed(question: str, schema: Any, ask: Ask) -> Any:
+    typed = ask(f"{question}answer (JSON or text): ")
+    answer = _parsed(typed, None)
+    is_text = violation(answer, schema) is not None and violation(typed, schema) is None
+    return typed if is_text else answer
 
 
 def _choose(question: str, keys: Sequence[str] | Mapping[str, str], ask: Ask) -> str:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from .approval import approve_all, ask_about
+from .approval import NotApprovable, approve_all, ask_about
 from .live import LiveView
 from .output import CANCELLED, FAILED, NEEDS_HUMAN, Output
 from .transcript import Transcript
@@ -122,7 +122,11 @@ class RunSession:
     async def _answer(self, transcript: Transcript) -> int:
         """Get an answer to what the run asks, and go on with it."""
         if self._approve:
-            resume = approve_all(transcript.interrupts)
+            try:
+                resume = approve_all(transcript.interrupts)
+            except NotApprovable as error:
+                self._view.remark(str(error))
+                return self._leave_open()
         elif sys.stdin.isatty() and not self._output.as_json:
             try:
                 resume = ask_about(transcript.interrupts, self._output.ask)
@@ -148,7 +152,14 @@ class RunSession:
             attempt=run.get("attempt"),
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
-            interrupts=[{"id": asked.interrupt_id, "value": asked.value} for asked in transcript.interrupts],
+            interrupts=[
+                {
+                    "id": asked.interrupt_id,
+                    "value": asked.value,
+                    **({} if asked.response_schema is None else {"response_schema": asked.response_schema}),
+                }
+                for asked in transcript.interrupts
+            ],
         )
         tokens = f", {usage.input_tokens} tokens read and {usage.output_tokens} said" if usage.calls else ""
         ended = "waits for approval" if transcript.interrupts and status == "success" else status

@@ -56,10 +56,11 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """The run stopped to ask."""
+    """The run stopped to ask. ``response_schema`` is what an answer must look like, if the graph says."""
 
     interrupt_id: str
     value: Any
+    response_schema: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +222,8 @@ class Transcript:
     def _asked(self, interrupts: Any) -> Iterator[Item]:
         known = {interrupt.interrupt_id for interrupt in self.interrupts}
         for asked in interrupts if isinstance(interrupts, list) else ():
-            interrupt = Interrupt(str(asked.get("id") or asked.get("interrupt_id") or ""), asked.get("value"))
+            interrupt_id = str(asked.get("id") or asked.get("interrupt_id") or "")
+            interrupt = Interrupt(interrupt_id, asked.get("value"), asked.get("response_schema"))
             if interrupt.interrupt_id not in known:
                 self.interrupts.append(interrupt)
                 yield interrupt

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from starlette.requests import HTTPConnection
+from collections.abc import Sequence
+
+from starlette.requests import HTTPConnection, Request
 
 from runstead.resources.directory import AssistantNotFound
 from runstead.runtime.runs.exceptions import ThreadNotFound
@@ -11,10 +13,26 @@ from runstead.wire.errors import NotFound
 from runstead.wire.headers import configurable_of
 from runstead.wire.runs import RunCreate, to_run_spec
 
+from .idempotency import once
 from .services import Services
 
 
-async def run_spec_of(body: RunCreate, thread_id: str | None, request: HTTPConnection, use: Services) -> RunSpec:
+async def run_specs_of(
+    asked: Sequence[tuple[RunCreate, str | None]], request: HTTPConnection, use: Services
+) -> list[RunSpec]:
+    """Return the runs that a request asks for, each with its thread, ready to be created.
+
+    Raises what `_run_spec_of` raises, and InvalidAnswer.
+    """
+    specs = [await _run_spec_of(body, thread_id, request, use) for body, thread_id in asked]
+    if isinstance(request, Request):
+        specs = await once(request, specs, use.options.max_body_bytes)
+    for spec in specs:
+        await use.interrupts.check_answers(spec)
+    return specs
+
+
+async def _run_spec_of(body: RunCreate, thread_id: str | None, request: HTTPConnection, use: Services) -> RunSpec:
     """Raises NotFound, InvalidAssistant, GraphNotFound, ThreadNotFound, CheckpointNotFound, WebhookRefused, and what
     `to_run_spec` raises.
     """

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import orjson
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import HTTPConnection
 
 from runstead.resources.states import ThreadState
 from runstead.runtime.actor_context import acting, require_actor_context
@@ -32,8 +32,7 @@ from runstead.wire.protocol.tree import tree_of
 from runstead.wire.runs import CommandBody, RunCreate
 
 from .authorization import authorize_run
-from .idempotency import once
-from .run_specs import run_spec_of
+from .run_specs import run_specs_of
 from .services import Services
 
 _MODES: Final[list[StreamMode]] = ["values", "updates", "messages-tuple", "custom", "tasks", "checkpoints"]
@@ -197,10 +196,8 @@ class ThreadCommands:
         # What is granted for the run is granted for it alone: a socket reads on as it was let to.
         with acting(require_actor_context("a command")):
             create = await authorize_run(self._use, self._thread_id, create)
-            specs = [await run_spec_of(create, self._thread_id, self._request, self._use)]
-            if isinstance(self._request, Request):
-                specs = await once(self._request, specs, self._use.options.max_body_bytes)
-            return await self._use.runs.create_background(specs[0])
+            (spec,) = await run_specs_of([(create, self._thread_id)], self._request, self._use)
+            return await self._use.runs.create_background(spec)
 
     async def _assistant(self) -> str:
         """The one that the thread was last used with. Raises CommandRefused when nobody has."""

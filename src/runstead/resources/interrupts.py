@@ -1,4 +1,4 @@
-"""What a thread waits to be answered, and answering it once.
+"""The interrupts of threads: which wait for an answer, and whether an answer fits.
 
 Two clients may answer the same interrupt at once. The first one's run takes it; from then on it is no longer open, even
 though the thread shows it until that run has settled.
@@ -9,57 +9,104 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from weakref import WeakValueDictionary
 
 import orjson
 
-from runstead.runtime.runs.store import RunQueryStore
-from runstead.runtime.runs.types import RunFilter, RunRecord, RunStatus, ThreadId
+from runstead.runtime.runs.interrupts import answers_of, is_by_interrupt, pending_interrupts
+from runstead.runtime.runs.store import RunCheckpointStore, RunQueryStore
+from runstead.runtime.runs.types import RunFilter, RunRecord, RunSpec, RunStatus, ThreadId
+from runstead.runtime.serialization import jsonable
+from runstead.wire.response_schemas import violation
 
+from .states import checkpoint_config
 from .threads import ThreadStore
+
+Interrupt: TypeAlias = Mapping[str, Any]
+"""As clients read it: ``id``, ``value``, and ``response_schema`` if it has one."""
 
 _IN_FLIGHT: Final = (RunStatus.PENDING, RunStatus.STARTING, RunStatus.RUNNING)
 _MANY: Final = 1_000
 
 
+class InvalidAnswer(Exception):
+    """The answer breaks the ``response_schema`` of its interrupt."""
+
+    def __init__(self, interrupt_id: str, problem: str) -> None:
+        super().__init__(f"The answer to interrupt {interrupt_id} does not fit its response_schema: {problem}")
+
+
 class OpenInterrupts:
     """The open interrupts of the bound actor's threads."""
 
-    def __init__(self, threads: ThreadStore, runs: RunQueryStore) -> None:
-        self._threads, self._runs = threads, runs
+    def __init__(self, threads: ThreadStore, runs: RunQueryStore, checkpoints: RunCheckpointStore) -> None:
+        self._threads, self._runs, self._checkpoints = threads, runs, checkpoints
         self._locks: WeakValueDictionary[ThreadId, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def of(self, thread_id: ThreadId) -> AsyncIterator[Mapping[str, Any]]:
-        """Open interrupts by id, with their values; none for a thread that is unknown. Nobody else in this process
-        answers while the block lasts.
+    async def of(self, thread_id: ThreadId) -> AsyncIterator[Mapping[str, Interrupt]]:
+        """Open interrupts by id; none for a thread that is unknown. Nobody else in this process answers while the block
+        lasts.
         """
         lock = self._locks.setdefault(thread_id, asyncio.Lock())
         async with lock:
             yield await self._open(thread_id)
 
-    async def _open(self, thread_id: ThreadId) -> Mapping[str, Any]:
+    async def check_answers(self, spec: RunSpec) -> None:
+        """Raise InvalidAnswer if the run to be created gives an answer that breaks its interrupt's response_schema.
+
+        An interrupt that is not open yet, or not known, is left to the graph. So is a repeated request (the same
+        idempotency key): its run exists, and may have taken the interrupt that it answered.
+        """
+        command = spec.command
+        if spec.thread_id is None or command is None or not command.has_resume:
+            return
+        asked = await self._asked(spec, spec.thread_id)
+        if spec.after_seconds > 0 and not is_by_interrupt(command.resume, asked):
+            # It answers the interrupt that is pending then.
+            return
+        for interrupt_id, answer in answers_of(command.resume, asked).items():
+            problem = violation(answer, asked[interrupt_id].get("response_schema"))
+            if problem is not None and not await self._is_repeated(spec, spec.thread_id):
+                raise InvalidAnswer(interrupt_id, problem)
+
+    async def _asked(self, spec: RunSpec, thread_id: ThreadId) -> Mapping[str, Interrupt]:
+        """The interrupts that the run finds: those of the checkpoint that it starts from."""
+        at = spec.checkpoint
+        if at is None or not (at.checkpoint_id or at.checkpoint_ns):
+            return await self._open(thread_id)
+        stored = await self._checkpoints.saver.aget_tuple(checkpoint_config(thread_id, at))
+        writes = None if stored is None else stored.pending_writes
+        return _by_id(jsonable(pending_interrupts(writes)))
+
+    async def _open(self, thread_id: ThreadId) -> Mapping[str, Interrupt]:
         # The runs first: one that settles between the two looks has then taken its interrupts off the thread.
         in_flight = await self._runs.list_runs(RunFilter(thread_id, _IN_FLIGHT), limit=_MANY)
         thread = await self._threads.get(thread_id)
         if thread is None:
             return {}
-        found: dict[str, list[dict[str, Any]]] = orjson.loads(thread.interrupts)
-        waiting = {one["id"]: one.get("value") for task in found.values() for one in task if one.get("id")}
+        waiting = _by_id(orjson.loads(thread.interrupts))
         taken = {interrupt_id for run in in_flight for interrupt_id in _answers(run, waiting)}
         return {key: value for key, value in waiting.items() if key not in taken}
 
+    async def _is_repeated(self, spec: RunSpec, thread_id: ThreadId) -> bool:
+        if spec.idempotency is None:
+            return False
+        recent = await self._runs.list_runs(RunFilter(thread_id), limit=_MANY)
+        return any(run.spec.idempotency == spec.idempotency for run in recent)
 
-def _answers(run: RunRecord, waiting: Mapping[str, Any]) -> list[str]:
+
+def _by_id(found: Mapping[str, list[dict[str, Any]]]) -> dict[str, Interrupt]:
+    return {one["id"]: one for task in found.values() for one in task if one.get("id")}
+
+
+def _answers(run: RunRecord, waiting: Mapping[str, Interrupt]) -> list[str]:
     """Which of the waiting interrupts a run in flight takes. One that begins anew leaves none of them open."""
     if run.spec.after_seconds > 0 and run.status is RunStatus.PENDING:
         # For later: until then there is time to answer.
         return []
     command = run.spec.command
-    if command is None or not command.has_resume:
+    if command is None or not command.has_resume or not is_by_interrupt(command.resume, waiting):
         return list(waiting)
-    resume = command.resume
-    if isinstance(resume, Mapping) and any(key in waiting for key in resume):
-        return [key for key in resume if key in waiting]
-    return list(waiting)
+    return [key for key in command.resume if key in waiting]

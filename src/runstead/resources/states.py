@@ -18,6 +18,7 @@ from runstead.runtime.runs.agents import Agent
 from runstead.runtime.runs.error_texts import MASKING, ErrorTexts
 from runstead.runtime.runs.exceptions import ThreadBusy, ThreadNotFound
 from runstead.runtime.runs.identity import identity_of
+from runstead.runtime.runs.interrupts import shown_interrupt
 from runstead.runtime.runs.privacy import public
 from runstead.runtime.runs.store import RunCheckpointStore, RunQueryStore
 from runstead.runtime.runs.thread_agents import ThreadAgents
@@ -128,7 +129,7 @@ class ThreadStates:
         # One of a subgraph is found by the graph that has it.
         if at.checkpoint_id is None or at.checkpoint_ns:
             return
-        if await self._checkpoints.saver.aget_tuple(_config(thread_id, at)) is None:
+        if await self._checkpoints.saver.aget_tuple(checkpoint_config(thread_id, at)) is None:
             raise CheckpointNotFound(thread_id, at.checkpoint_id)
 
     async def read(
@@ -142,7 +143,9 @@ class ThreadStates:
             return ThreadState()
 
         async def work(agent: Agent) -> ThreadState:
-            return _thread_state(await agent.aget_state(_config(thread_id, at), subgraphs=subgraphs), self._texts)
+            return _thread_state(
+                await agent.aget_state(checkpoint_config(thread_id, at), subgraphs=subgraphs), self._texts
+            )
 
         state = await self._use(graph_id, thread_id, work)
         if at is not None and at.checkpoint_id is not None and state.created_at is None:
@@ -165,9 +168,9 @@ class ThreadStates:
 
         async def work(agent: Any) -> list[ThreadState]:
             found = agent.aget_state_history(
-                _config(thread_id, at),
+                checkpoint_config(thread_id, at),
                 filter=dict(metadata) if metadata else None,
-                before=_config(thread_id, CheckpointRef(before)) if before else None,
+                before=checkpoint_config(thread_id, CheckpointRef(before)) if before else None,
                 limit=limit,
             )
             return [_thread_state(snapshot, self._texts) async for snapshot in found]
@@ -193,10 +196,10 @@ class ThreadStates:
 
         async def work(agent: Any) -> tuple[dict[str, Any], ThreadState]:
             try:
-                config = await agent.abulk_update_state({**_config(thread_id, at), "metadata": stamp}, steps)
+                config = await agent.abulk_update_state({**checkpoint_config(thread_id, at), "metadata": stamp}, steps)
             except (InvalidUpdateError, ValueError, TypeError, KeyError) as error:
                 raise InvalidUpdate(f"The update was refused: {describe(error, 1_000)}") from error
-            left = await agent.aget_state(_config(thread_id, None))
+            left = await agent.aget_state(checkpoint_config(thread_id, None))
             return _checkpoint(config) or {}, _thread_state(left, self._texts)
 
         checkpoint, state = await self._use(graph_id, thread_id, work, guarded=True)
@@ -241,7 +244,8 @@ def _graph_of(thread: ThreadRecord) -> str | None:
     return graph_id if isinstance(graph_id, str) else None
 
 
-def _config(thread_id: ThreadId, at: CheckpointRef | None) -> dict[str, Any]:
+def checkpoint_config(thread_id: ThreadId, at: CheckpointRef | None) -> dict[str, Any]:
+    """The config by which LangGraph finds a checkpoint of a thread; the latest if none is named."""
     configurable: dict[str, Any] = {"thread_id": thread_id, "checkpoint_ns": at.checkpoint_ns if at else ""}
     if at is not None and at.checkpoint_id:
         configurable["checkpoint_id"] = at.checkpoint_id
@@ -278,7 +282,7 @@ def _task_state(task: Any, texts: ErrorTexts) -> TaskState:
 
 
 def _interrupts(interrupts: Sequence[Any]) -> bytes:
-    return encode([{"id": interrupt.id, "value": interrupt.value} for interrupt in interrupts])
+    return encode([shown_interrupt(interrupt) for interrupt in interrupts])
 
 
 def _metadata(snapshot: StateSnapshot) -> bytes | None:

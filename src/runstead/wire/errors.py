@@ -14,6 +14,7 @@ from runstead.resources.assistant_editor import AssistantInUse, AssistantProtect
 from runstead.resources.assistants import AssistantExists, VersionNotFound
 from runstead.resources.crons import CronNotFound
 from runstead.resources.directory import AssistantNotFound, GraphNotFound, InvalidAssistant, SubgraphNotFound
+from runstead.resources.interrupts import InvalidAnswer
 from runstead.resources.items import EmbeddingFailed, InvalidItem
 from runstead.resources.schedules import InvalidSchedule
 from runstead.resources.states import CheckpointNotFound, GraphUnassigned, InvalidUpdate
@@ -156,6 +157,7 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     RunConflict: (409, str),
     RunNotRetriable: (409, str),
     UnknownInterruptError: (409, str),
+    InvalidAnswer: (422, str),
     InvalidAssistant: (422, str),
     InvalidItem: (422, str),
     InvalidSchedule: (422, str),

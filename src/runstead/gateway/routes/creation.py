@@ -6,15 +6,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from runstead.runtime.runs.types import RunRecord, RunSpec
+from runstead.runtime.runs.types import RunRecord
 from runstead.wire.remarks import remarks_on
 from runstead.wire.run_records import from_run_record
 from runstead.wire.runs import RUN_BATCH, RUN_CREATE, RunCreate, check_batch
 
 from ..addresses import created_headers, stream_headers, wait_headers
 from ..dependencies import JsonBody, Namespaces, ThreadId, Use, answer
-from ..idempotency import once
-from ..run_specs import run_spec_of
+from ..run_specs import run_specs_of
 from ..services import Services
 from ..sse import EventStream
 from ..waiting import WaitingJson, wait_body
@@ -61,27 +60,28 @@ async def wait_for_new_stateless_run(body: Body, request: Request, use: Use) -> 
 async def create_batch(bodies: Batch, request: Request, use: Use) -> Response:
     """All runs of the batch, or none. Those that name a thread run on it."""
     check_batch(bodies)
-    specs = [await run_spec_of(body, body.thread_id, request, use) for body in bodies]
-    records = await use.runs.create_batch(await once(request, specs, use.options.max_body_bytes))
+    specs = await run_specs_of([(body, body.thread_id) for body in bodies], request, use)
+    records = await use.runs.create_batch(specs)
     return answer([from_run_record(record) for record in records], headers=_remarks(bodies, use))
 
 
 async def _created(body: RunCreate, thread_id: str | None, request: Request, use: Services) -> Response:
-    record = await use.runs.create_background(await _once(body, thread_id, request, use))
+    (spec,) = await run_specs_of([(body, thread_id)], request, use)
+    record = await use.runs.create_background(spec)
     return answer(from_run_record(record), headers={**created_headers(record), **_remarks([body], use)})
 
 
 async def _streamed(
     body: RunCreate, thread_id: str | None, request: Request, use: Services, namespaces: list[str] | None
 ) -> Response:
-    spec = await _once(body, thread_id, request, use)
+    (spec,) = await run_specs_of([(body, thread_id)], request, use)
     record, stream = await use.runs.create_and_stream(spec, namespaces=namespaces)
     headers = {**stream_headers(record), **_remarks([body], use)}
     return EventStream(stream, headers, with_ids=spec.stream_resumable)
 
 
 async def _awaited(body: RunCreate, thread_id: str | None, request: Request, use: Services) -> Response:
-    spec = await _once(body, thread_id, request, use)
+    (spec,) = await run_specs_of([(body, thread_id)], request, use)
     # Created first and joined then, for the headers name the run before it has ended.
     record = await use.runs.create_background(spec)
     is_left = spec.on_disconnect == "cancel"
@@ -97,12 +97,6 @@ def waiting_for(
         return wait_body(await use.runs.join_wait(record.run_id, cancel_on_disconnect=cancel_on_disconnect))
 
     return WaitingJson(result(), {**wait_headers(record), **(headers or {})}, keep_alive=use.options.heartbeat)
-
-
-async def _once(body: RunCreate, thread_id: str | None, request: Request, use: Services) -> RunSpec:
-    spec = await run_spec_of(body, thread_id, request, use)
-    (spec,) = await once(request, [spec], use.options.max_body_bytes)
-    return spec
 
 
 def _remarks(bodies: Sequence[RunCreate], use: Services) -> Mapping[str, str]:

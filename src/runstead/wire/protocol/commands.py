@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 from pydantic import AliasChoices, Field, TypeAdapter, ValidationError
 
 from runstead.resources.directory import AssistantNotFound, InvalidAssistant
+from runstead.resources.interrupts import InvalidAnswer
 from runstead.resources.states import CheckpointNotFound
 from runstead.runtime.runs.types import MultitaskStrategy
 
@@ -27,6 +28,9 @@ T = TypeVar("T")
 
 ENVELOPE: Final = "Protocol commands must include an integer id and string method."
 NOT_JSON: Final = "Protocol commands must be valid JSON."
+
+_IN_PLAIN_WORDS: Final = (BadRequest, Unprocessable, InvalidAnswer)
+"""What the client did wrong, told without a status."""
 
 
 class CommandRefused(Exception):
@@ -93,11 +97,11 @@ def _code(error: Exception) -> ErrorCode:
         return "permission_denied"
     if isinstance(error, (AssistantNotFound, InvalidAssistant)):
         return "unknown_error"
-    return "invalid_argument" if isinstance(error, (BadRequest, Unprocessable)) else "unknown_error"
+    return "invalid_argument" if isinstance(error, _IN_PLAIN_WORDS) else "unknown_error"
 
 
 def _text(error: Exception, status: int, detail: str) -> str:
-    return detail if isinstance(error, (BadRequest, Unprocessable)) else f"{status}: {detail}"
+    return detail if isinstance(error, _IN_PLAIN_WORDS) else f"{status}: {detail}"
 
 
 def params_of(command: Command, adapter: TypeAdapter[T]) -> T:

@@ -117,6 +117,8 @@ class RunTranslator:
             value = interrupt.get("value")
             # Clients of the protocol read the payload; langgraph-sdk for Python reads the value.
             data = {"interrupt_id": interrupt_id, "payload": value, "value": value}
+            if (schema := interrupt.get("response_schema")) is not None:
+                data["response_schema"] = schema
             event_id = f"synth:{run.run_id}:input|{'|'.join(namespace)}|{interrupt_id}"
             number = self._numbers.at(run.ended_at)
             yield ProtocolEvent(event_id, number, "input.requested", namespace, self._time, data)

@@ -6,17 +6,15 @@ the thread stay as it was. Not before the run begins: until then another run of 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
 from langgraph.types import Command
 
 from ..agents import Agent
 from ..exceptions import UnknownInterruptError
+from ..interrupts import is_by_interrupt
 from .planner import ExecutionPlan
-
-_INTERRUPT_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
 async def check_answers(agent: Agent, plan: ExecutionPlan) -> None:
@@ -35,14 +33,6 @@ def unknown_answers(resume: Any, pending: Sequence[str]) -> list[str] | None:
     A mapping is one of answers by interrupt when LangGraph takes it for one, or when it names one that waits; anything
     else answers whatever waits, and needs something to.
     """
-    is_by_id = (
-        isinstance(resume, Mapping)
-        and bool(resume)
-        and (
-            all(isinstance(key, str) and _INTERRUPT_ID.fullmatch(key) for key in resume)
-            or any(key in pending for key in resume)
-        )
-    )
-    if not is_by_id:
+    if not is_by_interrupt(resume, pending):
         return None if pending else []
     return [str(key) for key in resume if key not in pending] or None

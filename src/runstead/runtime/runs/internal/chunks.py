@@ -13,9 +13,9 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Base
 from runstead.runtime.serialization import encode
 
 from ..error_texts import MASKING, ErrorTexts
+from ..interrupts import INTERRUPT
 from ..privacy import public
 from ..types import StreamMode
-from .snapshot import INTERRUPT
 
 EncodedEvent: TypeAlias = tuple[str, bytes]
 """The event's name, with its namespace, and its data."""

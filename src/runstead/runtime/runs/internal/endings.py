@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from ..error_texts import ErrorTexts
 from ..exceptions import UnknownInterruptError
+from ..interrupts import is_refused_answer
 from ..types import Outcome, RunCompletionData, RunFailure, RunStatus, Stopped, ThreadAfter, ThreadStatus
 from . import lifecycle
 from .attempt import AttemptEnd
@@ -39,7 +40,7 @@ def outcome_of(
         failure = _TIMED_OUT if stop is Stopped.TIMED_OUT else None
     told = failure or (RunFailure("UserInterrupt", f"the run was stopped: {stop.value}") if stop else None)
     thread_status: ThreadStatus = "error" if end.error is not None else _resting(left)
-    if isinstance(end.error, UnknownInterruptError):
+    if isinstance(end.error, UnknownInterruptError) or is_refused_answer(end.error):
         # Nothing has happened to the thread: it waits for what it waited for.
         told, thread_status = None, _resting(left)
     return Outcome(

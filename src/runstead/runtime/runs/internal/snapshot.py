@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from runstead.runtime.serialization import encode
 
 from ..agents import Agent
-
-INTERRUPT: Final = "__interrupt__"
-"""The channel in which LangGraph keeps pending interrupts (langgraph.constants, private there)."""
+from ..interrupts import pending_interrupts, shown_interrupt
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ async def read_snapshot(agent: Agent, config: Mapping[str, Any]) -> StateSnapsho
     if checkpoint_id is None:
         return StateSnapshot()
     pending = {
-        task.id: [{"id": interrupt.id, "value": interrupt.value} for interrupt in task.interrupts]
+        task.id: [shown_interrupt(interrupt) for interrupt in task.interrupts]
         for task in state.tasks
         if task.interrupts
     }
@@ -52,9 +50,5 @@ async def read_stored(saver: BaseCheckpointSaver[Any], thread_id: str) -> StateS
     stored = await saver.aget_tuple({"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}})
     if stored is None:
         return StateSnapshot()
-    pending = {
-        task_id: [{"id": interrupt.id, "value": interrupt.value} for interrupt in interrupts]
-        for task_id, channel, interrupts in stored.pending_writes or ()
-        if channel == INTERRUPT
-    }
+    pending = pending_interrupts(stored.pending_writes)
     return StateSnapshot(None, encode(pending), tuple(pending), stored.checkpoint["id"])

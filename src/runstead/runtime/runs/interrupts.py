@@ -1,0 +1,71 @@
+"""Pending interrupts as clients read them, and resume values as LangGraph takes them. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+INTERRUPT: Final = "__interrupt__"
+"""The channel in which LangGraph keeps pending interrupts (langgraph.constants, private there)."""
+
+_CONTROL: Final = frozenset(("__error__", "__error_source_node__", INTERRUPT, "__resume__"))
+"""Channels of pending writes that say what happened to a task, not what it gave."""
+_NO_TASK: Final = "00000000-0000-0000-0000-000000000000"
+"""The task id of writes that are a run's input."""
+_INTERRUPT_ID: Final = re.compile(r"[0-9a-f]{32}")
+_REFUSED: Final = "_langgraph_invalid_resume"
+"""Set by LangGraph on an error that an answer has caused (langgraph.errors.is_invalid_resume, of 1.2 and later)."""
+
+
+def shown_interrupt(interrupt: Any) -> dict[str, Any]:
+    """Return a LangGraph interrupt as clients read it: with its ``response_schema`` if it has one."""
+    shown = {"id": interrupt.id, "value": interrupt.value}
+    if (schema := getattr(interrupt, "response_schema", None)) is not None:
+        shown["response_schema"] = schema
+    return shown
+
+
+def is_refused_answer(error: BaseException | None) -> bool:
+    """Return whether a graph refused an answer that breaks a ``response_schema``. Nothing of the answer is saved."""
+    return getattr(error, _REFUSED, False) is True
+
+
+def pending_interrupts(writes: Iterable[tuple[str, str, Any]] | None) -> dict[str, list[dict[str, Any]]]:
+    """Return the interrupts that wait for an answer, by task, from a checkpoint's pending writes.
+
+    The latest question of a task waits until the task has given something (langgraph.pregel._task_status).
+    """
+    asked: dict[str, list[dict[str, Any]]] = {}
+    finished: set[str] = set()
+    for task_id, channel, value in writes or ():
+        if task_id == _NO_TASK:
+            continue
+        if channel == INTERRUPT:
+            interrupts = value if isinstance(value, Sequence) else [value]
+            asked.setdefault(task_id, []).extend(shown_interrupt(interrupt) for interrupt in interrupts)
+        elif channel not in _CONTROL:
+            finished.add(task_id)
+    return {task_id: interrupts for task_id, interrupts in asked.items() if task_id not in finished}
+
+
+def is_by_interrupt(resume: Any, pending: Collection[str]) -> bool:
+    """Return whether ``resume`` maps interrupt ids to answers.
+
+    It does when LangGraph takes it for such a mapping, or when it names a pending one. An empty mapping is an answer.
+    """
+    return (
+        isinstance(resume, Mapping)
+        and bool(resume)
+        and (
+            all(isinstance(key, str) and _INTERRUPT_ID.fullmatch(key) for key in resume)
+            or any(key in pending for key in resume)
+        )
+    )
+
+
+def answers_of(resume: Any, pending: Collection[str]) -> dict[str, Any]:
+    """Return the answers by interrupt. One that names no interrupt is for the only pending one."""
+    if is_by_interrupt(resume, pending):
+        return {key: value for key, value in resume.items() if key in pending}
+    return {next(iter(pending)): resume} if len(pending) == 1 else {}
