@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from .node import CLIENTS, Node
 
 # test("title", ...) and method("noun.verb", "title", ...), at the beginning of a line.
@@ -73,6 +75,13 @@ class Suite:
             others = "\n".join(result.text for result in self._results.values() if not result.passed)
             missing = Result(title, False, f"node did not run it\n{others}\n{''.join(self._said)}", None)
             return self._results.get(title, missing)
+
+    def check(self, title: str, name: str | None = None) -> None:
+        """Fail as a pytest test under this ``name`` (the title, by default) if the test did not pass."""
+        result = self.result(title)
+        if not result.passed:
+            pytest.fail(f"{name or title}\n{result.text}\n{self.said}", pytrace=False)
+        assert not result.skipped, result.skipped
 
     @property
     def said(self) -> str:

@@ -16,8 +16,4 @@ def test_agent(title: str, suites: Suites, url: str, request: pytest.FixtureRequ
     chosen = [item.callspec.params.get("title") for item in request.session.items if hasattr(item, "callspec")]
     titles = [each for each in titles_of(FILE) if each in chosen]
     variables = {"SERVER_URL": url, "SUPPRESS_TRANSFORMATION_WARNINGS": "true"}
-    suite = suites(FILE, variables, titles)
-    result = suite.result(title)
-    if not result.passed:
-        pytest.fail(f"{title}\n{result.text}\n{suite.said}", pytrace=False)
-    assert not result.skipped, result.skipped
+    suites(FILE, variables, titles).check(title)

@@ -42,8 +42,4 @@ def test_chat(
         "BROWSER_URL": browser_url,
         "CERTIFICATE": str(certificate),
     }
-    suite = suites(FILE, variables, titles)
-    result = suite.result(chat.title)
-    if not result.passed:
-        pytest.fail(f"{chat.id}\n{result.text}\n{suite.said}", pytrace=False)
-    assert not result.skipped, result.skipped
+    suites(FILE, variables, titles).check(chat.title, chat.id)

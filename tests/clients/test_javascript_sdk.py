@@ -50,11 +50,7 @@ def test_sdk(case: Case, suites: Suites, url: str, request: pytest.FixtureReques
     chosen = [item.callspec.params.get("case") for item in request.session.items if hasattr(item, "callspec")]
     titles = [each.title for each in chosen if isinstance(each, Case) and each[:3] == case[:3]]
     variables = {"SDK": SDKS[case.version], "TRANSPORT": case.transport, "SERVER_URL": url}
-    suite = suites(case.file, variables, titles)
-    result = suite.result(case.title)
-    if not result.passed:
-        pytest.fail(f"{case.id}\n{result.text}\n{suite.said}", pytrace=False)
-    assert not result.skipped, result.skipped
+    suites(case.file, variables, titles).check(case.title, case.id)
 
 
 @pytest.mark.parametrize("version", SDKS)
