@@ -32,7 +32,7 @@ demo: $(VENV)/.ready-core
 	@$(BIN)/runstead demo $(ARGS)
 
 test: $(VENV)/.ready-test
-	@$(BIN)/python -E -X utf8 -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -E -X utf8 -m pytest -n $(WORKERS) --dist loadfile --progress $(ARGS)
 
 check: $(VENV)/.ready-test
 	$(BIN)/ruff check .
