@@ -36,6 +36,7 @@ class ThreadCopies:
         target = str(uuid7())
         # The state first: a copy that is there, and is empty, would look like a thread that has lost it.
         await self._checkpoints.copy_thread(thread_id, target)
+        await self._checkpoints.sync()
         made = await self._threads.create(target, metadata=metadata, config=thread.config, ttl=ttl)
         with also_on(target):
             if thread.status == "busy":

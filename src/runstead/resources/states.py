@@ -203,6 +203,7 @@ class ThreadStates:
             return _checkpoint(config) or {}, _thread_state(left, self._texts)
 
         checkpoint, state = await self._use(graph_id, thread_id, work, guarded=True)
+        await self._checkpoints.sync()
         await self._threads.set_state(thread_id, _after(state))
         if self._on_change is not None:
             await self._on_change(thread_id)

@@ -70,7 +70,8 @@ _LATEST: Final = f"{_PUT_WRITES} {REPLACING_WRITE}"
 class SqlCheckpointSaver(BaseCheckpointSaver[str]):
     """BaseCheckpointSaver over a Database that has the tables.
 
-    ``near``: it is read so quickly that an agent's loop does it by itself. ``hold`` raises LeaseLost, in a
+    ``near``: it is read so quickly that an agent's loop does it by itself. Without ``durable``, writes are not yet on
+    disk when they return (see RunCheckpointStore.sync). ``hold`` raises LeaseLost, in a
     transaction, for a holder whose run is somebody else's by now, or nobody's.
     """
 
@@ -81,10 +82,11 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         serde: SerializerProtocol | None = None,
         near: bool = False,
         hold: Callable[[Connection, Holder], None] | None = None,
+        durable: bool = True,
     ) -> None:
         super().__init__(serde=serde)
         self._database = database
-        self._near, self._hold = near, hold
+        self._near, self._hold, self._durable = near, hold, durable
         self._holder: Holder | None = None
         self._loop = asyncio.get_running_loop()
         self._check: Callable[[], object] | None = None
@@ -274,7 +276,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
                 self._check()
             return work(driver_of(connection))
 
-        return await self._patiently(lambda: self._database.write(checked))
+        return await self._patiently(lambda: self._database.write(checked, durable=self._durable))
 
     async def _patiently(self, do: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """For an attempt of a run, also when the storage is away for a while: that is no failure of the run.

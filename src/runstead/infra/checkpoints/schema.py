@@ -44,6 +44,9 @@ _TABLES: Final = (
         PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id, task_id, idx)
     )
     """,
+    # Counts how often all that was written was brought to disk: a commit without a change would not.
+    "CREATE TABLE IF NOT EXISTS syncs (number INTEGER NOT NULL)",
+    "INSERT INTO syncs SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM syncs)",
     """
     CREATE TABLE IF NOT EXISTS marks (
         thread_id TEXT NOT NULL,

@@ -5,7 +5,8 @@ What differs between engines is where the tables are, and who may write: see `sq
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
 
 from runstead.infra.storage.database import Database
 from runstead.runtime.runs.types import RunId, ThreadId
@@ -14,9 +15,14 @@ from . import housekeeping, marks
 from .driver import Driver, driver_of
 from .saver import SqlCheckpointSaver
 
+T = TypeVar("T")
+
 
 class SqlCheckpoints:
     """RunCheckpointStore over a Database. The saver, and all methods, may be used from any event loop."""
+
+    _durable: ClassVar[bool] = True
+    """Each write is on disk when it returns; otherwise `sync` sees to it."""
 
     def __init__(self, database: Database, saver: SqlCheckpointSaver) -> None:
         self._database, self._saver = database, saver
@@ -26,25 +32,29 @@ class SqlCheckpoints:
         return self._saver
 
     async def mark(self, thread_id: ThreadId, run_id: RunId) -> str | None:
-        def work(connection: Connection) -> str | None:
-            return marks.mark(driver_of(connection), thread_id, run_id)
-
-        return await self._database.write(work)
+        return await self._write(lambda driver: marks.mark(driver, thread_id, run_id))
 
     async def undo(self, thread_id: ThreadId, run_id: RunId) -> None:
-        await self._database.write(lambda connection: marks.undo(driver_of(connection), thread_id, run_id))
+        await self._write(lambda driver: marks.undo(driver, thread_id, run_id))
 
     async def forget_mark(self, thread_id: ThreadId, run_id: RunId) -> None:
-        await self._database.write(lambda connection: marks.forget(driver_of(connection), thread_id, run_id))
+        await self._write(lambda driver: marks.forget(driver, thread_id, run_id))
 
     async def delete_thread(self, thread_id: ThreadId) -> None:
-        await self._database.write(lambda connection: housekeeping.delete_thread(driver_of(connection), thread_id))
+        await self._write(lambda driver: housekeeping.delete_thread(driver, thread_id))
 
     async def copy_thread(self, source: ThreadId, target: ThreadId) -> None:
-        await self._database.write(lambda connection: housekeeping.copy_thread(driver_of(connection), source, target))
+        await self._write(lambda driver: housekeeping.copy_thread(driver, source, target))
 
     async def keep_latest(self, thread_id: ThreadId) -> bool:
-        return await self._database.write(lambda connection: keep_latest(driver_of(connection), thread_id))
+        return await self._write(lambda driver: keep_latest(driver, thread_id))
+
+    async def sync(self) -> None:
+        # Each write was durable when it returned.
+        return
+
+    async def _write(self, work: Callable[[Driver], T]) -> T:
+        return await self._database.write(lambda connection: work(driver_of(connection)), durable=self._durable)
 
 
 def keep_latest(driver: Driver, thread_id: ThreadId) -> bool:

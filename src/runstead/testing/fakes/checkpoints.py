@@ -99,6 +99,9 @@ class InMemoryCheckpointStore:
             mark = self._marks[thread_id, run_id] = _Mark(self._saver, thread_id)
         return mark.latest
 
+    async def sync(self) -> None:
+        return
+
     async def undo(self, thread_id: ThreadId, run_id: RunId) -> None:
         mark = self._marks.get((thread_id, run_id))
         if mark is not None:

@@ -276,6 +276,8 @@ class RunExecution:
 
     async def _settle(self, outcome: Outcome, stop: Stopped | None) -> None:
         lifecycle.check(self._lease.run_id, self._lease.run.status, outcome.status)
+        # The state first: no run is reported as ended whose state a power cut could take back.
+        await self._patiently("synced", self._runtime.checkpoints.sync)
         settled, outcome = await self._settled(outcome)
         if outcome.thread.status == "interrupted":
             await self._publisher.awaiting_input()
@@ -291,6 +293,7 @@ class RunExecution:
                 return await self._runtime.lease_store.settle(self._lease, outcome), outcome
             except RollbackRequested:
                 undone = await self._undone()
+                await self._runtime.checkpoints.sync()
                 return await self._runtime.lease_store.settle(self._lease, undone), undone
 
         return await self._patiently("settled", settle)

@@ -46,6 +46,14 @@ class RunCheckpointStore(Protocol):
         """
         ...
 
+    async def sync(self) -> None:
+        """Return once all that was written before this call would survive a power cut.
+
+        Called before a run is settled and before a state update is acknowledged. Writes need not be durable by
+        themselves; they survive the process in any case.
+        """
+        ...
+
     async def undo(self, thread_id: ThreadId, run_id: RunId) -> None:
         """Make the thread's checkpoints and pending writes those from before the run. Twice is once."""
         ...
