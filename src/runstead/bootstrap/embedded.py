@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from runstead.infra.checkpoints.pairing import check_pair
 from runstead.infra.checkpoints.sqlite import open_checkpoints
 from runstead.infra.dispatch.bell import Bell
 from runstead.infra.dispatch.local import LocalDispatcher
@@ -30,6 +31,7 @@ async def open_embedded(stack: AsyncExitStack, settings: Settings, serde: Serial
     data_dir = stack.enter_context(own_data_dir(settings.data_dir))
     database = await stack.enter_async_context(open_storage(data_dir / "runstead.db"))
     checkpoints = await stack.enter_async_context(open_checkpoints(data_dir / "checkpoints.db", serde=serde))
+    await check_pair(database, checkpoints.database, data_dir / "checkpoints.db")
     if taken := await take_over(data_dir / "items.db", database):
         _log.info("%d items of an earlier version were taken over", taken)
     bridge = await stack.enter_async_context(MemoryStreamBridge.running(stream_settings(settings), clock))

@@ -44,9 +44,10 @@ _TABLES: Final = (
         PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id, task_id, idx)
     )
     """,
-    # Counts how often all that was written was brought to disk: a commit without a change would not.
-    "CREATE TABLE IF NOT EXISTS syncs (number INTEGER NOT NULL)",
-    "INSERT INTO syncs SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM syncs)",
+    # One row. The number is changed to bring to disk what was written: a commit without a change would not do it. The
+    # identity tells which database of runs the file belongs to; see `pairing`.
+    "CREATE TABLE IF NOT EXISTS syncs (number INTEGER NOT NULL, identity TEXT)",
+    "INSERT INTO syncs (number) SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM syncs)",
     """
     CREATE TABLE IF NOT EXISTS marks (
         thread_id TEXT NOT NULL,

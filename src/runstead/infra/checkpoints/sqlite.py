@@ -14,7 +14,7 @@ from typing import Final
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from runstead.infra.engines.sqlite import open_sqlite
+from runstead.infra.engines.sqlite import SqliteDatabase, open_sqlite
 
 from .driver import driver_of
 from .saver import SqlCheckpointSaver
@@ -25,7 +25,7 @@ _SYNC: Final = "UPDATE syncs SET number = number + 1"
 
 
 @asynccontextmanager
-async def open_checkpoints(path: Path, *, serde: SerializerProtocol | None = None) -> AsyncIterator[SqlCheckpoints]:
+async def open_checkpoints(path: Path, *, serde: SerializerProtocol | None = None) -> AsyncIterator[SqliteCheckpoints]:
     """Open the checkpoint file, made when absent. Raises StorageError, saying what to do."""
     async with open_sqlite(path) as database:
         await database.write(lambda connection: set_up(driver_of(connection)))
@@ -37,6 +37,10 @@ class SqliteCheckpoints(SqlCheckpoints):
     """RunCheckpointStore over a file of its own, whose writes wait for the disk in `sync` alone."""
 
     _durable = False
+
+    def __init__(self, database: SqliteDatabase, saver: SqlCheckpointSaver) -> None:
+        super().__init__(database, saver)
+        self.database = database
 
     async def sync(self) -> None:
         # A commit that changes something brings all that was committed before it to disk.

@@ -306,3 +306,6 @@ crons: Final = Table(
 Index("ix_crons_owner", crons.c.tenant_id, crons.c.user_id, crons.c.created_at)
 Index("ix_crons_thread", crons.c.thread_id)
 Index("ix_crons_due", crons.c.next_run_date)
+
+# One row, on SQLite alone: which checkpoint file belongs to this database (see `runstead.infra.checkpoints.pairing`).
+checkpoint_identity: Final = Table("checkpoint_identity", metadata, Column("identity", Text, nullable=False))

@@ -104,7 +104,7 @@ class CheckpointStoreConformance:
     async def test_latest_checkpoint_is_the_one_written_last_whatever_its_id(
         self, checkpoints: RunCheckpointStore
     ) -> None:
-        await _put(checkpoints, "9", "2", "5")
+        await write_checkpoints(checkpoints, "9", "2", "5")
         assert await _ids(checkpoints) == ["5", "2", "9"]
         latest = await checkpoints.saver.aget_tuple(_config("t-1"))
         assert latest.checkpoint["id"] == "5"
@@ -113,7 +113,7 @@ class CheckpointStoreConformance:
     async def test_history_before_a_checkpoint_is_what_was_written_before_it(
         self, checkpoints: RunCheckpointStore
     ) -> None:
-        await _put(checkpoints, "9", "2", "5")
+        await write_checkpoints(checkpoints, "9", "2", "5")
         before = {"configurable": {"checkpoint_id": "2"}}
         assert await _ids(checkpoints, before=before) == ["9"]
         assert await _ids(checkpoints, limit=2) == ["5", "2"]
@@ -121,21 +121,21 @@ class CheckpointStoreConformance:
     async def test_pruning_keeps_the_checkpoint_written_last_whatever_its_id(
         self, checkpoints: RunCheckpointStore
     ) -> None:
-        await _put(checkpoints, "9", "2", "5")
+        await write_checkpoints(checkpoints, "9", "2", "5")
         assert await checkpoints.keep_latest("t-1")
         assert await _ids(checkpoints) == ["5"]
 
     async def test_copy_has_its_checkpoints_in_the_order_of_the_original(self, checkpoints: RunCheckpointStore) -> None:
-        await _put(checkpoints, "9", "2", "5")
+        await write_checkpoints(checkpoints, "9", "2", "5")
         await checkpoints.copy_thread("t-1", "t-2")
         assert await _ids(checkpoints, "t-2") == ["5", "2", "9"]
 
     async def test_undo_restores_the_order_of_checkpoints_that_the_run_wrote_over(
         self, checkpoints: RunCheckpointStore
     ) -> None:
-        await _put(checkpoints, "9", "2", "5")
+        await write_checkpoints(checkpoints, "9", "2", "5")
         await checkpoints.mark("t-1", "r-1")
-        await _put(checkpoints, "9", "7", run_id="r-1")
+        await write_checkpoints(checkpoints, "9", "7", run_id="r-1")
         await checkpoints.undo("t-1", "r-1")
         assert await _ids(checkpoints) == ["5", "2", "9"]
 
@@ -317,7 +317,7 @@ def _plain(found: CheckpointTuple) -> Any:
     )
 
 
-async def _put(checkpoints: RunCheckpointStore, *checkpoint_ids: str, run_id: str | None = None) -> None:
+async def write_checkpoints(checkpoints: RunCheckpointStore, *checkpoint_ids: str, run_id: str | None = None) -> None:
     """Write checkpoints of thread t-1 with these ids, one after the other."""
     for checkpoint_id in checkpoint_ids:
         checkpoint = {**empty_checkpoint(), "id": checkpoint_id}

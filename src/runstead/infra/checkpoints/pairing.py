@@ -1,0 +1,103 @@
+"""Tell whether a checkpoint file is the one that belongs to a database of runs, and has what their ends refer to.
+
+Each of the two files keeps the same random identity. A checkpoint file that is missing, emptied, or of another server
+would otherwise be taken for a fresh start, and every thread for one without a state.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from runstead.infra.engines.exceptions import StorageUnusable
+from runstead.infra.engines.sqlite import SqliteDatabase
+
+from .driver import Driver, driver_of
+
+_log = logging.getLogger(__name__)
+
+_NAMED: Final = 10
+"""Runs that a log line names at most."""
+
+_LABEL: Final = "UPDATE syncs SET identity = ?"
+_FOUND: Final = "SELECT identity FROM syncs"
+_EXPECTED: Final = "SELECT identity FROM checkpoint_identity"
+_WITH_STATE: Final = "SELECT count(DISTINCT thread_id) FROM runs WHERE final_checkpoint_id IS NOT NULL"
+# The last run of each thread that stays, if it has ended; the latest ones are those that a power cut could touch.
+_LAST_RUNS: Final = """
+    SELECT r.thread_id, r.run_id, r.final_checkpoint_id FROM runs r JOIN threads t ON t.thread_id = r.thread_id
+    WHERE r.final_checkpoint_id IS NOT NULL AND NOT t.temporary AND r.queue_seq = (
+        SELECT max(queue_seq) FROM runs WHERE thread_id = r.thread_id
+    )
+    ORDER BY r.queue_seq DESC LIMIT 500
+"""
+_LATEST: Final = """
+    SELECT metadata FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = '' ORDER BY position DESC LIMIT 1
+"""
+_STORED: Final = "SELECT 1 FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = '' AND checkpoint_id = ?"
+
+
+async def check_pair(runs: SqliteDatabase, checkpoints: SqliteDatabase, file: Path) -> None:
+    """Make the two files know each other at their first start, and check that they do at every other one.
+
+    Log the runs whose final state is not in ``file``. Raises StorageUnusable for a file that is another one.
+    """
+    expected = await runs.read(lambda connection: _one(driver_of(connection), _EXPECTED))
+    found = await checkpoints.read(lambda connection: _one(driver_of(connection), _FOUND))
+    if expected is None or found is None:
+        with_state = await runs.read(lambda connection: _one(driver_of(connection), _WITH_STATE))
+        if expected is not None and with_state:
+            raise StorageUnusable(
+                f"{file} is missing or empty, but {with_state} threads of {runs.path} have their state in it; put it "
+                f"back from a backup, or move {runs.path} away too and start without these threads"
+            )
+        # The checkpoint file first: a crash in between leaves one that is recognised at the next start.
+        identity = found or str(uuid.uuid4())
+        await checkpoints.write(lambda connection: driver_of(connection).execute(_LABEL, (identity,)))
+        await runs.write(lambda connection: _expect(driver_of(connection), identity))
+    elif expected != found:
+        raise StorageUnusable(
+            f"{file} belongs to another database than {runs.path}; put back the file that was beside it, or use the "
+            "--data-dir that both are from"
+        )
+    await _report_missing(runs, checkpoints, file)
+
+
+def _expect(driver: Driver, identity: str) -> None:
+    driver.execute("DELETE FROM checkpoint_identity")
+    driver.execute("INSERT INTO checkpoint_identity (identity) VALUES (?)", (identity,))
+
+
+async def _report_missing(runs: SqliteDatabase, checkpoints: SqliteDatabase, file: Path) -> None:
+    last = await runs.read(lambda connection: driver_of(connection).execute(_LAST_RUNS).fetchall())
+    missing = await checkpoints.read(lambda connection: _missing(driver_of(connection), last))
+    if missing:
+        _log.error(
+            "the final state of %d runs is not in %s; their threads stand at an earlier state: %s%s",
+            len(missing),
+            file,
+            ", ".join(missing[:_NAMED]),
+            ", ..." if len(missing) > _NAMED else "",
+        )
+
+
+def _missing(driver: Driver, last_runs: Sequence[Any]) -> list[str]:
+    """The runs whose final checkpoint is not stored, and whose thread has not gone on by a state update since."""
+    missing = []
+    for thread_id, run_id, checkpoint_id in last_runs:
+        if driver.execute(_STORED, (thread_id, checkpoint_id)).fetchone() is not None:
+            continue
+        latest = driver.execute(_LATEST, (thread_id,)).fetchone()
+        writer = None if latest is None else json.loads(latest[0] or b"{}").get("run_id")
+        if latest is None or (writer is not None and writer != run_id):
+            missing.append(f"run {run_id} of thread {thread_id}")
+    return missing
+
+
+def _one(driver: Driver, statement: str) -> Any:
+    row = driver.execute(statement).fetchone()
+    return None if row is None else row[0]
