@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from runstead.runtime.runs.types import CheckpointRef, RunCommand, RunScope, RunSpec, RunStatus, RunTracing
 from runstead.wire.body import parse_body
+from runstead.wire.configs import Continued
 from runstead.wire.errors import BadRequest, Unprocessable, WireError
 from runstead.wire.headers import TRACE, configurable_of
 from runstead.wire.remarks import remarks_on
@@ -169,11 +171,11 @@ def test_the_kernel_can_store_and_restore_what_the_wire_makes() -> None:
         langsmith_tracer={"project_name": "p"},
         strict_resume=True,
     )
-    assert RunSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+    assert RunSpec.from_json(json.loads(json.dumps(spec.to_json()))) == replace(spec, thread_config=None)
 
 
 class TestMerging:
-    """Assistant, then thread, then the run: the later wins."""
+    """Thread, then assistant, then the run: the later wins."""
 
     def test_configurable_tags_and_metadata(self) -> None:
         spec = spec_of(
@@ -194,10 +196,10 @@ class TestMerging:
                 metadata={"created_by": "system", "m": "assistant", "n": "assistant"},
             ),
             thread=thread(
-                config={"configurable": {"b": "thread", "c": "thread"}}, metadata={"owner": "x", "m": "thread"}
+                config={"configurable": {"b": "thread", "t": "thread"}}, metadata={"owner": "x", "m": "thread"}
             ),
         )
-        assert spec.config["configurable"] == {"a": "assistant", "b": "thread", "c": "run"}
+        assert spec.config["configurable"] == {"a": "assistant", "b": "assistant", "c": "run", "t": "thread"}
         assert (spec.config["tags"], spec.config["recursion_limit"]) == (["run"], 9)
         assert spec.metadata == {
             "created_by": "system",
@@ -213,17 +215,44 @@ class TestMerging:
         assert made(context={"color": "green"}).config["configurable"] == {"color": "green"}
         assert made(config={"configurable": {"color": "teal"}}).context == {"color": "teal"}
 
-    def test_what_the_thread_is_configured_with_stands_between_assistant_and_run(self) -> None:
+    def test_the_configurable_of_the_thread_counts_where_the_assistant_says_nothing_and_nothing_else_of_it(
+        self,
+    ) -> None:
         spec = spec_of(
             b'{"assistant_id": "a", "config": {"configurable": {"c": "run"}}}',
             assistant=assistant(
                 config={"configurable": {"a": "assistant", "b": "assistant", "c": "assistant"}, "tags": ["assistant"]},
                 context={"a": "assistant", "b": "assistant", "c": "assistant"},
             ),
-            thread=thread(config={"configurable": {"b": "thread", "c": "thread"}, "tags": ["thread"]}),
+            thread=thread(config={"configurable": {"b": "thread", "t": "thread"}, "tags": ["thread"]}),
         )
-        assert spec.context == spec.config["configurable"] == {"a": "assistant", "b": "thread", "c": "run"}
-        assert spec.config["tags"] == ["thread"]
+        expected = {"a": "assistant", "b": "assistant", "c": "run", "t": "thread"}
+        assert spec.context == spec.config["configurable"] == expected
+        assert spec.config["tags"] == ["assistant"]
+
+    @pytest.mark.parametrize(
+        ("of_assistant", "expected"),
+        [
+            (assistant().assistant_id, {"t": 1, "a": "continued", "k": "continued", "r": "run"}),
+            ("another", {"t": 1, "a": "assistant", "k": "continued", "r": "run"}),
+        ],
+    )
+    def test_a_run_that_is_continued_counts_more_than_its_own_assistant_and_less_than_another(
+        self, of_assistant: str, expected: dict[str, Any]
+    ) -> None:
+        values = {"a": "continued", "k": "continued", "r": "continued"}
+        spec = spec_of(
+            b'{"assistant_id": "a", "command": {"resume": 1}, "config": {"configurable": {"r": "run"}}}',
+            assistant=assistant(config={"configurable": {"a": "assistant"}}, context={"a": "assistant"}),
+            thread=thread(config={"configurable": {"t": 1, "a": "thread", "k": "thread"}}),
+            continued=Continued(of_assistant, values, values),
+        )
+        assert spec.context == spec.config["configurable"] == expected
+
+    def test_the_record_of_the_thread_shows_all_but_the_configurable_of_the_run(self) -> None:
+        spec = made(config={"configurable": {"x": 1}, "tags": ["r"]})
+        assert spec.thread_config == {"configurable": {}, "tags": ["r"]}
+        assert "thread_config" not in spec.to_json()
 
     def test_the_context_of_the_assistant_is_the_default(self) -> None:
         spec = spec_of(b'{"assistant_id": "a", "context": {"b": 2}}', assistant=assistant(context={"a": 1, "b": 1}))

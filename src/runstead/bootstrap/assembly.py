@@ -48,6 +48,7 @@ from runstead.resources.run_events import EventSources
 from runstead.resources.schemas import GraphSchemas
 from runstead.resources.state_updates import StateUpdates
 from runstead.resources.states import ThreadStates
+from runstead.resources.thread_configs import ThreadConfigs
 from runstead.resources.thread_events import ThreadEvents
 from runstead.resources.thread_joins import ThreadJoins
 from runstead.runtime.runs.agent_loop import AgentLoops
@@ -239,11 +240,13 @@ def _services(
     assistants = SqlAssistantStore(profile.database, profile.clock)
     agents = ThreadAgents(parts.graphs, parts.loops, profile.checkpoints, parts.store)
     queries = SqlRunQueryStore(profile.database)
+    configs = ThreadConfigs(queries, assistants)
     states = ThreadStates(
         threads,
         queries,
         profile.checkpoints,
         agents,
+        configs,
         ErrorTexts(bool(settings.show_errors)),
         on_change=profile.notices.state_changed,
     )
@@ -260,13 +263,14 @@ def _services(
         directory=directory,
         editor=editor,
         states=states,
+        configs=configs,
         thread_events=ThreadEvents(sources),
         thread_joins=ThreadJoins(sources, StateUpdates(threads, states, profile.checkpoints)),
         interrupts=OpenInterrupts(threads, queries, profile.checkpoints),
         schemas=GraphSchemas(agents),
         removal=removal,
         assistant_removal=AssistantRemoval(editor, runs, threads, removal),
-        copies=ThreadCopies(threads, profile.checkpoints, states),
+        copies=ThreadCopies(threads, profile.checkpoints, states, configs),
         events=profile.events,
         items=parts.store,
         webhooks=parts.webhooks.addresses,

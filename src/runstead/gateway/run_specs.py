@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from starlette.requests import HTTPConnection, Request
 
 from runstead.resources.directory import AssistantNotFound
 from runstead.runtime.runs.exceptions import ThreadNotFound
-from runstead.runtime.runs.types import RunSpec
+from runstead.runtime.runs.types import RunRecord, RunSpec
+from runstead.wire.configs import Continued
 from runstead.wire.errors import NotFound
-from runstead.wire.headers import configurable_of
-from runstead.wire.runs import RunCreate, to_run_spec
+from runstead.wire.headers import came_with_request, configurable_of
+from runstead.wire.runs import RunCreate, continues, to_run_spec
 
 from .idempotency import once
 from .services import Services
@@ -47,7 +49,28 @@ async def _run_spec_of(body: RunCreate, thread_id: str | None, request: HTTPConn
     headers = configurable_of(request.headers, use.options.configurable_headers)
     if body.webhook is not None:
         await use.webhooks.check(body.webhook)
-    spec = to_run_spec(body, assistant=assistant, thread_id=thread_id, thread=thread, headers=headers)
+    continued = await use.configs.latest_run(thread_id) if thread_id and thread and continues(body) else None
+    spec = to_run_spec(
+        body,
+        assistant=assistant,
+        thread_id=thread_id,
+        thread=thread,
+        headers=headers,
+        continued=_continued(continued, assistant.graph_id, use.options.configurable_headers),
+    )
     if spec.checkpoint and spec.thread_id:
         await use.states.check_checkpoint(spec.thread_id, spec.checkpoint)
     return spec
+
+
+def _continued(run: RunRecord | None, graph_id: str, is_let_in: Callable[[str], bool]) -> Continued | None:
+    """Return what a run that continues ``run`` takes over; nothing of another graph."""
+    if run is None or run.spec.graph_id != graph_id:
+        return None
+
+    # Headers said something of the request that asked, and of its caller; this request brings its own.
+    def kept(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if not came_with_request(name, is_let_in)}
+
+    configurable = kept(run.spec.config.get("configurable") or {})
+    return Continued(run.assistant_id, configurable, kept(run.spec.context or {}))

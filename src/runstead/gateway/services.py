@@ -16,6 +16,7 @@ from runstead.resources.interrupts import OpenInterrupts
 from runstead.resources.removal import ThreadRemoval
 from runstead.resources.schemas import GraphSchemas
 from runstead.resources.states import ThreadStates
+from runstead.resources.thread_configs import ThreadConfigs
 from runstead.resources.thread_events import ThreadEvents
 from runstead.resources.thread_joins import ThreadJoins
 from runstead.resources.threads import ThreadStore
@@ -54,6 +55,7 @@ class Services:
     directory: AssistantDirectory
     editor: AssistantEditor
     states: ThreadStates
+    configs: ThreadConfigs
     thread_events: ThreadEvents
     thread_joins: ThreadJoins
     interrupts: OpenInterrupts

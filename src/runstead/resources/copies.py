@@ -18,14 +18,17 @@ from runstead.runtime.runs.store import RunCheckpointStore
 from runstead.runtime.runs.types import RunFailure, ThreadAfter, ThreadId
 
 from .states import ThreadStates
+from .thread_configs import ThreadConfigs
 from .threads import ThreadRecord, ThreadStore
 
 
 class ThreadCopies:
     """Copies threads of the bound actor."""
 
-    def __init__(self, threads: ThreadStore, checkpoints: RunCheckpointStore, states: ThreadStates) -> None:
-        self._threads, self._checkpoints, self._states = threads, checkpoints, states
+    def __init__(
+        self, threads: ThreadStore, checkpoints: RunCheckpointStore, states: ThreadStates, configs: ThreadConfigs
+    ) -> None:
+        self._threads, self._checkpoints, self._states, self._configs = threads, checkpoints, states, configs
 
     async def copy(self, thread_id: ThreadId, *, metadata: Mapping[str, Any]) -> ThreadRecord:
         """The copy, under an id of its own. Raises ThreadNotFound."""
@@ -37,7 +40,10 @@ class ThreadCopies:
         # The state first: a copy that is there, and is empty, would look like a thread that has lost it.
         await self._checkpoints.copy_thread(thread_id, target)
         await self._checkpoints.sync()
-        made = await self._threads.create(target, metadata=metadata, config=thread.config, ttl=ttl)
+        # Its runs stay behind, and with them the config that says which graph a factory is to make.
+        configurable = (await self._configs.config_of(thread)).get("configurable")
+        config = {"configurable": configurable} if configurable else {}
+        made = await self._threads.create(target, metadata=metadata, config=config, ttl=ttl)
         with also_on(target):
             if thread.status == "busy":
                 # What its record says was left by the run before the one that is at work.

@@ -25,6 +25,7 @@ from runstead.runtime.runs.thread_agents import ThreadAgents
 from runstead.runtime.runs.types import CheckpointRef, RunCommand, RunFilter, RunStatus, ThreadAfter, ThreadId
 from runstead.runtime.serialization import describe, encode
 
+from .thread_configs import ThreadConfigs, layered
 from .threads import ThreadRecord, ThreadStore
 
 T = TypeVar("T")
@@ -117,12 +118,13 @@ class ThreadStates:
         runs: RunQueryStore,
         checkpoints: RunCheckpointStore,
         agents: ThreadAgents,
+        configs: ThreadConfigs,
         error_texts: ErrorTexts = MASKING,
         *,
         on_change: Callable[[ThreadId], Awaitable[None]] | None = None,
     ) -> None:
         self._threads, self._runs, self._checkpoints, self._agents = threads, runs, checkpoints, agents
-        self._texts, self._on_change = error_texts, on_change
+        self._configs, self._texts, self._on_change = configs, error_texts, on_change
 
     async def check_checkpoint(self, thread_id: ThreadId, at: CheckpointRef) -> None:
         """Raises CheckpointNotFound for one that no run could start from. The thread is the caller's to check."""
@@ -147,7 +149,7 @@ class ThreadStates:
                 await agent.aget_state(checkpoint_config(thread_id, at), subgraphs=subgraphs), self._texts
             )
 
-        state = await self._use(graph_id, thread_id, work)
+        state = await self._use(graph_id, thread, work)
         if at is not None and at.checkpoint_id is not None and state.created_at is None:
             raise CheckpointNotFound(thread_id, at.checkpoint_id)
         return state
@@ -175,7 +177,7 @@ class ThreadStates:
             )
             return [_thread_state(snapshot, self._texts) async for snapshot in found]
 
-        return await self._use(graph_id, thread_id, work)
+        return await self._use(graph_id, thread, work)
 
     async def update(self, thread_id: ThreadId, update: Update, *, at: CheckpointRef | None = None) -> dict[str, Any]:
         """Apply one update and return the new checkpoint. Raises ThreadBusy, GraphUnassigned, InvalidUpdate."""
@@ -202,7 +204,7 @@ class ThreadStates:
             left = await agent.aget_state(checkpoint_config(thread_id, None))
             return _checkpoint(config) or {}, _thread_state(left, self._texts)
 
-        checkpoint, state = await self._use(graph_id, thread_id, work, guarded=True)
+        checkpoint, state = await self._use(graph_id, thread, work, guarded=True)
         await self._checkpoints.sync()
         await self._threads.set_state(thread_id, _after(state))
         if self._on_change is not None:
@@ -216,13 +218,15 @@ class ThreadStates:
             await self._threads.set_state(thread_id, _after(state))
 
     async def _use(
-        self, graph_id: str, thread_id: ThreadId, work: Callable[[Agent], Awaitable[T]], *, guarded: bool = False
+        self, graph_id: str, thread: ThreadRecord, work: Callable[[Agent], Awaitable[T]], *, guarded: bool = False
     ) -> T:
-        config = {"configurable": {"thread_id": thread_id, "graph_id": graph_id, **_actor()}}
+        """``work`` done with the graph that wrote the thread's state, as far as a config can say which that is."""
+        own = {"thread_id": thread.thread_id, "graph_id": graph_id, **_actor()}
+        config = layered(await self._configs.config_of(thread), {"configurable": own})
         if not guarded:
             return await self._agents.use(graph_id, work, config=config)
         # Asked again before each write: a run may have come in while the graph was being opened.
-        return await self._agents.use(graph_id, work, config=config, guard=lambda: self._check_idle(thread_id))
+        return await self._agents.use(graph_id, work, config=config, guard=lambda: self._check_idle(thread.thread_id))
 
     async def _check_idle(self, thread_id: ThreadId) -> None:
         in_flight = RunFilter(thread_id, (RunStatus.PENDING, RunStatus.STARTING, RunStatus.RUNNING))

@@ -1,7 +1,8 @@
-"""Config, context and metadata of a run, merged: assistant, then thread, then what the client sent; the later wins.
+"""Config, context and metadata of a run, merged from the thread, the assistant and the request; the later wins.
 
-Keys that the server owns are dropped without a word, as the reference does: clients echo them back
-from runs they have read.
+A run that continues another one, by an answer or without an input, has its config too, since a factory may make another
+graph without it: over the assistant's, or under that of another assistant (ADR 23). Keys that the server owns are
+dropped without a word, as the reference does: clients echo them back from runs they have read.
 """
 
 from __future__ import annotations
@@ -38,6 +39,15 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Continued:
+    """The run that a run continues: its assistant, and what it was executed with."""
+
+    assistant_id: str
+    configurable: Mapping[str, Any]
+    context: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Merged:
     """What the run is executed with."""
 
@@ -46,26 +56,57 @@ class Merged:
     metadata: Mapping[str, Any]
 
 
-def merged(asked: Asked, assistant: AssistantRecord, thread: ThreadRecord | None) -> Merged:
+def merged(
+    asked: Asked, assistant: AssistantRecord, thread: ThreadRecord | None, continued: Continued | None = None
+) -> Merged:
     """Raises BadRequest when configurable and context are both given: nobody could say which one counts."""
     configurable = without_own(asked.config.get("configurable") or {}, _OWN_CONFIGURABLE)
     if configurable and asked.context:
         raise BadRequest(BOTH_GIVEN)
-    of_thread = thread.config if thread else {}
-    configured = without_own(of_thread.get("configurable") or {}, _OWN_CONFIGURABLE)
-    layers = [assistant.config, of_thread, asked.config]
+    layers = [assistant.config, asked.config]
     config = {key: value for layer in layers for key, value in layer.items() if value is not None}
+    configured = without_own(assistant.config.get("configurable") or {}, _OWN_CONFIGURABLE)
+    defaults = _defaults(_Values(configured, assistant.context), assistant.assistant_id, thread, continued)
     config["configurable"] = {
-        **without_own(assistant.config.get("configurable") or {}, _OWN_CONFIGURABLE),
-        **configured,
+        **defaults.configurable,
         **configurable,
         # The mirror shows nothing that could not have been put there itself.
         **without_own(asked.context, _OWN_CONFIGURABLE),
         **without_own(asked.headers, _OWN_CONFIGURABLE),
     }
     metadata = _metadata(asked, assistant, thread, layers)
-    context = {**assistant.context, **configured, **configurable, **asked.context}
+    context = {**defaults.context, **configurable, **asked.context}
     return Merged({**config, "metadata": metadata}, context or None, metadata)
+
+
+def thread_config(asked: Asked, assistant: AssistantRecord, thread: ThreadRecord | None) -> dict[str, Any]:
+    """Return what the thread's record shows as its config after the run: never the run's own configurable."""
+    before = thread.config if thread else {}
+    layers = [assistant.config, before, asked.config]
+    config = {key: value for layer in layers for key, value in layer.items() if value is not None}
+    configurable = [before.get("configurable") or {}, assistant.config.get("configurable") or {}]
+    return {**config, "configurable": {key: value for layer in configurable for key, value in layer.items()}}
+
+
+@dataclass(frozen=True, slots=True)
+class _Values:
+    configurable: Mapping[str, Any]
+    context: Mapping[str, Any]
+
+
+def _defaults(
+    assistant: _Values, assistant_id: str, thread: ThreadRecord | None, continued: Continued | None
+) -> _Values:
+    """What counts unless the request says otherwise."""
+    of_thread = without_own((thread.config if thread else {}).get("configurable") or {}, _OWN_CONFIGURABLE)
+    layers = [_Values(of_thread, of_thread), assistant]
+    if continued is not None:
+        place = len(layers) if continued.assistant_id == assistant_id else 1
+        layers.insert(place, _Values(continued.configurable, continued.context))
+    return _Values(
+        {key: value for layer in layers for key, value in layer.configurable.items()},
+        {key: value for layer in layers for key, value in layer.context.items()},
+    )
 
 
 def without_own(values: Mapping[str, Any], own: frozenset[str]) -> dict[str, Any]:

@@ -29,6 +29,11 @@ def configurable_of(headers: Mapping[str, str], is_let_in: Callable[[str], bool]
     return found
 
 
+def came_with_request(name: str, is_let_in: Callable[[str], bool]) -> bool:
+    """Return whether a key of a run's configurable is one that `configurable_of` makes."""
+    return name == TRACE or name in _CARRIED or is_let_in(name)
+
+
 def _carried(baggage: str) -> Iterator[tuple[str, Any]]:
     for item in baggage.split(","):
         name, _, text = item.strip().partition("=")

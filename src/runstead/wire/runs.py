@@ -29,7 +29,7 @@ from runstead.runtime.runs.types import (
 )
 
 from .body import WireModel
-from .configs import Asked, merged
+from .configs import Asked, Continued, merged, thread_config
 from .errors import BadRequest, Unprocessable
 from .identifiers import CheckpointIdField, RunIdField, ThreadIdField, as_uuid
 
@@ -145,10 +145,12 @@ def to_run_spec(
     thread_id: str | None = None,
     thread: ThreadRecord | None = None,
     headers: Mapping[str, Any] | None = None,
+    continued: Continued | None = None,
 ) -> RunSpec:
     """What the kernel executes. ``thread_id`` None makes a stateless run; ``thread`` None: there is none (yet).
 
-    ``headers`` are those that the configuration lets into configurable. Raises BadRequest and Unprocessable.
+    ``headers`` are those that the configuration lets into configurable. ``continued`` is for a run that `continues`
+    another one. Raises BadRequest and Unprocessable.
     """
     _check_thread(body, thread_id)
     command = body.command.to_command() if body.command else None
@@ -157,9 +159,10 @@ def to_run_spec(
         raise Unprocessable("input and command.update cannot both be given; put all of the update into the command")
     if thread_id is None and command and command.has_resume:
         raise BadRequest("You must provide a thread_id when resuming.")
-    asked = body.config.model_dump(exclude_none=True) if body.config else {}
-    checkpoint = _checkpoint(body, asked.get("configurable") or {}, thread_id)
-    run = merged(Asked(asked, body.context or {}, body.metadata or {}, headers or {}), assistant, thread)
+    config = body.config.model_dump(exclude_none=True) if body.config else {}
+    checkpoint = _checkpoint(body, config.get("configurable") or {}, thread_id)
+    asked = Asked(config, body.context or {}, body.metadata or {}, headers or {})
+    run = merged(asked, assistant, thread, continued)
     return RunSpec(
         assistant_id=assistant.assistant_id,
         graph_id=assistant.graph_id,
@@ -186,7 +189,15 @@ def to_run_spec(
         strict_resume=bool(body.strict_resume),
         tracing=body.langsmith_tracer.to_tracing() if body.langsmith_tracer else None,
         webhook=body.webhook,
+        thread_config=thread_config(asked, assistant, thread),
     )
+
+
+def continues(body: RunCreate) -> bool:
+    """Return whether the run goes on where another one stopped: it answers a question, or brings no input."""
+    if body.command is not None:
+        return "resume" in body.command.model_fields_set
+    return body.input is None
 
 
 def stream_modes_of(texts: Sequence[str]) -> tuple[str, ...] | None:

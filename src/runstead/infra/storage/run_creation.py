@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, or_, select, update
+from sqlalchemy import Connection, bindparam, func, or_, select, update
 from uuid_utils.compat import uuid7
 
 from runstead.resources.threads import ThreadTtl
@@ -48,15 +48,16 @@ _IN_FLIGHT: Final = Prepared(
     .order_by(runs.c.queue_seq)
 )
 _INSERT: Final = PreparedInsert(runs, NEW, runs.c.queue_seq)
+_CONFIG: Final = func.coalesce(bindparam("the_config", type_=threads.c.config.type), threads.c.config)
 _TOUCH: Final = Prepared(
     update(threads)
     .where(threads.c.thread_id == bindparam("the_thread"))
-    .values(status="busy", metadata=bindparam("the_metadata"), updated_at=_NOW)
+    .values(status="busy", metadata=bindparam("the_metadata"), config=_CONFIG, updated_at=_NOW)
 )
 _DESCRIBE: Final = Prepared(
     update(threads)
     .where(threads.c.thread_id == bindparam("the_thread"))
-    .values(metadata=bindparam("the_metadata"), updated_at=_NOW)
+    .values(metadata=bindparam("the_metadata"), config=_CONFIG, updated_at=_NOW)
 )
 
 
@@ -117,13 +118,16 @@ class SqlRunCreateStore:
             # After the thread: whoever deletes a thread goes the same way, to its crons.
             tick(connection, spec.tick, run_id, actor)
         stopping, ended = _stop_others(connection, admission, now)
-        record = _insert(connection, spec, run_id, thread_id, actor, now, due_at)
+        record = _insert(
+            connection, dataclasses.replace(spec, thread_config=None), run_id, thread_id, actor, now, due_at
+        )
         if before is None and not spec.scope.is_temporary:
             give(connection, thread_id, self._default_ttl, now)
         if before is not None:
             values = {
                 "the_thread": thread_id,
                 "the_metadata": described(before, spec.graph_id, spec.assistant_id),
+                "the_config": None if spec.thread_config is None else json_text.dump(spec.thread_config),
                 "now": now,
             }
             (_TOUCH if due_at <= now else _DESCRIBE).rows(connection, values)
@@ -170,7 +174,8 @@ def _lock_thread(
         status: ThreadStatus = "busy" if is_due else "idle"
         # It begins with what is said of its first run, by which it may be searched, and be let be seen.
         own = described(json_text.dump(spec.metadata), spec.graph_id, spec.assistant_id)
-        new = new_thread(thread_id, actor, now, own, status=status, temporary=spec.scope.is_temporary)
+        config = json_text.dump(spec.thread_config or {})
+        new = new_thread(thread_id, actor, now, own, config=config, status=status, temporary=spec.scope.is_temporary)
         if ADD_THREAD.rows(connection, new):
             return None
         row = _THREAD.first(connection, {"the_thread": thread_id})

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select
 
 from runstead.runtime.actor_context import ActorContext, require_actor_context
-from runstead.runtime.runs.types import RunFilter, RunId, RunRecord
+from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, ThreadId
 
 from .database import Database
 from .dialect import containing
@@ -23,6 +23,17 @@ _RUN: Final = Prepared(
         runs.c.tenant_id == bindparam("the_tenant"),
         runs.c.user_id == bindparam("the_user"),
     )
+)
+_LATEST: Final = Prepared(
+    select(*RECORD)
+    .where(
+        runs.c.thread_id == bindparam("the_thread"),
+        runs.c.attempt > 0,
+        runs.c.tenant_id == bindparam("the_tenant"),
+        runs.c.user_id == bindparam("the_user"),
+    )
+    .order_by(runs.c.queue_seq.desc())
+    .limit(1)
 )
 MANY: Final = 2**31 - 1
 """More than anybody can ask for, and still a number that every engine takes as a limit."""
@@ -43,6 +54,24 @@ class SqlRunQueryStore:
 
         def work(connection: Connection) -> RunRecord | None:
             row = _RUN.first(connection, wanted) if only_own(actor) else connection.execute(reached).first()
+            return None if row is None else to_record(row)
+
+        return await self._database.read(work, quick=True)
+
+    async def get_latest_run(self, thread_id: ThreadId) -> RunRecord | None:
+        actor = require_actor_context("reading a run")
+        if not is_storable(thread_id):
+            return None
+        wanted = {"the_thread": thread_id, "the_tenant": actor.tenant_id, "the_user": actor.user_id}
+        reached = (
+            select(*RECORD)
+            .where(runs.c.thread_id == thread_id, runs.c.attempt > 0, reached_by(runs, actor))
+            .order_by(runs.c.queue_seq.desc())
+            .limit(1)
+        )
+
+        def work(connection: Connection) -> RunRecord | None:
+            row = _LATEST.first(connection, wanted) if only_own(actor) else connection.execute(reached).first()
             return None if row is None else to_record(row)
 
         return await self._database.read(work, quick=True)

@@ -161,6 +161,9 @@ class RunSpec:
     ``config`` holds ``configurable``, ``tags``, ``metadata``, ``recursion_limit``. Times are in seconds.
     ``input`` None goes on from the thread's state. With ``strict_resume``, a command that answers what is not asked
     fails the run and leaves the thread as it was. ``webhook`` is the address that is told of the run's end.
+
+    ``thread_config`` is written to the thread's record when the run is created (None leaves that as it is). It is no
+    part of the run, and not stored with it.
     """
 
     assistant_id: str
@@ -190,10 +193,11 @@ class RunSpec:
     idempotency: Idempotency | None = None
     webhook: str | None = None
     tick: CronTick | None = None
+    thread_config: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As a dict of JSON values; `from_json` restores it."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "thread_config"}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> RunSpec:

@@ -50,6 +50,20 @@ class RunCreating:
         assert run.actor == storage.actor
         assert await storage.run("r-1") == run
 
+    async def test_the_thread_shows_the_config_that_a_run_brings_and_the_run_does_not_keep_it(
+        self, storage: RunStorage
+    ) -> None:
+        first = await storage.accept(thread_config={"tags": ["a"], "configurable": {}})
+        assert (await storage.thread()).config == {"tags": ["a"], "configurable": {}}
+        assert first.spec.thread_config is None
+        assert await storage.stands(first) == first
+        await storage.accept()
+        assert (await storage.thread()).config == {"tags": ["a"], "configurable": {}}
+        await storage.accept(thread_config={"configurable": {"k": "grüße"}})
+        assert (await storage.thread()).config == {"configurable": {"k": "grüße"}}
+        await storage.accept(thread_config={"recursion_limit": 3}, after_seconds=60)
+        assert (await storage.thread()).config == {"recursion_limit": 3}
+
     async def test_no_field_of_a_specification_is_lost(self, storage: RunStorage) -> None:
         spec = RunSpec(
             assistant_id="a-2",

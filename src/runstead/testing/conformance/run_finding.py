@@ -8,7 +8,7 @@ import pytest
 
 from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
 from runstead.runtime.runs.exceptions import ThreadBusy
-from runstead.runtime.runs.types import RunFilter, RunId, RunStatus
+from runstead.runtime.runs.types import RunFilter, RunId, RunStatus, Stopped, ThreadId
 
 from .run_storage import ALICE, ALICE_ELSEWHERE, BOB, RunStorage
 
@@ -56,6 +56,29 @@ class RunFinding:
             assert not await storage.delete.delete_run(run.run_id)
         storage.actor = ALICE
         assert await storage.run(run.run_id) == run
+
+    async def test_the_latest_run_of_a_thread_is_the_newest_that_has_begun(self, storage: RunStorage) -> None:
+        assert await _latest(storage) is None
+        first = await storage.accept()
+        assert await _latest(storage) is None
+        await storage.ended(first)
+        await storage.accept("t-2")
+        waiting = await storage.accept()
+        assert await _latest(storage) == first.run_id
+        await storage.leases.request_stop(waiting.run_id, Stopped.BY_USER)
+        assert await _latest(storage) == first.run_id
+        third = await storage.accept()
+        await storage.begun(third)
+        assert await _latest(storage) == third.run_id
+        assert await _latest(storage, "\ud800") is None
+
+    @pytest.mark.parametrize("stranger", [BOB, ALICE_ELSEWHERE])
+    async def test_the_latest_run_of_a_foreign_thread_is_none(
+        self, storage: RunStorage, stranger: ActorContext
+    ) -> None:
+        await storage.ended(await storage.accept())
+        storage.actor = stranger
+        assert await _latest(storage) is None
 
     async def test_the_newest_come_first_and_by_page(self, storage: RunStorage) -> None:
         ids = [(await storage.accept(f"t-{n}")).run_id for n in range(5)]
@@ -148,6 +171,12 @@ class RunFinding:
 async def _list(storage: RunStorage, where: RunFilter, *, limit: int = 10, offset: int = 0) -> list[RunId]:
     with acting(storage.actor):
         return [run.run_id for run in await storage.query.list_runs(where, limit=limit, offset=offset)]
+
+
+async def _latest(storage: RunStorage, thread_id: ThreadId = "t-1") -> RunId | None:
+    with acting(storage.actor):
+        run = await storage.query.get_latest_run(thread_id)
+    return None if run is None else run.run_id
 
 
 async def _delete(storage: RunStorage, run_id: RunId) -> bool:

@@ -18,7 +18,7 @@ from runstead.runtime.runs.exceptions import (
     ThreadNotFound,
 )
 from runstead.runtime.runs.store.create_store import Admit, CreatedRun, Decide, Refuse
-from runstead.runtime.runs.types import Idempotency, RunFilter, RunId, RunRecord, RunSpec, RunStatus
+from runstead.runtime.runs.types import Idempotency, RunFilter, RunId, RunRecord, RunSpec, RunStatus, ThreadId
 
 from .tables import InMemoryTables, ThreadRow, page
 
@@ -56,6 +56,7 @@ class InMemoryRunStore:
         thread_id = thread.record.thread_id
         in_flight = tables.in_flight(thread_id)
         admission = decide(spec.multitask_strategy, [row.record.run_id for row in in_flight])
+        shown, spec = spec.thread_config, replace(spec, thread_config=None)
         if isinstance(admission, Refuse):
             raise ThreadBusy(admission.busy_with)
         stopping, ended = self._make_room(admission)
@@ -75,7 +76,8 @@ class InMemoryRunStore:
         )
         tables.insert(record)
         metadata = {**thread.record.metadata, "graph_id": spec.graph_id, "assistant_id": spec.assistant_id}
-        thread.record = replace(thread.record, metadata=metadata, updated_at=now)
+        config = thread.record.config if shown is None else shown
+        thread.record = replace(thread.record, metadata=metadata, config=config, updated_at=now)
         tables.derive_thread_status(thread_id)
         return CreatedRun(record, stopping=stopping, ended=ended)
 
@@ -125,6 +127,10 @@ class InMemoryRunStore:
     async def get_run(self, run_id: RunId) -> RunRecord | None:
         row = self._tables.visible_run(run_id, "reading a run")
         return None if row is None else row.record
+
+    async def get_latest_run(self, thread_id: ThreadId) -> RunRecord | None:
+        begun = [record for record in self._matching(RunFilter(thread_id)) if record.attempt > 0]
+        return max(begun, key=lambda record: record.queue_seq, default=None)
 
     async def list_runs(self, where: RunFilter, *, limit: int = 10, offset: int = 0) -> Sequence[RunRecord]:
         return page(self._matching(where), limit, offset)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..types import RunFilter, RunId, RunRecord
+from ..types import RunFilter, RunId, RunRecord, ThreadId
 
 
 class RunQueryStore(Protocol):
@@ -13,6 +13,13 @@ class RunQueryStore(Protocol):
 
     async def get_run(self, run_id: RunId) -> RunRecord | None:
         """The run as last written, or None."""
+        ...
+
+    async def get_latest_run(self, thread_id: ThreadId) -> RunRecord | None:
+        """Return the newest run of the thread that a worker has claimed at least once, ended or not; None without one.
+
+        Runs that wait for their first attempt, and those that ended before it, do not count.
+        """
         ...
 
     async def list_runs(self, where: RunFilter, *, limit: int = 10, offset: int = 0) -> Sequence[RunRecord]:

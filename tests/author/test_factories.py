@@ -1,0 +1,150 @@
+"""A factory that makes another graph for each config: threads are read, changed and answered through the right one."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+MINT = {"configurable": {"flavour": "mint"}}
+LIME = {"configurable": {"flavour": "lime"}}
+
+
+def asked(client: Any, assistant_id: str = "flavoured", **options: Any) -> str:
+    thread_id: str = client.threads.create()["thread_id"]
+    client.runs.wait(thread_id, assistant_id, input={"said": []}, **options)
+    return thread_id
+
+
+def test_state_shows_the_nodes_of_the_config_of_the_latest_run(client: Any) -> None:
+    thread_id = asked(client, config=MINT)
+    state = client.threads.get_state(thread_id)
+    assert state["next"] == ["ask_mint"]
+    assert [task["name"] for task in state["tasks"]] == ["ask_mint"]
+    assert [interrupt["value"] for interrupt in state["interrupts"]] == ["mint?"]
+    assert client.threads.get_history(thread_id)[0]["next"] == ["ask_mint"]
+
+
+def test_state_shows_the_nodes_of_the_context_of_the_latest_run(client: Any) -> None:
+    assert client.threads.get_state(asked(client, context={"flavour": "mint"}))["next"] == ["ask_mint"]
+
+
+def test_state_at_a_checkpoint_shows_the_nodes_of_the_config_of_the_latest_run(client: Any) -> None:
+    thread_id = asked(client, config=MINT)
+    checkpoint = client.threads.get_state(thread_id)["checkpoint"]
+    assert client.threads.get_state(thread_id, checkpoint=checkpoint)["next"] == ["ask_mint"]
+    by_id = client.threads.get_state(thread_id, checkpoint_id=checkpoint["checkpoint_id"])
+    assert by_id["next"] == ["ask_mint"]
+
+
+def test_update_is_applied_by_the_nodes_of_the_config_of_the_latest_run(client: Any) -> None:
+    thread_id = asked(client, config=MINT)
+    client.threads.update_state(thread_id, {"answer": "by hand"}, as_node="ask_mint")
+    assert client.threads.get_state(thread_id)["next"] == ["done_mint"]
+
+
+def test_state_of_an_assistants_thread_shows_the_nodes_of_its_config(client: Any) -> None:
+    assistant = client.assistants.create("flavoured", config=LIME)
+    thread_id = asked(client, assistant["assistant_id"])
+    assert client.threads.get_state(thread_id)["next"] == ["ask_lime"]
+    client.threads.update_state(thread_id, {"answer": "by hand"}, as_node="ask_lime")
+    assert client.threads.get_state(thread_id)["next"] == ["done_lime"]
+
+
+def test_state_whose_runs_were_deleted_shows_the_nodes_of_its_assistant(client: Any) -> None:
+    assistant = client.assistants.create("flavoured", config=LIME)
+    thread_id = asked(client, assistant["assistant_id"])
+    for run in client.runs.list(thread_id):
+        client.runs.delete(thread_id, run["run_id"])
+    assert client.threads.get_state(thread_id)["next"] == ["ask_lime"]
+
+
+def test_state_shows_the_run_that_began_and_not_the_one_that_waits(client: Any) -> None:
+    thread_id = asked(client, config=MINT)
+    client.runs.create(thread_id, "flavoured", input={"said": []}, config=LIME, after_seconds=3_600)
+    assert client.threads.get_state(thread_id)["next"] == ["ask_mint"]
+
+
+def test_state_of_a_copy_shows_the_nodes_of_the_copied_thread(client: Any) -> None:
+    thread_id = asked(client, config=MINT)
+    copy = client.threads.copy(thread_id)
+    assert client.threads.get_state(copy["thread_id"])["next"] == ["ask_mint"]
+    answered = client.runs.wait(copy["thread_id"], "flavoured", command={"resume": "yes"})
+    assert answered["said"][-1] == "mint done yes"
+
+
+def test_threads_made_of_supersteps_are_made_by_the_nodes_of_their_assistant(client: Any) -> None:
+    assistant = client.assistants.create("flavoured", config=LIME)
+    metadata = {"graph_id": "flavoured", "assistant_id": assistant["assistant_id"]}
+    steps = [
+        {"updates": [{"values": {"said": ["a"]}, "as_node": "__start__"}]},
+        {"updates": [{"values": {"answer": "x"}, "as_node": "ask_lime"}]},
+    ]
+    thread = client.threads.create(metadata=metadata, supersteps=steps)
+    assert client.threads.get_state(thread["thread_id"])["next"] == ["done_lime"]
+
+
+@pytest.mark.parametrize("given", [{}, {"config": {"configurable": {"other": 1}}}, {"context": {"other": 1}}], ids=str)
+def test_an_answer_without_the_config_continues_the_run_that_asked(client: Any, given: dict[str, Any]) -> None:
+    thread_id = asked(client, config=MINT)
+    answered = client.runs.wait(thread_id, "flavoured", command={"resume": "yes"}, **given)
+    assert answered["said"] == ["mint", "mint done yes"]
+
+
+def test_a_run_without_input_continues_with_the_config_of_the_run_that_stopped(client: Any) -> None:
+    thread_id = client.threads.create()["thread_id"]
+    client.runs.wait(thread_id, "flavoured", input={"said": []}, config=MINT, interrupt_before=["ask_mint"])
+    client.runs.wait(thread_id, "flavoured", input=None)
+    assert client.threads.get_state(thread_id)["interrupts"][0]["value"] == "mint?"
+
+
+def test_an_answer_with_a_config_has_its_own_way(client: Any) -> None:
+    assistant = client.assistants.create("flavoured", config=LIME)
+    thread_id = asked(client, config=LIME)
+    # What another assistant says counts more than what the run that asked was given, and the request most.
+    client.runs.wait(thread_id, assistant["assistant_id"], command={"resume": "yes"}, config=MINT)
+    assert client.runs.list(thread_id)[0]["kwargs"]["config"]["configurable"]["flavour"] == "mint"
+
+
+def test_a_new_input_takes_nothing_over(client: Any) -> None:
+    thread_id = asked(client, config=MINT)
+    client.runs.wait(thread_id, "flavoured", input={"said": []})
+    assert client.threads.get_state(thread_id)["next"] == ["ask_plain"]
+
+
+class TestThreadConfig:
+    """``config`` of a thread, as the reference shows it."""
+
+    def test_it_is_what_assistant_and_run_said_without_the_configurable_of_the_run(self, client: Any) -> None:
+        assistant = client.assistants.create("flavoured", config={**LIME, "tags": ["a"], "recursion_limit": 33})
+        assert client.threads.create()["config"] == {}
+        config = {"configurable": {"x": "1"}, "tags": ["r"], "metadata": {"m": 1}, "recursion_limit": 44}
+        thread_id = asked(client, assistant["assistant_id"], config=config)
+        after = {**LIME, "tags": ["r"], "metadata": {"m": 1}, "recursion_limit": 44}
+        assert client.threads.get(thread_id)["config"] == after
+        client.runs.wait(thread_id, "flavoured", input={"said": []}, config=MINT)
+        assert client.threads.get(thread_id)["config"] == after
+        assert client.threads.search(ids=[thread_id])[0]["config"] == after
+
+    def test_it_is_there_also_when_the_run_made_the_thread(self, client: Any) -> None:
+        thread_id = str(uuid4())
+        client.runs.wait(thread_id, "flavoured", input={"said": []}, config=MINT, if_not_exists="create")
+        assert client.threads.get(thread_id)["config"] == {"configurable": {}}
+
+    def test_tags_and_limits_of_one_run_are_not_those_of_the_next(self, client: Any) -> None:
+        thread_id = asked(client, config={"tags": ["r"], "recursion_limit": 44, "metadata": {"m": 1}})
+        client.runs.wait(thread_id, "flavoured", input={"said": []})
+        kwargs = client.runs.list(thread_id)[0]["kwargs"]
+        assert not kwargs["config"].keys() & {"tags", "recursion_limit"}
+        assert "m" not in kwargs["config"]["metadata"]
+
+    def test_what_an_assistant_says_now_counts_more_than_what_it_said_before(self, client: Any) -> None:
+        assistant = client.assistants.create("flavoured", config=LIME)
+        thread_id = asked(client, assistant["assistant_id"])
+        client.assistants.update(assistant["assistant_id"], config=MINT)
+        client.runs.wait(thread_id, assistant["assistant_id"], input={"said": []})
+        assert client.threads.get_state(thread_id)["next"] == ["ask_mint"]
+        # As on the reference, an assistant that says nothing of it takes it over from the thread.
+        client.runs.wait(thread_id, "flavoured", input={"said": []})
+        assert client.threads.get_state(thread_id)["next"] == ["ask_mint"]
