@@ -154,7 +154,7 @@ async def _assembled(
             await stack.enter_async_context(parts.webhooks.sender.running())
         if custom is not None:
             # Before the first run: graphs may use what their app opens.
-            await stack.enter_async_context(custom.lifespan())
+            await stack.enter_async_context(custom.lifespan(user_loop))
         if execute:
             await stack.enter_async_context(cron_scheduler(services, parts.cron_bell, settings).running())
         stack.push_async_callback(closing.drain)

@@ -2,15 +2,19 @@
 
 A request goes through their middleware to the first route that takes it: ours that cannot be shadowed, then theirs,
 then all others of ours. Their app stays what it is, with its state, its exception handlers and its lifespan; ours
-stands in it as a last route that takes everything.
+stands in it as a last route that takes everything. Theirs runs on the loop of user code, ours on the server's.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.authentication import AuthCredentials, BaseUser
 from starlette.middleware import Middleware
@@ -19,17 +23,21 @@ from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runstead.runtime.actor_context import ActorContext, acting, require_actor_context
+from runstead.runtime.user_code.scope import UserWork
+from runstead.runtime.user_code.thread_loop import LoopTask, submit_to
+from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.wire.credentials import Authenticator
 
 from .authentication import ACTOR, Authentication, own_path
 from .failures import Failures
+from .loop_bridge import Work, bridged
 from .sockets import SocketFailures
 
 RESERVED: Final = frozenset(("/ok", "/ready", "/docs", "/openapi.json"))
 """What load balancers and readers rely on; all other routes of ours may be shadowed."""
 
 _BELOW: Final = "runstead.below"
-_DOOR: Final = "runstead.door"
+_ASK: Final = "runstead.ask"
 _OURS_AGAIN: Final = ("app", "router", "route", "endpoint", "path_params", "app_root_path")
 """What a request's way through their app leaves in its scope, and our routes must find as it was."""
 
@@ -45,6 +53,7 @@ class CustomApp:
         self.app = app
         self._auth_first, self._authenticated = auth_first, authenticated
         self._state: Mapping[str, Any] = {}
+        self._user_loop: UserLoop | None = None
         self._routes = [route for route in app.router.routes if not isinstance(route, _Ours)]
         app.router.routes[:] = [_Ours(RESERVED), *self._routes, _Ours()]
         app.user_middleware[:] = [one for one in app.user_middleware if not _is(one, _Guard)]
@@ -55,26 +64,73 @@ class CustomApp:
         app.middleware_stack = None
 
     @asynccontextmanager
-    async def lifespan(self) -> AsyncIterator[None]:
-        """Their app, started for the length of a block."""
-        async with self.app.router.lifespan_context(self.app) as state:
-            self._state = state or {}
+    async def lifespan(self, user_loop: UserLoop) -> AsyncIterator[None]:
+        """Their app, started on ``user_loop`` for the length of a block. Raises what its start or its end raises."""
+        self._user_loop = user_loop
+        started, over = asyncio.Event(), asyncio.Event()
+        home = asyncio.get_running_loop()
+
+        def tell(call: Callable[[], None]) -> None:
+            with contextlib.suppress(RuntimeError):
+                home.call_soon_threadsafe(call)
+
+        async def life() -> None:
+            # In one task from its start to its end, as cancel scopes of anyio want it.
+            async with self.app.router.lifespan_context(self.app) as state:
+                self._state = state or {}
+                tell(started.set)
+                await over.wait()
+
+        task = user_loop.submit(life, UserWork("lifespan of http.app"))
+        task.when_ended(lambda: tell(started.set))
+        try:
+            await started.wait()
+            if task.ended:
+                task.result()
             yield
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        finally:
+            task.call(over.set)
+            await task.wait()
+        task.result()
 
     async def serve(self, below: ASGIApp, door: Door, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer by one of their routes, or ``below``. ``door`` is where one has to say who one is."""
+        is_theirs = self.is_theirs(scope)
+        if not is_theirs and self._only_routes:
+            await below(scope, receive, send)
+            return
         ours = {name: scope[name] for name in _OURS_AGAIN if name in scope}
+        home = asyncio.get_running_loop()
+        theirs = bridged(self.app, self._submit)
 
         async def back(inner: Scope, receive: Receive, send: Send) -> None:
             # Theirs may have changed headers, or told more of the user: all but what marks the way stays.
             kept = {name: value for name, value in inner.items() if name not in _OURS_AGAIN}
-            await below({**kept, **ours}, receive, send)
+            await bridged(below, partial(submit_to, home))({**kept, **ours}, receive, send)
 
-        scope = {**scope, _BELOW: back, _DOOR: door, "state": {**scope.get("state", {}), **self._state}}
-        if self._auth_first and (self._authenticated or not self.is_theirs(scope)):
-            await door.through(self.app, scope, receive, send, is_open=not self.is_theirs(scope))
+        async def ask(inside: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+            # From their loop to ours, where one is asked who one is, and back to what is inside.
+            asking = partial(door.through, bridged(inside, self._submit))
+            await bridged(asking, partial(submit_to, home))(scope, receive, send)
+
+        scope = {**scope, _BELOW: back, _ASK: ask, "state": {**scope.get("state", {}), **self._state}}
+        if self._auth_first and (self._authenticated or not is_theirs):
+            await door.through(theirs, scope, receive, send, is_open=not is_theirs)
         else:
-            await self.app(scope, receive, send)
+            await theirs(scope, receive, send)
+
+    def _submit(self, work: Work) -> LoopTask[None]:
+        assert self._user_loop is not None, "it is served within its lifespan"
+        return self._user_loop.submit(work, UserWork("http.app"))
+
+    @property
+    def _only_routes(self) -> bool:
+        """Whether their app does nothing with a request that none of its routes takes."""
+        middleware = [one for one in self.app.user_middleware if not _is(one, _Guard)]
+        return not middleware and type(self.app) in (Starlette, FastAPI)
 
     def is_theirs(self, scope: Scope) -> bool:
         """One of their routes takes the request."""
@@ -161,8 +217,8 @@ class _Guard:
         self._app, self._theirs = app, theirs
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if _DOOR in scope and self._theirs(scope):
-            await scope[_DOOR].through(self._app, scope, receive, send)
+        if _ASK in scope and self._theirs(scope):
+            await scope[_ASK](self._app, scope, receive, send)
         else:
             await self._app(scope, receive, send)
 

@@ -1,45 +1,57 @@
-"""A queue from one event loop to another: many items per wake-up, and a producer that waits when it is far ahead."""
+"""A queue from one event loop to another: many items per wake-up, and producers that wait when they are far ahead."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections import deque
-from concurrent.futures import Future
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class CrossLoopQueue(Generic[T]):
-    """One producer, on any event loop; one reader, on the loop where the feed was made."""
+    """Producers on one event loop, whichever it is; one reader, on the loop where the queue was made."""
 
-    def __init__(self, capacity: int = 1_000) -> None:
+    def __init__(self, capacity: int = 1_000, *, size: Callable[[T], int] | None = None) -> None:
+        """``capacity`` counts items, or the sum of their ``size``."""
         self._items: deque[T] = deque()
-        self._capacity = capacity
+        self._capacity, self._size = capacity, size
+        # Each is written by one side only, so that neither needs a lock.
+        self._size_put = self._size_taken = 0
         self._reader_loop = asyncio.get_running_loop()
         self._readable = asyncio.Event()
         self._waking = False
-        self._room: Future[None] | None = None
+        self._waiting: deque[Future[None]] = deque()
         self._closed = False
+        self._failure: BaseException | None = None
         self.finished = False
-        """The producer has put its last item; what is left is read without waiting."""
+        """The last item has been put; what is left is read without waiting."""
 
     async def put(self, item: T) -> None:
-        """Append; waits while the reader is ``capacity`` items behind. After `close` it drops the item."""
+        """Append; wait while the reader is ``capacity`` behind. After `close` the item is dropped.
+
+        Raises what `fail` was given.
+        """
+        if self._failure is not None:
+            raise self._failure
         if self._closed:
             return
+        if self._size is not None:
+            self._size_put += self._size(item)
         self._items.append(item)
         self.wake()
-        if len(self._items) >= self._capacity:
+        if self._is_full():
             room: Future[None] = Future()
-            self._room = room
-            # Looked at again after the future is seen by the reader: it may have emptied the feed in between.
-            if len(self._items) >= self._capacity and not self._closed:
+            self._waiting.append(room)
+            # Looked at again after the reader can see the future: it may have emptied the queue in between.
+            if self._is_full() and not self._closed:
                 await asyncio.wrap_future(room)
 
     def finish(self) -> None:
-        """The producer's last word. Safe to call twice, from any thread."""
+        """No more items will be put. Safe to call twice, from any thread."""
         self.finished = True
         self.wake()
 
@@ -51,7 +63,7 @@ class CrossLoopQueue(Generic[T]):
                 self._reader_loop.call_soon_threadsafe(self._readable.set)
 
     async def read(self) -> list[T]:
-        """All items there are; waits until there are some, or until `wake` or `finish`."""
+        """Return all items there are; wait until there are some, or until `wake` or `finish`."""
         if not self.finished:
             await self._readable.wait()
         self._readable.clear()
@@ -61,16 +73,30 @@ class CrossLoopQueue(Generic[T]):
         with contextlib.suppress(IndexError):
             while True:
                 items.append(self._items.popleft())
-        room, self._room = self._room, None
-        if room is not None and not room.done():
-            room.set_result(None)
+        if self._size is not None:
+            self._size_taken += sum(map(self._size, items))
+        self._let_go_on()
         # A producer that never pauses must not keep the reader's loop to itself.
         await asyncio.sleep(0)
         return items
 
     def close(self) -> None:
-        """The reader is gone: let the producer run on without anybody listening."""
+        """Drop what is put from now on: the reader is gone, and producers do not have to know."""
         self._closed = True
-        room, self._room = self._room, None
-        if room is not None and not room.done():
-            room.set_result(None)
+        self._let_go_on()
+
+    def fail(self, error: BaseException) -> None:
+        """As `close`, and make every later `put` raise ``error``."""
+        self._failure = error
+        self.close()
+
+    def _is_full(self) -> bool:
+        behind = len(self._items) if self._size is None else self._size_put - self._size_taken
+        return behind >= self._capacity
+
+    def _let_go_on(self) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                # Its producer may have given up waiting.
+                with contextlib.suppress(InvalidStateError):
+                    self._waiting.popleft().set_result(None)

@@ -55,6 +55,14 @@ class LoopTask(Generic[T]):
             await asyncio.wait({waiting}, timeout=seconds)
         return self._future.done()
 
+    def settle(self, seconds: float) -> bool:
+        """`wait` for a thread that has no event loop: True when the work has ended well."""
+        try:
+            self._future.result(timeout=seconds)
+        except Exception:
+            return False
+        return True
+
     def result(self) -> T:
         """Return what the work returned, or raise what it raised. Only after it has ended.
 
@@ -80,8 +88,15 @@ class LoopTask(Generic[T]):
         """Call ``do`` once the work has ended, in any thread."""
         self._future.add_done_callback(lambda _: do())
 
-    def begin(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
-        """Start the work. On the loop."""
+    def start(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        """Start ``work``, once. It is lost at once when the loop is closed."""
+        try:
+            # The handle made here copies the caller's context, so the actor is bound on the other side too.
+            self._loop.call_soon_threadsafe(self._begin, work)
+        except RuntimeError:
+            self.lose(LoopLost(None))
+
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
         CURRENT_SCOPE.set(self.scope)
         self._task = self._loop.create_task(_started(work))
         self._task.add_done_callback(self._finish)
@@ -111,6 +126,13 @@ async def _started(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         raise UserCodeExit(f"user code raised {type(error).__name__}") from error
 
 
+def submit_to(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, T]]) -> LoopTask[T]:
+    """Start ``work`` on a loop that is not ours to keep, with the caller's context variables. For any thread."""
+    task: LoopTask[T] = LoopTask(loop, None)
+    task.start(work)
+    return task
+
+
 def _retrieve(future: asyncio.Future[Any]) -> None:
     if not future.cancelled():
         future.exception()
@@ -137,12 +159,7 @@ class ThreadLoop:
         if self._lost is not None:
             task.lose(self._lost)
             return task
-        try:
-            # The handle made here copies the caller's context, so the actor is bound on the other side too.
-            self.loop.call_soon_threadsafe(task.begin, work)
-        except RuntimeError:
-            # Closed. Whoever waits is told so instead of waiting for ever.
-            task.lose(LoopLost(None))
+        task.start(work)
         return task
 
     @property
@@ -158,17 +175,19 @@ class ThreadLoop:
         self.stop()
 
     def stop(self) -> None:
-        """Let the thread end, without regard to what is left. Returns at once; safe to call twice."""
+        """Let the thread end soon, and cancel what is left. Returns at once; safe to call twice."""
         self._closing = True
         with contextlib.suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self.loop.stop)
 
+    def clear(self) -> bool:
+        """Cancel what is left on it; False when the loop does not react. Blocks; not for the loop's own thread."""
+        return self.submit(_cancel_others).settle(_CANCEL_WITHIN)
+
     def close(self) -> None:
         """Cancel what is left, stop, and wait a moment for it. Blocks; not for the loop's own thread."""
-        leaving = self.submit(_cancel_others)
-        if not self._lost:
-            with contextlib.suppress(Exception):
-                leaving._future.result(timeout=_CANCEL_WITHIN)
+        if self.clear():
+            self.submit(self.loop.shutdown_asyncgens).settle(_CANCEL_WITHIN)
         self.stop()
         self.thread.join(timeout=_CANCEL_WITHIN)
 
@@ -180,15 +199,16 @@ class ThreadLoop:
                 # Raised by a node. Its task has it as its result; asyncio lets these two fall through the loop as
                 # well, which would leave every other task, and so every other run, hanging for ever.
                 continue
+        with contextlib.suppress(Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt):
+            # What nobody can wait for any more: the rest of a run that was given up.
+            self.loop.run_until_complete(_cancel_others())
         self.loop.close()
 
 
 async def _cancel_others() -> None:
-    """Cancel all other tasks of the loop, and close what asynchronous generators left open."""
-    loop, mine = asyncio.get_running_loop(), asyncio.current_task()
-    others = [task for task in asyncio.all_tasks() if task is not mine]
+    """Cancel all other tasks of the loop, and wait a moment for them."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
     if others:
         await asyncio.wait(others, timeout=_CANCEL_WITHIN / 2)
-    await loop.shutdown_asyncgens()

@@ -8,6 +8,8 @@ auth handlers and embedding functions share such objects by way of their modules
 from __future__ import annotations
 
 import asyncio
+import atexit
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
@@ -15,7 +17,7 @@ from contextvars import copy_context
 from typing import Any, Final, Self, TypeVar
 
 from .scope import CURRENT_SCOPE, UserWork, WorkScope
-from .thread_loop import LoopTask, ThreadLoop, UserCodeExit
+from .thread_loop import LoopLost, LoopTask, ThreadLoop, UserCodeExit
 
 T = TypeVar("T")
 
@@ -26,12 +28,62 @@ class UserCodeTimeout(TimeoutError):
     """User code did not answer within the time that it was given."""
 
 
-class UserLoop:
-    """Runs user code. Its methods may be called from any thread, and from user code itself."""
+class _ProcessLoop:
+    """The loop of this process. It stays when the last server has stopped, for the next one: modules are loaded once a
+    process, and what they hold belongs to the loop on which it was used first.
+    """
 
     def __init__(self) -> None:
-        self._generation = 0
-        self._thread_loop = self._new()
+        self._gate = threading.Lock()
+        self._started, self._users = 0, 0
+        self._current: ThreadLoop | None = None
+
+    def enter(self) -> None:
+        with self._gate:
+            self._users += 1
+
+    def leave(self) -> None:
+        """Cancel what is left when nobody else uses the loop. Blocks."""
+        with self._gate:
+            self._users -= 1
+            current = self._current if self._users == 0 else None
+        # Not under the lock: what is cancelled may still ask for the loop.
+        if current is not None and not current.clear():
+            self.lose(None)
+
+    def current(self) -> ThreadLoop:
+        with self._gate:
+            if self._current is None:
+                self._started += 1
+                self._current = ThreadLoop("user-code" if self._started == 1 else f"user-code-{self._started}")
+            return self._current
+
+    def lose(self, culprit: WorkScope | None) -> None:
+        with self._gate:
+            lost, self._current = self._current, None
+        if lost is not None:
+            lost.lose(culprit)
+
+    def close(self) -> None:
+        """At the end of the process."""
+        if self._current is not None:
+            self._current.close()
+
+
+_PROCESS: Final = _ProcessLoop()
+atexit.register(_PROCESS.close)
+
+
+class UserLoop:
+    """Runs user code of one server. Its methods may be called from any thread, and from user code itself.
+
+    All servers of a process share the loop itself, since they share the modules.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[LoopTask[Any]] = set()
+        self._closed = False
+        _PROCESS.enter()
 
     @classmethod
     @asynccontextmanager
@@ -45,8 +97,8 @@ class UserLoop:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The asyncio loop that runs at the moment."""
-        return self._thread_loop.loop
+        """The asyncio loop that is in use at the moment."""
+        return _PROCESS.current().loop
 
     @property
     def is_current(self) -> bool:
@@ -58,7 +110,15 @@ class UserLoop:
 
     def submit(self, work: Callable[[], Coroutine[Any, Any, T]], scope: WorkScope | UserWork = _UNNAMED) -> LoopTask[T]:
         """Start ``work`` with the caller's context variables. ``scope`` is what log lines call it."""
-        return self._thread_loop.submit(work, scope if isinstance(scope, WorkScope) else WorkScope(scope))
+        current, scope = _PROCESS.current(), scope if isinstance(scope, WorkScope) else WorkScope(scope)
+        if self._closed:
+            closed: LoopTask[T] = LoopTask(current.loop, scope)
+            closed.lose(LoopLost(None))
+            return closed
+        task = current.submit(work, scope)
+        self._tasks.add(task)
+        task.when_ended(lambda: self._tasks.discard(task))
+        return task
 
     async def run(
         self, work: Callable[[], Coroutine[Any, Any, T]], timeout: float | None = None, *, named: UserWork = _UNNAMED
@@ -87,7 +147,7 @@ class UserLoop:
         """
         context = copy_context()
         context.run(CURRENT_SCOPE.set, CURRENT_SCOPE.get() or WorkScope(named))
-        call: Future[T] = self._thread_loop.threads.submit(lambda: context.run(function))
+        call: Future[T] = _PROCESS.current().threads.submit(lambda: context.run(function))
         waiting = asyncio.wrap_future(call)
         await asyncio.wait({waiting}, timeout=timeout)
         if not waiting.done():
@@ -112,21 +172,18 @@ class UserLoop:
         finally:
             CURRENT_SCOPE.reset(token)
 
-    def replace(self, culprit: WorkScope | None = None) -> list[LoopTask[Any]]:
+    @staticmethod
+    def replace(culprit: WorkScope | None = None) -> None:
         """Give up a loop that does not come back, and start a fresh one in a new thread.
 
         Everything on the old one ends with LoopLost. Objects of asyncio that modules made on it are of no use on the
-        new one: only where the process cannot be replaced is this better than nothing. Returns what was lost.
+        new one: only where the process cannot be replaced is this better than nothing.
         """
-        lost, self._thread_loop = self._thread_loop, self._new()
-        tasks = lost.tasks
-        lost.lose(culprit)
-        return tasks
+        _PROCESS.lose(culprit)
 
     async def close(self) -> None:
-        """Cancel what is left and stop. A loop that is stuck in user code dies with the process."""
-        await asyncio.to_thread(self._thread_loop.close)
-
-    def _new(self) -> ThreadLoop:
-        self._generation += 1
-        return ThreadLoop("user-code" if self._generation == 1 else f"user-code-{self._generation}")
+        """Cancel what is left. A loop that is stuck in user code is given up, and dies with the process."""
+        self._closed = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.to_thread(_PROCESS.leave)

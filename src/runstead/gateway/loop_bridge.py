@@ -1,0 +1,154 @@
+"""Calls an ASGI app that lives on another event loop, as if it lived on the caller's.
+
+What the app sends comes over in batches, and the app waits when its client does not keep up; what it receives is
+fetched message by message, when it asks. Context variables, exceptions and cancellations cross over too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, InvalidStateError
+from typing import Any, Final, Protocol, TypeAlias
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from runstead.runtime.user_code.cross_loop_queue import CrossLoopQueue
+from runstead.runtime.user_code.thread_loop import LoopTask
+
+Work: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+Bridged: TypeAlias = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
+
+_AHEAD: Final = 128 * 1024
+"""Bytes that an app may have sent and its client not yet taken, besides the one message that goes beyond it."""
+_MESSAGE: Final = 256
+"""Bytes that a message counts besides its body."""
+_CANCELLED_WITHIN: Final = 5.0
+"""Seconds that an app whose caller was cancelled is waited for."""
+
+
+class Submit(Protocol):
+    """Starts work on the app's loop, with the caller's context variables: a method of UserLoop, or `submit_to`."""
+
+    def __call__(self, work: Work, /) -> LoopTask[None]: ...
+
+
+def bridged(app: ASGIApp, submit: Submit) -> Bridged:
+    """Return ``app`` of another loop as an app for any loop."""
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        await _Call(receive, send).run(app, scope, submit)
+
+    return call
+
+
+class _Call:
+    """One request, on the caller's loop, on its way through an app of another loop."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._incoming, self._send = _Incoming(receive), send
+        self._outgoing: CrossLoopQueue[Message] = CrossLoopQueue(_AHEAD, size=_size)
+        self._failure: BaseException | None = None
+        self._app_knows = False
+
+    async def run(self, app: ASGIApp, scope: Scope, submit: Submit) -> None:
+        self._incoming.ends_with = "websocket.disconnect" if scope["type"] == "websocket" else "http.disconnect"
+
+        async def work() -> None:
+            await app(scope, self._incoming.receive, self._put)
+
+        task = submit(work)
+        task.when_ended(self._outgoing.finish)
+        try:
+            await self._pass_on()
+            await task.wait()
+        except BaseException:
+            # Cancelled. As on one loop, the app is cancelled too, and has the time to clean up.
+            self._outgoing.close()
+            task.cancel()
+            await task.wait(_CANCELLED_WITHIN)
+            raise
+        finally:
+            self._incoming.close()
+        task.result()
+        if self._failure is not None and not self._app_knows:
+            raise self._failure
+
+    async def _put(self, message: Message) -> None:
+        """Send as the app does it. On the app's loop."""
+        self._app_knows = self._failure is not None
+        await self._outgoing.put(message)
+
+    async def _pass_on(self) -> None:
+        """Send what the app sends, until it has ended or the connection fails."""
+        while True:
+            finished = self._outgoing.finished
+            for message in await self._outgoing.read():
+                try:
+                    await self._send(message)
+                except Exception as error:
+                    self._failure = error
+                    self._outgoing.fail(error)
+                    return
+            if finished:
+                return
+
+
+def _size(message: Message) -> int:
+    return _MESSAGE + len(message.get("body") or message.get("bytes") or message.get("text") or b"")
+
+
+class _Incoming:
+    """The caller's ``receive``, for the app's loop."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._home = asyncio.get_running_loop()
+        self._fetching: asyncio.Future[Message] | None = None
+        self._next: Future[Message] | None = None
+        self._closed = False
+        self.ends_with = "http.disconnect"
+        """The type of message that is received after the end of the call."""
+
+    async def receive(self) -> Message:
+        """Return the next message. On the app's loop."""
+        while True:
+            if (pending := self._next) is None:
+                pending = self._next = Future()
+                self._home.call_soon_threadsafe(self._fetch, pending)
+            if not pending.done():
+                # Giving up the wait does not take the message back: the next one who asks gets it.
+                waiting = asyncio.wrap_future(pending)
+                waiting.add_done_callback(_retrieve)
+                await asyncio.wait({waiting})
+            if self._next is pending:
+                self._next = None
+                return pending.result()
+
+    def close(self) -> None:
+        """Stop receiving. On the caller's loop."""
+        self._closed = True
+        if self._fetching is not None:
+            self._fetching.cancel()
+
+    def _fetch(self, pending: Future[Message]) -> None:
+        if self._closed:
+            pending.set_result({"type": self.ends_with})
+            return
+        self._fetching = asyncio.ensure_future(self._receive())
+        self._fetching.add_done_callback(lambda done: self._deliver(done, pending))
+
+    def _deliver(self, done: asyncio.Future[Message], pending: Future[Message]) -> None:
+        with contextlib.suppress(InvalidStateError):
+            if done.cancelled():
+                pending.set_result({"type": self.ends_with})
+            elif (error := done.exception()) is not None:
+                pending.set_exception(error)
+            else:
+                pending.set_result(done.result())
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()

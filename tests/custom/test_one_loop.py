@@ -1,0 +1,73 @@
+"""All user code of a server runs on one event loop, and that is not the server's."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from .conftest import HERE, Served
+
+FILE = HERE / "everything.py"
+KINDS = {
+    "lifespan", "middleware", "route", "background task", "end of the lifespan", "authenticate", "on", "factory",
+    "node", "embedding function",
+}  # fmt: skip
+
+
+def everything(**graph: Any) -> dict[str, Any]:
+    return {
+        "graphs": {"agent": {"path": f"{FILE}:graph", **graph}},
+        "http": {"app": f"{FILE}:app"},
+        "auth": {"path": f"{FILE}:auth"},
+        "store": {"index": {"dims": 2, "embed": f"{FILE}:embed"}},
+    }
+
+
+def loops() -> dict[str, asyncio.AbstractEventLoop]:
+    """Where the module that was loaded for the server says that it ran."""
+    (module,) = (module for module in sys.modules.values() if getattr(module, "__file__", None) == str(FILE))
+    found: dict[str, asyncio.AbstractEventLoop] = module.LOOPS
+    return found
+
+
+async def test_all_kinds_of_user_code_share_one_loop_that_is_not_the_servers(served: Served) -> None:
+    async with served(**everything()) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
+        loops().pop("node", None)
+        assert (await http.get("/route")).json() == "done"
+        created = await http.post("/threads", json={})
+        thread = created.json()["thread_id"]
+        answer = await http.post(f"/threads/{thread}/runs/wait", json={"assistant_id": "agent", "input": {}})
+        assert answer.json() == {"seen": "node"}
+        assert (await http.get(f"/threads/{thread}/state")).json()["values"] == {"seen": "node"}
+    assert set(loops()) == KINDS
+    assert len(set(loops().values())) == 1
+    assert asyncio.get_running_loop() not in loops().values()
+
+
+async def test_a_graph_with_a_loop_for_each_run_shares_it_with_nothing(served: Served) -> None:
+    document = everything(agent_isolation="run")
+    async with served(graphs=document["graphs"]) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
+        answer = await http.post("/runs/wait", json={"assistant_id": "agent", "input": {}})
+        assert answer.status_code == 200
+        own = loops()["node"]
+        assert own is loops()["factory"]
+        assert own is not asyncio.get_running_loop()
+
+
+@pytest.mark.parametrize("path", ["/ok", "/threads/search"])
+async def test_a_route_of_theirs_that_blocks_delays_none_of_ours(served: Served, path: str) -> None:
+    async with served(http={"app": f"{FILE}:routes"}) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
+        blocking = asyncio.create_task(http.get("/blocks"))
+        await asyncio.sleep(0.2)
+        began = time.monotonic()
+        for _ in range(5):
+            answer = await (http.get(path) if path == "/ok" else http.post(path, json={}))
+            assert answer.status_code == 200
+        assert time.monotonic() - began < 1
+        assert not blocking.done()
+        assert (await blocking).json() == "done"
