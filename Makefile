@@ -1,9 +1,11 @@
 # A fresh machine needs Python 3.11+ and make, nothing else:
 #   make demo     the main job, watched in the terminal
-#   make check    ruff, mypy strict, import contracts, dependencies
+#   make check    ruff, mypy strict, import contracts, dependencies, the lock
 #   make test     the tests               (make test ARGS="tests/graphs -k factory")
 #   make storm    a long storm of harm over a cluster  (make storm SECONDS=1800 SEED=7)
 #   make bench    the benchmarks          (make bench ARGS="--help")
+#   make lock     after a change of dependencies in pyproject.toml: lock what is new
+#   make upgrade  move all dependencies to their newest allowed versions, in one commit
 # The first call makes .venv, with uv where it is installed and with pip otherwise; later calls find it ready.
 # Another Python: make demo PYTHON=python3.13
 
@@ -14,15 +16,20 @@ WORKERS ?= $(if $(findstring tests/,$(ARGS)),0,auto)
 # Unless one is named, the Python that the environment was made with stays.
 PYTHON ?= $(or $(shell cat $(VENV)/.python 2>/dev/null),python3)
 
-# The demo and the tests start the same program many times: it is compiled once, whatever the machine is set to.
-export PYTHONDONTWRITEBYTECODE :=
+# A shell's PYTHONPATH, PYTHONHOME, PYTHONOPTIMIZE, PYTHONWARNINGS and the like are meant for other programs, and would
+# change what the demo and the tests do; one that is named on the command line of make holds.
+FOREIGN := $(foreach name,$(filter-out PYTHON,$(filter PYTHON%,$(.VARIABLES))),$(if $(filter environment,$(origin $(name))),$(name)))
+unexport $(FOREIGN)
+# Files are UTF-8 in every locale.
+export PYTHONUTF8 := 1
 
 BIN := $(VENV)/bin
 SETUP := .ci/venv
+LOCK := pyproject.toml uv.lock $(wildcard requirements/*.txt) $(SETUP) .ci/install.py .ci/lock.py
 
 ANEW := $(shell [ "$$(cat $(VENV)/.python 2>/dev/null)" = "$(PYTHON)" ] || echo another-python)
 
-.PHONY: help demo test check storm bench clean another-python
+.PHONY: help demo test check lock upgrade storm bench clean another-python
 .DELETE_ON_ERROR:
 
 help:
@@ -40,6 +47,13 @@ check: $(VENV)/.ready-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry src
+	$(BIN)/python .ci/lock.py check --with-uv
+
+lock:
+	@"$(PYTHON)" -I .ci/lock.py update
+
+upgrade:
+	@"$(PYTHON)" -I .ci/lock.py upgrade
 
 storm: $(VENV)/.ready-test
 	@RUNSTEAD_LONG=1 nice $(BIN)/python -m tests.cluster.storm $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
@@ -50,11 +64,11 @@ bench: $(VENV)/.ready-test
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
-# The stamps are as old as what they were made from: a changed pyproject installs anew, and so does another Python.
-$(VENV)/.ready-core: pyproject.toml $(SETUP) $(ANEW)
-	@$(SETUP) "$(PYTHON)" "$(VENV)" .
+# The stamps are as old as what they were made from: a changed lock installs anew, and so does another Python.
+$(VENV)/.ready-core: $(LOCK) $(ANEW)
+	@$(SETUP) "$(PYTHON)" "$(VENV)" core
 	@touch $@
 
-$(VENV)/.ready-test: pyproject.toml $(SETUP) $(ANEW)
-	@$(SETUP) "$(PYTHON)" "$(VENV)" ".[test]"
+$(VENV)/.ready-test: $(LOCK) tests/clients/package-lock.json $(ANEW)
+	@$(SETUP) "$(PYTHON)" "$(VENV)" test
 	@touch $@ $(VENV)/.ready-core

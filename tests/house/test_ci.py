@@ -35,7 +35,7 @@ def test_ci_lets_no_missing_server_pass(ci: str, outcome: str, tmp_path: Path) -
 
 def make_environment(python: str, venv: Path) -> subprocess.CompletedProcess[str]:
     script = Path(__file__).parents[2] / ".ci" / "venv"
-    return subprocess.run([script, python, venv, "."], capture_output=True, text=True, check=False)
+    return subprocess.run([script, python, venv, "core"], capture_output=True, text=True, check=False)
 
 
 def test_an_environment_needs_a_python_and_says_so(tmp_path: Path) -> None:
@@ -59,11 +59,11 @@ def test_a_python_without_ensurepip_names_the_missing_package(tmp_path: Path) ->
     debian = tmp_path / "bin" / "debian-python"
     debian.write_text('#!/bin/sh\ncase "$2" in *ensurepip*) exit 1;; *version_info\\[*) echo 3.12;; esac\n')
     debian.chmod(0o755)
-    for tool in ("rm", "sh"):
+    for tool in ("env", "rm", "sed", "sh"):
         (tmp_path / "bin" / tool).symlink_to(f"/bin/{tool}")
     script = Path(__file__).parents[2] / ".ci" / "venv"
     done = subprocess.run(
-        ["/bin/sh", script, "debian-python", tmp_path / "venv", "."],
+        ["/bin/sh", script, "debian-python", tmp_path / "venv", "core"],
         env={"PATH": str(tmp_path / "bin")},
         capture_output=True,
         text=True,
