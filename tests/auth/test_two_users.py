@@ -131,7 +131,7 @@ async def test_assistants_are_searched_with_a_filter_of_their_own(alice: Any) ->
     assert (await alice.assistants.get_schemas("teller"))["graph_id"] == "teller"
 
 
-async def test_a_namespace_that_is_rewritten_is_where_it_goes(alice: Any, bob: Any) -> None:
+async def test_a_namespace_that_is_rewritten_is_where_it_goes(alice: Any) -> None:
     await alice.store.put_item(["notes"], "k", {"x": 1})
     item = await alice.store.get_item(["notes"], "k")
     assert (item["namespace"], item["value"]) == (["room", "notes"], {"x": 1})
@@ -139,14 +139,26 @@ async def test_a_namespace_that_is_rewritten_is_where_it_goes(alice: Any, bob: A
     assert [one["key"] for one in found["items"]] == ["k"]
     assert (await alice.store.list_namespaces(prefix=["notes"]))["namespaces"] == [["room", "notes"]]
     assert (await alice.store.list_namespaces())["namespaces"] == [["room", "notes"]]
-    assert (await bob.store.search_items(["notes"]))["items"] == []
     await alice.store.put_item(["notes"], "words", {"text": "a quick fox"}, ttl=60)
     assert [item["key"] for item in (await alice.store.search_items(["notes"], query="fox"))["items"]] == ["words"]
-    assert (await bob.store.search_items(["notes"], query="fox"))["items"] == []
-    assert await bob.store.get_item(["notes"], "words", refresh_ttl=True) is None
     await alice.store.delete_item(["notes"], "words")
     await alice.store.delete_item(["notes"], "k")
     assert (await alice.store.search_items([]))["items"] == []
+
+
+async def test_and_is_shared_by_whom_the_handler_leads_there(alice: Any, bob: Any) -> None:
+    await alice.store.put_item(["notes"], "k", {"x": 1})
+    await bob.store.put_item(["notes"], "words", {"text": "a quick fox"}, ttl=60)
+    for who in (alice, bob):
+        assert (await who.store.get_item(["notes"], "k"))["value"] == {"x": 1}
+        assert (await who.store.get_item(["notes"], "words", refresh_ttl=True))["key"] == "words"
+        assert [one["key"] for one in (await who.store.search_items(["notes"]))["items"]] == ["words", "k"]
+        assert [one["key"] for one in (await who.store.search_items(["notes"], query="fox"))["items"]] == ["words"]
+        assert (await who.store.list_namespaces())["namespaces"] == [["room", "notes"]]
+    await bob.store.put_item(["notes"], "k", {"x": 2})
+    assert (await alice.store.get_item(["notes"], "k"))["value"] == {"x": 2}
+    await bob.store.delete_item(["notes"], "k")
+    assert await alice.store.get_item(["notes"], "k") is None
 
 
 async def test_a_batch_is_asked_about_run_by_run(alice: Any, bob: Any) -> None:

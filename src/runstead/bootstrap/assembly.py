@@ -81,7 +81,7 @@ from .parts import (
     trusted_with_shared,
 )
 from .profile import Profile
-from .refusals import refuse_what_cannot_be_kept, without_effect
+from .refusals import auth_mode, refuse_what_cannot_be_kept, without_effect
 from .webhooks import Webhooks, open_webhooks
 
 _log = logging.getLogger(__name__)
@@ -164,10 +164,11 @@ async def _assembled(
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What has been opened, and is closed in the reverse order."""
+    """What has been opened, and is closed in the reverse order. Requests use ``store``, graphs ``graph_store``."""
 
     profile: Profile
     store: ActorScopedStore
+    graph_store: ActorScopedStore
     loops: AgentLoops
     graphs: GraphRegistry
     webhooks: Webhooks
@@ -202,9 +203,11 @@ async def _opened(
     items = SqlItemStore(database, clock, index=index, ttl=item_ttl(configuration), vectors=vectors)
     await stack.enter_async_context(sweep_items_regularly(items, clock, item_sweep_interval(configuration)))
     store = ActorScopedStore(items)
+    # Only auth handlers share items.
+    graph_store = store.finding_shared() if auth_mode(settings, configuration) == "langgraph" else store
     graphs = GraphRegistry(configuration)
     webhooks = await stack.enter_async_context(open_webhooks(settings, configuration, database, clock))
-    return _Parts(profile, store, loops, graphs, webhooks, Bell())
+    return _Parts(profile, store, graph_store, loops, graphs, webhooks, Bell())
 
 
 def _runtime(parts: _Parts, settings: Settings, configuration: GraphConfiguration) -> RunsRuntime:
@@ -224,7 +227,7 @@ def _runtime(parts: _Parts, settings: Settings, configuration: GraphConfiguratio
         dispatcher=queue.dispatcher(leases),
         agents=parts.graphs,
         agent_loops=parts.loops,
-        store=parts.store,
+        store=parts.graph_store,
         observer=CompositeObserver([profile.notices, parts.webhooks.sender]),
         clock=clock,
         limits=run_limits(settings),
@@ -238,7 +241,7 @@ def _services(
     profile = parts.profile
     threads = SqlThreadStore(profile.database, profile.clock, default_ttl=thread_ttl(configuration))
     assistants = SqlAssistantStore(profile.database, profile.clock)
-    agents = ThreadAgents(parts.graphs, parts.loops, profile.checkpoints, parts.store)
+    agents = ThreadAgents(parts.graphs, parts.loops, profile.checkpoints, parts.graph_store)
     queries = SqlRunQueryStore(profile.database)
     configs = ThreadConfigs(queries, assistants)
     states = ThreadStates(

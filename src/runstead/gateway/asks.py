@@ -51,7 +51,7 @@ class Given:
 @dataclass(frozen=True, slots=True)
 class Ask:
     """The question about one route. ``value`` makes what handlers look at, and may change. ``is_batch``: the body is a
-    list, and each of its elements is asked about.
+    list, and each of its elements is asked about. ``item_fields`` are names in a value about items, and in the body.
     """
 
     resource: Resource
@@ -59,6 +59,7 @@ class Ask:
     reach: Reach
     value: Callable[[Given], dict[str, Any]]
     is_batch: bool = False
+    item_fields: Mapping[str, str] = field(default_factory=dict)
 
     def bodies(self, body: Any) -> list[Any]:
         """Return what is asked about one by one, never nothing: handlers are asked whatever the body is."""
@@ -125,19 +126,32 @@ def _item(*names: str) -> Callable[[Given], dict[str, Any]]:
 
 
 def _item_read(given: Given) -> dict[str, Any]:
-    namespace = given.query.get("namespace", "")
-    return {"namespace": tuple(namespace.split(".")) if namespace else (), "key": given.query.get("key")}
+    namespace, refresh = given.query.get("namespace", ""), given.query.get("refresh_ttl")
+    return {
+        "namespace": tuple(namespace.split(".")) if namespace else (),
+        "key": given.query.get("key"),
+        "refresh_ttl": None if refresh is None else refresh.lower() == "true",
+    }
 
 
 def _item_search(given: Given) -> dict[str, Any]:
-    own = {name: deepcopy(given.body.get(name)) for name in ("filter", "limit", "offset", "query")}
+    own = {name: deepcopy(given.body.get(name)) for name in _SEARCHED}
     return {"namespace": _namespace(given.body.get("namespace_prefix")), **own}
 
 
 def _namespaces(given: Given) -> dict[str, Any]:
-    own = {name: deepcopy(given.body.get(name)) for name in ("suffix", "max_depth", "limit", "offset")}
+    own = {name: deepcopy(given.body.get(name)) for name in _LISTED}
     prefix = given.body.get("prefix")
     return {"namespace": _namespace(prefix) if prefix else None, **own}
+
+
+_WRITTEN: Final = ("key", "value", "index", "ttl")
+_SEARCHED: Final = ("filter", "limit", "offset", "query", "refresh_ttl")
+_LISTED: Final = ("suffix", "max_depth", "limit", "offset")
+
+
+def _items(action: Action, value: Callable[[Given], dict[str, Any]], *fields: str, **named: str) -> Ask:
+    return Ask("store", action, "items", value, item_fields={**{name: name for name in fields}, **named})
 
 
 def _cancel_many(given: Given) -> dict[str, Any]:
@@ -239,11 +253,13 @@ ASKS: Final[Mapping[tuple[str, str], Ask]] = {
     ("POST", "/assistants/{assistant_id}/latest"): Ask(
         "assistants", "update", "assistant", lambda given: {**given.path, "version": given.body.get("version")}
     ),
-    ("PUT", "/store/items"): Ask("store", "put", "items", _item("key", "value", "index")),
-    ("GET", "/store/items"): Ask("store", "get", "items", _item_read),
-    ("DELETE", "/store/items"): Ask("store", "delete", "items", _item("key")),
-    ("POST", "/store/items/search"): Ask("store", "search", "items", _item_search),
-    ("POST", "/store/namespaces"): Ask("store", "list_namespaces", "items", _namespaces),
+    ("PUT", "/store/items"): _items(
+        "put", _item("key", "value", "index", "ttl"), "namespace", "key", "value", "index", "ttl"
+    ),
+    ("GET", "/store/items"): _items("get", _item_read),
+    ("DELETE", "/store/items"): _items("delete", _item("key"), "namespace", "key"),
+    ("POST", "/store/items/search"): _items("search", _item_search, *_SEARCHED, namespace="namespace_prefix"),
+    ("POST", "/store/namespaces"): _items("list_namespaces", _namespaces, *_LISTED, namespace="prefix"),
 }
 
 

@@ -9,7 +9,7 @@ Without handlers nothing of this happens.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal, assert_never
 
 from fastapi import Request
@@ -39,7 +39,7 @@ from runstead.wire.runs import RUN_CREATE, RunCreate
 
 from .asks import ASKS, ASSISTANT_FIELDS, OPEN_PATHS, Ask, Given
 from .bodies import body_of
-from .granted_items import GrantedItems
+from .granted_items import GrantedItems, item_changes, shared_namespace
 from .services import Services, ServiceSource
 
 _WITH_BODY: Final = ("POST", "PUT", "PATCH", "DELETE")
@@ -48,13 +48,13 @@ _WITH_BODY: Final = ("POST", "PUT", "PATCH", "DELETE")
 @dataclass(frozen=True, slots=True)
 class Grant:
     """What a request was granted, and how far. ``changes`` replace fields of the body: one mapping for each of a batch,
-    else one.
+    else one. ``items``: the question about an item that the address names, before and after the handlers.
     """
 
     ask: Ask | None = None
     reach: Reach = OWN
-    value: Mapping[str, Any] = field(default_factory=dict)
     changes: Sequence[Mapping[str, Any]] = ()
+    items: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
 
     def changed(self, body: Any) -> Any:
         """The body as it was granted. One that is not what the route takes stays as it is: the route refuses it."""
@@ -69,9 +69,9 @@ class Grant:
 
     def within(self, services: Services) -> Services:
         """The services as far as they were granted."""
-        if self.ask is None or self.ask.reach != "items":
+        if self.items is None:
             return services
-        return dataclasses.replace(services, items=GrantedItems(services.items, self.value.get("namespace")))
+        return dataclasses.replace(services, items=GrantedItems(services.items, *self.items))
 
 
 FREE: Final = Grant()
@@ -99,7 +99,7 @@ async def authorize(connection: HTTPConnection) -> Grant:
     reach = _together([one.reach for one in granted])
     # Let go by who bound the actor, when the answer has been given: its stream reads on within the same reach.
     bind_actor_context(require_actor_context("authorization").within(reach))
-    return Grant(ask, reach, granted[0].value, changes)
+    return Grant(ask, reach, changes, granted[0].items)
 
 
 def _together(reaches: Sequence[Reach]) -> Reach:
@@ -164,9 +164,13 @@ def _given(connection: HTTPConnection, body: Any) -> Given:
 
 
 async def _granted(services: Services, authorizer: Authorizer, ask: Ask, given: Given) -> Grant:
-    value = ask.value(given)
+    asked, value = ask.value(given), ask.value(given)
     actor = require_actor_context("authorization").within(OWN)
     filters = await authorizer.authorize(actor, ask.resource, ask.action, value)
+    if ask.resource == "store":
+        shared = shared_namespace(actor, asked, value)
+        changes = item_changes(asked, value, ask.item_fields, filters if shared else None)
+        return Grant(ask, Reach(items=shared), [changes], None if ask.item_fields else (asked, value))
     with acting(actor):
         if filters:
             await _check(services, ask, given, filters)
@@ -174,7 +178,7 @@ async def _granted(services: Services, authorizer: Authorizer, ask: Ask, given: 
             reach = await _reach_of_run(services, authorizer, actor, ask, given, filters)
         else:
             reach = _reach_of(ask, filters)
-    return Grant(ask, reach, value, [_changes(ask, given, value)])
+    return Grant(ask, reach, [_changes(ask, asked, value)])
 
 
 def _reach_of(ask: Ask, filters: Filters | None) -> Reach:
@@ -187,8 +191,7 @@ def _reach_of(ask: Ask, filters: Filters | None) -> Reach:
         case "crons":
             return Reach(crons=wanted)
         case "store":
-            # Items are found by their namespace, which handlers rewrite; there is no filter over them.
-            return OWN
+            raise ValueError("items are reached by their namespace")
         case _:
             assert_never(ask.resource)
 
@@ -213,9 +216,8 @@ async def _reach_of_run(
     return reached.also_for(None, assistant_id).reach
 
 
-def _changes(ask: Ask, given: Given, value: Mapping[str, Any]) -> dict[str, Any]:
+def _changes(ask: Ask, before: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
     """What the handlers made of the body: its metadata, and of a run also what it is executed with."""
-    before = ask.value(given)
     changes: dict[str, Any] = {}
     if "metadata" in before and value.get("metadata") != before["metadata"]:
         changes["metadata"] = value.get("metadata")

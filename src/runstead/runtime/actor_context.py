@@ -39,7 +39,9 @@ class Reach:
 
     ``threads``, ``assistants`` and ``crons`` are filters over metadata. With one, all that matches is reached, whoever
     owns it, and nothing else; None is what is one's own. Runs and what is told of them go by their
-    thread. ``thread_ids`` and ``assistant_ids`` are reached besides: somebody has looked, and they may be.
+    thread. ``thread_ids`` and ``assistant_ids`` are reached besides: somebody has looked, and they may be. ``items`` is
+    the namespace of the store that is shared with the tenant: the items in it and below it are reached, whoever wrote
+    them.
     """
 
     threads: MetadataFilter | None = field(default=None, hash=False)
@@ -47,6 +49,7 @@ class Reach:
     crons: MetadataFilter | None = field(default=None, hash=False)
     thread_ids: frozenset[str] = frozenset()
     assistant_ids: frozenset[str] = frozenset()
+    items: tuple[str, ...] | None = None
 
 
 OWN: Final = Reach()

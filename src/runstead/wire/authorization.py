@@ -64,6 +64,21 @@ def filter_of(filters: Filters) -> MetadataFilter:
     return _all_of(filters, 0)
 
 
+def item_filter_of(filters: Filters, asked: Any) -> dict[str, Any]:
+    """Return a filter over the values of items that fulfils a handler's answer as well as what is ``asked`` for.
+
+    Raises InvalidFilter for an answer that is more than equalities: the store compares nothing else.
+    """
+    wanted: dict[str, Any] = {}
+    for key, value in filters.items():
+        operator = next(iter(value)) if isinstance(value, Mapping) and len(value) == 1 else None
+        if key in _GROUPS or (isinstance(value, Mapping) and operator != "$eq"):
+            raise InvalidFilter(f"{key!r}: items are filtered by values and {{'$eq': value}} alone")
+        wanted[key] = {"$eq": _plain(key, value["$eq"] if operator else value)}
+    # Where both speak of a field, the handler's word counts: nothing else may be found.
+    return {**asked, **wanted} if isinstance(asked, Mapping) else wanted
+
+
 def _all_of(filters: Any, depth: int) -> MetadataFilter:
     if not isinstance(filters, Mapping) or not all(isinstance(key, str) for key in filters):
         raise InvalidFilter("a filter is a dict whose keys are texts")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, Protocol, TypeAlias
 from pydantic import AfterValidator, Field, TypeAdapter
 from pydantic_core import PydanticCustomError
 
-from runstead.resources.items import MAX_TTL
+from runstead.resources.item_scoping import MAX_TTL
 
 from .body import WireModel
 from .pages import Limit, Offset
@@ -89,6 +89,7 @@ ITEM_DELETE: Final[TypeAdapter[ItemDelete]] = TypeAdapter(ItemDelete)
 ITEM_SEARCH: Final[TypeAdapter[ItemSearch]] = TypeAdapter(ItemSearch)
 NAMESPACE_SEARCH: Final[TypeAdapter[NamespaceSearch]] = TypeAdapter(NamespaceSearch)
 NAMESPACE: Final[TypeAdapter[list[str]]] = TypeAdapter(Namespace)
+PREFIX: Final[TypeAdapter[list[str]]] = TypeAdapter(Annotated[Prefix, AfterValidator(_check_root)])
 
 
 def from_item(item: StoredItem, *, score: bool = False) -> dict[str, Any]:
