@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import operator
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -70,3 +71,74 @@ payments = create_agent(
     ],
 )
 """Asks about each of two calls by itself."""
+
+
+def _now(state: Log) -> dict[str, Any]:
+    return {"seen": interrupt("now?")}
+
+
+async def _slow(state: Log) -> dict[str, Any]:
+    await asyncio.sleep(0.05)
+    return {"log": ["slow"]}
+
+
+def _beside(asking: Any) -> Any:
+    """A graph of which one branch asks and the other one ends after that."""
+    graph = StateGraph(Log).add_node("asking", asking).add_node("slow", _slow)
+    return graph.add_edge(START, "asking").add_edge(START, "slow").compile()
+
+
+beside = _beside(_now)
+beside_below = _beside(StateGraph(Log).add_node("now", _now).add_edge(START, "now").compile())
+
+
+def _twice(name: str) -> Any:
+    def node(state: Log) -> dict[str, Any]:
+        return {"log": [f"{name} {interrupt(f'{name} 1')} {interrupt(f'{name} 2')}"]}
+
+    return node
+
+
+pair = (
+    StateGraph(Log)
+    .add_node("a", _twice("a"))
+    .add_node("b", _twice("b"))
+    .add_edge(START, "a")
+    .add_edge(START, "b")
+    .compile()
+)
+"""Two branches that ask two questions each."""
+
+
+class Question(TypedDict):
+    question: str
+
+
+class Answer(TypedDict):
+    answer: Any
+
+
+class Whole(Question, Answer, total=False):
+    private: str
+
+
+def _think(state: Whole) -> dict[str, Any]:
+    return {"private": f"secret {state['question']}"}
+
+
+def _answer(state: Whole) -> dict[str, Any]:
+    return {"answer": interrupt("what?") if state["question"] == "ask" else state["private"]}
+
+
+def _fail(state: Whole) -> dict[str, Any]:
+    raise ValueError("no answer")
+
+
+def _narrow(last: Any) -> Any:
+    graph = StateGraph(Whole, input_schema=Question, output_schema=Answer).add_node("think", _think)
+    return graph.add_node("last", last).add_edge(START, "think").add_edge("think", "last").compile()
+
+
+narrow = _narrow(_answer)
+narrow_fails = _narrow(_fail)
+narrow_above = StateGraph(Whole).add_node("child", narrow).add_edge(START, "child").compile()

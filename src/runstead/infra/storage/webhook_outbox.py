@@ -18,7 +18,7 @@ def owe(connection: Connection, ended: RunRecord, now: datetime, outcome: Outcom
     """``ended`` is the run as it ended; ``outcome`` what it came to, None for one that never got so far."""
     if ended.spec.webhook is None:
         return
-    values = None if outcome is None else outcome.thread.values or outcome.output
+    values = None if outcome is None else outcome.output
     connection.execute(
         insert(webhook_deliveries).values(
             delivery_id=str(uuid7()),

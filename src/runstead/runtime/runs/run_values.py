@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from runstead.runtime.serialization import encode
+
 from .agents import Agent
 from .exceptions import LeaseLost
 from .internal.planner import ExecutionPlanner
-from .internal.snapshot import read_snapshot
+from .internal.snapshot import output_values, waiting_interrupts, with_interrupts
 from .runtime import RunsRuntime
 from .thread_agents import ThreadAgents
 from .types import Lease, RunRecord
@@ -19,8 +21,10 @@ class RunValues:
         self._agents = ThreadAgents(runtime.agents, runtime.agent_loops, runtime.checkpoints, runtime.store)
 
     async def read(self, record: RunRecord) -> bytes | None:
-        """The values that an ended run left, or the thread's latest while it goes on, as JSON; None when there are none
-        (any more). Raises AgentNotFound, AgentUnresponsive, and what the graph's own code raises.
+        """Return the values of the graph's output channels as JSON: those that an ended run left, with the interrupts
+        that wait for an answer, or the thread's latest while the run goes on. None when there are none (any more).
+
+        Raises AgentNotFound, AgentUnresponsive, and what the graph's own code raises.
         """
         lease = Lease(record, "reader", max(record.attempt, 1), self._clock.now())
         config = self._planner.plan(lease, resuming=True).state_config
@@ -33,6 +37,11 @@ class RunValues:
             raise LeaseLost(record.run_id, record.attempt)
 
         async def values(agent: Agent) -> bytes | None:
-            return (await read_snapshot(agent, config)).values
+            state = await agent.aget_state(config)
+            if (left := output_values(agent, state)) is None:
+                return None
+            # Of a run that goes on, nobody can say yet what it is going to answer and what to ask.
+            waiting = waiting_interrupts(state) if record.status.is_terminal else ()
+            return encode(with_interrupts(left, waiting))
 
         return await self._agents.use(record.spec.graph_id, values, config=config, guard=refuse)

@@ -35,6 +35,16 @@ class CrossLoopQueue(Generic[T]):
 
         Raises what `fail` was given.
         """
+        self.append(item)
+        if self._is_full() and not self._closed:
+            room: Future[None] = Future()
+            self._waiting.append(room)
+            # Looked at again after the reader can see the future: it may have emptied the queue in between.
+            if self._is_full() and not self._closed:
+                await asyncio.wrap_future(room)
+
+    def append(self, item: T) -> None:
+        """Append without waiting for room. Raises as `put`; after `close` the item is dropped."""
         if self._failure is not None:
             raise self._failure
         if self._closed:
@@ -43,12 +53,6 @@ class CrossLoopQueue(Generic[T]):
             self._size_put += self._size(item)
         self._items.append(item)
         self.wake()
-        if self._is_full():
-            room: Future[None] = Future()
-            self._waiting.append(room)
-            # Looked at again after the reader can see the future: it may have emptied the queue in between.
-            if self._is_full() and not self._closed:
-                await asyncio.wrap_future(room)
 
     def finish(self) -> None:
         """No more items will be put. Safe to call twice, from any thread."""

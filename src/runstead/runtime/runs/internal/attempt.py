@@ -27,7 +27,7 @@ from .answers import check_answers
 from .breakpoints import stopped_at_breakpoint
 from .chunks import ChunkEncoder, EncodedEvent
 from .planner import ExecutionPlan
-from .snapshot import StateSnapshot, read_snapshot
+from .snapshot import StateSnapshot, output_values, snapshot_of, waiting_interrupts, with_interrupts
 from .tracing import traced
 
 _log = logging.getLogger(__name__)
@@ -91,11 +91,21 @@ class AgentAttempt:
             if not self.stop_reason.undoes:
                 await self._keep_partial_message(agent, encoder)
         try:
-            snapshot = await read_snapshot(agent, self.plan.state_config)
+            state = await agent.aget_state(self.plan.state_config)
         except Exception as unreadable:
             return AttemptEnd(error=error or unreadable)
-        output = snapshot.values if encoder.last_values is None else encode(encoder.last_values)
-        return AttemptEnd(self.stop_reason is not None, output, snapshot, error)
+        output = self._output(agent, encoder, state, error)
+        return AttemptEnd(self.stop_reason is not None, output, snapshot_of(state), error)
+
+    def _output(self, agent: Agent, encoder: ChunkEncoder, state: Any, error: Exception | None) -> bytes | None:
+        """The run's last values, with all interrupts that wait. Readers get them too if they have not seen them so."""
+        interrupts = waiting_interrupts(state)
+        values = output_values(agent, state) if encoder.last_values is None else encoder.last_values
+        output = encode(with_interrupts(values, interrupts))
+        is_news = {interrupt.id for interrupt in interrupts} != encoder.shown_interrupts
+        if is_news and error is None and self.stop_reason is None and "values" in self.plan.wanted:
+            self.queue.append(("values", output))
+        return output
 
     async def _stream(self, agent: Agent, encoder: ChunkEncoder) -> Exception | None:
         if self.stop_reason is not None or (self.plan.resuming and await stopped_at_breakpoint(agent, self.plan)):
@@ -145,7 +155,11 @@ class AgentAttempt:
                 await self.queue.put(encoder.event(event))
 
     def _options(self, agent: Agent) -> dict[str, Any]:
-        return {**self.plan.options, "context": fitting_context(agent, self.plan.context)}
+        options = {**self.plan.options, "context": fitting_context(agent, self.plan.context)}
+        if (channels := getattr(agent, "output_channels", None)) is not None:
+            # Left to itself, LangGraph streams private channels too.
+            options["output_keys"] = channels
+        return options
 
     async def _keep_partial_message(self, agent: Agent, encoder: ChunkEncoder) -> None:
         """Text that was streamed before a stop is kept: written to the thread, marked as partial."""

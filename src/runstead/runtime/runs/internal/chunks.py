@@ -5,7 +5,7 @@ The names and shapes of the events are the wire's (LangGraph Platform), for that
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any, Final, TypeAlias
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, BaseMessageChunk, message_chunk_to_message
@@ -32,15 +32,16 @@ class ChunkEncoder:
         self._announced: set[str] = set()
         self._metadata: tuple[Any, bytes] = (None, b"null")
         self._speaking: tuple[str, str] | None = None
+        self._asked: dict[str, Any] = {}
         self.last_values: Any = None
-        """The root graph's last values, not yet encoded."""
+        """The root graph's last values, not yet encoded, with all interrupts that were raised so far."""
 
     def encode(self, namespace: tuple[str, ...], mode: str, chunk: Any) -> Iterator[EncodedEvent]:
         """The events of one chunk."""
         match mode:
             case "values":
                 if not namespace:
-                    self.last_values = _with_all_interrupts(self.last_values, chunk)
+                    chunk = self.last_values = self._with_interrupts(chunk)
                     self._step_ended()
                 if "values" in self._wanted:
                     yield _name("values", namespace), encode(chunk)
@@ -70,6 +71,18 @@ class ChunkEncoder:
         parts = self._parts[key]
         message = message_chunk_to_message(sum(parts[1:], start=parts[0]))
         return (message, node) if isinstance(message, AIMessage) else None
+
+    @property
+    def shown_interrupts(self) -> Set[str]:
+        """The ids of the interrupts in the root graph's last values."""
+        return self._asked.keys()
+
+    def _with_interrupts(self, chunk: Any) -> Any:
+        """Interrupts come one by one, and the values of a slower branch may follow them without any."""
+        if not isinstance(chunk, Mapping):
+            return chunk
+        self._asked.update({interrupt.id: interrupt for interrupt in chunk.get(INTERRUPT, ())})
+        return {**chunk, INTERRUPT: tuple(self._asked.values())} if self._asked else chunk
 
     def _step_ended(self) -> None:
         # What was streamed in the step is in the state now; its messages get no more tokens.
@@ -112,14 +125,6 @@ class ChunkEncoder:
         if self._metadata[0] is not metadata:
             self._metadata = (metadata, encode(public(metadata)))
         return self._metadata[1]
-
-
-def _with_all_interrupts(before: Any, chunk: Any) -> Any:
-    """Interrupts of one step come one by one, each with the values again; the output names all that are pending."""
-    if not (isinstance(before, Mapping) and isinstance(chunk, Mapping) and INTERRUPT in before and INTERRUPT in chunk):
-        return chunk
-    news = [interrupt for interrupt in chunk[INTERRUPT] if interrupt not in before[INTERRUPT]]
-    return {**chunk, INTERRUPT: (*before[INTERRUPT], *news)}
 
 
 def redacted_checkpoint(chunk: Any, texts: ErrorTexts = MASKING) -> Any:

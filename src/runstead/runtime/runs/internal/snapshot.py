@@ -1,8 +1,8 @@
-"""What a run needs to know of its thread's state: JSON of the values, pending interrupts, what comes next."""
+"""A thread's state as a run needs it: JSON of the values, the run's output, pending interrupts, what comes next."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from runstead.runtime.serialization import encode
 
 from ..agents import Agent
-from ..interrupts import pending_interrupts, shown_interrupt
+from ..interrupts import INTERRUPT, pending_interrupts, shown_interrupt
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,9 @@ class StateSnapshot:
         return bool(self.next)
 
 
-async def read_snapshot(agent: Agent, config: Mapping[str, Any]) -> StateSnapshot:
-    """Read the state. On an agent loop, for the graph's own code may run."""
-    state = await agent.aget_state(config)
-    checkpoint_id = (state.config or {}).get("configurable", {}).get("checkpoint_id")
+def snapshot_of(state: Any) -> StateSnapshot:
+    """Encode what LangGraph's ``aget_state`` returned."""
+    checkpoint_id = _checkpoint_id(state)
     if checkpoint_id is None:
         return StateSnapshot()
     pending = {
@@ -41,6 +40,36 @@ async def read_snapshot(agent: Agent, config: Mapping[str, Any]) -> StateSnapsho
         if task.interrupts
     }
     return StateSnapshot(encode(state.values), encode(pending), tuple(state.next), checkpoint_id)
+
+
+def output_values(agent: Agent, state: Any) -> Any:
+    """Return the values of the graph's output channels; None without a checkpoint."""
+    if _checkpoint_id(state) is None:
+        return None
+    channels = getattr(agent, "output_channels", None)
+    if channels is None or isinstance(channels, str) or not isinstance(state.values, Mapping):
+        return state.values
+    return {name: value for name, value in state.values.items() if name in channels}
+
+
+def waiting_interrupts(state: Any) -> tuple[Any, ...]:
+    """Return LangGraph's interrupts that wait for an answer, in the order of their tasks."""
+    return tuple(interrupt for task in state.tasks if task.result is None for interrupt in task.interrupts)
+
+
+def with_interrupts(values: Any, interrupts: Sequence[Any]) -> Any:
+    """Return ``values`` as clients read a run's output: with all interrupts that wait for an answer, and no others."""
+    if isinstance(values, Mapping):
+        values = {name: value for name, value in values.items() if name != INTERRUPT}
+    elif interrupts:
+        # The value of a graph with one output channel, as LangGraph shows it beside an interrupt: not at all.
+        values = {}
+    return {**values, INTERRUPT: tuple(interrupts)} if interrupts else values
+
+
+def _checkpoint_id(state: Any) -> str | None:
+    found: str | None = (state.config or {}).get("configurable", {}).get("checkpoint_id")
+    return found
 
 
 async def read_stored(saver: BaseCheckpointSaver[Any], thread_id: str) -> StateSnapshot:
