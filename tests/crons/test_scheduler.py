@@ -253,7 +253,7 @@ async def test_a_storage_that_fails_does_not_end_it(play: Play) -> None:
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.sampled_from(["*/5 * * * *", "3,7 * * * *"]))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_however_often_it_looks_no_moment_makes_two_and_every_look_makes_what_is_due(
     play: Play, minutes: list[int], schedule: str
 ) -> None:

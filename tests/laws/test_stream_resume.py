@@ -237,7 +237,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=6_000 if os.environ.get("RUNSTEAD_LONG") == "1" else 2_000, deadline=None)
+@settings(max_examples=6_000 if os.environ.get("RUNSTEAD_LONG") == "1" else 2_000)
 @given(steps=STEPS)
 def test_every_reader_gets_what_the_list_says(steps: list[tuple[str, ...]]) -> None:
     async def play() -> None:
@@ -253,7 +253,7 @@ def test_every_reader_gets_what_the_list_says(steps: list[tuple[str, ...]]) -> N
     asyncio.run(play())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32))
 def test_readers_that_run_beside_the_publisher_and_reconnect_at_will_miss_only_what_they_are_told(seed: int) -> None:
     """Publisher and readers are tasks; reads are cancelled, readers hang up and come back with their last id."""

@@ -38,7 +38,7 @@ async def moved(source: Place, target: Place, folder: Path, *, member_bytes: int
 
 
 # Not made smaller when it fails: an example is three databases read and written.
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@settings(max_examples=8, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(rows=any_rows)
 def test_all_that_is_kept_survives_the_way_to_postgresql_and_back(rows: Rows, three_places: ThreePlaces) -> None:
     three_places.run(_there_and_back(rows, *three_places.emptied()))

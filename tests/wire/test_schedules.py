@@ -84,7 +84,7 @@ moments = st.datetimes(datetime(2024, 1, 1), datetime(2030, 1, 1)).map(lambda wh
 
 
 @given(minutes, hours, zones, moments)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_once_a_day_means_once_a_day(minute: int, hour: int, zone: str, start: datetime) -> None:
     """Whatever the clocks do: at its time, or at the first moment after the gap that its time fell into."""
     schedule = Schedule.parse(f"{minute} {hour} * * *", zone)
@@ -107,7 +107,7 @@ def test_once_a_day_means_once_a_day(minute: int, hour: int, zone: str, start: d
 
 
 @given(st.sampled_from(["*/15 * * * *", "* * * * *", "0 * * * *", "*/7 */2 * * *"]), zones, moments)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_moments_only_go_forward_and_each_is_on_the_schedule(expression: str, zone: str, start: datetime) -> None:
     schedule, moment = Schedule.parse(expression, zone), start
     for _ in range(20):
@@ -124,7 +124,7 @@ def test_moments_only_go_forward_and_each_is_on_the_schedule(expression: str, zo
     moments,
     st.integers(0, 60 * 60 * 24 * 9),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_the_last_moment_is_the_one_that_going_forward_ends_at(
     expression: str, zone: str, start: datetime, later: int
 ) -> None:
