@@ -10,6 +10,7 @@ from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
+from langgraph.func import entrypoint
 from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
 from pydantic import BaseModel
@@ -51,6 +52,12 @@ def _ask(state: Log) -> dict[str, Any]:
 
 
 ask = StateGraph(Log).add_node("ask", _ask).add_edge(START, "ask").compile(name="ask")
+ask_below = StateGraph(Log).add_node("child", ask).add_edge(START, "child").compile(name="ask_below")
+
+
+@entrypoint()
+def ask_functional(given: Any) -> dict[str, Any]:
+    return {"answer": [interrupt("one?")]}
 
 
 @tool

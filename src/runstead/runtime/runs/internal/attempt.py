@@ -23,7 +23,7 @@ from ..error_texts import MASKING, ErrorTexts
 from ..exceptions import UnknownInterruptError
 from ..types import Stopped
 from .agent import fitting_context, opened
-from .answers import check_answers
+from .answers import answering
 from .breakpoints import stopped_at_breakpoint
 from .chunks import ChunkEncoder, EncodedEvent
 from .planner import ExecutionPlan
@@ -110,11 +110,10 @@ class AgentAttempt:
     async def _stream(self, agent: Agent, encoder: ChunkEncoder) -> Exception | None:
         if self.stop_reason is not None or (self.plan.resuming and await stopped_at_breakpoint(agent, self.plan)):
             return None
-        if self.plan.strict_resume:
-            try:
-                await check_answers(agent, self.plan)
-            except UnknownInterruptError as unknown:
-                return unknown
+        try:
+            self.plan = await answering(agent, self.plan)
+        except (UnknownInterruptError, RuntimeError) as refused:
+            return refused
         self._streaming = asyncio.ensure_future(self._forward(agent, encoder))
         try:
             await asyncio.wait({self._streaming})

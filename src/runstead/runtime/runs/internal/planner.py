@@ -31,8 +31,9 @@ _GRAPH_MODES: Final[Mapping[StreamMode, str]] = {
 class ExecutionPlan:
     """One attempt of a run, in LangGraph's terms.
 
-    ``graph_modes`` are LangGraph's stream modes; ``values`` is always among them, for a run's last values are its
-    output. ``wanted`` are the modes that readers asked for.
+    ``command`` is what ``input`` was made of, if it is a command. ``graph_modes`` are LangGraph's stream modes;
+    ``values`` is always among them, for a run's last values are its output. ``wanted`` are the modes that readers asked
+    for.
     """
 
     graph_id: str
@@ -46,6 +47,7 @@ class ExecutionPlan:
     durability: str
     interrupt_before: str | list[str] | None
     interrupt_after: str | list[str] | None
+    command: RunCommand | None = None
     strict_resume: bool = False
     tracing: RunTracing | None = None
 
@@ -93,6 +95,7 @@ class ExecutionPlanner:
             durability=spec.durability,
             interrupt_before=_nodes(spec.interrupt_before),
             interrupt_after=_nodes(spec.interrupt_after),
+            command=None if resuming else spec.command,
             strict_resume=spec.strict_resume and not resuming,
             tracing=spec.tracing,
         )
