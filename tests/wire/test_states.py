@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from runstead.resources.states import TaskState, ThreadState
+from runstead.resources.state_views import TaskState, ThreadState
 from runstead.wire.errors import Unprocessable
 from runstead.wire.states import before_of, from_thread_state
 

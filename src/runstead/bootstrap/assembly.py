@@ -241,7 +241,8 @@ def _services(
     profile = parts.profile
     threads = SqlThreadStore(profile.database, profile.clock, default_ttl=thread_ttl(configuration))
     assistants = SqlAssistantStore(profile.database, profile.clock)
-    agents = ThreadAgents(parts.graphs, parts.loops, profile.checkpoints, parts.graph_store)
+    texts = ErrorTexts(bool(settings.show_errors))
+    agents = ThreadAgents(parts.graphs, parts.loops, profile.checkpoints, parts.graph_store, texts)
     queries = SqlRunQueryStore(profile.database)
     configs = ThreadConfigs(queries, assistants)
     states = ThreadStates(
@@ -250,7 +251,7 @@ def _services(
         profile.checkpoints,
         agents,
         configs,
-        ErrorTexts(bool(settings.show_errors)),
+        texts,
         on_change=profile.notices.state_changed,
     )
     sources = EventSources(

@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 from starlette.requests import HTTPConnection
 
-from runstead.resources.states import ThreadState
+from runstead.resources.state_views import ThreadState
 from runstead.runtime.actor_context import acting, require_actor_context
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.types import CheckpointRef, RunRecord, StreamMode, ThreadId

@@ -20,7 +20,7 @@ from runstead.runtime.runs.types import RunFilter, RunRecord, RunSpec, RunStatus
 from runstead.runtime.serialization import jsonable
 from runstead.wire.response_schemas import violation
 
-from .states import checkpoint_config
+from .state_views import checkpoint_config
 from .threads import ThreadStore
 
 Interrupt: TypeAlias = Mapping[str, Any]

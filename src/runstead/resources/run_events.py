@@ -25,7 +25,8 @@ from runstead.wire.protocol.events import Namespace, ProtocolEvent, Subscription
 from runstead.wire.protocol.numbering import number_of
 from runstead.wire.protocol.translator import RunTranslator, kind_of
 
-from .states import TaskState, ThreadStates
+from .state_views import TaskState
+from .states import ThreadStates
 from .thread_notices import ThreadNotices
 from .threads import ThreadStore
 

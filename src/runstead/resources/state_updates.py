@@ -9,7 +9,8 @@ from datetime import datetime
 from runstead.runtime.runs.store import RunCheckpointStore
 from runstead.runtime.runs.types import CheckpointRef, ThreadId
 
-from .states import CheckpointNotFound, ThreadState, ThreadStates
+from .state_views import ThreadState
+from .states import CheckpointNotFound, ThreadStates
 from .threads import ThreadStore
 
 _MOST = 200

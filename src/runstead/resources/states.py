@@ -1,36 +1,46 @@
 """States of threads, read and changed through their graphs, outside of runs.
 
 A state is a checkpoint seen by its graph: channels become values, pending writes become tasks and interrupts. An
-update goes through the graph as well, so that its reducers apply. Graph code runs where runs do: on agent loops.
+update goes through the graph as well, so that its reducers apply. Graph code runs where runs do: on agent loops. What
+it raises refuses an update; a state is then read without it, as far as it is stored.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, cast
 
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.errors import InvalidUpdateError
 from langgraph.types import Command, Send, StateSnapshot, StateUpdate
 
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.runs.agents import Agent
 from runstead.runtime.runs.error_texts import MASKING, ErrorTexts
-from runstead.runtime.runs.exceptions import ThreadBusy, ThreadNotFound
+from runstead.runtime.runs.exceptions import GraphCodeFailed, RunError, ThreadBusy, ThreadNotFound
 from runstead.runtime.runs.identity import identity_of
-from runstead.runtime.runs.interrupts import shown_interrupt
-from runstead.runtime.runs.privacy import public
 from runstead.runtime.runs.store import RunCheckpointStore, RunQueryStore
+from runstead.runtime.runs.stored_agents import (
+    BROKEN,
+    OURS,
+    stored_snapshot,
+    without_author_code,
+    without_validation,
+)
 from runstead.runtime.runs.thread_agents import ThreadAgents
-from runstead.runtime.runs.types import CheckpointRef, RunCommand, RunFilter, RunStatus, ThreadAfter, ThreadId
-from runstead.runtime.serialization import describe, encode
+from runstead.runtime.runs.types import CheckpointRef, RunCommand, RunFilter, RunStatus, ThreadId
+from runstead.runtime.serialization import describe
 
+from .state_views import ThreadState, checkpoint_config, checkpoint_of, filled, thread_after, thread_state
 from .thread_configs import ThreadConfigs, layered
 from .threads import ThreadRecord, ThreadStore
 
 T = TypeVar("T")
 
-_CHECKPOINT_KEYS: Final = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
+_log = logging.getLogger(__name__)
 
 
 class CheckpointNotFound(Exception):
@@ -51,39 +61,8 @@ class GraphUnassigned(Exception):
         )
 
 
-class InvalidUpdate(Exception):
+class InvalidUpdate(RunError):
     """The graph refused the update."""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskState:
-    """A task of the next step. ``path``, ``interrupts`` and ``result`` are JSON, encoded.
-
-    ``state`` is the subgraph's, where it was asked for; ``checkpoint`` says where to read it otherwise.
-    """
-
-    id: str
-    name: str
-    path: bytes
-    error: str | None
-    interrupts: bytes
-    checkpoint: dict[str, Any] | None
-    state: ThreadState | None
-    result: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadState:
-    """A thread at one checkpoint. ``values``, ``metadata`` and ``interrupts`` are JSON, encoded."""
-
-    values: bytes = b"{}"
-    next: tuple[str, ...] = ()
-    tasks: tuple[TaskState, ...] = ()
-    metadata: bytes | None = None
-    created_at: str | None = None
-    checkpoint: dict[str, Any] | None = None
-    parent_checkpoint: dict[str, Any] | None = None
-    interrupts: bytes = b"[]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +123,18 @@ class ThreadStates:
                 raise CheckpointNotFound(thread_id, at.checkpoint_id)
             return ThreadState()
 
-        async def work(agent: Agent) -> ThreadState:
-            return _thread_state(
-                await agent.aget_state(checkpoint_config(thread_id, at), subgraphs=subgraphs), self._texts
-            )
+        config = checkpoint_config(thread_id, at)
 
-        state = await self._use(graph_id, thread, work)
+        async def look(agent: Agent) -> list[StateSnapshot]:
+            return [await agent.aget_state(config, subgraphs=subgraphs)]
+
+        try:
+            (state,) = await self._use(graph_id, thread, lambda agent: self._seen(agent, look))
+        except GraphCodeFailed as failed:
+            saved = await self._checkpoints.saver.aget_tuple(config)
+            state = ThreadState() if saved is None else self._stored(saved, failed)
+            if at is None and thread.values is not None:
+                state = replace(state, values=filled(state.values, thread.values))
         if at is not None and at.checkpoint_id is not None and state.created_at is None:
             raise CheckpointNotFound(thread_id, at.checkpoint_id)
         return state
@@ -168,16 +153,21 @@ class ThreadStates:
         if (graph_id := _graph_of(thread)) is None:
             return ()
 
-        async def work(agent: Any) -> list[ThreadState]:
-            found = agent.aget_state_history(
-                checkpoint_config(thread_id, at),
-                filter=dict(metadata) if metadata else None,
-                before=checkpoint_config(thread_id, CheckpointRef(before)) if before else None,
-                limit=limit,
-            )
-            return [_thread_state(snapshot, self._texts) async for snapshot in found]
+        config = checkpoint_config(thread_id, at)
+        page: dict[str, Any] = {
+            "filter": dict(metadata) if metadata else None,
+            "before": checkpoint_config(thread_id, CheckpointRef(before)) if before else None,
+            "limit": limit,
+        }
 
-        return await self._use(graph_id, thread, work)
+        async def look(agent: Any) -> list[StateSnapshot]:
+            return [snapshot async for snapshot in agent.aget_state_history(config, **page)]
+
+        try:
+            return await self._use(graph_id, thread, lambda agent: self._seen(agent, look))
+        except GraphCodeFailed as failed:
+            found = self._checkpoints.saver.alist(cast(RunnableConfig, config), **page)
+            return [self._stored(saved, failed) async for saved in found]
 
     async def update(self, thread_id: ThreadId, update: Update, *, at: CheckpointRef | None = None) -> dict[str, Any]:
         """Apply one update and return the new checkpoint. Raises ThreadBusy, GraphUnassigned, InvalidUpdate."""
@@ -194,19 +184,27 @@ class ThreadStates:
             raise GraphUnassigned(thread_id)
         await self._check_idle(thread_id)
         steps = [[update.to_langgraph() for update in step] for step in supersteps]
-        stamp = {"graph_id": graph_id, "thread_id": thread_id}
+        start, stamp = checkpoint_config(thread_id, at), {"graph_id": graph_id, "thread_id": thread_id}
+
+        async def look(agent: Agent) -> list[StateSnapshot]:
+            return [await agent.aget_state(checkpoint_config(thread_id, None))]
 
         async def work(agent: Any) -> tuple[dict[str, Any], ThreadState]:
             try:
-                config = await agent.abulk_update_state({**checkpoint_config(thread_id, at), "metadata": stamp}, steps)
+                # A state that no node takes must be one that can be mended.
+                config = await without_validation(agent).abulk_update_state({**start, "metadata": stamp}, steps)
+            except OURS:
+                raise
             except (InvalidUpdateError, ValueError, TypeError, KeyError) as error:
                 raise InvalidUpdate(f"The update was refused: {describe(error, 1_000)}") from error
-            left = await agent.aget_state(checkpoint_config(thread_id, None))
-            return _checkpoint(config) or {}, _thread_state(left, self._texts)
+            except BROKEN as error:
+                raise InvalidUpdate(f"The update was refused: {self._texts.named(error)}") from error
+            (left,) = await self._seen(agent, look)
+            return checkpoint_of(config) or {}, left
 
         checkpoint, state = await self._use(graph_id, thread, work, guarded=True)
         await self._checkpoints.sync()
-        await self._threads.set_state(thread_id, _after(state))
+        await self._threads.set_state(thread_id, thread_after(state))
         if self._on_change is not None:
             await self._on_change(thread_id)
         return checkpoint
@@ -215,7 +213,7 @@ class ThreadStates:
         """Write what the thread's latest state is to its record, for threads whose state came by other ways."""
         state = await self.read(thread_id)
         if state.checkpoint is not None:
-            await self._threads.set_state(thread_id, _after(state))
+            await self._threads.set_state(thread_id, thread_after(state))
 
     async def _use(
         self, graph_id: str, thread: ThreadRecord, work: Callable[[Agent], Awaitable[T]], *, guarded: bool = False
@@ -227,6 +225,22 @@ class ThreadStates:
             return await self._agents.use(graph_id, work, config=config)
         # Asked again before each write: a run may have come in while the graph was being opened.
         return await self._agents.use(graph_id, work, config=config, guard=lambda: self._check_idle(thread.thread_id))
+
+    async def _seen(self, agent: Agent, look: Callable[[Agent], Awaitable[list[StateSnapshot]]]) -> list[ThreadState]:
+        """What ``look`` finds through the graph, without its author's code where that raises. On an agent loop."""
+        try:
+            return [thread_state(snapshot, self._texts) for snapshot in await look(agent)]
+        except OURS:
+            raise
+        except BROKEN as error:
+            failure = self._texts.named(error)
+            _log.warning("a state is read without the graph's own code, which raised", exc_info=True)
+        found = await look(without_author_code(agent))
+        return [replace(thread_state(snapshot, self._texts), failure=failure) for snapshot in found]
+
+    def _stored(self, saved: CheckpointTuple, failed: GraphCodeFailed) -> ThreadState:
+        _log.warning("a state is read without its graph, which could not be opened", exc_info=failed)
+        return replace(thread_state(stored_snapshot(saved), self._texts), failure=failed.words)
 
     async def _check_idle(self, thread_id: ThreadId) -> None:
         in_flight = RunFilter(thread_id, (RunStatus.PENDING, RunStatus.STARTING, RunStatus.RUNNING))
@@ -247,69 +261,3 @@ def _actor() -> dict[str, Any]:
 def _graph_of(thread: ThreadRecord) -> str | None:
     graph_id = thread.metadata.get("graph_id")
     return graph_id if isinstance(graph_id, str) else None
-
-
-def checkpoint_config(thread_id: ThreadId, at: CheckpointRef | None) -> dict[str, Any]:
-    """The config by which LangGraph finds a checkpoint of a thread; the latest if none is named."""
-    configurable: dict[str, Any] = {"thread_id": thread_id, "checkpoint_ns": at.checkpoint_ns if at else ""}
-    if at is not None and at.checkpoint_id:
-        configurable["checkpoint_id"] = at.checkpoint_id
-    if at is not None and at.checkpoint_map:
-        configurable["checkpoint_map"] = dict(at.checkpoint_map)
-    return {"configurable": configurable}
-
-
-def _thread_state(snapshot: StateSnapshot, texts: ErrorTexts) -> ThreadState:
-    return ThreadState(
-        values=encode(snapshot.values),
-        next=tuple(snapshot.next),
-        tasks=tuple(_task_state(task, texts) for task in snapshot.tasks),
-        metadata=_metadata(snapshot),
-        created_at=snapshot.created_at,
-        checkpoint=_checkpoint(snapshot.config),
-        parent_checkpoint=_checkpoint(snapshot.parent_config),
-        interrupts=_interrupts(snapshot.interrupts),
-    )
-
-
-def _task_state(task: Any, texts: ErrorTexts) -> TaskState:
-    below = task.state
-    return TaskState(
-        id=task.id,
-        name=task.name,
-        path=encode(task.path),
-        error=None if task.error is None else texts.of_task(task.error),
-        interrupts=_interrupts(task.interrupts),
-        checkpoint=_place(below) if isinstance(below, dict) else None,
-        state=_thread_state(below, texts) if isinstance(below, StateSnapshot) else None,
-        result=None if task.result is None else encode(task.result),
-    )
-
-
-def _interrupts(interrupts: Sequence[Any]) -> bytes:
-    return encode([shown_interrupt(interrupt) for interrupt in interrupts])
-
-
-def _metadata(snapshot: StateSnapshot) -> bytes | None:
-    if snapshot.metadata is None:
-        return None
-    # Savers leave out what the checkpoint's own place says already; clients look for it here.
-    return encode({**public(snapshot.metadata), "thread_id": _place(snapshot.config).get("thread_id")})
-
-
-def _checkpoint(config: Any) -> dict[str, Any] | None:
-    """The checkpoint that a config names; None when it names none."""
-    place = _place(config)
-    return place if place and place.get("checkpoint_id") else None
-
-
-def _place(config: Any) -> dict[str, Any]:
-    configurable = (config or {}).get("configurable") or {}
-    return {key: configurable[key] for key in _CHECKPOINT_KEYS if key in configurable}
-
-
-def _after(state: ThreadState) -> ThreadAfter:
-    pending = b",".join(
-        encode(task.id) + b":" + task.interrupts for task in state.tasks if task.interrupts != encode([])
-    )
-    return ThreadAfter("interrupted" if state.next else "idle", state.values, b"{" + pending + b"}")

@@ -22,6 +22,7 @@ from runstead.resources.threads import ThreadExists
 from runstead.resources.webhooks import DeliveryNotFound, WebhookRefused
 from runstead.runtime.runs.exceptions import (
     AgentNotFound,
+    GraphCodeFailed,
     IdempotencyMismatch,
     InvalidRunSpec,
     RunConflict,
@@ -163,6 +164,7 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     InvalidSchedule: (422, str),
     WebhookRefused: (422, str),
     IdempotencyMismatch: (422, lambda error: f"Idempotency-Key: {error}"),
+    GraphCodeFailed: (422, str),
     AgentNotFound: (404, str),
     StreamNotFound: (404, str),
     AgentUnresponsive: (503, str),

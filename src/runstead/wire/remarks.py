@@ -14,8 +14,19 @@ from .runs import RunCreate
 HEADER: Final = "runstead-remark"
 """One sentence for each such field, separated by semicolons."""
 
+_LONGEST: Final = 500
 _FEEDBACK: Final = "feedback_keys has no effect, for this server collects no feedback"
 _TRACING: Final = "langsmith_tracer has no effect, for tracing is not switched on (LANGSMITH_TRACING)"
+
+
+def remark_on_failure(failures: Iterable[str | None]) -> Mapping[str, str]:
+    """The header for states that were read without their graph's own code; none when all were read with it."""
+    said = next((failure for failure in failures if failure is not None), None)
+    if said is None:
+        return {}
+    text = f"the state is shown as it is stored, for the graph's own code failed: {said}"
+    # As a header may have it: one line of ASCII.
+    return {HEADER: " ".join(text.encode("ascii", "replace").decode().split())[:_LONGEST]}
 
 
 def remarks_on(bodies: Iterable[RunCreate], *, is_traced: bool) -> Mapping[str, str]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 from pydantic import TypeAdapter
 
-from runstead.resources.states import TaskState, ThreadState
+from runstead.resources.state_views import TaskState, ThreadState
 from runstead.runtime.runs.types import CheckpointRef
 
 from .body import WireModel

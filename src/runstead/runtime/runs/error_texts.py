@@ -53,6 +53,10 @@ class ErrorTexts:
             return error.told
         return describe(error) if self.shows_all or isinstance(error, _TOLD) else MASKED
 
+    def named(self, error: BaseException) -> str:
+        """The class of ``error``, and its text as clients are told it."""
+        return f"{type(error).__name__}: {self.of(error)}"
+
     def of_task(self, error: object) -> str:
         """An error of a task in a state, in the form that clients know: the class, and the text in brackets.
 

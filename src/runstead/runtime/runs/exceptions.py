@@ -90,6 +90,15 @@ class AgentNotFound(RunError):
         super().__init__(f"no graph is called {graph_id!r}; registered graphs: {names}")
 
 
+class GraphCodeFailed(RunError):
+    """The graph's own code raised outside of a run: its factory, a reducer, a validator, a schema."""
+
+    def __init__(self, graph_id: str, words: str) -> None:
+        """``words`` are what clients may be told of the error."""
+        self.graph_id, self.words = graph_id, words
+        super().__init__(f"The code of graph {graph_id!r} failed: {words}")
+
+
 class LeaseLost(RunError):
     """A late worker: the run was claimed by another since, or the lease's time has passed. Its word does not count."""
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 INTERRUPT: Final = "__interrupt__"
 """The channel in which LangGraph keeps pending interrupts (langgraph.constants, private there)."""
 
-_CONTROL: Final = frozenset(("__error__", "__error_source_node__", INTERRUPT, "__resume__"))
+TASK_EVENTS: Final = frozenset(("__error__", "__error_source_node__", INTERRUPT, "__resume__"))
 """Channels of pending writes that say what happened to a task, not what it gave."""
-_NO_TASK: Final = "00000000-0000-0000-0000-000000000000"
+NO_TASK: Final = "00000000-0000-0000-0000-000000000000"
 """The task id of writes that are a run's input."""
 _INTERRUPT_ID: Final = re.compile(r"[0-9a-f]{32}")
 _REFUSED: Final = "_langgraph_invalid_resume"
@@ -36,15 +36,22 @@ def pending_interrupts(writes: Iterable[tuple[str, str, Any]] | None) -> dict[st
 
     The latest question of a task waits until the task has given something (langgraph.pregel._task_status).
     """
-    asked: dict[str, list[dict[str, Any]]] = {}
+    return {
+        task_id: [shown_interrupt(interrupt) for interrupt in interrupts]
+        for task_id, interrupts in asked_interrupts(writes).items()
+    }
+
+
+def asked_interrupts(writes: Iterable[tuple[str, str, Any]] | None) -> dict[str, list[Any]]:
+    """Return LangGraph's interrupts that wait for an answer, by task; see `pending_interrupts`."""
+    asked: dict[str, list[Any]] = {}
     finished: set[str] = set()
     for task_id, channel, value in writes or ():
-        if task_id == _NO_TASK:
+        if task_id == NO_TASK:
             continue
         if channel == INTERRUPT:
-            interrupts = value if isinstance(value, Sequence) else [value]
-            asked.setdefault(task_id, []).extend(shown_interrupt(interrupt) for interrupt in interrupts)
-        elif channel not in _CONTROL:
+            asked.setdefault(task_id, []).extend(value if isinstance(value, Sequence) else [value])
+        elif channel not in TASK_EVENTS:
             finished.add(task_id)
     return {task_id: interrupts for task_id, interrupts in asked.items() if task_id not in finished}
 

@@ -9,6 +9,7 @@ from .exceptions import LeaseLost
 from .internal.planner import ExecutionPlanner
 from .internal.snapshot import output_values, waiting_interrupts, with_interrupts
 from .runtime import RunsRuntime
+from .stored_agents import read_state
 from .thread_agents import ThreadAgents
 from .types import Lease, RunRecord
 
@@ -18,13 +19,15 @@ class RunValues:
 
     def __init__(self, runtime: RunsRuntime, planner: ExecutionPlanner) -> None:
         self._clock, self._planner = runtime.clock, planner
-        self._agents = ThreadAgents(runtime.agents, runtime.agent_loops, runtime.checkpoints, runtime.store)
+        self._agents = ThreadAgents(
+            runtime.agents, runtime.agent_loops, runtime.checkpoints, runtime.store, runtime.error_texts
+        )
 
     async def read(self, record: RunRecord) -> bytes | None:
         """Return the values of the graph's output channels as JSON: those that an ended run left, with the interrupts
         that wait for an answer, or the thread's latest while the run goes on. None when there are none (any more).
 
-        Raises AgentNotFound, AgentUnresponsive, and what the graph's own code raises.
+        Raises AgentNotFound, AgentUnresponsive, GraphCodeFailed.
         """
         lease = Lease(record, "reader", max(record.attempt, 1), self._clock.now())
         config = self._planner.plan(lease, resuming=True).state_config
@@ -37,7 +40,7 @@ class RunValues:
             raise LeaseLost(record.run_id, record.attempt)
 
         async def values(agent: Agent) -> bytes | None:
-            state = await agent.aget_state(config)
+            state = await read_state(agent, config)
             if (left := output_values(agent, state)) is None:
                 return None
             # Of a run that goes on, nobody can say yet what it is going to answer and what to ask.

@@ -14,10 +14,12 @@ from runstead.runtime.user_code.thread_loop import LoopLost
 
 from .agent_loop import AgentLoops
 from .agents import Agent, AgentResolver
-from .exceptions import RunError
+from .error_texts import MASKING, ErrorTexts
+from .exceptions import GraphCodeFailed, RunError
 from .internal.agent import opened
 from .internal.fence import FencedSaver
 from .store import RunCheckpointStore
+from .stored_agents import OURS
 
 T = TypeVar("T")
 
@@ -43,9 +45,15 @@ class ThreadAgents:
     ANSWER_WITHIN: Final = 30.0
 
     def __init__(
-        self, agents: AgentResolver, loops: AgentLoops, checkpoints: RunCheckpointStore, store: Any | None = None
+        self,
+        agents: AgentResolver,
+        loops: AgentLoops,
+        checkpoints: RunCheckpointStore,
+        store: Any | None = None,
+        error_texts: ErrorTexts = MASKING,
     ) -> None:
         self._agents, self._loops, self._checkpoints, self._store = agents, loops, checkpoints, store
+        self._texts = error_texts
 
     async def use(
         self,
@@ -58,7 +66,8 @@ class ThreadAgents:
         """What ``work`` returns or raises, done with the graph on an agent loop.
 
         ``guard`` is asked, on the caller's loop, before each write of a checkpoint; what it raises stops the work.
-        Raises AgentNotFound, AgentUnresponsive.
+        Raises AgentNotFound, AgentUnresponsive, GraphCodeFailed for what the graph's own code raises, and what ``work``
+        raises of RunError and StorageFault.
         """
         factory = self._agents.resolve(graph_id)
         saver = FencedSaver(self._checkpoints.saver, asyncio.get_running_loop(), guard, {})
@@ -77,3 +86,7 @@ class ThreadAgents:
                 return task.result()
             except LoopLost as error:
                 raise AgentUnresponsive(graph_id) from error
+            except OURS:
+                raise
+            except Exception as error:
+                raise GraphCodeFailed(graph_id, self._texts.named(error)) from error

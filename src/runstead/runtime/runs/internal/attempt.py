@@ -21,6 +21,7 @@ from ..agent_loop import AgentLoop
 from ..agents import Agent, AgentFactory
 from ..error_texts import MASKING, ErrorTexts
 from ..exceptions import UnknownInterruptError
+from ..stored_agents import read_state
 from ..types import Stopped
 from .agent import fitting_context, opened
 from .answers import answering
@@ -91,7 +92,7 @@ class AgentAttempt:
             if not self.stop_reason.undoes:
                 await self._keep_partial_message(agent, encoder)
         try:
-            state = await agent.aget_state(self.plan.state_config)
+            state = await read_state(agent, self.plan.state_config)
         except Exception as unreadable:
             return AttemptEnd(error=error or unreadable)
         output = self._output(agent, encoder, state, error)

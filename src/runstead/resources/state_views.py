@@ -1,0 +1,129 @@
+"""States of threads as their readers see them: a snapshot of LangGraph's, encoded once. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from langgraph.types import StateSnapshot
+
+from runstead.runtime.runs.error_texts import ErrorTexts
+from runstead.runtime.runs.interrupts import shown_interrupt
+from runstead.runtime.runs.privacy import public
+from runstead.runtime.runs.types import CheckpointRef, ThreadAfter, ThreadId
+from runstead.runtime.serialization import encode
+
+_CHECKPOINT_KEYS: Final = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """A task of the next step. ``path``, ``interrupts`` and ``result`` are JSON, encoded.
+
+    ``state`` is the subgraph's, where it was asked for; ``checkpoint`` says where to read it otherwise.
+    """
+
+    id: str
+    name: str
+    path: bytes
+    error: str | None
+    interrupts: bytes
+    checkpoint: dict[str, Any] | None
+    state: ThreadState | None
+    result: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadState:
+    """A thread at one checkpoint. ``values``, ``metadata`` and ``interrupts`` are JSON, encoded.
+
+    ``failure`` says what the graph's own code raised; the state was then read without it.
+    """
+
+    values: bytes = b"{}"
+    next: tuple[str, ...] = ()
+    tasks: tuple[TaskState, ...] = ()
+    metadata: bytes | None = None
+    created_at: str | None = None
+    checkpoint: dict[str, Any] | None = None
+    parent_checkpoint: dict[str, Any] | None = None
+    interrupts: bytes = b"[]"
+    failure: str | None = None
+
+
+def checkpoint_config(thread_id: ThreadId, at: CheckpointRef | None) -> dict[str, Any]:
+    """The config by which LangGraph finds a checkpoint of a thread; the latest if none is named."""
+    configurable: dict[str, Any] = {"thread_id": thread_id, "checkpoint_ns": at.checkpoint_ns if at else ""}
+    if at is not None and at.checkpoint_id:
+        configurable["checkpoint_id"] = at.checkpoint_id
+    if at is not None and at.checkpoint_map:
+        configurable["checkpoint_map"] = dict(at.checkpoint_map)
+    return {"configurable": configurable}
+
+
+def thread_state(snapshot: StateSnapshot, texts: ErrorTexts) -> ThreadState:
+    """Encode a snapshot."""
+    return ThreadState(
+        values=encode(snapshot.values),
+        next=tuple(snapshot.next),
+        tasks=tuple(_task_state(task, texts) for task in snapshot.tasks),
+        metadata=_metadata(snapshot),
+        created_at=snapshot.created_at,
+        checkpoint=checkpoint_of(snapshot.config),
+        parent_checkpoint=checkpoint_of(snapshot.parent_config),
+        interrupts=_interrupts(snapshot.interrupts),
+    )
+
+
+def _task_state(task: Any, texts: ErrorTexts) -> TaskState:
+    below = task.state
+    return TaskState(
+        id=task.id,
+        name=task.name,
+        path=encode(task.path),
+        error=None if task.error is None else texts.of_task(task.error),
+        interrupts=_interrupts(task.interrupts),
+        checkpoint=_place(below) if isinstance(below, dict) else None,
+        state=thread_state(below, texts) if isinstance(below, StateSnapshot) else None,
+        result=None if task.result is None else encode(task.result),
+    )
+
+
+def filled(stored: bytes, recorded: bytes) -> bytes:
+    """Values of a checkpoint, with those that only the thread's record has: channels that are computed from writes."""
+    values, known = orjson.loads(stored), orjson.loads(recorded)
+    if not (isinstance(values, dict) and isinstance(known, dict)):
+        return stored
+    return orjson.dumps({**known, **values})
+
+
+def _interrupts(interrupts: Sequence[Any]) -> bytes:
+    return encode([shown_interrupt(interrupt) for interrupt in interrupts])
+
+
+def _metadata(snapshot: StateSnapshot) -> bytes | None:
+    if snapshot.metadata is None:
+        return None
+    # Savers leave out what the checkpoint's own place says already; clients look for it here.
+    return encode({**public(snapshot.metadata), "thread_id": _place(snapshot.config).get("thread_id")})
+
+
+def checkpoint_of(config: Any) -> dict[str, Any] | None:
+    """The checkpoint that a config names; None when it names none."""
+    place = _place(config)
+    return place if place and place.get("checkpoint_id") else None
+
+
+def _place(config: Any) -> dict[str, Any]:
+    configurable = (config or {}).get("configurable") or {}
+    return {key: configurable[key] for key in _CHECKPOINT_KEYS if key in configurable}
+
+
+def thread_after(state: ThreadState) -> ThreadAfter:
+    """Return what the record of a thread says of this state, its latest."""
+    pending = b",".join(
+        encode(task.id) + b":" + task.interrupts for task in state.tasks if task.interrupts != encode([])
+    )
+    return ThreadAfter("interrupted" if state.next else "idle", state.values, b"{" + pending + b"}")

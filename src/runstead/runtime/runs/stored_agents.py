@@ -1,0 +1,135 @@
+"""A graph that reads what is stored without calling its author's code: for states on which that code raises.
+
+LangGraph applies reducers to pending writes when a state is read, and validates the input of the nodes that come next.
+A reducer or a validator that raises would make the thread unreadable for ever. Leaves to others: factories that raise,
+where there is no graph at all (`stored_snapshot`).
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple, DeltaChannelHistory
+from langgraph.types import PregelTask, StateSnapshot
+
+from runstead.runtime.storage_fault import StorageFault
+
+from .agents import Agent
+from .exceptions import RunError
+from .interrupts import NO_TASK, TASK_EVENTS, asked_interrupts
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+OURS: Final = (RunError, StorageFault)
+"""Errors that say something of this server, and not of a graph's code."""
+BROKEN: Final = (Exception, SystemExit, KeyboardInterrupt)
+"""What a graph's code may raise; not the cancellation of what is being done."""
+
+_BRANCH: Final = "branch:to:"
+"""Prefix of the channels that trigger the nodes of a StateGraph."""
+_INTERNAL: Final = ("__", "branch:", "join:", "start:")
+"""Prefixes of channels that are no part of any state."""
+_RESULT: Final = "__end__"
+"""The channel with what a functional entrypoint returned."""
+_SENDS: Final = "__pregel_tasks"
+
+
+async def read_state(agent: Agent, config: Mapping[str, Any]) -> Any:
+    """Return the graph's StateSnapshot; where its author's code raises, what is stored, without that code."""
+    try:
+        return await agent.aget_state(config)
+    except OURS:
+        raise
+    except BROKEN:
+        _log.warning("a state is read without the graph's own code, which raised", exc_info=True)
+        return await without_author_code(agent).aget_state(config)
+
+
+def without_validation(agent: T) -> T:
+    """Return a copy of a compiled graph that does not validate the input of its nodes: not for execution."""
+    graph: Any = agent
+    nodes = {name: _unvalidated(node) for name, node in getattr(graph, "nodes", {}).items()}
+    copied: T = graph.copy(update={"nodes": nodes})
+    return copied
+
+
+def without_author_code(agent: T) -> T:
+    """Return a copy of a compiled graph for reading: pending writes are not applied, and nothing is validated."""
+    graph: Any = without_validation(agent)
+    quiet: T = graph.copy(update={"checkpointer": _AsStored(graph.checkpointer)})
+    return quiet
+
+
+def stored_snapshot(saved: CheckpointTuple) -> StateSnapshot:
+    """Return the state that a checkpoint holds, as far as it can be told without its graph.
+
+    Values are those of all channels, private ones too, without what LangGraph computes from a history of writes.
+    A task has a name only if the next step has no other node.
+    """
+    stored: Mapping[str, Any] = saved.checkpoint["channel_values"]
+    comes = [*(send.node for send in stored.get(_SENDS) or ())]
+    comes += [name.removeprefix(_BRANCH) for name in stored if name.startswith(_BRANCH)]
+    comes += ["__start__"] if "__start__" in stored else []
+    name = comes[0] if len(comes) == 1 else ""
+    asked = asked_interrupts(saved.pending_writes)
+    tasks = tuple(PregelTask(task_id, name, (), None, tuple(interrupts)) for task_id, interrupts in asked.items())
+    return StateSnapshot(
+        values=_values(stored),
+        next=tuple(comes),
+        config=saved.config,
+        metadata=saved.metadata,
+        created_at=saved.checkpoint["ts"],
+        parent_config=saved.parent_config,
+        tasks=tasks,
+        interrupts=tuple(interrupt for task in tasks for interrupt in task.interrupts),
+    )
+
+
+def _values(stored: Mapping[str, Any]) -> Any:
+    values = {name: value for name, value in stored.items() if not name.startswith(_INTERNAL)}
+    return stored[_RESULT] if not values and _RESULT in stored else values
+
+
+def _unvalidated(node: Any) -> Any:
+    plain = copy.copy(node)
+    plain.mapper = None
+    return plain
+
+
+class _AsStored(BaseCheckpointSaver[Any]):
+    """``inner`` for reading, without the pending writes that are values."""
+
+    def __init__(self, inner: BaseCheckpointSaver[Any]) -> None:
+        super().__init__(serde=inner.serde)
+        self._inner = inner
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        found = await self._inner.aget_tuple(config)
+        return None if found is None else _without_values(found)
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        async for found in self._inner.alist(config, filter=filter, before=before, limit=limit):
+            yield _without_values(found)
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        return await self._inner.aget_delta_channel_history(config=config, channels=channels)
+
+
+def _without_values(found: CheckpointTuple) -> CheckpointTuple:
+    kept = [write for write in found.pending_writes or () if write[0] != NO_TASK and write[1] in TASK_EVENTS]
+    return found._replace(pending_writes=kept)
