@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import operator
-from typing import Annotated, Any, Literal, TypedDict
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.func import entrypoint
 from langgraph.graph import START, StateGraph
-from langgraph.types import interrupt
+from langgraph.runtime import Runtime
+from langgraph.types import Send, interrupt
 from pydantic import BaseModel
 
 from runstead.graphs.scripted import ScriptedChatModel, turns
@@ -149,3 +152,70 @@ def _narrow(last: Any) -> Any:
 narrow = _narrow(_answer)
 narrow_fails = _narrow(_fail)
 narrow_above = StateGraph(Whole).add_node("child", narrow).add_edge(START, "child").compile()
+
+
+class ModelContext(BaseModel):
+    user: str = "nobody"
+    level: int = 0
+
+
+@dataclass
+class DataContext:
+    user: str = "nobody"
+    level: int = 0
+
+
+class DictContext(TypedDict):
+    user: NotRequired[str]
+
+
+class ModelNeeds(BaseModel):
+    user: str
+    tenant: str
+    level: int = 0
+
+
+@dataclass
+class DataNeeds:
+    user: str
+    tenant: str
+    level: int = 0
+
+
+def _tell(state: Log, runtime: Runtime[Any]) -> dict[str, Any]:
+    context = runtime.context
+    return {"log": [f"{type(context).__name__} {context if isinstance(context, dict) else vars(context)}"]}
+
+
+def _tell_asked(state: Log, runtime: Runtime[Any]) -> dict[str, Any]:
+    return {"log": [f"{interrupt('on?')} {runtime.context.user}"]}
+
+
+def _send(state: Log) -> list[Send]:
+    return [Send("tell", {})]
+
+
+def _with_context(schema: Any, node: Any = _tell) -> Any:
+    return StateGraph(Log, context_schema=schema).add_node("tell", node).add_edge(START, "tell").compile()
+
+
+model_context = _with_context(ModelContext)
+data_context = _with_context(DataContext)
+dict_context = _with_context(DictContext)
+model_needs = _with_context(ModelNeeds)
+data_needs = _with_context(DataNeeds)
+needs_and_asks = _with_context(DataNeeds, _tell_asked)
+context_below = (
+    StateGraph(Log, context_schema=ModelContext).add_node("child", model_context).add_edge(START, "child").compile()
+)
+context_sent = (
+    StateGraph(Log, context_schema=DataContext)
+    .add_node("tell", _tell)
+    .add_conditional_edges(START, _send, ["tell"])
+    .compile()
+)
+
+
+def made_needs(config: RunnableConfig) -> Any:
+    """Nobody knows the schema of what a factory makes before it is made."""
+    return data_needs

@@ -35,8 +35,8 @@ async def run_specs_of(
 
 
 async def _run_spec_of(body: RunCreate, thread_id: str | None, request: HTTPConnection, use: Services) -> RunSpec:
-    """Raises NotFound, InvalidAssistant, GraphNotFound, ThreadNotFound, CheckpointNotFound, WebhookRefused, and what
-    `to_run_spec` raises.
+    """Raises NotFound, InvalidAssistant, GraphNotFound, ThreadNotFound, CheckpointNotFound, WebhookRefused,
+    ContextIncomplete, and what `to_run_spec` raises.
     """
     try:
         assistant = await use.directory.find(body.assistant_id)
@@ -58,6 +58,7 @@ async def _run_spec_of(body: RunCreate, thread_id: str | None, request: HTTPConn
         headers=headers,
         continued=_continued(continued, assistant.graph_id, use.options.configurable_headers),
     )
+    await use.directory.check_context(spec.graph_id, spec.context)
     if spec.checkpoint and spec.thread_id:
         await use.states.check_checkpoint(spec.thread_id, spec.checkpoint)
     return spec

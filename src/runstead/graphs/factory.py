@@ -39,6 +39,11 @@ class UserFactory:
             raise GraphLoadError(source, f"{source.variable!r} is {_kind(value)}; {_EXPECTED}")
         self._call, self._parameters = _opener(value), _wanted(source, value)
 
+    @property
+    def context_schema(self) -> Any | None:
+        """The type of the graph's context; None for a graph that is still to be made."""
+        return getattr(self._value, "context_schema", None) if is_graph(self._value) else None
+
     @asynccontextmanager
     async def open(self, config: Mapping[str, Any], store: Any = None) -> AsyncIterator[Any]:
         """The compiled graph, or the builder, for the length of a block; what the factory opened is closed after it.

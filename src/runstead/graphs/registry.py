@@ -32,14 +32,23 @@ class RegisteredGraph:
                 self._factory = UserFactory(self.source, load_variable(self.source))
             return self._factory
 
+    async def context_schema(self) -> Any | None:
+        """See AgentFactory."""
+        try:
+            return (await self._loaded()).context_schema
+        except GraphLoadError:
+            # Told when it is run.
+            return None
+
     @asynccontextmanager
     async def build(self, config: Mapping[str, Any], store: Any = None) -> AsyncIterator[Any]:
         """See AgentFactory. An import that is still needed goes to a thread, so that it blocks no loop at all."""
-        factory = self._factory
-        if factory is None:
-            factory = await asyncio.to_thread(self.load)
+        factory = await self._loaded()
         async with factory.open(config, store) as agent:
             yield agent
+
+    async def _loaded(self) -> UserFactory:
+        return await asyncio.to_thread(self.load) if self._factory is None else self._factory
 
 
 class GraphRegistry:

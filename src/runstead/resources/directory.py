@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from runstead.runtime.runs.agents import AgentResolver
+from runstead.runtime.runs.contexts import missing_fields
 
 from .assistants import AssistantRecord, AssistantStore, assistant_id_of
 
@@ -43,6 +45,15 @@ class GraphNotFound(Exception):
         super().__init__(f"Graph '{graph_id[:100]}' not found. Expected one of: {sorted(graph_ids)}")
 
 
+class ContextIncomplete(Exception):
+    """The graph needs fields of its context that are not given."""
+
+    def __init__(self, graph_id: str, missing: Sequence[str]) -> None:
+        self.missing = tuple(missing)
+        names = ", ".join(repr(name) for name in missing)
+        super().__init__(f"context: graph '{graph_id}' requires {names}; give it in context, or as the assistant's")
+
+
 class AssistantDirectory:
     """Finds assistants under the bound actor."""
 
@@ -72,6 +83,12 @@ class AssistantDirectory:
         """Raises GraphNotFound."""
         if not self.serves(graph_id):
             raise GraphNotFound(graph_id, self._agents.graph_ids)
+
+    async def check_context(self, graph_id: str, context: Mapping[str, Any] | None) -> None:
+        """Raise ContextIncomplete if the graph is sure to refuse the context. One still to be made may do so later."""
+        schema = await self._agents.resolve(graph_id).context_schema()
+        if missing := missing_fields(schema, context):
+            raise ContextIncomplete(graph_id, missing)
 
 
 def _uuid(text: str) -> str | None:

@@ -13,7 +13,13 @@ from typing import Any, ClassVar, Final
 from runstead.resources.assistant_editor import AssistantInUse, AssistantProtected
 from runstead.resources.assistants import AssistantExists, VersionNotFound
 from runstead.resources.crons import CronNotFound
-from runstead.resources.directory import AssistantNotFound, GraphNotFound, InvalidAssistant, SubgraphNotFound
+from runstead.resources.directory import (
+    AssistantNotFound,
+    ContextIncomplete,
+    GraphNotFound,
+    InvalidAssistant,
+    SubgraphNotFound,
+)
 from runstead.resources.interrupts import InvalidAnswer
 from runstead.resources.items import EmbeddingFailed, InvalidItem
 from runstead.resources.schedules import InvalidSchedule
@@ -158,6 +164,7 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     RunConflict: (409, str),
     RunNotRetriable: (409, str),
     UnknownInterruptError: (409, str),
+    ContextIncomplete: (422, str),
     InvalidAnswer: (422, str),
     InvalidAssistant: (422, str),
     InvalidItem: (422, str),

@@ -126,7 +126,8 @@ async def _check(cron: CronRecord, use: Services) -> None:
         raise ThreadNotFound(cron.thread_id)
     if run.webhook is not None:
         await use.webhooks.check(run.webhook)
-    to_cron_spec(cron, run, assistant=assistant, thread=thread)
+    spec = to_cron_spec(cron, run, assistant=assistant, thread=thread)
+    await use.directory.check_context(spec.graph_id, spec.context)
 
 
 async def _found(cron_id: str, use: Services) -> CronRecord:

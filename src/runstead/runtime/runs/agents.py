@@ -27,6 +27,10 @@ class Agent(Protocol):
 class AgentFactory(Protocol):
     """Makes the agent of one run."""
 
+    async def context_schema(self) -> Any | None:
+        """Return the type of the graph's context; None if it has none, or if nobody knows before the graph is made."""
+        ...
+
     def build(self, config: Mapping[str, Any], store: Any = None) -> AbstractAsyncContextManager[Any]:
         """Open the graph for a run with this RunnableConfig: a compiled graph, or a builder still to be compiled.
         ``store`` is langgraph's BaseStore as this run may write it, for those who ask for one before there is a graph.

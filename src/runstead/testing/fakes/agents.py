@@ -107,6 +107,9 @@ class FakeAgents:
             raise AgentNotFound(graph_id, self.graph_ids)
         return self
 
+    async def context_schema(self) -> None:
+        """Fake agents have no context."""
+
     @asynccontextmanager
     async def build(self, config: Mapping[str, Any], store: Any = None) -> AsyncIterator[FakeAgent]:
         yield FakeAgent(self.stage)

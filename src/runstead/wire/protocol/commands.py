@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from pydantic import AliasChoices, Field, TypeAdapter, ValidationError
 
-from runstead.resources.directory import AssistantNotFound, InvalidAssistant
+from runstead.resources.directory import AssistantNotFound, ContextIncomplete, InvalidAssistant
 from runstead.resources.interrupts import InvalidAnswer
 from runstead.resources.states import CheckpointNotFound
 from runstead.runtime.runs.types import MultitaskStrategy
@@ -29,7 +29,7 @@ T = TypeVar("T")
 ENVELOPE: Final = "Protocol commands must include an integer id and string method."
 NOT_JSON: Final = "Protocol commands must be valid JSON."
 
-_IN_PLAIN_WORDS: Final = (BadRequest, Unprocessable, InvalidAnswer)
+_IN_PLAIN_WORDS: Final = (BadRequest, Unprocessable, ContextIncomplete, InvalidAnswer)
 """What the client did wrong, told without a status."""
 
 

@@ -19,11 +19,12 @@ from runstead.runtime.user_code.cross_loop_queue import CrossLoopQueue
 
 from ..agent_loop import AgentLoop
 from ..agents import Agent, AgentFactory
+from ..contexts import fitting_context
 from ..error_texts import MASKING, ErrorTexts
 from ..exceptions import UnknownInterruptError
 from ..stored_agents import read_state
 from ..types import Stopped
-from .agent import fitting_context, opened
+from .agent import opened
 from .answers import answering
 from .breakpoints import stopped_at_breakpoint
 from .chunks import ChunkEncoder, EncodedEvent
@@ -155,7 +156,10 @@ class AgentAttempt:
                 await self.queue.put(encoder.event(event))
 
     def _options(self, agent: Agent) -> dict[str, Any]:
-        options = {**self.plan.options, "context": fitting_context(agent, self.plan.context)}
+        options = {
+            **self.plan.options,
+            "context": fitting_context(getattr(agent, "context_schema", None), self.plan.context),
+        }
         if (channels := getattr(agent, "output_channels", None)) is not None:
             # Left to itself, LangGraph streams private channels too.
             options["output_keys"] = channels

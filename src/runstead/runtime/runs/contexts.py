@@ -1,0 +1,66 @@
+"""Contexts of runs against the context schemas of graphs: a dataclass, a pydantic model, a TypedDict."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, is_dataclass
+from typing import Any
+
+from pydantic import AliasChoices, AliasPath, BaseModel
+from pydantic.fields import FieldInfo
+
+
+@dataclass(frozen=True, slots=True)
+class ContextField:
+    """A field of a context schema, and the keys by which a context may give it."""
+
+    name: str
+    keys: Collection[str]
+    required: bool
+
+
+def fitting_context(schema: Any, context: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return ``context`` without the keys that the schema does not have; all of it without a schema.
+
+    A run's context mirrors its configurable, and may hold keys that were meant for something else: a dataclass would
+    refuse them all. Never None: LangGraph makes the schema's defaults of an empty context, and nothing of None.
+    """
+    given = dict(context or {})
+    if schema is None:
+        return given
+    known = {key for field in _fields(schema) for key in field.keys}
+    return {key: value for key, value in given.items() if key in known}
+
+
+def missing_fields(schema: Any, context: Mapping[str, Any] | None) -> list[str]:
+    """Return the required fields that ``context`` does not give. LangGraph requires none of a TypedDict."""
+    given = context or {}
+    return [field.name for field in _fields(schema) if field.required and not any(key in given for key in field.keys)]
+
+
+def _fields(schema: Any) -> Iterator[ContextField]:
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        # Code of the author's may fill in what is missing.
+        may_be_filled = schema.__init__ is not BaseModel.__init__ or bool(
+            schema.__pydantic_decorators__.model_validators
+        )
+        for name, field in schema.model_fields.items():
+            keys, is_whole = _keys(name, field)
+            yield ContextField(name, keys, field.is_required() and is_whole and not may_be_filled)
+    elif isinstance(schema, type) and is_dataclass(schema):
+        make: Callable[..., Any] = schema
+        for name, parameter in inspect.signature(make).parameters.items():
+            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                yield ContextField(name, (name,), parameter.default is parameter.empty)
+    else:
+        # A TypedDict, of typing or of typing_extensions.
+        yield from (ContextField(name, (name,), False) for name in getattr(schema, "__annotations__", ()))
+
+
+def _keys(name: str, field: FieldInfo) -> tuple[Collection[str], bool]:
+    """The keys of a field; False for one that may also be given inside of another."""
+    alias = field.validation_alias
+    aliases = alias.choices if isinstance(alias, AliasChoices) else [alias]
+    keys = {name, field.alias, *(each for each in aliases if isinstance(each, str))}
+    return {key for key in keys if key is not None}, not any(isinstance(each, AliasPath) for each in aliases)
