@@ -38,3 +38,17 @@ async def test_who_has_waited_for_a_run_may_prune_its_thread_at_once() -> None:
                 assert await removal.keep_latest("t1")
             finally:
                 checkpoints.may.set()
+
+
+async def test_a_run_that_is_deleted_before_its_worker_tidied_up_leaves_no_mark() -> None:
+    """Nor does one whose worker never does: it has not heard that the run was settled, and now the run is gone."""
+    storage, checkpoints = Storage(), SlowToForget()
+    async with storage.worker(checkpoints=checkpoints) as runs:
+        with acting(ALICE):
+            await runs.create_and_wait(a_spec("r1"))
+            await checkpoints.asked.wait()
+            try:
+                await runs.delete_run("r1")
+                assert checkpoints.marks == frozenset()
+            finally:
+                checkpoints.may.set()

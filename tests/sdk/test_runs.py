@@ -397,7 +397,7 @@ async def test_a_run_for_later(client: Any) -> None:
     thread_id = await a_thread(client)
     run = await client.runs.create(thread_id, "agent", input=HELLO, after_seconds=1)
     assert (await client.runs.get(thread_id, run["run_id"]))["status"] == "pending"
-    assert (await client.threads.get(thread_id))["status"] == "idle"
+    assert (await client.threads.get(thread_id))["status"] == "busy"
     assert texts(await client.runs.join(thread_id, run["run_id"]))[-1] == "echo: hi there"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, func, or_, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 from uuid_utils.compat import uuid7
 
 from runstead.resources.threads import ThreadTtl
@@ -15,7 +15,7 @@ from runstead.runtime.actor_context import OWN, ActorContext, require_actor_cont
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.exceptions import InvalidRunSpec, RunConflict, ThreadBusy, ThreadNotFound
 from runstead.runtime.runs.store import Admit, CreatedRun, Decide, Refuse
-from runstead.runtime.runs.types import RunId, RunRecord, RunSpec, RunStatus, Stopped, ThreadId, ThreadStatus
+from runstead.runtime.runs.types import RunId, RunRecord, RunSpec, RunStatus, Stopped, ThreadId
 
 from . import json_text
 from .announcing import Announce, the_rows_are_the_queue
@@ -40,11 +40,7 @@ _THREAD: Final = Prepared(
 )
 _IN_FLIGHT: Final = Prepared(
     select(runs.c.run_id)
-    .where(
-        runs.c.thread_id == bindparam("the_thread"),
-        runs.c.ended_at.is_(None),
-        or_(runs.c.lease_until.is_not(None), runs.c.due_at <= _NOW),
-    )
+    .where(runs.c.thread_id == bindparam("the_thread"), runs.c.ended_at.is_(None))
     .order_by(runs.c.queue_seq)
 )
 _INSERT: Final = PreparedInsert(runs, NEW, runs.c.queue_seq)
@@ -53,11 +49,6 @@ _TOUCH: Final = Prepared(
     update(threads)
     .where(threads.c.thread_id == bindparam("the_thread"))
     .values(status="busy", metadata=bindparam("the_metadata"), config=_CONFIG, updated_at=_NOW)
-)
-_DESCRIBE: Final = Prepared(
-    update(threads)
-    .where(threads.c.thread_id == bindparam("the_thread"))
-    .values(metadata=bindparam("the_metadata"), config=_CONFIG, updated_at=_NOW)
 )
 
 
@@ -108,9 +99,9 @@ class SqlRunCreateStore:
         if spec.idempotency is not None and (made := repeated(connection, spec.idempotency, run_id, actor, now)):
             return CreatedRun(made, repeated=True)
         thread_id = _id_or_new("thread_id", spec.thread_id)
-        before = _lock_thread(connection, spec, thread_id, actor, now, is_due=due_at <= now)
+        before = _lock_thread(connection, spec, thread_id, actor, now)
         # A thread that has only just been made has no runs, and says all there is to say.
-        in_flight = () if before is None else _in_flight(connection, thread_id, now)
+        in_flight = () if before is None else _in_flight(connection, thread_id)
         admission = decide(spec.multitask_strategy, in_flight)
         if isinstance(admission, Refuse):
             raise ThreadBusy(admission.busy_with)
@@ -130,7 +121,7 @@ class SqlRunCreateStore:
                 "the_config": None if spec.thread_config is None else json_text.dump(spec.thread_config),
                 "now": now,
             }
-            (_TOUCH if due_at <= now else _DESCRIBE).rows(connection, values)
+            _TOUCH.rows(connection, values)
             if ended:
                 rest(connection, thread_id, now)
         return CreatedRun(record, stopping, ended)
@@ -164,18 +155,17 @@ def _id_or_new(name: str, given: str | None) -> str:
 
 
 def _lock_thread(
-    connection: Connection, spec: RunSpec, thread_id: ThreadId, actor: ActorContext, now: datetime, *, is_due: bool
+    connection: Connection, spec: RunSpec, thread_id: ThreadId, actor: ActorContext, now: datetime
 ) -> str | None:
     """Lock the thread and return its metadata; None when the spec allowed to make it, and it was made."""
     row = None if spec.thread_id is None else _THREAD.first(connection, {"the_thread": thread_id})
     if row is None:
         if spec.scope.kind != "stateless" and spec.scope.if_not_exists != "create":
             raise ThreadNotFound(thread_id)
-        status: ThreadStatus = "busy" if is_due else "idle"
         # It begins with what is said of its first run, by which it may be searched, and be let be seen.
         own = described(json_text.dump(spec.metadata), spec.graph_id, spec.assistant_id)
         config = json_text.dump(spec.thread_config or {})
-        new = new_thread(thread_id, actor, now, own, config=config, status=status, temporary=spec.scope.is_temporary)
+        new = new_thread(thread_id, actor, now, own, config=config, status="busy", temporary=spec.scope.is_temporary)
         if ADD_THREAD.rows(connection, new):
             return None
         row = _THREAD.first(connection, {"the_thread": thread_id})
@@ -185,8 +175,8 @@ def _lock_thread(
     return metadata
 
 
-def _in_flight(connection: Connection, thread_id: ThreadId, now: datetime) -> Sequence[RunId]:
-    return [row[0] for row in _IN_FLIGHT.rows(connection, {"the_thread": thread_id, "now": now})]
+def _in_flight(connection: Connection, thread_id: ThreadId) -> Sequence[RunId]:
+    return [row[0] for row in _IN_FLIGHT.rows(connection, {"the_thread": thread_id})]
 
 
 def _stop_others(

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, or_, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from runstead.runtime.runs.exceptions import RunNotRetriable, ThreadBusy
 from runstead.runtime.runs.store import Recovery
@@ -56,11 +56,7 @@ _RETRY: Final = Prepared(
     )
 )
 _IN_FLIGHT: Final = Prepared(
-    select(runs.c.run_id).where(
-        runs.c.thread_id == bindparam("the_thread"),
-        runs.c.ended_at.is_(None),
-        or_(runs.c.lease_until.is_not(None), runs.c.due_at <= _NOW),
-    )
+    select(runs.c.run_id).where(runs.c.thread_id == bindparam("the_thread"), runs.c.ended_at.is_(None))
 )
 _RECORD: Final = Prepared(select(*RECORD).where(_RUN).with_for_update())
 
@@ -101,7 +97,7 @@ def retry(connection: Connection, run_id: RunId, now: datetime) -> RunRecord | N
     run = to_record(row)
     if not run.dead_letter:
         raise RunNotRetriable(run_id, run.status)
-    if busy_with := _IN_FLIGHT.rows(connection, {"the_thread": run.thread_id, "now": now}):
+    if busy_with := _IN_FLIGHT.rows(connection, {"the_thread": run.thread_id}):
         raise ThreadBusy([other for (other,) in busy_with])
     _RETRY.rows(connection, {"the_run": run_id, "now": now})
     hold(connection, run.thread_id, now)

@@ -1,6 +1,7 @@
 """The status of a thread, derived from its runs in the transaction that changes them.
 
-Busy while one is held or a due one waits; otherwise what the last run left. A temporary thread goes with its last run.
+Busy while one has not ended, also one that is for later; otherwise what the last run left. A temporary thread goes
+with its last run.
 """
 
 from __future__ import annotations
@@ -20,11 +21,7 @@ from .tables import crons, run_event_threads, run_events, runs, thread_ttls, thr
 _NOW: Final = bindparam("now", type_=runs.c.due_at.type)
 _THREAD: Final[BindParameter[str]] = bindparam("the_thread")
 
-_IN_FLIGHT: Final = exists().where(
-    runs.c.thread_id == threads.c.thread_id,
-    runs.c.ended_at.is_(None),
-    or_(runs.c.lease_until.is_not(None), runs.c.due_at <= _NOW),
-)
+_IN_FLIGHT: Final = exists().where(runs.c.thread_id == threads.c.thread_id, runs.c.ended_at.is_(None))
 _STATUS: Final = (threads.c.status, threads.c.temporary, threads.c.metadata)
 
 _HOLD: Final = Prepared(

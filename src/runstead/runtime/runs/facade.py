@@ -215,6 +215,8 @@ class RunsFacade:
         await self._runtime.delete_store.delete_run(run_id)
         with also_on(record.thread_id):
             await self._runtime.event_store.delete_events(record.thread_id, run_id=run_id)
+        # Its worker forgets the mark when it hears that it has settled, and may not have heard it yet.
+        await self._runtime.checkpoints.forget_mark(record.thread_id, run_id)
         await self._runtime.bridge.cleanup(run_id)
 
     async def retry(self, run_id: RunId) -> RunRecord:

@@ -131,11 +131,15 @@ class LeaseSettling:
         assert stopped is not None
         assert stopped.thread_status == (await storage.thread()).status == "interrupted"
 
-    async def test_a_thread_with_a_delayed_run_is_not_busy(self, storage: RunStorage) -> None:
+    async def test_a_thread_with_a_delayed_run_is_busy(self, storage: RunStorage) -> None:
         first = await storage.accept()
-        await storage.accept(after_seconds=60)
+        delayed = await storage.accept(after_seconds=60)
         settled = await storage.leases.settle(await storage.begun(first), DONE)
-        assert settled == Settled(settled.record, "idle")
+        assert settled == Settled(settled.record, "busy")
+        assert await storage.leases.waiting(10) == []
+        stopped = await storage.leases.request_stop(delayed.run_id, Stopped.BY_USER)
+        assert stopped is not None
+        assert stopped.thread_status == (await storage.thread()).status == "idle"
 
     async def test_an_undone_run_is_gone(self, storage: RunStorage) -> None:
         run, behind = await storage.accept(), await storage.accept()

@@ -171,25 +171,37 @@ class RunCreating:
         await storage.ended(ended)
         held = await storage.accept()
         await storage.held(held)
-        await storage.accept(after_seconds=60)
+        delayed = await storage.accept(after_seconds=60)
         waiting = await storage.accept()
         await storage.accept("t-2")
         with acting(storage.actor):
             await storage.create.create_runs([a_spec("t-1", multitask_strategy="interrupt")], remember)
-        assert asked == [("interrupt", [held.run_id, waiting.run_id])]
+        assert asked == [("interrupt", [held.run_id, delayed.run_id, waiting.run_id])]
 
-    async def test_a_delayed_run_is_in_flight_once_it_is_due(self, storage: RunStorage) -> None:
+    async def test_a_delayed_run_is_in_flight(self, storage: RunStorage) -> None:
         delayed = await storage.accept(after_seconds=60)
         assert delayed.due_at == storage.clock.now() + timedelta(seconds=60)
-        await storage.accept("t-1", multitask_strategy="reject", after_seconds=100)
-        await storage.clock.forward(60)
-        with pytest.raises(ThreadBusy) as busy:
-            await storage.accept("t-1", multitask_strategy="reject")
-        assert busy.value.run_ids == (delayed.run_id,)
+        for after_seconds in (0, 100):
+            with pytest.raises(ThreadBusy) as busy:
+                await storage.accept("t-1", multitask_strategy="reject", after_seconds=after_seconds)
+            assert busy.value.run_ids == (delayed.run_id,)
 
-    async def test_a_delayed_run_leaves_its_thread_idle(self, storage: RunStorage) -> None:
-        await storage.accept(after_seconds=60)
-        assert (await storage.thread()).status == "idle"
+    async def test_a_delayed_run_makes_its_thread_busy(self, storage: RunStorage) -> None:
+        await storage.new_thread("t-1")
+        await storage.accept("t-1", after_seconds=60)
+        await storage.accept("t-2", after_seconds=60)
+        assert (await storage.thread("t-1")).status == (await storage.thread("t-2")).status == "busy"
+
+    @pytest.mark.parametrize(("strategy", "is_left"), [("interrupt", True), ("rollback", False)])
+    async def test_a_delayed_run_gives_way(
+        self, storage: RunStorage, strategy: MultitaskStrategy, is_left: bool
+    ) -> None:
+        delayed = await storage.accept(after_seconds=60)
+        with acting(storage.actor):
+            (created,) = await storage.create.create_runs([a_spec("t-1", multitask_strategy=strategy)], decide)
+        assert [(one.run_id, one.status) for one in created.ended] == [(delayed.run_id, RunStatus.INTERRUPTED)]
+        assert (await storage.run(delayed.run_id) is not None) is is_left
+        assert await storage.leases.waiting(10) == [created.record.run_id]
 
     async def test_a_delay_in_the_past_is_none(self, storage: RunStorage) -> None:
         run = await storage.accept(after_seconds=-60)

@@ -129,18 +129,17 @@ class InMemoryTables:
         return sorted(rows, key=lambda row: row.record.queue_seq)
 
     def in_flight(self, thread_id: ThreadId) -> list[RunRow]:
-        """Held runs, and pending ones that are due; the oldest first."""
-        now = self.clock.now()
-        return [row for row in self.of_thread(thread_id) if _in_flight(row.record, now)]
+        """All runs that have not ended, the oldest first."""
+        return [row for row in self.of_thread(thread_id) if not row.record.status.is_terminal]
 
     def is_claimable(self, row: RunRow) -> bool:
         """Pending, due, and the head of its thread."""
         record, now = row.record, self.clock.now()
         if record.status is not RunStatus.PENDING or record.due_at > now:
             return False
-        others = [other.record for other in self.of_thread(record.thread_id) if other is not row]
+        others = [other.record for other in self.in_flight(record.thread_id) if other is not row]
         return not any(
-            other.status.is_held or (_in_flight(other, now) and _goes_before(other, record)) for other in others
+            other.status.is_held or (other.due_at <= now and _goes_before(other, record)) for other in others
         )
 
     def insert(self, record: RunRecord) -> None:
@@ -229,10 +228,6 @@ class InMemoryTables:
 
 def page(rows: Sequence[Any], limit: int, offset: int) -> list[Any]:
     return list(rows[offset : offset + limit])
-
-
-def _in_flight(record: RunRecord, now: datetime) -> bool:
-    return record.status.is_held or (record.status is RunStatus.PENDING and record.due_at <= now)
 
 
 def _goes_before(one: RunRecord, other: RunRecord) -> bool:

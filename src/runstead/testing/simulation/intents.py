@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
 
 from runstead.runtime.runs.types import MultitaskStrategy, RunId, RunRecord, RunStatus, ThreadId
 
 from .kernel import Durable
-from .loop import EPOCH
 from .plan import Crash, Freeze, Plan
 from .witness import Published
 
@@ -26,7 +24,7 @@ def strategies_did_what_they_say(plan: Plan, durable: Durable) -> Iterator[str]:
         record = move.after or move.before
         assert record is not None
         if move.before is None:
-            for other in _in_flight(standing, record.thread_id, move.at):
+            for other in _in_flight(standing, record.thread_id):
                 yield from _broken_strategy(record.spec.multitask_strategy, record, witness.last(other), durable)
         if move.after is None:
             standing.pop(record.run_id, None)
@@ -34,13 +32,9 @@ def strategies_did_what_they_say(plan: Plan, durable: Durable) -> Iterator[str]:
             standing[record.run_id] = record
 
 
-def _in_flight(standing: dict[RunId, RunRecord], thread_id: ThreadId, at: float) -> list[RunId]:
-    now = EPOCH + timedelta(seconds=at)
+def _in_flight(standing: dict[RunId, RunRecord], thread_id: ThreadId) -> list[RunId]:
     return [
-        record.run_id
-        for record in standing.values()
-        if record.thread_id == thread_id
-        and (record.status.is_held or (record.status is RunStatus.PENDING and record.due_at <= now))
+        record.run_id for record in standing.values() if record.thread_id == thread_id and not record.status.is_terminal
     ]
 
 

@@ -51,12 +51,12 @@ class RunCreateStore(Protocol):
 
         For each: the thread is locked; it is created when the scope says so or the run is stateless
         (ThreadNotFound otherwise, also for somebody else's thread, even one named by ``if_not_exists="create"``);
-        ``decide`` is asked with the runs in flight: held, or pending and due. Refuse raises ThreadBusy.
+        ``decide`` is asked with the runs in flight: all that have not ended. Refuse raises ThreadBusy.
         Admit sets the durable stop flag of held runs in ``stopping``, and of pending ones that have begun before (their
-        next holder stops them properly), and ends the others at once (deletes them, for a reason that undoes). A
-        delayed run (``after_seconds``) is not in flight until due. The thread becomes ``busy`` unless the run is
-        delayed; its metadata gets graph_id and assistant_id. ``run_id`` and ``thread_id`` are minted (uuid7) where
-        the spec leaves them out; a taken run_id raises RunConflict.
+        next holder stops them properly), and ends the others at once (deletes them, for a reason that undoes). The
+        thread becomes ``busy``, also for a delayed run (``after_seconds``); its metadata gets graph_id and
+        assistant_id. ``run_id`` and ``thread_id`` are minted (uuid7) where the spec leaves them out; a taken run_id
+        raises RunConflict.
 
         A spec with ``idempotency`` is looked up before anything else: a key that has made a run of this actor's gives
         that run as it stands now, and changes nothing. The key is written together with the row, so of many such
