@@ -148,6 +148,13 @@ class Settings(BaseSettings):
         "for each run, for code that blocks and shares nothing. A graph of langgraph.json may have its own.",
     )
 
+    blocked_loop_limit_seconds: float = Field(
+        default=60,
+        gt=0,
+        description="How long user code may hold the shared event loop without a pause (seconds) before the loop is "
+        "given up: its runs are handed back, and the process replaces itself. Longer than any block that is meant.",
+    )
+
     # --- streams ---------------------------------------------------------------------------------------------------
     heartbeat_seconds: float = Field(
         default=5, gt=0, description="A silent stream says a heartbeat this often (seconds)."

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,42 @@ def test_a_good_set_up_is_found_good(place: Path) -> None:
     assert {finding.state for finding in found.values()} == {"ok"}, found
     subjects = {"python", "sqlite", "host", "port", "data", "wal", "disk", "configuration", "auth", "graph"}
     assert set(found) == subjects
+
+
+class _Info(http.server.BaseHTTPRequestHandler):
+    """A server that says in /info how often its user code blocked."""
+
+    blocks = 0
+
+    def do_GET(self) -> None:
+        body = json.dumps({"user_code": {"blocks": self.blocks, "blocked_seconds": 1.25 * self.blocks}}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Silence."""
+
+
+@pytest.mark.parametrize(("blocks", "state"), [(0, "ok"), (2, "warning")])
+def test_user_code_that_blocks_is_told_with_the_way_out(place: Path, blocks: int, state: str) -> None:
+    handler = type("_Info", (_Info,), {"blocks": blocks})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            found = look(place, config=configure(place), port=server.server_port)["user code"]
+        finally:
+            server.shutdown()
+            serving.join()
+    assert found.state == state
+    if blocks:
+        assert "2 times" in found.detail
+        assert "2.5 s" in found.detail
+        assert found.way_out is not None
+        assert '"agent_isolation": "run"' in found.way_out
+        assert "plain `def`" in found.way_out
 
 
 def test_what_stands_beside_the_graphs_is_looked_at(place: Path) -> None:

@@ -29,7 +29,7 @@ Served: TypeAlias = Callable[..., AbstractAsyncContextManager[str]]
 def configured(tmp_path: Path) -> Configured:
     """An application with these keys in its langgraph.json; ``auth`` makes everybody say who they are."""
 
-    def make(**document: Any) -> Application:
+    def make(settings: dict[str, Any] | None = None, **document: Any) -> Application:
         graphs = {name: f"{GRAPHS}:{name}" for name in ("agent", "slow")}
         file = tmp_path / "langgraph.json"
         file.write_text(json.dumps({"graphs": graphs, "dependencies": [], **document}))
@@ -38,6 +38,7 @@ def configured(tmp_path: Path) -> Configured:
             "port": 0,
             "shutdown_grace_seconds": 0.1,
             "heartbeat_seconds": 0.2,
+            **(settings or {}),
         }
         return Application(load_settings(flags, project=tmp_path), read_configuration(file))
 

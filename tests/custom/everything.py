@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -48,6 +49,36 @@ async def graph(config: dict[str, Any]) -> Any:
     return StateGraph(State).add_node(node).add_edge("__start__", "node").compile()
 
 
+RELEASE = threading.Event()
+"""Lets go of the loop that `stuck` holds."""
+ATTEMPTS: list[str] = []
+"""Calls of the nodes below, by the name of their input."""
+
+
+class Named(TypedDict, total=False):
+    """Input of the graphs below."""
+
+    name: str
+    done: str
+
+
+async def block(state: Named) -> Named:
+    ATTEMPTS.append(state["name"])
+    if ATTEMPTS.count(state["name"]) == 1:
+        RELEASE.wait(60)
+    return {"done": state["name"]}
+
+
+async def pause(state: Named) -> Named:
+    ATTEMPTS.append(state["name"])
+    await asyncio.sleep(1)
+    return {"done": state["name"]}
+
+
+stuck = StateGraph(Named).add_node(block).add_edge("__start__", "block").compile()
+slow = StateGraph(Named).add_node(pause).add_edge("__start__", "pause").compile()
+
+
 async def embed(texts: Sequence[str]) -> list[list[float]]:
     await note("embedding function")
     return [[1.0, 0.0] for _ in texts]
@@ -70,6 +101,8 @@ async def decide(ctx: Auth.types.AuthContext, value: Any) -> bool:
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    global _lock
+    _lock = asyncio.Lock()
     await note("lifespan")
     yield
     await note("end of the lifespan")

@@ -28,10 +28,15 @@ def everything(**graph: Any) -> dict[str, Any]:
     }
 
 
+def module() -> Any:
+    """Return the module that was loaded for the server."""
+    (found,) = (one for one in sys.modules.values() if getattr(one, "__file__", None) == str(FILE))
+    return found
+
+
 def loops() -> dict[str, asyncio.AbstractEventLoop]:
-    """Where the module that was loaded for the server says that it ran."""
-    (module,) = (module for module in sys.modules.values() if getattr(module, "__file__", None) == str(FILE))
-    found: dict[str, asyncio.AbstractEventLoop] = module.LOOPS
+    """Return where the module's code says that it ran."""
+    found: dict[str, asyncio.AbstractEventLoop] = module().LOOPS
     return found
 
 
@@ -71,3 +76,42 @@ async def test_a_route_of_theirs_that_blocks_delays_none_of_ours(served: Served,
         assert time.monotonic() - began < 1
         assert not blocking.done()
         assert (await blocking).json() == "done"
+
+
+async def test_a_loop_that_is_lost_in_a_process_of_somebody_elses_is_replaced(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    document = {
+        "graphs": {"stuck": f"{FILE}:stuck", "slow": f"{FILE}:slow"},
+        "http": {"app": f"{FILE}:app"},
+        "settings": {"blocked_loop_limit_seconds": 0.6, "lease_term_seconds": 1, "max_attempts": 2},
+    }
+    async with served(**document) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
+        before = loops()["lifespan"]
+        runs = {}
+        for name in ("slow", "stuck"):
+            body = {"assistant_id": name, "input": {"name": f"{name} {url}"}, "on_completion": "keep"}
+            runs[name] = (await http.post("/runs", json=body)).json()
+
+        async def ended(name: str) -> Any:
+            place = f"/threads/{runs[name]['thread_id']}/runs/{runs[name]['run_id']}"
+            async with asyncio.timeout(30):
+                while True:
+                    answer = await http.get(place)
+                    # Their middleware is around ours: what was on the lost loop is refused, and to be sent again.
+                    if answer.status_code != 503 and (run := answer.json())["status"] not in ("pending", "running"):
+                        return run["status"], run["attempt"]
+                    await asyncio.sleep(0.05)
+
+        try:
+            assert await ended("slow") == ("success", 2)
+            assert await ended("stuck") == ("success", 2)
+        finally:
+            module().RELEASE.set()
+        assert (await http.get("/route")).json() == "done"
+        assert loops()["lifespan"] is not before
+        assert loops()["route"] is loops()["lifespan"]
+        assert (await http.get("/info")).json()["user_code"]["blocks"] >= 1
+    assert [record.message for record in caplog.records if record.levelname == "CRITICAL"] == [
+        next(record.message for record in caplog.records if "go on on a fresh loop" in record.message)
+    ]

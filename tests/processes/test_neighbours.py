@@ -1,4 +1,5 @@
-"""Agents that misbehave and readers that do not read: nobody else notices.
+"""Agents that misbehave and readers that do not read: the server does not notice, and with a loop for each run
+(``agent_isolation: run``) no other run does.
 
 Everything is measured from outside, over real connections. Whoever were held up would wait for as long as the agent
 computes; what is allowed is a small part of that, for a machine that has other things to do too.
@@ -27,6 +28,8 @@ SECONDS = 4.0
 HEARTBEAT = 0.5
 LEASE = 2.0
 PROMISED = SECONDS / 4
+OF_THE_API = 0.5
+"""Seconds that an answer of the API may take while user code holds its loop."""
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +117,7 @@ async def _life_beside(client: Client, rude: Callable[[], Awaitable[Any]]) -> tu
     async def requests() -> None:
         await delays.measure("GET /ok", client.get("/ok"))
         await delays.measure("search", client.post("/threads/search", {"limit": 1}))
+        await delays.measure("create", client.post("/threads"))
 
     async def runs() -> None:
         await delays.measure("whole run", client.wait(None, "noop", {"n": 1}))
@@ -130,17 +134,19 @@ async def _life_beside(client: Client, rude: Callable[[], Awaitable[Any]]) -> tu
     return delays, result
 
 
-@pytest.mark.parametrize("graph", ["blocks", "burns"])
+async def _run_of(client: Client, graph: str) -> Any:
+    """The record of a run that holds its thread for so long."""
+    thread_id = new_id()
+    await client.wait(thread_id, graph, {"seconds": SECONDS})
+    (run,) = await client.runs_of(thread_id)
+    return run
+
+
+@pytest.mark.parametrize("graph", ["blocks_alone", "burns_alone"])
 async def test_a_node_that_holds_its_thread_for_four_seconds_delays_nobody(
     client: Client, server: ServerProcess, graph: str
 ) -> None:
-    thread_id = new_id()
-
-    async def rude() -> Any:
-        await client.wait(thread_id, graph, {"seconds": SECONDS})
-        return await client.runs_of(thread_id)
-
-    delays, (run,) = await _life_beside(client, rude)
+    delays, run = await _life_beside(client, lambda: _run_of(client, graph))
     print(f"\n{graph}: {delays}")
     for kind in ("GET /ok", "search", "next token", "heartbeat late by"):
         assert delays.worst(kind) < PROMISED, str(delays)
@@ -150,6 +156,24 @@ async def test_a_node_that_holds_its_thread_for_four_seconds_delays_nobody(
 
 
 @pytest.mark.parametrize("graph", ["blocks", "burns"])
+async def test_a_node_that_holds_the_loop_of_all_user_code_delays_other_user_code_alone(
+    client: Client, server: ServerProcess, graph: str
+) -> None:
+    """Other runs wait, as on the reference server. The API, heartbeats and leases do not."""
+    delays, run = await _life_beside(client, lambda: _run_of(client, graph))
+    print(f"\n{graph}: {delays}")
+    for kind in ("GET /ok", "search", "create"):
+        assert delays.worst(kind) < OF_THE_API, str(delays)
+    assert delays.worst("heartbeat late by") < PROMISED, str(delays)
+    # They went on when the block was over, and were taken from nobody.
+    for kind in ("next token", "whole run"):
+        assert delays.worst(kind) < SECONDS + 2 * PROMISED, str(delays)
+    assert (run["status"], run["attempt"]) == ("success", 1)
+    assert f"node={'block' if graph == 'blocks' else 'burn'} at " in server.log
+    assert "user code blocked its event loop for" in server.log
+
+
+@pytest.mark.parametrize("graph", ["blocks_alone", "burns_alone"])
 async def test_a_run_that_holds_its_thread_is_settled_when_it_is_cancelled(client: Client, graph: str) -> None:
     """Its code cannot be stopped, but the thread is free again after the grace."""
     thread_id = new_id()
@@ -164,6 +188,24 @@ async def test_a_run_that_holds_its_thread_is_settled_when_it_is_cancelled(clien
     await client.post(f"{location}/cancel", params={"wait": "1"})
     assert time.monotonic() - began < 3
     assert (await client.get(location))["status"] == "interrupted"
+    assert (await client.wait(thread_id, "noop", {"n": 1}))["n"] == 2
+
+
+@pytest.mark.parametrize("graph", ["blocks", "burns"])
+async def test_a_run_that_holds_the_loop_of_all_is_settled_when_it_is_cancelled(client: Client, graph: str) -> None:
+    """Settling needs none of its code; what reads its values does, and waits for the loop."""
+    thread_id = new_id()
+    run = await client.create(thread_id, graph, {"seconds": 4.0})
+    location = f"/threads/{thread_id}/runs/{run['run_id']}"
+
+    async def begun() -> Any:
+        return (await client.get(location))["status"] == "running"
+
+    await eventually(begun)
+    began = time.monotonic()
+    await client.post(f"{location}/cancel", params={"wait": "0"})
+    assert (await client.ended(location))["status"] == "interrupted"
+    assert time.monotonic() - began < 3
     assert (await client.wait(thread_id, "noop", {"n": 1}))["n"] == 2
 
 

@@ -195,7 +195,7 @@ async def test_a_loop_that_does_not_come_back_is_replaced(user_loop: UserLoop) -
     tasks = [user_loop.submit(waiting), user_loop.submit(stuck, culprit)]
     await asyncio.to_thread(begun.wait, 5)
     old = user_loop.loop
-    user_loop.replace(culprit)
+    user_loop.replace(user_loop.thread_loop, culprit)
     for task in tasks:
         assert await task.wait(5)
         with pytest.raises(LoopLost) as lost:

@@ -7,7 +7,7 @@ server of somebody else's, or a block of code.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -36,6 +36,10 @@ class Application:
     def __init__(self, settings: Settings, configuration: GraphConfiguration, *, execute: bool = True) -> None:
         self.settings, self.configuration = settings, configuration
         self.failure: BaseException | None = None
+        self.replace_process: Callable[[], None] | None = None
+        """Makes this process end and start anew, when user code never gives its event loop back. None where the process
+        is somebody else's: user code gets a fresh loop then.
+        """
         self._execute = execute
         self._parts: Assembly | None = None
         self._draining: asyncio.Task[None] | None = None
@@ -85,7 +89,9 @@ class Application:
         UnsupportedConfiguration for a configuration that could only be kept in part.
         """
         self._draining = None
-        async with assembled(self.settings, self.configuration, execute=self._execute) as parts:
+        async with assembled(
+            self.settings, self.configuration, execute=self._execute, replace_process=self.replace_process
+        ) as parts:
             self._parts = parts
             try:
                 yield parts.services

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -68,6 +68,7 @@ from .doors import load_auth, open_door
 from .embedded import open_embedded
 from .embedders import load_embedder
 from .housekeeping import expire_regularly, sweep_items_regularly, sweep_regularly
+from .lost_loop import LostLoops
 from .parts import (
     agent_loops,
     checkpoint_serde,
@@ -99,17 +100,31 @@ class Assembly:
 
 @asynccontextmanager
 async def assembled(
-    settings: Settings, configuration: GraphConfiguration, *, execute: bool = True
+    settings: Settings,
+    configuration: GraphConfiguration,
+    *,
+    execute: bool = True,
+    replace_process: Callable[[], None] | None = None,
 ) -> AsyncIterator[Assembly]:
-    """Everything, started. Raises StorageError, GraphLoadError, UnsupportedConfiguration."""
+    """Everything, started. ``replace_process`` makes this process end and start anew, where it is ours to replace.
+
+    Raises StorageError, GraphLoadError, UnsupportedConfiguration.
+    """
     # Before any user code, and after all of it.
-    async with UserLoop.running() as user_loop, _assembled(settings, configuration, user_loop, execute) as assembly:
+    async with (
+        UserLoop.running() as user_loop,
+        _assembled(settings, configuration, user_loop, execute, replace_process) as assembly,
+    ):
         yield assembly
 
 
 @asynccontextmanager
 async def _assembled(
-    settings: Settings, configuration: GraphConfiguration, user_loop: UserLoop, execute: bool
+    settings: Settings,
+    configuration: GraphConfiguration,
+    user_loop: UserLoop,
+    execute: bool,
+    replace_process: Callable[[], None] | None,
 ) -> AsyncIterator[Assembly]:
     execute = execute and settings.max_concurrent_runs > 0
     refuse_what_cannot_be_kept(configuration, settings)
@@ -131,11 +146,13 @@ async def _assembled(
             await parts.webhooks.deliveries.abandon_all()
         runs = RunsFacade.assemble(runtime)
         closing = Closing(runs, profile.bridge, profile.notices, settings.shutdown_grace_seconds)
+        lost = LostLoops(user_loop, runs, closing, custom, replace_process)
+        blocks = stack.enter_context(lost.watchdog(settings).running())
         services = _services(parts, runs, closing, settings, configuration)
         door = await stack.enter_async_context(
             open_door(settings, configuration, auth, profile.database, profile.clock, user_loop)
         )
-        services = replace(services, authorizer=door.authorizer)
+        services = replace(services, authorizer=door.authorizer, blocks=blocks)
         await services.assistants.register_graphs(parts.graphs.descriptions)
         sweeper = StorageSweeper(profile.database, profile.clock)
         await sweeper.correct_times()

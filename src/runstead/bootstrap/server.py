@@ -37,17 +37,23 @@ def serve(
     *,
     listener: socket.socket | None = None,
     on_started: Callable[[str], None] | None = None,
-) -> None:
+    replaceable: bool = False,
+) -> bool:
     """Serve in the foreground until SIGTERM or SIGINT, then drain; a second signal ends it at once.
 
     ``listener`` is a bound socket to serve on, instead of the address in the settings; it is taken over, and closed at
     the end. ``on_started`` hears the URL once requests are answered. Raises what prevents the start: OSError for an
     address that cannot be had, and what `Application.running` raises.
+
+    Return whether the caller is to replace this process, which only happens if it says that it is ``replaceable``: user
+    code did not give its event loop back.
     """
     listener = _prompt(listener or _listen(application))
     server = _DrainingServer(application, listener, catch_signals=True, on_started=on_started)
     # Threads that burn CPU give the interpreter back sooner than after Python's own 5 ms (docs/adr/0001).
     sys.setswitchinterval(THREAD_TURN)
+    if replaceable:
+        application.replace_process = server.end_to_be_replaced
     try:
         server.run(sockets=[listener])
     except SystemExit:
@@ -56,6 +62,7 @@ def serve(
         raise
     finally:
         listener.close()
+    return server.is_to_be_replaced
 
 
 @asynccontextmanager
@@ -90,6 +97,11 @@ class _DrainingServer(uvicorn.Server):
         self._application, self._catch_signals, self._on_started = application, catch_signals, on_started
         self.url = _url(listener) + (application.configuration.http.mount_prefix or "")
         self.ready = asyncio.Event()
+        self.is_to_be_replaced = False
+
+    def end_to_be_replaced(self) -> None:
+        """End soon, for a process that takes this one's place."""
+        self.is_to_be_replaced = self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -99,7 +111,8 @@ class _DrainingServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._application.leave()
-        await self._unless_forced(asyncio.sleep(_notice(self._application.settings)))
+        if not self.is_to_be_replaced:
+            await self._unless_forced(asyncio.sleep(_notice(self._application.settings)))
         for server in self.servers:
             server.close()
         await self._unless_forced(self._application.drain())

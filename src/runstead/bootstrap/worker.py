@@ -14,18 +14,25 @@ from .server import THREAD_TURN
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-def work(application: Application, *, on_started: Callable[[], None] | None = None) -> None:
+def work(application: Application, *, on_started: Callable[[], None] | None = None, replaceable: bool = False) -> bool:
     """Execute runs in the foreground until SIGTERM or SIGINT, then drain; a second signal ends it at once.
 
-    ``on_started`` is called once runs are taken. Raises what `Application.running` raises.
+    ``on_started`` is called once runs are taken. Raises what `Application.running` raises. Return whether the caller is
+    to replace this process, see `runstead.bootstrap.server.serve`.
     """
     # Threads that burn CPU give the interpreter back sooner than after Python's own 5 ms (docs/adr/0001).
     sys.setswitchinterval(THREAD_TURN)
-    asyncio.run(_work(application, on_started))
+    return asyncio.run(_work(application, on_started, replaceable))
 
 
-async def _work(application: Application, on_started: Callable[[], None] | None) -> None:
+async def _work(application: Application, on_started: Callable[[], None] | None, replaceable: bool) -> bool:
     loop, told = asyncio.get_running_loop(), asyncio.Event()
+    is_to_be_replaced = False
+
+    def end_to_be_replaced() -> None:
+        nonlocal is_to_be_replaced
+        is_to_be_replaced = True
+        told.set()
 
     def stop() -> None:
         told.set()
@@ -35,7 +42,10 @@ async def _work(application: Application, on_started: Callable[[], None] | None)
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop)
+    if replaceable:
+        application.replace_process = end_to_be_replaced
     async with application.running():
         if on_started is not None:
             on_started()
         await told.wait()
+    return is_to_be_replaced

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from runstead.infra.engines.findings import Finding
+from runstead.runtime.user_code.watchdog import way_out
 from runstead.settings import Settings, unknown_variables
 
 from .output import FAILED, CommandError, Output
@@ -63,6 +64,7 @@ def findings(request: ServeRequest) -> Iterator[Finding]:
     for name in unknown_variables():
         yield Finding("settings", "warning", f"no setting is called {name}", "correct the spelling, or unset it")
     yield look_at_port(settings)
+    yield from look_at_user_code(settings)
     if settings.is_cluster:
         yield from look_at_cluster(settings)
     else:
@@ -108,6 +110,26 @@ def look_at_port(settings: Settings) -> Finding:
         way_out = "choose another with --port, or end the process that has it"
         return Finding("port", "failed", f"cannot listen on {place}: {error.strerror or error}", way_out)
     return Finding("port", "ok", f"{place} is free")
+
+
+def look_at_user_code(settings: Settings) -> Iterator[Finding]:
+    """Whether user code of the server that runs here has blocked its event loop. Nothing where none runs."""
+    import httpx
+
+    try:
+        told = httpx.get(f"{settings.url}/info", timeout=2, trust_env=False).json()["user_code"]
+        blocks, seconds = int(told["blocks"]), float(told["blocked_seconds"])
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return
+    if blocks == 0:
+        yield Finding("user code", "ok", f"has not blocked its event loop at {settings.url}")
+        return
+    yield Finding(
+        "user code",
+        "warning",
+        f"blocked its event loop {blocks} times at {settings.url}, {seconds:.1f} s in all; everything else waited",
+        f'the log names each place; {way_out(None)}, or set "agent_isolation": "run" for its graph',
+    )
 
 
 def look_at_data_dir(path: Path) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from runstead.settings import Settings
 from .logs import configure_logging
 from .output import USAGE, CommandError, Output
 from .preflight import load_graphs, load_handlers, refuse_strangers, refuse_unprotected, warn
+from .replacing import replace_process
 from .request import ServeRequest
 
 if TYPE_CHECKING:
@@ -53,7 +54,11 @@ def serve_forever(
             if snippet:
                 show_snippet(url, configuration, output)
 
-        serve(application, listener=listening, on_started=started)
+        # The socket goes on listening while this process is replaced by the next one: nobody is refused.
+        kept = os.dup(listening.fileno())
+        if serve(application, listener=listening, on_started=started, replaceable=os.name == "posix"):
+            replace_process(socket_fd=kept, parent_fd=parent_fd)
+        os.close(kept)
 
 
 def work_forever(request: ServeRequest, output: Output, *, parent_fd: int | None = None) -> None:
@@ -80,7 +85,8 @@ def work_forever(request: ServeRequest, output: Output, *, parent_fd: int | None
             told = f" from the queues {', '.join(settings.queues)}" if settings.queues else ""
             output.say(f"Runstead executes {', '.join(graph_ids)}{told}", style="bold")
 
-        work(application, on_started=started)
+        if work(application, on_started=started, replaceable=os.name == "posix"):
+            replace_process(parent_fd=parent_fd)
 
 
 @contextmanager
@@ -112,11 +118,11 @@ def _application(settings: Settings, configuration: GraphConfiguration) -> Appli
     return application
 
 
-def develop(request: ServeRequest, output: Output, *, reload: bool) -> None:
-    """Serve for somebody who works on the graphs."""
+def develop(request: ServeRequest, output: Output, *, reload: bool, socket_fd: int | None = None) -> None:
+    """Serve for somebody who works on the graphs. ``socket_fd``: a bound socket to serve on."""
     # Handing a socket from server to server is a thing of POSIX.
     if not reload or os.name != "posix":
-        serve_forever(request, output, snippet=True)
+        serve_forever(request, output, socket_fd=socket_fd, snippet=True)
         return
     from .reloading import reload_forever
 

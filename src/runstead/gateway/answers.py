@@ -49,7 +49,7 @@ _SUBGRAPHS: Final[Answers] = _json({"type": "object", "additionalProperties": OB
 ANSWERS: Final[Mapping[tuple[str, str], Answers]] = {
     ("GET", "/ok"): _json(object_of(ok={"const": True})),
     ("GET", "/ready"): _json(object_of(ready={"const": True})),
-    ("GET", "/info"): _json(object_of(version={"type": "string"}, flags=OBJECT, host=OBJECT)),
+    ("GET", "/info"): _json(object_of(version={"type": "string"}, flags=OBJECT, host=OBJECT, user_code=OBJECT)),
     ("POST", "/threads"): _json(named("Thread")),
     ("POST", "/threads/search"): _json(many(some_of("Thread")), *_PAGES),
     ("POST", "/threads/count"): _COUNTED,

@@ -8,7 +8,6 @@ stands in it as a last route that takes everything. Theirs runs on the loop of u
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -20,16 +19,18 @@ from starlette.authentication import AuthCredentials, BaseUser
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Match, NoMatchFound
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runstead.runtime.actor_context import ActorContext, acting, require_actor_context
 from runstead.runtime.user_code.scope import UserWork
-from runstead.runtime.user_code.thread_loop import LoopTask, submit_to
+from runstead.runtime.user_code.thread_loop import LoopLost, LoopTask, submit_to
 from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.wire.credentials import Authenticator
+from runstead.wire.errors import Unavailable
 
 from .authentication import ACTOR, Authentication, own_path
 from .failures import Failures
+from .lifespan import Lifespan
 from .loop_bridge import Work, bridged
 from .sockets import SocketFailures
 
@@ -54,6 +55,7 @@ class CustomApp:
         self._auth_first, self._authenticated = auth_first, authenticated
         self._state: Mapping[str, Any] = {}
         self._user_loop: UserLoop | None = None
+        self._lifespan: Lifespan | None = None
         self._routes = [route for route in app.router.routes if not isinstance(route, _Ours)]
         app.router.routes[:] = [_Ours(RESERVED), *self._routes, _Ours()]
         app.user_middleware[:] = [one for one in app.user_middleware if not _is(one, _Guard)]
@@ -67,34 +69,18 @@ class CustomApp:
     async def lifespan(self, user_loop: UserLoop) -> AsyncIterator[None]:
         """Their app, started on ``user_loop`` for the length of a block. Raises what its start or its end raises."""
         self._user_loop = user_loop
-        started, over = asyncio.Event(), asyncio.Event()
-        home = asyncio.get_running_loop()
-
-        def tell(call: Callable[[], None]) -> None:
-            with contextlib.suppress(RuntimeError):
-                home.call_soon_threadsafe(call)
-
-        async def life() -> None:
-            # In one task from its start to its end, as cancel scopes of anyio want it.
-            async with self.app.router.lifespan_context(self.app) as state:
-                self._state = state or {}
-                tell(started.set)
-                await over.wait()
-
-        task = user_loop.submit(life, UserWork("lifespan of http.app"))
-        task.when_ended(lambda: tell(started.set))
+        await self.start_again()
         try:
-            await started.wait()
-            if task.ended:
-                task.result()
             yield
-        except asyncio.CancelledError:
-            task.cancel()
-            raise
         finally:
-            task.call(over.set)
-            await task.wait()
-        task.result()
+            if self._lifespan is not None:
+                await self._lifespan.end()
+
+    async def start_again(self) -> None:
+        """Start their app anew, after the loop on which it was started is lost. Raises what its start raises."""
+        assert self._user_loop is not None, "it has been started once"
+        self._lifespan = Lifespan(self.app.router.lifespan_context(self.app))
+        self._state = await self._lifespan.start(self._user_loop)
 
     async def serve(self, below: ASGIApp, door: Door, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer by one of their routes, or ``below``. ``door`` is where one has to say who one is."""
@@ -117,10 +103,21 @@ class CustomApp:
             await bridged(asking, partial(submit_to, home))(scope, receive, send)
 
         scope = {**scope, _BELOW: back, _ASK: ask, "state": {**scope.get("state", {}), **self._state}}
-        if self._auth_first and (self._authenticated or not is_theirs):
-            await door.through(theirs, scope, receive, send, is_open=not is_theirs)
-        else:
-            await theirs(scope, receive, send)
+        has_begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            if self._auth_first and (self._authenticated or not is_theirs):
+                await door.through(theirs, scope, receive, watched, is_open=not is_theirs)
+            else:
+                await theirs(scope, receive, watched)
+        except LoopLost:
+            if not has_begun:
+                await Failures(SocketFailures(_unavailable))(scope, receive, send)
 
     def _submit(self, work: Work) -> LoopTask[None]:
         assert self._user_loop is not None, "it is served within its lifespan"
@@ -137,6 +134,10 @@ class CustomApp:
         if own_path(scope) in RESERVED:
             return False
         return any(route.matches(dict(scope))[0] is Match.FULL for route in self._routes)
+
+
+async def _unavailable(scope: Scope, receive: Receive, send: Send) -> None:
+    raise Unavailable("This server's user code did not come back and starts anew; send the request again in a moment")
 
 
 def _is(middleware: Middleware, kind: type[Any]) -> bool:

@@ -24,6 +24,7 @@ from runstead.resources.webhooks import DeliveryStore, WebhookGate
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.store import RunEventStore
+from runstead.runtime.user_code.watchdog import BlockCount
 from runstead.wire.authorization import Authorizer
 
 
@@ -46,7 +47,8 @@ class Services:
     """Everything behind the routes. ``items`` is langgraph's BaseStore, scoped by the actor.
 
     ``ready`` asks whether new work can be taken: the storage answers, and the end is not near. ``authorizer`` decides
-    what somebody may do; None where all that is theirs is theirs to use.
+    what somebody may do; None where all that is theirs is theirs to use. ``blocks`` counts how often user code blocked
+    its event loop.
     """
 
     runs: RunsFacade
@@ -71,6 +73,7 @@ class Services:
     clock: Clock
     ready: Callable[[], Awaitable[bool]]
     authorizer: Authorizer | None = None
+    blocks: BlockCount = field(default_factory=BlockCount)
     options: GatewayOptions = field(default_factory=GatewayOptions)
 
 

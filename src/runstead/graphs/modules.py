@@ -63,7 +63,7 @@ def describe(error: BaseException) -> str:
         return text
     text = text if str(error) else f"{type(error).__name__} without a message"
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if _is_users(frame.filename)]
+    own = [frame for frame in frames if is_user_code(frame.filename)]
     if not own:
         return text
     where = f"\n  at {own[-1].filename}, line {own[-1].lineno}"
@@ -105,7 +105,8 @@ def _similar(module: ModuleType) -> str:
     return f"; it has {', '.join(names)}" if names else ""
 
 
-def _is_users(filename: str) -> bool:
+def is_user_code(filename: str) -> bool:
+    """Whether the file is the user's own: neither Python's, nor an installed package's, nor ours."""
     if filename.startswith("<"):
         return False
     path = os.path.abspath(filename)

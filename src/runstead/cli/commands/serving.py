@@ -36,6 +36,7 @@ def dev(
     allow_unauthenticated: Unauthenticated = None,
     reload: Annotated[bool, typer.Option("--reload/--no-reload", help="Serve anew when code changes.")] = True,
     json: Json = False,
+    socket_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Serve graphs while working on them.
 
@@ -54,7 +55,7 @@ def dev(
             targets=tuple(targets or ()),
             defaults={"show_errors": True},
         )
-        develop(request, output, reload=reload)
+        develop(request, output, reload=reload, socket_fd=socket_fd)
 
 
 def serve(

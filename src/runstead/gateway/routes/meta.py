@@ -41,7 +41,8 @@ async def ready(use: Use) -> Response:
 
 
 @router.get("/info")
-async def info() -> Response:
+async def info(use: Use) -> Response:
+    """Versions, what is supported, and how often user code has blocked its event loop in this process."""
     return answer(
         {
             "version": __version__,
@@ -54,6 +55,7 @@ async def info() -> Response:
                 "stream_namespaces": True,
             },
             "host": {"kind": "self-hosted", "project_id": None, "host_revision_id": None, "revision_id": None},
+            "user_code": {"blocks": use.blocks.blocks, "blocked_seconds": round(use.blocks.seconds, 3)},
         }
     )
 

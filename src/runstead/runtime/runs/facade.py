@@ -84,6 +84,10 @@ class RunsFacade:
             asyncio.create_task(self._untold.watch(), name="untold ends"),
         ]
 
+    def stop_claiming(self) -> None:
+        """Begin no more runs here. To be followed by `close`."""
+        self._supervisor.stop_claiming()
+
     async def close(self, grace: float = 10.0) -> None:
         """Stop claiming, let runs finish for ``grace`` seconds, and hand the rest back, so that another worker (or
         the next start) resumes them.

@@ -142,12 +142,14 @@ class ThreadLoop:
     """An event loop that runs in a daemon thread until it is closed. Its synchronous calls go to threads of its own."""
 
     def __init__(self, name: str, *, sync_threads: int = LIMIT) -> None:
-        self.loop = asyncio.new_event_loop()
+        # Of asyncio itself, whatever the server's loop is: the watchdog can look into it.
+        self.loop: asyncio.AbstractEventLoop = getattr(asyncio, "ProactorEventLoop", asyncio.SelectorEventLoop)()
         self.threads = SyncThreads(f"{name}-sync", limit=sync_threads)
         self.loop.set_default_executor(self.threads)
         self._tasks: set[LoopTask[Any]] = set()
         self._closing = False
-        self._lost: LoopLost | None = None
+        self._is_lost = False
+        self._culprit: WorkScope | None = None
         self.thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self.thread.start()
 
@@ -156,8 +158,8 @@ class ThreadLoop:
         task: LoopTask[T] = LoopTask(self.loop, scope)
         self._tasks.add(task)
         task.when_ended(lambda: self._tasks.discard(task))
-        if self._lost is not None:
-            task.lose(self._lost)
+        if self._is_lost:
+            task.lose(LoopLost(self._culprit))
             return task
         task.start(work)
         return task
@@ -169,9 +171,10 @@ class ThreadLoop:
 
     def lose(self, culprit: WorkScope | None) -> None:
         """Give the loop up: everything on it ends with LoopLost, and if its thread ever comes back it ends too."""
-        self._lost = LoopLost(culprit)
+        self._culprit, self._is_lost = culprit, True
         for task in self.tasks:
-            task.lose(self._lost)
+            # One for each: they are raised in different places.
+            task.lose(LoopLost(culprit))
         self.stop()
 
     def stop(self) -> None:

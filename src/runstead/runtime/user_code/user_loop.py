@@ -49,7 +49,7 @@ class _ProcessLoop:
             current = self._current if self._users == 0 else None
         # Not under the lock: what is cancelled may still ask for the loop.
         if current is not None and not current.clear():
-            self.lose(None)
+            self.lose(current, None)
 
     def current(self) -> ThreadLoop:
         with self._gate:
@@ -58,11 +58,11 @@ class _ProcessLoop:
                 self._current = ThreadLoop("user-code" if self._started == 1 else f"user-code-{self._started}")
             return self._current
 
-    def lose(self, culprit: WorkScope | None) -> None:
+    def lose(self, lost: ThreadLoop, culprit: WorkScope | None) -> None:
         with self._gate:
-            lost, self._current = self._current, None
-        if lost is not None:
-            lost.lose(culprit)
+            if self._current is lost:
+                self._current = None
+        lost.lose(culprit)
 
     def close(self) -> None:
         """At the end of the process."""
@@ -172,14 +172,19 @@ class UserLoop:
         finally:
             CURRENT_SCOPE.reset(token)
 
+    @property
+    def thread_loop(self) -> ThreadLoop:
+        """The loop that is in use at the moment, with its thread."""
+        return _PROCESS.current()
+
     @staticmethod
-    def replace(culprit: WorkScope | None = None) -> None:
-        """Give up a loop that does not come back, and start a fresh one in a new thread.
+    def replace(lost: ThreadLoop, culprit: WorkScope | None = None) -> None:
+        """Give up a loop that does not come back; the next call starts a fresh one in a new thread.
 
         Everything on the old one ends with LoopLost. Objects of asyncio that modules made on it are of no use on the
         new one: only where the process cannot be replaced is this better than nothing.
         """
-        _PROCESS.lose(culprit)
+        _PROCESS.lose(lost, culprit)
 
     async def close(self) -> None:
         """Cancel what is left. A loop that is stuck in user code is given up, and dies with the process."""

@@ -239,7 +239,7 @@ class RunExecution:
         # From here on agent code that was left behind can no longer write.
         self._writable = False
         stop = self._handle.stop_reason
-        if end.error is not None and not isinstance(end.error, RunError):
+        if end.error is not None and not isinstance(end.error, RunError | LoopLost):
             # Whole, and here alone: clients may be told less of it.
             _log.warning("run %s failed", self._lease.run_id, exc_info=end.error)
         await self._trace.finish()

@@ -84,11 +84,15 @@ class RunSupervisor:
         """Begin to keep leases."""
         self._keeper = asyncio.create_task(self._keep_leases(), name="lease keeper")
 
+    def stop_claiming(self) -> None:
+        """Claim nothing more; what is held goes on."""
+        self._draining = True
+
     async def drain(self, grace: float) -> None:
         """Claim nothing more, let runs finish for ``grace`` seconds, hand the rest back, and return when all have
         settled or gone back.
         """
-        self._draining = True
+        self.stop_claiming()
         tasks = self._tasks()
         if tasks and grace > 0:
             await asyncio.wait(tasks, timeout=grace)

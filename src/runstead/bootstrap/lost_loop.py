@@ -1,0 +1,79 @@
+"""A loop of user code that never comes back: its runs are handed back, and the process is replaced.
+
+The thread of such a loop cannot be ended, and objects of asyncio that modules made on it are of no use anywhere else.
+So a process of ours starts anew, on the same socket. A process that is somebody else's gets a fresh loop instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from runstead.gateway.custom_app import CustomApp
+from runstead.graphs.modules import is_user_code
+from runstead.runtime.runs.facade import RunsFacade
+from runstead.runtime.runs.node_names import node_in
+from runstead.runtime.user_code.scope import WorkScope
+from runstead.runtime.user_code.thread_loop import ThreadLoop
+from runstead.runtime.user_code.user_loop import UserLoop
+from runstead.runtime.user_code.watchdog import LoopWatchdog, WatchdogOptions
+from runstead.settings import Settings
+
+from .closing import Closing
+
+_log = logging.getLogger(__name__)
+
+
+class LostLoops:
+    """Deals with lost loops, on the server's loop."""
+
+    def __init__(
+        self,
+        user_loop: UserLoop,
+        runs: RunsFacade,
+        closing: Closing,
+        custom: CustomApp | None,
+        replace_process: Callable[[], None] | None,
+    ) -> None:
+        self._user_loop, self._runs, self._closing, self._custom = user_loop, runs, closing, custom
+        self._replace_process = replace_process
+        self._home = asyncio.get_running_loop()
+        self._starting: asyncio.Task[None] | None = None
+
+    def watchdog(self, settings: Settings) -> LoopWatchdog:
+        """Make a watchdog that reports here."""
+        options = WatchdogOptions(is_user_code, node_in, settings.blocked_loop_limit_seconds)
+        return LoopWatchdog(self._user_loop, self._lost, options)
+
+    def _lost(self, loop: ThreadLoop, culprit: WorkScope | None) -> None:
+        """In the watchdog's thread."""
+        self._home.call_soon_threadsafe(self._give_up, loop, culprit)
+
+    def _give_up(self, loop: ThreadLoop, culprit: WorkScope | None) -> None:
+        by = culprit.work if culprit else "a callback"
+        if self._replace_process is not None:
+            _log.critical(
+                "the event loop of user code does not come back from %s: its runs go back, the process starts anew",
+                by,
+            )
+            # First of all: runs that are handed back must not begin here once more.
+            self._runs.stop_claiming()
+            self._closing.leave()
+            self._user_loop.replace(loop, culprit)
+            self._replace_process()
+            return
+        _log.critical(
+            "the event loop of user code does not come back from %s: runs are handed back and go on on a fresh loop; "
+            "one thread is lost, and so are asyncio objects that modules made: restart this process soon",
+            by,
+        )
+        self._user_loop.replace(loop, culprit)
+        if self._custom is not None:
+            self._starting = asyncio.create_task(self._start_again(self._custom))
+
+    async def _start_again(self, custom: CustomApp) -> None:
+        try:
+            await custom.start_again()
+        except Exception:
+            _log.exception("http.app could not be started anew on the fresh loop")

@@ -1,0 +1,207 @@
+"""Notices user code that blocks the loop of user code: says where, counts, and gives up a loop that never comes back.
+
+A thread looks at the loop's stack twenty times a second, or ten times while it is idle. What runs on the loop is one
+callback after the other; one that is still the same after a quarter of a second blocks everything else there.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from asyncio import Handle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import Context
+from dataclasses import dataclass
+from types import FrameType
+from typing import Final, Protocol
+
+from .scope import CURRENT_SCOPE, UserWork, WorkScope
+from .thread_loop import ThreadLoop
+
+_log = logging.getLogger(__name__)
+
+PERIOD: Final = 0.05
+"""Seconds between two looks."""
+BLOCK: Final = 0.25
+"""Seconds from which on a callback is said to block."""
+_LONG: Final = 5.0
+"""Seconds after which a block is logged although it has not ended."""
+_STEP: Final = 4 * PERIOD
+"""Seconds that one look counts at most: a process that stood still as a whole was not blocked by its user code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """User code that held the loop: for whom, where (``file:line in function``), how long so far."""
+
+    work: UserWork
+    node: str | None
+    place: str
+    seconds: float
+
+    def __str__(self) -> str:
+        node = f" node={self.node}" if self.node else ""
+        return f"{self.work}{node} at {self.place}"
+
+
+@dataclass(slots=True)
+class BlockCount:
+    """Blocks since the start, for metrics."""
+
+    blocks: int = 0
+    seconds: float = 0.0
+    last: Block | None = None
+
+
+class WatchedLoop(Protocol):
+    """Whose current loop is watched. See UserLoop."""
+
+    @property
+    def thread_loop(self) -> ThreadLoop: ...
+
+
+@dataclass(frozen=True, slots=True)
+class WatchdogOptions:
+    """``is_user_code`` says of a file name whether its code is the user's. ``node_in`` names the graph's node whose
+    code runs in a context. A loop that is blocked for ``lost_after`` seconds is lost.
+    """
+
+    is_user_code: Callable[[str], bool] = lambda _: True
+    node_in: Callable[[Context], str | None] = lambda _: None
+    lost_after: float = 60.0
+
+
+class LoopWatchdog:
+    """Watches one loop. ``on_lost`` is called from the watchdog's thread, with the lost loop and who blocks it."""
+
+    def __init__(
+        self,
+        watched: WatchedLoop,
+        on_lost: Callable[[ThreadLoop, WorkScope | None], None],
+        options: WatchdogOptions | None = None,
+    ) -> None:
+        self._watched, self._on_lost, self._options = watched, on_lost, options or WatchdogOptions()
+        self.count = BlockCount()
+        self._seen: _Callback | None = None
+        self._looked_at = time.monotonic()
+        self._is_over = False
+
+    @contextmanager
+    def running(self) -> Iterator[BlockCount]:
+        """Watch for the length of a block."""
+        thread = threading.Thread(target=self._watch, name="user-code-watchdog", daemon=True)
+        thread.start()
+        try:
+            yield self.count
+        finally:
+            self._is_over = True
+            thread.join(timeout=1)
+
+    def _watch(self) -> None:
+        while not self._is_over:
+            # An event with a timeout would cost several times as much.
+            time.sleep(PERIOD if self._seen else 2 * PERIOD)
+            try:
+                self.look(time.monotonic())
+            except Exception:
+                _log.exception("the watchdog of user code could not look at the loop")
+
+    def look(self, now: float) -> None:
+        """Look at the loop once, at ``now`` (seconds on a monotonic clock)."""
+        elapsed, self._looked_at = now - self._looked_at, now
+        loop = self._watched.thread_loop
+        frame = sys._current_frames().get(loop.thread.ident or 0)
+        handle = _handle_in(frame)
+        seen = self._seen
+        if seen is not None and (handle is None or seen.handle is not handle):
+            # It ended somewhere between the last look and this one.
+            self._ended(seen, now - elapsed / 2)
+            seen = self._seen = None
+        if handle is None or frame is None:
+            return
+        if seen is None:
+            # It began somewhere between the last look and this one.
+            before = min(elapsed / 2, PERIOD)
+            self._seen = _Callback(handle, began=now - before, observed=before)
+            return
+        seen.observed += min(elapsed, _STEP)
+        if seen.block is None and seen.observed >= BLOCK - PERIOD:
+            seen.block = self._block(handle, frame, now - seen.began)
+        if seen.block is not None and seen.observed >= _LONG and not seen.is_long:
+            seen.is_long = True
+            _log.warning("user code still blocks its event loop after %.1f s: %s", now - seen.began, seen.block)
+        if seen.observed >= self._options.lost_after and not seen.is_lost:
+            seen.is_lost = True
+            self._on_lost(loop, _context_of(handle).get(CURRENT_SCOPE))
+
+    def _ended(self, seen: _Callback, now: float) -> None:
+        seconds = now - seen.began
+        if seen.block is None or seconds < BLOCK:
+            return
+        block = Block(seen.block.work, seen.block.node, seen.block.place, seconds)
+        self.count.blocks += 1
+        self.count.seconds += seconds
+        self.count.last = block
+        if seen.is_lost:
+            # Given up, and not ended; that has been logged.
+            return
+        _log.warning(
+            "user code blocked its event loop for %.2f s: %s; other runs, http.app and auth handlers waited; %s",
+            seconds,
+            block,
+            way_out(block.work.graph_id),
+        )
+
+    def _block(self, handle: Handle, frame: FrameType, seconds: float) -> Block:
+        context = _context_of(handle)
+        scope = context.get(CURRENT_SCOPE)
+        work = UserWork() if scope is None else scope.work
+        return Block(work, self._options.node_in(context), self._place(frame), seconds)
+
+    def _place(self, frame: FrameType) -> str:
+        """The innermost frame of the user's, else the innermost of all."""
+        frames = list(_frames(frame))
+        own = (one for one in frames if self._options.is_user_code(one.f_code.co_filename))
+        found = next(own, frames[0])
+        return f"{found.f_code.co_filename}:{found.f_lineno} in {found.f_code.co_qualname}"
+
+
+def way_out(graph_id: str | None) -> str:
+    """Say what an author can do about code that blocks."""
+    ways = "await an asynchronous client, or make it a plain `def`, which gets a thread"
+    return ways if graph_id is None else f'{ways}, or set "agent_isolation": "run" for graph {graph_id!r}'
+
+
+@dataclass(slots=True)
+class _Callback:
+    """What the loop was found to be doing, since when, and for how long it was seen to do it (seconds)."""
+
+    handle: Handle
+    began: float
+    observed: float = 0.0
+    block: Block | None = None
+    is_long: bool = False
+    is_lost: bool = False
+
+
+def _context_of(handle: Handle) -> Context:
+    context: Context = handle._context  # type: ignore[attr-defined]
+    return context
+
+
+def _frames(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _handle_in(frame: FrameType | None) -> Handle | None:
+    """The callback that runs in a loop's stack; None when the loop waits."""
+    for one in _frames(frame):
+        if one.f_code is Handle._run.__code__:
+            handle = one.f_locals.get("self")
+            return handle if isinstance(handle, Handle) else None
+    return None

@@ -1,0 +1,164 @@
+"""User code that blocks its loop is found, with where and for whom."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from runstead.runtime.user_code.scope import UserWork, WorkScope
+from runstead.runtime.user_code.thread_loop import ThreadLoop
+from runstead.runtime.user_code.watchdog import PERIOD, LoopWatchdog, WatchdogOptions
+
+WORK = UserWork("run", "agent", "r-1", "t-1")
+
+
+class Watched:
+    """A loop, looked at by a test's own clock."""
+
+    def __init__(self, lost_after: float = 60.0) -> None:
+        self.thread_loop = ThreadLoop("watched")
+        self.lost: list[WorkScope | None] = []
+        options = WatchdogOptions(
+            is_user_code=lambda filename: filename == __file__, node_in=lambda _: "node", lost_after=lost_after
+        )
+        self.watchdog = LoopWatchdog(self, lambda _, culprit: self.lost.append(culprit), options)
+        self._now = time.monotonic()
+        self._release, self._begun = threading.Event(), threading.Event()
+
+    def look(self, seconds: float) -> None:
+        """Look as often as the watchdog does in so much time."""
+        for _ in range(round(seconds / PERIOD)):
+            self._now += PERIOD
+            self.watchdog.look(self._now)
+
+    def stand_still(self, seconds: float) -> None:
+        """Look once, after a time in which the whole process did nothing."""
+        self._now += seconds
+        self.watchdog.look(self._now)
+
+    def block(self) -> None:
+        """Let user code block the loop until `unblock`."""
+        self._release.clear()
+        self._begun.clear()
+
+        async def blocks() -> None:
+            self._begun.set()
+            self._release.wait(30)
+
+        self._task = self.thread_loop.submit(blocks, WorkScope(WORK))
+        assert self._begun.wait(10)
+
+    def unblock(self) -> None:
+        self._release.set()
+        assert self._task.settle(10)
+
+
+@pytest.fixture
+def watched() -> Iterator[Watched]:
+    watched = Watched()
+    yield watched
+    watched.thread_loop.close()
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_a_block_is_logged_and_counted_once_with_where_and_for_whom(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched.block()
+    watched.look(1.0)
+    assert logged(caplog) == []
+    watched.unblock()
+    watched.look(0.1)
+    (line,) = logged(caplog)
+    assert line.startswith("user code blocked its event loop for 1.0")
+    assert "run graph_id=agent run_id=r-1 thread_id=t-1 node=node at " in line
+    assert f"{__file__}:" in line
+    assert "in Watched.block.<locals>.blocks" in line
+    assert '"agent_isolation": "run" for graph \'agent\'' in line
+    count = watched.watchdog.count
+    assert count.blocks == 1
+    assert count.seconds == pytest.approx(1.0, abs=PERIOD)
+    assert count.last is not None
+    assert (count.last.work, count.last.node) == (WORK, "node")
+
+
+def test_a_long_block_is_logged_while_it_lasts(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:
+    watched.block()
+    watched.look(20.0)
+    (line,) = logged(caplog)
+    assert line.startswith("user code still blocks its event loop after 5")
+    watched.unblock()
+    watched.look(0.1)
+    assert len(logged(caplog)) == 2
+    assert watched.watchdog.count.blocks == 1
+
+
+def test_short_callbacks_and_an_idle_loop_are_no_block(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:
+    watched.look(2.0)
+    for _ in range(10):
+        watched.block()
+        watched.look(0.15)
+        watched.unblock()
+    watched.look(0.1)
+    assert logged(caplog) == []
+    assert watched.watchdog.count.blocks == 0
+
+
+def test_a_process_that_stood_still_has_not_lost_its_loop(watched: Watched) -> None:
+    """It was frozen in the middle of a callback, as a laptop is that is closed."""
+    watched.block()
+    watched.look(0.1)
+    for _ in range(5):
+        watched.stand_still(1_000)
+    assert watched.lost == []
+    watched.unblock()
+
+
+def test_a_loop_that_does_not_come_back_is_lost_once(watched: Watched) -> None:
+    watched.block()
+    watched.look(59)
+    assert watched.lost == []
+    watched.look(10)
+    (culprit,) = watched.lost
+    assert culprit is not None
+    assert culprit.work == WORK
+    watched.unblock()
+
+
+def test_it_looks_by_itself_and_costs_next_to_nothing() -> None:
+    watched = Watched()
+
+    async def blocks() -> None:
+        time.sleep(0.6)  # noqa: ASYNC251
+
+    with watched.watchdog.running() as count:
+        before = time.thread_time()
+        assert watched.thread_loop.submit(blocks).settle(10)
+        deadline = time.monotonic() + 10
+        while not count.blocks and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert time.thread_time() - before < 1
+    assert count.blocks == 1
+    assert count.seconds > 0.4
+    watched.thread_loop.close()
+
+
+async def test_a_blocking_call_in_a_thread_is_no_block(watched: Watched) -> None:
+    release = threading.Event()
+
+    async def work() -> None:
+        await asyncio.to_thread(release.wait, 10)
+
+    task = watched.thread_loop.submit(work)
+    watched.look(3)
+    release.set()
+    await task.wait()
+    assert watched.watchdog.count.blocks == 0
