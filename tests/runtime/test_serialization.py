@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 import threading
 from collections import deque
 from dataclasses import dataclass
+from datetime import UTC, timedelta
 from decimal import Decimal
 from enum import Enum
+from ipaddress import ip_address, ip_network
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
-from langgraph.types import Interrupt
-from pydantic import BaseModel
+from langgraph.types import Interrupt, Send
+from pydantic import BaseModel, SecretStr
 
 from runstead.runtime.serialization import describe, encode, jsonable, message_fields
 
@@ -82,6 +90,98 @@ def test_what_json_cannot_carry_gets_its_nearest_shape(value: Any, shown: Any) -
         assert (decoded["value"], decoded["id"]) == ("go?", "i1")
     else:
         assert decoded == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (timedelta(seconds=90, microseconds=5), 90.000005),
+        (1 + 2j, "1+2j"),
+        (re.compile("a+"), "a+"),
+        (re.compile(b"a+"), "YSs="),
+        (ip_address("10.0.0.1"), "10.0.0.1"),
+        (ip_network("2001:db8::/32"), "2001:db8::/32"),
+        (Send("x", {"a": deque([1])}), {"node": "x", "args": {"a": [1]}}),
+        (Decimal(7), 7),
+        (Decimal("1E+3"), 1000.0),
+        (ZoneInfo("Europe/Berlin"), "Europe/Berlin"),
+        (UTC, "UTC"),
+        (SecretStr("hush"), "**********"),
+        (range(3), [0, 1, 2]),
+        ({(1, 2): "pair", Colour.RED: "red", 3: "three"}, {"(1, 2)": "pair", "red": "red", "3": "three"}),
+    ],
+    ids=str,
+)
+def test_values_of_the_standard_library_are_shown_as_the_reference_shows_them(value: Any, shown: Any) -> None:
+    assert strictly_decoded(encode(value)) == shown
+    assert strictly_decoded(encode({"deep": [value], "slow": "\ud800"}))["deep"] == [shown]
+
+
+NUMPY: list[tuple[Any, Any]] = [
+    (np.float64(0.5), 0.5),
+    (np.float32(0.1), 0.1),
+    (np.array([0.1], dtype="f4"), [0.1]),
+    (np.float16(0.25), 0.25),
+    (np.longdouble(0.25), 0.25),
+    (np.float64("nan"), None),
+    (np.int64(7), 7),
+    (np.uint8(7), 7),
+    (np.bool_(True), True),
+    (np.complex128(1 + 2j), "1+2j"),
+    (np.str_("text"), "text"),
+    (np.bytes_(b"\x00\xff"), "AP8="),
+    (np.datetime64("2026-01-02T03:04:05"), "2026-01-02T03:04:05"),
+    (np.datetime64("NaT"), None),
+    (np.timedelta64(90, "s"), 90.0),
+    (np.array([[1.0, 2.0], [3.0, float("nan")]]), [[1.0, 2.0], [3.0, None]]),
+    (np.array([[1, 2], [3, 4]]).T, [[1, 3], [2, 4]]),
+    (np.array(5), 5),
+    (np.array([1 + 2j]), ["1+2j"]),
+    (np.array(["a", None, Colour.RED], dtype=object), ["a", None, "red"]),
+    (np.array(["2026-01-02", "NaT"], dtype="M8[ns]"), ["2026-01-02T00:00:00", None]),
+    (np.array([90_000_000_000], dtype="m8[ns]"), [90.0]),
+    (np.array([(1, 0.5)], dtype=[("a", "i4"), ("b", "f8")]), [{"a": 1, "b": 0.5}]),
+    (np.ma.masked_array([1, 2], [False, True]), [1, None]),
+    ({np.int64(1): "one"}, {"1": "one"}),
+]
+PANDAS: list[tuple[Any, Any]] = [
+    (pd.DataFrame({"a": [1, 2], "b": ["x", None]}), [{"a": 1, "b": "x"}, {"a": 2, "b": None}]),
+    (
+        pd.DataFrame({"t": [pd.Timestamp("2026-01-02", tz="UTC"), pd.NaT]}),
+        [{"t": "2026-01-02T00:00:00+00:00"}, {"t": None}],
+    ),
+    (pd.DataFrame([[1, 2]], columns=["a", "a"]), [{"a": 2}]),
+    (pd.DataFrame({1: [2]}), [{"1": 2}]),
+    (pd.DataFrame(), []),
+    (pd.Series([1, 2]), [1, 2]),
+    (pd.Series([0.5, None]), [0.5, None]),
+    (pd.Series([1, None], dtype="Int64"), [1, None]),
+    (pd.Series(["a", "b"], dtype="category"), ["a", "b"]),
+    (pd.Index(["a"]), ["a"]),
+    (pd.Timestamp("2026-01-02T03:04:05Z"), "2026-01-02T03:04:05+00:00"),
+    (pd.Timedelta(seconds=90), 90.0),
+    (pd.NaT, None),
+    (pd.NA, None),
+    (pd.Period("2026-01"), "2026-01"),
+    (pd.Interval(0, 1), "(0, 1]"),
+    ({pd.Timestamp("2026-01-02"): 1}, {"2026-01-02T00:00:00": 1}),
+]
+
+
+@pytest.mark.parametrize(("value", "shown"), [*NUMPY, *PANDAS], ids=repr)
+def test_values_of_numpy_and_pandas_are_shown_as_the_nearest_json(value: Any, shown: Any) -> None:
+    assert strictly_decoded(encode(value)) == shown
+    # Beside something that has to be encoded the slow way.
+    assert strictly_decoded(encode({"deep": [value], "slow": "\ud800"}))["deep"] == [shown]
+
+
+def test_neither_numpy_nor_pandas_is_imported_by_runstead() -> None:
+    code = (
+        "import sys, runstead.runtime.serialization as s, runstead.bootstrap.application;"
+        "s.encode({'a': object(), 'b': [1 + 2j]}); print({'numpy', 'pandas'} & set(sys.modules))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "set()"
 
 
 def test_values_nobody_can_show_do_not_stop_those_around_them() -> None:

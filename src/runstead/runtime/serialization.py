@@ -2,25 +2,46 @@
 
 `encode` never fails and its result is always strict JSON: what JSON cannot carry is
 given the nearest shape it can (NaN is null, bytes are base64, a lock is its repr), for a
-state that cannot be shown must not end a run or a stream.
+state that cannot be shown must not end a run or a stream. Where the reference server has a shape for something, it
+is that one; values of numpy and pandas are in `foreign_values`.
 """
 
 from __future__ import annotations
 
 import base64
 import dataclasses
+import ipaddress
 import math
+import re
 from collections import deque
 from collections.abc import Mapping, Sequence, Set
+from datetime import timedelta, tzinfo
 from decimal import Decimal
 from pathlib import PurePath
 from typing import Any, Final
 
 import orjson
 from langchain_core.messages import BaseMessage
-from pydantic import BaseModel
+from langgraph.types import Send
+from pydantic import BaseModel, SecretBytes, SecretStr
 
+from .foreign_values import is_foreign, simplified
+
+# Not OPT_SERIALIZE_NUMPY: with it, orjson imports numpy to ask about any value that it does not know.
 _OPTIONS: Final = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_UUID
+_AS_TEXT: Final = (
+    PurePath,
+    tzinfo,
+    ipaddress.IPv4Address,
+    ipaddress.IPv4Interface,
+    ipaddress.IPv4Network,
+    ipaddress.IPv6Address,
+    ipaddress.IPv6Interface,
+    ipaddress.IPv6Network,
+    # Their text is asterisks.
+    SecretStr,
+    SecretBytes,
+)
 _MAX_DEPTH: Final = 100
 _MAX_REPR: Final = 1_000
 
@@ -65,7 +86,7 @@ def _plain(value: Any) -> Any:
         return message_fields(value)
     if isinstance(value, BaseModel):
         return value.model_dump()
-    if isinstance(value, (Set, deque)):
+    if isinstance(value, (Set, deque, range)):
         return list(value)
     if isinstance(value, tuple):
         return value._asdict() if hasattr(value, "_asdict") else list(value)
@@ -74,14 +95,31 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return base64.b64encode(bytes(value)).decode()
     if isinstance(value, Decimal):
-        return float(value) if value.is_finite() else None
+        return _number(value)
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, complex):
+        return str(value).strip("()")
+    if isinstance(value, re.Pattern):
+        return value.pattern
+    if isinstance(value, Send):
+        return {"node": value.node, "args": value.arg}
     if isinstance(value, BaseException):
         return {"error": type(value).__name__, "message": describe(value)}
-    if isinstance(value, PurePath):
+    if is_foreign(value):
+        return simplified(value)
+    if isinstance(value, _AS_TEXT):
         return str(value)
     if isinstance(value, type):
         return value.__qualname__
     return _safe_repr(value)
+
+
+def _number(value: Decimal) -> int | float | None:
+    if not value.is_finite():
+        return None
+    # Of many digits only a float is left, as of 1E+400.
+    return int(value) if value.as_tuple().exponent == 0 else float(value)
 
 
 def _sanitized(value: Any, depth: int) -> Any:
@@ -121,7 +159,14 @@ def _step(value: Any) -> Any:
 def _key(key: Any) -> str:
     if isinstance(key, str):
         return _valid_text(str.__str__(key))
-    return _safe_repr(key)
+    try:
+        if is_foreign(key):
+            key = jsonable(key)
+        # As it is where all keys are of a kind that orjson knows.
+        (shown,) = orjson.loads(orjson.dumps({key: None}, option=_OPTIONS))
+    except Exception:
+        return _safe_repr(key)
+    return str(shown)
 
 
 def _valid_text(text: str) -> str:

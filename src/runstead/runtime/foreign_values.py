@@ -1,0 +1,71 @@
+"""Values of numpy and pandas as simpler ones on their way to JSON. Neither is imported unless a value is one of theirs.
+
+A frame is a list of records, a series a list of values; what says that a value is missing is None.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Any, Final
+
+import orjson
+
+_LIBRARIES: Final = ("numpy", "pandas")
+
+
+def is_foreign(value: Any) -> bool:
+    """Return whether ``value`` is one of numpy or pandas, or of a class that extends one of theirs."""
+    return any(base.__module__.partition(".")[0] in _LIBRARIES for base in type(value).__mro__)
+
+
+def simplified(value: Any) -> Any:
+    """Return a foreign value as one of Python's own, its parts still to be simplified; what is unknown as its text."""
+    numpy, pandas = (sys.modules.get(name) for name in _LIBRARIES)
+    if pandas is not None and _is_of(value, "pandas"):
+        return _of_pandas(value, pandas)
+    return _of_numpy(value, numpy) if numpy is not None else str(value)
+
+
+def _is_of(value: Any, library: str) -> bool:
+    return any(base.__module__.partition(".")[0] == library for base in type(value).__mro__)
+
+
+def _of_numpy(value: Any, numpy: Any) -> Any:
+    if not isinstance(value, (numpy.ndarray, numpy.generic)):
+        return str(value)
+    if value.dtype.kind in "biuf" and not isinstance(value, numpy.ma.MaskedArray):
+        with contextlib.suppress(TypeError):
+            # Quickly, and with the digits that a float of its size has. Not for dates: orjson shows NaT as one.
+            plain = value if isinstance(value, numpy.generic) else numpy.asarray(value, order="C")
+            return orjson.Fragment(orjson.dumps(plain, option=orjson.OPT_SERIALIZE_NUMPY))
+    if value.dtype.kind in "Mm":
+        # In nanoseconds they would become numbers.
+        value = value.astype(f"{value.dtype.kind}8[us]")
+    plain = value.tolist()
+    # A long double has no simpler form of its own; a structure names its fields.
+    if isinstance(plain, numpy.generic):
+        return float(plain) if plain.dtype.kind == "f" else str(plain)
+    if value.dtype.names is None:
+        return plain
+    return _named(plain, value.dtype.names)
+
+
+def _named(plain: Any, names: tuple[str, ...]) -> Any:
+    return [_named(each, names) for each in plain] if isinstance(plain, list) else dict(zip(names, plain, strict=True))
+
+
+def _of_pandas(value: Any, pandas: Any) -> Any:
+    if value is pandas.NaT or value is pandas.NA:
+        return None
+    if isinstance(value, pandas.Timestamp):
+        return value.isoformat()
+    if isinstance(value, pandas.Timedelta):
+        return value.total_seconds()
+    if isinstance(value, pandas.DataFrame):
+        names = [str(name) for name in value.columns]
+        columns = [value.iloc[:, number].tolist() for number in range(len(names))]
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    if isinstance(value, (pandas.Series, pandas.Index, pandas.api.extensions.ExtensionArray)):
+        return list(value)
+    return str(value)
