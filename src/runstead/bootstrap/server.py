@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
@@ -38,15 +39,15 @@ def serve(
     listener: socket.socket | None = None,
     on_started: Callable[[str], None] | None = None,
     replaceable: bool = False,
-) -> bool:
+) -> int | None:
     """Serve in the foreground until SIGTERM or SIGINT, then drain; a second signal ends it at once.
 
     ``listener`` is a bound socket to serve on, instead of the address in the settings; it is taken over, and closed at
     the end. ``on_started`` hears the URL once requests are answered. Raises what prevents the start: OSError for an
     address that cannot be had, and what `Application.running` raises.
 
-    Return whether the caller is to replace this process, which only happens if it says that it is ``replaceable``: user
-    code did not give its event loop back.
+    Return None, or, only when the caller says that this process is ``replaceable``, a file descriptor of the listening
+    socket for the process that is to take this one's place: user code did not give its event loop back.
     """
     listener = _prompt(listener or _listen(application))
     server = _DrainingServer(application, listener, catch_signals=True, on_started=on_started)
@@ -62,7 +63,7 @@ def serve(
         raise
     finally:
         listener.close()
-    return server.is_to_be_replaced
+    return server.kept_socket
 
 
 @asynccontextmanager
@@ -97,11 +98,15 @@ class _DrainingServer(uvicorn.Server):
         self._application, self._catch_signals, self._on_started = application, catch_signals, on_started
         self.url = _url(listener) + (application.configuration.http.mount_prefix or "")
         self.ready = asyncio.Event()
-        self.is_to_be_replaced = False
+        self._listener = listener
+        self.kept_socket: int | None = None
+        """The socket, listening on, where another process is to take this one's place."""
 
     def end_to_be_replaced(self) -> None:
         """End soon, for a process that takes this one's place."""
-        self.is_to_be_replaced = self.should_exit = True
+        if self.kept_socket is None:
+            self.kept_socket = os.dup(self._listener.fileno())
+        self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -111,7 +116,7 @@ class _DrainingServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._application.leave()
-        if not self.is_to_be_replaced:
+        if self.kept_socket is None:
             await self._unless_forced(asyncio.sleep(_notice(self._application.settings)))
         for server in self.servers:
             server.close()

@@ -54,11 +54,9 @@ def serve_forever(
             if snippet:
                 show_snippet(url, configuration, output)
 
-        # The socket goes on listening while this process is replaced by the next one: nobody is refused.
-        kept = os.dup(listening.fileno())
-        if serve(application, listener=listening, on_started=started, replaceable=os.name == "posix"):
+        kept = serve(application, listener=listening, on_started=started, replaceable=os.name == "posix")
+        if kept is not None:
             replace_process(socket_fd=kept, parent_fd=parent_fd)
-        os.close(kept)
 
 
 def work_forever(request: ServeRequest, output: Output, *, parent_fd: int | None = None) -> None:
