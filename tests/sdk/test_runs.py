@@ -239,7 +239,6 @@ async def test_a_cancel_that_does_not_say_of_what_is_refused(client: Any) -> Non
         {"thread_id": thread_id, "run_ids": ["x"]},
         {"thread_id": thread_id, "run_ids": [thread_id], "status": "all"},
         {"status": "bogus"},
-        {"thread_id": thread_id, "run_ids": [thread_id], "action": "delete"},
     ):
         with pytest.raises(UnprocessableEntityError):
             await client.runs.cancel_many(**wrong)

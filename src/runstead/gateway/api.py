@@ -25,6 +25,7 @@ from .failures import Failures
 from .logged_headers import LoggedHeaders
 from .mount_prefix import MountPrefix
 from .openapi import describe, joined, secured
+from .remark_headers import RemarkHeaders
 from .routes import (
     assistants,
     creation,
@@ -119,6 +120,7 @@ def create_api(
             _cors(cors or Cors(), around.custom),
             *_prefix(around.mount_prefix),
             Middleware(CustomRoutes, custom=around.custom, authenticator=authenticator),
+            Middleware(RemarkHeaders),
             Middleware(Failures),
             Middleware(SocketFailures),
             Middleware(Authentication, authenticator=authenticator),

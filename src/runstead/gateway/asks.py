@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from runstead.wire.authorization import Action, Resource
+from runstead.wire.stops import stop_action_of
 
 OPEN_PATHS: Final = frozenset(("/", "/ok", "/ready", "/info", "/docs", "/openapi.json"))
 """They tell nothing about anybody, and load balancers and browsers ask for them without credentials."""
@@ -74,7 +75,7 @@ _KWARGS: Final = (
 
 def _named(given: Given) -> dict[str, Any]:
     """The ids in the path, and what a cancel does."""
-    action = {"action": given.query.get("action", "interrupt")} if given.query.get("action") else {}
+    action = {"action": stop_action_of(given.query["action"])} if given.query.get("action") else {}
     return {**given.path, **action}
 
 
@@ -156,7 +157,7 @@ def _items(action: Action, value: Callable[[Given], dict[str, Any]], *fields: st
 
 def _cancel_many(given: Given) -> dict[str, Any]:
     own = {name: deepcopy(given.body[name]) for name in ("thread_id", "run_ids", "status") if name in given.body}
-    return {**own, "action": given.query.get("action", "interrupt")}
+    return {**own, "action": stop_action_of(given.query.get("action", "interrupt"))}
 
 
 _PRUNED: Final = ("thread_ids", "strategy")

@@ -11,13 +11,15 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from runstead.runtime.serialization import encode
-from runstead.wire.body import check_content_type, parse_body
+from runstead.wire.body import check_content_type, parse_json, typed, unknown_fields
 from runstead.wire.errors import Unprocessable
 from runstead.wire.identifiers import CheckpointIdField, RunIdField, ThreadIdField
 from runstead.wire.pages import MAX_LIMIT, MAX_OFFSET
+from runstead.wire.remarks import unknown
 
 from .authorization import Grant, authorize
 from .bodies import body_of
+from .remark_headers import add_remarks
 from .services import Services, ServiceSource
 
 T = TypeVar("T")
@@ -47,7 +49,10 @@ class JsonBody(Generic[T]):
         raw = await body_of(request, source.services.options.max_body_bytes)
         if raw:
             check_content_type(request.headers.get("content-type"))
-        return parse_body(raw, self.adapter, granted.changed)
+        value = parse_json(raw)
+        parsed = typed(granted.changed(value), self.adapter)
+        add_remarks(request, unknown(unknown_fields(value, parsed)))
+        return parsed
 
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -68,6 +73,9 @@ Limit: TypeAlias = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 Offset: TypeAlias = Annotated[int, Query(ge=0, le=MAX_OFFSET)]
 Namespaces: TypeAlias = Annotated[
     list[str] | None, Query(description="Only the events of these graphs inside the run; the root's is the empty one.")
+]
+Action: TypeAlias = Annotated[
+    str, Query(description="`rollback`, or `interrupt`; anything else interrupts, and a header says so.")
 ]
 Select: TypeAlias = Annotated[list[str] | None, Query()]
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
+from pydantic import TypeAdapter
 from starlette.requests import HTTPConnection
 
 from runstead.resources.state_views import ThreadState
 from runstead.runtime.actor_context import acting, require_actor_context
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.types import CheckpointRef, RunRecord, StreamMode, ThreadId
+from runstead.wire.body import unknown_fields
 from runstead.wire.configs import BOTH_GIVEN
 from runstead.wire.errors import BadRequest
 from runstead.wire.identifiers import as_uuid
@@ -29,11 +31,15 @@ from runstead.wire.protocol.commands import (
 from runstead.wire.protocol.events import Subscription
 from runstead.wire.protocol.slim import slim_state
 from runstead.wire.protocol.tree import tree_of
+from runstead.wire.remarks import unknown
 from runstead.wire.runs import CommandBody, RunCreate
 
 from .authorization import authorize_run
+from .remark_headers import add_remarks
 from .run_specs import run_specs_of
 from .services import Services
+
+T = TypeVar("T")
 
 _MODES: Final[list[StreamMode]] = ["values", "updates", "messages-tuple", "custom", "tasks", "checkpoints"]
 """All that the channels are made of."""
@@ -62,8 +68,13 @@ class ThreadCommands:
             raise CommandRefused("unknown_command", f"Unknown protocol command: {command.method[:100]}")
         return await method(command)
 
+    def _params_of(self, command: Command, adapter: TypeAdapter[T]) -> T:
+        params = params_of(command, adapter)
+        add_remarks(self._request, unknown(unknown_fields(command.params, params, "params.")))
+        return params
+
     async def _start(self, command: Command) -> dict[str, Any]:
-        params = params_of(command, RUN_START)
+        params = self._params_of(command, RUN_START)
         if not params.assistant_id:
             raise CommandRefused("invalid_argument", "run.start requires an assistant_id.")
         configurable = (params.config.configurable if params.config else None) or {}
@@ -89,7 +100,7 @@ class ThreadCommands:
             return {"run_id": (await self._create(body)).run_id}
 
     async def _respond(self, command: Command) -> dict[str, Any]:
-        params = params_of(command, INPUT_RESPOND)
+        params = self._params_of(command, INPUT_RESPOND)
         answers = params.answers()
         async with self._use.interrupts.of(self._thread_id) as waiting:
             for interrupt_id in answers:
@@ -112,7 +123,7 @@ class ThreadCommands:
         return {"run_id": run.run_id}
 
     async def _inject(self, command: Command) -> dict[str, Any]:
-        params = params_of(command, INPUT_INJECT)
+        params = self._params_of(command, INPUT_INJECT)
         if params.namespace:
             raise CommandRefused("no_such_namespace", "Messages can be injected at the root alone.")
         assistant_id = await self._assistant()
@@ -126,7 +137,7 @@ class ThreadCommands:
         return {"run_id": run.run_id}
 
     async def _fork(self, command: Command) -> dict[str, Any]:
-        params = params_of(command, STATE_FORK)
+        params = self._params_of(command, STATE_FORK)
         if (checkpoint_id := as_uuid(params.checkpoint_id)) is None:
             raise CommandRefused("no_such_checkpoint", f"Unknown checkpoint: {params.checkpoint_id[:100]}")
         run = await self._create(
@@ -140,7 +151,7 @@ class ThreadCommands:
         return {"run_id": run.run_id, "thread_id": run.thread_id}
 
     async def _state(self, command: Command) -> dict[str, Any]:
-        params = params_of(command, STATE_GET)
+        params = self._params_of(command, STATE_GET)
         state = await self._read(params.namespace or [])
         values = orjson.loads(state.values)
         if params.keys is not None and isinstance(values, dict):
@@ -166,7 +177,7 @@ class ThreadCommands:
         return state
 
     async def _checkpoints(self, command: Command) -> dict[str, Any]:
-        params = params_of(command, LIST_CHECKPOINTS)
+        params = self._params_of(command, LIST_CHECKPOINTS)
         if params.before is not None and as_uuid(params.before) is None:
             raise CommandRefused("no_such_checkpoint", f"Unknown checkpoint: {params.before[:100]}")
         place = CheckpointRef(checkpoint_ns="|".join(params.namespace)) if params.namespace else None

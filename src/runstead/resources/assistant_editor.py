@@ -50,7 +50,7 @@ class AssistantEditor:
         return await self._store.create(draft, assistant_id=assistant_id, if_exists=if_exists)
 
     async def update(self, name: str, change: AssistantChange) -> AssistantRecord:
-        """Without a change nothing happens, and no version is made.
+        """Make the next version; also where nothing changes, as the reference server does.
 
         Raises AssistantNotFound, InvalidAssistant, GraphNotFound, AssistantProtected, AssistantInUse.
         """
@@ -62,8 +62,6 @@ class AssistantEditor:
                     f"Assistant {before.assistant_id} is the graph's own ({before.graph_id}) and stays with it; "
                     f"create another one with graph_id={change.graph_id!r}"
                 )
-        if change.is_empty:
-            return before
         return _there(await self._store.update(before.assistant_id, change), before)
 
     async def set_latest(self, name: str, version: int) -> AssistantRecord:

@@ -88,10 +88,6 @@ class AssistantChange:
     description: str | None = None
     has_description: bool = False
 
-    @property
-    def is_empty(self) -> bool:
-        return self == AssistantChange()
-
     def applied_to(self, before: AssistantRecord) -> AssistantDraft:
         """What the next version says."""
         config = dict(before.config if self.config is None else self.config)

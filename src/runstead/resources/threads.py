@@ -13,7 +13,6 @@ ThreadSortField: TypeAlias = Literal["thread_id", "status", "created_at", "updat
 SortOrder: TypeAlias = Literal["asc", "desc"]
 TtlStrategy: TypeAlias = Literal["delete", "keep_latest"]
 
-SHORTEST_TTL: Final = 1 / 60
 LONGEST_TTL: Final = 100 * 366 * 24 * 60.0
 """Minutes: a second, and a hundred years. Whoever wants to keep something for longer wants to keep it for ever."""
 
@@ -28,8 +27,8 @@ class ThreadTtl:
     strategy: TtlStrategy = "delete"
 
     def __post_init__(self) -> None:
-        if not SHORTEST_TTL <= self.minutes <= LONGEST_TTL:
-            raise ValueError(f"a ttl of {self.minutes} minutes: give it at least a second and at most a hundred years")
+        if not 0 < self.minutes <= LONGEST_TTL:
+            raise ValueError(f"a ttl of {self.minutes} minutes: give it more than 0 and at most a hundred years")
 
     def over_at(self, last_used: datetime) -> datetime:
         """When the time is over of a thread that was last used then."""

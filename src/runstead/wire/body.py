@@ -5,11 +5,12 @@ JSON here is strict and bounded: no NaN, no lone surrogates, no NUL, no nesting 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, Final, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from .errors import NotJson, Unprocessable, sentence_of
 
@@ -46,12 +47,42 @@ def parse_json(raw: bytes) -> Any:
     return value
 
 
-def parse_body(raw: bytes, adapter: TypeAdapter[T], granted: Callable[[Any], Any] = lambda asked: asked) -> T:
-    """The body, as far as it was ``granted``, as the type the route wants. Raises Unprocessable."""
+def parse_body(raw: bytes, adapter: TypeAdapter[T]) -> T:
+    """The body as the type the route wants. Raises Unprocessable."""
+    return typed(parse_json(raw), adapter)
+
+
+def typed(value: Any, adapter: TypeAdapter[T]) -> T:
+    """JSON as the type the route wants. Raises Unprocessable."""
     try:
-        return adapter.validate_python(granted(parse_json(raw)))
+        return adapter.validate_python(value)
     except ValidationError as error:
         raise Unprocessable(sentence_of(error.errors(include_url=False, include_context=False))) from error
+
+
+def unknown_fields(value: Any, parsed: Any, place: str = "") -> Iterator[str]:
+    """Yield the names of fields that ``value`` has and the type it was parsed into does not know."""
+    if isinstance(parsed, BaseModel) and isinstance(value, Mapping):
+        names = _names_of(type(parsed))
+        for name in value:
+            if name not in names:
+                yield f"{place}{name}"
+            else:
+                yield from unknown_fields(value[name], getattr(parsed, names[name]), f"{place}{name}.")
+    elif isinstance(parsed, list) and isinstance(value, list):
+        for one, below in zip(value, parsed, strict=False):
+            yield from unknown_fields(one, below, place)
+
+
+@cache
+def _names_of(model: type[BaseModel]) -> Mapping[str, str]:
+    """The names that a model's fields may have in a body, and their own."""
+    names: dict[str, str] = {}
+    for name, info in model.model_fields.items():
+        given = info.validation_alias or info.alias or name
+        choices = given.choices if isinstance(given, AliasChoices) else [given]
+        names |= {str(choice): name for choice in choices}
+    return names
 
 
 def _check(root: Any) -> None:

@@ -29,6 +29,22 @@ def remark_on_failure(failures: Iterable[str | None]) -> Mapping[str, str]:
     return {HEADER: " ".join(text.encode("ascii", "replace").decode().split())[:_LONGEST]}
 
 
+def remark(*sentences: str) -> Mapping[str, str]:
+    """The header that says these sentences; none where there is nothing to say."""
+    return {HEADER: "; ".join(dict.fromkeys(sentences))} if sentences else {}
+
+
+_MOST_NAMES: Final = 10
+_LONGEST_NAME: Final = 60
+
+
+def unknown(names: Iterable[str]) -> list[str]:
+    """Sentences about fields of a body that nothing here knows."""
+    told = [ascii(name[:_LONGEST_NAME]).replace(";", ",") for name in dict.fromkeys(names)]
+    said = [f"{name} has no effect, for there is no such field" for name in told[:_MOST_NAMES]]
+    return said if len(told) <= _MOST_NAMES else [*said, f"neither have {len(told) - _MOST_NAMES} more"]
+
+
 def remarks_on(bodies: Iterable[RunCreate], *, is_traced: bool) -> Mapping[str, str]:
     """The header for an answer to a request for these runs; none when all has its effect."""
     told: list[str] = []
@@ -37,4 +53,4 @@ def remarks_on(bodies: Iterable[RunCreate], *, is_traced: bool) -> Mapping[str, 
             told.append(_FEEDBACK)
         if body.langsmith_tracer is not None and body.langsmith_tracer.to_tracing() and not is_traced:
             told.append(_TRACING)
-    return {HEADER: "; ".join(dict.fromkeys(told))} if told else {}
+    return remark(*told)

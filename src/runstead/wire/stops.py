@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter
 
-from runstead.runtime.runs.types import RunStatus
+from runstead.runtime.runs.types import RunStatus, StopAction
 
 from .body import WireModel
 from .errors import Unprocessable
 from .identifiers import RunIdField, ThreadIdField
+from .remarks import remark
 
 StopStatus: TypeAlias = Literal["pending", "running", "all"]
 
@@ -44,6 +46,19 @@ class RunsToStop(WireModel):
 
 
 RUNS_TO_STOP: Final[TypeAdapter[RunsToStop]] = TypeAdapter(RunsToStop)
+
+
+def stop_action_of(action: str) -> StopAction:
+    """What a cancel does. Whatever is not a rollback interrupts, as on the reference server."""
+    return "rollback" if action == "rollback" else "interrupt"
+
+
+def remarks_on_stop(action: str) -> Mapping[str, str]:
+    """The header for an answer to a cancel whose action is not known; none for one that is."""
+    if action in ("interrupt", "rollback"):
+        return {}
+    return remark("action is neither interrupt nor rollback, so the run is interrupted")
+
 
 NOT_FOUND: Final = "No runs found to cancel."
 ALL_OVER: Final = (

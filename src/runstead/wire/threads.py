@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import orjson
-from pydantic import Field, TypeAdapter
+from pydantic import BeforeValidator, Field, TypeAdapter
 
 from runstead.resources.states import Update
 from runstead.resources.threads import (
     LONGEST_TTL,
-    SHORTEST_TTL,
     SortOrder,
     ThreadFilter,
     ThreadRecord,
@@ -61,11 +60,15 @@ class SuperstepBody(WireModel):
 class TtlBody(WireModel):
     """``ttl`` in minutes after the thread was last used."""
 
-    ttl: float = Field(ge=SHORTEST_TTL, le=LONGEST_TTL)
+    ttl: float = Field(gt=0, le=LONGEST_TTL)
     strategy: TtlStrategy | None = None
 
 
-Ttl: TypeAlias = Annotated[float, Field(ge=SHORTEST_TTL, le=LONGEST_TTL)] | TtlBody
+def _as_object(ttl: Any) -> Any:
+    return {"ttl": ttl} if isinstance(ttl, int | float) and not isinstance(ttl, bool) else ttl
+
+
+Ttl: TypeAlias = Annotated[TtlBody, BeforeValidator(_as_object, json_schema_input_type=float | TtlBody)]
 
 
 class ThreadCreate(WireModel):
@@ -125,11 +128,9 @@ def supersteps_of(body: ThreadCreate) -> list[list[Update]]:
     return steps
 
 
-def ttl_of(ttl: float | TtlBody | None) -> ThreadTtl | None:
+def ttl_of(ttl: TtlBody | None) -> ThreadTtl | None:
     """How long to keep a thread; None for as long as all others."""
-    if ttl is None:
-        return None
-    return ThreadTtl(ttl.ttl, ttl.strategy or "delete") if isinstance(ttl, TtlBody) else ThreadTtl(ttl)
+    return None if ttl is None else ThreadTtl(ttl.ttl, ttl.strategy or "delete")
 
 
 def check_include(names: Sequence[str] | None) -> bool:

@@ -15,10 +15,12 @@ from runstead.wire.errors import Unprocessable
 from runstead.wire.identifiers import as_uuid
 from runstead.wire.protocol.commands import NOT_JSON, BadEnvelope, command_of, failure, failure_of, success
 from runstead.wire.protocol.events import subscription_of
+from runstead.wire.remarks import unknown
 
 from ..bodies import body_of
 from ..dependencies import JsonBody, ThreadId, Use, answer
 from ..protocol_stream import ProtocolEventStream
+from ..remark_headers import add_remarks
 from ..services import ServiceSource
 from ..thread_commands import ThreadCommands
 from ..thread_socket import ThreadSocket
@@ -84,7 +86,9 @@ async def command_thread(thread_id: ThreadId, request: Request, use: Use) -> Res
     """One command. Answered with 200, also where it fails; 400 is for what is no command at all."""
     raw = await body_of(request, use.options.max_body_bytes)
     try:
-        command = command_of(parse_json(raw))
+        envelope = parse_json(raw)
+        command = command_of(envelope)
+        add_remarks(request, unknown(name for name in envelope if name not in ("id", "method", "params")))
     except BadEnvelope as error:
         return answer(failure(error.command_id, "invalid_argument", str(error)), 400)
     except Unprocessable as error:

@@ -6,16 +6,16 @@ from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
-from runstead.runtime.runs.types import RunFilter, StopAction
+from runstead.runtime.runs.types import RunFilter
 from runstead.wire.errors import NotFound, Unprocessable
 from runstead.wire.pages import TOTAL, page_headers
 from runstead.wire.run_records import RUN_FIELDS, WireRunStatus, from_run_record, statuses_of
 from runstead.wire.runs import stream_modes_of
 from runstead.wire.selection import check_select, selected
-from runstead.wire.stops import ALL_OVER, NOT_FOUND
+from runstead.wire.stops import ALL_OVER, NOT_FOUND, remarks_on_stop, stop_action_of
 
 from ..addresses import stream_headers, wait_headers
-from ..dependencies import Limit, Namespaces, Offset, RunId, Select, ThreadId, Use, answer, names_of, nothing
+from ..dependencies import Action, Limit, Namespaces, Offset, RunId, Select, ThreadId, Use, answer, names_of, nothing
 from ..services import Services
 from ..sse import EventStream
 from ..waiting import NO_VALUES, WaitingJson
@@ -118,30 +118,31 @@ async def cancel_run(
     run_id: RunId,
     use: Use,
     wait: Flag = "0",
-    action: StopAction = "interrupt",
+    action: Action = "interrupt",
     reason: Literal["taken"] | None = None,
 ) -> Response:
     """Stop the run. ``reason=taken`` records that another run has taken its input over."""
-    if reason is not None and action != "interrupt":
+    stop, headers = stop_action_of(action), remarks_on_stop(action)
+    if reason is not None and stop != "interrupt":
         raise Unprocessable("reason: 'taken' goes with action=interrupt; a run that is rolled back leaves no record")
     try:
         record = await use.runs.get_run(run_id, thread_id=thread_id)
     except RunNotFound as error:
         raise NotFound(NOT_FOUND) from error
-    if (await use.runs.cancel(run_id, action=action, taken=reason == "taken")).effect == "already_ended":
+    if (await use.runs.cancel(run_id, action=stop, taken=reason == "taken")).effect == "already_ended":
         raise NotFound(ALL_OVER)
     if not _is_set(wait):
-        return nothing(202)
+        return nothing(202, headers)
 
     async def stopped() -> bytes:
         try:
-            await use.runs.cancel(run_id, action=action, wait=True)
+            await use.runs.cancel(run_id, action=stop, wait=True)
         except RunNotFound:
             # Rolled back and gone in between: that is what was asked for.
             return NO_VALUES
         return NO_VALUES
 
-    return WaitingJson(stopped(), wait_headers(record), keep_alive=use.options.heartbeat)
+    return WaitingJson(stopped(), {**wait_headers(record), **headers}, keep_alive=use.options.heartbeat)
 
 
 @router.post("/threads/{thread_id}/runs/{run_id}/retry")

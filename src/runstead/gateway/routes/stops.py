@@ -9,9 +9,9 @@ from starlette.responses import Response
 from runstead.runtime.runs.exceptions import RunNotFound
 from runstead.runtime.runs.types import RunFilter, RunRecord, RunStatus, StopAction
 from runstead.wire.errors import NotFound
-from runstead.wire.stops import ALL_OVER, NOT_FOUND, RUNS_TO_STOP, RunsToStop
+from runstead.wire.stops import ALL_OVER, NOT_FOUND, RUNS_TO_STOP, RunsToStop, remarks_on_stop, stop_action_of
 
-from ..dependencies import JsonBody, Use, nothing
+from ..dependencies import Action, JsonBody, Use, nothing
 from ..services import Services
 
 router = APIRouter(tags=["runs"])
@@ -21,18 +21,19 @@ _PAGE: Final = 500
 
 @router.post("/runs/cancel", status_code=204)
 async def cancel_runs(
-    body: Annotated[RunsToStop, Depends(JsonBody(RUNS_TO_STOP))], use: Use, action: StopAction = "interrupt"
+    body: Annotated[RunsToStop, Depends(JsonBody(RUNS_TO_STOP))], use: Use, action: Action = "interrupt"
 ) -> Response:
     """Without waiting for their end. Where a status was given, it is no failure that no run has it."""
+    stop, headers = stop_action_of(action), remarks_on_stop(action)
     if statuses := body.statuses():
-        await _stop(use, await _with_status(use, statuses), action)
-        return nothing()
+        await _stop(use, await _with_status(use, statuses), stop)
+        return nothing(headers=headers)
     found = await _named(use, body)
     if not found:
         raise NotFound(NOT_FOUND)
-    if not await _stop(use, found, action):
+    if not await _stop(use, found, stop):
         raise NotFound(ALL_OVER)
-    return nothing()
+    return nothing(headers=headers)
 
 
 async def _with_status(use: Services, statuses: Sequence[RunStatus]) -> list[RunRecord]:
