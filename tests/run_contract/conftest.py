@@ -26,7 +26,7 @@ def served(tmp_path: Path) -> Served:
     """Serves one data directory, as often as it is asked to: streams do not outlive the server, the rest does."""
 
     @asynccontextmanager
-    async def serve(*, users: bool = False, **flags: Any) -> AsyncIterator[Browser]:
+    async def serve(*, users: bool = False, graphs: Path = GRAPHS, **flags: Any) -> AsyncIterator[Browser]:
         flags = {
             "data_dir": current_data(tmp_path / "data"),
             "port": 0,
@@ -34,7 +34,7 @@ def served(tmp_path: Path) -> Served:
             "show_errors": True,
             **flags,
         }
-        application = Application(load_settings(flags, project=tmp_path), read_configuration(GRAPHS))
+        application = Application(load_settings(flags, project=tmp_path), read_configuration(graphs))
         asgi = create_api(application, authenticator=ByName()) if users else application.asgi
         async with application.running(), Browser(asgi) as browser:
             yield browser

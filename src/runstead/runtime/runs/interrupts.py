@@ -8,11 +8,10 @@ from typing import Any, Final
 
 INTERRUPT: Final = "__interrupt__"
 """The channel in which LangGraph keeps pending interrupts (langgraph.constants, private there)."""
-
+NO_TASK: Final = "00000000-0000-0000-0000-000000000000"
+"""The task id of pending writes that are of no task: they are part of the state."""
 TASK_EVENTS: Final = frozenset(("__error__", "__error_source_node__", INTERRUPT, "__resume__"))
 """Channels of pending writes that say what happened to a task, not what it gave."""
-NO_TASK: Final = "00000000-0000-0000-0000-000000000000"
-"""The task id of writes that are a run's input."""
 _INTERRUPT_ID: Final = re.compile(r"[0-9a-f]{32}")
 _REFUSED: Final = "_langgraph_invalid_resume"
 """Set by LangGraph on an error that an answer has caused (langgraph.errors.is_invalid_resume, of 1.2 and later)."""

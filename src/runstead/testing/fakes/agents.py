@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import PregelTask
 from langgraph.types import StateSnapshot as GraphState
 
@@ -33,6 +35,17 @@ class FakeAgent:
     def copy(self, update: Mapping[str, Any] | None = None) -> FakeAgent:
         checkpointer = (update or {}).get("checkpointer", self.checkpointer)
         return replace(self, checkpointer=checkpointer)
+
+    @property
+    def builder(self) -> Any:
+        """The shape of the graph: one node, which answers."""
+        return _shape().builder
+
+    @property
+    def channels(self) -> Mapping[str, Any]:
+        """The channels of the graph, with their reducers."""
+        channels: Mapping[str, Any] = _shape().channels
+        return channels
 
     @property
     def _memory(self) -> AgentMemory:
@@ -93,6 +106,12 @@ class FakeAgent:
         state.values["messages"] = [*state.values["messages"], *(values or {}).get("messages", ())]
         state.values["log"] = [*state.values["log"], *(values or {}).get("log", ())]
         return await self._memory.write(state, config, "update")
+
+
+@lru_cache(maxsize=1)
+def _shape() -> Any:
+    graph = StateGraph(MessagesState).add_node(NODE, lambda state: state)
+    return graph.add_edge(START, NODE).add_edge(NODE, END).compile()
 
 
 @dataclass(frozen=True, slots=True)

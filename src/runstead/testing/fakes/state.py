@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from langgraph.types import Interrupt
 
+from runstead.runtime.runs.interrupts import NO_TASK
+
 from .script import Script
 from .stage import Stage
 
@@ -65,6 +67,10 @@ class AgentMemory:
         if found is None:
             return AgentState({"log": [], "messages": [], "script": None, "position": 0, "asking": False})
         values = dict(found.checkpoint["channel_values"])
+        for task_id, channel, value in found.pending_writes or ():
+            # Writes of no task are part of the state, as in LangGraph.
+            if task_id == NO_TASK and channel == "messages":
+                values["messages"] = [*values["messages"], *value]
         return AgentState(values, found.config, found.metadata, found.parent_config)
 
     async def write(self, state: AgentState, config: Any, source: str) -> Any:

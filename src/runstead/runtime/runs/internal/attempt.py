@@ -28,6 +28,7 @@ from .agent import opened
 from .answers import answering
 from .breakpoints import stopped_at_breakpoint
 from .chunks import ChunkEncoder, EncodedEvent
+from .partial_answers import Asides, StreamedAnswers, keep_partial_answer, without_partial_answer
 from .planner import ExecutionPlan
 from .snapshot import StateSnapshot, output_values, snapshot_of, waiting_interrupts, with_interrupts
 from .tracing import traced
@@ -62,6 +63,7 @@ class AgentAttempt:
     store: Any | None
     callbacks: list[Any]
     queue: CrossLoopQueue[EncodedEvent]
+    asides: Asides
     error_texts: ErrorTexts = MASKING
     stop_reason: Stopped | None = None
     _streaming: asyncio.Task[None] | None = field(default=None, init=False)
@@ -83,17 +85,19 @@ class AgentAttempt:
             self.queue.finish()
 
     async def _run(self, agent: Agent) -> AttemptEnd:
-        encoder = ChunkEncoder(self.plan.wanted, self.error_texts)
+        answers = StreamedAnswers(self.plan.graph_id, self.asides)
+        encoder = ChunkEncoder(self.plan.wanted, self.error_texts, answers)
         error = await self._stream(agent, encoder)
         if self.stop_reason is not None:
             # The threads of synchronous nodes cannot be cancelled: the run has ended when they have.
             await self.loop.threads_idle()
             if not self.stop_reason.settles:
                 return AttemptEnd(stopped=True)
-            if not self.stop_reason.undoes:
-                await self._keep_partial_message(agent, encoder)
         try:
             state = await read_state(agent, self.plan.state_config)
+            reason = self.stop_reason
+            if reason and await keep_partial_answer(agent, self.checkpointer, state, answers, reason):
+                state = await read_state(agent, self.plan.state_config)
         except Exception as unreadable:
             return AttemptEnd(error=error or unreadable)
         output = self._output(agent, encoder, state, error)
@@ -113,7 +117,7 @@ class AgentAttempt:
         if self.stop_reason is not None or (self.plan.resuming and await stopped_at_breakpoint(agent, self.plan)):
             return None
         try:
-            self.plan = await answering(agent, self.plan)
+            self.plan = await without_partial_answer(agent, await answering(agent, self.plan))
         except (UnknownInterruptError, RuntimeError) as refused:
             return refused
         self._streaming = asyncio.ensure_future(self._forward(agent, encoder))
@@ -164,26 +168,3 @@ class AgentAttempt:
             # Left to itself, LangGraph streams private channels too.
             options["output_keys"] = channels
         return options
-
-    async def _keep_partial_message(self, agent: Agent, encoder: ChunkEncoder) -> None:
-        """Text that was streamed before a stop is kept: written to the thread, marked as partial."""
-        partial = encoder.partial_message()
-        if partial is None or not partial[0].content or self.stop_reason is None:
-            return
-        message, node = partial
-        marked = message.model_copy(
-            update={
-                # A tool call that was cut off must not look like one that is still to be answered.
-                "tool_calls": [],
-                "invalid_tool_calls": [],
-                "response_metadata": {
-                    **message.response_metadata,
-                    "partial": True,
-                    "stop_reason": self.stop_reason.value,
-                },
-            }
-        )
-        try:
-            await agent.aupdate_state(self.plan.state_config, {"messages": [marked]}, as_node=node or None)
-        except Exception:
-            _log.warning("the partial message of a stopped run could not be kept", exc_info=True)

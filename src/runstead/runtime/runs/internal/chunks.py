@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Set
 from typing import Any, Final, TypeAlias
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, BaseMessageChunk, message_chunk_to_message
+from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk_to_message
 
 from runstead.runtime.serialization import encode
 
@@ -16,6 +16,7 @@ from ..error_texts import MASKING, ErrorTexts
 from ..interrupts import INTERRUPT
 from ..privacy import public
 from ..types import StreamMode
+from .partial_answers import Asides, StreamedAnswers
 
 EncodedEvent: TypeAlias = tuple[str, bytes]
 """The event's name, with its namespace, and its data."""
@@ -26,12 +27,17 @@ _PLACE_KEYS: Final = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint
 class ChunkEncoder:
     """Turns ``(namespace, mode, chunk)`` into events, and remembers what the end of a run needs to know."""
 
-    def __init__(self, wanted: frozenset[StreamMode], texts: ErrorTexts = MASKING) -> None:
+    def __init__(
+        self,
+        wanted: frozenset[StreamMode],
+        texts: ErrorTexts = MASKING,
+        answers: StreamedAnswers | None = None,
+    ) -> None:
         self._wanted, self._texts = wanted, texts
+        self._answers = answers or StreamedAnswers("", Asides())
         self._parts: dict[str, list[BaseMessageChunk]] = {}
         self._announced: set[str] = set()
         self._metadata: tuple[Any, bytes] = (None, b"null")
-        self._speaking: tuple[str, str] | None = None
         self._asked: dict[str, Any] = {}
         self.last_values: Any = None
         """The root graph's last values, not yet encoded, with all interrupts that were raised so far."""
@@ -42,7 +48,7 @@ class ChunkEncoder:
             case "values":
                 if not namespace:
                     chunk = self.last_values = self._with_interrupts(chunk)
-                    self._step_ended()
+                    self._step_ended(chunk)
                 if "values" in self._wanted:
                     yield _name("values", namespace), encode(chunk)
             case "messages":
@@ -63,15 +69,6 @@ class ChunkEncoder:
             shown = {**shown, "data": {**data, "error": self._texts.shown(data["error"])}}
         return "events", encode(shown)
 
-    def partial_message(self) -> tuple[AIMessage, str] | None:
-        """The message of the root graph that tokens are still arriving for, and the node that speaks it."""
-        if self._speaking is None:
-            return None
-        key, node = self._speaking
-        parts = self._parts[key]
-        message = message_chunk_to_message(sum(parts[1:], start=parts[0]))
-        return (message, node) if isinstance(message, AIMessage) else None
-
     @property
     def shown_interrupts(self) -> Set[str]:
         """The ids of the interrupts in the root graph's last values."""
@@ -84,9 +81,9 @@ class ChunkEncoder:
         self._asked.update({interrupt.id: interrupt for interrupt in chunk.get(INTERRUPT, ())})
         return {**chunk, INTERRUPT: tuple(self._asked.values())} if self._asked else chunk
 
-    def _step_ended(self) -> None:
+    def _step_ended(self, values: Any) -> None:
         # What was streamed in the step is in the state now; its messages get no more tokens.
-        self._speaking = None
+        self._answers.step_ended(values)
         self._parts.clear()
         self._announced.clear()
 
@@ -110,9 +107,12 @@ class ChunkEncoder:
 
     def _remember(self, namespace: tuple[str, ...], chunk: BaseMessageChunk, metadata: Mapping[str, Any]) -> None:
         key = chunk.id or ""
-        self._parts.setdefault(key, []).append(chunk)
-        if not namespace and isinstance(chunk, AIMessageChunk):
-            self._speaking = (key, str(metadata.get("langgraph_node", "")))
+        if (parts := self._parts.get(key)) is not None:
+            parts.append(chunk)
+            return
+        parts = self._parts[key] = [chunk]
+        if not namespace:
+            self._answers.begun(key, parts, metadata)
 
     def _whole(self, chunk: BaseMessageChunk) -> BaseMessageChunk:
         """The message as far as it has come. Kept added up, so that a token costs one addition."""

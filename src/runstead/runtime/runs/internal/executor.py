@@ -34,6 +34,7 @@ from .chunks import EncodedEvent
 from .endings import outcome_of, outcome_of_rollback
 from .fence import FencedSaver, fenced_store
 from .lifecycle_events import RunEventEmitter
+from .partial_answers import Asides
 from .planner import ExecutionPlan, ExecutionPlanner
 from .publisher import RunPublisher, terminal_of
 from .registry import RunHandle
@@ -51,8 +52,8 @@ _PAUSES: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 class RunExecution:
     """Executes what a handle holds. Made for one attempt and used once."""
 
-    def __init__(self, handle: RunHandle, runtime: RunsRuntime, planner: ExecutionPlanner) -> None:
-        self._handle, self._runtime, self._planner = handle, runtime, planner
+    def __init__(self, handle: RunHandle, runtime: RunsRuntime, planner: ExecutionPlanner, asides: Asides) -> None:
+        self._handle, self._runtime, self._planner, self._asides = handle, runtime, planner, asides
         run = handle.lease.run
         self._callbacks = RunCallbacks.build(run.run_id, run.thread_id, runtime.clock.now, runtime.error_texts)
         self._publisher = RunPublisher(runtime.bridge, run.run_id, handle.lease.attempt)
@@ -159,6 +160,7 @@ class RunExecution:
             store=fenced_store(self._runtime.store, self._check, self._lease.holder),
             callbacks=list(self._callbacks.handlers()),
             queue=queue,
+            asides=self._asides,
             error_texts=self._runtime.error_texts,
         )
 

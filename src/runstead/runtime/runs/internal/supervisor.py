@@ -14,6 +14,7 @@ from ..exceptions import LeaseLost
 from ..runtime import RunsRuntime
 from ..types import RunId, Stopped, WorkerId
 from .executor import RunExecution
+from .partial_answers import Asides
 from .planner import ExecutionPlanner
 from .registry import RunHandle, RunRegistry
 
@@ -27,6 +28,7 @@ class RunSupervisor:
 
     def __init__(self, runtime: RunsRuntime, registry: RunRegistry, planner: ExecutionPlanner) -> None:
         self._runtime, self._registry, self._planner = runtime, registry, planner
+        self._asides = Asides()
         self._claiming = 0
         self._draining = False
         self._slot_freed = asyncio.Event()
@@ -110,7 +112,7 @@ class RunSupervisor:
 
     async def _execute(self, handle: RunHandle) -> None:
         try:
-            await RunExecution(handle, self._runtime, self._planner).run()
+            await RunExecution(handle, self._runtime, self._planner, self._asides).run()
         except Exception:
             # The lease lapses and the run is recovered: nothing is lost, but it should not have happened.
             _log.exception("run %s: its attempt broke down", handle.lease.run_id)
