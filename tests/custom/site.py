@@ -110,4 +110,21 @@ strict.add_middleware(CORSMiddleware, allow_origins=["https://example.org"])
 
 plain = Starlette(routes=[Route("/plain", lambda _: PlainTextResponse("plain"))])
 
+
+class Lock:
+    """Middleware that lets nobody in without a key."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and b"x-key" not in dict(scope["headers"]):
+            await PlainTextResponse("locked", 401)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+locked = Starlette(routes=[Route("/plain", lambda _: PlainTextResponse("plain"))])
+locked.add_middleware(Lock)
+
 no_app = {"not": "an app"}

@@ -41,10 +41,18 @@ async def test_theirs_come_first_but_for_what_is_reserved(served: Served) -> Non
 async def test_their_lifespan_and_middleware_are_around_everything(served: Served) -> None:
     async with served(http=with_app()) as url, httpx.AsyncClient(base_url=url) as http:
         assert site.SEEN == ["started"]
-        for path in ("/hello", "/ok", "/assistants/none"):
+        for path in ("/hello", "/docs", "/assistants/none"):
             assert (await http.get(path)).headers["x-stamp"] == "theirs"
-        assert site.SEEN[1:] == ["GET /hello", "GET /ok", "GET /assistants/none"]
+        assert site.SEEN[1:] == ["GET /hello", "GET /docs", "GET /assistants/none"]
     assert site.SEEN[-1] == "stopped"
+
+
+async def test_probes_need_nothing_of_what_their_middleware_wants(served: Served) -> None:
+    async with served(http=with_app("locked")) as url, httpx.AsyncClient(base_url=url) as http:
+        for path in ("/ok", "/ready"):
+            assert (await http.get(path)).status_code == 200
+        assert {(await http.get(path)).status_code for path in ("/info", "/assistants/none", "/plain")} == {401}
+        assert (await http.get("/plain", headers={"x-key": "k"})).text == "plain"
 
 
 async def test_their_failures_are_answered_by_them(served: Served) -> None:

@@ -37,6 +37,8 @@ from .sockets import SocketFailures
 RESERVED: Final = frozenset(("/ok", "/ready", "/docs", "/openapi.json"))
 """What load balancers and readers rely on; all other routes of ours may be shadowed."""
 
+_PROBES: Final = frozenset(("/ok", "/ready"))
+"""What load balancers ask without credentials: their middleware, which may want some, does not see it."""
 _BELOW: Final = "runstead.below"
 _ASK: Final = "runstead.ask"
 _OURS_AGAIN: Final = ("app", "router", "route", "endpoint", "path_params", "app_root_path")
@@ -85,7 +87,7 @@ class CustomApp:
     async def serve(self, below: ASGIApp, door: Door, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer by one of their routes, or ``below``. ``door`` is where one has to say who one is."""
         is_theirs = self.is_theirs(scope)
-        if not is_theirs and self._only_routes:
+        if not is_theirs and (self._only_routes or own_path(scope) in _PROBES):
             await below(scope, receive, send)
             return
         ours = {name: scope[name] for name in _OURS_AGAIN if name in scope}
