@@ -39,12 +39,13 @@ class Server:
 
 
 @contextmanager
-def runstead(data_dir: Path, settings: Sequence[str] = ()) -> Iterator[Server]:
-    """``runstead serve`` as anybody starts it. ``settings`` are NAME=VALUE."""
+def runstead(data_dir: Path, settings: Sequence[str] = (), sources: Path | None = None) -> Iterator[Server]:
+    """``runstead serve`` as anybody starts it. ``settings`` are NAME=VALUE; ``sources`` are another version's."""
     port = free_port()
     command = ["-m", "runstead.cli", "serve", "--config", str(_HERE / "langgraph.json"), "--port", str(port)]
     command += ["--data-dir", str(data_dir), *(part for setting in settings for part in ("--set", setting))]
-    with _running("runstead", command, port) as server:
+    environ = {} if sources is None else {"PYTHONPATH": str(sources.resolve())}
+    with _running("runstead", command, port, environ) as server:
         yield server
 
 
