@@ -186,6 +186,7 @@ ASKS: Final[Mapping[tuple[str, str], Ask]] = {
     ("POST", "/threads/{thread_id}/copy"): _READ,
     ("PATCH", "/threads/{thread_id}"): Ask("threads", "update", "thread", _with_metadata("ttl")),
     ("DELETE", "/threads/{thread_id}"): _DELETE,
+    ("GET", "/threads/{thread_id}/storage"): _READ,
     ("GET", "/threads/{thread_id}/state"): _READ,
     ("POST", "/threads/{thread_id}/state"): _UPDATE,
     ("PATCH", "/threads/{thread_id}/state"): Ask("threads", "update", "thread", _with_metadata()),

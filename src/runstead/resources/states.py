@@ -22,7 +22,7 @@ from runstead.runtime.runs.agents import Agent
 from runstead.runtime.runs.error_texts import MASKING, ErrorTexts
 from runstead.runtime.runs.exceptions import GraphCodeFailed, RunError, ThreadBusy, ThreadNotFound
 from runstead.runtime.runs.identity import identity_of
-from runstead.runtime.runs.store import RunCheckpointStore, RunQueryStore
+from runstead.runtime.runs.store import CheckpointBytes, RunCheckpointStore, RunQueryStore
 from runstead.runtime.runs.stored_agents import (
     BROKEN,
     OURS,
@@ -208,6 +208,11 @@ class ThreadStates:
         if self._on_change is not None:
             await self._on_change(thread_id)
         return checkpoint
+
+    async def measure(self, thread_id: ThreadId) -> CheckpointBytes:
+        """Return how much is stored of a thread's states."""
+        await self._thread(thread_id)
+        return await self._checkpoints.measure(thread_id)
 
     async def record(self, thread_id: ThreadId) -> None:
         """Write what the thread's latest state is to its record, for threads whose state came by other ways."""

@@ -19,6 +19,7 @@ from runstead.resources.threads import (
     ThreadTtl,
     TtlStrategy,
 )
+from runstead.runtime.runs.store import CheckpointBytes
 from runstead.runtime.runs.types import ThreadStatus
 
 from .body import WireModel
@@ -146,6 +147,25 @@ def from_ttl(ttl: ThreadTtl | None, record: ThreadRecord) -> dict[str, Any] | No
     if ttl is None:
         return None
     return {"strategy": ttl.strategy, "ttl_minutes": ttl.minutes, "expires_at": ttl.over_at(record.updated_at)}
+
+
+def from_checkpoint_bytes(thread_id: str, stored: CheckpointBytes) -> dict[str, Any]:
+    """What a thread takes, as the reference server says it. Checkpoints hold the values: their own part is the rest."""
+    values = sum(channel.size for channel in stored.channels.values())
+    return {
+        "thread_id": thread_id,
+        "total_bytes": max(stored.stored, values) + stored.written,
+        "checkpoints": {"count": stored.count, "bytes": max(stored.stored - values, 0)},
+        "channel_values": {
+            "count": sum(channel.versions for channel in stored.channels.values()),
+            "bytes": values,
+            "by_channel": {
+                name: {"versions": channel.versions, "bytes": channel.size}
+                for name, channel in sorted(stored.channels.items())
+            },
+        },
+        "pending_writes": {"count": stored.writes, "bytes": stored.written},
+    }
 
 
 def from_thread_record(record: ThreadRecord) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from runstead.resources.states import Update
 from runstead.resources.threads import ThreadFilter, ThreadRecord
 from runstead.runtime.actor_context import also_on
+from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.wire.errors import Conflict, NotFound
 from runstead.wire.pages import page_headers
 from runstead.wire.selection import Paths, check_select, selected
@@ -24,6 +25,7 @@ from runstead.wire.threads import (
     ThreadPrune,
     ThreadSearch,
     check_include,
+    from_checkpoint_bytes,
     from_thread_record,
     from_ttl,
     supersteps_of,
@@ -88,6 +90,15 @@ async def prune_threads(body: Annotated[ThreadPrune, Depends(JsonBody(THREAD_PRU
         raise Conflict(f"Threads with runs in flight cannot be pruned, and none was: {', '.join(busy)}")
     pruned = [await use.removal.keep_latest(record.thread_id) for record in found]
     return answer({"pruned_count": sum(pruned)})
+
+
+@router.get("/threads/{thread_id}/storage")
+async def measure_thread(thread_id: ThreadId, use: Use) -> Response:
+    """How many bytes the thread's states take, by channel."""
+    try:
+        return answer(from_checkpoint_bytes(thread_id, await use.states.measure(thread_id)))
+    except ThreadNotFound as error:
+        raise not_found(thread_id) from error
 
 
 @router.get("/threads/{thread_id}")

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from typing import ClassVar, TypeVar
 
 from runstead.infra.storage.database import Database
+from runstead.runtime.runs.store import CheckpointBytes
 from runstead.runtime.runs.types import RunId, ThreadId
 
 from . import housekeeping, marks
 from .driver import Driver, driver_of
+from .measuring import measure
 from .saver import SqlCheckpointSaver
 
 T = TypeVar("T")
@@ -48,6 +50,11 @@ class SqlCheckpoints:
 
     async def keep_latest(self, thread_id: ThreadId) -> bool:
         return await self._write(lambda driver: keep_latest(driver, thread_id))
+
+    async def measure(self, thread_id: ThreadId) -> CheckpointBytes:
+        return await self._database.read(
+            lambda connection: measure(driver_of(connection), self._saver.serde, thread_id)
+        )
 
     async def sync(self) -> None:
         # Each write was durable when it returned.

@@ -10,6 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple, get_checkpoint_id
 from langgraph.checkpoint.memory import InMemorySaver
 
+from runstead.runtime.runs.store import ChannelBytes, CheckpointBytes
 from runstead.runtime.runs.types import RunId, ThreadId
 
 
@@ -101,6 +102,25 @@ class InMemoryCheckpointStore:
 
     async def sync(self) -> None:
         return
+
+    async def measure(self, thread_id: ThreadId) -> CheckpointBytes:
+        stored = [
+            len(checkpoint[1]) + len(metadata[1])
+            for checkpoints in self._saver.storage[thread_id].values()
+            for checkpoint, metadata, _ in checkpoints.values()
+        ]
+        versions: dict[str, list[int]] = {}
+        for (thread, _, channel, _), blob in self._saver.blobs.items():
+            if thread == thread_id:
+                versions.setdefault(channel, []).append(len(blob[1]))
+        channels = {channel: ChannelBytes(len(sizes), sum(sizes)) for channel, sizes in versions.items()}
+        written = [
+            len(write[2][1])
+            for (thread, _, _), writes in self._saver.writes.items()
+            if thread == thread_id
+            for write in writes.values()
+        ]
+        return CheckpointBytes(len(stored), sum(stored), channels, len(written), sum(written))
 
     async def undo(self, thread_id: ThreadId, run_id: RunId) -> None:
         mark = self._marks.get((thread_id, run_id))

@@ -1,6 +1,6 @@
 """Ports of the runs domain: what the runtime asks of storage. Adapters live in `runstead.infra`."""
 
-from .checkpoint_store import FenceableSaver, RunCheckpointStore
+from .checkpoint_store import ChannelBytes, CheckpointBytes, FenceableSaver, RunCheckpointStore
 from .create_store import Admission, Admit, CreatedRun, Decide, Refuse, RunCreateStore
 from .delete_store import RunDeleteStore
 from .event_store import RunEvent, RunEventCategory, RunEventStore, StoredRunEvent
@@ -11,6 +11,8 @@ from .query_store import RunQueryStore
 __all__ = [
     "Admission",
     "Admit",
+    "ChannelBytes",
+    "CheckpointBytes",
     "CreatedRun",
     "Decide",
     "FenceableSaver",

@@ -6,7 +6,8 @@ writes it put onto older checkpoints (a resume does that) are as they were.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..types import Holder, RunId, ThreadId
@@ -27,6 +28,25 @@ class FenceableSaver(Protocol):
         whether the run is still ``holder``'s, and raises LeaseLost when it is not. None: no run is written for.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelBytes:
+    """Versions of a channel's value, and the bytes of all of them."""
+
+    versions: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointBytes:
+    """What is stored of a thread's states: ``stored`` bytes in ``count`` checkpoints, and pending writes."""
+
+    count: int
+    stored: int
+    channels: Mapping[str, ChannelBytes]
+    writes: int
+    written: int
 
 
 class RunCheckpointStore(Protocol):
@@ -72,6 +92,10 @@ class RunCheckpointStore(Protocol):
         Under the same ids, so that the chain behind each is there. From then on the two have nothing in common; what a
         `mark` keeps stays with ``source``.
         """
+        ...
+
+    async def measure(self, thread_id: ThreadId) -> CheckpointBytes:
+        """Return how much is stored of a thread. Reads all of its checkpoints."""
         ...
 
     async def keep_latest(self, thread_id: ThreadId) -> bool:

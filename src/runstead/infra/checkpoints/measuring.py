@@ -1,0 +1,41 @@
+"""How much a thread's checkpoints and pending writes take, by channel."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from runstead.runtime.runs.store import ChannelBytes, CheckpointBytes
+from runstead.runtime.runs.types import ThreadId
+
+from .driver import Driver
+
+_BATCH: Final = 50
+_CHECKPOINTS: Final = (
+    "SELECT checkpoint_ns, type, checkpoint, length(checkpoint) + coalesce(length(metadata), 0)"
+    " FROM checkpoints WHERE thread_id = ?"
+)
+_WRITES: Final = "SELECT count(*), coalesce(sum(length(value)), 0) FROM writes WHERE thread_id = ?"
+
+
+def measure(driver: Driver, serde: SerializerProtocol, thread_id: ThreadId) -> CheckpointBytes:
+    """Return what is stored of a thread. Each version of a channel counts once, though checkpoints repeat it."""
+    count = stored = 0
+    seen: set[tuple[str, str, object]] = set()
+    channels: dict[str, ChannelBytes] = {}
+    rows = driver.execute(_CHECKPOINTS, (thread_id,))
+    while batch := rows.fetchmany(_BATCH):
+        for namespace, kind, blob, size in batch:
+            count, stored = count + 1, stored + int(size)
+            checkpoint = serde.loads_typed((kind, bytes(blob)))
+            values = checkpoint.get("channel_values") or {}
+            for channel, version in (checkpoint.get("channel_versions") or {}).items():
+                if (key := (namespace, channel, version)) in seen:
+                    continue
+                seen.add(key)
+                own = len(serde.dumps_typed(values[channel])[1]) if channel in values else 0
+                before = channels.get(channel, ChannelBytes(0, 0))
+                channels[channel] = ChannelBytes(before.versions + 1, before.size + own)
+    writes, written = driver.execute(_WRITES, (thread_id,)).fetchone()
+    return CheckpointBytes(count, stored, channels, int(writes), int(written))

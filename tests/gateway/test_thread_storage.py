@@ -1,0 +1,62 @@
+"""How much a thread's states take: the same on both profiles, and of one's own threads alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.servers.profiles import PROFILES, served
+
+AUTH = Path(__file__).parent.parent / "auth" / "tutorial_one.json"
+ALICE, BOB = ({"authorization": f"Bearer user{number}-token"} for number in (1, 2))
+ABSENT = "01a22e6e-6972-768c-987f-111cd7c852e4"
+
+
+@pytest.fixture(params=PROFILES)
+async def http(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
+    async with served(AUTH, tmp_path, request) as url, httpx.AsyncClient(base_url=url, timeout=60) as client:
+        yield client
+
+
+async def measured(http: httpx.AsyncClient, thread: str) -> Any:
+    answer = await http.get(f"/threads/{thread}/storage", headers=ALICE)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_a_thread_is_measured_by_channel(http: httpx.AsyncClient) -> None:
+    thread = (await http.post("/threads", json={}, headers=ALICE)).json()["thread_id"]
+    nothing = {"count": 0, "bytes": 0}
+    assert await measured(http, thread) == {
+        "thread_id": thread,
+        "total_bytes": 0,
+        "checkpoints": nothing,
+        "channel_values": {**nothing, "by_channel": {}},
+        "pending_writes": nothing,
+    }
+    run = {"assistant_id": "agent", "input": {}}
+    await http.post(f"/threads/{thread}/runs/wait", json=run, headers=ALICE)
+    first = await measured(http, thread)
+    parts = [first[name] for name in ("checkpoints", "channel_values", "pending_writes")]
+    assert sum(part["bytes"] for part in parts) == first["total_bytes"]
+    assert all(part["count"] > 0 and part["bytes"] > 0 for part in parts)
+    channels = first["channel_values"]["by_channel"]
+    assert channels["told"]["versions"] == 1
+    assert sum(channel["bytes"] for channel in channels.values()) == first["channel_values"]["bytes"]
+    assert sum(channel["versions"] for channel in channels.values()) == first["channel_values"]["count"]
+    await http.post(f"/threads/{thread}/runs/wait", json=run, headers=ALICE)
+    second = await measured(http, thread)
+    assert second["total_bytes"] > first["total_bytes"]
+    assert second["channel_values"]["by_channel"]["told"]["versions"] == 2
+
+
+async def test_what_is_somebody_else_s_is_not_there(http: httpx.AsyncClient) -> None:
+    thread = (await http.post("/threads", json={}, headers=ALICE)).json()["thread_id"]
+    for path, who in ((thread, BOB), (ABSENT, ALICE)):
+        answer = await http.get(f"/threads/{path}/storage", headers=who)
+        assert (answer.status_code, answer.json()) == (404, {"detail": f"Thread with ID {path} not found"})
+    assert (await http.get("/threads/none/storage", headers=ALICE)).status_code == 422
