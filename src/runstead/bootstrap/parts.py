@@ -16,6 +16,7 @@ from langgraph.store.base import TTLConfig
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.embeddings import OffLoopEmbeddings
 from runstead.graphs.sections import HeaderChoice, Ttl
+from runstead.infra.checkpoints.serde import CheckpointSerializer
 from runstead.infra.run_events.jsonl import JsonlRunEventStore
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.item_index import ItemIndex
@@ -103,12 +104,12 @@ def trusted_with_shared(settings: Settings) -> Callable[[ActorContext], bool]:
 
 
 def checkpoint_serde(configuration: GraphConfiguration) -> JsonPlusSerializer | None:
-    """How values of checkpoints are read and written; None as langgraph does it by itself."""
+    """How values of checkpoints are read and written; None for the default of the store."""
     if (serde := configuration.checkpointer.serde) is None:
         return None
     told = {name: getattr(serde, name) for name in serde.model_fields_set}
     lists = {name: [tuple(path) for path in value] for name, value in told.items() if isinstance(value, list)}
-    return JsonPlusSerializer(**{**told, **lists})
+    return CheckpointSerializer(**{**told, **lists})
 
 
 def item_index(

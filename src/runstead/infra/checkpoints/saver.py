@@ -37,6 +37,7 @@ from . import housekeeping, reading
 from .driver import Driver, driver_of
 from .marks import keep_checkpoint, keep_writes
 from .replacing import REPLACING_CHECKPOINT, REPLACING_WRITE
+from .serde import CheckpointSerializer, ValueNotKept
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         hold: Callable[[Connection, Holder], None] | None = None,
         durable: bool = True,
     ) -> None:
-        super().__init__(serde=serde)
+        super().__init__(serde=serde or CheckpointSerializer())
         self._database = database
         self._near, self._hold, self._durable = near, hold, durable
         self._holder: Holder | None = None
@@ -170,7 +171,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         key = (str(place["thread_id"]), str(place.get("checkpoint_ns", "")), str(place["checkpoint_id"]))
         indexed = [(WRITES_IDX_MAP.get(channel, i), channel, value) for i, (channel, value) in enumerate(writes)]
         rows = [
-            (*key, task_id, task_path, index, channel, *self.serde.dumps_typed(value))
+            (*key, task_id, task_path, index, channel, *self._dumped(channel, value))
             for index, channel, value in indexed
         ]
         # A special channel holds the latest word; an ordinary write of a task is made once.
@@ -181,6 +182,13 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
             driver.executemany(put, rows)
 
         await self._write(work)
+
+    def _dumped(self, channel: str, value: Any) -> tuple[str, bytes]:
+        try:
+            return self.serde.dumps_typed(value)
+        except ValueNotKept:
+            # Once more, for an error that names the channel too.
+            return self.serde.dumps_typed({channel: value})
 
     async def adelete_thread(self, thread_id: str) -> None:
         await self._write(lambda driver: housekeeping.delete_thread(driver, str(thread_id)))
