@@ -14,7 +14,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.func import entrypoint
 from langgraph.graph import START, StateGraph
-from langgraph.runtime import Runtime
+from langgraph.runtime import Runtime, get_runtime
 from langgraph.types import Send, interrupt
 from pydantic import BaseModel
 
@@ -219,3 +219,20 @@ context_sent = (
 def made_needs(config: RunnableConfig) -> Any:
     """Nobody knows the schema of what a factory makes before it is made."""
     return data_needs
+
+
+_SHOWN = ("user_id", "tenant", "langgraph_auth_user_id")
+
+
+def _show(state: Log, config: RunnableConfig) -> dict[str, Any]:
+    configurable, context = config["configurable"], get_runtime().context
+    return {"seen": {name: configurable[name] for name in _SHOWN if name in configurable}, "log": [context]}
+
+
+shown = StateGraph(Log).add_node("show", _show).add_edge(START, "show").compile()
+
+
+def made_for_user(config: RunnableConfig) -> Any:
+    """A graph for each user, with a node of their name."""
+    node = f"for {config['configurable']['user_id']}"
+    return StateGraph(Log).add_node(node, _ask).add_edge(START, node)

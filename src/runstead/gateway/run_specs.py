@@ -8,14 +8,18 @@ from typing import Any
 from starlette.requests import HTTPConnection, Request
 
 from runstead.resources.directory import AssistantNotFound
+from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.runs.exceptions import ThreadNotFound
+from runstead.runtime.runs.identity import identity_of
 from runstead.runtime.runs.types import RunRecord, RunSpec
 from runstead.wire.configs import Continued
 from runstead.wire.errors import NotFound
 from runstead.wire.headers import came_with_request, configurable_of
+from runstead.wire.remarks import identity_remarks
 from runstead.wire.runs import RunCreate, continues, to_run_spec
 
 from .idempotency import once
+from .remark_headers import add_remarks
 from .services import Services
 
 
@@ -27,11 +31,21 @@ async def run_specs_of(
     Raises what `_run_spec_of` raises, and InvalidAnswer.
     """
     specs = [await _run_spec_of(body, thread_id, request, use) for body, thread_id in asked]
+    add_remarks(request, [sentence for body, _ in asked for sentence in remarks_on_identity(body)])
     if isinstance(request, Request):
         specs = await once(request, specs, use.options.max_body_bytes)
     for spec in specs:
         await use.interrupts.check_answers(spec)
     return specs
+
+
+def remarks_on_identity(run: RunCreate) -> list[str]:
+    """Return sentences about keys of the acting user that the run asks for in vain."""
+    actor = require_actor_context("a run")
+    if not actor.is_authenticated:
+        return []
+    configurable = (run.config.configurable if run.config else None) or run.context or {}
+    return identity_remarks(configurable, identity_of(actor))
 
 
 async def _run_spec_of(body: RunCreate, thread_id: str | None, request: HTTPConnection, use: Services) -> RunSpec:

@@ -11,6 +11,7 @@ from pydantic import create_model
 
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.runs.agents import Agent
+from runstead.runtime.runs.identity import identity_of
 from runstead.runtime.runs.thread_agents import ThreadAgents
 from runstead.runtime.serialization import jsonable
 
@@ -61,8 +62,10 @@ class GraphSchemas:
 
 def _config(assistant: AssistantRecord) -> dict[str, Any]:
     actor = require_actor_context("graph schemas")
-    own = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id, "user_id": actor.user_id}
-    return {**assistant.config, "configurable": {**assistant.config.get("configurable", {}), **own}}
+    given = assistant.config.get("configurable", {})
+    own = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
+    own["user_id"] = identity_of(actor, given)["user_id"]
+    return {**assistant.config, "configurable": {**given, **own}}
 
 
 def _schemas(graph: Any) -> dict[str, Any]:

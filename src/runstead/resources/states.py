@@ -224,8 +224,9 @@ class ThreadStates:
         self, graph_id: str, thread: ThreadRecord, work: Callable[[Agent], Awaitable[T]], *, guarded: bool = False
     ) -> T:
         """``work`` done with the graph that wrote the thread's state, as far as a config can say which that is."""
-        own = {"thread_id": thread.thread_id, "graph_id": graph_id, **_actor()}
-        config = layered(await self._configs.config_of(thread), {"configurable": own})
+        given = await self._configs.config_of(thread)
+        identity = identity_of(require_actor_context("thread states"), given.get("configurable"))
+        config = layered(given, {"configurable": {"thread_id": thread.thread_id, "graph_id": graph_id, **identity}})
         if not guarded:
             return await self._agents.use(graph_id, work, config=config)
         # Asked again before each write: a run may have come in while the graph was being opened.
@@ -257,10 +258,6 @@ class ThreadStates:
         if (thread := await self._threads.get(thread_id)) is None:
             raise ThreadNotFound(thread_id)
         return thread
-
-
-def _actor() -> dict[str, Any]:
-    return identity_of(require_actor_context("thread states"))
 
 
 def _graph_of(thread: ThreadRecord) -> str | None:

@@ -80,6 +80,11 @@ class ActorContext:
         if not self.user_id or not self.tenant_id:
             raise ValueError("an actor needs a user_id and a tenant_id that are not empty")
 
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether somebody decided who this is; False on a server without authentication."""
+        return self.auth_source != "none"
+
     def within(self, reach: Reach) -> ActorContext:
         """The same one, with this reach."""
         return self if reach == self.reach else replace(self, reach=reach)

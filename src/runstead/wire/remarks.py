@@ -7,7 +7,7 @@ asks for nothing wrong, to pass over them in silence would be a lie. See docs/ad
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from .runs import RunCreate
 
@@ -43,6 +43,15 @@ def unknown(names: Iterable[str]) -> list[str]:
     told = [ascii(name[:_LONGEST_NAME]).replace(";", ",") for name in dict.fromkeys(names)]
     said = [f"{name} has no effect, for there is no such field" for name in told[:_MOST_NAMES]]
     return said if len(told) <= _MOST_NAMES else [*said, f"neither have {len(told) - _MOST_NAMES} more"]
+
+
+def identity_remarks(configurable: Mapping[str, Any], identity: Mapping[str, Any]) -> list[str]:
+    """Sentences about keys that the server sets from who was authenticated, and a request wants otherwise."""
+    return [
+        f"configurable.{name} has no effect, for the server sets it from who was authenticated"
+        for name in ("user_id", *(name for name in configurable if name.startswith("langgraph_auth_")))
+        if name in configurable and configurable[name] != identity.get(name)
+    ]
 
 
 def remarks_on(bodies: Iterable[RunCreate], *, is_traced: bool) -> Mapping[str, str]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 from uuid_utils.compat import uuid7
 
@@ -32,6 +32,8 @@ from runstead.wire.pages import page_headers
 from runstead.wire.selection import check_select, selected
 
 from ..dependencies import JsonBody, ThreadId, Use, answer, nothing
+from ..remark_headers import add_remarks
+from ..run_specs import remarks_on_identity
 from ..services import Services
 
 router = APIRouter(tags=["crons"])
@@ -41,15 +43,15 @@ Body = Annotated[CronCreate, Depends(JsonBody(CRON_CREATE))]
 
 
 @router.post("/runs/crons")
-async def create_cron(body: Body, use: Use) -> Response:
+async def create_cron(body: Body, request: Request, use: Use) -> Response:
     """Each of its runs gets a new thread."""
-    return await _created(body, None, use)
+    return await _created(body, None, request, use)
 
 
 @router.post("/threads/{thread_id}/runs/crons")
-async def create_thread_cron(thread_id: ThreadId, body: Body, use: Use) -> Response:
+async def create_thread_cron(thread_id: ThreadId, body: Body, request: Request, use: Use) -> Response:
     """All of its runs are on this thread, which takes the cron along when it is deleted."""
-    return await _created(body, thread_id, use)
+    return await _created(body, thread_id, request, use)
 
 
 @router.post("/runs/crons/search")
@@ -99,7 +101,7 @@ async def delete_cron(cron_id: CronId, use: Use) -> Response:
     return nothing()
 
 
-async def _created(body: CronCreate, thread_id: str | None, use: Services) -> Response:
+async def _created(body: CronCreate, thread_id: str | None, request: Request, use: Services) -> Response:
     try:
         assistant = await use.directory.find(body.assistant_id)
     except AssistantNotFound as error:
@@ -113,6 +115,7 @@ async def _created(body: CronCreate, thread_id: str | None, use: Services) -> Re
         now=use.clock.now(),
     )
     await _check(cron, use)
+    add_remarks(request, remarks_on_identity(run_of(cron)))
     return answer(from_cron_record(await use.crons.create(cron)))
 
 

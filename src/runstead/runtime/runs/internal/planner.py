@@ -125,11 +125,8 @@ def _config(lease: Lease, *, resuming: bool) -> dict[str, Any]:
         "graph_id": spec.graph_id,
         "assistant_id": run.assistant_id,
     }
-    configurable: dict[str, Any] = {
-        **spec.config.get("configurable", {}),
-        **identity,
-        **identity_of(run.actor),
-    }
+    given: Mapping[str, Any] = spec.config.get("configurable", {})
+    configurable: dict[str, Any] = {**given, **identity, **identity_of(run.actor, given)}
     if spec.checkpoint is not None and not resuming:
         # Only where one is meant: LangChain copies configurable into the metadata of every event.
         if spec.checkpoint.checkpoint_ns:
