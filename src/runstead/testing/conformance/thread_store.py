@@ -106,9 +106,9 @@ class ThreadStoreConformance(ThreadSharing):
             await storage.threads.create("t-1")
             assert await storage.threads.get_ttl("t-1") is None
 
-    @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf"), 1e12, 1e-9])
+    @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf"), 1e12])
     def test_a_ttl_is_a_time(self, minutes: float) -> None:
-        with pytest.raises(ValueError, match="at least a second"):
+        with pytest.raises(ValueError, match="more than 0"):
             ThreadTtl(minutes)
 
     async def test_unknown_threads_are_absent(self, storage: RunStorage) -> None:
