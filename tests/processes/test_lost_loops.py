@@ -83,7 +83,7 @@ async def test_a_run_that_holds_the_loop_for_ever_is_a_dead_letter_and_others_lo
     # The attempts that it lost by its neighbour do not count: two are allowed.
     assert finished["status"] == "success"
     assert finished["attempt"] == 3
-    assert server.pid == pid, "it is the same process, for whoever supervises it"
+    assert server.pid == pid, "a supervisor sees the same process"
     assert server.log.count("its runs go back, the process starts anew") == 2
     values = [frame.json for frame in frames if frame.event == "values"]
     assert values[-1]["log"] == [f"it:{number}" for number in range(15)]

@@ -1,7 +1,7 @@
 """A loop of user code that never comes back: its runs are handed back, and the process is replaced.
 
 The thread of such a loop cannot be ended, and objects of asyncio that modules made on it are of no use anywhere else.
-So a process of ours starts anew, on the same socket. A process that is somebody else's gets a fresh loop instead.
+So a process of ours starts anew, on the same socket. One that belongs to another application gets a fresh loop.
 """
 
 from __future__ import annotations

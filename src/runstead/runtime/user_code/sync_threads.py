@@ -26,7 +26,7 @@ _Call: TypeAlias = tuple[Future[Any], Callable[[], Any]]
 _log = logging.getLogger(__name__)
 
 LIMIT: Final = 2_000
-"""Threads of one pool. A safety limit: whoever needs more has code that starts calls without end."""
+"""Threads of one pool. A safety limit: code that needs more starts calls without end."""
 IDLE_SECONDS: Final = 30.0
 
 

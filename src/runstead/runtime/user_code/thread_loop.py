@@ -203,7 +203,7 @@ class ThreadLoop:
                 # well, which would leave every other task, and so every other run, hanging for ever.
                 continue
         with contextlib.suppress(Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt):
-            # What nobody can wait for any more: the rest of a run that was given up.
+            # The rest of a run that was given up, which no caller waits for any more.
             self.loop.run_until_complete(_cancel_others())
         self.loop.close()
 

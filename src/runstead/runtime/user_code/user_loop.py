@@ -43,7 +43,7 @@ class _ProcessLoop:
             self._users += 1
 
     def leave(self) -> None:
-        """Cancel what is left when nobody else uses the loop. Blocks."""
+        """Cancel what is left when no other server uses the loop. Blocks."""
         with self._gate:
             self._users -= 1
             current = self._current if self._users == 0 else None
