@@ -9,7 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
+from runstead.bootstrap.application import Application
+from runstead.bootstrap.server import serving
 from tests.servers.profiles import PROFILES, served
+from tests.servers.sqlite import current_data
 
 AUTH = Path(__file__).parent.parent / "auth" / "tutorial_one.json"
 ALICE, BOB = ({"authorization": f"Bearer user{number}-token"} for number in (1, 2))
@@ -60,3 +63,36 @@ async def test_what_is_somebody_else_s_is_not_there(http: httpx.AsyncClient) -> 
         answer = await http.get(f"/threads/{path}/storage", headers=who)
         assert (answer.status_code, answer.json()) == (404, {"detail": f"Thread with ID {path} not found"})
     assert (await http.get("/threads/none/storage", headers=ALICE)).status_code == 422
+
+
+async def test_a_title_in_the_state_is_the_thread_s(tmp_path: Path) -> None:
+    config = tmp_path / "langgraph.json"
+    (tmp_path / "titled.py").write_text(
+        "from typing import TypedDict\n"
+        "from langgraph.graph import START, StateGraph\n"
+        "class State(TypedDict, total=False):\n    title: str\n    n: int\n"
+        "graph = StateGraph(State).add_node('a', lambda state: {'n': 1}).add_edge(START, 'a').compile()\n"
+    )
+    config.write_text('{"graphs": {"titled": "./titled.py:graph"}}')
+    application = Application.from_file(config, data_dir=current_data(tmp_path / "data"), port=0)
+    async with serving(application) as url, httpx.AsyncClient(base_url=url, timeout=60) as http:
+        thread = (await http.post("/threads", json={})).json()["thread_id"]
+
+        async def title() -> Any:
+            return (await http.get(f"/threads/{thread}")).json()["metadata"].get("title")
+
+        async def run(**given: Any) -> None:
+            await http.post(f"/threads/{thread}/runs/wait", json={"assistant_id": "titled", "input": given})
+
+        await run(n=1)
+        assert await title() is None
+        await run(title="By input")
+        assert await title() == "By input"
+        await http.post(f"/threads/{thread}/state", json={"values": {"title": "By update"}})
+        assert await title() == "By update"
+        # One that is given to the thread itself stays until the state's changes again.
+        await http.patch(f"/threads/{thread}", json={"metadata": {"title": "By hand"}})
+        await run(n=2)
+        assert await title() == "By hand"
+        await run(title="Again")
+        assert await title() == "Again"

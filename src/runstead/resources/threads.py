@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
+import orjson
+
 from runstead.runtime.runs.types import ThreadAfter, ThreadId, ThreadStatus
 
 ThreadSortField: TypeAlias = Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"]
@@ -33,6 +35,20 @@ class ThreadTtl:
     def over_at(self, last_used: datetime) -> datetime:
         """When the time is over of a thread that was last used then."""
         return last_used + timedelta(minutes=self.minutes)
+
+
+def changed_title(before: bytes | None, after: bytes | None) -> str | None:
+    """Return the text that a state's ``title`` has become; None where it is as it was, or is no text."""
+    if after is None or b'"title"' not in after:
+        return None
+    title = _title_in(after)
+    return None if title == _title_in(before) else title
+
+
+def _title_in(values: bytes | None) -> str | None:
+    state = None if values is None else orjson.loads(values)
+    title = state.get("title") if isinstance(state, dict) else None
+    return title.strip() or None if isinstance(title, str) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import BindParameter, Connection, bindparam, case, delete, exists, func, literal, or_, select, update
 
+from runstead.resources.threads import changed_title
 from runstead.runtime.runs.types import RunFailure, ThreadAfter, ThreadId, ThreadStatus
 
 from . import json_text
@@ -71,6 +72,7 @@ _DESCRIBED: Final = Prepared(
 _LAST_SPEC: Final = Prepared(
     select(runs.c.spec).where(runs.c.thread_id == _THREAD).order_by(runs.c.queue_seq.desc()).limit(1)
 )
+_VALUES: Final = Prepared(select(threads.c.state_values).where(threads.c.thread_id == _THREAD))
 _METADATA: Final = Prepared(select(threads.c.metadata).where(threads.c.thread_id == _THREAD))
 _FORGET: Final = tuple(
     Prepared(delete(table).where(table.c.thread_id == bindparam("the_thread")))
@@ -101,6 +103,9 @@ def leave(
     connection: Connection, thread_id: ThreadId, after: ThreadAfter, now: datetime, *, title: str | None = None
 ) -> ThreadStatus | None:
     """Write what a run, or an update of the state, left. The status after that; None when the thread is gone."""
+    if title is None and after.values is not None and b'"title"' in after.values:
+        row = _VALUES.first(connection, {"the_thread": thread_id})
+        title = changed_title(None if row is None else row[0], after.values)
     values = {
         "the_thread": thread_id,
         "now": now,

@@ -14,7 +14,7 @@ from datetime import datetime
 from itertools import count
 from typing import Any, Final, TypeAlias
 
-from runstead.resources.threads import ThreadRecord, ThreadTtl
+from runstead.resources.threads import ThreadRecord, ThreadTtl, changed_title
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock, SystemClock
 from runstead.runtime.metadata_filter import matches_metadata
@@ -189,6 +189,7 @@ class InMemoryTables:
             return
         now = self.clock.now()
         row.resting = after.status
+        title = title or changed_title(row.record.values, after.values)
         row.record = replace(
             row.record,
             values=row.record.values if after.values is None else after.values,
