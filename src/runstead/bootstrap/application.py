@@ -23,6 +23,7 @@ from runstead.wire.credentials import Credentials
 from runstead.wire.errors import Unavailable
 
 from .assembly import Assembly, assembled
+from .loopback import loopback
 from .parts import logged_headers
 
 
@@ -94,7 +95,8 @@ class Application:
         ) as parts:
             self._parts = parts
             try:
-                yield parts.services
+                with loopback(self.asgi, self.configuration.http.mount_prefix):
+                    yield parts.services
             finally:
                 await self.drain()
                 self._parts = None
