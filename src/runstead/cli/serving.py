@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import os
+import shlex
 import signal
 import socket
 import threading
@@ -157,19 +159,19 @@ def announce(url: str, configuration: GraphConfiguration, settings: Settings, ou
     output.line("started", url=url, pid=os.getpid(), graphs=graph_ids, data_dir=settings.data_dir)
     output.say(f"Runstead serves {', '.join(graph_ids)} at {url}", style="bold")
     output.say(f"  data  {'PostgreSQL and Redis, shared' if settings.is_cluster else settings.data_dir}")
-    output.say(f'  try   runstead run {graph_ids[0]} "hello"{_url_option(url, settings)}')
+    output.say(f'  try   runstead run {shlex.quote(graph_ids[0])} "hello"{_url_option(url, settings)}')
 
 
 def show_snippet(url: str, configuration: GraphConfiguration, output: Output) -> None:
     """How to reach the first graph from Python, with the client everybody has."""
-    graph_id = configuration.graphs[0].graph_id
+    graph = json.dumps(configuration.graphs[0].graph_id, ensure_ascii=False)
     output.say(
         f"""
 from langgraph_sdk import get_sync_client
 
 client = get_sync_client(url="{url}")
 question = {{"messages": [{{"role": "human", "content": "hello"}}]}}
-for part in client.runs.stream(None, "{graph_id}", input=question, stream_mode="messages-tuple"):
+for part in client.runs.stream(None, {graph}, input=question, stream_mode="messages-tuple"):
     print(part.event, part.data)
 """,
         style="dim",

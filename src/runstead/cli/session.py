@@ -6,6 +6,7 @@ The first Ctrl-C detaches and the run goes on; a second one, soon after, cancels
 from __future__ import annotations
 
 import asyncio
+import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -137,7 +138,9 @@ class RunSession:
         return await self.create(self._assistant, None, {"resume": resume})
 
     def _leave_open(self) -> int:
-        answer = f"runstead run {self._assistant} --thread {self._thread_id} --resume JSON{self._url_option}"
+        answer = (
+            f"runstead run {shlex.quote(self._assistant)} --thread {self._thread_id} --resume JSON{self._url_option}"
+        )
         self._output.line("waiting", thread_id=self._thread_id, answer=answer)
         self._view.remark(f"it waits for an answer; give one with: {answer}", style="bold")
         return NEEDS_HUMAN

@@ -1,0 +1,30 @@
+"""What is shown to be copied works for any name of a graph."""
+
+from __future__ import annotations
+
+import ast
+import shlex
+from pathlib import Path
+
+import pytest
+
+from runstead.cli.output import Output
+from runstead.cli.serving import announce, show_snippet
+from runstead.graphs.configuration import GraphConfiguration
+from runstead.graphs.sources import parse_source
+from runstead.settings import load_settings
+
+NAMES = ("agent", "my graph", "it's", 'a "b" $(c)', "grüße;ls")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_graph_is_quoted_where_it_needs_to_be(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    configuration = GraphConfiguration(tmp_path, (parse_source(name, "runstead.graphs.demo:agent", tmp_path),))
+    settings = load_settings({"data_dir": tmp_path / "data"}, project=tmp_path)
+    announce("http://127.0.0.1:2024", configuration, settings, Output())
+    show_snippet("http://127.0.0.1:2024", configuration, Output())
+    said = capsys.readouterr().out
+    (command,) = (line.partition("try")[2] for line in said.splitlines() if line.strip().startswith("try"))
+    assert shlex.split(command)[:4] == ["runstead", "run", name, "hello"]
+    snippet = said[said.index("from langgraph_sdk") :]
+    assert name in [node.value for node in ast.walk(ast.parse(snippet)) if isinstance(node, ast.Constant)]
