@@ -37,7 +37,7 @@ class DeliveryStoreConformance:
         assert (owed.attempts, owed.created_at, owed.next_attempt_at) == (0, storage.clock.now(), storage.clock.now())
         (due,) = await deliveries.claim(10, TERM)
         told = json.loads(due.body)
-        assert (told["run_id"], told["status"], told["values"]) == (run.run_id, "success", {"answer": 42})
+        assert (told["run_id"], told["status"], told["values"]) == (run.run_id, "success", {"answer": 0})
         assert (told["error"], told["metadata"]["a"]) == (None, 1)
         assert due.actor == ALICE
 
@@ -101,7 +101,7 @@ class DeliveryStoreConformance:
         run = await storage.accept(None, scope=STATELESS, webhook=URL)
         await storage.ended(run, SUCCESS)
         assert not await storage.has_thread(run.thread_id)
-        assert [json.loads(due.body)["values"] for due in await deliveries.claim(10, TERM)] == [{"answer": 42}]
+        assert [json.loads(due.body)["values"] for due in await deliveries.claim(10, TERM)] == [{"answer": 0}]
 
     async def test_a_thread_that_is_deleted_takes_what_is_over_along_and_not_what_is_owed(
         self, storage: RunStorage, deliveries: DeliveryStore
