@@ -1,7 +1,8 @@
-"""Values of a state survive an interrupt."""
+"""Values of a state survive an interrupt, and what a context holds is in no checkpoint."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -33,3 +34,14 @@ def test_a_value_that_cannot_be_kept_is_named_with_its_path_and_the_setting(clie
     message = ended["__error__"]["message"]
     assert message.startswith("value.deep[0]: a value of type _thread.lock cannot be kept in a checkpoint")
     assert "pickle_fallback" in message
+
+
+def test_context_values_are_in_no_checkpoint(client: Any) -> None:
+    thread_id = client.threads.create()["thread_id"]
+    context = {"user": "ann", "jwt": "hush-context"}
+    client.runs.wait(thread_id, "contextual", input={}, context=context)
+    assert "hush-context" not in json.dumps(client.threads.get_state(thread_id))
+    assert "hush-context" not in json.dumps(client.threads.get_history(thread_id))
+    # What is configured is metadata of checkpoints, as on the reference, and histories are searched by it.
+    client.runs.wait(thread_id, "contextual", input={}, config={"configurable": {"flavour": "mint"}})
+    assert client.threads.get_state(thread_id)["metadata"]["flavour"] == "mint"

@@ -54,6 +54,7 @@ class Merged:
     config: Mapping[str, Any]
     context: Mapping[str, Any] | None
     metadata: Mapping[str, Any]
+    context_only: tuple[str, ...] = ()
 
 
 def merged(
@@ -76,7 +77,8 @@ def merged(
     }
     metadata = _metadata(asked, assistant, thread, layers)
     context = {**defaults.context, **configurable, **asked.context}
-    return Merged({**config, "metadata": metadata}, context or None, metadata)
+    context_only = tuple(sorted(context.keys() - configurable.keys() - asked.headers.keys()))
+    return Merged({**config, "metadata": metadata}, context or None, metadata, context_only)
 
 
 def thread_config(asked: Asked, assistant: AssistantRecord, thread: ThreadRecord | None) -> dict[str, Any]:

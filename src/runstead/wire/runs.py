@@ -173,6 +173,7 @@ def to_run_spec(
         command=command,
         config=run.config,
         context=run.context,
+        context_only=run.context_only,
         metadata=run.metadata,
         stream_modes=_modes(body.stream_mode),
         stream_subgraphs=bool(body.stream_subgraphs),

@@ -162,8 +162,9 @@ class RunSpec:
     ``input`` None goes on from the thread's state. With ``strict_resume``, a command that answers what is not asked
     fails the run and leaves the thread as it was. ``webhook`` is the address that is told of the run's end.
 
-    ``thread_config`` is written to the thread's record when the run is created (None leaves that as it is). It is no
-    part of the run, and not stored with it.
+    ``context_only`` names what is in ``configurable`` only because the context is mirrored there; no checkpoint's
+    metadata have it. ``thread_config`` is written to the thread's record when the run is created (None leaves that as
+    it is). It is no part of the run, and not stored with it.
     """
 
     assistant_id: str
@@ -193,6 +194,7 @@ class RunSpec:
     idempotency: Idempotency | None = None
     webhook: str | None = None
     tick: CronTick | None = None
+    context_only: tuple[str, ...] = ()
     thread_config: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -213,8 +215,8 @@ class RunSpec:
             data["idempotency"] = Idempotency(**idempotency)
         if tick := data.get("tick"):
             data["tick"] = CronTick(**tick)
-        for name in ("stream_modes", "interrupt_before", "interrupt_after"):
-            data[name] = tuple(data[name])
+        for name in ("stream_modes", "interrupt_before", "interrupt_after", "context_only"):
+            data[name] = tuple(data.get(name, ()))
         return cls(**data)
 
 

@@ -155,7 +155,13 @@ class RunExecution:
             factory=self._runtime.agents.resolve(plan.graph_id),
             plan=plan,
             checkpointer=FencedSaver(
-                self._runtime.checkpoints.saver, home, self._guard, stamp, self._check, self._lease.holder
+                self._runtime.checkpoints.saver,
+                home,
+                self._guard,
+                stamp,
+                self._check,
+                self._lease.holder,
+                frozenset(self._lease.run.spec.context_only),
             ),
             store=fenced_store(self._runtime.store, self._check, self._lease.holder),
             callbacks=list(self._callbacks.handlers()),

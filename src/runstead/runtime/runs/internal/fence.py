@@ -41,6 +41,7 @@ class FencedSaver(BaseCheckpointSaver[Any]):
     ``guard``, on the home loop, raises LeaseLost when nothing may be written any more; ``check`` does too, from any
     thread, and is false when only the guard can tell. Without a check every write goes by way of the guard.
     ``stamp`` goes into every checkpoint's metadata. ``holder`` is whom a shared storage looks for.
+    ``hidden`` are keys of the configurable that no metadata get.
     """
 
     def __init__(
@@ -51,11 +52,12 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         stamp: dict[str, Any],
         check: Callable[[], bool] | None = None,
         holder: Holder | None = None,
+        hidden: frozenset[str] = frozenset(),
     ) -> None:
         # Not by way of the parent: it would look again, and slowly, whether this serializer is one.
         self.serde = inner.serde
         self._inner, self._home, self._guard, self._stamp, self._check = inner, home, guard, stamp, check
-        self._holder = holder
+        self._holder, self._hidden = holder, hidden
         fenced = getattr(inner, "fenced", None)
         self._direct: BaseCheckpointSaver[Any] | None = fenced(check or _pass, holder) if fenced is not None else None
 
@@ -68,7 +70,7 @@ class FencedSaver(BaseCheckpointSaver[Any]):
 
     def with_allowlist(self, *args: Any, **kwargs: Any) -> FencedSaver:
         inner = self._inner.with_allowlist(*args, **kwargs)
-        return FencedSaver(inner, self._home, self._guard, self._stamp, self._check, self._holder)
+        return FencedSaver(inner, self._home, self._guard, self._stamp, self._check, self._holder, self._hidden)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return await self._read(lambda saver: saver.aget_tuple(config))
@@ -95,7 +97,13 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         stamped: Any = {**metadata, **self._stamp}
-        return await self._write(lambda saver: saver.aput(config, checkpoint, stamped, new_versions))
+        shown = self._without_hidden(config) if self._hidden else config
+        return await self._write(lambda saver: saver.aput(shown, checkpoint, stamped, new_versions))
+
+    def _without_hidden(self, config: RunnableConfig) -> RunnableConfig:
+        """Savers copy what is configurable into the metadata of checkpoints, where all readers of the thread see it."""
+        shown = {name: value for name, value in config["configurable"].items() if name not in self._hidden}
+        return {**config, "configurable": shown}
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
