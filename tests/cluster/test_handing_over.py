@@ -53,8 +53,18 @@ class Held:
         self.location = f"/threads/{self.thread_id}/runs/{self.run_id}"
 
     @classmethod
-    async def begun(cls, cluster: Cluster, client: Client, graph: str, steps: int, pause: float, **fields: Any) -> Held:
-        said = {"name": "it", "steps": steps, "pause": pause}
+    async def begun(
+        cls,
+        cluster: Cluster,
+        client: Client,
+        graph: str,
+        steps: int,
+        pause: float,
+        gate: Path | None = None,
+        **fields: Any,
+    ) -> Held:
+        """With a ``gate``, the run takes steps until that file exists."""
+        said = {"name": "it", "steps": steps, "pause": pause, **({"gate": str(gate)} if gate else {})}
         held = cls(cluster, client, await client.create(new_id(), graph, said, stream_resumable=True, **fields))
 
         async def is_under_way() -> bool:
@@ -160,9 +170,11 @@ async def test_a_worker_that_is_told_to_go_hands_its_runs_to_others(cluster: Clu
 
 
 async def test_a_gateway_is_restarted_under_two_hundred_streams_and_no_reader_misses_an_event(
-    cluster: Cluster, client: Client
+    cluster: Cluster, client: Client, tmp_path: Path
 ) -> None:
-    runs = [await Held.begun(cluster, client, "steps", 60, 0.1, stream_mode="updates") for _ in range(4)]
+    # They go on until the gateway is back: on a slow machine they would end before all readers are there.
+    gate = tmp_path / "gate"
+    runs = [await Held.begun(cluster, client, "steps", 20, 0.1, gate, stream_mode="updates") for _ in range(4)]
     going = cluster.gateways[0]
     seen: list[list[str]] = [[] for _ in range(200)]
     cut = 0
@@ -197,6 +209,7 @@ async def test_a_gateway_is_restarted_under_two_hundred_streams_and_no_reader_mi
         assert set(said[said.index(503) :]) == {503}
         assert await asyncio.to_thread(going.wait) == 0
         await asyncio.to_thread(going.start)
+        gate.touch()
         await asyncio.gather(*reading)
         for number, run in enumerate(runs):
             whole = [str(frame.id) for frame in await client.replay(run.location)]

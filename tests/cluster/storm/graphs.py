@@ -47,6 +47,8 @@ class Steps(TypedDict, total=False):
     name: str
     steps: int
     pause: float
+    gate: str
+    """A file: the steps go on until it exists, so that a run lasts as long as a test needs it on any machine."""
     log: Annotated[list[str], operator.add]
 
 
@@ -68,7 +70,8 @@ def _step_in_a_thread(state: Steps, config: RunnableConfig) -> Steps:
 
 
 def _more(state: Steps) -> str:
-    return "step" if _taken(state) < state["steps"] else END
+    is_open = "gate" not in state or os.path.exists(state["gate"])
+    return END if is_open and _taken(state) >= state["steps"] else "step"
 
 
 def _looping(name: str, step: Any) -> Any:
