@@ -41,6 +41,14 @@ FIXED: Final = {
 }
 
 
+_machine: Final[dict[str, str]] = {}
+
+
+def machine_environment() -> dict[str, str]:
+    """Return the variables that the machine's user has set: for installing packages, never for a program under test."""
+    return _machine or dict(os.environ)
+
+
 def isolated(environ: Mapping[str, str], home: Path) -> dict[str, str]:
     """Return the variables that tests run with, given those of the machine's user."""
     kept = {name: value for name, value in environ.items() if name in KEPT or name.startswith(KEPT_PREFIXES)}
@@ -49,6 +57,7 @@ def isolated(environ: Mapping[str, str], home: Path) -> dict[str, str]:
 
 def isolate(environ: MutableMapping[str, str] = os.environ) -> None:
     """Reduce this process's variables to those of `isolated`, with a new home directory that is removed at exit."""
+    _machine.update(environ)
     home = Path(tempfile.mkdtemp(prefix="runstead-home-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     wanted = isolated(environ, home)

@@ -18,7 +18,7 @@ from typing import Final
 
 from filelock import FileLock
 
-from tests.environment import child_environment
+from tests.environment import child_environment, machine_environment
 
 CLIENTS: Final = Path(__file__).parent
 MODULES: Final = CLIENTS / "node_modules"
@@ -59,8 +59,8 @@ class Node:
             done = subprocess.run(
                 [*self.npm, "ci", *_INSTALL_OPTIONS],
                 cwd=CLIENTS,
-                # With the registry, proxy and cache that the machine's user has set, where they are still set.
-                env={**_without_options(os.environ), "PATH": self._path},
+                # With the registry, proxy, certificates and cache that the machine's user has set.
+                env={**_without_options(machine_environment()), "PATH": self._path},
                 capture_output=True,
                 text=True,
                 check=False,

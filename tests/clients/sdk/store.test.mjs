@@ -65,7 +65,7 @@ method("store.searchItems", "by what they say", async () => {
 
 method("store.putItem", "for a time only", async () => {
   const root = `js-${mark()}`;
-  await client.store.putItem([root], "soon gone", { n: 1 }, { ttl: 0.003 });
+  await client.store.putItem([root], "soon gone", { n: 1 }, { ttl: 0.03 });
   assert.equal((await client.store.getItem([root], "soon gone", { refreshTtl: false })).value.n, 1);
   await eventually(async () => (await client.store.searchItems([root], { refreshTtl: false })).items.length === 0);
 });
