@@ -138,7 +138,8 @@ async def test_transactions_that_collide_are_done_again(database: PostgresDataba
         return work
 
     await asyncio.gather(database.write(crossing(1, 2)), database.write(crossing(2, 1)))
-    assert len(tries) in (3, 4)
+    # They meet once for certain; on a busy machine those that are done again may meet again.
+    assert 3 <= len(tries) <= 8
 
 
 @pytest.mark.parametrize("state", ["40P01", "40001"])
@@ -272,12 +273,21 @@ async def test_a_lock_that_is_not_given_up_and_a_slow_statement_say_so(server: P
 
 
 async def test_more_work_than_connections_waits_and_is_refused_only_after_a_while(server: PostgresServer) -> None:
-    async with open_postgres(server.url, replace(OPTIONS, pool_size=2, patience=2)) as database:
+    async with open_postgres(server.url, replace(OPTIONS, pool_size=2, patience=2, idle_timeout=60)) as database:
         assert await asyncio.gather(*(database.read(one) for _ in range(200))) == [1] * 200
-        slow = asyncio.ensure_future(database.read(lambda c: c.exec_driver_sql("SELECT pg_sleep(3)").close()))
-        await asyncio.sleep(0)
-        with pytest.raises(StorageBusy, match="RUNSTEAD_DATABASE_POOL_SIZE"):
-            await database.read(one)
+        held, release = threading.Event(), threading.Event()
+
+        def hold(connection: Connection) -> None:
+            held.set()
+            release.wait(60)
+
+        slow = asyncio.ensure_future(database.read(hold))
+        assert await asyncio.to_thread(held.wait, 60)
+        try:
+            with pytest.raises(StorageBusy, match="RUNSTEAD_DATABASE_POOL_SIZE"):
+                await database.read(one)
+        finally:
+            release.set()
         await slow
         # Writes have connections of their own, and were not held up.
         await database.write(put(1))
