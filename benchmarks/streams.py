@@ -2,6 +2,8 @@
 
 The reference awaits one XADD for each event, and reads with one blocked connection for each subscriber. Both speak to
 the same server of our own, on loopback, and take turns.
+
+With ``--embedded``: the memory stream bridge that moves older events to files, beside the same one in memory alone.
 """
 
 from __future__ import annotations
@@ -21,8 +23,11 @@ from redis.asyncio import Redis
 
 from runstead.cli.servers.valkey import ValkeyServer
 from runstead.infra.engines.redis import open_redis
+from runstead.infra.stream_bridge.memory import MIB, MemoryStreamBridge, MemoryStreamSettings
 from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
-from runstead.runtime.stream_bridge import StreamEvent
+from runstead.infra.stream_bridge.spilling import SpillSettings
+from runstead.infra.stream_bridge.spool import Spool
+from runstead.runtime.stream_bridge import StreamBridge, StreamEvent
 
 from .figures import Measurement, percentile, rows, table
 
@@ -46,7 +51,7 @@ class Channel(Protocol):
 class Bridged:
     """Ours."""
 
-    def __init__(self, bridge: RedisStreamBridge) -> None:
+    def __init__(self, bridge: StreamBridge) -> None:
         self._bridge = bridge
 
     async def open(self, run_id: str) -> None:
@@ -64,6 +69,8 @@ class Bridged:
                     if isinstance(item, StreamEvent):
                         count -= 1
                         told(item.data)
+                # As the gateway does: those who come back to a long log let others have their turn.
+                await asyncio.sleep(0)
             await subscription.aclose()
 
         return read
@@ -98,9 +105,9 @@ class Awaited:
         return read
 
 
-async def throughput(channel: Channel, size: float, runs: int) -> Mapping[str, float]:
+async def throughput(channel: Channel, size: float, runs: int, events: int = 8_000) -> Mapping[str, float]:
     """Events per second, all runs together, until every reader has all of its run."""
-    each = int(8_000 * size / runs)
+    each = int(events * size / runs)
     run_ids = [token_hex(6) for _ in range(runs)]
     for run_id in run_ids:
         await channel.open(run_id)
@@ -120,6 +127,30 @@ async def throughput(channel: Channel, size: float, runs: int) -> Mapping[str, f
     seconds = time.perf_counter() - begun
     events = each * runs
     return {"events_per_s": events / seconds, "cpu_us_per_event": (time.process_time() - worked) / events * 1e6}
+
+
+async def latency_beside_replays(channel: Channel, size: float) -> Mapping[str, float]:
+    """The same, while ten readers who come back read a long run from its start, again and again."""
+    events = int(30_000 * size)
+    await channel.open("long")
+    for number in range(events):
+        await channel.publish("long", _DATA)
+        if number % 20 == 0:
+            await asyncio.sleep(0)
+
+    async def come_back() -> None:
+        while True:
+            read = await channel.reader("long")
+            await read(events, lambda _: None)
+            await asyncio.sleep(0.05)
+
+    readers = [asyncio.create_task(come_back()) for _ in range(10)]
+    try:
+        return await latency(channel, size)
+    finally:
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
 
 
 async def latency(channel: Channel, size: float) -> Mapping[str, float]:
@@ -166,6 +197,26 @@ SCENARIOS: Final[Mapping[str, Callable[[Channel, float], Awaitable[Mapping[str, 
 }
 
 
+EMBEDDED: Final[Mapping[str, tuple[int, Callable[[Channel, float], Awaitable[Mapping[str, float]]]]]] = {
+    "one run": (64 * MIB, lambda channel, size: throughput(channel, size, 1, 600_000)),
+    "32 runs": (64 * MIB, lambda channel, size: throughput(channel, size, 32, 600_000)),
+    "1000 tokens/s": (64 * MIB, latency),
+    "beside 10 replays": (MIB, latency_beside_replays),
+}
+"""What they do, and the memory that events may take: half of the 120 MB of the first two, and as good as none."""
+
+
+@asynccontextmanager
+async def _embedded(folder: Path, memory_bytes: int) -> AsyncIterator[Mapping[str, Channel]]:
+    terms = MemoryStreamSettings(window_events=None, window_bytes=256 * MIB)
+    spill = SpillSettings(memory_bytes=memory_bytes, spool=Spool(folder / "streams"))
+    async with contextlib.AsyncExitStack() as stack:
+        yield {
+            OURS: Bridged(await stack.enter_async_context(MemoryStreamBridge.running(terms, spill=spill))),
+            THEIRS: Bridged(await stack.enter_async_context(MemoryStreamBridge.running(terms))),
+        }
+
+
 @asynccontextmanager
 async def _channels(url: str) -> AsyncIterator[Mapping[str, Channel]]:
     settings = RedisStreamSettings(prefix="bench")
@@ -189,11 +240,29 @@ async def _measure(url: str, rounds: int, size: float) -> list[Measurement]:
     return measured
 
 
+async def _measure_embedded(folder: Path, rounds: int, size: float) -> list[Measurement]:
+    measured: list[Measurement] = []
+    for round in range(rounds):
+        for name, (memory_bytes, scenario) in EMBEDDED.items():
+            for side in (OURS, THEIRS) if round % 2 == 0 else (THEIRS, OURS):
+                # Bridges of their own, so that neither pays for what the other has kept.
+                async with _embedded(folder / f"{round}-{side}", memory_bytes) as channels:
+                    figures = await scenario(channels[side], size)
+                measured += [Measurement(round, side, name, figure, value) for figure, value in figures.items()]
+    return measured
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.streams", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured (default: 5)")
     parser.add_argument("--size", type=float, default=1.0, help="a factor on the work of each scenario (default: 1)")
+    parser.add_argument("--embedded", action="store_true", help="measure the bridge of one server alone")
     options = parser.parse_args()
+    if options.embedded:
+        with tempfile.TemporaryDirectory(prefix="runstead-bench-") as folder:
+            measured = asyncio.run(_measure_embedded(Path(folder), options.rounds, options.size))
+        print(table(rows(measured, OURS, THEIRS), OURS, THEIRS))
+        return
     with tempfile.TemporaryDirectory(prefix="runstead-bench-") as folder:
         server = ValkeyServer(Path(folder))
         server.start()

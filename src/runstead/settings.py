@@ -159,11 +159,28 @@ class Settings(BaseSettings):
     heartbeat_seconds: float = Field(
         default=5, gt=0, description="A silent stream says a heartbeat this often (seconds)."
     )
-    stream_window_events: int = Field(
-        default=10_000, ge=1, description="Events kept per run for readers that come back (count)."
+    stream_window_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Bytes of events kept per run for readers that come back (bytes). Unset: 256 MiB, and 64 MiB in a "
+        "cluster, where they take memory of Redis.",
     )
-    stream_window_bytes: int = Field(
-        default=16 * 1024 * 1024, ge=1, description="Bytes of events kept per run for readers that come back (bytes)."
+    stream_window_events: int | None = Field(
+        default=None,
+        ge=1,
+        description="Bounds the number of events kept per run as well (count). Unset: bytes alone count.",
+    )
+    stream_memory_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        ge=1,
+        description="Memory for the events of all runs together (bytes), before the oldest are moved to files in the "
+        "data directory. Without effect in a cluster.",
+    )
+    stream_disk_bytes: int = Field(
+        default=2 * 1024 * 1024 * 1024,
+        ge=0,
+        description="What those files may take (bytes); beyond that, ended runs are forgotten early. 0: no files, and "
+        "the oldest events are dropped instead. Without effect in a cluster.",
     )
     stream_retention_seconds: float = Field(
         default=300, ge=0, description="How long the stream of a finished run can still be read (seconds)."

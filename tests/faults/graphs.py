@@ -26,6 +26,21 @@ async def _wait(state: Gated) -> dict[str, Any]:
     return {"messages": [AIMessage("behind the gate")]}
 
 
+class Chatty(MessagesState, total=False):
+    times: int
+
+
+async def _chat(state: Chatty) -> dict[str, Any]:
+    tell = get_stream_writer()
+    for number in range(state["times"]):
+        tell({"number": number, "text": "x" * 200})
+        if number % 50 == 0:
+            await asyncio.sleep(0)
+    return {"messages": [AIMessage("done")]}
+
+
+chatty = StateGraph(Chatty).add_node("chat", _chat).add_edge(START, "chat").compile(name="chatty")
+
 gated = (
     StateGraph(Gated)
     .add_node("say_first", _say_first)

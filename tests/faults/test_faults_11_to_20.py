@@ -56,6 +56,29 @@ async def test_fault_11_a_gap_is_told_and_followed_by_the_current_values(make_ap
     assert [frame.id for frame in in_time] == ["1-8", "1-9"]
 
 
+async def test_fault_11_a_reader_of_a_long_run_that_has_ended_comes_back_ten_times_and_misses_nothing(
+    make_application: MakeApplication,
+) -> None:
+    """Most of a run of 12,000 events was gone when it ended, by a bound on their number."""
+    application = make_application(stream_memory_bytes=300_000)
+    async with application.running(), Browser(application.asgi) as browser:
+        thread = await browser.new_thread()
+        live = await browser.stream(
+            thread, "chatty", {"times": 12_000, "messages": []}, stream_mode="custom", stream_resumable=True
+        )
+        (run,) = await browser.get(f"{thread}/runs")
+        seen, last = list[int](), "-1"
+        for resume in range(10):
+            frames = await browser.replay(f"{thread}/runs/{run['run_id']}", last)
+            assert [frame.event for frame in frames if frame.event not in ("metadata", "custom")] == []
+            # The connection is cut somewhere, each time later.
+            frames = frames if resume == 9 else frames[:1_200]
+            seen += [frame.json["number"] for frame in frames if frame.event == "custom"]
+            last = frames[-1].id
+    assert [frame.json["number"] for frame in live if frame.event == "custom"] == list(range(12_000))
+    assert seen == list(range(12_000))
+
+
 @pytest.mark.parametrize("garbage", ["garbage", "1-9999", "7-1", "1795341217430-0", "1-0x2", "-2"])
 async def test_fault_11_an_id_that_never_was_is_not_passed_over_in_silence(browser: Browser, garbage: str) -> None:
     """A garbage id replays everything without a word."""

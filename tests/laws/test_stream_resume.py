@@ -2,24 +2,31 @@
 nothing; when the window has passed, the reader is told of the gap, never silence.
 Law 4: exactly one terminal event, the last on its stream.
 
-Random lives of a stream are played against a model that is a plain list.
+Random lives of a stream are played against a model that is a plain list: with the log in memory, and in files.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runstead.infra.stream_bridge.memory import MemoryStreamBridge, MemoryStreamSettings
+from runstead.infra.stream_bridge.spilling import SpillSettings
+from runstead.infra.stream_bridge.spool import Spool, SpoolFile
 from runstead.runtime.stream_bridge import (
     LIVE,
     ResumeResult,
@@ -34,6 +41,7 @@ from runstead.runtime.stream_bridge import (
 )
 from runstead.testing.clock import HandClock
 
+T = TypeVar("T")
 RUN = "run-1"
 WINDOW_EVENTS, WINDOW_BYTES = 6, 60
 
@@ -135,6 +143,9 @@ class Play:
         else:
             event_id = await self.bridge.publish(RUN, "values", data, attempt=attempt)
             self._published(event_id, self.log.add("values", data))
+            # Where there are files, each event has gone into one before the next thing happens.
+            while self.bridge.bytes_in_memory:  # noqa: ASYNC110 - the disk tells nobody
+                await asyncio.sleep(0)
 
     async def end(self, kind: TerminalKind) -> None:
         if self.log is None:
@@ -237,13 +248,49 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=6_000 if os.environ.get("RUNSTEAD_LONG") == "1" else 2_000)
-@given(steps=STEPS)
-def test_every_reader_gets_what_the_list_says(steps: list[tuple[str, ...]]) -> None:
+class DiceDisk(Spool):
+    """Files, but no threads: work is done at once, its end is heard of some turns later, and writing may fail."""
+
+    def __init__(self, directory: Path, dice: random.Random, faults: float = 0) -> None:
+        super().__init__(directory, reserve=0)
+        self._dice, self._faults = dice, faults
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def delete(self, file: SpoolFile, *, is_read: bool) -> None:
+        file.delete(is_read=is_read)
+
+    def _in(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> asyncio.Future[T]:
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        fault = result = None
+        try:
+            if getattr(work, "func", None) == self._write and self._dice.random() < self._faults:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            result = work()
+        except OSError as error:
+            fault = error
+
+        async def tell() -> None:
+            for _ in range(self._dice.choice([0, 0, 1, 5])):
+                await asyncio.sleep(0)
+            if not done.done():
+                done.set_exception(fault) if fault else done.set_result(result)  # type: ignore[arg-type]
+
+        task = asyncio.create_task(tell())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return done
+
+
+def lives(directory: Path | None, steps: list[tuple[str, ...]]) -> None:
+    """Play on a log in memory, or in files in this directory."""
+
     async def play() -> None:
         clock = HandClock()
         terms = MemoryStreamSettings(window_events=WINDOW_EVENTS, window_bytes=WINDOW_BYTES)
-        async with MemoryStreamBridge.running(terms, clock) as bridge:
+        spill = None
+        if directory is not None:
+            spill = SpillSettings(memory_bytes=1, spool=DiceDisk(directory, random.Random(len(steps))))
+        async with MemoryStreamBridge.running(terms, clock, spill) as bridge:
             life = Play(bridge, clock)
             await life.open(1)
             for name, *arguments in steps:
@@ -253,15 +300,49 @@ def test_every_reader_gets_what_the_list_says(steps: list[tuple[str, ...]]) -> N
     asyncio.run(play())
 
 
+LONG = os.environ.get("RUNSTEAD_LONG") == "1"
+
+
+@settings(max_examples=6_000 if LONG else 2_000)
+@given(steps=STEPS)
+def test_every_reader_gets_what_the_list_says(steps: list[tuple[str, ...]]) -> None:
+    lives(None, steps)
+
+
+@settings(max_examples=2_000 if LONG else 300)
+@given(steps=STEPS)
+def test_every_reader_gets_what_the_list_says_from_files(steps: list[tuple[str, ...]]) -> None:
+    with TemporaryDirectory() as directory:
+        lives(Path(directory) / "streams", steps)
+
+
 @settings(max_examples=60)
 @given(seed=st.integers(0, 2**32))
 def test_readers_that_run_beside_the_publisher_and_reconnect_at_will_miss_only_what_they_are_told(seed: int) -> None:
     """Publisher and readers are tasks; reads are cancelled, readers hang up and come back with their last id."""
+    dice = random.Random(seed)
+    run_beside(seed, dice, MemoryStreamSettings(window_events=dice.choice([3, 10, 1_000])), None)
 
+
+@settings(max_examples=400 if LONG else 60)
+@given(seed=st.integers(0, 2**32))
+def test_readers_of_files_on_a_disk_that_is_slow_and_sometimes_full_miss_only_what_they_are_told(seed: int) -> None:
+    """The same, with files that events move to while they are read, and do not move to now and then."""
+    dice = random.Random(seed)
+    terms = MemoryStreamSettings(
+        window_events=dice.choice([3, 10, 1_000, None]),
+        window_bytes=dice.choice([100, 10_000]),
+    )
+    with TemporaryDirectory() as directory:
+        disk = DiceDisk(Path(directory) / "streams", dice, dice.choice([0, 0, 0.1, 0.5, 1]))
+        memory, most = dice.choice([1, 500, 3_000, 20_000]), dice.choice([0, 2_000, 10**6, 10**6])
+        run_beside(seed, dice, terms, SpillSettings(memory, most, disk))
+
+
+def run_beside(seed: int, dice: random.Random, terms: MemoryStreamSettings, spill: SpillSettings | None) -> None:
     async def play() -> None:
-        dice = random.Random(seed)
-        terms = MemoryStreamSettings(window_events=dice.choice([3, 10, 1_000]))
-        async with MemoryStreamBridge.running(terms, HandClock()) as bridge:
+        clock = HandClock()
+        async with MemoryStreamBridge.running(terms, clock, spill) as bridge:
             await bridge.open(RUN)
             published: list[str] = []
             readers = [asyncio.create_task(follow(bridge, random.Random(seed + number))) for number in range(4)]
@@ -273,6 +354,9 @@ def test_readers_that_run_beside_the_publisher_and_reconnect_at_will_miss_only_w
                 published.append(await bridge.publish(RUN, "values", b"%d" % number, attempt=attempt))
                 for _ in range(dice.choice([0, 0, 0, 1, 5])):
                     await asyncio.sleep(0)
+                if spill is not None and dice.random() < 0.05:
+                    # A disk that could not be written to is tried again.
+                    await clock.forward(11)
             published.append(await bridge.publish_end(RUN, attempt=attempt))
             assert published == sorted(set(published), key=order_of)
             async with asyncio.timeout(5):

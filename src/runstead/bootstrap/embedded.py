@@ -1,4 +1,4 @@
-"""The embedded profile, one server alone: SQLite files in a directory, streams in memory, runs in this process."""
+"""The embedded profile, one server alone: its files in one directory, streams in memory first, runs in this process."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from runstead.infra.engines.data_dir import own_data_dir
 from runstead.infra.storage.item_takeover import take_over
 from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.stream_bridge.memory import MemoryStreamBridge
+from runstead.infra.stream_bridge.spilling import SpillSettings
+from runstead.infra.stream_bridge.spool import Spool
 from runstead.resources.thread_notices import LocalThreadNotices
 from runstead.runtime.clock import SystemClock
 from runstead.settings import Settings
@@ -34,7 +36,8 @@ async def open_embedded(stack: AsyncExitStack, settings: Settings, serde: Serial
     await check_pair(database, checkpoints.database, data_dir / "checkpoints.db")
     if taken := await take_over(data_dir / "items.db", database):
         _log.info("%d items of an earlier version were taken over", taken)
-    bridge = await stack.enter_async_context(MemoryStreamBridge.running(stream_settings(settings), clock))
+    spill = SpillSettings(settings.stream_memory_bytes, settings.stream_disk_bytes, Spool(data_dir / "streams"))
+    bridge = await stack.enter_async_context(MemoryStreamBridge.running(stream_settings(settings), clock, spill))
     events = await stack.enter_async_context(event_store(settings, database, data_dir))
     # The stores ring it when a run may have become claimable; the dispatcher hears it.
     bell = Bell()

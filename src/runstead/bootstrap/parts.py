@@ -34,6 +34,7 @@ from runstead.settings import Settings
 
 from .housekeeping import Sweeps
 
+_WINDOW_BYTES: Final = 256 * 1024 * 1024
 _NEVER_HEADERS: Final = frozenset((*CREDENTIALS, "x-tenant-id"))
 """Never configurable, whatever the configuration says: what is configurable is stored with the run."""
 
@@ -52,7 +53,7 @@ def run_limits(settings: Settings) -> RunLimits:
 def stream_settings(settings: Settings) -> MemoryStreamSettings:
     return MemoryStreamSettings(
         window_events=settings.stream_window_events,
-        window_bytes=settings.stream_window_bytes,
+        window_bytes=settings.stream_window_bytes or _WINDOW_BYTES,
         retention=settings.stream_retention_seconds,
         awaiting_retention=settings.stream_awaiting_input_seconds,
     )

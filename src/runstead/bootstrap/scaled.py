@@ -20,6 +20,7 @@ from runstead.infra.storage.postgres import open_postgres_storage
 from runstead.infra.storage.postgres_items import vectors_in
 from runstead.infra.storage.run_events import SqlRunEventStore
 from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
+from runstead.infra.stream_bridge.redis_settings import WINDOW_BYTES
 from runstead.settings import Settings
 
 from .postgres_options import postgres_options
@@ -56,7 +57,7 @@ async def open_scaled(stack: AsyncExitStack, settings: Settings, serde: Serializ
 def redis_streams(settings: Settings) -> RedisStreamSettings:
     return RedisStreamSettings(
         window_events=settings.stream_window_events,
-        window_bytes=settings.stream_window_bytes,
+        window_bytes=settings.stream_window_bytes or WINDOW_BYTES,
         retention=settings.stream_retention_seconds,
         awaiting_retention=settings.stream_awaiting_input_seconds,
         prefix=settings.database_schema,

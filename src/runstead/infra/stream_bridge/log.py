@@ -1,14 +1,17 @@
 """The log of one run: its events within a window, their ids, and who waits for the next one.
 
-Knows nothing of other runs, of time, or of how long a log is kept: that is the bridge's.
+The latest events are objects in memory. Where the log is told to, older ones are packed into blocks, which others may
+write to files. Knows nothing of other runs, of time, or of how long a log is kept: that is the bridge's.
 """
 
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, islice
 from typing import Final
 from weakref import WeakSet
 
@@ -20,8 +23,14 @@ from runstead.runtime.stream_bridge import (
     TerminalKind,
 )
 
+from .blocks import EVENT_COST, MOST_BYTES, MOST_EVENTS, Block, Blocks, cost_of
 from .places import LogShape
 
+_HOT_EVENTS: Final = 2_048
+_HOT_BYTES: Final = 1024 * 1024
+"""What is left out of blocks while a run goes on: readers who keep up get the publisher's own objects."""
+_SMALL: Final = 2_048
+"""Bytes of a terminal event that are not worth a block, and are not counted."""
 _STATUS_AFTER: Final[dict[TerminalKind, StreamStatus]] = {
     "end": StreamStatus.ENDED,
     "error": StreamStatus.ERRORED,
@@ -29,24 +38,41 @@ _STATUS_AFTER: Final[dict[TerminalKind, StreamStatus]] = {
 }
 
 
+@dataclass(slots=True)
+class Meter:
+    """Memory that the events of several logs take, in bytes, and from where on it is too much."""
+
+    used: int = 0
+    limit: int = 2**62
+
+
 class RunLog:
     """An append-only log with a window over its end.
 
     A place in the log is the number of events published before it, so that it stays true while the
     window moves. The terminal event stands behind the window and is no part of it.
+
+    Blocks leave the window as a whole, so that it may be smaller than ``max_bytes`` by one of them.
     """
 
     __slots__ = (
         "__weakref__",
         "_begun",
+        "_block_bytes",
         "_events",
+        "_full_at",
         "_max_bytes",
         "_max_events",
+        "_meter",
+        "_on_drop",
+        "_pack_at",
+        "_pack_over",
         "_published",
         "_seq",
         "_waiting",
         "asked",
         "attempt",
+        "blocks",
         "gone",
         "kept_bytes",
         "readers",
@@ -55,7 +81,19 @@ class RunLog:
         "terminal",
     )
 
-    def __init__(self, run_id: str, attempt: int, *, max_events: int, max_bytes: int) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        attempt: int,
+        *,
+        max_events: int,
+        max_bytes: int,
+        meter: Meter | None = None,
+        on_drop: Callable[[RunLog], None] | None = None,
+    ) -> None:
+        """``meter`` counts the memory of this log too. With ``on_drop``, which is called when a block has left the
+        window, older events are packed into blocks.
+        """
         self.run_id = run_id
         self.attempt = attempt
         self.status = StreamStatus.OPEN
@@ -69,6 +107,15 @@ class RunLog:
         """Who reads. Weak, so that a reader that was dropped without a word counts no more."""
         self._max_events, self._max_bytes = max_events, max_bytes
         self._events: deque[StreamEvent] = deque()
+        self.blocks = Blocks()
+        """What lies before the events in memory."""
+        self._meter = meter or Meter()
+        self._on_drop = on_drop
+        self._block_bytes = min(MOST_BYTES, max(max_bytes // 16, 1))
+        self._full_at = max_events
+        """How many events there may have been before the window moves for their number."""
+        # From so many events outside of blocks, and kept bytes, on they are packed.
+        self._pack_at, self._pack_over = (_HOT_EVENTS, _HOT_BYTES) if on_drop else (2**62, 2**62)
         self._published = 0
         self._seq = 0
         # (attempt, place of its first event), for the attempts that published: turns an id into a place.
@@ -78,12 +125,23 @@ class RunLog:
 
     @property
     def kept_events(self) -> int:
-        return len(self._events)
+        return self._published - self.first_kept
+
+    @property
+    def first_hot(self) -> int:
+        """The place of the first event outside of blocks."""
+        return self._published - len(self._events)
 
     @property
     def first_kept(self) -> int:
         """The place of the first event that is still kept."""
-        return self._published - len(self._events)
+        first = self.blocks.first
+        return self._published - len(self._events) if first is None else first.first
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory that its events take, roughly, but for those in blocks that are being written."""
+        return self._hot + self.blocks.cost
 
     @property
     def end(self) -> int:
@@ -92,6 +150,9 @@ class RunLog:
 
     @property
     def oldest(self) -> str | None:
+        if (first := self.blocks.first) is not None:
+            attempt, start = next(begun for begun in reversed(self._begun) if begun[1] <= first.first)
+            return f"{attempt}-{first.first - start + 1}"
         if self._events:
             return self._events[0].id
         return self.terminal.id if self.terminal else None
@@ -113,21 +174,131 @@ class RunLog:
         events.append(event)
         self._published += 1
         self.kept_bytes += len(data)
-        # The event that has just come in stays, however large it is: readers who keep up get it.
-        while len(events) > 1 and (len(events) > self._max_events or self.kept_bytes > self._max_bytes):
-            self.kept_bytes -= len(events.popleft().data)
+        self._meter.used += len(data) + EVENT_COST
+        if self.kept_bytes > self._max_bytes or self._published > self._full_at:
+            self._trim()
+        if len(events) > self._pack_at or (self.kept_bytes > self._pack_over and len(events) > 1):
+            self._pack()
         if self._waiting:
             self.wake()
         return event.id
 
     def append_terminal(self, kind: TerminalKind, data: bytes) -> str:
         self.terminal = StreamEvent(self._next_id(), kind, data, terminal=kind)
+        if self._has_large_end:
+            self._meter.used += cost_of(self.terminal)
         self.status = _STATUS_AFTER[kind]
         self.wake()
         return self.terminal.id
 
+    def drop_before(self, place: int) -> None:
+        """Drop the blocks with events before this place."""
+        while (first := self.blocks.first) is not None and first.first < place:
+            self._drop_block()
+
+    def drop_to(self, memory: int) -> None:
+        """Drop the oldest events until the others take no more memory than this; the last event stays. What is in files
+        is older than what is in memory, and goes too.
+        """
+        left = self.memory
+        while self.blocks.first is not None and (left > memory or self.blocks.first.data is None):
+            left -= self._drop_block()
+        while len(self._events) > 1 and left > memory:
+            left -= cost_of(self._events[0])
+            self._drop_hot()
+
+    def drop_file(self) -> None:
+        """Drop the blocks of the oldest file."""
+        first = self.blocks.first
+        while self.blocks.first is not None and first is not None and self.blocks.first.file is first.file:
+            self._drop_block()
+
+    def block_at(self, place: int) -> Block | None:
+        """The block with the event at this place, or None when that is outside of blocks."""
+        if place < self.first_hot:
+            return self.blocks.at(place)
+        return self.blocks.end if place == self._published else None
+
+    def pack(self, keep: int) -> None:
+        """Pack the oldest events until no more than ``keep`` bytes of memory are outside of blocks; the terminal event
+        goes last, if it is worth it."""
+        while self._events and self._hot > keep:
+            self._pack()
+        if self.terminal is not None and self._has_large_end and not self._events and self._hot > keep:
+            block = Block.of(self._published, [self.terminal])
+            self._meter.used += block.cost - cost_of(self.terminal)
+            self.blocks.add_end(block)
+            self.terminal = StreamEvent(self.terminal.id, self.terminal.event, b"", self.terminal.terminal)
+
+    def begin_writing(self, at_most: int) -> Sequence[Block]:
+        """The oldest blocks in memory, which are to be written; see `Blocks.begin_writing`."""
+        writing = self.blocks.begin_writing(at_most)
+        self._meter.used -= sum(block.cost for block in writing)
+        return writing
+
+    def failed_writing(self) -> None:
+        """They could not be written, and stay in memory."""
+        self._meter.used += self.blocks.failed()
+
+    def leave_meter(self) -> None:
+        """Count no more for what all logs together take."""
+        memory = self.memory
+        self._meter.used -= memory
+        self._meter = Meter(memory)
+
+    @property
+    def has_more_to_write(self) -> bool:
+        """Whether anything is in memory that is worth a block."""
+        return bool(self._events or self.blocks.unwritten) or self._has_large_end
+
+    @property
+    def _hot(self) -> int:
+        """Bytes of memory that events outside of blocks take."""
+        end = cost_of(self.terminal) if self.terminal is not None and self._has_large_end else 0
+        return self.kept_bytes - self.blocks.size + len(self._events) * EVENT_COST + end
+
+    @property
+    def _has_large_end(self) -> bool:
+        return self.terminal is not None and self.blocks.end is None and len(self.terminal.data) > _SMALL
+
+    def _pack(self) -> None:
+        sizes = list(accumulate([len(event.data) for event in islice(self._events, MOST_EVENTS)]))
+        count = max(bisect_right(sizes, self._block_bytes), 1)
+        first = self.first_hot
+        block = Block.of(first, [self._events.popleft() for _ in range(count)])
+        self._meter.used += block.cost - block.size - count * EVENT_COST
+        self.blocks.add(block)
+        self._pack_over += block.size
+
+    def _trim(self) -> None:
+        """Move the window. The last event stays, however large it is: readers who keep up get it."""
+        while (first := self.blocks.first) is not None and (left := self.kept_events - first.count):
+            if self.kept_bytes <= self._max_bytes and left < self._max_events:
+                self._full_at = first.first + self._max_events
+                return
+            self._drop_block()
+        events = self._events
+        while len(events) > 1 and (len(events) > self._max_events or self.kept_bytes > self._max_bytes):
+            self._drop_hot()
+        self._full_at = self._published - len(events) + self._max_events
+
+    def _drop_block(self) -> int:
+        assert self.blocks.first is not None
+        self.kept_bytes -= self.blocks.first.size
+        self._pack_over -= self.blocks.first.size
+        freed = self.blocks.drop_first()
+        self._meter.used -= freed
+        if self._on_drop is not None:
+            self._on_drop(self)
+        return freed
+
+    def _drop_hot(self) -> None:
+        length = len(self._events.popleft().data)
+        self.kept_bytes -= length
+        self._meter.used -= length + EVENT_COST
+
     def since(self, place: int, at_most: int) -> list[StreamEvent]:
-        """The next ``at_most`` events from ``place`` on, which must not lie before ``first_kept``.
+        """The next ``at_most`` events from ``place`` on, which must not be in a block.
 
         Costs what it returns, and for a reader who is far behind no more than a walk along the log.
         """
@@ -137,7 +308,7 @@ class RunLog:
             return list(islice(self._events, start, start + at_most))
         events = list(islice(reversed(self._events), missing))
         events.reverse()
-        if self.terminal and place < self.end:
+        if self.terminal and place < self.end and self.blocks.end is None:
             events.append(self.terminal)
         return events
 

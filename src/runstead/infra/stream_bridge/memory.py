@@ -1,4 +1,4 @@
-"""The stream bridge of the embedded profile: one log per run, in this process's memory.
+"""The stream bridge of the embedded profile: one log per run, in this process's memory and, beyond a bound, its files.
 
 Everything here lives on ONE event loop, the one that `start` was called on, and is called from
 it alone: that is why nothing is locked. A thread publishes by way of its loop
@@ -7,7 +7,7 @@ it alone: that is why nothing is locked. A thread publishes by way of its loop
 What it costs: publishing is one append and one wake for each reader who waits; reading copies
 references; an idle reader is one future and one deadline in a shared heap. One task keeps house.
 
-What is lost with the process: every log. The durable row is the truth; the next attempt opens
+What is lost with the process: every log, its files too. The durable row is the truth; the next attempt opens
 the stream again, and a reader who comes back with an old id is told that it does not know how
 much it has missed.
 """
@@ -15,7 +15,7 @@ much it has missed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -33,9 +33,11 @@ from runstead.runtime.stream_bridge import (
 )
 
 from .alarms import SLACK, Alarms
-from .log import RunLog
+from .log import Meter, RunLog
+from .places import most_events
 from .reader import LogReader
 from .shelf import Shelf
+from .spilling import Spilling, SpillSettings
 
 MIB = 1024 * 1024
 
@@ -44,14 +46,14 @@ MIB = 1024 * 1024
 class MemoryStreamSettings:
     """How much is kept, and for how long.
 
-    ``window_events`` and ``window_bytes`` (of event data) bound the log of one run, whichever is reached first.
-    ``retention`` is for how many seconds a log is kept after its end, ``awaiting_retention`` the same for a run
-    that asked a human. ``max_streams`` bounds the number of logs, running and ended. ``retained_bytes`` bounds
-    the memory of all ended logs together: those that would leave soonest leave early. Running logs are never
-    touched for it.
+    ``window_events`` and ``window_bytes`` (of event data) bound the log of one run, whichever is reached first; None
+    for no bound on the number of events. ``retention`` is for how many seconds a log is kept after its end,
+    ``awaiting_retention`` the same for a run that asked a human. ``max_streams`` bounds the number of logs, running
+    and ended. ``retained_bytes`` bounds the memory of all ended logs together: those that would leave soonest leave
+    early. Running logs are never touched for it. Where a bridge may spill, other bounds hold instead of that one.
     """
 
-    window_events: int = 20_000
+    window_events: int | None = 20_000
     window_bytes: int = 16 * MIB
     retention: float = 300
     awaiting_retention: float = 2 * 60 * 60
@@ -59,7 +61,7 @@ class MemoryStreamSettings:
     retained_bytes: int = 64 * MIB
 
     def __post_init__(self) -> None:
-        if min(self.window_events, self.window_bytes, self.max_streams) < 1:
+        if min(most_events(self.window_events, self.window_bytes), self.window_bytes, self.max_streams) < 1:
             raise ValueError("window_events, window_bytes and max_streams must be at least 1")
         if min(self.retention, self.awaiting_retention, self.retained_bytes) < 0:
             raise ValueError("retention, awaiting_retention and retained_bytes cannot be negative")
@@ -68,7 +70,12 @@ class MemoryStreamSettings:
 class MemoryStreamBridge:
     """A StreamBridge in memory; see `runstead.runtime.stream_bridge.contract` for what it promises."""
 
-    def __init__(self, settings: MemoryStreamSettings | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: MemoryStreamSettings | None = None,
+        clock: Clock | None = None,
+        spill: SpillSettings | None = None,
+    ) -> None:
         self._settings = settings or MemoryStreamSettings()
         self._clock: Clock = clock or SystemClock()
         self._logs: dict[str, RunLog] = {}
@@ -78,14 +85,20 @@ class MemoryStreamBridge:
         self._housekeeping: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        self._meter = Meter()
+        self._spill = spill
+        self._spilling: Spilling | None = None
 
     @classmethod
     @asynccontextmanager
     async def running(
-        cls, settings: MemoryStreamSettings | None = None, clock: Clock | None = None
+        cls,
+        settings: MemoryStreamSettings | None = None,
+        clock: Clock | None = None,
+        spill: SpillSettings | None = None,
     ) -> AsyncIterator[MemoryStreamBridge]:
         """A bridge that is started, and closed at the end of the block."""
-        bridge = cls(settings, clock)
+        bridge = cls(settings, clock, spill)
         await bridge.start()
         try:
             yield bridge
@@ -95,15 +108,36 @@ class MemoryStreamBridge:
     async def start(self) -> None:
         if self._housekeeping is None:
             self._loop = asyncio.get_running_loop()
+            if self._spill is not None:
+                self._spilling = Spilling(
+                    self._spill,
+                    self._meter,
+                    self._clock,
+                    running=lambda: (log for log in self._logs.values() if log.terminal is None),
+                    first_ended=self._first_ended,
+                    forget=self._forget,
+                )
+                await self._spilling.start()
             self._housekeeping = asyncio.create_task(self._alarms.run(), name="stream-bridge-housekeeping")
 
     async def close(self) -> None:
         self._closed = True
         for log in self._logs.values():
             log.shut(BridgeClosed)
+        if self._spilling is not None:
+            await self._spilling.close(self._logs.values())
         if self._housekeeping is not None:
             self._housekeeping.cancel()
             await asyncio.gather(self._housekeeping, return_exceptions=True)
+
+    @property
+    def bytes_in_memory(self) -> int:
+        """Memory that events take, roughly; 0 without bounds for all logs together."""
+        return 0 if self._spilling is None else self._spilling.memory
+
+    @property
+    def bytes_on_disk(self) -> int:
+        return 0 if self._spilling is None else self._spilling.disk
 
     async def open(self, run_id: str, attempt: int = 1) -> None:
         self._check()
@@ -112,7 +146,12 @@ class MemoryStreamBridge:
             self._make_room()
             settings = self._settings
             self._logs[run_id] = RunLog(
-                run_id, attempt, max_events=settings.window_events, max_bytes=settings.window_bytes
+                run_id,
+                attempt,
+                max_events=most_events(settings.window_events, settings.window_bytes),
+                max_bytes=settings.window_bytes,
+                meter=self._meter,
+                on_drop=None if self._spilling is None else self._spilling.release,
             )
         elif log.terminal is None and attempt > log.attempt:
             self._take_over(log, attempt)
@@ -126,7 +165,10 @@ class MemoryStreamBridge:
         if log.status is StreamStatus.AWAITING_INPUT:
             log.status = StreamStatus.OPEN
             self._awaiting.drop(log)
-        return log.append(event, data)
+        event_id = log.append(event, data)
+        if self._meter.used > self._meter.limit and self._spilling is not None:
+            await self._spilling.make_room()
+        return event_id
 
     async def publish_end(self, run_id: str, *, attempt: int = 1) -> str:
         return await self.publish_terminal(run_id, "end", b"null", attempt=attempt)
@@ -146,7 +188,9 @@ class MemoryStreamBridge:
     ) -> LogReader:
         if heartbeat_interval is not None and heartbeat_interval <= 0:
             raise ValueError("a heartbeat interval is a positive number of seconds, or None for no heartbeats")
-        return LogReader(self._found(run_id), last_event_id, heartbeat_interval, self._clock, self._alarms)
+        log = self._found(run_id)
+        spool = None if self._spill is None else self._spill.spool
+        return LogReader(log, last_event_id, heartbeat_interval, self._clock, self._alarms, spool)
 
     async def status(self, run_id: str) -> StreamStatus | None:
         log = self._logs.get(run_id)
@@ -209,11 +253,23 @@ class MemoryStreamBridge:
         self._awaiting.drop(log)
         shelf.put(log, self._clock.monotonic())
         self._arm(shelf)
+        if self._spilling is not None:
+            if log.terminal is not None:
+                self._spilling.ended(log)
+            return
         while self._ended.cost + self._awaiting.cost > self._settings.retained_bytes:
-            leaver = self._ended.first(_has_ended) or self._awaiting.first(_has_ended)
+            leaver = self._first_ended(_is_any)
             if leaver is None or leaver is log:
                 break
             self._forget(leaver)
+
+    def _first_ended(self, wanted: Callable[[RunLog], bool]) -> RunLog | None:
+        """The ended log to leave soonest among those that are ``wanted``."""
+
+        def is_wanted(log: RunLog) -> bool:
+            return log.terminal is not None and wanted(log)
+
+        return self._ended.first(is_wanted) or self._awaiting.first(is_wanted)
 
     def _arm(self, shelf: Shelf) -> None:
         leaves_at = shelf.next_leaves_at
@@ -236,12 +292,7 @@ class MemoryStreamBridge:
         """Forget a log if there are as many as there may be: ended before waiting for a human, unread before read."""
         if len(self._logs) < self._settings.max_streams:
             return
-        leaver = (
-            self._ended.first(_is_unread)
-            or self._awaiting.first(_is_unread)
-            or self._ended.first(_has_ended)
-            or self._awaiting.first(_has_ended)
-        )
+        leaver = self._ended.first(_is_unread) or self._awaiting.first(_is_unread) or self._first_ended(_is_any)
         if leaver is None:
             raise CapacityExceeded(self._settings.max_streams)
         self._forget(leaver)
@@ -252,6 +303,8 @@ class MemoryStreamBridge:
         self._ended.drop(log)
         self._awaiting.drop(log)
         log.shut(partial(StreamNotFound, log.run_id))
+        if self._spilling is not None:
+            self._spilling.forgotten(log)
 
     def _forget_attempt(self, log_ref: ref[RunLog], attempt: int) -> None:
         log = log_ref()
@@ -264,5 +317,5 @@ def _is_unread(log: RunLog) -> bool:
     return not log.readers
 
 
-def _has_ended(log: RunLog) -> bool:
-    return log.terminal is not None
+def _is_any(_: RunLog) -> bool:
+    return True

@@ -16,6 +16,15 @@ _MARGIN: Final = 4
 """While the window moves, a reader is sent back to this part of it (one fourth) and not to its very start."""
 
 
+_SMALLEST: Final = 64
+"""Bytes that an event takes at least, on average, where the window is bounded by bytes alone: its id has to be kept."""
+
+
+def most_events(window_events: int | None, window_bytes: int) -> int:
+    """Return how many events a window holds at most; ``window_events`` None bounds it by bytes alone."""
+    return max(window_bytes // _SMALLEST, 1) if window_events is None else window_events
+
+
 @dataclass(frozen=True, slots=True)
 class LogShape:
     """How a log stands: the attempt that publishes, how many events there were and whether the terminal one was,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from runstead.runtime.clock import Clock
 from runstead.runtime.stream_bridge import (
@@ -11,17 +14,25 @@ from runstead.runtime.stream_bridge import (
     END_SENTINEL,
     HEARTBEAT_SENTINEL,
     ResumeResult,
+    StreamBridgeError,
     StreamEvent,
     StreamItem,
+    StreamNotFound,
     StreamStatus,
 )
 
 from .alarms import SLACK, Alarms
+from .blocks import Block, Piece
 from .log import RunLog
+from .spool import Spool
 
 MOST_EVENTS = 512
+PACKED_EVENTS = 128
+"""Of one read from blocks, whose events have to be made: readers of old events take small turns beside live ones."""
 MOST_BYTES = 1024 * 1024
 """Of one read. A reader who stalls keeps what it has read from being forgotten: that must not be a whole window."""
+
+_log = logging.getLogger(__name__)
 
 
 def _within_bounds(events: list[StreamEvent]) -> list[StreamEvent]:
@@ -36,27 +47,40 @@ def _within_bounds(events: list[StreamEvent]) -> list[StreamEvent]:
 class LogReader:
     """A StreamSubscription over a `RunLog`. For one task at a time.
 
-    It holds the log itself, so that a log the bridge has forgotten is still read to its end.
+    It holds the log itself, so that a log the bridge has forgotten is still read to its end. Of what lies in a file it
+    reads a piece at a time, which it holds until it has given all of it.
     """
 
     __slots__ = (
         "__weakref__",
         "_alarms",
         "_armed",
+        "_broken",
         "_clock",
         "_done",
+        "_fetching",
         "_interval",
         "_last_id",
         "_log",
         "_missed",
+        "_pieces",
         "_place",
         "_resumed",
         "_spoken_at",
+        "_spool",
         "_waiter",
     )
 
-    def __init__(self, log: RunLog, last_event_id: str | None, interval: float | None, clock: Clock, alarms: Alarms):
-        self._log, self._clock, self._alarms = log, clock, alarms
+    def __init__(
+        self,
+        log: RunLog,
+        last_event_id: str | None,
+        interval: float | None,
+        clock: Clock,
+        alarms: Alarms,
+        spool: Spool | None = None,
+    ):
+        self._log, self._clock, self._alarms, self._spool = log, clock, alarms, spool
         self._interval = interval
         self._place, self._resumed = log.resume(last_event_id)
         # The last id the reader was given, and how many events after it are gone (None: nobody knows).
@@ -66,6 +90,10 @@ class LogReader:
         self._armed = False
         self._done = False
         self._waiter: asyncio.Future[None] | None = None
+        # Blocks that are being read, in order.
+        self._pieces: deque[Piece] = deque()
+        self._fetching: asyncio.Task[None] | None = None
+        self._broken: Callable[[], StreamBridgeError] | None = None
         log.readers.add(self)
 
     @property
@@ -74,10 +102,12 @@ class LogReader:
 
     async def read(self) -> Sequence[StreamItem]:
         while not self._done:
+            if self._broken is not None:
+                raise self._broken()
             if items := self._take():
                 self._spoken_at = self._clock.monotonic()
                 return items
-            if self._log.gone is not None:
+            if self._fetching is None and self._log.gone is not None:
                 raise self._log.gone()
             if self._interval is not None:
                 beat_at = self._spoken_at + self._interval
@@ -90,15 +120,14 @@ class LogReader:
 
     async def aclose(self) -> None:
         self._finish()
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._wake()
 
     def _take(self) -> list[StreamItem]:
         """What can be read now. Nothing is awaited between taking and returning, so a cancelled read takes nothing."""
         log = self._log
-        if self._place < log.first_kept:
-            self._start_again()
-        events = _within_bounds(log.since(self._place, MOST_EVENTS))
+        if self._fetching is not None:
+            return []
+        events = self._gather()
         if events:
             self._place += len(events)
             self._last_id, self._missed = events[-1].id, 0
@@ -108,6 +137,37 @@ class LogReader:
             self._finish()
         return items
 
+    def _gather(self) -> list[StreamEvent]:
+        """The next events, up to a bound. Begins to read what has to be read from a file."""
+        log, events = self._log, list[StreamEvent]()
+        if self._place < log.first_kept and self._piece() is None:
+            self._start_again()
+        while (room := (PACKED_EVENTS if self._pieces else MOST_EVENTS) - len(events)) > 0:
+            place = self._place + len(events)
+            if (piece := self._piece(place)) is None:
+                if place < log.first_kept:
+                    # The window has passed over what follows the pieces: the next read says so.
+                    break
+                block = log.block_at(place)
+                if block is None:
+                    events += log.since(place, room)
+                    break
+                if block.data is None:
+                    if not events:
+                        self._fetch(block)
+                    break
+                self._pieces.append(Piece(block.first, block.data))
+                continue
+            events += piece.take(place, room)
+        return _within_bounds(events)
+
+    def _piece(self, place: int | None = None) -> Piece | None:
+        """The piece with the event that is to be given next, if that was read; those before it are done with."""
+        place = self._place if place is None else place
+        while self._pieces and not self._pieces[0].first <= place < self._pieces[0].end:
+            self._pieces.popleft()
+        return self._pieces[0] if self._pieces else None
+
     def _start_again(self) -> None:
         """The window has overtaken this reader: it goes on from what is kept, and says how much it has lost."""
         first = self._log.first_kept
@@ -116,15 +176,49 @@ class LogReader:
         self._resumed = self._log.shape.evicted(self._last_id, self._missed)
         self._place = first
 
+    def _fetch(self, block: Block) -> None:
+        blocks = self._log.blocks.adjacent(block)
+        self._fetching = asyncio.create_task(self._fetched(blocks), name="stream-block")
+
+    async def _fetched(self, blocks: Sequence[Block]) -> None:
+        first, last = blocks[0], blocks[-1]
+        assert self._spool is not None
+        assert first.file is not None
+        try:
+            data = await self._spool.read(first.file, first.offset, last.offset + last.length - first.offset)
+            pieces = (data[block.offset - first.offset :][: block.length] for block in blocks)
+            self._pieces.extend(Piece(block.first, piece) for block, piece in zip(blocks, pieces, strict=True))
+        except (OSError, ValueError) as error:
+            self._lost(blocks, error)
+        finally:
+            self._fetching = None
+        self._wake()
+
+    def _lost(self, blocks: Sequence[Block], error: Exception) -> None:
+        if not blocks[-1].dropped:
+            _log.warning("events of run %s cannot be read from disk and are lost: %s", self._log.run_id, error)
+        if self._log.blocks.end in blocks:
+            # Without its end the log is as good as gone: the run's record answers.
+            self._broken = partial(StreamNotFound, self._log.run_id)
+        else:
+            # As if the window had passed over them: readers are told of a gap.
+            self._log.drop_before(blocks[-1].end)
+
     async def _wait(self) -> None:
         if self._waiter is not None:
             raise RuntimeError("a stream subscription is read by one task at a time")
-        self._waiter = self._log.waiter()
+        # What is published meanwhile is of no interest to a reader that waits for the disk.
+        is_reading = self._fetching is not None
+        self._waiter = asyncio.get_running_loop().create_future() if is_reading else self._log.waiter()
         try:
             await self._waiter
         finally:
             self._log.leave(self._waiter)
             self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _arm(self, beat_at: float) -> None:
         # One entry at a time: a busy reader moves its deadline without touching the alarms.
@@ -144,4 +238,7 @@ class LogReader:
 
     def _finish(self) -> None:
         self._done = True
+        self._pieces.clear()
+        if self._fetching is not None:
+            self._fetching.cancel()
         self._log.readers.discard(self)

@@ -85,7 +85,7 @@ class RedisStreamBridge:
             words=(unowned, linger),
         )
         # A name for this publisher, for the streams to tell what it says twice from what another one says.
-        terms = (token_hex(8), settings.window_events, settings.window_bytes, retention, awaiting, unowned, linger)
+        terms = (token_hex(8), settings.most_events, settings.window_bytes, retention, awaiting, unowned, linger)
         self._flusher = Flusher(connections, self._outbox, self._index, terms, self._renewal.ring)
         self._room = ReadingRoom(Pages(connections), self._follower)
         self._subscriptions: WeakSet[LogSubscription] = WeakSet()

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from .keys import KeySpace
+from .places import most_events
 
 MIB: Final = 1024 * 1024
+WINDOW_BYTES: Final = 64 * MIB
+"""Of one run, where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +23,8 @@ class RedisStreamSettings:
     waits for Redis before it goes on without. ``prefix`` begins the names of all keys.
     """
 
-    window_events: int = 20_000
-    window_bytes: int = 16 * MIB
+    window_events: int | None = None
+    window_bytes: int = WINDOW_BYTES
     retention: float = 300
     awaiting_retention: float = 2 * 60 * 60
     unowned_retention: float = 60 * 60
@@ -33,7 +36,7 @@ class RedisStreamSettings:
     prefix: str = "runstead"
 
     def __post_init__(self) -> None:
-        counts = (self.window_events, self.window_bytes, self.max_streams, self.buffer_bytes, self.tail_bytes)
+        counts = (self.most_events, self.window_bytes, self.max_streams, self.buffer_bytes, self.tail_bytes)
         if min(*counts, self.streams_per_reader) < 1:
             raise ValueError(
                 "window_events, window_bytes, max_streams, buffer_bytes, tail_bytes and streams_per_reader "
@@ -44,3 +47,8 @@ class RedisStreamSettings:
         if self.unowned_retention < 1:
             raise ValueError("unowned_retention must be at least 1 second: owners renew it a few times in that time")
         KeySpace(self.prefix)
+
+    @property
+    def most_events(self) -> int:
+        """How many events of a run are kept at most."""
+        return most_events(self.window_events, self.window_bytes)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from .blocks import EVENT_COST
 from .log import RunLog
 
-_EVENT_COST = 200
 _LOG_COST = 2_500
-"""What an event and a log take in memory besides their data, in bytes, as measured."""
+"""What a log takes in memory besides its events, in bytes, as measured."""
 
 
 class Shelf:
@@ -57,4 +57,5 @@ class Shelf:
 
 
 def _cost_of(log: RunLog) -> int:
-    return _LOG_COST + log.kept_bytes + log.kept_events * _EVENT_COST
+    end = 0 if log.terminal is None else len(log.terminal.data)
+    return _LOG_COST + log.kept_bytes + log.kept_events * EVENT_COST + end

@@ -1,0 +1,144 @@
+"""Files for events that memory has no room for: written and read in threads, never on the event loop.
+
+The files hold what streams carry, for their owner alone (0600), and are gone with it: they are deleted when their
+log is forgotten and when the spool closes, and those of a process that was killed when the next one starts. No file
+stays open between two calls, except one that is deleted while somebody reads it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+_READERS: Final = 2
+"""Threads that read: many who come back together take turns, and leave the processor to those who publish."""
+_RESERVE: Final = 128 * 1024 * 1024
+"""Bytes of the disk that are left free: databases on it must not fail for the sake of streams."""
+
+_log = logging.getLogger(__name__)
+
+
+class SpoolFile:
+    """One file of one log: blocks that were written one after the other. Its methods are called in threads."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = 0
+        """Where the next block goes. The event loop's, as is ``blocks``: how many blocks are in use."""
+        self.blocks = 0
+        self._lock = Lock()
+        self._descriptor: int | None = None
+
+    def write(self, offset: int, pieces: Sequence[bytes]) -> None:
+        """Write pieces one after the other. Raises OSError; what was written of them by then is written over later."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+        descriptor = os.open(self.path, flags, 0o600)
+        try:
+            for piece in pieces:
+                view = memoryview(piece)
+                while view:
+                    written = os.pwrite(descriptor, view, offset)
+                    offset, view = offset + written, view[written:]
+        finally:
+            os.close(descriptor)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Raises OSError, also where there is less than that."""
+        with self._lock:
+            kept = self._descriptor
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC) if kept is None else kept
+            try:
+                data = os.pread(descriptor, length, offset)
+            finally:
+                if kept is None:
+                    os.close(descriptor)
+        if len(data) != length:
+            raise OSError(errno.EIO, f"{len(data)} bytes instead of {length}", str(self.path))
+        return data
+
+    def delete(self, *, is_read: bool) -> None:
+        """Delete the file. While ``is_read``, its content can still be read until this object is gone."""
+        with self._lock, suppress(FileNotFoundError):
+            if is_read and self._descriptor is None:
+                self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            self.path.unlink()
+
+    def __del__(self) -> None:
+        if self._descriptor is not None:
+            with suppress(OSError):
+                os.close(self._descriptor)
+
+
+class Spool:
+    """A directory of such files, which is this process's alone. Called on one event loop."""
+
+    def __init__(self, directory: Path, *, reserve: int = _RESERVE) -> None:
+        self.directory, self._reserve = directory, reserve
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="stream-spool-writer")
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="stream-spool-reader")
+        self._is_closed = False
+        self._names = iter(range(1, 2**62))
+
+    async def start(self) -> None:
+        """Make the directory, and delete what an earlier process has left in it. Raises OSError."""
+        await self._in(self._writer, self._clear)
+
+    async def close(self) -> None:
+        """Delete the directory, after all that was asked for. Files that are being read can be read to their end."""
+        with suppress(OSError):
+            await self._in(self._writer, partial(shutil.rmtree, self.directory, ignore_errors=True))
+        self._is_closed = True
+        for threads in (self._writer, self._readers):
+            threads.shutdown(wait=False)
+
+    def file(self) -> SpoolFile:
+        """Return a new file. It exists once something was written to it."""
+        return SpoolFile(self.directory / f"{next(self._names)}.events")
+
+    def write(self, file: SpoolFile, offset: int, pieces: Sequence[bytes]) -> asyncio.Future[None]:
+        """Write pieces one after the other. The future fails with OSError when the disk is full, or fails."""
+        return self._in(self._writer, partial(self._write, file, offset, pieces))
+
+    def read(self, file: SpoolFile, offset: int, length: int) -> asyncio.Future[bytes]:
+        """The future fails with OSError when the file is gone, or damaged."""
+        if self._is_closed:
+            # Somebody reads a deleted file to its end.
+            return asyncio.get_running_loop().run_in_executor(None, file.read, offset, length)
+        return self._in(self._readers, partial(file.read, offset, length))
+
+    def delete(self, file: SpoolFile, *, is_read: bool) -> None:
+        """Delete a file after what was written to it before; see `SpoolFile.delete`."""
+        with suppress(RuntimeError):  # The spool is closed, and everything deleted.
+            self._writer.submit(self._delete, file, is_read)
+
+    def _in(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(threads, work)
+
+    def _clear(self) -> None:
+        if self.directory.is_symlink() or self.directory.is_file():
+            self.directory.unlink()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def _write(self, file: SpoolFile, offset: int, pieces: Sequence[bytes]) -> None:
+        disk = os.statvfs(self.directory)
+        if disk.f_bavail * disk.f_frsize < self._reserve:
+            raise OSError(errno.ENOSPC, f"less than {self._reserve // 1024**2} MiB are left", str(self.directory))
+        file.write(offset, pieces)
+
+    def _delete(self, file: SpoolFile, is_read: bool) -> None:
+        try:
+            file.delete(is_read=is_read)
+        except OSError as error:
+            _log.warning("the events in %s could not be deleted: %s", file.path, error)
