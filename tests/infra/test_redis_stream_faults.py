@@ -300,6 +300,33 @@ async def test_a_full_server_is_told_to_the_operator_and_the_run_goes_on(
     assert reading.gaps == []
 
 
+async def test_a_full_server_forgets_streams_of_ended_runs_the_oldest_first_and_takes_new_events(
+    server: ValkeyServer, processes: Processes, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker, gateway = await processes.start(), await processes.start()
+    ended = [f"ended-{number}" for number in range(40)]
+    for run_id in ended:
+        await worker.open(run_id)
+        await worker.publish(run_id, "values", b"x" * 50_000)
+        await worker.publish_end(run_id)
+    await worker.open(RUN)
+    reading = Reading(await gateway.subscribe(RUN))
+    used = int(next(line for line in server.ask("INFO", "memory").split() if line.startswith("used_memory:"))[12:])
+    server.ask("CONFIG", "SET", "maxmemory", str(used + 20_000))
+    try:
+        ids = [await worker.publish(RUN, "values", b"y" * 50_000) for _ in range(10)]
+        ids.append(await worker.publish_end(RUN))
+        await reading.to_the_end()
+        assert reading.ids == ids
+        assert reading.gaps == []
+        kept = [run_id for run_id in ended if await gateway.status(run_id) is not None]
+        assert kept == ended[-len(kept) :]
+        assert 5 <= len(kept) < 40
+        assert "streams of ended runs are forgotten early" in caplog.text
+    finally:
+        server.ask("CONFIG", "SET", "maxmemory", "0")
+
+
 async def test_an_outage_longer_than_the_buffer_is_told_as_a_gap_and_memory_stays_bounded(
     server: ValkeyServer, processes: Processes
 ) -> None:

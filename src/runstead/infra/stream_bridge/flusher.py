@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 
 from runstead.infra.engines.exceptions import StorageError
 from runstead.infra.engines.redis import Command, RedisConnections, RedisLine
-from runstead.infra.engines.redis_errors import RedisUnavailable, translate
+from runstead.infra.engines.redis_errors import RedisFull, RedisUnavailable, translate
 
 from .hearing import hear
 from .index import StreamIndex
@@ -25,6 +25,7 @@ from .scripts import Applied, script
 Batch: TypeAlias = tuple[RunWriter, Sequence[Order]]
 
 WRITERS_A_ROUND: Final = 128
+_DROPPED_AT_ONCE: Final = 16
 PAUSES: Final = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 """Seconds between tries while Redis is away, of real time: no clock but its own knows when a server comes back."""
 _PASSING: Final = ("NOSCRIPT", "BUSY", "LOADING", "UNKILLABLE")
@@ -48,6 +49,8 @@ class Flusher:
         self._terms, self._returned = tuple(terms), returned
         self._line: RedisLine | None = None
         self._failures = 0
+        self._is_full = False
+        """The server had no memory left the last time."""
 
     @property
     def failing(self) -> bool:
@@ -62,6 +65,9 @@ class Flusher:
                 writers = self._outbox.take(WRITERS_A_ROUND)
                 try:
                     await self._round([(writer, writer.next_round()) for writer in writers])
+                except RedisFull as error:
+                    if not await self._make_room():
+                        await self._pause(error)
                 except Exception as error:
                     await self._pause(error)
                 finally:
@@ -99,6 +105,7 @@ class Flusher:
                 order.tell(applied)
         if trouble is not None:
             raise trouble
+        self._is_full = False
         if self._failures:
             _log.warning("Redis is back at %s", self._connections.place)
             self._failures = 0
@@ -123,6 +130,21 @@ class Flusher:
             order.tell(lost)
         self._outbox.forget(writer)
         return None
+
+    async def _make_room(self) -> bool:
+        """At the server's maxmemory: give up what ended runs have said, the oldest first, for what running ones say."""
+        try:
+            dropped = await self._index.drop_logs(_DROPPED_AT_ONCE)
+        except Exception as error:
+            _log.debug("no room could be made in Redis: %s", error)
+            return False
+        if dropped and not self._is_full:
+            _log.warning(
+                "%s has no memory left: streams of ended runs are forgotten early; raise its maxmemory",
+                self._connections.place,
+            )
+        self._is_full = self._is_full or dropped > 0
+        return dropped > 0
 
     async def _connected(self) -> RedisLine:
         if self._line is None:
