@@ -67,9 +67,10 @@ async def test_fault_11_a_reader_of_a_long_run_that_has_ended_comes_back_ten_tim
             thread, "chatty", {"times": 12_000, "messages": []}, stream_mode="custom", stream_resumable=True
         )
         (run,) = await browser.get(f"{thread}/runs")
-        seen, last = list[int](), "-1"
+        seen: list[int] = []
+        last: str | None = "-1"
         for resume in range(10):
-            frames = await browser.replay(f"{thread}/runs/{run['run_id']}", last)
+            frames = await browser.replay(f"{thread}/runs/{run['run_id']}", str(last))
             assert [frame.event for frame in frames if frame.event not in ("metadata", "custom")] == []
             # The connection is cut somewhere, each time later.
             frames = frames if resume == 9 else frames[:1_200]
