@@ -292,6 +292,27 @@ def test_a_files_module_name_is_the_same_wherever_the_project_lies(tmp_path: Pat
     assert module_name(here / "x" / "agent.py", here) != module_name(here / "y" / "agent.py", here)
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "graph = compiled()",
+        "graph = builder()",
+        "def graph(): return builder()",
+        "async def graph(config: RunnableConfig): return compiled()",
+    ],
+)
+async def test_a_graph_without_a_name_is_built_under_its_id(code: str, tmp_path: Path) -> None:
+    """Its name is what traces and the ``events`` stream call the run."""
+    async with registry_of(tmp_path, code).resolve("graph").build({}) as agent:
+        assert agent.name == "graph"
+
+
+async def test_a_graph_with_a_name_keeps_it(tmp_path: Path) -> None:
+    registry = registry_of(tmp_path, "graph = builder().compile(name='Weather')")
+    async with registry.resolve("graph").build({}) as agent:
+        assert agent.name == "Weather"
+
+
 async def test_descriptions_are_kept_for_the_assistants(tmp_path: Path) -> None:
     source = parse_source("pay", "runstead.graphs.demo:agent", tmp_path, "Pays invoices.")
     registry = GraphRegistry(GraphConfiguration(directory=tmp_path, graphs=[source]))

@@ -6,7 +6,9 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
+
+from langgraph.graph import StateGraph
 
 from runstead.runtime.runs.exceptions import AgentNotFound
 
@@ -14,6 +16,9 @@ from .configuration import GraphConfiguration
 from .factory import UserFactory
 from .modules import GraphLoadError, extend_search_path, load_variable
 from .sources import GraphSource
+
+_UNNAMED: Final = "LangGraph"
+"""The name that LangGraph gives a graph that was compiled without one."""
 
 
 class RegisteredGraph:
@@ -45,7 +50,13 @@ class RegisteredGraph:
         """See AgentFactory. An import that is still needed goes to a thread, so that it blocks no loop at all."""
         factory = await self._loaded()
         async with factory.open(config, store) as agent:
-            yield agent
+            yield self._named(agent)
+
+    def _named(self, agent: Any) -> Any:
+        """Return the agent, compiled; without a name of its own it gets the graph's id, for traces and events."""
+        if isinstance(agent, StateGraph):
+            agent = agent.compile()
+        return agent.copy(update={"name": self.source.graph_id}) if agent.name == _UNNAMED else agent
 
     async def _loaded(self) -> UserFactory:
         return await asyncio.to_thread(self.load) if self._factory is None else self._factory
