@@ -159,3 +159,54 @@ async def test_a_saver_that_lives_on_one_loop_is_called_there(holder: Holder) ->
             task.result()
     assert threads == [home]
     await loops.close()
+
+
+class Slow(InMemorySaver):
+    """Stores when it is allowed to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.allowed, self.stored = asyncio.Event(), 0
+
+    async def aput(self, *given: Any) -> Any:
+        await self.allowed.wait()
+        self.stored += 1
+        return await super().aput(*given)
+
+
+async def test_writes_ended_returns_after_writes_that_wait_for_each_other(holder: Holder) -> None:
+    """As LangGraph chains checkpoints in the background, also of a graph that has been stopped."""
+    slow = Slow()
+    saver = FencedSaver(slow, asyncio.get_running_loop(), holder.guard, {}, holder.check)
+
+    async def put_after(previous: asyncio.Task[None] | None) -> None:
+        if previous is not None:
+            await previous
+        await _put(saver)
+
+    first = asyncio.create_task(put_after(None))
+    second = asyncio.create_task(put_after(first))
+    third = asyncio.create_task(put_after(second))
+    await asyncio.sleep(0)
+    ended = asyncio.create_task(saver.writes_ended())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not ended.done()
+    slow.allowed.set()
+    await ended
+    assert slow.stored == 3
+    await third
+
+
+async def test_writes_ended_knows_of_the_savers_of_subgraphs(holder: Holder) -> None:
+    slow = Slow()
+    saver = FencedSaver(slow, asyncio.get_running_loop(), holder.guard, {}, holder.check)
+    put = asyncio.create_task(_put(saver.with_allowlist(())))
+    await asyncio.sleep(0)
+    ended = asyncio.create_task(saver.writes_ended())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not ended.done()
+    slow.allowed.set()
+    await ended
+    await put

@@ -5,7 +5,7 @@ The kernel knows agents only by the few methods of LangGraph's Pregel that it ca
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 class Agent(Protocol):
     """A compiled graph (langgraph.pregel.Pregel)."""
 
-    def astream(self, input: Any, config: Any = None, **options: Any) -> AsyncIterator[Any]: ...
+    def astream(self, input: Any, config: Any = None, **options: Any) -> AsyncGenerator[Any, None]: ...
 
     def astream_events(self, input: Any, config: Any = None, **options: Any) -> Any: ...
 

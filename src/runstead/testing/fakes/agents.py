@@ -7,7 +7,7 @@ that was not.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -61,7 +61,7 @@ class FakeAgent:
         durability: str = "async",
         interrupt_before: str | Sequence[str] | None = None,
         **options: Any,
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, None]:
         play = Play(self._memory, config, frozenset(stream_mode), durability, bool(interrupt_before))
         try:
             async for mode, chunk in play.perform(input):

@@ -12,8 +12,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from langgraph.checkpoint.base import BaseCheckpointSaver
-
 from runstead.runtime.serialization import encode
 from runstead.runtime.user_code.cross_loop_queue import CrossLoopQueue
 
@@ -28,6 +26,8 @@ from .agent import opened
 from .answers import answering
 from .breakpoints import stopped_at_breakpoint
 from .chunks import ChunkEncoder, EncodedEvent
+from .fence import FencedSaver
+from .finished_steps import finish_step
 from .partial_answers import Asides, StreamedAnswers, keep_partial_answer, without_partial_answer
 from .planner import ExecutionPlan
 from .snapshot import StateSnapshot, output_values, snapshot_of, waiting_interrupts, with_interrupts
@@ -59,7 +59,7 @@ class AgentAttempt:
     loop: AgentLoop
     factory: AgentFactory
     plan: ExecutionPlan
-    checkpointer: BaseCheckpointSaver[Any]
+    checkpointer: FencedSaver
     store: Any | None
     callbacks: list[Any]
     queue: CrossLoopQueue[EncodedEvent]
@@ -91,11 +91,14 @@ class AgentAttempt:
         if self.stop_reason is not None:
             # The threads of synchronous nodes cannot be cancelled: the run has ended when they have.
             await self.loop.threads_idle()
+            await self.checkpointer.writes_ended()
             if not self.stop_reason.settles:
                 return AttemptEnd(stopped=True)
         try:
             state = await read_state(agent, self.plan.state_config)
             reason = self.stop_reason
+            if reason and not reason.undoes and await finish_step(agent, self.plan.state_config, state):
+                state = await read_state(agent, self.plan.state_config)
             if reason and await keep_partial_answer(agent, self.checkpointer, state, answers, reason):
                 state = await read_state(agent, self.plan.state_config)
         except Exception as unreadable:
@@ -143,21 +146,25 @@ class AgentAttempt:
                         await self.queue.put(event)
 
     async def _chunks(self, agent: Agent, config: dict[str, Any]) -> AsyncGenerator[GraphChunk, None]:
-        async for chunk in agent.astream(self.plan.input, config, **self._options(agent)):
-            yield chunk if self.plan.subgraphs else ((), *chunk)
+        # Closed here, and not some time later by the garbage collector: the graph stores what it still has to store.
+        async with aclosing(agent.astream(self.plan.input, config, **self._options(agent))) as chunks:
+            async for chunk in chunks:
+                yield chunk if self.plan.subgraphs else ((), *chunk)
 
     async def _events(
         self, agent: Agent, config: dict[str, Any], encoder: ChunkEncoder
     ) -> AsyncGenerator[GraphChunk, None]:
         """The graph through ``astream_events``: the root's chunks come wrapped in events of their own."""
         root: str | None = None
-        async for event in agent.astream_events(self.plan.input, config, version="v2", **self._options(agent)):
-            root = root or event["run_id"]
-            if event["event"] == "on_chain_stream" and event["run_id"] == root:
-                chunk = event["data"]["chunk"]
-                yield tuple(chunk) if self.plan.subgraphs else ((), *chunk)
-            else:
-                await self.queue.put(encoder.event(event))
+        events = agent.astream_events(self.plan.input, config, version="v2", **self._options(agent))
+        async with aclosing(events):
+            async for event in events:
+                root = root or event["run_id"]
+                if event["event"] == "on_chain_stream" and event["run_id"] == root:
+                    chunk = event["data"]["chunk"]
+                    yield tuple(chunk) if self.plan.subgraphs else ((), *chunk)
+                else:
+                    await self.queue.put(encoder.event(event))
 
     def _options(self, agent: Agent) -> dict[str, Any]:
         options = {

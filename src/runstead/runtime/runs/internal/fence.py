@@ -8,8 +8,10 @@ stop leaves nothing behind.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from typing import Any, TypeVar
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -35,6 +37,39 @@ def fenced_store(store: Any | None, check: Callable[[], object], holder: Holder)
     return store if fenced is None else fenced(check, holder)
 
 
+class WritesUnderWay:
+    """The writes of an attempt that have begun and not ended yet, on whichever loop."""
+
+    def __init__(self) -> None:
+        self._writes: set[concurrent.futures.Future[None]] = set()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Count a write for the length of a block."""
+        ended: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._writes.add(ended)
+        try:
+            yield
+        finally:
+            self._writes.discard(ended)
+            ended.set_result(None)
+
+    async def ended(self) -> None:
+        """Return when no write is under way, nor one that waited for another and begins when that has ended."""
+        quiet = 0
+        while quiet < _TURNS:
+            if writes := list(self._writes):
+                quiet = 0
+                await asyncio.wait([asyncio.wrap_future(each) for each in writes])
+            else:
+                quiet += 1
+                await asyncio.sleep(0)
+
+
+_TURNS: Final = 5
+"""Turns of the event loop in which a write begins that waited for another: it takes two."""
+
+
 class FencedSaver(BaseCheckpointSaver[Any]):
     """Forwards to the real saver: directly when it is a FenceableSaver, otherwise on the loop it lives on.
 
@@ -53,11 +88,12 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         check: Callable[[], bool] | None = None,
         holder: Holder | None = None,
         hidden: frozenset[str] = frozenset(),
+        writes: WritesUnderWay | None = None,
     ) -> None:
         # Not by way of the parent: it would look again, and slowly, whether this serializer is one.
         self.serde = inner.serde
         self._inner, self._home, self._guard, self._stamp, self._check = inner, home, guard, stamp, check
-        self._holder, self._hidden = holder, hidden
+        self._holder, self._hidden, self._writes = holder, hidden, writes or WritesUnderWay()
         fenced = getattr(inner, "fenced", None)
         self._direct: BaseCheckpointSaver[Any] | None = fenced(check or _pass, holder) if fenced is not None else None
 
@@ -70,7 +106,14 @@ class FencedSaver(BaseCheckpointSaver[Any]):
 
     def with_allowlist(self, *args: Any, **kwargs: Any) -> FencedSaver:
         inner = self._inner.with_allowlist(*args, **kwargs)
-        return FencedSaver(inner, self._home, self._guard, self._stamp, self._check, self._holder, self._hidden)
+        options = (self._home, self._guard, self._stamp, self._check, self._holder, self._hidden, self._writes)
+        return FencedSaver(inner, *options)
+
+    async def writes_ended(self) -> None:
+        """Return when nothing is being written. LangGraph stores in the background, and a graph that is stopped while
+        it ends leaves that behind.
+        """
+        await self._writes.ended()
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return await self._read(lambda saver: saver.aget_tuple(config))
@@ -160,11 +203,12 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         return await self._at_home(lambda: read(self._inner))
 
     async def _write(self, write: Callable[[BaseCheckpointSaver[Any]], Coroutine[Any, Any, T]]) -> T:
-        if self._direct is None or self._check is None:
-            return await self._at_home(lambda: self._guarded(write))
-        if not self._check():
-            await self._at_home(self._guard)
-        return await write(self._direct)
+        with self._writes.one():
+            if self._direct is None or self._check is None:
+                return await self._at_home(lambda: self._guarded(write))
+            if not self._check():
+                await self._at_home(self._guard)
+            return await write(self._direct)
 
     async def _guarded(self, write: Callable[[BaseCheckpointSaver[Any]], Coroutine[Any, Any, T]]) -> T:
         await self._guard()
