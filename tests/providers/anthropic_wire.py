@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -25,6 +24,7 @@ def anthropic_routes(answers: ScriptedAnswers) -> list[Route]:
             kind = "overloaded_error" if answer == 529 else "api_error"
             return JSONResponse({"type": "error", "error": {"type": kind, "message": "Internal server error"}}, answer)
         if not body.get("stream"):
+            await answer.whole()
             return JSONResponse(_message(prompt, answer))
         return StreamingResponse(_events(prompt, answer), media_type="text/event-stream; charset=utf-8")
 
@@ -94,8 +94,7 @@ async def _events(prompt: Prompt, answer: Answer) -> AsyncIterator[str]:
         yield _event("content_block_start", index=index, content_block=empty)
         if index == 0:
             yield _event("ping")
-        for delta in _text_deltas(answer) if is_text else _input_deltas(block["input"]):
-            await asyncio.sleep(answer.pace)
+        async for delta in answer.paced(_text_deltas(answer) if is_text else _input_deltas(block["input"])):
             yield _event("content_block_delta", index=index, delta=delta)
         yield _event("content_block_stop", index=index)
     yield _event("message_delta", delta={"stop_reason": _stop(answer), "stop_sequence": None}, usage=usage)

@@ -54,6 +54,7 @@ def _handlers(answers: ScriptedAnswers) -> Any:
 
     async def generate(request: Any, context: Any) -> Any:
         prompt, answer = await asked(request, context)
+        await answer.whole()
         return _message(google_response(prompt, answer, google_parts(answer), True))
 
     async def stream(request: Any, context: Any) -> AsyncIterator[Any]:

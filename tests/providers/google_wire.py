@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -25,6 +24,7 @@ def google_routes(answers: ScriptedAnswers) -> list[Route]:
             error = {"code": answer, "message": "The model is overloaded.", "status": "UNAVAILABLE"}
             return JSONResponse({"error": error}, answer)
         if method == "generateContent":
+            await answer.whole()
             return JSONResponse(google_response(prompt, answer, google_parts(answer), True))
         assert method == "streamGenerateContent", method
         return StreamingResponse(_events(prompt, answer), media_type="text/event-stream")
@@ -54,9 +54,8 @@ def google_prompt(model: str, body: dict[str, Any]) -> Prompt:
 async def google_chunks(prompt: Prompt, answer: Answer) -> AsyncIterator[dict[str, Any]]:
     """Yield the responses of a stream."""
     parts = [*({"text": token} for token in answer.tokens), *_call_parts(answer)]
-    for place, part in enumerate(parts, 1):
-        await asyncio.sleep(answer.pace)
-        yield google_response(prompt, answer, [part], place == len(parts))
+    async for part in answer.paced(parts):
+        yield google_response(prompt, answer, [part], part is parts[-1])
 
 
 def google_response(prompt: Prompt, answer: Answer, parts: list[dict[str, Any]], is_last: bool) -> dict[str, Any]:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from mcp.server.fastmcp import FastMCP
+import logging
+from typing import Any
+
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.types import TextContent, Tool
+
+from .mcp_stdio import TOOLS, result_of
+
+# It writes a traceback for each client that ends its session.
+logging.getLogger("mcp.server.streamable_http").setLevel(logging.CRITICAL)
 
 
-def mcp_server() -> FastMCP:
-    """Return a server whose application is at ``/mcp`` and keeps sessions."""
-    server = FastMCP("fake", log_level="WARNING")
+def mcp_sessions() -> StreamableHTTPSessionManager:
+    """Return what serves the requests of all sessions, as an ASGI application's endpoint."""
+    server: Server[Any, Any] = Server("fake")
 
-    @server.tool()
-    async def add(a: int, b: int) -> str:
-        """Add two numbers."""
-        return str(a + b)
+    @server.list_tools()  # type: ignore[no-untyped-call, untyped-decorator]
+    async def list_tools() -> list[Tool]:
+        return [Tool.model_validate(each) for each in TOOLS]
 
-    @server.tool()
-    async def lookup(topic: str) -> str:
-        """Look a topic up."""
-        return f"about {topic}"
+    @server.call_tool()  # type: ignore[untyped-decorator]
+    async def call_tool(name: str, arguments: dict[str, Any]) -> list[TextContent]:
+        result = result_of("tools/call", {"name": name, "arguments": arguments})
+        return [TextContent.model_validate(each) for each in result["content"]]
 
-    return server
+    return StreamableHTTPSessionManager(server)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import struct
@@ -27,6 +26,7 @@ def openai_routes(answers: ScriptedAnswers) -> list[Route]:
             error = {"message": "The server had an error", "type": "server_error", "param": None, "code": None}
             return JSONResponse({"error": error}, answer)
         if not body.get("stream"):
+            await answer.whole()
             return JSONResponse(_completion(prompt, answer))
         with_usage = (body.get("stream_options") or {}).get("include_usage", False)
         return StreamingResponse(_events(prompt, answer, with_usage), media_type="text/event-stream; charset=utf-8")
@@ -108,18 +108,17 @@ async def _events(prompt: Prompt, answer: Answer, with_usage: bool) -> AsyncIter
 
 
 async def _deltas(answer: Answer) -> AsyncIterator[dict[str, Any]]:
-    yield {"role": "assistant", "content": "" if answer.text or not answer.calls else None, "refusal": None}
-    for token in answer.tokens:
-        await asyncio.sleep(answer.pace)
-        yield {"content": token}
+    pieces: list[dict[str, Any]] = [{"content": token} for token in answer.tokens]
     for index, call in enumerate(answer.calls):
         function = {"name": call.name, "arguments": ""}
-        yield {"tool_calls": [{"index": index, "id": call.id, "type": "function", "function": function}]}
-        arguments = json.dumps(call.arguments)
-        for start in range(0, len(arguments), 16):
-            await asyncio.sleep(answer.pace)
-            piece = {"arguments": arguments[start : start + 16]}
-            yield {"tool_calls": [{"index": index, "function": piece}]}
+        pieces.append({"tool_calls": [{"index": index, "id": call.id, "type": "function", "function": function}]})
+        text = json.dumps(call.arguments)
+        starts = range(0, len(text), 16)
+        arguments = [{"arguments": text[start : start + 16]} for start in starts]
+        pieces += [{"tool_calls": [{"index": index, "function": each}]} for each in arguments]
+    yield {"role": "assistant", "content": "" if answer.text or not answer.calls else None, "refusal": None}
+    async for piece in answer.paced(pieces):
+        yield piece
 
 
 def _chunk(prompt: Prompt, choices: list[Any], usage: dict[str, Any] | None = None) -> str:

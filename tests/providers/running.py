@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import uvicorn
+from mcp.server.fastmcp.server import StreamableHTTPASGIApp
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
 
 from .anthropic_wire import anthropic_routes
 from .google_wire import google_routes
-from .mcp_http import mcp_server
+from .mcp_http import mcp_sessions
 from .openai_wire import openai_routes
 from .script import ScriptedAnswers
 
@@ -64,12 +67,11 @@ class Providers:
 
 
 def _application(answers: ScriptedAnswers) -> Starlette:
-    mcp = mcp_server()
-    mcp_application = mcp.streamable_http_app()
+    sessions = mcp_sessions()
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with mcp.session_manager.run():
+        async with sessions.run():
             yield
 
     return Starlette(
@@ -77,7 +79,13 @@ def _application(answers: ScriptedAnswers) -> Starlette:
             Mount("/openai/v1", routes=openai_routes(answers)),
             Mount("/anthropic", routes=anthropic_routes(answers)),
             Mount("/google", routes=google_routes(answers)),
-            *mcp_application.routes,
+            Route("/mcp", StreamableHTTPASGIApp(sessions)),
         ],
+        exception_handlers={ClientDisconnect: _nobody_listens},
         lifespan=lifespan,
     )
+
+
+async def _nobody_listens(_: Request, __: Exception) -> Response:
+    """Answer a client that was stopped in the middle of its request."""
+    return Response(status_code=499)

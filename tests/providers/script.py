@@ -16,8 +16,11 @@ Lines before a turn that belong to it:
     fail STATUS COUNT   answer the first COUNT requests for this turn with an error status
 
 In texts and in strings of objects ``{input}`` is the human's text without its script, ``{inputs}`` those of all human
-messages, ``{tool}`` the last tool result and ``{tools}`` all tool results since the last human message. A script that
-is part of an object's string is not read before a request carries that string as a message.
+messages, ``{tool}`` the last tool result and ``{tools}`` all tool results since the last human message;
+``{tag:NAME}`` is what the prompt has between ``<NAME>`` and ``</NAME>``. A script that is part of an object's string is
+not read before a request carries that string as a message.
+
+Tests can also hold answers from outside: `ScriptedAnswers.hold`.
 """
 
 from __future__ import annotations
@@ -29,13 +32,16 @@ import math
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
+
+T = TypeVar("T")
 
 _SCRIPT: Final = re.compile(r"<script>(.*)</script>", re.DOTALL)
 _TOKEN: Final = re.compile(r"\s*\S+|\s+$")
-_WORD: Final = re.compile(r"\w+")
+_TAG: Final = re.compile(r"\{tag:(\w+)\}")
+_WORD: Final = re.compile(r"[\w-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +75,41 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
+    """A call of a tool, with its parsed arguments."""
+
     id: str
     name: str
     arguments: dict[str, Any]
+
+
+class Hold:
+    """Keeps the answers to prompts with a certain text, from the ``after``-th on, until it is released."""
+
+    def __init__(self, text: str, after: int) -> None:
+        self.text, self._left = text, after
+        self._reached, self._released = threading.Event(), threading.Event()
+
+    def applies_to(self, prompt: Prompt) -> bool:
+        """Count the prompt if it has the text, and return whether its answer is to be held."""
+        if self.text not in prompt.text or self._released.is_set():
+            return False
+        self._left -= 1
+        return self._left < 0
+
+    async def pause(self) -> None:
+        """Return once it is released."""
+        self._reached.set()
+        # Released by other threads, waited for on several loops.
+        while not self._released.is_set():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    async def reached(self, seconds: float = 60) -> None:
+        """Return once an answer is held."""
+        assert await asyncio.to_thread(self._reached.wait, seconds), f"no prompt with {self.text!r} was held"
+
+    def release(self) -> None:
+        """Let all be answered, now and later."""
+        self._released.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +122,25 @@ class Answer:
     holds: str | None = None
     failure: tuple[int, int] | None = None
     """An error status, and for how many requests it is answered."""
+    hold: Hold | None = None
+    """Held in the middle of the answer."""
 
     @property
     def tokens(self) -> list[str]:
         return _TOKEN.findall(self.text)
+
+    async def whole(self) -> None:
+        """Return when the answer may be given in one piece."""
+        async for _ in self.paced([None]):
+            pass
+
+    async def paced(self, pieces: Sequence[T]) -> AsyncIterator[T]:
+        """Yield what is streamed, at the answer's pace."""
+        for place, piece in enumerate(pieces):
+            if self.hold is not None and place == len(pieces) // 2:
+                await self.hold.pause()
+            await asyncio.sleep(self.pace)
+            yield piece
 
 
 def answer_to(prompt: Prompt) -> Answer:
@@ -105,6 +158,9 @@ def answer_to(prompt: Prompt) -> Answer:
         "{tool}": tools[-1] if tools else "",
         "{tools}": "; ".join(tools),
     }
+    for tag in _TAG.findall(found[1] if found else ""):
+        inner = re.search(rf"<{tag}>(.*?)</{tag}>", prompt.text, re.DOTALL)
+        names[f"{{tag:{tag}}}"] = inner[1] if inner else ""
     calls = [
         ToolCall(
             f"call_{prompt.digest[:16]}{number}", call.name or prompt.forced_tool or "", _filled(call.arguments, names)
@@ -154,9 +210,13 @@ def _call(text: str) -> ToolCall:
 def _filled(value: Any, names: dict[str, str]) -> Any:
     match value:
         case str():
+            # A script inside is for the prompt that it becomes part of.
+            script = _SCRIPT.search(value)
+            start, end = script.span() if script else (len(value), len(value))
+            before, after = value[:start], value[end:]
             for name, text in names.items():
-                value = value.replace(name, text)
-            return value
+                before, after = before.replace(name, text), after.replace(name, text)
+            return before + value[start:end] + after
         case dict():
             return {key: _filled(each, names) for key, each in value.items()}
         case list():
@@ -173,6 +233,7 @@ class ScriptedAnswers:
     """
 
     prompts: list[Prompt] = field(default_factory=list)
+    holds: list[Hold] = field(default_factory=list)
     _arrived: set[str] = field(default_factory=set)
     _released: set[str] = field(default_factory=set)
     _failures: Counter[str] = field(default_factory=Counter)
@@ -182,6 +243,9 @@ class ScriptedAnswers:
         """Return the answer, or the status of the error that the script asks for."""
         answer = answer_to(prompt)
         self.prompts.append(prompt)
+        for hold in self.holds:
+            if hold.applies_to(prompt):
+                answer = replace(answer, hold=hold)
         if answer.holds is not None:
             with self._changed:
                 self._arrived.add(answer.holds)
@@ -195,6 +259,15 @@ class ScriptedAnswers:
             if self._failures[prompt.digest] <= count:
                 return status
         return answer
+
+    def hold(self, text: str, after: int) -> Hold:
+        """Hold the answers to prompts that contain ``text`` in the middle, but for the first ``after`` of them."""
+        self.holds.append(hold := Hold(text, after))
+        return hold
+
+    def asked(self, text: str) -> int:
+        """Return how many prompts contained ``text``."""
+        return sum(text in prompt.text for prompt in self.prompts)
 
     def wait_held(self, key: str, seconds: float = 60) -> None:
         """Return once a request is held under ``key``."""

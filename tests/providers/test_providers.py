@@ -115,6 +115,29 @@ async def test_an_answer_is_held_until_it_is_released(model: BaseChatModel, prov
     assert (await asking).text == "at last"
 
 
+async def test_an_answer_is_held_in_the_middle(model: BaseChatModel, providers: Providers) -> None:
+    text = f"middle {type(model).__name__}"
+    hold = providers.answers.hold(text, after=1)
+    assert (await model.ainvoke(text)).text == f"echo: {text}"
+    chunks: list[str] = []
+
+    async def ask() -> None:
+        chunks.extend([chunk.text async for chunk in model.astream(f"again {text}")])
+
+    asking = asyncio.create_task(ask())
+    await hold.reached()
+    assert not asking.done()
+    hold.release()
+    await asking
+    assert "".join(chunks) == f"echo: again {text}"
+    assert providers.answers.asked(text) == 2
+
+
+async def test_a_script_may_refer_to_a_part_of_the_prompt(model: BaseChatModel) -> None:
+    known: Any = [SystemMessage("You know <facts>the sky is blue</facts>."), scripted("say {input}: {tag:facts}")]
+    assert (await model.ainvoke(known)).text == "hi: the sky is blue"
+
+
 async def test_embeddings_of_similar_texts_are_near(providers: Providers) -> None:
     url = providers.environ["OPENAI_BASE_URL"]
     model = OpenAIEmbeddings(base_url=url, api_key=SecretStr("fake"), check_embedding_ctx_length=False)
