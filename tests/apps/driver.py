@@ -1,0 +1,113 @@
+"""What is done to every agent: run it, answer it, stream it, stop it, fork it, and read what is left."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Self
+
+from tests.processes.client import Client, new_id, run_body
+from tests.processes.frames import Frame, FrameReader
+
+from .catalog import App
+
+MODES: Final = (
+    "values",
+    "updates",
+    "messages",
+    "messages-tuple",
+    "tasks",
+    "checkpoints",
+    "debug",
+    "custom",
+    "events",
+)
+
+
+class User(Client):
+    """A client of one user, who is known by a token."""
+
+    def __init__(self, url: str, name: str) -> None:
+        super().__init__(url, timeout=120)
+        self.name = name
+        self.http.headers["authorization"] = f"Bearer {name}"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def status_of(self, method: str, path: str, body: Any = None) -> int:
+        """Return the status of an answer, whatever it is."""
+        return (await self.http.request(method, path, json=body)).status_code
+
+    def body(self, app: App, text: str, **fields: Any) -> dict[str, Any]:
+        """Return the request for a run of an agent."""
+        return run_body(new_id(), app.graph, app.input(text), **app.fields, **fields)
+
+    def resumed(self, app: App, interrupts: Any, **fields: Any) -> dict[str, Any]:
+        """Return the request that answers an agent's questions."""
+        assert app.answers is not None
+        assert len(interrupts) == app.interrupts, interrupts
+        command = {"resume": app.answers(interrupts)}
+        return {"assistant_id": app.graph, "command": command, **app.fields, **fields}
+
+    async def run_to_end(self, app: App, text: str, thread_id: str | None = None) -> Any:
+        """Return the last values of a run, and of those that answer its questions."""
+        thread_id = thread_id or new_id()
+        values = await self.post(f"/threads/{thread_id}/runs/wait", self.body(app, text))
+        return await self.answer(app, thread_id, values)
+
+    async def answer(self, app: App, thread_id: str, values: Any) -> Any:
+        """Answer questions until there are none, and return the last values."""
+        while asked := (values or {}).get("__interrupt__"):
+            values = await self.post(f"/threads/{thread_id}/runs/wait", self.resumed(app, asked))
+        return values
+
+    async def continued(self, app: App, text: str, thread_id: str) -> Any:
+        """Go on from where a thread stands, to the agent's end."""
+        state = await self.get(f"/threads/{thread_id}/state")
+        asked = [each for task in state["tasks"] for each in task["interrupts"]]
+        if asked:
+            values = {"__interrupt__": asked}
+        elif state["next"]:
+            body = {"assistant_id": app.graph, "input": None, **app.fields}
+            values = await self.post(f"/threads/{thread_id}/runs/wait", body)
+        elif not state["values"]:
+            values = await self.post(f"/threads/{thread_id}/runs/wait", self.body(app, text))
+        else:
+            values = state["values"]
+        return await self.answer(app, thread_id, values)
+
+    async def stream_to_end(self, app: App, text: str, thread_id: str, **fields: Any) -> list[Frame]:
+        """Return the frames of a run and of those that answer its questions."""
+        path = f"/threads/{thread_id}/runs/stream"
+        frames = await self.streamed(path, self.body(app, text, **fields))
+        while asked := await self.questions(thread_id):
+            frames += await self.streamed(path, self.resumed(app, asked, **fields))
+        return frames
+
+    async def questions(self, thread_id: str) -> list[Any]:
+        """Return what a thread waits to be answered."""
+        thread = await self.get(f"/threads/{thread_id}")
+        return [each for asked in thread["interrupts"].values() for each in asked]
+
+    async def streamed(self, path: str, body: Any) -> list[Frame]:
+        """Return all frames of an answer."""
+        reader = FrameReader()
+        async with self.http.stream("POST", path, json=body) as response:
+            assert response.status_code == 200, await response.aread()
+            return [frame async for chunk in response.aiter_raw() for frame in reader.feed(chunk)]
+
+    async def cut(self, path: str, body: Any, after: int) -> tuple[str, list[Frame]]:
+        """Return where a run is found, and its first frames, having hung up after them."""
+        reader, frames = FrameReader(), list[Frame]()
+        async with self.http.stream("POST", path, json=body) as response:
+            assert response.status_code == 200, await response.aread()
+            location = str(response.headers["content-location"])
+            async for chunk in response.aiter_raw():
+                frames += reader.feed(chunk)
+                if len(frames) > after:
+                    break
+        return location, frames[: after + 1]
+
+    async def created(self, app: App, text: str, thread_id: str) -> str:
+        """Create a run in the background, and return where it is found."""
+        record = await self.post(f"/threads/{thread_id}/runs", self.body(app, text, stream_resumable=True))
+        return f"/threads/{thread_id}/runs/{record['run_id']}"

@@ -1,0 +1,1 @@
+"""Agents in the shape of what people publish, with their real dependencies."""
