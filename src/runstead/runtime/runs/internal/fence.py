@@ -26,6 +26,11 @@ from ..types import Holder
 
 T = TypeVar("T")
 
+_PLACE: Final = frozenset(("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map"))
+"""Keys of a configuration that say which checkpoint is meant."""
+_TURNS: Final = 5
+"""Turns of the event loop in which a write begins that waited for another: it takes two."""
+
 
 def _pass() -> bool:
     return True
@@ -64,10 +69,6 @@ class WritesUnderWay:
             else:
                 quiet += 1
                 await asyncio.sleep(0)
-
-
-_TURNS: Final = 5
-"""Turns of the event loop in which a write begins that waited for another: it takes two."""
 
 
 class FencedSaver(BaseCheckpointSaver[Any]):
@@ -145,7 +146,9 @@ class FencedSaver(BaseCheckpointSaver[Any]):
 
     def _without_hidden(self, config: RunnableConfig) -> RunnableConfig:
         """Savers copy what is configurable into the metadata of checkpoints, where all readers of the thread see it."""
-        shown = {name: value for name, value in config["configurable"].items() if name not in self._hidden}
+        # A client may name in its context what the saver goes by, as DeerFlow's does with thread_id.
+        hidden = self._hidden - _PLACE
+        shown = {name: value for name, value in config["configurable"].items() if name not in hidden}
         return {**config, "configurable": shown}
 
     async def aput_writes(
