@@ -135,6 +135,19 @@ class AppSuite:
         assert app.result(own[1]) == app.expected("bob", text)
         assert app.result(await ada.answer(app, thread_id, own[0])) == app.expected("ada", text)
 
+    async def test_routes_use_the_pools_of_nodes_and_auth_handlers_at_once(self, ada: User, bob: User) -> None:
+        (app,) = [each for each in APPS if each.name == "visits"]
+
+        async def visit(user: User, number: int) -> None:
+            text = f"shared-pools-{number:03d}"
+            running = asyncio.create_task(user.run_to_end(app, text))
+            while not running.done():
+                await user.get(f"/shop/{user.name}/{text}")
+            assert (await running) == app.expected(user.name, text)
+            assert await user.get(f"/shop/{user.name}/{text}") == {"stored": 1, "cached": 1}
+
+        await asyncio.gather(*(visit((ada, bob)[number % 2], number) for number in range(AT_ONCE)))
+
     async def test_runs_of_killed_processes_are_resumed(self, site: Site, ada: User, providers: Providers) -> None:
         """Killed with a run of each agent in the middle of a model's answer, chosen by chance."""
         texts = [f"{app}-killed" for app in APPS]

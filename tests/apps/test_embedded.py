@@ -8,6 +8,8 @@ import pytest
 
 from tests.providers.running import Providers
 
+from .catalog import APPS
+from .driver import User
 from .servers import Site, embedded_site
 from .suite import AppSuite
 
@@ -19,4 +21,12 @@ def site(providers: Providers, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 class TestEmbedded(AppSuite):
-    pass
+    async def test_a_cached_task_is_done_once_and_a_busy_one_again(self, ada: User, providers: Providers) -> None:
+        """The cache lives in a process; each draft fails once before it asks the model."""
+        (app,) = [each for each in APPS if each.name == "essay"]
+        for _ in range(2):
+            assert await ada.run_to_end(app, "essay-cached") == app.expected("ada", "essay-cached")
+        asked = [prompt.messages[-1].text for prompt in providers.answers.prompts if "essay-cached" in prompt.text]
+        assert asked.count("outline of essay-cached") == 1
+        for number in (1, 2):
+            assert asked.count(f"draft of echo: outline of essay-cached {number}") == 2
