@@ -273,21 +273,18 @@ async def test_a_lock_that_is_not_given_up_and_a_slow_statement_say_so(server: P
 
 
 async def test_more_work_than_connections_waits_and_is_refused_only_after_a_while(server: PostgresServer) -> None:
-    async with open_postgres(server.url, replace(OPTIONS, pool_size=2, patience=2, idle_timeout=60)) as database:
+    async with open_postgres(server.url, replace(OPTIONS, pool_size=2, patience=2)) as database:
         assert await asyncio.gather(*(database.read(one) for _ in range(200))) == [1] * 200
-        held, release = threading.Event(), threading.Event()
+        held = threading.Event()
 
         def hold(connection: Connection) -> None:
             held.set()
-            release.wait(60)
+            connection.exec_driver_sql("SELECT pg_sleep(5)").close()
 
         slow = asyncio.ensure_future(database.read(hold))
         assert await asyncio.to_thread(held.wait, 60)
-        try:
-            with pytest.raises(StorageBusy, match="RUNSTEAD_DATABASE_POOL_SIZE"):
-                await database.read(one)
-        finally:
-            release.set()
+        with pytest.raises(StorageBusy, match="RUNSTEAD_DATABASE_POOL_SIZE"):
+            await database.read(one)
         await slow
         # Writes have connections of their own, and were not held up.
         await database.write(put(1))
