@@ -2,6 +2,10 @@
 #   make demo     the main job, watched in the terminal
 #   make check    ruff, mypy strict, import contracts, dependencies, the lock
 #   make test     the tests               (make test ARGS="tests/graphs -k factory")
+#   make test-newest, make test-lowest
+#                 some of them without the lock, with the newest or lowest versions that pyproject.toml allows
+#   make test-later
+#                 the same as in a later month: the newest versions, and newer ones of LangGraph and LangChain
 #   make storm    a long storm of harm over a cluster  (make storm SECONDS=1800 SEED=7)
 #   make bench    the benchmarks          (make bench ARGS="--help")
 #   make lock     after a change of dependencies in pyproject.toml: lock what is new
@@ -29,7 +33,7 @@ LOCK := pyproject.toml uv.lock $(wildcard requirements/*.txt) $(SETUP) .ci/insta
 
 ANEW := $(shell [ "$$(cat $(VENV)/.python 2>/dev/null)" = "$(PYTHON)" ] || echo another-python)
 
-.PHONY: help demo test check lock upgrade storm bench clean another-python
+.PHONY: help demo test test-newest test-lowest test-later check lock upgrade storm bench clean another-python
 .DELETE_ON_ERROR:
 
 help:
@@ -39,7 +43,25 @@ demo: $(VENV)/.ready-core
 	@$(BIN)/runstead demo $(ARGS)
 
 test: $(VENV)/.ready-test
-	@$(BIN)/python -E -X utf8 -m pytest -n $(WORKERS) --dist loadfile --progress $(ARGS)
+	@$(BIN)/python $(PYTEST) $(ARGS)
+
+# What libraries have a part in: the wire, its clients, how graphs run, storage, the command line.
+SUITES := tests/wire tests/clients tests/sdk tests/graphs tests/runtime tests/gateway tests/infra tests/cli
+PYTEST := -E -X utf8 -m pytest -n $(WORKERS) --dist loadfile --progress
+
+test-newest:
+	@$(SETUP) "$(PYTHON)" $(VENV)-newest newest
+	@$(VENV)-newest/bin/python $(PYTEST) $(or $(ARGS),$(SUITES))
+
+# Without tests/sdk: its tests are of methods that the newest SDK has.
+test-lowest:
+	@$(SETUP) "$(PYTHON)" $(VENV)-lowest lowest
+	@$(VENV)-lowest/bin/python $(PYTEST) $(or $(ARGS),$(filter-out tests/sdk,$(SUITES)))
+
+test-later:
+	@$(SETUP) "$(PYTHON)" $(VENV)-later newest
+	@$(VENV)-later/bin/python -I .ci/later_month.py
+	@$(VENV)-later/bin/python $(PYTEST) $(or $(ARGS),$(SUITES))
 
 check: $(VENV)/.ready-test
 	$(BIN)/ruff check .
@@ -62,7 +84,7 @@ bench: $(VENV)/.ready-test
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 # The stamps are as old as what they were made from: a changed lock installs anew, and so does another Python.
 $(VENV)/.ready-core: $(LOCK) $(ANEW)

@@ -4,6 +4,7 @@
   .ci/lock.py check     fail unless pyproject.toml, uv.lock and requirements/ fit together; needs neither network nor uv
   .ci/lock.py update    after a change of pyproject.toml: lock what is new, leave all other versions
   .ci/lock.py upgrade   move everything to the newest version that pyproject.toml allows, in one commit
+  .ci/lock.py uv        print the path of a uv
 
 ``update`` and ``upgrade`` call uv; where there is none, the locked one is installed with pip into .venv-uv.
 """
@@ -270,7 +271,7 @@ def find_uv() -> str:
     if not uv.is_file():
         print("runstead: there is no uv here; installing it into .venv-uv", file=sys.stderr, flush=True)
         subprocess.run([sys.executable, "-m", "venv", TOOL], check=True)
-        pip = [str(TOOL / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [str(TOOL / "bin" / "python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
         subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", REQUIREMENTS / "uv.txt"], check=True)
     return str(uv)
 
@@ -382,17 +383,21 @@ def upgrade() -> None:
 def main() -> int:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["check", "update", "upgrade"])
+    parser.add_argument("what", choices=["check", "update", "upgrade", "uv"])
     parser.add_argument("--with-uv", action="store_true", help="check: compare with what uv says too, if it is on PATH")
     arguments = parser.parse_args()
-    what = arguments.what
     try:
-        if what == "check":
-            found = check() or (check_with_uv() if arguments.with_uv and uv_on_path() else [])
-            if found:
-                raise LockError("\n  ".join(["the lock does not fit:", *found, "the way out: make lock"]))
-        else:
-            update() if what == "update" else upgrade()
+        match arguments.what:
+            case "check":
+                found = check() or (check_with_uv() if arguments.with_uv and uv_on_path() else [])
+                if found:
+                    raise LockError("\n  ".join(["the lock does not fit:", *found, "the way out: make lock"]))
+            case "update":
+                update()
+            case "upgrade":
+                upgrade()
+            case "uv":
+                print(find_uv())
     except LockError as error:
         print(f"runstead: {error}", file=sys.stderr)
         return 1

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypedDict
 
 import pytest
 from langgraph.graph import START, StateGraph
-from langgraph.store.base import BaseStore, GetOp, PutOp, SearchOp
+from langgraph.store.base import (
+    BaseStore,
+    GetOp,
+    InvalidNamespaceError,
+    ListNamespacesOp,
+    MatchCondition,
+    Op,
+    PutOp,
+    SearchOp,
+)
 from langgraph.store.memory import InMemoryStore
 
 from runstead.infra.storage.database import Database
@@ -132,6 +141,25 @@ async def test_a_suffix_does_not_see_whose_room_it_is(store: BaseStore, alice: A
 async def test_a_label_that_cannot_be_one_is_refused(store: BaseStore, alice: ActorContext, label: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  (langgraph's and ours; both say what is wrong)
         await store.aput(("notes", label), "k", {})
+
+
+@pytest.mark.parametrize("label", ["a.b", "", 1, "a\0b"], ids=ascii)
+@pytest.mark.parametrize(
+    "op_of",
+    [
+        lambda label: GetOp(("notes", label), "k"),
+        lambda label: PutOp(("notes", label), "k", {}),
+        lambda label: SearchOp((label,)),
+        lambda label: ListNamespacesOp((MatchCondition("prefix", (label,)),)),
+    ],
+    ids=["get", "put", "search", "list"],
+)
+async def test_batch_refuses_a_label_that_cannot_be_stored(
+    database: Database, op_of: Callable[[Any], Op], label: Any
+) -> None:
+    store = SqlItemStore(database, HandClock())
+    with pytest.raises(InvalidNamespaceError, match="label"):
+        await store.abatch([op_of(label)])
 
 
 async def test_what_cannot_be_stored_is_refused_and_says_why(store: BaseStore, alice: ActorContext) -> None:

@@ -57,8 +57,8 @@ def serve(
         application.replace_process = server.end_to_be_replaced
     try:
         server.run(sockets=[listener])
+        server.check_start()
     except SystemExit:
-        # How uvicorn leaves when the application did not start; why is told by who knows it.
         server.check_start()
         raise
     finally:
@@ -110,6 +110,9 @@ class _DrainingServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        # A start that failed: uvicorn raises SystemExit from 0.50 on, and returned before.
+        if not self.started:
+            return
         self.ready.set()
         if self._on_started is not None:
             self._on_started(self.url)

@@ -25,8 +25,10 @@ def configure_logging(settings: Settings) -> None:
         rendered = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
         # Plain tracebacks: the pretty ones show local variables, and with them keys and passwords.
+        # Without padding behind the event; the parameter has another name since structlog 25.5.
+        padding = 0
         console = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+            padding, colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
         rendered = [console]
     handler = logging.StreamHandler(sys.stderr)

@@ -17,7 +17,6 @@ from langgraph.checkpoint.base import (
     DeltaChannelHistory,
     PendingWrite,
     get_checkpoint_id,
-    writes_sort_key,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
@@ -157,7 +156,9 @@ def _metadata(text: bytes | None) -> Any:
 def _tuple(driver: Driver, serde: SerializerProtocol, row: Any) -> CheckpointTuple:
     thread_id, namespace, checkpoint_id, parent_id, kind, checkpoint, metadata = row
     pending = driver.execute(_WRITES, (thread_id, namespace, checkpoint_id)).fetchall()
-    pending.sort(key=lambda write: writes_sort_key(write[4], write[0], write[5]))
+    # In the order in which the step applied them: a delta channel is rebuilt from them. langgraph-checkpoint has a
+    # function for this key from 4.3 on.
+    pending.sort(key=lambda write: (write[4], write[0], write[5]))
     return CheckpointTuple(
         config=_config(thread_id, namespace, checkpoint_id),
         checkpoint=serde.loads_typed((kind, checkpoint)),

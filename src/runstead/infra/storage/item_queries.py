@@ -8,7 +8,15 @@ from itertools import islice
 from typing import Any, Final, TypeAlias
 
 import orjson
-from langgraph.store.base import ListNamespacesOp, MatchCondition, SearchOp
+from langgraph.store.base import (
+    GetOp,
+    InvalidNamespaceError,
+    ListNamespacesOp,
+    MatchCondition,
+    Op,
+    PutOp,
+    SearchOp,
+)
 from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select, tuple_
 
 from runstead.resources.item_filters import matches_filter
@@ -35,6 +43,28 @@ _NEWEST_FIRST: Final = (items.c.updated_at.desc(), items.c.namespace, items.c.ke
 
 def text_of(namespace: Sequence[str]) -> str:
     return ".".join(namespace)
+
+
+def check_labels(op: Op) -> None:
+    """Raise InvalidNamespaceError if an operation has a label that cannot be stored: a namespace is text with periods.
+
+    langgraph-checkpoint checks labels in the methods of its stores, which a batch does not go through; it has a
+    function for batches from 4.3 on.
+    """
+    match op:
+        case GetOp() | PutOp():
+            paths = [op.namespace]
+        case SearchOp():
+            paths = [op.namespace_prefix]
+        case _:
+            paths = [condition.path for condition in op.match_conditions or ()]
+    for path in paths:
+        for label in path:
+            if not isinstance(label, str) or not label or "." in label or "\x00" in label:
+                raise InvalidNamespaceError(
+                    f"Invalid namespace label {label!r} found in {path}: labels are strings that are not empty and"
+                    " contain neither periods nor NUL bytes."
+                )
 
 
 def labels_of(namespace: str) -> tuple[str, ...]:

@@ -25,7 +25,6 @@ from langgraph.store.base import (
     SearchItem,
     SearchOp,
     TTLConfig,
-    validate_op_namespace,
 )
 from sqlalchemy import Connection, and_, delete, select, tuple_, update
 
@@ -37,7 +36,7 @@ from .database import Database
 from .dialect import put_row
 from .holders import hold_on
 from .item_index import ItemIndex, texts_at
-from .item_queries import ITEM, Place, alive, at, by_words, found, labels_of, namespaces, ranked, text_of
+from .item_queries import ITEM, Place, alive, at, by_words, check_labels, found, labels_of, namespaces, ranked, text_of
 from .item_vectors import ItemVectors, VectorsComparedHere
 from .tables import item_vectors, items
 
@@ -80,7 +79,7 @@ class SqlItemStore(BaseStore):
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         asked = list(ops)
         for op in asked:
-            validate_op_namespace(op)
+            check_labels(op)
         results = [await self._read(op) for op in asked]
         # Of several writes to one place the last one counts.
         await self._put({(text_of(op.namespace), op.key): op for op in asked if isinstance(op, PutOp)})
