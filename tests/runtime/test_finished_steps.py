@@ -11,6 +11,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import Send, interrupt
 
+from runstead.runtime.runs.exceptions import LeaseLost
 from runstead.runtime.runs.internal.finished_steps import finish_step
 
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
@@ -24,10 +25,11 @@ class Stopping(InMemorySaver):
     """A saver under which the checkpoint after ``last_step`` is not stored any more."""
 
     last_step: int | None = 0
+    failure: Exception = RuntimeError("stopped")
 
     async def aput(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
         if self.last_step is not None and metadata["step"] > self.last_step:
-            raise RuntimeError("stopped")
+            raise self.failure
         return await super().aput(config, checkpoint, metadata, new_versions)
 
 
@@ -114,3 +116,11 @@ async def test_finish_step_leaves_the_thread_as_it_was_when_it_fails(node: Any) 
     graph.checkpointer.last_step = 0
     assert not await finish_step(graph, CONFIG, state)
     assert (await graph.aget_state(CONFIG)).config == state.config
+
+
+async def test_finish_step_raises_lease_lost_without_a_warning(node: Any, caplog: pytest.LogCaptureFixture) -> None:
+    graph = await stopped(StateGraph(State).add_node("a", node("a")).add_edge(START, "a"))
+    graph.checkpointer.last_step, graph.checkpointer.failure = 0, LeaseLost("r", 1)
+    with pytest.raises(LeaseLost):
+        await finish_step(graph, CONFIG, await graph.aget_state(CONFIG))
+    assert caplog.records == []

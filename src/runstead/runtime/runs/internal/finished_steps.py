@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..agents import Agent
+from ..exceptions import LeaseLost
 
 _log = logging.getLogger(__name__)
 
@@ -19,12 +20,16 @@ async def finish_step(agent: Agent, config: Mapping[str, Any], state: Any) -> bo
     """Write the checkpoint after the last step of a thread if it is missing. Return whether it was.
 
     ``state`` is what ``config`` reads, which names no checkpoint. No node is executed: the graph stops before the next.
+    Raises LeaseLost.
     """
     if state.next or not state.tasks or not all(_has_ended(task) for task in state.tasks):
         return False
     try:
         async for _ in agent.astream(None, config, interrupt_before="*", durability="sync"):
             pass
+    except LeaseLost:
+        # Not a fault: the run was settled, or another worker has it, and what is left of this attempt writes nothing.
+        raise
     except Exception:
         _log.warning("the last step of a stopped run could not be finished", exc_info=True)
         return False
