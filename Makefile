@@ -1,5 +1,6 @@
 # A fresh machine needs Python 3.11+ and make, nothing else:
 #   make demo     the main job, watched in the terminal
+#   make fmt      format the code, and fix what ruff can fix
 #   make check    ruff, mypy strict, import contracts, dependencies, the lock
 #   make test     the tests               (make test ARGS="tests/graphs -k factory")
 #   make test-newest, make test-lowest
@@ -33,7 +34,7 @@ LOCK := pyproject.toml uv.lock $(wildcard requirements/*.txt) $(SETUP) .ci/insta
 
 ANEW := $(shell [ "$$(cat $(VENV)/.python 2>/dev/null)" = "$(PYTHON)" ] || echo another-python)
 
-.PHONY: help demo test test-newest test-lowest test-later check lock upgrade storm bench clean another-python
+.PHONY: help demo fmt test test-newest test-lowest test-later check lock upgrade storm bench clean another-python
 .DELETE_ON_ERROR:
 
 help:
@@ -62,6 +63,10 @@ test-later:
 	@$(SETUP) "$(PYTHON)" $(VENV)-later newest
 	@$(VENV)-later/bin/python -I .ci/later_month.py
 	@$(VENV)-later/bin/python $(PYTEST) $(or $(ARGS),$(SUITES))
+
+fmt: $(VENV)/.ready-test
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format --quiet .
 
 check: $(VENV)/.ready-test
 	$(BIN)/ruff check .
