@@ -1,14 +1,43 @@
-"""Runstead: the runtime that LangGraph agents live in."""
+"""Runstead: the runtime that LangGraph agents live in.
+
+The names that applications need, each imported at its first use, so that ``import runstead`` and ``runstead --help``
+stay instant. Everything for embedding the kernel without a server is in `runstead.runtime`.
+"""
 
 from __future__ import annotations
 
-__all__ = ["__version__"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from .bootstrap.application import Application
+    from .runtime.actor_context import ActorContext, acting
+    from .runtime.runs.facade import RunsFacade
+    from .runtime.runs.types import RunScope, RunSpec
+    from .settings import Settings
+    from .version import __version__
+
+__all__ = ["ActorContext", "Application", "RunScope", "RunSpec", "RunsFacade", "Settings", "__version__", "acting"]
+
+_MODULES: Final = {
+    "ActorContext": "runstead.runtime",
+    "Application": "runstead.bootstrap.application",
+    "RunScope": "runstead.runtime",
+    "RunSpec": "runstead.runtime",
+    "RunsFacade": "runstead.runtime",
+    "Settings": "runstead.settings",
+    "__version__": "runstead.version",
+    "acting": "runstead.runtime",
+}
 
 
-def __getattr__(name: str) -> str:
-    # Looked up when asked for: reading the metadata takes longer than all of `runstead --help` should.
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # A type checker would accept every misspelled name.
 
-        return version("runstead")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

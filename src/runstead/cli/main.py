@@ -19,7 +19,7 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def root(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
     if version:
-        from runstead import __version__
+        from runstead.version import __version__
 
         typer.echo(__version__)
         raise typer.Exit

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.middleware import Middleware
 from starlette.responses import Response
 
-from runstead import __version__
+from runstead.version import __version__
 from runstead.wire.credentials import Authenticator
 from runstead.wire.errors import Problem, Unprocessable, problem_of, sentence_of
 from runstead.wire.remarks import HEADER as REMARKS

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from runstead import __version__
+from runstead.version import __version__
 from runstead.wire.errors import Unavailable
 
 from ..dependencies import Use, answer

@@ -9,8 +9,8 @@ from typing import Final
 
 from sqlalchemy import Connection, Table
 
-from runstead import __version__
 from runstead.infra.storage.migrations import HEAD
+from runstead.version import __version__
 
 from .archive import MEMBER_BYTES, ArchiveWriter
 from .counters import counters_of
