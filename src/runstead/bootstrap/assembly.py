@@ -83,6 +83,7 @@ from .parts import (
 )
 from .profile import Profile
 from .refusals import auth_mode, refuse_what_cannot_be_kept, without_effect
+from .sdk_cache import prepare_sdk, sdk_cache
 from .webhooks import Webhooks, open_webhooks
 
 _log = logging.getLogger(__name__)
@@ -130,6 +131,7 @@ async def _assembled(
     refuse_what_cannot_be_kept(configuration, settings)
     for remark in without_effect(configuration, settings):
         _log.warning("%s", remark)
+    prepare_sdk()
     # The user's code first: a graph that cannot be loaded is told before any file is touched.
     apply_environment(configuration, os.environ)
     await asyncio.to_thread(GraphRegistry(configuration).load)
@@ -139,6 +141,7 @@ async def _assembled(
     async with AsyncExitStack() as stack:
         parts = await _opened(stack, settings, configuration, embeddings, user_loop)
         profile = parts.profile
+        stack.enter_context(sdk_cache(profile.cache, profile.clock))
         runtime = _runtime(parts, settings, configuration)
         if not profile.is_shared:
             # Whoever held a run before this process started is dead: the data directory is ours alone.

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from runstead.infra.cache.memory import MemoryCache
 from runstead.infra.checkpoints.pairing import check_pair
 from runstead.infra.checkpoints.sqlite import open_checkpoints
 from runstead.infra.dispatch.bell import Bell
@@ -48,6 +49,7 @@ async def open_embedded(stack: AsyncExitStack, settings: Settings, serde: Serial
         events=events,
         notices=LocalThreadNotices(),
         queue=Queue(lambda leases: LocalDispatcher(leases, bell, clock), ring=bell.ring),
+        cache=MemoryCache(clock),
         clock=clock,
         is_shared=False,
     )

@@ -10,6 +10,7 @@ from runstead.infra.checkpoints.store import SqlCheckpoints
 from runstead.infra.storage.announcing import Announce, the_rows_are_the_queue
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.item_vectors import ItemVectors, VectorsComparedHere
+from runstead.resources.cache import Cache
 from runstead.resources.thread_notices import ThreadNotices
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.dispatch import RunDispatcher
@@ -55,6 +56,7 @@ class Profile:
     events: RunEventStore
     notices: Notices
     queue: Queue
+    cache: Cache
     clock: Clock
     is_shared: bool
     item_vectors: Callable[[], Awaitable[ItemVectors]] = _compared_here

@@ -8,6 +8,7 @@ from functools import partial
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from pydantic import SecretStr
 
+from runstead.infra.cache.redis import RedisCache
 from runstead.infra.checkpoints.postgres import PostgresCheckpoints
 from runstead.infra.dispatch.jobs import JobRouting, RunJobs
 from runstead.infra.dispatch.procrastinate import ProcrastinateDispatcher, ProcrastinateSettings
@@ -48,6 +49,7 @@ async def open_scaled(stack: AsyncExitStack, settings: Settings, serde: Serializ
         events=SqlRunEventStore(database),
         notices=stack.enter_context(RedisThreadNotices.heard_in(notices)),
         queue=Queue(lambda _: dispatcher, announce=jobs.announce),
+        cache=RedisCache(redis, schema),
         clock=clock,
         item_vectors=partial(vectors_in, database),
         is_shared=True,

@@ -1,0 +1,1 @@
+"""Where values are cached that user code shares."""
