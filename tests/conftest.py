@@ -13,7 +13,13 @@ from tests.environment import isolate
 # Before anything else is imported: libraries read the environment when they are.
 isolate()
 
-pytest_plugins = ["tests.examples", "tests.progress", "tests.servers.postgres", "tests.servers.profiles"]
+pytest_plugins = [
+    "tests.examples",
+    "tests.node_ids",
+    "tests.progress",
+    "tests.servers.postgres",
+    "tests.servers.profiles",
+]
 
 
 @pytest.hookimpl(wrapper=True)
