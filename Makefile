@@ -11,6 +11,8 @@
 #   make bench    the benchmarks          (make bench ARGS="--help")
 #   make lock     after a change of dependencies in pyproject.toml: lock what is new
 #   make upgrade  move all dependencies to their newest allowed versions, in one commit
+#   make audit    ask whether a locked package has a known vulnerability
+#   make release  dist/: wheel, sdist, software bill of materials, checksums; nothing is uploaded
 # The first call makes .venv, with uv where it is installed and with pip otherwise; later calls find it ready.
 # Another Python: make demo PYTHON=python3.13
 
@@ -34,7 +36,7 @@ LOCK := pyproject.toml uv.lock $(wildcard requirements/*.txt) $(SETUP) .ci/insta
 
 ANEW := $(shell [ "$$(cat $(VENV)/.python 2>/dev/null)" = "$(PYTHON)" ] || echo another-python)
 
-.PHONY: help demo fmt test test-newest test-lowest test-later check lock upgrade storm bench clean another-python
+.PHONY: help demo fmt test test-newest test-lowest test-later check lock upgrade audit release storm bench clean another-python
 .DELETE_ON_ERROR:
 
 help:
@@ -81,6 +83,12 @@ lock:
 
 upgrade:
 	@"$(PYTHON)" -I .ci/lock.py upgrade
+
+audit:
+	@.ci/release "$(PYTHON)" audit
+
+release:
+	@.ci/release "$(PYTHON)" build
 
 storm: $(VENV)/.ready-test
 	@RUNSTEAD_LONG=1 nice $(BIN)/python -m tests.cluster.storm $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -4,6 +4,7 @@
   .ci/lock.py check     fail unless pyproject.toml, uv.lock and requirements/ fit together; needs neither network nor uv
   .ci/lock.py update    after a change of pyproject.toml: lock what is new, leave all other versions
   .ci/lock.py upgrade   move everything to the newest version that pyproject.toml allows, in one commit
+  .ci/lock.py sbom      print the software bill of materials of the image and of the wheel's extras, as CycloneDX JSON
   .ci/lock.py uv        print the path of a uv
 
 ``update`` and ``upgrade`` call uv; where there is none, the locked one is installed with pip into .venv-uv.
@@ -27,13 +28,14 @@ REQUIREMENTS: Final = ROOT / "requirements"
 TOOL: Final = ROOT / ".venv-uv"
 
 # One requirements file each: what `uv export` is to select. `make demo` installs core and build, `make test` test and
-# build, the image scaled; uv is the tool of this script.
+# build, the image scaled; uv is the tool of this script, release is for `make audit` and `make release`.
 EXPORTS: Final[dict[str, tuple[str, ...]]] = {
     "core": (),
     "scaled": ("--extra", "postgres", "--extra", "redis"),
     "test": ("--extra", "test"),
     "build": ("--only-group", "build"),
     "uv": ("--only-group", "uv"),
+    "release": ("--only-group", "release"),
 }
 HEADER: Final = (
     "# Exported from uv.lock; do not edit: `make lock` and `make upgrade` write it, `make check` compares.\n"
@@ -348,6 +350,12 @@ def changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
     return lines
 
 
+def sbom() -> str:
+    """Return what the image contains as a CycloneDX document: packages, versions, and which needs which."""
+    options = ("--frozen", "--quiet", "--no-default-groups", "--preview-features", "sbom-export")
+    return run_uv("export", "--format", "cyclonedx1.5", *options, *EXPORTS["scaled"])
+
+
 def git(*arguments: str) -> str:
     """Run git in the project and return its output."""
     return subprocess.run(["git", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
@@ -383,7 +391,7 @@ def upgrade() -> None:
 def main() -> int:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["check", "update", "upgrade", "uv"])
+    parser.add_argument("what", choices=["check", "update", "upgrade", "sbom", "uv"])
     parser.add_argument("--with-uv", action="store_true", help="check: compare with what uv says too, if it is on PATH")
     arguments = parser.parse_args()
     try:
@@ -396,6 +404,8 @@ def main() -> int:
                 update()
             case "upgrade":
                 upgrade()
+            case "sbom":
+                print(sbom(), end="")
             case "uv":
                 print(find_uv())
     except LockError as error:
