@@ -46,6 +46,18 @@ class Settings(BaseSettings):
         description="How users prove who they are: not at all, by an API key of `runstead keys`, or to the handlers "
         "that langgraph.json names. Unset: to the handlers if there are any, else not at all.",
     )
+    allowed_hosts: tuple[str, ...] | None = Field(
+        default=None,
+        description="Names other than those of this machine that a server without authentication answers to "
+        '(a JSON list such as `["chat.example.org"]`, or `["*.example.org"]`). Unset: none, and all with '
+        "allow_unauthenticated.",
+    )
+    allowed_origins: tuple[str, ...] | None = Field(
+        default=None,
+        description="Web pages that may call the server (a JSON list of origins such as "
+        '`["https://smith.langchain.com"]`), beside those that http.cors of langgraph.json names. '
+        "Unset: pages of this machine, with authentication all.",
+    )
     shared_assistants_scope: str | None = Field(
         default=None,
         description="Scope of a key, or permission that auth handlers give, with which a user may change the graphs' "

@@ -60,7 +60,7 @@ async def test_a_copy_is_asked_about_as_the_new_thread_that_it_is(tmp_path: Path
     config.write_text(json.dumps({"graphs": graphs, "auth": {"path": "./auth.py:auth"}}))
     application = Application.from_file(config, data_dir=tmp_path / "data")
     transport = httpx.ASGITransport(application.asgi)
-    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         made = (await http.post("/threads", json={"metadata": {"a": 1}}, headers={"x-user": "ada"})).json()
         await http.patch(
             f"/threads/{made['thread_id']}", json={"metadata": {"stamp": "old"}}, headers={"x-user": "ada"}

@@ -13,6 +13,7 @@ from typing import Final
 
 _FLAGS: Final = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
+    "--host-resolver-rules=MAP *.example 127.0.0.1",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--remote-debugging-port=0",
 )  # fmt: skip
 _START_WITHIN: Final = 60.0

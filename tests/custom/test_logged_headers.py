@@ -29,7 +29,7 @@ async def test_chosen_headers_are_bound_while_a_request_is_answered(tmp_path: An
 
     headers = {"X-Tenant": "acme", "x-secret": "s", "authorization": "Bearer t", "x-api-key": "k", "cookie": "c"}
     transport = httpx.ASGITransport(LoggedHeaders(app, chosen))
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         await client.get("/", headers=headers)
     (shown,) = bound
     assert shown["headers"]["x-tenant"] == "acme"

@@ -49,7 +49,7 @@ class Browser:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
 
     async def __aenter__(self) -> Self:
         return self
@@ -111,7 +111,7 @@ class Browser:
             "raw_path": path.encode(),
             "root_path": "",
             "query_string": query.encode(),
-            "headers": [(b"host", b"test"), (b"content-type", b"application/json")],
+            "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
             "client": ("127.0.0.1", 1),
             "server": ("test", 80),
         }

@@ -41,7 +41,7 @@ def served_from(place: Path) -> Served:
         application = Application(load_settings(flags, project=place), read_configuration(graphs))
         asgi = create_api(application, authenticator=ByName()) if users else application.asgi
         transport = httpx.ASGITransport(asgi)
-        async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             yield client
 
     return serve

@@ -34,7 +34,7 @@ def application(tmp_path: Path) -> Application:
 @pytest.fixture
 async def client(application: Application) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(application.asgi)
-    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
 
 

@@ -24,14 +24,14 @@ from runstead.wire.errors import MASKED
 
 from .conftest import GRAPHS
 
-ORIGIN = {"origin": "https://chat.example.org"}
+ORIGIN = {"origin": "http://localhost:3000"}
 
 
 async def test_a_browser_may_ask_and_may_read_what_it_needs(client: httpx.AsyncClient) -> None:
     asked = {**ORIGIN, "access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
     allowed = await client.options("/threads/x/runs/stream", headers=asked)
     assert allowed.status_code == 200
-    assert allowed.headers["access-control-allow-origin"] == "*"
+    assert allowed.headers["access-control-allow-origin"] == ORIGIN["origin"]
     assert "x-api-key" in allowed.headers["access-control-allow-headers"]
     read = await client.post("/runs", json={"assistant_id": "agent", "input": {}}, headers=ORIGIN)
     shown = read.headers["access-control-expose-headers"].split(", ")
@@ -40,7 +40,7 @@ async def test_a_browser_may_ask_and_may_read_what_it_needs(client: httpx.AsyncC
 
 async def test_a_browser_may_read_refusals_too(client: httpx.AsyncClient) -> None:
     refused = await client.get("/threads/not-a-uuid", headers=ORIGIN)
-    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (422, "*")
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (422, ORIGIN["origin"])
 
 
 class BrokenSource:
@@ -51,7 +51,7 @@ class BrokenSource:
 
 async def test_what_nobody_expected_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
     api = create_api(BrokenSource(), authenticator=NoAuthentication())  # type: ignore[arg-type]
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://localhost") as client:
         failed = await client.get("/assistants/agent", headers=ORIGIN)
     assert (failed.status_code, failed.json()) == (500, {"detail": MASKED})
     assert failed.headers["access-control-allow-origin"] == "*"
@@ -60,7 +60,7 @@ async def test_what_nobody_expected_is_logged_and_not_told(caplog: pytest.LogCap
 
 async def test_before_the_start_and_after_the_end_there_is_nothing_to_be_had(application: Application) -> None:
     transport = httpx.ASGITransport(application.asgi)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         early = await client.get("/ready")
         async with application.running():
             assert (await client.get("/ready")).status_code == 200
@@ -111,7 +111,7 @@ async def test_two_lines_put_it_into_somebody_else_s_app(tmp_path: Path) -> None
 
     async with theirs.router.lifespan_context(theirs):
         transport = httpx.ASGITransport(theirs)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             assert (await client.get("/hello")).json() == "theirs"
             assert (await client.get("/agents/ok")).json()["ok"] is True
             body = {"assistant_id": "agent", "input": {"messages": [{"role": "human", "content": "hi there"}]}}
@@ -203,7 +203,7 @@ async def test_event_streams_are_switched_off_without_the_runs(tmp_path: Path) -
     settings = load_settings({"data_dir": tmp_path / "data"}, project=tmp_path)
     application = Application(settings, read_configuration(config))
     transport = httpx.ASGITransport(application.asgi)
-    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         thread_id = (await client.post("/threads", json={})).json()["thread_id"]
         assert (await client.post(f"/threads/{thread_id}/stream/events", json={})).status_code in (404, 405)
         assert (await client.post(f"/threads/{thread_id}/commands", json={})).status_code == 404
@@ -213,7 +213,7 @@ async def test_event_streams_are_switched_off_without_the_runs(tmp_path: Path) -
 async def test_nouns_that_are_switched_off_have_no_routes(application: Application) -> None:
     api = create_api(application, authenticator=NoAuthentication(), disabled={"store", "assistants"})
     transport = httpx.ASGITransport(api)
-    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         for path in ("/store/items/search", "/assistants/search"):
             assert (await client.post(path, json={})).status_code == 404
         assert (await client.post("/threads", json={})).status_code == 200
@@ -223,7 +223,7 @@ async def test_events_can_be_kept_as_files(tmp_path: Path) -> None:
     flags = {"data_dir": tmp_path / "data", "run_events": "jsonl"}
     application = Application(load_settings(flags, project=tmp_path), read_configuration(GRAPHS))
     transport = httpx.ASGITransport(application.asgi)
-    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         thread_id = (await client.post("/threads", json={})).json()["thread_id"]
         body = {"assistant_id": "agent", "input": {"messages": [{"role": "human", "content": "hi there"}]}}
         await client.post(f"/threads/{thread_id}/runs/wait", json=body)

@@ -1,4 +1,4 @@
-"""Which browsers may ask, and what they may read: by default as with the reference, else as langgraph.json says."""
+"""Which pages may ask, and what they may read: by default, and as langgraph.json says."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ASKED = {"access-control-request-method": "POST", "access-control-request-header
 
 
 @asynccontextmanager
-async def serving(folder: Path, cors: dict[str, Any] | None) -> AsyncIterator[httpx.AsyncClient]:
+async def serving(folder: Path, cors: dict[str, Any] | None, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A server whose langgraph.json says this about browsers."""
     http = {} if cors is None else {"http": {"cors": cors}}
     config = folder / "langgraph.json"
     config.write_text(json.dumps({"graphs": {"agent": f"{GRAPHS.parent / 'recorded.py'}:agent"}, **http}))
-    application = Application.from_file(config, data_dir=folder / "data")
+    application = Application.from_file(config, data_dir=folder / "data", **settings)
     transport = httpx.ASGITransport(application.asgi)
-    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
 
 
@@ -36,11 +36,10 @@ async def before(client: httpx.AsyncClient, origin: str = CHAT, **asked: str) ->
     return await client.options("/threads/x/runs/stream", headers=headers)
 
 
-async def test_by_default_every_browser_may_ask_and_reads_where_its_run_is(tmp_path: Path) -> None:
-    async with serving(tmp_path, None) as client:
-        allowed = await before(client, access_control_request_private_network="true")
+async def test_by_default_every_page_may_ask_a_server_with_users_and_reads_where_its_run_is(tmp_path: Path) -> None:
+    async with serving(tmp_path, None, auth="keys") as client:
+        allowed = await before(client)
         assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, "*")
-        assert allowed.headers["access-control-allow-private-network"] == "true"
         assert allowed.headers["access-control-max-age"] == "600"
         assert "access-control-allow-credentials" not in allowed.headers
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
@@ -48,6 +47,13 @@ async def test_by_default_every_browser_may_ask_and_reads_where_its_run_is(tmp_p
         read = await client.get("/ok", headers={"origin": CHAT})
         shown = {name.strip() for name in read.headers["access-control-expose-headers"].split(",")}
         assert {"content-location", "x-pagination-total", "x-pagination-next"} <= shown
+
+
+async def test_by_default_pages_of_this_machine_may_ask_a_server_without_users(tmp_path: Path) -> None:
+    async with serving(tmp_path, None) as client:
+        allowed = await before(client, "http://localhost:3000")
+        assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, "http://localhost:3000")
+        assert (await before(client)).status_code == 400
 
 
 async def test_only_the_origins_that_are_named_are_let_in(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ class ByName:
 @pytest.fixture
 async def door(application: Application) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(create_api(application, authenticator=ByName()))
-    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
 
 
@@ -138,7 +138,7 @@ async def test_without_users_others_are_let_in_only_when_that_was_asked_for(peer
 
 async def test_a_stranger_is_told_why(application: Application) -> None:
     transport = httpx.ASGITransport(application.asgi, client=("192.168.1.7", 1))
-    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         refused = await client.get(f"/threads/{uuid.uuid4()}")
         assert refused.status_code == 403
         assert "RUNSTEAD_ALLOW_UNAUTHENTICATED" in refused.json()["detail"]

@@ -20,7 +20,7 @@ SLOW = {"assistant_id": "slow", "input": {"steps": 200, "delay": 0.05}}
 @pytest.fixture
 async def door(application: Application) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(create_api(application, authenticator=ByName()))
-    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
 
 

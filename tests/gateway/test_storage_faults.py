@@ -37,7 +37,7 @@ async def set_in(application: Application, trouble: str, cure: str | None = None
 @pytest.fixture
 async def raw(application: Application) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(application.asgi, raise_app_exceptions=False)
-    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
 
 

@@ -42,7 +42,7 @@ async def main():
     application = Application.from_file("langgraph.json", data_dir=Path("data"))
     async with application.running():
         transport = httpx.ASGITransport(application.asgi)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             body = {"assistant_id": "agent", "input": {"messages": [{"role": "user", "content": "How is Ulm?"}]}}
             answer = (await client.post("/runs/wait", json=body)).json()
             (await client.get("/info")).raise_for_status()

@@ -23,5 +23,5 @@ async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     )
     application = Application(settings, read_configuration(GRAPHS))
     transport = httpx.ASGITransport(application.asgi)
-    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client

@@ -35,7 +35,7 @@ def serve(tmp_path: Path) -> Serve:
         headers = {"authorization": "Bearer alice-token", "x-api-key": SECRET, "x-tenant": "acme"}
         async with (
             application.running(),
-            httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client,
+            httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client,
         ):
             yield client
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from fastapi import FastAPI
 
-from runstead.gateway.api import Cors, Noun, Surroundings, create_api
+from runstead.gateway.api import Noun, Surroundings, create_api
 from runstead.gateway.services import Services
 from runstead.graphs.configuration import GraphConfiguration, read_configuration
 from runstead.runtime.actor_context import ActorContext
@@ -23,6 +23,7 @@ from runstead.wire.credentials import Credentials
 from runstead.wire.errors import Unavailable
 
 from .assembly import Assembly, assembled
+from .browsers import cors_options, page_policy
 from .loopback import loopback
 from .parts import logged_headers
 
@@ -48,13 +49,14 @@ class Application:
             self,
             authenticator=self,
             lifespan=self.lifespan,
-            cors=_cors(configuration),
+            cors=cors_options(settings, configuration),
             disabled=_disabled(configuration),
             surroundings=Surroundings(
                 mount_prefix=configuration.http.mount_prefix,
                 custom=lambda: self._parts.custom if self._parts else None,
                 security=_security(configuration),
                 logged_headers=logged_headers(configuration),
+                pages=page_policy(settings, configuration),
             ),
         )
 
@@ -150,17 +152,3 @@ def _disabled(configuration: GraphConfiguration) -> set[Noun]:
 def _security(configuration: GraphConfiguration) -> dict[str, Any]:
     told = configuration.auth.openapi if configuration.auth else None
     return told.model_dump(exclude_unset=True) if told else {}
-
-
-def _cors(configuration: GraphConfiguration) -> Cors | None:
-    if (part := configuration.http.cors) is None:
-        return None
-    return Cors(
-        allow_origins=part.allow_origins,
-        allow_methods=part.allow_methods,
-        allow_headers=part.allow_headers,
-        allow_credentials=part.allow_credentials,
-        allow_origin_regex=part.allow_origin_regex,
-        expose_headers=part.expose_headers,
-        max_age=part.max_age,
-    )

@@ -25,6 +25,7 @@ from .failures import Failures
 from .logged_headers import LoggedHeaders
 from .mount_prefix import MountPrefix
 from .openapi import describe, joined, secured
+from .page_guard import PageGuard, PagePolicy
 from .remark_headers import RemarkHeaders
 from .routes import (
     assistants,
@@ -69,13 +70,14 @@ EXPOSED_HEADERS = ("content-location", "location", "x-pagination-total", "x-pagi
 
 @dataclass(frozen=True, slots=True)
 class Cors:
-    """As in Starlette's CORSMiddleware. Browsers of everybody by default, as with the reference."""
+    """As in Starlette's CORSMiddleware. Pages of any origin by default, as with the reference."""
 
     allow_origins: Sequence[str] = ("*",)
     allow_methods: Sequence[str] = ("*",)
     allow_headers: Sequence[str] = ("*",)
     allow_credentials: bool = False
     allow_origin_regex: str | None = None
+    allow_private_network: bool = False
     expose_headers: Sequence[str] = field(default_factory=tuple)
     max_age: int = 600
 
@@ -83,13 +85,15 @@ class Cors:
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """Where the routes stand. ``custom`` is the user's own app beside them, once it has been loaded; ``security`` what
-    the API's description tells of authentication; ``logged_headers`` says which headers stand on log lines.
+    the API's description tells of authentication; ``logged_headers`` says which headers stand on log lines;
+    ``pages`` which web pages may call a server that does not ask who its callers are.
     """
 
     mount_prefix: str | None = None
     custom: Callable[[], CustomApp | None] = field(default=lambda: None)
     security: Mapping[str, Any] | None = None
     logged_headers: Callable[[str], bool] | None = None
+    pages: PagePolicy | None = None
 
 
 def create_api(
@@ -118,6 +122,7 @@ def create_api(
         middleware=[
             *([Middleware(LoggedHeaders, chosen=around.logged_headers)] if around.logged_headers else []),
             _cors(cors or Cors(), around.custom),
+            *_page_guard(around),
             *_prefix(around.mount_prefix),
             Middleware(CustomRoutes, custom=around.custom, authenticator=authenticator),
             Middleware(RemarkHeaders),
@@ -155,6 +160,13 @@ def _prefix(prefix: str | None) -> list[Middleware]:
     return [Middleware(Failures), Middleware(SocketFailures), Middleware(MountPrefix, prefix=prefix)]
 
 
+def _page_guard(around: Surroundings) -> list[Middleware]:
+    if around.pages is None:
+        return []
+    guard = Middleware(PageGuard, policy=around.pages, custom=around.custom)
+    return [Middleware(Failures), Middleware(SocketFailures), guard]
+
+
 def _cors(cors: Cors, custom: Callable[[], CustomApp | None]) -> Middleware:
     options = {
         "allow_origins": list(cors.allow_origins),
@@ -162,7 +174,7 @@ def _cors(cors: Cors, custom: Callable[[], CustomApp | None]) -> Middleware:
         "allow_headers": list(cors.allow_headers),
         "allow_credentials": cors.allow_credentials,
         "allow_origin_regex": cors.allow_origin_regex,
-        "allow_private_network": True,
+        "allow_private_network": cors.allow_private_network,
         "expose_headers": [*EXPOSED_HEADERS, *cors.expose_headers],
         "max_age": cors.max_age,
     }

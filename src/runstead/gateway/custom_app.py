@@ -8,7 +8,7 @@ stands in it as a last route that takes everything. Theirs runs on the loop of u
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
@@ -61,7 +61,14 @@ class CustomApp:
         self._routes = [route for route in app.router.routes if not isinstance(route, _Ours)]
         app.router.routes[:] = [_Ours(RESERVED), *self._routes, _Ours()]
         app.user_middleware[:] = [one for one in app.user_middleware if not _is(one, _Guard)]
-        self.has_cors = any(_is(one, CORSMiddleware) for one in app.user_middleware)
+        own_cors = next((one for one in app.user_middleware if _is(one, CORSMiddleware)), None)
+        self.has_cors = own_cors is not None
+        options: Mapping[str, Any] = own_cors.kwargs if own_cors else {}
+        self.cors_origins: tuple[Collection[str], str | None] = (
+            options.get("allow_origins", ()),
+            options.get("allow_origin_regex"),
+        )
+        """Origins that its own CORSMiddleware allows: a list, and an expression."""
         if authenticated and not auth_first:
             # The innermost: after all middleware of theirs.
             app.user_middleware.append(Middleware(_Guard, theirs=self.is_theirs))

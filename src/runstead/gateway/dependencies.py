@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from runstead.runtime.serialization import encode
-from runstead.wire.body import check_content_type, parse_json, typed, unknown_fields
+from runstead.wire.body import parse_json, typed, unknown_fields
 from runstead.wire.errors import Unprocessable
 from runstead.wire.identifiers import CheckpointIdField, RunIdField, ThreadIdField
 from runstead.wire.pages import MAX_LIMIT, MAX_OFFSET
@@ -47,8 +47,6 @@ class JsonBody(Generic[T]):
     async def __call__(self, request: Request, granted: Granted) -> T:
         source: ServiceSource = request.app.state.source
         raw = await body_of(request, source.services.options.max_body_bytes)
-        if raw:
-            check_content_type(request.headers.get("content-type"))
         value = parse_json(raw)
         parsed = typed(granted.changed(value), self.adapter)
         add_remarks(request, unknown(unknown_fields(value, parsed)))

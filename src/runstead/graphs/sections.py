@@ -135,6 +135,7 @@ class Cors(Section):
     allow_origin_regex: Annotated[str, AfterValidator(_check_expression)] | None = Field(
         default=None, description="a regular expression"
     )
+    allow_private_network: bool = Field(default=False, description="true or false")
     expose_headers: list[str] = Field(default=[], description="list of header names")
     max_age: int = Field(default=600, ge=0, description="seconds, such as 600")
 

@@ -26,10 +26,15 @@ class WireModel(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
 
-def check_content_type(content_type: str | None) -> None:
-    """Raises NotJson for a body that says it is something else; saying nothing is fine."""
+def check_content_type(content_type: str | None, *, is_browser: bool = False) -> None:
+    """Raises NotJson for a body that says it is something else.
+
+    Only browsers have to say anything: what they send without saying that it is JSON, any page may have made them send.
+    """
     kind = (content_type or "").partition(";")[0].strip().lower()
-    if kind and kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+    if not kind and not is_browser:
+        return
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         raise NotJson(kind)
 
 

@@ -92,12 +92,16 @@ class BodyTooLarge(WireError):
 
 
 class NotJson(WireError):
-    """The body is announced as something else than JSON."""
+    """The body is not announced as JSON."""
 
     status = 415
 
     def __init__(self, content_type: str) -> None:
-        super().__init__(f"The body is announced as {content_type[:100]!r}; send it as application/json")
+        announced = f"is announced as {content_type[:100]!r}" if content_type else "is not announced as anything"
+        super().__init__(
+            f"The body {announced}; send it as application/json, with the header 'content-type: application/json' "
+            "(-H in curl, headers in fetch)"
+        )
 
 
 class Unprocessable(WireError):

@@ -6,6 +6,13 @@ import { fileURLToPath } from "node:url";
 const sources = (name) => fileURLToPath(new URL(`../pages/${name}.jsx`, import.meta.url));
 const html = (name) => `<!doctype html><title>${name}</title><div id="root"></div><script src="/${name}.js"></script>`;
 
+/** Serves an empty page on an address of this machine; its port, and a way to stop. */
+export async function serveBlank(address) {
+  const server = createServer((_, response) => response.setHeader("content-type", "text/html").end("<title>blank</title>"));
+  await new Promise((resolve, reject) => server.once("error", reject).listen(0, address, resolve));
+  return { port: server.address().port, stop: () => server.close() };
+}
+
 /** Serves one page; its URL, and a way to stop. */
 export async function servePage(name) {
   const { outputFiles } = await build({

@@ -1,0 +1,49 @@
+"""Web pages that may call this server, from the settings and langgraph.json."""
+
+from __future__ import annotations
+
+from runstead.gateway.api import Cors
+from runstead.gateway.page_guard import LOOPBACK_ORIGINS, Origins, PagePolicy
+from runstead.graphs.configuration import GraphConfiguration
+from runstead.settings import Settings
+
+from .refusals import auth_mode
+
+
+def cors_options(settings: Settings, configuration: GraphConfiguration) -> Cors:
+    """Return what langgraph.json says; else all origins where users prove who they are, and those of this machine."""
+    listed = _listed(settings)
+    if (part := configuration.http.cors) is None:
+        if listed or auth_mode(settings, configuration) == "none":
+            return Cors(allow_origins=listed, allow_origin_regex=LOOPBACK_ORIGINS)
+        return Cors()
+    return Cors(
+        allow_origins=[*part.allow_origins, *listed],
+        allow_methods=part.allow_methods,
+        allow_headers=part.allow_headers,
+        allow_credentials=part.allow_credentials,
+        allow_origin_regex=part.allow_origin_regex,
+        allow_private_network=part.allow_private_network,
+        expose_headers=part.expose_headers,
+        max_age=part.max_age,
+    )
+
+
+def page_policy(settings: Settings, configuration: GraphConfiguration) -> PagePolicy | None:
+    """Return which pages a server without authentication answers; None where users prove who they are."""
+    if auth_mode(settings, configuration) != "none":
+        return None
+    part = configuration.http.cors
+    hosts = settings.allowed_hosts
+    if hosts is None and settings.allow_unauthenticated:
+        # It was asked to answer everybody who can reach it, by whatever name.
+        hosts = ("*",)
+    origins = [*(part.allow_origins if part else ()), *_listed(settings)]
+    return PagePolicy(
+        hosts=[host.lower() for host in hosts or ()],
+        origins=Origins(origins, part.allow_origin_regex if part else None),
+    )
+
+
+def _listed(settings: Settings) -> list[str]:
+    return [origin.rstrip("/") for origin in settings.allowed_origins or ()]
