@@ -145,7 +145,8 @@ class Settings(BaseSettings):
     shutdown_grace_seconds: float = Field(
         default=10,
         ge=0,
-        description="How long runs may go on after SIGTERM (seconds) before they are handed back to resume later.",
+        description="How long runs may go on after SIGTERM (seconds) before they are handed back to resume later. Code "
+        "that does not react to that has the same time once more, at least a second.",
     )
     shutdown_notice_seconds: float | None = Field(
         default=None,
@@ -288,6 +289,11 @@ class Settings(BaseSettings):
     def is_cluster(self) -> bool:
         """Other servers and workers may share the work: the scaled profile."""
         return self.database_url is not None
+
+    @property
+    def hand_back_grace_seconds(self) -> float:
+        """How long a process that is to end waits for code that does not react, before its run is handed back."""
+        return min(self.stop_grace_seconds, max(self.shutdown_grace_seconds, 1.0))
 
     @property
     def is_loopback(self) -> bool:

@@ -42,6 +42,8 @@ class Application:
         """Makes this process end and start anew, when user code never gives its event loop back. None where the process
         is somebody else's: user code gets a fresh loop then.
         """
+        self.after_reload = False
+        """The process before this one was ended for new code: runs that it held are handed back as at a shutdown."""
         self._execute = execute
         self._parts: Assembly | None = None
         self._draining: asyncio.Task[None] | None = None
@@ -93,7 +95,11 @@ class Application:
         """
         self._draining = None
         async with assembled(
-            self.settings, self.configuration, execute=self._execute, replace_process=self.replace_process
+            self.settings,
+            self.configuration,
+            execute=self._execute,
+            replace_process=self.replace_process,
+            after_reload=self.after_reload,
         ) as parts:
             self._parts = parts
             try:

@@ -106,15 +106,17 @@ async def assembled(
     *,
     execute: bool = True,
     replace_process: Callable[[], None] | None = None,
+    after_reload: bool = False,
 ) -> AsyncIterator[Assembly]:
     """Everything, started. ``replace_process`` makes this process end and start anew, where it is ours to replace.
+    ``after_reload``: the process before it was ended for new code, and lost no run.
 
     Raises StorageError, GraphLoadError, UnsupportedConfiguration.
     """
     # Before any user code, and after all of it.
     async with (
         UserLoop.running() as user_loop,
-        _assembled(settings, configuration, user_loop, execute, replace_process) as assembly,
+        _assembled(settings, configuration, user_loop, execute, replace_process, after_reload) as assembly,
     ):
         yield assembly
 
@@ -126,6 +128,7 @@ async def _assembled(
     user_loop: UserLoop,
     execute: bool,
     replace_process: Callable[[], None] | None,
+    after_reload: bool,
 ) -> AsyncIterator[Assembly]:
     execute = execute and settings.max_concurrent_runs > 0
     refuse_what_cannot_be_kept(configuration, settings)
@@ -145,7 +148,7 @@ async def _assembled(
         runtime = _runtime(parts, settings, configuration)
         if not profile.is_shared:
             # Whoever held a run before this process started is dead: the data directory is ours alone.
-            await runtime.lease_store.abandon_all()
+            await (runtime.lease_store.release_all() if after_reload else runtime.lease_store.abandon_all())
             await parts.webhooks.deliveries.abandon_all()
         runs = RunsFacade.assemble(runtime)
         closing = Closing(runs, profile.bridge, profile.notices, settings.shutdown_grace_seconds)

@@ -45,6 +45,7 @@ def run_limits(settings: Settings) -> RunLimits:
         lease_term=timedelta(seconds=settings.lease_term_seconds),
         max_attempts=settings.max_attempts,
         stop_grace=settings.stop_grace_seconds,
+        hand_back_grace=settings.hand_back_grace_seconds,
         run_timeout=settings.run_timeout_seconds,
         heartbeat=settings.heartbeat_seconds,
     )

@@ -14,10 +14,20 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
-from runstead.settings import ENV_PREFIX
+from runstead.settings import ENV_PREFIX, Settings
 
-_PATIENCE_SECONDS = 15.0
+from .start_failures import StartFailure, read_failure
+
+_PATIENCE_SECONDS: Final = 15.0
+_MARGIN_SECONDS: Final = 6.0
+"""For connections to close and the process to end, after its runs are handed back."""
+
+
+def patience_seconds(settings: Settings) -> float:
+    """How long a process with these settings may take to end once it was told to."""
+    return settings.shutdown_grace_seconds + settings.hand_back_grace_seconds + _MARGIN_SECONDS
 
 
 class ServerChild:
@@ -30,14 +40,18 @@ class ServerChild:
         *,
         environ: Mapping[str, str] | None = None,
         log: Path | None = None,
+        patience: float = _PATIENCE_SECONDS,
     ) -> None:
         """``listening`` None: a worker, which answers nobody. ``environ``: these settings, and none of the user's.
-        ``log``: where all that it says goes.
+        ``log``: where all that it says goes. ``patience``: seconds it may take to end before it is killed.
         """
+        self._patience = patience
         self._arguments, self._listening, self._log = arguments, listening, log
         self._environ = None if environ is None else {**_without_settings(os.environ), **environ}
         self._process: subprocess.Popen[bytes] | None = None
-        self._lifeline = -1
+        self._lifeline = self._failures = -1
+        self.failure: StartFailure | None = None
+        """Why the process that ended last could not start, where it said so."""
         self.was_told = False
         """Whether the process that serves now has been told to stop."""
 
@@ -45,15 +59,18 @@ class ServerChild:
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
-    def start(self) -> None:
+    def start(self, *more: str) -> None:
+        """Start a process. ``more``: arguments for this one alone."""
         # The child reads the other end of a pipe, and so notices when we are gone, even by SIGKILL.
         reading, self._lifeline = os.pipe()
         handed_on = [reading]
+        failing = -1
         verb = "worker" if self._listening is None else "serve"
-        command = [sys.executable, "-m", "runstead.cli", verb, *self._arguments, "--parent-fd", str(reading)]
+        command = [sys.executable, "-m", "runstead.cli", verb, *self._arguments, *more, "--parent-fd", str(reading)]
         if self._listening is not None:
-            handed_on.append(self._listening.fileno())
-            command += ["--socket-fd", str(self._listening.fileno())]
+            self._failures, failing = os.pipe()
+            handed_on += [self._listening.fileno(), failing]
+            command += ["--socket-fd", str(self._listening.fileno()), "--failure-fd", str(failing)]
         self.was_told = False
         with ExitStack() as stack:
             # In a group of its own, Ctrl-C reaches it through us alone, once.
@@ -67,6 +84,8 @@ class ServerChild:
                 stderr=subprocess.STDOUT if self._log else None,
             )
         os.close(reading)
+        if failing != -1:
+            os.close(failing)
 
     def tell_to_stop(self) -> None:
         """Once: let runs finish and hand the rest back. Twice: leave at once."""
@@ -80,21 +99,25 @@ class ServerChild:
             self._process.kill()
             self.wait()
 
-    def stop(self) -> None:
-        """Return when it is gone."""
+    def stop(self) -> int | None:
+        """Return when it is gone: its exit code."""
         self.tell_to_stop()
-        self.wait()
+        return self.wait()
 
     def wait(self) -> int | None:
         """For the end of a child that was told to stop, with limited patience. Its exit code."""
         if self._process is None:
             return None
         try:
-            code = self._process.wait(_PATIENCE_SECONDS)
+            code = self._process.wait(self._patience)
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
         os.close(self._lifeline)
+        self.failure = None
+        if self._failures != -1:
+            self.failure = read_failure(self._failures)
+            self._failures = -1
         self._process = None
         return code
 

@@ -20,7 +20,7 @@ from runstead.infra.engines.data_dir import own_data_dir
 from runstead.infra.engines.exceptions import DataDirInUse
 from runstead.settings import ENV_PREFIX, Settings
 
-from .children import ServerChild
+from .children import ServerChild, patience_seconds
 from .output import CommandError, Output
 from .preflight import refuse_strangers, refuse_unprotected
 from .request import ServeRequest
@@ -52,8 +52,13 @@ def run_cluster(request: ServeRequest, output: Output, *, workers: int) -> int:
         listening = stack.enter_context(listen_on(settings))
         # No load balancer has to notice that it ends.
         common = [*request.arguments(), *(["--json"] if output.as_json else []), "--set", "shutdown_notice_seconds=0"]
-        gateway = ServerChild([*common, "--workers", "0"], listening, environ=environ)
-        children = [gateway, *(ServerChild(_for_worker(common), None, environ=environ) for _ in range(workers))]
+        patience = patience_seconds(settings)
+        gateway = ServerChild([*common, "--workers", "0"], listening, environ=environ, patience=patience)
+        arguments = _for_worker(common)
+        children = [
+            gateway,
+            *(ServerChild(arguments, None, environ=environ, patience=patience) for _ in range(workers)),
+        ]
         stack.callback(_stop_all, children)
         told = _signals(stack)
         for child in children:

@@ -1,24 +1,29 @@
 """``runstead dev``: a server in a process of its own, made anew when code changes.
 
 The listening socket belongs to this process and is handed to each server in turn, so that clients who come during a
-reload wait a moment instead of being refused. Runs in flight are handed back and resumed by the next server.
+reload wait a moment instead of being refused. Runs in flight are handed back and resumed by the next server; a reload
+costs them no attempt, however it goes. While the code cannot be loaded, requests are answered with the reason.
 """
 
 from __future__ import annotations
 
 import signal
+import socket
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from watchfiles import DefaultFilter, watch
 
 from runstead.settings import Settings
 
-from .children import ServerChild
+from .children import ServerChild, patience_seconds
+from .failure_responder import FailureResponder
 from .output import Output
 from .preflight import refuse_strangers, refuse_unprotected
+from .replacing import AFTER_RELOAD
 from .request import ServeRequest
 from .serving import listen_on, show_snippet, url_of
 
@@ -48,7 +53,10 @@ def reload_forever(request: ServeRequest, output: Output) -> None:
     refuse_strangers(configuration, settings)
     refuse_unprotected(configuration, settings)
     with listen_on(settings) as listening:
-        server = ServerChild(_for_child(request, settings, output), listening)
+        own = _own_settings(request, settings)
+        patience = patience_seconds(settings.model_copy(update=own))
+        server = ServerChild(_for_child(request, own, output), listening, patience=patience)
+        reloader = _Reloader(server, listening, output, show_errors=settings.show_errors is not False)
         stopping = threading.Event()
 
         def stop(signum: int, frame: FrameType | None) -> None:
@@ -69,35 +77,85 @@ def reload_forever(request: ServeRequest, output: Output) -> None:
                 raise_interrupt=False,
             )
             for changed in changes:
-                _follow(changed, server, output)
+                reloader.look()
+                if changed:
+                    reloader.reload(sorted({Path(path).name for _, path in changed}))
         finally:
-            # A signal that came in the middle of a reload was for the server before this one.
-            if not server.was_told:
-                server.tell_to_stop()
-            server.wait()
+            reloader.end()
 
 
-def _follow(changed: set[tuple[Change, str]], server: ServerChild, output: Output) -> None:
-    """What a look at the files, and at the server, calls for."""
-    if (code := server.has_died()) is not None:
-        output.line("died", exit_code=code)
-        output.say(f"The server ended with {code}; it starts again when a file changes.", style="red")
-    if changed:
-        names = sorted({Path(path).name for _, path in changed})
-        output.line("reloading", changed=names)
-        output.say(f"{', '.join(names)} changed: serving anew", style="yellow")
-        server.stop()
-        server.start()
+class _Reloader:
+    """The server of the moment, and what answers while there is none."""
+
+    def __init__(self, server: ServerChild, listening: socket.socket, output: Output, *, show_errors: bool) -> None:
+        self._server, self._listening, self._output, self._show_errors = server, listening, output, show_errors
+        self._responder: FailureResponder | None = None
+        self._is_reload = False
+
+    def look(self) -> None:
+        """Answer with the reason from now on, if the server has ended by itself."""
+        if (code := self._server.has_died()) is None:
+            return
+        # One that could not start has lost no run; one that ended later has, and they count an attempt.
+        self._is_reload = self._is_reload and self._server.failure is not None
+        self._responder = FailureResponder(self._listening, self._answer(code))
+        self._output.line("died", exit_code=code)
+        self._output.say(f"The server ended with {code}; it starts again when a file changes.", style="red")
+
+    def reload(self, names: list[str]) -> None:
+        """Replace the server."""
+        self._output.line("reloading", changed=names)
+        self._output.say(f"{', '.join(names)} changed: serving anew", style="yellow")
+        if self._stop() is not None:
+            self._is_reload = True
+        if self._responder is not None:
+            self._responder.close()
+            self._responder = None
+        self._server.start(*([AFTER_RELOAD] if self._is_reload else []))
+
+    def end(self) -> None:
+        """End the server of the moment."""
+        if self._responder is not None:
+            self._responder.close()
+        # A signal that came in the middle of a reload was for the server before this one.
+        if self._server.was_told:
+            self._server.wait()
+        else:
+            self._stop()
+
+    def _stop(self) -> int | None:
+        code = self._server.stop()
+        if code == -signal.SIGKILL:
+            self._output.line("killed")
+            self._output.say("The server did not end, and was killed.", style="yellow")
+        return code
+
+    def _answer(self, code: int) -> dict[str, str]:
+        failure = self._server.failure
+        if failure is None:
+            text = f"The server ended with {code}; `runstead dev` starts it again when a file changes."
+            return {"detail": text}
+        if not self._show_errors:
+            return {"detail": "The server cannot start; `runstead dev` says why in its terminal."}
+        return {"detail": failure.problem, "traceback": failure.traceback}
 
 
-def _for_child(request: ServeRequest, settings: Settings, output: Output) -> list[str]:
-    arguments = request.arguments() + (["--json"] if output.as_json else [])
+def _own_settings(request: ServeRequest, settings: Settings) -> dict[str, Any]:
+    """What the server of a developer is set to, where no one has set it."""
+    own: dict[str, Any] = {}
     # Nobody wants to wait long for a reload, and what does not finish is resumed anyway.
     if settings.shutdown_grace_seconds == Settings.model_fields["shutdown_grace_seconds"].default:
-        arguments += ["--set", f"shutdown_grace_seconds={_RELOAD_GRACE_SECONDS}"]
+        own["shutdown_grace_seconds"] = _RELOAD_GRACE_SECONDS
     if settings.show_errors is not None and not _sets(request, "show_errors"):
         # The child serves, and would not know that it is for somebody who works on the graphs.
-        arguments += ["--set", f"show_errors={str(settings.show_errors).lower()}"]
+        own["show_errors"] = settings.show_errors
+    return own
+
+
+def _for_child(request: ServeRequest, own: Mapping[str, Any], output: Output) -> list[str]:
+    arguments = request.arguments() + (["--json"] if output.as_json else [])
+    for name, value in own.items():
+        arguments += ["--set", f"{name}={str(value).lower()}"]
     return arguments
 
 

@@ -21,6 +21,7 @@ from .output import USAGE, CommandError, Output
 from .preflight import load_graphs, load_handlers, refuse_strangers, refuse_unprotected, warn
 from .replacing import replace_process
 from .request import ServeRequest
+from .start_failures import reporting_failure
 
 if TYPE_CHECKING:
     from runstead.bootstrap.application import Application
@@ -33,16 +34,22 @@ def serve_forever(
     *,
     socket_fd: int | None = None,
     parent_fd: int | None = None,
+    failure_fd: int | None = None,
+    after_reload: bool = False,
     snippet: bool = False,
 ) -> None:
-    """Serve until a signal. ``socket_fd``: a bound socket to serve on. ``parent_fd``: end when its far end closes."""
+    """Serve until a signal. ``socket_fd``: a bound socket to serve on. ``parent_fd``: end when its far end closes.
+    ``failure_fd``: where a start that fails is reported. ``after_reload``: the server before this one was ended for new
+    code, and its runs lose no attempt.
+    """
     if parent_fd is not None:
         end_with_parent(parent_fd)
-    with _prepared(request, output) as (settings, configuration):
+    with reporting_failure(failure_fd), _prepared(request, output) as (settings, configuration):
         refuse_strangers(configuration, settings)
         # Before the imports, which take seconds: a port that is taken is told at once.
         listening = socket.socket(fileno=socket_fd) if socket_fd is not None else listen_on(settings)
         application = _application(settings, configuration)
+        application.after_reload = after_reload
         from runstead.bootstrap.server import serve
 
         # A start that fails is raised, and told in a sentence; uvicorn would log its whole traceback first.
@@ -58,7 +65,7 @@ def serve_forever(
 
         kept = serve(application, listener=listening, on_started=started, replaceable=os.name == "posix")
         if kept is not None:
-            replace_process(socket_fd=kept, parent_fd=parent_fd)
+            replace_process(socket_fd=kept, parent_fd=parent_fd, failure_fd=failure_fd)
 
 
 def work_forever(request: ServeRequest, output: Output, *, parent_fd: int | None = None) -> None:

@@ -71,6 +71,8 @@ def serve(
     json: Json = False,
     socket_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
     parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    failure_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    after_reload: Annotated[bool, typer.Option("--after-reload", hidden=True)] = False,
 ) -> None:
     """Serve graphs in the foreground.
 
@@ -88,7 +90,14 @@ def serve(
             settings_file=settings,
             targets=tuple(targets or ()),
         )
-        serve_forever(request, output, socket_fd=socket_fd, parent_fd=parent_fd)
+        serve_forever(
+            request,
+            output,
+            socket_fd=socket_fd,
+            parent_fd=parent_fd,
+            failure_fd=failure_fd,
+            after_reload=after_reload,
+        )
 
 
 def worker(

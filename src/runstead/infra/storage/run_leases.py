@@ -19,7 +19,7 @@ from .announcing import Announce, the_rows_are_the_queue
 from .database import Database
 from .dialect import lock_thread, lock_thread_of
 from .prepared import Prepared
-from .run_recovery import abandon_all, ended, lapsed, recover, retry
+from .run_recovery import abandon_all, ended, lapsed, recover, release_all, retry
 from .run_rows import PROGRESS, RECORD, completion_text, to_progress, to_record
 from .run_stops import stop
 from .tables import runs, threads
@@ -214,6 +214,11 @@ class SqlRunLeaseStore:
 
     async def abandon_all(self) -> int:
         return await self._database.write(lambda connection: abandon_all(connection, self._clock.now()))
+
+    async def release_all(self) -> int:
+        return await self._database.write(
+            lambda connection: release_all(connection, self._clock.now()), committed=lambda _: self._on_waiting()
+        )
 
     async def retry(self, run_id: RunId) -> RunRecord | None:
         def work(connection: Connection) -> RunRecord | None:

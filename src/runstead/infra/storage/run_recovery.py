@@ -43,6 +43,11 @@ _BURY: Final = Prepared(
     )
 )
 _ABANDON: Final = update(runs).where(runs.c.lease_until.is_not(None)).values(lease_until=_NOW)
+_RELEASE_ALL: Final = (
+    update(runs)
+    .where(runs.c.lease_until.is_not(None))
+    .values(status=RunStatus.PENDING.value, worker=None, lease_until=None, updated_at=_NOW)
+)
 _RETRY: Final = Prepared(
     update(runs)
     .where(_RUN)
@@ -87,6 +92,11 @@ def recover(connection: Connection, run_id: RunId, max_attempts: int, now: datet
 def abandon_all(connection: Connection, now: datetime) -> int:
     """Let every lease run out now."""
     return connection.execute(_ABANDON, {"now": now}).rowcount
+
+
+def release_all(connection: Connection, now: datetime) -> int:
+    """Hand every held run back, with no lapse counted."""
+    return connection.execute(_RELEASE_ALL, {"now": now}).rowcount
 
 
 def retry(connection: Connection, run_id: RunId, now: datetime) -> RunRecord | None:

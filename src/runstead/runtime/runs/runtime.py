@@ -30,7 +30,8 @@ class RunLimits:
     ``lease_term``: how long a worker may be silent before its runs are taken over; renewed at a third of it.
     ``max_attempts``: a run that lost its worker this often is a dead letter. ``stop_grace`` (seconds): how long a
     stop waits for agent code that does not react, before the run is settled without it. ``run_timeout`` (seconds):
-    for runs that name none; None for no limit. ``heartbeat`` (seconds): of silence on a stream, after which readers
+    for runs that name none; None for no limit. ``hand_back_grace`` (seconds): as ``stop_grace``, when the process is to
+    end and its runs are handed back. ``heartbeat`` (seconds): of silence on a stream, after which readers
     get a heartbeat.
     """
 
@@ -38,6 +39,7 @@ class RunLimits:
     lease_term: timedelta = timedelta(seconds=10)
     max_attempts: int = 3
     stop_grace: float = 30.0
+    hand_back_grace: float = 30.0
     run_timeout: float | None = None
     heartbeat: float = 5.0
 

@@ -128,6 +128,22 @@ class LeaseRecovering:
             assert await storage.leases.recover(run.run_id, 3) is not None
         assert await storage.leases.abandon_all() == 0
 
+    async def test_release_all_hands_held_runs_back_without_counting_a_lapse(self, storage: RunStorage) -> None:
+        begun, claimed, waiting = [await storage.accept(f"t-{n}") for n in range(3)]
+        await storage.begun(begun)
+        await storage.held(claimed)
+        await storage.leases.request_stop(claimed.run_id, Stopped.BY_USER)
+        rings = storage.bell.rings
+        assert await storage.leases.release_all() == 2
+        assert storage.bell.rings > rings
+        assert await storage.leases.lapsed() == []
+        assert set(await storage.leases.waiting(10)) == {begun.run_id, claimed.run_id, waiting.run_id}
+        stands = await storage.stands(begun)
+        assert (stands.status, stands.lapses, stands.attempt) == (RunStatus.PENDING, 0, 1)
+        again = await storage.held(claimed)
+        assert (again.attempt, again.run.stop_requested) == (2, Stopped.BY_USER)
+        assert await storage.leases.release_all() == 1
+
     async def test_a_dead_letter_can_be_retried(self, storage: RunStorage) -> None:
         dead = await storage.lost(await storage.accept(), max_attempts=1)
         rings = storage.bell.rings

@@ -162,6 +162,14 @@ class InMemoryLeaseStore:
             row.deadline = now
         return len(held)
 
+    async def release_all(self) -> int:
+        held = [row for row in self._tables.runs.values() if row.record.status.is_held]
+        for row in held:
+            row.holder = row.deadline = None
+            self._tables.write(row, status=RunStatus.PENDING)
+        self._ring()
+        return len(held)
+
     async def retry(self, run_id: RunId) -> RunRecord | None:
         tables = self._tables
         row = tables.runs.get(run_id)

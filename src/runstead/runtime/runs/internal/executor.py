@@ -208,12 +208,14 @@ class RunExecution:
                 return
 
     async def _ended(self, task: AgentTask[AttemptEnd]) -> AttemptEnd:
-        grace = None if self._handle.stop_reason is None else self._runtime.limits.stop_grace
-        if not await task.wait(grace):
+        reason, limits = self._handle.stop_reason, self._runtime.limits
+        grace = limits.hand_back_grace if reason is Stopped.SHUTDOWN else limits.stop_grace
+        if not await task.wait(None if reason is None else grace):
             _log.error(
-                "run %s does not react to its stop after %s s; it is settled, and its code can no longer write",
+                "run %s does not react to its stop after %s s; it is %s, and its code can no longer write",
                 self._lease.run_id,
                 grace,
+                "handed back" if reason is Stopped.SHUTDOWN else "settled",
             )
             return AttemptEnd(stopped=True)
         try:

@@ -126,6 +126,12 @@ class RunLeaseStore(Protocol):
         """
         ...
 
+    async def release_all(self) -> int:
+        """Hand every held run back, as `release` does; returns how many. Only for the one process that owns the
+        storage, at its start, after it has ended the process that held them: no worker was lost, and no lapse counts.
+        """
+        ...
+
     async def retry(self, run_id: RunId) -> RunRecord | None:
         """Put a dead letter back to ``pending`` with its lapses forgotten; None when unknown. Raises RunNotRetriable,
         ThreadBusy.

@@ -1,0 +1,66 @@
+"""Why a server could not start, from its process to the one that started it."""
+
+from __future__ import annotations
+
+import json
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from .output import CommandError
+
+_LONGEST: Final = 7_000
+"""Characters of either text: both fit into a pipe that is read only after the process has ended."""
+_PIPE_BYTES: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class StartFailure:
+    """What went wrong, and where in the user's code."""
+
+    problem: str
+    traceback: str
+
+
+@contextmanager
+def reporting_failure(failure_fd: int | None) -> Iterator[None]:
+    """Write to this file descriptor what ends the block with an error; None writes nothing."""
+    try:
+        yield
+    except Exception as error:
+        if failure_fd is not None:
+            os.set_blocking(failure_fd, False)
+            os.write(failure_fd, json.dumps(asdict(_described(error)), ensure_ascii=False).encode("utf-8", "replace"))
+        raise
+
+
+def read_failure(failure_fd: int) -> StartFailure | None:
+    """Return what a process that has ended wrote there, if it did, and close the file descriptor."""
+    os.set_blocking(failure_fd, False)
+    try:
+        written = os.read(failure_fd, _PIPE_BYTES)
+    except BlockingIOError:
+        # Another process holds the other end: one that user code started.
+        written = b""
+    finally:
+        os.close(failure_fd)
+    return StartFailure(**json.loads(written)) if written else None
+
+
+def _described(error: Exception) -> StartFailure:
+    from runstead.graphs.modules import describe, is_user_code
+
+    root: BaseException = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    problem = error.problem if isinstance(error, CommandError) else describe(error)
+    shown = traceback.TracebackException.from_exception(root)
+    own = [number for number, frame in enumerate(shown.stack) if is_user_code(frame.filename)]
+    if own:
+        # Without the way there through Python's import system and ours.
+        del shown.stack[: own[0]]
+    text = "".join(shown.format(chain=False))
+    return StartFailure(problem[:_LONGEST], text[-_LONGEST:])
