@@ -162,3 +162,19 @@ async def test_fault_31_ids_do_not_repeat_and_a_replay_behind_any_of_them_is_who
                 read += [event.id for event in await reader.read() if isinstance(event, StreamEvent)]
             assert read == ids[place + 1 :]
             await reader.aclose()
+
+
+@pytest.mark.parametrize("ending", ["asks", "cancelled", "rolled back"])
+def test_a_stream_is_kept_for_an_answer_only_if_its_run_asks(ending: str) -> None:
+    """A stopped run leaves steps to be done too, but has no question."""
+    with Story(replace(CALM, retention=5, awaiting_retention=500)) as story:
+        story.create_and_wait(a_spec("r0", Step("ask")))
+        story.wait(600)
+        story.create(a_spec("r1", *([Step("ask")] if ending == "asks" else TALKS)))
+        if ending != "asks":
+            story.wait(1.5)
+            action = "rollback" if ending == "rolled back" else "interrupt"
+            story.tell(lambda runs: runs.cancel("r1", action=action, wait=True))
+        story.wait(60)
+        assert story.thread_status() == "interrupted"
+        assert story.tell(lambda _: story.kernel.kept_streams()) == (["r1"] if ending == "asks" else [])

@@ -145,7 +145,7 @@ class Kernel:
 
     async def kept_streams(self) -> list[RunId]:
         """Runs of which a stream is still kept."""
-        return [run_id for run_id in self.durable.witness.wanted if await self._memory.status(run_id) is not None]
+        return [run_id for run_id in self.durable.witness.published if await self._memory.status(run_id) is not None]
 
     def _remote(self, port: Any, name: str, silent: tuple[str, ...] = ()) -> Any:
         return through_network(port, self.process, self.climate.stores, name=name, silent=silent)

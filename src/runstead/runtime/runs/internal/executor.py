@@ -27,7 +27,7 @@ from ..exceptions import LeaseLost, RollbackRequested, RunError
 from ..observer import RunLifecycleEventType
 from ..runtime import RunsRuntime
 from ..store import Settled
-from ..types import Lease, Outcome, Stopped
+from ..types import Lease, Outcome, RunStatus, Stopped
 from . import lifecycle
 from .attempt import AgentAttempt, AttemptEnd
 from .chunks import EncodedEvent
@@ -289,7 +289,7 @@ class RunExecution:
         # The state first: no run is reported as ended whose state a power cut could take back.
         await self._patiently("synced", self._runtime.checkpoints.sync)
         settled, outcome = await self._settled(outcome)
-        if outcome.thread.status == "interrupted":
+        if outcome.status is RunStatus.SUCCESS and outcome.thread.status == "interrupted":
             await self._publisher.awaiting_input()
         await self._publisher.end(*terminal_of(outcome))
         await self._events.ended(settled.record, settled.thread_status, title=outcome.title, stop=stop)
