@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import json
 import os
 import socket
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +15,16 @@ from typing import Any
 
 import pytest
 
+from runstead.bootstrap.application import Application
 from runstead.cli.doctor import examine, findings, look_at_port, look_at_python, look_at_sqlite
 from runstead.cli.output import Output
 from runstead.cli.request import ServeRequest
+from runstead.graphs.configuration import configuration_of
 from runstead.infra.engines.data_dir import own_data_dir
 from runstead.infra.engines.findings import Finding
-from runstead.settings import Settings
+from runstead.plugins.auth.none import LOCAL_ACTOR
+from runstead.runtime import RunScope, RunSpec, acting
+from runstead.settings import Settings, load_settings
 from tests.servers.postgres import a_schema
 from tests.servers.valkey import own_valkey
 
@@ -256,3 +262,72 @@ def test_servers_that_are_not_there_are_found_missing_without_telling_their_pass
     found = look(place, config=configure(place), **urls)
     assert (found["postgres"].state, found["redis"].state) == ("failed", "failed")
     assert not any("hush" in finding.detail for finding in found.values())
+
+
+def _with_databases(place: Path, name: str = "data") -> Path:
+    """A data directory as a server leaves it, with a thread that has a state."""
+    data = place / name
+
+    async def serve() -> None:
+        settings = load_settings({"data_dir": data, "port": 0})
+        async with Application(settings, configuration_of(["good.py:graph"], place)).running() as services:
+            with acting(LOCAL_ACTOR):
+                spec = RunSpec(
+                    assistant_id="graph",
+                    graph_id="graph",
+                    thread_id="t1",
+                    input=1,
+                    scope=RunScope(if_not_exists="create"),
+                )
+                await services.runs.create_and_wait(spec)
+
+    asyncio.run(serve())
+    return data
+
+
+def test_sound_databases_are_found_sound_also_while_a_server_uses_them(place: Path) -> None:
+    data = _with_databases(place)
+    assert look(place, config=configure(place))["database"].state == "ok"
+    with own_data_dir(data):
+        assert look(place, config=configure(place))["database"].state == "ok"
+
+
+@pytest.mark.parametrize("name", ["runstead.db", "checkpoints.db"])
+@pytest.mark.parametrize("damage", ["header", "page", "cut"])
+def test_a_corrupt_database_is_found_and_named(place: Path, name: str, damage: str) -> None:
+    file = _with_databases(place) / name
+    with sqlite3.connect(file) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    content = bytearray(file.read_bytes())
+    if damage == "header":
+        content[:16] = b"no database here"
+    elif damage == "page":
+        # Everything behind the first pages, which hold the schema.
+        content[3 * 4096 :] = b"\xa5" * (len(content) - 3 * 4096)
+    else:
+        del content[len(content) // 2 :]
+    file.write_bytes(content)
+    found = look(place, config=configure(place))["database"]
+    assert found.state == "failed"
+    assert str(file) in found.detail
+    assert found.way_out is not None
+    assert "backup" in found.way_out
+
+
+def test_a_checkpoint_file_of_another_server_is_found(place: Path) -> None:
+    data, other = _with_databases(place), _with_databases(place, "other")
+    for file in data.glob("checkpoints.db*"):
+        file.unlink()
+    found = look(place, config=configure(place))["database"]
+    assert (found.state, "is missing or empty" in found.detail) == ("failed", True)
+    (data / "checkpoints.db").write_bytes((other / "checkpoints.db").read_bytes())
+    found = look(place, config=configure(place))["database"]
+    assert (found.state, "belongs to another database" in found.detail) == ("failed", True)
+
+
+def test_a_database_of_a_later_version_is_found(place: Path) -> None:
+    data = _with_databases(place)
+    with sqlite3.connect(data / "runstead.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    found = look(place, config=configure(place))["database"]
+    assert (found.state, found.way_out) == ("failed", "install the version that wrote it")

@@ -17,6 +17,7 @@ from runstead.infra.engines.findings import Finding
 from runstead.runtime.user_code.watchdog import way_out
 from runstead.settings import Settings, unknown_variables
 
+from .database_check import look_at_databases
 from .output import FAILED, CommandError, Output
 from .preflight import load_app, load_embeddings, load_handlers, refuse_strangers, refuse_unprotected
 from .request import ServeRequest
@@ -145,6 +146,7 @@ def look_at_data_dir(path: Path) -> Iterator[Finding]:
     yield Finding("data", "ok", str(path) if exists else f"{path} (will be made)")
     if exists:
         yield _owner(path)
+        yield from look_at_databases(path)
     yield _wal(place)
     free = shutil.disk_usage(place).free // _MB
     if free < 100:

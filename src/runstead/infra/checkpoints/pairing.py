@@ -24,9 +24,9 @@ _NAMED: Final = 10
 """Runs that a log line names at most."""
 
 _LABEL: Final = "UPDATE syncs SET identity = ?"
-_FOUND: Final = "SELECT identity FROM syncs"
-_EXPECTED: Final = "SELECT identity FROM checkpoint_identity"
-_WITH_STATE: Final = "SELECT count(DISTINCT thread_id) FROM runs WHERE final_checkpoint_id IS NOT NULL"
+FOUND: Final = "SELECT identity FROM syncs"
+EXPECTED: Final = "SELECT identity FROM checkpoint_identity"
+WITH_STATE: Final = "SELECT count(DISTINCT thread_id) FROM runs WHERE final_checkpoint_id IS NOT NULL"
 # The last run of each thread that stays, if it has ended; the latest ones are those that a power cut could touch.
 _LAST_RUNS: Final = """
     SELECT r.thread_id, r.run_id, r.final_checkpoint_id FROM runs r JOIN threads t ON t.thread_id = r.thread_id
@@ -46,25 +46,37 @@ async def check_pair(runs: SqliteDatabase, checkpoints: SqliteDatabase, file: Pa
 
     Log the runs whose final state is not in ``file``. Raises StorageUnusable for a file that is another one.
     """
-    expected = await runs.read(lambda connection: _one(driver_of(connection), _EXPECTED))
-    found = await checkpoints.read(lambda connection: _one(driver_of(connection), _FOUND))
+    expected = await runs.read(lambda connection: _one(driver_of(connection), EXPECTED))
+    found = await checkpoints.read(lambda connection: _one(driver_of(connection), FOUND))
+    with_state = 0
     if expected is None or found is None:
-        with_state = await runs.read(lambda connection: _one(driver_of(connection), _WITH_STATE))
-        if expected is not None and with_state:
-            raise StorageUnusable(
-                f"{file} is missing or empty, but {with_state} threads of {runs.path} have their state in it; put it "
-                f"back from a backup, or move {runs.path} away too and start without these threads"
-            )
+        with_state = await runs.read(lambda connection: _one(driver_of(connection), WITH_STATE))
+    if (problem := mismatch(expected, found, with_state, runs.path, file)) is not None:
+        raise StorageUnusable(problem)
+    if expected is None or found is None:
         # The checkpoint file first: a crash in between leaves one that is recognised at the next start.
         identity = found or str(uuid.uuid4())
         await checkpoints.write(lambda connection: driver_of(connection).execute(_LABEL, (identity,)))
         await runs.write(lambda connection: _expect(driver_of(connection), identity))
-    elif expected != found:
-        raise StorageUnusable(
-            f"{file} belongs to another database than {runs.path}; put back the file that was beside it, or use the "
+    await _report_missing(runs, checkpoints, file)
+
+
+def mismatch(expected: str | None, found: str | None, with_state: int, runs: Path, file: Path) -> str | None:
+    """Return why ``file`` cannot be the one that belongs to ``runs``, and the way out; None where it can.
+
+    ``with_state``: how many threads of ``runs`` have their state in the file that is ``expected``.
+    """
+    if expected is not None and found is None and with_state:
+        return (
+            f"{file} is missing or empty, but {with_state} threads of {runs} have their state in it; put it "
+            f"back from a backup, or move {runs} away too and start without these threads"
+        )
+    if expected is not None and found is not None and expected != found:
+        return (
+            f"{file} belongs to another database than {runs}; put back the file that was beside it, or use the "
             "--data-dir that both are from"
         )
-    await _report_missing(runs, checkpoints, file)
+    return None
 
 
 def _expect(driver: Driver, identity: str) -> None:
