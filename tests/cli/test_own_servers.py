@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from runstead.cli import cluster
+from runstead.cli.output import Output
 from runstead.cli.servers import postgres, valkey
+from runstead.settings import load_settings
 
 NAMES = ("valkey-server", "redis-server", "postgres", "initdb")
 
@@ -46,3 +52,25 @@ def test_find_binary_takes_the_path_without_a_wheel(on_path: Path, monkeypatch: 
 def test_find_binaries_takes_the_path_without_a_wheel(on_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "wheel_binaries", lambda: None)
     assert postgres.find_binaries() == on_path.resolve()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="missing right: only root has another user for PostgreSQL")
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_servers_start_for_root_in_a_directory_that_is_new(umask: int) -> None:
+    """Its own folder lets nobody else in, so PostgreSQL's user needs another one; already at the first start."""
+    before = os.umask(umask)
+    open_place = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    open_place.chmod(0o755)
+    folder = None
+    try:
+        settings = load_settings({"data_dir": open_place / "new" / "data"})
+        for _ in range(2):
+            with cluster._servers(settings, Output(as_json=True)) as environ:
+                assert environ["RUNSTEAD_DATABASE_URL"].startswith("postgresql://")
+            folder = cluster._folder(settings.data_dir / "cluster")
+            assert (folder / "postgres" / "data" / "PG_VERSION").exists()
+    finally:
+        os.umask(before)
+        shutil.rmtree(open_place)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -80,12 +80,11 @@ def run_cluster(request: ServeRequest, output: Output, *, workers: int) -> int:
 def _servers(settings: Settings, output: Output) -> Iterator[Mapping[str, str]]:
     """PostgreSQL and Valkey, for the length of a block; the settings that lead to them."""
     own = settings.data_dir / "cluster"
-    folder = _folder(own)
     with ExitStack() as stack:
         try:
             # It lets nobody else in, so the servers' own folders are not below it when they are somebody else's.
             stack.enter_context(own_data_dir(own))
-            folder.mkdir(parents=True, exist_ok=True)
+            folder = _made(_folder(own))
             postgres, valkey = PostgresServer(folder / "postgres"), ValkeyServer(folder / "valkey")
             output.say(f"PostgreSQL and Valkey start in {folder}", style="dim")
             stack.callback(postgres.stop)
@@ -101,10 +100,26 @@ def _servers(settings: Settings, output: Output) -> Iterator[Mapping[str, str]]:
 
 
 def _folder(wanted: Path) -> Path:
-    """Where both may keep their data."""
-    if os.geteuid() != 0 or all(_may_be_entered(place) for place in (wanted, *wanted.parents) if place.exists()):
+    """Where both may keep their data. Raises CommandError where PostgreSQL's user could enter nothing."""
+    name = f"cluster-{hashlib.sha256(os.fsencode(wanted)).hexdigest()[:8]}"
+    if os.geteuid() != 0:
         return wanted
-    return _ELSEWHERE / f"cluster-{hashlib.sha256(os.fsencode(wanted)).hexdigest()[:8]}"
+    for folder in (wanted, _ELSEWHERE / name):
+        if all(_may_be_entered(place) for place in (folder, *folder.parents) if place.exists()):
+            return folder
+    raise CommandError(
+        f"PostgreSQL does not run as root, and its user can enter neither {wanted} nor {_ELSEWHERE}",
+        f"start it as another user, or `chmod o+x {_ELSEWHERE}`",
+    )
+
+
+def _made(folder: Path) -> Path:
+    """Make it, so that PostgreSQL's user can go through to what is its own, whatever the umask is."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    for place in reversed(missing):
+        place.mkdir(mode=0o711)
+        place.chmod(0o711)
+    return folder
 
 
 def _may_be_entered(place: Path) -> bool:
