@@ -184,3 +184,21 @@ def test_a_url_of_something_else_is_refused_without_telling_its_password(name: s
 @pytest.mark.parametrize(("name", "meaning"), [("thread", "run"), ("server", "shared"), ("run", "run")])
 def test_the_first_names_of_isolation_still_work(name: str, meaning: str) -> None:
     assert load_settings({"agent_isolation": name}).agent_isolation == meaning
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("queues", ("",), "1 to 128 printable characters"),
+        ("queues", ("fast", " "), "1 to 128 printable characters"),
+        ("queues", ("q" * 129,), "1 to 128 printable characters"),
+        ("queues", ("a\0b",), "1 to 128 printable characters"),
+        ("queues", (), "leave it out to execute runs of all queues"),
+        ("graph_queues", {"agent": ""}, "1 to 128 printable characters"),
+        ("graph_priorities", {"agent": 2**31}, "a priority is a number from"),
+    ],
+)
+def test_a_queue_that_no_database_takes_is_refused(name: str, value: object, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        load_settings({name: value})
+    assert load_settings({"queues": ("fast", "r\u00e9sum\u00e9s")}).queues == ("fast", "r\u00e9sum\u00e9s")

@@ -22,6 +22,8 @@ SETTINGS_FILE: Final = "runstead.toml"
 CONFIG_FILE: Final = "langgraph.json"
 ENV_PREFIX: Final = "RUNSTEAD_"
 _PATHS: Final = ("data_dir", "config")
+_LONGEST_QUEUE: Final = 128
+_MOST_URGENT: Final = 2**31 - 1
 _SCHEMES: Final = {"database_url": ("postgresql://", "postgres://"), "redis_url": ("redis://", "rediss://")}
 
 
@@ -252,6 +254,23 @@ class Settings(BaseSettings):
     def _rename_isolation(cls, value: Any) -> Any:
         """The names that the first versions had."""
         return {"thread": "run", "server": "shared"}.get(value, value) if isinstance(value, str) else value
+
+    @field_validator("queues", "graph_queues")
+    @classmethod
+    def _check_queues(cls, value: Any) -> Any:
+        if value == ():
+            raise ValueError("it names no queue; leave it out to execute runs of all queues")
+        for name in value.values() if isinstance(value, dict) else value or ():
+            if not name.strip() or len(name) > _LONGEST_QUEUE or not name.isprintable():
+                raise ValueError(f"a queue has a name of 1 to {_LONGEST_QUEUE} printable characters")
+        return value
+
+    @field_validator("graph_priorities")
+    @classmethod
+    def _check_priorities(cls, value: dict[str, int]) -> dict[str, int]:
+        if any(abs(priority) > _MOST_URGENT for priority in value.values()):
+            raise ValueError(f"a priority is a number from -{_MOST_URGENT} to {_MOST_URGENT}")
+        return value
 
     @model_validator(mode="before")
     @classmethod
