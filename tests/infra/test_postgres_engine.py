@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -225,6 +227,32 @@ async def test_who_waits_behind_others_is_told_that_the_server_is_away_too(serve
             await asyncio.to_thread(server.start)
         assert [type(one) for one in told] == [StorageUnavailable] * 6
         await database.write(put(1))
+
+
+async def test_who_waits_behind_others_is_told_that_the_server_answered_nothing(server: PostgresServer) -> None:
+    """It is stopped and its connections stay: not one of them fails, and more of them would not help."""
+    options = replace(OPTIONS, pool_size=2, patience=0.3, statement_timeout=0.5)
+    async with open_postgres(server.url, options) as database:
+        assert await database.read(one) == 1
+        stopped = [server.pid, *_children(server.pid)]
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            asking = [asyncio.ensure_future(database.read(one)) for _ in range(4)]
+            await asyncio.sleep(1.5)
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+        first, *others = await asyncio.gather(*asking, return_exceptions=True)
+        assert first == 1 or isinstance(first, StorageBusy)
+        assert [type(one) for one in others] == [StorageUnavailable] * 3
+        assert "it answered nothing for" in str(others[0])
+        assert await database.read(one) == 1
+
+
+def _children(pid: int) -> list[int]:
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=True)
+    return [int(word) for word in found.stdout.split()]
 
 
 async def test_what_a_frozen_process_has_locked_is_free_after_a_while(server: PostgresServer) -> None:

@@ -53,6 +53,8 @@ class PostgresDatabase:
         self._closing = threading.Event()
         # Why the server could not be reached when it was last tried; None when it could.
         self._away: str | None = None
+        # When work last ended that took longer than the server may take over a statement, and how long that was.
+        self._silence = (float("-inf"), 0.0)
 
     async def read(self, work: Callable[[Connection], T], *, quick: bool = False) -> T:
         """What ``work`` returns, seen in one snapshot. ``quick`` work is one statement, and so needs no transaction;
@@ -106,13 +108,25 @@ class PostgresDatabase:
         try:
             if time.monotonic() - asked > self.options.patience:
                 # Those before it waited for the server, or there were too many of them.
-                if self._away is not None:
-                    raise StorageUnavailable(self.place, self._away)
-                raise StorageBusy(self.place, _no_connection(self.options))
-            job.result = self._done(job.work, begin)
+                raise self._why_it_waited(asked)
+            began = time.monotonic()
+            try:
+                job.result = self._done(job.work, begin)
+            finally:
+                if (took := time.monotonic() - began) > self.options.statement_timeout:
+                    self._silence = (time.monotonic(), took)
         except BaseException as error:
             job.failure = error
         tell([job])
+
+    def _why_it_waited(self, asked: float) -> StorageUnavailable | StorageBusy:
+        if self._away is not None:
+            return StorageUnavailable(self.place, self._away)
+        ended, took = self._silence
+        if ended >= asked:
+            # A server that answers would have ended the statement.
+            return StorageUnavailable(self.place, f"it answered nothing for {took:.0f} s")
+        return StorageBusy(self.place, _no_connection(self.options))
 
     def _done(self, work: Callable[[Connection], T], begin: str | None) -> T:
         """Work's result, tried again for as long as that makes sense."""
@@ -243,6 +257,6 @@ def _may_pass(error: BaseException) -> bool:
 
 def _no_connection(options: PostgresOptions) -> str:
     return (
-        f"is asked for more than {options.pool_size} connections can bring; "
-        "raise RUNSTEAD_DATABASE_POOL_SIZE, or start more servers"
+        f"is asked for more than {options.pool_size} connections can bring; look whether it answers as quickly as "
+        "usual; if it does, raise RUNSTEAD_DATABASE_POOL_SIZE, or start more servers"
     )
