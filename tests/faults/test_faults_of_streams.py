@@ -173,8 +173,10 @@ def test_a_stream_is_kept_for_an_answer_only_if_its_run_asks(ending: str) -> Non
         story.create(a_spec("r1", *([Step("ask")] if ending == "asks" else TALKS)))
         if ending != "asks":
             story.wait(1.5)
-            action = "rollback" if ending == "rolled back" else "interrupt"
-            story.tell(lambda runs: runs.cancel("r1", action=action, wait=True))
+            if ending == "rolled back":
+                story.tell(lambda runs: runs.cancel("r1", action="rollback", wait=True))
+            else:
+                story.tell(lambda runs: runs.cancel("r1", wait=True))
         story.wait(60)
         assert story.thread_status() == "interrupted"
         assert story.tell(lambda _: story.kernel.kept_streams()) == (["r1"] if ending == "asks" else [])
