@@ -1,5 +1,6 @@
 # A fresh machine needs Python 3.11+ and make, nothing else:
 #   make demo     the main job, watched in the terminal
+#   make docs     the documentation as a site, in build/site
 #   make fmt      format the code, and fix what ruff can fix
 #   make check    ruff, mypy strict, import contracts, dependencies, the lock
 #   make test     the tests               (make test ARGS="tests/graphs -k factory")
@@ -36,7 +37,7 @@ LOCK := pyproject.toml uv.lock $(wildcard requirements/*.txt) $(SETUP) .ci/insta
 
 ANEW := $(shell [ "$$(cat $(VENV)/.python 2>/dev/null)" = "$(PYTHON)" ] || echo another-python)
 
-.PHONY: help demo fmt test test-newest test-lowest test-later check lock upgrade audit release storm bench clean another-python
+.PHONY: help demo docs fmt test test-newest test-lowest test-later check lock upgrade audit release storm bench clean another-python
 .DELETE_ON_ERROR:
 
 help:
@@ -45,7 +46,12 @@ help:
 demo: $(VENV)/.ready-core
 	@$(BIN)/runstead demo $(ARGS)
 
-test: $(VENV)/.ready-test
+# Suites that need no server, node or other framework, and so a smaller environment.
+LIGHT := tests/runtime tests/laws tests/simulation tests/resources tests/testing tests/wire/test_runs.py
+NAMED := $(filter tests/%,$(ARGS))
+READY := $(if $(and $(NAMED),$(if $(filter-out $(LIGHT) $(addsuffix /%,$(LIGHT)),$(NAMED)),,light)),dev,test)
+
+test: $(VENV)/.ready-$(READY)
 	@$(BIN)/python $(PYTEST) $(ARGS)
 
 # What libraries have a part in: the wire, its clients, how graphs run, storage, the command line.
@@ -66,7 +72,10 @@ test-later:
 	@$(VENV)-later/bin/python -I .ci/later_month.py
 	@$(VENV)-later/bin/python $(PYTEST) $(or $(ARGS),$(SUITES))
 
-fmt: $(VENV)/.ready-test
+docs: $(VENV)/.ready-docs
+	@$(BIN)/python -I .ci/docs.py
+
+fmt: $(VENV)/.ready-dev
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format --quiet .
 
@@ -104,6 +113,14 @@ $(VENV)/.ready-core: $(LOCK) $(ANEW)
 	@$(SETUP) "$(PYTHON)" "$(VENV)" core
 	@touch $@
 
+$(VENV)/.ready-dev: $(LOCK) $(ANEW)
+	@$(SETUP) "$(PYTHON)" "$(VENV)" dev
+	@touch $@ $(VENV)/.ready-core
+
+$(VENV)/.ready-docs: $(LOCK) $(ANEW)
+	@$(SETUP) "$(PYTHON)" "$(VENV)" docs
+	@touch $@ $(VENV)/.ready-core
+
 $(VENV)/.ready-test: $(LOCK) tests/clients/package-lock.json $(ANEW)
 	@$(SETUP) "$(PYTHON)" "$(VENV)" test
-	@touch $@ $(VENV)/.ready-core
+	@touch $@ $(VENV)/.ready-core $(VENV)/.ready-dev $(VENV)/.ready-docs

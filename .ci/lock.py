@@ -27,12 +27,15 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 REQUIREMENTS: Final = ROOT / "requirements"
 TOOL: Final = ROOT / ".venv-uv"
 
-# One requirements file each: what `uv export` is to select. `make demo` installs core and build, `make test` test and
-# build, the image scaled; uv is the tool of this script, release is for `make audit` and `make release`.
+# One requirements file each: the selection of `uv export`. `make demo` installs core, `make test` dev or test,
+# `make docs` docs, each with build; the image installs scaled; uv is the tool of this script, release is for
+# `make audit` and `make release`.
 EXPORTS: Final[dict[str, tuple[str, ...]]] = {
     "core": (),
     "scaled": ("--extra", "postgres", "--extra", "redis"),
+    "dev": ("--extra", "dev"),
     "test": ("--extra", "test"),
+    "docs": ("--only-group", "docs"),
     "build": ("--only-group", "build"),
     "uv": ("--only-group", "uv"),
     "release": ("--only-group", "release"),
