@@ -15,7 +15,7 @@ PAGES: Final = [ROOT / "CONTRIBUTING.md", ROOT / "docs" / "architecture.md", ROO
 PATH: Final = re.compile(r"[.\w][\w.-]*/[\w./*-]*|[\w./*-]+/[\w.-]+\.py")
 ROOTS: Final = (ROOT, ROOT / "src" / "runstead", ROOT / "src" / "runstead" / "runtime" / "runs", ROOT / "tests")
 # Made by make, never committed.
-GENERATED: Final = {"build/site"}
+GENERATED: Final = {"build/site", "dist/"}
 
 
 def named_paths() -> Iterator[Any]:
