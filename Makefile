@@ -47,7 +47,7 @@ demo: $(VENV)/.ready-core
 	@$(BIN)/runstead demo $(ARGS)
 
 # Suites that need no server, node or other framework, and so a smaller environment.
-LIGHT := tests/runtime tests/laws tests/simulation tests/resources tests/testing tests/wire/test_runs.py
+LIGHT := tests/runtime tests/simulation tests/resources tests/testing
 NAMED := $(filter tests/%,$(ARGS))
 READY := $(if $(and $(NAMED),$(if $(filter-out $(LIGHT) $(addsuffix /%,$(LIGHT)),$(NAMED)),,light)),dev,test)
 
