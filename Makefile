@@ -17,12 +17,13 @@
 # The first call makes .venv, with uv where it is installed and with pip otherwise; later calls find it ready.
 # Another Python: make demo PYTHON=python3.13
 
-VENV ?= .venv
-ARGS ?=
+# These are set on the command line of make. An environment's variables of the same names are meant for other programs.
+VENV := .venv
+ARGS :=
 # Processes that share the tests: 0 for those of a named file or folder, where starting them would take longer.
-WORKERS ?= $(if $(findstring tests/,$(ARGS)),0,auto)
+WORKERS = $(if $(findstring tests/,$(ARGS)),0,auto)
 # Unless one is named, the Python that the environment was made with stays.
-PYTHON ?= $(or $(shell cat $(VENV)/.python 2>/dev/null),python3)
+PYTHON := $(or $(shell cat $(VENV)/.python 2>/dev/null),python3)
 
 # A shell's PYTHONPATH, PYTHONHOME, PYTHONOPTIMIZE, PYTHONWARNINGS and the like are meant for other programs, and would
 # change what the demo and the tests do; one that is named on the command line of make holds.
@@ -57,20 +58,22 @@ test: $(VENV)/.ready-$(READY)
 # What libraries have a part in: the wire, its clients, how graphs run, storage, the command line.
 SUITES := tests/wire tests/clients tests/sdk tests/graphs tests/runtime tests/gateway tests/infra tests/cli
 PYTEST := -E -X utf8 -m pytest -n $(WORKERS) --dist loadfile --progress
+# ARGS name other tests in place of these, or add options.
+some = $(if $(findstring tests/,$(ARGS)),,$(1)) $(ARGS)
 
 test-newest:
 	@$(SETUP) "$(PYTHON)" $(VENV)-newest newest
-	@$(VENV)-newest/bin/python $(PYTEST) $(or $(ARGS),$(SUITES))
+	@$(VENV)-newest/bin/python $(PYTEST) $(call some,$(SUITES))
 
 # Without tests/sdk: its tests are of methods that the newest SDK has.
 test-lowest:
 	@$(SETUP) "$(PYTHON)" $(VENV)-lowest lowest
-	@$(VENV)-lowest/bin/python $(PYTEST) $(or $(ARGS),$(filter-out tests/sdk,$(SUITES)))
+	@$(VENV)-lowest/bin/python $(PYTEST) $(call some,$(filter-out tests/sdk,$(SUITES)))
 
 test-later:
 	@$(SETUP) "$(PYTHON)" $(VENV)-later newest
 	@$(VENV)-later/bin/python -I .ci/later_month.py
-	@$(VENV)-later/bin/python $(PYTEST) $(or $(ARGS),$(SUITES))
+	@$(VENV)-later/bin/python $(PYTEST) $(call some,$(SUITES))
 
 docs: $(VENV)/.ready-docs
 	@$(BIN)/python -I .ci/docs.py
