@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-CONFTEST = Path(__file__).parents[1] / "conftest.py"
+ROOT = Path(__file__).parents[2]
+CONFTEST = ROOT / "tests" / "conftest.py"
 
 
 @pytest.mark.parametrize(("ci", "outcome"), [("true", "1 failed, 1 skipped"), ("", "2 skipped")])
@@ -71,3 +73,91 @@ def test_a_python_without_ensurepip_names_the_missing_package(tmp_path: Path) ->
     )
     assert done.returncode == 1
     assert "apt-get install python3-venv" in done.stderr
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> dict[str, str]:
+    """A machine whose make only says what it was asked for, and fails for targets that are named in FAILING."""
+    folder = tmp_path / "machine"
+    folder.mkdir()
+    for tool in ("bash", "cat", "dirname", "env", "grep", "head", "mktemp", "rm", "sed", "sh", "tail", "tee", "git"):
+        (folder / tool).symlink_to(shutil.which(tool) or f"/bin/{tool}")
+    (folder / "python3").symlink_to(sys.executable)
+    (folder / "make").write_text(
+        "#!/bin/sh\n"
+        'echo "asked for $*"\n'
+        'case " $FAILING " in *" $1 "*) echo "it broke"; exit 2;; esac\n'
+        'echo "5 tests were run: 5 passed, 0 failed; none skipped"\n'
+    )
+    for tool in ("curl", "cc", "chromium"):
+        (folder / tool).write_text("#!/bin/sh\n")
+    for tool in ("make", "curl", "cc", "chromium"):
+        (folder / tool).chmod(0o755)
+    return {"PATH": str(folder), "TMPDIR": str(tmp_path), "FAILING": ""}
+
+
+def run_in(machine: dict[str, str], *command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, env=machine, capture_output=True, text=True, check=False)
+
+
+def targets(done: subprocess.CompletedProcess[str]) -> list[str]:
+    asked = [line.split()[2] for line in done.stdout.splitlines() if line.startswith("asked for ")]
+    return [target for target in asked if target != "--version"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ([], ["check", "test"]),
+        (["newest"], ["test-newest"]),
+        (["lowest", "later"], ["test-lowest", "test-later"]),
+        (["lock", "newest"], ["check", "test", "test-newest"]),
+    ],
+)
+def test_ci_runs_what_it_is_asked_for(asked: list[str], expected: list[str], machine: dict[str, str]) -> None:
+    done = run_in(machine, ROOT / ".ci" / "run", *asked)
+    assert (done.returncode, targets(done)) == (0, expected), done.stderr
+    assert done.stdout.endswith("5 passed, 0 failed; none skipped\nall good\n")
+
+
+def test_ci_goes_on_after_a_failure_and_fails(machine: dict[str, str]) -> None:
+    done = run_in(machine | {"FAILING": "test-newest"}, ROOT / ".ci" / "run", "newest", "lowest")
+    assert (done.returncode, targets(done)) == (1, ["test-newest", "test-lowest"])
+    assert "make test-newest: FAILED, the tests did not run to their end" in done.stdout
+    assert "make test-lowest: ok, 5 tests were run" in done.stdout
+
+
+def test_ci_refuses_what_it_does_not_know_and_says_what_there_is(machine: dict[str, str]) -> None:
+    done = run_in(machine, ROOT / ".ci" / "run", "newest", "oldest")
+    assert (done.returncode, targets(done)) == (2, [])
+    assert "there is no 'oldest'" in done.stderr
+    assert ".ci/run newest lowest later environments" in done.stderr
+
+
+ENVIRONMENTS = (sys.executable, "-I", ROOT / ".ci" / "environments.py", "--python", sys.executable)
+
+
+def test_environments_are_tried_with_both_commands(machine: dict[str, str]) -> None:
+    done = run_in(machine, *ENVIRONMENTS, "keys", "time-zone-unknown")
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first.startswith("ok      keys ")
+    assert "5 tests were run: 5 passed, 0 failed; none skipped" in first
+    assert second.startswith("ok      time-zone-unknown ")
+
+
+def test_an_environment_in_which_a_command_fails_is_named_and_its_log_is_kept(machine: dict[str, str]) -> None:
+    # Its variables come to make, and nothing else of the machine's.
+    (Path(machine["PATH"]) / "make").write_text('#!/bin/sh\necho "key $OPENAI_API_KEY, $FAILING"\nexit 1\n')
+    done = run_in(machine | {"FAILING": "unseen"}, *ENVIRONMENTS, "keys")
+    assert done.returncode == 1
+    assert "FAILED  keys " in done.stdout
+    assert "key other, \n" in done.stdout
+    (log,) = Path(machine["TMPDIR"]).glob("runstead-environments-logs-*/keys-demo.log")
+    assert str(log) in done.stdout
+
+
+def test_an_unknown_environment_is_refused_with_the_names(machine: dict[str, str]) -> None:
+    done = run_in(machine, *ENVIRONMENTS, "moon")
+    assert done.returncode == 2
+    assert "there is no moon; there are empty, user, " in done.stderr
