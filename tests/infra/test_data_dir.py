@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runstead.infra.engines.data_dir import own_data_dir
+from runstead.infra.engines.data_dir import LOCK_FILE, own_data_dir
 from runstead.infra.engines.exceptions import DataDirInUse, StorageUnusable
 
 OWNER = """
@@ -47,6 +47,23 @@ def test_another_process_is_told_who_and_a_killed_owner_leaves_nothing_locked(tm
         owner.communicate()
     with own_data_dir(tmp_path):
         pass
+
+
+def test_a_deleted_lock_file_lets_no_second_owner_in(tmp_path: Path) -> None:
+    with own_data_dir(tmp_path):
+        (tmp_path / LOCK_FILE).unlink()
+        with pytest.raises(DataDirInUse, match=rf"pid {os.getpid()}"):
+            own_data_dir(tmp_path).__enter__()
+    with own_data_dir(tmp_path):
+        pass
+
+
+def test_what_others_could_read_of_an_earlier_version_is_closed_to_them(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    for name in ("runstead.db", "runstead.db-wal", "checkpoints.db"):
+        (tmp_path / name).touch(mode=0o644)
+    with own_data_dir(tmp_path):
+        assert [file.name for file in (tmp_path, *tmp_path.iterdir()) if file.stat().st_mode & 0o077] == []
 
 
 def test_a_place_that_cannot_be_a_directory_says_so(tmp_path: Path) -> None:

@@ -345,3 +345,16 @@ def _fall_silent(connection: Connection) -> None:
 def _plan(connection: Connection, statement: Select[Any]) -> str:
     sql = statement.compile(connection)
     return " / ".join(row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}"))
+
+
+def test_a_manifest_without_end_is_refused_and_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "export.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("manifest.json", b" " * (300 * 1024 * 1024))
+    tracemalloc.start()
+    try:
+        with pytest.raises(FileUnusable, match="manifest of more than"), Archive.opened(file):
+            pass
+        assert tracemalloc.get_traced_memory()[1] < 200 * 1024 * 1024
+    finally:
+        tracemalloc.stop()

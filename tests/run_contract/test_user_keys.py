@@ -12,7 +12,7 @@ from tests.faults.browser import Browser
 from .conftest import Served
 
 REMARK = "runstead-remark"
-FORGED = {"user_id": "root", "tenant": "acme", "langgraph_auth_user_id": "root"}
+FORGED = {"user_id": "root", "tenant_id": "root", "tenant": "acme", "langgraph_auth_user_id": "root"}
 ASKED: list[dict[str, Any]] = [{"config": {"configurable": FORGED}}, {"context": FORGED}]
 
 
@@ -62,8 +62,9 @@ async def test_authenticated_user_wins_and_the_answer_says_so(served: Served, fi
             schedule = {"schedule": "0 0 1 1 *"} if path.endswith("crons") else {}
             told = (await asked(browser.http, path, **fields, **schedule)).headers[REMARK]
             assert "configurable.user_id has no effect" in told
+            assert "configurable.tenant_id has no effect" in told
             assert "configurable.langgraph_auth_user_id has no effect" in told
-            assert "tenant" not in told
+            assert "configurable.tenant has" not in told
         batch = await browser.http.post("/runs/batch", json=[{"assistant_id": "shown", "input": {}, **fields}])
         assert "configurable.user_id" in batch.headers[REMARK]
         start = {"id": 1, "method": "run.start", "params": {"assistant_id": "shown", "input": {}, **fields}}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runstead.infra.checkpoints.sqlite import open_checkpoints
 from runstead.infra.engines.exceptions import SchemaTooNew, StorageUnusable
+from runstead.infra.engines.private_files import make_directory
 from runstead.infra.engines.sqlite import open_sqlite
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.migrations import HEAD, revision_of
@@ -38,7 +39,7 @@ async def open_database(settings: Settings, *, migrating: bool) -> AsyncIterator
     """
     if settings.database_url is None:
         file = _file(settings)
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(file.parent)
         async with open_storage(file) as database:
             yield database
         return

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+from runstead.infra.engines.private_files import append_private
 from runstead.settings import ENV_PREFIX, Settings
 
 from .start_failures import StartFailure, read_failure
@@ -80,7 +81,7 @@ class ServerChild:
                 process_group=0,
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
-                stdout=stack.enter_context(self._log.open("a")) if self._log else None,
+                stdout=stack.enter_context(os.fdopen(append_private(self._log), "a")) if self._log else None,
                 stderr=subprocess.STDOUT if self._log else None,
             )
         os.close(reading)

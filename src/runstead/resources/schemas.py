@@ -64,7 +64,8 @@ def _config(assistant: AssistantRecord) -> dict[str, Any]:
     actor = require_actor_context("graph schemas")
     given = assistant.config.get("configurable", {})
     own = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
-    own["user_id"] = identity_of(actor, given)["user_id"]
+    identity = identity_of(actor, given)
+    own |= {name: identity[name] for name in ("user_id", "tenant_id") if name in identity}
     return {**assistant.config, "configurable": {**given, **own}}
 
 

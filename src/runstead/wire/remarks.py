@@ -49,7 +49,7 @@ def identity_remarks(configurable: Mapping[str, Any], identity: Mapping[str, Any
     """Sentences about keys that the server sets from who was authenticated, and a request wants otherwise."""
     return [
         f"configurable.{name} has no effect, for the server sets it from who was authenticated"
-        for name in ("user_id", *(name for name in configurable if name.startswith("langgraph_auth_")))
+        for name in ("user_id", "tenant_id", *(name for name in configurable if name.startswith("langgraph_auth_")))
         if name in configurable and configurable[name] != identity.get(name)
     ]
 

@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from runstead.infra.engines.private_files import append_private, write_private
+
 from .lifeline import Lifeline
 from .ports import free_port
 
@@ -102,7 +104,7 @@ class PostgresServer:
         command = [str(self._binaries() / "postgres"), "-D", str(self.data), "-p", str(self.port)]
         for name, value in self._settings.items():
             command += ["-c", f"{name}={value}"]
-        with self._log.open("ab") as log:
+        with os.fdopen(append_private(self._log), "ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.data, process_group=0, **self._user
             )
@@ -128,11 +130,10 @@ class PostgresServer:
 
     def _create(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._password_file.write_text(secrets.token_urlsafe(16))
+        write_private(self._password_file, secrets.token_urlsafe(16).encode())
         if self._user:
             shutil.chown(self.folder, _NOBODY)
             shutil.chown(self._password_file, _NOBODY)
-        self._password_file.chmod(0o600)
         command = [str(self._binaries() / "initdb"), "-D", str(self.data), "-U", "postgres", "-E", "UTF8", "--locale=C"]
         command += ["--auth=scram-sha-256", f"--pwfile={self._password_file}", "--no-sync"]
         made = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, check=False, **self._user)

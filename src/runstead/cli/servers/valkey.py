@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from runstead.infra.engines.private_files import append_private, make_directory
+
 from .lifeline import Lifeline
 from .ports import free_port
 
@@ -112,12 +114,12 @@ class ValkeyServer:
                 return
 
     def _start(self) -> None:
-        self.data.mkdir(parents=True, exist_ok=True)
+        make_directory(self.data)
         command = [str(self._binary), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.data)]
         command += ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--daemonize", "no"]
         for name, value in self._settings.items():
             command += [f"--{name}", *value.split()]
-        with self._log.open("ab") as log:
+        with os.fdopen(append_private(self._log), "ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.data, process_group=0
             )

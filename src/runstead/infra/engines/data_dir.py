@@ -6,6 +6,7 @@ One process owns a data directory: its start frees the runs of those who died, w
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .exceptions import DataDirInUse, StorageReadOnly, StorageUnusable
+from .private_files import make_private, write_private
 
 LOCK_FILE = "runstead.lock"
 PID_FILE = "runstead.pid"
@@ -22,25 +24,57 @@ PID_FILE = "runstead.pid"
 def own_data_dir(path: Path) -> Iterator[Path]:
     """Make the directory when absent, and own it until the end of the block.
 
-    The lock is the operating system's: it goes with the process, however that ends. Raises DataDirInUse.
+    The lock is the operating system's: it goes with the process, however that ends. The directory is locked besides its
+    lock file, which somebody may delete. Raises DataDirInUse.
     """
     lock = FileLock(path / LOCK_FILE, mode=0o600)
+    folder: int | None = None
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock.acquire(timeout=0)
-    except Timeout as error:
+        folder = _lock_folder(path)
+    except (Timeout, BlockingIOError) as error:
+        lock.release()
         raise DataDirInUse(path, owner_of(path)) from error
     except PermissionError as error:
         raise StorageReadOnly(path) from error
     except (OSError, NotImplementedError) as error:
         raise StorageUnusable(f"cannot use {path} as the data directory: {error}") from error
     try:
-        (path / PID_FILE).write_text(f"{os.getpid()}\n", encoding="ascii")
+        _close_to_others(path)
+        write_private(path / PID_FILE, f"{os.getpid()}\n".encode())
         yield path
     finally:
         with suppress(OSError):
             (path / PID_FILE).unlink(missing_ok=True)
+        if folder is not None:
+            os.close(folder)
         lock.release()
+
+
+def _lock_folder(path: Path) -> int | None:
+    """Lock the directory until the descriptor is closed; None where a file system cannot. Raises BlockingIOError."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(folder)
+        raise
+    except OSError:
+        # Over NFS a directory cannot be locked; the lock file is what is left.
+        os.close(folder)
+        return None
+    return folder
+
+
+def _close_to_others(path: Path) -> None:
+    """Take from others what earlier versions, or an operator's umask, let them read of our files."""
+    for file in (path, *path.glob("*.db"), *path.glob("*.db-*"), path / LOCK_FILE, path / "events"):
+        make_private(file)
 
 
 def owner_of(path: Path) -> int | None:

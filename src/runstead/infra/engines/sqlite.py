@@ -29,6 +29,7 @@ from .exceptions import (
     StorageReadOnly,
     StorageUnusable,
 )
+from .private_files import create_private, make_directory
 from .writer import GroupWriter
 
 T = TypeVar("T")
@@ -200,7 +201,8 @@ def _open(
     # The driver's own transactions are off (isolation_level None): it would begin late, and not for reads.
     engine = create_engine("sqlite://", creator=connect, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent)
+        create_private(path)
         return SqliteDatabase(path, engine, home=home, syncs=synchronous == "FULL")
     except PermissionError as error:
         raise StorageReadOnly(path) from error

@@ -13,6 +13,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final, Self
 
+from runstead.infra.engines.private_files import FILE_MODE, open_new
+
 from .exceptions import FileUnusable
 from .lines import LineDamaged
 from .manifest import Manifest, ManifestUnreadable, Member
@@ -21,8 +23,8 @@ MANIFEST: Final = "manifest.json"
 MEMBER_BYTES: Final = 8 * 1024 * 1024
 """A member that is this large (bytes, before compression) takes no further thread. One thread may be larger."""
 _LEVEL: Final = 3
-_MODE: Final = 0o600
-"""Whoever reads it reads everything: all users' threads, and the digests of keys."""
+_MANIFEST_BYTES: Final = 64 * 1024 * 1024
+"""That a manifest may have: it is read at once. A member takes some hundred, and holds 8 MB of rows."""
 
 
 class ArchiveWriter:
@@ -42,7 +44,7 @@ class ArchiveWriter:
         """``path`` is there after the block, or as it was when the block fails. Raises FileUnusable."""
         unfinished = path.with_name(f"{path.name}.part")
         try:
-            descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC, _MODE)
+            descriptor = open_new(unfinished)
         except OSError as error:
             raise FileUnusable(unfinished, f"cannot be written: {error.strerror}") from error
         try:
@@ -92,7 +94,7 @@ class ArchiveWriter:
         # Without the time: the same rows make the same file.
         info = zipfile.ZipInfo(name)
         info.compress_type = zipfile.ZIP_DEFLATED
-        info.external_attr = _MODE << 16
+        info.external_attr = FILE_MODE << 16
         return info
 
 
@@ -110,7 +112,7 @@ class Archive:
         with ExitStack() as stack:
             try:
                 archive = stack.enter_context(zipfile.ZipFile(path))
-                manifest = Manifest.from_json(archive.read(MANIFEST))
+                manifest = Manifest.from_json(_read_manifest(archive))
                 missing = {member.name for member in manifest.members} - set(archive.namelist())
             except OSError as error:
                 raise FileUnusable(path, f"cannot be read: {error.strerror or error}") from error
@@ -142,6 +144,15 @@ class Archive:
             yield
         except (zipfile.BadZipFile, zlib.error, EOFError, LineDamaged) as error:
             raise FileUnusable(self.path, f"is damaged in {name} ({error}); export again") from error
+
+
+def _read_manifest(archive: zipfile.ZipFile) -> bytes:
+    """Raises ManifestUnreadable for one that is too large, whatever size the file claims; KeyError for none."""
+    with archive.open(MANIFEST) as file:
+        text = file.read(_MANIFEST_BYTES + 1)
+    if len(text) > _MANIFEST_BYTES:
+        raise ManifestUnreadable(f"has a manifest of more than {_MANIFEST_BYTES} bytes, which no export has")
+    return text
 
 
 def table_of(line: bytes) -> str:

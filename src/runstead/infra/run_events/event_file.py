@@ -21,6 +21,7 @@ from pathlib import Path
 from threading import RLock
 from typing import BinaryIO
 
+from runstead.infra.engines.private_files import make_directory, open_new
 from runstead.runtime.runs.store.event_store import RunEvent, StoredRunEvent
 from runstead.runtime.runs.types import RunId, ThreadId
 
@@ -66,7 +67,7 @@ class EventFile:
 
     def append(self, events: Sequence[RunEvent], *, fsync: bool) -> list[StoredRunEvent]:
         """Write a batch behind the last sound line: all of it or, when the disk refuses, nothing."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(self._path.parent)
         with self.lock, os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0) as file:
             extent = _extent_of(file)
             stored = [StoredRunEvent(extent.last_seq + place, event) for place, event in enumerate(events, start=1)]
@@ -114,8 +115,7 @@ class EventFile:
 
     def _rewrite(self, rewritten: Path, run_id: RunId | None) -> int:
         deleted = 0
-        rewritten.touch(mode=0o600)
-        with self._path.open("rb") as file, rewritten.open("wb") as kept:
+        with self._path.open("rb") as file, os.fdopen(open_new(rewritten), "wb") as kept:
             extent = _extent_of(file)
             for line in forward(file, extent.end):
                 if run_id is not None and self._is_of_another_run(line, run_id):

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from runstead.infra.engines.private_files import make_directory, write_private
 from runstead.infra.paths import path_name
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.types import ThreadId
@@ -25,7 +26,7 @@ class ThreadOwners:
 
     def claim(self, thread_id: ThreadId, actor: ActorContext) -> bool:
         """True if the thread is ``actor``'s, be it from now on, or they reach it."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_directory(self._folder)
         marker = self._marker(thread_id)
         mine = [path_name(actor.tenant_id), path_name(actor.user_id)]
         owner = _owner_on(marker)
@@ -33,7 +34,7 @@ class ThreadOwners:
             return bool(owner == mine) or self.shared_by(thread_id, actor) is not None
         # Nobody's, or cut off by a crash before the thread's first event: written whole or not at all.
         written = marker.with_name(f"{marker.name}.{os.getpid()}")
-        written.write_bytes(orjson.dumps(mine))
+        write_private(written, orjson.dumps(mine))
         written.replace(marker)
         return True
 

@@ -22,11 +22,20 @@ _METADATA: Final = frozenset(
 _PRIVATE: Final = tuple(
     ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 )
-_ALSO_BLOCKED: Final = tuple(
-    # Site-local, and NAT64 for networks of one's own: not global, whatever some versions of Python say.
+_SPECIAL: Final = tuple(
+    # The IANA registries of special-purpose addresses (RFC 6890), multicast and site-local, without what is judged
+    # before: loopback, private, and the forms that carry another address. A table, for versions of Python differ.
     ipaddress.ip_network(text)
-    for text in ("fec0::/10", "64:ff9b:1::/48")
-)
+    for text in (
+        "0.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24",
+        "192.52.193.0/24", "192.88.99.0/24", "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+        "224.0.0.0/4", "240.0.0.0/4",
+        "::/128", "64:ff9b:1::/48", "100::/64", "100:0:0:1::/64", "2001::/23", "2001:db8::/32", "2620:4f:8000::/48",
+        "3fff::/20", "5f00::/16", "fe80::/10", "fec0::/10", "ff00::/8",
+    )
+)  # fmt: skip
+_GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+"""All that IANA has given out of IPv6 for hosts that everybody reaches."""
 _CARRIERS: Final = tuple(
     # NAT64, and the form from before mapped addresses, carry an IPv4 address in their last 32 bits.
     ipaddress.IPv6Network(text)
@@ -47,9 +56,9 @@ def _why(address: IpAddress, allow_loopback: bool, allow_private: bool) -> str |
         return None if allow_loopback else LOOPBACK
     if any(address in network for network in _PRIVATE):
         return None if allow_private else PRIVATE
-    # Link-local, unspecified, multicast, shared (100.64/10), documentation, reserved, and what is added some day.
-    if any(address in network for network in _ALSO_BLOCKED):
+    if any(address in network for network in _SPECIAL) or (address.version == 6 and address not in _GLOBAL_UNICAST):
         return BLOCKED
+    # And what is added some day.
     return None if address.is_global and not address.is_multicast else BLOCKED
 
 

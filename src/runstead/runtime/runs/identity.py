@@ -13,12 +13,14 @@ from runstead.runtime.actor_context import ActorContext
 
 
 def identity_of(actor: ActorContext, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return ``user_id``, and what is known of the user where somebody had to prove who they are.
+    """Return ``user_id``, and what is known of the user where somebody had to prove who they are, ``tenant_id`` too.
 
     ``given`` is the configurable that the client, the thread and the assistant have said.
     """
     said = None if actor.is_authenticated else (given or {}).get("user_id")
-    identity = {"user_id": said or actor.user_id}
+    identity: dict[str, Any] = {"user_id": said or actor.user_id}
+    if actor.is_authenticated:
+        identity["tenant_id"] = actor.tenant_id
     if not actor.claims:
         return identity
     return {
