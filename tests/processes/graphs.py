@@ -24,6 +24,7 @@ class Steps(TypedDict, total=False):
     name: str
     steps: int
     pause: float
+    gate: str
     log: Annotated[list[str], operator.add]
 
 
@@ -32,8 +33,15 @@ def steps_taken(state: Steps) -> int:
     return sum(entry.startswith(f"{state['name']}:") for entry in state.get("log", []))
 
 
+def is_open(gate: str) -> bool:
+    """Whether the test has made the file: no event crosses from its process."""
+    return not gate or os.path.exists(gate)
+
+
 async def _step(state: Steps) -> Steps:
     await asyncio.sleep(state.get("pause", 0.05))
+    while not is_open(state.get("gate", "")):  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
     return {"log": [f"{state['name']}:{steps_taken(state)}"]}
 
 
@@ -92,6 +100,7 @@ class Witnessed(TypedDict, total=False):
     name: str
     file: str
     pause: float
+    gate: str
     log: Annotated[list[str], operator.add]
 
 
@@ -117,6 +126,8 @@ def _witness_in_a_thread(state: Witnessed) -> Witnessed:
     _write(state, "begin")
     try:
         time.sleep(state.get("pause", 0.02))
+        while not is_open(state.get("gate", "")):
+            time.sleep(0.01)
     finally:
         _write(state, "end")
     return {"log": [state["name"]]}
@@ -143,19 +154,22 @@ noop = StateGraph(Small).add_node("noop", _noop).add_edge(START, "noop").compile
 # --- blocks, burns: agent code as it should not be ----------------------------------------------------------------
 class Rude(TypedDict, total=False):
     seconds: float
+    held: tuple[float, float]
+    """Begin and end on the clock that all processes of a machine share."""
 
 
 async def _block(state: Rude) -> Rude:
+    began = time.monotonic()
     time.sleep(state["seconds"])  # noqa: ASYNC251  (that is the rudeness)
-    return {}
+    return {"held": (began, time.monotonic())}
 
 
 async def _burn(state: Rude) -> Rude:
-    until = time.monotonic() + state["seconds"]
+    began = time.monotonic()
     count = 0
-    while time.monotonic() < until:
+    while time.monotonic() < began + state["seconds"]:
         count += 1
-    return {}
+    return {"held": (began, time.monotonic())}
 
 
 blocks = StateGraph(Rude).add_node("block", _block).add_edge(START, "block").compile(name="blocks")

@@ -1,8 +1,8 @@
 """Agents that misbehave and readers that do not read: the server does not notice, and with a loop for each run
 (``agent_isolation: run``) no other run does.
 
-Everything is measured from outside, over real connections. Whoever were held up would wait for as long as the agent
-computes; what is allowed is a small part of that, for a machine that has other things to do too.
+Everything is measured from outside, over real connections, by the order of events and by ratios: on a busy machine
+everything takes longer, and what is held up still comes after what holds it up.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from .client import Client, eventually, location_of, new_id
@@ -24,17 +25,16 @@ from .conftest import StartServer
 from .frames import FrameReader
 from .server import ServerProcess
 
-SECONDS = 4.0
+SECONDS = 5.0
 HEARTBEAT = 0.5
-LEASE = 2.0
-PROMISED = SECONDS / 4
-OF_THE_API = 0.5
-"""Seconds that an answer of the API may take while user code holds its loop."""
+LEASE = 3.0
+AT_LEAST = 3
+"""Of each kind, as many begin and end while user code holds its loop: of those held up, none."""
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Heartbeats and leases so short that a server which stands still for 4 s misses several of each."""
+    """Heartbeats and leases so short that a server which stands still for 5 s misses some of each."""
     settings = {
         "heartbeat_seconds": HEARTBEAT,
         "lease_term_seconds": LEASE,
@@ -49,26 +49,28 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @dataclass
 class Delays:
-    """How long things took, by kind, in seconds."""
+    """When things began and ended, by kind, on the machine's monotonic clock."""
 
-    taken: dict[str, list[float]] = field(default_factory=dict)
+    spans: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
 
     async def measure(self, kind: str, doing: Awaitable[Any]) -> Any:
-        began = time.perf_counter()
+        began = time.monotonic()
         result = await doing
-        self.add(kind, time.perf_counter() - began)
+        self.add(kind, began, time.monotonic())
         return result
 
-    def add(self, kind: str, seconds: float) -> None:
-        self.taken.setdefault(kind, []).append(seconds)
+    def add(self, kind: str, began: float, ended: float) -> None:
+        self.spans.setdefault(kind, []).append((began, ended))
 
-    def worst(self, kind: str) -> float:
-        return max(self.taken[kind])
+    def within(self, kind: str, held: tuple[float, float]) -> int:
+        """How many both began and ended in a span of time."""
+        return sum(held[0] <= began and ended <= held[1] for began, ended in self.spans.get(kind, ()))
 
     def __str__(self) -> str:
+        taken = {kind: [1e3 * (ended - began) for began, ended in spans] for kind, spans in self.spans.items()}
         return "; ".join(
-            f"{kind}: median {statistics.median(taken) * 1e3:.0f} ms, worst {max(taken) * 1e3:.0f} ms ({len(taken)})"
-            for kind, taken in self.taken.items()
+            f"{kind}: median {statistics.median(those):.0f} ms, worst {max(those):.0f} ms ({len(those)})"
+            for kind, those in taken.items()
         )
 
 
@@ -82,26 +84,26 @@ async def _watch_stream(client: Client, delays: Delays, over: asyncio.Event) -> 
     """The silences of a run that says a token every 20 ms, and of a quiet one that heartbeats."""
 
     async def talker() -> None:
-        talk = {"messages": [{"role": "human", "content": "go on"}], "tokens": 600, "pause": 0.02}
+        talk = {"messages": [{"role": "human", "content": "go on"}], "tokens": 2_000, "pause": 0.02}
         async with client.stream(new_id(), "talker", talk, stream_mode="messages-tuple") as response:
             before: float | None = None
             async for _ in response.aiter_raw():
-                now = time.perf_counter()
+                now = time.monotonic()
                 if before is not None:
-                    delays.add("next token", now - before)
+                    delays.add("next token", before, now)
                 before = now
                 if over.is_set():
                     return
 
     async def quiet() -> None:
         async with client.stream(new_id(), "steps", {"name": "quiet", "steps": 1, "pause": 30.0}) as response:
-            reader, before = FrameReader(), time.perf_counter()
+            reader, before = FrameReader(), time.monotonic()
             async for data in response.aiter_raw():
                 had = reader.comments
                 reader.feed(data)
                 if reader.comments > had:
-                    now = time.perf_counter()
-                    delays.add("heartbeat late by", abs(now - before - HEARTBEAT) if had else 0.0)
+                    now = time.monotonic()
+                    delays.add("next heartbeat", before, now)
                     before = now
                 if over.is_set():
                     await client.post(f"{location_of(response)}/cancel")
@@ -134,23 +136,22 @@ async def _life_beside(client: Client, rude: Callable[[], Awaitable[Any]]) -> tu
     return delays, result
 
 
-async def _run_of(client: Client, graph: str) -> Any:
-    """The record of a run that holds its thread for so long."""
+async def _run_of(client: Client, graph: str) -> tuple[Any, tuple[float, float]]:
+    """The record of a run that holds its thread for so long, and since when until when it did."""
     thread_id = new_id()
-    await client.wait(thread_id, graph, {"seconds": SECONDS})
+    began, ended = (await client.wait(thread_id, graph, {"seconds": SECONDS}))["held"]
     (run,) = await client.runs_of(thread_id)
-    return run
+    return run, (began, ended)
 
 
 @pytest.mark.parametrize("graph", ["blocks_alone", "burns_alone"])
 async def test_a_node_that_holds_its_thread_for_four_seconds_delays_nobody(
     client: Client, server: ServerProcess, graph: str
 ) -> None:
-    delays, run = await _life_beside(client, lambda: _run_of(client, graph))
+    delays, (run, held) = await _life_beside(client, lambda: _run_of(client, graph))
     print(f"\n{graph}: {delays}")
-    for kind in ("GET /ok", "search", "next token", "heartbeat late by"):
-        assert delays.worst(kind) < PROMISED, str(delays)
-    assert delays.worst("whole run") < 2 * PROMISED, str(delays)
+    for kind in ("GET /ok", "search", "create", "next token", "next heartbeat", "whole run"):
+        assert delays.within(kind, held) >= AT_LEAST, f"{kind}: {delays}"
     # Its lease was renewed all the while: nobody took the run for lost.
     assert (run["status"], run["attempt"]) == ("success", 1)
 
@@ -160,14 +161,12 @@ async def test_a_node_that_holds_the_loop_of_all_user_code_delays_other_user_cod
     client: Client, server: ServerProcess, graph: str
 ) -> None:
     """Other runs wait, as on the reference server. The API, heartbeats and leases do not."""
-    delays, run = await _life_beside(client, lambda: _run_of(client, graph))
+    delays, (run, held) = await _life_beside(client, lambda: _run_of(client, graph))
     print(f"\n{graph}: {delays}")
-    for kind in ("GET /ok", "search", "create"):
-        assert delays.worst(kind) < OF_THE_API, str(delays)
-    assert delays.worst("heartbeat late by") < PROMISED, str(delays)
-    # They went on when the block was over, and were taken from nobody.
-    for kind in ("next token", "whole run"):
-        assert delays.worst(kind) < SECONDS + 2 * PROMISED, str(delays)
+    for kind in ("GET /ok", "search", "create", "next heartbeat"):
+        assert delays.within(kind, held) >= AT_LEAST, f"{kind}: {delays}"
+    # One that was under way went on when the block was over, and was taken from nobody.
+    assert max(ended for _, ended in delays.spans["whole run"]) > held[1], str(delays)
     assert (run["status"], run["attempt"]) == ("success", 1)
     assert f"node={'block' if graph == 'blocks' else 'burn'} at " in server.log
     assert "user code blocked its event loop for" in server.log
@@ -177,16 +176,16 @@ async def test_a_node_that_holds_the_loop_of_all_user_code_delays_other_user_cod
 async def test_a_run_that_holds_its_thread_is_settled_when_it_is_cancelled(client: Client, graph: str) -> None:
     """Its code cannot be stopped, but the thread is free again after the grace."""
     thread_id = new_id()
-    run = await client.create(thread_id, graph, {"seconds": 4.0})
+    began = time.monotonic()
+    run = await client.create(thread_id, graph, {"seconds": SECONDS})
     location = f"/threads/{thread_id}/runs/{run['run_id']}"
 
     async def begun() -> Any:
         return (await client.get(location))["status"] == "running"
 
     await eventually(begun)
-    began = time.monotonic()
     await client.post(f"{location}/cancel", params={"wait": "1"})
-    assert time.monotonic() - began < 3
+    assert time.monotonic() < began + SECONDS, "it was settled when its code had ended"
     assert (await client.get(location))["status"] == "interrupted"
     assert (await client.wait(thread_id, "noop", {"n": 1}))["n"] == 2
 
@@ -195,40 +194,60 @@ async def test_a_run_that_holds_its_thread_is_settled_when_it_is_cancelled(clien
 async def test_a_run_that_holds_the_loop_of_all_is_settled_when_it_is_cancelled(client: Client, graph: str) -> None:
     """Settling needs none of its code; what reads its values does, and waits for the loop."""
     thread_id = new_id()
-    run = await client.create(thread_id, graph, {"seconds": 4.0})
+    began = time.monotonic()
+    run = await client.create(thread_id, graph, {"seconds": SECONDS})
     location = f"/threads/{thread_id}/runs/{run['run_id']}"
 
     async def begun() -> Any:
         return (await client.get(location))["status"] == "running"
 
     await eventually(begun)
-    began = time.monotonic()
     await client.post(f"{location}/cancel", params={"wait": "0"})
     assert (await client.ended(location))["status"] == "interrupted"
-    assert time.monotonic() - began < 3
+    assert time.monotonic() < began + SECONDS, "it was settled when its code had ended"
     assert (await client.wait(thread_id, "noop", {"n": 1}))["n"] == 2
 
 
-async def test_a_hundred_waits_and_a_hundred_and_twenty_idle_readers_at_once(client: Client) -> None:
-    """Each of them costs next to nothing, and new runs are as quick as without them."""
-    quiet = await client.create(new_id(), "steps", {"name": "quiet", "steps": 1, "pause": 6.0})
+async def _is_running(client: Client, thread_id: str) -> bool:
+    found = (await client.http.get(f"/threads/{thread_id}/runs")).json()
+    return isinstance(found, list) and [run["status"] for run in found] == ["running"]
+
+
+async def _thirty_runs(client: Client, server: ServerProcess, delays: Delays) -> float:
+    """Seconds of processor time that they take."""
+    before = server.processor_seconds()
+    for _ in range(30):
+        await delays.measure("GET /ok", client.get("/ok"))
+        await delays.measure("whole run", client.wait(None, "noop", {"n": 1}))
+    return server.processor_seconds() - before
+
+
+async def test_a_hundred_waits_and_a_hundred_and_twenty_idle_readers_at_once(
+    client: Client, server: ServerProcess, tmp_path: Path
+) -> None:
+    """Each of them costs next to nothing, and new runs end before they do."""
+    gate, delays = tmp_path / "gate", Delays()
+
+    def gated(name: str) -> dict[str, Any]:
+        return {"name": name, "steps": 1, "gate": str(gate)}
+
+    alone = await _thirty_runs(client, server, delays)
+    quiet = await client.create(new_id(), "steps", gated("quiet"))
     location = f"/threads/{quiet['thread_id']}/runs/{quiet['run_id']}"
     waits = [asyncio.create_task(client.get(f"{location}/join")) for _ in range(50)]
-    waits += [
-        asyncio.create_task(client.wait(new_id(), "steps", {"name": f"w{n}", "steps": 1, "pause": 4.0}))
-        for n in range(50)
-    ]
+    threads = [new_id() for _ in range(50)]
+    waits += [asyncio.create_task(client.wait(thread, "steps", gated(f"w{n}"))) for n, thread in enumerate(threads)]
+    for thread in threads:
+        await eventually(partial(_is_running, client, thread))
     async with AsyncExitStack() as readers:
         for _ in range(120):
             response = await readers.enter_async_context(client.http.stream("GET", f"{location}/stream"))
             assert response.status_code == 200
-        delays = Delays()
-        for _ in range(30):
-            await delays.measure("GET /ok", client.get("/ok"))
-            await delays.measure("whole run", client.wait(None, "noop", {"n": 1}))
-        print(f"\n{delays}")
-        assert delays.worst("GET /ok") < PROMISED, str(delays)
-        assert delays.worst("whole run") < PROMISED, str(delays)
+        beside = await _thirty_runs(client, server, delays)
+        print(f"\n{delays}; {alone:.2f} s of a processor alone, {beside:.2f} s beside them")
+        assert not any(wait.done() for wait in waits)
+        assert beside < 3 * alone, f"{alone:.2f} s of a processor alone, {beside:.2f} s beside them"
+        gate.touch()
         results = await asyncio.gather(*waits)
     assert [values["log"] for values in results[:50]] == [["quiet:0"]] * 50
     assert [values["log"] for values in results[50:]] == [[f"w{n}:0"] for n in range(50)]
@@ -249,12 +268,10 @@ async def test_a_reader_who_stops_reading_holds_up_nobody_and_gets_all_of_it_lat
         for _ in range(30):
             await delays.measure("GET /ok", client.get("/ok"))
             await delays.measure("whole run", client.wait(None, "noop", {"n": 1}))
-        began = time.monotonic()
+        # None of them has read a byte by now.
         ended = await client.ended(location)
-        print(f"\n{delays}; the run ended {time.monotonic() - began:.1f} s later")
+        print(f"\n{delays}")
         assert ended["status"] == "success"
-        assert delays.worst("GET /ok") < PROMISED, str(delays)
-        assert delays.worst("whole run") < 2 * PROMISED, str(delays)
         whole = await client.replay(location)
         late = await asyncio.to_thread(_read_all, stalled[0])
         assert [(frame.id, frame.data) for frame in FrameReader().feed(late)] == [
@@ -282,7 +299,7 @@ async def test_clients_that_hang_up_leave_nothing_behind(client: Client, server:
     async def closed() -> Any:
         return server.open_files() <= files + 10
 
-    await eventually(closed, within=10)
+    await eventually(closed)
     ended = await client.ended(location)
     assert (ended["status"], ended["attempt"]) == ("success", 1)
     assert "Traceback" not in server.log
@@ -294,20 +311,55 @@ async def test_a_client_that_asked_for_it_stops_its_run_by_hanging_up(client: Cl
     ) as response:
         location = location_of(response)
         await anext(response.aiter_raw())
-    assert (await client.ended(location, within=10))["status"] == "interrupted"
+    assert (await client.ended(location))["status"] == "interrupted"
 
 
-async def _median_answer(client: Client) -> float:
-    delays = Delays()
-    for _ in range(100):
-        await delays.measure("GET", client.http.get(f"/threads/{new_id()}"))
-    # A new connection is acknowledged at once for its first packets.
-    return statistics.median(delays.taken["GET"][40:])
+def _lost_to_acknowledgements(connection: socket.socket) -> float:
+    """Seconds by which an answer on a kept connection comes later when its client delays acknowledgements.
+
+    Forty milliseconds where a body waits until its headers are acknowledged. Both kinds of client take turns, so that
+    whatever else the machine does delays both.
+    """
+    if not hasattr(socket, "TCP_QUICKACK"):
+        pytest.skip("only Linux lets a client choose when it acknowledges")
+    taken: dict[bool, list[float]] = {True: [], False: []}
+    for number in range(120):
+        is_quick = number % 2 == 0
+        began = time.monotonic()
+        connection.sendall(b"GET /threads/%s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % new_id().encode())
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, is_quick)
+        _read_answer(connection)
+        # A new connection is acknowledged at once for its first packets.
+        if number >= 40:
+            taken[is_quick].append(time.monotonic() - began)
+    return statistics.median(taken[False]) - statistics.median(taken[True])
 
 
-async def test_small_answers_on_a_kept_connection_leave_at_once(client: Client) -> None:
-    """Forty milliseconds each is what it costs when headers and body wait for each other's acknowledgement."""
-    assert await _median_answer(client) < 0.03
+def _read_answer(connection: socket.socket) -> None:
+    """Read one answer, which says how long it is."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += connection.recv(65_536)
+    head, _, body = data.partition(b"\r\n\r\n")
+    (length,) = [int(line.split(b":")[1]) for line in head.lower().splitlines() if line.startswith(b"content-length:")]
+    while len(body) < length:
+        body += connection.recv(65_536)
+
+
+async def test_small_answers_on_a_kept_connection_leave_at_once(server: ServerProcess) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        assert await asyncio.to_thread(_lost_to_acknowledgements, connection) < 0.02
+
+
+def _early_connection(port: int, patience: float = 60.0) -> socket.socket:
+    """One that waits in the listening socket's queue before the server takes connections from it."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port))
+        except ConnectionRefusedError:
+            assert time.monotonic() < until, "nothing listens"
+            time.sleep(0.001)
 
 
 async def test_so_they_do_on_a_connection_that_was_made_while_the_server_was_starting(
@@ -316,18 +368,9 @@ async def test_so_they_do_on_a_connection_that_was_made_while_the_server_was_sta
     server = start_server()
     server.kill()
     starting = asyncio.create_task(asyncio.to_thread(server.start))
-    async with Client(server.url) as client:
-
-        async def answered() -> bool:
-            try:
-                return (await client.http.get("/ok")).is_success
-            except httpx.TransportError:
-                return False
-
-        # Whoever comes early waits in the listening socket's queue.
-        await eventually(answered, every=0.005)
+    with await asyncio.to_thread(_early_connection, server.port) as connection:
         await starting
-        assert await _median_answer(client) < 0.03
+        assert await asyncio.to_thread(_lost_to_acknowledgements, connection) < 0.02
 
 
 async def test_threads_are_bounded_by_the_limit_of_runs_and_used_again(start_server: StartServer) -> None:
