@@ -58,7 +58,7 @@ async def test_a_run_that_a_command_starts_is_stamped(http: httpx.AsyncClient, t
 async def test_a_stranger_s_stream_tells_nothing(url: str, thread_id: str) -> None:
     async def first(who: dict[str, str]) -> str:
         async with (
-            httpx.AsyncClient(timeout=5) as client,
+            httpx.AsyncClient(timeout=60) as client,
             client.stream(
                 "POST", f"{url}/threads/{thread_id}/stream/events", json={"channels": ["values"]}, headers=who
             ) as answer,

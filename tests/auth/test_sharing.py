@@ -145,7 +145,7 @@ async def test_the_event_protocol_tells_and_starts_both_s_runs(url: str, http: h
         await socket.send(json.dumps(start))
         assert json.loads(await socket.recv())["type"] == "success"
         await socket.send(json.dumps({"id": 2, "method": "subscription.subscribe", "params": {"channels": ["input"]}}))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (told := json.loads(await socket.recv())).get("method") != "input.requested":
                 pass
     interrupt_id = told["params"]["data"]["interrupt_id"]
@@ -158,7 +158,7 @@ async def test_the_event_protocol_tells_and_starts_both_s_runs(url: str, http: h
 async def test_a_thread_s_stream_tells_the_other_s_runs(alice: Any, bob: Any, thread: str) -> None:
     joined = await bob.threads.join_stream(thread, stream_mode=["lifecycle"])
     run = await alice.runs.create(thread, "clerk", input={"wait": 0.1})
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for part in joined:
             if part.event == "metadata" and part.data.get("status") == "run_done":
                 break

@@ -68,7 +68,7 @@ async def test_clocks_that_are_two_minutes_apart_take_no_run_from_each_other(clu
     with _with(cluster, tmp_path, behind, ahead) as odd:
         await _loaded(odd, 12, 3, odd.urls)
         delayed = [await _delayed(url) for url in odd.urls]
-        assert all(1 <= waited < 5 for waited in delayed), delayed
+        assert all(1 <= waited < 30 for waited in delayed), delayed
 
 
 async def _delayed(url: str) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from typing import Any
 
 import httpx
@@ -69,11 +68,9 @@ async def test_a_route_of_theirs_that_blocks_delays_none_of_ours(served: Served,
     async with served(http={"app": f"{FILE}:routes"}) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
         blocking = asyncio.create_task(http.get("/blocks"))
         await asyncio.sleep(0.2)
-        began = time.monotonic()
         for _ in range(5):
             answer = await (http.get(path) if path == "/ok" else http.post(path, json={}))
             assert answer.status_code == 200
-        assert time.monotonic() - began < 1
         assert not blocking.done()
         assert (await blocking).json() == "done"
 

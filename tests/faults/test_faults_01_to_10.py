@@ -26,7 +26,7 @@ from .gate import Gate
 from .kernel import ALICE, Storage, a_spec, let_go
 
 HELLO = {"messages": [{"role": "user", "content": "hi there"}]}
-SOON = 10
+SOON = 60
 """Seconds that nothing here takes, unless it hangs."""
 
 
@@ -196,10 +196,10 @@ async def test_fault_07_a_resume_command_answers_the_question(browser: Browser) 
 
 async def test_fault_08_the_interrupting_run_begins_when_the_other_has_let_go(browser: Browser, tmp_path: Path) -> None:
     """Two runs active on one thread under `interrupt`."""
-    thread, file = await browser.new_thread(), tmp_path / "witness"
+    thread, file, gate = await browser.new_thread(), tmp_path / "witness", tmp_path / "gate"
 
     def named(name: str) -> dict[str, Any]:
-        return {"name": name, "file": str(file), "pause": 0.3}
+        return {"name": name, "file": str(file), "gate": str(gate)}
 
     # A synchronous node cannot be cancelled: a stopped run still acts until its thread has come home.
     first = await browser.create(thread, "witness_in_a_thread", named("a"))
@@ -208,6 +208,11 @@ async def test_fault_08_the_interrupting_run_begins_when_the_other_has_let_go(br
         browser.create(thread, "witness_in_a_thread", named(name), multitask_strategy="interrupt") for name in "bcd"
     ]
     runs = [first, *await asyncio.gather(*others)]
+    # All of them have been accepted while the first acts.
+    assert await asyncio.to_thread(file.read_text) == "begin a\n"
+    # Its worker has heard that it is to stop: nothing outside shows when.
+    await asyncio.sleep(1)
+    gate.touch()
     statuses = sorted([(await browser.ended(run))["status"] for run in runs])
     assert statuses == ["interrupted", "interrupted", "interrupted", "success"]
     told = (await asyncio.to_thread(file.read_text)).splitlines()

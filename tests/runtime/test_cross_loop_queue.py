@@ -48,8 +48,8 @@ async def test_a_closed_feed_lets_its_producer_run_on() -> None:
     producing = asyncio.ensure_future(queue.put(1))
     await asyncio.sleep(0)
     queue.close()
-    await asyncio.wait_for(producing, 1)
-    await asyncio.wait_for(queue.put(2), 1)
+    await asyncio.wait_for(producing, 60)
+    await asyncio.wait_for(queue.put(2), 60)
 
 
 async def test_waking_makes_a_read_return_with_nothing() -> None:
@@ -57,7 +57,7 @@ async def test_waking_makes_a_read_return_with_nothing() -> None:
     reading = asyncio.ensure_future(queue.read())
     await asyncio.sleep(0)
     queue.wake()
-    assert await asyncio.wait_for(reading, 1) == []
+    assert await asyncio.wait_for(reading, 60) == []
 
 
 async def test_a_finished_feed_is_read_without_waiting() -> None:
@@ -65,4 +65,4 @@ async def test_a_finished_feed_is_read_without_waiting() -> None:
     await queue.put(1)
     queue.finish()
     assert await queue.read() == [1]
-    assert await asyncio.wait_for(queue.read(), 1) == []
+    assert await asyncio.wait_for(queue.read(), 60) == []

@@ -28,14 +28,14 @@ def a_place() -> RunnableConfig:
 
 class TestAsynchronous:
     async def test_messages_in_pieces_and_the_output(self, url: str) -> None:
-        async with asyncio.timeout(20), await RemoteGraph("agent", url=url).astream_events(HI, version="v3") as run:
+        async with asyncio.timeout(60), await RemoteGraph("agent", url=url).astream_events(HI, version="v3") as run:
             said = await collected(run.messages, 1, words)
             output = await run.output()
         assert said == [["echo:", " ", "hi", " ", "there"]]
         assert texts(output) == ["hi there", "echo: hi there"]
 
     async def test_every_event(self, url: str) -> None:
-        async with asyncio.timeout(20), await RemoteGraph("nested", url=url).astream_events(HI, version="v3") as run:
+        async with asyncio.timeout(60), await RemoteGraph("nested", url=url).astream_events(HI, version="v3") as run:
             events: list[Any] = []
             async for event in run:
                 events.append(event)
@@ -47,38 +47,38 @@ class TestAsynchronous:
 
     @pytest.mark.parametrize("channel", CHANNELS)
     async def test_by_its_name(self, url: str, channel: str) -> None:
-        async with asyncio.timeout(20), await RemoteGraph("nested", url=url).astream_events(HI, version="v3") as run:
+        async with asyncio.timeout(60), await RemoteGraph("nested", url=url).astream_events(HI, version="v3") as run:
             items = [item async for item in run.extensions[channel]]
         assert len(items) == CHANNELS[channel]
 
     async def test_values(self, url: str) -> None:
-        async with asyncio.timeout(20), await RemoteGraph("fanout", url=url).astream_events({}, version="v3") as run:
+        async with asyncio.timeout(60), await RemoteGraph("fanout", url=url).astream_events({}, version="v3") as run:
             seen = [values["log"] async for values in run.values if values and "log" in values]
         assert seen[-1] == ["plan", "work 0", "work 1", "work 2"]
 
     async def test_tools_and_subgraphs(self, url: str) -> None:
-        async with asyncio.timeout(20), await RemoteGraph("tools", url=url).astream_events(HI, version="v3") as run:
+        async with asyncio.timeout(60), await RemoteGraph("tools", url=url).astream_events(HI, version="v3") as run:
             (call,) = [call async for call in run.tool_calls]
             assert (call.name, (await call.output)["content"]) == ("add", "5")
-        async with asyncio.timeout(20), await RemoteGraph("nested", url=url).astream_events(HI, version="v3") as run:
+        async with asyncio.timeout(60), await RemoteGraph("nested", url=url).astream_events(HI, version="v3") as run:
             assert [child.graph_name async for child in run.subgraphs] == ["child"]
 
     async def test_a_question_is_answered(self, url: str) -> None:
         graph, place = RemoteGraph("hitl", url=url), a_place()
-        async with asyncio.timeout(20), await graph.astream_events(HI, place, version="v3") as run:
+        async with asyncio.timeout(60), await graph.astream_events(HI, place, version="v3") as run:
             async for _ in run.values:
                 pass
             while not await run.interrupted():  # noqa: ASYNC110 - the client says it in a field, a moment later
                 await asyncio.sleep(0.01)
             assert [one["value"] for one in await run.interrupts()] == [{"question": "approve?"}]
         answer: Any = Command(resume="yes")
-        async with asyncio.timeout(20), await graph.astream_events(answer, place, version="v3") as run:
+        async with asyncio.timeout(60), await graph.astream_events(answer, place, version="v3") as run:
             assert (await run.output())["answer"] == "yes"
 
     async def test_a_run_is_aborted(self, url: str) -> None:
         place = a_place()
         stream = await RemoteGraph("slow", url=url).astream_events({"steps": 200, "delay": 0.05}, place, version="v3")
-        async with asyncio.timeout(20), stream as run:
+        async with asyncio.timeout(60), stream as run:
             await run.abort()
         client = get_client(url=url, api_key=None)
         (record,) = await client.runs.list(place["configurable"]["thread_id"])
@@ -87,12 +87,12 @@ class TestAsynchronous:
 
     async def test_what_a_run_is_made_with(self, url: str) -> None:
         graph = RemoteGraph("ctx", url=url).with_config(tags=["t"], configurable={"color": "red"})
-        async with asyncio.timeout(20), await graph.astream_events({}, version="v3", metadata={"of": "me"}) as run:
+        async with asyncio.timeout(60), await graph.astream_events({}, version="v3", metadata={"of": "me"}) as run:
             seen = (await run.output())["seen"]
         assert (seen["tags"], seen["configurable"]["color"], seen["metadata"]["of"]) == (["t"], "red", "me")
 
     async def test_errors(self, url: str) -> None:
-        async with asyncio.timeout(20), await RemoteGraph("fail", url=url).astream_events(HI, version="v3") as run:
+        async with asyncio.timeout(60), await RemoteGraph("fail", url=url).astream_events(HI, version="v3") as run:
             with pytest.raises(RuntimeError, match="Run errored: boom"):
                 await run.output()
         with pytest.raises(RuntimeError, match="Invalid assistant: 'nope'"):
@@ -148,13 +148,13 @@ class TestSynchronous:
         place = a_place()
         graph = RemoteGraph("slow", url=url)
         begun = time.monotonic()
-        with graph.stream_events({"steps": 200, "delay": 0.05}, place, version="v3") as run:
+        with graph.stream_events({"steps": 2_000, "delay": 0.05}, place, version="v3") as run:
             run.abort()
         client = get_sync_client(url=url, api_key=None)
         (record,) = client.runs.list(place["configurable"]["thread_id"])
         client.runs.join(record["thread_id"], record["run_id"])
         assert client.runs.get(record["thread_id"], record["run_id"])["status"] == "interrupted"
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 60
 
     def test_errors(self, url: str) -> None:
         with (

@@ -39,7 +39,7 @@ class Joined:
             self._news.set()
 
     async def until(self, wanted: Callable[[Sequence[Any]], bool]) -> list[Any]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not wanted(self.parts):
                 self._news.clear()
                 await self._news.wait()
@@ -230,7 +230,7 @@ async def test_the_stream_ends_with_its_thread(client: Any) -> None:
     reading = asyncio.create_task(read())
     await asyncio.sleep(0.2)
     await client.threads.delete(thread_id)
-    assert await asyncio.wait_for(reading, 10) == []
+    assert await asyncio.wait_for(reading, 60) == []
 
 
 async def test_a_silent_thread_says_heartbeats(client: Any, url: str) -> None:

@@ -30,21 +30,21 @@ def threads(url: str) -> Any:
 
 
 async def test_the_output_of_a_run(threads: Any, transport: Transport) -> None:
-    async with asyncio.timeout(20), threads.stream(assistant_id="agent", transport=transport) as thread:
+    async with asyncio.timeout(60), threads.stream(assistant_id="agent", transport=transport) as thread:
         await thread.run.start(input=HI)
         output = await thread.output
     assert [message["content"] for message in output["messages"]] == ["hi there", "echo: hi there"]
 
 
 async def test_messages_arrive_in_pieces(threads: Any, transport: Transport) -> None:
-    async with asyncio.timeout(20), threads.stream(assistant_id="agent", transport=transport) as thread:
+    async with asyncio.timeout(60), threads.stream(assistant_id="agent", transport=transport) as thread:
         await thread.run.start(input=HI)
         said = await collected(thread.messages, 1, words)
     assert said == [["echo:", " ", "hi", " ", "there"]]
 
 
 async def test_values_are_snapshots(threads: Any, transport: Transport) -> None:
-    async with asyncio.timeout(20), threads.stream(assistant_id="fanout", transport=transport) as thread:
+    async with asyncio.timeout(60), threads.stream(assistant_id="fanout", transport=transport) as thread:
         await thread.run.start(input={})
         seen = [
             values.get("log") async for values in until(thread.values, lambda values: len(values.get("log", [])) == 4)
@@ -58,21 +58,21 @@ async def test_values_are_snapshots(threads: Any, transport: Transport) -> None:
 
 
 async def test_tool_calls_have_inputs_and_outputs(threads: Any, transport: Transport) -> None:
-    async with asyncio.timeout(20), threads.stream(assistant_id="tools", transport=transport) as thread:
+    async with asyncio.timeout(60), threads.stream(assistant_id="tools", transport=transport) as thread:
         await thread.run.start(input=HI)
         ((call, output),) = await collected(thread.tool_calls, 1, with_output)
     assert (call.name, call.input, output["content"]) == ("add", {"a": 2, "b": 3}, "5")
 
 
 async def test_subgraphs_are_found_and_read(threads: Any, transport: Transport) -> None:
-    async with asyncio.timeout(20), threads.stream(assistant_id="nested", transport=transport) as thread:
+    async with asyncio.timeout(60), threads.stream(assistant_id="nested", transport=transport) as thread:
         await thread.run.start(input=HI)
         (said,) = await collected(thread.subgraphs, 1, said_by)
     assert said == ("child", ["from", " ", "child"])
 
 
 async def test_an_interrupt_is_answered(threads: Any, transport: Transport) -> None:
-    async with asyncio.timeout(20), threads.stream(assistant_id="nested_hitl", transport=transport) as thread:
+    async with asyncio.timeout(60), threads.stream(assistant_id="nested_hitl", transport=transport) as thread:
         await thread.run.start(input=HI)
         await collected(thread.subscribe(["input"]), 1, itself)
         while not thread.interrupted:  # noqa: ASYNC110 - the client says it in a field, a moment after the event
@@ -85,7 +85,7 @@ async def test_an_interrupt_is_answered(threads: Any, transport: Transport) -> N
 
 
 async def test_a_run_that_fails_says_why(threads: Any, transport: Transport) -> None:
-    async with asyncio.timeout(20), threads.stream(assistant_id="fail", transport=transport) as thread:
+    async with asyncio.timeout(60), threads.stream(assistant_id="fail", transport=transport) as thread:
         await thread.run.start(input=HI)
         with pytest.raises(RuntimeError, match="boom"):
             await thread.output
@@ -93,10 +93,10 @@ async def test_a_run_that_fails_says_why(threads: Any, transport: Transport) -> 
 
 async def test_a_thread_is_joined_by_a_second_client(threads: Any) -> None:
     thread_id = str(uuid4())
-    async with asyncio.timeout(20), threads.stream(thread_id, assistant_id="agent") as thread:
+    async with asyncio.timeout(60), threads.stream(thread_id, assistant_id="agent") as thread:
         await thread.run.start(input=HI)
         output = await thread.output
-    async with asyncio.timeout(20), threads.stream(thread_id, assistant_id="agent") as again:
+    async with asyncio.timeout(60), threads.stream(thread_id, assistant_id="agent") as again:
         assert await again.output == output
         events = await collected(again.events, 19, itself)
     assert events[-1]["params"]["data"]["event"] == "completed"
@@ -109,7 +109,7 @@ async def test_a_thread_is_joined_by_a_second_client(threads: Any) -> None:
 async def test_all_events_of_some_channels(
     threads: Any, transport: Transport, namespace: list[str], told: list[str]
 ) -> None:
-    async with asyncio.timeout(20), threads.stream(assistant_id="nested", transport=transport) as thread:
+    async with asyncio.timeout(60), threads.stream(assistant_id="nested", transport=transport) as thread:
         await thread.run.start(input=HI)
         events = [event async for event in thread.subscribe(["custom", "updates"], namespaces=[namespace], depth=0)]
     assert [event["method"] for event in events] == told
@@ -119,32 +119,32 @@ async def test_all_events_of_some_channels(
 @pytest.mark.parametrize(("name", "payloads"), [("progress", [{"percent": 50}, {"percent": 100}]), ("another", [1])])
 async def test_custom_data_by_its_name(crew: str, transport: Transport, name: str, payloads: list[Any]) -> None:
     threads = get_client(url=crew, api_key=None).threads
-    async with asyncio.timeout(20), threads.stream(assistant_id="announcing", transport=transport) as thread:
+    async with asyncio.timeout(60), threads.stream(assistant_id="announcing", transport=transport) as thread:
         await thread.run.start(input=HI)
         assert [data["payload"] async for data in thread.extensions[name]] == payloads
 
 
 async def test_projections_side_by_side(threads: Any, transport: Transport) -> None:
     channels = ["values", "messages", "tool_calls", "updates", "tasks", "checkpoints"]
-    async with asyncio.timeout(20), threads.stream(assistant_id="tools", transport=transport) as thread:
+    async with asyncio.timeout(60), threads.stream(assistant_id="tools", transport=transport) as thread:
         await thread.run.start(input=HI)
         told = [name async for name, _ in thread.interleave_projections(channels)]
     assert dict(Counter(told)) == SIDE_BY_SIDE
-    async with asyncio.timeout(20), threads.stream(assistant_id="nested", transport=transport) as thread:
+    async with asyncio.timeout(60), threads.stream(assistant_id="nested", transport=transport) as thread:
         await thread.run.start(input=HI)
         children = [item.graph_name async for _, item in thread.interleave_projections(["subgraphs"])]
     assert children == ["child"]
 
 
 async def test_subagents_are_subgraphs_by_another_name(threads: Any, transport: Transport) -> None:
-    async with asyncio.timeout(20), threads.stream(assistant_id="nested", transport=transport) as thread:
+    async with asyncio.timeout(60), threads.stream(assistant_id="nested", transport=transport) as thread:
         await thread.run.start(input=HI)
         children = [child async for child in thread.subagents]
     assert [(child.graph_name, child.status, child.error) for child in children] == [("child", "completed", None)]
 
 
 async def test_one_of_two_questions_is_answered(threads: Any, transport: Transport) -> None:
-    async with asyncio.timeout(20), threads.stream(assistant_id="multi", transport=transport) as thread:
+    async with asyncio.timeout(60), threads.stream(assistant_id="multi", transport=transport) as thread:
         await thread.run.start(input={})
         while len(thread.interrupts) < 2:  # noqa: ASYNC110 - see above
             await asyncio.sleep(0.01)
@@ -165,7 +165,7 @@ async def test_one_of_two_questions_is_answered(threads: Any, transport: Transpo
 
 async def test_what_a_stream_knows_of_itself(threads: Any) -> None:
     thread_id = str(uuid4())
-    async with asyncio.timeout(20), threads.stream(thread_id, assistant_id="nested") as thread:
+    async with asyncio.timeout(60), threads.stream(thread_id, assistant_id="nested") as thread:
         assert (thread.thread_id, thread.assistant_id) == (thread_id, "nested")
         assert (thread.interrupted, thread.interrupts) == (False, [])
         nodes = (await thread.agent.get_tree(xray=True))["nodes"]
@@ -173,12 +173,12 @@ async def test_what_a_stream_knows_of_itself(threads: Any) -> None:
 
 
 async def test_nobody_waits_for_an_output_longer_than_asked(threads: Any, transport: Transport) -> None:
-    async with asyncio.timeout(20), threads.stream(assistant_id="slow", transport=transport) as thread:
+    async with asyncio.timeout(60), threads.stream(assistant_id="slow", transport=transport) as thread:
         await thread.run.start(input={"steps": 100, "delay": 0.1})
         with pytest.raises(asyncio.TimeoutError):
             await thread.output.with_timeout(0.1)
     await threads.delete(thread.thread_id)
-    async with asyncio.timeout(20), threads.stream(assistant_id="slow", transport=transport) as thread:
+    async with asyncio.timeout(60), threads.stream(assistant_id="slow", transport=transport) as thread:
         await thread.run.start(input={"steps": 2, "delay": 0.05})
         assert (await thread.output.with_timeout(15))["done"] == 2
 
@@ -186,18 +186,18 @@ async def test_nobody_waits_for_an_output_longer_than_asked(threads: Any, transp
 async def test_a_stream_goes_on_after_what_was_applied(threads: Any) -> None:
     """The cursor that a command's answer moves: nothing before it is told again."""
     thread_id = str(uuid4())
-    async with asyncio.timeout(20), threads.stream(thread_id, assistant_id="agent") as thread:
+    async with asyncio.timeout(60), threads.stream(thread_id, assistant_id="agent") as thread:
         await thread.run.start(input=HI)
         first = [event async for event in thread.subscribe(["values"])]
         assert len(first) == 2
-    async with asyncio.timeout(20), threads.stream(thread_id, assistant_id="agent") as thread:
+    async with asyncio.timeout(60), threads.stream(thread_id, assistant_id="agent") as thread:
         thread.observe_applied_through_seq(first[0]["seq"])
         told = await collected(thread.subscribe(["values"]), 1, itself)
     assert [event["event_id"] for event in told] == [first[1]["event_id"]]
 
 
 async def test_a_stream_that_is_closed_says_nothing_more(threads: Any, transport: Transport) -> None:
-    async with asyncio.timeout(20), threads.stream(assistant_id="slow", transport=transport) as thread:
+    async with asyncio.timeout(60), threads.stream(assistant_id="slow", transport=transport) as thread:
         await thread.run.start(input={"steps": 3, "delay": 0.05})
         await thread.close()
         with pytest.raises(asyncio.CancelledError):

@@ -125,7 +125,7 @@ async def test_an_older_version_of_an_assistant_comes_back_whole(client: Any) ->
 
 async def test_what_is_asked_is_told_under_both_of_its_names(sdk: Any, url: str) -> None:
     """There: ``payload`` alone, and langgraph_sdk reads ``value``."""
-    async with asyncio.timeout(20), sdk.threads.stream(assistant_id="hitl", transport="sse") as thread:
+    async with asyncio.timeout(60), sdk.threads.stream(assistant_id="hitl", transport="sse") as thread:
         await thread.run.start(input={})
         async for event in thread.subscribe(["input"]):
             data = event["params"]["data"]
@@ -142,7 +142,7 @@ async def test_what_is_asked_is_told_under_both_of_its_names(sdk: Any, url: str)
 )
 async def test_every_channel_of_a_thread_says_something(sdk: Any, channel: str, graph: str) -> None:
     """There: nothing ever comes on these."""
-    async with asyncio.timeout(20), sdk.threads.stream(assistant_id=graph, transport="sse") as thread:
+    async with asyncio.timeout(60), sdk.threads.stream(assistant_id=graph, transport="sse") as thread:
         await thread.run.start(input=HI)
         async for event in thread.subscribe([channel]):
             assert event["method"] == channel

@@ -13,7 +13,7 @@ from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSet
 from runstead.runtime.clock import Clock
 from runstead.testing.clock import HandClock
 
-PATIENCE: Final = 20.0
+PATIENCE: Final = 60.0
 """Real seconds that anything may take, on a machine that does other things too."""
 _AGE: Final = """
 for _, key in ipairs(KEYS) do

@@ -89,7 +89,7 @@ async def test_who_says_nothing_is_given_up_in_time() -> None:
         before = time.monotonic()
         with pytest.raises(Unanswered, match=r"no answer within 0\.3 s"):
             await post(receiver.url, timeout=0.3)
-        assert time.monotonic() - before < 3
+        assert time.monotonic() - before < 30
 
 
 async def test_so_is_a_name_server_that_says_nothing() -> None:

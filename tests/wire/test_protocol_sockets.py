@@ -35,13 +35,13 @@ class Socket:
     async def ask(self, method: str, **params: Any) -> Any:
         self._count += 1
         await self._connection.send(json.dumps({"id": self._count, "method": method, "params": params}))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (said := await self._next()).get("id") != self._count:
                 self.events.append(said)
         return said
 
     async def until_ended(self, runs: int = 1) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(endings(self.events)) < runs:
                 self.events.append(await self._next())
 

@@ -7,15 +7,19 @@ where the dispatcher looks for them, as a store does when it commits. Both read 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Final, Protocol
 
 import pytest
 
 from runstead.runtime.runs.dispatch import RunDispatcher, RunWorker
 from runstead.runtime.runs.types import RunId
 from runstead.testing.clock import HandClock, turn
+
+PATIENCE: Final = 30.0
+"""Real seconds that a delivery may take before the test fails instead of hanging."""
 
 
 class WaitingRuns(Protocol):
@@ -102,7 +106,8 @@ async def serving(dispatcher: RunDispatcher, worker: RunWorker) -> AsyncIterator
 
 async def eventually(clock: HandClock, seen: list[RunId], count: int) -> None:
     """Wait for ``count`` deliveries without letting the test's time pass; adapters may need real time for their I/O."""
-    for _ in range(500):
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
         await turn()
         if len(seen) >= count:
             return

@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 from runstead.runtime.stream_bridge import StreamBridge, StreamEvent, StreamItem, StreamSubscription
 
 RUN: Final = "01a2b3c4-run"
-PATIENCE: Final = 5.0
+PATIENCE: Final = 30.0
 """Real seconds that an answer may take before the test fails instead of hanging."""
 
 
