@@ -37,33 +37,33 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True, validate_default=True)
 
     # --- where -----------------------------------------------------------------------------------------------------
-    host: str = Field(default="127.0.0.1", description="Address to listen on. Loopback unless told otherwise.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on. Loopback by default.")
     port: int = Field(default=2024, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
     allow_unauthenticated: bool = Field(
         default=False,
-        description="Listen on an address that others can reach although nobody has to prove who they are.",
+        description="Allow an address that other machines can reach without authentication.",
     )
     auth: Literal["none", "keys", "langgraph"] | None = Field(
         default=None,
-        description="How users prove who they are: not at all, by an API key of `runstead keys`, or to the handlers "
-        "that langgraph.json names. Unset: to the handlers if there are any, else not at all.",
+        description="Authentication mode: `none`, `keys` (API keys of `runstead keys`), or `langgraph` (handlers from "
+        "langgraph.json). Unset: `langgraph` if there are handlers, else `none`.",
     )
     allowed_hosts: tuple[str, ...] | None = Field(
         default=None,
-        description="Names other than those of this machine that a server without authentication answers to "
-        '(a JSON list such as `["chat.example.org"]`, or `["*.example.org"]`). Unset: none, and all with '
-        "allow_unauthenticated.",
+        description="Further host names that a server without authentication answers to (a JSON list such as "
+        '`["chat.example.org"]`, or `["*.example.org"]`). Unset: only names of this machine, or any name '
+        "with allow_unauthenticated.",
     )
     allowed_origins: tuple[str, ...] | None = Field(
         default=None,
         description="Web pages that may call the server (a JSON list of origins such as "
-        '`["https://smith.langchain.com"]`), beside those that http.cors of langgraph.json names. '
-        "Unset: pages of this machine, with authentication all.",
+        '`["https://smith.langchain.com"]`), in addition to http.cors of langgraph.json. Unset: pages of '
+        "this machine, or all with authentication.",
     )
     shared_assistants_scope: str | None = Field(
         default=None,
-        description="Scope of a key, or permission that auth handlers give, with which a user may change the graphs' "
-        "own assistants, which everybody uses. Unset: nobody may, unless the server knows no users.",
+        description="Scope or permission required to change default assistants. Unset: changes are refused, except on "
+        "a server without authentication.",
     )
     config: Path | None = Field(
         default=None, description="The langgraph.json to serve (path). Unset: the one in the working directory."
@@ -77,38 +77,41 @@ class Settings(BaseSettings):
     # --- many servers and workers ----------------------------------------------------------------------------------
     database_url: SecretStr | None = Field(
         default=None,
-        description="PostgreSQL that all servers and workers share (postgresql://user:password@host/database). "
-        "Unset: files in data_dir, for one server alone.",
+        description="PostgreSQL shared by all servers and workers (postgresql://user:password@host/database). Unset: "
+        "files in data_dir, for a single server.",
     )
     redis_url: SecretStr | None = Field(
         default=None,
-        description="Redis or Valkey for live streams between them (redis:// or rediss://). Goes with database_url.",
+        description="Redis or Valkey for live streams between servers and workers (redis:// or rediss://). Required "
+        "with database_url.",
     )
     database_schema: str = Field(
         default="runstead",
         pattern=r"^[a-z_][a-z0-9_]{0,62}$",
-        description="PostgreSQL schema that our tables are in, and prefix of our keys in Redis.",
+        description="PostgreSQL schema of Runstead's tables, and prefix of its keys in Redis.",
     )
     database_pool_size: int = Field(
-        default=12, ge=2, description="Connections to PostgreSQL that one process holds at most (count), besides three."
+        default=12,
+        ge=2,
+        description="Maximum of connections to PostgreSQL of one process (count), besides three for its queue.",
     )
     database_statement_timeout_seconds: float = Field(
-        default=30, gt=0, description="Longest time PostgreSQL may take over one statement of ours (seconds)."
+        default=30, gt=0, description="Time limit of one statement in PostgreSQL (seconds)."
     )
     database_patience_seconds: float = Field(
         default=10,
         gt=0,
-        description="How long work waits while PostgreSQL restarts, or for a free connection (seconds), "
-        "before it is refused.",
+        description="Time that work waits for a restarting PostgreSQL or a free connection (seconds) before it is "
+        "refused.",
     )
     database_migrate_on_start: bool = Field(
         default=True,
-        description="Bring the database's schema up to date when a server or worker starts. "
-        "If not, `runstead migrate` has to be run first.",
+        description="Migrate the database's schema when a server or worker starts. If false, run `runstead migrate` "
+        "first.",
     )
     queues: tuple[str, ...] | None = Field(
         default=None,
-        description="Queues whose runs this process executes (a JSON list). Unset: all.",
+        description="Queues that this process serves (a JSON list). Unset: all.",
     )
     graph_queues: dict[str, str] = Field(
         default_factory=dict,
@@ -116,118 +119,118 @@ class Settings(BaseSettings):
     )
     graph_priorities: dict[str, int] = Field(
         default_factory=dict,
-        description="How urgent each graph's runs are (a JSON object by graph id): higher numbers first. Unset: 0.",
+        description="Priority of each graph's runs (a JSON object by graph id): higher numbers first. Unset: 0.",
     )
 
     # --- how runs are executed -------------------------------------------------------------------------------------
     max_concurrent_runs: int = Field(
         default=64,
         ge=0,
-        description="Runs executed at once by this process (count); more wait. 0: it executes none, others have to.",
+        description="Maximum of runs that this process executes at once (count); more wait. 0: it executes none, and "
+        "others have to.",
     )
     lease_term_seconds: float = Field(
         default=10,
         gt=0,
-        description="How long a worker holds a run without renewing (seconds); after a crash, up to one and a half "
-        "times that passes until another goes on.",
+        description="Term of a lease without renewal (seconds). After a crash, another worker continues within one "
+        "and a half terms.",
     )
     max_attempts: int = Field(
-        default=3, ge=1, description="Attempts of a run whose workers die (count), before it is a dead letter."
+        default=3, ge=1, description="Attempts whose worker was lost (count) before a run is a dead letter."
     )
     run_timeout_seconds: float | None = Field(
         default=None,
         gt=0,
-        description="Longest time a run may execute (seconds), when it does not say so itself. Unset: no limit.",
+        description="Default time limit of a run (seconds); a run may set its own. Unset: no limit.",
     )
     stop_grace_seconds: float = Field(
         default=30,
         ge=0,
-        description="How long a stop waits for agent code that does not react (seconds) before it goes on.",
+        description="Time that a stop waits for agent code that does not react (seconds) before it abandons the code.",
     )
     shutdown_grace_seconds: float = Field(
         default=10,
         ge=0,
-        description="How long runs may go on after SIGTERM (seconds) before they are handed back to resume later. Code "
-        "that does not react to that has the same time once more, at least a second.",
+        description="Time that runs may continue after SIGTERM (seconds) before they are handed back to be resumed "
+        "later. Code that does not react to that has the same time once more, at least a second.",
     )
     shutdown_notice_seconds: float | None = Field(
         default=None,
         ge=0,
-        description="How long a server that was told to stop answers as before but is not /ready (seconds), so that "
-        "load balancers turn to others first. Unset: 5 in a cluster, else 0.",
+        description="Time that a stopping server answers as before but is not /ready (seconds), so that load "
+        "balancers remove it first. Unset: 5 in a cluster, else 0.",
     )
     agent_isolation: Literal["shared", "run"] = Field(
         default="shared",
-        description="Where the code of graphs runs. `shared`: on one event loop with all other user code, where "
-        "clients, locks and pools can be shared, and a node that blocks delays other runs. `run`: on a loop of its own "
-        "for each run, for code that blocks and shares nothing. A graph of langgraph.json may have its own.",
+        description="Event loop for the code of graphs. `shared`: one loop with all other user code, where clients, "
+        "locks and pools can be shared, and a node that blocks delays other runs. `run`: a loop for each "
+        "run, for code that blocks and shares nothing. A graph in langgraph.json may have its own value.",
     )
 
     blocked_loop_limit_seconds: float = Field(
         default=60,
         gt=0,
-        description="How long user code may hold the shared event loop without a pause (seconds) before the loop is "
-        "given up: its runs are handed back, and the process replaces itself. Longer than any block that is meant.",
+        description="Time that user code may block the shared event loop (seconds) before the loop is abandoned: its "
+        "runs are handed back, and the process replaces itself. Must be longer than any intended "
+        "blocking.",
     )
 
     # --- streams ---------------------------------------------------------------------------------------------------
     heartbeat_seconds: float = Field(
-        default=5, gt=0, description="A silent stream says a heartbeat this often (seconds)."
+        default=5, gt=0, description="Interval of heartbeats on a silent stream (seconds)."
     )
     stream_window_bytes: int | None = Field(
         default=None,
         ge=1,
-        description="Bytes of events kept per run for readers that come back (bytes). Unset: 256 MiB, and 64 MiB in a "
-        "cluster, where they take memory of Redis.",
+        description="Events kept per run for readers that reconnect (bytes). Unset: 256 MiB, and 64 MiB in a cluster, "
+        "where they take memory of Redis.",
     )
     stream_window_events: int | None = Field(
         default=None,
         ge=1,
-        description="Bounds the number of events kept per run as well (count). Unset: bytes alone count.",
+        description="Maximum number of events kept per run, in addition (count). Unset: only bytes count.",
     )
     stream_memory_bytes: int = Field(
         default=64 * 1024 * 1024,
         ge=1,
-        description="Memory for the events of all runs together (bytes), before the oldest are moved to files in the "
+        description="Memory for the events of all runs together (bytes) before the oldest are moved to files in the "
         "data directory. Without effect in a cluster.",
     )
     stream_disk_bytes: int = Field(
         default=2 * 1024 * 1024 * 1024,
         ge=0,
-        description="What those files may take (bytes); beyond that, ended runs are forgotten early. 0: no files, and "
-        "the oldest events are dropped instead. Without effect in a cluster.",
+        description="Maximum size of those files (bytes); beyond that, streams of ended runs are deleted early. 0: no "
+        "files, and the oldest events are dropped instead. Without effect in a cluster.",
     )
     stream_retention_seconds: float = Field(
-        default=300, ge=0, description="How long the stream of a finished run can still be read (seconds)."
+        default=300, ge=0, description="Time that the stream of an ended run can still be read (seconds)."
     )
     stream_awaiting_input_seconds: float = Field(
-        default=7200, ge=0, description="The same for a run that stopped to ask a human (seconds)."
+        default=7200, ge=0, description="The same for a run that stopped at an interrupt (seconds)."
     )
 
     # --- crons -----------------------------------------------------------------------------------------------------
     cron_grace_seconds: float = Field(
         default=86_400,
         ge=0,
-        description="How late a cron may be, after the server was down, and still make one run for all that it missed "
-        "(seconds).",
+        description="Maximum delay for catching up (seconds): executions missed during downtime are merged into one "
+        "run if the last one is at most this old.",
     )
 
     # --- webhooks --------------------------------------------------------------------------------------------------
     webhook_secrets: SecretStr | None = Field(
         default=None,
-        description="What webhooks are signed with: whsec_ and base64. Several, separated by spaces, while receivers "
-        "move from one to the next. Unset: webhooks are not signed.",
+        description="Secrets that sign webhooks: whsec_ and base64. Several, separated by spaces, all sign, for "
+        "rotation. Unset: webhooks are not signed.",
     )
     webhook_timeout_seconds: float = Field(
-        default=10, gt=0, le=300, description="How long a receiver may take to answer (seconds)."
+        default=10, gt=0, le=300, description="Time limit for the receiver's answer (seconds)."
     )
     webhook_max_attempts: int = Field(default=8, ge=1, description="Attempts of one delivery (count).")
     webhook_retry_seconds: float = Field(
-        default=5, gt=0, description="The first pause between two attempts (seconds); each later one is longer."
+        default=5, gt=0, description="First pause between two attempts (seconds); later pauses are longer."
     )
-    webhook_allow_loopback: bool = Field(
-        default=False, description="Whether webhooks may call this machine itself; for development."
-    )
+    webhook_allow_loopback: bool = Field(default=False, description="Allow webhooks to this machine; for development.")
 
     # --- the rest --------------------------------------------------------------------------------------------------
     max_body_bytes: int = Field(
@@ -235,18 +238,18 @@ class Settings(BaseSettings):
     )
     run_events: Literal["sql", "jsonl"] = Field(
         default="sql",
-        description="Where trace and message events are kept: in the database, or as JSON lines in files.",
+        description="Storage of trace and message events: `sql` (the database) or `jsonl` (files of JSON lines).",
     )
     show_errors: bool | None = Field(
         default=None,
-        description="Clients are told the texts of all errors of agents. Otherwise of those alone that authors raise; "
-        "the log has the rest. Unset: `runstead dev` shows them, `runstead serve` does not.",
+        description="Send clients the texts of all errors of agents, instead of only those that authors raise; the "
+        "log always has all. Unset: true for `runstead dev`, false for `runstead serve`.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Least severe level that is logged."
+        default="info", description="Minimum level of log lines."
     )
     log_format: Literal["text", "json"] = Field(
-        default="text", description="Log lines for people, or one JSON object per line."
+        default="text", description="Format of log lines: `text`, or `json` (one object per line)."
     )
 
     @field_validator("agent_isolation", mode="before")

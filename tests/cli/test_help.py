@@ -67,5 +67,5 @@ def test_every_command_can_speak_json(command: tuple[str, ...], invoke: Callable
 
 
 def test_a_worker_is_not_told_that_it_may_execute_nothing(invoke: Callable[..., Done]) -> None:
-    assert "0 leaves them to other workers" in " ".join(invoke("serve", "--help").out.split())
-    assert "leaves them" not in " ".join(invoke("worker", "--help").out.split())
+    assert "0 leaves all of them to workers" in " ".join(invoke("serve", "--help").out.split())
+    assert "leaves all of them" not in " ".join(invoke("worker", "--help").out.split())

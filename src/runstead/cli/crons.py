@@ -39,7 +39,7 @@ def switch_cron(cron_id: str, output: Output, *, enabled: bool, url: str | None,
 
 
 def delete_cron(cron_id: str, output: Output, *, url: str | None, settings_file: Path | None) -> None:
-    """Forget a cron."""
+    """Delete a cron."""
     place = server_url(url, settings_file)
 
     async def command() -> None:

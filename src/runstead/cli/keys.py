@@ -47,7 +47,7 @@ def create_key(
 
 
 def list_keys(output: Output, settings: Settings) -> None:
-    """All keys, without what opens anything."""
+    """Return all keys without their secrets."""
     records = _with_keys(settings, lambda keys: keys.list_keys())
     for record in records:
         output.line("key", **_shown(record))

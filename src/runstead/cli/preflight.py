@@ -68,7 +68,7 @@ def _told() -> Iterator[None]:
 
 
 def refuse_strangers(configuration: GraphConfiguration, settings: Settings) -> None:
-    """Where nobody has to log in, nobody from elsewhere is let in unless that was asked for."""
+    """Refuse to listen on a non-loopback address without authentication, unless that was asked for."""
     from runstead.bootstrap.refusals import auth_mode
 
     if settings.is_loopback or settings.allow_unauthenticated:

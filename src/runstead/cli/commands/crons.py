@@ -8,15 +8,15 @@ import typer
 from ..output import Output
 from .options import Json, SettingsFile, Url
 
-app = typer.Typer(help="Runs that come by the clock.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="List, pause, resume and delete crons.", no_args_is_help=True, rich_markup_mode=None)
 
 
-CronId = Annotated[str, typer.Argument(help="The cron.")]
+CronId = Annotated[str, typer.Argument(help="Id of the cron.")]
 
 
 @app.command("ls")
 def crons_ls(
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Maximum number of results.")] = 20,
     url: Url = None,
     settings: SettingsFile = None,
     json: Json = False,
@@ -31,7 +31,7 @@ def crons_ls(
 
 @app.command("pause")
 def crons_pause(cron_id: CronId, url: Url = None, settings: SettingsFile = None, json: Json = False) -> None:
-    """Let a cron make no runs for now."""
+    """Pause a cron."""
     from ..crons import switch_cron
 
     output = Output(as_json=json)
@@ -41,7 +41,7 @@ def crons_pause(cron_id: CronId, url: Url = None, settings: SettingsFile = None,
 
 @app.command("resume")
 def crons_resume(cron_id: CronId, url: Url = None, settings: SettingsFile = None, json: Json = False) -> None:
-    """Let a cron make runs again, from its next moment on."""
+    """Resume a paused cron, from its next moment on."""
     from ..crons import switch_cron
 
     output = Output(as_json=json)
@@ -51,7 +51,7 @@ def crons_resume(cron_id: CronId, url: Url = None, settings: SettingsFile = None
 
 @app.command("rm")
 def crons_rm(cron_id: CronId, url: Url = None, settings: SettingsFile = None, json: Json = False) -> None:
-    """Forget a cron. Its runs stay."""
+    """Delete a cron. Its runs stay."""
     from ..crons import delete_cron
 
     output = Output(as_json=json)

@@ -1,4 +1,4 @@
-"""``keys``: who shows one acts for its user."""
+"""``keys``: create, list and revoke API keys."""
 
 # No `from __future__ import annotations`: typer reads the annotations of these functions.
 from typing import Annotated
@@ -8,23 +8,23 @@ import typer
 from ..output import Output
 from .options import Config, DataDir, Json, SettingsFile
 
-app = typer.Typer(help="API keys: who shows one acts for its user.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("create")
 def keys_create(
-    user: Annotated[str, typer.Option("--user", help="Whom the key acts for.")],
-    tenant: Annotated[str, typer.Option("--tenant", help="The tenant this user is of.")] = "default",
+    user: Annotated[str, typer.Option("--user", help="User that the key acts for.")],
+    tenant: Annotated[str, typer.Option("--tenant", help="Tenant of the user.")] = "default",
     scope: Annotated[
-        list[str] | None, typer.Option("--scope", help="A permission that graphs will see; may be repeated.")
+        list[str] | None, typer.Option("--scope", help="Scope of the key, visible to graphs; may be repeated.")
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="What the key is for.  [default: the user]")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the key.  [default: the user]")] = None,
     config: Config = None,
     data_dir: DataDir = None,
     settings: SettingsFile = None,
     json: Json = False,
 ) -> None:
-    """Make a key. It is shown this once."""
+    """Create a key. It is shown only once."""
     from ..keys import create_key
     from ..request import ServeRequest
 
@@ -36,7 +36,7 @@ def keys_create(
 
 @app.command("ls")
 def keys_ls(config: Config = None, data_dir: DataDir = None, settings: SettingsFile = None, json: Json = False) -> None:
-    """List all keys, without what opens anything."""
+    """List keys (secrets are not shown)."""
     from ..keys import list_keys
     from ..request import ServeRequest
 
@@ -48,13 +48,13 @@ def keys_ls(config: Config = None, data_dir: DataDir = None, settings: SettingsF
 
 @app.command("revoke")
 def keys_revoke(
-    key_id: Annotated[str, typer.Argument(help="As `runstead keys ls` shows it.")],
+    key_id: Annotated[str, typer.Argument(help="Id of the key, see `runstead keys ls`.")],
     config: Config = None,
     data_dir: DataDir = None,
     settings: SettingsFile = None,
     json: Json = False,
 ) -> None:
-    """Close a key, from now on and for good."""
+    """Revoke a key permanently."""
     from ..keys import revoke_key
     from ..request import ServeRequest
 

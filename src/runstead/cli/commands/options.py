@@ -25,16 +25,14 @@ Assign = Annotated[
 ]
 Unauthenticated = Annotated[
     bool | None,
-    typer.Option(
-        "--allow-unauthenticated", help="Listen on an address others can reach, although nobody has to log in."
-    ),
+    typer.Option("--allow-unauthenticated", help="Listen on an address others can reach, without authentication."),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", help="Runs to execute at once; 0 leaves them to other workers.  [default: 64]"),
+    typer.Option("--workers", help="Runs to execute at once; 0 leaves all of them to workers.  [default: 64]"),
 ]
 Targets = Annotated[
     list[str] | None, typer.Argument(metavar="[FILE.PY:GRAPH]...", help="Graphs to serve, without a langgraph.json.")
 ]
-Url = Annotated[str | None, typer.Option("--url", help="The server to talk to.  [default: the one of the settings]")]
+Url = Annotated[str | None, typer.Option("--url", help="URL of the server.  [default: from the settings]")]
 Thread = Annotated[str | None, typer.Option("--thread", help="Id of the thread.")]

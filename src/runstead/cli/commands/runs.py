@@ -8,18 +8,18 @@ import typer
 from ..output import Output
 from .options import Json, SettingsFile, Thread, Url
 
-app = typer.Typer(help="Look at runs, and take care of them.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="List, retry and cancel runs.", no_args_is_help=True, rich_markup_mode=None)
 
 
 def run(
     assistant: Annotated[str, typer.Argument(help="Assistant or graph to run.")],
-    text: Annotated[str | None, typer.Argument(help="What to say to it.")] = None,
+    text: Annotated[str | None, typer.Argument(help="Text of the user's message.")] = None,
     input: Annotated[str | None, typer.Option("--input", help="The graph's input as JSON, instead of a text.")] = None,
     resume: Annotated[
-        str | None, typer.Option("--resume", help="The answer (JSON) to what a thread waits for.")
+        str | None, typer.Option("--resume", help="Answer (JSON) to the pending interrupt of the thread.")
     ] = None,
     thread: Thread = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Approve whatever is asked.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Approve every question.")] = False,
     url: Url = None,
     settings: SettingsFile = None,
     json: Json = False,
@@ -38,9 +38,9 @@ def run(
 
 
 def watch(
-    run_id: Annotated[str, typer.Argument(help="The run to watch.")],
+    run_id: Annotated[str, typer.Argument(help="Id of the run.")],
     thread: Thread = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Approve whatever is asked.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Approve every question.")] = False,
     url: Url = None,
     settings: SettingsFile = None,
     json: Json = False,
@@ -57,8 +57,8 @@ def watch(
 def runs_ls(
     thread: Thread = None,
     status: Annotated[str | None, typer.Option("--status", help="Only runs of this status.")] = None,
-    dead: Annotated[bool, typer.Option("--dead", help="Only dead letters: runs whose attempts are used up.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 20,
+    dead: Annotated[bool, typer.Option("--dead", help="Only dead letters: runs without attempts left.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Maximum number of results.")] = 20,
     url: Url = None,
     settings: SettingsFile = None,
     json: Json = False,
@@ -73,7 +73,7 @@ def runs_ls(
 
 @app.command("retry")
 def runs_retry(
-    run_id: Annotated[str, typer.Argument(help="A dead letter.")],
+    run_id: Annotated[str, typer.Argument(help="Id of a dead letter.")],
     url: Url = None,
     settings: SettingsFile = None,
     json: Json = False,
@@ -88,12 +88,12 @@ def runs_retry(
 
 @app.command("cancel")
 def runs_cancel(
-    run_id: Annotated[str, typer.Argument(help="The run to stop.")],
+    run_id: Annotated[str, typer.Argument(help="Id of the run.")],
     url: Url = None,
     settings: SettingsFile = None,
     json: Json = False,
 ) -> None:
-    """Stop a run; what it did so far is kept."""
+    """Cancel a run; its results so far are kept."""
     from ..runs import cancel_run
 
     output = Output(as_json=json)

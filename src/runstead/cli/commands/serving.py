@@ -11,7 +11,7 @@ from .options import Assign, Config, DataDir, Host, Json, Port, SettingsFile, Ta
 
 def demo(
     ask: Annotated[
-        bool, typer.Option("--ask", help="Let me approve the payment, instead of approving by itself.")
+        bool, typer.Option("--ask", help="Ask before the payment, instead of approving it automatically.")
     ] = False,
     json: Json = False,
 ) -> None:
@@ -34,11 +34,11 @@ def dev(
     settings: SettingsFile = None,
     assign: Assign = None,
     allow_unauthenticated: Unauthenticated = None,
-    reload: Annotated[bool, typer.Option("--reload/--no-reload", help="Serve anew when code changes.")] = True,
+    reload: Annotated[bool, typer.Option("--reload/--no-reload", help="Restart the server when code changes.")] = True,
     json: Json = False,
     socket_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Serve graphs while working on them.
+    """Serve graphs and restart when their code changes.
 
     Reloads when code changes; runs in flight go on afterwards.
     """
@@ -107,14 +107,14 @@ def worker(
         int | None, typer.Option("--workers", help="Runs to execute at once, at least one.  [default: 64]")
     ] = None,
     queue: Annotated[
-        list[str] | None, typer.Option("--queue", help="Execute runs of this queue alone; may be repeated.")
+        list[str] | None, typer.Option("--queue", help="Execute only runs of this queue; may be repeated.")
     ] = None,
     settings: SettingsFile = None,
     assign: Assign = None,
     json: Json = False,
     parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Execute runs of a cluster, and serve nothing.
+    """Execute runs of a cluster, without an HTTP server.
 
     Needs RUNSTEAD_DATABASE_URL and RUNSTEAD_REDIS_URL, those of its servers.
     SIGTERM lets runs finish for a while, and hands the rest to other workers.

@@ -12,7 +12,7 @@ from .options import Assign, Config, DataDir, Host, Json, Port, SettingsFile, Ta
 
 def migrate(
     check: Annotated[
-        bool, typer.Option("--check", help="Change nothing; exit with 1 when there is something to do.")
+        bool, typer.Option("--check", help="Change nothing; exit with 1 if there is something to do.")
     ] = False,
     config: Config = None,
     data_dir: DataDir = None,
@@ -20,7 +20,7 @@ def migrate(
     assign: Assign = None,
     json: Json = False,
 ) -> None:
-    """Bring the database's schema up to date. Servers may go on meanwhile."""
+    """Migrate the database's schema. Servers may keep running."""
     from ..migrate import migrate as migrate_now
     from ..request import ServeRequest
 
@@ -33,14 +33,14 @@ def migrate(
 
 
 def export_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; it must not be there yet.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write; it must not exist yet.")],
     config: Config = None,
     data_dir: DataDir = None,
     settings: SettingsFile = None,
     assign: Assign = None,
     json: Json = False,
 ) -> None:
-    """Write everything that is kept into a file, to be imported elsewhere.
+    """Export all data into a file.
 
     Stop the server first, or all servers and workers of a cluster."""
     from ..moving import export
@@ -55,9 +55,9 @@ def export_(
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `runstead export` has written.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File of `runstead export`.")],
     verify: Annotated[
-        bool, typer.Option("--verify", help="Write nothing: only compare what is there with the file.")
+        bool, typer.Option("--verify", help="Write nothing: only compare the data with the file.")
     ] = False,
     config: Config = None,
     data_dir: DataDir = None,
@@ -65,9 +65,9 @@ def import_(
     assign: Assign = None,
     json: Json = False,
 ) -> None:
-    """Bring everything of an exported file to where the settings say, and compare it at the end.
+    """Import an exported file into the configured storage, and verify it at the end.
 
-    Overwrites nothing. One that was cut off goes on where it stood when it is started again."""
+    Overwrites nothing. An interrupted import continues when it is started again."""
     from ..moving import import_ as import_now
     from ..request import ServeRequest
 
@@ -89,7 +89,7 @@ def doctor(
     assign: Assign = None,
     json: Json = False,
 ) -> None:
-    """Check the set-up, say what is wrong with it and the way out."""
+    """Check the set-up and name the fix for each problem."""
     from ..doctor import examine
     from ..request import ServeRequest
 

@@ -8,14 +8,14 @@ import typer
 from ..output import Output
 from .options import Json, SettingsFile, Url
 
-app = typer.Typer(help="What was sent to webhooks.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="List, show and resend webhook deliveries.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("ls")
 def webhooks_ls(
-    run_id: Annotated[str | None, typer.Option("--run", help="Only those of this run.")] = None,
+    run_id: Annotated[str | None, typer.Option("--run", help="Only deliveries of this run.")] = None,
     status: Annotated[str | None, typer.Option("--status", help="Only pending, delivered or failed ones.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Maximum number of results.")] = 20,
     url: Url = None,
     settings: SettingsFile = None,
     json: Json = False,
@@ -30,7 +30,7 @@ def webhooks_ls(
 
 @app.command("show")
 def webhooks_show(
-    delivery_id: Annotated[str, typer.Argument(help="The delivery.")],
+    delivery_id: Annotated[str, typer.Argument(help="Id of the delivery.")],
     url: Url = None,
     settings: SettingsFile = None,
     json: Json = False,
@@ -45,12 +45,12 @@ def webhooks_show(
 
 @app.command("redeliver")
 def webhooks_redeliver(
-    delivery_id: Annotated[str, typer.Argument(help="The delivery.")],
+    delivery_id: Annotated[str, typer.Argument(help="Id of the delivery.")],
     url: Url = None,
     settings: SettingsFile = None,
     json: Json = False,
 ) -> None:
-    """Send a delivery again now, whatever has become of it."""
+    """Send a delivery again now, whatever its status."""
     from ..webhooks import redeliver
 
     output = Output(as_json=json)
