@@ -17,6 +17,7 @@ pytest_plugins = [
     "tests.examples",
     "tests.node_ids",
     "tests.progress",
+    "tests.slow_files",
     "tests.servers.postgres",
     "tests.servers.profiles",
 ]
