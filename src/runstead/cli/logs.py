@@ -10,6 +10,8 @@ from structlog.typing import Processor
 
 from runstead.settings import Settings
 
+from .repeated_lines import RepeatedLines
+
 
 def configure_logging(settings: Settings) -> None:
     """Everything that logs in this process, ours and the libraries', goes through one handler."""
@@ -32,6 +34,8 @@ def configure_logging(settings: Settings) -> None:
         )
         rendered = [console]
     handler = logging.StreamHandler(sys.stderr)
+    # What fails in every run, or at every connection, would fill a disk.
+    handler.addFilter(RepeatedLines())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
