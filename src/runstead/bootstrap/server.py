@@ -29,6 +29,10 @@ _CLOSE_WITHIN: Final = 5
 """Seconds that answers may take to end after the drain."""
 THREAD_TURN: Final = 0.001
 """Seconds that one thread may run Python while others wait."""
+_BACKLOG: Final = 2048
+"""Connections that may wait to be accepted."""
+_ACCEPTED_AT_ONCE: Final = 32
+"""Connections in one turn of the event loop. Without file descriptors asyncio fails, and logs, as often a second."""
 _KEEP_ALIVE: Final = 75
 """Seconds; longer than clients keep idle connections, so that the client is the one who closes them."""
 
@@ -113,6 +117,8 @@ class _DrainingServer(uvicorn.Server):
         # A start that failed: uvicorn raises SystemExit from 0.50 on, and returned before.
         if not self.started:
             return
+        # asyncio has set the queue of connections to what it accepts at once.
+        self._listener.listen(_BACKLOG)
         self.ready.set()
         if self._on_started is not None:
             self._on_started(self.url)
@@ -167,6 +173,7 @@ def _config(application: Application) -> uvicorn.Config:
         "access_log": False,
         "server_header": False,
         "timeout_keep_alive": _KEEP_ALIVE,
+        "backlog": _ACCEPTED_AT_ONCE,
         "timeout_graceful_shutdown": _CLOSE_WITHIN,
     }
     return uvicorn.Config(LastRequests(application.asgi, lambda: application.is_leaving), **options)
@@ -176,7 +183,7 @@ def _listen(application: Application) -> socket.socket:
     """Bound here and not by uvicorn: the port is known before, and a taken address is an error, not an exit."""
     settings = application.settings
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
 
 
 def _prompt(listener: socket.socket) -> socket.socket:

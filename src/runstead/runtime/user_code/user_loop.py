@@ -84,6 +84,8 @@ class UserLoop:
         self._tasks: set[LoopTask[Any]] = set()
         self._closed = False
         _PROCESS.enter()
+        # Now: later there may be no file descriptors left for one.
+        _PROCESS.current()
 
     @classmethod
     @asynccontextmanager

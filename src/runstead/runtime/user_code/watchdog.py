@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 PERIOD: Final = 0.05
 """Seconds between two looks."""
+_PAUSE: Final = 5.0
+"""Seconds after a look that failed."""
 BLOCK: Final = 0.25
 """Seconds from which on a callback is said to block."""
 _LONG: Final = 5.0
@@ -108,6 +110,7 @@ class LoopWatchdog:
                 self.look(time.monotonic())
             except Exception:
                 _log.exception("the watchdog of user code could not look at the loop")
+                time.sleep(_PAUSE)
 
     def look(self, now: float) -> None:
         """Look at the loop once, at ``now`` (seconds on a monotonic clock)."""
