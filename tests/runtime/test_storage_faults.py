@@ -45,10 +45,21 @@ async def test_a_storage_that_was_away_costs_an_attempt_and_no_run(kind: FaultKi
     assert (result.record.status, result.record.attempt, result.record.lapses) == (RunStatus.SUCCESS, 2, 0)
 
 
+async def test_a_disk_that_is_full_costs_an_attempt_and_no_run() -> None:
+    storage = Storage()
+    async with storage.worker(checkpoints=FailingOnce("full")) as runs:
+        with acting(ALICE):
+            waiting = asyncio.create_task(runs.create_and_wait(a_spec("r1")))
+            while not waiting.done():
+                await storage.clock.forward(0.5)
+            result = await waiting
+    assert (result.record.status, result.record.attempt, result.record.lapses) == (RunStatus.SUCCESS, 2, 0)
+
+
 async def test_a_storage_that_will_not_heal_by_itself_fails_the_run() -> None:
     """Another attempt would meet the same."""
     storage = Storage()
-    async with storage.worker(checkpoints=FailingOnce("full")) as runs:
+    async with storage.worker(checkpoints=FailingOnce("read_only")) as runs:
         with acting(ALICE):
             result = await runs.create_and_wait(a_spec("r1"))
     assert (result.record.status, result.record.attempt) == (RunStatus.ERROR, 1)

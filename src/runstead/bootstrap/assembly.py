@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 
 from langchain_core.embeddings import Embeddings
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -27,7 +26,6 @@ from runstead.infra.dispatch.bell import Bell
 from runstead.infra.engines.exceptions import StorageUnusable
 from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.crons import SqlCronStore
-from runstead.infra.storage.database import Database
 from runstead.infra.storage.items import SqlItemStore
 from runstead.infra.storage.run_creation import SqlRunCreateStore
 from runstead.infra.storage.run_deletion import SqlRunDeleteStore
@@ -82,6 +80,7 @@ from .parts import (
     trusted_with_shared,
 )
 from .profile import Profile
+from .readiness import Readiness
 from .refusals import auth_mode, refuse_what_cannot_be_kept, without_effect
 from .sdk_cache import prepare_sdk, sdk_cache
 from .webhooks import Webhooks, open_webhooks
@@ -304,7 +303,7 @@ def _services(
         deliveries=parts.webhooks.deliveries,
         crons=SqlCronStore(profile.database, profile.clock, parts.cron_bell.ring),
         clock=profile.clock,
-        ready=partial(_is_ready, profile.database, closing),
+        ready=Readiness((profile.database, *profile.others), closing).reason,
         options=GatewayOptions(
             max_body_bytes=settings.max_body_bytes,
             heartbeat=settings.heartbeat_seconds,
@@ -312,13 +311,3 @@ def _services(
             is_traced=bool(tracing_is_enabled()),
         ),
     )
-
-
-async def _is_ready(database: Database, closing: Closing) -> bool:
-    if closing.is_leaving:
-        return False
-    try:
-        await database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
-    except Exception:
-        return False
-    return True

@@ -52,4 +52,5 @@ async def open_embedded(stack: AsyncExitStack, settings: Settings, serde: Serial
         cache=MemoryCache(clock),
         clock=clock,
         is_shared=False,
+        others=(checkpoints.database,),
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from runstead.infra.checkpoints.store import SqlCheckpoints
 from runstead.infra.storage.announcing import Announce, the_rows_are_the_queue
-from runstead.infra.storage.database import Database
+from runstead.infra.storage.database import ObservedDatabase
 from runstead.infra.storage.item_vectors import ItemVectors, VectorsComparedHere
 from runstead.resources.cache import Cache
 from runstead.resources.thread_notices import ThreadNotices
@@ -50,7 +50,7 @@ class Queue:
 class Profile:
     """What has been opened. ``is_shared``: other processes use it too, and may hold runs."""
 
-    database: Database
+    database: ObservedDatabase
     checkpoints: SqlCheckpoints
     bridge: StreamBridge
     events: RunEventStore
@@ -59,5 +59,7 @@ class Profile:
     cache: Cache
     clock: Clock
     is_shared: bool
+    others: Sequence[ObservedDatabase] = ()
+    """Databases beside ``database``, which have to be written to as well."""
     item_vectors: Callable[[], Awaitable[ItemVectors]] = _compared_here
     """How the vectors of items are compared; asked for when items are embedded."""

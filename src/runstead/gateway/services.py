@@ -46,9 +46,9 @@ class GatewayOptions:
 class Services:
     """Everything behind the routes. ``items`` is langgraph's BaseStore, scoped by the actor.
 
-    ``ready`` asks whether new work can be taken: the storage answers, and the end is not near. ``authorizer`` decides
-    what somebody may do; None where all that is theirs is theirs to use. ``blocks`` counts how often user code blocked
-    its event loop.
+    ``ready`` asks why new work cannot be taken: the storage is in trouble, or the end near; None: it can.
+    ``authorizer`` decides what somebody may do; None where all that is theirs is theirs to use. ``blocks`` counts how
+    often user code blocked its event loop.
     """
 
     runs: RunsFacade
@@ -71,7 +71,7 @@ class Services:
     deliveries: DeliveryStore
     crons: CronStore
     clock: Clock
-    ready: Callable[[], Awaitable[bool]]
+    ready: Callable[[], Awaitable[str | None]]
     authorizer: Authorizer | None = None
     blocks: BlockCount = field(default_factory=BlockCount)
     options: GatewayOptions = field(default_factory=GatewayOptions)

@@ -26,8 +26,8 @@ async def alive() -> Response:
 @router.get("/", include_in_schema=False)
 async def ok(use: Use, check_db: bool = False) -> Response:
     """The process answers; with ``check_db``, its storage too."""
-    if check_db and not await use.ready():
-        raise Unavailable("The storage does not answer")
+    if check_db and (reason := await use.ready()) is not None:
+        raise Unavailable(reason)
     return answer({"ok": True, "services": {}})
 
 
@@ -35,8 +35,8 @@ async def ok(use: Use, check_db: bool = False) -> Response:
 @bare.get("/ready")
 async def ready(use: Use) -> Response:
     """New work is welcome: started, storage answers, not about to stop."""
-    if not await use.ready():
-        raise Unavailable("Not ready: the storage does not answer, or the server is about to stop")
+    if (reason := await use.ready()) is not None:
+        raise Unavailable(reason)
     return answer({"ready": True})
 
 

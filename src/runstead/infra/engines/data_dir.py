@@ -42,7 +42,9 @@ def own_data_dir(path: Path) -> Iterator[Path]:
         raise StorageUnusable(f"cannot use {path} as the data directory: {error}") from error
     try:
         _close_to_others(path)
-        write_private(path / PID_FILE, f"{os.getpid()}\n".encode())
+        # Only for a message to others: a disk that is full is told by what needs it.
+        with suppress(OSError):
+            write_private(path / PID_FILE, f"{os.getpid()}\n".encode())
         yield path
     finally:
         with suppress(OSError):

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from .exceptions import StorageBusy, StorageClosed, StorageUnavailable
+from .exceptions import StorageBusy, StorageClosed, StorageError, StorageUnavailable
 from .jobs import Job, tell
 from .postgres_errors import is_collision, is_read_only, of_driver, translate, was_cut_off_before
 from .postgres_pool import PostgresOptions, check_server, open_pool, place_of
@@ -51,6 +51,8 @@ class PostgresDatabase:
         self._writers = ThreadPoolExecutor(options.writers, thread_name_prefix="postgres-write")
         self._readers = ThreadPoolExecutor(options.readers, thread_name_prefix="postgres-read")
         self._closing = threading.Event()
+        self.fault: StorageError | None = None
+        """Why the latest write failed, where the storage as a whole was the trouble."""
         # Why the server could not be reached when it was last tried; None when it could.
         self._away: str | None = None
         # When work last ended that took longer than the server may take over a statement, and how long that was.
@@ -80,7 +82,12 @@ class PostgresDatabase:
         durable write. StorageUnavailable raised by a write leaves open whether it stands.
         """
         job = Job(work, committed, durable, *_caller())
-        result: T = await self._submit(self._writers, job, _WRITE if durable else _WRITE_SOON)
+        try:
+            result: T = await self._submit(self._writers, job, _WRITE if durable else _WRITE_SOON)
+        except StorageError as error:
+            self.fault = error
+            raise
+        self.fault = None
         return result
 
     def close(self) -> None:

@@ -60,6 +60,8 @@ class SqliteDatabase:
         except BaseException:
             writer.close()
             raise
+        self.fault: StorageError | None = None
+        """Why the latest write failed, where the storage as a whole was the trouble."""
         self._writer = GroupWriter(writer, name=f"write-{path.stem}", translate=self._translate, syncs=syncs)
 
     async def read(self, work: Callable[[Connection], T], *, quick: bool = False) -> T:
@@ -98,7 +100,12 @@ class SqliteDatabase:
         writing = self._writer.submit(work, committed, durable=durable)
         if writing is None:
             raise StorageClosed(self.path)
-        result: T = await writing
+        try:
+            result: T = await writing
+        except StorageError as error:
+            self.fault = error
+            raise
+        self.fault = None
         return result
 
     async def check(self) -> list[str]:

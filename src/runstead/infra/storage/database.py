@@ -7,6 +7,8 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
 
+from runstead.runtime.storage_fault import StorageFault
+
 T = TypeVar("T")
 
 
@@ -35,4 +37,13 @@ class Database(Protocol):
         ``work`` may be run more than once, each time after the former was undone. ``committed`` is called
         with the result on the caller's event loop once it is durable, also when the caller has gone.
         """
+        ...
+
+
+class ObservedDatabase(Database, Protocol):
+    """A database that says whether it can be written to."""
+
+    @property
+    def fault(self) -> StorageFault | None:
+        """Why the latest write failed, where the storage as a whole was the trouble; None when it did not."""
         ...

@@ -32,6 +32,7 @@ from . import lifecycle
 from .attempt import AgentAttempt, AttemptEnd
 from .chunks import EncodedEvent
 from .endings import outcome_of, outcome_of_rollback
+from .exhaustion import is_exhaustion
 from .fence import FencedSaver, fenced_store
 from .lifecycle_events import RunEventEmitter
 from .partial_answers import Asides
@@ -47,6 +48,9 @@ _log = logging.getLogger(__name__)
 
 _PAUSES: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds between tries while the storage fails; past the last one, the last repeats until the lease is lost."""
+_LONGEST_REST: Final = 30.0
+"""Seconds before a run is handed back that found no file descriptors, or no room on the disk."""
+_ATTEMPTS_WITHOUT_MEANS: Final = 20
 
 
 class RunExecution:
@@ -162,6 +166,7 @@ class RunExecution:
                 self._check,
                 self._lease.holder,
                 frozenset(self._lease.run.spec.context_only),
+                sleep=self._runtime.clock.sleep,
             ),
             store=fenced_store(self._runtime.store, self._check, self._lease.holder),
             callbacks=list(self._callbacks.handlers()),
@@ -252,19 +257,22 @@ class RunExecution:
         if end.error is not None and not isinstance(end.error, RunError | LoopLost):
             # Whole, and here alone: clients may be told less of it.
             _log.warning("run %s failed", self._lease.run_id, exc_info=end.error)
-        await self._trace.finish()
+        await self._trace.finish(wait_for_room=stop is not Stopped.SHUTDOWN)
         if stop is Stopped.LEASE_LOST or isinstance(end.error, LeaseLost):
             raise LeaseLost(self._lease.run_id, self._lease.attempt)
         if isinstance(end.error, LoopLost):
             await self._give_up(end.error)
             return
-        was_cut_off = isinstance(end.error, StorageFault) and end.error.passes
+        is_exhausted = is_exhaustion(end.error)
+        was_cut_off = is_exhausted or (isinstance(end.error, StorageFault) and end.error.passes)
         if stop is Stopped.SHUTDOWN and (end.stopped or was_cut_off):
             # Once: a process that goes does not wait for a storage that is away. The lease lapses then.
             await self._runtime.lease_store.release(self._lease)
             return
         if was_cut_off and not (stop is not None and stop.undoes):
             # Not the run's failure: another attempt goes on from what was kept, and finds the stop that was asked for.
+            if is_exhausted and not await self._rest_a_while():
+                return
             await self._hand_back()
             return
         if stop is not None and stop.undoes:
@@ -315,6 +323,18 @@ class RunExecution:
         culprit = lost.culprit
         if culprit is None or culprit.work.run_id != self._lease.run_id:
             await self._hand_back()
+
+    async def _rest_a_while(self) -> bool:
+        """Wait before another attempt, longer each time: the machine may have something left by then.
+
+        False after many attempts: the run is left to lapse, and is a dead letter one day, which can be retried.
+        """
+        if self._lease.attempt > _ATTEMPTS_WITHOUT_MEANS:
+            return False
+        stopped = asyncio.Event()
+        self._handle.on_stop(stopped.set)
+        await self._runtime.clock.wait(stopped, min(2.0**self._lease.attempt, _LONGEST_REST))
+        return True
 
     async def _hand_back(self) -> None:
         await self._patiently("handed back", lambda: self._runtime.lease_store.release(self._lease))

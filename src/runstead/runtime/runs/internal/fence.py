@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, repeat
 from typing import Any, Final, TypeVar
 
 from langchain_core.runnables import RunnableConfig
@@ -22,9 +24,16 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
 )
 
+from runstead.runtime.storage_fault import StorageFault
+
 from ..types import Holder
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_PAUSES: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Seconds between tries while the disk is full."""
 
 _PLACE: Final = frozenset(("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map"))
 """Keys of a configuration that say which checkpoint is meant."""
@@ -77,7 +86,8 @@ class FencedSaver(BaseCheckpointSaver[Any]):
     ``guard``, on the home loop, raises LeaseLost when nothing may be written any more; ``check`` does too, from any
     thread, and is false when only the guard can tell. Without a check every write goes by way of the guard.
     ``stamp`` goes into every checkpoint's metadata. ``holder`` is whom a shared storage looks for.
-    ``hidden`` are keys of the configurable that no metadata get.
+    ``hidden`` are keys of the configurable that no metadata get. A write that finds the disk full is tried again until
+    there is room, with ``sleep`` between the tries.
     """
 
     def __init__(
@@ -90,11 +100,13 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         holder: Holder | None = None,
         hidden: frozenset[str] = frozenset(),
         writes: WritesUnderWay | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         # Not by way of the parent: it would look again, and slowly, whether this serializer is one.
         self.serde = inner.serde
         self._inner, self._home, self._guard, self._stamp, self._check = inner, home, guard, stamp, check
         self._holder, self._hidden, self._writes = holder, hidden, writes or WritesUnderWay()
+        self._sleep = sleep
         fenced = getattr(inner, "fenced", None)
         self._direct: BaseCheckpointSaver[Any] | None = fenced(check or _pass, holder) if fenced is not None else None
 
@@ -108,7 +120,7 @@ class FencedSaver(BaseCheckpointSaver[Any]):
     def with_allowlist(self, *args: Any, **kwargs: Any) -> FencedSaver:
         inner = self._inner.with_allowlist(*args, **kwargs)
         options = (self._home, self._guard, self._stamp, self._check, self._holder, self._hidden, self._writes)
-        return FencedSaver(inner, *options)
+        return FencedSaver(inner, *options, self._sleep)
 
     async def writes_ended(self) -> None:
         """Return when nothing is being written. LangGraph stores in the background, and a graph that is stopped while
@@ -207,11 +219,23 @@ class FencedSaver(BaseCheckpointSaver[Any]):
 
     async def _write(self, write: Callable[[BaseCheckpointSaver[Any]], Coroutine[Any, Any, T]]) -> T:
         with self._writes.one():
-            if self._direct is None or self._check is None:
-                return await self._at_home(lambda: self._guarded(write))
-            if not self._check():
-                await self._at_home(self._guard)
-            return await write(self._direct)
+            for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
+                try:
+                    return await self._written(write)
+                except StorageFault as fault:
+                    if fault.kind != "full":
+                        raise
+                    # What the node has done must not be lost: it waits, and goes on when there is room.
+                    _log.warning("run %s waits for room to store its state: %s", self._stamp.get("run_id"), fault)
+                    await self._sleep(pause)
+            raise AssertionError("unreachable: the pauses never end")
+
+    async def _written(self, write: Callable[[BaseCheckpointSaver[Any]], Coroutine[Any, Any, T]]) -> T:
+        if self._direct is None or self._check is None:
+            return await self._at_home(lambda: self._guarded(write))
+        if not self._check():
+            await self._at_home(self._guard)
+        return await write(self._direct)
 
     async def _guarded(self, write: Callable[[BaseCheckpointSaver[Any]], Coroutine[Any, Any, T]]) -> T:
         await self._guard()

@@ -15,6 +15,7 @@ from ..callbacks.events import RunEventCallback
 from ..exceptions import LeaseLost
 from ..store import RunEventStore
 from ..types import Holder
+from .exhaustion import is_exhaustion
 
 _log = logging.getLogger(__name__)
 
@@ -22,6 +23,8 @@ _BATCH: Final = 100
 _INTERVAL: Final = 1.0
 """Seconds after which fewer events than a batch are written too, so that a page of them is fresh."""
 _PAUSES: Final = (0.05, 0.2, 0.5)
+_FULL_PAUSE: Final = 2.0
+"""Seconds between tries while the disk is full."""
 
 
 class TraceWriter:
@@ -31,6 +34,7 @@ class TraceWriter:
         self._source, self._store, self._clock, self._holder = source, store, clock, holder
         self._writing: asyncio.Task[bool] | None = None
         self._last = clock.monotonic()
+        self._is_full = False
 
     def write_soon(self) -> None:
         """Write what there is, if it is enough or old enough, without making the caller wait."""
@@ -42,16 +46,18 @@ class TraceWriter:
             self._last = now
             self._writing = asyncio.ensure_future(self._write())
 
-    async def finish(self) -> None:
-        """Write the rest. Returns when it is written, or given up on."""
+    async def finish(self, *, wait_for_room: bool = True) -> None:
+        """Write the rest. Returns when it is written, or given up on; a full disk is waited for, if that is wanted."""
         if self._writing is not None:
             await asyncio.wait({self._writing})
-        for pause in (*_PAUSES, None):
-            if await self._write():
+        pauses = iter(_PAUSES)
+        while not await self._write():
+            # A run whose disk is full cannot be settled either.
+            pause = _FULL_PAUSE if self._is_full and wait_for_room else next(pauses, None)
+            if pause is None:
+                _log.error("%d run events are lost: the event store keeps failing", len(self._source.take()))
                 return
-            if pause is not None:
-                await self._clock.sleep(pause)
-        _log.error("%d run events are lost: the event store keeps failing", len(self._source.take()))
+            await self._clock.sleep(pause)
 
     async def _write(self) -> bool:
         events = self._source.take()
@@ -61,9 +67,12 @@ class TraceWriter:
             await self._store.append(events, holder=self._holder)
         except LeaseLost:
             # The run is somebody else's, who tells what happens in it.
+            self._is_full = False
             return True
-        except Exception:
+        except Exception as error:
             _log.warning("run events could not be stored; trying again", exc_info=True)
             self._source.put_back(events)
+            self._is_full = is_exhaustion(error)
             return False
+        self._is_full = False
         return True

@@ -1,0 +1,38 @@
+"""Tell failures of a run that are the machine's: no room on its disk, no file descriptors left."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from typing import Final
+
+from runstead.runtime.storage_fault import StorageFault
+
+_NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE)
+_DEPTH: Final = 50
+
+
+def is_exhaustion(error: BaseException | None) -> bool:
+    """Whether ``error``, or what it was raised for, says that the machine had nothing left to give.
+
+    A full disk counts where the storage met it: agent code may write to a disk of its own.
+    """
+    return any(
+        each.kind == "full"
+        if isinstance(each, StorageFault)
+        else isinstance(each, OSError) and each.errno in _NO_DESCRIPTORS
+        for each in _chain(error)
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    waiting = [] if error is None else [error]
+    for _ in range(_DEPTH):
+        if not waiting:
+            return
+        each = waiting.pop()
+        yield each
+        if isinstance(each, BaseExceptionGroup):
+            waiting += each.exceptions
+        if (cause := each.__cause__ or (None if each.__suppress_context__ else each.__context__)) is not None:
+            waiting.append(cause)
