@@ -32,7 +32,7 @@ TOOL: Final = ROOT / ".venv-uv"
 # `make audit` and `make release`.
 EXPORTS: Final[dict[str, tuple[str, ...]]] = {
     "core": (),
-    "scaled": ("--extra", "postgres", "--extra", "redis"),
+    "scaled": ("--extra", "postgres", "--extra", "redis", "--extra", "encryption"),
     "dev": ("--extra", "dev"),
     "test": ("--extra", "test"),
     "docs": ("--only-group", "docs"),
