@@ -5,7 +5,6 @@ Runs in a reader's thread, and so does decoding: a state of some megabytes holds
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -21,6 +20,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from .driver import Driver
+from .encrypted import read_metadata
 
 Place: TypeAlias = tuple[int | str, ...]
 """Where a page ended: the last checkpoint's values of the columns that the listing is ordered by."""
@@ -102,7 +102,7 @@ def page(
     rows = driver.execute(
         f"SELECT {_COLUMNS}, position FROM checkpoints {where} ORDER BY {newest_first} LIMIT {size}", values
     ).fetchall()
-    found = [_tuple(driver, serde, row[:7]) for row in rows if _passes(row[6], filter)]
+    found = [_tuple(driver, serde, row[:7]) for row in rows if _passes(serde, row[6], filter)]
     if len(rows) < size:
         return found, None
     last = dict(zip(_PLACED, rows[-1], strict=True))
@@ -142,15 +142,11 @@ def _history(newest_first: list[PendingWrite], seeds: Mapping[str, Any], channel
     return history
 
 
-def _passes(metadata: bytes | None, filter: Mapping[str, Any]) -> bool:
+def _passes(serde: SerializerProtocol, metadata: bytes | None, filter: Mapping[str, Any]) -> bool:
     if not filter:
         return True
-    described = _metadata(metadata)
+    described = read_metadata(serde, metadata)
     return all(key in described and described[key] == value for key, value in filter.items())
-
-
-def _metadata(text: bytes | None) -> Any:
-    return {} if text is None else json.loads(text)
 
 
 def _tuple(driver: Driver, serde: SerializerProtocol, row: Any) -> CheckpointTuple:
@@ -162,7 +158,7 @@ def _tuple(driver: Driver, serde: SerializerProtocol, row: Any) -> CheckpointTup
     return CheckpointTuple(
         config=_config(thread_id, namespace, checkpoint_id),
         checkpoint=serde.loads_typed((kind, checkpoint)),
-        metadata=_metadata(metadata),
+        metadata=read_metadata(serde, metadata),
         parent_config=_config(thread_id, namespace, parent_id) if parent_id else None,
         pending_writes=[
             (task_id, channel, serde.loads_typed((kind, value))) for task_id, channel, kind, value, _, _ in pending

@@ -8,7 +8,6 @@ engine, whole or not at all, and reads go on beside it. It may be used from any 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -35,6 +34,7 @@ from runstead.runtime.runs.types import Holder
 
 from . import housekeeping, reading
 from .driver import Driver, driver_of
+from .encrypted import metadata_text
 from .marks import keep_checkpoint, keep_writes
 from .replacing import REPLACING_CHECKPOINT, REPLACING_WRITE
 from .serde import CheckpointSerializer, ValueNotKept
@@ -146,7 +146,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
             checkpoint_id,
             place.get("checkpoint_id"),
             *self.serde.dumps_typed(checkpoint),
-            json.dumps(described, ensure_ascii=False, default=repr).encode("utf-8", "ignore"),
+            metadata_text(self.serde, described),
             described.get("run_id"),
             *(thread_id, namespace, thread_id),
         )

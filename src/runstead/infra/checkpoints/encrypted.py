@@ -1,0 +1,71 @@
+"""Encrypted checkpoints: langgraph's own EncryptedSerializer over a Cipher, and metadata of which a few fields stay.
+
+The fields that stay are made by langgraph, and read here: to find the latest checkpoint, to prune and to compare.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from langgraph.checkpoint.serde.base import CipherProtocol, SerializerProtocol
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+
+from runstead.infra.encryption.cipher import Cipher
+from runstead.infra.encryption.envelope import open_document, seal_document
+
+VALUE: Final = "checkpoint"
+METADATA: Final = "checkpoint.metadata"
+NAME: Final = "runstead"
+"""Stands behind a value's type, as ``msgpack+runstead``."""
+_PLAIN: Final = frozenset(("source", "step", "parents", "run_id", "thread_id", "counters_since_delta_snapshot"))
+
+
+class CheckpointCipher(CipherProtocol):
+    """A Cipher as langgraph's serializer calls one."""
+
+    def __init__(self, cipher: Cipher) -> None:
+        self.cipher = cipher
+
+    def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
+        return NAME, self.cipher.encrypt(plaintext, VALUE)
+
+    def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
+        return self.cipher.decrypt(bytes(ciphertext), VALUE)
+
+
+def encrypted_serde(serde: SerializerProtocol, cipher: Cipher) -> EncryptedSerializer:
+    """Return a serializer that encrypts what ``serde`` writes, and reads what is not encrypted too."""
+    return EncryptedSerializer(CheckpointCipher(cipher), serde)
+
+
+def metadata_text(serde: SerializerProtocol, described: Mapping[str, Any]) -> bytes:
+    """Return a checkpoint's metadata as they are stored."""
+    text = json.dumps(described, ensure_ascii=False, default=repr)
+    # What cannot be UTF-8 is left out.
+    data = text.encode("utf-8", "ignore")
+    if (cipher := _cipher_of(serde)) is not None:
+        return sealed_metadata(cipher, data.decode()).encode()
+    return data
+
+
+def sealed_metadata(cipher: Cipher, text: str) -> str:
+    """Return the text of a checkpoint's metadata encrypted, but for what langgraph and this package look at."""
+    plain = {name: value for name, value in json.loads(text).items() if name in _PLAIN}
+    return seal_document(cipher, text, METADATA, plain)
+
+
+def read_metadata(serde: SerializerProtocol, text: bytes | None) -> Any:
+    """Return the metadata behind what is stored. Raises CannotDecrypt."""
+    if text is None:
+        return {}
+    if (cipher := _cipher_of(serde)) is not None:
+        return json.loads(open_document(cipher, bytes(text).decode(), METADATA))
+    return json.loads(text)
+
+
+def _cipher_of(serde: SerializerProtocol) -> Cipher | None:
+    if isinstance(serde, EncryptedSerializer) and isinstance(serde.cipher, CheckpointCipher):
+        return serde.cipher.cipher
+    return None
