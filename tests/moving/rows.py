@@ -13,7 +13,7 @@ from sqlalchemy.types import BigInteger
 
 from runstead.infra.moving.parts import moved_tables
 from runstead.infra.storage import json_text
-from runstead.infra.storage.column_types import UtcTime
+from runstead.infra.storage.column_types import UtcTime, is_of
 from runstead.infra.storage.tables import item_vectors, items
 
 Rows: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -40,7 +40,7 @@ _TIMES: Final = st.datetimes(
 def _value(column: Column[Any]) -> st.SearchStrategy[Any]:
     found: st.SearchStrategy[Any]
     match column.type:
-        case LargeBinary():
+        case kind if is_of(kind, LargeBinary):
             found = st.binary(max_size=60) | st.binary(min_size=1, max_size=4).map(lambda some: some * 20_000)
         case UtcTime():
             # A lease that holds is a run that is being executed, and such a place is not exported.

@@ -21,6 +21,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from runstead.cli.servers.postgres import QUICK, NoPostgres, PostgresServer, wheel_binaries
+from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.engines.postgres_pool import PostgresOptions
 from runstead.infra.storage.postgres import open_postgres_storage
@@ -94,10 +95,10 @@ class PostgresSchema:
         return self._database
 
     @asynccontextmanager
-    async def opened(self, **options: Any) -> AsyncIterator[PostgresDatabase]:
+    async def opened(self, cipher: Cipher | None = None, **options: Any) -> AsyncIterator[PostgresDatabase]:
         """Opened once more, with what is in it: as another process does."""
         wanted = PostgresOptions(**{"pool_size": 4, "schema": self.name, **options})
-        async with open_postgres_storage(self.url, wanted) as database:
+        async with open_postgres_storage(self.url, wanted, cipher=cipher) as database:
             yield database
 
 

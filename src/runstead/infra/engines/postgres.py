@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
 import psycopg
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Dialect, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -57,6 +57,11 @@ class PostgresDatabase:
         self._away: str | None = None
         # When work last ended that took longer than the server may take over a statement, and how long that was.
         self._silence = (float("-inf"), 0.0)
+
+    @property
+    def dialect(self) -> Dialect:
+        """What its statements are compiled for."""
+        return self._engine.dialect
 
     async def read(self, work: Callable[[Connection], T], *, quick: bool = False) -> T:
         """What ``work`` returns, seen in one snapshot. ``quick`` work is one statement, and so needs no transaction;

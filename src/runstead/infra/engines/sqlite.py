@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Dialect, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -63,6 +63,11 @@ class SqliteDatabase:
         self.fault: StorageError | None = None
         """Why the latest write failed, where the storage as a whole was the trouble."""
         self._writer = GroupWriter(writer, name=f"write-{path.stem}", translate=self._translate, syncs=syncs)
+
+    @property
+    def dialect(self) -> Dialect:
+        """What its statements are compiled for."""
+        return self._engine.dialect
 
     async def read(self, work: Callable[[Connection], T], *, quick: bool = False) -> T:
         """What ``work`` returns, seen in one snapshot. Never waits for the writer.

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 from sqlalchemy import Boolean, Column, Float, LargeBinary, Table
 
-from runstead.infra.storage.column_types import UtcTime
+from runstead.infra.storage.column_types import UtcTime, is_of
 
 _Change: TypeAlias = Callable[[Any], Any] | None
 
@@ -61,7 +61,7 @@ def _changes(table: Table, changes: Mapping[type, Callable[[Any], Any]]) -> list
         (place, change)
         for place, column in enumerate(table.c)
         for kind, change in changes.items()
-        if isinstance(column.type, kind)
+        if is_of(column.type, kind)
     ]
 
 

@@ -60,6 +60,7 @@ PARTS: Final = (
     Part("idempotency_keys", ("tenant_id", "user_id", "key"), (tables.idempotency_keys,)),
     Part("webhook_deliveries", ("delivery_id",), (tables.webhook_deliveries, tables.webhook_attempts)),
     Part("crons", ("cron_id",), (tables.crons,)),
+    Part("encryption_keys", ("key_id",), (tables.encryption_keys,)),
 )
 
 LEFT_OUT: Final[Mapping[str, str]] = {

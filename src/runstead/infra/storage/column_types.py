@@ -42,3 +42,8 @@ Counter: Final = BigInteger().with_variant(Integer(), "sqlite")
 
 Text: Final = AnyText().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 """Text that is compared and sorted by its characters' numbers everywhere, and not by the language of a server."""
+
+
+def is_of(found: TypeEngine[Any], kind: type[TypeEngine[Any]]) -> bool:
+    """Return whether a column's type is ``kind``, or one of ours over it."""
+    return isinstance(found, kind) or (isinstance(found, TypeDecorator) and isinstance(found.impl_instance, kind))

@@ -38,6 +38,7 @@ from runstead.runtime.metadata_filter import (
 )
 
 from . import json_text
+from .column_types import is_of
 from .prepared import Prepared
 
 _CONTAINS = "json_contains"
@@ -60,7 +61,7 @@ def _contains_on_sqlite(element: Any, compiler: Any, **options: Any) -> str:
 def _contains_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
     stored, wanted = element.clauses
     text = compiler.process(stored, **options)
-    if isinstance(stored.type, LargeBinary):
+    if is_of(stored.type, LargeBinary):
         text = f"convert_from({text}, 'UTF8')"
     # A function of ours, and an index over it; see the revision that made them.
     return f"(runstead_json({text}) @> runstead_json({compiler.process(wanted, **options)}))"

@@ -11,23 +11,30 @@ from contextlib import asynccontextmanager
 
 from sqlalchemy import Connection, text
 
+from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.engines.exceptions import SchemaTooNew, StorageUnusable
 from runstead.infra.engines.postgres import PostgresDatabase, open_postgres
 from runstead.infra.engines.postgres_pool import PostgresOptions
 
+from .encrypted_types import use_cipher
 from .migrations import HEAD, migrate, revision_of
 
 
 @asynccontextmanager
 async def open_postgres_storage(
-    url: str, options: PostgresOptions | None = None, *, migrating: bool = True
+    url: str,
+    options: PostgresOptions | None = None,
+    *,
+    migrating: bool = True,
+    cipher: Cipher | None = None,
 ) -> AsyncIterator[PostgresDatabase]:
-    """Open the database for the stores, with the schema of this version.
+    """Open the database for the stores, with the schema of this version and values encrypted by ``cipher``.
 
     Without ``migrating``, a schema that is behind is refused, and not touched. Raises StorageError, saying what to do:
     SchemaTooNew for a database that a later version has written.
     """
     async with open_postgres(url, options) as database:
+        use_cipher(database.dialect, cipher)
         found = await database.read(lambda connection: schema_revision(connection, database.options.schema))
         if found != HEAD:
             if found is not None and found > HEAD:

@@ -13,6 +13,10 @@ from typing import Any, TypeAlias
 from sqlalchemy import ColumnElement, Connection, Dialect, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
+from runstead.infra.encryption.cipher import Cipher
+
+from .encrypted_types import cipher_of
+
 _Convert: TypeAlias = Callable[[Any], Any] | None
 
 
@@ -59,7 +63,7 @@ class Prepared:
 
     def __init__(self, statement: Any) -> None:
         self._statement = statement
-        self._ready: dict[str, _Ready] = {}
+        self._ready: dict[tuple[str, Cipher | None], _Ready] = {}
 
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run it, and return what it selects or returns."""
@@ -87,10 +91,11 @@ class Prepared:
 
     def _for(self, connection: Connection) -> _Ready:
         dialect = connection.dialect
-        ready = self._ready.get(dialect.name)
+        key = (dialect.name, cipher_of(dialect))
+        ready = self._ready.get(key)
         if ready is None:
             # Two threads may both get here; they make the same.
-            ready = self._ready[dialect.name] = self._compiled(dialect)
+            ready = self._ready[key] = self._compiled(dialect)
         return ready
 
     def _compiled(self, dialect: Dialect) -> _Ready:

@@ -6,15 +6,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.engines.sqlite import SqliteDatabase, open_sqlite
 
 from .dialect import prepare_sqlite
+from .encrypted_types import use_cipher
 from .migrations import migrate
 
 
 @asynccontextmanager
-async def open_storage(path: Path) -> AsyncIterator[SqliteDatabase]:
-    """Open ``path`` for the stores, with the schema of this version. Raises StorageError, saying what to do."""
+async def open_storage(path: Path, cipher: Cipher | None = None) -> AsyncIterator[SqliteDatabase]:
+    """Open ``path`` for the stores, with the schema of this version and values encrypted by ``cipher``.
+
+    Raises StorageError, saying what to do.
+    """
     async with open_sqlite(path, synchronous="FULL", prepare=prepare_sqlite) as database:
+        use_cipher(database.dialect, cipher)
         await database.write(migrate)
         yield database

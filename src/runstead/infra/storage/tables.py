@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 
 from .column_types import Counter, Text, UtcTime
+from .encrypted_types import EncryptedBytes, EncryptedMetadata, EncryptedText, HashedText
 
 metadata: Final = MetaData(
     naming_convention={
@@ -36,15 +37,15 @@ threads: Final = Table(
     Column("status", Text, nullable=False),
     Column("resting", Text, nullable=False),
     Column("temporary", Boolean, nullable=False),
-    Column("metadata", Text, nullable=False),
-    Column("config", Text, nullable=False),
+    Column("metadata", EncryptedMetadata(), nullable=False),
+    Column("config", EncryptedText("threads.config"), nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("updated_at", UtcTime, nullable=False),
     Column("state_updated_at", UtcTime),
-    Column("error", Text),
-    Column("interrupts", LargeBinary, nullable=False),
+    Column("error", EncryptedText("threads.error")),
+    Column("interrupts", EncryptedBytes("threads.interrupts"), nullable=False),
     # Last, since it is large: SQLite reads what stands before it without touching its pages.
-    Column("state_values", LargeBinary),
+    Column("state_values", EncryptedBytes("threads.values")),
 )
 Index("ix_threads_owner_updated", threads.c.tenant_id, threads.c.user_id, threads.c.updated_at)
 Index("ix_threads_owner_created", threads.c.tenant_id, threads.c.user_id, threads.c.created_at)
@@ -88,11 +89,11 @@ runs: Final = Table(
     Column("final_checkpoint_id", Text),
     Column("dead_letter", Boolean, nullable=False),
     Column("temporary", Boolean, nullable=False),
-    Column("failure", Text),
-    Column("completion", Text),
-    Column("actor", Text, nullable=False),
-    Column("metadata", Text, nullable=False),
-    Column("spec", Text, nullable=False),
+    Column("failure", EncryptedText("runs.failure")),
+    Column("completion", EncryptedText("runs.completion")),
+    Column("actor", EncryptedText("actor"), nullable=False),
+    Column("metadata", EncryptedMetadata(), nullable=False),
+    Column("spec", EncryptedText("runs.spec", ("graph_id",)), nullable=False),
     # A number once given is never given again, or a later run could stand before an earlier one.
     sqlite_autoincrement=True,
 )
@@ -134,8 +135,8 @@ run_events: Final = Table(
     Column("event_type", Text, nullable=False),
     Column("category", Text, nullable=False),
     Column("created_at", UtcTime, nullable=False),
-    Column("metadata", Text, nullable=False),
-    Column("content", Text, nullable=False),
+    Column("metadata", EncryptedText("run_events.metadata"), nullable=False),
+    Column("content", EncryptedText("run_events.content"), nullable=False),
     sqlite_with_rowid=False,
 )
 Index("ix_run_events_run", run_events.c.thread_id, run_events.c.run_id, run_events.c.seq)
@@ -151,10 +152,10 @@ assistants: Final = Table(
     Column("shared", Boolean, nullable=False),
     Column("graph_id", Text, nullable=False),
     Column("name", Text, nullable=False),
-    Column("description", Text),
-    Column("config", Text, nullable=False),
-    Column("context", Text, nullable=False),
-    Column("metadata", Text, nullable=False),
+    Column("description", EncryptedText("assistants.description")),
+    Column("config", EncryptedText("assistants.config"), nullable=False),
+    Column("context", EncryptedText("assistants.context"), nullable=False),
+    Column("metadata", EncryptedMetadata(), nullable=False),
     Column("version", Integer, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("updated_at", UtcTime, nullable=False),
@@ -170,10 +171,10 @@ assistant_versions: Final = Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("graph_id", Text, nullable=False),
     Column("name", Text, nullable=False),
-    Column("description", Text),
-    Column("config", Text, nullable=False),
-    Column("context", Text, nullable=False),
-    Column("metadata", Text, nullable=False),
+    Column("description", EncryptedText("assistants.description")),
+    Column("config", EncryptedText("assistants.config"), nullable=False),
+    Column("context", EncryptedText("assistants.context"), nullable=False),
+    Column("metadata", EncryptedMetadata(), nullable=False),
     Column("created_at", UtcTime, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -199,7 +200,7 @@ idempotency_keys: Final = Table(
     metadata,
     Column("tenant_id", Text, primary_key=True),
     Column("user_id", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
+    Column("key", HashedText(), primary_key=True),
     Column("fingerprint", Text, nullable=False),
     Column("run_id", Text, nullable=False),
     Column("created_at", UtcTime, nullable=False),
@@ -218,8 +219,8 @@ items: Final = Table(
     Column("updated_at", UtcTime, nullable=False),
     Column("ttl_minutes", Float),
     Column("expires_at", UtcTime),
-    Column("searched", Text),
-    Column("value", Text, nullable=False),
+    Column("searched", EncryptedText("items.searched")),
+    Column("value", EncryptedText("items.value"), nullable=False),
 )
 _only("ix_items_expires", "expires_at IS NOT NULL", items.c.expires_at)
 
@@ -246,7 +247,7 @@ webhook_deliveries: Final = Table(
     Column("user_id", Text, nullable=False),
     Column("run_id", Text, nullable=False),
     Column("thread_id", Text, nullable=False),
-    Column("url", Text, nullable=False),
+    Column("url", EncryptedText("webhook_deliveries.url"), nullable=False),
     Column("status", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("claims", Integer, nullable=False),
@@ -254,9 +255,9 @@ webhook_deliveries: Final = Table(
     Column("next_attempt_at", UtcTime),
     Column("lease_until", UtcTime),
     Column("ended_at", UtcTime),
-    Column("actor", Text, nullable=False),
-    Column("metadata", Text, nullable=False),
-    Column("body", LargeBinary, nullable=False),
+    Column("actor", EncryptedText("actor"), nullable=False),
+    Column("metadata", EncryptedMetadata(), nullable=False),
+    Column("body", EncryptedBytes("webhook_deliveries.body"), nullable=False),
 )
 Index(
     "ix_webhook_deliveries_owner",
@@ -277,7 +278,7 @@ webhook_attempts: Final = Table(
     Column("started_at", UtcTime, nullable=False),
     Column("ended_at", UtcTime, nullable=False),
     Column("status_code", Integer),
-    Column("error", Text),
+    Column("error", EncryptedText("webhook_attempts.error")),
     sqlite_with_rowid=False,
 )
 
@@ -296,12 +297,12 @@ crons: Final = Table(
     Column("enabled", Boolean, nullable=False),
     Column("next_run_date", UtcTime),
     Column("last_run_id", Text),
-    Column("last_error", Text),
+    Column("last_error", EncryptedText("crons.last_error")),
     Column("created_at", UtcTime, nullable=False),
     Column("updated_at", UtcTime, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("metadata", Text, nullable=False),
-    Column("payload", Text, nullable=False),
+    Column("actor", EncryptedText("actor"), nullable=False),
+    Column("metadata", EncryptedMetadata(), nullable=False),
+    Column("payload", EncryptedText("crons.payload"), nullable=False),
 )
 Index("ix_crons_owner", crons.c.tenant_id, crons.c.user_id, crons.c.created_at)
 Index("ix_crons_thread", crons.c.thread_id)
@@ -309,3 +310,6 @@ Index("ix_crons_due", crons.c.next_run_date)
 
 # One row, on SQLite alone: which checkpoint file belongs to this database (see `runstead.infra.checkpoints.pairing`).
 checkpoint_identity: Final = Table("checkpoint_identity", metadata, Column("identity", Text, nullable=False))
+
+# The ids of the keys that values are encrypted with. A key is here before anything is encrypted with it.
+encryption_keys: Final = Table("encryption_keys", metadata, Column("key_id", Text, primary_key=True))

@@ -54,7 +54,7 @@ _LEAVE: Final = Prepared(
         resting=bindparam("resting"),
         interrupts=bindparam("interrupts"),
         error=bindparam("error"),
-        state_values=func.coalesce(bindparam("values"), threads.c.state_values),
+        state_values=func.coalesce(bindparam("values", type_=threads.c.state_values.type), threads.c.state_values),
         state_updated_at=func.coalesce(bindparam("state_at", type_=runs.c.due_at.type), threads.c.state_updated_at),
         updated_at=_NOW,
     )

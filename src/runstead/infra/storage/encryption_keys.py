@@ -1,0 +1,49 @@
+"""Which keys a database's values are encrypted with, so that a wrong key is found when a server starts.
+
+A key is recorded by its id before anything is encrypted with it, and its record goes when nothing is any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, delete, select
+
+from runstead.infra.encryption.cipher import Cipher
+from runstead.infra.engines.exceptions import StorageUnusable
+
+from .database import Database
+from .dialect import add_unless_there
+from .tables import encryption_keys
+
+
+async def check_encryption_keys(database: Database, cipher: Cipher | None, place: str) -> None:
+    """Record the key that ``cipher`` encrypts with, and refuse a database that has values of a key it does not know.
+
+    Raises StorageUnusable.
+    """
+    recorded = await database.read(recorded_keys)
+    known = frozenset[str]() if cipher is None else cipher.key_ids
+    if missing := sorted(recorded - known):
+        raise StorageUnusable(_refusal(place, missing, sorted(known)))
+    if cipher is not None and cipher.key_id not in recorded:
+        key = {"key_id": cipher.key_id}
+        await database.write(lambda connection: add_unless_there(connection, encryption_keys, key))
+
+
+def recorded_keys(connection: Connection) -> frozenset[str]:
+    """Return the ids of the keys that values may be encrypted with."""
+    return frozenset(connection.execute(select(encryption_keys.c.key_id)).scalars())
+
+
+def forget_keys(connection: Connection, key_ids: Iterable[str]) -> None:
+    """Remove the records of keys that no value is encrypted with any more."""
+    connection.execute(delete(encryption_keys).where(encryption_keys.c.key_id.in_(list(key_ids)))).close()
+
+
+def _refusal(place: str, missing: list[str], known: list[str]) -> str:
+    has = f"; those that are configured are {', '.join(known)}" if known else "; no key is configured"
+    return (
+        f"{place} has values that are encrypted with the key {', '.join(missing)}{has}. Add the missing key to "
+        "encryption_keys (or encryption_keys_file, or LANGGRAPH_AES_KEY); `runstead encryption status` names keys"
+    )

@@ -1,0 +1,98 @@
+"""Bring all values of a database to the key that encrypts now, and count which keys are in use; while servers run.
+
+Rows are read and written in small transactions, in the order of their keys. A value is replaced only where it is still
+what was read, so that no change of a server is lost; what servers write meanwhile is encrypted by them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Connection, Table, and_, select, tuple_, update
+
+from runstead.infra.encryption.cipher import Cipher
+
+from .database import Database
+from .encryption_recoding import keys_of, recoded
+
+_ROWS: Final = 50
+"""Read and written at a time. They may be large."""
+
+
+@dataclass(slots=True)
+class Usage:
+    """How many values each key encrypts, by its id and by table; PLAIN for those that are not encrypted."""
+
+    by_key: Counter[str] = field(default_factory=Counter)
+    by_table: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def add(self, table: str, key_id: str) -> None:
+        self.by_key[key_id] += 1
+        self.by_table[table, key_id] += 1
+
+
+async def usage_of(database: Database, tables: Sequence[Table], cipher: Cipher, usage: Usage) -> None:
+    """Add the keys of all values in ``tables`` to ``usage``."""
+
+    def look(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+        for row in rows:
+            for key_id in keys_of(cipher, table, row):
+                usage.add(table.name, key_id)
+        return 0
+
+    for table in tables:
+        await _each(database, table, look, writing=False)
+
+
+async def rewrite(database: Database, tables: Sequence[Table], cipher: Cipher, told: Callable[[str, int], None]) -> int:
+    """Encrypt every value of ``tables`` with the present key; return how many rows changed.
+
+    ``told`` is called with each table's name and the rows that changed in it. Raises CannotDecrypt.
+    """
+
+    def change(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+        return sum(replaced(connection, table, row, recoded(cipher, table, row)) for row in rows)
+
+    total = 0
+    for table in tables:
+        changed = await _each(database, table, change, writing=True)
+        told(table.name, changed)
+        total += changed
+    return total
+
+
+_Work = Callable[[Connection, Table, Sequence[Mapping[str, Any]]], int]
+
+
+async def _each(database: Database, table: Table, work: _Work, *, writing: bool) -> int:
+    """Do ``work`` for all rows of a table, some at a time; return the sum of its results."""
+    key = list(table.primary_key.columns)
+    total, after = 0, None
+
+    while True:
+
+        def some(connection: Connection, after: tuple[Any, ...] | None = after) -> tuple[int, tuple[Any, ...] | None]:
+            statement = select(*table.c).order_by(*key).limit(_ROWS)
+            if after is not None:
+                statement = statement.where(tuple_(*key) > tuple_(*after))
+            rows = [dict(row._mapping) for row in connection.execute(statement)]
+            done = work(connection, table, rows)
+            last = tuple(rows[-1][column.name] for column in key) if len(rows) == _ROWS else None
+            return done, last
+
+        done, after = await (database.write(some) if writing else database.read(some))
+        total += done
+        if after is None:
+            return total
+
+
+def replaced(connection: Connection, table: Table, row: Mapping[str, Any], changed: Mapping[str, Any]) -> int:
+    """Write the changed columns of a row, unless one of them has changed since it was read; 1 when it was written."""
+    if not changed:
+        return 0
+    same_row = [column == row[column.name] for column in table.primary_key.columns]
+    as_read = [table.c[name] == row[name] for name in changed if not table.c[name].primary_key]
+    return connection.execute(update(table).where(and_(*same_row, *as_read)).values(**changed)).rowcount

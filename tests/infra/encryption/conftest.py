@@ -1,0 +1,44 @@
+"""Databases whose values are encrypted, on either engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from runstead.infra.encryption.keyring import Keyring
+from runstead.infra.storage.database import Database
+from runstead.infra.storage.sqlite import open_storage
+from tests.servers.postgres import PostgresSchema
+from tests.servers.sqlite import current
+
+
+@pytest.fixture
+def keyring() -> Keyring:
+    return Keyring([b"n" * 32], ["hidden", "title"])
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def encrypted(request: pytest.FixtureRequest, tmp_path: Path, keyring: Keyring) -> AsyncIterator[Database]:
+    """An empty database that encrypts; who asks for it is run on either engine."""
+    if request.param == "sqlite":
+        async with open_storage(current(tmp_path / "runs.sqlite"), keyring) as database:
+            yield database
+    else:
+        schema: PostgresSchema = request.getfixturevalue("postgres_schema")
+        await schema.emptied()
+        async with schema.opened(keyring) as database:
+            yield database
+
+
+@pytest.fixture
+async def raw(encrypted: Database, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    """The same database, seen as it is stored."""
+    if request.node.callspec.params["encrypted"] == "sqlite":
+        async with open_storage(tmp_path / "runs.sqlite") as database:
+            yield database
+    else:
+        schema: PostgresSchema = request.getfixturevalue("postgres_schema")
+        async with schema.opened() as database:
+            yield database

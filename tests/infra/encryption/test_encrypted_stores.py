@@ -1,0 +1,81 @@
+"""The stores over encrypted columns keep every promise but one: state that is encrypted cannot be searched."""
+
+from __future__ import annotations
+
+import pytest
+
+from runstead.infra.storage.assistants import SqlAssistantStore
+from runstead.infra.storage.crons import SqlCronStore
+from runstead.infra.storage.database import Database
+from runstead.infra.storage.run_events import SqlRunEventStore
+from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
+from runstead.resources.threads import ThreadFilter
+from runstead.runtime.actor_context import acting
+from runstead.runtime.runs.types import Outcome, RunStatus, ThreadAfter
+from runstead.testing.clock import HandClock
+from runstead.testing.conformance.assistant_store import AssistantStoreConformance
+from runstead.testing.conformance.cron_store import CronStoreConformance
+from runstead.testing.conformance.delivery_store import DeliveryStoreConformance
+from runstead.testing.conformance.event_store import RunEventStoreConformance
+from runstead.testing.conformance.run_storage import ALICE, RunStorage
+from runstead.testing.conformance.run_stores import RunStoreConformance
+from runstead.testing.conformance.thread_store import ThreadStoreConformance
+from tests.servers.stores import stores_over
+
+
+@pytest.fixture
+def storage(encrypted: Database) -> RunStorage:
+    return stores_over(encrypted)
+
+
+class TestEncryptedRuns(RunStoreConformance):
+    pass
+
+
+class TestEncryptedThreads(ThreadStoreConformance):
+    async def test_values_are_matched_by_containment(self, storage: RunStorage) -> None:
+        after = ThreadAfter(values=b'{"a":{"b":1}}')
+        await storage.ended(await storage.accept("t-1"), Outcome(RunStatus.SUCCESS, after))
+        with acting(ALICE):
+            assert await storage.threads.search(ThreadFilter(values={"a": {"b": 1}})) == []
+            assert await storage.threads.count(ThreadFilter(values={"a": {}})) == 0
+            assert [one.values for one in await storage.threads.search(ThreadFilter())] == [after.values]
+
+
+class TestEncryptedAssistants(AssistantStoreConformance):
+    @pytest.fixture
+    def clock(self) -> HandClock:
+        return HandClock()
+
+    @pytest.fixture
+    def assistants(self, encrypted: Database, clock: HandClock) -> SqlAssistantStore:
+        return SqlAssistantStore(encrypted, clock)
+
+
+class TestEncryptedRunEvents(RunEventStoreConformance):
+    @pytest.fixture
+    def events(self, encrypted: Database) -> SqlRunEventStore:
+        return SqlRunEventStore(encrypted)
+
+
+class TestEncryptedCrons(CronStoreConformance):
+    @pytest.fixture
+    def crons(self, encrypted: Database, storage: RunStorage) -> SqlCronStore:
+        return SqlCronStore(encrypted, storage.clock, storage.bell)
+
+
+class TestEncryptedDeliveries(DeliveryStoreConformance):
+    @pytest.fixture
+    def deliveries(self, encrypted: Database, storage: RunStorage) -> SqlDeliveryStore:
+        return SqlDeliveryStore(encrypted, storage.clock, storage.bell)
+
+
+async def test_metadata_are_found_by_what_is_not_encrypted_alone(storage: RunStorage) -> None:
+    with acting(ALICE):
+        made = await storage.threads.create("t-1", metadata={"colour": "red", "hidden": {"a": "x"}, "title": None})
+        assert made.metadata == {"colour": "red", "hidden": {"a": "x"}, "title": None}
+        assert len(await storage.threads.search(ThreadFilter(metadata={"colour": "red"}))) == 1
+        assert await storage.threads.search(ThreadFilter(metadata={"hidden": {"a": "x"}})) == []
+        changed = await storage.threads.update("t-1", metadata={"more": 1})
+        assert changed is not None
+        assert changed.metadata == {"colour": "red", "hidden": {"a": "x"}, "title": None, "more": 1}
