@@ -69,3 +69,18 @@ async def let_pass(clock: HandClock, connections: RedisConnections, prefix: str,
         # Answers from Redis come in real time.
         await asyncio.sleep(0.02)
         left -= now
+
+
+async def everything_in(connections: RedisConnections, prefix: str) -> bytes:
+    """All keys with ``prefix`` in their names, and all that is in them."""
+    found: list[bytes] = []
+    for key in await connections.ask("KEYS", f"*{prefix}*"):
+        kind = (await connections.ask("TYPE", key)).decode()
+        read = {
+            "stream": ("XRANGE", key, "-", "+"),
+            "hash": ("HGETALL", key),
+            "zset": ("ZRANGE", key, 0, -1),
+            "string": ("GET", key),
+        }
+        found += [key, repr(await connections.ask(*read[kind])).encode()]
+    return b"\n".join(found)

@@ -21,6 +21,7 @@ from pathlib import Path
 from threading import RLock
 from typing import BinaryIO
 
+from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.engines.private_files import make_directory, open_new
 from runstead.runtime.runs.store.event_store import RunEvent, StoredRunEvent
 from runstead.runtime.runs.types import RunId, ThreadId
@@ -58,9 +59,9 @@ class _Extent:
 class EventFile:
     """One thread's file, which need not exist yet. ``lock`` is shared by all who use the same file."""
 
-    def __init__(self, path: Path, thread_id: ThreadId, lock: RLock) -> None:
+    def __init__(self, path: Path, thread_id: ThreadId, lock: RLock, cipher: Cipher | None = None) -> None:
         self.lock = lock
-        self._path, self._thread_id = path, thread_id
+        self._path, self._thread_id, self._cipher = path, thread_id, cipher
 
     def exists(self) -> bool:
         return self._path.exists()
@@ -72,7 +73,7 @@ class EventFile:
             extent = _extent_of(file)
             stored = [StoredRunEvent(extent.last_seq + place, event) for place, event in enumerate(events, start=1)]
             last = extent.last_seq + len(stored)
-            lines = b"".join(event_line(entry.seq, last - entry.seq, entry.event) for entry in stored)
+            lines = b"".join(event_line(entry.seq, last - entry.seq, entry.event, self._cipher) for entry in stored)
             file.truncate(extent.end)
             try:
                 file.seek(extent.end)
@@ -145,7 +146,7 @@ class EventFile:
         head = head_of(line)
         if head and not head.category:
             return False
-        stored = read_line(line, self._thread_id)
+        stored = read_line(line, self._thread_id, self._cipher)
         return stored is None or stored.event.run_id != run_id
 
     def _matching(self, lines: Iterator[bytes], wanted: Wanted) -> Iterator[StoredRunEvent]:
@@ -163,7 +164,7 @@ class EventFile:
                 continue
             if wanted.categories and head.category not in wanted.categories:
                 continue
-            stored = read_line(line, self._thread_id)
+            stored = read_line(line, self._thread_id, self._cipher)
             if stored is None:
                 damaged += 1
             elif wanted.fits(stored):

@@ -21,6 +21,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Final, ParamSpec, TypeVar
 
+from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.paths import ThreadPaths
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.runs.exceptions import ThreadNotFound
@@ -41,7 +42,8 @@ _LOCKS: Final = 64
 class JsonlRunEventStore:
     """A RunEventStore on files. A thread belongs to the one who first wrote to it."""
 
-    def __init__(self, root: Path, *, fsync: bool = False) -> None:
+    def __init__(self, root: Path, *, fsync: bool = False, cipher: Cipher | None = None) -> None:
+        self._cipher = cipher
         self._paths = ThreadPaths(root)
         # A plain id never begins with a dot, so no tenant can be called this.
         self._owners = ThreadOwners(root / ".owners")
@@ -51,9 +53,14 @@ class JsonlRunEventStore:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, root: Path, *, fsync: bool = False) -> AsyncIterator[JsonlRunEventStore]:
-        """A store that is closed at the end of the block, when what was begun is written."""
-        store = cls(root, fsync=fsync)
+    async def open(
+        cls, root: Path, *, fsync: bool = False, cipher: Cipher | None = None
+    ) -> AsyncIterator[JsonlRunEventStore]:
+        """A store that is closed at the end of the block, when what was begun is written.
+
+        ``cipher`` encrypts what events say.
+        """
+        store = cls(root, fsync=fsync, cipher=cipher)
         try:
             yield store
         finally:
@@ -125,7 +132,7 @@ class JsonlRunEventStore:
         if (writer := self._owners.shared_by(thread_id, actor)) is not None:
             folder = self._paths.of_names(*writer, thread_id)
         lock = self._locks[hash(thread_id) % _LOCKS]
-        return EventFile(self._paths.check(folder / "events.jsonl"), thread_id, lock)
+        return EventFile(self._paths.check(folder / "events.jsonl"), thread_id, lock, self._cipher)
 
     async def _in_worker(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()

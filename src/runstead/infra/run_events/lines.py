@@ -13,10 +13,14 @@ from typing import Any, BinaryIO, Final, cast
 
 import orjson
 
+from runstead.infra.encryption.cipher import Cipher
+from runstead.infra.encryption.envelope import open_document, seal_document, sealed_bytes
 from runstead.runtime.runs.store.event_store import RunEvent, RunEventCategory, StoredRunEvent
 from runstead.runtime.serialization import encode
 
 _CHUNK: Final = 64 * 1024
+_SAID: Final = "encrypted"
+_PURPOSE: Final = "run_events"
 _EVENT: Final = re.compile(rb'\{"seq":([0-9]+),"more":([0-9]+),"category":"([a-z]+)","event_type":')
 _MARK: Final = re.compile(rb'\{"last_seq":([0-9]+)\}')
 
@@ -34,16 +38,21 @@ class LineHead:
         return self.category is None
 
 
-def event_line(seq: int, more: int, event: RunEvent) -> bytes:
-    """An event as strict JSON on one line. The head comes first and in this order: `head_of` relies on it."""
+def event_line(seq: int, more: int, event: RunEvent, cipher: Cipher | None = None) -> bytes:
+    """An event as strict JSON on one line. The head comes first and in this order: `head_of` relies on it.
+
+    ``cipher`` encrypts what the event says: its content and metadata.
+    """
+    said: dict[str, Any] = {"metadata": dict(event.metadata), "content": event.content}
+    if cipher is not None:
+        said = {_SAID: seal_document(cipher, encode(said).decode(), _PURPOSE)}
     rest = encode(
         {
             "category": event.category,
             "event_type": event.event_type,
             "run_id": event.run_id,
             "created_at": event.created_at.isoformat(),
-            "metadata": dict(event.metadata),
-            "content": event.content,
+            **said,
         }
     )
     return b'{"seq":%d,"more":%d,%b\n' % (seq, more, rest[1:])
@@ -65,10 +74,21 @@ def head_of(line: bytes) -> LineHead | None:
     return None
 
 
-def read_line(line: bytes, thread_id: str) -> StoredRunEvent | None:
-    """The event on a line; None for a line that is damaged, and for a mark."""
+def key_id_of(line: bytes, cipher: Cipher) -> str | None:
+    """The id of the key that a sound line is encrypted with; empty for a line in the clear, None for a mark."""
+    value = orjson.loads(line)
+    if "last_seq" in value:
+        return None
+    sealed = sealed_bytes(value.get(_SAID, ""))
+    return "" if sealed is None else cipher.key_id_of(sealed)
+
+
+def read_line(line: bytes, thread_id: str, cipher: Cipher | None = None) -> StoredRunEvent | None:
+    """The event on a line; None for a line that is damaged, and for a mark. Raises CannotDecrypt."""
     try:
         value: dict[str, Any] = orjson.loads(line)
+        if cipher is not None and _SAID in value:
+            value |= orjson.loads(open_document(cipher, value[_SAID], _PURPOSE))
         event = RunEvent(
             run_id=value["run_id"],
             thread_id=thread_id,

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from redis.exceptions import ResponseError
 
+from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.engines.exceptions import StorageError
 from runstead.infra.engines.redis import Command, RedisConnections, RedisLine
 from runstead.infra.engines.redis_errors import RedisFull, RedisUnavailable, translate
@@ -20,7 +21,7 @@ from runstead.infra.engines.redis_errors import RedisFull, RedisUnavailable, tra
 from .hearing import hear
 from .index import StreamIndex
 from .outbox import Order, Outbox, RunWriter
-from .scripts import Applied, script
+from .scripts import EVENT, Applied, script
 
 Batch: TypeAlias = tuple[RunWriter, Sequence[Order]]
 
@@ -44,7 +45,9 @@ class Flusher:
         index: StreamIndex,
         terms: Sequence[str | int],
         returned: Callable[[], None],
+        cipher: Cipher | None = None,
     ) -> None:
+        self._cipher = cipher
         self._connections, self._outbox, self._index = connections, outbox, index
         self._terms, self._returned = tuple(terms), returned
         self._line: RedisLine | None = None
@@ -114,8 +117,13 @@ class Flusher:
     def _command(self, writer: RunWriter, orders: Sequence[Order]) -> Command:
         words: list[str | bytes | int] = list(self._terms)
         for order in orders:
-            words += (order.kind, order.attempt, order.seq, order.name, order.data)
+            words += (order.kind, order.attempt, order.seq, order.name, self._data(order))
         return script("apply").call((writer.keys.meta, writer.keys.log), words)
+
+    def _data(self, order: Order) -> bytes:
+        if self._cipher is None or order.kind not in ("event", "end"):
+            return order.data
+        return self._cipher.encrypt(order.data, EVENT)
 
     def _refused(self, writer: RunWriter, error: ResponseError) -> StorageError | None:
         """What has to pass before the same can be said again; or else it never can, and is given up."""

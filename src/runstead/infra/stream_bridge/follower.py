@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.engines.redis import RedisConnections
 from runstead.infra.engines.tasks import end_all
 from runstead.runtime.stream_bridge import StreamBridgeError
@@ -25,8 +26,10 @@ class _Place:
 class Follower:
     """The tails of this process. ``streams_per_shard`` bounds what one command waits for; ``bound`` is in bytes."""
 
-    def __init__(self, connections: RedisConnections, *, streams_per_shard: int, bound: int) -> None:
-        self._connections, self._per_shard = connections, streams_per_shard
+    def __init__(
+        self, connections: RedisConnections, *, streams_per_shard: int, bound: int, cipher: Cipher | None = None
+    ) -> None:
+        self._connections, self._per_shard, self._cipher = connections, streams_per_shard, cipher
         self._budget = TailBudget(bound)
         self._places: dict[str, _Place] = {}
         self._shards: dict[int, list[tuple[Shard, asyncio.Task[None]]]] = {}
@@ -91,7 +94,7 @@ class Follower:
         for shard, _ in shards:
             if len(shard) < self._per_shard:
                 return shard
-        shard = Shard(self._connections)
+        shard = Shard(self._connections, self._cipher)
         shards.append((shard, asyncio.create_task(shard.run(), name=f"stream-shard-{group}-{len(shards)}")))
         return shard
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Final
 
+from runstead.infra.encryption.cipher import CannotDecrypt, Cipher
 from runstead.infra.engines.exceptions import StorageError
 from runstead.infra.engines.redis import RedisConnections
 
@@ -25,8 +26,8 @@ _log = logging.getLogger(__name__)
 class Pages:
     """Reads pages."""
 
-    def __init__(self, connections: RedisConnections) -> None:
-        self._connections = connections
+    def __init__(self, connections: RedisConnections, cipher: Cipher | None = None) -> None:
+        self._connections, self._cipher = connections, cipher
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def read(self, keys: RunKeys, after: str) -> Page:
@@ -35,7 +36,12 @@ class Pages:
             answer = await self._connections.run(
                 script("page"), (keys.meta, keys.log), (after, PAGE_EVENTS, PAGE_BYTES)
             )
-        return Page.of(answer)
+        try:
+            return Page.of(answer, self._cipher)
+        except CannotDecrypt as error:
+            # As if Redis had lost it: the run's record answers.
+            _log.error("the stream %s is given up: %s", keys.log, error)
+            return Page.of([0, *answer[1:10]])
 
     async def read_patiently(self, keys: RunKeys, after: str) -> Page:
         """The same, over any outage."""

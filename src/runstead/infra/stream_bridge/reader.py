@@ -186,7 +186,7 @@ class LogReader:
         assert first.file is not None
         try:
             data = await self._spool.read(first.file, first.offset, last.offset + last.length - first.offset)
-            pieces = (data[block.offset - first.offset :][: block.length] for block in blocks)
+            pieces = [self._spool.piece_of(data[block.offset - first.offset :][: block.length]) for block in blocks]
             self._pieces.extend(Piece(block.first, piece) for block, piece in zip(blocks, pieces, strict=True))
         except (OSError, ValueError) as error:
             self._lost(blocks, error)

@@ -21,6 +21,7 @@ from secrets import token_hex
 from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
+from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.engines.exceptions import StorageError
 from runstead.infra.engines.redis import RedisConnections
 from runstead.infra.engines.tasks import end_all
@@ -63,7 +64,11 @@ class RedisStreamBridge:
     """A StreamBridge in Redis; see `runstead.runtime.stream_bridge.contract` for what it promises."""
 
     def __init__(
-        self, connections: RedisConnections, settings: RedisStreamSettings | None = None, clock: Clock | None = None
+        self,
+        connections: RedisConnections,
+        settings: RedisStreamSettings | None = None,
+        clock: Clock | None = None,
+        cipher: Cipher | None = None,
     ) -> None:
         self._connections = connections
         self._settings = settings = settings or RedisStreamSettings()
@@ -74,7 +79,9 @@ class RedisStreamBridge:
         retention, awaiting = _ms(settings.retention), _ms(settings.awaiting_retention)
         unowned, linger = _ms(settings.unowned_retention), LINGER * 1000
         self._index = StreamIndex(connections, self._keys, settings.max_streams, unowned, retention, awaiting)
-        self._follower = Follower(connections, streams_per_shard=settings.streams_per_reader, bound=settings.tail_bytes)
+        self._follower = Follower(
+            connections, streams_per_shard=settings.streams_per_reader, bound=settings.tail_bytes, cipher=cipher
+        )
         self._renewal = Renewal(
             connections,
             self._outbox,
@@ -86,8 +93,8 @@ class RedisStreamBridge:
         )
         # A name for this publisher, for the streams to tell what it says twice from what another one says.
         terms = (token_hex(8), settings.most_events, settings.window_bytes, retention, awaiting, unowned, linger)
-        self._flusher = Flusher(connections, self._outbox, self._index, terms, self._renewal.ring)
-        self._room = ReadingRoom(Pages(connections), self._follower)
+        self._flusher = Flusher(connections, self._outbox, self._index, terms, self._renewal.ring, cipher)
+        self._room = ReadingRoom(Pages(connections, cipher), self._follower)
         self._subscriptions: WeakSet[LogSubscription] = WeakSet()
         self._forgetting = Forgetting(
             connections,
@@ -105,10 +112,14 @@ class RedisStreamBridge:
     @classmethod
     @asynccontextmanager
     async def running(
-        cls, connections: RedisConnections, settings: RedisStreamSettings | None = None, clock: Clock | None = None
+        cls,
+        connections: RedisConnections,
+        settings: RedisStreamSettings | None = None,
+        clock: Clock | None = None,
+        cipher: Cipher | None = None,
     ) -> AsyncIterator[RedisStreamBridge]:
-        """A bridge that is started, and closed at the end of the block."""
-        bridge = cls(connections, settings, clock)
+        """A bridge that is started, and closed at the end of the block. ``cipher`` encrypts the data of events."""
+        bridge = cls(connections, settings, clock, cipher)
         await bridge.start()
         try:
             yield bridge

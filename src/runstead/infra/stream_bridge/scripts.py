@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import islice
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
+from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.engines.redis import RedisScript
 from runstead.runtime.stream_bridge import StreamEvent, StreamStatus, TerminalKind, numbers_of
 
 from .places import LogShape
+
+EVENT: Final = "stream.event"
+"""What the data of events are encrypted for."""
 
 Word: TypeAlias = Literal["ok", "missing", "gone", "stale", "terminated", "behind"]
 """What became of orders: all done; no such stream, or one that was forgotten; a late worker's; after the end; with a
@@ -72,7 +76,8 @@ class Page:
     events: Sequence[StreamEvent]
 
     @classmethod
-    def of(cls, answer: Sequence[Any]) -> Page:
+    def of(cls, answer: Sequence[Any], cipher: Cipher | None = None) -> Page:
+        """``cipher`` decrypts the events. Raises CannotDecrypt."""
         there, attempt, seq, published, status, terminal, begun, oldest, forgotten, more = answer[:10]
         first, pairs = published, pairs_of(begun.decode())
         if oldest and (numbers := numbers_of(oldest.decode())) is not None:
@@ -80,7 +85,7 @@ class Page:
         shape = LogShape(attempt, published, bool(terminal), first, oldest.decode() or None, pairs)
         state = StreamStatus(status.decode()) if status else StreamStatus.OPEN
         ended = terminal.decode() or None
-        events = list(_events(answer))
+        events = list(_events(answer, cipher))
         return cls(bool(there), attempt, seq, state, ended, shape, bool(forgotten), bool(more), events)
 
 
@@ -90,12 +95,15 @@ def pairs_of(begun: str) -> list[tuple[int, int]]:
     return [(int(attempt), int(place)) for attempt, place in pairs]
 
 
-def event_of(event_id: bytes, name: bytes, data: bytes, kind: bytes) -> StreamEvent:
+def event_of(event_id: bytes, name: bytes, data: bytes, kind: bytes, cipher: Cipher | None = None) -> StreamEvent:
+    """Return an event of a log. Raises CannotDecrypt."""
     terminal: TerminalKind | None = kind.decode() if kind else None  # type: ignore[assignment]
+    if cipher is not None and cipher.key_id_of(data) is not None:
+        data = cipher.decrypt(data, EVENT)
     return StreamEvent(event_id.decode(), name.decode(), data, terminal)
 
 
-def _events(answer: Sequence[Any]) -> Iterator[StreamEvent]:
+def _events(answer: Sequence[Any], cipher: Cipher | None) -> Iterator[StreamEvent]:
     parts = islice(answer, 10, None)
     for event_id, name, data, kind in zip(parts, parts, parts, parts, strict=True):
-        yield event_of(event_id, name, data, kind)
+        yield event_of(event_id, name, data, kind, cipher)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
+from runstead.infra.encryption.cipher import CannotDecrypt, Cipher
 from runstead.infra.engines.exceptions import StorageError
 from runstead.infra.engines.redis import Command, RedisConnections, RedisLine
 from runstead.infra.engines.redis_errors import RedisUnavailable
@@ -33,8 +34,8 @@ _log = logging.getLogger(__name__)
 class Shard:
     """Reads for its tails until cancelled."""
 
-    def __init__(self, connections: RedisConnections) -> None:
-        self._connections = connections
+    def __init__(self, connections: RedisConnections, cipher: Cipher | None = None) -> None:
+        self._connections, self._cipher = connections, cipher
         self._tails: dict[str, Tail] = {}
         self._changed = asyncio.Event()
         self._wanted = self._served = 0
@@ -116,14 +117,22 @@ class Shard:
             for event_id, fields in entries:
                 count += 1
                 size += sum(map(len, fields))
-                if fields[0] == b"x":
+                if fields[0] == b"x" or not self._take(tail, event_id, fields):
                     tail.shut(partial(StreamNotFound, tail.run_id))
                     self.remove(tail)
-                else:
-                    tail.add(event_of(event_id, fields[1], fields[3], fields[5] if len(fields) > 5 else b""))
             tail.wake()
         if count:
             self._typical += (max(size / count, 1.0) - self._typical) / 4
+
+    def _take(self, tail: Tail, event_id: bytes, fields: Sequence[bytes]) -> bool:
+        """Add an event to its tail; False for one that cannot be decrypted, which must not hold up the other tails."""
+        kind = fields[5] if len(fields) > 5 else b""
+        try:
+            tail.add(event_of(event_id, fields[1], fields[3], kind, self._cipher))
+        except CannotDecrypt as error:
+            _log.error("the stream of run %s is given up: %s", tail.run_id, error)
+            return False
+        return True
 
     async def _poke(self) -> None:
         """Until the waiting command knows of the last change. One that is only on its way cannot be woken yet."""

@@ -211,6 +211,8 @@ class Spilling:
             files.append(self.spool.file())
         cost, file = sum(block.cost for block in blocks), files[-1]
         self._writing += cost
+        for block in blocks:
+            block.length += self.spool.overhead
         written = self.spool.write(file, file.size, [block.data or b"" for block in blocks])
         written.add_done_callback(partial(self._written, log, cost, file))
 
@@ -219,6 +221,8 @@ class Spilling:
         self._is_stuck = False
         is_kept = file in log.blocks.files
         if written.cancelled() or (error := written.exception()) is not None:
+            for block in log.blocks.writing:
+                block.length -= 0 if self.spool is None else self.spool.overhead
             log.failed_writing()
             if is_kept:
                 if log.terminal is not None:

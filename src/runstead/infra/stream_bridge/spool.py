@@ -20,7 +20,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Final, TypeVar
 
+from runstead.infra.encryption.cipher import CannotDecrypt, Cipher
+
 T = TypeVar("T")
+_PURPOSE: Final = "stream.file"
 _READERS: Final = 2
 """Threads that read: many who come back together take turns, and leave the processor to those who publish."""
 _RESERVE: Final = 128 * 1024 * 1024
@@ -83,7 +86,11 @@ class SpoolFile:
 class Spool:
     """A directory of such files, which is this process's alone. Called on one event loop."""
 
-    def __init__(self, directory: Path, *, reserve: int = _RESERVE) -> None:
+    def __init__(self, directory: Path, *, reserve: int = _RESERVE, cipher: Cipher | None = None) -> None:
+        """``cipher`` encrypts each piece."""
+        self._cipher = cipher
+        self.overhead = 0 if cipher is None else len(cipher.encrypt(b"", _PURPOSE))
+        """Bytes by which a piece is longer in a file."""
         self.directory, self._reserve = directory, reserve
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="stream-spool-writer")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="stream-spool-reader")
@@ -117,6 +124,15 @@ class Spool:
             return asyncio.get_running_loop().run_in_executor(None, file.read, offset, length)
         return self._in(self._readers, partial(file.read, offset, length))
 
+    def piece_of(self, data: bytes) -> bytes:
+        """Return the piece behind what was read of it. Raises ValueError when it is damaged."""
+        if self._cipher is None:
+            return data
+        try:
+            return self._cipher.decrypt(data, _PURPOSE)
+        except CannotDecrypt as error:
+            raise ValueError(str(error)) from error
+
     def delete(self, file: SpoolFile, *, is_read: bool) -> None:
         """Delete a file after what was written to it before; see `SpoolFile.delete`."""
         with suppress(RuntimeError):  # The spool is closed, and everything deleted.
@@ -135,6 +151,8 @@ class Spool:
         disk = os.statvfs(self.directory)
         if disk.f_bavail * disk.f_frsize < self._reserve:
             raise OSError(errno.ENOSPC, f"less than {self._reserve // 1024**2} MiB are left", str(self.directory))
+        if self._cipher is not None:
+            pieces = [self._cipher.encrypt(piece, _PURPOSE) for piece in pieces]
         file.write(offset, pieces)
 
     def _delete(self, file: SpoolFile, is_read: bool) -> None:

@@ -1,0 +1,57 @@
+"""Bring the lines of event files to the key that encrypts now. For the process that owns the files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from runstead.infra.encryption.cipher import Cipher
+
+from .lines import event_line, head_of, key_id_of, read_line
+
+_FILES: Final = "events.jsonl"
+
+
+def event_file_keys(root: Path, cipher: Cipher) -> Iterator[str]:
+    """Yield the id of the key of every event in the files below ``root``; empty for one that is not encrypted."""
+    for path in sorted(root.rglob(_FILES)):
+        with path.open("rb") as file:
+            for line in file:
+                if head_of(line) is not None and (key_id := key_id_of(line, cipher)) is not None:
+                    yield key_id
+
+
+def rewrite_event_files(root: Path, cipher: Cipher) -> int:
+    """Encrypt every event below ``root`` with the present key; return how many changed. Raises CannotDecrypt.
+
+    A file is replaced when it is written whole. Lines that are not sound stay as they are.
+    """
+    return sum(_rewrite(path, cipher) for path in sorted(root.rglob(_FILES)))
+
+
+def _rewrite(path: Path, cipher: Cipher) -> int:
+    rewritten, changed = path.with_suffix(".rewritten"), 0
+    rewritten.touch(mode=0o600)
+    with path.open("rb") as file, rewritten.open("wb") as kept:
+        for line in file:
+            if (new := _recoded(line, cipher)) is not None:
+                line, changed = new, changed + 1
+            kept.write(line)
+        kept.flush()
+        os.fsync(kept.fileno())
+    if changed:
+        rewritten.replace(path)
+    else:
+        rewritten.unlink()
+    return changed
+
+
+def _recoded(line: bytes, cipher: Cipher) -> bytes | None:
+    """The line encrypted with the present key; None where it is that already, or is no event."""
+    head = head_of(line)
+    if head is None or head.is_mark or key_id_of(line, cipher) == cipher.key_id:
+        return None
+    stored = read_line(line, "", cipher)
+    return None if stored is None else event_line(stored.seq, head.more, stored.event, cipher)

@@ -1,0 +1,227 @@
+"""Encrypted streams and event files keep every promise of plain ones, and nothing that was said is in them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from runstead.infra.cache.redis import RedisCache
+from runstead.infra.encryption.cipher import CannotDecrypt
+from runstead.infra.encryption.keyring import Keyring
+from runstead.infra.engines.redis import RedisConnections, open_redis
+from runstead.infra.run_events.jsonl import JsonlRunEventStore
+from runstead.infra.run_events.rewriting import event_file_keys, rewrite_event_files
+from runstead.infra.stream_bridge.memory import MemoryStreamBridge, MemoryStreamSettings
+from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
+from runstead.infra.stream_bridge.spilling import SpillSettings
+from runstead.infra.stream_bridge.spool import Spool
+from runstead.runtime.actor_context import acting
+from runstead.runtime.stream_bridge import StreamEvent, StreamNotFound, StreamSubscription
+from runstead.testing.clock import HandClock
+from runstead.testing.conformance.cache import CacheConformance
+from runstead.testing.conformance.event_store import ALICE, THREAD, RunEventStoreConformance, an_event
+from runstead.testing.conformance.stream_bridge import StreamBridgeConformance
+from tests.servers.redis_streams import a_prefix, age, everything_in, let_pass
+from tests.servers.valkey import valkey_url
+
+OLD, NEW = b"o" * 32, b"n" * 32
+SECRET = b'{"said":"canary-in-a-stream"}'
+UNOWNED = 1_200.0
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with valkey_url(tmp_path_factory.mktemp("valkey")) as url:
+        yield url
+
+
+class TestEncryptedRedisStreams(StreamBridgeConformance):
+    @pytest.fixture
+    async def bridge(self, url: str) -> AsyncIterator[RedisStreamBridge]:
+        self._clock, self._prefix = HandClock(), a_prefix()
+        settings = RedisStreamSettings(
+            window_events=self.window_events,
+            window_bytes=self.window_bytes,
+            retention=self.retention,
+            awaiting_retention=self.awaiting_retention,
+            unowned_retention=UNOWNED,
+            max_streams=self.max_streams,
+            prefix=self._prefix,
+        )
+        async with (
+            open_redis(url) as connections,
+            RedisStreamBridge.running(connections, settings, self._clock, Keyring([NEW])) as bridge,
+        ):
+            self._connections: RedisConnections = connections
+            yield bridge
+
+    async def let_pass(self, seconds: float) -> None:
+        await let_pass(self._clock, self._connections, self._prefix, seconds, UNOWNED / 3)
+
+
+class TestEncryptedFiles(StreamBridgeConformance):
+    """Each event goes to a file at once."""
+
+    @pytest.fixture
+    async def bridge(self, tmp_path: Path) -> AsyncIterator[MemoryStreamBridge]:
+        self._clock = HandClock()
+        settings = MemoryStreamSettings(
+            window_events=self.window_events,
+            window_bytes=self.window_bytes,
+            retention=self.retention,
+            awaiting_retention=self.awaiting_retention,
+            max_streams=self.max_streams,
+        )
+        spool = Spool(tmp_path / "streams", cipher=Keyring([NEW]))
+        spill = SpillSettings(memory_bytes=1, spool=spool)
+        async with MemoryStreamBridge.running(settings, self._clock, spill) as bridge:
+            yield bridge
+
+    async def let_pass(self, seconds: float) -> None:
+        await self._clock.forward(seconds)
+
+
+async def said(bridge: RedisStreamBridge | MemoryStreamBridge, run_id: str) -> list[bytes]:
+    """The data of all events of an ended stream."""
+    subscription = await bridge.subscribe(run_id)
+    found: list[bytes] = []
+    while items := await subscription.read():
+        found += [item.data for item in items if isinstance(item, StreamEvent)]
+    return found
+
+
+async def to_its_end(subscription: StreamSubscription) -> AsyncIterator[None]:
+    """Ends with the stream, or with what its reader is told instead."""
+    while await subscription.read():
+        pass
+    yield
+
+
+async def publish(bridge: RedisStreamBridge | MemoryStreamBridge, run_id: str = "r-1") -> None:
+    await bridge.open(run_id)
+    for _ in range(3):
+        await bridge.publish(run_id, "values", SECRET)
+    await bridge.publish_terminal(run_id, "error", SECRET)
+
+
+async def test_no_key_of_redis_has_a_frame_in_the_clear(url: str) -> None:
+    prefix = a_prefix()
+    async with (
+        open_redis(url) as connections,
+        RedisStreamBridge.running(connections, RedisStreamSettings(prefix=prefix), cipher=Keyring([NEW])) as bridge,
+    ):
+        await publish(bridge)
+        assert await said(bridge, "r-1") == [SECRET] * 4
+        stored = await everything_in(connections, prefix)
+    assert b"r-1" in stored
+    assert SECRET not in stored
+    assert b"canary" not in stored
+
+
+async def test_frames_of_an_old_key_are_read_and_those_of_a_missing_key_end_their_own_stream(url: str) -> None:
+    settings = RedisStreamSettings(prefix=a_prefix())
+    async with open_redis(url) as connections:
+        async with RedisStreamBridge.running(connections, settings, cipher=Keyring([OLD])) as before:
+            await publish(before)
+        async with RedisStreamBridge.running(connections, settings, cipher=Keyring([NEW, OLD])) as rotated:
+            assert await said(rotated, "r-1") == [SECRET] * 4
+            await publish(rotated, "r-2")
+        async with RedisStreamBridge.running(connections, settings, cipher=Keyring([NEW])) as after:
+            assert await said(after, "r-2") == [SECRET] * 4
+            with pytest.raises(StreamNotFound):
+                await said(after, "r-1")
+
+
+async def test_a_live_stream_that_cannot_be_decrypted_does_not_hold_up_another_one(url: str) -> None:
+    settings = RedisStreamSettings(prefix=a_prefix())
+    async with (
+        open_redis(url) as connections,
+        RedisStreamBridge.running(connections, settings, cipher=Keyring([OLD])) as old,
+        RedisStreamBridge.running(connections, settings, cipher=Keyring([NEW])) as new,
+    ):
+        await old.open("r-1")
+        await new.open("r-2")
+        lost, live = await new.subscribe("r-1"), await new.subscribe("r-2")
+        await old.publish("r-1", "values", SECRET)
+        with pytest.raises(StreamNotFound):
+            await anext(to_its_end(lost))
+        await new.publish("r-2", "values", SECRET)
+        [event] = await live.read()
+        assert isinstance(event, StreamEvent)
+        assert event.data == SECRET
+
+
+async def test_no_file_of_the_spool_has_an_event_in_the_clear(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "streams", cipher=Keyring([NEW]))
+    async with MemoryStreamBridge.running(
+        MemoryStreamSettings(), HandClock(), SpillSettings(memory_bytes=1, spool=spool)
+    ) as bridge:
+        await publish(bridge)
+        assert await said(bridge, "r-1") == [SECRET] * 4
+        files = b"".join(path.read_bytes() for path in (tmp_path / "streams").iterdir())
+    assert files
+    assert b"canary" not in files
+
+
+class TestEncryptedEventFiles(RunEventStoreConformance):
+    @pytest.fixture
+    async def events(self, tmp_path: Path) -> AsyncIterator[JsonlRunEventStore]:
+        async with JsonlRunEventStore.open(tmp_path, cipher=Keyring([NEW])) as store:
+            yield store
+
+
+async def contents(root: Path, *keys: bytes) -> list[object]:
+    async with JsonlRunEventStore.open(root, cipher=Keyring(keys) if keys else None) as store:
+        with acting(ALICE):
+            return [stored.event.content for stored in await store.list_events(THREAD)]
+
+
+async def append(root: Path, content: str, *keys: bytes) -> None:
+    async with JsonlRunEventStore.open(root, cipher=Keyring(keys) if keys else None) as store:
+        with acting(ALICE):
+            await store.append([an_event(content=content, metadata={"note": content})])
+
+
+def files_of(root: Path) -> list[tuple[int, bytes]]:
+    return [(path.stat().st_mode & 0o777, path.read_bytes()) for path in root.rglob("events.jsonl")]
+
+
+async def test_event_files_are_rewritten_with_the_first_key(tmp_path: Path) -> None:
+    await append(tmp_path, "canary plain")
+    await append(tmp_path, "canary old", OLD)
+    await append(tmp_path, "canary new", NEW, OLD)
+    both = Keyring([NEW, OLD])
+    assert sorted(event_file_keys(tmp_path, both)) == sorted(["", Keyring([OLD]).key_id, both.key_id])
+    with pytest.raises(CannotDecrypt):
+        await contents(tmp_path, NEW)
+    assert rewrite_event_files(tmp_path, both) == 2
+    assert rewrite_event_files(tmp_path, both) == 0
+    assert await contents(tmp_path, NEW) == ["canary plain", "canary old", "canary new"]
+    [(mode, text)] = files_of(tmp_path)
+    assert b"canary" not in text
+    assert mode == 0o600
+
+
+class TestEncryptedCache(CacheConformance):
+    @pytest.fixture
+    async def cache(self, url: str) -> AsyncIterator[RedisCache]:
+        self._prefix = a_prefix()
+        async with open_redis(url) as connections:
+            self._connections: RedisConnections = connections
+            yield RedisCache(connections, self._prefix, Keyring([NEW]))
+
+    async def let_pass(self, seconds: float) -> None:
+        await age(self._connections, self._prefix, seconds)
+
+
+async def test_the_cache_has_neither_values_nor_keys_in_the_clear_and_forgets_those_of_a_missing_key(url: str) -> None:
+    prefix = a_prefix()
+    async with open_redis(url) as connections:
+        cache = RedisCache(connections, prefix, Keyring([OLD]))
+        await cache.set("canary key", SECRET, timedelta(seconds=60))
+        assert b"canary" not in await everything_in(connections, prefix)
+        assert await RedisCache(connections, prefix, Keyring([NEW, OLD])).get("canary key") == SECRET
+        assert await RedisCache(connections, prefix, Keyring([NEW])).get("canary key") is None
