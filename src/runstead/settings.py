@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 SETTINGS_FILE: Final = "runstead.toml"
 CONFIG_FILE: Final = "langgraph.json"
 ENV_PREFIX: Final = "RUNSTEAD_"
-_PATHS: Final = ("data_dir", "config")
+_PATHS: Final = ("data_dir", "config", "encryption_keys_file")
 _LONGEST_QUEUE: Final = 128
 _MOST_URGENT: Final = 2**31 - 1
 _SCHEMES: Final = {"database_url": ("postgresql://", "postgres://"), "redis_url": ("redis://", "rediss://")}
@@ -232,6 +232,22 @@ class Settings(BaseSettings):
     )
     webhook_allow_loopback: bool = Field(default=False, description="Allow webhooks to this machine; for development.")
 
+    # --- encryption at rest ----------------------------------------------------------------------------------------
+    encryption_keys: SecretStr | None = Field(
+        default=None,
+        description="Keys that what is stored is encrypted with: base64 of 32 bytes, as `runstead encryption new-key` "
+        "prints one. Several, separated by spaces: the first one encrypts, all of them decrypt. Unset: "
+        "LANGGRAPH_AES_KEY if that is set, else nothing is encrypted.",
+    )
+    encryption_keys_file: Path | None = Field(
+        default=None, description="A file with these keys, one a line (path), instead of `encryption_keys`."
+    )
+    encryption_json_keys: tuple[str, ...] = Field(
+        default=(),
+        description="Keys of metadata whose values are encrypted too (a JSON list), and then cannot be searched for. "
+        "LANGGRAPH_AES_JSON_KEYS adds to them.",
+    )
+
     # --- the rest --------------------------------------------------------------------------------------------------
     max_body_bytes: int = Field(
         default=32 * 1024 * 1024, ge=1, description="Largest request body that is accepted (bytes)."
@@ -303,6 +319,8 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name}: it begins with none of {', '.join(schemes)}")
         if self.max_concurrent_runs == 0 and self.database_url is None:
             raise ValueError("max_concurrent_runs is 0, and without database_url nobody else could execute runs")
+        if self.encryption_keys is not None and self.encryption_keys_file is not None:
+            raise ValueError("encryption_keys and encryption_keys_file are both set; keep one of the two")
         if self.run_events == "jsonl" and self.database_url is not None:
             raise ValueError("run_events is jsonl, whose files only one server can see: a cluster keeps them with sql")
         return self

@@ -23,6 +23,7 @@ from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.environment import apply_environment
 from runstead.graphs.registry import GraphRegistry
 from runstead.infra.dispatch.bell import Bell
+from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.engines.exceptions import StorageUnusable
 from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.crons import SqlCronStore
@@ -65,6 +66,7 @@ from .custom_apps import load_custom_app
 from .doors import load_auth, open_door
 from .embedded import open_embedded
 from .embedders import load_embedder
+from .encryption import load_cipher
 from .housekeeping import expire_regularly, sweep_items_regularly, sweep_regularly
 from .lost_loop import LostLoops
 from .parts import (
@@ -197,7 +199,9 @@ class _Parts:
     cron_bell: Bell
 
 
-async def _open_scaled(stack: AsyncExitStack, settings: Settings, serde: SerializerProtocol | None) -> Profile:
+async def _open_scaled(
+    stack: AsyncExitStack, settings: Settings, serde: SerializerProtocol | None, cipher: Cipher | None
+) -> Profile:
     try:
         # Only a cluster needs their drivers.
         from .scaled import open_scaled
@@ -205,7 +209,7 @@ async def _open_scaled(stack: AsyncExitStack, settings: Settings, serde: Seriali
         raise StorageUnusable(
             f"a cluster needs packages that are not installed ({error.name}); pip install 'runstead[postgres,redis]'"
         ) from error
-    return await open_scaled(stack, settings, serde)
+    return await open_scaled(stack, settings, serde, cipher)
 
 
 async def _opened(
@@ -216,7 +220,9 @@ async def _opened(
     user_loop: UserLoop,
 ) -> _Parts:
     opened = _open_scaled if settings.is_cluster else open_embedded
-    profile = await opened(stack, settings, checkpoint_serde(configuration))
+    # After the environment of langgraph.json was applied: LANGGRAPH_AES_KEY may stand there.
+    cipher = load_cipher(settings, os.environ)
+    profile = await opened(stack, settings, checkpoint_serde(configuration, cipher), cipher)
     database, clock = profile.database, profile.clock
     loops = agent_loops(settings, configuration, user_loop)
     stack.push_async_callback(loops.close)

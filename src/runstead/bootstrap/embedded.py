@@ -12,7 +12,9 @@ from runstead.infra.checkpoints.pairing import check_pair
 from runstead.infra.checkpoints.sqlite import open_checkpoints
 from runstead.infra.dispatch.bell import Bell
 from runstead.infra.dispatch.local import LocalDispatcher
+from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.engines.data_dir import own_data_dir
+from runstead.infra.storage.encryption_keys import check_encryption_keys
 from runstead.infra.storage.item_takeover import take_over
 from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.stream_bridge.memory import MemoryStreamBridge
@@ -28,18 +30,28 @@ from .profile import Profile, Queue
 _log = logging.getLogger(__name__)
 
 
-async def open_embedded(stack: AsyncExitStack, settings: Settings, serde: SerializerProtocol | None = None) -> Profile:
-    """Opened until the end of ``stack``. ``serde`` is for the values of checkpoints. Raises StorageError."""
+async def open_embedded(
+    stack: AsyncExitStack,
+    settings: Settings,
+    serde: SerializerProtocol | None = None,
+    cipher: Cipher | None = None,
+) -> Profile:
+    """Opened until the end of ``stack``. ``serde`` is for the values of checkpoints, and ``cipher`` encrypts what is
+    stored. Raises StorageError.
+    """
     clock = SystemClock()
     data_dir = stack.enter_context(own_data_dir(settings.data_dir))
-    database = await stack.enter_async_context(open_storage(data_dir / "runstead.db"))
+    database = await stack.enter_async_context(open_storage(data_dir / "runstead.db", cipher))
+    await check_encryption_keys(database, cipher, str(data_dir))
     checkpoints = await stack.enter_async_context(open_checkpoints(data_dir / "checkpoints.db", serde=serde))
     await check_pair(database, checkpoints.database, data_dir / "checkpoints.db")
     if taken := await take_over(data_dir / "items.db", database):
         _log.info("%d items of an earlier version were taken over", taken)
-    spill = SpillSettings(settings.stream_memory_bytes, settings.stream_disk_bytes, Spool(data_dir / "streams"))
+    spill = SpillSettings(
+        settings.stream_memory_bytes, settings.stream_disk_bytes, Spool(data_dir / "streams", cipher=cipher)
+    )
     bridge = await stack.enter_async_context(MemoryStreamBridge.running(stream_settings(settings), clock, spill))
-    events = await stack.enter_async_context(event_store(settings, database, data_dir))
+    events = await stack.enter_async_context(event_store(settings, database, data_dir, cipher))
     # The stores ring it when a run may have become claimable; the dispatcher hears it.
     bell = Bell()
     return Profile(

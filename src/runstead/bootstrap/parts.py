@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Final
 
 from langchain_core.embeddings import Embeddings
+from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.store.base import TTLConfig
 
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.embeddings import OffLoopEmbeddings
 from runstead.graphs.sections import HeaderChoice, Ttl
+from runstead.infra.checkpoints.encrypted import encrypted_serde
 from runstead.infra.checkpoints.serde import CheckpointSerializer
+from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.run_events.jsonl import JsonlRunEventStore
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.item_index import ItemIndex
@@ -105,8 +108,13 @@ def trusted_with_shared(settings: Settings) -> Callable[[ActorContext], bool]:
     return is_trusted
 
 
-def checkpoint_serde(configuration: GraphConfiguration) -> JsonPlusSerializer | None:
+def checkpoint_serde(configuration: GraphConfiguration, cipher: Cipher | None = None) -> SerializerProtocol | None:
     """How values of checkpoints are read and written; None for the default of the store."""
+    serde = _plain_serde(configuration)
+    return serde if cipher is None else encrypted_serde(serde or CheckpointSerializer(), cipher)
+
+
+def _plain_serde(configuration: GraphConfiguration) -> JsonPlusSerializer | None:
     if (serde := configuration.checkpointer.serde) is None:
         return None
     told = {name: getattr(serde, name) for name in serde.model_fields_set}
@@ -147,10 +155,12 @@ def thread_sweeps(configuration: GraphConfiguration) -> Sweeps:
 
 
 @asynccontextmanager
-async def event_store(settings: Settings, database: Database, data_dir: Path) -> AsyncIterator[RunEventStore]:
+async def event_store(
+    settings: Settings, database: Database, data_dir: Path, cipher: Cipher | None = None
+) -> AsyncIterator[RunEventStore]:
     """Where run events are kept: beside the runs, or as files of JSON lines."""
     if settings.run_events == "sql":
         yield SqlRunEventStore(database)
         return
-    async with JsonlRunEventStore.open(data_dir / "events") as store:
+    async with JsonlRunEventStore.open(data_dir / "events", cipher=cipher) as store:
         yield store

@@ -47,7 +47,8 @@ def refuse_what_cannot_be_kept(configuration: GraphConfiguration, settings: Sett
             raise UnsupportedConfiguration(f"{place}: auth.path: {error.problem}") from error
     if configuration.encryption:
         raise UnsupportedConfiguration(
-            f"{place}: encryption: this version cannot encrypt what it stores; remove the key to store it in the clear"
+            f"{place}: encryption: this version does not call handlers of your own; remove the key, and set "
+            "encryption_keys to have it encrypted with AES"
         )
 
 

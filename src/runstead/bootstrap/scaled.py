@@ -12,11 +12,13 @@ from runstead.infra.cache.redis import RedisCache
 from runstead.infra.checkpoints.postgres import PostgresCheckpoints
 from runstead.infra.dispatch.jobs import JobRouting, RunJobs
 from runstead.infra.dispatch.procrastinate import ProcrastinateDispatcher, ProcrastinateSettings
+from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.engines.redis import open_redis
 from runstead.infra.notices.redis import RedisNotices
 from runstead.infra.notices.stops import StopNotices
 from runstead.infra.notices.threads import RedisThreadNotices
 from runstead.infra.storage.database_clock import DatabaseClock
+from runstead.infra.storage.encryption_keys import check_encryption_keys
 from runstead.infra.storage.postgres import open_postgres_storage
 from runstead.infra.storage.postgres_items import vectors_in
 from runstead.infra.storage.run_events import SqlRunEventStore
@@ -28,14 +30,24 @@ from .postgres_options import postgres_options
 from .profile import Profile, Queue
 
 
-async def open_scaled(stack: AsyncExitStack, settings: Settings, serde: SerializerProtocol | None = None) -> Profile:
-    """Opened until the end of ``stack``. ``serde`` is for the values of checkpoints. Raises StorageError."""
+async def open_scaled(
+    stack: AsyncExitStack,
+    settings: Settings,
+    serde: SerializerProtocol | None = None,
+    cipher: Cipher | None = None,
+) -> Profile:
+    """Opened until the end of ``stack``. ``serde`` is for the values of checkpoints, and ``cipher`` encrypts what is
+    stored. Raises StorageError.
+    """
     url, schema = _shown(settings.database_url), settings.database_schema
-    storage = open_postgres_storage(url, postgres_options(settings), migrating=settings.database_migrate_on_start)
+    storage = open_postgres_storage(
+        url, postgres_options(settings), migrating=settings.database_migrate_on_start, cipher=cipher
+    )
     database = await stack.enter_async_context(storage)
+    await check_encryption_keys(database, cipher, f"schema {schema} of {database.place}")
     clock = await stack.enter_async_context(DatabaseClock.running(database))
     redis = await stack.enter_async_context(open_redis(_shown(settings.redis_url)))
-    bridge = await stack.enter_async_context(RedisStreamBridge.running(redis, redis_streams(settings), clock))
+    bridge = await stack.enter_async_context(RedisStreamBridge.running(redis, redis_streams(settings), clock, cipher))
     notices = await stack.enter_async_context(RedisNotices.running(redis, schema))
     jobs = RunJobs(database, clock, JobRouting(settings.graph_queues, settings.graph_priorities))
     dispatcher = ProcrastinateDispatcher(
@@ -49,7 +61,7 @@ async def open_scaled(stack: AsyncExitStack, settings: Settings, serde: Serializ
         events=SqlRunEventStore(database),
         notices=stack.enter_context(RedisThreadNotices.heard_in(notices)),
         queue=Queue(lambda _: dispatcher, announce=jobs.announce),
-        cache=RedisCache(redis, schema),
+        cache=RedisCache(redis, schema, cipher),
         clock=clock,
         item_vectors=partial(vectors_in, database),
         is_shared=True,

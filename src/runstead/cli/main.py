@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import crons, keys, runs, serving, storage, webhooks
+from .commands import crons, encryption, keys, runs, serving, storage, webhooks
 
 app = typer.Typer(
     name="runstead",
@@ -35,6 +35,7 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(keys.app, name="keys")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(crons.app, name="crons")
+app.add_typer(encryption.app, name="encryption")
 
 
 def main() -> None:

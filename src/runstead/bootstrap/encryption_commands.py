@@ -1,0 +1,132 @@
+"""What the commands of encryption do: count which keys are in use, and bring all values to the present one.
+
+They open the databases beside a server that may be running. The event files of a data directory are the exception:
+only the process that owns the directory may write them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Table
+
+from runstead.infra.encryption.cipher import Cipher
+from runstead.infra.engines.data_dir import own_data_dir
+from runstead.infra.engines.exceptions import DataDirInUse, StorageUnusable
+from runstead.infra.engines.sqlite import open_sqlite
+from runstead.infra.run_events.rewriting import event_file_keys, rewrite_event_files
+from runstead.infra.storage.database import Database
+from runstead.infra.storage.encryption_keys import check_encryption_keys, forget_keys, recorded_keys
+from runstead.infra.storage.encryption_recoding import encrypted_checkpoint_tables, encrypted_tables
+from runstead.infra.storage.encryption_rewriting import Usage, rewrite, usage_of
+from runstead.infra.storage.migrations import HEAD, revision_of
+from runstead.settings import Settings
+
+_EVENTS: Final = "events"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUsage:
+    """Which keys are recorded at a place, and how many values each of them encrypts."""
+
+    place: str
+    present: str
+    recorded: frozenset[str]
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """What a rewrite did: rows changed, keys that are not needed any more, and whether event files were left out."""
+
+    rows: int
+    forgotten: tuple[str, ...]
+    events_in_use: bool
+    after: KeyUsage
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    name: str
+    main: Database
+    parts: Sequence[tuple[Database, Sequence[Table]]]
+    events: Path | None
+
+
+async def key_usage(settings: Settings, cipher: Cipher) -> KeyUsage:
+    """Count the values of every key. Reads everything. Raises StorageError."""
+    async with _place(settings) as place:
+        return await _usage(place, cipher)
+
+
+async def rewrite_all(settings: Settings, cipher: Cipher, told: Callable[[str, int], None]) -> Rewritten:
+    """Encrypt all that is stored with the present key, and forget keys that nothing is encrypted with any more.
+
+    Raises StorageError.
+    """
+    async with _place(settings) as place:
+        await check_encryption_keys(place.main, cipher, place.name)
+        rows, events_in_use = 0, False
+        for database, tables in place.parts:
+            rows += await rewrite(database, tables, cipher, told)
+        if place.events is not None and place.events.is_dir():
+            try:
+                with own_data_dir(settings.data_dir):
+                    rows += rewrite_event_files(place.events, cipher)
+            except DataDirInUse:
+                events_in_use = True
+        after = await _usage(place, cipher)
+        unused = tuple(sorted(key for key in after.recorded - {cipher.key_id} if not after.usage.by_key[key]))
+        if unused:
+            await place.main.write(lambda connection: forget_keys(connection, unused))
+        return Rewritten(rows, unused, events_in_use, after)
+
+
+async def _usage(place: _Place, cipher: Cipher) -> KeyUsage:
+    usage = Usage()
+    for database, tables in place.parts:
+        await usage_of(database, tables, cipher, usage)
+    for key_id in () if place.events is None else event_file_keys(place.events, cipher):
+        usage.add("events", key_id)
+    return KeyUsage(place.name, cipher.key_id, await place.main.read(recorded_keys), usage)
+
+
+@asynccontextmanager
+async def _place(settings: Settings) -> AsyncIterator[_Place]:
+    """The databases, with raw values: no dialect has a cipher here."""
+    main, checkpoints = encrypted_tables(), encrypted_checkpoint_tables()
+    async with AsyncExitStack() as stack:
+        if settings.database_url is not None:
+            from runstead.infra.engines.postgres import open_postgres
+
+            from .postgres_options import postgres_options
+
+            url = settings.database_url.get_secret_value()
+            shared = await stack.enter_async_context(open_postgres(url, postgres_options(settings)))
+            name = f"schema {settings.database_schema} of {shared.place}"
+            await _refuse_other_revision(shared, name)
+            yield _Place(name, shared, [(shared, [*main, *checkpoints])], None)
+            return
+        file, beside = settings.data_dir / "runstead.db", settings.data_dir / "checkpoints.db"
+        for path in (file, beside):
+            if not path.exists():
+                raise StorageUnusable(f"there is no {path}; use the --data-dir of the server")
+        runs = await stack.enter_async_context(open_sqlite(file, prepare=_overwriting))
+        saved = await stack.enter_async_context(open_sqlite(beside, prepare=_overwriting))
+        await _refuse_other_revision(runs, str(settings.data_dir))
+        events = settings.data_dir / _EVENTS
+        yield _Place(str(settings.data_dir), runs, [(runs, main), (saved, checkpoints)], events)
+
+
+def _overwriting(connection: object) -> None:
+    # What was in the clear, or under a key that is given up, is not left in unused parts of the file.
+    connection.execute("PRAGMA secure_delete = ON")  # type: ignore[attr-defined]
+
+
+async def _refuse_other_revision(database: Database, place: str) -> None:
+    if (found := await database.read(revision_of)) != HEAD:
+        raise StorageUnusable(f"{place} is at revision {found}, and {HEAD} is needed; run `runstead migrate` first")

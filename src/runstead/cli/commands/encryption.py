@@ -1,0 +1,53 @@
+"""``encryption``: the keys that what is stored is encrypted with."""
+
+# No `from __future__ import annotations`: typer reads the annotations of these functions.
+import typer
+
+from ..output import Output
+from .options import Assign, Config, DataDir, Json, SettingsFile
+
+app = typer.Typer(help="The keys that what is stored is encrypted with.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("new-key")
+def encryption_new_key(json: Json = False) -> None:
+    """Print a new key, for encryption_keys. It is not kept anywhere."""
+    from ..encryption import new_key
+
+    new_key(Output(as_json=json))
+
+
+@app.command("status")
+def encryption_status(
+    config: Config = None,
+    data_dir: DataDir = None,
+    settings: SettingsFile = None,
+    assign: Assign = None,
+    json: Json = False,
+) -> None:
+    """Count the values that each key encrypts, and those that are not encrypted. Servers may go on meanwhile."""
+    from ..encryption import status
+    from ..request import ServeRequest
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        flags = {"config": config, "data_dir": data_dir}
+        status(ServeRequest(flags=flags, assigned=tuple(assign or ()), settings_file=settings), output)
+
+
+@app.command("rewrite")
+def encryption_rewrite(
+    config: Config = None,
+    data_dir: DataDir = None,
+    settings: SettingsFile = None,
+    assign: Assign = None,
+    json: Json = False,
+) -> None:
+    """Encrypt everything with the first key, also what is not encrypted yet. Servers may go on meanwhile."""
+    from ..encryption import rewrite
+    from ..request import ServeRequest
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        flags = {"config": config, "data_dir": data_dir}
+        rewrite(ServeRequest(flags=flags, assigned=tuple(assign or ()), settings_file=settings), output)

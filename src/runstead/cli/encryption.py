@@ -1,0 +1,97 @@
+"""``runstead encryption``: keys of encryption at rest are made, counted, and put out of use; servers may go on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from base64 import b64encode
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, TypeVar
+
+from runstead.bootstrap.encryption import load_cipher
+from runstead.infra.engines.exceptions import StorageError
+from runstead.settings import CONFIG_FILE, Settings
+
+from .output import CommandError, Output
+from .request import ServeRequest
+
+if TYPE_CHECKING:
+    from runstead.bootstrap.encryption_commands import KeyUsage
+    from runstead.infra.encryption.cipher import Cipher
+
+T = TypeVar("T")
+
+
+def new_key(output: Output) -> None:
+    """Make a key, and tell it."""
+    key = b64encode(secrets.token_bytes(32)).decode()
+    output.line("key", key=key)
+    output.say(key)
+
+
+def status(request: ServeRequest, output: Output) -> None:
+    """Which keys are in use, and for how many values."""
+    from runstead.bootstrap.encryption_commands import key_usage
+
+    settings, cipher = _asked(request)
+    found = _done(key_usage(settings, cipher))
+    _tell(output, found)
+
+
+def rewrite(request: ServeRequest, output: Output) -> None:
+    """Encrypt everything with the first key."""
+    from runstead.bootstrap.encryption_commands import rewrite_all
+
+    settings, cipher = _asked(request)
+
+    def told(table: str, rows: int) -> None:
+        output.line("progress", table=table, rows=rows)
+
+    done = _done(rewrite_all(settings, cipher, told))
+    output.line("rewritten", rows=done.rows, forgotten=list(done.forgotten), events_in_use=done.events_in_use)
+    output.say(f"{done.rows} rows were encrypted with the key {cipher.key_id}.")
+    if done.forgotten:
+        output.say(f"Nothing is encrypted with {', '.join(done.forgotten)} any more: leave it out of the keys.")
+    if done.events_in_use:
+        output.say("Event files were left out, for a server writes them: stop it and do this again.", style="yellow")
+    _tell(output, done.after)
+
+
+def _asked(request: ServeRequest) -> tuple[Settings, Cipher]:
+    settings = request.settings()
+    environ = dict(os.environ)
+    if request.flags.get("config") or settings.config or os.path.exists(CONFIG_FILE):
+        from runstead.graphs.environment import apply_environment
+
+        apply_environment(request.configuration(settings), environ)
+    try:
+        cipher = load_cipher(settings, environ)
+    except StorageError as error:
+        raise CommandError(str(error)) from error
+    if cipher is None:
+        raise CommandError(
+            "no key is configured", "set encryption_keys or encryption_keys_file; make one: runstead encryption new-key"
+        )
+    return settings, cipher
+
+
+def _tell(output: Output, found: KeyUsage) -> None:
+    names = sorted(found.recorded | {key for key in found.usage.by_key if key})
+    keys = {name: found.usage.by_key[name] for name in names}
+    plain = {table: count for (table, key), count in sorted(found.usage.by_table.items()) if not key}
+    output.line("status", place=found.place, present=found.present, keys=keys, plain=plain)
+    for name, count in keys.items():
+        output.say(f"  {name}  {count} values{', encrypts now' if name == found.present else ''}")
+    for table, count in plain.items():
+        output.say(f"  {count} values of {table} are not encrypted", style="yellow")
+
+
+def _done(doing: Awaitable[T]) -> T:
+    async def command() -> T:
+        return await doing
+
+    try:
+        return asyncio.run(command())
+    except (StorageError, OSError, ImportError) as error:
+        raise CommandError(str(error)) from error
