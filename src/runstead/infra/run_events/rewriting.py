@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from runstead.infra.encryption.cipher import Cipher
+from runstead.infra.engines.private_files import open_new
 
 from .lines import event_line, head_of, key_id_of, read_line
 
@@ -33,8 +34,7 @@ def rewrite_event_files(root: Path, cipher: Cipher) -> int:
 
 def _rewrite(path: Path, cipher: Cipher) -> int:
     rewritten, changed = path.with_suffix(".rewritten"), 0
-    rewritten.touch(mode=0o600)
-    with path.open("rb") as file, rewritten.open("wb") as kept:
+    with path.open("rb") as file, os.fdopen(open_new(rewritten), "wb") as kept:
         for line in file:
             if (new := _recoded(line, cipher)) is not None:
                 line, changed = new, changed + 1
