@@ -2,7 +2,7 @@
 
 An encrypted value is a head (format, id of the key, salt), a nonce, and the ciphertext with its tag. Keys do not
 encrypt by themselves: each process derives a key of its own from a random salt, and a new one after some million
-values, so that random nonces stay far from repeating (docs/adr/0030-encryption-at-rest.md). The head and the purpose
+values, so that random nonces stay far from repeating (docs/adr/0031-encryption-at-rest.md). The head and the purpose
 are authenticated.
 """
 
