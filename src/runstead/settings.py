@@ -60,6 +60,12 @@ class Settings(BaseSettings):
         '`["https://smith.langchain.com"]`), in addition to http.cors of langgraph.json. Unset: pages of '
         "this machine, or all with authentication.",
     )
+    access_check_seconds: float = Field(
+        default=5,
+        gt=0,
+        description="How often the caller of an open stream or WebSocket is authenticated again (seconds). When access "
+        "has ended, it is closed.",
+    )
     shared_assistants_scope: str | None = Field(
         default=None,
         description="Scope or permission required to change default assistants. Unset: changes are refused, except on "

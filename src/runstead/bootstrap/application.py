@@ -59,6 +59,7 @@ class Application:
                 security=_security(configuration),
                 logged_headers=logged_headers(configuration),
                 pages=page_policy(settings, configuration),
+                access_check_seconds=settings.access_check_seconds,
             ),
         )
 

@@ -25,6 +25,7 @@ from runstead.graphs.registry import GraphRegistry
 from runstead.infra.dispatch.bell import Bell
 from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.engines.exceptions import StorageUnusable
+from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.crons import SqlCronStore
 from runstead.infra.storage.items import SqlItemStore
@@ -180,7 +181,9 @@ async def _assembled(
             # Before the first run: graphs may use what their app opens.
             await stack.enter_async_context(custom.lifespan(user_loop))
         if execute:
-            await stack.enter_async_context(cron_scheduler(services, parts.cron_bell, settings).running())
+            await stack.enter_async_context(
+                cron_scheduler(services, SqlApiKeyStore(profile.database), parts.cron_bell, settings).running()
+            )
         stack.push_async_callback(closing.drain)
         await runs.start(execute=execute)
         yield Assembly(services, door.authenticator, closing, custom)

@@ -16,7 +16,7 @@ from runstead.wire.credentials import Authenticator
 from runstead.wire.errors import Problem, Unprocessable, problem_of, sentence_of
 from runstead.wire.remarks import HEADER as REMARKS
 
-from .authentication import Authentication
+from .authentication import CHECK_SECONDS, Authentication
 from .authorization import authorize
 from .custom_app import Cors as CorsMiddleware
 from .custom_app import CustomApp, CustomRoutes
@@ -86,7 +86,8 @@ class Cors:
 class Surroundings:
     """Where the routes stand. ``custom`` is the user's own app beside them, once it has been loaded; ``security`` what
     the API's description tells of authentication; ``logged_headers`` says which headers stand on log lines;
-    ``pages`` which web pages may call a server that does not ask who its callers are.
+    ``pages`` which web pages may call a server that does not ask who its callers are; ``access_check_seconds`` how
+    often callers are authenticated again while they are served.
     """
 
     mount_prefix: str | None = None
@@ -94,6 +95,7 @@ class Surroundings:
     security: Mapping[str, Any] | None = None
     logged_headers: Callable[[str], bool] | None = None
     pages: PagePolicy | None = None
+    access_check_seconds: float = CHECK_SECONDS
 
 
 def create_api(
@@ -124,11 +126,16 @@ def create_api(
             _cors(cors or Cors(), around.custom),
             *_page_guard(around),
             *_prefix(around.mount_prefix),
-            Middleware(CustomRoutes, custom=around.custom, authenticator=authenticator),
+            Middleware(
+                CustomRoutes,
+                custom=around.custom,
+                authenticator=authenticator,
+                check_seconds=around.access_check_seconds,
+            ),
             Middleware(RemarkHeaders),
             Middleware(Failures),
             Middleware(SocketFailures),
-            Middleware(Authentication, authenticator=authenticator),
+            Middleware(Authentication, authenticator=authenticator, check_seconds=around.access_check_seconds),
         ],
     )
     app.state.source = source

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,12 +12,16 @@ from runstead.runtime.actor_context import acting
 from runstead.wire.credentials import Authenticator, Credentials
 from runstead.wire.errors import BodyTooLarge
 
+from .access_watch import AccessWatch
 from .asks import OPEN_PATHS, path_params_of
 
 _MAX_BODY: Final = 32 * 1024 * 1024
 """Bytes that are read for an authenticator; what a route takes is a setting."""
 
 
+CHECK_SECONDS: Final = 5.0
+WATCH: Final = "runstead.access_watch"
+"""In the scope of a request whose caller is authenticated again while it is served."""
 ACTOR: Final = "runstead.actor"
 """In the scope of a request whose user has said who they are. Nobody is asked twice."""
 
@@ -24,20 +29,36 @@ ACTOR: Final = "runstead.actor"
 class Authentication:
     """ASGI middleware: nothing durable can be reached behind it without an actor."""
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator, *, has_open_paths: bool = True) -> None:
-        self._app, self._authenticator = app, authenticator
+    def __init__(
+        self,
+        app: ASGIApp,
+        authenticator: Authenticator,
+        *,
+        has_open_paths: bool = True,
+        check_seconds: float = CHECK_SECONDS,
+    ) -> None:
+        """``check_seconds``: how often callers are authenticated again while they are served."""
+        self._app, self._authenticator, self._check_seconds = app, authenticator, check_seconds
         self._open = OPEN_PATHS if has_open_paths else frozenset[str]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or own_path(scope) in self._open:
             await self._app(scope, receive, send)
             return
-        if (actor := scope.get(ACTOR)) is None:
-            body = _ReadAhead(receive)
-            actor = await self._authenticator.authenticate(_credentials(scope, body))
-            receive, scope = body.receive, {**scope, ACTOR: actor}
+        if (actor := scope.get(ACTOR)) is not None:
+            with acting(actor):
+                await self._app(scope, receive, send)
+            return
+        body = _ReadAhead(receive)
+        ask = partial(self._authenticator.authenticate, _credentials(scope, body))
+        actor = await ask()
         with acting(actor):
-            await self._app(scope, receive, send)
+            inside = {**scope, ACTOR: actor}
+            if actor.is_authenticated:
+                watch = AccessWatch(ask, actor, self._check_seconds)
+                await watch.serve(self._app, {**inside, WATCH: watch}, body.receive, send)
+            else:
+                await self._app(inside, body.receive, send)
 
 
 class _ReadAhead:

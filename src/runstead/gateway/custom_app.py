@@ -28,7 +28,7 @@ from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.wire.credentials import Authenticator
 from runstead.wire.errors import Unavailable
 
-from .authentication import ACTOR, Authentication, own_path
+from .authentication import ACTOR, CHECK_SECONDS, WATCH, Authentication, own_path
 from .failures import Failures
 from .lifespan import Lifespan
 from .loop_bridge import Work, bridged
@@ -156,8 +156,8 @@ def _is(middleware: Middleware, kind: type[Any]) -> bool:
 class Door:
     """Asks who somebody is, and refuses in our own words; what comes behind fails as it likes."""
 
-    def __init__(self, authenticator: Authenticator) -> None:
-        self._authenticator = authenticator
+    def __init__(self, authenticator: Authenticator, check_seconds: float = CHECK_SECONDS) -> None:
+        self._authenticator, self._check_seconds = authenticator, check_seconds
 
     async def through(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, is_open: bool = False) -> None:
         """``app``, for one who is known; with ``is_open`` our open paths need nobody."""
@@ -166,7 +166,7 @@ class Door:
         async def inside(scope: Scope, receive: Receive, _: Send) -> None:
             admitted.append((scope, receive, require_actor_context("a route") if ACTOR in scope else None))
 
-        asking = Authentication(inside, self._authenticator, has_open_paths=is_open)
+        asking = Authentication(inside, self._authenticator, has_open_paths=is_open, check_seconds=self._check_seconds)
         await Failures(SocketFailures(asking))(scope, receive, send)
         for scope_inside, receive_inside, actor in admitted:
             if actor is None:
@@ -174,7 +174,9 @@ class Door:
                 return
             known = {"user": ActorUser(actor), "auth": AuthCredentials(sorted(actor.scopes))}
             with acting(actor):
-                await app({**scope_inside, **known}, receive_inside, send)
+                watch = scope_inside.get(WATCH)
+                serve = app if watch is None else partial(watch.serve, app)
+                await serve({**scope_inside, **known}, receive_inside, send)
 
 
 class ActorUser(BaseUser):
@@ -236,8 +238,15 @@ class _Guard:
 class CustomRoutes:
     """ASGI middleware: requests go to the custom app, while there is one, and come back here for what is ours."""
 
-    def __init__(self, app: ASGIApp, *, custom: Callable[[], CustomApp | None], authenticator: Authenticator) -> None:
-        self._app, self._custom, self._door = app, custom, Door(authenticator)
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        custom: Callable[[], CustomApp | None],
+        authenticator: Authenticator,
+        check_seconds: float = CHECK_SECONDS,
+    ) -> None:
+        self._app, self._custom, self._door = app, custom, Door(authenticator, check_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or (custom := self._custom()) is None:

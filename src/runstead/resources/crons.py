@@ -99,7 +99,10 @@ class CronStore(Protocol):
     async def count(self, where: CronFilter) -> int: ...
 
     async def update(self, cron_id: str, change: Change) -> CronRecord | None:
-        """Change a cron in one transaction, so that two changes at once are both made; None when it is not there."""
+        """Change a cron in one transaction, so that two changes at once are both made; None when it is not there.
+
+        From then on its runs act as the changer, if that is the same user: by the credentials shown last.
+        """
         ...
 
     async def delete(self, cron_id: str) -> bool:

@@ -52,6 +52,10 @@ class ApiKeyStore(Protocol):
         """The key with this digest, also a revoked one."""
         ...
 
+    async def get(self, key_id: str) -> ApiKeyRecord | None:
+        """Return the key with this id, also a revoked one."""
+        ...
+
     async def list_keys(self) -> Sequence[ApiKeyRecord]:
         """All keys, revoked ones too, the oldest first."""
         ...

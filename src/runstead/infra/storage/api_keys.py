@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from runstead.resources.keys import ApiKeyRecord
 
@@ -49,7 +49,13 @@ class SqlApiKeyStore:
         await self._database.write(lambda connection: connection.execute(insert(api_keys).values(row)).close())
 
     async def find(self, digest: str) -> ApiKeyRecord | None:
-        statement = select(*_RECORD).where(api_keys.c.digest == digest)
+        return await self._first(api_keys.c.digest == digest)
+
+    async def get(self, key_id: str) -> ApiKeyRecord | None:
+        return await self._first(api_keys.c.key_id == key_id) if is_storable(key_id) else None
+
+    async def _first(self, condition: ColumnElement[bool]) -> ApiKeyRecord | None:
+        statement = select(*_RECORD).where(condition)
 
         def work(connection: Connection) -> ApiKeyRecord | None:
             row = connection.execute(statement).first()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
 
 from runstead.resources.crons import Change, CronFilter, CronRecord, CronSortField
-from runstead.runtime.actor_context import ActorContext, require_actor_context
+from runstead.runtime.actor_context import OWN, ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.exceptions import CronMoved, ThreadNotFound
 from runstead.runtime.runs.types import CronTick, RunId
@@ -99,6 +100,10 @@ class SqlCronStore:
             changed = change(found)
             values = {name: getattr(changed, name) for name in _CHANGING}
             values |= {name: json_text.dump(getattr(changed, name)) for name in _DOCUMENTS}
+            if (actor.tenant_id, actor.user_id) == (found.actor.tenant_id, found.actor.user_id):
+                # Its user has proved again who they are: from now on it runs by what they have shown last.
+                changed = replace(changed, actor=actor.within(OWN))
+                values["actor"] = json_text.dump(changed.actor.to_json())
             connection.execute(update(crons).where(crons.c.cron_id == cron_id).values(values))
             return changed
 

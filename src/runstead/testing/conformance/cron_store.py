@@ -53,6 +53,18 @@ class CronStoreConformance:
             await storage.threads.delete("t-1")
         assert [cron.cron_id for cron in await found(crons)] == ["c-2"]
 
+    async def test_a_cron_acts_by_what_its_user_showed_last(self, storage: RunStorage, crons: CronStore) -> None:
+        await made(crons, a_cron(storage, "c-1"))
+        shown = dataclasses.replace(ALICE, subject_id="another", scopes=frozenset({"write"}))
+        reaching = dataclasses.replace(BOB, reach=Reach(crons={}))
+        for changer, expected in ((shown, shown), (reaching, shown)):
+            with acting(changer):
+                changed = await crons.update("c-1", lambda cron: dataclasses.replace(cron, metadata={"a": 1}))
+            assert changed is not None
+            assert changed.actor == expected
+            with acting(ALICE):
+                assert await crons.get("c-1") == changed
+
     async def test_two_changes_at_once_are_both_made(self, storage: RunStorage, crons: CronStore) -> None:
         await made(crons, a_cron(storage, "c-1"))
 

@@ -1,0 +1,82 @@
+"""Ends streams and WebSockets whose caller has lost access: who it is, is asked again every few seconds.
+
+A stream can outlive the key or the account that opened it by hours. The authenticator decides as it did at the
+beginning; its failures (a database that is away) decide nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from runstead.runtime.actor_context import ActorContext
+from runstead.wire.errors import Unauthenticated, problem_of
+
+_log = logging.getLogger(__name__)
+
+CLOSED: Final = 4401
+"""Code of a WebSocket whose caller has lost access."""
+_REASON: Final = "Your access has ended; log in again"
+
+
+class AccessWatch:
+    """One request or WebSocket, whose caller is authenticated again every ``every`` seconds until it has ended."""
+
+    def __init__(self, ask: Callable[[], Awaitable[ActorContext]], actor: ActorContext, every: float) -> None:
+        self._ask, self._actor, self._every = ask, actor, every
+        self._serving: asyncio.Task[Any] | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._has_ended = self._has_begun = False
+
+    async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve ``app``. When access ends, it is cancelled: an answer is cut, a WebSocket closed with 4401.
+
+        Raises Unauthenticated when nothing of an answer has been sent by then.
+        """
+
+        async def watched(message: Message) -> None:
+            self._has_begun = True
+            await send(message)
+
+        self._serving = asyncio.current_task()
+        # Most requests have ended before it is time to ask.
+        timer = asyncio.get_running_loop().call_later(self._every, self._begin)
+        try:
+            await app(scope, receive, watched)
+        except asyncio.CancelledError:
+            if not self._has_ended or self._serving is None or self._serving.uncancel() > 0:
+                raise
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": CLOSED, "reason": _REASON})
+            elif not self._has_begun:
+                raise Unauthenticated(_REASON) from None
+        finally:
+            timer.cancel()
+            if self._asking is not None:
+                self._asking.cancel()
+
+    def _begin(self) -> None:
+        self._asking = asyncio.create_task(self._watch(), name="access-watch")
+
+    async def _watch(self) -> None:
+        is_allowed = True
+        while is_allowed:
+            if is_allowed := await self._is_allowed():
+                await asyncio.sleep(self._every)
+        _log.info("a stream of user %s is closed: access has ended", self._actor.user_id)
+        self._has_ended = True
+        if self._serving is not None:
+            self._serving.cancel()
+
+    async def _is_allowed(self) -> bool:
+        try:
+            again = await self._ask()
+        except Exception as error:
+            return problem_of(error).status not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+        before = self._actor
+        return (again.tenant_id, again.user_id) == (before.tenant_id, before.user_id) and before.scopes <= again.scopes
