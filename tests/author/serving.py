@@ -23,7 +23,9 @@ Profile: TypeAlias = Literal["embedded", "scaled"]
 
 
 @contextmanager
-def server_for(config: Path, place: Path, database_url: str | None = None, **flags: Any) -> Iterator[str]:
+def server_for(
+    config: Path, place: Path, database_url: str | None = None, *, execute: bool = True, **flags: Any
+) -> Iterator[str]:
     """The URL of a server for the length of a block: a cluster of one where there is a ``database_url``."""
     with ExitStack() as stack:
         if database_url is not None:
@@ -31,7 +33,9 @@ def server_for(config: Path, place: Path, database_url: str | None = None, **fla
             flags |= {"database_url": database_url, "redis_url": redis, "database_schema": a_schema()}
         flags = {"data_dir": current_data(place / "data"), "port": 0, "shutdown_grace_seconds": 0.1, **flags}
         application = Application(
-            load_settings({**flags, "shutdown_notice_seconds": 0}, project=place), read_configuration(config)
+            load_settings({**flags, "shutdown_notice_seconds": 0}, project=place),
+            read_configuration(config),
+            execute=execute,
         )
         yield stack.enter_context(_in_a_thread(application))
 

@@ -104,10 +104,14 @@ class Application:
         ) as parts:
             self._parts = parts
             try:
+                # Runs make such requests from their first moment to the end of their grace time.
                 with loopback(self.asgi, self.configuration.http.mount_prefix):
-                    yield parts.services
+                    try:
+                        await parts.start()
+                        yield parts.services
+                    finally:
+                        await self.drain()
             finally:
-                await self.drain()
                 self._parts = None
 
     @asynccontextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -98,6 +98,8 @@ class Assembly:
     services: Services
     authenticator: Authenticator
     closing: Closing
+    start: Callable[[], Awaitable[None]]
+    """Begins to execute runs and to deliver webhooks: once requests are answered, for these may make some."""
     custom: CustomApp | None = None
 
 
@@ -175,8 +177,6 @@ async def _assembled(
             SqlThreadExpiryStore(profile.database, profile.clock), profile.events, profile.checkpoints, profile.bridge
         )
         await stack.enter_async_context(expire_regularly(expiry, thread_sweeps(configuration), profile.clock))
-        if execute:
-            await stack.enter_async_context(parts.webhooks.sender.running())
         if custom is not None:
             # Before the first run: graphs may use what their app opens.
             await stack.enter_async_context(custom.lifespan(user_loop))
@@ -184,9 +184,14 @@ async def _assembled(
             await stack.enter_async_context(
                 cron_scheduler(services, SqlApiKeyStore(profile.database), parts.cron_bell, settings).running()
             )
-        stack.push_async_callback(closing.drain)
-        await runs.start(execute=execute)
-        yield Assembly(services, door.authenticator, closing, custom)
+
+        async def start() -> None:
+            if execute:
+                await stack.enter_async_context(parts.webhooks.sender.running())
+            stack.push_async_callback(closing.drain)
+            await runs.start(execute=execute)
+
+        yield Assembly(services, door.authenticator, closing, start, custom)
 
 
 @dataclass(frozen=True, slots=True)
