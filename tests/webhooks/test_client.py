@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+import httpx
 import pytest
 
 from runstead.infra.webhooks.addresses import UrlPolicy, WebhookAddresses
@@ -15,6 +16,7 @@ from runstead.resources.webhooks import WebhookRefused
 from .receiver import Received, receiving
 
 HERE = UrlPolicy(allow_loopback=True)
+OWN = httpx.MockTransport(lambda request: httpx.Response(299, headers={"retry-after": request.url.raw_path.decode()}))
 
 
 async def here(host: str, port: int) -> Sequence[str]:
@@ -23,7 +25,7 @@ async def here(host: str, port: int) -> Sequence[str]:
 
 async def post(url: str, *, policy: UrlPolicy = HERE, resolve: object = here, timeout: float = 5) -> Reply:
     addresses = WebhookAddresses(policy, resolve)  # type: ignore[arg-type]
-    async with WebhookClient.running(addresses, timeout=timeout) as client:
+    async with WebhookClient.running(addresses, timeout=timeout, own_routes=OWN) as client:
         return await client.post(url, b'{"x":1}', {"content-type": "application/json", "x-mine": "yes"})
 
 
@@ -46,7 +48,7 @@ async def test_a_name_that_means_something_else_a_moment_later_reaches_nothing()
         addresses = WebhookAddresses(UrlPolicy(), rebinding)
         url = f"http://rebinding.example.org:{receiver.port}/"
         await addresses.check(url)
-        async with WebhookClient.running(addresses, timeout=5) as client:
+        async with WebhookClient.running(addresses, timeout=5, own_routes=OWN) as client:
             with pytest.raises(WebhookRefused, match="loopback"):
                 await client.post(url, b"{}", {})
         assert receiver.received == []
@@ -137,3 +139,13 @@ async def test_tls_asks_for_the_name_and_not_for_the_address() -> None:
         with pytest.raises(Unanswered):
             await post(f"https://hooks.example.org:{port}/")
     assert b"hooks.example.org" in said[0]
+
+
+async def test_a_path_is_posted_to_the_own_routes_and_nowhere_else() -> None:
+    assert await post("/hook/é?a=b%20c") == Reply(299, "/hook/%C3%A9?a=b%20c")
+    with pytest.raises(WebhookRefused, match="disable_loopback"):
+        await post("/hook", policy=UrlPolicy())
+    with pytest.raises(WebhookRefused, match="absolute"):
+        await post("//example.org/hook")
+    with pytest.raises(WebhookRefused, match="disabled on this server"):
+        await post("/hook", policy=UrlPolicy(allow_loopback=True, disabled=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,11 +28,14 @@ SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 HELLO: dict[str, Any] = {"messages": [{"role": "human", "content": "hi there"}]}
 
 
-def application(place: Path, *, webhooks: Any = None, http: Any = None, **settings: Any) -> Application:
+def application(
+    place: Path, *, webhooks: Any = None, http: Any = None, auth: Any = None, **settings: Any
+) -> Application:
     document = json.loads((GRAPHS / "recorded.json").read_text())
     document["graphs"] = {name: target.replace("./", f"{GRAPHS}/") for name, target in document["graphs"].items()}
     document |= {"webhooks": webhooks} if webhooks is not None else {}
     document |= {"http": http} if http is not None else {}
+    document |= {"auth": auth} if auth is not None else {}
     place.mkdir(exist_ok=True)
     (place / "langgraph.json").write_text(json.dumps(document))
     quick = {"shutdown_grace_seconds": 0.1, "webhook_retry_seconds": 0.05, "webhook_secrets": SECRET}
@@ -213,3 +217,33 @@ async def test_values_too_large_to_send_are_left_out_and_that_is_told(tmp_path: 
         assert told["values"] is None
         assert told["values_omitted"] > 6_000_000
         assert len(got.body) < 4_300_000
+
+
+@pytest.mark.parametrize("prefix", [None, "/agents"])
+async def test_a_route_of_the_own_app_is_called_as_the_user_of_the_run(tmp_path: Path, prefix: str | None) -> None:
+    own = Path(__file__).with_name("own_routes.py")
+    http = {"app": f"{own}:app", "enable_custom_route_auth": True, **({"mount_prefix": prefix} if prefix else {})}
+    options = {"http": http, "auth": {"path": f"{own}:auth"}, "webhook_allow_loopback": False}
+    async with served(tmp_path, webhooks={"url": {"disable_loopback": False}}, **options) as client:
+        client.headers["x-user"] = "ada"
+        (module,) = (one for one in sys.modules.values() if getattr(one, "__file__", None) == str(own))
+        module.RECEIVED.clear()
+        module.ANSWERS[:] = [503]
+        body = {"assistant_id": "agent", "input": HELLO, "webhook": "/hook/done"}
+        run = (await client.post("/runs", json=body)).raise_for_status().json()
+
+        async def listed() -> Any:
+            return await deliveries(client, run_id=run["run_id"])
+
+        (one,) = await eventually(listed, 30)
+        assert (await ended(client, one["delivery_id"], attempts=2))["status"] == "delivered"
+        assert [user for user, _, _ in module.RECEIVED] == ["ada", "ada"]
+        _, got, headers = module.RECEIVED[-1]
+        assert Webhook(SECRET).verify(got, headers)["run_id"] == run["run_id"]
+
+
+async def test_a_path_is_refused_unless_it_is_allowed(tmp_path: Path) -> None:
+    async with served(tmp_path, webhook_allow_loopback=False) as client:
+        refused = await client.post("/runs", json={"assistant_id": "agent", "input": HELLO, "webhook": "/hook"})
+        assert refused.status_code == 422
+        assert "disable_loopback" in refused.text

@@ -23,6 +23,7 @@ from runstead.resources.webhooks import DeliveryStore
 from runstead.runtime.clock import Clock
 from runstead.settings import Settings
 
+from .loopback import LOOPBACK_TRANSPORT
 from .refusals import UnsupportedConfiguration
 
 _TEMPLATE: Final = re.compile(r"\$\{\{(.*?)\}\}")
@@ -57,7 +58,9 @@ async def open_webhooks(
     resolver = SystemResolver()
     try:
         addresses = WebhookAddresses(url_policy(settings, configuration), resolver)
-        async with WebhookClient.running(addresses, timeout=settings.webhook_timeout_seconds) as client:
+        async with WebhookClient.running(
+            addresses, timeout=settings.webhook_timeout_seconds, own_routes=LOOPBACK_TRANSPORT
+        ) as client:
             deliveries = SqlDeliveryStore(database, clock, bell.ring)
             yield Webhooks(addresses, deliveries, WebhookSender(deliveries, client, signer, bell, clock, sending))
     finally:

@@ -54,15 +54,34 @@ class WebhookAddresses:
 
     async def check(self, url: str) -> None:
         """Raises WebhookRefused."""
-        await self.of(self.parsed(url))
+        if self.own_path(url) is None:
+            await self.of(self.parsed(url))
+
+    def own_path(self, text: str) -> str | None:
+        """Return ``text`` if it is a path of this server's own routes, None if it is a URL. Raises WebhookRefused."""
+        if not text.startswith("/") or text.startswith("//"):
+            return None
+        self._check_text(text)
+        if not self._policy.allow_loopback:
+            raise WebhookRefused(
+                "Webhooks to paths of the server itself are disabled; set webhooks.url.disable_loopback to false in "
+                "langgraph.json, or give an absolute URL"
+            )
+        try:
+            return str(httpx.URL(text).raw_path, "ascii")
+        except (httpx.InvalidURL, ValueError) as error:
+            raise WebhookRefused("Webhook is not a valid path; write it like /hook") from error
+
+    def _check_text(self, text: str) -> None:
+        if self._policy.disabled:
+            raise WebhookRefused("Webhooks are disabled on this server; leave webhook out, and poll or join the run")
+        if len(text) > self._policy.max_url_length:
+            raise WebhookRefused("Webhook URL too long")
 
     def parsed(self, text: str) -> httpx.URL:
         """The URL, with everything checked that can be without asking anybody. Raises WebhookRefused."""
         policy = self._policy
-        if policy.disabled:
-            raise WebhookRefused("Webhooks are disabled on this server; leave webhook out, and poll or join the run")
-        if len(text) > policy.max_url_length:
-            raise WebhookRefused("Webhook URL too long")
+        self._check_text(text)
         try:
             url = httpx.URL(text)
         except (httpx.InvalidURL, ValueError, UnicodeError) as error:

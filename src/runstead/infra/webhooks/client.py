@@ -1,4 +1,6 @@
-"""One POST to a webhook: to an address that was checked, within a time, without following anybody anywhere."""
+"""One POST to a webhook: to an address that was checked, or to a route of this server, within a time, without following
+redirects.
+"""
 
 from __future__ import annotations
 
@@ -31,26 +33,36 @@ class Unanswered(Exception):
 class WebhookClient:
     """Posts bodies. ``timeout`` (seconds) is for all of one POST, from asking for the address to the answer."""
 
-    def __init__(self, addresses: WebhookAddresses, http: httpx.AsyncClient, *, timeout: float) -> None:
-        self._addresses, self._http, self._timeout = addresses, http, timeout
+    def __init__(
+        self, addresses: WebhookAddresses, http: httpx.AsyncClient, own: httpx.AsyncClient, *, timeout: float
+    ) -> None:
+        self._addresses, self._http, self._own, self._timeout = addresses, http, own, timeout
 
     @classmethod
     @asynccontextmanager
-    async def running(cls, addresses: WebhookAddresses, *, timeout: float) -> AsyncIterator[Self]:
-        """Connections of its own, for the length of a block."""
+    async def running(
+        cls, addresses: WebhookAddresses, *, timeout: float, own_routes: httpx.AsyncBaseTransport
+    ) -> AsyncIterator[Self]:
+        """Connections of its own, for the length of a block. ``own_routes`` leads to the routes of this server, as the
+        bound actor.
+        """
         # A proxy of the environment's would look the name up by itself, and connect to whatever that gives.
-        async with httpx.AsyncClient(
-            transport=_CheckedTransport(addresses), trust_env=False, follow_redirects=False, timeout=timeout
-        ) as http:
-            yield cls(addresses, http, timeout=timeout)
+        async with (
+            httpx.AsyncClient(
+                transport=_CheckedTransport(addresses), trust_env=False, follow_redirects=False, timeout=timeout
+            ) as http,
+            httpx.AsyncClient(base_url="http://api", transport=own_routes, trust_env=False, timeout=timeout) as own,
+        ):
+            yield cls(addresses, http, own, timeout=timeout)
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Raises WebhookRefused for an address that is not called, Unanswered when no answer came."""
-        target = self._addresses.parsed(url)
-        request = self._http.build_request("POST", target, content=body, headers=dict(headers))
+        path = self._addresses.own_path(url)
+        http, target = (self._http, self._addresses.parsed(url)) if path is None else (self._own, path)
+        request = http.build_request("POST", target, content=body, headers=dict(headers))
         try:
             async with asyncio.timeout(self._timeout):
-                response = await self._http.send(request, stream=True)
+                response = await http.send(request, stream=True)
                 # What it says beside its status is not read: it may be without end.
                 await response.aclose()
         except TimeoutError as error:
