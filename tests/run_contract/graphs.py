@@ -205,6 +205,16 @@ dict_context = _with_context(DictContext)
 model_needs = _with_context(ModelNeeds)
 data_needs = _with_context(DataNeeds)
 needs_and_asks = _with_context(DataNeeds, _tell_asked)
+
+
+def _show_keys(state: Log, config: RunnableConfig) -> dict[str, Any]:
+    return {"log": [key for key in ("user", "level", "other") if key in config["configurable"]]}
+
+
+model_keys = _with_context(ModelContext, _show_keys)
+data_keys = _with_context(DataContext, _show_keys)
+dict_keys = _with_context(DictContext, _show_keys)
+no_schema_keys = _with_context(None, _show_keys)
 context_below = (
     StateGraph(Log, context_schema=ModelContext).add_node("child", model_context).add_edge(START, "child").compile()
 )

@@ -52,6 +52,23 @@ async def test_context_is_merged_from_assistant_configurable_and_request(browser
     assert "'user': 'ada'" in await told(browser, assistant, config={"configurable": {"user": "ada", "x": 1}})
 
 
+@pytest.mark.parametrize("graph", ["model_keys", "data_keys", "dict_keys", "no_schema_keys"])
+async def test_configurable_mirrors_what_fits_of_the_context(browser: Browser, graph: str) -> None:
+    """As on the reference server: what a client puts into configurable itself stays there."""
+    has_schema = graph != "no_schema_keys"
+
+    async def keys(of: str = graph, **fields: Any) -> list[str]:
+        found: list[str] = (await browser.wait("", of, {}, **fields))["log"]
+        return found
+
+    assert await keys(context={"user": "ada", "other": 1}) == (["user"] if has_schema else ["user", "other"])
+    assert await keys(context={"other": 1}) == ([] if has_schema else ["other"])
+    assert await keys(config={"configurable": {"user": "ada", "other": 1}}) == ["user", "other"]
+    body = {"graph_id": graph, "context": {"user": "ada", "other": 1}}
+    assistant = (await browser.post("/assistants", body))["assistant_id"]
+    assert await keys(assistant) == ["user", "other"]
+
+
 @pytest.mark.parametrize("graph", ["model_needs", "data_needs"])
 @pytest.mark.parametrize(
     ("fields", "missing"),

@@ -174,6 +174,7 @@ def to_run_spec(
         config=run.config,
         context=run.context,
         context_only=run.context_only,
+        context_given=bool(body.context),
         metadata=run.metadata,
         stream_modes=_modes(body.stream_mode),
         stream_subgraphs=bool(body.stream_subgraphs),

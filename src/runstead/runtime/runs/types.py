@@ -163,7 +163,8 @@ class RunSpec:
     fails the run and leaves the thread as it was. ``webhook`` is the address that is told of the run's end.
 
     ``context_only`` names what is in ``configurable`` only because the context is mirrored there; no checkpoint's
-    metadata have it. ``thread_config`` is written to the thread's record when the run is created (None leaves that as
+    metadata have it. With ``context_given``, by the request itself, what does not fit the graph's context schema is
+    left out there too. ``thread_config`` is written to the thread's record when the run is created (None leaves that as
     it is). It is no part of the run, and not stored with it.
     """
 
@@ -195,6 +196,7 @@ class RunSpec:
     webhook: str | None = None
     tick: CronTick | None = None
     context_only: tuple[str, ...] = ()
+    context_given: bool = False
     thread_config: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:

@@ -138,7 +138,7 @@ class AgentAttempt:
 
     async def _forward(self, agent: Agent, encoder: ChunkEncoder) -> None:
         with traced(self.plan) as tracers:
-            config = {**self.plan.config, "callbacks": [*self.callbacks, *tracers]}
+            config = {**self._config(agent), "callbacks": [*self.callbacks, *tracers]}
             chunks = self._events(agent, config, encoder) if self.plan.with_events else self._chunks(agent, config)
             async with aclosing(chunks):
                 async for namespace, mode, chunk in chunks:
@@ -166,11 +166,17 @@ class AgentAttempt:
                 else:
                     await self.queue.put(encoder.event(event))
 
+    def _config(self, agent: Agent) -> dict[str, Any]:
+        """The plan's config, without what mirrors values of the context that do not fit the graph."""
+        dropped = self.plan.mirrored - self._context(agent).keys()
+        configurable = {key: value for key, value in self.plan.config["configurable"].items() if key not in dropped}
+        return {**self.plan.config, "configurable": configurable}
+
+    def _context(self, agent: Agent) -> dict[str, Any]:
+        return fitting_context(getattr(agent, "context_schema", None), self.plan.context)
+
     def _options(self, agent: Agent) -> dict[str, Any]:
-        options = {
-            **self.plan.options,
-            "context": fitting_context(getattr(agent, "context_schema", None), self.plan.context),
-        }
+        options = {**self.plan.options, "context": self._context(agent)}
         if (channels := getattr(agent, "output_channels", None)) is not None:
             # Left to itself, LangGraph streams private channels too.
             options["output_keys"] = channels

@@ -33,7 +33,7 @@ class ExecutionPlan:
 
     ``command`` is what ``input`` was made of, if it is a command. ``graph_modes`` are LangGraph's stream modes;
     ``values`` is always among them, for a run's last values are its output. ``wanted`` are the modes that readers asked
-    for.
+    for. ``mirrored`` names what is in the configurable only because the request's context is mirrored there.
     """
 
     graph_id: str
@@ -41,6 +41,7 @@ class ExecutionPlan:
     input: Any
     config: dict[str, Any]
     context: Mapping[str, Any] | None
+    mirrored: frozenset[str]
     wanted: frozenset[StreamMode]
     graph_modes: tuple[str, ...]
     subgraphs: bool
@@ -89,6 +90,7 @@ class ExecutionPlanner:
             input=None if resuming else _input(spec),
             config=_config(lease, resuming=resuming),
             context=spec.context,
+            mirrored=frozenset(spec.context_only if spec.context_given else ()),
             wanted=frozenset(spec.stream_modes),
             graph_modes=tuple(sorted(modes)),
             subgraphs=spec.stream_subgraphs,
