@@ -404,3 +404,17 @@ def test_a_module_is_found_by_its_path_name_too_whatever_it_was_first_imported_a
     assert importlib.import_module("src.desk.main") is by_path
     assert by_path.__spec__ is not None
     assert by_path.__spec__.name == by_path.__name__
+
+
+def test_names_are_those_that_graphs_were_compiled_with(tmp_path: Path) -> None:
+    code = """
+    named = builder().compile(name="My agent")
+    unnamed = builder().compile()
+    made = lambda config: builder().compile(name="Made")
+    """
+    (tmp_path / "agent.py").write_text(PRELUDE + textwrap.dedent(code))
+    sources = [f"agent.py:{name}" for name in ("named", "unnamed", "made", "builder")]
+    registry = GraphRegistry(configuration_of(sources, tmp_path))
+    assert registry.names == {}
+    registry.load()
+    assert list(registry.names.values()) == ["My agent"]

@@ -141,7 +141,8 @@ async def _assembled(
     prepare_sdk()
     # The user's code first: a graph that cannot be loaded is told before any file is touched.
     apply_environment(configuration, os.environ)
-    await asyncio.to_thread(GraphRegistry(configuration).load)
+    graphs = GraphRegistry(configuration)
+    await asyncio.to_thread(graphs.load)
     auth = await asyncio.to_thread(load_auth, settings, configuration)
     embeddings = await asyncio.to_thread(load_embedder, configuration)
     custom = await asyncio.to_thread(load_custom_app, configuration)
@@ -163,7 +164,7 @@ async def _assembled(
             open_door(settings, configuration, auth, profile.database, profile.clock, user_loop)
         )
         services = replace(services, authorizer=door.authorizer, blocks=blocks)
-        await services.assistants.register_graphs(parts.graphs.descriptions)
+        await services.assistants.register_graphs(graphs.descriptions, graphs.names)
         sweeper = StorageSweeper(profile.database, profile.clock)
         await sweeper.correct_times()
         await stack.enter_async_context(

@@ -40,6 +40,11 @@ class UserFactory:
         self._call, self._parameters = _opener(value), _wanted(source, value)
 
     @property
+    def graph_name(self) -> str | None:
+        """The name of a compiled graph; None for a builder or a factory."""
+        return getattr(self._value, "name", None) if is_graph(self._value) else None
+
+    @property
     def context_schema(self) -> Any | None:
         """The type of the graph's context; None for a graph that is still to be made."""
         return getattr(self._value, "context_schema", None) if is_graph(self._value) else None

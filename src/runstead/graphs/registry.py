@@ -37,6 +37,12 @@ class RegisteredGraph:
                 self._factory = UserFactory(self.source, load_variable(self.source))
             return self._factory
 
+    @property
+    def name(self) -> str | None:
+        """The name that the graph was compiled with; None if it has none, is made by a factory, or is not loaded."""
+        name = None if self._factory is None else self._factory.graph_name
+        return None if name == _UNNAMED else name
+
     async def context_schema(self) -> Any | None:
         """See AgentFactory."""
         try:
@@ -78,6 +84,12 @@ class GraphRegistry:
     def descriptions(self) -> Mapping[str, str | None]:
         """What the configuration says about each graph."""
         return {graph_id: graph.source.description for graph_id, graph in self._graphs.items()}
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """The names that graphs were compiled with, of those that are loaded and have one of their own."""
+        named = {graph_id: graph.name for graph_id, graph in self._graphs.items()}
+        return {graph_id: name for graph_id, name in named.items() if name is not None}
 
     def resolve(self, graph_id: str) -> RegisteredGraph:
         try:

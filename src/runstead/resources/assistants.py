@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 NAMESPACE_GRAPH: Final = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
@@ -146,9 +147,11 @@ class AssistantStore(Protocol):
     Somebody else's look absent. The store knows no policy: whoever sees a shared one can change it here.
     """
 
-    async def register_graphs(self, graphs: Mapping[str, str | None]) -> None:
-        """Make a shared assistant for every graph (id -> description) that has none, named like it; unscoped, at
-        start-up.
+    async def register_graphs(
+        self, graphs: Mapping[str, str | None], names: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Make a shared assistant for every graph (id -> description) that has none; unscoped, at start-up. It is
+        called by the graph's id unless ``names`` has another name.
 
         One that is there stays as it is, whatever it was changed to, with all its versions. Shared assistants of graphs
         that are gone stay, so that their threads remain readable. Somebody's assistant that has taken a graph's id

@@ -18,11 +18,13 @@ from .tables import assistant_versions, assistants
 _log = logging.getLogger(__name__)
 
 
-def register(connection: Connection, graphs: Mapping[str, str | None], now: datetime) -> None:
+def register(connection: Connection, graphs: Mapping[str, str | None], names: Mapping[str, str], now: datetime) -> None:
     """See AssistantStore. Servers that start at once make each of them once."""
     for graph_id, description in graphs.items():
         assistant_id = assistant_id_of(graph_id)
-        draft = AssistantDraft(graph_id, graph_id, metadata={"created_by": "system"}, description=description)
+        draft = AssistantDraft(
+            graph_id, names.get(graph_id, graph_id), metadata={"created_by": "system"}, description=description
+        )
         version = version_row(assistant_id, 1, said_row(draft), now)
         row = {**version, "shared": True, "updated_at": now}
         if add_unless_there(connection, assistants, row) or _made_room(connection, assistant_id, row):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, or_, select, update
@@ -49,8 +50,10 @@ class SqlAssistantStore:
         self._database = database
         self._clock = clock
 
-    async def register_graphs(self, graphs: Mapping[str, str | None]) -> None:
-        await self._database.write(lambda connection: register(connection, graphs, self._clock.now()))
+    async def register_graphs(
+        self, graphs: Mapping[str, str | None], names: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        await self._database.write(lambda connection: register(connection, graphs, names, self._clock.now()))
 
     async def get(self, assistant_id: str) -> AssistantRecord | None:
         actor = require_actor_context("reading an assistant")

@@ -36,6 +36,14 @@ class AssistantStoreConformance(AssistantVersionsConformance):
                 assert found.metadata == {"created_by": "system"}
                 assert found.created_at == found.updated_at == clock.now()
 
+    async def test_the_assistant_of_a_graph_with_a_name_has_that_name(self, assistants: AssistantStore) -> None:
+        await assistants.register_graphs({"agent": None, "tools": None}, {"agent": "Ämter agent"})
+        with acting(ALICE):
+            for graph_id, name in (("agent", "Ämter agent"), ("tools", "tools")):
+                found = await assistants.get(assistant_id_of(graph_id))
+                assert found is not None
+                assert (found.graph_id, found.name) == (graph_id, name)
+
     async def test_registering_again_changes_nothing(self, assistants: AssistantStore, clock: HandClock) -> None:
         await assistants.register_graphs(GRAPHS)
         with acting(ALICE):
