@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Final
 
 import structlog
 from structlog.typing import Processor
@@ -11,6 +12,10 @@ from structlog.typing import Processor
 from runstead.settings import Settings
 
 from .repeated_lines import RepeatedLines
+
+_TALKATIVE: Final = (
+    "httpx", "httpx2", "httpcore", "httpcore2", "uvicorn", "alembic", "asyncio", "watchfiles", "procrastinate",
+)  # fmt: skip
 
 
 def configure_logging(settings: Settings) -> None:
@@ -45,6 +50,8 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level.upper())
-    # Their chatter at level info is about every request; ours is about runs.
-    for name in ("httpx", "httpcore", "uvicorn", "alembic", "asyncio", "watchfiles", "procrastinate"):
-        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    # Their lines at level info are about every request, also those of user code; ours are about runs. Who asks for
+    # debug gets them.
+    level = logging.INFO if root.level <= logging.DEBUG else max(logging.WARNING, root.level)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(level)
