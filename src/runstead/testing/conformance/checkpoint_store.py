@@ -101,6 +101,26 @@ class CheckpointStoreConformance:
         await checkpoints.undo("t-1", "r-2")
         assert await _everything(checkpoints.saver) == before
 
+    async def test_measure_counts_what_is_stored_of_one_thread(self, checkpoints: RunCheckpointStore) -> None:
+        nothing = await checkpoints.measure("t-1")
+        assert (nothing.count, nothing.stored, nothing.channels, nothing.writes, nothing.written) == (0, 0, {}, 0, 0)
+        await _run(checkpoints, "r-1", {"said": ["x" * 10_000]})
+        small = await checkpoints.measure("t-1")
+        stored = [found async for found in checkpoints.saver.alist({"configurable": {"thread_id": "t-1"}})]
+        assert small.count == len(stored)
+        assert small.writes == sum(len(found.pending_writes or ()) for found in stored)
+        assert small.stored > 10_000
+        assert small.written > 0
+        # Each version of it counts once: the input, and what the first node added.
+        assert 10_000 * small.channels["said"].versions <= small.channels["said"].size < small.stored + small.written
+        await _run(checkpoints, "r-2", Command(resume="yes"))
+        large = await checkpoints.measure("t-1")
+        assert large.count > small.count
+        assert large.channels["said"].versions > small.channels["said"].versions
+        assert (await checkpoints.measure("t-2")).count == 0
+        await checkpoints.delete_thread("t-1")
+        assert await checkpoints.measure("t-1") == nothing
+
     async def test_latest_checkpoint_is_the_one_written_last_whatever_its_id(
         self, checkpoints: RunCheckpointStore
     ) -> None:

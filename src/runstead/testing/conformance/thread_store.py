@@ -220,6 +220,29 @@ class ThreadStoreConformance(ThreadSharing):
             await storage.threads.set_title("t-1", "A talk")
         assert (await storage.thread("t-1")).metadata == {"mine": 1, "title": "A talk"}
 
+    async def test_a_title_that_a_client_writes_into_the_state_is_the_threads_title(self, storage: RunStorage) -> None:
+        await storage.new_thread("t-1", metadata={"mine": 1})
+        for values, title in (
+            (b'{"title":"Gr\xc3\xbc\xc3\x9fe \\"you\\" \\\\ %s :x"}', 'Grüße "you" \\ %s :x'),
+            (b'{"title":"' + b"x" * 300 + b'"}', "x" * 200),
+            # No title: the thread's stays.
+            (b'{"other":1}', "x" * 200),
+            (b'{"title":""}', "x" * 200),
+            (b'{"title":7}', "x" * 200),
+            (b'{"title":{"title":"deep"}}', "x" * 200),
+            (b'{"title":"A talk"}', "A talk"),
+        ):
+            await _leave(storage, "t-1", ThreadAfter("idle", values=values))
+            assert (await storage.thread("t-1")).metadata == {"mine": 1, "title": title}, values
+
+    async def test_a_title_of_the_users_own_stays_while_the_states_does_not_change(self, storage: RunStorage) -> None:
+        await storage.new_thread("t-1")
+        await _leave(storage, "t-1", ThreadAfter("idle", values=b'{"title":"theirs","n":1}'))
+        with acting(ALICE):
+            await storage.threads.set_title("t-1", "mine")
+        await _leave(storage, "t-1", ThreadAfter("idle", values=b'{"title":"theirs","n":2}'))
+        assert (await storage.thread("t-1")).metadata["title"] == "mine"
+
 
 async def _ids(
     storage: RunStorage,
