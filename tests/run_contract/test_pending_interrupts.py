@@ -62,3 +62,15 @@ async def test_output_of_a_finished_run_has_no_interrupts(browser: Browser) -> N
     assert await browser.wait(thread, "ask", None, command={"resume": "yes"}) == {"log": [], "seen": ["yes"]}
     (last, _) = await browser.get(f"{thread}/runs")
     assert "__interrupt__" not in await browser.get(f"{thread}/runs/{last['run_id']}/join")
+
+
+@pytest.mark.parametrize("subgraphs", [False, True])
+async def test_questions_of_subgraphs_are_keyed_by_the_tasks_of_the_root(browser: Browser, subgraphs: bool) -> None:
+    thread = await browser.new_thread()
+    await browser.stream(thread, "ask_below", {}, stream_subgraphs=subgraphs, stream_mode=["values", "checkpoints"])
+    state = await browser.get(f"{thread}/state")
+    (task,) = state["tasks"]
+    record = await browser.get(thread)
+    assert {key: questions({"__interrupt__": found}) for key, found in record["interrupts"].items()} == {
+        task["id"]: ["one?"]
+    }
