@@ -14,14 +14,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from langgraph.checkpoint.serde import jsonplus
+from langgraph.checkpoint.serde._msgpack import STRICT_MSGPACK_ENABLED
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.types import Send
 
 from . import kept_values
+from .data_classes import DataClasses
 
 # As langgraph's own serializer uses it: the two must be one version.
 ormsgpack: Final[Any] = vars(jsonplus)["ormsgpack"]
+_hook: Final[Any] = vars(jsonplus)["_create_msgpack_ext_hook"]
 _MODULE: Final = kept_values.__name__
 _OWN: Final = tuple(
     (_MODULE, name) for name, found in vars(kept_values).items() if getattr(found, "__module__", None) == _MODULE
@@ -42,7 +45,12 @@ class ValueNotKept(TypeError):
 
 
 class CheckpointSerializer(JsonPlusSerializer):
-    """JsonPlusSerializer for more types, with errors that say where a value is."""
+    """JsonPlusSerializer for more types, with errors that say where a value is.
+
+    ``allowed_msgpack_modules`` are what may be made beside what langgraph lists: classes as (module, name), None for no
+    others, True for everything. Not given: `DataClasses`. Anything else is read as the data it was to be made of, and
+    the log says so.
+    """
 
     def __init__(
         self,
@@ -56,6 +64,9 @@ class CheckpointSerializer(JsonPlusSerializer):
             allowed["allowed_msgpack_modules"] = True
         elif allowed_msgpack_modules is not _UNSAID:
             allowed["allowed_msgpack_modules"] = (*(allowed_msgpack_modules or ()), *_OWN)
+        elif not STRICT_MSGPACK_ENABLED:
+            # True says nothing here, for the hook decides.
+            allowed |= {"allowed_msgpack_modules": True, "__unpack_ext_hook__": _hook(DataClasses(_OWN))}
         super().__init__(pickle_fallback=pickle_fallback, allowed_json_modules=allowed_json_modules, **allowed)
         # Ours are as safe as langgraph's own, and not to be warned about.
         jsonplus._warned_unregistered_types.update(_OWN)
