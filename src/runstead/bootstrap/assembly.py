@@ -82,6 +82,7 @@ from .parts import (
     thread_ttl,
     trusted_with_shared,
 )
+from .private_logs import errors_without_texts
 from .profile import Profile
 from .readiness import Readiness
 from .refusals import auth_mode, refuse_what_cannot_be_kept, without_effect
@@ -231,6 +232,7 @@ async def _opened(
     opened = _open_scaled if settings.is_cluster else open_embedded
     # After the environment of langgraph.json was applied: LANGGRAPH_AES_KEY may stand there.
     cipher = load_cipher(settings, os.environ)
+    stack.enter_context(errors_without_texts(cipher is not None))
     profile = await opened(stack, settings, checkpoint_serde(configuration, cipher), cipher)
     database, clock = profile.database, profile.clock
     loops = agent_loops(settings, configuration, user_loop)

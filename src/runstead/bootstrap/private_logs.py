@@ -1,0 +1,47 @@
+"""Log errors without their texts while a server encrypts: an agent's error may say what nobody else may read.
+
+The class of an error and the lines of code that it passed stay; so do texts of storage faults, which are for operators.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from runstead.runtime.storage_fault import StorageFault
+
+_OURS: Final = "runstead."
+_LEFT_OUT: Final = "(the text is not logged, for this server encrypts)"
+
+
+@contextmanager
+def errors_without_texts(enabled: bool) -> Iterator[None]:
+    """Leave the texts of errors out of Runstead's log lines for the length of a block, if ``enabled``."""
+    if not enabled:
+        yield
+        return
+    before = logging.getLogRecordFactory()
+
+    def make(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = before(*args, **kwargs)
+        if record.exc_info and record.name.startswith(_OURS):
+            record.exc_info = _without_text(record.exc_info)
+        return record
+
+    logging.setLogRecordFactory(make)
+    try:
+        yield
+    finally:
+        if logging.getLogRecordFactory() is make:
+            logging.setLogRecordFactory(before)
+
+
+def _without_text(exc_info: Any) -> Any:
+    kind, error, traceback = exc_info
+    if error is None or isinstance(error, StorageFault):
+        return exc_info
+    # Its causes and notes have texts too: none of them is taken over.
+    named = type(kind.__name__, (Exception,), {"__module__": kind.__module__, "__qualname__": kind.__qualname__})
+    return named, named(_LEFT_OUT), traceback

@@ -1,0 +1,48 @@
+"""A graph that says what it was told in every way that a graph has."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypedDict
+
+from langgraph.config import get_store, get_stream_writer
+from langgraph.graph import START, StateGraph
+from langgraph.graph.message import add_messages
+from langgraph.types import interrupt
+
+
+class State(TypedDict, total=False):
+    """What is said, and a title that the thread gets."""
+
+    messages: Annotated[list[Any], add_messages]
+    title: str
+    told: str
+    answer: str
+    fails: str
+
+
+class Context(TypedDict, total=False):
+    """What a run may be told beside its input."""
+
+    who: str
+
+
+async def remember(state: State) -> State:
+    get_stream_writer()({"custom": state.get("told", "") + "-streamed"})
+    await get_store().aput(("notes",), "one", {"note": state.get("told", "") + "-item"})
+    return {"messages": [("ai", state.get("told", "") + "-said")], "title": state.get("told", "") + "-title"}
+
+
+async def ask(state: State) -> State:
+    if state.get("fails"):
+        raise ValueError(state["fails"])
+    return {"answer": interrupt(state.get("told", "") + "-question")}
+
+
+graph = (
+    StateGraph(State, context_schema=Context)
+    .add_node("remember", remember)
+    .add_node("ask", ask)
+    .add_edge(START, "remember")
+    .add_edge("remember", "ask")
+    .compile()
+)

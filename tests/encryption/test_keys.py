@@ -1,0 +1,140 @@
+"""Keys come from settings, files and LANGGRAPH_AES_KEY; a wrong one is one sentence; the commands change them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph_sdk import get_client
+from typer.testing import CliRunner
+
+from runstead.bootstrap.application import Application
+from runstead.bootstrap.encryption import load_cipher
+from runstead.cli.main import app
+from runstead.infra.encryption.keyring import Keyring, key_id_of_key
+from runstead.infra.engines.exceptions import StorageUnusable
+from runstead.settings import SettingsError, load_settings
+
+from .test_canaries import CONFIG, leaks, served
+
+OLD, NEW = b"o" * 32, b"n" * 32
+
+
+def text_of(*keys: bytes) -> str:
+    return " ".join(base64.b64encode(key).decode() for key in keys)
+
+
+def cipher_of(tmp_path: Path, environ: dict[str, str] | None = None, **settings: Any) -> Any:
+    return load_cipher(load_settings({"data_dir": tmp_path, **settings}, project=tmp_path), environ or {})
+
+
+def test_without_a_key_nothing_is_imported(tmp_path: Path) -> None:
+    assert cipher_of(tmp_path) is None
+    script = (
+        "import sys\nimport runstead.bootstrap.application\nimport runstead.bootstrap.assembly\n"
+        "wanted = ('cryptography', 'runstead.infra.encryption.keyring')\n"
+        "print([name for name in sys.modules if name.startswith(wanted)])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_keys_of_the_settings_come_before_the_one_of_the_reference_server(tmp_path: Path) -> None:
+    environ = {"LANGGRAPH_AES_KEY": "l" * 24, "LANGGRAPH_AES_JSON_KEYS": "a, b,"}
+    theirs = cipher_of(tmp_path, environ)
+    assert (theirs.key_id, theirs.json_keys) == (key_id_of_key(b"l" * 24), {"a", "b", "title"})
+    both = cipher_of(tmp_path, environ, encryption_keys=text_of(NEW, OLD), encryption_json_keys=["c"])
+    assert both.key_id == key_id_of_key(NEW)
+    assert both.key_ids == {key_id_of_key(key) for key in (NEW, OLD, b"l" * 24)}
+    assert both.json_keys == {"a", "b", "c", "title"}
+
+
+def test_keys_stand_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"# the new one\n{text_of(NEW)}\n{text_of(OLD)}  # until March\n")
+    found = cipher_of(tmp_path, encryption_keys_file=file)
+    assert (found.key_id, len(found.key_ids)) == (key_id_of_key(NEW), 2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "environ", "said"),
+    [
+        ({"encryption_keys": "c2VjcmV0"}, {}, "one of them has 6; make one with"),
+        ({"encryption_keys": "not base64!"}, {}, "a key is base64, and one of them is not"),
+        ({"encryption_keys_file": "gone"}, {}, "cannot be read"),
+        ({}, {"LANGGRAPH_AES_KEY": "short"}, "LANGGRAPH_AES_KEY has 16, 24 or 32 characters"),
+        ({"encryption_json_keys": ["a"]}, {}, "there is no key"),
+        ({}, {"LANGGRAPH_AES_JSON_KEYS": "a"}, "there is no key"),
+        ({"encryption_json_keys": ["graph_id"], "encryption_keys": text_of(NEW)}, {}, "names graph_id"),
+    ],
+)
+def test_what_is_no_key_is_named_and_never_shown(
+    settings: dict[str, Any], environ: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(StorageUnusable, match=said) as refused:
+        cipher_of(tmp_path, environ, **settings)
+    assert "c2VjcmV0" not in str(refused.value)
+    assert "not base64!" not in str(refused.value)
+
+
+def test_keys_in_two_places_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="both set"):
+        cipher_of(tmp_path, encryption_keys=text_of(NEW), encryption_keys_file=tmp_path / "keys")
+
+
+async def used(data: Path, keys: str | None) -> None:
+    async with served(data, encryption_keys=keys, encryption_json_keys=[]) as url:
+        client = get_client(url=url)
+        thread = await client.threads.create()
+        await client.runs.wait(thread["thread_id"], "agent", input={"told": "canary-01-"})
+        assert "canary-01-" in str(await client.threads.search(limit=100))
+
+
+async def started(data: Path, keys: str | None) -> None:
+    async with Application.from_file(CONFIG, data_dir=data, encryption_keys=keys).running():
+        pass
+
+
+async def test_a_server_without_the_key_of_its_data_does_not_start(tmp_path: Path) -> None:
+    await used(tmp_path, text_of(OLD))
+    for keys in (None, text_of(NEW)):
+        with pytest.raises(StorageUnusable, match=key_id_of_key(OLD)):
+            await started(tmp_path, keys)
+    await used(tmp_path, text_of(NEW, OLD))
+
+
+def run(data: Path, keys: str, *command: str) -> list[dict[str, Any]]:
+    """The lines of a command of encryption."""
+    words = ["encryption", *command, "--json", "--config", str(CONFIG), "--data-dir", str(data)]
+    result = CliRunner().invoke(app, [*words, "--set", f"encryption_keys={keys}"])
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.output.splitlines()]
+
+
+def test_a_key_is_changed_by_a_rewrite_and_the_old_one_is_left_out(tmp_path: Path) -> None:
+    asyncio.run(used(tmp_path, None))
+    assert leaks(tmp_path)
+    [status] = run(tmp_path, text_of(OLD), "status")
+    assert status["plain"]["checkpoints"] > 0
+    rewritten = run(tmp_path, text_of(OLD), "rewrite")[-2]
+    assert (rewritten["event"], rewritten["forgotten"]) == ("rewritten", [])
+    assert leaks(tmp_path) == {}
+    asyncio.run(used(tmp_path, text_of(NEW, OLD)))
+    rewritten, status = run(tmp_path, text_of(NEW, OLD), "rewrite")[-2:]
+    assert rewritten["forgotten"] == [key_id_of_key(OLD)]
+    assert status["plain"] == {}
+    asyncio.run(used(tmp_path, text_of(NEW)))
+    with pytest.raises(StorageUnusable, match=key_id_of_key(NEW)):
+        asyncio.run(started(tmp_path, text_of(OLD)))
+
+
+def test_a_new_key_is_one_that_encrypts() -> None:
+    keys = [json.loads(CliRunner().invoke(app, ["encryption", "new-key", "--json"]).output)["key"] for _ in range(2)]
+    assert keys[0] != keys[1]
+    assert Keyring([base64.b64decode(keys[0])]).encrypt(b"x", "p")
