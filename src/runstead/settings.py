@@ -135,6 +135,13 @@ class Settings(BaseSettings):
         description="Maximum of runs that this process executes at once (count); more wait. 0: it executes none, and "
         "others have to.",
     )
+    reserved_slots: int | None = Field(
+        default=None,
+        ge=0,
+        description="How many of `max_concurrent_runs` are kept for users and fairness groups that execute no run "
+        "(count); 0: none. Unset: an eighth. Where the server knows no users and langgraph.json has no `priority`, "
+        "there are none.",
+    )
     lease_term_seconds: float = Field(
         default=10,
         gt=0,

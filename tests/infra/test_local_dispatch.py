@@ -39,7 +39,7 @@ class Rows:
         await asyncio.sleep(0)
         return self._due.pop(run_id, None) is not None
 
-    async def waiting(self, limit: int) -> Sequence[RunId]:
+    async def waiting(self, limit: int, shared: int | None = None) -> Sequence[RunId]:
         self.looks += 1
         due = sorted((at, run_id) for run_id, at in self._due.items() if at <= self._clock.now())
         self.looking.set()

@@ -3,95 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
 
 from runstead.cli.servers.postgres import PostgresServer
 from runstead.infra.dispatch.jobs import TASK, JobRouting, RunJobs
-from runstead.infra.dispatch.procrastinate import ProcrastinateDispatcher, ProcrastinateSettings
-from runstead.infra.engines.postgres import PostgresDatabase
+from runstead.infra.dispatch.procrastinate import ProcrastinateDispatcher
 from runstead.infra.engines.postgres_pool import PostgresOptions
 from runstead.infra.storage.postgres import open_postgres_storage
-from runstead.infra.storage.run_creation import SqlRunCreateStore
-from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.runtime.actor_context import acting
 from runstead.runtime.clock import SystemClock
 from runstead.runtime.runs.store import Admission
-from runstead.runtime.runs.types import RunId, RunRecord
+from runstead.runtime.runs.types import RunId
 from runstead.testing.clock import HandClock
 from runstead.testing.conformance.dispatcher import RecordingWorker, RunDispatcherConformance, eventually, serving
-from runstead.testing.conformance.run_storage import ALICE, DONE, a_spec, decide
+from runstead.testing.conformance.run_storage import ALICE, DONE, a_spec
+from tests.servers.job_queue import TERM, Cluster, LocalNotices
 from tests.servers.postgres import PostgresSchema, own_postgres
-
-TERM = timedelta(seconds=30)
-
-
-class LocalNotices:
-    """Stop notices inside one process."""
-
-    def __init__(self) -> None:
-        self._listeners: list[Callable[[RunId], None]] = []
-
-    async def request_stop(self, run_id: RunId) -> None:
-        for hear in self._listeners:
-            hear(run_id)
-
-    @contextmanager
-    def brought_to(self, notice_stop: Callable[[RunId], None]) -> Iterator[None]:
-        self._listeners.append(notice_stop)
-        try:
-            yield
-        finally:
-            self._listeners.remove(notice_stop)
-
-
-class Cluster:
-    """Runs on PostgreSQL and their jobs; the WaitingRuns of the suite."""
-
-    def __init__(self, schema: PostgresSchema, database: PostgresDatabase, routing: JobRouting | None = None) -> None:
-        self.schema, self.database = schema, database
-        clock = SystemClock()
-        self.jobs = RunJobs(database, clock, routing)
-        self.runs = SqlRunCreateStore(database, clock, lambda: None, self.jobs.announce)
-        self.leases = SqlRunLeaseStore(database, clock, lambda: None, self.jobs.announce)
-        self.clock = clock
-
-    def dispatcher(self, **settings: object) -> ProcrastinateDispatcher:
-        quick = {"schema": self.schema.name, "poll": 0.2, "restore_every": 0.5, "silent": 30.0, "patience": 0.1}
-        chosen = ProcrastinateSettings(**{**quick, **settings})  # type: ignore[arg-type]
-        return ProcrastinateDispatcher(self.schema.url, self.jobs, LocalNotices(), self.clock, chosen)
-
-    async def accept(self, thread_id: str, **fields: object) -> RunRecord:
-        with acting(ALICE):
-            (created,) = await self.runs.create_runs([a_spec(thread_id, **fields)], decide)
-        return created.record
-
-    async def add(self, run_id: RunId, *, due_in: float = 0) -> None:
-        await self.accept(f"thread-of-{run_id}", run_id=run_id, after_seconds=due_in)
-
-    async def take(self, run_id: RunId) -> bool:
-        return await self.leases.claim(run_id, "w", TERM) is not None
-
-    async def queued(self) -> list[tuple[str, str, int]]:
-        """Run, queue and priority of every job that waits."""
-        rows = "SELECT queueing_lock, queue_name, priority FROM procrastinate_jobs WHERE status = 'todo' ORDER BY id"
-        return await self.database.read(lambda c: [tuple(row) for row in c.execute(text(rows))])
-
-    async def is_heard(self) -> None:
-        """Return once a worker listens: of a job that was added before, it may learn only by looking."""
-        listening = (
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-            " AND query LIKE 'LISTEN%' AND pid <> pg_backend_pid()"
-        )
-        while not await self.database.read(lambda c: c.execute(text(listening)).scalar()):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-    async def do(self, statement: str) -> None:
-        await self.database.write(lambda c: c.execute(text(statement)).close())
 
 
 @pytest.fixture
@@ -284,8 +214,9 @@ class NobodysWorker:
     """Has room, and is never brought anything."""
 
     slots = free = 1
+    reserved = 0
 
-    async def wait_free(self) -> None: ...
+    async def wait_free(self, more_than: int = 0) -> None: ...
 
     async def launch(self, run_id: RunId) -> bool:
         raise AssertionError("there is no run")

@@ -12,13 +12,13 @@ from runstead.testing.clock import HandClock
 from runstead.testing.conformance.run_storage import Bell, RunStorage
 
 
-def stores_over(database: Database) -> RunStorage:
+def stores_over(database: Database, *, by_turns: bool = False) -> RunStorage:
     clock, bell = HandClock(), Bell()
     return RunStorage(
         create=SqlRunCreateStore(database, clock, bell),
         query=SqlRunQueryStore(database),
         delete=SqlRunDeleteStore(database, clock, bell),
-        leases=SqlRunLeaseStore(database, clock, bell),
+        leases=SqlRunLeaseStore(database, clock, bell, by_turns=by_turns),
         threads=SqlThreadStore(database, clock),
         clock=clock,
         bell=bell,

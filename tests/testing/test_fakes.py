@@ -7,6 +7,7 @@ import pytest
 from runstead.testing.clock import HandClock
 from runstead.testing.conformance.checkpoint_store import CheckpointStoreConformance
 from runstead.testing.conformance.event_store import RunEventStoreConformance
+from runstead.testing.conformance.fair_turns import FairTurnsConformance
 from runstead.testing.conformance.lease_store import RunLeaseStoreConformance
 from runstead.testing.conformance.run_storage import Bell, RunStorage
 from runstead.testing.conformance.run_stores import RunStoreConformance
@@ -22,8 +23,7 @@ from runstead.testing.fakes import (
 from runstead.testing.fakes.checkpoints import OrderedMemorySaver
 
 
-@pytest.fixture
-def storage() -> RunStorage:
+def in_memory(*, by_turns: bool = False) -> RunStorage:
     clock, bell = HandClock(), Bell()
     tables = InMemoryTables(clock)
     runs = InMemoryRunStore(tables, bell)
@@ -31,11 +31,16 @@ def storage() -> RunStorage:
         create=runs,
         query=runs,
         delete=runs,
-        leases=InMemoryLeaseStore(tables, bell),
+        leases=InMemoryLeaseStore(tables, bell, by_turns=by_turns),
         threads=InMemoryThreadStore(tables),
         clock=clock,
         bell=bell,
     )
+
+
+@pytest.fixture
+def storage() -> RunStorage:
+    return in_memory()
 
 
 class TestInMemoryRunStore(RunStoreConformance):
@@ -44,6 +49,12 @@ class TestInMemoryRunStore(RunStoreConformance):
 
 class TestInMemoryLeaseStore(RunLeaseStoreConformance):
     pass
+
+
+class TestTurnsInMemory(FairTurnsConformance):
+    @pytest.fixture
+    def storage(self) -> RunStorage:
+        return in_memory(by_turns=True)
 
 
 class TestInMemoryThreadStore(ThreadStoreConformance):

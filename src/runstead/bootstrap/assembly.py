@@ -28,6 +28,7 @@ from runstead.infra.engines.exceptions import StorageUnusable
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.crons import SqlCronStore
+from runstead.infra.storage.flows import group_by_user
 from runstead.infra.storage.items import SqlItemStore
 from runstead.infra.storage.run_creation import SqlRunCreateStore
 from runstead.infra.storage.run_deletion import SqlRunDeleteStore
@@ -56,6 +57,7 @@ from runstead.runtime.runs.error_texts import ErrorTexts
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.observer import CompositeObserver
 from runstead.runtime.runs.runtime import RunsRuntime
+from runstead.runtime.runs.scheduling import RunScheduler
 from runstead.runtime.runs.thread_agents import ThreadAgents
 from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.settings import Settings
@@ -82,6 +84,7 @@ from .parts import (
     thread_ttl,
     trusted_with_shared,
 )
+from .priorities import load_priority, reserved_slots, run_scheduler
 from .private_logs import errors_without_texts
 from .profile import Profile
 from .readiness import Readiness
@@ -146,12 +149,16 @@ async def _assembled(
     await asyncio.to_thread(graphs.load)
     auth = await asyncio.to_thread(load_auth, settings, configuration)
     embeddings = await asyncio.to_thread(load_embedder, configuration)
+    assign = await asyncio.to_thread(load_priority, configuration)
     custom = await asyncio.to_thread(load_custom_app, configuration)
     async with AsyncExitStack() as stack:
         parts = await _opened(stack, settings, configuration, embeddings, user_loop)
         profile = parts.profile
         stack.enter_context(sdk_cache(profile.cache, profile.clock))
-        runtime = _runtime(parts, settings, configuration)
+        scheduler = run_scheduler(settings, configuration, assign, profile.database, profile.clock, user_loop)
+        if scheduler is not None:
+            await group_by_user(profile.database)
+        runtime = _runtime(parts, settings, configuration, scheduler)
         if not profile.is_shared:
             # Whoever held a run before this process started is dead: the data directory is ours alone.
             await (runtime.lease_store.release_all() if after_reload else runtime.lease_store.abandon_all())
@@ -249,10 +256,12 @@ async def _opened(
     return _Parts(profile, store, graph_store, loops, graphs, webhooks, Bell())
 
 
-def _runtime(parts: _Parts, settings: Settings, configuration: GraphConfiguration) -> RunsRuntime:
+def _runtime(
+    parts: _Parts, settings: Settings, configuration: GraphConfiguration, scheduler: RunScheduler | None
+) -> RunsRuntime:
     profile, queue = parts.profile, parts.profile.queue
     database, clock = profile.database, profile.clock
-    leases = SqlRunLeaseStore(database, clock, queue.ring, queue.announce)
+    leases = SqlRunLeaseStore(database, clock, queue.ring, queue.announce, by_turns=scheduler is not None)
     return RunsRuntime(
         create_store=SqlRunCreateStore(
             database, clock, queue.ring, queue.announce, default_ttl=thread_ttl(configuration)
@@ -263,14 +272,15 @@ def _runtime(parts: _Parts, settings: Settings, configuration: GraphConfiguratio
         event_store=profile.events,
         checkpoints=profile.checkpoints,
         bridge=profile.bridge,
-        dispatcher=queue.dispatcher(leases),
+        dispatcher=queue.dispatcher(leases, scheduler is not None),
         agents=parts.graphs,
         agent_loops=parts.loops,
         store=parts.graph_store,
         observer=CompositeObserver([profile.notices, parts.webhooks.sender]),
         clock=clock,
-        limits=run_limits(settings),
+        limits=run_limits(settings, reserved_slots(settings, configuration)),
         error_texts=ErrorTexts(bool(settings.show_errors)),
+        scheduler=scheduler,
     )
 
 

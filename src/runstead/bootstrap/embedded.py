@@ -60,7 +60,7 @@ async def open_embedded(
         bridge=bridge,
         events=events,
         notices=LocalThreadNotices(),
-        queue=Queue(lambda leases: LocalDispatcher(leases, bell, clock), ring=bell.ring),
+        queue=Queue(lambda leases, by_turns: LocalDispatcher(leases, bell, clock), ring=bell.ring),
         cache=MemoryCache(clock),
         clock=clock,
         is_shared=False,

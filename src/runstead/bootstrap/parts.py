@@ -42,9 +42,10 @@ _NEVER_HEADERS: Final = frozenset((*CREDENTIALS, "x-tenant-id"))
 """Never configurable, whatever the configuration says: what is configurable is stored with the run."""
 
 
-def run_limits(settings: Settings) -> RunLimits:
+def run_limits(settings: Settings, reserved_slots: int = 0) -> RunLimits:
     return RunLimits(
         max_concurrent_runs=settings.max_concurrent_runs,
+        reserved_slots=reserved_slots,
         lease_term=timedelta(seconds=settings.lease_term_seconds),
         max_attempts=settings.max_attempts,
         stop_grace=settings.stop_grace_seconds,

@@ -38,10 +38,10 @@ def _nobody_listens() -> None:
 @dataclass(frozen=True, slots=True)
 class Queue:
     """How waiting runs come to workers: what the stores call, after a commit and inside a transaction, and who hears
-    it.
+    it. ``dispatcher`` is given whether groups of runs take turns.
     """
 
-    dispatcher: Callable[[RunLeaseStore], RunDispatcher]
+    dispatcher: Callable[[RunLeaseStore, bool], RunDispatcher]
     ring: Callable[[], None] = _nobody_listens
     announce: Announce = the_rows_are_the_queue
 

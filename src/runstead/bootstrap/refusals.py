@@ -75,7 +75,6 @@ def without_effect(configuration: GraphConfiguration, settings: Settings) -> Ite
             f"{configuration.checkpointer.backend} is not used; checkpoints are kept {_WHERE}",
         ),
         "store.path": (configuration.store.path, f"{configuration.store.path} is not used; items are kept {_WHERE}"),
-        "priority.path": (configuration.priority.path, "every run is as urgent as the others"),
         "ui": (configuration.ui, "components for user interfaces are not served"),
         "store.ttl.strategy": (
             configuration.store.ttl and configuration.store.ttl.strategy != "delete",

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from runstead.infra.cache.redis import RedisCache
 from runstead.infra.checkpoints.postgres import PostgresCheckpoints
+from runstead.infra.dispatch.fair_jobs import FairJobs
 from runstead.infra.dispatch.jobs import JobRouting, RunJobs
 from runstead.infra.dispatch.procrastinate import ProcrastinateDispatcher, ProcrastinateSettings
 from runstead.infra.encryption.cipher import Cipher
@@ -24,6 +25,7 @@ from runstead.infra.storage.postgres_items import vectors_in
 from runstead.infra.storage.run_events import SqlRunEventStore
 from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
 from runstead.infra.stream_bridge.redis_settings import WINDOW_BYTES
+from runstead.runtime.runs.store import RunLeaseStore
 from runstead.settings import Settings
 
 from .postgres_options import postgres_options
@@ -50,9 +52,12 @@ async def open_scaled(
     bridge = await stack.enter_async_context(RedisStreamBridge.running(redis, redis_streams(settings), clock, cipher))
     notices = await stack.enter_async_context(RedisNotices.running(redis, schema))
     jobs = RunJobs(database, clock, JobRouting(settings.graph_queues, settings.graph_priorities))
-    dispatcher = ProcrastinateDispatcher(
-        url, jobs, StopNotices(notices), clock, ProcrastinateSettings(queues=settings.queues, schema=schema)
-    )
+
+    def dispatcher(_: RunLeaseStore, by_turns: bool) -> ProcrastinateDispatcher:
+        chosen = ProcrastinateSettings(queues=settings.queues, schema=schema)
+        fair = FairJobs(database, clock, settings.queues) if by_turns else None
+        return ProcrastinateDispatcher(url, jobs, StopNotices(notices), clock, chosen, fair=fair)
+
     return Profile(
         database=database,
         checkpoints=PostgresCheckpoints(database, serde=serde),
@@ -60,7 +65,7 @@ async def open_scaled(
         # Never files: those would be another truth on each node.
         events=SqlRunEventStore(database),
         notices=stack.enter_context(RedisThreadNotices.heard_in(notices)),
-        queue=Queue(lambda _: dispatcher, announce=jobs.announce),
+        queue=Queue(dispatcher, announce=jobs.announce),
         cache=RedisCache(redis, schema, cipher),
         clock=clock,
         item_vectors=partial(vectors_in, database),

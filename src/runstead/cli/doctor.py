@@ -19,7 +19,7 @@ from runstead.settings import Settings, unknown_variables
 
 from .database_check import look_at_databases
 from .output import FAILED, CommandError, Output
-from .preflight import load_app, load_embeddings, load_handlers, refuse_strangers, refuse_unprotected
+from .preflight import load_app, load_embeddings, load_handlers, load_priorities, refuse_strangers, refuse_unprotected
 from .request import ServeRequest
 
 if TYPE_CHECKING:
@@ -220,6 +220,8 @@ def look_at_configuration(configuration: GraphConfiguration, settings: Settings)
     yield _refusal("auth", auth_mode(settings, configuration), lambda: load_handlers(configuration, settings))
     if (index := configuration.store.index) is not None:
         yield _refusal("embedder", index.embed, lambda: load_embeddings(configuration))
+    if configuration.priority.path is not None:
+        yield _refusal("priority", configuration.priority.path, lambda: load_priorities(configuration))
     if configuration.http.app is not None:
         yield _refusal("app", configuration.http.app, lambda: load_app(configuration))
 

@@ -57,6 +57,14 @@ def load_embeddings(configuration: GraphConfiguration) -> None:
         load_embedder(configuration)
 
 
+def load_priorities(configuration: GraphConfiguration) -> None:
+    """Import the priority function, where there is one."""
+    from runstead.bootstrap.priorities import load_priority
+
+    with _told():
+        load_priority(configuration)
+
+
 @contextmanager
 def _told() -> Iterator[None]:
     from runstead.bootstrap.refusals import UnsupportedConfiguration

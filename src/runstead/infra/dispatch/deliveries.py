@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 class WaitingRows(Protocol):
     """The part of a RunLeaseStore that a dispatcher reads."""
 
-    async def waiting(self, limit: int) -> Sequence[RunId]: ...
+    async def waiting(self, limit: int, shared: int | None = None) -> Sequence[RunId]: ...
 
     async def next_due(self) -> datetime | None: ...
 
@@ -78,6 +78,8 @@ class Deliveries:
         self._launching: dict[RunId, asyncio.Task[None]] = {}
         self._resting: dict[RunId, _Rest] = {}
         self._more_wait = False
+        self._held_back_at: int | None = None
+        """The free slots above which the next look may find runs that were held back; None: none were."""
         self._failures = 0
 
     async def run(self) -> None:
@@ -103,16 +105,31 @@ class Deliveries:
             await self._clock.sleep(patience)
         else:
             self._failures = 0
+            await self._wait(seconds)
+
+    async def _wait(self, seconds: float) -> None:
+        freed = None
+        if self._held_back_at is not None:
+            freed = asyncio.create_task(self._hear_of_room(self._held_back_at), name="room for runs held back")
+        try:
             await self._clock.wait(self._heard, seconds)
+        finally:
+            if freed is not None:
+                freed.cancel()
+
+    async def _hear_of_room(self, more_than: int) -> None:
+        await self._worker.wait_free(more_than)
+        self._heard.set()
 
     async def _deliver(self) -> float:
         """Launch what can be launched; return after how many seconds to look again if nothing is heard."""
         if self._room() <= 0:
             # A launch that ends looks again.
-            self._more_wait = True
+            self._more_wait, self._held_back_at = True, None
             return self._settings.recheck if self._launching else _SHORTEST_WAIT
         limit = self._room() + len(self._launching) + len(self._resting)
-        waiting = await self._rows.waiting(limit)
+        free, shared = self._worker.free, self._shared()
+        waiting = await self._rows.waiting(limit, shared)
         now = self._clock.monotonic()
         self._resting = {run_id: rest for run_id, rest in self._resting.items() if run_id in waiting}
         ready = [run_id for run_id in waiting if run_id not in self._launching and not self._rests(run_id, now)]
@@ -120,6 +137,8 @@ class Deliveries:
         for run_id in begun:
             self._launching[run_id] = asyncio.create_task(self._launch(run_id), name=f"launch-{run_id}")
         self._more_wait = len(waiting) >= limit or len(begun) < len(ready)
+        held_back = shared is not None and shared <= len(waiting) < limit
+        self._held_back_at = free - len(begun) if held_back else None
         if self._more_wait and not self._launching:
             return 0
         return await self._seconds_until_next(waiting)
@@ -137,12 +156,20 @@ class Deliveries:
                 failures = self._resting[run_id].failures + 1 if run_id in self._resting else 1
                 until = self._clock.monotonic() + self._settings.patience(failures)
                 self._resting[run_id] = _Rest(failures, until)
-            if self._more_wait or not begun:
+            if self._more_wait or self._held_back_at is not None or not begun:
                 self._heard.set()
 
     def _room(self) -> int:
         # A launch under way may or may not be counted in ``free`` yet: taking it as not counted never gives too many.
         return min(self._worker.free, self._settings.parallel_launches) - len(self._launching)
+
+    def _shared(self) -> int | None:
+        """How many of the next runs may be of groups that execute one; None: all."""
+        if self._worker.reserved <= 0:
+            return None
+        # Launches under way are among the next runs, and may be counted in ``free`` already: then it is too few for
+        # a moment.
+        return max(self._worker.free - self._worker.reserved, 0) + len(self._resting)
 
     def _rests(self, run_id: RunId, now: float) -> bool:
         rest = self._resting.get(run_id)

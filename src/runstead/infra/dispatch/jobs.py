@@ -121,7 +121,10 @@ def _owed(routing: JobRouting) -> Select[Any]:
             runs.c.queue_seq,
             literal(TASK).label("task"),
             _by(graph, routing.queues, DEFAULT_QUEUE).label("queue"),
-            _by(graph, routing.priorities, 0).label("priority"),
+            # A run that takes turns has its graph's priority in its own, whose lower number is the more urgent.
+            case((runs.c.fairness_group.is_not(None), -runs.c.priority), else_=_by(graph, routing.priorities, 0)).label(
+                "priority"
+            ),
         )
         .where(*_IS_OWED_A_JOB)
         .order_by(runs.c.queue_seq)

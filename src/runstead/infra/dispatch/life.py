@@ -15,6 +15,7 @@ from procrastinate.worker import Worker
 
 from runstead.runtime.runs.dispatch import RunWorker
 
+from .fair_jobs import FairJobs
 from .jobs import TASK
 
 _COUNTED_WITHIN: Final = 1.0
@@ -22,32 +23,54 @@ _COUNTED_WITHIN: Final = 1.0
 
 
 class JobsForRoom(JobManager):
-    """Finds no job while the worker has no room for its run. ``counted`` is clear while a run is on its way for which
-    the worker has not counted a slot yet.
+    """Fetches no job while the worker has no room for its run. ``counted`` is clear while a run is on its way for which
+    the worker has not counted a slot yet. ``fair`` has the jobs whose groups take turns; None where none do.
+
+    ``heard`` is set when there may be another job. ``held_back``: jobs may wait until more slots are free.
     """
 
-    def __init__(self, jobs: JobManager, worker: RunWorker, counted: asyncio.Event) -> None:
+    def __init__(
+        self, jobs: JobManager, worker: RunWorker, counted: asyncio.Event, fair: FairJobs | None = None
+    ) -> None:
         super().__init__(jobs.connector)
-        self._worker, self._counted = worker, counted
+        self._worker, self._counted, self._fair = worker, counted, fair
+        self.heard = asyncio.Event()
+        self.held_back = False
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
         # A launch counts with its first step. A job that never gets as far must not hold up all others.
         with suppress(TimeoutError):
             await asyncio.wait_for(self._counted.wait(), _COUNTED_WITHIN)
-        if self._worker.free <= 0:
-            return None
-        job = await super().fetch_job(queues, worker_id)
+        job = None
+        while job is None and self._worker.free > 0:
+            self.heard.clear()
+            job = await self._next(queues, worker_id)
+            # The worker forgets what it heard during a fetch: a job that came too late for this look is found now.
+            if job is None and not self.heard.is_set():
+                return None
         if job is not None and job.task_name == TASK:
             self._counted.clear()
+        return job
+
+    async def _next(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
+        if self._fair is None:
+            return await super().fetch_job(queues, worker_id)
+        shared = self._worker.free - self._worker.reserved
+        job = await self._fair.take(worker_id, shared)
+        self.held_back = job is None and shared <= 0
+        if job is None and shared > 0:
+            # Of a run without a group, from before there were any.
+            job = await super().fetch_job(queues, worker_id)
         return job
 
 
 class Life(Worker):
     """Ends when one of its side tasks does: it would not be told of new jobs, or be held for dead, and not notice."""
 
-    def __init__(self, app: App, worker: RunWorker, **options: Any) -> None:
+    def __init__(self, app: App, worker: RunWorker, jobs: JobsForRoom, **options: Any) -> None:
         super().__init__(app, **options)
         self._worker = worker
+        jobs.heard = self._new_job_event
 
     async def run(self) -> None:
         await super().run()  # type: ignore[no-untyped-call]

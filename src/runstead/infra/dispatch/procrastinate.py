@@ -20,6 +20,7 @@ from runstead.runtime.clock import Clock
 from runstead.runtime.runs.dispatch import RunWorker
 from runstead.runtime.runs.types import RunId
 
+from .fair_jobs import FairJobs
 from .jobs import TASK, RunJobs
 from .life import JobsForRoom, Life
 
@@ -71,12 +72,16 @@ class ProcrastinateDispatcher:
         notices: StopNotices,
         clock: Clock,
         settings: ProcrastinateSettings | None = None,
+        *,
+        fair: FairJobs | None = None,
     ) -> None:
+        """``fair``: the jobs of this worker's queues, where groups of runs take turns."""
         self._url = url
         self._jobs = jobs
         self._notices = notices
         self._clock = clock
         self._settings = settings or ProcrastinateSettings()
+        self._fair = fair
 
     async def serve(self, worker: RunWorker) -> None:
         with self._notices.brought_to(worker.notice_stop):
@@ -89,7 +94,7 @@ class ProcrastinateDispatcher:
 
     async def _deliver_for_ever(self, worker: RunWorker) -> None:
         while True:
-            deliveries = _Deliveries(worker, self._jobs, self._settings.schema)
+            deliveries = _Deliveries(worker, self._jobs, self._settings.schema, self._fair)
             try:
                 await deliveries.run(self._url, self._settings)
             except Exception:
@@ -113,8 +118,9 @@ class ProcrastinateDispatcher:
 class _Deliveries:
     """One life of procrastinate's worker, which ends when its connections break."""
 
-    def __init__(self, worker: RunWorker, jobs: RunJobs, schema: str) -> None:
-        self._worker, self._jobs, self._schema = worker, jobs, schema
+    def __init__(self, worker: RunWorker, jobs: RunJobs, schema: str, fair: FairJobs | None) -> None:
+        self._worker, self._jobs, self._schema, self._fair = worker, jobs, schema, fair
+        self._fetching: JobsForRoom | None = None
         self._counted = asyncio.Event()
         self._counted.set()
         self._launching: set[asyncio.Task[bool]] = set()
@@ -130,12 +136,14 @@ class _Deliveries:
             configure=self._configure,
         )
         app = App(connector=connector)
-        app.job_manager = JobsForRoom(app.job_manager, self._worker, self._counted)
+        self._fetching = fetching = JobsForRoom(app.job_manager, self._worker, self._counted, self._fair)
+        app.job_manager = fetching
         app.task(name=TASK, retry=_FEW_TIMES)(self._deliver)
         async with app.open_async():
             life = Life(
                 app,
                 self._worker,
+                fetching,
                 queues=settings.queues,
                 # All of it: what older runs take is free one day.
                 concurrency=self._worker.slots,
@@ -163,6 +171,8 @@ class _Deliveries:
         launch.add_done_callback(self._launched)
         if await asyncio.shield(launch):
             await self._worker.finished(run_id)
+            if self._fetching is not None and self._fetching.held_back:
+                self._fetching.heard.set()
         else:
             # Somebody else has it, or its time had not come by our clock.
             await self._jobs.look_again(run_id)

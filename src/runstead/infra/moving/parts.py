@@ -52,6 +52,7 @@ PARTS: Final = (
             checkpoint_tables.mark_writes,
             tables.threads,
             tables.thread_ttls,
+            tables.thread_priorities,
             tables.run_event_threads,
             tables.run_events,
             tables.runs,

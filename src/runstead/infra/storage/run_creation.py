@@ -15,7 +15,7 @@ from runstead.runtime.actor_context import OWN, ActorContext, require_actor_cont
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.exceptions import InvalidRunSpec, RunConflict, ThreadBusy, ThreadNotFound
 from runstead.runtime.runs.store import Admit, CreatedRun, Decide, Refuse
-from runstead.runtime.runs.types import RunId, RunRecord, RunSpec, RunStatus, Stopped, ThreadId
+from runstead.runtime.runs.types import RunId, RunRecord, RunSpec, RunStatus, Stopped, ThreadId, ThreadPriority
 
 from . import json_text
 from .announcing import Announce, the_rows_are_the_queue
@@ -28,6 +28,7 @@ from .run_rows import NEW, new_row
 from .run_stops import stop
 from .scope import is_storable, reaches_thread
 from .tables import runs, threads
+from .thread_priorities import turn_of
 from .thread_rows import ADD_THREAD, new_thread
 from .thread_status import described, rest
 from .thread_ttls import give
@@ -109,9 +110,9 @@ class SqlRunCreateStore:
             # After the thread: whoever deletes a thread goes the same way, to its crons.
             tick(connection, spec.tick, run_id, actor)
         stopping, ended = _stop_others(connection, admission, now)
-        record = _insert(
-            connection, dataclasses.replace(spec, thread_config=None), run_id, thread_id, actor, now, due_at
-        )
+        turn = turn_of(connection, thread_id, spec)
+        stored = dataclasses.replace(spec, thread_config=None, scheduling=None)
+        record = _insert(connection, stored, run_id, thread_id, actor, now, due_at, turn)
         if before is None and not spec.scope.is_temporary:
             give(connection, thread_id, self._default_ttl, now)
         if before is not None:
@@ -198,8 +199,9 @@ def _insert(
     actor: ActorContext,
     now: datetime,
     due_at: datetime,
+    turn: ThreadPriority,
 ) -> RunRecord:
-    inserted = _INSERT.first(connection, new_row(spec, run_id, thread_id, actor, now, due_at))
+    inserted = _INSERT.first(connection, new_row(spec, run_id, thread_id, actor, now, due_at, turn))
     if inserted is None:
         raise RunConflict(run_id)
     return RunRecord(

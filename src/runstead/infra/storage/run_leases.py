@@ -18,6 +18,7 @@ from . import json_text
 from .announcing import Announce, the_rows_are_the_queue
 from .database import Database
 from .dialect import lock_thread, lock_thread_of
+from .flows import FairQueue, held_by_group
 from .prepared import Prepared
 from .run_recovery import abandon_all, ended, lapsed, recover, release_all, retry
 from .run_rows import PROGRESS, RECORD, completion_text, to_progress, to_record
@@ -97,11 +98,15 @@ _WAITING: Final = Prepared(
     .order_by(runs.c.due_at, runs.c.queue_seq)
     .limit(bindparam("the_limit"))
 )
+_IN_TURN: Final = FairQueue.of(IS_HEAD)
 _NEXT_DUE: Final = Prepared(select(func.min(runs.c.due_at)).where(WAITS, runs.c.due_at > NOW))
 
 
 class SqlRunLeaseStore:
-    """RunLeaseStore over a Database. ``on_waiting`` is rung after each commit that may have made a run claimable."""
+    """RunLeaseStore over a Database. ``on_waiting`` is rung after each commit that may have made a run claimable.
+
+    ``by_turns``: groups of runs begin in turn; otherwise those that are due first do.
+    """
 
     def __init__(
         self,
@@ -109,11 +114,14 @@ class SqlRunLeaseStore:
         clock: Clock,
         on_waiting: Callable[[], None],
         announce: Announce = the_rows_are_the_queue,
+        *,
+        by_turns: bool = False,
     ) -> None:
         self._database = database
         self._clock = clock
         self._on_waiting = on_waiting
         self._announce = announce
+        self._by_turns = by_turns
 
     async def claim(self, run_id: RunId, worker: WorkerId, term: timedelta) -> Lease | None:
         def work(connection: Connection) -> Lease | None:
@@ -182,8 +190,11 @@ class SqlRunLeaseStore:
 
         return await self._database.write(work, committed=lambda stopped: self._ring_if(stopped is not None))
 
-    async def waiting(self, limit: int) -> Sequence[RunId]:
+    async def waiting(self, limit: int, shared: int | None = None) -> Sequence[RunId]:
         def work(connection: Connection) -> Sequence[RunId]:
+            if self._by_turns:
+                held = held_by_group(connection)
+                return _IN_TURN.first(connection, held, self._clock.now(), limit, limit if shared is None else shared)
             found = _WAITING.rows(connection, {"now": self._clock.now(), "the_limit": limit})
             return [run_id for (run_id,) in found]
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.types import (
+    NOT_STORED,
     RunCompletionData,
     RunFailure,
     RunId,
@@ -17,12 +18,15 @@ from runstead.runtime.runs.types import (
     RunStatus,
     Stopped,
     ThreadId,
+    ThreadPriority,
 )
 
 from . import json_text
 from .tables import runs
 
-_SPEC_FIELDS: Final = tuple(field.name for field in dataclasses.fields(RunSpec) if field.name != "metadata")
+_SPEC_FIELDS: Final = tuple(
+    field.name for field in dataclasses.fields(RunSpec) if field.name not in NOT_STORED | {"metadata"}
+)
 
 _COMPLETION_FIELDS: Final = tuple(field.name for field in dataclasses.fields(RunCompletionData))
 
@@ -60,6 +64,8 @@ NEW: Final = (
     "actor",
     "metadata",
     "spec",
+    "priority",
+    "fairness_group",
 )
 """The columns that a run has from its first moment."""
 
@@ -113,7 +119,13 @@ def to_progress(row: Sequence[Any]) -> dict[str, Any]:
 
 
 def new_row(
-    spec: RunSpec, run_id: RunId, thread_id: ThreadId, actor: ActorContext, now: datetime, due_at: datetime
+    spec: RunSpec,
+    run_id: RunId,
+    thread_id: ThreadId,
+    actor: ActorContext,
+    now: datetime,
+    due_at: datetime,
+    turn: ThreadPriority,
 ) -> dict[str, Any]:
     """The row of a run that has just been accepted, without its place in the queue."""
     # A field that is None is left out and read as None again; the others are all written, for a default may change.
@@ -135,6 +147,8 @@ def new_row(
         "actor": json_text.dump({name: value for name, value in actor.to_json().items() if value is not None}),
         "metadata": json_text.dump(spec.metadata),
         "spec": json_text.dump(fields),
+        "priority": turn.priority,
+        "fairness_group": turn.group,
     }
 
 

@@ -63,6 +63,15 @@ thread_ttls: Final = Table(
 )
 Index("ix_thread_ttls_expires_at", thread_ttls.c.expires_at)
 
+# What the priority function of langgraph.json said of a thread. ``fairness_group`` is null for the default group.
+thread_priorities: Final = Table(
+    "thread_priorities",
+    metadata,
+    Column("thread_id", Text, primary_key=True),
+    Column("priority", Integer, nullable=False),
+    Column("fairness_group", Text),
+)
+
 # A run has ``ended_at`` when it has ended, and ``lease_until`` while some worker holds it. ``worker`` stays after
 # it settled: it says whose word counted. There is no foreign key to threads: a temporary thread goes before its run.
 runs: Final = Table(
@@ -94,6 +103,9 @@ runs: Final = Table(
     Column("actor", EncryptedText("actor"), nullable=False),
     Column("metadata", EncryptedMetadata(), nullable=False),
     Column("spec", EncryptedText("runs.spec", ("graph_id",)), nullable=False),
+    # ``fairness_group`` is null where no run goes by turns.
+    Column("priority", Integer, nullable=False, server_default=text("0")),
+    Column("fairness_group", Text),
     # A number once given is never given again, or a later run could stand before an earlier one.
     sqlite_autoincrement=True,
 )
@@ -114,6 +126,16 @@ _only("ix_runs_begun", "ended_at IS NULL AND started_at IS NOT NULL", runs.c.thr
 _only("ix_runs_held_thread", "lease_until IS NOT NULL", runs.c.thread_id)
 _only("ix_runs_held_until", "lease_until IS NOT NULL", runs.c.lease_until)
 _only("ix_runs_waiting", "ended_at IS NULL AND lease_until IS NULL", runs.c.due_at, runs.c.queue_seq)
+_only(
+    "ix_runs_flow",
+    "ended_at IS NULL AND lease_until IS NULL AND fairness_group IS NOT NULL",
+    runs.c.fairness_group,
+    runs.c.priority,
+    runs.c.due_at,
+    runs.c.queue_seq,
+)
+_only("ix_runs_flow_turns", "fairness_group IS NOT NULL", runs.c.fairness_group, runs.c.priority, runs.c.started_at)
+_only("ix_runs_held_group", "lease_until IS NOT NULL AND fairness_group IS NOT NULL", runs.c.fairness_group)
 _only("ix_runs_dead", "dead_letter", runs.c.tenant_id, runs.c.user_id, runs.c.queue_seq)
 _only("ix_runs_temporary", "temporary AND ended_at IS NOT NULL", runs.c.ended_at)
 

@@ -17,7 +17,7 @@ from runstead.runtime.runs.types import RunFailure, ThreadAfter, ThreadId, Threa
 from . import json_text
 from .dialect import lock_thread
 from .prepared import Prepared
-from .tables import crons, run_event_threads, run_events, runs, thread_ttls, threads
+from .tables import crons, run_event_threads, run_events, runs, thread_priorities, thread_ttls, threads
 
 _NOW: Final = bindparam("now", type_=runs.c.due_at.type)
 _THREAD: Final[BindParameter[str]] = bindparam("the_thread")
@@ -78,6 +78,7 @@ _FORGET: Final = tuple(
     Prepared(delete(table).where(table.c.thread_id == bindparam("the_thread")))
     for table in (run_events, run_event_threads, thread_ttls, crons, threads)
 )
+_FORGET_PRIORITY: Final = Prepared(delete(thread_priorities).where(thread_priorities.c.thread_id == _THREAD))
 
 TITLE_LENGTH: Final = 200
 
@@ -149,7 +150,13 @@ def describe_by_last_run(connection: Connection, thread_id: ThreadId) -> None:
 
 
 def forget_thread(connection: Connection, thread_id: ThreadId) -> None:
-    """Delete the thread, its events, its ttl and its crons, not its runs."""
+    """Delete the thread, its events, its ttl, its priority and its crons, not its runs."""
+    # Temporary threads have none: one statement less for each stateless run.
+    _FORGET_PRIORITY.rows(connection, {"the_thread": thread_id})
+    _forget(connection, thread_id)
+
+
+def _forget(connection: Connection, thread_id: ThreadId) -> None:
     for statement in _FORGET:
         statement.rows(connection, {"the_thread": thread_id})
 
@@ -160,7 +167,7 @@ def forget_temporary(connection: Connection, thread_id: ThreadId) -> bool:
     lock_thread(connection, threads, thread_id)
     if _STILL_NEEDED.first(connection, {"the_thread": thread_id}) is not None:
         return False
-    forget_thread(connection, thread_id)
+    _forget(connection, thread_id)
     return True
 
 

@@ -65,7 +65,7 @@ class AuthenticatedUser:
 
     @property
     def is_authenticated(self) -> bool:
-        return True
+        return bool(self._claims.get("is_authenticated", True))
 
     @property
     def permissions(self) -> Sequence[str]:

@@ -24,8 +24,13 @@ class RunWorker(Protocol):
         """How many more runs it can take now."""
         ...
 
-    async def wait_free(self) -> None:
-        """Return when ``free`` is more than zero. May return at once."""
+    @property
+    def reserved(self) -> int:
+        """How many of its slots are kept for runs of groups that execute none."""
+        ...
+
+    async def wait_free(self, more_than: int = 0) -> None:
+        """Return when ``free`` is more than ``more_than``. May return at once."""
         ...
 
     async def launch(self, run_id: RunId) -> bool:
@@ -47,6 +52,8 @@ class RunDispatcher(Protocol):
     async def serve(self, worker: RunWorker) -> None:
         """Deliver runs to ``worker``, never more than it has room for, until cancelled.
 
+        Where groups of runs take turns, waiting runs are delivered in fair order (see `fair_turns`), and the last
+        ``reserved`` slots only get runs of groups that execute none.
         Every waiting run that is due is delivered at least once, soon after it became so (a bell, not polling),
         also those from before this process; delivering a run twice is harmless, for claiming decides.
         Cancelling stops the deliveries and leaves launched runs alone.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Self
 
 from ..actor_context import acting, also_on
@@ -27,6 +28,7 @@ from .internal.untold import UntoldEnds
 from .internal.wait import RunWaitService
 from .run_values import RunValues
 from .runtime import RunsRuntime
+from .scheduling import RunScheduler
 from .store import CreatedRun, StopRequest
 from .types import RunFilter, RunId, RunRecord, RunResult, RunSpec, StopAction, Stopped, ThreadId, ThreadStatus
 
@@ -277,6 +279,8 @@ class RunsFacade:
         return request
 
     async def _create(self, specs: Sequence[RunSpec]) -> Sequence[RunRecord]:
+        if self._runtime.scheduler is not None:
+            specs = await _scheduled(specs, self._runtime.scheduler)
         async with self._doubts.about(await self._doubts.at_risk(specs)):
             created = await self._runtime.create_store.create_runs(specs, decide)
         for one in created:
@@ -299,3 +303,11 @@ class RunsFacade:
             await tell_end(self._runtime.bridge, record)
             emitter = RunEventEmitter(record, self._runtime.observer, self._runtime.clock)
             await emitter.ended(record, thread_status, stop=reason)
+
+
+async def _scheduled(specs: Sequence[RunSpec], scheduler: RunScheduler) -> Sequence[RunSpec]:
+    if len(specs) == 1:
+        return [replace(specs[0], scheduling=await scheduler.schedule(specs[0]))]
+    # Together: a slow priority function delays a batch once.
+    turns = await asyncio.gather(*(scheduler.schedule(spec) for spec in specs))
+    return [replace(spec, scheduling=turn) for spec, turn in zip(specs, turns, strict=True)]

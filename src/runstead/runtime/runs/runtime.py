@@ -13,6 +13,7 @@ from .agents import AgentResolver
 from .dispatch import RunDispatcher
 from .error_texts import MASKING, ErrorTexts
 from .observer import CompositeObserver, RunObserver
+from .scheduling import RunScheduler
 from .store import (
     RunCheckpointStore,
     RunCreateStore,
@@ -28,7 +29,8 @@ class RunLimits:
     """Bounds, each with its unit.
 
     ``lease_term``: how long a worker may be silent before its runs are taken over; renewed at a third of it.
-    ``max_attempts``: a run that lost its worker this often is a dead letter. ``stop_grace`` (seconds): how long a
+    ``max_attempts``: a run that lost its worker this often is a dead letter. ``reserved_slots``: of
+    ``max_concurrent_runs``, for runs of groups that execute none. ``stop_grace`` (seconds): how long a
     stop waits for agent code that does not react, before the run is settled without it. ``run_timeout`` (seconds):
     for runs that name none; None for no limit. ``hand_back_grace`` (seconds): as ``stop_grace``, when the process is to
     end and its runs are handed back. ``heartbeat`` (seconds): of silence on a stream, after which readers
@@ -38,6 +40,7 @@ class RunLimits:
     max_concurrent_runs: int = 64
     lease_term: timedelta = timedelta(seconds=10)
     max_attempts: int = 3
+    reserved_slots: int = 0
     stop_grace: float = 30.0
     hand_back_grace: float = 30.0
     run_timeout: float | None = None
@@ -47,7 +50,8 @@ class RunLimits:
 @dataclass(frozen=True, slots=True)
 class RunsRuntime:
     """The ports of the runs domain. ``store`` is langgraph's BaseStore for graphs, if there is one; ``error_texts``
-    says which failures of agents are told in their own words.
+    says which failures of agents are told in their own words; without a ``scheduler``, runs begin in the order in which
+    they fall due.
     """
 
     create_store: RunCreateStore
@@ -65,3 +69,4 @@ class RunsRuntime:
     clock: Clock = field(default_factory=SystemClock)
     limits: RunLimits = field(default_factory=RunLimits)
     error_texts: ErrorTexts = MASKING
+    scheduler: RunScheduler | None = None

@@ -28,6 +28,8 @@ IfNotExists: TypeAlias = Literal["create", "reject"]
 ThreadStatus: TypeAlias = Literal["idle", "busy", "interrupted", "error"]
 StopAction: TypeAlias = Literal["interrupt", "rollback"]
 
+NOT_STORED: Final = frozenset(("thread_config", "scheduling"))
+"""The fields of a RunSpec that are used when the run is created, and not kept with it."""
 STREAM_MODES: Final[tuple[StreamMode, ...]] = get_args(StreamMode)
 
 
@@ -154,6 +156,34 @@ class CronTick:
 
 
 @dataclass(frozen=True, slots=True)
+class ThreadPriority:
+    """How urgent the runs of a thread are, -5 first and 5 last, and their fairness group; None for the default one."""
+
+    priority: int = 0
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduling:
+    """How a new run takes its turn. ``group`` is the default group of its user, ``graph_priority`` its graph's, where
+    the higher number is the more urgent; it is added to the thread's.
+
+    ``by_thread``: its thread's priority counts, if the thread has one. ``assigned`` is stored as the priority of a
+    thread that has none.
+    """
+
+    group: str
+    graph_priority: int = 0
+    by_thread: bool = False
+    assigned: ThreadPriority | None = None
+
+    def turn(self, priority: ThreadPriority | None) -> ThreadPriority:
+        """Return the run's own priority and group. ``priority`` is the thread's."""
+        priority = priority or ThreadPriority()
+        return ThreadPriority(priority.priority - self.graph_priority, priority.group or self.group)
+
+
+@dataclass(frozen=True, slots=True)
 class RunSpec:
     """What to execute, complete: assistant defaults are already merged in. JSON-able throughout.
 
@@ -165,7 +195,8 @@ class RunSpec:
     ``context_only`` names what is in ``configurable`` only because the context is mirrored there; no checkpoint's
     metadata have it. With ``context_given``, by the request itself, what does not fit the graph's context schema is
     left out there too. ``thread_config`` is written to the thread's record when the run is created (None leaves that as
-    it is). It is no part of the run, and not stored with it.
+    it is). ``scheduling`` says in which turn the run begins; None: first come, first served. Both are no part of the
+    run, and not stored with it.
     """
 
     assistant_id: str
@@ -198,10 +229,11 @@ class RunSpec:
     context_only: tuple[str, ...] = ()
     context_given: bool = False
     thread_config: Mapping[str, Any] | None = None
+    scheduling: Scheduling | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As a dict of JSON values; `from_json` restores it."""
-        return {name: value for name, value in asdict(self).items() if name != "thread_config"}
+        return {name: value for name, value in asdict(self).items() if name not in NOT_STORED}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> RunSpec:

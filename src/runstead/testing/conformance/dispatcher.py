@@ -37,7 +37,7 @@ class WaitingRuns(Protocol):
 class RecordingWorker:
     """A worker that claims what it is given, remembers it, and executes nothing."""
 
-    def __init__(self, waiting: WaitingRuns, slots: int = 10) -> None:
+    def __init__(self, waiting: WaitingRuns, slots: int = 10, reserved: int = 0) -> None:
         self.launched: list[RunId] = []
         self.offered: list[RunId] = []
         self.notices: list[RunId] = []
@@ -46,7 +46,7 @@ class RecordingWorker:
         """While it is cleared, launches wait before they claim."""
         self.hold.set()
         self._waiting = waiting
-        self.slots = slots
+        self.slots, self.reserved = slots, reserved
         self._busy: set[RunId] = set()
         self._launching = 0
         self._freed = asyncio.Event()
@@ -55,8 +55,8 @@ class RecordingWorker:
     def free(self) -> int:
         return self.slots - len(self._busy)
 
-    async def wait_free(self) -> None:
-        while self.free <= 0:
+    async def wait_free(self, more_than: int = 0) -> None:
+        while self.free <= more_than:
             self._freed.clear()
             await self._freed.wait()
 

@@ -22,14 +22,19 @@ from runstead.runtime.runs.types import (
 )
 
 from .tables import InMemoryTables, RunRow
+from .turns import next_in_turn
 
 
 class InMemoryLeaseStore:
     """RunLeaseStore over `InMemoryTables`."""
 
-    def __init__(self, tables: InMemoryTables, ring: Callable[[], None] = lambda: None) -> None:
-        """``ring`` is called after a commit that may have made a run claimable: the bell of a local dispatcher."""
-        self._tables, self._ring = tables, ring
+    def __init__(
+        self, tables: InMemoryTables, ring: Callable[[], None] = lambda: None, *, by_turns: bool = False
+    ) -> None:
+        """``ring`` is called after a commit that may have made a run claimable: the bell of a local dispatcher.
+        ``by_turns``: groups of runs begin in turn.
+        """
+        self._tables, self._ring, self._by_turns = tables, ring, by_turns
 
     async def claim(self, run_id: RunId, worker: WorkerId, term: timedelta) -> Lease | None:
         row = self._tables.runs.get(run_id)
@@ -115,7 +120,9 @@ class InMemoryLeaseStore:
         thread = self._tables.threads.get(ended.thread_id)
         return StopRequest("ended", ended, "idle" if thread is None else thread.record.status)
 
-    async def waiting(self, limit: int) -> Sequence[RunId]:
+    async def waiting(self, limit: int, shared: int | None = None) -> Sequence[RunId]:
+        if self._by_turns:
+            return next_in_turn(self._tables, limit, limit if shared is None else shared)
         rows = [row.record for row in self._tables.runs.values() if self._tables.is_claimable(row)]
         rows.sort(key=lambda record: (record.due_at, record.created_at, record.queue_seq, record.run_id))
         return [record.run_id for record in rows[:limit]]

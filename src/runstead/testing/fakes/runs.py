@@ -18,7 +18,17 @@ from runstead.runtime.runs.exceptions import (
     ThreadNotFound,
 )
 from runstead.runtime.runs.store.create_store import Admit, CreatedRun, Decide, Refuse
-from runstead.runtime.runs.types import Idempotency, RunFilter, RunId, RunRecord, RunSpec, RunStatus, ThreadId
+from runstead.runtime.runs.types import (
+    Idempotency,
+    RunFilter,
+    RunId,
+    RunRecord,
+    RunSpec,
+    RunStatus,
+    Scheduling,
+    ThreadId,
+    ThreadPriority,
+)
 
 from .tables import InMemoryTables, ThreadRow, page
 
@@ -56,7 +66,8 @@ class InMemoryRunStore:
         thread_id = thread.record.thread_id
         in_flight = tables.in_flight(thread_id)
         admission = decide(spec.multitask_strategy, [row.record.run_id for row in in_flight])
-        shown, spec = spec.thread_config, replace(spec, thread_config=None)
+        shown, scheduling = spec.thread_config, spec.scheduling
+        spec = replace(spec, thread_config=None, scheduling=None)
         if isinstance(admission, Refuse):
             raise ThreadBusy(admission.busy_with)
         stopping, ended = self._make_room(admission)
@@ -74,7 +85,7 @@ class InMemoryRunStore:
             due_at=now + timedelta(seconds=max(spec.after_seconds, 0)),
             queue_seq=thread.last_queue_seq,
         )
-        tables.insert(record)
+        tables.insert(record, _turn(thread, scheduling))
         metadata = {**thread.record.metadata, "graph_id": spec.graph_id, "assistant_id": spec.assistant_id}
         config = thread.record.config if shown is None else shown
         thread.record = replace(thread.record, metadata=metadata, config=config, updated_at=now)
@@ -163,3 +174,11 @@ class InMemoryRunStore:
         self._tables.derive_thread_status(row.record.thread_id)
         self._ring()
         return True
+
+
+def _turn(thread: ThreadRow, scheduling: Scheduling | None) -> ThreadPriority:
+    if scheduling is None:
+        return ThreadPriority()
+    if scheduling.by_thread and thread.priority is None:
+        thread.priority = scheduling.assigned
+    return scheduling.turn(thread.priority if scheduling.by_thread else None)

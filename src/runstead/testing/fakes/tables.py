@@ -18,7 +18,16 @@ from runstead.resources.threads import ThreadRecord, ThreadTtl, changed_title
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock, SystemClock
 from runstead.runtime.metadata_filter import matches_metadata
-from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, Stopped, ThreadAfter, ThreadId, ThreadStatus
+from runstead.runtime.runs.types import (
+    RunId,
+    RunRecord,
+    RunStatus,
+    Stopped,
+    ThreadAfter,
+    ThreadId,
+    ThreadPriority,
+    ThreadStatus,
+)
 
 _LONGEST_TITLE: Final = 200
 
@@ -33,6 +42,7 @@ class RunRow:
     holder: str | None = None
     deadline: datetime | None = None
     settled_by: int | None = None
+    turn: ThreadPriority = field(default_factory=ThreadPriority)
 
 
 @dataclass(slots=True)
@@ -45,6 +55,7 @@ class ThreadRow:
     last_queue_seq: int = 0
     temporary: bool = False
     ttl: ThreadTtl | None = None
+    priority: ThreadPriority | None = None
 
 
 def owns(actor: ActorContext, owner: ActorContext) -> bool:
@@ -142,9 +153,9 @@ class InMemoryTables:
             other.status.is_held or (other.due_at <= now and _goes_before(other, record)) for other in others
         )
 
-    def insert(self, record: RunRecord) -> None:
+    def insert(self, record: RunRecord, turn: ThreadPriority) -> None:
         self._tell(None, record)
-        self.runs[record.run_id] = RunRow(record)
+        self.runs[record.run_id] = RunRow(record, turn=turn)
 
     def write(self, row: RunRow, **changes: Any) -> RunRecord:
         """Change a run's record and its ``updated_at``."""

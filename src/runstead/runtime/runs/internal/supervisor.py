@@ -47,8 +47,12 @@ class RunSupervisor:
             return 0
         return max(0, self.slots - len(self._registry) - self._claiming)
 
-    async def wait_free(self) -> None:
-        while self.free == 0:
+    @property
+    def reserved(self) -> int:
+        return self._runtime.limits.reserved_slots
+
+    async def wait_free(self, more_than: int = 0) -> None:
+        while self.free <= more_than:
             self._slot_freed.clear()
             await self._slot_freed.wait()
 

@@ -7,6 +7,7 @@ from .event_store import RunEvent, RunEventCategory, RunEventStore, StoredRunEve
 from .item_store import FenceableStore
 from .lease_store import Recovery, RunLeaseStore, Settled, StopRequest
 from .query_store import RunQueryStore
+from .thread_priorities import ThreadPriorityStore, ThreadScheduling
 
 __all__ = [
     "Admission",
@@ -30,4 +31,6 @@ __all__ = [
     "Settled",
     "StopRequest",
     "StoredRunEvent",
+    "ThreadPriorityStore",
+    "ThreadScheduling",
 ]

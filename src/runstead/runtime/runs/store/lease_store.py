@@ -94,8 +94,12 @@ class RunLeaseStore(Protocol):
         """
         ...
 
-    async def waiting(self, limit: int) -> Sequence[RunId]:
-        """Runs that could be claimed now, those due for longest first."""
+    async def waiting(self, limit: int, shared: int | None = None) -> Sequence[RunId]:
+        """Runs that could be claimed now: those due for longest first or, where groups of runs take turns, in fair
+        order (see `fair_turns`).
+
+        With turns, those after the first ``shared`` are of groups that execute no run; None: there is no such limit.
+        """
         ...
 
     async def next_due(self) -> datetime | None:

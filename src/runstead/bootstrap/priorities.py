@@ -1,0 +1,66 @@
+"""In which order waiting runs begin: first come, first served; by turns of users; or as a priority function says."""
+
+from __future__ import annotations
+
+from runstead.graphs.configuration import GraphConfiguration
+from runstead.graphs.modules import GraphLoadError, extend_search_path, load_variable
+from runstead.graphs.sources import SourceError, parse_source
+from runstead.infra.storage.assistants import SqlAssistantStore
+from runstead.infra.storage.database import Database
+from runstead.infra.storage.thread_priorities import SqlThreadPriorityStore
+from runstead.plugins.langgraph_priority import Assign, InvalidPriority, LangGraphPriority, check_priority
+from runstead.runtime.clock import Clock
+from runstead.runtime.runs.scheduling import RunScheduler, UserScheduler
+from runstead.runtime.user_code.user_loop import UserLoop
+from runstead.settings import Settings
+
+from .refusals import UnsupportedConfiguration, auth_mode
+
+
+def has_turns(settings: Settings, configuration: GraphConfiguration) -> bool:
+    """Whether groups of runs take turns on this server: where it knows users, or has a priority function."""
+    return configuration.priority.path is not None or auth_mode(settings, configuration) != "none"
+
+
+def reserved_slots(settings: Settings, configuration: GraphConfiguration) -> int:
+    """How many slots are kept for runs of groups that execute none."""
+    if not has_turns(settings, configuration):
+        return 0
+    slots = settings.max_concurrent_runs
+    return slots // 8 if settings.reserved_slots is None else min(settings.reserved_slots, max(slots - 1, 0))
+
+
+def load_priority(configuration: GraphConfiguration) -> Assign | None:
+    """The priority function that langgraph.json names; None where none is. Runs the user's module, so it blocks.
+
+    Raises UnsupportedConfiguration: runs would begin in another order than the operator relies on.
+    """
+    target = configuration.priority.path
+    if target is None:
+        return None
+    place = f"{configuration.file or configuration.directory}: priority.path"
+    extend_search_path(configuration.search_paths)
+    try:
+        return check_priority(load_variable(parse_source("priority", target, configuration.directory)))
+    except SourceError as error:
+        raise UnsupportedConfiguration(f"{place}: {error.problem}") from error
+    except GraphLoadError as error:
+        raise UnsupportedConfiguration(f"{place}: {target} cannot be loaded: {error.problem}") from error
+    except InvalidPriority as error:
+        raise UnsupportedConfiguration(f"{place}: {target} cannot be used: {error}") from error
+
+
+def run_scheduler(
+    settings: Settings,
+    configuration: GraphConfiguration,
+    assign: Assign | None,
+    database: Database,
+    clock: Clock,
+    user_loop: UserLoop,
+) -> RunScheduler | None:
+    """How new runs get their turn; None where the order in which they fall due is all there is."""
+    if assign is not None:
+        assistants = SqlAssistantStore(database, clock)
+        threads = SqlThreadPriorityStore(database)
+        return LangGraphPriority(assign, user_loop, threads, assistants, settings.graph_priorities)
+    return UserScheduler(settings.graph_priorities) if has_turns(settings, configuration) else None

@@ -1,0 +1,78 @@
+"""Jobs of procrastinate in fair order: whose turn it is, is read from the runs, and the job of that run is taken.
+
+Any number of workers may take jobs at once. Each sees what the others have taken before, so that two that look at the
+same moment may both give a turn to the same group.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+from procrastinate.jobs import Job
+from sqlalchemy import Connection, column, exists, func, literal, or_, select, table, text
+
+from runstead.infra.storage.database import Database
+from runstead.infra.storage.flows import FairQueue
+from runstead.infra.storage.prepared import Prepared
+from runstead.infra.storage.tables import runs
+from runstead.runtime.clock import Clock
+from runstead.runtime.runs.types import RunId
+
+_CANDIDATES: Final = 16
+"""How many runs are tried: other workers may be taking the jobs of the first ones at this moment."""
+
+_jobs: Final = table("procrastinate_jobs", column("queueing_lock"), column("status"), column("queue_name"))
+_of_group: Final = runs.c.fairness_group.is_not(None)
+_executing: Final = (
+    select(runs.c.fairness_group, runs.c.run_id)
+    .where(runs.c.lease_until.is_not(None), _of_group)
+    .union(
+        # Taken, and not claimed yet.
+        select(runs.c.fairness_group, runs.c.run_id)
+        .join(_jobs, _jobs.c.queueing_lock == runs.c.run_id)
+        .where(_jobs.c.status == text("'doing'"), runs.c.ended_at.is_(None), _of_group)
+    )
+    .subquery("executing")
+)
+_EXECUTING: Final = Prepared(select(_executing.c.fairness_group, func.count()).group_by(_executing.c.fairness_group))
+_TAKE: Final = text(
+    "UPDATE procrastinate_jobs SET status = 'doing', worker_id = :worker WHERE id = ("
+    "SELECT id FROM procrastinate_jobs WHERE queueing_lock = :run AND status = 'todo' LIMIT 1 FOR UPDATE SKIP LOCKED)"
+    " RETURNING id, status, task_name, priority, lock, queueing_lock, args, scheduled_at, queue_name, attempts,"
+    " worker_id"
+)
+
+
+class FairJobs:
+    """The jobs in ``queues`` (None: in all) of runs that have a group."""
+
+    def __init__(self, database: Database, clock: Clock, queues: Sequence[str] | None = None) -> None:
+        self._database, self._clock = database, clock
+        served = () if queues is None else (or_(*(_jobs.c.queue_name == literal(queue) for queue in queues)),)
+        is_job = exists().where(_jobs.c.queueing_lock == runs.c.run_id, _jobs.c.status == text("'todo'"), *served)
+        self._queue = FairQueue.of(is_job)
+
+    async def take(self, worker_id: int, shared: int) -> Job | None:
+        """Take the job of the run whose turn it is; None when there is none. With ``shared`` less than one, only a
+        group that executes no run has a turn.
+        """
+
+        def work(connection: Connection) -> dict[str, Any] | None:
+            executing = Counter(dict(_EXECUTING.rows(connection, {})))
+            # Only one of them is taken, so that all may use the same place.
+            limit = _CANDIDATES
+            first = self._queue.first(connection, executing, self._clock.now(), limit, limit if shared > 0 else 0)
+            for run_id in first:
+                if (job := _take(connection, run_id, worker_id)) is not None:
+                    return job
+            return None
+
+        row = await self._database.write(work)
+        return None if row is None else Job.from_row(row)
+
+
+def _take(connection: Connection, run_id: RunId, worker_id: int) -> dict[str, Any] | None:
+    row = connection.execute(_TAKE, {"run": run_id, "worker": worker_id}).mappings().first()
+    return None if row is None else dict(row)

@@ -1,0 +1,151 @@
+"""What every dispatcher must do whose runs take turns.
+
+An adapter joins by subclassing the suite and giving it two fixtures: ``dispatcher``, and ``waiting``, over a store with
+turns. ``clock`` is the suite's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import pytest
+
+from runstead.runtime.runs.dispatch import RunDispatcher
+from runstead.runtime.runs.types import RunId
+from runstead.testing.clock import HandClock, turn
+
+from .dispatcher import RecordingWorker, WaitingRuns, eventually, serving
+
+
+class GroupedRuns(WaitingRuns, Protocol):
+    """Waiting runs of groups."""
+
+    async def add_to(self, group: str, run_id: RunId, priority: int = 0) -> None:
+        """Make a run of a group wait, as `add` does."""
+        ...
+
+    async def end(self, run_id: RunId) -> None:
+        """Settle a run that was taken."""
+        ...
+
+
+class _Worker(RecordingWorker):
+    """Whose runs end in the store, too."""
+
+    def __init__(self, waiting: GroupedRuns, slots: int, reserved: int = 0) -> None:
+        super().__init__(waiting, slots, reserved)
+        self._grouped = waiting
+
+    async def end(self, run_id: RunId) -> None:
+        await self._grouped.end(run_id)
+        self.finish(run_id)
+
+
+async def _nothing_more(worker: _Worker, launched: int) -> None:
+    """An adapter over a network needs a moment for what it must not do."""
+    for _ in range(10):
+        await turn()
+        await asyncio.sleep(0.01)
+    assert len(worker.launched) == launched, worker.launched
+
+
+class FairDispatcherConformance:
+    """Subclass it and give it ``dispatcher`` and ``waiting``."""
+
+    @pytest.fixture
+    def clock(self) -> HandClock:
+        return HandClock()
+
+    async def test_the_first_run_of_a_group_is_next_however_many_of_another_wait(
+        self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: HandClock
+    ) -> None:
+        for number in range(12):
+            await waiting.add_to("a", f"a-{number}")
+        worker = _Worker(waiting, slots=2)
+        async with serving(dispatcher, worker):
+            await eventually(clock, worker.launched, 2)
+            await waiting.add_to("b", "b-0")
+            await worker.end(worker.launched[0])
+            await eventually(clock, worker.launched, 3)
+        assert worker.launched[2] == "b-0"
+
+    async def test_every_run_is_delivered_and_groups_that_both_wait_do_not_overtake_each_other(
+        self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: HandClock
+    ) -> None:
+        for group in "abc":
+            for number in range(4):
+                await waiting.add_to(group, f"{group}-{number}")
+        worker = _Worker(waiting, slots=1)
+        async with serving(dispatcher, worker):
+            for done in range(12):
+                await eventually(clock, worker.launched, done + 1)
+                await worker.end(worker.launched[done])
+        rounds = [worker.launched[at : at + 3] for at in range(0, 12, 3)]
+        assert [sorted(one) for one in rounds] == [[f"{group}-{n}" for group in "abc"] for n in range(4)]
+
+    async def test_the_more_urgent_is_delivered_first(
+        self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: HandClock
+    ) -> None:
+        worker = _Worker(waiting, slots=1)
+        await waiting.add_to("a", "first")
+        async with serving(dispatcher, worker):
+            await eventually(clock, worker.launched, 1)
+            await waiting.add_to("a", "late", 5)
+            await waiting.add_to("b", "usual")
+            await waiting.add_to("a", "urgent", -5)
+            for done in ("first", "urgent", "usual"):
+                await worker.end(done)
+                await eventually(clock, worker.launched, len(worker.launched) + 1)
+        assert worker.launched == ["first", "urgent", "usual", "late"]
+
+    async def test_the_reserved_slots_are_for_groups_that_execute_nothing(
+        self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: HandClock
+    ) -> None:
+        for number in range(12):
+            await waiting.add_to("a", f"a-{number}")
+        worker = _Worker(waiting, slots=6, reserved=2)
+        async with serving(dispatcher, worker):
+            await eventually(clock, worker.launched, 4)
+            await _nothing_more(worker, 4)
+            await waiting.add_to("b", "b-0")
+            await eventually(clock, worker.launched, 5)
+            await waiting.add_to("b", "b-1")
+            await _nothing_more(worker, 5)
+            await worker.end(worker.launched[0])
+            await _nothing_more(worker, 5)
+            await worker.end(worker.launched[1])
+            await eventually(clock, worker.launched, 6)
+        assert worker.launched[4:] == ["b-0", "b-1"]
+
+    async def test_one_group_alone_gets_a_slot_back_as_soon_as_it_is_free(
+        self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: HandClock
+    ) -> None:
+        for number in range(9):
+            await waiting.add_to("a", f"a-{number}")
+        worker = _Worker(waiting, slots=4, reserved=1)
+        async with serving(dispatcher, worker):
+            for done in range(9):
+                await eventually(clock, worker.launched, min(done + 3, 9))
+                await worker.end(worker.launched[done])
+        assert sorted(worker.launched) == [f"a-{number}" for number in range(9)]
+
+    async def test_two_workers_give_turns_as_one_does(
+        self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: HandClock
+    ) -> None:
+        for number in range(20):
+            await waiting.add_to("a", f"a-{number}")
+        one, two = _Worker(waiting, slots=3), _Worker(waiting, slots=3)
+        async with serving(dispatcher, one), serving(dispatcher, two):
+            for _ in range(500):
+                await turn()
+                if len(one.launched) + len(two.launched) == 6:
+                    break
+                await asyncio.sleep(0.01)
+            await waiting.add_to("b", "b-0")
+            await one.end(one.launched[0])
+            await eventually(clock, one.launched, 4)
+            await waiting.add_to("c", "c-0")
+            await two.end(two.launched[0])
+            await eventually(clock, two.launched, 4)
+        assert (one.launched[3], two.launched[3]) == ("b-0", "c-0")
