@@ -16,6 +16,7 @@ SLOW_FILES: Final = (
     "tests/clients/test_javascript_sdk.py",
     "tests/apps/test_embedded.py",
     "tests/apps/test_cluster.py",
+    "tests/simulation/test_schedules.py",
     "tests/cluster/test_faults.py",
     "tests/cluster/storm/test_storm.py",
     "tests/cluster/test_handing_over.py",
@@ -34,13 +35,13 @@ SLOW_FILES: Final = (
     "tests/processes/test_lost_loops.py",
     "tests/processes/test_resuming.py",
     "tests/cluster/test_lost_loops.py",
-    "tests/simulation/test_schedules.py",
     "tests/infra/test_postgres_versions.py",
     "tests/infra/test_procrastinate_dispatch.py",
     "tests/infra/test_redis_streams_shared.py",
     "tests/infra/test_redis_streams_by_chance.py",
     "tests/infra/test_redis_stream_faults.py",
     "tests/moving/test_whole_move.py",
+    "tests/laws/test_stream_resume.py",
     "tests/cli/test_serving.py",
 )
 """Of more than about ten seconds, the longest first."""
