@@ -218,9 +218,9 @@ def test_a_bad_setting_ends_the_examination(runstead: Callable[..., Done]) -> No
 def test_the_exit_code_says_whether_something_is_wrong(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = {"port": 0, "data_dir": place / "data"}
     assert examine(ServeRequest(flags={**flags, "config": configure(place)}), Output()) == 0
-    assert "All is well." in capsys.readouterr().out
+    assert "No problems found." in capsys.readouterr().out
     assert examine(ServeRequest(flags=flags, targets=("bad.py:graph",)), Output()) == 1
-    assert "1 wrong, 0 to look at" in capsys.readouterr().out
+    assert "errors: 1, warnings: 0" in capsys.readouterr().out
 
 
 def test_it_makes_nothing(place: Path) -> None:

@@ -16,7 +16,7 @@ def test_a_run_is_shown_to_its_end(invoke: Run, server: str) -> None:
     done = invoke("run", "greeter", "hi", "--url", server)
     assert done.exit_code == 0, done
     assert "ai      hello to you\n" in done.out
-    assert "-- success, 1 tokens read and 3 said" in done.out
+    assert "-- success, 1 input tokens, 3 output tokens" in done.out
 
 
 def test_a_program_gets_one_object_per_line(invoke: Run, server: str) -> None:
@@ -30,7 +30,7 @@ def test_a_program_gets_one_object_per_line(invoke: Run, server: str) -> None:
 
 def test_input_may_be_any_json(invoke: Run, server: str) -> None:
     text = '{"messages": [{"role": "user", "content": "a b c d"}]}'
-    assert "4 tokens read" in invoke("run", "greeter", "--input", text, "--url", server).out
+    assert "4 input tokens" in invoke("run", "greeter", "--input", text, "--url", server).out
 
 
 def test_a_failed_run_fails_the_command(invoke: Run, server: str) -> None:

@@ -49,7 +49,7 @@ def examine(request: ServeRequest, output: Output) -> int:
             output.say(f"      {finding.way_out}", style="dim")
     output.line("examined", failed=failed, warnings=warned)
     output.say()
-    output.say(f"{failed} wrong, {warned} to look at" if failed or warned else "All is well.", style="bold")
+    output.say(f"errors: {failed}, warnings: {warned}" if failed or warned else "No problems found.", style="bold")
     return FAILED if failed else 0
 
 

@@ -164,7 +164,7 @@ class RunSession:
                 for asked in transcript.interrupts
             ],
         )
-        tokens = f", {usage.input_tokens} tokens read and {usage.output_tokens} said" if usage.calls else ""
+        tokens = f", {usage.input_tokens} input tokens, {usage.output_tokens} output tokens" if usage.calls else ""
         ended = "waits for approval" if transcript.interrupts and status == "success" else status
         self._view.remark(f"{ended}{tokens}", style="bold")
 

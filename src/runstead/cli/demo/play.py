@@ -188,7 +188,7 @@ class Play:
             self._output.say(f"run {run['run_id']}: {run['status']} in attempt {run['attempt']}, ", end="")
             self._output.say(f"{completion['llm_call_count']} model calls, ", end="")
             read, said = completion["total_input_tokens"], completion["total_output_tokens"]
-            self._output.say(f"{read} tokens read, {said} said")
+            self._output.say(f"{read} input tokens, {said} output tokens")
         tools = ", ".join(f"{name} {count}x" for name, count in disturbed.tools.items())
         self._output.say(f"tools executed, over all attempts: {tools}")
         self._output.say()
