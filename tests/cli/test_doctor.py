@@ -331,3 +331,14 @@ def test_a_database_of_a_later_version_is_found(place: Path) -> None:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     found = look(place, config=configure(place))["database"]
     assert (found.state, found.way_out) == ("failed", "install the version that wrote it")
+
+
+def test_keys_of_encryption_are_looked_at(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configure(place)
+    assert "encryption" not in look(place, config=config)
+    monkeypatch.setenv("LANGGRAPH_AES_KEY", "short")
+    found = look(place, config=config)["encryption"]
+    assert (found.state, "16, 24 or 32 characters" in found.detail) == ("failed", True)
+    monkeypatch.setenv("LANGGRAPH_AES_KEY", "k" * 32)
+    found = look(place, config=config)["encryption"]
+    assert (found.state, found.detail.startswith("1 keys; ")) == ("ok", True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import zipfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,8 +14,10 @@ import pytest
 from langgraph_sdk import get_client
 
 from runstead.bootstrap.application import Application
+from runstead.bootstrap.moving import export_file
 from runstead.bootstrap.server import serving
 from runstead.infra.engines.redis import open_redis
+from runstead.settings import load_settings
 from tests.servers.postgres import own_postgres
 from tests.servers.redis_streams import everything_in
 from tests.servers.sqlite import current_data
@@ -118,6 +121,12 @@ async def test_no_file_of_one_server_has_a_canary(
         assert leaks(data) == {}
         assert PLAIN.encode() in b"".join(content for _, content in files_below(data))
     assert leaks(data) == {}
+    if run_events == "sql":
+        await export_file(load_settings({"data_dir": data}, project=tmp_path), tmp_path / "export.zip")
+        with zipfile.ZipFile(tmp_path / "export.zip") as archive:
+            exported = b"".join(archive.read(name) for name in archive.namelist())
+        assert PLAIN.encode() in exported
+        assert canaries_in(exported) == []
     out, err = capfd.readouterr()
     assert canaries_in((caplog.text + out + err).encode()) == []
 

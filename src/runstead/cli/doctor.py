@@ -10,6 +10,7 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -76,7 +77,28 @@ def findings(request: ServeRequest) -> Iterator[Finding]:
         yield Finding("configuration", "failed", error.problem, _CONFIGURATION)
         return
     yield _refusal("host", settings.host, lambda: refuse_strangers(configuration, settings))
+    yield from look_at_encryption(configuration, settings)
     yield from look_at_configuration(configuration, settings)
+
+
+def look_at_encryption(configuration: GraphConfiguration, settings: Settings) -> Iterator[Finding]:
+    """Whether the keys of encryption can be read; nothing where there are none."""
+    from runstead.bootstrap.encryption import load_cipher
+    from runstead.graphs.configuration import ConfigurationError
+    from runstead.graphs.environment import apply_environment
+    from runstead.infra.engines.exceptions import StorageError
+
+    environ = dict(os.environ)
+    try:
+        # One that cannot be read is a finding about the configuration.
+        with suppress(ConfigurationError):
+            apply_environment(configuration, environ)
+        cipher = load_cipher(settings, environ)
+    except StorageError as error:
+        yield Finding("encryption", "failed", str(error))
+        return
+    if cipher is not None:
+        yield Finding("encryption", "ok", f"{len(cipher.key_ids)} keys; {cipher.key_id} encrypts")
 
 
 def look_at_python(version: tuple[int, ...]) -> Finding:

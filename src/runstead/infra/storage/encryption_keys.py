@@ -45,5 +45,5 @@ def _refusal(place: str, missing: list[str], known: list[str]) -> str:
     has = f"; those that are configured are {', '.join(known)}" if known else "; no key is configured"
     return (
         f"{place} has values that are encrypted with the key {', '.join(missing)}{has}. Add the missing key to "
-        "encryption_keys (or encryption_keys_file, or LANGGRAPH_AES_KEY); `runstead encryption status` names keys"
+        "encryption_keys (or encryption_keys_file, or LANGGRAPH_AES_KEY)"
     )
