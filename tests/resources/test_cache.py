@@ -82,7 +82,7 @@ async def test_values_of_json_come_back(cache: UserCache, value: Any) -> None:
     assert await cache.get("key") == value
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, {1: 2}, b"bytes", 1 << 70], ids=str)
+@pytest.mark.parametrize("value", [object(), {1, 2}, {1: 2}, b"bytes", 1 << 70], ids=lambda value: type(value).__name__)
 async def test_what_is_no_json_is_refused_by_name(cache: UserCache, value: Any) -> None:
     with pytest.raises(TypeError, match="cache key 'k'"):
         await cache.set("k", value)
