@@ -61,7 +61,7 @@ def test_a_python_without_ensurepip_names_the_missing_package(tmp_path: Path) ->
     debian = tmp_path / "bin" / "debian-python"
     debian.write_text('#!/bin/sh\ncase "$2" in *ensurepip*) exit 1;; *version_info\\[*) echo 3.12;; esac\n')
     debian.chmod(0o755)
-    for tool in ("env", "rm", "sed", "sh"):
+    for tool in ("env", "mkdir", "mktemp", "rm", "sed", "sh"):
         (tmp_path / "bin" / tool).symlink_to(f"/bin/{tool}")
     script = Path(__file__).parents[2] / ".ci" / "venv"
     done = subprocess.run(
@@ -73,6 +73,30 @@ def test_a_python_without_ensurepip_names_the_missing_package(tmp_path: Path) ->
     )
     assert done.returncode == 1
     assert "apt-get install python3-venv" in done.stderr
+
+
+@pytest.mark.parametrize("unwritable", [{"HOME": "/proc/nowhere"}, {"XDG_CACHE_HOME": "/proc/nowhere"}])
+def test_an_installation_needs_no_writable_home(unwritable: dict[str, str], tmp_path: Path) -> None:
+    """As uv and npm do, this one makes the folder of its cache."""
+    folders = tmp_path / "bin", tmp_path / "home", tmp_path / "tmp"
+    for folder in folders:
+        folder.mkdir()
+    uv = folders[0] / "uv"
+    uv.write_text(
+        "#!/bin/sh\n"
+        '[ "$1" = --version ] && exit\n'
+        'mkdir -p "${UV_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/uv}" "${npm_config_cache:-$HOME/.npm}" || exit 1\n'
+        'echo "caches are in $UV_CACHE_DIR and $npm_config_cache" >&2\n'
+        "exit 7\n"
+    )
+    uv.chmod(0o755)
+    path = f"{folders[0]}{os.pathsep}{os.environ['PATH']}"
+    environ = {"PATH": path, "HOME": str(folders[1]), "TMPDIR": str(folders[2]), **unwritable}
+    command: list[str | Path] = [ROOT / ".ci" / "venv", sys.executable, tmp_path / "venv", "core"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 7, done.stderr
+    assert f"caches are in {folders[2]}/" in done.stderr
+    assert not list(folders[2].iterdir())
 
 
 @pytest.fixture
