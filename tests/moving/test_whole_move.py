@@ -153,7 +153,9 @@ async def test_a_server_moves_to_a_cluster_and_goes_on_there(
         try:
             old.start()
             await past.made(old)
-            in_use = await asyncio.to_thread(commanded, "export", file, environ=alone, exit_code=1)
+            beside = await asyncio.to_thread(commanded, "export", f"{file}.beside", environ=alone)
+            assert beside["event"] == "exported"
+            in_use = await asyncio.to_thread(commanded, "import", f"{file}.beside", environ=alone, exit_code=1)
             assert "in use by the process" in in_use["error"]
             # A crash: what it held is taken over where it goes on.
             old.kill()

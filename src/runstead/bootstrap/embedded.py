@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import AsyncExitStack
 
@@ -24,6 +25,7 @@ from runstead.resources.thread_notices import LocalThreadNotices
 from runstead.runtime.clock import SystemClock
 from runstead.settings import Settings
 
+from .migration_backup import back_up_before_migration
 from .parts import event_store, stream_settings
 from .profile import Profile, Queue
 
@@ -41,6 +43,7 @@ async def open_embedded(
     """
     clock = SystemClock()
     data_dir = stack.enter_context(own_data_dir(settings.data_dir))
+    await asyncio.to_thread(back_up_before_migration, data_dir)
     database = await stack.enter_async_context(open_storage(data_dir / "runstead.db", cipher))
     await check_encryption_keys(database, cipher, str(data_dir))
     checkpoints = await stack.enter_async_context(open_checkpoints(data_dir / "checkpoints.db", serde=serde))

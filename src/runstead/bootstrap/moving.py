@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from runstead.infra.engines.data_dir import own_data_dir
+from runstead.infra.engines.exceptions import DataDirInUse
 from runstead.infra.moving.archive import Archive
+from runstead.infra.moving.backup import Backup, back_up, copy_databases, restore
 from runstead.infra.moving.comparing import Comparison
 from runstead.infra.moving.exceptions import MoveError
 from runstead.infra.moving.exporting import export
@@ -38,7 +41,7 @@ class ImportResult:
 
 async def export_file(settings: Settings, path: Path) -> tuple[str, Manifest]:
     """Everything goes to ``path``; where it came from, and what the file says. Raises MoveError, StorageError."""
-    async with _place(settings, making=False) as place:
+    async with _place_or_copy(settings) as place:
         return place.name, await export(place, path)
 
 
@@ -51,11 +54,44 @@ async def import_file(settings: Settings, path: Path, told: Callable[[int, int],
             return ImportResult(place.name, archive.manifest, imported, restored)
 
 
+def back_up_file(settings: Settings, path: Path) -> tuple[str, Backup]:
+    """Everything of the data directory goes to ``path``, while its server runs. Raises MoveError, StorageError."""
+    _refuse_shared(settings, "back it up with pg_dump, or with `runstead export`")
+    return str(settings.data_dir), back_up(settings.data_dir, path)
+
+
+def restore_file(settings: Settings, path: Path) -> tuple[str, Backup]:
+    """Everything of ``path`` goes to the data directory, which no server uses. Raises MoveError, StorageError."""
+    _refuse_shared(settings, "restore it with pg_restore, or with `runstead import`")
+    with own_data_dir(settings.data_dir) as data_dir:
+        return str(data_dir), restore(path, data_dir)
+
+
+def _refuse_shared(settings: Settings, way_out: str) -> None:
+    if settings.is_cluster:
+        raise MoveError(f"the settings name a PostgreSQL, which is not in the data directory; {way_out}")
+
+
 async def verify_file(settings: Settings, path: Path) -> tuple[str, Comparison]:
     """Everything of ``path`` is there as it stands in it; nothing is written. Raises MoveError, StorageError."""
     with Archive.opened(path) as archive:
         async with _place(settings, making=False) as place:
             return place.name, await verify(archive, place)
+
+
+@asynccontextmanager
+async def _place_or_copy(settings: Settings) -> AsyncIterator[Place]:
+    """What the settings name; a copy of it as it stands now, where a server uses it."""
+    async with AsyncExitStack() as stack:
+        try:
+            place = await stack.enter_async_context(_place(settings, making=False))
+        except DataDirInUse:
+            await _refuse_event_files(settings, settings.data_dir)
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=settings.data_dir, prefix=".export-")))
+            await asyncio.to_thread(copy_databases, settings.data_dir, scratch)
+            copy = settings.model_copy(update={"data_dir": scratch})
+            place = replace(await stack.enter_async_context(_place(copy, making=False)), name=str(settings.data_dir))
+        yield place
 
 
 @asynccontextmanager

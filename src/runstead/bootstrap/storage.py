@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,8 @@ from runstead.infra.storage.database import Database
 from runstead.infra.storage.migrations import HEAD, revision_of
 from runstead.infra.storage.sqlite import open_storage
 from runstead.settings import Settings
+
+from .migration_backup import back_up_before_migration
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ async def open_database(settings: Settings, *, migrating: bool) -> AsyncIterator
     if settings.database_url is None:
         file = _file(settings)
         make_directory(file.parent)
+        await asyncio.to_thread(back_up_before_migration, file.parent)
         async with open_storage(file) as database:
             yield database
         return

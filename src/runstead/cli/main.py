@@ -28,6 +28,8 @@ def root(version: Annotated[bool, typer.Option("--version", help="Show the versi
 for command in (serving.demo, serving.dev, serving.serve, serving.worker, serving.cluster, runs.run, runs.watch):
     app.command()(command)
 app.command()(storage.migrate)
+app.command()(storage.backup)
+app.command()(storage.restore)
 app.command("export")(storage.export_)
 app.command("import")(storage.import_)
 app.command()(storage.doctor)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from runstead.bootstrap.moving import export_file, import_file, verify_file
+from runstead.bootstrap.moving import back_up_file, export_file, import_file, restore_file, verify_file
 from runstead.infra.engines.exceptions import StorageError
 from runstead.infra.moving.exceptions import MoveError
 from runstead.infra.moving.manifest import Manifest
@@ -60,6 +60,28 @@ def import_(output: Output, settings: Settings, file: Path, *, only_verify: bool
     _say_rows(output, result.manifest)
     if result.restored:
         output.say(f"Runs wait on {result.restored} threads; the next worker takes them.")
+
+
+def back_up(output: Output, settings: Settings, file: Path) -> None:
+    """Everything of the data directory goes to ``file``, while its server runs."""
+    place, backup = _told(lambda: back_up_file(settings, file))
+    output.line("backed up", place=place, file=str(file), created_at=backup.created_at, bytes=backup.sizes)
+    output.say(f"{place} is in {file}, as it stood at one moment. `runstead restore` puts it back.")
+    output.say("The file holds everything of everybody: keep it as the database itself.", style="dim")
+
+
+def restore(output: Output, settings: Settings, file: Path) -> None:
+    """Everything of ``file`` goes to the data directory."""
+    place, backup = _told(lambda: restore_file(settings, file))
+    output.line("restored", place=place, file=str(file), created_at=backup.created_at, bytes=backup.sizes)
+    output.say(f"{place} is as it stood at {backup.created_at}. Runs that were in flight go on when a server starts.")
+
+
+def _told(doing: Callable[[], T]) -> T:
+    try:
+        return doing()
+    except (MoveError, StorageError, OSError) as error:
+        raise CommandError(str(error)) from error
 
 
 def _done(doing: Awaitable[T]) -> T:

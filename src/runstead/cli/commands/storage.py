@@ -1,4 +1,4 @@
-"""``migrate``, ``export``, ``import`` and ``doctor``: what is kept, and whether all is well."""
+"""``migrate``, ``backup``, ``restore``, ``export``, ``import`` and ``doctor``: what is kept, and if it is well."""
 
 # No `from __future__ import annotations`: typer reads the annotations of these functions.
 from pathlib import Path
@@ -32,6 +32,50 @@ def migrate(
         raise typer.Exit(migrate_now(output, request.settings(), check=check))
 
 
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write. It must not exist yet.")],
+    config: Config = None,
+    data_dir: DataDir = None,
+    settings: SettingsFile = None,
+    assign: Assign = None,
+    json: Json = False,
+) -> None:
+    """Copy the data directory to a file, as it is at one moment.
+
+    The server may run meanwhile. For one server; back up a cluster with pg_dump."""
+    from ..moving import back_up
+    from ..request import ServeRequest
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        request = ServeRequest(
+            flags={"config": config, "data_dir": data_dir}, assigned=tuple(assign or ()), settings_file=settings
+        )
+        back_up(output, request.settings(), file)
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File written by `runstead backup`.")],
+    config: Config = None,
+    data_dir: DataDir = None,
+    settings: SettingsFile = None,
+    assign: Assign = None,
+    json: Json = False,
+) -> None:
+    """Put a backup back into a data directory that has no database.
+
+    Runs that were in flight go on when the server starts."""
+    from ..moving import restore as restore_now
+    from ..request import ServeRequest
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        request = ServeRequest(
+            flags={"config": config, "data_dir": data_dir}, assigned=tuple(assign or ()), settings_file=settings
+        )
+        restore_now(output, request.settings(), file)
+
+
 def export_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write; it must not exist yet.")],
     config: Config = None,
@@ -42,7 +86,7 @@ def export_(
 ) -> None:
     """Export all data into a file.
 
-    Stop the server first, or all servers and workers of a cluster."""
+    One server may run meanwhile: the file holds one moment. Stop all servers and workers of a cluster first."""
     from ..moving import export
     from ..request import ServeRequest
 

@@ -1,0 +1,58 @@
+"""Keep a copy of a data directory before its schema is brought up to date."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from runstead.infra.engines.exceptions import StorageUnusable
+from runstead.infra.engines.private_files import make_directory
+from runstead.infra.moving.backup import back_up
+from runstead.infra.storage.migrations import HEAD
+
+_log = logging.getLogger(__name__)
+
+_FOLDER: Final = "backups"
+_KEPT: Final = 2
+
+
+def back_up_before_migration(data_dir: Path) -> Path | None:
+    """Copy the databases to ``backups`` of the directory if this version would migrate them; return the copy.
+
+    Copies of the two latest migrations are kept. Raises StorageError; nothing has been migrated then.
+    """
+    revision = _revision(data_dir / "runstead.db")
+    if revision is None or revision >= HEAD:
+        return None
+    folder = data_dir / _FOLDER
+    copy = folder / f"before-{HEAD}-from-{revision}.zip"
+    if copy.exists():
+        # A migration that was cut off is done again; the first copy is that of before.
+        return copy
+    try:
+        make_directory(folder)
+        back_up(data_dir, copy, with_events=False)
+        for older in sorted(folder.glob("before-*.zip"))[:-_KEPT]:
+            older.unlink()
+    except OSError as error:
+        raise StorageUnusable(
+            f"{data_dir} has to be migrated from revision {revision} to {HEAD}, and a copy cannot be kept in {folder} "
+            f"({error}); free some space, or move the directory to a larger disk"
+        ) from error
+    _log.warning("the schema is migrated from %s to %s; %s holds what was there before", revision, HEAD, copy)
+    return copy
+
+
+def _revision(file: Path) -> str | None:
+    """The schema's revision; None where there is none, or the file cannot be read: opening it says why."""
+    if not file.exists():
+        return None
+    try:
+        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=rw", uri=True, timeout=5)) as connection:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.Error:
+        return None
+    return None if row is None else str(row[0])

@@ -1,0 +1,231 @@
+"""One server's databases as they stood at one moment, in a file; and back.
+
+The two databases are copied by SQLite's own backup, each inside a read transaction. Both transactions begin while
+neither database can be written to, for a few milliseconds: the copies are as if the power had gone at that moment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, cast
+from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
+
+from runstead.infra.engines.private_files import make_directory, open_new
+from runstead.infra.engines.sqlite import translate
+
+from .exceptions import FileUnusable, MoveError
+
+_FORMAT: Final = "runstead-backup"
+_VERSION: Final = 1
+_MANIFEST: Final = "manifest.json"
+_EVENTS: Final = "events"
+# The runs' database last: only with it is a directory taken for that of a server.
+DATABASES: Final = ("items.db", "checkpoints.db", "runstead.db")
+_WAIT_SECONDS: Final = 30.0
+"""How long a server that is writing is waited for."""
+_BLOCK: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """What a backup file holds: sizes of its members in bytes, and when it was made."""
+
+    created_at: str
+    sizes: dict[str, int]
+
+
+def back_up(data_dir: Path, file: Path, *, with_events: bool = True) -> Backup:
+    """Copy what the server of ``data_dir`` keeps to ``file``, while it runs.
+
+    ``with_events``: event files too, where there are some. Raises MoveError, StorageError, OSError.
+    """
+    if file.exists():
+        raise MoveError(f"{file} is there already; choose another name, or move it away")
+    with (
+        tempfile.TemporaryDirectory(dir=file.resolve().parent, prefix=".runstead-") as scratch,
+        _removed_unless_done(file.with_name(f"{file.name}.part")) as part,
+    ):
+        copies = copy_databases(data_dir, Path(scratch))
+        # Events are only ever appended: those behind the last run that was copied do no harm.
+        found = sorted((data_dir / _EVENTS).rglob("*")) if with_events else ()
+        events = [path for path in found if path.is_file() and not path.is_symlink()]
+        members = [(copy.name, copy) for copy in copies]
+        members += [(path.relative_to(data_dir).as_posix(), path) for path in events]
+        backup = _write(part, members)
+        os.replace(part, file)
+        _sync_folder(file.resolve().parent)
+        return backup
+
+
+def copy_databases(data_dir: Path, target: Path) -> Sequence[Path]:
+    """Copy the databases of ``data_dir`` as they stand at one moment. Raises MoveError, StorageError."""
+    files = [data_dir / name for name in DATABASES if (data_dir / name).exists()]
+    if data_dir / "runstead.db" not in files:
+        raise MoveError(f"there is nothing in {data_dir}; use the --data-dir of the server")
+    with ExitStack() as stack:
+        readers = _snapshots(stack, files)
+        return [_copied(reader, file, target / file.name) for reader, file in zip(readers, files, strict=True)]
+
+
+def restore(file: Path, data_dir: Path) -> Backup:
+    """Put everything of ``file`` into a directory that the caller owns and that holds no database.
+
+    Raises MoveError, StorageError, OSError.
+    """
+    if found := [name for name in DATABASES if (data_dir / name).exists()]:
+        raise MoveError(f"{data_dir} holds {', '.join(found)} already; move it away, or choose another --data-dir")
+    try:
+        with ZipFile(file) as archive:
+            manifest = _manifest(archive, file)
+            sizes: dict[str, int] = manifest["sizes"]
+            with tempfile.TemporaryDirectory(dir=data_dir, prefix=".restoring-") as scratch:
+                for name in sizes:
+                    _extract(archive, name, Path(scratch) / name, manifest["sha256"][name], file)
+                for name in DATABASES:
+                    if name in sizes:
+                        _check(Path(scratch) / name, file)
+                if _EVENTS in {PurePosixPath(name).parts[0] for name in sizes}:
+                    shutil.rmtree(data_dir / _EVENTS, ignore_errors=True)
+                    os.replace(Path(scratch) / _EVENTS, data_dir / _EVENTS)
+                for name in DATABASES:
+                    if name in sizes:
+                        os.replace(Path(scratch) / name, data_dir / name)
+                _sync_folder(data_dir)
+            return Backup(manifest["created_at"], sizes)
+    except (BadZipFile, KeyError, ValueError, EOFError) as error:
+        raise FileUnusable(file, f"is not a whole backup of Runstead ({error})") from error
+
+
+def _snapshots(stack: ExitStack, files: Sequence[Path]) -> list[sqlite3.Connection]:
+    """A read transaction on each file, all of the same moment."""
+    with ExitStack() as held:
+        for file in files:
+            writer = held.enter_context(closing(_opened(file)))
+            try:
+                writer.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error as error:
+                raise translate(error, file) from error
+        return [_reader(stack, file) for file in files]
+
+
+def _reader(stack: ExitStack, file: Path) -> sqlite3.Connection:
+    reader = stack.enter_context(closing(_opened(file)))
+    try:
+        reader.execute("BEGIN")
+        # A transaction begins with the first thing that it reads.
+        reader.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error as error:
+        raise translate(error, file) from error
+    return reader
+
+
+def _opened(file: Path) -> sqlite3.Connection:
+    uri = f"{file.resolve().as_uri()}?mode=rw"
+    return sqlite3.connect(uri, uri=True, timeout=_WAIT_SECONDS, isolation_level=None)
+
+
+def _copied(reader: sqlite3.Connection, file: Path, target: Path) -> Path:
+    os.close(open_new(target))
+    with closing(sqlite3.connect(target)) as copy:
+        try:
+            reader.backup(copy)
+            # One file, without a log beside it.
+            copy.execute("PRAGMA journal_mode = DELETE")
+        except sqlite3.Error as error:
+            raise translate(error, file) from error
+    return target
+
+
+def _write(part: Path, members: Sequence[tuple[str, Path]]) -> Backup:
+    sizes: dict[str, int] = {}
+    hashes: dict[str, str] = {}
+    created_at = datetime.now(UTC).isoformat()
+    with os.fdopen(open_new(part), "w+b") as raw:
+        with ZipFile(raw, "w", ZIP_DEFLATED, compresslevel=1) as archive:
+            for name, path in members:
+                digest, size = hashlib.sha256(), 0
+                with path.open("rb") as source, archive.open(name, "w", force_zip64=True) as target:
+                    while block := source.read(_BLOCK):
+                        digest.update(block)
+                        size += len(block)
+                        target.write(block)
+                sizes[name], hashes[name] = size, digest.hexdigest()
+            manifest = {
+                "format": _FORMAT,
+                "version": _VERSION,
+                "created_at": created_at,
+                "sizes": sizes,
+                "sha256": hashes,
+            }
+            archive.writestr(_MANIFEST, json.dumps(manifest))
+        raw.flush()
+        os.fsync(raw.fileno())
+    return Backup(created_at, sizes)
+
+
+def _manifest(archive: ZipFile, file: Path) -> dict[str, Any]:
+    with archive.open(_MANIFEST) as source:
+        manifest = json.loads(source.read(64 * _BLOCK))
+    if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
+        raise FileUnusable(file, "is not a backup of Runstead; `runstead import` reads what `runstead export` wrote")
+    if manifest["version"] != _VERSION:
+        raise FileUnusable(file, f"is of version {manifest['version']}, which this version does not know")
+    for name in manifest["sizes"]:
+        parts = PurePosixPath(name).parts
+        if name not in DATABASES and (parts[:1] != (_EVENTS,) or len(parts) < 2 or ".." in parts or "\\" in name):
+            raise FileUnusable(file, f"holds {name!r}, which is no part of a backup")
+    if "runstead.db" not in manifest["sizes"]:
+        raise FileUnusable(file, "holds no database of runs")
+    return cast("dict[str, Any]", manifest)
+
+
+def _extract(archive: ZipFile, name: str, target: Path, expected: str, file: Path) -> None:
+    make_directory(target.parent)
+    digest = hashlib.sha256()
+    with archive.open(name) as source, os.fdopen(open_new(target), "wb") as written:
+        while block := source.read(_BLOCK):
+            digest.update(block)
+            written.write(block)
+        written.flush()
+        os.fsync(written.fileno())
+    if digest.hexdigest() != expected:
+        raise FileUnusable(file, f"is damaged: {name} is not what was written to it")
+
+
+def _check(database: Path, file: Path) -> None:
+    with closing(sqlite3.connect(database)) as connection:
+        try:
+            wrong = [line for (line,) in connection.execute("PRAGMA quick_check(1)") if line != "ok"]
+        except sqlite3.DatabaseError as error:
+            wrong = [str(error)]
+    if wrong:
+        raise FileUnusable(file, f"holds a {database.name} that is not sound: {wrong[0]}")
+
+
+@contextmanager
+def _removed_unless_done(part: Path) -> Iterator[Path]:
+    try:
+        yield part
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
