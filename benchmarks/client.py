@@ -37,7 +37,8 @@ class Connection:
         assert self._reader is not None
         assert self._writer is not None
         content = orjson.dumps(body)
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        head += f"Content-Length: {len(content)}"
         self._writer.write(head.encode() + b"\r\n\r\n" + content)
         headers = (await self._reader.readuntil(b"\r\n\r\n")).lower()
         if not headers.startswith(b"http/1.1 200"):
