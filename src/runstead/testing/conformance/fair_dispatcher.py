@@ -137,11 +137,9 @@ class FairDispatcherConformance:
             await waiting.add_to("a", f"a-{number}")
         one, two = _Worker(waiting, slots=3), _Worker(waiting, slots=3)
         async with serving(dispatcher, one), serving(dispatcher, two):
-            for _ in range(500):
-                await turn()
-                if len(one.launched) + len(two.launched) == 6:
-                    break
-                await asyncio.sleep(0.01)
+            # Both are full, however long that takes: one with a free slot would take the turns of the next groups.
+            await eventually(clock, one.launched, 3)
+            await eventually(clock, two.launched, 3)
             await waiting.add_to("b", "b-0")
             await one.end(one.launched[0])
             await eventually(clock, one.launched, 4)
