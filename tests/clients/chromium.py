@@ -20,7 +20,8 @@ _START_WITHIN: Final = 60.0
 
 
 def find_chromium() -> str | None:
-    return shutil.which("chromium")
+    """Return the path of a Chromium: the headless shell, which needs less of the processors, or the whole browser."""
+    return shutil.which("chromium-headless-shell") or shutil.which("chromium")
 
 
 class Chromium:

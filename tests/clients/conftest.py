@@ -43,7 +43,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def browser_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a browser can be driven that all tests share: each has a session of its own in it."""
     if (program := find_chromium()) is None:
-        pytest.skip("missing server: chromium; apt-get install chromium brings it")
+        pytest.skip("missing server: chromium; apt-get install chromium-headless-shell brings it")
     browser = Chromium(program, tmp_path_factory.mktemp("chromium") / "profile")
     yield browser.url
     browser.stop()
