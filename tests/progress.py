@@ -16,6 +16,8 @@ import pytest
 
 SLOW: Final = 10.0
 """Seconds after which a test is named when it ends."""
+FAILURE_LINES: Final = 20
+"""Lines of a failure's message that are printed at once."""
 EVERY: Final = 30.0
 """Seconds between two lines of counts."""
 
@@ -44,7 +46,7 @@ class Progress:
             self._seconds[report.nodeid] = self._seconds.get(report.nodeid, 0.0) + report.duration
             if report.failed:
                 self._outcomes[report.nodeid] = "failed"
-                self._write(f"FAILED {report.nodeid} ({report.when})")
+                self._write("\n    ".join([f"FAILED {report.nodeid} ({report.when})", *failure_of(report)]))
             elif report.skipped:
                 self._outcomes[report.nodeid] = "skipped"
                 self._reasons[reason_of(report)] += 1
@@ -86,6 +88,14 @@ class Progress:
                 return f"{line}; none skipped"
             reasons = ", ".join(f"{count} ({reason})" for reason, count in self._reasons.most_common())
             return f"{line}; {counts['skipped']} skipped: {reasons}"
+
+
+def failure_of(report: pytest.TestReport) -> list[str]:
+    """Return the place and the first lines of a failure; pytest prints the whole of it when all tests have ended."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is None:
+        return []
+    return [f"{crash.path}:{crash.lineno}", *crash.message.splitlines()[:FAILURE_LINES]]
 
 
 def reason_of(report: pytest.TestReport) -> str:

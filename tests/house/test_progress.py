@@ -98,7 +98,9 @@ def test_a_run_prints_failures_pytest_s_summary_and_the_last_line(workers: str, 
     )
     printed = done.stdout.splitlines()
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "FAILED test_it.py::test_fails (call)" in printed
+    place = printed.index("FAILED test_it.py::test_fails (call)")
+    assert printed[place + 1].endswith("test_it.py:5")
+    assert printed[place + 2] == "    assert False"
     assert printed[-2].startswith("1 failed, 1 passed, 3 skipped in ")
     assert printed[-1] == ("2 tests were run: 1 passed, 1 failed; 3 skipped: 2 (no curl), 1 (only on Windows)")
 
