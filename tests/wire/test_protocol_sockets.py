@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -65,6 +66,20 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
         "port": 0,
         "shutdown_grace_seconds": 0.1,
         "heartbeat_seconds": 0.2,
+    }
+    application = Application(load_settings(flags, project=tmp_path), read_configuration(GRAPHS))
+    async with serving(application) as url:
+        yield url
+
+
+@pytest.fixture
+async def small(tmp_path: Path) -> AsyncIterator[str]:
+    """A server that takes bodies of 100 kB."""
+    flags = {
+        "data_dir": current_data(tmp_path / "data"),
+        "port": 0,
+        "shutdown_grace_seconds": 0.1,
+        "max_body_bytes": 100_000,
     }
     application = Application(load_settings(flags, project=tmp_path), read_configuration(GRAPHS))
     async with serving(application) as url:
@@ -239,3 +254,83 @@ async def test_a_server_that_goes_down_says_that_it_comes_back(tmp_path: Path, t
     with pytest.raises(ConnectionClosed):
         await connection.recv()
     assert connection.close_code == 1012
+
+
+async def test_a_binary_message_is_answered_with_an_error(url: str, thread_id: str) -> None:
+    async with connect(address(url, thread_id)) as connection:
+        await connection.send(b'{"id": 1, "method": "run.start"}')
+        async with asyncio.timeout(20):
+            refused = json.loads(await connection.recv())
+        assert (refused["type"], refused["id"], refused["error"]) == ("error", None, "invalid_argument")
+        assert "text" in refused["message"]
+        # The connection goes on.
+        socket = Socket(connection)
+        assert (await socket.ask("subscription.subscribe", channels=["lifecycle"]))["type"] == "success"
+
+
+@pytest.mark.parametrize("message", ["x" * 200_000, b"x" * 200_000], ids=["text", "binary"])
+async def test_a_message_has_the_limit_of_a_body(message: str | bytes, small: str, thread_id: str) -> None:
+    async with connect(address(small, thread_id), compression=None) as connection:
+        await connection.send(message)
+        assert await closing(connection) == 1009
+
+
+async def test_a_message_has_the_limit_of_a_body_also_when_it_is_compressed(small: str, thread_id: str) -> None:
+    async with connect(address(small, thread_id), compression="deflate") as connection:
+        await connection.send("x" * 200_000)
+        assert await closing(connection) == 1009
+
+
+async def test_a_flood_of_commands_is_closed_with_a_code(url: str, thread_id: str) -> None:
+    async with connect(address(url, thread_id)) as connection:
+        command = json.dumps({"id": 1, "method": "subscription.subscribe", "params": {"channels": ["lifecycle"]}})
+        with suppress(ConnectionClosed):
+            for _ in range(20_000):
+                await connection.send(command)
+        assert await closing(connection) == 1008
+
+
+async def test_messages_that_are_no_commands_are_answered_and_then_closed(url: str, thread_id: str) -> None:
+    answers = 0
+    async with connect(address(url, thread_id)) as connection:
+        with suppress(ConnectionClosed):
+            for _ in range(1000):
+                await connection.send("{")
+                assert json.loads(await connection.recv())["error"] == "invalid_argument"
+                answers += 1
+        assert 1 < answers < 1000
+        assert await closing(connection) == 1008
+
+
+async def test_pings_whose_answers_are_not_read_end_the_connection(url: str, thread_id: str) -> None:
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    _, writer = await asyncio.open_connection(host, int(port), limit=1024)
+    upgrade = (
+        f"GET /threads/{thread_id}/stream/events HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    writer.write(upgrade.encode())
+    ping = bytes([0x89, 0x80 | 125, 0, 0, 0, 0]) + b"x" * 125
+
+    async def flood() -> None:
+        # 250 MiB: more than any buffer of the system takes.
+        for _ in range(4000):
+            writer.write(ping * 500)
+            await writer.drain()
+
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(flood(), 60)
+    writer.close()
+
+
+async def closing(connection: ClientConnection) -> int:
+    """Return the code that the server closes with."""
+
+    async def read() -> None:
+        while True:
+            await connection.recv()
+
+    with pytest.raises(ConnectionClosed) as closed:
+        await asyncio.wait_for(read(), 60)
+    assert closed.value.rcvd is not None
+    return closed.value.rcvd.code

@@ -17,6 +17,7 @@ from runstead.runtime.serialization import encode
 from runstead.runtime.stream_bridge import BridgeClosed
 from runstead.wire.protocol.commands import (
     NOT_JSON,
+    NOT_TEXT,
     BadEnvelope,
     Command,
     CommandRefused,
@@ -29,12 +30,17 @@ from runstead.wire.protocol.events import ProtocolEvent, Subscription, subscript
 from runstead.wire.protocol.translator import RESUME_GAP
 
 from .services import Services
+from .socket_inbox import SocketInbox, SocketMessage
 from .thread_commands import ThreadCommands
 
 _log = logging.getLogger(__name__)
 
 _GOING_DOWN: Final = 1012
 """Service restart: come back."""
+_FLOODED: Final = 1008
+"""Policy violation."""
+_MOST_REFUSALS: Final = 100
+"""Messages in a row that are no commands."""
 _REMEMBERED: Final = 10_000
 """Ids of events that went out, so that what several subscriptions cover goes out once; clients remember as many."""
 _MOST_SUBSCRIPTIONS: Final = 64
@@ -60,15 +66,20 @@ class ThreadSocket:
         self._sent: dict[str, int] = {}
         self._applied = 0
         self._since: int | None = None
+        self._refusals = 0
 
     async def serve(self) -> None:
         """Until the client leaves, or the server goes down."""
         await self._socket.accept()
-        inbox: asyncio.Queue[str | None] = asyncio.Queue(_MOST_SUBSCRIPTIONS)
-        listening = asyncio.create_task(self._listen(inbox), name=f"socket-inbox-{self._thread_id}")
+        inbox = SocketInbox(self._socket, self._use.options.max_body_bytes)
+        listening = asyncio.create_task(inbox.fill(), name=f"socket-inbox-{self._thread_id}")
         try:
-            while (text := await self._next(inbox)) is not None:
-                await self._answer(text)
+            while self._refusals < _MOST_REFUSALS and (message := await self._next(inbox)) is not None:
+                await self._answer(message)
+            if inbox.overflowed:
+                await self._socket.close(_FLOODED, "Too many commands wait; send more after their answers")
+            elif self._refusals >= _MOST_REFUSALS:
+                await self._socket.close(_FLOODED, f"{_MOST_REFUSALS} messages in a row were no commands")
         except WebSocketDisconnect:
             return
         finally:
@@ -76,31 +87,27 @@ class ThreadSocket:
             await asyncio.gather(listening, return_exceptions=True)
             await self._stop()
 
-    async def _next(self, inbox: asyncio.Queue[str | None]) -> str | None:
+    async def _next(self, inbox: SocketInbox) -> SocketMessage | None:
         """What the client says next; None when it has left. While it is silent, its subscriptions are read."""
         if self._stale:
             try:
-                return await asyncio.wait_for(inbox.get(), _BREATH)
+                return await asyncio.wait_for(inbox.next(), _BREATH)
             except TimeoutError:
                 await self._restart()
-        return await inbox.get()
+        return await inbox.next()
 
-    async def _listen(self, inbox: asyncio.Queue[str | None]) -> None:
+    async def _answer(self, message: SocketMessage) -> None:
         try:
-            while True:
-                await inbox.put(await self._socket.receive_text())
-        except (WebSocketDisconnect, RuntimeError):
-            await inbox.put(None)
-
-    async def _answer(self, text: str) -> None:
-        try:
-            command = command_of(orjson.loads(text))
+            if isinstance(message, bytes):
+                raise BadEnvelope(NOT_TEXT)
+            command = command_of(orjson.loads(message))
         except orjson.JSONDecodeError:
-            await self._send(failure(None, "invalid_argument", NOT_JSON))
+            await self._refuse(failure(None, "invalid_argument", NOT_JSON))
             return
         except BadEnvelope as error:
-            await self._send(failure(error.command_id, "invalid_argument", str(error)))
+            await self._refuse(failure(error.command_id, "invalid_argument", str(error)))
             return
+        self._refusals = 0
         try:
             if command.method == "subscription.subscribe":
                 result = await self._subscribe(command)
@@ -117,6 +124,10 @@ class ThreadSocket:
             await self._send(told)
             return
         await self._send(success(command, result, self._applied))
+
+    async def _refuse(self, answer: dict[str, Any]) -> None:
+        self._refusals += 1
+        await self._send(answer)
 
     async def _subscribe(self, command: Command) -> dict[str, Any]:
         if len(self._wanted) >= _MOST_SUBSCRIPTIONS:

@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 ENVELOPE: Final = "Protocol commands must include an integer id and string method."
 NOT_JSON: Final = "Protocol commands must be valid JSON."
+NOT_TEXT: Final = "Protocol commands must be text messages of JSON, not binary ones."
 
 _IN_PLAIN_WORDS: Final = (BadRequest, Unprocessable, ContextIncomplete, InvalidAnswer)
 """What the client did wrong, told without a status."""

@@ -1,0 +1,62 @@
+"""The messages of a WebSocket that wait to be answered, few enough to be kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final, TypeAlias
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+SocketMessage: TypeAlias = str | bytes
+_MOST_MESSAGES: Final = 128
+"""Clients make some tens of subscriptions in one breath."""
+
+
+class SocketInbox:
+    """Reads a client's messages while earlier ones are answered.
+
+    A client that does not wait for answers fills it: then it ends, and has ``overflowed``. ``max_bytes`` are the bytes
+    of all messages that wait.
+    """
+
+    def __init__(self, socket: WebSocket, max_bytes: int) -> None:
+        self._socket, self._max_bytes = socket, max_bytes
+        self._messages: deque[SocketMessage] = deque()
+        self._bytes = 0
+        self._has_ended = False
+        self._news = asyncio.Event()
+        self.overflowed = False
+
+    async def next(self) -> SocketMessage | None:
+        """Return the oldest message; None after the last one, or when the inbox has overflowed."""
+        while not self._messages and not self._has_ended:
+            self._news.clear()
+            await self._news.wait()
+        if self.overflowed or not self._messages:
+            return None
+        message = self._messages.popleft()
+        self._bytes -= len(message)
+        return message
+
+    async def fill(self) -> None:
+        """Read until the client leaves or the inbox overflows."""
+        try:
+            while not self.overflowed:
+                received = await self._socket.receive()
+                if received["type"] == "websocket.disconnect":
+                    return
+                self._add(received.get("text") or received.get("bytes") or "")
+        except (WebSocketDisconnect, RuntimeError):
+            return
+        finally:
+            self._has_ended = True
+            self._news.set()
+
+    def _add(self, message: SocketMessage) -> None:
+        if len(self._messages) >= _MOST_MESSAGES or (self._messages and self._bytes + len(message) > self._max_bytes):
+            self.overflowed = True
+            return
+        self._messages.append(message)
+        self._bytes += len(message)
+        self._news.set()
