@@ -261,10 +261,29 @@ class Settings(BaseSettings):
         "LANGGRAPH_AES_JSON_KEYS adds to them.",
     )
 
-    # --- the rest --------------------------------------------------------------------------------------------------
+    # --- limits for clients ----------------------------------------------------------------------------------------
     max_body_bytes: int = Field(
-        default=32 * 1024 * 1024, ge=1, description="Largest request body that is accepted (bytes)."
+        default=32 * 1024 * 1024,
+        ge=1,
+        description="Largest request body or WebSocket message that is accepted (bytes).",
     )
+    max_connections: int | None = Field(
+        default=None,
+        ge=1,
+        description="Connections that the server answers at once (count); requests beyond that get 503, except `/ok`. "
+        "Unset: half of the files that the process may open, at most 10000.",
+    )
+    connection_backlog: int = Field(
+        default=512, ge=1, description="Connections that may wait to be accepted (count); the system may allow fewer."
+    )
+    request_timeout_seconds: float = Field(
+        default=20,
+        gt=0,
+        description="Time for the headers of a request, and between two pieces of its body (seconds), before its "
+        "connection is closed.",
+    )
+
+    # --- the rest --------------------------------------------------------------------------------------------------
     run_events: Literal["sql", "jsonl"] = Field(
         default="sql",
         description="Storage of trace and message events: `sql` (the database) or `jsonl` (files of JSON lines).",

@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
+from functools import partial
 from types import FrameType
 from typing import Any, Final
 
@@ -22,15 +23,15 @@ import uvicorn
 from runstead.settings import Settings
 
 from .application import Application
+from .connection_limit import ConnectionLimit, most_connections
 from .last_requests import LastRequests
+from .timed_connections import BoundedWebSocket, TimedHttp
 
 _NOTICE_IN_CLUSTER: Final = 5.0
 _CLOSE_WITHIN: Final = 5
 """Seconds that answers may take to end after the drain."""
 THREAD_TURN: Final = 0.001
 """Seconds that one thread may run Python while others wait."""
-_BACKLOG: Final = 2048
-"""Connections that may wait to be accepted."""
 _ACCEPTED_AT_ONCE: Final = 32
 """Connections in one turn of the event loop. Without file descriptors asyncio fails, and logs, as often a second."""
 _KEEP_ALIVE: Final = 75
@@ -98,7 +99,7 @@ class _DrainingServer(uvicorn.Server):
         catch_signals: bool,
         on_started: Callable[[str], None] | None = None,
     ) -> None:
-        super().__init__(_config(application))
+        super().__init__(_config(application, lambda: len(self.server_state.connections)))
         self._application, self._catch_signals, self._on_started = application, catch_signals, on_started
         self.url = _url(listener) + (application.configuration.http.mount_prefix or "")
         self.ready = asyncio.Event()
@@ -118,7 +119,7 @@ class _DrainingServer(uvicorn.Server):
         if not self.started:
             return
         # asyncio has set the queue of connections to what it accepts at once.
-        self._listener.listen(_BACKLOG)
+        self._listener.listen(self._application.settings.connection_backlog)
         self.ready.set()
         if self._on_started is not None:
             self._on_started(self.url)
@@ -164,10 +165,13 @@ def _notice(settings: Settings) -> float:
     return _NOTICE_IN_CLUSTER if settings.is_cluster else 0.0
 
 
-def _config(application: Application) -> uvicorn.Config:
+def _config(application: Application, connections: Callable[[], int]) -> uvicorn.Config:
+    settings = application.settings
     options: dict[str, Any] = {
         "lifespan": "on",
-        "ws": "websockets-sansio",
+        "http": partial(TimedHttp, seconds=settings.request_timeout_seconds),
+        "ws": BoundedWebSocket,
+        "ws_max_size": settings.max_body_bytes,
         # Logging is the process's own business; access logs cost more than many of the requests.
         "log_config": None,
         "access_log": False,
@@ -176,14 +180,16 @@ def _config(application: Application) -> uvicorn.Config:
         "backlog": _ACCEPTED_AT_ONCE,
         "timeout_graceful_shutdown": _CLOSE_WITHIN,
     }
-    return uvicorn.Config(LastRequests(application.asgi, lambda: application.is_leaving), **options)
+    app = LastRequests(application.asgi, lambda: application.is_leaving)
+    probe = f"{application.configuration.http.mount_prefix or ''}/ok"
+    return uvicorn.Config(ConnectionLimit(app, connections, most_connections(settings), (probe,)), **options)
 
 
 def _listen(application: Application) -> socket.socket:
     """Bound here and not by uvicorn: the port is known before, and a taken address is an error, not an exit."""
     settings = application.settings
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+    return socket.create_server((settings.host, settings.port), family=family, backlog=settings.connection_backlog)
 
 
 def _prompt(listener: socket.socket) -> socket.socket:

@@ -152,7 +152,7 @@ def listen_on(settings: Settings) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind(address)
-        listening.listen(2048)
+        listening.listen(settings.connection_backlog)
     except OSError as error:
         listening.close()
         way_out = "choose another with --port, or let --port 0 take a free one"
