@@ -104,13 +104,13 @@ class Application:
         ) as parts:
             self._parts = parts
             try:
-                # Runs make such requests from their first moment to the end of their grace time.
-                with loopback(self.asgi, self.configuration.http.mount_prefix):
-                    try:
-                        await parts.start()
-                        yield parts.services
-                    finally:
-                        await self.drain()
+                # Their app may make such requests while it starts and ends, and runs to the end of their grace time.
+                with loopback(self.asgi, self.configuration.http.mount_prefix, parts.user_loop, parts.own_actor):
+                    async with parts.executing():
+                        try:
+                            yield parts.services
+                        finally:
+                            await self.drain()
             finally:
                 self._parts = None
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -52,6 +52,7 @@ from runstead.resources.states import ThreadStates
 from runstead.resources.thread_configs import ThreadConfigs
 from runstead.resources.thread_events import ThreadEvents
 from runstead.resources.thread_joins import ThreadJoins
+from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.agent_loop import AgentLoops
 from runstead.runtime.runs.error_texts import ErrorTexts
 from runstead.runtime.runs.facade import RunsFacade
@@ -102,8 +103,13 @@ class Assembly:
     services: Services
     authenticator: Authenticator
     closing: Closing
-    start: Callable[[], Awaitable[None]]
-    """Begins to execute runs and to deliver webhooks: once requests are answered, for these may make some."""
+    executing: Callable[[], AbstractAsyncContextManager[None]]
+    """Starts the custom app, then executes runs and delivers webhooks, for the length of a block: once requests are
+    answered, for these may make some.
+    """
+    user_loop: UserLoop
+    own_actor: ActorContext
+    """Whom user code acts for where it does nothing for a user."""
     custom: CustomApp | None = None
 
 
@@ -154,7 +160,7 @@ async def _assembled(
     async with AsyncExitStack() as stack:
         parts = await _opened(stack, settings, configuration, embeddings, user_loop)
         profile = parts.profile
-        stack.enter_context(sdk_cache(profile.cache, profile.clock))
+        stack.enter_context(sdk_cache(profile.cache, profile.clock, user_loop))
         scheduler = run_scheduler(settings, configuration, assign, profile.database, profile.clock, user_loop)
         if scheduler is not None:
             await group_by_user(profile.database)
@@ -186,21 +192,22 @@ async def _assembled(
             SqlThreadExpiryStore(profile.database, profile.clock), profile.events, profile.checkpoints, profile.bridge
         )
         await stack.enter_async_context(expire_regularly(expiry, thread_sweeps(configuration), profile.clock))
-        if custom is not None:
-            # Before the first run: graphs may use what their app opens.
-            await stack.enter_async_context(custom.lifespan(user_loop))
-        if execute:
-            await stack.enter_async_context(
-                cron_scheduler(services, SqlApiKeyStore(profile.database), parts.cron_bell, settings).running()
-            )
 
-        async def start() -> None:
-            if execute:
-                await stack.enter_async_context(parts.webhooks.sender.running())
-            stack.push_async_callback(closing.drain)
-            await runs.start(execute=execute)
+        @asynccontextmanager
+        async def executing() -> AsyncIterator[None]:
+            async with AsyncExitStack() as started:
+                if custom is not None:
+                    # Before the first run: graphs may use what their app opens.
+                    await started.enter_async_context(custom.lifespan(user_loop))
+                if execute:
+                    crons = cron_scheduler(services, SqlApiKeyStore(profile.database), parts.cron_bell, settings)
+                    await started.enter_async_context(crons.running())
+                    await started.enter_async_context(parts.webhooks.sender.running())
+                started.push_async_callback(closing.drain)
+                await runs.start(execute=execute)
+                yield
 
-        yield Assembly(services, door.authenticator, closing, start, custom)
+        yield Assembly(services, door.authenticator, closing, executing, user_loop, door.own_actor, custom)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +259,7 @@ async def _opened(
     # Only auth handlers share items.
     graph_store = store.finding_shared() if auth_mode(settings, configuration) == "langgraph" else store
     graphs = GraphRegistry(configuration)
-    webhooks = await stack.enter_async_context(open_webhooks(settings, configuration, database, clock))
+    webhooks = await stack.enter_async_context(open_webhooks(settings, configuration, database, clock, user_loop))
     return _Parts(profile, store, graph_store, loops, graphs, webhooks, Bell())
 
 

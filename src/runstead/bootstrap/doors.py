@@ -14,7 +14,8 @@ from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.database import Database
 from runstead.plugins.auth.api_keys import ApiKeyAuthentication
 from runstead.plugins.auth.langgraph_auth import InvalidAuth, LangGraphAuth, check_auth
-from runstead.plugins.auth.none import NoAuthentication
+from runstead.plugins.auth.none import LOCAL_ACTOR, NoAuthentication
+from runstead.runtime.actor_context import SERVER_ACTOR, ActorContext
 from runstead.runtime.clock import Clock
 from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.settings import Settings
@@ -30,6 +31,8 @@ class Door:
 
     authenticator: Authenticator
     authorizer: Authorizer | None = None
+    own_actor: ActorContext = SERVER_ACTOR
+    """Whom the author's code acts for where it does nothing for a user: the one user, or the server."""
 
 
 def load_auth(settings: Settings, configuration: GraphConfiguration) -> Any:
@@ -65,7 +68,7 @@ async def open_door(
     """The door of this server, for the length of a block. ``auth`` is what `load_auth` returned."""
     match auth_mode(settings, configuration):
         case "none":
-            yield Door(NoAuthentication(anywhere=settings.allow_unauthenticated))
+            yield Door(NoAuthentication(anywhere=settings.allow_unauthenticated), own_actor=LOCAL_ACTOR)
         case "keys":
             yield Door(ApiKeyAuthentication(SqlApiKeyStore(database), clock))
         case "langgraph":

@@ -1,7 +1,8 @@
-"""``langgraph_sdk.get_client()`` without a URL: in user code, it reaches the server that runs the code.
+"""``langgraph_sdk.get_client()`` without a URL: in user code, it reaches the server whose code it is.
 
 The SDK has a hook for servers. A request goes from the loop of user code to the server's, as the actor on whose behalf
-the code runs: what a node may reach is what its run's user may reach.
+the code runs: what a node may reach is what its run's user may reach. Code of the server's own, such as a lifespan or a
+route that asks nobody who they are, acts as the server. (docs/adr/0036)
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -20,41 +22,55 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from runstead.gateway.authentication import ACTOR
 from runstead.gateway.loop_bridge import bridged
 from runstead.gateway.loopback_transport import LoopbackTransport
-from runstead.runtime.actor_context import OWN, get_actor_context
+from runstead.runtime.actor_context import OWN, ActorContext, get_actor_context
+from runstead.runtime.user_code.scope import current_server
 from runstead.runtime.user_code.thread_loop import submit_to
+from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.wire.errors import Unauthenticated
 
 
-class _Loopback:
-    """The ASGI app behind such clients, of whichever server runs."""
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """The routes of a server, for any loop. ``actor``: whom its own code acts for."""
 
-    def __init__(self) -> None:
-        self._servers: list[tuple[ASGIApp, str]] = []
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        actor = get_actor_context()
-        if not self._servers:
-            raise httpx.ConnectError("no server runs in this process, or not yet; give get_client() a url")
-        if actor is None:
-            raise Unauthenticated("get_client() without a URL works in graphs that a server runs; give it a url")
-        app, prefix = self._servers[-1]
-        path, raw_path = prefix + scope["path"], quote(prefix).encode() + scope["raw_path"]
-        own = {"path": path, "raw_path": raw_path, ACTOR: actor.within(OWN)}
-        await app({**scope, **own}, receive, send)
-
-    @contextmanager
-    def served_by(self, app: ASGIApp, prefix: str) -> Iterator[None]:
-        server = (bridged(app, functools.partial(submit_to, asyncio.get_running_loop())), prefix)
-        self._servers.append(server)
-        try:
-            yield
-        finally:
-            self._servers.remove(server)
+    app: ASGIApp
+    prefix: str
+    actor: ActorContext
 
 
-_LOOPBACK = _Loopback()
-LOOPBACK_TRANSPORT: Final = LoopbackTransport(_LOOPBACK)
-"""To the server that runs in this process, as the bound actor."""
+_SERVERS: Final[dict[UserLoop, _Server]] = {}
+"""Those that run in this process, the newest last."""
+
+
+async def _loopback(scope: Scope, receive: Receive, send: Send) -> None:
+    """The ASGI app behind such clients: the server whose code calls, else the newest."""
+    await _serve(current_server(), scope, receive, send)
+
+
+async def _serve(server_id: object | None, scope: Scope, receive: Receive, send: Send) -> None:
+    if not _SERVERS:
+        raise httpx.ConnectError("no server runs in this process, or not yet; give get_client() a url")
+    own = _SERVERS.get(server_id) if isinstance(server_id, UserLoop) else None
+    server = own or list(_SERVERS.values())[-1]
+    actor = get_actor_context()
+    if actor is None and (own is not None or not server.actor.is_authenticated):
+        actor = server.actor
+    if actor is None:
+        raise Unauthenticated(
+            "get_client() without a URL works in graphs, http.app and auth handlers of a server, and in tasks that "
+            "they start; here it is not known for whom it acts: give it a url, and headers with credentials"
+        )
+    reach = server.actor.reach if actor.is_server else OWN
+    path, raw_path = server.prefix + scope["path"], quote(server.prefix).encode() + scope["raw_path"]
+    await server.app({**scope, "path": path, "raw_path": raw_path, ACTOR: actor.within(reach)}, receive, send)
+
+
+def own_routes(user_loop: UserLoop) -> LoopbackTransport:
+    """Return the way to the routes of the server with this loop, as the bound actor."""
+    return LoopbackTransport(functools.partial(_serve, user_loop))
+
+
+_TRANSPORT: Final = LoopbackTransport(_loopback)
 # The hook is private there.
 _SDK: Any = sdk_client
 
@@ -69,15 +85,22 @@ class _Transports(list[Any]):
 def _connect(transport: Any) -> None:
     # A transport of httpx keeps answers until they are complete; one of langgraph-api, where that is installed, wants
     # the loop of its own server.
-    transport.app, transport.handle_async_request = _LOOPBACK, LOOPBACK_TRANSPORT.handle_async_request
+    transport.app, transport.handle_async_request = _loopback, _TRANSPORT.handle_async_request
 
 
 @contextmanager
-def loopback(app: ASGIApp, prefix: str | None) -> Iterator[None]:
-    """Let clients without a URL reach ``app``, which is served on the running loop, for the length of a block."""
+def loopback(app: ASGIApp, prefix: str | None, user_loop: UserLoop, actor: ActorContext) -> Iterator[None]:
+    """Let clients without a URL reach ``app``, which is served on the running loop, for the length of a block.
+
+    ``user_loop`` is where the server's code runs; ``actor``: whom it acts for where it does nothing for a user.
+    """
     waiting: list[Any] = _SDK._registered_transports
     for transport in waiting:
         _connect(transport)
     _SDK._registered_transports = _Transports()
-    with _LOOPBACK.served_by(app, prefix or ""):
+    home = functools.partial(submit_to, asyncio.get_running_loop())
+    _SERVERS[user_loop] = _Server(bridged(app, home), prefix or "", actor)
+    try:
         yield
+    finally:
+        del _SERVERS[user_loop]

@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 from runstead.resources.cache import Cache, UserCache
 from runstead.resources.stale_while_revalidate import StaleWhileRevalidate, SwrResult
 from runstead.runtime.clock import Clock
+from runstead.runtime.user_code.scope import current_server
+from runstead.runtime.user_code.user_loop import UserLoop
 
-_SERVERS: Final[list[tuple[UserCache, Callable[..., Any]]]] = []
-"""Caches of the servers that run, and their `swr`; the newest is in use."""
+_SERVERS: Final[dict[UserLoop, tuple[UserCache, StaleWhileRevalidate]]] = {}
+"""Caches of the servers that run, the newest last."""
 
 
 def prepare_sdk() -> None:
@@ -27,26 +29,42 @@ def prepare_sdk() -> None:
 
 
 @contextmanager
-def sdk_cache(cache: Cache, clock: Clock) -> Iterator[None]:
-    """Let ``langgraph_sdk.cache`` use ``cache``, which lives on the running loop, for the length of a block."""
+def sdk_cache(cache: Cache, clock: Clock, user_loop: UserLoop) -> Iterator[None]:
+    """Let ``langgraph_sdk.cache`` use ``cache``, which lives on the running loop, for the length of a block: in code of
+    the server with this loop, and, of the newest server, in code of which that is not known.
+    """
     mine = UserCache(cache)
-    server = (mine, StaleWhileRevalidate(mine, clock).swr)
-    _SERVERS.append(server)
+    _SERVERS[user_loop] = (mine, StaleWhileRevalidate(mine, clock))
     _connect()
     try:
         yield
     finally:
-        _SERVERS.remove(server)
+        del _SERVERS[user_loop]
         _connect()
 
 
 def _connect() -> None:
     # The hooks are private there; without a server, the SDK's functions say that they need one.
     sdk = _sdk_cache()
-    mine, swr = _SERVERS[-1] if _SERVERS else (None, None)
-    sdk._cache_get = mine and mine.get
-    sdk._cache_set = mine and mine.set
-    sdk._api_swr = swr
+    sdk._cache_get, sdk._cache_set, sdk._api_swr = (_get, _set, _swr) if _SERVERS else (None, None, None)
+
+
+def _current() -> tuple[UserCache, StaleWhileRevalidate]:
+    server = current_server()
+    own = _SERVERS.get(server) if isinstance(server, UserLoop) else None
+    return own or list(_SERVERS.values())[-1]
+
+
+async def _get(*arguments: Any, **options: Any) -> Any:
+    return await _current()[0].get(*arguments, **options)
+
+
+async def _set(*arguments: Any, **options: Any) -> None:
+    await _current()[0].set(*arguments, **options)
+
+
+async def _swr(*arguments: Any, **options: Any) -> SwrResult[Any]:
+    return await _current()[1].swr(*arguments, **options)
 
 
 def _sdk_cache() -> Any:

@@ -21,9 +21,10 @@ from runstead.infra.webhooks.sender import SenderSettings, WebhookSender
 from runstead.infra.webhooks.signing import InvalidSecret, WebhookSigner
 from runstead.resources.webhooks import DeliveryStore
 from runstead.runtime.clock import Clock
+from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.settings import Settings
 
-from .loopback import LOOPBACK_TRANSPORT
+from .loopback import own_routes
 from .refusals import UnsupportedConfiguration
 
 _TEMPLATE: Final = re.compile(r"\$\{\{(.*?)\}\}")
@@ -51,7 +52,7 @@ class Webhooks:
 
 @asynccontextmanager
 async def open_webhooks(
-    settings: Settings, configuration: GraphConfiguration, database: Database, clock: Clock
+    settings: Settings, configuration: GraphConfiguration, database: Database, clock: Clock, user_loop: UserLoop
 ) -> AsyncIterator[Webhooks]:
     """For the length of a block; the sender is not running yet. Raises UnsupportedConfiguration."""
     sending, signer, bell = _sender_settings(settings, configuration), _signer(settings), Bell()
@@ -59,7 +60,7 @@ async def open_webhooks(
     try:
         addresses = WebhookAddresses(url_policy(settings, configuration), resolver)
         async with WebhookClient.running(
-            addresses, timeout=settings.webhook_timeout_seconds, own_routes=LOOPBACK_TRANSPORT
+            addresses, timeout=settings.webhook_timeout_seconds, own_routes=own_routes(user_loop)
         ) as client:
             deliveries = SqlDeliveryStore(database, clock, bell.ring)
             yield Webhooks(addresses, deliveries, WebhookSender(deliveries, client, signer, bell, clock, sending))

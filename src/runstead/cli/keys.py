@@ -14,6 +14,7 @@ from runstead.bootstrap.storage import open_database
 from runstead.infra.engines.exceptions import StorageError
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.resources.keys import ApiKeyRecord, ApiKeyStore, digest_of, new_key
+from runstead.runtime.actor_context import RESERVED_USER_IDS
 from runstead.runtime.clock import SystemClock
 from runstead.settings import Settings
 
@@ -28,6 +29,8 @@ def create_key(
     """Make a key and tell it: this once, for only its digest is kept."""
     if not user.strip() or not tenant.strip():
         raise CommandError("a key needs a user, and a tenant, that are not empty", exit_code=USAGE)
+    if user.startswith(RESERVED_USER_IDS):
+        raise CommandError(f"names that begin with {RESERVED_USER_IDS!r} are the server's own", exit_code=USAGE)
     key = new_key()
     record = ApiKeyRecord(
         key_id=f"key_{secrets.token_hex(6)}",

@@ -88,18 +88,23 @@ async def authorize(connection: HTTPConnection) -> Grant:
         return FREE
     source: ServiceSource = connection.app.state.source
     services = source.services
-    if services.authorizer is None:
+    if (authorizer := _authorizer(services)) is None:
         return FREE
     method = scope["method"] if scope["type"] == "http" else "WEBSOCKET"
     if (ask := ASKS.get((method, scope["route"].path))) is None:
         raise Forbidden("This server's auth handlers are not asked about this route, so nobody may use it")
     body = await _body(connection, method, services.options.max_body_bytes)
-    granted = [await _granted(services, services.authorizer, ask, _given(connection, one)) for one in ask.bodies(body)]
+    granted = [await _granted(services, authorizer, ask, _given(connection, one)) for one in ask.bodies(body)]
     changes = [change for one in granted for change in one.changes]
     reach = _together([one.reach for one in granted])
     # Let go by who bound the actor, when the answer has been given: its stream reads on within the same reach.
     bind_actor_context(require_actor_context("authorization").within(reach))
     return Grant(ask, reach, changes, granted[0].items)
+
+
+def _authorizer(services: Services) -> Authorizer | None:
+    """Return whom to ask; None where the caller is the server's own code, or nobody is to be asked."""
+    return None if require_actor_context("authorization").is_server else services.authorizer
 
 
 def _together(reaches: Sequence[Reach]) -> Reach:
@@ -123,12 +128,12 @@ async def authorize_run(services: Services, thread_id: str | None, run: RunCreat
 
     From then on it is acted by somebody who reaches what the run needs: call it where the actor is bound for the run.
     """
-    if services.authorizer is None:
+    if (authorizer := _authorizer(services)) is None:
         return run
     body = run.model_dump(mode="json", exclude_unset=True)
     given = Given({"thread_id": thread_id} if thread_id else {}, {}, body)
     ask = ASKS["POST", "/threads/{thread_id}/runs"]
-    granted = await _granted(services, services.authorizer, ask, given)
+    granted = await _granted(services, authorizer, ask, given)
     bind_actor_context(require_actor_context("authorization").within(granted.reach))
     changed = granted.changed(body)
     return run if changed == body else RUN_CREATE.validate_python(changed)
@@ -140,9 +145,9 @@ def may_touch(authorizer: Authorizer | None) -> MayTouch:
     """
 
     async def may(action: Literal["update", "delete"], thread_id: str, metadata: Mapping[str, Any]) -> bool:
-        if authorizer is None:
-            return True
         actor = require_actor_context("authorization")
+        if authorizer is None or actor.is_server:
+            return True
         return matches(metadata, await authorizer.authorize(actor, "threads", action, {"thread_id": thread_id}))
 
     return may
@@ -150,10 +155,10 @@ def may_touch(authorizer: Authorizer | None) -> MayTouch:
 
 async def authorize_thread(services: Services, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
     """The metadata, as they were granted, of a thread that is not made by the route for it. Raises as `authorize`."""
-    if services.authorizer is None:
+    if (authorizer := _authorizer(services)) is None:
         return metadata
     given = Given({}, {}, {"metadata": dict(metadata)})
-    granted = await _granted(services, services.authorizer, ASKS["POST", "/threads"], given)
+    granted = await _granted(services, authorizer, ASKS["POST", "/threads"], given)
     changed: Mapping[str, Any] = granted.changed(given.body)["metadata"] or {}
     return changed
 

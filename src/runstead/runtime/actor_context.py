@@ -20,6 +20,9 @@ from .metadata_filter import MetadataFilter
 
 DEFAULT_USER_ID: Final = "default"
 DEFAULT_TENANT_ID: Final = "default"
+RESERVED_USER_IDS: Final = "runstead:"
+"""How ids begin that no user may have."""
+_SERVER: Final = "server"
 
 
 class ActorRequired(RuntimeError):
@@ -81,6 +84,11 @@ class ActorContext:
             raise ValueError("an actor needs a user_id and a tenant_id that are not empty")
 
     @property
+    def is_server(self) -> bool:
+        """Whether this is the server's own code, see `SERVER_ACTOR`."""
+        return self.auth_source == _SERVER
+
+    @property
     def is_authenticated(self) -> bool:
         """Whether somebody decided who this is; False on a server without authentication."""
         return self.auth_source != "none"
@@ -121,6 +129,16 @@ class ActorContext:
             auth_source=value.get("auth_source"),
             claims=value.get("claims") or {},
         )
+
+
+SERVER_ACTOR: Final = ActorContext(
+    user_id=f"{RESERVED_USER_IDS}server",
+    auth_source=_SERVER,
+    claims={"identity": f"{RESERVED_USER_IDS}server", "display_name": "server", "permissions": []},
+    reach=Reach(threads={}, assistants={}, crons={}),
+)
+"""Code of the server's author, outside of what is done for a user, on a server whose users authenticate. It reaches all
+threads, runs, assistants and crons of its tenant, and no auth handler is asked. Items that it writes are its own."""
 
 
 class _Auto(Enum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.actor_context import RESERVED_USER_IDS, ActorContext
 from runstead.runtime.serialization import jsonable
 from runstead.wire.errors import Unauthenticated
 
@@ -22,7 +22,7 @@ def actor_of(told: Any) -> ActorContext:
     identity = fields.get("identity")
     if not isinstance(identity, str) or not _is_storable(identity):
         raise InvalidUser(f"an authenticate handler must return a user with an identity (a text), got {told!r:.200}")
-    if fields.get("is_authenticated") is False:
+    if fields.get("is_authenticated") is False or identity.startswith(RESERVED_USER_IDS):
         raise Unauthenticated("Not authenticated")
     permissions = [str(permission) for permission in fields.get("permissions") or ()]
     claims = {

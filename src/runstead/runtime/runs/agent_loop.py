@@ -81,8 +81,8 @@ class AgentLoops(Protocol):
 class _Leased:
     """A loop and the scope of what is done on it."""
 
-    def __init__(self, submit: Callable[..., LoopTask[Any]], work: UserWork) -> None:
-        self._submit, self._scope = submit, WorkScope(work)
+    def __init__(self, submit: Callable[..., LoopTask[Any]], work: UserWork, server: object | None) -> None:
+        self._submit, self._scope = submit, WorkScope(work, server)
 
     def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> AgentTask[T]:
         return self._submit(work, self._scope)
@@ -99,7 +99,7 @@ class SharedAgentLoops:
 
     @asynccontextmanager
     async def lease(self, work: UserWork = _GRAPH) -> AsyncIterator[AgentLoop]:
-        yield _Leased(self._user_loop.submit, work)
+        yield _Leased(self._user_loop.submit, work, self._user_loop)
 
     async def close(self) -> None:
         return
@@ -107,10 +107,11 @@ class SharedAgentLoops:
 
 class ThreadAgentLoops:
     """A loop in a thread for each run, made when needed, kept for the next one, the last used first. ``sync_threads``
-    bounds the threads of one run's synchronous nodes.
+    bounds the threads of one run's synchronous nodes; ``server`` identifies the server, see `current_server`.
     """
 
-    def __init__(self, *, max_idle: int = 64, sync_threads: int = LIMIT) -> None:
+    def __init__(self, *, max_idle: int = 64, sync_threads: int = LIMIT, server: object | None = None) -> None:
+        self._server = server
         self._idle: deque[ThreadLoop] = deque()
         self._max_idle, self._sync_threads = max_idle, sync_threads
         self._made = 0
@@ -119,7 +120,7 @@ class ThreadAgentLoops:
     async def lease(self, work: UserWork = _GRAPH) -> AsyncIterator[AgentLoop]:
         loop = self._idle.pop() if self._idle else self._new()
         try:
-            yield _Leased(loop.submit, work)
+            yield _Leased(loop.submit, work, self._server)
         finally:
             if not (stuck := loop.tasks):
                 self._keep(loop)
@@ -146,7 +147,7 @@ class AgentLoopsByGraph:
 
     def __init__(self, user_loop: UserLoop, isolation: Callable[[str | None], Isolation]) -> None:
         self._isolation = isolation
-        self._shared, self._own = SharedAgentLoops(user_loop), ThreadAgentLoops()
+        self._shared, self._own = SharedAgentLoops(user_loop), ThreadAgentLoops(server=user_loop)
 
     def lease(self, work: UserWork = _GRAPH) -> AbstractAsyncContextManager[AgentLoop]:
         loops: AgentLoops = self._own if self._isolation(work.graph_id) == "run" else self._shared

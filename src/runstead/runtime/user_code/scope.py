@@ -29,10 +29,10 @@ class UserWork:
 
 
 class WorkScope:
-    """``work`` while it is being done."""
+    """``work`` while it is being done. ``server`` identifies the server whose code it is, among those of a process."""
 
-    def __init__(self, work: UserWork) -> None:
-        self.work = work
+    def __init__(self, work: UserWork, server: object | None = None) -> None:
+        self.work, self.server = work, server
         self._outstanding: set[Future[Any]] = set()
 
     def add(self, call: Future[Any]) -> None:
@@ -48,3 +48,9 @@ class WorkScope:
 
 CURRENT_SCOPE: ContextVar[WorkScope | None] = ContextVar("runstead_user_work", default=None)
 """The scope of the user code that runs in this context; None outside of user code."""
+
+
+def current_server() -> object | None:
+    """Return what identifies the server whose code runs in this context: its UserLoop; None outside of user code."""
+    scope = CURRENT_SCOPE.get()
+    return None if scope is None else scope.server

@@ -112,7 +112,7 @@ class UserLoop:
 
     def submit(self, work: Callable[[], Coroutine[Any, Any, T]], scope: WorkScope | UserWork = _UNNAMED) -> LoopTask[T]:
         """Start ``work`` with the caller's context variables. ``scope`` is what log lines call it."""
-        current, scope = _PROCESS.current(), scope if isinstance(scope, WorkScope) else WorkScope(scope)
+        current, scope = _PROCESS.current(), scope if isinstance(scope, WorkScope) else WorkScope(scope, self)
         if self._closed:
             closed: LoopTask[T] = LoopTask(current.loop, scope)
             closed.lose(LoopLost(None))
@@ -148,7 +148,7 @@ class UserLoop:
         variables. It does not wait for the loop, which other code may block. Raises as `run` does.
         """
         context = copy_context()
-        context.run(CURRENT_SCOPE.set, CURRENT_SCOPE.get() or WorkScope(named))
+        context.run(CURRENT_SCOPE.set, CURRENT_SCOPE.get() or WorkScope(named, self))
         call: Future[T] = _PROCESS.current().threads.submit(lambda: context.run(function))
         waiting = asyncio.wrap_future(call)
         await asyncio.wait({waiting}, timeout=timeout)
@@ -163,7 +163,7 @@ class UserLoop:
     async def _here(self, work: Callable[[], Coroutine[Any, Any, T]], timeout: float | None, named: UserWork) -> T:
         """As user code called by user code: part of whatever the caller is doing."""
         scope = CURRENT_SCOPE.get()
-        token = CURRENT_SCOPE.set(scope or WorkScope(named))
+        token = CURRENT_SCOPE.set(scope or WorkScope(named, self))
         try:
             async with asyncio.timeout(timeout) as limit:
                 return await work()
