@@ -21,9 +21,14 @@ from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.serde import jsonplus
 from langgraph.types import Command, Interrupt
 from pydantic import BaseModel, SecretStr
+from sqlalchemy import update
 
+from runstead.infra.checkpoints.blocked_names import BlockedNames
+from runstead.infra.checkpoints.postgres import PostgresCheckpoints
 from runstead.infra.checkpoints.serde import CheckpointSerializer
 from runstead.infra.checkpoints.sqlite import open_checkpoints
+from runstead.infra.checkpoints.tables import checkpoints, writes
+from runstead.infra.engines.postgres import PostgresDatabase
 
 SINGLE, POSITIONAL, KEYWORDS, METHOD, PYDANTIC_1, PYDANTIC_2 = range(6)
 
@@ -71,20 +76,52 @@ async def test_stored_checkpoint_that_names_a_function_is_read_without_it_and_lo
     marker, file = tmp_path / "marker", tmp_path / "checkpoints.db"
     jsonplus._warned_blocked_types.clear()
     config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
-    async with open_checkpoints(file) as checkpoints:
-        await checkpoints.saver.aput(config, empty_checkpoint(), {}, {})
+    async with open_checkpoints(file) as store:
+        await store.saver.aput(config, empty_checkpoint(), {}, {})
     call = ormsgpack.Ext(SINGLE, ormsgpack.packb(("os", "system", f"touch {marker}")))
     stored = ormsgpack.packb({**empty_checkpoint(), "channel_values": {"x": call}})
     with closing(sqlite3.connect(file)) as connection:
         assert connection.execute("UPDATE checkpoints SET checkpoint = ?", (stored,)).rowcount == 1
         connection.commit()
-    async with open_checkpoints(file) as checkpoints:
+    async with open_checkpoints(file) as store:
         with caplog.at_level(logging.WARNING):
-            found = await checkpoints.saver.aget_tuple(config)
+            found = await store.saver.aget_tuple(config)
     assert found is not None
     assert found.checkpoint["channel_values"] == {"x": f"touch {marker}"}
     assert not marker.exists()
     assert "Blocked deserialization of os.system" in caplog.text
+
+
+async def test_on_postgresql_it_is_read_without_it_too(
+    postgres_database: PostgresDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    marker = tmp_path / "marker"
+    jsonplus._warned_blocked_types.clear()
+    saver = PostgresCheckpoints(postgres_database).saver
+    config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+    call = ormsgpack.Ext(SINGLE, ormsgpack.packb(("os", "system", f"touch {marker}")))
+    stored = ormsgpack.packb({**empty_checkpoint(), "channel_values": {"x": call}})
+    saved = await saver.aput(config, empty_checkpoint(), {}, {})
+    await saver.aput_writes(saved, [("y", 1)], "task")
+    await postgres_database.write(lambda c: c.execute(update(checkpoints).values(checkpoint=stored)).close())
+    written = ormsgpack.packb(call)
+    await postgres_database.write(lambda c: c.execute(update(writes).values(value=written)).close())
+    with caplog.at_level(logging.WARNING):
+        found = await saver.aget_tuple(config)
+    assert found is not None
+    assert found.checkpoint["channel_values"] == {"x": f"touch {marker}"}
+    assert found.pending_writes == [("task", "y", f"touch {marker}")]
+    assert not marker.exists()
+    assert "Blocked deserialization of os.system" in caplog.text
+
+
+@pytest.mark.parametrize("place", range(14))
+def test_hostile_value_is_found_without_reading_it(place: int, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    kind, data = hostile(marker)[place]
+    assert BlockedNames().first(kind, data) is not None
+    assert not marker.exists()
+    assert "antigravity" not in sys.modules
 
 
 @dataclass
@@ -123,3 +160,27 @@ def test_data_comes_back_as_what_it_was_without_a_list(value: Any, caplog: pytes
     assert found == value
     assert type(found) is type(value)
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_nothing_is_found_in_data(value: Any) -> None:
+    assert BlockedNames().first(*CheckpointSerializer().dumps_typed({"value": [value]})) is None
+
+
+def test_classes_of_packages_that_are_not_imported_are_left_to_readers() -> None:
+    assert BlockedNames().first(*payload(KEYWORDS, "agents_of_mine", "State", {"a": 1})) is None
+    assert "agents_of_mine" not in sys.modules
+
+
+def test_names_can_be_allowed() -> None:
+    assert (
+        BlockedNames(frozenset({("fractions", "Fraction")})).first(*payload(POSITIONAL, "fractions", "Fraction", [1]))
+        is None
+    )
+    assert BlockedNames(allows_pickle=True).first("pickle", b"") is None
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\xff" * 9, b"{", b"[" * 200_000], ids=len)
+@pytest.mark.parametrize("kind", ["msgpack", "json", "msgpack+runstead", "bytes", "null", None])
+def test_what_cannot_be_read_names_nothing(kind: str | None, data: bytes) -> None:
+    assert BlockedNames().first(kind, data) is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -13,15 +15,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import ormsgpack
 import pytest
 from sqlalchemy import Connection, Select, delete, func, select, text, update
 
-from runstead.infra.checkpoints.tables import checkpoints
+from runstead.infra.checkpoints.blocked_names import BlockedNames
+from runstead.infra.checkpoints.tables import checkpoints, writes
 from runstead.infra.engines.exceptions import StorageUnusable
 from runstead.infra.moving.archive import Archive
 from runstead.infra.moving.exceptions import (
     CannotBeKept,
     FileUnusable,
+    HostileValues,
     MoveError,
     NotAsInFile,
     RowsDiffer,
@@ -358,3 +363,43 @@ def test_a_manifest_without_end_is_refused_and_not_read(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 200 * 1024 * 1024
     finally:
         tracemalloc.stop()
+
+
+async def hostile_file(new_data_dir: NewPlace, tmp_path: Path) -> Path:
+    """An export of nine writes that name a function."""
+    call = ormsgpack.packb({"x": [ormsgpack.Ext(0, ormsgpack.packb(("os", "system", f"touch {tmp_path / 'marker'}")))]})
+    path = tmp_path / "hostile.zip"
+    async with new_data_dir() as source:
+        await source.database.write(threads_of(3))
+        await source.database.write(lambda c: c.execute(update(writes).values(value=call)).close())
+        await export(source, path, member_bytes=_SMALL)
+    return path
+
+
+async def test_a_file_that_names_functions_is_refused_and_logged(
+    new_data_dir: NewPlace, new_place: NewPlace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = await hostile_file(new_data_dir, tmp_path)
+    async with new_place() as target:
+        with Archive.opened(path) as archive:
+            with pytest.raises(HostileValues, match=r"9 values .* os\.system.*--accept-blocked") as refused:
+                await import_all(archive, target, blocked=BlockedNames())
+            assert await target.database.read(is_empty)
+            assert await import_all(archive, target, blocked=BlockedNames(frozenset({("os", "system")})))
+    assert refused.value.names == ("os.system",)
+    assert "writes thread-0000//000000/t/0 names os.system, which is not data" in caplog.text
+    assert not (tmp_path / "marker").exists()
+
+
+async def test_the_command_refuses_it_unless_it_is_accepted(new_data_dir: NewPlace, tmp_path: Path) -> None:
+    command = ["import", str(await hostile_file(new_data_dir, tmp_path)), "--data-dir", str(tmp_path / "target")]
+    (tmp_path / "agent.py").touch()
+    config = tmp_path / "langgraph.json"
+    serde = {"allowed_msgpack_modules": [["os", "path"]]}
+    config.write_text(json.dumps({"graphs": {"agent": "./agent.py:graph"}, "checkpointer": {"serde": serde}}))
+    run = partial(subprocess.run, env=child_environment(), capture_output=True, text=True, timeout=60, check=False)
+    for options, exit_code in (([], 1), (["--config", str(config)], 1), (["--accept-blocked"], 0)):
+        done = await asyncio.to_thread(run, [sys.executable, "-m", "runstead.cli", *command, *options])
+        assert done.returncode == exit_code, done.stderr
+        assert ("os.system" in done.stderr) == (exit_code == 1)
+    assert not (tmp_path / "marker").exists()

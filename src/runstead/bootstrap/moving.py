@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from runstead.graphs.configuration import GraphConfiguration
+from runstead.infra.checkpoints.blocked_names import BlockedNames
 from runstead.infra.engines.data_dir import own_data_dir
 from runstead.infra.engines.exceptions import DataDirInUse
 from runstead.infra.moving.archive import Archive
@@ -45,13 +47,30 @@ async def export_file(settings: Settings, path: Path) -> tuple[str, Manifest]:
         return place.name, await export(place, path)
 
 
-async def import_file(settings: Settings, path: Path, told: Callable[[int, int], None]) -> ImportResult:
-    """Everything of ``path`` is written, compared, and ready to be served. Raises MoveError, StorageError."""
+async def import_file(
+    settings: Settings, path: Path, told: Callable[[int, int], None], blocked: BlockedNames | None
+) -> ImportResult:
+    """Everything of ``path`` is written, compared, and ready to be served. Raises MoveError, StorageError.
+
+    ``blocked``: see `blocked_names`; None accepts everything.
+    """
     with Archive.opened(path) as archive:
         async with _place(settings, making=True) as place:
-            imported = await import_all(archive, place, told=told)
+            imported = await import_all(archive, place, told=told, blocked=blocked)
             restored = await _restore_jobs(settings, place) if place.is_shared else 0
             return ImportResult(place.name, archive.manifest, imported, restored)
+
+
+def blocked_names(configuration: GraphConfiguration | None) -> BlockedNames | None:
+    """Return what values must not name where a server has this configuration; None where they may name anything."""
+    serde = configuration.checkpointer.serde if configuration else None
+    if serde is None:
+        return BlockedNames()
+    msgpack, json = serde.allowed_msgpack_modules, serde.allowed_json_modules
+    if msgpack is True or json is True:
+        return None
+    of_json = {(".".join(path[:-1]), path[-1]) for path in json or ()}
+    return BlockedNames(frozenset(of_json | {tuple(path) for path in msgpack or ()}), serde.pickle_fallback)
 
 
 def back_up_file(settings: Settings, path: Path) -> tuple[str, Backup]:

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from runstead.bootstrap.moving import back_up_file, export_file, import_file, restore_file, verify_file
+from runstead.bootstrap.moving import back_up_file, blocked_names, export_file, import_file, restore_file, verify_file
+from runstead.graphs.configuration import GraphConfiguration
 from runstead.infra.engines.exceptions import StorageError
 from runstead.infra.moving.exceptions import MoveError
 from runstead.infra.moving.manifest import Manifest
@@ -29,8 +30,19 @@ def export(output: Output, settings: Settings, file: Path) -> None:
     output.say("The file holds everything of everybody: keep it as the database itself.", style="dim")
 
 
-def import_(output: Output, settings: Settings, file: Path, *, only_verify: bool) -> None:
-    """Everything of ``file`` goes to where the settings say, or is only compared with what is there."""
+def import_(
+    output: Output,
+    settings: Settings,
+    file: Path,
+    *,
+    only_verify: bool,
+    configuration: GraphConfiguration | None = None,
+    accept_blocked: bool = False,
+) -> None:
+    """Everything of ``file`` goes to where the settings say, or is only compared with what is there.
+
+    ``configuration`` says which classes checkpoints may name; with ``accept_blocked`` they may name any.
+    """
     if only_verify:
         place, comparison = _done(verify_file(settings, file))
         output.line("verified", place=place, file=str(file), more=comparison.more)
@@ -40,7 +52,8 @@ def import_(output: Output, settings: Settings, file: Path, *, only_verify: bool
     def told(done: int, total: int) -> None:
         output.line("progress", done=done, total=total)
 
-    result = _done(import_file(settings, file, told))
+    blocked = None if accept_blocked else blocked_names(configuration)
+    result = _done(import_file(settings, file, told, blocked))
     imported = result.imported
     output.line(
         "imported",

@@ -103,6 +103,13 @@ def import_(
     verify: Annotated[
         bool, typer.Option("--verify", help="Write nothing: only compare the data with the file.")
     ] = False,
+    accept_blocked: Annotated[
+        bool,
+        typer.Option(
+            "--accept-blocked",
+            help="Import checkpoints that name functions or other code, too; they are read as plain data.",
+        ),
+    ] = False,
     config: Config = None,
     data_dir: DataDir = None,
     settings: SettingsFile = None,
@@ -120,7 +127,16 @@ def import_(
         request = ServeRequest(
             flags={"config": config, "data_dir": data_dir}, assigned=tuple(assign or ()), settings_file=settings
         )
-        import_now(output, request.settings(), file, only_verify=verify)
+        found = request.settings()
+        import_now(
+            output,
+            found,
+            file,
+            only_verify=verify,
+            # Without one, the strictest rule.
+            configuration=request.configuration(found) if found.config else None,
+            accept_blocked=accept_blocked,
+        )
 
 
 def doctor(

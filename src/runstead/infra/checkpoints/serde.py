@@ -26,9 +26,10 @@ from .data_classes import DataClasses
 ormsgpack: Final[Any] = vars(jsonplus)["ormsgpack"]
 _hook: Final[Any] = vars(jsonplus)["_create_msgpack_ext_hook"]
 _MODULE: Final = kept_values.__name__
-_OWN: Final = tuple(
+OWN_NAMES: Final = tuple(
     (_MODULE, name) for name, found in vars(kept_values).items() if getattr(found, "__module__", None) == _MODULE
 )
+"""Functions of ours that make values of numpy and pandas again, as (module, name)."""
 _UNSAID: Final[Any] = object()
 _DEEPEST: Final = 30
 
@@ -63,13 +64,13 @@ class CheckpointSerializer(JsonPlusSerializer):
         if allowed_msgpack_modules is True:
             allowed["allowed_msgpack_modules"] = True
         elif allowed_msgpack_modules is not _UNSAID:
-            allowed["allowed_msgpack_modules"] = (*(allowed_msgpack_modules or ()), *_OWN)
+            allowed["allowed_msgpack_modules"] = (*(allowed_msgpack_modules or ()), *OWN_NAMES)
         elif not STRICT_MSGPACK_ENABLED:
             # True says nothing here, for the hook decides.
-            allowed |= {"allowed_msgpack_modules": True, "__unpack_ext_hook__": _hook(DataClasses(_OWN))}
+            allowed |= {"allowed_msgpack_modules": True, "__unpack_ext_hook__": _hook(DataClasses(OWN_NAMES))}
         super().__init__(pickle_fallback=pickle_fallback, allowed_json_modules=allowed_json_modules, **allowed)
         # Ours are as safe as langgraph's own, and not to be warned about.
-        jsonplus._warned_unregistered_types.update(_OWN)
+        jsonplus._warned_unregistered_types.update(OWN_NAMES)
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         if obj is None or isinstance(obj, (bytes, bytearray)):

@@ -42,5 +42,19 @@ class StillUsed(MoveError):
     """Somebody works on it: what is read, or compared, would change meanwhile."""
 
 
+class HostileValues(MoveError):
+    """The file has values that name functions, or classes that do more than hold data."""
+
+    def __init__(self, path: Path, count: int, names: Sequence[str]) -> None:
+        self.count, self.names = count, tuple(names)
+        super().__init__(
+            f"{path} has {count} values in checkpoints that name {', '.join(names)}: no server stores such values "
+            "of data, so the file may have been changed to execute code; nothing was written. Export again where it "
+            "came from. Readers here do not call such names: import with --accept-blocked to read the values as plain "
+            "data, or list the classes in checkpointer.serde.allowed_msgpack_modules of langgraph.json, and pass it by "
+            "--config"
+        )
+
+
 class CannotBeKept(MoveError):
     """The file has values that the place cannot hold."""

@@ -5,6 +5,7 @@ An import that was cut off goes on with the first member that is not noted as wr
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,7 @@ from functools import partial
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from runstead.infra.checkpoints.blocked_names import BlockedNames
 from runstead.infra.storage.migrations import HEAD
 
 from . import progress
@@ -19,6 +21,7 @@ from .archive import Archive
 from .comparing import Comparison, compare
 from .counters import raise_counters
 from .exceptions import CannotBeKept, FileUnusable, NotAsInFile, RowsDiffer
+from .hostile_values import refuse_hostile_values
 from .manifest import Manifest, Member, columns_now
 from .places import Place
 from .reading import is_empty
@@ -37,17 +40,23 @@ class Imported:
 
 
 async def import_all(
-    archive: Archive, place: Place, *, told: Callable[[int, int], None] = lambda done, total: None
+    archive: Archive,
+    place: Place,
+    *,
+    told: Callable[[int, int], None] = lambda done, total: None,
+    blocked: BlockedNames | None = None,
 ) -> Imported:
     """Write what is not there yet, and compare everything at the end. ``told`` hears how many members are written, and
-    of how many.
+    of how many. ``blocked`` finds what values of checkpoints must not name; None looks for nothing.
 
-    Raises FileUnusable, CannotBeKept, StillUsed and RowsDiffer before anything is written, as far as that can be known;
-    NotAsInFile when what was written does not come back.
+    Raises HostileValues, FileUnusable, CannotBeKept, StillUsed and RowsDiffer before anything is written, as far as
+    that can be known; NotAsInFile when what was written does not come back.
     """
     manifest, database = archive.manifest, place.database
     refuse_unfit(archive, place)
     await database.read(place.refuse_while_used)
+    if blocked is not None:
+        await asyncio.to_thread(refuse_hostile_values, archive, blocked)
     went_on = await database.read(lambda connection: progress.is_begun(connection, manifest, place.name))
     if not went_on and not await database.read(is_empty):
         found = await database.read(lambda connection: compare(connection, archive))

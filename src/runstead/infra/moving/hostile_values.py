@@ -1,0 +1,51 @@
+"""Refusal of files whose checkpoints name what no server would call, before anything of them is written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from runstead.infra.checkpoints import tables
+from runstead.infra.checkpoints.blocked_names import BlockedNames
+
+from .archive import Archive, table_of
+from .exceptions import HostileValues
+from .lines import Lines
+from .writing import named
+
+_VALUES: Final[Mapping[str, str]] = {
+    "checkpoints": "checkpoint",
+    "writes": "value",
+    "mark_checkpoints": "checkpoint",
+    "mark_writes": "value",
+}
+"""The column that holds a value of the type in the column ``type``."""
+_LOGGED_AT_MOST: Final = 20
+
+_log = logging.getLogger(__name__)
+
+
+def refuse_hostile_values(archive: Archive, blocked: BlockedNames) -> None:
+    """Raises HostileValues, and FileUnusable for a damaged file. The log names rows, up to a number of them."""
+    count, names = 0, set[str]()
+    for row, name in _found(archive, blocked):
+        count += 1
+        names.add(name)
+        if count <= _LOGGED_AT_MOST:
+            _log.error("%s: %s names %s, which is not data", archive.path, row, name)
+    if count:
+        raise HostileValues(archive.path, count, sorted(names)[:_LOGGED_AT_MOST])
+
+
+def _found(archive: Archive, blocked: BlockedNames) -> Iterator[tuple[str, str]]:
+    lines = {name: Lines(tables.metadata.tables[name]) for name in _VALUES}
+    for member in archive.manifest.members:
+        with archive.telling_damage(member.name):
+            for line in archive.lines(member):
+                if (table := lines.get(table_of(line))) is None:
+                    continue
+                row = table.row(line)
+                value = row[_VALUES[table.table.name]]
+                if value is not None and (name := blocked.first(row["type"], value)) is not None:
+                    yield named(table.table.name, [row[column.name] for column in table.table.primary_key]), name
