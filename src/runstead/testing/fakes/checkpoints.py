@@ -106,7 +106,7 @@ class InMemoryCheckpointStore:
     async def measure(self, thread_id: ThreadId) -> CheckpointBytes:
         stored = [
             len(checkpoint[1]) + len(metadata[1])
-            for checkpoints in self._saver.storage[thread_id].values()
+            for checkpoints in self._saver.storage.get(thread_id, {}).values()
             for checkpoint, metadata, _ in checkpoints.values()
         ]
         versions: dict[str, list[int]] = {}
@@ -120,7 +120,9 @@ class InMemoryCheckpointStore:
             if thread == thread_id
             for write in writes.values()
         ]
-        return CheckpointBytes(len(stored), sum(stored), channels, len(written), sum(written))
+        # langgraph's saver keeps the values of channels beside the checkpoints that name their versions.
+        values = sum(channel.size for channel in channels.values())
+        return CheckpointBytes(len(stored), sum(stored) + values, channels, len(written), sum(written))
 
     async def undo(self, thread_id: ThreadId, run_id: RunId) -> None:
         mark = self._marks.get((thread_id, run_id))
