@@ -64,7 +64,9 @@ async def statuses(client: httpx.AsyncClient, headers: dict[str, str]) -> set[in
     return {answer.status_code for answer in answers}
 
 
-async def closed_with(application: Application, **headers: str) -> int | None:
+async def closed_with(
+    application: Application, *, path: str = f"/threads/{THREAD}/stream/events", **headers: str
+) -> int | None:
     """The code with which a WebSocket is closed at once; None for one that is served."""
     sent: asyncio.Queue[Message] = asyncio.Queue()
     gone = asyncio.Event()
@@ -77,7 +79,7 @@ async def closed_with(application: Application, **headers: str) -> int | None:
         return {"type": "websocket.disconnect", "code": 1000}
 
     scope = {
-        "type": "websocket", "path": f"/threads/{THREAD}/stream/events", "raw_path": b"", "query_string": b"",
+        "type": "websocket", "path": path, "raw_path": b"", "query_string": b"",
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()], "subprotocols": [],
         "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2024), "scheme": "ws", "root_path": "",
     }  # fmt: skip

@@ -29,10 +29,8 @@ def cors_options(settings: Settings, configuration: GraphConfiguration) -> Cors:
     )
 
 
-def page_policy(settings: Settings, configuration: GraphConfiguration) -> PagePolicy | None:
-    """Return which pages a server without authentication answers; None where users prove who they are."""
-    if auth_mode(settings, configuration) != "none":
-        return None
+def page_policy(settings: Settings, configuration: GraphConfiguration) -> PagePolicy:
+    """Return which pages the server answers, and under which names where users do not prove who they are."""
     part = configuration.http.cors
     hosts = settings.allowed_hosts
     if hosts is None and settings.allow_unauthenticated:
@@ -42,6 +40,7 @@ def page_policy(settings: Settings, configuration: GraphConfiguration) -> PagePo
     return PagePolicy(
         hosts=[host.lower() for host in hosts or ()],
         origins=Origins(origins, part.allow_origin_regex if part else None),
+        authenticates=auth_mode(settings, configuration) != "none",
     )
 
 

@@ -86,7 +86,7 @@ class Cors:
 class Surroundings:
     """Where the routes stand. ``custom`` is the user's own app beside them, once it has been loaded; ``security`` what
     the API's description tells of authentication; ``logged_headers`` says which headers stand on log lines;
-    ``pages`` which web pages may call a server that does not ask who its callers are; ``access_check_seconds`` how
+    ``pages`` which web pages may call; None asks no page; ``access_check_seconds`` how
     often callers are authenticated again while they are served.
     """
 

@@ -138,6 +138,10 @@ class CustomApp:
         middleware = [one for one in self.app.user_middleware if not _is(one, _Guard)]
         return not middleware and type(self.app) in (Starlette, FastAPI)
 
+    def is_authenticated(self, scope: Scope) -> bool:
+        """Whether the caller of this route has to say who they are, on a server that asks."""
+        return self._authenticated or not self.is_theirs(scope)
+
     def is_theirs(self, scope: Scope) -> bool:
         """One of their routes takes the request."""
         if own_path(scope) in RESERVED:
