@@ -62,6 +62,17 @@ class TimedHttp(HttpProtocol):
             self._stop()
             self._start(self._time_out)
 
+    def send_400_response(self, msg: str) -> None:
+        """Answer a malformed request. If its headers were in order, the application may be answering it already."""
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started:
+                self.transport.close()
+                return
+        super().send_400_response(msg)
+
     def _start(self, act: Callable[[], None]) -> None:
         self._timer = self.loop.call_later(self._seconds, act)
 
