@@ -123,7 +123,7 @@ def test_a_graph_that_cannot_be_imported_is_named_with_the_line(place: Path) -> 
     ("keys", "said"),
     [
         ({"auth": {"path": "./auth.py:auth"}}, "there is no file './auth.py'"),
-        ({"encryption": {"path": "./e.py:e"}}, "does not call handlers"),
+        ({"encryption": {"path": "./e.py:e"}}, "there is no file './e.py'"),
         ({"graphs": {"a": "./gone.py:graph"}}, "there is no file './gone.py'"),
     ],
 )

@@ -37,6 +37,8 @@ from runstead.infra.storage.run_queries import SqlRunQueryStore
 from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.infra.storage.thread_expiry import SqlThreadExpiryStore
 from runstead.infra.storage.threads import SqlThreadStore
+from runstead.plugins.auth.encryption_context import EncryptionContextAuthentication
+from runstead.plugins.langgraph_encryption import LangGraphEncryption
 from runstead.resources.assistant_editor import AssistantEditor
 from runstead.resources.assistant_removal import AssistantRemoval
 from runstead.resources.copies import ThreadCopies
@@ -53,6 +55,7 @@ from runstead.resources.thread_configs import ThreadConfigs
 from runstead.resources.thread_events import ThreadEvents
 from runstead.resources.thread_joins import ThreadJoins
 from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.runs.agent_loop import AgentLoops
 from runstead.runtime.runs.error_texts import ErrorTexts
 from runstead.runtime.runs.facade import RunsFacade
@@ -71,6 +74,7 @@ from .doors import load_auth, open_door
 from .embedded import open_embedded
 from .embedders import load_embedder
 from .encryption import load_cipher
+from .encryption_handlers import NOT_HANDLED, HandledStores, load_encryption
 from .housekeeping import expire_regularly, sweep_items_regularly, sweep_regularly
 from .lost_loop import LostLoops
 from .parts import (
@@ -157,11 +161,13 @@ async def _assembled(
     embeddings = await asyncio.to_thread(load_embedder, configuration)
     assign = await asyncio.to_thread(load_priority, configuration)
     custom = await asyncio.to_thread(load_custom_app, configuration)
+    encryption = await asyncio.to_thread(load_encryption, configuration)
+    handlers = None if encryption is None else LangGraphEncryption(encryption, user_loop)
     async with AsyncExitStack() as stack:
-        parts = await _opened(stack, settings, configuration, embeddings, user_loop)
-        profile = parts.profile
+        parts = await _opened(stack, settings, configuration, embeddings, user_loop, handlers)
+        profile, handled = parts.profile, parts.handled
         stack.enter_context(sdk_cache(profile.cache, profile.clock, user_loop))
-        scheduler = run_scheduler(settings, configuration, assign, profile.database, profile.clock, user_loop)
+        scheduler = run_scheduler(settings, configuration, assign, profile.database, profile.clock, user_loop, handled)
         if scheduler is not None:
             await group_by_user(profile.database)
         runtime = _runtime(parts, settings, configuration, scheduler)
@@ -207,7 +213,10 @@ async def _assembled(
                 await runs.start(execute=execute)
                 yield
 
-        yield Assembly(services, door.authenticator, closing, executing, user_loop, door.own_actor, custom)
+        authenticator = door.authenticator
+        if handlers is not None:
+            authenticator = EncryptionContextAuthentication(authenticator, handlers)
+        yield Assembly(services, authenticator, closing, executing, user_loop, door.own_actor, custom)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,10 +230,17 @@ class _Parts:
     graphs: GraphRegistry
     webhooks: Webhooks
     cron_bell: Bell
+    handled: HandledStores
+    encrypts_values: bool
+    """Values of threads cannot be searched for, or only in part."""
 
 
 async def _open_scaled(
-    stack: AsyncExitStack, settings: Settings, serde: SerializerProtocol | None, cipher: Cipher | None
+    stack: AsyncExitStack,
+    settings: Settings,
+    serde: SerializerProtocol | None,
+    cipher: Cipher | None,
+    field_cipher: FieldCipher | None,
 ) -> Profile:
     try:
         # Only a cluster needs their drivers.
@@ -233,7 +249,7 @@ async def _open_scaled(
         raise StorageUnusable(
             f"a cluster needs packages that are not installed ({error.name}); pip install 'runstead[postgres,redis]'"
         ) from error
-    return await open_scaled(stack, settings, serde, cipher)
+    return await open_scaled(stack, settings, serde, cipher, field_cipher)
 
 
 async def _opened(
@@ -242,25 +258,34 @@ async def _opened(
     configuration: GraphConfiguration,
     embeddings: Embeddings | None,
     user_loop: UserLoop,
+    handlers: LangGraphEncryption | None,
 ) -> _Parts:
     opened = _open_scaled if settings.is_cluster else open_embedded
     # After the environment of langgraph.json was applied: LANGGRAPH_AES_KEY may stand there.
     cipher = load_cipher(settings, os.environ)
-    stack.enter_context(errors_without_texts(cipher is not None))
-    profile = await opened(stack, settings, checkpoint_serde(configuration, cipher), cipher)
+    stack.enter_context(errors_without_texts(cipher is not None or handlers is not None))
+    if handlers is not None and cipher is None:
+        _log.warning("%s", NOT_HANDLED)
+    profile = await opened(stack, settings, checkpoint_serde(configuration, cipher), cipher, handlers)
+    handled = HandledStores(handlers)
     database, clock = profile.database, profile.clock
     loops = agent_loops(settings, configuration, user_loop)
     stack.push_async_callback(loops.close)
     index = item_index(configuration, embeddings, user_loop)
     vectors = None if index is None else await profile.item_vectors()
-    items = SqlItemStore(database, clock, index=index, ttl=item_ttl(configuration), vectors=vectors)
+    items = SqlItemStore(
+        database, clock, index=index, ttl=item_ttl(configuration), vectors=vectors, values=handled.item_values
+    )
     await stack.enter_async_context(sweep_items_regularly(items, clock, item_sweep_interval(configuration)))
-    store = ActorScopedStore(items)
+    store = ActorScopedStore(items, would_block=handled.would_block)
     # Only auth handlers share items.
     graph_store = store.finding_shared() if auth_mode(settings, configuration) == "langgraph" else store
     graphs = GraphRegistry(configuration)
-    webhooks = await stack.enter_async_context(open_webhooks(settings, configuration, database, clock, user_loop))
-    return _Parts(profile, store, graph_store, loops, graphs, webhooks, Bell())
+    webhooks = await stack.enter_async_context(
+        open_webhooks(settings, configuration, database, clock, user_loop, handled.deliveries)
+    )
+    encrypts_values = cipher is not None or (handlers is not None and handlers.encrypts_json)
+    return _Parts(profile, store, graph_store, loops, graphs, webhooks, Bell(), handled, encrypts_values)
 
 
 def _runtime(
@@ -268,12 +293,16 @@ def _runtime(
 ) -> RunsRuntime:
     profile, queue = parts.profile, parts.profile.queue
     database, clock = profile.database, profile.clock
-    leases = SqlRunLeaseStore(database, clock, queue.ring, queue.announce, by_turns=scheduler is not None)
+    handled, ttl = parts.handled, thread_ttl(configuration)
+    leases = handled.run_leases(
+        SqlRunLeaseStore(database, clock, queue.ring, queue.announce, by_turns=scheduler is not None),
+        SqlThreadStore(database, clock),
+    )
     return RunsRuntime(
-        create_store=SqlRunCreateStore(
-            database, clock, queue.ring, queue.announce, default_ttl=thread_ttl(configuration)
+        create_store=handled.run_creation(
+            SqlRunCreateStore(database, clock, queue.ring, queue.announce, default_ttl=ttl)
         ),
-        query_store=SqlRunQueryStore(database),
+        query_store=handled.run_queries(SqlRunQueryStore(database)),
         delete_store=SqlRunDeleteStore(database, clock, queue.ring, queue.announce),
         lease_store=leases,
         event_store=profile.events,
@@ -294,12 +323,12 @@ def _runtime(
 def _services(
     parts: _Parts, runs: RunsFacade, closing: Closing, settings: Settings, configuration: GraphConfiguration
 ) -> Services:
-    profile = parts.profile
-    threads = SqlThreadStore(profile.database, profile.clock, default_ttl=thread_ttl(configuration))
-    assistants = SqlAssistantStore(profile.database, profile.clock)
+    profile, handled = parts.profile, parts.handled
+    threads = handled.threads(SqlThreadStore(profile.database, profile.clock, default_ttl=thread_ttl(configuration)))
+    assistants = handled.assistants(SqlAssistantStore(profile.database, profile.clock))
     texts = ErrorTexts(bool(settings.show_errors))
     agents = ThreadAgents(parts.graphs, parts.loops, profile.checkpoints, parts.graph_store, texts)
-    queries = SqlRunQueryStore(profile.database)
+    queries = handled.run_queries(SqlRunQueryStore(profile.database))
     configs = ThreadConfigs(queries, assistants)
     states = ThreadStates(
         threads,
@@ -335,7 +364,7 @@ def _services(
         items=parts.store,
         webhooks=parts.webhooks.addresses,
         deliveries=parts.webhooks.deliveries,
-        crons=SqlCronStore(profile.database, profile.clock, parts.cron_bell.ring),
+        crons=handled.crons(SqlCronStore(profile.database, profile.clock, parts.cron_bell.ring)),
         clock=profile.clock,
         ready=Readiness((profile.database, *profile.others), closing).reason,
         options=GatewayOptions(
@@ -343,5 +372,6 @@ def _services(
             heartbeat=settings.heartbeat_seconds,
             configurable_headers=header_choice(configuration),
             is_traced=bool(tracing_is_enabled()),
+            encrypts_values=parts.encrypts_values,
         ),
     )

@@ -23,6 +23,7 @@ from runstead.infra.stream_bridge.spilling import SpillSettings
 from runstead.infra.stream_bridge.spool import Spool
 from runstead.resources.thread_notices import LocalThreadNotices
 from runstead.runtime.clock import SystemClock
+from runstead.runtime.field_encryption import FieldCipher
 from runstead.settings import Settings
 
 from .migration_backup import back_up_before_migration
@@ -37,16 +38,19 @@ async def open_embedded(
     settings: Settings,
     serde: SerializerProtocol | None = None,
     cipher: Cipher | None = None,
+    field_cipher: FieldCipher | None = None,
 ) -> Profile:
-    """Opened until the end of ``stack``. ``serde`` is for the values of checkpoints, and ``cipher`` encrypts what is
-    stored. Raises StorageError.
+    """Opened until the end of ``stack``. ``serde`` is for the values of checkpoints. ``cipher`` encrypts what is
+    stored, and ``field_cipher`` checkpoints before that. Raises StorageError.
     """
     clock = SystemClock()
     data_dir = stack.enter_context(own_data_dir(settings.data_dir))
     await asyncio.to_thread(back_up_before_migration, data_dir)
     database = await stack.enter_async_context(open_storage(data_dir / "runstead.db", cipher))
-    await check_encryption_keys(database, cipher, str(data_dir))
-    checkpoints = await stack.enter_async_context(open_checkpoints(data_dir / "checkpoints.db", serde=serde))
+    await check_encryption_keys(database, cipher, str(data_dir), has_handlers=field_cipher is not None)
+    checkpoints = await stack.enter_async_context(
+        open_checkpoints(data_dir / "checkpoints.db", serde=serde, field_cipher=field_cipher)
+    )
     await check_pair(database, checkpoints.database, data_dir / "checkpoints.db")
     if taken := await take_over(data_dir / "items.db", database):
         _log.info("%d items of an earlier version were taken over", taken)

@@ -20,7 +20,12 @@ from runstead.infra.engines.exceptions import DataDirInUse, StorageUnusable
 from runstead.infra.engines.sqlite import open_sqlite
 from runstead.infra.run_events.rewriting import event_file_keys, rewrite_event_files
 from runstead.infra.storage.database import Database
-from runstead.infra.storage.encryption_keys import check_encryption_keys, forget_keys, recorded_keys
+from runstead.infra.storage.encryption_keys import (
+    check_encryption_keys,
+    forget_keys,
+    has_handled_values,
+    recorded_keys,
+)
 from runstead.infra.storage.encryption_recoding import encrypted_checkpoint_tables, encrypted_tables
 from runstead.infra.storage.encryption_rewriting import Usage, rewrite, usage_of
 from runstead.infra.storage.migrations import HEAD, revision_of
@@ -69,7 +74,9 @@ async def rewrite_all(settings: Settings, cipher: Cipher, told: Callable[[str, i
     Raises StorageError.
     """
     async with _place(settings) as place:
-        await check_encryption_keys(place.main, cipher, place.name)
+        # Values of handlers are not looked into: they are encrypted once more, as they are.
+        are_handled = await place.main.read(has_handled_values)
+        await check_encryption_keys(place.main, cipher, place.name, has_handlers=are_handled)
         rows, events_in_use = 0, False
         for database, tables in place.parts:
             rows += await rewrite(database, tables, cipher, told)

@@ -14,6 +14,7 @@ from runstead.runtime.runs.scheduling import RunScheduler, UserScheduler
 from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.settings import Settings
 
+from .encryption_handlers import HandledStores
 from .refusals import UnsupportedConfiguration, auth_mode
 
 
@@ -57,10 +58,11 @@ def run_scheduler(
     database: Database,
     clock: Clock,
     user_loop: UserLoop,
+    handled: HandledStores,
 ) -> RunScheduler | None:
     """How new runs get their turn; None where the order in which they fall due is all there is."""
     if assign is not None:
-        assistants = SqlAssistantStore(database, clock)
-        threads = SqlThreadPriorityStore(database)
+        assistants = handled.assistants(SqlAssistantStore(database, clock))
+        threads = handled.thread_priorities(SqlThreadPriorityStore(database))
         return LangGraphPriority(assign, user_loop, threads, assistants, settings.graph_priorities)
     return UserScheduler(settings.graph_priorities) if has_turns(settings, configuration) else None

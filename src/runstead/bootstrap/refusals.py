@@ -45,11 +45,17 @@ def refuse_what_cannot_be_kept(configuration: GraphConfiguration, settings: Sett
             parse_source("auth", str(_handlers(configuration)), configuration.directory)
         except SourceError as error:
             raise UnsupportedConfiguration(f"{place}: auth.path: {error.problem}") from error
-    if configuration.encryption:
-        raise UnsupportedConfiguration(
-            f"{place}: encryption: this version does not call handlers of your own; remove the key, and set "
-            "encryption_keys to have it encrypted with AES"
-        )
+    if configuration.encryption is not None:
+        target = configuration.encryption.get("path")
+        if not isinstance(target, str) or not target:
+            raise UnsupportedConfiguration(
+                f"{place}: encryption.path: there is none; "
+                'write {"encryption": {"path": "./encryption.py:encryption"}}'
+            )
+        try:
+            parse_source("encryption", target, configuration.directory)
+        except SourceError as error:
+            raise UnsupportedConfiguration(f"{place}: encryption.path: {error.problem}") from error
 
 
 def without_effect(configuration: GraphConfiguration, settings: Settings) -> Iterator[str]:

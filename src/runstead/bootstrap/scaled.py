@@ -25,6 +25,7 @@ from runstead.infra.storage.postgres_items import vectors_in
 from runstead.infra.storage.run_events import SqlRunEventStore
 from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
 from runstead.infra.stream_bridge.redis_settings import WINDOW_BYTES
+from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.runs.store import RunLeaseStore
 from runstead.settings import Settings
 
@@ -37,16 +38,18 @@ async def open_scaled(
     settings: Settings,
     serde: SerializerProtocol | None = None,
     cipher: Cipher | None = None,
+    field_cipher: FieldCipher | None = None,
 ) -> Profile:
-    """Opened until the end of ``stack``. ``serde`` is for the values of checkpoints, and ``cipher`` encrypts what is
-    stored. Raises StorageError.
+    """Opened until the end of ``stack``. ``serde`` is for the values of checkpoints. ``cipher`` encrypts what is
+    stored, and ``field_cipher`` checkpoints before that. Raises StorageError.
     """
     url, schema = _shown(settings.database_url), settings.database_schema
     storage = open_postgres_storage(
         url, postgres_options(settings), migrating=settings.database_migrate_on_start, cipher=cipher
     )
     database = await stack.enter_async_context(storage)
-    await check_encryption_keys(database, cipher, f"schema {schema} of {database.place}")
+    place = f"schema {schema} of {database.place}"
+    await check_encryption_keys(database, cipher, place, has_handlers=field_cipher is not None)
     clock = await stack.enter_async_context(DatabaseClock.running(database))
     redis = await stack.enter_async_context(open_redis(_shown(settings.redis_url)))
     bridge = await stack.enter_async_context(RedisStreamBridge.running(redis, redis_streams(settings), clock, cipher))
@@ -60,7 +63,7 @@ async def open_scaled(
 
     return Profile(
         database=database,
-        checkpoints=PostgresCheckpoints(database, serde=serde),
+        checkpoints=PostgresCheckpoints(database, serde=serde, field_cipher=field_cipher),
         bridge=bridge,
         # Never files: those would be another truth on each node.
         events=SqlRunEventStore(database),

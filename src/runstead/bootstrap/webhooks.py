@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -52,9 +52,17 @@ class Webhooks:
 
 @asynccontextmanager
 async def open_webhooks(
-    settings: Settings, configuration: GraphConfiguration, database: Database, clock: Clock, user_loop: UserLoop
+    settings: Settings,
+    configuration: GraphConfiguration,
+    database: Database,
+    clock: Clock,
+    user_loop: UserLoop,
+    around: Callable[[DeliveryStore], DeliveryStore] = lambda store: store,
 ) -> AsyncIterator[Webhooks]:
-    """For the length of a block; the sender is not running yet. Raises UnsupportedConfiguration."""
+    """For the length of a block; the sender is not running yet. ``around`` is put around the store of deliveries.
+
+    Raises UnsupportedConfiguration.
+    """
     sending, signer, bell = _sender_settings(settings, configuration), _signer(settings), Bell()
     resolver = SystemResolver()
     try:
@@ -62,7 +70,7 @@ async def open_webhooks(
         async with WebhookClient.running(
             addresses, timeout=settings.webhook_timeout_seconds, own_routes=own_routes(user_loop)
         ) as client:
-            deliveries = SqlDeliveryStore(database, clock, bell.ring)
+            deliveries = around(SqlDeliveryStore(database, clock, bell.ring))
             yield Webhooks(addresses, deliveries, WebhookSender(deliveries, client, signer, bell, clock, sending))
     finally:
         resolver.close()

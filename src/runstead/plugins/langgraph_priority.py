@@ -24,7 +24,7 @@ from runstead.runtime.user_code.thread_loop import LoopLost
 from runstead.runtime.user_code.user_loop import UserCodeTimeout, UserLoop
 from runstead.wire.errors import Refused, Unavailable, WireError
 
-from .auth.users import AuthenticatedUser
+from .auth.users import user_of
 
 _log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class LangGraphPriority:
         from langgraph_sdk.priority.types import PriorityContext
 
         assistant = await self._assistants.get(spec.assistant_id)
-        user: Any = _user_of(actor)
+        user: Any = user_of(actor)
         return PriorityContext(
             user=user,
             permissions=user.permissions,
@@ -177,18 +177,3 @@ def _meaningless(expected: str, got: Any) -> PriorityFailed:
     return PriorityFailed(
         f"This server's priority function must return {expected}, got {type(got).__name__}; no run was created"
     )
-
-
-def _user_of(actor: ActorContext) -> AuthenticatedUser:
-    """The user as handlers know users; without authentication, one with an empty identity."""
-    if "identity" in actor.claims:
-        return AuthenticatedUser(actor)
-    identity = actor.user_id if actor.is_authenticated else ""
-    claims = {
-        **actor.claims,
-        "identity": identity,
-        "display_name": identity,
-        "is_authenticated": actor.is_authenticated,
-        "permissions": sorted(actor.scopes),
-    }
-    return AuthenticatedUser(replace(actor, claims=claims))

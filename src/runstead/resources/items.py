@@ -36,23 +36,31 @@ class ActorScopedStore(BaseStore):
     """
 
     def __init__(
-        self, inner: BaseStore, loop: asyncio.AbstractEventLoop | None = None, *, finds_shared: bool = False
+        self,
+        inner: BaseStore,
+        loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        finds_shared: bool = False,
+        would_block: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._inner, self._finds_shared = inner, finds_shared
+        """``would_block``: whether the caller's thread is needed for what the store does, and must not wait for it."""
+        self._inner, self._finds_shared, self._would_block = inner, finds_shared, would_block
         self._loop = asyncio.get_running_loop() if loop is None else loop
         self.supports_ttl = inner.supports_ttl
         self.ttl_config = inner.ttl_config
 
     def finding_shared(self) -> ActorScopedStore:
         """Return this store for graphs where auth handlers may share items."""
-        return ActorScopedStore(self._inner, self._loop, finds_shared=True)
+        return ActorScopedStore(self._inner, self._loop, finds_shared=True, would_block=self._would_block)
 
     def fenced(self, check: Callable[[], object], holder: Holder) -> ActorScopedStore:
         """FenceableStore, when what is inside is one; otherwise the same."""
         fenced = getattr(self._inner, "fenced", None)
         if fenced is None:
             return self
-        return ActorScopedStore(fenced(check, holder), self._loop, finds_shared=self._finds_shared)
+        return ActorScopedStore(
+            fenced(check, holder), self._loop, finds_shared=self._finds_shared, would_block=self._would_block
+        )
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         answering, results = self._batch(ops)
@@ -61,7 +69,7 @@ class ActorScopedStore(BaseStore):
         return results(await asyncio.shield(asyncio.wrap_future(running)))
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        if _is_running(self._loop):
+        if _is_running(self._loop) or self._would_block():
             raise asyncio.InvalidStateError(
                 "this would block the event loop it waits for; use the async method (`await store.aget(...)`)"
             )

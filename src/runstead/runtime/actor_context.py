@@ -67,7 +67,8 @@ class ActorContext:
     identity key where user ids can change; ``scopes`` are permissions; ``auth_source``
     says how the identity was proved ("none", "api_key", "channel:slack", ...). ``claims`` is
     what else the one who proved it told of the user, as JSON: the actor carries it to wherever
-    work is done for them, into runs that begin later too. ``reach`` is wider than their own while something
+    work is done for them, into runs that begin later too. ``encryption`` is the context (not secret) that encryption
+    handlers are given for what is stored on the actor's behalf. ``reach`` is wider than their own while something
     is done that was granted; it does not travel, and makes nobody another.
     """
 
@@ -77,6 +78,7 @@ class ActorContext:
     scopes: frozenset[str] = field(default_factory=frozenset)
     auth_source: str | None = None
     claims: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    encryption: Mapping[str, Any] = field(default_factory=dict, hash=False)
     reach: Reach = field(default=OWN, compare=False)
 
     def __post_init__(self) -> None:
@@ -117,6 +119,7 @@ class ActorContext:
             "scopes": sorted(self.scopes),
             "auth_source": self.auth_source,
             **({"claims": dict(self.claims)} if self.claims else {}),
+            **({"encryption": dict(self.encryption)} if self.encryption else {}),
         }
 
     @classmethod
@@ -128,6 +131,7 @@ class ActorContext:
             scopes=frozenset(value.get("scopes") or ()),
             auth_source=value.get("auth_source"),
             claims=value.get("claims") or {},
+            encryption=value.get("encryption") or {},
         )
 
 

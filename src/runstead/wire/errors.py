@@ -26,6 +26,7 @@ from runstead.resources.schedules import InvalidSchedule
 from runstead.resources.states import CheckpointNotFound, GraphUnassigned, InvalidUpdate
 from runstead.resources.threads import ThreadExists
 from runstead.resources.webhooks import DeliveryNotFound, WebhookRefused
+from runstead.runtime.field_encryption import EncryptionFailed, ReservedKey
 from runstead.runtime.runs.exceptions import (
     AgentNotFound,
     GraphCodeFailed,
@@ -174,12 +175,14 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     InvalidItem: (422, str),
     InvalidSchedule: (422, str),
     WebhookRefused: (422, str),
+    ReservedKey: (422, str),
     IdempotencyMismatch: (422, lambda error: f"Idempotency-Key: {error}"),
     GraphCodeFailed: (422, str),
     AgentNotFound: (404, str),
     StreamNotFound: (404, str),
     AgentUnresponsive: (503, str),
     EmbeddingFailed: (503, str),
+    EncryptionFailed: (503, str),
     BridgeClosed: (503, str),
     BridgeUnavailable: (503, str),
     CapacityExceeded: (503, str),

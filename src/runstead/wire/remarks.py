@@ -14,6 +14,10 @@ from .runs import RunCreate
 HEADER: Final = "runstead-remark"
 """One sentence for each such field, separated by semicolons."""
 
+ENCRYPTED_VALUES: Final = (
+    "values finds only what is stored unencrypted, for this server encrypts the values of threads; search by metadata"
+)
+
 _LONGEST: Final = 500
 _FEEDBACK: Final = "feedback_keys has no effect, for this server collects no feedback"
 _TRACING: Final = "langsmith_tracer has no effect, for tracing is not switched on (LANGSMITH_TRACING)"

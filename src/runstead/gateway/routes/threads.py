@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header
+from starlette.requests import Request
 from starlette.responses import Response
 
 from runstead.resources.states import Update
@@ -11,6 +12,7 @@ from runstead.runtime.actor_context import also_on
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.wire.errors import Conflict, NotFound
 from runstead.wire.pages import page_headers
+from runstead.wire.remarks import ENCRYPTED_VALUES
 from runstead.wire.selection import Paths, check_select, selected
 from runstead.wire.threads import (
     THREAD_COUNT,
@@ -34,6 +36,7 @@ from runstead.wire.threads import (
 
 from ..authorization import authorize_thread
 from ..dependencies import JsonBody, Select, ThreadId, Use, answer, names_of, nothing
+from ..remark_headers import add_remarks
 from ..services import Services
 
 router = APIRouter(tags=["threads"])
@@ -52,7 +55,10 @@ async def create_thread(body: Annotated[ThreadCreate, Depends(JsonBody(THREAD_CR
 
 
 @router.post("/threads/search")
-async def search_threads(body: Annotated[ThreadSearch, Depends(JsonBody(THREAD_SEARCH))], use: Use) -> Response:
+async def search_threads(
+    body: Annotated[ThreadSearch, Depends(JsonBody(THREAD_SEARCH))], use: Use, request: Request
+) -> Response:
+    _remark_on_values(request, use, body.values)
     check_select(body.select, THREAD_FIELDS)
     paths = Paths(body.extract, THREAD_FIELDS) if body.extract else None
     where, limit, offset = body.to_filter(), body.limit or 10, body.offset or 0
@@ -74,7 +80,10 @@ async def search_threads(body: Annotated[ThreadSearch, Depends(JsonBody(THREAD_S
 
 
 @router.post("/threads/count")
-async def count_threads(body: Annotated[ThreadCount, Depends(JsonBody(THREAD_COUNT))], use: Use) -> Response:
+async def count_threads(
+    body: Annotated[ThreadCount, Depends(JsonBody(THREAD_COUNT))], use: Use, request: Request
+) -> Response:
+    _remark_on_values(request, use, body.values)
     return answer(await use.threads.count(body.to_filter()))
 
 
@@ -137,6 +146,11 @@ async def delete_thread(thread_id: ThreadId, use: Use) -> Response:
         raise not_found(thread_id)
     await use.removal.remove(thread_id)
     return nothing()
+
+
+def _remark_on_values(request: Request, use: Services, values: object) -> None:
+    if values and use.options.encrypts_values:
+        add_remarks(request, [ENCRYPTED_VALUES])
 
 
 async def _with_a_past(use: Services, record: ThreadRecord, steps: list[list[Update]]) -> ThreadRecord:

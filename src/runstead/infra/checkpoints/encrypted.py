@@ -35,6 +35,28 @@ class CheckpointCipher(CipherProtocol):
         return self.cipher.decrypt(bytes(ciphertext), VALUE)
 
 
+class OuterCipher:
+    """The encryption of a serializer, apart from it: around values that handlers have encrypted already."""
+
+    def __init__(self, serde: EncryptedSerializer, cipher: Cipher) -> None:
+        self.inner, self._cipher = serde.serde, cipher
+
+    def closed(self, kind: str, data: bytes) -> tuple[str, bytes]:
+        return f"{kind}+{NAME}", self._cipher.encrypt(data, VALUE)
+
+    def opened(self, kind: str, data: bytes) -> tuple[str, bytes]:
+        """Return what is inside; a value that is not encrypted as it is. Raises CannotDecrypt."""
+        if not kind.endswith(f"+{NAME}"):
+            return kind, data
+        return kind.removesuffix(f"+{NAME}"), self._cipher.decrypt(bytes(data), VALUE)
+
+
+def outer_cipher(serde: SerializerProtocol) -> OuterCipher | None:
+    """Return the encryption of a serializer of `encrypted_serde`; None for any other one."""
+    cipher = _cipher_of(serde)
+    return None if cipher is None else OuterCipher(serde, cipher)  # type: ignore[arg-type]
+
+
 def encrypted_serde(serde: SerializerProtocol, cipher: Cipher) -> EncryptedSerializer:
     """Return a serializer that encrypts what ``serde`` writes, and reads what is not encrypted too."""
     return EncryptedSerializer(CheckpointCipher(cipher), serde)
@@ -66,6 +88,8 @@ def read_metadata(serde: SerializerProtocol, text: bytes | None) -> Any:
 
 
 def _cipher_of(serde: SerializerProtocol) -> Cipher | None:
+    # A serializer may be around another one, which says how values are encrypted.
+    serde = getattr(serde, "reads", serde)
     if isinstance(serde, EncryptedSerializer) and isinstance(serde.cipher, CheckpointCipher):
         return serde.cipher.cipher
     return None

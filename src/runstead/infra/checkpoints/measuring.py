@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
@@ -20,22 +21,38 @@ _WRITES: Final = "SELECT count(*), coalesce(sum(length(value)), 0) FROM writes W
 
 
 def measure(driver: Driver, serde: SerializerProtocol, thread_id: ThreadId) -> CheckpointBytes:
-    """Return what is stored of a thread. Each version of a channel counts once, though checkpoints repeat it."""
+    """Return what is stored of a thread. Each version of a channel counts once, though checkpoints repeat it.
+
+    Checkpoints that ``serde`` does not read count as a whole, without their channels.
+    """
     count = stored = 0
-    seen: set[tuple[str, str, object]] = set()
-    channels: dict[str, ChannelBytes] = {}
+    versions = ChannelVersions(serde)
     rows = driver.execute(_CHECKPOINTS, (thread_id,))
     while batch := rows.fetchmany(_BATCH):
         for namespace, kind, blob, size in batch:
             count, stored = count + 1, stored + int(size)
             checkpoint = serde.loads_typed((kind, bytes(blob)))
-            values = checkpoint.get("channel_values") or {}
-            for channel, version in (checkpoint.get("channel_versions") or {}).items():
-                if (key := (namespace, channel, version)) in seen:
-                    continue
-                seen.add(key)
-                own = len(serde.dumps_typed(values[channel])[1]) if channel in values else 0
-                before = channels.get(channel, ChannelBytes(0, 0))
-                channels[channel] = ChannelBytes(before.versions + 1, before.size + own)
+            if isinstance(checkpoint, Mapping):
+                versions.add(namespace, checkpoint)
     writes, written = driver.execute(_WRITES, (thread_id,)).fetchone()
-    return CheckpointBytes(count, stored, channels, int(writes), int(written))
+    return CheckpointBytes(count, stored, versions.channels, int(writes), int(written))
+
+
+class ChannelVersions:
+    """The versions of channels in some checkpoints, and the bytes that ``serde`` makes of them."""
+
+    def __init__(self, serde: SerializerProtocol) -> None:
+        self._serde = serde
+        self._seen: set[tuple[str, str, object]] = set()
+        self.channels: dict[str, ChannelBytes] = {}
+
+    def add(self, namespace: str, checkpoint: Mapping[str, Any]) -> None:
+        """Count what is new in a checkpoint."""
+        values = checkpoint.get("channel_values") or {}
+        for channel, version in (checkpoint.get("channel_versions") or {}).items():
+            if (key := (namespace, channel, version)) in self._seen:
+                continue
+            self._seen.add(key)
+            own = len(self._serde.dumps_typed(values[channel])[1]) if channel in values else 0
+            before = self.channels.get(channel, ChannelBytes(0, 0))
+            self.channels[channel] = ChannelBytes(before.versions + 1, before.size + own)

@@ -16,6 +16,7 @@ from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.storage.holders import hold_on
 from runstead.infra.storage.prepared import Prepared
 from runstead.infra.storage.tables import runs
+from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.runs.types import RunId, ThreadId
 
 from . import marks
@@ -29,8 +30,14 @@ _RUN: Final = Prepared(select(runs.c.attempt).where(runs.c.run_id == bindparam("
 class PostgresCheckpoints(SqlCheckpoints):
     """RunCheckpointStore over PostgreSQL, with the tables that the migrations of the storage made."""
 
-    def __init__(self, database: PostgresDatabase, *, serde: SerializerProtocol | None = None) -> None:
-        super().__init__(database, SqlCheckpointSaver(database, serde=serde, hold=hold_on))
+    def __init__(
+        self,
+        database: PostgresDatabase,
+        *,
+        serde: SerializerProtocol | None = None,
+        field_cipher: FieldCipher | None = None,
+    ) -> None:
+        super().__init__(database, SqlCheckpointSaver(database, serde=serde, hold=hold_on, field_cipher=field_cipher))
 
     async def mark(self, thread_id: ThreadId, run_id: RunId) -> str | None:
         def work(connection: Connection) -> str | None:

@@ -145,7 +145,11 @@ def _history(newest_first: list[PendingWrite], seeds: Mapping[str, Any], channel
 def _passes(serde: SerializerProtocol, metadata: bytes | None, filter: Mapping[str, Any]) -> bool:
     if not filter:
         return True
-    described = read_metadata(serde, metadata)
+    return has_all(read_metadata(serde, metadata), filter)
+
+
+def has_all(described: Mapping[str, Any], filter: Mapping[str, Any]) -> bool:
+    """Whether the metadata have all that ``filter`` says."""
     return all(key in described and described[key] == value for key, value in filter.items())
 
 

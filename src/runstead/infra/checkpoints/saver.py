@@ -30,11 +30,13 @@ from sqlalchemy import Connection
 
 from runstead.infra.engines.exceptions import StorageBusy, StorageDemoted, StorageUnavailable
 from runstead.infra.storage.database import Database
+from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.runs.types import Holder
 
 from . import housekeeping, reading
 from .driver import Driver, driver_of
 from .encrypted import metadata_text
+from .handled import HandledValues
 from .marks import keep_checkpoint, keep_writes
 from .replacing import REPLACING_CHECKPOINT, REPLACING_WRITE
 from .serde import CheckpointSerializer, ValueNotKept
@@ -73,7 +75,8 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
 
     ``near``: it is read so quickly that an agent's loop does it by itself. Without ``durable``, writes are not yet on
     disk when they return (see RunCheckpointStore.sync). ``hold`` raises LeaseLost, in a
-    transaction, for a holder whose run is somebody else's by now, or nobody's.
+    transaction, for a holder whose run is somebody else's by now, or nobody's. ``field_cipher`` encrypts values and
+    metadata, beside what ``serde`` does.
     """
 
     def __init__(
@@ -84,8 +87,11 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         near: bool = False,
         hold: Callable[[Connection, Holder], None] | None = None,
         durable: bool = True,
+        field_cipher: FieldCipher | None = None,
     ) -> None:
         super().__init__(serde=serde or CheckpointSerializer())
+        self._handled = None if field_cipher is None else HandledValues(field_cipher, self.serde)
+        self.read_with: SerializerProtocol = self.serde if self._handled is None else self._handled.stored
         self._database = database
         self._near, self._hold, self._durable = near, hold, durable
         self._holder: Holder | None = None
@@ -101,7 +107,10 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         return fenced
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return await self._read(lambda driver: reading.get(driver, self.serde, config))
+        found = await self._read(lambda driver: reading.get(driver, self.read_with, config))
+        if found is None or self._handled is None:
+            return found
+        return (await self._handled.unsealed([found]))[0]
 
     async def alist(
         self,
@@ -127,7 +136,13 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
     async def _page(
         self, wanted: reading.Wanted, after: reading.Place | None, filter: Mapping[str, Any] | None
     ) -> tuple[list[CheckpointTuple], reading.Place | None]:
-        return await self._read(lambda driver: reading.page(driver, self.serde, wanted, after, filter or {}, PAGE))
+        handled = self._handled
+        kept = (filter or {}) if handled is None else {}
+        found, after = await self._read(lambda driver: reading.page(driver, self.read_with, wanted, after, kept, PAGE))
+        if handled is None:
+            return found, after
+        # Compared once it is decrypted.
+        return [one for one in await handled.unsealed(found) if reading.has_all(one.metadata, filter or {})], after
 
     async def aput(
         self,
@@ -138,16 +153,21 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
     ) -> RunnableConfig:
         place = config["configurable"]
         thread_id, namespace, checkpoint_id = str(place["thread_id"]), place.get("checkpoint_ns", ""), checkpoint["id"]
-        described = get_checkpoint_metadata(config, metadata)
+        described: Mapping[str, Any] = get_checkpoint_metadata(config, metadata)
+        run_id = described.get("run_id")
         # Encoded before anything is awaited: the graph goes on changing its state.
+        value = self._dumps(checkpoint)
+        if self._handled is not None:
+            described = await self._handled.sealed_metadata(described)
+            [value] = await self._handled.sealed("checkpoint", [value])
         row = (
             thread_id,
             namespace,
             checkpoint_id,
             place.get("checkpoint_id"),
-            *self.serde.dumps_typed(checkpoint),
+            *value,
             metadata_text(self.serde, described),
-            described.get("run_id"),
+            run_id,
             *(thread_id, namespace, thread_id),
         )
 
@@ -170,9 +190,12 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         place = config["configurable"]
         key = (str(place["thread_id"]), str(place.get("checkpoint_ns", "")), str(place["checkpoint_id"]))
         indexed = [(WRITES_IDX_MAP.get(channel, i), channel, value) for i, (channel, value) in enumerate(writes)]
+        values = [self._dumped(channel, value) for _, channel, value in indexed]
+        if self._handled is not None:
+            values = await self._handled.sealed("writes", values)
         rows = [
-            (*key, task_id, task_path, index, channel, *self._dumped(channel, value))
-            for index, channel, value in indexed
+            (*key, task_id, task_path, index, channel, *value)
+            for (index, channel, _), value in zip(indexed, values, strict=True)
         ]
         # A special channel holds the latest word; an ordinary write of a task is made once.
         put = _LATEST if all(channel in WRITES_IDX_MAP for channel, _ in writes) else _ONCE
@@ -185,10 +208,13 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
 
     def _dumped(self, channel: str, value: Any) -> tuple[str, bytes]:
         try:
-            return self.serde.dumps_typed(value)
+            return self._dumps(value)
         except ValueNotKept:
             # Once more, for an error that names the channel too.
-            return self.serde.dumps_typed({channel: value})
+            return self._dumps({channel: value})
+
+    def _dumps(self, value: Any) -> tuple[str, bytes]:
+        return (self.serde if self._handled is None else self._handled).dumps_typed(value)
 
     async def adelete_thread(self, thread_id: str) -> None:
         await self._write(lambda driver: housekeeping.delete_thread(driver, str(thread_id)))
@@ -207,6 +233,9 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
     ) -> Mapping[str, DeltaChannelHistory]:
         if not channels:
             return {}
+        if self._handled is not None:
+            # One checkpoint after the other, for each is decrypted.
+            return await super().aget_delta_channel_history(config=config, channels=channels)
         return await self._read(lambda driver: reading.delta_history(driver, self.serde, config, channels))
 
     # Nodes that are plain functions run in threads, and their graphs call these.
@@ -308,7 +337,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
             running = asyncio.get_running_loop()
         except RuntimeError:
             running = None
-        if running is self._loop:
+        if running is self._loop or (self._handled is not None and self._handled.cipher.is_here):
             doing.close()
             raise asyncio.InvalidStateError("this would block the event loop it waits for; use the async method")
         return asyncio.run_coroutine_threadsafe(doing, self._loop).result()

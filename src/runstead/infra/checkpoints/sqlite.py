@@ -15,6 +15,7 @@ from typing import Final
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from runstead.infra.engines.sqlite import SqliteDatabase, open_sqlite
+from runstead.runtime.field_encryption import FieldCipher
 
 from .driver import driver_of
 from .saver import SqlCheckpointSaver
@@ -25,12 +26,15 @@ _SYNC: Final = "UPDATE syncs SET number = number + 1"
 
 
 @asynccontextmanager
-async def open_checkpoints(path: Path, *, serde: SerializerProtocol | None = None) -> AsyncIterator[SqliteCheckpoints]:
+async def open_checkpoints(
+    path: Path, *, serde: SerializerProtocol | None = None, field_cipher: FieldCipher | None = None
+) -> AsyncIterator[SqliteCheckpoints]:
     """Open the checkpoint file, made when absent. Raises StorageError, saying what to do."""
     async with open_sqlite(path) as database:
         await database.write(lambda connection: set_up(driver_of(connection)))
+        saver = SqlCheckpointSaver(database, serde=serde, near=True, durable=False, field_cipher=field_cipher)
         # No other process writes to it, so nobody else's word counts but the holder's own check.
-        yield SqliteCheckpoints(database, SqlCheckpointSaver(database, serde=serde, near=True, durable=False))
+        yield SqliteCheckpoints(database, saver)
 
 
 class SqliteCheckpoints(SqlCheckpoints):

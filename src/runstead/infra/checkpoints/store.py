@@ -6,6 +6,7 @@ What differs between engines is where the tables are, and who may write: see `sq
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import ClassVar, TypeVar
 
 from runstead.infra.storage.database import Database
@@ -14,7 +15,7 @@ from runstead.runtime.runs.types import RunId, ThreadId
 
 from . import housekeeping, marks
 from .driver import Driver, driver_of
-from .measuring import measure
+from .measuring import ChannelVersions, measure
 from .saver import SqlCheckpointSaver
 
 T = TypeVar("T")
@@ -52,9 +53,15 @@ class SqlCheckpoints:
         return await self._write(lambda driver: keep_latest(driver, thread_id))
 
     async def measure(self, thread_id: ThreadId) -> CheckpointBytes:
-        return await self._database.read(
-            lambda connection: measure(driver_of(connection), self._saver.serde, thread_id)
-        )
+        saver = self._saver
+        found = await self._database.read(lambda connection: measure(driver_of(connection), saver.read_with, thread_id))
+        if saver.read_with is saver.serde:
+            return found
+        # What handlers have encrypted is read one page after the other.
+        versions = ChannelVersions(saver.serde)
+        async for one in saver.alist({"configurable": {"thread_id": thread_id}}):
+            versions.add(one.config["configurable"]["checkpoint_ns"], one.checkpoint)
+        return replace(found, channels=versions.channels)
 
     async def sync(self) -> None:
         # Each write was durable when it returned.

@@ -6,6 +6,7 @@ A key is recorded by its id before anything is encrypted with it, and its record
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from sqlalchemy import Connection, delete, select
 
@@ -16,12 +17,20 @@ from .database import Database
 from .dialect import add_unless_there
 from .tables import encryption_keys
 
+HANDLERS: Final = "handlers"
+"""Recorded in a database that has values which handlers of langgraph.json have encrypted."""
 
-async def check_encryption_keys(database: Database, cipher: Cipher | None, place: str) -> None:
+
+async def check_encryption_keys(
+    database: Database, cipher: Cipher | None, place: str, *, has_handlers: bool = False
+) -> None:
     """Record the key that ``cipher`` encrypts with, and refuse a database that has values of a key it does not know.
+
+    ``has_handlers``: handlers encrypt too. A database that has values of theirs is refused without them.
 
     Raises StorageUnusable.
     """
+    await _check_handlers(database, place, has_handlers)
     recorded = await database.read(recorded_keys)
     known = frozenset[str]() if cipher is None else cipher.key_ids
     if missing := sorted(recorded - known):
@@ -33,7 +42,25 @@ async def check_encryption_keys(database: Database, cipher: Cipher | None, place
 
 def recorded_keys(connection: Connection) -> frozenset[str]:
     """Return the ids of the keys that values may be encrypted with."""
-    return frozenset(connection.execute(select(encryption_keys.c.key_id)).scalars())
+    return frozenset(connection.execute(select(encryption_keys.c.key_id)).scalars()) - {HANDLERS}
+
+
+def has_handled_values(connection: Connection) -> bool:
+    """Return whether handlers may have encrypted values."""
+    look = select(encryption_keys.c.key_id).where(encryption_keys.c.key_id == HANDLERS)
+    return connection.execute(look).first() is not None
+
+
+async def _check_handlers(database: Database, place: str, has_handlers: bool) -> None:
+    known = {"key_id": HANDLERS}
+    are_recorded = await database.read(has_handled_values)
+    if are_recorded and not has_handlers:
+        raise StorageUnusable(
+            f"{place} has values that the handlers of a langgraph.json have encrypted, and there are none now; name "
+            'them again: {"encryption": {"path": "./encryption.py:encryption"}}'
+        )
+    if has_handlers and not are_recorded:
+        await database.write(lambda connection: add_unless_there(connection, encryption_keys, known))
 
 
 def forget_keys(connection: Connection, key_ids: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from operator import attrgetter, itemgetter
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 from langgraph.store.base import (
@@ -44,8 +44,17 @@ BATCH: Final = 500
 """Rows per transaction of a sweep: nobody waits long for it."""
 
 
+class ItemValues(Protocol):
+    """Turns values of items into what is stored of them, and back, outside of transactions."""
+
+    async def stored(self, values: Sequence[dict[str, Any]]) -> list[dict[str, Any]]: ...
+
+    async def read(self, values: Sequence[dict[str, Any]]) -> list[dict[str, Any]]: ...
+
+
 class SqlItemStore(BaseStore):
     """BaseStore over a Database. ``index`` makes items searchable by meaning; without it, a query looks for words.
+    ``values`` encrypts: filters and words are then compared with what is stored.
 
     An item whose time has come is not there any more, also before `sweep` deletes it. May be used from any event loop.
     In one batch, reads see what was there before its writes. Raises InvalidFilter, EmbeddingFailed.
@@ -61,8 +70,9 @@ class SqlItemStore(BaseStore):
         index: ItemIndex | None = None,
         ttl: TTLConfig | None = None,
         vectors: ItemVectors | None = None,
+        values: ItemValues | None = None,
     ) -> None:
-        self._database, self._clock, self._index = database, clock, index
+        self._database, self._clock, self._index, self._values = database, clock, index, values
         self._vectors_there = vectors or VectorsComparedHere()
         self.ttl_config = ttl
         self._check: Callable[[], object] | None = None
@@ -71,7 +81,12 @@ class SqlItemStore(BaseStore):
     def fenced(self, check: Callable[[], object], holder: Holder) -> SqlItemStore:
         """FenceableStore."""
         fenced = SqlItemStore(
-            self._database, self._clock, index=self._index, ttl=self.ttl_config, vectors=self._vectors_there
+            self._database,
+            self._clock,
+            index=self._index,
+            ttl=self.ttl_config,
+            vectors=self._vectors_there,
+            values=self._values,
         )
         fenced._check, fenced._holder = check, holder
         return fenced
@@ -113,7 +128,8 @@ class SqlItemStore(BaseStore):
         if row is None:
             return None
         await self._refresh([row], op.refresh_ttl)
-        item: Item = _to_item(row, Item)
+        [value] = await self._read_values([row])
+        item: Item = _to_item(row, value, Item)
         return item
 
     async def _search(self, op: SearchOp) -> list[SearchItem]:
@@ -130,7 +146,14 @@ class SqlItemStore(BaseStore):
             said = partial(by_words, op=op, now=now)
             scored = await self._database.read(lambda connection: ranked(connection, said(connection), op))
         await self._refresh([row for row, _ in scored], op.refresh_ttl)
-        return [_to_item(row, SearchItem, score=score) for row, score in scored]
+        values = await self._read_values([row for row, _ in scored])
+        return [
+            _to_item(row, value, SearchItem, score=score) for (row, score), value in zip(scored, values, strict=True)
+        ]
+
+    async def _read_values(self, rows: Sequence[Any]) -> list[dict[str, Any]]:
+        values = [orjson.loads(row.value) for row in rows]
+        return values if self._values is None else await self._values.read(values)
 
     async def _refresh(self, rows: Sequence[Any], asked: bool) -> None:
         """Let the time of what was read begin anew."""
@@ -155,6 +178,9 @@ class SqlItemStore(BaseStore):
         # As it will be read: what orjson makes text of is text from here on.
         values = {place: _plain(op.value) for place, op in puts.items() if op.value is not None}
         vectors = await self._vectors({place: (values[place], puts[place].index) for place in values})
+        if self._values is not None:
+            # After the vectors, which are made of what is meant.
+            values = dict(zip(values, await self._values.stored(list(values.values())), strict=True))
         now, name = self._clock.now(), self._index.embedder if self._index else ""
 
         def work(connection: Connection) -> None:
@@ -204,11 +230,11 @@ def _to_row(place: Place, op: PutOp, value: Mapping[str, Any], now: datetime) ->
     }
 
 
-def _to_item(row: Any, kind: Any, **more: Any) -> Any:
+def _to_item(row: Any, value: dict[str, Any], kind: Any, **more: Any) -> Any:
     return kind(
         namespace=labels_of(row.namespace),
         key=row.key,
-        value=orjson.loads(row.value),
+        value=value,
         created_at=row.created_at,
         updated_at=row.updated_at,
         **more,

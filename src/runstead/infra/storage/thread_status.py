@@ -6,6 +6,7 @@ with its last run.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -97,16 +98,17 @@ def status_of(connection: Connection, thread_id: ThreadId) -> ThreadStatus | Non
 def rest(connection: Connection, thread_id: ThreadId, now: datetime) -> ThreadStatus | None:
     """A run of the thread has gone without leaving anything. The status after that; None when the thread is gone."""
     row = _REST.first(connection, {"the_thread": thread_id, "now": now})
-    return _settled(connection, thread_id, row, title=None)
+    return _settled(connection, thread_id, row, {})
 
 
 def leave(
     connection: Connection, thread_id: ThreadId, after: ThreadAfter, now: datetime, *, title: str | None = None
 ) -> ThreadStatus | None:
     """Write what a run, or an update of the state, left. The status after that; None when the thread is gone."""
-    if title is None and after.values is not None and b'"title"' in after.values:
-        row = _VALUES.first(connection, {"the_thread": thread_id})
-        title = changed_title(None if row is None else row[0], after.values)
+    more = after.described
+    if more is None:
+        title = _new_title(connection, thread_id, after.values) if title is None else title
+        more = {"title": title[:TITLE_LENGTH]} if title else {}
     values = {
         "the_thread": thread_id,
         "now": now,
@@ -117,7 +119,14 @@ def leave(
         "values": after.values,
         "state_at": None if after.values is None else now,
     }
-    return _settled(connection, thread_id, _LEAVE.first(connection, values), title)
+    return _settled(connection, thread_id, _LEAVE.first(connection, values), more)
+
+
+def _new_title(connection: Connection, thread_id: ThreadId, values: bytes | None) -> str | None:
+    if values is None or b'"title"' not in values:
+        return None
+    row = _VALUES.first(connection, {"the_thread": thread_id})
+    return changed_title(None if row is None else row[0], values)
 
 
 def fail(connection: Connection, thread_id: ThreadId, failure: RunFailure, now: datetime) -> None:
@@ -126,9 +135,9 @@ def fail(connection: Connection, thread_id: ThreadId, failure: RunFailure, now: 
     _FAIL.rows(connection, {"the_thread": thread_id, "error": text, "now": now})
 
 
-def entitle(connection: Connection, thread_id: ThreadId, metadata: str, title: str) -> None:
-    """Write the title into the thread's metadata, which are ``metadata`` now."""
-    text = json_text.dump({**json_text.load(metadata), "title": title[:TITLE_LENGTH]})
+def describe(connection: Connection, thread_id: ThreadId, metadata: str, more: Mapping[str, Any]) -> None:
+    """Merge ``more`` into the thread's metadata, which are ``metadata`` now."""
+    text = json_text.dump({**json_text.load(metadata), **more})
     _DESCRIBED.rows(connection, {"the_thread": thread_id, "the_metadata": text})
 
 
@@ -171,13 +180,13 @@ def forget_temporary(connection: Connection, thread_id: ThreadId) -> bool:
     return True
 
 
-def _settled(connection: Connection, thread_id: ThreadId, row: Any, title: str | None) -> ThreadStatus | None:
+def _settled(connection: Connection, thread_id: ThreadId, row: Any, more: Mapping[str, Any]) -> ThreadStatus | None:
     if row is None:
         return None
     status, temporary, metadata = row
     if temporary and forget_temporary(connection, thread_id):
         return None
-    if title:
-        entitle(connection, thread_id, metadata, title)
+    if more:
+        describe(connection, thread_id, metadata, more)
     left: ThreadStatus = status
     return left

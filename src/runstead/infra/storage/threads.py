@@ -29,7 +29,7 @@ from .run_queries import within
 from .scope import is_storable, only_own, reached_by
 from .tables import runs, threads, webhook_deliveries
 from .thread_rows import ADD_THREAD, new_thread
-from .thread_status import entitle, forget_thread, leave
+from .thread_status import TITLE_LENGTH, describe, forget_thread, leave
 from .thread_ttls import give, ttl_of
 from .webhook_deliveries import forget_deliveries
 
@@ -204,7 +204,7 @@ class SqlThreadStore:
         def work(connection: Connection) -> None:
             row = _locked(connection, thread_id, actor)
             if row is not None:
-                entitle(connection, thread_id, row[0], title)
+                describe(connection, thread_id, row[0], {"title": title[:TITLE_LENGTH]})
 
         await self._database.write(work)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from runstead.runtime.actor_context import RESERVED_USER_IDS, ActorContext
@@ -97,6 +98,21 @@ class AuthenticatedUser:
     def __repr__(self) -> str:
         # Not its claims: a token may be among them, and this ends up in logs.
         return f"AuthenticatedUser({self.identity!r})"
+
+
+def user_of(actor: ActorContext) -> AuthenticatedUser:
+    """The user as handlers know users; without authentication, one with an empty identity."""
+    if "identity" in actor.claims:
+        return AuthenticatedUser(actor)
+    identity = actor.user_id if actor.is_authenticated else ""
+    claims = {
+        **actor.claims,
+        "identity": identity,
+        "display_name": identity,
+        "is_authenticated": actor.is_authenticated,
+        "permissions": sorted(actor.scopes),
+    }
+    return AuthenticatedUser(replace(actor, claims=claims))
 
 
 def _fields(told: Any) -> dict[str, Any]:

@@ -362,13 +362,15 @@ class ThreadAfter:
     """How a run leaves its thread. ``values`` and ``interrupts`` are JSON, encoded; ``values`` None keeps what is
     stored.
 
-    ``interrupts`` maps task ids to lists of pending interrupts.
+    ``interrupts`` maps task ids to lists of pending interrupts. ``described`` is merged into the thread's metadata;
+    None: its title is, where that has changed in ``values``, or the run has another one.
     """
 
     status: ThreadStatus = "idle"
     values: bytes | None = None
     interrupts: bytes = b"{}"
     error: RunFailure | None = None
+    described: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ...field_encryption import EncryptionFailed
 from ..error_texts import ErrorTexts
 from ..exceptions import UnknownInterruptError
 from ..interrupts import is_refused_answer
@@ -61,6 +62,20 @@ def outcome_of_rollback(restored: StateSnapshot, completion: RunCompletionData) 
         thread=ThreadAfter(_resting(restored), None, restored.interrupts, _ROLLED_BACK),
         completion=completion,
         undone=True,
+    )
+
+
+def outcome_not_encrypted(outcome: Outcome, error: EncryptionFailed) -> Outcome:
+    """Handlers could not encrypt what the run came to: it has failed, and the thread's stored values are those from
+    before it. Its checkpoints stay.
+    """
+    failure = RunFailure(type(error).__name__, str(error))
+    return Outcome(
+        status=outcome.status if outcome.undone else RunStatus.ERROR,
+        thread=ThreadAfter("idle" if outcome.undone else "error", error=failure),
+        failure=failure,
+        final_checkpoint_id=outcome.final_checkpoint_id,
+        undone=outcome.undone,
     )
 
 

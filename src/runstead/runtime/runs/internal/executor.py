@@ -21,6 +21,7 @@ from runstead.runtime.user_code.cross_loop_queue import CrossLoopQueue
 from runstead.runtime.user_code.scope import UserWork
 from runstead.runtime.user_code.thread_loop import LoopLost
 
+from ...field_encryption import EncryptionFailed
 from ..agent_loop import AgentLoop, AgentTask
 from ..callbacks.builder import RunCallbacks
 from ..exceptions import LeaseLost, RollbackRequested, RunError
@@ -31,7 +32,7 @@ from ..types import Lease, Outcome, RunStatus, Stopped
 from . import lifecycle
 from .attempt import AgentAttempt, AttemptEnd
 from .chunks import EncodedEvent
-from .endings import outcome_of, outcome_of_rollback
+from .endings import outcome_not_encrypted, outcome_of, outcome_of_rollback
 from .exhaustion import is_exhaustion
 from .fence import FencedSaver, fenced_store
 from .lifecycle_events import RunEventEmitter
@@ -313,6 +314,9 @@ class RunExecution:
                 undone = await self._undone()
                 await self._runtime.checkpoints.sync()
                 return await self._runtime.lease_store.settle(self._lease, undone), undone
+            except EncryptionFailed as error:
+                failed = outcome_not_encrypted(outcome, error)
+                return await self._runtime.lease_store.settle(self._lease, failed), failed
 
         return await self._patiently("settled", settle)
 

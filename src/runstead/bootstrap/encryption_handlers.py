@@ -1,0 +1,97 @@
+"""The encryption handlers that langgraph.json names: they are loaded, and put around the stores of a server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from runstead.graphs.configuration import GraphConfiguration
+from runstead.graphs.modules import GraphLoadError, extend_search_path, load_variable
+from runstead.graphs.sources import parse_source
+from runstead.infra.field_encryption.encrypted_assistants import EncryptedAssistantStore
+from runstead.infra.field_encryption.encrypted_crons import EncryptedCronStore
+from runstead.infra.field_encryption.encrypted_deliveries import EncryptedDeliveryStore
+from runstead.infra.field_encryption.encrypted_runs import (
+    EncryptedRunCreateStore,
+    EncryptedRunLeaseStore,
+    EncryptedRunQueryStore,
+    EncryptedThreadPriorityStore,
+)
+from runstead.infra.field_encryption.encrypted_threads import EncryptedThreadStore
+from runstead.infra.field_encryption.item_values import EncryptedItemValues
+from runstead.plugins.langgraph_encryption import InvalidEncryption, check_encryption
+from runstead.resources.assistants import AssistantStore
+from runstead.resources.crons import CronStore
+from runstead.resources.threads import ThreadStore
+from runstead.resources.webhooks import DeliveryStore
+from runstead.runtime.field_encryption import FieldCipher
+from runstead.runtime.runs.store import RunCreateStore, RunLeaseStore, RunQueryStore, ThreadPriorityStore
+
+from .refusals import UnsupportedConfiguration
+
+NOT_HANDLED: Final = (
+    "handlers of langgraph.json encrypt checkpoints, threads, runs, assistants, crons and items; run events, streams, "
+    "the cache and exports of them are not encrypted: set encryption_keys for them (docs/encryption.md)"
+)
+
+
+def load_encryption(configuration: GraphConfiguration) -> Any:
+    """The ``Encryption`` that langgraph.json names; None where none is. Runs the user's module, so it blocks. Whether
+    there is such a file was looked at before.
+
+    Raises UnsupportedConfiguration: what is to be encrypted would be stored in the clear.
+    """
+    if configuration.encryption is None:
+        return None
+    place, target = (
+        f"{configuration.file or configuration.directory}: encryption.path",
+        configuration.encryption["path"],
+    )
+    extend_search_path(configuration.search_paths)
+    try:
+        encryption = load_variable(parse_source("encryption", target, configuration.directory))
+        check_encryption(encryption)
+    except GraphLoadError as error:
+        raise UnsupportedConfiguration(f"{place}: {target} cannot be loaded: {error.problem}") from error
+    except InvalidEncryption as error:
+        raise UnsupportedConfiguration(f"{place}: {target} cannot be used: {error}") from error
+    return encryption
+
+
+@dataclass(frozen=True, slots=True)
+class HandledStores:
+    """Puts ``cipher`` around stores; without one, each store is returned as it is."""
+
+    cipher: FieldCipher | None
+
+    def threads(self, inner: ThreadStore) -> ThreadStore:
+        return inner if self.cipher is None else EncryptedThreadStore(inner, self.cipher)
+
+    def assistants(self, inner: AssistantStore) -> AssistantStore:
+        return inner if self.cipher is None else EncryptedAssistantStore(inner, self.cipher)
+
+    def crons(self, inner: CronStore) -> CronStore:
+        return inner if self.cipher is None else EncryptedCronStore(inner, self.cipher)
+
+    def deliveries(self, inner: DeliveryStore) -> DeliveryStore:
+        return inner if self.cipher is None else EncryptedDeliveryStore(inner, self.cipher)
+
+    def run_creation(self, inner: RunCreateStore) -> RunCreateStore:
+        return inner if self.cipher is None else EncryptedRunCreateStore(inner, self.cipher)
+
+    def run_queries(self, inner: RunQueryStore) -> RunQueryStore:
+        return inner if self.cipher is None else EncryptedRunQueryStore(inner, self.cipher)
+
+    def run_leases(self, inner: RunLeaseStore, threads: ThreadStore) -> RunLeaseStore:
+        return inner if self.cipher is None else EncryptedRunLeaseStore(inner, self.cipher, self.threads(threads))
+
+    def thread_priorities(self, inner: ThreadPriorityStore) -> ThreadPriorityStore:
+        return inner if self.cipher is None else EncryptedThreadPriorityStore(inner, self.cipher)
+
+    @property
+    def item_values(self) -> EncryptedItemValues | None:
+        return None if self.cipher is None else EncryptedItemValues(self.cipher)
+
+    def would_block(self) -> bool:
+        """Whether the caller's thread runs the handlers, and must not wait for what they do."""
+        return self.cipher is not None and self.cipher.is_here

@@ -1,0 +1,128 @@
+"""The store of crons around which handlers encrypt."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Final, Literal
+
+from runstead.resources.crons import Change, CronFilter, CronRecord, CronSortField, CronStore
+from runstead.runtime.actor_context import acting, require_actor_context
+from runstead.runtime.field_encryption import EncryptionFailed, FieldCipher
+
+from .json_fields import seal, unseal
+from .run_fields import seal_actor, unseal_actor
+
+_log = logging.getLogger(__name__)
+_MODEL: Final = "cron"
+_TRIES: Final = 20
+
+
+class _Moved(Exception):
+    """The cron is not what it was when its change was encrypted."""
+
+
+class EncryptedCronStore:
+    """A CronStore around which handlers encrypt."""
+
+    def __init__(self, inner: CronStore, cipher: FieldCipher) -> None:
+        self._inner, self._cipher = inner, cipher
+
+    async def create(self, cron: CronRecord) -> CronRecord:
+        actor = require_actor_context("creating a cron")
+        sealed = await self._sealed(cron)
+        with acting(await seal_actor(self._cipher, actor)):
+            made = await self._inner.create(sealed)
+        return replace(made, payload=cron.payload, metadata=cron.metadata, actor=cron.actor)
+
+    async def get(self, cron_id: str) -> CronRecord | None:
+        return await self._one(await self._inner.get(cron_id))
+
+    async def search(
+        self,
+        where: CronFilter,
+        *,
+        sort_by: CronSortField = "created_at",
+        sort_order: Literal["asc", "desc"] = "desc",
+        limit: int = 10,
+        offset: int = 0,
+    ) -> Sequence[CronRecord]:
+        found = await self._inner.search(where, sort_by=sort_by, sort_order=sort_order, limit=limit, offset=offset)
+
+        async def work() -> list[CronRecord]:
+            return await asyncio.gather(*(_unseal(self._cipher, record) for record in found))
+
+        return await self._cipher.together(work)
+
+    async def count(self, where: CronFilter) -> int:
+        return await self._inner.count(where)
+
+    async def update(self, cron_id: str, change: Change) -> CronRecord | None:
+        """As the port says. The change is made of what is read first, and once more if another one came between."""
+        actor = require_actor_context("changing a cron")
+        sealed_actor = await seal_actor(self._cipher, actor)
+        for _ in range(_TRIES):
+            if (stored := await self._inner.get(cron_id)) is None:
+                return None
+            plain = await _unseal(self._cipher, stored)
+            sealed = await self._sealed(change(plain))
+
+            def write(
+                now: CronRecord, stored: CronRecord = stored, plain: CronRecord = plain, sealed: CronRecord = sealed
+            ) -> CronRecord:
+                if (now.payload, now.metadata) != (stored.payload, stored.metadata):
+                    raise _Moved
+                # Once more: the other fields may have changed, and they are not encrypted.
+                changed = change(replace(now, payload=plain.payload, metadata=plain.metadata, actor=plain.actor))
+                return replace(changed, payload=sealed.payload, metadata=sealed.metadata, actor=now.actor)
+
+            try:
+                with acting(sealed_actor):
+                    written = await self._inner.update(cron_id, write)
+            except _Moved:
+                continue
+            return await self._one(written)
+        raise EncryptionFailed(f"the cron {cron_id} changes faster than it can be encrypted; try again")
+
+    async def delete(self, cron_id: str) -> bool:
+        return await self._inner.delete(cron_id)
+
+    async def due(self, limit: int) -> Sequence[CronRecord]:
+        """As the port says. A cron that cannot be decrypted is moved on to its next date, and says why."""
+        found = []
+        for record in await self._inner.due(limit):
+            try:
+                found.append(await _unseal(self._cipher, record))
+            except EncryptionFailed as error:
+                _log.warning("cron %s makes no run: %s", record.cron_id, error)
+                if (due_at := record.next_run_date) is not None:
+                    await self._inner.skip(record.cron_id, due_at, record.due_after(due_at), str(error))
+        return found
+
+    async def next_due(self) -> datetime | None:
+        return await self._inner.next_due()
+
+    async def skip(self, cron_id: str, due_at: datetime, next_at: datetime | None, error: str) -> bool:
+        return await self._inner.skip(cron_id, due_at, next_at, error)
+
+    async def _one(self, record: CronRecord | None) -> CronRecord | None:
+        return None if record is None else await _unseal(self._cipher, record)
+
+    async def _sealed(self, cron: CronRecord) -> CronRecord:
+        payload, metadata = await asyncio.gather(
+            seal(self._cipher, _MODEL, "payload", cron.payload),
+            seal(self._cipher, _MODEL, "metadata", cron.metadata),
+        )
+        return replace(cron, payload=payload, metadata=metadata)
+
+
+async def _unseal(cipher: FieldCipher, record: CronRecord) -> CronRecord:
+    payload, metadata, actor = await asyncio.gather(
+        unseal(cipher, _MODEL, "payload", record.payload),
+        unseal(cipher, _MODEL, "metadata", record.metadata),
+        unseal_actor(cipher, record.actor),
+    )
+    return replace(record, payload=payload, metadata=metadata, actor=actor)

@@ -1,0 +1,213 @@
+"""The stores of runs around which handlers encrypt: what is stored of a run goes through them, in and out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from runstead.infra.storage.json_text import NotJson
+from runstead.infra.storage.thread_status import TITLE_LENGTH
+from runstead.resources.threads import ThreadStore, changed_title
+from runstead.runtime.actor_context import OWN, acting, require_actor_context
+from runstead.runtime.field_encryption import EncryptionFailed, FieldCipher, ReservedKey
+from runstead.runtime.runs.exceptions import InvalidRunSpec
+from runstead.runtime.runs.store import (
+    CreatedRun,
+    Decide,
+    Recovery,
+    RunCreateStore,
+    RunLeaseStore,
+    RunQueryStore,
+    Settled,
+    StopRequest,
+    ThreadPriorityStore,
+    ThreadScheduling,
+)
+from runstead.runtime.runs.types import (
+    Lease,
+    Outcome,
+    RunFilter,
+    RunId,
+    RunRecord,
+    RunSpec,
+    Stopped,
+    ThreadId,
+    WorkerId,
+)
+
+from .json_fields import unseal
+from .run_fields import THREAD, seal_actor, seal_outcome, seal_spec, unseal_record, without_content
+
+_log = logging.getLogger(__name__)
+
+
+async def _unsealed(cipher: FieldCipher, records: Sequence[RunRecord]) -> list[RunRecord]:
+    """Raises EncryptionFailed."""
+    return await cipher.together(lambda: _each(cipher, records))
+
+
+async def _each(cipher: FieldCipher, records: Sequence[RunRecord]) -> list[RunRecord]:
+    return await asyncio.gather(*(unseal_record(cipher, record) for record in records))
+
+
+async def _shown(cipher: FieldCipher, record: RunRecord) -> RunRecord:
+    """The record after something was done to its run: that is done, whether handlers answer or not."""
+    try:
+        return (await _unsealed(cipher, [record]))[0]
+    except EncryptionFailed as error:
+        _log.warning("run %s is shown without its content: %s", record.run_id, error)
+        return without_content(record)
+
+
+class EncryptedRunCreateStore:
+    """A RunCreateStore around which handlers encrypt."""
+
+    def __init__(self, inner: RunCreateStore, cipher: FieldCipher) -> None:
+        self._inner, self._cipher = inner, cipher
+
+    async def create_runs(self, specs: Sequence[RunSpec], decide: Decide) -> Sequence[CreatedRun]:
+        actor, cipher = require_actor_context("creating a run"), self._cipher
+
+        async def sealed() -> list[RunSpec]:
+            return await asyncio.gather(*(seal_spec(cipher, spec) for spec in specs))
+
+        try:
+            stored = await cipher.together(sealed)
+        except NotJson as error:
+            raise InvalidRunSpec(str(error)) from error
+        with acting(await seal_actor(cipher, actor)):
+            created = await self._inner.create_runs(stored, decide)
+        result = []
+        for one, spec in zip(created, specs, strict=True):
+            if one.repeated:
+                record = (await _unsealed(cipher, [one.record]))[0]
+            else:
+                own = replace(spec, thread_config=None, scheduling=None)
+                record = replace(one.record, spec=own, actor=actor.within(OWN))
+            ended = [await _shown(cipher, run) for run in one.ended]
+            result.append(replace(one, record=record, ended=tuple(ended)))
+        return result
+
+
+class EncryptedRunQueryStore:
+    """A RunQueryStore around which handlers decrypt."""
+
+    def __init__(self, inner: RunQueryStore, cipher: FieldCipher) -> None:
+        self._inner, self._cipher = inner, cipher
+
+    async def get_run(self, run_id: RunId) -> RunRecord | None:
+        record = await self._inner.get_run(run_id)
+        return None if record is None else (await _unsealed(self._cipher, [record]))[0]
+
+    async def get_latest_run(self, thread_id: ThreadId) -> RunRecord | None:
+        record = await self._inner.get_latest_run(thread_id)
+        return None if record is None else (await _unsealed(self._cipher, [record]))[0]
+
+    async def list_runs(self, where: RunFilter, *, limit: int = 10, offset: int = 0) -> Sequence[RunRecord]:
+        return await _unsealed(self._cipher, await self._inner.list_runs(where, limit=limit, offset=offset))
+
+    async def count_runs(self, where: RunFilter) -> int:
+        return await self._inner.count_runs(where)
+
+
+class EncryptedThreadPriorityStore:
+    """A ThreadPriorityStore around which handlers decrypt."""
+
+    def __init__(self, inner: ThreadPriorityStore, cipher: FieldCipher) -> None:
+        self._inner, self._cipher = inner, cipher
+
+    async def get(self, thread_id: ThreadId) -> ThreadScheduling | None:
+        if (found := await self._inner.get(thread_id)) is None:
+            return None
+        return replace(found, metadata=await unseal(self._cipher, THREAD, "metadata", found.metadata))
+
+
+class EncryptedRunLeaseStore:
+    """A RunLeaseStore around which handlers encrypt. ``threads`` decrypts, and is asked for titles."""
+
+    def __init__(self, inner: RunLeaseStore, cipher: FieldCipher, threads: ThreadStore) -> None:
+        self._inner, self._cipher, self._threads = inner, cipher, threads
+
+    async def claim(self, run_id: RunId, worker: WorkerId, term: timedelta) -> Lease | None:
+        """As the port says. A run that cannot be decrypted is left to lapse: it is tried again after ``term``, and is
+        a dead letter one day.
+        """
+        if (lease := await self._inner.claim(run_id, worker, term)) is None:
+            return None
+        try:
+            return replace(lease, run=(await _unsealed(self._cipher, [lease.run]))[0])
+        except EncryptionFailed as error:
+            _log.error("run %s cannot be executed: %s", run_id, error)
+            return None
+
+    async def renew(self, lease: Lease, term: timedelta) -> Lease:
+        return await self._inner.renew(lease, term)
+
+    async def begin(self, lease: Lease, base_checkpoint_id: str | None) -> Lease:
+        return await self._inner.begin(lease, base_checkpoint_id)
+
+    async def settle(self, lease: Lease, outcome: Outcome) -> Settled:
+        """As the port says. Raises EncryptionFailed, and nothing is written, when the outcome cannot be encrypted."""
+        cipher, run = self._cipher, lease.run
+        with acting(run.actor.also_for(run.thread_id)):
+            title = await self._title(run.thread_id, outcome)
+            has_webhook = run.spec.webhook is not None
+
+            async def sealed() -> tuple[RunRecord, Outcome]:
+                stored = run
+                if has_webhook:
+                    # What is told of the end is made of the record, and stored.
+                    spec, actor = await asyncio.gather(seal_spec(cipher, run.spec), seal_actor(cipher, run.actor))
+                    stored = replace(run, spec=spec, actor=actor)
+                return stored, await seal_outcome(cipher, outcome, title=title, with_output=has_webhook)
+
+            try:
+                stored, ending = await cipher.together(sealed)
+            except (ReservedKey, NotJson) as error:
+                raise EncryptionFailed(str(error)) from error
+        settled = await self._inner.settle(replace(lease, run=stored), ending)
+        record = await _shown(cipher, replace(settled.record, spec=run.spec, actor=run.actor))
+        return replace(settled, record=record)
+
+    async def _title(self, thread_id: ThreadId, outcome: Outcome) -> str | None:
+        title, values = outcome.title, outcome.thread.values
+        if title is None and values is not None and b'"title"' in values:
+            thread = await self._threads.get(thread_id)
+            title = changed_title(None if thread is None else thread.values, values)
+        return title[:TITLE_LENGTH] if title else None
+
+    async def release(self, lease: Lease) -> None:
+        await self._inner.release(lease)
+
+    async def request_stop(self, run_id: RunId, reason: Stopped) -> StopRequest | None:
+        stopped = await self._inner.request_stop(run_id, reason)
+        return None if stopped is None else replace(stopped, record=await _shown(self._cipher, stopped.record))
+
+    async def waiting(self, limit: int, shared: int | None = None) -> Sequence[RunId]:
+        return await self._inner.waiting(limit, shared)
+
+    async def next_due(self) -> datetime | None:
+        return await self._inner.next_due()
+
+    async def lapsed(self, limit: int = 100) -> Sequence[RunId]:
+        return await self._inner.lapsed(limit)
+
+    async def ended(self, run_ids: Collection[RunId], before: datetime) -> Sequence[RunRecord]:
+        return [await _shown(self._cipher, record) for record in await self._inner.ended(run_ids, before)]
+
+    async def recover(self, run_id: RunId, max_attempts: int) -> Recovery | None:
+        recovered = await self._inner.recover(run_id, max_attempts)
+        return None if recovered is None else replace(recovered, record=await _shown(self._cipher, recovered.record))
+
+    async def abandon_all(self) -> int:
+        return await self._inner.abandon_all()
+
+    async def release_all(self) -> int:
+        return await self._inner.release_all()
+
+    async def retry(self, run_id: RunId) -> RunRecord | None:
+        record = await self._inner.retry(run_id)
+        return None if record is None else await _shown(self._cipher, record)

@@ -1,0 +1,82 @@
+"""JSON fields of records through a FieldCipher: which parts of them are fields of their own, and what is no object.
+
+The parts are those of the reference server, so that a handler sees the same models, fields and keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from runstead.infra.storage import json_text
+from runstead.runtime.field_encryption import CONTEXT, RESERVED, FieldCipher, ReservedKey
+from runstead.runtime.serialization import encode
+
+PARTS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
+    ("run", "config"): ("configurable", "metadata"),
+    ("cron", "payload"): ("metadata", "context", "input", "config"),
+    ("cron", "config"): ("configurable", "metadata"),
+    ("assistant", "config"): ("configurable",),
+    ("thread", "config"): ("configurable",),
+}
+"""Fields inside of fields that are encrypted on their own."""
+VALUE: Final = "__runstead_value__"
+"""The one key of the object that stands for a value that is no object."""
+
+
+def is_sealed(value: Any) -> bool:
+    """Whether ``value``, or a part of it, is what `seal` returned."""
+    if not isinstance(value, Mapping):
+        return False
+    return CONTEXT in value or any(isinstance(part, Mapping) and CONTEXT in part for part in value.values())
+
+
+async def seal(cipher: FieldCipher, model: str, field: str, value: Any) -> Any:
+    """Return ``value`` encrypted; what is empty as it is. Raises NotJson, ReservedKey, EncryptionFailed."""
+    if value is None or value == {}:
+        return value
+    # As it will be read: handlers are given plain JSON, and may change it.
+    plain = json_text.load(json_text.dump(value))
+    if isinstance(plain, dict) and (reserved := RESERVED & plain.keys()):
+        raise ReservedKey(min(reserved))
+    if not cipher.encrypts_json:
+        return plain
+    if not isinstance(plain, dict):
+        plain = {VALUE: plain}
+    names = [name for name in PARTS.get((model, field), ()) if isinstance(plain.get(name), dict) and plain[name]]
+    parts = await asyncio.gather(*(seal(cipher, model, name, plain[name]) for name in names))
+    own = {name: one for name, one in plain.items() if name not in names}
+    sealed = await cipher.encrypt(model, field, own) if own else {}
+    return {**sealed, **dict(zip(names, parts, strict=True))}
+
+
+async def unseal(cipher: FieldCipher, model: str, field: str, value: Any) -> Any:
+    """Return what is behind a value of `seal`; any other value as it is. Raises EncryptionFailed."""
+    if not is_sealed(value):
+        return value
+    parts = PARTS.get((model, field), ())
+    names = [name for name in parts if is_sealed(value.get(name))]
+    found = await asyncio.gather(*(unseal(cipher, model, name, value[name]) for name in names))
+    own = {name: one for name, one in value.items() if name not in names}
+    plain = await cipher.decrypt(model, field, own)
+    if CONTEXT in own and plain.keys() == {VALUE}:
+        return plain[VALUE]
+    return {**plain, **dict(zip(names, found, strict=True))}
+
+
+async def seal_bytes(cipher: FieldCipher, model: str, field: str, data: bytes | None) -> bytes | None:
+    """`seal` of a JSON text in bytes."""
+    if data is None or not cipher.encrypts_json:
+        return data
+    return encode(await seal(cipher, model, field, orjson.loads(data)))
+
+
+async def unseal_bytes(cipher: FieldCipher, model: str, field: str, data: bytes | None) -> bytes | None:
+    """`unseal` of a JSON text in bytes."""
+    if data is None or CONTEXT.encode() not in data:
+        return data
+    found = orjson.loads(data)
+    return encode(await unseal(cipher, model, field, found)) if is_sealed(found) else data

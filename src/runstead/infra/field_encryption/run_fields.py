@@ -1,0 +1,179 @@
+"""The encrypted fields of runs: what a client asked for, who asked, and what came of it.
+
+A sealed field stands where the plain one was, also where its type says otherwise: between this module and the store
+nothing looks into it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import orjson
+
+from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.field_encryption import CONTEXT, EncryptionFailed, FieldCipher
+from runstead.runtime.runs.types import Outcome, RunCommand, RunCompletionData, RunFailure, RunRecord, RunSpec
+from runstead.runtime.serialization import encode
+
+from .json_fields import is_sealed, seal, seal_bytes, unseal
+
+RUN: Final = "run"
+THREAD: Final = "thread"
+_USER: Final = "langgraph_auth_user"
+_OWN_FAILURE: Final = EncryptionFailed.__name__
+"""A failure of this name has a text of ours, which says that nothing could be encrypted."""
+
+
+async def seal_spec(cipher: FieldCipher, spec: RunSpec) -> RunSpec:
+    sealed = await asyncio.gather(
+        seal(cipher, RUN, "input", spec.input),
+        seal(cipher, RUN, "config", spec.config),
+        seal(cipher, RUN, "context", spec.context),
+        seal(cipher, RUN, "metadata", spec.metadata),
+        seal(cipher, RUN, "command", _command_json(spec.command)),
+        seal(cipher, THREAD, "config", spec.thread_config),
+    )
+    input_, config, context, metadata, command, thread_config = sealed
+    if is_sealed(command):
+        spec = replace(spec, command=RunCommand(resume=command, has_resume=True))
+    return replace(spec, input=input_, config=config, context=context, metadata=metadata, thread_config=thread_config)
+
+
+async def unseal_spec(cipher: FieldCipher, spec: RunSpec) -> RunSpec:
+    command = spec.command.resume if spec.command is not None and is_sealed(spec.command.resume) else None
+    if not any(map(is_sealed, (spec.input, spec.config, spec.context, spec.metadata, command))):
+        return spec
+    found = await asyncio.gather(
+        unseal(cipher, RUN, "input", spec.input),
+        unseal(cipher, RUN, "config", spec.config),
+        unseal(cipher, RUN, "context", spec.context),
+        unseal(cipher, RUN, "metadata", spec.metadata),
+        unseal(cipher, RUN, "command", command),
+    )
+    input_, config, context, metadata, plain = found
+    if plain is not None:
+        spec = replace(spec, command=_command_of(plain))
+    return replace(spec, input=input_, config=config, context=context, metadata=metadata)
+
+
+async def seal_actor(cipher: FieldCipher, actor: ActorContext) -> ActorContext:
+    if not actor.claims or not cipher.encrypts_json:
+        return actor
+    return replace(actor, claims=await seal(cipher, RUN, "configurable", {_USER: actor.claims}))
+
+
+async def unseal_actor(cipher: FieldCipher, actor: ActorContext) -> ActorContext:
+    if CONTEXT not in actor.claims:
+        return actor
+    return replace(actor, claims=(await unseal(cipher, RUN, "configurable", actor.claims))[_USER])
+
+
+async def seal_failure(cipher: FieldCipher, model: str, failure: RunFailure | None) -> RunFailure | None:
+    if failure is None or failure.error == _OWN_FAILURE:
+        return failure
+    return RunFailure.from_json(await seal(cipher, model, "error", failure.to_json()))
+
+
+async def unseal_failure(cipher: FieldCipher, model: str, failure: RunFailure | None) -> RunFailure | None:
+    if failure is None or CONTEXT not in failure.facts:
+        return failure
+    return RunFailure.from_json(await unseal(cipher, model, "error", failure.to_json()))
+
+
+async def unseal_record(cipher: FieldCipher, record: RunRecord) -> RunRecord:
+    """Raises EncryptionFailed."""
+    spec, actor, failure, completion = await asyncio.gather(
+        unseal_spec(cipher, record.spec),
+        unseal_actor(cipher, record.actor),
+        unseal_failure(cipher, RUN, record.failure),
+        _unseal_completion(cipher, record.completion),
+    )
+    return replace(record, spec=spec, actor=actor, failure=failure, completion=completion)
+
+
+def without_content(record: RunRecord) -> RunRecord:
+    """The record without what could not be decrypted: what remains is which run it is, and where it stands."""
+    spec = replace(record.spec, input=None, command=None, config={}, context=None, metadata={})
+    actor = replace(record.actor, claims={}) if CONTEXT in record.actor.claims else record.actor
+    return replace(record, spec=spec, actor=actor, failure=None, completion=None)
+
+
+async def seal_outcome(cipher: FieldCipher, outcome: Outcome, *, title: str | None, with_output: bool) -> Outcome:
+    """``title`` is what the thread is to be called from now on; None for no change. Without ``with_output``, nothing
+    needs the output.
+    """
+    after = outcome.thread
+    values, interrupts, error, failure, completion, described, output = await asyncio.gather(
+        seal_bytes(cipher, THREAD, "values", after.values),
+        seal_bytes(cipher, THREAD, "interrupts", after.interrupts),
+        seal_failure(cipher, THREAD, after.error),
+        seal_failure(cipher, RUN, outcome.failure),
+        _seal_completion(cipher, outcome.completion),
+        seal(cipher, THREAD, "metadata", {} if title is None else {"title": title}),
+        seal_bytes(cipher, THREAD, "values", outcome.output if with_output else None),
+    )
+    thread = replace(after, values=values, interrupts=interrupts or b"{}", error=error, described=described)
+    return replace(outcome, thread=thread, failure=failure, completion=completion, title=None, output=output)
+
+
+async def unseal_end_of_run(cipher: FieldCipher, body: bytes) -> bytes:
+    """Return the body of a webhook, which was made of sealed records, as its receiver is to read it."""
+    if CONTEXT.encode() not in body:
+        return body
+    told: dict[str, Any] = orjson.loads(body)
+    kwargs = told.get("kwargs")
+    fields = {} if kwargs is None else {name: kwargs.get(name) for name in ("input", "config", "context")}
+    command = (kwargs or {}).get("command") or {}
+    metadata, values, failure, completion, resumed, *found = await asyncio.gather(
+        unseal(cipher, RUN, "metadata", told.get("metadata")),
+        unseal(cipher, THREAD, "values", told.get("values")),
+        unseal(cipher, RUN, "error", told.get("failure")),
+        _unseal_texts(cipher, told.get("completion")),
+        unseal(cipher, RUN, "command", command.get("resume")),
+        *(unseal(cipher, RUN, name, value) for name, value in fields.items()),
+    )
+    told |= {"metadata": metadata, "values": values, "failure": failure, "error": failure, "completion": completion}
+    if kwargs is not None:
+        kwargs |= dict(zip(fields, found, strict=True))
+        if is_sealed(command.get("resume")):
+            kwargs["command"] = {name: one for name, one in resumed.items() if name != "has_resume"}
+    return encode(told)
+
+
+_TEXTS: Final = ("last_ai_message", "first_human_message")
+
+
+async def _seal_completion(cipher: FieldCipher, completion: RunCompletionData) -> RunCompletionData:
+    texts = {name: text for name in _TEXTS if (text := getattr(completion, name)) is not None}
+    if not texts or not cipher.encrypts_json:
+        return completion
+    sealed = await seal(cipher, RUN, "completion", texts)
+    return replace(completion, last_ai_message=sealed, first_human_message=None)
+
+
+async def _unseal_completion(cipher: FieldCipher, completion: RunCompletionData | None) -> RunCompletionData | None:
+    if completion is None or not is_sealed(completion.last_ai_message):
+        return completion
+    texts = await unseal(cipher, RUN, "completion", completion.last_ai_message)
+    return replace(completion, **{name: texts.get(name) for name in _TEXTS})
+
+
+async def _unseal_texts(cipher: FieldCipher, completion: Any) -> Any:
+    if not isinstance(completion, Mapping) or not is_sealed(completion.get("last_ai_message")):
+        return completion
+    texts = await unseal(cipher, RUN, "completion", completion["last_ai_message"])
+    return {**completion, **{name: texts.get(name) for name in _TEXTS}}
+
+
+def _command_json(command: RunCommand | None) -> dict[str, Any] | None:
+    if command is None:
+        return None
+    resume = {"resume": command.resume} if command.has_resume else {}
+    return {**resume, "update": command.update, "goto": list(command.goto)}
+
+
+def _command_of(plain: Mapping[str, Any]) -> RunCommand:
+    return RunCommand(plain.get("resume"), "resume" in plain, plain.get("update"), tuple(plain.get("goto") or ()))

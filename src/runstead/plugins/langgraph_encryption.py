@@ -1,0 +1,239 @@
+"""The encryption of langgraph.json: the handlers of a ``langgraph_sdk.Encryption``, called on the loop of user code.
+
+What is given to which handler, and what is never encrypted, is as on the reference server.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from base64 import b64decode
+from binascii import Error as NotBase64
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, TypeVar
+
+import orjson
+
+from runstead.runtime.actor_context import ActorContext, get_actor_context
+from runstead.runtime.field_encryption import CONTEXT, RESERVED, EncryptionFailed, ReservedKey
+from runstead.runtime.user_code.scope import UserWork
+from runstead.runtime.user_code.thread_loop import LoopLost
+from runstead.runtime.user_code.user_loop import UserCodeTimeout, UserLoop
+
+from .auth.users import user_of
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+_ANSWER_WITHIN: Final = 60.0
+_NEEDS: Final = "it needs langgraph-sdk 0.3.3 or newer; pip install -U langgraph-sdk"
+_WORK: Final = UserWork("encryption handler")
+_BLOB: Final = b"\x93RSh1"
+"""What a blob begins with that handlers have encrypted; the context it was encrypted with follows."""
+
+KEPT: Final = frozenset(
+    (
+        "thread_id", "run_id", "assistant_id", "graph_id", "checkpoint_id", "task_id", "cron_id",
+        "__pregel_checkpointer", "__pregel_resuming", "__pregel_durability", "__pregel_stream", "__pregel_task_id",
+        "__pregel_checkpoint_ns", "__after_seconds__", "__request_start_time_ms__",
+        "langgraph_version", "langgraph_api_version", "langgraph_plan", "langgraph_host", "langgraph_api_url",
+        "langgraph_request_id", "langgraph_auth_user_id", "langgraph_auth_permissions",
+    )
+)  # fmt: skip
+"""Keys whose values are never encrypted: servers write them, and find rows by them."""
+_KEPT_IN: Final = {
+    ("run", "config"): frozenset(("recursion_limit", "max_concurrency")),
+    ("cron", "config"): frozenset(("recursion_limit", "max_concurrency")),
+    ("run", "configurable"): frozenset(("ttl",)),
+    ("checkpoint", "metadata"): frozenset(
+        ("source", "step", "parents", "run_attempt", "counters_since_delta_snapshot")
+    ),
+}
+
+
+class InvalidEncryption(Exception):
+    """What langgraph.json names cannot encrypt; the text says why and the way out."""
+
+
+def check_encryption(encryption: Any) -> None:
+    """Raises InvalidEncryption."""
+    try:
+        from langgraph_sdk import Encryption
+    except ImportError as error:
+        raise InvalidEncryption(_NEEDS) from error
+    if not isinstance(encryption, Encryption):
+        raise InvalidEncryption(
+            f"it is a {type(encryption).__name__}, not a langgraph_sdk.Encryption; write `encryption = Encryption()`, "
+            "and @encryption.encrypt.json and @encryption.decrypt.json above async functions"
+        )
+    for kind in ("json", "blob"):
+        encrypts, decrypts = (getattr(encryption, f"_{kind}_{verb}") for verb in ("encryptor", "decryptor"))
+        if encrypts is not None and decrypts is None:
+            raise InvalidEncryption(
+                f"it has @encryption.encrypt.{kind} and no @encryption.decrypt.{kind}: what it encrypts could not be "
+                "read; write both"
+            )
+
+
+class LangGraphEncryption:
+    """The FieldCipher of a server whose langgraph.json names an ``Encryption``. Handlers run on ``user_loop``."""
+
+    def __init__(self, encryption: Any, user_loop: UserLoop, *, answer_within: float = _ANSWER_WITHIN) -> None:
+        """``answer_within``: seconds that a handler may take."""
+        self._encryption, self._user_loop, self._answer_within = encryption, user_loop, answer_within
+
+    @property
+    def encrypts_json(self) -> bool:
+        return self._encryption._json_encryptor is not None
+
+    @property
+    def encrypts_blobs(self) -> bool:
+        return self._encryption._blob_encryptor is not None
+
+    @property
+    def is_here(self) -> bool:
+        return self._user_loop.is_current
+
+    async def encrypt(self, model: str, field: str, value: Mapping[str, Any]) -> dict[str, Any]:
+        if reserved := RESERVED & value.keys():
+            raise ReservedKey(min(reserved))
+        if not self.encrypts_json:
+            return dict(value)
+        kept = KEPT | _KEPT_IN.get((model, field), frozenset())
+        given = {key: one for key, one in value.items() if key not in kept}
+        context = _context()
+        name = f"encrypt.json, for {model}.{field}"
+        made = await self._called(self._encryption._json_encryptor, name, model, field, context, given)
+        _check(made, given, name)
+        return {**{key: made.get(key, one) for key, one in value.items()}, CONTEXT: context}
+
+    async def decrypt(self, model: str, field: str, value: Mapping[str, Any]) -> dict[str, Any]:
+        if CONTEXT not in value:
+            return dict(value)
+        handler = self._encryption._json_decryptor
+        if handler is None:
+            raise _without("decrypt.json", model, field)
+        given = {key: one for key, one in value.items() if key not in RESERVED}
+        name = f"decrypt.json, for {model}.{field}"
+        found = _plain(await self._called(handler, name, model, field, value[CONTEXT], given))
+        if not isinstance(found, Mapping):
+            raise EncryptionFailed(f"the handler {name}, must return a dict, got {type(found).__name__}")
+        return {key: one for key, one in found.items() if key not in RESERVED}
+
+    async def encrypt_blob(self, model: str, field: str, data: bytes) -> bytes:
+        context, name = _context(), f"encrypt.blob, for {model}.{field}"
+        made = await self._called(self._encryption._blob_encryptor, name, model, field, context, data)
+        if not isinstance(made, bytes | bytearray | memoryview):
+            raise EncryptionFailed(f"the handler {name}, must return bytes, got {type(made).__name__}")
+        head = orjson.dumps(context)
+        return b"".join((_BLOB, len(head).to_bytes(4, "big"), head, bytes(made)))
+
+    async def decrypt_blob(self, model: str, field: str, data: bytes) -> bytes:
+        handler = self._encryption._blob_decryptor
+        if handler is None:
+            raise _without("decrypt.blob", model, field)
+        if not data.startswith(_BLOB):
+            raise EncryptionFailed(f"a stored value of {model}.{field} is damaged; restore it from a backup")
+        start = len(_BLOB) + 4
+        end = start + int.from_bytes(data[len(_BLOB) : start], "big")
+        name = f"decrypt.blob, for {model}.{field}"
+        context = orjson.loads(data[start:end])
+        found = _plain(await self._called(handler, name, model, field, context, data[end:]))
+        if not isinstance(found, bytes | bytearray | memoryview):
+            raise EncryptionFailed(f"the handler {name}, must return bytes, got {type(found).__name__}")
+        return bytes(found)
+
+    async def together(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        try:
+            return await self._user_loop.run(work, named=_WORK)
+        except LoopLost as error:
+            raise EncryptionFailed("this server's encryption handlers do not answer") from error
+
+    async def context_of(self, actor: ActorContext, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the context of a request: ``given`` by its header, or what the context handler makes of it.
+
+        Raises EncryptionFailed.
+        """
+        handler = self._encryption._context_handler
+        if handler is None:
+            return dict(given)
+        from langgraph_sdk import EncryptionContext
+
+        context = EncryptionContext(model=None, field=None, metadata=dict(given))
+        found = await self._run(lambda: handler(user_of(actor), context), "context")
+        if not isinstance(found, Mapping):
+            raise EncryptionFailed(f"the handler context must return a dict, got {type(found).__name__}")
+        return _as_json(found, "context")
+
+    async def _called(
+        self, handler: Any, name: str, model: str, field: str, context: Mapping[str, Any], data: Any
+    ) -> Any:
+        from langgraph_sdk import EncryptionContext
+
+        given = EncryptionContext(model=model, field=field, metadata=dict(context))
+        return await self._run(lambda: handler(given, data), name)
+
+    async def _run(self, call: Callable[[], Coroutine[Any, Any, Any]], name: str) -> Any:
+        async def called() -> Any:
+            return await call()
+
+        try:
+            return await self._user_loop.run(called, self._answer_within, named=_WORK)
+        except (UserCodeTimeout, LoopLost) as error:
+            raise EncryptionFailed(f"the encryption handler {name}, does not answer; try again later") from error
+        except Exception as error:
+            _log.exception("the encryption handler %s, failed", name)
+            raise EncryptionFailed(
+                f"the encryption handler {name}, failed ({type(error).__name__}). The server's log says more."
+            ) from error
+
+
+def context_in(header: str | None) -> dict[str, Any]:
+    """Return what the header X-Encryption-Context says. Raises ValueError."""
+    if not header:
+        return {}
+    try:
+        found = json.loads(b64decode(header.encode()))
+    except (NotBase64, ValueError) as error:
+        raise ValueError(f"X-Encryption-Context: it must be a JSON object in base64: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError("X-Encryption-Context: it must be a JSON object in base64")
+    return found
+
+
+def _context() -> dict[str, Any]:
+    actor = get_actor_context()
+    return {} if actor is None else dict(actor.encryption)
+
+
+def _plain(found: Any) -> Any:
+    # DecryptResult, which older versions of the SDK do not have.
+    return found.plaintext if type(found).__name__ == "DecryptResult" else found
+
+
+def _check(made: Any, given: Mapping[str, Any], name: str) -> None:
+    if not isinstance(made, Mapping):
+        raise EncryptionFailed(
+            f"the handler {name}, must return a dict with the same keys, got {type(made).__name__}; encrypt each value"
+        )
+    if made.keys() != given.keys():
+        added, removed = sorted(map(str, made.keys() - given.keys())), sorted(map(str, given.keys() - made.keys()))
+        raise EncryptionFailed(
+            f"the handler {name}, must return the same keys; it added {added} and removed {removed}. Encrypt each "
+            "value, and keep what else is needed inside of it"
+        )
+    _as_json(made, name)
+
+
+def _as_json(made: Mapping[str, Any], name: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(json.dumps(dict(made)))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise EncryptionFailed(f"the handler {name}, must return JSON values: {error}") from error
+    return found
+
+
+def _without(handler: str, model: str, field: str) -> EncryptionFailed:
+    return EncryptionFailed(
+        f"{model}.{field} is encrypted, and the encryption of langgraph.json has no {handler}; write it again"
+    )

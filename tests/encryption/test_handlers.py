@@ -1,0 +1,274 @@
+"""Handlers of a langgraph_sdk.Encryption, unmodified, encrypt what is stored, with either profile."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+from langgraph_sdk import get_client
+
+from runstead.bootstrap.application import Application
+from runstead.bootstrap.server import serving
+from runstead.infra.engines.exceptions import StorageUnusable
+from tests.servers.sqlite import current_data
+from tests.webhooks.receiver import receiving
+
+from . import handlers
+from .test_canaries import CANARIES, KEY, PLAIN, canaries_in, leaks, say_everything
+
+CONFIG: Final = Path(__file__).with_name("handlers.json")
+HANDLED: Final = {
+    "runstead.db": ("threads", "runs", "crons", "items"),
+    "checkpoints.db": ("checkpoints", "writes", "kept_writes"),
+}
+"""The tables of all that the reference server gives to handlers."""
+
+
+@pytest.fixture(autouse=True)
+def without_faults() -> Iterator[None]:
+    yield
+    loaded().FAULTS.clear()
+
+
+def loaded() -> Any:
+    """The module of the handlers as the server has loaded it."""
+    import sys
+
+    found = [module for module in list(sys.modules.values()) if getattr(module, "__file__", None) == handlers.__file__]
+    return next((module for module in found if module is not handlers), handlers)
+
+
+@asynccontextmanager
+async def served(data: Path, **settings: Any) -> AsyncIterator[str]:
+    chosen: dict[str, Any] = {
+        "port": 0,
+        "data_dir": data,
+        "shutdown_grace_seconds": 0.1,
+        "shutdown_notice_seconds": 0,
+        "webhook_allow_loopback": True,
+        **settings,
+    }
+    async with serving(Application.from_file(CONFIG, **chosen)) as url:
+        yield url
+
+
+def rows_of(data: Path) -> bytes:
+    """What the tables hold that handlers are for."""
+    found: list[str] = []
+    for file, tables in HANDLED.items():
+        with sqlite3.connect(data / file) as connection:
+            there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            for table in there & set(tables):
+                found += map(repr, connection.execute(f"SELECT * FROM {table}"))
+    return "\n".join(found).encode()
+
+
+def context(**metadata: Any) -> dict[str, str]:
+    return {"X-Encryption-Context": base64.b64encode(json.dumps(metadata).encode()).decode()}
+
+
+async def test_handlers_encrypt_everything_that_the_reference_gives_them(tmp_path: Path) -> None:
+    data = current_data(tmp_path / "data")
+    async with served(data) as url:
+        await say_everything(url)
+        stored = rows_of(data)
+    # The address of a webhook is none of theirs.
+    assert set(canaries_in(stored)) <= {CANARIES[13]}
+    assert PLAIN.encode() in stored
+    assert {
+        ("thread", "metadata"), ("thread", "values"), ("thread", "interrupts"), ("thread", "error"),
+        ("run", "input"), ("run", "config"), ("run", "configurable"), ("run", "metadata"), ("run", "command"),
+        ("run", "context"), ("assistant", "metadata"), ("assistant", "configurable"), ("assistant", "context"),
+        ("cron", "payload"), ("cron", "input"), ("cron", "metadata"), ("store", "value"),
+        ("checkpoint", "metadata"), ("checkpoint", "checkpoint"), ("checkpoint", "writes"),
+    } <= loaded().SEEN  # fmt: skip
+
+
+async def test_with_keys_too_no_file_has_a_canary(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = current_data(tmp_path / "data")
+    async with served(data, encryption_keys=KEY, encryption_json_keys=["m"]) as url:
+        await say_everything(url)
+        assert leaks(data) == {}
+    assert leaks(data) == {}
+    assert canaries_in(caplog.text.encode()) == []
+
+
+async def test_the_context_of_a_request_goes_with_its_data(tmp_path: Path) -> None:
+    async with served(tmp_path) as url:
+        client: Any = get_client(url=url, headers=context(tenant="acme"))
+        thread = await client.threads.create(metadata={"note": "n-1", "colour": "red"})
+        await client.runs.wait(thread["thread_id"], "agent", input={"told": "t-1"})
+        stored = rows_of(tmp_path)
+        assert b'{"tenant":"acme"}' in stored
+        assert b"n-1" not in stored
+        # Whoever reads needs no header: the context is stored beside what was encrypted with it.
+        reader: Any = get_client(url=url)
+        assert (await reader.threads.get(thread["thread_id"]))["metadata"]["note"] == "n-1"
+        assert "t-1" in str(await reader.threads.get_state(thread["thread_id"]))
+        history = await reader.threads.get_history(thread["thread_id"])
+        assert len(history) > 1
+    with sqlite3.connect(tmp_path / "checkpoints.db") as connection:
+        blobs = [bytes(blob) for (blob,) in connection.execute("SELECT checkpoint FROM checkpoints")]
+    # Those of the run, which a worker has executed later.
+    assert all(b'{"tenant":"acme"}' in blob for blob in blobs)
+
+
+@pytest.mark.parametrize("header", ["{}", "bm90IGpzb24=", base64.b64encode(b"[1]").decode()])
+async def test_a_context_that_cannot_be_read_is_refused(header: str, tmp_path: Path) -> None:
+    async with served(tmp_path) as url, httpx.AsyncClient(base_url=url) as client:
+        answer = await client.post("/threads", json={}, headers={"X-Encryption-Context": header})
+        assert answer.status_code == 422
+        assert "X-Encryption-Context: it must be a JSON object in base64" in answer.json()["detail"]
+
+
+async def test_what_handlers_leave_as_it_is_can_be_searched_for(tmp_path: Path) -> None:
+    async with served(tmp_path) as url, httpx.AsyncClient(base_url=url) as client:
+        await client.post("/threads", json={"metadata": {"colour": "red", "note": "n"}})
+        for metadata, count in (({"colour": "red"}, 1), ({"note": "n"}, 0)):
+            found = await client.post("/threads/search", json={"metadata": metadata})
+            assert len(found.json()) == count
+            assert "runstead-remark" not in found.headers
+        for path in ("search", "count"):
+            by_values = await client.post(f"/threads/{path}", json={"values": {"note": "n"}})
+            assert "this server encrypts the values of threads" in by_values.headers["runstead-remark"]
+
+
+@pytest.mark.parametrize("given", ["a text", [1, {"a": 2}], 7, True])
+async def test_an_input_that_is_no_object_is_encrypted_too(given: Any, tmp_path: Path) -> None:
+    async with served(tmp_path) as url, httpx.AsyncClient(base_url=url) as client:
+        thread = (await client.post("/threads", json={})).json()["thread_id"]
+        body = {"assistant_id": "agent", "input": given, "after_seconds": 100}
+        run = (await client.post(f"/threads/{thread}/runs", json=body)).json()
+        assert run["kwargs"]["input"] == given
+        found = (await client.get(f"/threads/{thread}/runs/{run['run_id']}")).json()
+        assert found["kwargs"]["input"] == given
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/threads", {"metadata": {"__encryption_context__": {}}}),
+        ("/assistants", {"graph_id": "agent", "metadata": {"__encryption_context__": {}}}),
+        ("/store/items", {"namespace": ["a"], "key": "b", "value": {"__encryption_context__": {}}}),
+        ("/runs/wait", {"assistant_id": "agent", "input": {"__encryption_context__": {}}}),
+        ("/runs/crons", {"assistant_id": "agent", "schedule": "0 0 1 1 *", "input": {"__encryption_context__": {}}}),
+    ],
+)
+async def test_a_reserved_key_is_refused(path: str, body: dict[str, Any], tmp_path: Path) -> None:
+    async with served(tmp_path) as url, httpx.AsyncClient(base_url=url) as client:
+        answer = await client.request("PUT" if path == "/store/items" else "POST", path, json=body)
+        assert answer.status_code == 422, answer.text
+        assert "reserved on this server" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [("encrypt.json", "encrypt.json, for thread.metadata, failed (KeyError)"), ("adds", "it added ['nonce']")],
+)
+async def test_a_handler_that_fails_is_named_in_the_answer(
+    fault: str, said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with served(tmp_path) as url, httpx.AsyncClient(base_url=url) as client:
+        loaded().FAULTS[fault] = "canary-01-"
+        answer = await client.post("/threads", json={"metadata": {"note": "canary-02-"}})
+        assert answer.status_code == 503
+        assert said in answer.json()["detail"]
+    assert canaries_in((answer.text + caplog.text).encode()) == []
+
+
+async def test_reading_says_which_handler_failed(tmp_path: Path) -> None:
+    async with served(tmp_path) as url, httpx.AsyncClient(base_url=url) as client:
+        thread = (await client.post("/threads", json={"metadata": {"note": "n"}})).json()["thread_id"]
+        loaded().FAULTS["decrypt.json"] = "k"
+        for answer in (await client.get(f"/threads/{thread}"), await client.post("/threads/search", json={})):
+            assert answer.status_code == 503
+            assert "decrypt.json, for thread.metadata, failed (KeyError)" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("fault", ["encrypt.json", "encrypt.blob"])
+async def test_a_run_whose_state_cannot_be_encrypted_ends_with_an_error_that_says_so(
+    fault: str, tmp_path: Path
+) -> None:
+    async with served(tmp_path) as url:
+        client: Any = get_client(url=url)
+        thread = await client.threads.create()
+        run = await client.runs.create(thread["thread_id"], "agent", input={"told": "t"}, after_seconds=1)
+        loaded().FAULTS[fault] = "k"
+        ended = await client.runs.join(thread["thread_id"], run["run_id"])
+        loaded().FAULTS.clear()
+        found: Any = await client.runs.get(thread["thread_id"], run["run_id"])
+        assert (found["status"], found["failure"]["error"]) == ("error", "EncryptionFailed")
+        assert f"{fault}, for" in found["failure"]["message"]
+        assert "EncryptionFailed" in str(ended)
+        assert (await client.threads.get(thread["thread_id"]))["status"] == "error"
+        # The thread goes on once the handlers do.
+        await client.runs.wait(thread["thread_id"], "agent", input={"told": "t-2"})
+
+
+async def test_data_from_before_the_handlers_are_read_and_encrypted_when_they_change(tmp_path: Path) -> None:
+    plain = Path(__file__).with_name("langgraph.json")
+    async with serving(Application.from_file(plain, port=0, data_dir=tmp_path)) as url:
+        client: Any = get_client(url=url)
+        thread = await client.threads.create(metadata={"note": "before"})
+        await client.runs.wait(thread["thread_id"], "agent", input={"told": "early"})
+        await client.store.put_item(["a"], "b", value={"note": "kept"})
+    async with served(tmp_path) as url:
+        client = get_client(url=url)
+        found = await client.threads.get(thread["thread_id"])
+        assert found["metadata"]["note"] == "before"
+        assert "early" in str(await client.threads.get_state(thread["thread_id"]))
+        assert (await client.store.get_item(["a"], "b"))["value"] == {"note": "kept"}
+        await client.threads.update(thread["thread_id"], metadata={"more": "later-1"})
+        found = await client.threads.get(thread["thread_id"])
+        assert (found["metadata"]["note"], found["metadata"]["more"]) == ("before", "later-1")
+        await client.runs.wait(thread["thread_id"], "agent", command={"resume": "later-2"})
+        assert "later-2" in str(await client.threads.get_history(thread["thread_id"]))
+        stored = rows_of(tmp_path)
+        assert b"later-1" not in stored
+        assert b"later-2" not in stored
+    with pytest.raises(StorageUnusable, match="handlers of a langgraph"):
+        async with Application.from_file(plain, data_dir=tmp_path).running():
+            pass
+
+
+async def test_titles_of_states_become_titles_of_threads(tmp_path: Path) -> None:
+    async with served(tmp_path) as url:
+        client: Any = get_client(url=url)
+        thread = await client.threads.create()
+        await client.runs.wait(thread["thread_id"], "agent", input={"told": "one"})
+        assert (await client.threads.get(thread["thread_id"]))["metadata"]["title"] == "one-title"
+        await client.threads.update(thread["thread_id"], metadata={"title": "mine"})
+        await client.threads.update_state(thread["thread_id"], {"answer": "x"})
+        assert (await client.threads.get(thread["thread_id"]))["metadata"]["title"] == "mine"
+        await client.threads.update_state(thread["thread_id"], {"title": "theirs"})
+        assert (await client.threads.get(thread["thread_id"]))["metadata"]["title"] == "theirs"
+        assert b"-title" not in rows_of(tmp_path)
+
+
+async def test_a_webhook_is_told_what_was_meant(tmp_path: Path) -> None:
+    async with receiving() as receiver, served(tmp_path) as url:
+        client: Any = get_client(url=url)
+        thread = await client.threads.create()
+        await client.runs.create(
+            thread["thread_id"],
+            "agent",
+            input={"told": "t-1"},
+            metadata={"note": "n-1"},
+            context={"who": "w-1"},
+            webhook=receiver.url,
+        )
+        [got] = await receiver.count(1)
+        told = json.loads(got.body)
+        assert told["kwargs"]["input"] == {"told": "t-1"}
+        assert told["kwargs"]["context"] == {"who": "w-1"}
+        assert told["kwargs"]["config"]["configurable"]["who"] == "w-1"
+        assert told["metadata"]["note"] == "n-1"
+        assert told["values"]["told"] == "t-1"
+        assert "__encryption_context__" not in json.dumps(told)

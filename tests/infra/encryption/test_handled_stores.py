@@ -1,0 +1,187 @@
+"""The stores with handlers around them keep every promise but one: what handlers encrypt cannot be searched for."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.conformance import checkpointer_test, validate
+from langgraph.checkpoint.conformance.capabilities import Capability
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph_sdk import Encryption, EncryptionContext
+
+from runstead.infra.checkpoints.encrypted import encrypted_serde
+from runstead.infra.checkpoints.postgres import PostgresCheckpoints
+from runstead.infra.checkpoints.serde import CheckpointSerializer
+from runstead.infra.checkpoints.sqlite import open_checkpoints
+from runstead.infra.checkpoints.store import SqlCheckpoints
+from runstead.infra.encryption.keyring import Keyring
+from runstead.infra.field_encryption.encrypted_assistants import EncryptedAssistantStore
+from runstead.infra.field_encryption.encrypted_crons import EncryptedCronStore
+from runstead.infra.field_encryption.encrypted_deliveries import EncryptedDeliveryStore
+from runstead.infra.field_encryption.encrypted_runs import (
+    EncryptedRunCreateStore,
+    EncryptedRunLeaseStore,
+    EncryptedRunQueryStore,
+)
+from runstead.infra.field_encryption.encrypted_threads import EncryptedThreadStore
+from runstead.infra.storage.assistants import SqlAssistantStore
+from runstead.infra.storage.crons import SqlCronStore
+from runstead.infra.storage.database import Database
+from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
+from runstead.plugins.langgraph_encryption import LangGraphEncryption
+from runstead.resources.threads import ThreadFilter
+from runstead.runtime.actor_context import acting
+from runstead.runtime.runs.types import Outcome, RunStatus, ThreadAfter
+from runstead.runtime.user_code.user_loop import UserLoop
+from runstead.testing.clock import HandClock
+from runstead.testing.conformance.assistant_store import AssistantStoreConformance
+from runstead.testing.conformance.checkpoint_store import CheckpointStoreConformance
+from runstead.testing.conformance.cron_store import CronStoreConformance
+from runstead.testing.conformance.delivery_store import DeliveryStoreConformance
+from runstead.testing.conformance.run_storage import ALICE, RunStorage
+from runstead.testing.conformance.run_stores import RunStoreConformance
+from runstead.testing.conformance.thread_store import ThreadStoreConformance
+from tests.servers.postgres import PostgresSchema
+from tests.servers.stores import stores_over
+
+MARK = "hidden:"
+
+
+def an_encryption() -> Encryption:
+    """Handlers that hide all values but those of metadata, each time in another way."""
+    encryption, count = Encryption(), iter(range(10**9))
+
+    @encryption.encrypt.json
+    async def encrypt_json(ctx: EncryptionContext, data: dict[str, Any]) -> dict[str, Any]:
+        if ctx.field == "metadata":
+            return dict(data)
+        return {key: MARK + _hidden(next(count), json.dumps(value).encode()) for key, value in data.items()}
+
+    @encryption.decrypt.json
+    async def decrypt_json(ctx: EncryptionContext, data: dict[str, Any]) -> dict[str, Any]:
+        is_hidden = {key: isinstance(value, str) and value.startswith(MARK) for key, value in data.items()}
+        return {key: _shown(value[len(MARK) :]) if is_hidden[key] else value for key, value in data.items()}
+
+    @encryption.encrypt.blob
+    async def encrypt_blob(ctx: EncryptionContext, blob: bytes) -> bytes:
+        return bytes(255 - byte for byte in blob)
+
+    @encryption.decrypt.blob
+    async def decrypt_blob(ctx: EncryptionContext, blob: bytes) -> bytes:
+        return bytes(255 - byte for byte in blob)
+
+    return encryption
+
+
+def _hidden(number: int, data: bytes) -> str:
+    return base64.b64encode(f"{number} ".encode() + data).decode()
+
+
+def _shown(text: str) -> Any:
+    return json.loads(base64.b64decode(text).partition(b" ")[2])
+
+
+@pytest.fixture
+async def handled() -> AsyncIterator[LangGraphEncryption]:
+    async with UserLoop.running() as user_loop:
+        yield LangGraphEncryption(an_encryption(), user_loop)
+
+
+@pytest.fixture
+def storage(encrypted: Database, handled: LangGraphEncryption) -> RunStorage:
+    plain = stores_over(encrypted)
+    return replace(
+        plain,
+        create=EncryptedRunCreateStore(plain.create, handled),
+        query=EncryptedRunQueryStore(plain.query, handled),
+        leases=EncryptedRunLeaseStore(plain.leases, handled, EncryptedThreadStore(plain.threads, handled)),
+        threads=EncryptedThreadStore(plain.threads, handled),
+    )
+
+
+class TestHandledRuns(RunStoreConformance):
+    pass
+
+
+class TestHandledThreads(ThreadStoreConformance):
+    async def test_values_are_matched_by_containment(self, storage: RunStorage) -> None:
+        after = ThreadAfter(values=b'{"a":{"b":1}}')
+        await storage.ended(await storage.accept("t-1"), Outcome(RunStatus.SUCCESS, after))
+        with acting(ALICE):
+            assert await storage.threads.search(ThreadFilter(values={"a": {"b": 1}})) == []
+            assert await storage.threads.count(ThreadFilter(values={"a": {}})) == 0
+            assert [one.values for one in await storage.threads.search(ThreadFilter())] == [after.values]
+
+
+class TestHandledAssistants(AssistantStoreConformance):
+    @pytest.fixture
+    def clock(self) -> HandClock:
+        return HandClock()
+
+    @pytest.fixture
+    def assistants(self, encrypted: Database, clock: HandClock, handled: LangGraphEncryption) -> Any:
+        return EncryptedAssistantStore(SqlAssistantStore(encrypted, clock), handled)
+
+
+class TestHandledCrons(CronStoreConformance):
+    @pytest.fixture
+    def crons(self, encrypted: Database, storage: RunStorage, handled: LangGraphEncryption) -> Any:
+        return EncryptedCronStore(SqlCronStore(encrypted, storage.clock, storage.bell), handled)
+
+
+class TestHandledDeliveries(DeliveryStoreConformance):
+    @pytest.fixture
+    def deliveries(self, encrypted: Database, storage: RunStorage, handled: LangGraphEncryption) -> Any:
+        return EncryptedDeliveryStore(SqlDeliveryStore(encrypted, storage.clock, storage.bell), handled)
+
+
+@asynccontextmanager
+async def checkpoints_on(
+    engine: str, request: pytest.FixtureRequest, folder: Path, handled: LangGraphEncryption, has_keys: bool
+) -> AsyncIterator[SqlCheckpoints]:
+    serde: SerializerProtocol | None = None
+    if has_keys:
+        serde = encrypted_serde(CheckpointSerializer(), Keyring([b"k" * 32]))
+    if engine == "sqlite":
+        async with open_checkpoints(folder / "checkpoints.sqlite", serde=serde, field_cipher=handled) as checkpoints:
+            yield checkpoints
+    else:
+        schema: PostgresSchema = request.getfixturevalue("postgres_schema")
+        yield PostgresCheckpoints(await schema.emptied(), serde=serde, field_cipher=handled)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def checkpoints(
+    request: pytest.FixtureRequest, tmp_path: Path, handled: LangGraphEncryption
+) -> AsyncIterator[SqlCheckpoints]:
+    async with checkpoints_on(request.param, request, tmp_path, handled, True) as checkpoints:
+        yield checkpoints
+
+
+class TestHandledCheckpoints(CheckpointStoreConformance):
+    pass
+
+
+@pytest.mark.parametrize("has_keys", [False, True])
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+async def test_the_saver_passes_langgraphs_own_conformance_suite(
+    engine: str, has_keys: bool, request: pytest.FixtureRequest, tmp_path: Path, handled: LangGraphEncryption
+) -> None:
+    @checkpointer_test(name=f"handled SqlCheckpointSaver on {engine}")
+    async def our_saver() -> AsyncGenerator[BaseCheckpointSaver[Any], None]:
+        with TemporaryDirectory(dir=tmp_path) as folder:
+            async with checkpoints_on(engine, request, Path(folder), handled, has_keys) as checkpoints:
+                yield checkpoints.saver
+
+    report = await validate(our_saver)
+    assert {name: result.failures for name, result in report.results.items() if result.failures} == {}
+    assert {name for name, result in report.results.items() if result.passed} == {one.value for one in Capability}
