@@ -267,6 +267,19 @@ class Settings(BaseSettings):
         ge=1,
         description="Largest request body or WebSocket message that is accepted (bytes).",
     )
+    memory_in_flight_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Bytes that request bodies and unsent answers may hold at once, and those that the inputs of "
+        "executing runs may (bytes each). Requests beyond that get 503; runs wait. Unset: a 64th of the memory that "
+        "the process may use, at least max_body_bytes.",
+    )
+    memory_in_flight_user_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="The same for the requests of one user (bytes); beyond that, 429. Unset: half of "
+        "memory_in_flight_bytes.",
+    )
     max_connections: int | None = Field(
         default=None,
         ge=1,

@@ -25,6 +25,7 @@ from runstead.wire.errors import Unavailable
 from .assembly import Assembly, assembled
 from .browsers import cors_options, page_policy
 from .loopback import loopback
+from .memory import byte_budget
 from .parts import logged_headers
 
 
@@ -60,6 +61,7 @@ class Application:
                 logged_headers=logged_headers(configuration),
                 pages=page_policy(settings, configuration),
                 access_check_seconds=settings.access_check_seconds,
+                memory=byte_budget(settings),
             ),
         )
 

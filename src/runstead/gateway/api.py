@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.middleware import Middleware
 from starlette.responses import Response
 
+from runstead.runtime.byte_budget import ByteBudget
 from runstead.version import __version__
 from runstead.wire.credentials import Authenticator
 from runstead.wire.errors import Problem, Unprocessable, problem_of, sentence_of
@@ -23,6 +24,7 @@ from .custom_app import CustomApp, CustomRoutes
 from .dependencies import answer, without_nul
 from .failures import Failures
 from .logged_headers import LoggedHeaders
+from .memory_guard import MemoryGuard
 from .mount_prefix import MountPrefix
 from .openapi import describe, joined, secured
 from .page_guard import PageGuard, PagePolicy
@@ -86,8 +88,8 @@ class Cors:
 class Surroundings:
     """Where the routes stand. ``custom`` is the user's own app beside them, once it has been loaded; ``security`` what
     the API's description tells of authentication; ``logged_headers`` says which headers stand on log lines;
-    ``pages`` which web pages may call; None asks no page; ``access_check_seconds`` how
-    often callers are authenticated again while they are served.
+    ``pages`` which web pages may call; None asks no page; ``access_check_seconds`` how often callers are authenticated
+    again while they are served; ``memory`` bounds the bytes of bodies and answers.
     """
 
     mount_prefix: str | None = None
@@ -96,6 +98,7 @@ class Surroundings:
     logged_headers: Callable[[str], bool] | None = None
     pages: PagePolicy | None = None
     access_check_seconds: float = CHECK_SECONDS
+    memory: ByteBudget = field(default_factory=ByteBudget)
 
 
 def create_api(
@@ -135,6 +138,7 @@ def create_api(
             Middleware(RemarkHeaders),
             Middleware(Failures),
             Middleware(SocketFailures),
+            Middleware(MemoryGuard, budget=around.memory),
             Middleware(Authentication, authenticator=authenticator, check_seconds=around.access_check_seconds),
         ],
     )

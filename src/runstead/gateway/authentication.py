@@ -8,12 +8,14 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from runstead.runtime.actor_context import acting
+from runstead.runtime.actor_context import ActorContext, acting
+from runstead.runtime.runs.fair_turns import group_of
 from runstead.wire.credentials import Authenticator, Credentials
 from runstead.wire.errors import BodyTooLarge
 
 from .access_watch import AccessWatch
 from .asks import OPEN_PATHS, path_params_of
+from .memory_guard import MEMORY, RequestMemory
 
 _MAX_BODY: Final = 32 * 1024 * 1024
 """Bytes that are read for an authenticator; what a route takes is a setting."""
@@ -46,12 +48,14 @@ class Authentication:
             await self._app(scope, receive, send)
             return
         if (actor := scope.get(ACTOR)) is not None:
+            _assign(scope, actor)
             with acting(actor):
                 await self._app(scope, receive, send)
             return
         body = _ReadAhead(receive)
         ask = partial(self._authenticator.authenticate, _credentials(scope, body))
         actor = await ask()
+        _assign(scope, actor)
         with acting(actor):
             inside = {**scope, ACTOR: actor}
             if actor.is_authenticated:
@@ -89,6 +93,13 @@ class _ReadAhead:
             return await self._receive()
         self._given = True
         return {"type": "http.request", "body": self._read, "more_body": False}
+
+
+def _assign(scope: Scope, actor: ActorContext) -> None:
+    """Count what the request holds as its user's. Raises TooManyBytes."""
+    memory: RequestMemory | None = scope.get(MEMORY)
+    if memory is not None:
+        memory.assign(group_of(actor))
 
 
 def own_path(scope: Scope) -> str:

@@ -8,6 +8,10 @@ from typing import Final, TypeAlias
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from runstead.wire.errors import WireError
+
+from .memory_guard import MEMORY, RequestMemory
+
 SocketMessage: TypeAlias = str | bytes
 _MOST_MESSAGES: Final = 128
 """Clients make some tens of subscriptions in one breath."""
@@ -26,17 +30,26 @@ class SocketInbox:
         self._bytes = 0
         self._has_ended = False
         self._news = asyncio.Event()
+        self._memory: RequestMemory | None = socket.scope.get(MEMORY)
+        self._refusal: WireError | None = None
         self.overflowed = False
 
     async def next(self) -> SocketMessage | None:
-        """Return the oldest message; None after the last one, or when the inbox has overflowed."""
+        """Return the oldest message; None after the last one, or when the inbox has overflowed.
+
+        Raises TooManyBytes and NoRoom.
+        """
         while not self._messages and not self._has_ended:
             self._news.clear()
             await self._news.wait()
+        if self._refusal is not None:
+            raise self._refusal
         if self.overflowed or not self._messages:
             return None
         message = self._messages.popleft()
         self._bytes -= len(message)
+        if self._memory is not None:
+            self._memory.give_back(len(message))
         return message
 
     async def fill(self) -> None:
@@ -47,6 +60,8 @@ class SocketInbox:
                 if received["type"] == "websocket.disconnect":
                     return
                 self._add(received.get("text") or received.get("bytes") or "")
+        except WireError as error:
+            self._refusal = error
         except (WebSocketDisconnect, RuntimeError):
             return
         finally:
@@ -57,6 +72,8 @@ class SocketInbox:
         if len(self._messages) >= _MOST_MESSAGES or (self._messages and self._bytes + len(message) > self._max_bytes):
             self.overflowed = True
             return
+        if self._memory is not None:
+            self._memory.take(len(message))
         self._messages.append(message)
         self._bytes += len(message)
         self._news.set()

@@ -53,6 +53,7 @@ class WireError(Exception):
     """Root of what the wire itself refuses. The text is for the client."""
 
     status: ClassVar[int] = 400
+    headers: ClassVar[Mapping[str, str]] = {}
 
 
 class BadRequest(WireError):
@@ -111,10 +112,35 @@ class Unprocessable(WireError):
     status = 422
 
 
+class TooManyBytes(WireError):
+    """The caller has too much in flight; the same request works once some of it is done."""
+
+    status = 429
+    headers: ClassVar[Mapping[str, str]] = {"retry-after": "1"}
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"Your requests and their answers hold more than {limit} bytes at once; wait for those in flight, "
+            "or ask for less (setting memory_in_flight_user_bytes)"
+        )
+
+
 class Unavailable(WireError):
     """Not now; the same request may work later."""
 
     status = 503
+
+
+class NoRoom(Unavailable):
+    """The process holds as much for its clients as it may."""
+
+    headers: ClassVar[Mapping[str, str]] = {"retry-after": "1"}
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"Requests and answers hold more than {limit} bytes of this server at once; try again in a moment "
+            "(setting memory_in_flight_bytes)"
+        )
 
 
 class Refused(Exception):
@@ -192,7 +218,7 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
 def problem_of(error: BaseException) -> Problem:
     """How ``error`` is told to a client. Status 500, with the text masked, for what is not expected."""
     if isinstance(error, WireError):
-        return Problem(error.status, str(error))
+        return Problem(error.status, str(error), error.headers)
     if isinstance(error, StorageFault):
         return Problem(_STORAGE[error.kind], error.told, _AGAIN if error.kind in ("busy", "away", "closed") else {})
     if isinstance(error, Refused):
