@@ -36,6 +36,7 @@ from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.settings import Settings
 
 from .housekeeping import Sweeps
+from .memory import bytes_in_flight
 
 _WINDOW_BYTES: Final = 256 * 1024 * 1024
 _NEVER_HEADERS: Final = frozenset((*CREDENTIALS, "x-tenant-id"))
@@ -52,6 +53,7 @@ def run_limits(settings: Settings, reserved_slots: int = 0) -> RunLimits:
         hand_back_grace=settings.hand_back_grace_seconds,
         run_timeout=settings.run_timeout_seconds,
         heartbeat=settings.heartbeat_seconds,
+        input_bytes=bytes_in_flight(settings),
     )
 
 

@@ -92,9 +92,11 @@ def waiting_for(
     record: RunRecord, use: Services, *, cancel_on_disconnect: bool, headers: Mapping[str, str] | None = None
 ) -> Response:
     """An answer with what the run will have come to."""
+    # The record itself, with its input, is not kept while the client waits.
+    run_id = record.run_id
 
     async def result() -> bytes:
-        return wait_body(await use.runs.join_wait(record.run_id, cancel_on_disconnect=cancel_on_disconnect))
+        return wait_body(await use.runs.join_wait(run_id, cancel_on_disconnect=cancel_on_disconnect))
 
     return WaitingJson(result(), {**wait_headers(record), **(headers or {})}, keep_alive=use.options.heartbeat)
 

@@ -163,8 +163,7 @@ class RunsFacade:
         self, run_id: RunId, *, thread_id: ThreadId | None = None, cancel_on_disconnect: bool = False
     ) -> RunResult:
         """Wait for the end of a run that exists; answers at once when it has ended. Raises RunNotFound."""
-        record = await self.get_run(run_id, thread_id=thread_id)
-        return await self._wait(record, cancel_on_leave=cancel_on_disconnect)
+        return await self._wait(await self.get_run(run_id, thread_id=thread_id), cancel_on_leave=cancel_on_disconnect)
 
     async def cancel(
         self,
@@ -246,6 +245,7 @@ class RunsFacade:
         cancel_on_leave: bool,
         is_new: bool = False,
     ) -> RunStream:
+        record = _without_input(record)
         return await self._streams.open(
             record,
             last_event_id=last_event_id,
@@ -255,6 +255,7 @@ class RunsFacade:
         )
 
     async def _wait(self, record: RunRecord, *, cancel_on_leave: bool, is_new: bool = False) -> RunResult:
+        record = _without_input(record)
         try:
             return await self._waits.wait(record, is_new=is_new)
         except asyncio.CancelledError:
@@ -303,6 +304,11 @@ class RunsFacade:
             await tell_end(self._runtime.bridge, record)
             emitter = RunEventEmitter(record, self._runtime.observer, self._runtime.clock)
             await emitter.ended(record, thread_status, stop=reason)
+
+
+def _without_input(record: RunRecord) -> RunRecord:
+    """The record for a reader, who may stay for hours, and would keep a large input in memory as long."""
+    return replace(record, spec=replace(record.spec, input=None))
 
 
 async def _scheduled(specs: Sequence[RunSpec], scheduler: RunScheduler) -> Sequence[RunSpec]:

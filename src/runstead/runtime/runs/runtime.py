@@ -34,7 +34,7 @@ class RunLimits:
     stop waits for agent code that does not react, before the run is settled without it. ``run_timeout`` (seconds):
     for runs that name none; None for no limit. ``hand_back_grace`` (seconds): as ``stop_grace``, when the process is to
     end and its runs are handed back. ``heartbeat`` (seconds): of silence on a stream, after which readers
-    get a heartbeat.
+    get a heartbeat. ``input_bytes``: of the inputs of all runs that execute at once; None for no limit.
     """
 
     max_concurrent_runs: int = 64
@@ -45,6 +45,7 @@ class RunLimits:
     hand_back_grace: float = 30.0
     run_timeout: float | None = None
     heartbeat: float = 5.0
+    input_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from ..exceptions import LeaseLost
 from ..runtime import RunsRuntime
 from ..types import RunId, Stopped, WorkerId
+from .execution_room import ExecutionRoom
 from .executor import RunExecution
 from .partial_answers import Asides
 from .planner import ExecutionPlanner
@@ -32,6 +33,7 @@ class RunSupervisor:
         self._claiming = 0
         self._draining = False
         self._slot_freed = asyncio.Event()
+        self._room = ExecutionRoom(runtime.limits.input_bytes, runtime.clock, self._slot_freed.set)
         self._notices: set[asyncio.Task[None]] = set()
         self._keeper: asyncio.Task[None] | None = None
         # Readable in a listing, and never the same for two processes.
@@ -43,7 +45,7 @@ class RunSupervisor:
 
     @property
     def free(self) -> int:
-        if self._draining:
+        if self._draining or self._room.is_full:
             return 0
         return max(0, self.slots - len(self._registry) - self._claiming)
 
@@ -116,7 +118,8 @@ class RunSupervisor:
 
     async def _execute(self, handle: RunHandle) -> None:
         try:
-            await RunExecution(handle, self._runtime, self._planner, self._asides).run()
+            async with self._room.held(handle):
+                await RunExecution(handle, self._runtime, self._planner, self._asides).run()
         except Exception:
             # The lease lapses and the run is recovered: nothing is lost, but it should not have happened.
             _log.exception("run %s: its attempt broke down", handle.lease.run_id)
