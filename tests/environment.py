@@ -1,7 +1,8 @@
-"""Environment variables of the tests and of every process that they start.
+"""Environment of the tests and of every process that they start: variables and signals.
 
 The machine's user may have set anything: URLs and keys of other services, proxies, a locale, a time zone, options for
-Python, node or PostgreSQL. Only the variables named here reach a test; all others are removed or fixed.
+Python, node or PostgreSQL. Only the variables named here reach a test; all others are removed or fixed. Shells start
+commands in the background with signals ignored, and processes inherit that.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Mapping, MutableMapping
@@ -65,6 +67,18 @@ def isolate(environ: MutableMapping[str, str] = os.environ) -> None:
         del environ[name]
     environ.update(wanted)
     time.tzset()
+    heed_signals()
+
+
+def heed_signals() -> None:
+    """Let Ctrl-C, Ctrl-\\ and a lost terminal end this process and those that it starts, as they do by default."""
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGQUIT, signal.SIG_DFL),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def child_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:

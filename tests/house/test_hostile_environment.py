@@ -129,3 +129,13 @@ def test_the_tests_pass_in_a_hostile_environment(hostile: dict[str, str]) -> Non
     )
     assert done.returncode == 0, f"{done.stdout[-6_000:]}\n{done.stderr[-2_000:]}"
     assert " passed in " in done.stdout.splitlines()[-1], done.stdout
+
+
+def test_signals_that_a_shell_ignores_for_its_background_are_heeded() -> None:
+    names = ("SIGINT", "SIGQUIT", "SIGHUP")
+    code = f"import signal; print([int(signal.getsignal(getattr(signal, name)) is signal.SIG_IGN) for name in {names}])"
+    ignoring = f"import signal; [signal.signal(getattr(signal, name), signal.SIG_IGN) for name in {names}]"
+    for heed, ignored in (("", 1), ("from tests.environment import heed_signals; heed_signals()", 0)):
+        script = f"{ignoring}\n{heed}\nimport subprocess, sys; subprocess.run([sys.executable, '-c', {code!r}])"
+        done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == str([ignored] * 3)
