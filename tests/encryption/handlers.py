@@ -9,30 +9,35 @@ from hashlib import sha256
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from langgraph_sdk import Encryption, EncryptionContext
+from langgraph_sdk import DecryptResult, Encryption, EncryptionContext
 
 PREFIX = "encrypted:"
 PLAIN = {"colour", "owner", "thread_id", "assistant_id"}
 """Keys whose values stay as they are, to be searched for."""
 FAULTS: dict[str, str] = {}
 """What the handlers are to do wrong, for tests of that."""
+KEYS = ["1"]
+"""Versions of the keys that can decrypt; the first one encrypts, and replaces what another one has encrypted."""
 SEEN: set[tuple[str, str]] = set()
 """Of what values were encrypted."""
 
 encryption = Encryption()
 
 
-def key_of(ctx: EncryptionContext) -> AESGCM:
-    return AESGCM(sha256(f"secret of {ctx.metadata.get('tenant', 'all')}".encode()).digest())
+def key_of(ctx: EncryptionContext, version: str) -> AESGCM:
+    return AESGCM(sha256(f"secret {version} of {ctx.metadata.get('tenant', 'all')}".encode()).digest())
 
 
 def closed(ctx: EncryptionContext, data: bytes) -> bytes:
-    nonce = os.urandom(12)
-    return nonce + key_of(ctx).encrypt(nonce, data, None)
+    version, nonce = KEYS[0], os.urandom(12)
+    return version.encode() + nonce + key_of(ctx, version).encrypt(nonce, data, None)
 
 
 def opened(ctx: EncryptionContext, data: bytes) -> bytes:
-    return key_of(ctx).decrypt(data[:12], data[12:], None)
+    version = data[:1].decode()
+    if version not in KEYS:
+        raise KeyError(version)
+    return key_of(ctx, version).decrypt(data[1:13], data[13:], None)
 
 
 def check(handler: str) -> None:
@@ -48,9 +53,10 @@ async def encrypt_blob(ctx: EncryptionContext, blob: bytes) -> bytes:
 
 
 @encryption.decrypt.blob
-async def decrypt_blob(ctx: EncryptionContext, blob: bytes) -> bytes:
+async def decrypt_blob(ctx: EncryptionContext, blob: bytes) -> bytes | DecryptResult[bytes]:
     check("decrypt.blob")
-    return opened(ctx, blob)
+    plain = opened(ctx, blob)
+    return plain if blob[:1].decode() == KEYS[0] else DecryptResult(plain, closed(ctx, plain))
 
 
 @encryption.encrypt.json
@@ -68,11 +74,14 @@ async def encrypt_json(ctx: EncryptionContext, data: dict[str, Any]) -> dict[str
 
 
 @encryption.decrypt.json
-async def decrypt_json(ctx: EncryptionContext, data: dict[str, Any]) -> dict[str, Any]:
+async def decrypt_json(ctx: EncryptionContext, data: dict[str, Any]) -> dict[str, Any] | DecryptResult[dict[str, Any]]:
     check("decrypt.json")
-    return {
-        key: json.loads(opened(ctx, base64.b64decode(value[len(PREFIX) :])))
-        if isinstance(value, str) and value.startswith(PREFIX)
-        else value
+    sealed = {
+        key: base64.b64decode(value[len(PREFIX) :])
         for key, value in data.items()
+        if isinstance(value, str) and value.startswith(PREFIX)
     }
+    plain = {key: json.loads(opened(ctx, sealed[key])) if key in sealed else value for key, value in data.items()}
+    if all(value[:1].decode() == KEYS[0] for value in sealed.values()):
+        return plain
+    return DecryptResult(plain, await encrypt_json(ctx, plain))

@@ -35,6 +35,7 @@ HANDLED: Final = {
 def without_faults() -> Iterator[None]:
     yield
     loaded().FAULTS.clear()
+    loaded().KEYS[:] = ["1"]
 
 
 def loaded() -> Any:
@@ -272,3 +273,36 @@ async def test_a_webhook_is_told_what_was_meant(tmp_path: Path) -> None:
         assert told["metadata"]["note"] == "n-1"
         assert told["values"]["told"] == "t-1"
         assert "__encryption_context__" not in json.dumps(told)
+
+
+async def everything(client: Any, thread_id: str, assistant_id: str) -> list[Any]:
+    """All that was stored, as it is read."""
+    return [
+        await client.threads.get(thread_id),
+        await client.threads.get_history(thread_id),
+        await client.runs.list(thread_id),
+        await client.assistants.get(assistant_id),
+        await client.assistants.get_versions(assistant_id),
+        await client.crons.search(),
+        (await client.store.get_item(["a"], "b"))["value"],
+    ]
+
+
+async def test_what_a_handler_encrypts_anew_while_it_reads_replaces_what_is_stored(tmp_path: Path) -> None:
+    data = current_data(tmp_path / "data")
+    async with served(data, encryption_keys=KEY) as url:
+        client: Any = get_client(url=url, headers=context(tenant="acme"))
+        assistant = await client.assistants.create("agent", context={"who": "w"}, metadata={"note": "n"})
+        thread = await client.threads.create(metadata={"note": "n"})
+        ids = (thread["thread_id"], assistant["assistant_id"])
+        await client.runs.wait(ids[0], ids[1], input={"told": "t"}, metadata={"note": "n"})
+        await client.runs.wait(ids[0], ids[1], command={"resume": "r"})
+        await client.store.put_item(["a"], "b", value={"note": "n"})
+        await client.crons.create_for_thread(ids[0], ids[1], schedule="0 0 1 1 *", input={"told": "t"})
+        before = await everything(client, *ids)
+        loaded().KEYS[:] = ["2", "1"]
+        assert await everything(client, *ids) == before
+        # The old key is gone, and nothing needs it any more.
+        loaded().KEYS[:] = ["2"]
+        assert await everything(client, *ids) == before
+        assert "'note': 'n'" in str(before)

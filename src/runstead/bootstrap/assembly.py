@@ -30,6 +30,7 @@ from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.crons import SqlCronStore
 from runstead.infra.storage.flows import group_by_user
 from runstead.infra.storage.items import SqlItemStore
+from runstead.infra.storage.replacements import SqlReplacements
 from runstead.infra.storage.run_creation import SqlRunCreateStore
 from runstead.infra.storage.run_deletion import SqlRunDeleteStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
@@ -268,6 +269,8 @@ async def _opened(
         _log.warning("%s", NOT_HANDLED)
     profile = await opened(stack, settings, checkpoint_serde(configuration, cipher), cipher, handlers)
     handled = HandledStores(handlers)
+    if handlers is not None:
+        handlers.replacements = SqlReplacements(profile.database)
     database, clock = profile.database, profile.clock
     loops = agent_loops(settings, configuration, user_loop)
     stack.push_async_callback(loops.close)

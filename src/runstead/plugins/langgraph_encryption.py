@@ -15,7 +15,14 @@ from typing import Any, Final, TypeVar
 import orjson
 
 from runstead.runtime.actor_context import ActorContext, get_actor_context
-from runstead.runtime.field_encryption import CONTEXT, RESERVED, EncryptionFailed, ReservedKey
+from runstead.runtime.field_encryption import (
+    CONTEXT,
+    RESERVED,
+    EncryptionFailed,
+    Replacements,
+    ReservedKey,
+    replace_stored,
+)
 from runstead.runtime.user_code.scope import UserWork
 from runstead.runtime.user_code.thread_loop import LoopLost
 from runstead.runtime.user_code.user_loop import UserCodeTimeout, UserLoop
@@ -81,6 +88,8 @@ class LangGraphEncryption:
     def __init__(self, encryption: Any, user_loop: UserLoop, *, answer_within: float = _ANSWER_WITHIN) -> None:
         """``answer_within``: seconds that a handler may take."""
         self._encryption, self._user_loop, self._answer_within = encryption, user_loop, answer_within
+        self.replacements: Replacements | None = None
+        """Set once the database is open."""
 
     @property
     def encrypts_json(self) -> bool:
@@ -115,9 +124,11 @@ class LangGraphEncryption:
             raise _without("decrypt.json", model, field)
         given = {key: one for key, one in value.items() if key not in RESERVED}
         name = f"decrypt.json, for {model}.{field}"
-        found = _plain(await self._called(handler, name, model, field, value[CONTEXT], given))
+        found, instead = _plain(await self._called(handler, name, model, field, value[CONTEXT], given))
         if not isinstance(found, Mapping):
             raise EncryptionFailed(f"the handler {name}, must return a dict, got {type(found).__name__}")
+        if instead is not None:
+            self._replace_json(value, given, instead, name)
         return {key: one for key, one in found.items() if key not in RESERVED}
 
     async def encrypt_blob(self, model: str, field: str, data: bytes) -> bytes:
@@ -138,10 +149,23 @@ class LangGraphEncryption:
         end = start + int.from_bytes(data[len(_BLOB) : start], "big")
         name = f"decrypt.blob, for {model}.{field}"
         context = orjson.loads(data[start:end])
-        found = _plain(await self._called(handler, name, model, field, context, data[end:]))
+        found, instead = _plain(await self._called(handler, name, model, field, context, data[end:]))
         if not isinstance(found, bytes | bytearray | memoryview):
             raise EncryptionFailed(f"the handler {name}, must return bytes, got {type(found).__name__}")
+        if isinstance(instead, bytes | bytearray | memoryview):
+            replace_stored(data, data[:end] + bytes(instead))
+        elif instead is not None:
+            _log.error("the handler %s, must replace bytes by bytes; nothing was replaced", name)
         return bytes(found)
+
+    def _replace_json(self, value: Mapping[str, Any], given: Mapping[str, Any], instead: Any, name: str) -> None:
+        # What was read is right, whatever is wrong with what is to be stored instead.
+        try:
+            _check(instead, given, name)
+        except EncryptionFailed as error:
+            _log.error("nothing was replaced: %s", error)
+            return
+        replace_stored(value, {**instead, CONTEXT: value[CONTEXT]})
 
     async def together(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         try:
@@ -206,9 +230,10 @@ def _context() -> dict[str, Any]:
     return {} if actor is None else dict(actor.encryption)
 
 
-def _plain(found: Any) -> Any:
-    # DecryptResult, which older versions of the SDK do not have.
-    return found.plaintext if type(found).__name__ == "DecryptResult" else found
+def _plain(found: Any) -> tuple[Any, Any]:
+    """The plain value, and what is to be stored instead of the encrypted one."""
+    # Older versions of the SDK have no DecryptResult.
+    return (found.plaintext, found.replacement) if type(found).__name__ == "DecryptResult" else (found, None)
 
 
 def _check(made: Any, given: Mapping[str, Any], name: str) -> None:

@@ -5,8 +5,9 @@ Handlers may call a key service and run on the loop of user code, so that nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
@@ -26,12 +27,43 @@ class ReservedKey(ValueError):
         super().__init__(f"the key {key!r} is reserved on this server, which encrypts; use another name")
 
 
+Replacement: TypeAlias = tuple[Any, Any]
+"""An encrypted object or blob as it was read, and another one that a handler wants to have stored instead of it."""
+_replaced: ContextVar[list[Replacement] | None] = ContextVar("runstead_replaced", default=None)
+
+
+def collect_replacements() -> list[Replacement]:
+    """Return a list to which replacements of what the current task decrypts from now on are added."""
+    collected: list[Replacement] = []
+    _replaced.set(collected)
+    return collected
+
+
+def replace_stored(before: Any, after: Any) -> None:
+    """Ask for ``after`` to be stored instead of ``before``, by the one who has read that; nothing where none does."""
+    if (collected := _replaced.get()) is not None:
+        collected.append((before, after))
+
+
+class Replacements(Protocol):
+    """Stores replacements of fields."""
+
+    async def replace(self, table: str, key: Mapping[str, Any], replaced: Sequence[Replacement]) -> None:
+        """Replace fields in a row, where they are still what they were."""
+        ...
+
+
 class FieldCipher(Protocol):
     """Encrypts fields of records (JSON objects, keys are kept) and blobs. Usable from any event loop.
 
     ``model`` and ``field`` tell handlers what a value is of. What is encrypted carries the context of the bound actor,
     with which it is decrypted later. Every method raises EncryptionFailed.
     """
+
+    @property
+    def replacements(self) -> Replacements | None:
+        """Where handlers' replacements are stored; None: they are dropped."""
+        ...
 
     @property
     def encrypts_json(self) -> bool: ...

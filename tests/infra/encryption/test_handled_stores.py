@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,15 +14,9 @@ import pytest
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.conformance.capabilities import Capability
-from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph_sdk import Encryption, EncryptionContext
 
-from runstead.infra.checkpoints.encrypted import encrypted_serde
-from runstead.infra.checkpoints.postgres import PostgresCheckpoints
-from runstead.infra.checkpoints.serde import CheckpointSerializer
-from runstead.infra.checkpoints.sqlite import open_checkpoints
 from runstead.infra.checkpoints.store import SqlCheckpoints
-from runstead.infra.encryption.keyring import Keyring
 from runstead.infra.field_encryption.encrypted_assistants import EncryptedAssistantStore
 from runstead.infra.field_encryption.encrypted_crons import EncryptedCronStore
 from runstead.infra.field_encryption.encrypted_deliveries import EncryptedDeliveryStore
@@ -50,7 +43,7 @@ from runstead.testing.conformance.delivery_store import DeliveryStoreConformance
 from runstead.testing.conformance.run_storage import ALICE, RunStorage
 from runstead.testing.conformance.run_stores import RunStoreConformance
 from runstead.testing.conformance.thread_store import ThreadStoreConformance
-from tests.servers.postgres import PostgresSchema
+from tests.servers.handled_checkpoints import checkpoints_on
 from tests.servers.stores import stores_over
 
 MARK = "hidden:"
@@ -142,21 +135,6 @@ class TestHandledDeliveries(DeliveryStoreConformance):
     @pytest.fixture
     def deliveries(self, encrypted: Database, storage: RunStorage, handled: LangGraphEncryption) -> Any:
         return EncryptedDeliveryStore(SqlDeliveryStore(encrypted, storage.clock, storage.bell), handled)
-
-
-@asynccontextmanager
-async def checkpoints_on(
-    engine: str, request: pytest.FixtureRequest, folder: Path, handled: LangGraphEncryption, has_keys: bool
-) -> AsyncIterator[SqlCheckpoints]:
-    serde: SerializerProtocol | None = None
-    if has_keys:
-        serde = encrypted_serde(CheckpointSerializer(), Keyring([b"k" * 32]))
-    if engine == "sqlite":
-        async with open_checkpoints(folder / "checkpoints.sqlite", serde=serde, field_cipher=handled) as checkpoints:
-            yield checkpoints
-    else:
-        schema: PostgresSchema = request.getfixturevalue("postgres_schema")
-        yield PostgresCheckpoints(await schema.emptied(), serde=serde, field_cipher=handled)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

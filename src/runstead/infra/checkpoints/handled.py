@@ -15,11 +15,19 @@ from typing import Any, Final
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from runstead.runtime.field_encryption import CONTEXT, FieldCipher
+from runstead.infra.storage.replacements import with_replacements
+from runstead.runtime.field_encryption import CONTEXT, FieldCipher, Replacement, collect_replacements
 
-from .encrypted import outer_cipher
+from .driver import Driver
+from .encrypted import metadata_text, outer_cipher, read_metadata
 
 MODEL: Final = "checkpoint"
+_KEY: Final = "thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
+_STORED: Final = f"SELECT type, checkpoint, metadata FROM checkpoints WHERE {_KEY}"
+_WRITES: Final = f"SELECT task_id, idx, type, value FROM writes WHERE {_KEY}"
+_REPLACE: Final = f"UPDATE checkpoints SET type = ?, checkpoint = ? WHERE {_KEY}"
+_DESCRIBE: Final = f"UPDATE checkpoints SET metadata = ? WHERE {_KEY}"
+_REPLACE_WRITE: Final = f"UPDATE writes SET type = ?, value = ? WHERE {_KEY} AND task_id = ? AND idx = ?"
 _SUFFIX: Final = "+handlers"
 """Stands behind the type of a value that handlers have encrypted."""
 
@@ -76,27 +84,58 @@ class HandledValues:
         plain = json.loads(json.dumps(described, default=repr))
         return await self.cipher.encrypt(MODEL, "metadata", plain) if plain and self.cipher.encrypts_json else plain
 
-    async def unsealed(self, found: Sequence[CheckpointTuple]) -> list[CheckpointTuple]:
-        """Return checkpoints behind those that were read with `StoredValues`. Raises EncryptionFailed."""
+    async def unsealed(
+        self, found: Sequence[CheckpointTuple]
+    ) -> tuple[list[CheckpointTuple], list[tuple[CheckpointTuple, Sequence[Replacement]]]]:
+        """Return checkpoints behind those that were read with `StoredValues`, and what is to be replaced in which of
+        them. Raises EncryptionFailed.
+        """
 
-        async def work() -> list[CheckpointTuple]:
-            return await asyncio.gather(*map(self._unsealed, found))
+        async def one(stored: CheckpointTuple) -> tuple[CheckpointTuple, Sequence[Replacement]]:
+            replaced = collect_replacements()
+            return await self._unsealed(stored), replaced
 
-        return await self.cipher.together(work) if found else []
+        async def work() -> list[tuple[CheckpointTuple, Sequence[Replacement]]]:
+            return await asyncio.gather(*map(one, found))
 
-    async def unsealed_metadata(self, described: Any) -> Any:
-        """Return the metadata behind stored ones."""
-        return await self.cipher.decrypt(MODEL, "metadata", described) if CONTEXT in described else described
+        made = await self.cipher.together(work) if found else []
+        return [plain for plain, _ in made], [(plain, replaced) for plain, replaced in made if replaced]
+
+    def replace(
+        self, driver: Driver, serde: SerializerProtocol, found: CheckpointTuple, all_: Sequence[Replacement]
+    ) -> None:
+        """Write replacements of what is stored of a checkpoint, where it is still what was read."""
+        place = found.config["configurable"]
+        key = (place["thread_id"], place["checkpoint_ns"], place["checkpoint_id"])
+        blobs = {before: after for before, after in all_ if isinstance(before, bytes)}
+        for kind, blob, text in driver.execute(_STORED, key).fetchall():
+            if (value := self._instead(kind, blob, blobs)) is not None:
+                driver.execute(_REPLACE, (*value, *key))
+            described = read_metadata(serde, text)
+            if (more := with_replacements(described, all_)) != described:
+                driver.execute(_DESCRIBE, (metadata_text(serde, more), *key))
+        for task_id, index, kind, blob in driver.execute(_WRITES, key).fetchall():
+            if (value := self._instead(kind, blob, blobs)) is not None:
+                driver.execute(_REPLACE_WRITE, (*value, *key, task_id, index))
+
+    def _instead(self, kind: str, blob: bytes, blobs: Mapping[bytes, bytes]) -> tuple[str, bytes] | None:
+        stored: Stored = self.stored.loads_typed((kind, bytes(blob)))
+        if (after := blobs.get(stored.data)) is None:
+            return None
+        return (stored.kind, after) if self._outer is None else self._outer.closed(stored.kind, after)
 
     async def _unsealed(self, found: CheckpointTuple) -> CheckpointTuple:
         writes = found.pending_writes or []
         metadata, checkpoint, *values = await asyncio.gather(
-            self.unsealed_metadata(found.metadata),
+            self._described(found.metadata),
             self._plain("checkpoint", found.checkpoint),
             *(self._plain("writes", value) for _, _, value in writes),
         )
         pending = [(task, channel, value) for (task, channel, _), value in zip(writes, values, strict=True)]
         return found._replace(checkpoint=checkpoint, metadata=metadata, pending_writes=pending)
+
+    async def _described(self, stored: Any) -> Any:
+        return await self.cipher.decrypt(MODEL, "metadata", stored) if CONTEXT in stored else stored
 
     async def _plain(self, field: str, value: Any) -> Any:
         kind, data = value.kind, value.data

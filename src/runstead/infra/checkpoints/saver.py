@@ -110,7 +110,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         found = await self._read(lambda driver: reading.get(driver, self.read_with, config))
         if found is None or self._handled is None:
             return found
-        return (await self._handled.unsealed([found]))[0]
+        return (await self._unsealed(self._handled, [found]))[0]
 
     async def alist(
         self,
@@ -142,7 +142,20 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         if handled is None:
             return found, after
         # Compared once it is decrypted.
-        return [one for one in await handled.unsealed(found) if reading.has_all(one.metadata, filter or {})], after
+        plain = await self._unsealed(handled, found)
+        return [one for one in plain if reading.has_all(one.metadata, filter or {})], after
+
+    async def _unsealed(self, handled: HandledValues, found: Sequence[CheckpointTuple]) -> Sequence[CheckpointTuple]:
+        plain, replaced = await handled.unsealed(found)
+        if replaced:
+
+            def work(connection: Connection) -> None:
+                for one, replacements in replaced:
+                    handled.replace(driver_of(connection), self.serde, one, replacements)
+
+            # For whoever reads it: no run's fence stands in the way of what changes nothing.
+            await self._patiently(lambda: self._database.write(work, durable=self._durable))
+        return plain
 
     async def aput(
         self,

@@ -20,6 +20,7 @@ from runstead.resources.assistants import (
 from runstead.runtime.field_encryption import FieldCipher
 
 from .json_fields import seal, unseal
+from .reading import unseal_each
 
 _Described = TypeVar("_Described", AssistantRecord, AssistantVersion)
 _Written = TypeVar("_Written", AssistantDraft, AssistantChange)
@@ -94,10 +95,13 @@ class EncryptedAssistantStore:
         return replace(written, **dict(zip(_FIELDS, await cipher.together(work), strict=True)))
 
     async def _unsealed(self, records: Sequence[_Described]) -> list[_Described]:
-        async def work() -> list[_Described]:
-            return await asyncio.gather(*(_unseal(self._cipher, record) for record in records))
+        table = "assistants" if records and isinstance(records[0], AssistantRecord) else "assistant_versions"
+        return await unseal_each(self._cipher, table, records, _key, _unseal)
 
-        return await self._cipher.together(work)
+
+def _key(record: AssistantRecord | AssistantVersion) -> dict[str, Any]:
+    version = {"version": record.version} if isinstance(record, AssistantVersion) else {}
+    return {"assistant_id": record.assistant_id, **version}
 
 
 async def _unseal(cipher: FieldCipher, record: _Described) -> _Described:

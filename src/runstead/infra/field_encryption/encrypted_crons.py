@@ -14,6 +14,7 @@ from runstead.runtime.actor_context import acting, require_actor_context
 from runstead.runtime.field_encryption import EncryptionFailed, FieldCipher
 
 from .json_fields import seal, unseal
+from .reading import unseal_each
 from .run_fields import seal_actor, unseal_actor
 
 _log = logging.getLogger(__name__)
@@ -52,10 +53,7 @@ class EncryptedCronStore:
     ) -> Sequence[CronRecord]:
         found = await self._inner.search(where, sort_by=sort_by, sort_order=sort_order, limit=limit, offset=offset)
 
-        async def work() -> list[CronRecord]:
-            return await asyncio.gather(*(_unseal(self._cipher, record) for record in found))
-
-        return await self._cipher.together(work)
+        return await self._unsealed(found)
 
     async def count(self, where: CronFilter) -> int:
         return await self._inner.count(where)
@@ -67,7 +65,7 @@ class EncryptedCronStore:
         for _ in range(_TRIES):
             if (stored := await self._inner.get(cron_id)) is None:
                 return None
-            plain = await _unseal(self._cipher, stored)
+            [plain] = await self._unsealed([stored])
             sealed = await self._sealed(change(plain))
 
             def write(
@@ -92,10 +90,10 @@ class EncryptedCronStore:
 
     async def due(self, limit: int) -> Sequence[CronRecord]:
         """As the port says. A cron that cannot be decrypted is moved on to its next date, and says why."""
-        found = []
+        found: list[CronRecord] = []
         for record in await self._inner.due(limit):
             try:
-                found.append(await _unseal(self._cipher, record))
+                found += await self._unsealed([record])
             except EncryptionFailed as error:
                 _log.warning("cron %s makes no run: %s", record.cron_id, error)
                 if (due_at := record.next_run_date) is not None:
@@ -109,7 +107,10 @@ class EncryptedCronStore:
         return await self._inner.skip(cron_id, due_at, next_at, error)
 
     async def _one(self, record: CronRecord | None) -> CronRecord | None:
-        return None if record is None else await _unseal(self._cipher, record)
+        return None if record is None else (await self._unsealed([record]))[0]
+
+    async def _unsealed(self, records: Sequence[CronRecord]) -> list[CronRecord]:
+        return await unseal_each(self._cipher, "crons", records, lambda record: {"cron_id": record.cron_id}, _unseal)
 
     async def _sealed(self, cron: CronRecord) -> CronRecord:
         payload, metadata = await asyncio.gather(

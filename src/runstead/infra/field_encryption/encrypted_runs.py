@@ -39,6 +39,7 @@ from runstead.runtime.runs.types import (
 )
 
 from .json_fields import unseal
+from .reading import unseal_each
 from .run_fields import THREAD, seal_actor, seal_outcome, seal_spec, unseal_record, without_content
 
 _log = logging.getLogger(__name__)
@@ -46,11 +47,7 @@ _log = logging.getLogger(__name__)
 
 async def _unsealed(cipher: FieldCipher, records: Sequence[RunRecord]) -> list[RunRecord]:
     """Raises EncryptionFailed."""
-    return await cipher.together(lambda: _each(cipher, records))
-
-
-async def _each(cipher: FieldCipher, records: Sequence[RunRecord]) -> list[RunRecord]:
-    return await asyncio.gather(*(unseal_record(cipher, record) for record in records))
+    return await unseal_each(cipher, "runs", records, lambda record: {"run_id": record.run_id}, unseal_record)
 
 
 async def _shown(cipher: FieldCipher, record: RunRecord) -> RunRecord:

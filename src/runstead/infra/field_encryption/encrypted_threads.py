@@ -21,6 +21,7 @@ from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.runs.types import ThreadAfter, ThreadId
 
 from .json_fields import seal, seal_bytes, unseal, unseal_bytes
+from .reading import unseal_each
 from .run_fields import THREAD, seal_failure
 
 
@@ -106,10 +107,9 @@ class EncryptedThreadStore:
         return None if record is None else (await self._unsealed([record]))[0]
 
     async def _unsealed(self, records: Sequence[ThreadRecord]) -> list[ThreadRecord]:
-        async def work() -> list[ThreadRecord]:
-            return await asyncio.gather(*(_unseal(self._cipher, record) for record in records))
-
-        return await self._cipher.together(work)
+        return await unseal_each(
+            self._cipher, "threads", records, lambda record: {"thread_id": record.thread_id}, _unseal
+        )
 
 
 async def _unseal(cipher: FieldCipher, record: ThreadRecord) -> ThreadRecord:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
+from runstead.infra.storage.item_queries import Place
 from runstead.runtime.field_encryption import FieldCipher
 
 from .json_fields import seal, unseal
+from .reading import unseal_each
 
 _MODEL: Final = "store"
 _FIELD: Final = "value"
@@ -29,11 +31,19 @@ class EncryptedItemValues:
         made: list[dict[str, Any]] = await self._cipher.together(work)
         return made
 
-    async def read(self, values: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return what is behind stored values. Raises EncryptionFailed."""
+    async def read(self, places: Sequence[Place], values: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return what is behind values that are stored at ``places``. Raises EncryptionFailed."""
+        rows = list(zip(places, values, strict=True))
+        return [value for _, value in await unseal_each(self._cipher, "items", rows, _key, _unseal)]
 
-        async def work() -> list[Any]:
-            return await asyncio.gather(*(unseal(self._cipher, _MODEL, _FIELD, value) for value in values))
 
-        made: list[dict[str, Any]] = await self._cipher.together(work)
-        return made
+_Row: TypeAlias = tuple[Place, dict[str, Any]]
+
+
+def _key(row: _Row) -> dict[str, Any]:
+    namespace, key = row[0]
+    return {"namespace": namespace, "key": key}
+
+
+async def _unseal(cipher: FieldCipher, row: _Row) -> _Row:
+    return row[0], await unseal(cipher, _MODEL, _FIELD, row[1])

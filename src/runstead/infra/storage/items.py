@@ -49,7 +49,7 @@ class ItemValues(Protocol):
 
     async def stored(self, values: Sequence[dict[str, Any]]) -> list[dict[str, Any]]: ...
 
-    async def read(self, values: Sequence[dict[str, Any]]) -> list[dict[str, Any]]: ...
+    async def read(self, places: Sequence[Place], values: Sequence[dict[str, Any]]) -> list[dict[str, Any]]: ...
 
 
 class SqlItemStore(BaseStore):
@@ -153,7 +153,9 @@ class SqlItemStore(BaseStore):
 
     async def _read_values(self, rows: Sequence[Any]) -> list[dict[str, Any]]:
         values = [orjson.loads(row.value) for row in rows]
-        return values if self._values is None else await self._values.read(values)
+        if self._values is None:
+            return values
+        return await self._values.read([(row.namespace, row.key) for row in rows], values)
 
     async def _refresh(self, rows: Sequence[Any], asked: bool) -> None:
         """Let the time of what was read begin anew."""

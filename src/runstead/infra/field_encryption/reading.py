@@ -1,0 +1,43 @@
+"""Records are decrypted together, and what their handlers say that is to be stored instead is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from runstead.infra.engines.exceptions import StorageError
+from runstead.runtime.field_encryption import FieldCipher, Replacement, collect_replacements
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+async def unseal_each(
+    cipher: FieldCipher,
+    table: str,
+    rows: Sequence[T],
+    key: Callable[[T], Mapping[str, Any]],
+    unseal: Callable[[FieldCipher, T], Awaitable[T]],
+) -> list[T]:
+    """Return what is behind ``rows`` of a table. Raises EncryptionFailed."""
+
+    async def one(row: T) -> tuple[T, list[Replacement]]:
+        # Each of them is a task, with a context of its own.
+        replaced = collect_replacements()
+        return await unseal(cipher, row), replaced
+
+    async def work() -> list[tuple[T, list[Replacement]]]:
+        return await asyncio.gather(*map(one, rows))
+
+    found = await cipher.together(work) if rows else []
+    if cipher.replacements is not None:
+        for row, (_, replaced) in zip(rows, found, strict=True):
+            if not replaced:
+                continue
+            try:
+                await cipher.replacements.replace(table, key(row), replaced)
+            except StorageError as error:
+                _log.warning("a value of %s was not encrypted anew: %s", table, error)
+    return [plain for plain, _ in found]

@@ -1,0 +1,88 @@
+"""What handlers encrypt anew while they read is stored, on either engine, unless the value was changed meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.base import empty_checkpoint
+
+from runstead.infra.checkpoints.store import SqlCheckpoints
+from runstead.infra.field_encryption.encrypted_threads import EncryptedThreadStore
+from runstead.infra.storage.database import Database
+from runstead.infra.storage.replacements import SqlReplacements, with_replacements
+from runstead.infra.storage.threads import SqlThreadStore
+from runstead.plugins.langgraph_encryption import LangGraphEncryption
+from runstead.runtime.actor_context import acting
+from runstead.runtime.field_encryption import CONTEXT
+from runstead.runtime.user_code.user_loop import UserLoop
+from runstead.testing.clock import HandClock
+from runstead.testing.conformance.run_storage import ALICE
+from tests.encryption import handlers
+from tests.servers.handled_checkpoints import checkpoints_on
+
+
+@pytest.fixture
+async def rotating() -> AsyncIterator[LangGraphEncryption]:
+    """Handlers whose key is ``handlers.KEYS[0]``."""
+    async with UserLoop.running() as user_loop:
+        yield LangGraphEncryption(handlers.encryption, user_loop)
+    handlers.KEYS[:] = ["1"]
+
+
+async def test_a_field_is_replaced_in_its_row(encrypted: Database, rotating: LangGraphEncryption) -> None:
+    rotating.replacements = SqlReplacements(encrypted)
+    stored = SqlThreadStore(encrypted, HandClock())
+    threads = EncryptedThreadStore(stored, rotating)
+    with acting(replace(ALICE, encryption={"tenant": "acme"})):
+        made = await threads.create("t-1", metadata={"note": "n", "colour": "red"}, config={"configurable": {"a": 1}})
+        first = await stored.get("t-1")
+        handlers.KEYS[:] = ["2", "1"]
+        assert await threads.get("t-1") == made
+        second = await stored.get("t-1")
+        assert first is not None
+        assert second is not None
+        assert first.metadata["note"] != second.metadata["note"]
+        assert first.config["configurable"]["a"] != second.config["configurable"]["a"]
+        assert second.metadata[CONTEXT] == {"tenant": "acme"}
+        assert second.updated_at == first.updated_at
+        handlers.KEYS[:] = ["2"]
+        assert await threads.get("t-1") == made
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+@pytest.mark.parametrize("has_keys", [False, True])
+async def test_checkpoints_and_their_writes_are_replaced(
+    engine: str, has_keys: bool, request: pytest.FixtureRequest, tmp_path: Any, rotating: LangGraphEncryption
+) -> None:
+    async with checkpoints_on(engine, request, tmp_path, rotating, has_keys) as checkpoints:
+        await put(checkpoints)
+        place: Any = {"configurable": {"thread_id": "t-1", "checkpoint_ns": ""}}
+        before = await checkpoints.saver.aget_tuple(place)
+        handlers.KEYS[:] = ["2", "1"]
+        assert [found async for found in checkpoints.saver.alist(place)] == [before]
+        handlers.KEYS[:] = ["2"]
+        assert await checkpoints.saver.aget_tuple(place) == before
+        assert before is not None
+        assert before.metadata["note"] == "n"  # type: ignore[typeddict-item]
+        assert before.pending_writes == [("task", "said", "written")]
+
+
+async def put(checkpoints: SqlCheckpoints) -> None:
+    place: Any = {"configurable": {"thread_id": "t-1", "checkpoint_ns": ""}}
+    checkpoint: Any = {**empty_checkpoint(), "id": "c-1", "channel_values": {"said": "secret"}}
+    metadata: Any = {"source": "loop", "step": 1, "note": "n"}
+    saved = await checkpoints.saver.aput(place, checkpoint, metadata, {})
+    await checkpoints.saver.aput_writes(saved, [("said", "written")], "task")
+
+
+def test_a_value_that_was_changed_meanwhile_stays() -> None:
+    before, after = {"a": "old", CONTEXT: {}}, {"a": "new", CONTEXT: {}}
+    part = {"b": "part", CONTEXT: {}}
+    assert with_replacements({**before, "part": part}, [(before, after)]) == {**after, "part": part}
+    assert with_replacements([{"x": before}], [(before, after)]) == [{"x": after}]
+    changed = {"a": "changed", CONTEXT: {}}
+    assert with_replacements(changed, [(before, after)]) == changed
+    assert with_replacements({"a": "old"}, [(before, after)]) == {"a": "old"}
