@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any, TypedDict
 
@@ -25,3 +26,11 @@ async def _tell(state: Told, config: RunnableConfig) -> dict[str, Any]:
 
 
 teller = StateGraph(Told).add_node("tell", _tell).add_edge(START, "tell").compile(name="teller")
+
+
+async def _wait(state: Told) -> Told:
+    await asyncio.sleep(state.get("wait", 0))
+    return {"wait": 0}
+
+
+patient = StateGraph(Told).add_node("wait_a_while", _wait).add_edge(START, "wait_a_while").compile(name="patient")

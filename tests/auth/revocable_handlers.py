@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
 from langgraph_sdk import Auth
 
 auth = Auth()
+
+
+def forbidden(name: str) -> Path:
+    """The file that takes all rights from a user."""
+    return Path(tempfile.gettempdir()) / f"runstead-forbidden-{os.getpid()}-{name}"
 
 
 @auth.authenticate
@@ -15,3 +22,9 @@ async def authenticate(authorization: str | None) -> str:
     if not token.is_file():  # noqa: ASYNC240
         raise Auth.exceptions.HTTPException(status_code=401, detail="Invalid token")
     return token.name
+
+
+@auth.on
+async def unless_forbidden(ctx: Auth.types.AuthContext, value: object) -> bool:
+    """Refuse everything to users of whom a file says so."""
+    return not forbidden(ctx.user.identity).exists()

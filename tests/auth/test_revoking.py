@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -17,9 +19,13 @@ from runstead.bootstrap.server import serving
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.sqlite import open_storage
 from runstead.resources.keys import ApiKeyRecord, digest_of, new_key
+from runstead.runtime.actor_context import ActorContext, acting
+from runstead.runtime.runs.types import RunRecord, Stopped
 from tests.processes.client import eventually
 from tests.servers.profiles import PROFILES, served
 from tests.servers.sqlite import current_data
+
+from .revocable_handlers import forbidden
 
 CONFIG = Path(__file__).parent / "revocable.json"
 WITHIN = 10
@@ -113,3 +119,103 @@ async def test_crons_of_a_revoked_key_are_suspended_until_their_user_shows_anoth
         before = (await last())[0]
         assert (await client.patch(place, json={"metadata": {"mine": True}}, headers=shown)).status_code == 200
         assert await eventually(lambda: has_run_since(before), 30)
+
+
+@pytest.fixture
+def carol() -> Iterator[str]:
+    """A user whose rights, and not whose account, the test takes away."""
+    name = f"carol-{uuid4().hex[:8]}"
+    yield name
+    forbidden(name).unlink(missing_ok=True)
+
+
+async def test_a_stream_ends_when_handlers_refuse_what_they_allowed(
+    http: httpx.AsyncClient, tmp_path: Path, carol: str
+) -> None:
+    _, headers = user(tmp_path, carol)
+    thread = (await http.post("/threads", json={}, headers=headers)).json()["thread_id"]
+    address = f"{str(http.base_url).replace('http', 'ws').rstrip('/')}/threads/{thread}/stream/events"
+    async with (
+        http.stream("GET", f"/threads/{thread}/stream", headers=headers) as stream,
+        connect(address, additional_headers=headers) as socket,
+    ):
+        lines = stream.aiter_lines()
+        await anext(lines)
+        forbidden(carol).touch()
+        async with asyncio.timeout(WITHIN):
+            assert await read_until_cut(lines)
+            await socket.wait_closed()
+        assert socket.close_code == 4401
+
+
+@asynccontextmanager
+async def one_server(folder: Path, **settings: Any) -> AsyncIterator[tuple[Application, httpx.AsyncClient]]:
+    application = Application.from_file(CONFIG, data_dir=current_data(folder / "data"), port=0, **settings)
+    async with serving(application) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
+        yield application, client
+
+
+async def ended(application: Application, name: str, run: dict[str, Any]) -> RunRecord:
+    """The record of a user's run that ends soon, whatever they may ask themselves."""
+
+    async def end() -> RunRecord | None:
+        with acting(ActorContext(name)):
+            record = await application.services.runs.get_run(run["run_id"])
+        return record if record.status.is_terminal else None
+
+    found: RunRecord | None = await eventually(end, 30)
+    assert found is not None
+    return found
+
+
+async def test_a_delayed_run_of_a_user_without_rights_is_not_executed(tmp_path: Path, carol: str) -> None:
+    _, headers = user(tmp_path, carol)
+    body = {"assistant_id": "teller", "input": {}}
+    async with one_server(tmp_path) as (application, client):
+        thread = (await client.post("/threads", json={}, headers=headers)).json()["thread_id"]
+        place = f"/threads/{thread}/runs"
+        allowed = (await client.post(place, json={**body, "after_seconds": 1}, headers=headers)).json()
+        assert (await ended(application, carol, allowed)).status == "success"
+        delayed = (await client.post(place, json={**body, "after_seconds": 1}, headers=headers)).json()
+        before = (await client.get(f"/threads/{thread}/state", headers=headers)).json()["checkpoint"]
+        forbidden(carol).touch()
+        record = await ended(application, carol, delayed)
+        assert (record.status, record.stop_requested) == ("interrupted", Stopped.REVOKED)
+        forbidden(carol).unlink()
+        shown = (await client.get(f"{place}/{delayed['run_id']}", headers=headers)).json()
+        assert (shown["status"], shown["cancel_reason"]) == ("interrupted", "access_revoked")
+        assert (await client.get(f"/threads/{thread}/state", headers=headers)).json()["checkpoint"] == before
+        # With the right back, the thread takes runs.
+        assert (await client.post(f"{place}/wait", json=body, headers=headers)).json()["told"]
+
+
+async def test_runs_of_a_revoked_key_are_stopped_and_waiting_ones_never_begin(tmp_path: Path) -> None:
+    first, second = new_key(), new_key()
+    async with (
+        one_server(tmp_path, auth="keys", access_check_seconds=0.3) as (application, client),
+        open_storage(tmp_path / "data" / "runstead.db") as database,
+    ):
+        keys = SqlApiKeyStore(database)
+        for key_id, key in (("key_1", first), ("key_2", second)):
+            made = application.services.clock.now()
+            await keys.add(ApiKeyRecord(key_id, key_id, digest_of(key), "alice", "default", (), made))
+        of_first, of_second = {"x-api-key": first}, {"x-api-key": second}
+        place = f"/threads/{(await client.post('/threads', json={}, headers=of_first)).json()['thread_id']}/runs"
+        patient: dict[str, Any] = {"assistant_id": "patient", "input": {"wait": 600}}
+        running = (await client.post(place, json=patient, headers=of_first)).json()
+        waiting = (await client.post(place, json=patient, headers=of_first)).json()
+        of_other_key = {"assistant_id": "patient", "input": {"wait": 0}}
+        last = (await client.post(place, json=of_other_key, headers=of_second)).json()
+
+        async def has_begun() -> bool:
+            found = (await client.get(f"{place}/{running['run_id']}", headers=of_second)).json()
+            return bool(found["status"] == "running")
+
+        await eventually(has_begun, 30)
+        await keys.revoke("key_1", application.services.clock.now())
+        async with asyncio.timeout(WITHIN):
+            stopped = await ended(application, "alice", running)
+        assert (stopped.status, stopped.stop_requested) == ("interrupted", Stopped.REVOKED)
+        never = await ended(application, "alice", waiting)
+        assert (never.status, never.stop_requested) == ("interrupted", Stopped.REVOKED)
+        assert (await ended(application, "alice", last)).status == "success"

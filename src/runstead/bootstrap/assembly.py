@@ -57,6 +57,7 @@ from runstead.resources.thread_events import ThreadEvents
 from runstead.resources.thread_joins import ThreadJoins
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.field_encryption import FieldCipher
+from runstead.runtime.runs.access import RunAccess
 from runstead.runtime.runs.agent_loop import AgentLoops
 from runstead.runtime.runs.error_texts import ErrorTexts
 from runstead.runtime.runs.facade import RunsFacade
@@ -95,6 +96,7 @@ from .private_logs import errors_without_texts
 from .profile import Profile
 from .readiness import Readiness
 from .refusals import auth_mode, refuse_what_cannot_be_kept, without_effect
+from .run_access import AccessOfRuns
 from .sdk_cache import prepare_sdk, sdk_cache
 from .webhooks import Webhooks, open_webhooks
 
@@ -171,7 +173,8 @@ async def _assembled(
         scheduler = run_scheduler(settings, configuration, assign, profile.database, profile.clock, user_loop, handled)
         if scheduler is not None:
             await group_by_user(profile.database)
-        runtime = _runtime(parts, settings, configuration, scheduler)
+        access = AccessOfRuns(SqlApiKeyStore(profile.database), profile.clock)
+        runtime = _runtime(parts, settings, configuration, scheduler, access)
         if not profile.is_shared:
             # Whoever held a run before this process started is dead: the data directory is ours alone.
             await (runtime.lease_store.release_all() if after_reload else runtime.lease_store.abandon_all())
@@ -185,6 +188,7 @@ async def _assembled(
             open_door(settings, configuration, auth, profile.database, profile.clock, user_loop)
         )
         services = replace(services, authorizer=door.authorizer, blocks=blocks)
+        access.services = services
         await services.assistants.register_graphs(graphs.descriptions, graphs.names)
         sweeper = StorageSweeper(profile.database, profile.clock)
         await sweeper.correct_times()
@@ -207,7 +211,7 @@ async def _assembled(
                     # Before the first run: graphs may use what their app opens.
                     await started.enter_async_context(custom.lifespan(user_loop))
                 if execute:
-                    crons = cron_scheduler(services, SqlApiKeyStore(profile.database), parts.cron_bell, settings)
+                    crons = cron_scheduler(services, access, parts.cron_bell, settings)
                     await started.enter_async_context(crons.running())
                     await started.enter_async_context(parts.webhooks.sender.running())
                 started.push_async_callback(closing.drain)
@@ -292,7 +296,11 @@ async def _opened(
 
 
 def _runtime(
-    parts: _Parts, settings: Settings, configuration: GraphConfiguration, scheduler: RunScheduler | None
+    parts: _Parts,
+    settings: Settings,
+    configuration: GraphConfiguration,
+    scheduler: RunScheduler | None,
+    access: RunAccess,
 ) -> RunsRuntime:
     profile, queue = parts.profile, parts.profile.queue
     database, clock = profile.database, profile.clock
@@ -320,6 +328,7 @@ def _runtime(
         limits=run_limits(settings, reserved_slots(settings, configuration)),
         error_texts=ErrorTexts(bool(settings.show_errors)),
         scheduler=scheduler,
+        access=access,
     )
 
 

@@ -10,23 +10,22 @@ from runstead.infra.crons.scheduler import CronScheduler, CronSettings
 from runstead.infra.dispatch.bell import Bell
 from runstead.plugins.auth.api_keys import AUTH_SOURCE
 from runstead.resources.crons import CronRecord
-from runstead.resources.keys import ApiKeyStore
 from runstead.settings import Settings
 from runstead.wire.errors import Forbidden
 from runstead.wire.runs import RunCreate
 
+from .run_access import AccessOfRuns
 
-def cron_scheduler(services: Services, keys: ApiKeyStore, bell: Bell, settings: Settings) -> CronScheduler:
+
+def cron_scheduler(services: Services, access: AccessOfRuns, bell: Bell, settings: Settings) -> CronScheduler:
     """Not running yet. ``bell`` is rung when a cron was made or changed here."""
 
     async def granted(cron: CronRecord, run: RunCreate) -> RunCreate:
-        if cron.actor.auth_source == AUTH_SOURCE:
-            key = await keys.get(cron.actor.subject_id or "")
-            if key is None or key.revoked_at is not None:
-                raise Forbidden(
-                    f"suspended: the API key {cron.actor.subject_id} that made or changed it last is revoked; "
-                    "its user can resume it by changing it with another key"
-                )
+        if cron.actor.auth_source == AUTH_SOURCE and await access.has_lost_key(cron.actor):
+            raise Forbidden(
+                f"suspended: the API key {cron.actor.subject_id} that made or changed it last is revoked; "
+                "its user can resume it by changing it with another key"
+            )
         # Auth handlers are asked about each run as if its user had created it just now.
         return await authorize_run(services, cron.thread_id, run)
 

@@ -54,6 +54,7 @@ def run_limits(settings: Settings, reserved_slots: int = 0) -> RunLimits:
         run_timeout=settings.run_timeout_seconds,
         heartbeat=settings.heartbeat_seconds,
         input_bytes=bytes_in_flight(settings),
+        access_check=settings.access_check_seconds,
     )
 
 

@@ -31,7 +31,12 @@ class AccessWatch:
         self._ask, self._actor, self._every = ask, actor, every
         self._serving: asyncio.Task[Any] | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._also: list[Callable[[], Awaitable[object]]] = []
         self._has_ended = self._has_begun = False
+
+    def also_ask(self, question: Callable[[], Awaitable[object]]) -> None:
+        """Ask this each time too: it raises when access has ended."""
+        self._also.append(question)
 
     async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve ``app``. When access ends, it is cancelled: an answer is cut, a WebSocket closed with 4401.
@@ -79,4 +84,16 @@ class AccessWatch:
         except Exception as error:
             return problem_of(error).status not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
         before = self._actor
-        return (again.tenant_id, again.user_id) == (before.tenant_id, before.user_id) and before.scopes <= again.scopes
+        is_same = (again.tenant_id, again.user_id) == (before.tenant_id, before.user_id)
+        return is_same and before.scopes <= again.scopes and await self._are_allowed()
+
+    async def _are_allowed(self) -> bool:
+        for question in self._also:
+            try:
+                await question()
+            except Exception as error:
+                # What does not match a handler's filter any more looks absent.
+                refusals = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
+                if problem_of(error).status in refusals:
+                    return False
+        return True

@@ -10,6 +10,7 @@ Without handlers nothing of this happens.
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal, assert_never
 
 from fastapi import Request
@@ -31,13 +32,16 @@ from runstead.runtime.actor_context import (
     require_actor_context,
 )
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
+from runstead.runtime.runs.types import RunRecord
 from runstead.wire.authorization import Authorizer, Filters, filter_of, matches
 from runstead.wire.body import parse_json
 from runstead.wire.errors import Forbidden, NotFound
 from runstead.wire.identifiers import as_uuid
 from runstead.wire.runs import RUN_CREATE, RunCreate
 
+from .access_watch import AccessWatch
 from .asks import ASKS, ASSISTANT_FIELDS, OPEN_PATHS, Ask, Given
+from .authentication import WATCH
 from .bodies import body_of
 from .granted_items import GrantedItems, item_changes, shared_namespace
 from .services import Services, ServiceSource
@@ -95,6 +99,10 @@ async def authorize(connection: HTTPConnection) -> Grant:
         raise Forbidden("This server's auth handlers are not asked about this route, so nobody may use it")
     body = await _body(connection, method, services.options.max_body_bytes)
     granted = [await _granted(services, authorizer, ask, _given(connection, one)) for one in ask.bodies(body)]
+    watch: AccessWatch | None = scope.get(WATCH)
+    if watch is not None and ask.action == "read":
+        # Of a stream that is open. Not about new runs: a handler may count how many it has granted.
+        watch.also_ask(partial(_granted, services, authorizer, ask, _given(connection, body)))
     changes = [change for one in granted for change in one.changes]
     reach = _together([one.reach for one in granted])
     # Let go by who bound the actor, when the answer has been given: its stream reads on within the same reach.
@@ -137,6 +145,26 @@ async def authorize_run(services: Services, thread_id: str | None, run: RunCreat
     bind_actor_context(require_actor_context("authorization").within(granted.reach))
     changed = granted.changed(body)
     return run if changed == body else RUN_CREATE.validate_python(changed)
+
+
+async def authorize_again(services: Services, run: RunRecord) -> None:
+    """Ask the handlers about a run that was granted when it was created, and begins only now; the actor is bound.
+
+    Raises as `authorize`. Changes that they make are ignored: they were made when it was created.
+    """
+    if (authorizer := _authorizer(services)) is None:
+        return
+    spec = run.spec
+    body = {
+        "assistant_id": run.assistant_id,
+        "metadata": dict(spec.metadata),
+        "config": dict(spec.config),
+        "input": spec.input,
+        "multitask_strategy": spec.multitask_strategy,
+        "after_seconds": spec.after_seconds,
+    }
+    path = {} if spec.scope.kind == "stateless" else {"thread_id": run.thread_id}
+    await _granted(services, authorizer, ASKS["POST", "/threads/{thread_id}/runs"], Given(path, {}, body))
 
 
 def may_touch(authorizer: Authorizer | None) -> MayTouch:

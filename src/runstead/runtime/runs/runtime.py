@@ -8,6 +8,7 @@ from typing import Any
 
 from ..clock import Clock, SystemClock
 from ..stream_bridge import StreamBridge
+from .access import EveryAccess, RunAccess
 from .agent_loop import AgentLoops
 from .agents import AgentResolver
 from .dispatch import RunDispatcher
@@ -35,6 +36,7 @@ class RunLimits:
     for runs that name none; None for no limit. ``hand_back_grace`` (seconds): as ``stop_grace``, when the process is to
     end and its runs are handed back. ``heartbeat`` (seconds): of silence on a stream, after which readers
     get a heartbeat. ``input_bytes``: of the inputs of all runs that execute at once; None for no limit.
+    ``access_check`` (seconds): how often it is asked whether users still have access.
     """
 
     max_concurrent_runs: int = 64
@@ -46,6 +48,7 @@ class RunLimits:
     run_timeout: float | None = None
     heartbeat: float = 5.0
     input_bytes: int | None = None
+    access_check: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +74,4 @@ class RunsRuntime:
     limits: RunLimits = field(default_factory=RunLimits)
     error_texts: ErrorTexts = MASKING
     scheduler: RunScheduler | None = None
+    access: RunAccess = field(default_factory=EveryAccess)

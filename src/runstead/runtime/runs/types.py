@@ -57,7 +57,8 @@ class RunStatus(StrEnum):
 class Stopped(StrEnum):
     """Why a run is made to stop. Handed over with the stop; the first reason counts.
 
-    ``TAKEN``: by a user whose other run has taken the input over; an interrupt in all else.
+    ``TAKEN``: by a user whose other run has taken the input over; an interrupt in all else. ``REVOKED``: its user, or
+    the key that made it, has lost the right to it.
     """
 
     BY_USER = "user_interrupt"
@@ -70,6 +71,7 @@ class Stopped(StrEnum):
     SHUTDOWN = "shutdown"
     LEASE_LOST = "lease_lost"
     DELETED = "deleted"
+    REVOKED = "access_revoked"
 
     @property
     def undoes(self) -> bool:

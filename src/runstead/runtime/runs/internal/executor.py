@@ -39,7 +39,7 @@ from .lifecycle_events import RunEventEmitter
 from .partial_answers import Asides
 from .planner import ExecutionPlan, ExecutionPlanner
 from .publisher import RunPublisher, terminal_of
-from .registry import RunHandle
+from .registry import RunHandle, stop_revoked
 from .snapshot import StateSnapshot, read_stored
 from .trace import TraceWriter
 
@@ -87,6 +87,8 @@ class RunExecution:
         try:
             if (reason := self._lease.run.stop_requested) is not None:
                 self._handle.stop(reason)
+            elif await self._runtime.access.is_revoked(self._lease.run, begins=True):
+                await stop_revoked(self._handle, self._runtime.lease_store)
             plan = await self._start()
             if self._handle.stop_reason is not None:
                 return AttemptEnd(stopped=True)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from ..store import RunLeaseStore
 from ..types import Lease, RunId, Stopped
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -37,6 +41,15 @@ class RunHandle:
             self.stop_reason = reason
         if self._told is not None:
             self._told()
+
+
+async def stop_revoked(handle: RunHandle, leases: RunLeaseStore) -> None:
+    """Stop a held run whose user has lost access; its row says why, unless the storage is away."""
+    handle.stop(Stopped.REVOKED)
+    try:
+        await leases.request_stop(handle.lease.run_id, Stopped.REVOKED)
+    except Exception:
+        _log.warning("the reason of the stop of run %s could not be stored", handle.lease.run_id, exc_info=True)
 
 
 class RunRegistry:

@@ -17,7 +17,7 @@ from .execution_room import ExecutionRoom
 from .executor import RunExecution
 from .partial_answers import Asides
 from .planner import ExecutionPlanner
-from .registry import RunHandle, RunRegistry
+from .registry import RunHandle, RunRegistry, stop_revoked
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ class RunSupervisor:
         self._room = ExecutionRoom(runtime.limits.input_bytes, runtime.clock, self._slot_freed.set)
         self._notices: set[asyncio.Task[None]] = set()
         self._keeper: asyncio.Task[None] | None = None
+        self._access_watch: asyncio.Task[None] | None = None
         # Readable in a listing, and never the same for two processes.
         self.worker_id: WorkerId = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
@@ -91,6 +92,7 @@ class RunSupervisor:
     def start(self) -> None:
         """Begin to keep leases."""
         self._keeper = asyncio.create_task(self._keep_leases(), name="lease keeper")
+        self._access_watch = asyncio.create_task(self._watch_access(), name="access of runs")
 
     def stop_claiming(self) -> None:
         """Claim nothing more; what is held goes on."""
@@ -108,7 +110,7 @@ class RunSupervisor:
             handle.stop(Stopped.SHUTDOWN)
         while tasks := self._tasks():
             await asyncio.wait(tasks)
-        leftover = [task for task in (self._keeper, *self._notices) if task is not None]
+        leftover = [task for task in (self._keeper, self._access_watch, *self._notices) if task is not None]
         for task in leftover:
             task.cancel()
         await asyncio.gather(*leftover, return_exceptions=True)
@@ -136,6 +138,16 @@ class RunSupervisor:
                 # Each by itself: one that takes long must not make the others late.
                 if handle.renewing is None or handle.renewing.done():
                     handle.renewing = self._spawn(self._look(handle))
+
+    async def _watch_access(self) -> None:
+        """Stop runs whose users lose access while they are executed."""
+        while True:
+            await self._runtime.clock.sleep(self._runtime.limits.access_check)
+            for handle in self._registry:
+                run = handle.lease.run
+                if handle.stop_reason is None and await self._runtime.access.is_revoked(run, begins=False):
+                    _log.warning("run %s is stopped: its user has lost access", run.run_id)
+                    await stop_revoked(handle, self._runtime.lease_store)
 
     async def _look(self, handle: RunHandle) -> None:
         """Renew the lease, which also tells whether the run is to stop."""
