@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import http.server
 import json
 import os
@@ -20,6 +21,7 @@ from runstead.cli.doctor import examine, findings, look_at_port, look_at_python,
 from runstead.cli.output import Output
 from runstead.cli.request import ServeRequest
 from runstead.graphs.configuration import configuration_of
+from runstead.infra.encryption.keyring import key_id_of_key
 from runstead.infra.engines.data_dir import own_data_dir
 from runstead.infra.engines.findings import Finding
 from runstead.plugins.auth.none import LOCAL_ACTOR
@@ -342,3 +344,36 @@ def test_keys_of_encryption_are_looked_at(place: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("LANGGRAPH_AES_KEY", "k" * 32)
     found = look(place, config=config)["encryption"]
     assert (found.state, found.detail.startswith("1 keys; ")) == ("ok", True)
+
+
+def test_keys_that_the_data_does_not_know_are_found_before_the_start(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "data").mkdir(exist_ok=True)
+    with sqlite3.connect(place / "data" / "runstead.db") as connection:
+        connection.execute("CREATE TABLE encryption_keys (key_id TEXT PRIMARY KEY)")
+    config = configure(place)
+
+    def recorded(*key_ids: str) -> Any:
+        with sqlite3.connect(place / "data" / "runstead.db") as connection:
+            connection.execute("DELETE FROM encryption_keys")
+            connection.executemany("INSERT INTO encryption_keys VALUES (?)", [(key_id,) for key_id in key_ids])
+        return look(place, config=config).get("encryption")
+
+    assert recorded() is None
+    assert "the key abcd; no key is configured" in recorded("abcd").detail
+    assert "handlers of a langgraph.json have encrypted" in recorded("handlers").detail
+    monkeypatch.setenv("LANGGRAPH_AES_KEY", "k" * 32)
+    wrong = recorded("abcd")
+    assert (wrong.state, "those that are configured are" in wrong.detail) == ("failed", True)
+    assert recorded().state == "ok"
+    monkeypatch.setenv("RUNSTEAD_ENCRYPTION_KEYS", base64.b64encode(b"n" * 32).decode())
+    assert "nothing is encrypted with it yet" in recorded(key_id_of_key(b"k" * 32)).detail
+
+
+def test_encryption_handlers_are_loaded(place: Path) -> None:
+    (place / "crypt.py").write_text("from langgraph_sdk import Encryption\n\nencryption = Encryption()\nother = 1\n")
+    found = look(place, config=configure(place, encryption={"path": "./crypt.py:encryption"}))
+    assert found["encryption handlers"].state == "ok"
+    found = look(place, config=configure(place, encryption={"path": "./crypt.py:other"}))
+    assert "not a langgraph_sdk.Encryption" in found["encryption handlers"].detail

@@ -30,6 +30,8 @@ async def assign(context: Any) -> Any:
     match said.get("then"):
         case "raise":
             raise LookupError("the plan of the user is not known")
+        case "raise with data":
+            raise LookupError(said["data"])
         case "refuse":
             raise Auth.exceptions.HTTPException(status_code=429, detail="enough for today")
         case "exit":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 from pathlib import Path
 from typing import Any
@@ -172,3 +173,22 @@ def test_a_function_that_cannot_be_asked_is_refused_at_the_start(
     with pytest.raises(UnsupportedConfiguration, match=r"langgraph.json: priority.path: ") as refused:
         load_priority(configured(graphs=GRAPHS, priority={"path": path}).configuration)
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"then": "raise with data", "data": "the plan"}, {"answer": "the plan"}, {"answer": {"priority": "the plan"}}],
+)
+async def test_the_log_has_no_text_of_a_failing_function_where_the_server_encrypts(
+    metadata: dict[str, Any], served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    settings = {"encryption_keys": base64.b64encode(b"k" * 32).decode()}
+    async with served(graphs=GRAPHS, priority=PRIORITY, settings=settings) as url:
+        async with httpx.AsyncClient(base_url=url) as client:
+            body = {"assistant_id": "noting", "input": {"name": "n"}, "metadata": metadata}
+            answer = await client.post("/runs", json=body)
+        assert answer.status_code == 500
+        assert "priority function" in answer.json()["detail"]
+    assert "the priority function" in caplog.text
+    assert "the plan" not in caplog.text

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.modules import GraphLoadError, extend_search_path, load_variable
-from runstead.graphs.sources import parse_source
 from runstead.infra.field_encryption.encrypted_assistants import EncryptedAssistantStore
 from runstead.infra.field_encryption.encrypted_crons import EncryptedCronStore
 from runstead.infra.field_encryption.encrypted_deliveries import EncryptedDeliveryStore
@@ -27,7 +26,7 @@ from runstead.resources.webhooks import DeliveryStore
 from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.runs.store import RunCreateStore, RunLeaseStore, RunQueryStore, ThreadPriorityStore
 
-from .refusals import UnsupportedConfiguration
+from .refusals import UnsupportedConfiguration, encryption_source
 
 NOT_HANDLED: Final = (
     "handlers of langgraph.json encrypt checkpoints, threads, runs, assistants, crons and items; run events, streams, "
@@ -36,25 +35,22 @@ NOT_HANDLED: Final = (
 
 
 def load_encryption(configuration: GraphConfiguration) -> Any:
-    """The ``Encryption`` that langgraph.json names; None where none is. Runs the user's module, so it blocks. Whether
-    there is such a file was looked at before.
+    """The ``Encryption`` that langgraph.json names; None where none is. Runs the user's module, so it blocks.
 
     Raises UnsupportedConfiguration: what is to be encrypted would be stored in the clear.
     """
     if configuration.encryption is None:
         return None
-    place, target = (
-        f"{configuration.file or configuration.directory}: encryption.path",
-        configuration.encryption["path"],
-    )
+    place = f"{configuration.file or configuration.directory}: encryption.path"
+    source = encryption_source(configuration)
     extend_search_path(configuration.search_paths)
     try:
-        encryption = load_variable(parse_source("encryption", target, configuration.directory))
+        encryption = load_variable(source)
         check_encryption(encryption)
     except GraphLoadError as error:
-        raise UnsupportedConfiguration(f"{place}: {target} cannot be loaded: {error.problem}") from error
+        raise UnsupportedConfiguration(f"{place}: {source.target} cannot be loaded: {error.problem}") from error
     except InvalidEncryption as error:
-        raise UnsupportedConfiguration(f"{place}: {target} cannot be used: {error}") from error
+        raise UnsupportedConfiguration(f"{place}: {source.target} cannot be used: {error}") from error
     return encryption
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final, Literal, TypeAlias
 
 from runstead.graphs.configuration import GraphConfiguration
-from runstead.graphs.sources import SourceError, parse_source
+from runstead.graphs.sources import GraphSource, SourceError, parse_source
 from runstead.settings import Settings
 
 AuthMode: TypeAlias = Literal["none", "keys", "langgraph"]
@@ -46,16 +46,21 @@ def refuse_what_cannot_be_kept(configuration: GraphConfiguration, settings: Sett
         except SourceError as error:
             raise UnsupportedConfiguration(f"{place}: auth.path: {error.problem}") from error
     if configuration.encryption is not None:
-        target = configuration.encryption.get("path")
-        if not isinstance(target, str) or not target:
-            raise UnsupportedConfiguration(
-                f"{place}: encryption.path: there is none; "
-                'write {"encryption": {"path": "./encryption.py:encryption"}}'
-            )
-        try:
-            parse_source("encryption", target, configuration.directory)
-        except SourceError as error:
-            raise UnsupportedConfiguration(f"{place}: encryption.path: {error.problem}") from error
+        encryption_source(configuration)
+
+
+def encryption_source(configuration: GraphConfiguration) -> GraphSource:
+    """Where the handlers of encryption are that the configuration asks for. Raises UnsupportedConfiguration."""
+    place = f"{configuration.file or configuration.directory}: encryption.path"
+    target = (configuration.encryption or {}).get("path")
+    if not isinstance(target, str) or not target:
+        raise UnsupportedConfiguration(
+            f'{place}: there is none; write {{"encryption": {{"path": "./encryption.py:encryption"}}}}'
+        )
+    try:
+        return parse_source("encryption", target, configuration.directory)
+    except SourceError as error:
+        raise UnsupportedConfiguration(f"{place}: {error.problem}") from error
 
 
 def without_effect(configuration: GraphConfiguration, settings: Settings) -> Iterator[str]:

@@ -19,8 +19,17 @@ from runstead.runtime.user_code.watchdog import way_out
 from runstead.settings import Settings, unknown_variables
 
 from .database_check import look_at_databases
+from .key_check import look_at_keys
 from .output import FAILED, CommandError, Output
-from .preflight import load_app, load_embeddings, load_handlers, load_priorities, refuse_strangers, refuse_unprotected
+from .preflight import (
+    load_app,
+    load_embeddings,
+    load_encryption_handlers,
+    load_handlers,
+    load_priorities,
+    refuse_strangers,
+    refuse_unprotected,
+)
 from .request import ServeRequest
 
 if TYPE_CHECKING:
@@ -82,7 +91,7 @@ def findings(request: ServeRequest) -> Iterator[Finding]:
 
 
 def look_at_encryption(configuration: GraphConfiguration, settings: Settings) -> Iterator[Finding]:
-    """Whether the keys of encryption can be read; nothing where there are none."""
+    """Whether the keys of encryption can be read, handlers be loaded, and both are those of the data."""
     from runstead.bootstrap.encryption import load_cipher
     from runstead.graphs.configuration import ConfigurationError
     from runstead.graphs.environment import apply_environment
@@ -97,8 +106,8 @@ def look_at_encryption(configuration: GraphConfiguration, settings: Settings) ->
     except StorageError as error:
         yield Finding("encryption", "failed", str(error))
         return
-    if cipher is not None:
-        yield Finding("encryption", "ok", f"{len(cipher.key_ids)} keys; {cipher.key_id} encrypts")
+    if (found := look_at_keys(settings, cipher, has_handlers=configuration.encryption is not None)) is not None:
+        yield found
 
 
 def look_at_python(version: tuple[int, ...]) -> Finding:
@@ -244,6 +253,9 @@ def look_at_configuration(configuration: GraphConfiguration, settings: Settings)
         yield _refusal("embedder", index.embed, lambda: load_embeddings(configuration))
     if configuration.priority.path is not None:
         yield _refusal("priority", configuration.priority.path, lambda: load_priorities(configuration))
+    if configuration.encryption is not None:
+        path = str(configuration.encryption.get("path"))
+        yield _refusal("encryption handlers", path, lambda: load_encryption_handlers(configuration))
     if configuration.http.app is not None:
         yield _refusal("app", configuration.http.app, lambda: load_app(configuration))
 

@@ -65,6 +65,14 @@ def load_priorities(configuration: GraphConfiguration) -> None:
         load_priority(configuration)
 
 
+def load_encryption_handlers(configuration: GraphConfiguration) -> None:
+    """Import the handlers of encryption, where there are some."""
+    from runstead.bootstrap.encryption_handlers import load_encryption
+
+    with _told():
+        load_encryption(configuration)
+
+
 @contextmanager
 def _told() -> Iterator[None]:
     from runstead.bootstrap.refusals import UnsupportedConfiguration

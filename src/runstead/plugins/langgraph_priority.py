@@ -173,7 +173,9 @@ def _is_group(group: str) -> bool:
 
 
 def _meaningless(expected: str, got: Any) -> PriorityFailed:
-    _log.error("the priority function must return %s, got %.500r; no run was created", expected, got)
+    # A text may be of the data that the function was given.
+    shown = repr(got) if isinstance(got, int | float) else type(got).__name__
+    _log.error("the priority function must return %s, got %s; no run was created", expected, shown)
     return PriorityFailed(
         f"This server's priority function must return {expected}, got {type(got).__name__}; no run was created"
     )

@@ -30,37 +30,43 @@ async def check_encryption_keys(
 
     Raises StorageUnusable.
     """
-    await _check_handlers(database, place, has_handlers)
-    recorded = await database.read(recorded_keys)
+    recorded = await database.read(_all_recorded)
+    if problem := keys_problem(recorded, cipher, place, has_handlers=has_handlers):
+        raise StorageUnusable(problem)
+    needed = {*([] if cipher is None else [cipher.key_id]), *([HANDLERS] if has_handlers else [])}
+    if new := sorted(needed - recorded):
+        await database.write(lambda connection: _record(connection, new))
+
+
+def keys_problem(recorded: frozenset[str], cipher: Cipher | None, place: str, *, has_handlers: bool) -> str | None:
+    """Return why a server without other keys and handlers must not start on a database that has recorded these."""
+    if HANDLERS in recorded and not has_handlers:
+        return (
+            f"{place} has values that the handlers of a langgraph.json have encrypted, and there are none now; name "
+            'them again: {"encryption": {"path": "./encryption.py:encryption"}}'
+        )
     known = frozenset[str]() if cipher is None else cipher.key_ids
-    if missing := sorted(recorded - known):
-        raise StorageUnusable(_refusal(place, missing, sorted(known)))
-    if cipher is not None and cipher.key_id not in recorded:
-        key = {"key_id": cipher.key_id}
-        await database.write(lambda connection: add_unless_there(connection, encryption_keys, key))
+    missing = sorted(recorded - known - {HANDLERS})
+    return _refusal(place, missing, sorted(known)) if missing else None
 
 
 def recorded_keys(connection: Connection) -> frozenset[str]:
     """Return the ids of the keys that values may be encrypted with."""
-    return frozenset(connection.execute(select(encryption_keys.c.key_id)).scalars()) - {HANDLERS}
+    return _all_recorded(connection) - {HANDLERS}
 
 
 def has_handled_values(connection: Connection) -> bool:
     """Return whether handlers may have encrypted values."""
-    look = select(encryption_keys.c.key_id).where(encryption_keys.c.key_id == HANDLERS)
-    return connection.execute(look).first() is not None
+    return HANDLERS in _all_recorded(connection)
 
 
-async def _check_handlers(database: Database, place: str, has_handlers: bool) -> None:
-    known = {"key_id": HANDLERS}
-    are_recorded = await database.read(has_handled_values)
-    if are_recorded and not has_handlers:
-        raise StorageUnusable(
-            f"{place} has values that the handlers of a langgraph.json have encrypted, and there are none now; name "
-            'them again: {"encryption": {"path": "./encryption.py:encryption"}}'
-        )
-    if has_handlers and not are_recorded:
-        await database.write(lambda connection: add_unless_there(connection, encryption_keys, known))
+def _record(connection: Connection, key_ids: Iterable[str]) -> None:
+    for key_id in key_ids:
+        add_unless_there(connection, encryption_keys, {"key_id": key_id})
+
+
+def _all_recorded(connection: Connection) -> frozenset[str]:
+    return frozenset(connection.execute(select(encryption_keys.c.key_id)).scalars())
 
 
 def forget_keys(connection: Connection, key_ids: Iterable[str]) -> None:

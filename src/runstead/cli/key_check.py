@@ -1,0 +1,62 @@
+"""Compare the keys of encryption that are configured with those that the database knows. Nothing is changed."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from runstead.infra.engines.findings import Finding
+from runstead.settings import Settings
+
+if TYPE_CHECKING:
+    from runstead.infra.encryption.cipher import Cipher
+
+
+def look_at_keys(settings: Settings, cipher: Cipher | None, *, has_handlers: bool) -> Finding | None:
+    """Whether a server would start on the data with these keys; None where there is nothing to say."""
+    from runstead.infra.engines.exceptions import StorageError
+    from runstead.infra.storage.encryption_keys import keys_problem
+
+    place = str(settings.data_dir) if settings.database_url is None else f"schema {settings.database_schema}"
+    try:
+        recorded = _recorded(settings)
+    except (StorageError, ImportError):
+        # Said already, by the look at the database itself.
+        recorded = frozenset()
+    if problem := keys_problem(recorded, cipher, place, has_handlers=has_handlers):
+        return Finding("encryption", "failed", problem)
+    if cipher is None:
+        return None
+    is_new = recorded and cipher.key_id not in recorded
+    more = "; nothing is encrypted with it yet, `runstead encryption rewrite` does that" if is_new else ""
+    return Finding("encryption", "ok", f"{len(cipher.key_ids)} keys; {cipher.key_id} encrypts{more}")
+
+
+def _recorded(settings: Settings) -> frozenset[str]:
+    """The ids that the database knows; none where there is no database yet, or one without this table."""
+    if settings.database_url is not None:
+        return asyncio.run(_recorded_in_postgres(settings, settings.database_url.get_secret_value()))
+    file = settings.data_dir / "runstead.db"
+    if not file.exists():
+        return frozenset()
+    try:
+        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
+            return frozenset(key_id for (key_id,) in connection.execute("SELECT key_id FROM encryption_keys"))
+    except sqlite3.DatabaseError:
+        return frozenset()
+
+
+async def _recorded_in_postgres(settings: Settings, url: str) -> frozenset[str]:
+    from sqlalchemy import inspect, select
+
+    from runstead.bootstrap.postgres_options import postgres_options
+    from runstead.infra.engines.postgres import open_postgres
+    from runstead.infra.storage.tables import encryption_keys
+
+    async with open_postgres(url, postgres_options(settings)) as database:
+        if not await database.read(lambda connection: inspect(connection).has_table("encryption_keys")):
+            return frozenset()
+        ids = select(encryption_keys.c.key_id)
+        return await database.read(lambda connection: frozenset(connection.execute(ids).scalars()))
