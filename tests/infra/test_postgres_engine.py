@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -229,25 +229,59 @@ async def test_who_waits_behind_others_is_told_that_the_server_is_away_too(serve
         await database.write(put(1))
 
 
-async def test_who_waits_behind_others_is_told_that_the_server_answered_nothing(server: PostgresServer) -> None:
+async def test_a_server_that_answers_nothing_is_waited_for_no_longer_than_the_patience(server: PostgresServer) -> None:
     """It is stopped and its connections stay: not one of them fails, and more of them would not help."""
-    options = replace(OPTIONS, pool_size=2, patience=0.3, statement_timeout=0.5)
+    options = replace(OPTIONS, pool_size=2, patience=1, statement_timeout=30)
     async with open_postgres(server.url, options) as database:
         assert await database.read(one) == 1
-        stopped = [server.pid, *_children(server.pid)]
-        for pid in stopped:
-            os.kill(pid, signal.SIGSTOP)
-        try:
-            asking = [asyncio.ensure_future(database.read(one)) for _ in range(4)]
-            await asyncio.sleep(1.5)
-        finally:
-            for pid in stopped:
-                os.kill(pid, signal.SIGCONT)
-        first, *others = await asyncio.gather(*asking, return_exceptions=True)
-        assert first == 1 or isinstance(first, StorageBusy)
-        assert [type(one) for one in others] == [StorageUnavailable] * 3
-        assert "it answered nothing for" in str(others[0])
+        with frozen(server):
+            began = time.monotonic()
+            asking = [*(database.read(one) for _ in range(4)), *(database.write(put(n)) for n in range(900, 904))]
+            told = await asyncio.wait_for(asyncio.gather(*asking, return_exceptions=True), 60)
+            assert time.monotonic() - began < 5
+        assert [type(one) for one in told] == [StorageUnavailable] * 8
+        assert "it answered nothing for" in str(told[1])
+        # What had not begun never does.
         assert await database.read(one) == 1
+        kept = await database.read(notes)
+        assert {901, 902, 903}.isdisjoint(kept)
+
+
+async def test_a_slow_statement_is_not_taken_for_a_server_that_answers_nothing(server: PostgresServer) -> None:
+    async with open_postgres(server.url, replace(OPTIONS, pool_size=2, patience=1)) as database:
+        assert await database.read(lambda c: c.exec_driver_sql("SELECT 7 FROM pg_sleep(3)").scalar()) == 7
+
+
+async def test_it_closes_although_the_server_answers_nothing(server: PostgresServer) -> None:
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_postgres(server.url, replace(OPTIONS, pool_size=2, patience=1)))
+        with frozen(server):
+            with pytest.raises(StorageUnavailable):
+                await database.read(one)
+            await asyncio.wait_for(asyncio.to_thread(database.close), 15)
+
+
+async def test_what_waits_for_the_only_connection_is_refused_before_its_turn(server: PostgresServer) -> None:
+    async with open_postgres(server.url, replace(OPTIONS, pool_size=2, patience=0.5)) as database:
+        slow = asyncio.ensure_future(database.read(lambda c: c.exec_driver_sql("SELECT pg_sleep(4)").close()))
+        await asyncio.sleep(0.1)
+        with pytest.raises(StorageBusy, match="RUNSTEAD_DATABASE_POOL_SIZE"):
+            await database.read(one)
+        assert not slow.done()
+        await slow
+
+
+@contextmanager
+def frozen(server: PostgresServer) -> Iterator[None]:
+    """The server and its processes are stopped, as those of a machine that hangs."""
+    stopped = [server.pid, *_children(server.pid)]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
 
 
 def _children(pid: int) -> list[int]:

@@ -25,6 +25,7 @@ class Job:
     loop: asyncio.AbstractEventLoop
     result: Any = None
     failure: BaseException | None = None
+    has_begun: bool = False
 
     def deliver(self) -> None:
         """On the caller's loop: the caller may have gone meanwhile, what was committed stands all the same."""

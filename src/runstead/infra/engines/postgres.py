@@ -14,18 +14,28 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 import psycopg
 from sqlalchemy import Connection, Dialect, Engine
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from .answer_watch import CHECKS, AnswerWatch
 from .exceptions import StorageBusy, StorageClosed, StorageError, StorageUnavailable
 from .jobs import Job, tell
 from .postgres_errors import is_collision, is_read_only, of_driver, translate, was_cut_off_before
-from .postgres_pool import PostgresOptions, check_server, open_pool, place_of
+from .postgres_pool import (
+    PostgresOptions,
+    check_server,
+    cut,
+    discard_all,
+    driver_of,
+    is_gone,
+    open_pool,
+    place_of,
+    probe_of,
+)
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -45,7 +55,7 @@ class _Undone(Exception):
 class PostgresDatabase:
     """An open database. May be used from any event loop of the process; see `open_postgres`."""
 
-    def __init__(self, engine: Engine, place: str, options: PostgresOptions) -> None:
+    def __init__(self, engine: Engine, place: str, options: PostgresOptions, probe: Callable[[], bool]) -> None:
         self.place, self.options = place, options
         self._engine = engine
         self._writers = ThreadPoolExecutor(options.writers, thread_name_prefix="postgres-write")
@@ -55,8 +65,8 @@ class PostgresDatabase:
         """Why the latest write failed, where the storage as a whole was the trouble."""
         # Why the server could not be reached when it was last tried; None when it could.
         self._away: str | None = None
-        # When work last ended that took longer than the server may take over a statement, and how long that was.
-        self._silence = (float("-inf"), 0.0)
+        self._watch = AnswerWatch(options.patience, probe)
+        self._in_use: set[psycopg.Connection[Any]] = set()
 
     @property
     def dialect(self) -> Dialect:
@@ -66,6 +76,9 @@ class PostgresDatabase:
     async def read(self, work: Callable[[Connection], T], *, quick: bool = False) -> T:
         """What ``work`` returns, seen in one snapshot. ``quick`` work is one statement, and so needs no transaction;
         a network is never so quick that it could be done on the event loop.
+
+        Raises StorageBusy when no connection was free within the patience, and StorageUnavailable when the server
+        answered nothing for as long.
         """
         begin = None if quick else _READ
         result: T = await self._submit(self._readers, Job(work, None, False, *_caller()), begin)
@@ -84,7 +97,7 @@ class PostgresDatabase:
         is called with the result on the caller's event loop, even when the caller was cancelled meanwhile.
 
         Without ``durable``, a crash of the database server (not of this process) may take it back, until the next
-        durable write. StorageUnavailable raised by a write leaves open whether it stands.
+        durable write. StorageUnavailable raised by a write leaves open whether it stands. Raises as `read`, too.
         """
         job = Job(work, committed, durable, *_caller())
         try:
@@ -96,48 +109,70 @@ class PostgresDatabase:
         return result
 
     def close(self) -> None:
-        """Do what is queued, then close. Blocks; safe to call twice."""
+        """Do what is queued, then close. Blocks; safe to call twice. A server that answers nothing is left."""
         self._closing.set()
+        closed = threading.Event()
+        threading.Thread(target=self._leave_when_silent, args=(closed,), name="postgres-close", daemon=True).start()
         self._writers.shutdown(wait=True)
         self._readers.shutdown(wait=True)
+        closed.set()
         self._engine.dispose()
+
+    def _leave_when_silent(self, closed: threading.Event) -> None:
+        """Threads wait on their connections for as long as a stopped server does not answer: cut those."""
+        while not closed.wait(self.options.patience / CHECKS):
+            if self._watch.check():
+                for driver in list(self._in_use):
+                    cut(driver)
 
     def check(self) -> None:
         """Connect once, and look at the server. Blocks. Raises StorageError."""
-        self._done(lambda connection: check_server(_driver(connection), self.place), None)
+        self._done(lambda connection: check_server(driver_of(connection), self.place), None)
 
     def _submit(self, lane: ThreadPoolExecutor, job: Job, begin: str | None) -> asyncio.Future[Any]:
+        asked = time.monotonic()
         try:
-            lane.submit(self._serve, job, begin, time.monotonic())
+            lane.submit(self._serve, job, begin, asked)
         except RuntimeError as error:
             raise StorageClosed(self.place) from error
+        self._look_later(job, asked)
         return job.future
+
+    def _look_later(self, job: Job, asked: float) -> None:
+        looking = job.loop.call_later(self.options.patience / CHECKS, self._look, job, asked)
+        job.future.add_done_callback(lambda _: looking.cancel())
+
+    def _look(self, job: Job, asked: float) -> None:
+        """Refuse work that has waited for long enough: for its turn, or for a server that answers nothing."""
+        if job.future.done():
+            return
+        is_silent = self._watch.check()
+        if time.monotonic() - asked >= self.options.patience * 0.99 and (is_silent or not job.has_begun):
+            job.future.set_exception(self._why_it_waited())
+        else:
+            self._look_later(job, asked)
 
     def _serve(self, job: Job, begin: str | None, asked: float) -> None:
         # A caller who has gone before the work began gets none done: nobody would own what it made.
-        if job.future.cancelled():
+        if job.future.done():
             return
+        job.has_begun = True
         try:
             if time.monotonic() - asked > self.options.patience:
                 # Those before it waited for the server, or there were too many of them.
-                raise self._why_it_waited(asked)
-            began = time.monotonic()
-            try:
-                job.result = self._done(job.work, begin)
-            finally:
-                if (took := time.monotonic() - began) > self.options.statement_timeout:
-                    self._silence = (time.monotonic(), took)
+                raise self._why_it_waited()
+            job.result = self._done(job.work, begin)
         except BaseException as error:
             job.failure = error
+        if not isinstance(job.failure, StorageUnavailable):
+            self._watch.heard()
         tell([job])
 
-    def _why_it_waited(self, asked: float) -> StorageUnavailable | StorageBusy:
+    def _why_it_waited(self) -> StorageUnavailable | StorageBusy:
         if self._away is not None:
             return StorageUnavailable(self.place, self._away)
-        ended, took = self._silence
-        if ended >= asked:
-            # A server that answers would have ended the statement.
-            return StorageUnavailable(self.place, f"it answered nothing for {took:.0f} s")
+        if (silence := self._watch.silence) >= self.options.patience / 2:
+            return StorageUnavailable(self.place, f"it answered nothing for {silence:.0f} s")
         return StorageBusy(self.place, _no_connection(self.options))
 
     def _done(self, work: Callable[[Connection], T], begin: str | None) -> T:
@@ -179,16 +214,29 @@ class PostgresDatabase:
             return self._transacted(connection, work, begin)
 
     def _transacted(self, connection: Connection, work: Callable[[Connection], T], begin: str | None) -> T:
-        driver = _driver(connection)
+        driver = driver_of(connection)
+        self._in_use.add(driver)
+        try:
+            return self._committed(connection, driver, work, begin)
+        finally:
+            self._in_use.discard(driver)
+
+    def _committed(
+        self,
+        connection: Connection,
+        driver: psycopg.Connection[Any],
+        work: Callable[[Connection], T],
+        begin: str | None,
+    ) -> T:
         try:
             if begin is not None:
                 driver.execute(begin)
             result = work(connection)
         except BaseException as error:
             # A standby where the primary was: whoever connects anew may find the one that is the primary now.
-            useless = _is_gone(driver) or (begin in (_WRITE, _WRITE_SOON) and is_read_only(error))
+            useless = is_gone(driver) or (begin in (_WRITE, _WRITE_SOON) and is_read_only(error))
             if useless:
-                _discard_all(connection, error)
+                discard_all(connection, error)
             else:
                 self._roll_back(connection, driver)
             if of_driver(error) is not None and (useless or is_collision(error)):
@@ -202,12 +250,12 @@ class PostgresDatabase:
         try:
             ended = driver.execute("COMMIT").statusmessage
         except BaseException as error:
-            if not _is_gone(driver):
+            if not is_gone(driver):
                 self._roll_back(connection, driver)
                 if is_collision(error):
                     raise _Undone from error
                 raise
-            _discard_all(connection, error)
+            discard_all(connection, error)
             if was_cut_off_before(error):
                 raise _Undone from error
             # Not done again: it may stand.
@@ -230,7 +278,7 @@ async def open_postgres(url: str, options: PostgresOptions | None = None) -> Asy
     Raises StorageError, saying what to do.
     """
     options = options or PostgresOptions()
-    database = PostgresDatabase(open_pool(url, options), place_of(url), options)
+    database = PostgresDatabase(open_pool(url, options), place_of(url), options, probe_of(url))
     try:
         await asyncio.to_thread(database.check)
         yield database
@@ -241,26 +289,6 @@ async def open_postgres(url: str, options: PostgresOptions | None = None) -> Asy
 def _caller() -> tuple[asyncio.Future[Any], asyncio.AbstractEventLoop]:
     loop = asyncio.get_running_loop()
     return loop.create_future(), loop
-
-
-def _driver(connection: Connection) -> psycopg.Connection[Any]:
-    driver: Any = connection.connection.dbapi_connection
-    found: psycopg.Connection[Any] = driver
-    return found
-
-
-def _is_gone(driver: psycopg.Connection[Any]) -> bool:
-    return driver.closed or driver.broken
-
-
-def _discard_all(connection: Connection, error: BaseException) -> None:
-    """Neither this connection nor those that rest in the pool are used again: what has cut off one, has cut off all."""
-    if not connection.invalidated:
-        _driver(connection).close()
-        # SQLAlchemy finds out by itself, and lets all go that are as old.
-        with suppress(DBAPIError):
-            connection.exec_driver_sql("SELECT 1")
-    connection.invalidate(error)
 
 
 def _may_pass(error: BaseException) -> bool:

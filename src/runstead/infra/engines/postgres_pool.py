@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
 from psycopg import conninfo, sql
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
-from .exceptions import StorageReadOnly, StorageUnusable
+from .exceptions import StorageReadOnly, StorageUnavailable, StorageUnusable
+from .postgres_errors import translate
 
 OLDEST_POSTGRES: Final = 14
 _RECYCLE_SECONDS: Final = 1800
@@ -51,6 +57,46 @@ class PostgresOptions:
     @property
     def writers(self) -> int:
         return max(1, self.pool_size - self.readers)
+
+
+def probe_of(url: str) -> Callable[[], bool]:
+    """Return a function that connects once, blocks, and says whether the server answered, be it with a refusal."""
+    parameters = {**_ALIVE, **_parts(url)}
+
+    def probe() -> bool:
+        try:
+            psycopg.connect(autocommit=True, **parameters).close()
+        except psycopg.Error as error:
+            return not isinstance(translate(error, ""), StorageUnavailable)
+        return True
+
+    return probe
+
+
+def driver_of(connection: Connection) -> psycopg.Connection[Any]:
+    driver: Any = connection.connection.dbapi_connection
+    found: psycopg.Connection[Any] = driver
+    return found
+
+
+def is_gone(driver: psycopg.Connection[Any]) -> bool:
+    return driver.closed or driver.broken
+
+
+def discard_all(connection: Connection, error: BaseException) -> None:
+    """Neither this connection nor those that rest in the pool are used again: what has cut off one, has cut off all."""
+    if not connection.invalidated:
+        driver_of(connection).close()
+        # SQLAlchemy finds out by itself, and lets all go that are as old.
+        with suppress(DBAPIError):
+            connection.exec_driver_sql("SELECT 1")
+    connection.invalidate(error)
+
+
+def cut(driver: psycopg.Connection[Any]) -> None:
+    """End a connection that another thread waits on, which fails there at once."""
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(driver.fileno())) as pipe:
+        pipe.shutdown(socket.SHUT_RDWR)
 
 
 def place_of(url: str) -> str:
