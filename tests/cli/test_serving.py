@@ -145,6 +145,33 @@ def test_a_graph_that_cannot_be_loaded_is_told_with_its_line(runstead: Run, tmp_
     assert "Traceback" not in done.err
 
 
+def test_crash_in_native_code_leaves_the_stacks_of_all_threads(project: Path, home: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    command = [
+        sys.executable,
+        "-m",
+        "runstead.cli",
+        "serve",
+        "--port",
+        "0",
+        "--data-dir",
+        str(tmp_path / "data"),
+        "--json",
+    ]
+    with log.open("w") as errors:
+        serving = subprocess.Popen(
+            command, cwd=project, env=environ_of(home), stdout=subprocess.PIPE, stderr=errors, text=True
+        )
+        assert serving.stdout is not None
+        with serving.stdout as lines:
+            assert "started" in lines.readline()
+            serving.send_signal(signal.SIGSEGV)
+            assert serving.wait(30) == -signal.SIGSEGV
+    said = log.read_text()
+    assert "Fatal Python error: Segmentation fault" in said
+    assert said.count("most recent call first") > 1
+
+
 def test_what_will_have_no_effect_is_told(background: Start, project: Path, tmp_path: Path) -> None:
     serve = ("serve", "--port", "0", "--data-dir", str(tmp_path / "data"), "--json")
     serving = background(*serve, cwd=project, RUNSTEAD_PROT="1")

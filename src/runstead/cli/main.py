@@ -1,5 +1,7 @@
 """The ``runstead`` command."""
 
+import faulthandler
+import sys
 from typing import Annotated
 
 import typer
@@ -42,4 +44,7 @@ app.add_typer(encryption.app, name="encryption")
 
 def main() -> None:
     """The ``runstead`` command."""
+    if sys.stderr is not None:
+        # A crash in a library's native code (of an agent's, most likely) leaves the stacks of all threads in the log.
+        faulthandler.enable()
     app()
