@@ -60,6 +60,12 @@ class Settings(BaseSettings):
         '`["https://smith.langchain.com"]`), in addition to http.cors of langgraph.json. Unset: pages of '
         "this machine, or all with authentication.",
     )
+    auth_stored_fields: tuple[str, ...] | None = Field(
+        default=None,
+        description="Fields of a user from the `authenticate` handler that may be stored with runs and crons, beside "
+        'identity, display name and permissions (a JSON list such as `["org"]`). Others reach runs that the accepting '
+        "process itself executes before a restart. Unset: all; with runs until they have ended.",
+    )
     access_check_seconds: float = Field(
         default=5,
         gt=0,

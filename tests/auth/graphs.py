@@ -34,3 +34,16 @@ async def _wait(state: Told) -> Told:
 
 
 patient = StateGraph(Told).add_node("wait_a_while", _wait).add_edge(START, "wait_a_while").compile(name="patient")
+
+
+class Known(TypedDict, total=False):
+    knows: list[str]
+
+
+async def _know(state: Known, config: RunnableConfig) -> Known:
+    """Prove to know the user's token, which itself must not get into the state."""
+    user = config["configurable"]["langgraph_auth_user"]
+    return {"knows": [user["token"][::-1], user["org"]]}
+
+
+knower = StateGraph(Known).add_node("know", _know).add_edge(START, "know").compile(name="knower")

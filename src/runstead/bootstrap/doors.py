@@ -72,5 +72,5 @@ async def open_door(
         case "keys":
             yield Door(ApiKeyAuthentication(SqlApiKeyStore(database), clock))
         case "langgraph":
-            handlers = LangGraphAuth(auth, user_loop)
+            handlers = LangGraphAuth(auth, user_loop, stored_fields=settings.auth_stored_fields)
             yield Door(handlers, handlers if handlers.decides else None)

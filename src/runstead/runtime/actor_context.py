@@ -23,6 +23,10 @@ DEFAULT_TENANT_ID: Final = "default"
 RESERVED_USER_IDS: Final = "runstead:"
 """How ids begin that no user may have."""
 _SERVER: Final = "server"
+KEPT_CLAIMS: Final = frozenset(("identity", "display_name", "is_authenticated", "permissions"))
+"""Claims that stay with a run when it has ended: what langgraph_sdk knows of every user."""
+ENCRYPTED: Final = "__encryption_context__"
+"""The key of claims that handlers have encrypted as a whole."""
 
 
 class ActorRequired(RuntimeError):
@@ -69,7 +73,8 @@ class ActorContext:
     what else the one who proved it told of the user, as JSON: the actor carries it to wherever
     work is done for them, into runs that begin later too. ``encryption`` is the context (not secret) that encryption
     handlers are given for what is stored on the actor's behalf. ``reach`` is wider than their own while something
-    is done that was granted; it does not travel, and makes nobody another.
+    is done that was granted; it does not travel, and makes nobody another. ``unstored`` names claims that are never
+    written, and so do not travel to another process.
     """
 
     user_id: str
@@ -80,6 +85,7 @@ class ActorContext:
     claims: Mapping[str, Any] = field(default_factory=dict, hash=False)
     encryption: Mapping[str, Any] = field(default_factory=dict, hash=False)
     reach: Reach = field(default=OWN, compare=False)
+    unstored: frozenset[str] = field(default=frozenset(), compare=False)
 
     def __post_init__(self) -> None:
         if not self.user_id or not self.tenant_id:
@@ -110,15 +116,27 @@ class ActorContext:
             )
         )
 
+    def with_kept_claims(self) -> ActorContext:
+        """The same one, without claims that nothing needs any more, a token perhaps; what is encrypted stays."""
+        if ENCRYPTED in self.claims or self.claims.keys() <= KEPT_CLAIMS:
+            return self
+        return replace(self, claims={name: value for name, value in self.claims.items() if name in KEPT_CLAIMS})
+
+    def as_stored(self) -> ActorContext:
+        """Who it is, as far as that may be stored; not their reach."""
+        claims = {name: value for name, value in self.claims.items() if name not in self.unstored}
+        return replace(self, claims=claims, reach=OWN, unstored=frozenset())
+
     def to_json(self) -> dict[str, Any]:
-        """Who it is; not their reach."""
+        """`as_stored`, as JSON."""
+        claims = self.as_stored().claims
         return {
             "user_id": self.user_id,
             "tenant_id": self.tenant_id,
             "subject_id": self.subject_id,
             "scopes": sorted(self.scopes),
             "auth_source": self.auth_source,
-            **({"claims": dict(self.claims)} if self.claims else {}),
+            **({"claims": dict(claims)} if claims else {}),
             **({"encryption": dict(self.encryption)} if self.encryption else {}),
         }
 

@@ -9,9 +9,11 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
+from .actor_context import ENCRYPTED
+
 T = TypeVar("T")
 
-CONTEXT: Final = "__encryption_context__"
+CONTEXT: Final = ENCRYPTED
 """The key that an encrypted object has beside its own: the context that it was encrypted with."""
 RESERVED: Final = frozenset((CONTEXT, "__blob_encryption_context__"))
 

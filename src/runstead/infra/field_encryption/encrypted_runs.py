@@ -154,7 +154,8 @@ class EncryptedRunLeaseStore:
             has_webhook = run.spec.webhook is not None
 
             async def sealed() -> tuple[RunRecord, Outcome]:
-                stored = run
+                # Its claims are stored encrypted already, and stay so.
+                stored = replace(run, actor=replace(run.actor, claims={}))
                 if has_webhook:
                     # What is told of the end is made of the record, and stored.
                     spec, actor = await asyncio.gather(seal_spec(cipher, run.spec), seal_actor(cipher, run.actor))

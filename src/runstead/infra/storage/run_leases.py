@@ -21,7 +21,7 @@ from .dialect import lock_thread, lock_thread_of
 from .flows import FairQueue, held_by_group
 from .prepared import Prepared
 from .run_recovery import abandon_all, ended, lapsed, recover, release_all, retry
-from .run_rows import PROGRESS, RECORD, completion_text, to_progress, to_record
+from .run_rows import PROGRESS, RECORD, completion_text, ended_actor, to_progress, to_record
 from .run_stops import stop
 from .tables import runs, threads
 from .thread_status import describe_by_last_run, hold, leave, rest, status_of
@@ -81,6 +81,7 @@ _SETTLE: Final = Prepared(
         final_checkpoint_id=bindparam("final"),
         failure=bindparam("the_failure"),
         completion=bindparam("the_completion"),
+        actor=func.coalesce(bindparam("the_actor", type_=runs.c.actor.type), runs.c.actor),
     )
     .returning(*PROGRESS)
 )
@@ -259,12 +260,14 @@ def _again(lease: Lease, row: Sequence[Any] | None) -> Lease:
 
 
 def _settle(connection: Connection, lease: Lease, outcome: Outcome, now: datetime) -> Settled:
-    row = _SETTLE.first(connection, {**_holder(lease), **_ending(outcome), "now": now})
+    actor = ended_actor(lease.run.actor)
+    row = _SETTLE.first(connection, {**_holder(lease), **_ending(outcome), "the_actor": actor, "now": now})
     if row is None:
         record = _settled_before(connection, lease, outcome)
         return Settled(record, status_of(connection, lease.thread_id) or outcome.thread.status)
     record = dataclasses.replace(lease.run, **to_progress(row))
     owe(connection, record, now, outcome)
+    record = dataclasses.replace(record, actor=record.actor.with_kept_claims())
     if outcome.undone:
         _UNDO.rows(connection, {"the_run": lease.run_id})
         describe_by_last_run(connection, lease.thread_id)

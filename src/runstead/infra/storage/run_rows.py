@@ -144,12 +144,23 @@ def new_row(
         "lapses": 0,
         "dead_letter": False,
         "temporary": spec.scope.is_temporary,
-        "actor": json_text.dump({name: value for name, value in actor.to_json().items() if value is not None}),
+        "actor": actor_text(actor),
         "metadata": json_text.dump(spec.metadata),
         "spec": json_text.dump(fields),
         "priority": turn.priority,
         "fairness_group": turn.group,
     }
+
+
+def actor_text(actor: ActorContext) -> str:
+    """Who acts, as stored."""
+    return json_text.dump({name: value for name, value in actor.to_json().items() if value is not None})
+
+
+def ended_actor(actor: ActorContext) -> str | None:
+    """Who acted, as it is stored from the end of a run on; None where that does not change."""
+    kept = actor.with_kept_claims()
+    return None if kept is actor else actor_text(kept)
 
 
 def completion_text(completion: RunCompletionData) -> str:

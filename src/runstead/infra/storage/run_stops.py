@@ -6,13 +6,13 @@ import dataclasses
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from runstead.runtime.runs.store import StopRequest
 from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, Stopped
 
 from .prepared import Prepared
-from .run_rows import RECORD, to_record
+from .run_rows import RECORD, ended_actor, to_record
 from .tables import runs
 from .webhook_outbox import owe
 
@@ -29,6 +29,7 @@ _END: Final = Prepared(
     .values(
         status=RunStatus.INTERRUPTED.value,
         stop_requested=bindparam("reason"),
+        actor=func.coalesce(bindparam("the_actor", type_=runs.c.actor.type), runs.c.actor),
         ended_at=bindparam("now", type_=runs.c.ended_at.type),
         updated_at=bindparam("now", type_=runs.c.updated_at.type),
     )
@@ -68,7 +69,8 @@ def _end(connection: Connection, run: RunRecord, reason: Stopped, now: datetime)
     if reason.undoes:
         _DELETE.rows(connection, {"the_run": run.run_id})
     else:
-        _END.rows(connection, {"the_run": run.run_id, "reason": reason.value, "now": now})
+        actor = ended_actor(run.actor)
+        _END.rows(connection, {"the_run": run.run_id, "reason": reason.value, "the_actor": actor, "now": now})
     ended = dataclasses.replace(run, status=RunStatus.INTERRUPTED, stop_requested=reason, ended_at=now, updated_at=now)
     owe(connection, ended, now)
-    return ended
+    return dataclasses.replace(ended, actor=ended.actor.with_kept_claims())

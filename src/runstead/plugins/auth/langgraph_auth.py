@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import parse_qsl
@@ -65,8 +65,19 @@ def check_auth(auth: Any) -> Callable[..., Any]:
 class LangGraphAuth:
     """Authenticator and Authorizer over the handlers of ``auth``, which are called on ``user_loop``."""
 
-    def __init__(self, auth: Auth, user_loop: UserLoop, *, answer_within: float = _ANSWER_WITHIN) -> None:
-        """``answer_within``: seconds that a handler may take. Raises InvalidAuth, see `check_auth`."""
+    def __init__(
+        self,
+        auth: Auth,
+        user_loop: UserLoop,
+        *,
+        answer_within: float = _ANSWER_WITHIN,
+        stored_fields: Collection[str] | None = None,
+    ) -> None:
+        """``answer_within``: seconds that a handler may take. ``stored_fields``: see `actor_of`.
+
+        Raises InvalidAuth, see `check_auth`.
+        """
+        self._stored_fields = stored_fields
         self._authenticate = check_auth(auth)
         self._wanted = _parameters(self._authenticate)
         self._auth, self._user_loop, self._answer_within = auth, user_loop, answer_within
@@ -92,7 +103,7 @@ class LangGraphAuth:
             raise Unauthenticated(str(error) or "Not authenticated") from error
         except (Auth.exceptions.HTTPException, HTTPException) as error:
             raise _refused(error) from error
-        return actor_of(told)
+        return actor_of(told, self._stored_fields)
 
     async def authorize(
         self, actor: ActorContext, resource: Resource, action: Action, value: dict[str, Any]

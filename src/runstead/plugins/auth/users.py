@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from runstead.runtime.actor_context import RESERVED_USER_IDS, ActorContext
+from runstead.runtime.actor_context import KEPT_CLAIMS, RESERVED_USER_IDS, ActorContext
 from runstead.runtime.serialization import jsonable
 from runstead.wire.errors import Unauthenticated
 
@@ -17,8 +17,11 @@ class InvalidUser(Exception):
     """The handler told of a user whom nobody could be told from others by; a mistake in the handler."""
 
 
-def actor_of(told: Any) -> ActorContext:
-    """The actor for what a handler returned. Raises InvalidUser, and Unauthenticated for one who says it is not."""
+def actor_of(told: Any, stored_fields: Collection[str] | None = None) -> ActorContext:
+    """The actor for what a handler returned. Raises InvalidUser, and Unauthenticated for one who says it is not.
+
+    ``stored_fields``: those that may be written beside `KEPT_CLAIMS`; None for all.
+    """
     fields = _fields(told)
     identity = fields.get("identity")
     if not isinstance(identity, str) or not _is_storable(identity):
@@ -39,6 +42,7 @@ def actor_of(told: Any) -> ActorContext:
         scopes=frozenset(permissions),
         auth_source=AUTH_SOURCE,
         claims=jsonable(claims),
+        unstored=frozenset() if stored_fields is None else frozenset(claims) - KEPT_CLAIMS - set(stored_fields),
     )
 
 

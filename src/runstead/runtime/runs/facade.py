@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Self
 
-from ..actor_context import acting, also_on
+from ..actor_context import acting, also_on, require_actor_context
 from .exceptions import RunNotFound, RunNotRetriable
 from .internal.admission import decide
 from .internal.choice import StreamChoice
@@ -285,6 +285,7 @@ class RunsFacade:
         async with self._doubts.about(await self._doubts.at_risk(specs)):
             created = await self._runtime.create_store.create_runs(specs, decide)
         for one in created:
+            self._registry.remember(one.record, require_actor_context("creating a run"))
             await self._carry_out(one)
         return [one.record for one in created]
 

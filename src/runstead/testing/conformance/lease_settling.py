@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -43,6 +44,24 @@ class LeaseSettling:
         assert (ended.status, ended.ended_at, ended.updated_at) == (RunStatus.ERROR, now, now)
         assert (ended.failure, ended.completion, ended.final_checkpoint_id) == (failure, completion, "c-9")
         assert (ended.attempt, ended.dead_letter) == (1, False)
+
+    async def test_an_ended_run_forgets_what_nothing_needs_of_its_user(self, storage: RunStorage) -> None:
+        kept = {"identity": "alice", "display_name": "Alice", "is_authenticated": True, "permissions": ["p"]}
+        storage.actor = replace(storage.actor, claims={**kept, "token": "secret", "org": "acme"})
+        settled, stopped = await storage.accept("t-1"), await storage.accept("t-2")
+        assert (await storage.stands(settled)).actor.claims == storage.actor.claims
+        lease = await storage.begun(settled)
+        assert lease.run.actor.claims == storage.actor.claims
+        assert (await storage.leases.settle(lease, DONE)).record == await storage.stands(settled)
+        await storage.leases.request_stop(stopped.run_id, Stopped.BY_USER)
+        for run in (settled, stopped):
+            assert (await storage.stands(run)).actor == replace(storage.actor, claims=kept)
+
+    async def test_what_is_not_to_be_stored_is_not(self, storage: RunStorage) -> None:
+        claims = {"identity": "alice", "token": "secret", "org": "acme"}
+        storage.actor = replace(storage.actor, claims=claims, unstored=frozenset({"token"}))
+        lease = await storage.held(await storage.accept())
+        assert lease.run.actor.claims == {"identity": "alice", "org": "acme"}
 
     @pytest.mark.parametrize("status", ["idle", "interrupted", "error"])
     async def test_the_thread_is_left_as_the_outcome_says(self, storage: RunStorage, status: str) -> None:

@@ -75,6 +75,7 @@ class InMemoryLeaseStore:
             completion=outcome.completion,
             final_checkpoint_id=outcome.final_checkpoint_id,
             ended_at=tables.clock.now(),
+            actor=row.record.actor.with_kept_claims(),
         )
         row.settled_by = lease.attempt
         row.holder = row.deadline = None

@@ -78,7 +78,7 @@ class InMemoryRunStore:
             thread_id=thread_id,
             assistant_id=spec.assistant_id,
             spec=spec,
-            actor=actor.within(OWN),
+            actor=actor.as_stored(),
             status=RunStatus.PENDING,
             created_at=now,
             updated_at=now,

@@ -219,7 +219,8 @@ class InMemoryTables:
     def end_pending(self, row: RunRow, reason: Stopped) -> RunRecord:
         """End a run that nobody holds; for a reason that undoes, its row goes."""
         self.flag(row, reason)
-        ended = self.write(row, status=RunStatus.INTERRUPTED, ended_at=self.clock.now())
+        actor = row.record.actor.with_kept_claims()
+        ended = self.write(row, status=RunStatus.INTERRUPTED, ended_at=self.clock.now(), actor=actor)
         if ended.stop_requested is not None and ended.stop_requested.undoes:
             self.undo(row)
         self.drop_temporary_thread(ended)

@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from runstead.runtime.actor_context import ActorContext
 
 from ..store import RunLeaseStore
-from ..types import Lease, RunId, Stopped
+from ..types import Lease, RunId, RunRecord, Stopped
 
 _log = logging.getLogger(__name__)
+
+_REMEMBERED: Final = 10_000
+"""Runs whose actors are kept: most of them may be executed elsewhere, of which nothing is heard here."""
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +63,20 @@ class RunRegistry:
 
     def __init__(self) -> None:
         self._handles: dict[RunId, RunHandle] = {}
+        self._actors: dict[RunId, ActorContext] = {}
+
+    def remember(self, record: RunRecord, actor: ActorContext) -> None:
+        """Keep what is not stored of a new run's actor, for the case that it is executed here."""
+        if actor.unstored and record.actor == replace(actor, claims=record.actor.claims):
+            self._actors[record.run_id] = actor
+            if len(self._actors) > _REMEMBERED:
+                del self._actors[next(iter(self._actors))]
+
+    def whole(self, lease: Lease) -> Lease:
+        """The lease with what this process remembers of its run's actor."""
+        if (actor := self._actors.get(lease.run_id)) is None:
+            return lease
+        return replace(lease, run=replace(lease.run, actor=replace(actor, reach=lease.run.actor.reach)))
 
     def add(self, handle: RunHandle) -> None:
         if (earlier := self._handles.get(handle.lease.run_id)) is not None:
@@ -68,6 +88,8 @@ class RunRegistry:
         """Forget the handle, unless a later attempt has taken its place."""
         if self._handles.get(handle.lease.run_id) is handle:
             del self._handles[handle.lease.run_id]
+        if handle.stop_reason is None or handle.stop_reason.settles:
+            self._actors.pop(handle.lease.run_id, None)
 
     def get(self, run_id: RunId) -> RunHandle | None:
         return self._handles.get(run_id)

@@ -68,7 +68,7 @@ class RunSupervisor:
             lease = await self._runtime.lease_store.claim(run_id, self.worker_id, self._runtime.limits.lease_term)
             if lease is None:
                 return False
-            handle = RunHandle(lease)
+            handle = RunHandle(self._registry.whole(lease))
             self._registry.add(handle)
         finally:
             self._claiming -= 1
