@@ -421,3 +421,19 @@ async def test_a_database_that_is_not_utf8_is_refused(server: PostgresServer) ->
 def test_a_place_is_told_without_its_password() -> None:
     assert place_of("postgresql://me:secret@db.example:6543/app") == "PostgreSQL database app at db.example:6543"
     assert place_of("postgresql:///") == "PostgreSQL database postgres at localhost:5432"
+
+
+async def test_searches_leave_connections_to_other_reads(server: PostgresServer) -> None:
+    async with open_postgres(server.url, replace(OPTIONS, pool_size=6, patience=2)) as database:
+        assert await database.read(one) == 1
+        sleeping = [
+            asyncio.ensure_future(
+                database.read(lambda c: c.exec_driver_sql("SELECT 1 FROM pg_sleep(1)").scalar(), slow=True)
+            )
+            for _ in range(2)
+        ]
+        await asyncio.sleep(0.1)
+        began = time.monotonic()
+        assert await database.read(one) == 1
+        assert time.monotonic() - began < 0.8
+        assert await asyncio.gather(*sleeping) == [1, 1]

@@ -36,6 +36,7 @@ from .postgres_pool import (
     place_of,
     probe_of,
 )
+from .slow_lane import TOO_MANY_SEARCHES, LaneFull, SlowLane
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class PostgresDatabase:
         self._engine = engine
         self._writers = ThreadPoolExecutor(options.writers, thread_name_prefix="postgres-write")
         self._readers = ThreadPoolExecutor(options.readers, thread_name_prefix="postgres-read")
+        self._slow = SlowLane(self._readers, max(1, options.readers // 2))
         self._closing = threading.Event()
         self.fault: StorageError | None = None
         """Why the latest write failed, where the storage as a whole was the trouble."""
@@ -73,15 +75,17 @@ class PostgresDatabase:
         """What its statements are compiled for."""
         return self._engine.dialect
 
-    async def read(self, work: Callable[[Connection], T], *, quick: bool = False) -> T:
+    async def read(self, work: Callable[[Connection], T], *, quick: bool = False, slow: bool = False) -> T:
         """What ``work`` returns, seen in one snapshot. ``quick`` work is one statement, and so needs no transaction;
-        a network is never so quick that it could be done on the event loop.
+        a network is never so quick that it could be done on the event loop. ``slow`` work takes half of the threads
+        for reads at most.
 
         Raises StorageBusy when no connection was free within the patience, and StorageUnavailable when the server
         answered nothing for as long.
         """
         begin = None if quick else _READ
-        result: T = await self._submit(self._readers, Job(work, None, False, *_caller()), begin)
+        lane = self._slow if slow else self._readers
+        result: T = await self._submit(lane, Job(work, None, False, *_caller()), begin)
         return result
 
     async def write(
@@ -129,10 +133,12 @@ class PostgresDatabase:
         """Connect once, and look at the server. Blocks. Raises StorageError."""
         self._done(lambda connection: check_server(driver_of(connection), self.place), None)
 
-    def _submit(self, lane: ThreadPoolExecutor, job: Job, begin: str | None) -> asyncio.Future[Any]:
+    def _submit(self, lane: ThreadPoolExecutor | SlowLane, job: Job, begin: str | None) -> asyncio.Future[Any]:
         asked = time.monotonic()
         try:
             lane.submit(self._serve, job, begin, asked)
+        except LaneFull as error:
+            raise StorageBusy(self.place, TOO_MANY_SEARCHES) from error
         except RuntimeError as error:
             raise StorageClosed(self.place) from error
         self._look_later(job, asked)

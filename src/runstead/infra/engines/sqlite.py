@@ -29,7 +29,10 @@ from .exceptions import (
     StorageReadOnly,
     StorageUnusable,
 )
+from .jobs import Job, tell
 from .private_files import create_private, make_directory
+from .slow_lane import TOO_MANY_SEARCHES, LaneFull, SlowLane
+from .sqlite_time_limit import SLOWEST, within
 from .writer import GroupWriter
 
 T = TypeVar("T")
@@ -50,6 +53,7 @@ class SqliteDatabase:
         self._home = home
         self._readers: queue.SimpleQueue[Connection] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix=f"read-{path.stem}")
+        self._slow = SlowLane(self._pool, 1)
         self._closed = False
         writer = engine.connect()
         try:
@@ -69,15 +73,17 @@ class SqliteDatabase:
         """What its statements are compiled for."""
         return self._engine.dialect
 
-    async def read(self, work: Callable[[Connection], T], *, quick: bool = False) -> T:
+    async def read(self, work: Callable[[Connection], T], *, quick: bool = False, slow: bool = False) -> T:
         """What ``work`` returns, seen in one snapshot. Never waits for the writer.
 
         ``quick`` work finds a few rows by their keys, in one statement. It is done at once, in the calling thread:
         two hops between threads would cost ten times as much as it does. On a loop with nobody else to serve, any
-        work is quick.
+        work is quick. ``slow`` work is done one at a time, and given up after SLOWEST seconds.
         """
         if quick:
             return self._read_here(work)
+        if slow:
+            return await self._read_slowly(work)
         try:
             reading = asyncio.get_running_loop().run_in_executor(self._pool, self._read, work)
         except RuntimeError as error:
@@ -85,6 +91,28 @@ class SqliteDatabase:
                 raise StorageClosed(self.path) from error
             raise
         return await reading
+
+    async def _read_slowly(self, work: Callable[[Connection], T]) -> T:
+        loop = asyncio.get_running_loop()
+        job = Job(within(SLOWEST, work), None, False, loop.create_future(), loop)
+        try:
+            self._slow.submit(self._serve_slowly, job)
+        except LaneFull as error:
+            raise StorageBusy(self.path, TOO_MANY_SEARCHES) from error
+        except RuntimeError as error:
+            raise StorageClosed(self.path) from error
+        result: T = await job.future
+        return result
+
+    def _serve_slowly(self, job: Job) -> None:
+        if job.future.done():
+            # Its caller has gone.
+            return
+        try:
+            job.result = self._read(job.work)
+        except BaseException as error:
+            job.failure = error
+        tell([job])
 
     async def write(
         self,
@@ -250,6 +278,10 @@ def translate(error: BaseException, path: Path) -> BaseException:
         found = StorageCorrupt(path, str(origin))
     elif name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         found = StorageBusy(path)
+    elif name.startswith("SQLITE_INTERRUPT"):
+        found = StorageBusy(
+            path, f"took longer than {SLOWEST:.0f} s over a search; narrow it by ids, status or metadata"
+        )
     elif name.startswith("SQLITE_IOERR"):
         found = StorageUnusable(f"{path} cannot be read or written ({origin}); check the disk")
     else:

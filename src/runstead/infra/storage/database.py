@@ -15,10 +15,11 @@ T = TypeVar("T")
 class Database(Protocol):
     """Runs plain functions over a connection, each in a transaction of its own."""
 
-    async def read(self, work: Callable[[Connection], T], *, quick: bool = False) -> T:
+    async def read(self, work: Callable[[Connection], T], *, quick: bool = False, slow: bool = False) -> T:
         """What ``work`` returns, seen in one snapshot.
 
         ``quick`` is a hint: it finds a few rows by their keys, in one statement, so that it may be done on the spot.
+        ``slow`` is another: it may look at many rows. A few such reads are done at a time, and others beside them.
         """
         ...
 

@@ -136,15 +136,15 @@ class SqlItemStore(BaseStore):
         check_filter(op.filter)
         now = self._clock.now()
         if not op.query or not op.query.strip():
-            rows = await self._database.read(lambda connection: found(connection, op, now))
+            rows = await self._database.read(lambda connection: found(connection, op, now), slow=bool(op.filter))
             scored: Sequence[tuple[Any, float | None]] = [(row, None) for row in rows]
         elif self._index is not None:
             query = await self._index.of_query(op.query)
             meant = partial(self._vectors_there.closest, query=query, embedder=self._index.embedder, op=op, now=now)
-            scored = await self._database.read(lambda connection: ranked(connection, meant(connection), op))
+            scored = await self._database.read(lambda connection: ranked(connection, meant(connection), op), slow=True)
         else:
             said = partial(by_words, op=op, now=now)
-            scored = await self._database.read(lambda connection: ranked(connection, said(connection), op))
+            scored = await self._database.read(lambda connection: ranked(connection, said(connection), op), slow=True)
         await self._refresh([row for row, _ in scored], op.refresh_ttl)
         values = await self._read_values([row for row, _ in scored])
         return [

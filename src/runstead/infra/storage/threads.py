@@ -178,12 +178,16 @@ class SqlThreadStore:
             .limit(within(limit))
             .offset(within(offset))
         )
-        return await self._database.read(lambda connection: [_to_record(row) for row in connection.execute(statement)])
+        return await self._database.read(
+            lambda connection: [_to_record(row) for row in connection.execute(statement)], slow=bool(where.values)
+        )
 
     async def count(self, where: ThreadFilter) -> int:
         actor = require_actor_context("counting threads")
         statement = select(func.count()).select_from(threads).where(_matching(where, actor))
-        return await self._database.read(lambda connection: connection.execute(statement).scalar_one())
+        return await self._database.read(
+            lambda connection: connection.execute(statement).scalar_one(), slow=bool(where.values)
+        )
 
     async def set_state(self, thread_id: ThreadId, after: ThreadAfter) -> None:
         actor = require_actor_context("updating a thread's state")
