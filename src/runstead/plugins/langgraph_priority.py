@@ -24,6 +24,7 @@ from runstead.runtime.user_code.thread_loop import LoopLost
 from runstead.runtime.user_code.user_loop import UserCodeTimeout, UserLoop
 from runstead.wire.errors import Refused, Unavailable, WireError
 
+from .answer_shapes import shape_of
 from .auth.users import user_of
 
 _log = logging.getLogger(__name__)
@@ -173,9 +174,7 @@ def _is_group(group: str) -> bool:
 
 
 def _meaningless(expected: str, got: Any) -> PriorityFailed:
-    # A text may be of the data that the function was given.
-    shown = repr(got) if isinstance(got, int | float) else type(got).__name__
-    _log.error("the priority function must return %s, got %s; no run was created", expected, shown)
+    _log.error("the priority function must return %s, got %s; no run was created", expected, shape_of(got))
     return PriorityFailed(
         f"This server's priority function must return {expected}, got {type(got).__name__}; no run was created"
     )

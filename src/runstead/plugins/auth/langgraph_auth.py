@@ -18,6 +18,7 @@ from langgraph_sdk import Auth
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from runstead.plugins.answer_shapes import shape_of
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.user_code.scope import UserWork
 from runstead.runtime.user_code.thread_loop import LoopLost
@@ -148,10 +149,10 @@ def _filters(answer: Any, handler: Callable[..., Any]) -> Filters | None:
         try:
             filter_of(answer)
         except InvalidFilter:
-            _log.error("%s returned a filter that cannot be applied: %.500r", _name(handler), answer)
+            _log.error("%s returned a filter that cannot be applied: %s", _name(handler), shape_of(answer))
             raise
         return dict(answer)
-    _log.error("%s must return None, True, False or a filter (a dict), got %.500r", _name(handler), answer)
+    _log.error("%s must return None, True, False or a filter (a dict), got %s", _name(handler), shape_of(answer))
     raise InvalidAnswer(
         f"This server's auth handler must return None, True, False or a filter (a dict), got {type(answer).__name__}"
     )

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from runstead.plugins.answer_shapes import shape_of
 from runstead.runtime.actor_context import KEPT_CLAIMS, RESERVED_USER_IDS, ActorContext
 from runstead.runtime.serialization import jsonable
 from runstead.wire.errors import Unauthenticated
@@ -25,7 +26,7 @@ def actor_of(told: Any, stored_fields: Collection[str] | None = None) -> ActorCo
     fields = _fields(told)
     identity = fields.get("identity")
     if not isinstance(identity, str) or not _is_storable(identity):
-        raise InvalidUser(f"an authenticate handler must return a user with an identity (a text), got {told!r:.200}")
+        raise InvalidUser(f"an authenticate handler must return a user with an identity (a text), got {shape_of(told)}")
     if fields.get("is_authenticated") is False or identity.startswith(RESERVED_USER_IDS):
         raise Unauthenticated("Not authenticated")
     permissions = [str(permission) for permission in fields.get("permissions") or ()]

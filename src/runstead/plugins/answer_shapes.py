@@ -1,0 +1,29 @@
+"""The shape of what user code returned, for log lines: which keys and types it has, and none of its texts.
+
+An answer that makes no sense may be a part of the data that the code was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+_MOST: Final = 10
+_DEEPEST: Final = 4
+_LONGEST: Final = 60
+
+
+def shape_of(value: Any, depth: int = 0) -> str:
+    """Return ``value`` in words: numbers as they are, and of everything else its type, length and keys."""
+    if value is None or isinstance(value, bool | int | float):
+        return repr(value)
+    if isinstance(value, str):
+        return f"a text of {len(value)} characters"
+    if depth == _DEEPEST or not isinstance(value, Mapping | list | tuple):
+        return f"a {type(value).__name__}"
+    if isinstance(value, Mapping):
+        some = [f"{str(key)[:_LONGEST]!r}: {shape_of(one, depth + 1)}" for key, one in list(value.items())[:_MOST]]
+    else:
+        some = [shape_of(one, depth + 1) for one in value[:_MOST]]
+    more = ["..."] if len(value) > _MOST else []
+    return f"{{{', '.join(some + more)}}}" if isinstance(value, Mapping) else f"[{', '.join(some + more)}]"

@@ -1,0 +1,26 @@
+"""Log lines say what a handler's answer looks like, and nothing that stands in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runstead.plugins.answer_shapes import shape_of
+
+
+@pytest.mark.parametrize(
+    ("value", "shape"),
+    [
+        (7, "7"),
+        (None, "None"),
+        ("secret", "a text of 6 characters"),
+        (b"secret", "a bytes"),
+        ({"owner": "secret", "n": 1.5}, "{'owner': a text of 6 characters, 'n': 1.5}"),
+        ({"$or": [{"a": "secret"}, True]}, "{'$or': [{'a': a text of 6 characters}, True]}"),
+        ([[[[["secret"]]]]], "[[[[a list]]]]"),
+        (list(range(12)), "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...]"),
+    ],
+)
+def test_a_shape_has_no_text(value: Any, shape: str) -> None:
+    assert shape_of(value) == shape
