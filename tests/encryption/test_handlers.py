@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import sqlite3
@@ -306,3 +307,16 @@ async def test_what_a_handler_encrypts_anew_while_it_reads_replaces_what_is_stor
         loaded().KEYS[:] = ["2"]
         assert await everything(client, *ids) == before
         assert "'note': 'n'" in str(before)
+
+
+async def test_a_run_that_cannot_be_decrypted_is_executed_once_the_handlers_answer_again(tmp_path: Path) -> None:
+    async with served(tmp_path, lease_term_seconds=1) as url:
+        client: Any = get_client(url=url)
+        thread = await client.threads.create()
+        run = await client.runs.create(thread["thread_id"], "agent", input={"told": "t"}, after_seconds=1)
+        loaded().FAULTS["decrypt.json"] = "k"
+        await asyncio.sleep(1.5)
+        loaded().FAULTS.clear()
+        await client.runs.join(thread["thread_id"], run["run_id"])
+        found = await client.runs.get(thread["thread_id"], run["run_id"])
+        assert (found["status"], found["attempt"] > 1) == ("success", True)

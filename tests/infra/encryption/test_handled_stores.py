@@ -33,14 +33,14 @@ from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
 from runstead.plugins.langgraph_encryption import LangGraphEncryption
 from runstead.resources.threads import ThreadFilter
 from runstead.runtime.actor_context import acting
-from runstead.runtime.runs.types import Outcome, RunStatus, ThreadAfter
+from runstead.runtime.runs.types import Outcome, RunStatus, Stopped, ThreadAfter
 from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.testing.clock import HandClock
 from runstead.testing.conformance.assistant_store import AssistantStoreConformance
 from runstead.testing.conformance.checkpoint_store import CheckpointStoreConformance
 from runstead.testing.conformance.cron_store import CronStoreConformance
 from runstead.testing.conformance.delivery_store import DeliveryStoreConformance
-from runstead.testing.conformance.run_storage import ALICE, RunStorage
+from runstead.testing.conformance.run_storage import ALICE, TERM, RunStorage
 from runstead.testing.conformance.run_stores import RunStoreConformance
 from runstead.testing.conformance.thread_store import ThreadStoreConformance
 from tests.servers.handled_checkpoints import checkpoints_on
@@ -163,3 +163,28 @@ async def test_the_saver_passes_langgraphs_own_conformance_suite(
     report = await validate(our_saver)
     assert {name: result.failures for name, result in report.results.items() if result.failures} == {}
     assert {name for name, result in report.results.items() if result.passed} == {one.value for one in Capability}
+
+
+async def test_a_run_is_stopped_and_recovered_though_it_cannot_be_decrypted(storage: RunStorage) -> None:
+    waiting = await storage.accept("t-1", input={"said": "x"})
+    held = await storage.accept("t-2", input={"said": "x"})
+    for run_id in (waiting.run_id, held.run_id):
+        with acting(ALICE):
+            found = await storage.query.get_run(run_id)
+        assert found is not None
+        assert found.spec.input == {"said": "x"}
+    lease = await storage.leases.claim(held.run_id, "w-1", TERM)
+    assert lease is not None
+    assert lease.run.spec.input == {"said": "x"}
+    async with UserLoop.running() as user_loop:
+        encryption = an_encryption()
+        encryption._json_decryptor = None
+        without = LangGraphEncryption(encryption, user_loop)
+        leases = EncryptedRunLeaseStore(storage.leases._inner, without, storage.threads)  # type: ignore[attr-defined]
+        stopped = await leases.request_stop(waiting.run_id, Stopped.BY_USER)
+        assert stopped is not None
+        assert (stopped.effect, stopped.record.spec.input) == ("ended", None)
+        await storage.clock.forward(TERM * 2)
+        recovered = await leases.recover(held.run_id, max_attempts=1)
+        assert recovered is not None
+        assert (recovered.fate, recovered.record.spec.input) == ("dead", None)
