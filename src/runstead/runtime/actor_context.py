@@ -26,7 +26,8 @@ _SERVER: Final = "server"
 KEPT_CLAIMS: Final = frozenset(("identity", "display_name", "is_authenticated", "permissions"))
 """Claims that stay with a run when it has ended: what langgraph_sdk knows of every user."""
 ENCRYPTED: Final = "__encryption_context__"
-"""The key of claims that handlers have encrypted as a whole."""
+"""A key of claims that handlers have encrypted: those to keep, and under ENCRYPTED_CLAIMS the others."""
+ENCRYPTED_CLAIMS: Final = "langgraph_auth_user"
 
 
 class ActorRequired(RuntimeError):
@@ -117,8 +118,11 @@ class ActorContext:
         )
 
     def with_kept_claims(self) -> ActorContext:
-        """The same one, without claims that nothing needs any more, a token perhaps; what is encrypted stays."""
-        if ENCRYPTED in self.claims or self.claims.keys() <= KEPT_CLAIMS:
+        """The same one, without claims that nothing needs any more, a token perhaps."""
+        if ENCRYPTED in self.claims:
+            kept = {name: value for name, value in self.claims.items() if name != ENCRYPTED_CLAIMS}
+            return self if len(kept) == len(self.claims) else replace(self, claims=kept)
+        if self.claims.keys() <= KEPT_CLAIMS:
             return self
         return replace(self, claims={name: value for name, value in self.claims.items() if name in KEPT_CLAIMS})
 

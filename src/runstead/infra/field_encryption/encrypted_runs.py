@@ -154,12 +154,10 @@ class EncryptedRunLeaseStore:
             has_webhook = run.spec.webhook is not None
 
             async def sealed() -> tuple[RunRecord, Outcome]:
-                # Its claims are stored encrypted already, and stay so.
-                stored = replace(run, actor=replace(run.actor, claims={}))
+                stored = replace(run, actor=await seal_actor(cipher, run.actor))
                 if has_webhook:
                     # What is told of the end is made of the record, and stored.
-                    spec, actor = await asyncio.gather(seal_spec(cipher, run.spec), seal_actor(cipher, run.actor))
-                    stored = replace(run, spec=spec, actor=actor)
+                    stored = replace(stored, spec=await seal_spec(cipher, run.spec))
                 return stored, await seal_outcome(cipher, outcome, title=title, with_output=has_webhook)
 
             try:
@@ -167,7 +165,7 @@ class EncryptedRunLeaseStore:
             except (ReservedKey, NotJson) as error:
                 raise EncryptionFailed(str(error)) from error
         settled = await self._inner.settle(replace(lease, run=stored), ending)
-        record = await _shown(cipher, replace(settled.record, spec=run.spec, actor=run.actor))
+        record = await _shown(cipher, replace(settled.record, spec=run.spec, actor=run.actor.with_kept_claims()))
         return replace(settled, record=record)
 
     async def _title(self, thread_id: ThreadId, outcome: Outcome) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.actor_context import ENCRYPTED_CLAIMS, KEPT_CLAIMS, ActorContext
 from runstead.runtime.field_encryption import CONTEXT, EncryptionFailed, FieldCipher
 from runstead.runtime.runs.types import Outcome, RunCommand, RunCompletionData, RunFailure, RunRecord, RunSpec
 from runstead.runtime.serialization import encode
@@ -22,7 +22,8 @@ from .json_fields import is_sealed, seal, seal_bytes, unseal
 
 RUN: Final = "run"
 THREAD: Final = "thread"
-_USER: Final = "langgraph_auth_user"
+_KEPT: Final = f"{ENCRYPTED_CLAIMS}_kept"
+"""Stands for the claims that stay when a run has ended."""
 _OWN_FAILURE: Final = EncryptionFailed.__name__
 """A failure of this name has a text of ours, which says that nothing could be encrypted."""
 
@@ -60,15 +61,21 @@ async def unseal_spec(cipher: FieldCipher, spec: RunSpec) -> RunSpec:
 
 
 async def seal_actor(cipher: FieldCipher, actor: ActorContext) -> ActorContext:
-    if not actor.claims or not cipher.encrypts_json:
+    claims = actor.as_stored().claims
+    if not claims or not cipher.encrypts_json:
         return actor
-    return replace(actor, claims=await seal(cipher, RUN, "configurable", {_USER: actor.claims}))
+    kept = {name: value for name, value in claims.items() if name in KEPT_CLAIMS}
+    others = {name: value for name, value in claims.items() if name not in KEPT_CLAIMS}
+    parts = {ENCRYPTED_CLAIMS: others, _KEPT: kept}
+    sealed = await seal(cipher, RUN, "configurable", {name: part for name, part in parts.items() if part})
+    return replace(actor, claims=sealed, unstored=frozenset())
 
 
 async def unseal_actor(cipher: FieldCipher, actor: ActorContext) -> ActorContext:
     if CONTEXT not in actor.claims:
         return actor
-    return replace(actor, claims=(await unseal(cipher, RUN, "configurable", actor.claims))[_USER])
+    found = await unseal(cipher, RUN, "configurable", actor.claims)
+    return replace(actor, claims={**found.get(ENCRYPTED_CLAIMS, {}), **found.get(_KEPT, {})})
 
 
 async def seal_failure(cipher: FieldCipher, model: str, failure: RunFailure | None) -> RunFailure | None:
