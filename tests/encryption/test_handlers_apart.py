@@ -46,9 +46,9 @@ async def test_nodes_use_the_store_and_a_wait_that_would_block_the_handlers_is_r
             if how == "blocking" and graph == "shared":
                 assert "use the async method" in found["found"]
             else:
-                assert found["found"].startswith("kept")
-            assert found["found"].endswith(", kept in a thread")
-        assert b"kept" not in rows_of(tmp_path)
+                assert found["found"].startswith("remembered")
+            assert found["found"].endswith(", remembered in a thread")
+        assert b"remembered" not in rows_of(tmp_path)
 
 
 async def test_the_context_handler_takes_the_tenant_from_the_user(tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ async def use(state: State, config: RunnableConfig) -> State:
     store, how = get_store(), state["how"]
     try:
         if how == "blocking":
-            store.put(("notes",), "a", {"note": "kept"})
+            store.put(("notes",), "a", {"note": "remembered"})
         else:
-            await store.aput(("notes",), "a", {"note": "kept"})
+            await store.aput(("notes",), "a", {"note": "remembered"})
     except Exception as error:
         return {"found": f"{type(error).__name__}: {error}"}
     found = await store.aget(("notes",), "a")
@@ -31,7 +31,7 @@ async def use(state: State, config: RunnableConfig) -> State:
 
 def use_in_a_thread(state: State) -> State:
     store = get_store()
-    store.put(("notes",), "b", {"note": "kept in a thread"})
+    store.put(("notes",), "b", {"note": "remembered in a thread"})
     found = store.get(("notes",), "b")
     return {"found": f"{state.get('found')}, {found.value['note'] if found else ''}"}
 
