@@ -26,10 +26,10 @@ from .test_canaries import CANARIES, KEY, PLAIN, canaries_in, leaks, say_everyth
 
 CONFIG: Final = Path(__file__).with_name("handlers.json")
 HANDLED: Final = {
-    "runstead.db": ("threads", "runs", "crons", "items"),
+    "runstead.db": ("threads", "runs", "crons", "items", "run_events"),
     "checkpoints.db": ("checkpoints", "writes", "kept_writes"),
 }
-"""The tables of all that the reference server gives to handlers."""
+"""The tables of all that handlers are given."""
 
 
 @pytest.fixture(autouse=True)

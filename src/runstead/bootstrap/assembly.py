@@ -273,6 +273,8 @@ async def _opened(
         _log.warning("%s", NOT_HANDLED)
     profile = await opened(stack, settings, checkpoint_serde(configuration, cipher), cipher, handlers)
     handled = HandledStores(handlers)
+    # Events are many: where there are keys, a handler is not called for each of them.
+    profile = replace(profile, events=handled.run_events(profile.events, encrypts=cipher is None))
     if handlers is not None:
         handlers.replacements = SqlReplacements(profile.database)
     database, clock = profile.database, profile.clock

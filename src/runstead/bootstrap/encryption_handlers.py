@@ -10,6 +10,7 @@ from runstead.graphs.modules import GraphLoadError, extend_search_path, load_var
 from runstead.infra.field_encryption.encrypted_assistants import EncryptedAssistantStore
 from runstead.infra.field_encryption.encrypted_crons import EncryptedCronStore
 from runstead.infra.field_encryption.encrypted_deliveries import EncryptedDeliveryStore
+from runstead.infra.field_encryption.encrypted_events import EncryptedRunEventStore
 from runstead.infra.field_encryption.encrypted_runs import (
     EncryptedRunCreateStore,
     EncryptedRunLeaseStore,
@@ -24,13 +25,14 @@ from runstead.resources.crons import CronStore
 from runstead.resources.threads import ThreadStore
 from runstead.resources.webhooks import DeliveryStore
 from runstead.runtime.field_encryption import FieldCipher
-from runstead.runtime.runs.store import RunCreateStore, RunLeaseStore, RunQueryStore, ThreadPriorityStore
+from runstead.runtime.runs.store import RunCreateStore, RunEventStore, RunLeaseStore, RunQueryStore, ThreadPriorityStore
 
 from .refusals import UnsupportedConfiguration, encryption_source
 
 NOT_HANDLED: Final = (
-    "handlers of langgraph.json encrypt checkpoints, threads, runs, assistants, crons and items; run events, streams, "
-    "the cache and exports of them are not encrypted: set encryption_keys for them (docs/encryption.md)"
+    "handlers of langgraph.json encrypt checkpoints, threads, runs and their events, assistants, crons and items; "
+    "streams, cached values, descriptions and addresses of webhooks are not encrypted: set encryption_keys for them "
+    "(docs/encryption.md)"
 )
 
 
@@ -77,6 +79,9 @@ class HandledStores:
 
     def run_queries(self, inner: RunQueryStore) -> RunQueryStore:
         return inner if self.cipher is None else EncryptedRunQueryStore(inner, self.cipher)
+
+    def run_events(self, inner: RunEventStore, *, encrypts: bool) -> RunEventStore:
+        return inner if self.cipher is None else EncryptedRunEventStore(inner, self.cipher, encrypts=encrypts)
 
     def run_leases(self, inner: RunLeaseStore, threads: ThreadStore) -> RunLeaseStore:
         return inner if self.cipher is None else EncryptedRunLeaseStore(inner, self.cipher, self.threads(threads))

@@ -20,6 +20,7 @@ from runstead.infra.checkpoints.store import SqlCheckpoints
 from runstead.infra.field_encryption.encrypted_assistants import EncryptedAssistantStore
 from runstead.infra.field_encryption.encrypted_crons import EncryptedCronStore
 from runstead.infra.field_encryption.encrypted_deliveries import EncryptedDeliveryStore
+from runstead.infra.field_encryption.encrypted_events import EncryptedRunEventStore
 from runstead.infra.field_encryption.encrypted_runs import (
     EncryptedRunCreateStore,
     EncryptedRunLeaseStore,
@@ -29,6 +30,7 @@ from runstead.infra.field_encryption.encrypted_threads import EncryptedThreadSto
 from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.crons import SqlCronStore
 from runstead.infra.storage.database import Database
+from runstead.infra.storage.run_events import SqlRunEventStore
 from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
 from runstead.plugins.langgraph_encryption import LangGraphEncryption
 from runstead.resources.threads import ThreadFilter
@@ -40,6 +42,7 @@ from runstead.testing.conformance.assistant_store import AssistantStoreConforman
 from runstead.testing.conformance.checkpoint_store import CheckpointStoreConformance
 from runstead.testing.conformance.cron_store import CronStoreConformance
 from runstead.testing.conformance.delivery_store import DeliveryStoreConformance
+from runstead.testing.conformance.event_store import RunEventStoreConformance
 from runstead.testing.conformance.run_storage import ALICE, TERM, RunStorage
 from runstead.testing.conformance.run_stores import RunStoreConformance
 from runstead.testing.conformance.thread_store import ThreadStoreConformance
@@ -123,6 +126,12 @@ class TestHandledAssistants(AssistantStoreConformance):
     @pytest.fixture
     def assistants(self, encrypted: Database, clock: HandClock, handled: LangGraphEncryption) -> Any:
         return EncryptedAssistantStore(SqlAssistantStore(encrypted, clock), handled)
+
+
+class TestHandledRunEvents(RunEventStoreConformance):
+    @pytest.fixture
+    def events(self, encrypted: Database, handled: LangGraphEncryption) -> Any:
+        return EncryptedRunEventStore(SqlRunEventStore(encrypted), handled)
 
 
 class TestHandledCrons(CronStoreConformance):

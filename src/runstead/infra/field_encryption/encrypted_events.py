@@ -1,0 +1,81 @@
+"""The store of run events around which handlers encrypt. The reference server has none, and so no field for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from runstead.runtime.field_encryption import FieldCipher
+from runstead.runtime.runs.store import RunEvent, RunEventCategory, RunEventStore, StoredRunEvent
+from runstead.runtime.runs.types import Holder, RunId, ThreadId
+from runstead.runtime.serialization import jsonable
+
+from .json_fields import is_sealed, seal, unseal
+from .reading import unseal_each
+from .run_fields import RUN
+
+_FIELD: Final = "event"
+
+
+class EncryptedRunEventStore:
+    """A RunEventStore around which handlers encrypt: content and metadata of an event are one value.
+
+    Without ``encrypts`` they decrypt only: events are many, and something else encrypts them.
+    """
+
+    def __init__(self, inner: RunEventStore, cipher: FieldCipher, *, encrypts: bool = True) -> None:
+        self._inner, self._cipher = inner, cipher
+        self._encrypts = encrypts and cipher.encrypts_json
+
+    async def append(self, events: Sequence[RunEvent], *, holder: Holder | None = None) -> Sequence[StoredRunEvent]:
+        async def sealed() -> list[RunEvent]:
+            return await asyncio.gather(*(_seal(self._cipher, event) for event in events))
+
+        made = await self._cipher.together(sealed) if self._encrypts else events
+        stored = await self._inner.append(made, holder=holder)
+        return [replace(one, event=event) for one, event in zip(stored, events, strict=True)]
+
+    async def list_events(
+        self,
+        thread_id: ThreadId,
+        *,
+        run_id: RunId | None = None,
+        categories: Sequence[RunEventCategory] = (),
+        event_types: Sequence[str] = (),
+        after: int | None = None,
+        before: int | None = None,
+        limit: int = 50,
+    ) -> Sequence[StoredRunEvent]:
+        found = await self._inner.list_events(
+            thread_id,
+            run_id=run_id,
+            categories=categories,
+            event_types=event_types,
+            after=after,
+            before=before,
+            limit=limit,
+        )
+        return await unseal_each(self._cipher, "run_events", found, _key, _unseal)
+
+    async def count_events(self, thread_id: ThreadId, *, categories: Sequence[RunEventCategory] = ()) -> int:
+        return await self._inner.count_events(thread_id, categories=categories)
+
+    async def delete_events(self, thread_id: ThreadId, *, run_id: RunId | None = None) -> int:
+        return await self._inner.delete_events(thread_id, run_id=run_id)
+
+
+def _key(stored: StoredRunEvent) -> dict[str, Any]:
+    return {"thread_id": stored.event.thread_id, "seq": stored.seq}
+
+
+async def _seal(cipher: FieldCipher, event: RunEvent) -> RunEvent:
+    parts = {"content": jsonable(event.content), "metadata": jsonable(event.metadata)}
+    return replace(event, content=await seal(cipher, RUN, _FIELD, parts), metadata={})
+
+
+async def _unseal(cipher: FieldCipher, stored: StoredRunEvent) -> StoredRunEvent:
+    if not is_sealed(stored.event.content):
+        return stored
+    return replace(stored, event=replace(stored.event, **await unseal(cipher, RUN, _FIELD, stored.event.content)))
