@@ -286,6 +286,12 @@ class Settings(BaseSettings):
         description="The same for the requests of one user (bytes); beyond that, 429. Unset: half of "
         "memory_in_flight_bytes.",
     )
+    max_page_bytes: int = Field(
+        default=32 * 1024 * 1024,
+        ge=1,
+        description="Values of threads in one page of a search (bytes). Of threads beyond that, `values` is null, and "
+        "the header `runstead-remark` says so.",
+    )
     max_connections: int | None = Field(
         default=None,
         ge=1,

@@ -383,6 +383,7 @@ def _services(
         ready=Readiness((profile.database, *profile.others), closing).reason,
         options=GatewayOptions(
             max_body_bytes=settings.max_body_bytes,
+            max_page_bytes=settings.max_page_bytes,
             heartbeat=settings.heartbeat_seconds,
             configurable_headers=header_choice(configuration),
             is_traced=bool(tracing_is_enabled()),

@@ -32,12 +32,14 @@ from runstead.wire.authorization import Authorizer
 class GatewayOptions:
     """``configurable_headers`` says of a header's name (in lower case) whether it reaches a run's configurable.
 
+    ``max_page_bytes``: of the values of threads in one page of a search.
     ``heartbeat`` (seconds): of silence, after which a waiting answer shows that it is alive.
     ``is_traced``: runs are traced with LangSmith, by what the operator has configured. ``encrypts_values``: what is
     stored of threads' values is encrypted, and cannot be searched for.
     """
 
     max_body_bytes: int = 32 * 1024 * 1024
+    max_page_bytes: int = 32 * 1024 * 1024
     heartbeat: float = 5.0
     configurable_headers: Callable[[str], bool] = field(default=lambda _: False)
     is_traced: bool = False

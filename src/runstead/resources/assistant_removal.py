@@ -49,7 +49,9 @@ class AssistantRemoval:
     async def _threads_of(self, assistant_id: str, may: MayTouch) -> Sequence[ThreadId]:
         found: list[ThreadRecord] = []
         where = ThreadFilter(metadata={"assistant_id": assistant_id})
-        while page := await self._threads.search(where, sort_by="thread_id", limit=_PAGE, offset=len(found)):
+        while page := await self._threads.search(
+            where, sort_by="thread_id", limit=_PAGE, offset=len(found), values_bytes=0
+        ):
             found.extend(page)
         return [one.thread_id for one in found if await may("delete", one.thread_id, one.metadata)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, Protocol, TypeAlias
@@ -53,7 +53,10 @@ def _title_in(values: bytes | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class ThreadRecord:
-    """A thread as stored. ``values`` (None: no state yet) and ``interrupts`` are JSON, encoded; times are UTC."""
+    """A thread as stored. ``values`` (None: no state yet) and ``interrupts`` are JSON, encoded; times are UTC.
+
+    ``omits_values``: it has values, which were not read.
+    """
 
     thread_id: ThreadId
     status: ThreadStatus
@@ -65,6 +68,7 @@ class ThreadRecord:
     values: bytes | None = None
     interrupts: bytes = b"{}"
     error: Mapping[str, Any] | None = None
+    omits_values: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,23 @@ class ThreadFilter:
     status: ThreadStatus | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def values_within(limit: int, sizes: Iterable[tuple[ThreadId, int | None]]) -> set[ThreadId]:
+    """Return whose values are read: those of the first threads, as far as they fit; of one at least, unless none may.
+
+    ``sizes`` are threads with the bytes of their values.
+    """
+    kept: set[ThreadId] = set()
+    left = limit
+    for thread_id, size in sizes:
+        if not size:
+            continue
+        if size > left and (kept or limit <= 0):
+            break
+        kept.add(thread_id)
+        left -= size
+    return kept
 
 
 class ThreadExists(Exception):
@@ -138,8 +159,13 @@ class ThreadStore(Protocol):
         sort_order: SortOrder = "desc",
         limit: int = 10,
         offset: int = 0,
+        values_bytes: int | None = None,
     ) -> Sequence[ThreadRecord]:
-        """Matching threads in a stable order (the id breaks ties). Filters apply before ``limit``."""
+        """Matching threads in a stable order (the id breaks ties). Filters apply before ``limit``.
+
+        Values are read up to ``values_bytes`` in all, at least those of the first thread that has some, and of later
+        ones omitted; 0: none are read.
+        """
         ...
 
     async def count(self, where: ThreadFilter) -> int: ...

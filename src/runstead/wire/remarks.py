@@ -18,6 +18,9 @@ ENCRYPTED_VALUES: Final = (
     "values finds only what is stored unencrypted, for this server encrypts the values of threads; search by metadata"
 )
 
+OMITTED_VALUES: Final = (
+    "values of {count} threads are omitted, for the page would be too large; ask for fewer threads, or for one by id"
+)
 _LONGEST: Final = 500
 _FEEDBACK: Final = "feedback_keys has no effect, for this server collects no feedback"
 _TRACING: Final = "langsmith_tracer has no effect, for tracing is not switched on (LANGSMITH_TRACING)"

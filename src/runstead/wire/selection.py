@@ -47,6 +47,11 @@ class Paths:
             raise Unprocessable(f"extract: at most {_MAX_PATHS} paths, got {len(paths)}")
         self._steps = {alias: _steps_of(path, roots) for alias, path in paths.items()}
 
+    @property
+    def roots(self) -> set[str]:
+        """The fields that the paths begin with."""
+        return {str(steps[0]) for steps in self._steps.values()}
+
     def read(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """What lies at each path; None where nothing does."""
         plain = orjson.loads(orjson.dumps({steps[0]: fields.get(str(steps[0])) for steps in self._steps.values()}))

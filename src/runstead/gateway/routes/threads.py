@@ -12,7 +12,7 @@ from runstead.runtime.actor_context import also_on
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.wire.errors import Conflict, NotFound
 from runstead.wire.pages import page_headers
-from runstead.wire.remarks import ENCRYPTED_VALUES
+from runstead.wire.remarks import ENCRYPTED_VALUES, OMITTED_VALUES
 from runstead.wire.selection import Paths, check_select, selected
 from runstead.wire.threads import (
     THREAD_COUNT,
@@ -61,6 +61,7 @@ async def search_threads(
     _remark_on_values(request, use, body.values)
     check_select(body.select, THREAD_FIELDS)
     paths = Paths(body.extract, THREAD_FIELDS) if body.extract else None
+    wants_values = not body.select or "values" in body.select or (paths is not None and "values" in paths.roots)
     where, limit, offset = body.to_filter(), body.limit or 10, body.offset or 0
     found = await use.threads.search(
         where,
@@ -68,7 +69,10 @@ async def search_threads(
         sort_order=body.sort_order or "desc",
         limit=limit,
         offset=offset,
+        values_bytes=use.options.max_page_bytes if wants_values else 0,
     )
+    if wants_values and (omitted := sum(record.omits_values for record in found)):
+        add_remarks(request, [OMITTED_VALUES.format(count=omitted)])
     # A page that is not full is the last one: then nobody has to count.
     total = offset + len(found) if 0 < len(found) < limit else await use.threads.count(where)
     shown = []
@@ -90,7 +94,7 @@ async def count_threads(
 @router.post("/threads/prune")
 async def prune_threads(body: Annotated[ThreadPrune, Depends(JsonBody(THREAD_PRUNE))], use: Use) -> Response:
     """Those that are not there are not counted. ``delete`` stops what runs; ``keep_latest`` does not, and refuses."""
-    found = await use.threads.search(ThreadFilter(ids=body.thread_ids), limit=len(body.thread_ids))
+    found = await use.threads.search(ThreadFilter(ids=body.thread_ids), limit=len(body.thread_ids), values_bytes=0)
     if body.strategy != "keep_latest":
         for record in found:
             await use.removal.remove(record.thread_id)

@@ -69,8 +69,11 @@ class EncryptedThreadStore:
         sort_order: SortOrder = "desc",
         limit: int = 10,
         offset: int = 0,
+        values_bytes: int | None = None,
     ) -> Sequence[ThreadRecord]:
-        found = await self._inner.search(where, sort_by=sort_by, sort_order=sort_order, limit=limit, offset=offset)
+        found = await self._inner.search(
+            where, sort_by=sort_by, sort_order=sort_order, limit=limit, offset=offset, values_bytes=values_bytes
+        )
         return await self._unsealed(found)
 
     async def count(self, where: ThreadFilter) -> int:

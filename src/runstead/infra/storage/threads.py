@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, false, func, select, update
+from sqlalchemy import ColumnElement, Connection, Integer, and_, bindparam, delete, false, func, select, update
 from uuid_utils.compat import uuid7
 
 from runstead.resources.threads import (
@@ -15,6 +16,7 @@ from runstead.resources.threads import (
     ThreadRecord,
     ThreadSortField,
     ThreadTtl,
+    values_within,
 )
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
@@ -45,6 +47,10 @@ RECORD: Final = (
     threads.c.interrupts,
     threads.c.error,
 )
+_MEASURED: Final = tuple(
+    func.length(one, type_=Integer()).label("values_bytes") if one is threads.c.state_values else one for one in RECORD
+)
+"""The same, with the bytes of the values in their place."""
 _ONE: Final = threads.c.thread_id == bindparam("the_thread")
 _MINE: Final = and_(
     _ONE,
@@ -169,18 +175,24 @@ class SqlThreadStore:
         sort_order: SortOrder = "desc",
         limit: int = 10,
         offset: int = 0,
+        values_bytes: int | None = None,
     ) -> Sequence[ThreadRecord]:
         actor = require_actor_context("searching threads")
         statement = (
-            select(*RECORD)
+            select(*(RECORD if values_bytes is None else _MEASURED))
             .where(_matching(where, actor))
             .order_by(*_order(sort_by, sort_order))
             .limit(within(limit))
             .offset(within(offset))
         )
-        return await self._database.read(
-            lambda connection: [_to_record(row) for row in connection.execute(statement)], slow=bool(where.values)
-        )
+
+        def work(connection: Connection) -> Sequence[ThreadRecord]:
+            rows = connection.execute(statement).all()
+            if values_bytes is None:
+                return [_to_record(row) for row in rows]
+            return _with_values(connection, rows, values_bytes)
+
+        return await self._database.read(work, slow=bool(where.values))
 
     async def count(self, where: ThreadFilter) -> int:
         actor = require_actor_context("counting threads")
@@ -260,6 +272,23 @@ def _order(sort_by: ThreadSortField, sort_order: SortOrder) -> list[ColumnElemen
     order: list[ColumnElement[Any]] = [column.desc() if sort_order == "desc" else column.asc(), threads.c.thread_id]
     # What has no state yet comes last, whichever way; engines disagree about where a NULL belongs.
     return [column.is_(None), *order] if column.nullable else order
+
+
+def _with_values(connection: Connection, rows: Sequence[Any], limit: int) -> list[ThreadRecord]:
+    """The threads of ``rows``, which have the bytes of their values, with as many values as ``limit`` says."""
+    kept = values_within(limit, [(row.thread_id, row.values_bytes) for row in rows])
+    values: dict[ThreadId, bytes] = {}
+    if kept:
+        found = select(threads.c.thread_id, threads.c.state_values).where(threads.c.thread_id.in_(kept))
+        values = {row.thread_id: row.state_values for row in connection.execute(found)}
+    return [
+        replace(
+            _to_record(row),
+            values=values.get(row.thread_id),
+            omits_values=bool(row.values_bytes) and row.thread_id not in kept,
+        )
+        for row in rows
+    ]
 
 
 def _to_record(row: Any) -> ThreadRecord:

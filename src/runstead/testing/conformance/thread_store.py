@@ -5,6 +5,7 @@ Subclass it and give it ``storage``; see `run_storage`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -110,6 +111,32 @@ class ThreadStoreConformance(ThreadSharing):
     def test_a_ttl_is_a_time(self, minutes: float) -> None:
         with pytest.raises(ValueError, match="more than 0"):
             ThreadTtl(minutes)
+
+    async def test_values_of_a_page_are_read_as_far_as_they_fit(self, storage: RunStorage) -> None:
+        for number, size in enumerate((50, 0, 50, 30)):
+            await storage.new_thread(f"t-{number}")
+            if size:
+                await _leave(storage, f"t-{number}", ThreadAfter("idle", values=b'"' + b"x" * (size - 2) + b'"'))
+
+        async def read(values_bytes: int | None) -> list[tuple[bool, bool]]:
+            with acting(ALICE):
+                found = await storage.threads.search(ThreadFilter(), sort_by="thread_id", values_bytes=values_bytes)
+                whole = await storage.threads.search(ThreadFilter(), sort_by="thread_id")
+            assert [replace(one, values=None, omits_values=False) for one in found] == [
+                replace(one, values=None) for one in whole
+            ]
+            assert all(one.values in (None, of_whole.values) for one, of_whole in zip(found, whole, strict=True))
+            return [(one.values is not None, one.omits_values) for one in reversed(found)]
+
+        read_, none, omitted = (True, False), (False, False), (False, True)
+        assert await read(None) == [read_, none, read_, read_]
+        assert await read(130) == [read_, none, read_, read_]
+        # The page begins with the last thread here.
+        assert await read(80) == [omitted, none, read_, read_]
+        assert await read(40) == [omitted, none, omitted, read_]
+        # At least one, so that each can be had.
+        assert await read(1) == [omitted, none, omitted, read_]
+        assert await read(0) == [omitted, none, omitted, omitted]
 
     async def test_unknown_threads_are_absent(self, storage: RunStorage) -> None:
         with acting(ALICE):

@@ -14,6 +14,7 @@ from runstead.resources.threads import (
     ThreadRecord,
     ThreadSortField,
     ThreadTtl,
+    values_within,
 )
 from runstead.runtime.actor_context import OWN, require_actor_context
 from runstead.runtime.metadata_filter import json_contains
@@ -88,13 +89,21 @@ class InMemoryThreadStore:
         sort_order: SortOrder = "desc",
         limit: int = 10,
         offset: int = 0,
+        values_bytes: int | None = None,
     ) -> Sequence[ThreadRecord]:
         found = sorted(self._matching(where), key=lambda record: record.thread_id)
         # A second, stable sort: the id breaks ties upwards in either direction. Threads without a state come last.
         dated = [record for record in found if getattr(record, sort_by) is not None]
         undated = [record for record in found if getattr(record, sort_by) is None]
         dated.sort(key=lambda record: getattr(record, sort_by), reverse=sort_order == "desc")
-        return page(dated + undated, limit, offset)
+        found = list(page(dated + undated, limit, offset))
+        if values_bytes is None:
+            return found
+        kept = values_within(values_bytes, [(one.thread_id, len(one.values or b"")) for one in found])
+        return [
+            replace(one, values=None, omits_values=True) if one.values and one.thread_id not in kept else one
+            for one in found
+        ]
 
     async def count(self, where: ThreadFilter) -> int:
         return len(self._matching(where))
