@@ -16,8 +16,11 @@ import pytest
 from langgraph_sdk import get_client
 
 from runstead.bootstrap.application import Application
+from runstead.bootstrap.encryption import load_cipher
+from runstead.bootstrap.encryption_commands import rewrite_all
 from runstead.bootstrap.server import serving
 from runstead.infra.engines.exceptions import StorageUnusable
+from runstead.settings import load_settings
 from tests.servers.sqlite import current_data
 from tests.webhooks.receiver import receiving
 
@@ -320,3 +323,40 @@ async def test_a_run_that_cannot_be_decrypted_is_executed_once_the_handlers_answ
         await client.runs.join(thread["thread_id"], run["run_id"])
         found = await client.runs.get(thread["thread_id"], run["run_id"])
         assert (found["status"], found["attempt"] > 1) == ("success", True)
+
+
+async def test_keys_are_put_around_what_handlers_have_encrypted_and_changed(tmp_path: Path) -> None:
+    data = current_data(tmp_path / "data")
+    old, new = KEY, base64.b64encode(b"n" * 32).decode()
+    async with served(data) as url:
+        client: Any = get_client(url=url)
+        assistant = await client.assistants.create("agent", context={"who": "w"})
+        thread = await client.threads.create(metadata={"note": "n"})
+        ids = (thread["thread_id"], assistant["assistant_id"])
+        await client.runs.wait(ids[0], ids[1], input={"told": "canary-01-"})
+        await client.store.put_item(["a"], "b", value={"note": "n"})
+        before = await everything(client, *ids)
+    for keys in (old, f"{new} {old}"):
+        settings = load_settings({"data_dir": data, "encryption_keys": keys}, project=tmp_path)
+        cipher = load_cipher(settings, {})
+        assert cipher is not None
+        done = await rewrite_all(settings, cipher, lambda table, rows: None)
+        assert done.rows > 10
+        assert done.after.usage.by_key == {cipher.key_id: sum(done.after.usage.by_key.values())}
+    async with served(data, encryption_keys=new) as url:
+        assert await everything(get_client(url=url), *ids) == before
+    assert leaks(data) == {}
+
+
+async def test_data_of_keys_is_read_when_handlers_come_on_top(tmp_path: Path) -> None:
+    plain = Path(__file__).with_name("langgraph.json")
+    async with serving(Application.from_file(plain, port=0, data_dir=tmp_path, encryption_keys=KEY)) as url:
+        client: Any = get_client(url=url)
+        thread = await client.threads.create(metadata={"note": "n"})
+        await client.runs.wait(thread["thread_id"], "agent", input={"told": "t"})
+        before = await client.threads.get_history(thread["thread_id"])
+    async with served(tmp_path, encryption_keys=KEY) as url:
+        client = get_client(url=url)
+        assert await client.threads.get_history(thread["thread_id"]) == before
+        await client.runs.wait(thread["thread_id"], "agent", command={"resume": "r"})
+        assert len(await client.threads.get_history(thread["thread_id"])) > len(before)
