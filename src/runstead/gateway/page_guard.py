@@ -134,6 +134,9 @@ class PageGuard:
         await self._app(scope, receive, send)
 
     def _check(self, scope: Scope) -> None:
+        if self._policy.authenticates and all(name != b"cookie" for name, _ in scope["headers"]):
+            # Nearly all requests.
+            return
         custom = self._custom()
         others = Origins(*custom.cors_origins) if custom else None
         headers = Headers(scope=scope)

@@ -15,6 +15,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.conformance.capabilities import Capability
 from langgraph_sdk import Encryption, EncryptionContext
+from sqlalchemy import select
 
 from runstead.infra.checkpoints.store import SqlCheckpoints
 from runstead.infra.field_encryption.encrypted_assistants import EncryptedAssistantStore
@@ -31,6 +32,7 @@ from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.crons import SqlCronStore
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.run_events import SqlRunEventStore
+from runstead.infra.storage.tables import runs, webhook_deliveries
 from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
 from runstead.plugins.langgraph_encryption import LangGraphEncryption
 from runstead.resources.threads import ThreadFilter
@@ -43,6 +45,7 @@ from runstead.testing.conformance.checkpoint_store import CheckpointStoreConform
 from runstead.testing.conformance.cron_store import CronStoreConformance
 from runstead.testing.conformance.delivery_store import DeliveryStoreConformance
 from runstead.testing.conformance.event_store import RunEventStoreConformance
+from runstead.testing.conformance.lease_settling import LeaseSettling
 from runstead.testing.conformance.run_storage import ALICE, TERM, RunStorage
 from runstead.testing.conformance.run_stores import RunStoreConformance
 from runstead.testing.conformance.thread_store import ThreadStoreConformance
@@ -106,6 +109,25 @@ def storage(encrypted: Database, handled: LangGraphEncryption) -> RunStorage:
 
 class TestHandledRuns(RunStoreConformance):
     pass
+
+
+class TestHandledSettling(LeaseSettling):
+    async def test_nothing_is_stored_in_the_clear_of_the_user_of_an_ended_run(
+        self, storage: RunStorage, encrypted: Database
+    ) -> None:
+        for webhook in (None, "/own", "https://example.org"):
+            storage.actor = replace(ALICE, claims={"identity": "alice", "display_name": "Ada L.", "token": "secret"})
+            run = await storage.accept(webhook=webhook)
+            assert (await storage.ended(run)).actor.claims["display_name"] == "Ada L."
+            stored = await encrypted.read(lambda c: repr([*c.execute(select(runs.c.actor)).all()]))
+            delivered = await encrypted.read(lambda c: repr([*c.execute(select(webhook_deliveries.c.actor)).all()]))
+            for text in ("Ada L.", "secret"):
+                assert text not in stored + delivered
+
+    async def test_what_is_not_to_be_stored_is_not_encrypted_either(self, storage: RunStorage) -> None:
+        storage.actor = replace(ALICE, claims={"identity": "a", "token": "t"}, unstored=frozenset({"token"}))
+        run = await storage.accept(webhook="/own")
+        assert (await storage.stands(run)).actor.claims == {"identity": "a"}
 
 
 class TestHandledThreads(ThreadStoreConformance):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,13 @@ from .run_storage import DONE, TERM, RunStorage
 class LeaseStopping:
     async def test_stopping_an_unknown_run_is_none(self, storage: RunStorage) -> None:
         assert await storage.leases.request_stop("r-none", Stopped.BY_USER) is None
+
+    async def test_a_run_that_is_stopped_before_it_began_forgets_its_users_fields(self, storage: RunStorage) -> None:
+        kept = {"identity": "alice", "permissions": ["p"]}
+        storage.actor = replace(storage.actor, claims={**kept, "token": "secret"})
+        run = await storage.accept()
+        await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
+        assert (await storage.stands(run)).actor == replace(storage.actor, claims=kept)
 
     @pytest.mark.parametrize("reason", [Stopped.BY_USER, Stopped.BY_DISCONNECT, Stopped.DELETED])
     async def test_a_waiting_run_ends_at_once(self, storage: RunStorage, reason: Stopped) -> None:
