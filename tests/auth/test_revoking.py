@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,12 +16,16 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from runstead.bootstrap.application import Application
 from runstead.bootstrap.server import serving
+from runstead.infra.engines.postgres_pool import PostgresOptions
 from runstead.infra.storage.api_keys import SqlApiKeyStore
+from runstead.infra.storage.database import Database
+from runstead.infra.storage.postgres import open_postgres_storage
 from runstead.infra.storage.sqlite import open_storage
 from runstead.resources.keys import ApiKeyRecord, digest_of, new_key
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.runs.types import RunRecord, Stopped
 from tests.processes.client import eventually
+from tests.servers.postgres import a_schema
 from tests.servers.profiles import PROFILES, served
 from tests.servers.sqlite import current_data
 
@@ -189,12 +193,28 @@ async def test_a_delayed_run_of_a_user_without_rights_is_not_executed(tmp_path: 
         assert (await client.post(f"{place}/wait", json=body, headers=headers)).json()["told"]
 
 
-async def test_runs_of_a_revoked_key_are_stopped_and_waiting_ones_never_begin(tmp_path: Path) -> None:
+def storage_of(
+    profile: str, folder: Path, request: pytest.FixtureRequest
+) -> tuple[dict[str, Any], AbstractAsyncContextManager[Any]]:
+    """The settings of a server of this profile, and its database for the test's own use."""
+    if profile == "embedded":
+        return {}, open_storage(folder / "data" / "runstead.db")
+    url, schema = request.getfixturevalue("postgres_url"), a_schema()
+    redis = request.getfixturevalue("redis_url")
+    chosen = {"database_url": url, "database_schema": schema, "redis_url": redis, "shutdown_notice_seconds": 0}
+    return chosen, open_postgres_storage(url, PostgresOptions(pool_size=2, schema=schema))
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+async def test_runs_of_a_revoked_key_are_stopped_and_waiting_ones_never_begin(
+    profile: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     first, second = new_key(), new_key()
-    async with (
-        one_server(tmp_path, auth="keys", access_check_seconds=0.3) as (application, client),
-        open_storage(tmp_path / "data" / "runstead.db") as database,
-    ):
+    async with AsyncExitStack() as stack:
+        shared, opened = storage_of(profile, tmp_path, request)
+        settings = {"auth": "keys", "access_check_seconds": 0.3, **shared}
+        application, client = await stack.enter_async_context(one_server(tmp_path, **settings))
+        database: Database = await stack.enter_async_context(opened)
         keys = SqlApiKeyStore(database)
         for key_id, key in (("key_1", first), ("key_2", second)):
             made = application.services.clock.now()
