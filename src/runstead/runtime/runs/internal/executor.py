@@ -317,6 +317,9 @@ class RunExecution:
                 await self._runtime.checkpoints.sync()
                 return await self._runtime.lease_store.settle(self._lease, undone), undone
             except EncryptionFailed as error:
+                if isinstance(error.__cause__, LoopLost):
+                    # Not the handlers' failure: it is tried again, on another loop or by another process.
+                    raise
                 failed = outcome_not_encrypted(outcome, error)
                 return await self._runtime.lease_store.settle(self._lease, failed), failed
 
