@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
 import time
@@ -151,6 +152,31 @@ def test_it_looks_by_itself_and_costs_next_to_nothing() -> None:
     assert count.blocks == 1
     assert count.seconds > 0.4
     watched.thread_loop.close()
+
+
+def test_stack_is_read_only_while_the_loop_does_not_come_back(watched: Watched) -> None:
+    collected: list[bool] = []
+
+    def is_user_code(_: str) -> bool:
+        collected.append(gc.isenabled())
+        return True
+
+    options = WatchdogOptions(is_user_code=is_user_code)
+    watched.watchdog = LoopWatchdog(watched, lambda *_: None, options)
+    watched.look(1.0)
+    turn = watched.thread_loop.turn
+    watched.block()
+    held = watched.thread_loop.turn
+    assert (turn, held) == (None, watched.thread_loop.turn)
+    watched.look(0.1)
+    assert collected == []
+    watched.look(1.0)
+    # Once, for the block; and no collection could begin meanwhile.
+    assert collected == [False]
+    assert gc.isenabled()
+    watched.unblock()
+    watched.look(0.1)
+    assert watched.watchdog.count.blocks == 1
 
 
 async def test_a_blocking_call_in_a_thread_is_no_block(watched: Watched) -> None:

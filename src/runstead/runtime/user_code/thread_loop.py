@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import selectors
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future, InvalidStateError
@@ -138,12 +139,31 @@ def _retrieve(future: asyncio.Future[Any]) -> None:
         future.exception()
 
 
+class _Turns(selectors.DefaultSelector):
+    """A selector that counts the turns of its loop: between two waits for events, a loop runs what is due."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        self.is_waiting = False
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.is_waiting = True
+        try:
+            return super().select(timeout)
+        finally:
+            self.count += 1
+            self.is_waiting = False
+
+
 class ThreadLoop:
     """An event loop that runs in a daemon thread until it is closed. Its synchronous calls go to threads of its own."""
 
     def __init__(self, name: str, *, sync_threads: int = LIMIT) -> None:
         # Of asyncio itself, whatever the server's loop is: the watchdog can look into it.
-        self.loop: asyncio.AbstractEventLoop = getattr(asyncio, "ProactorEventLoop", asyncio.SelectorEventLoop)()
+        self._turns = _Turns()
+        proactor = getattr(asyncio, "ProactorEventLoop", None)
+        self.loop: asyncio.AbstractEventLoop = proactor() if proactor else asyncio.SelectorEventLoop(self._turns)
         self.threads = SyncThreads(f"{name}-sync", limit=sync_threads)
         self.loop.set_default_executor(self.threads)
         self._tasks: set[LoopTask[Any]] = set()
@@ -163,6 +183,14 @@ class ThreadLoop:
             return task
         task.start(work)
         return task
+
+    @property
+    def turn(self) -> int | None:
+        """The number of the turn that the loop makes, None while it waits for events. For any thread.
+
+        Always 0 on Windows, whose loop has no selector.
+        """
+        return None if self._turns.is_waiting else self._turns.count
 
     @property
     def tasks(self) -> list[LoopTask[Any]]:

@@ -1,11 +1,14 @@
 """Notices user code that blocks the loop of user code: says where, counts, and gives up a loop that never comes back.
 
-A thread looks at the loop's stack twenty times a second, or ten times while it is idle. What runs on the loop is one
-callback after the other; one that is still the same after a quarter of a second blocks everything else there.
+A thread looks at the loop twenty times a second, or ten times while it is idle. What runs on the loop is one callback
+after the other; one that is still the same after a quarter of a second blocks everything else there. Which one it is
+stands in the loop's stack, which is read only if the loop has not come back since the last look: reading the stack of a
+thread that runs is not safe in itself, see `_no_collection`.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 import threading
@@ -88,6 +91,8 @@ class LoopWatchdog:
         self._watched, self._on_lost, self._options = watched, on_lost, options or WatchdogOptions()
         self.count = BlockCount()
         self._seen: _Callback | None = None
+        self._turn: int | None = None
+        self._turn_since = 0.0
         self._looked_at = time.monotonic()
         self._is_over = False
 
@@ -105,7 +110,7 @@ class LoopWatchdog:
     def _watch(self) -> None:
         while not self._is_over:
             # An event with a timeout would cost several times as much.
-            time.sleep(PERIOD if self._seen else 2 * PERIOD)
+            time.sleep(2 * PERIOD if self._turn is None else PERIOD)
             try:
                 self.look(time.monotonic())
             except Exception:
@@ -116,19 +121,28 @@ class LoopWatchdog:
         """Look at the loop once, at ``now`` (seconds on a monotonic clock)."""
         elapsed, self._looked_at = now - self._looked_at, now
         loop = self._watched.thread_loop
+        turn = loop.turn
+        if turn is not None and turn == self._turn:
+            with _no_collection():
+                self._look_at_stack(loop, now, elapsed)
+            return
+        self._turn = turn
+        # It began somewhere between the last look and this one.
+        self._turn_since = now - min(elapsed / 2, PERIOD)
+        self._end_seen(now - elapsed / 2)
+
+    def _look_at_stack(self, loop: ThreadLoop, now: float, elapsed: float) -> None:
         frame = sys._current_frames().get(loop.thread.ident or 0)
         handle = _handle_in(frame)
-        seen = self._seen
-        if seen is not None and (handle is None or seen.handle is not handle):
-            # It ended somewhere between the last look and this one.
-            self._ended(seen, now - elapsed / 2)
-            seen = self._seen = None
+        observed = min(now - self._turn_since, _STEP)
+        if self._seen is not None and self._seen.handle is not handle:
+            self._end_seen(now - elapsed / 2)
+            observed = min(elapsed / 2, PERIOD)
         if handle is None or frame is None:
             return
+        seen = self._seen
         if seen is None:
-            # It began somewhere between the last look and this one.
-            before = min(elapsed / 2, PERIOD)
-            self._seen = _Callback(handle, began=now - before, observed=before)
+            self._seen = _Callback(handle, began=now - observed, observed=observed)
             return
         seen.observed += min(elapsed, _STEP)
         if seen.block is None and seen.observed >= BLOCK - PERIOD:
@@ -139,6 +153,11 @@ class LoopWatchdog:
         if seen.observed >= self._options.lost_after and not seen.is_lost:
             seen.is_lost = True
             self._on_lost(loop, _context_of(handle).get(CURRENT_SCOPE))
+
+    def _end_seen(self, now: float) -> None:
+        if self._seen is not None:
+            self._ended(self._seen, now)
+            self._seen = None
 
     def _ended(self, seen: _Callback, now: float) -> None:
         seconds = now - seen.began
@@ -193,6 +212,22 @@ class _Callback:
 def _context_of(handle: Handle) -> Context:
     context: Context = handle._context  # type: ignore[attr-defined]
     return context
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from running in this thread, whose allocations could start it.
+
+    Python makes the object of a frame when it is asked for. Up to 3.11 that may start a collection, whose finalizers
+    let the other thread run on: its frame is gone when the object is filled in, and the process crashes later.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _frames(frame: FrameType | None) -> Iterator[FrameType]:
