@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from langgraph_sdk import Auth, EncryptionContext
+from langgraph_sdk import Auth, Encryption, EncryptionContext
 
-from .handlers import encryption
+from .handlers import decrypt_blob, decrypt_json, encrypt_blob, encrypt_json
 
 auth = Auth()
+encryption = Encryption()
+encryption.encrypt.json(encrypt_json)
+encryption.decrypt.json(decrypt_json)
+encryption.encrypt.blob(encrypt_blob)
+encryption.decrypt.blob(decrypt_blob)
 
 
 @auth.authenticate

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from langgraph.checkpoint.base import empty_checkpoint
+from langgraph_sdk import DecryptResult, Encryption, EncryptionContext
 
 from runstead.infra.checkpoints.store import SqlCheckpoints
 from runstead.infra.field_encryption.encrypted_threads import EncryptedThreadStore
@@ -20,16 +23,61 @@ from runstead.runtime.field_encryption import CONTEXT
 from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.testing.clock import HandClock
 from runstead.testing.conformance.run_storage import ALICE
-from tests.encryption import handlers
 from tests.servers.handled_checkpoints import checkpoints_on
+
+KEYS = ["1"]
+"""The keys that can be used; the first one is that of new values."""
+_NUMBERS = iter(range(10**9))
+
+
+def closed(data: bytes) -> bytes:
+    """``data`` under the first key, each time in another way."""
+    return base64.b64encode(f"{KEYS[0]} {next(_NUMBERS)} ".encode() + data)
+
+
+def opened(data: bytes) -> tuple[bytes, bool]:
+    """What was closed, and whether that was by an older key."""
+    key, _, plain = base64.b64decode(data).split(b" ", 2)
+    if key.decode() not in KEYS:
+        raise KeyError(key)
+    return plain, key.decode() != KEYS[0]
+
+
+def rotating_encryption() -> Encryption:
+    encryption = Encryption()
+
+    @encryption.encrypt.json
+    async def encrypt_json(ctx: EncryptionContext, data: dict[str, Any]) -> dict[str, Any]:
+        return {key: closed(json.dumps(value).encode()).decode() for key, value in data.items()}
+
+    @encryption.decrypt.json
+    async def decrypt_json(ctx: EncryptionContext, data: dict[str, Any]) -> Any:
+        found = {key: opened(value.encode()) for key, value in data.items() if key not in KEPT}
+        kept = {key: value for key, value in data.items() if key in KEPT}
+        plain = {**kept, **{key: json.loads(value) for key, (value, _) in found.items()}}
+        if not any(is_old for _, is_old in found.values()):
+            return plain
+        again = await encrypt_json(ctx, {key: plain[key] for key in found})
+        return DecryptResult(plain, {**kept, **again})
+
+    @encryption.encrypt.blob
+    async def encrypt_blob(ctx: EncryptionContext, blob: bytes) -> bytes:
+        return closed(blob)
+
+    @encryption.decrypt.blob
+    async def decrypt_blob(ctx: EncryptionContext, blob: bytes) -> Any:
+        plain, is_old = opened(blob)
+        return DecryptResult(plain, closed(plain)) if is_old else plain
+
+    return encryption
 
 
 @pytest.fixture
 async def rotating() -> AsyncIterator[LangGraphEncryption]:
-    """Handlers whose key is ``handlers.KEYS[0]``."""
+    """Handlers whose key is ``KEYS[0]``."""
     async with UserLoop.running() as user_loop:
-        yield LangGraphEncryption(handlers.encryption, user_loop)
-    handlers.KEYS[:] = ["1"]
+        yield LangGraphEncryption(rotating_encryption(), user_loop)
+    KEYS[:] = ["1"]
 
 
 async def test_a_field_is_replaced_in_its_row(encrypted: Database, rotating: LangGraphEncryption) -> None:
@@ -39,7 +87,7 @@ async def test_a_field_is_replaced_in_its_row(encrypted: Database, rotating: Lan
     with acting(replace(ALICE, encryption={"tenant": "acme"})):
         made = await threads.create("t-1", metadata={"note": "n", "colour": "red"}, config={"configurable": {"a": 1}})
         first = await stored.get("t-1")
-        handlers.KEYS[:] = ["2", "1"]
+        KEYS[:] = ["2", "1"]
         assert await threads.get("t-1") == made
         second = await stored.get("t-1")
         assert first is not None
@@ -48,7 +96,7 @@ async def test_a_field_is_replaced_in_its_row(encrypted: Database, rotating: Lan
         assert first.config["configurable"]["a"] != second.config["configurable"]["a"]
         assert second.metadata[CONTEXT] == {"tenant": "acme"}
         assert second.updated_at == first.updated_at
-        handlers.KEYS[:] = ["2"]
+        KEYS[:] = ["2"]
         assert await threads.get("t-1") == made
 
 
@@ -61,13 +109,17 @@ async def test_checkpoints_and_their_writes_are_replaced(
         await put(checkpoints)
         place: Any = {"configurable": {"thread_id": "t-1", "checkpoint_ns": ""}}
         before = await checkpoints.saver.aget_tuple(place)
-        handlers.KEYS[:] = ["2", "1"]
+        KEYS[:] = ["2", "1"]
         assert [found async for found in checkpoints.saver.alist(place)] == [before]
-        handlers.KEYS[:] = ["2"]
+        KEYS[:] = ["2"]
         assert await checkpoints.saver.aget_tuple(place) == before
         assert before is not None
         assert before.metadata["note"] == "n"  # type: ignore[typeddict-item]
         assert before.pending_writes == [("task", "said", "written")]
+
+
+KEPT = {"source", "step", "thread_id", "run_id"}
+"""Keys of a checkpoint's metadata that are not given to handlers."""
 
 
 async def put(checkpoints: SqlCheckpoints) -> None:
