@@ -433,7 +433,7 @@ async def test_searches_leave_connections_to_other_reads(server: PostgresServer)
             for _ in range(2)
         ]
         await asyncio.sleep(0.1)
-        began = time.monotonic()
         assert await database.read(one) == 1
-        assert time.monotonic() - began < 0.8
+        # One search at a time, so that one of the two readers was left.
+        assert not sleeping[1].done()
         assert await asyncio.gather(*sleeping) == [1, 1]
