@@ -193,6 +193,29 @@ async def test_room_is_kept_whether_or_not_the_worker_counts_a_launch_that_has_n
         assert len(worker.offered) == 4
 
 
+async def test_a_reserved_slot_is_kept_while_launches_are_under_way(bell: Bell, clock: HandClock) -> None:
+    class OneGroup(Rows):
+        """All runs are of one group; launches make progress, and the bell rings, while they are read."""
+
+        async def waiting(self, limit: int, shared: int | None = None) -> Sequence[RunId]:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            found = await super().waiting(limit)
+            bell.ring()
+            return found[:shared]
+
+    rows = OneGroup(clock, bell)
+    worker = RecordingWorker(rows, slots=6, reserved=2)
+    for number in range(12):
+        await rows.add(RunId(f"run-{number:02}"))
+    async with serving(LocalDispatcher(rows, bell, clock), worker):
+        await eventually(clock, worker.launched, 4)
+        for _ in range(5):
+            bell.ring()
+            await clock.forward(1)
+    assert len(worker.launched) == 4
+
+
 async def test_a_failing_store_is_asked_again_with_patience_and_the_deliveries_go_on(
     dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -167,9 +167,9 @@ class Deliveries:
         """How many of the next runs may be of groups that execute one; None: all."""
         if self._worker.reserved <= 0:
             return None
-        # Launches under way are among the next runs, and may be counted in ``free`` already: then it is too few for
-        # a moment.
-        return max(self._worker.free - self._worker.reserved, 0) + len(self._resting)
+        # A launch under way may not be counted in ``free`` yet, and its run may not be among the next runs any more.
+        # Taking both as so never gives a reserved slot away; the launch's end looks again.
+        return max(self._worker.free - len(self._launching) - self._worker.reserved, 0) + len(self._resting)
 
     def _rests(self, run_id: RunId, now: float) -> bool:
         rest = self._resting.get(run_id)
