@@ -115,3 +115,9 @@ def _leave(state: Gone) -> dict[str, Any]:
 
 
 leaving = StateGraph(Gone).add_node("leave", _leave).add_edge(START, "leave")
+
+
+def forgetful(config: RunnableConfig) -> Any:
+    """A factory that forgets to return its graph, unless it is asked for it."""
+    graph = StateGraph(Gone).add_node("leave", lambda _: {}).add_edge(START, "leave")
+    return graph if config["configurable"].get("remembers") else None

@@ -143,3 +143,25 @@ def test_a_thread_of_a_factory_that_raised_at_its_first_run_can_be_read(client: 
     state = client.threads.get_state(thread_id)
     assert (state["values"], state["next"], state["checkpoint"]) == ({}, [], None)
     assert client.threads.get_history(thread_id) == []
+
+
+NO_GRAPH = (
+    "graph 'forgetful': the factory forgetful() returned None; return a compiled graph, a StateGraph or an @entrypoint"
+)
+
+
+def test_run_of_a_factory_that_returns_no_graph_fails_with_what_it_returned(client: Any) -> None:
+    answer = client.runs.wait(None, "forgetful", input={"tenant": "t"}, raise_error=False)
+    assert answer["__error__"] == {"error": "NoGraphReturned", "message": NO_GRAPH}
+
+
+def test_state_of_a_factory_that_returns_no_graph_is_shown_as_stored(client: Any, api: httpx.Client) -> None:
+    thread_id = started(client, "forgetful", {"tenant": "t"}, config={"configurable": {"remembers": True}})
+    client.runs.wait(thread_id, "forgetful", input={"tenant": "u"}, raise_error=False)
+    read = api.get(f"/threads/{thread_id}/state")
+    assert (read.status_code, read.json()["values"]) == (200, {"tenant": "t"})
+    assert read.headers["runstead-remark"].endswith(f"failed: NoGraphReturned: {NO_GRAPH}")
+    refused = api.post(f"/threads/{thread_id}/state", json={"values": {"tenant": "v"}})
+    assert refused.status_code == 422
+    assert refused.json()["detail"] == f"The code of graph 'forgetful' failed: NoGraphReturned: {NO_GRAPH}"
+    assert NO_GRAPH in api.get("/assistants/forgetful/schemas").json()["detail"]

@@ -15,6 +15,7 @@ from langgraph.pregel import Pregel
 from langgraph.store.memory import InMemoryStore
 
 from runstead.graphs.configuration import GraphConfiguration, configuration_of
+from runstead.graphs.factory import NoGraphReturned
 from runstead.graphs.module_names import module_name
 from runstead.graphs.modules import GraphLoadError
 from runstead.graphs.registry import GraphRegistry
@@ -228,9 +229,21 @@ def test_an_error_ends_with_the_users_own_last_line(tmp_path: Path) -> None:
     assert last.endswith('return json.loads("nonsense")')
 
 
-async def test_a_factory_that_makes_something_else_is_told_so(tmp_path: Path) -> None:
-    with pytest.raises(GraphLoadError, match=r"graph\(\) made an object of type int"):
-        await said_by(registry_of(tmp_path, "def graph(): return 3"))
+@pytest.mark.parametrize(
+    ("code", "returned"),
+    [
+        ("def graph(): return 3", "returned an object of type int"),
+        ("async def graph(): pass", "returned None"),
+        ("def graph(): yield", "yielded None"),
+        ("@contextlib.asynccontextmanager\nasync def graph():\n    yield {}", "yielded an object of type dict"),
+        ("def graph():\n    if False: yield", "yielded nothing"),
+        ("async def graph():\n    if False: yield", "yielded nothing"),
+    ],
+)
+async def test_build_says_what_a_factory_returned_instead_of_a_graph(code: str, returned: str, tmp_path: Path) -> None:
+    with pytest.raises(NoGraphReturned) as caught:
+        await said_by(registry_of(tmp_path, code))
+    assert f"the factory graph() {returned}; " in str(caught.value)
 
 
 async def test_an_error_inside_a_factory_is_the_users_own(tmp_path: Path) -> None:

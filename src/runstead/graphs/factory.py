@@ -28,6 +28,16 @@ from .sources import GraphSource
 Wanted: TypeAlias = Literal["config", "runtime"]
 
 
+class NoGraphReturned(TypeError):
+    """A factory was called and gave something else than a graph. A TypeError, so that clients get its text."""
+
+    def __init__(self, source: GraphSource, gave: str) -> None:
+        """``gave`` is a verb with its object, such as "returned None"."""
+        expected = "a compiled graph, a StateGraph or an @entrypoint"
+        verb = "yield" if gave.startswith("yielded") else "return"
+        super().__init__(f"graph {source.graph_id!r}: the factory {source.variable}() {gave}; {verb} {expected}")
+
+
 class UserFactory:
     """Opens the agent of a run from what the user wrote. Raises GraphLoadError where that cannot be an agent."""
 
@@ -53,23 +63,38 @@ class UserFactory:
     async def open(self, config: Mapping[str, Any], store: Any = None) -> AsyncIterator[Any]:
         """The compiled graph, or the builder, for the length of a block; what the factory opened is closed after it.
         ``store`` is the one of its runtime.
+
+        Raises NoGraphReturned, and what the factory raises.
         """
         if is_graph(self._value):
             yield self._value
             return
         async with AsyncExitStack() as stack:
-            made = self._call(**self._arguments(config, store))
-            # An async function may well return a context manager: go on until there is a graph.
-            while not is_graph(made):
-                if inspect.isawaitable(made):
-                    made = await made
-                elif isinstance(made, AbstractAsyncContextManager):
-                    made = await stack.enter_async_context(made)
-                elif isinstance(made, AbstractContextManager):
-                    made = stack.enter_context(made)
-                else:
-                    raise GraphLoadError(self._source, f"{self._source.variable}() made {_kind(made)}; {_EXPECTED}")
-            yield made
+            yield await self._made(self._call(**self._arguments(config, store)), stack)
+
+    async def _made(self, made: Any, stack: AsyncExitStack) -> Any:
+        """The graph that is in ``made``, the context managers around it entered."""
+        verb = "returned"
+        # An async function may well return a context manager: go on until there is a graph.
+        while not is_graph(made):
+            if inspect.isawaitable(made):
+                made = await made
+            elif isinstance(made, AbstractAsyncContextManager | AbstractContextManager):
+                made, verb = await self._entered(made, stack), "yielded"
+            else:
+                raise NoGraphReturned(self._source, f"{verb} {_kind(made)}")
+        return made
+
+    async def _entered(self, manager: Any, stack: AsyncExitStack) -> Any:
+        try:
+            if isinstance(manager, AbstractAsyncContextManager):
+                return await stack.enter_async_context(manager)
+            return stack.enter_context(manager)
+        except RuntimeError as error:
+            # As contextlib says it, which does not know whose generator it is.
+            if str(error) != "generator didn't yield":
+                raise
+            raise NoGraphReturned(self._source, "yielded nothing") from error
 
     def _arguments(self, config: Mapping[str, Any], store: Any) -> dict[str, Any]:
         arguments: dict[str, Any] = {}
