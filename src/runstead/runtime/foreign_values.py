@@ -55,6 +55,18 @@ def _named(plain: Any, names: tuple[str, ...]) -> Any:
     return [_named(each, names) for each in plain] if isinstance(plain, list) else dict(zip(names, plain, strict=True))
 
 
+def _distinct(names: list[str]) -> list[str]:
+    """Names of columns, with a number behind each that was there before: as pandas reads such columns from a file."""
+    made: list[str] = []
+    for name in names:
+        new, number = name, 0
+        while new in made or (number and new in names):
+            number += 1
+            new = f"{name}.{number}"
+        made.append(new)
+    return made
+
+
 def _of_pandas(value: Any, pandas: Any) -> Any:
     if value is pandas.NaT or value is pandas.NA:
         return None
@@ -63,7 +75,7 @@ def _of_pandas(value: Any, pandas: Any) -> Any:
     if isinstance(value, pandas.Timedelta):
         return value.total_seconds()
     if isinstance(value, pandas.DataFrame):
-        names = [str(name) for name in value.columns]
+        names = _distinct([str(name) for name in value.columns])
         columns = [value.iloc[:, number].tolist() for number in range(len(names))]
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
     if isinstance(value, (pandas.Series, pandas.Index, pandas.api.extensions.ExtensionArray)):
