@@ -24,6 +24,13 @@ KINDS: dict[str, Any] = {
     "array": lambda: np.array([[1.0, 2.0]]),
     "frame": lambda: pd.DataFrame({"a": [1, 2]}),
     "complex": lambda: 1 + 2j,
+    "masked": lambda: np.ma.masked_array([1, 2], [False, True]),
+    "structured": lambda: np.array([(1, 0.5)], dtype=[("a", "i4"), ("b", "f8")]),
+    "period": lambda: pd.Period("2026-01"),
+    "levels": lambda: pd.MultiIndex.from_tuples([(1, "x"), (2, "y")]),
+    "doubled": lambda: pd.DataFrame([[1, 2]], columns=["a", "a"]),
+    "error": lambda: ValueError("boom"),
+    "large": lambda: {"deep": [2**100]},
     "lock": lambda: {"deep": [threading.Lock()]},
 }
 
@@ -44,6 +51,15 @@ measuring = (
     .add_edge(START, "make")
     .add_edge("make", "ask")
     .add_edge("ask", "see")
+    .compile()
+)
+
+
+# Asks with a value of the kind that it is given.
+asking = (
+    StateGraph(Measured)
+    .add_node("ask", lambda state: {"answer": interrupt(KINDS[state["kind"]]())})
+    .add_edge(START, "ask")
     .compile()
 )
 

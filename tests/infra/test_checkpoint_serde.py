@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from langchain_core.messages import AIMessage, ToolMessage
-from langgraph.types import Send
+from langgraph.types import Interrupt, Send
 from pydantic import BaseModel
 
-from runstead.infra.checkpoints.serde import CheckpointSerializer, ValueNotKept
+from runstead.infra.checkpoints.serde import CheckpointSerializer
+from runstead.infra.checkpoints.unkept_values import ValueNotKept
+from runstead.runtime.serialization import encode
 
 
 @dataclass
@@ -40,6 +42,12 @@ NUMPY: list[Any] = [
     np.array(["a", None, 3], dtype=object),
     np.array(["2026-01-02"], dtype="M8[ns]"),
     np.array(5),
+    np.bytes_(b"x"),
+    np.ma.masked_array([1, 2], [False, True]),
+    np.ma.masked_array([[0.5, 2.0]]),
+    np.array([(1, 0.5)], dtype=[("a", "i4"), ("b", [("c", "f8")])]),
+    np.array([(1, 0.5)], dtype=[("a", "i4"), ("b", "f8")])[0],
+    np.rec.array([(1, 0.5)], dtype=[("a", "i4"), ("b", "f8")]),
 ]
 PANDAS: list[Any] = [
     pd.DataFrame({"a": [1, 2], "b": ["x", "y"], "c": [0.5, None]}),
@@ -53,12 +61,24 @@ PANDAS: list[Any] = [
     pd.Timestamp("2026-01-02T03:04:05", tz="Europe/Berlin"),
     pd.Timestamp("2026-01-02"),
     pd.Timedelta(seconds=90),
+    pd.Period("2026-01"),
+    pd.period_range("2026-01", periods=2, freq="M"),
+    pd.Interval(0, 1, closed="both"),
+    pd.interval_range(0, 2),
+    pd.Categorical(["b", "a"], categories=["b", "a", "c"], ordered=True),
+    pd.Series(["b", "a"], dtype=pd.CategoricalDtype(["b", "a", "c"], ordered=True)),
+    pd.array([1, None], dtype="Int64"),
+    pd.MultiIndex.from_tuples([(1, "x"), (2, "y")], names=["n", None]),
+    pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("a", "x"), ("a", "y")])),
+    pd.DataFrame([[1, 2]], columns=["a", "a"]),
 ]
 
 
 def same(one: Any, other: Any) -> None:
     assert type(one) is type(other)
     match one:
+        case np.ma.MaskedArray():
+            assert (one.tolist(), one.dtype, one.fill_value) == (other.tolist(), other.dtype, other.fill_value)
         case np.ndarray():
             np.testing.assert_array_equal(one, other)
             assert one.dtype == other.dtype
@@ -68,6 +88,8 @@ def same(one: Any, other: Any) -> None:
             pd.testing.assert_series_equal(one, other)
         case pd.Index():
             pd.testing.assert_index_equal(one, other)
+        case pd.api.extensions.ExtensionArray():
+            pd.testing.assert_extension_array_equal(one, other)
         case _:
             assert one == other
 
@@ -90,6 +112,36 @@ def test_a_value_comes_back_as_it_was_wherever_it_was(value: Any, allowed: Any) 
         same(kept(Form(inside=value)).inside, value)
 
 
+class Refused(Exception):
+    """An exception of an agent's author."""
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ValueError("boom"),
+        KeyError("x"),
+        Refused("no"),
+        ExceptionGroup("two", [ValueError("one")]),
+        UnicodeDecodeError("utf-8", b"x", 0, 1, "odd"),
+        np.ma.masked,
+        *NUMPY,
+        *PANDAS,
+    ],
+    ids=repr,
+)
+def test_what_is_kept_is_shown_as_it_was_before(value: Any) -> None:
+    serde = CheckpointSerializer()
+    for whole in (value, Interrupt(value={"deep": [value]}, id="i")):
+        assert encode(serde.loads_typed(serde.dumps_typed(whole))) == encode(whole)
+
+
+def test_an_exception_comes_back_as_one_of_its_name_and_kind() -> None:
+    serde = CheckpointSerializer()
+    found = serde.loads_typed(serde.dumps_typed({"found": KeyError("x")}))["found"]
+    assert (type(found).__name__, str(found), isinstance(found, LookupError)) == ("KeyError", "'x'", True)
+
+
 def test_missing_values_are_the_only_ones_of_their_kind() -> None:
     serde = CheckpointSerializer()
     assert serde.loads_typed(serde.dumps_typed(pd.NaT)) is pd.NaT
@@ -109,22 +161,73 @@ def test_what_langgraph_keeps_is_written_as_langgraph_writes_it() -> None:
         assert ours.dumps_typed(value) == plain.dumps_typed(value)
 
 
+@dataclass(slots=True)
+class Slotted:
+    inside: Any
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A key that msgpack does not take."""
+
+    name: str = "odd"
+
+
+ITSELF: dict[str, Any] = {"a": []}
+ITSELF["a"].append(ITSELF)
+
+LOCK = threading.Lock()
+A_LOCK = "a value of type _thread.lock cannot be kept in a checkpoint; keep plain data in it"
+TOO_LARGE = "a value of type int of more than 64 bits cannot be kept in a checkpoint; keep it as a string"
+
+
 @pytest.mark.parametrize(
-    ("value", "path"),
+    ("value", "said"),
     [
-        ({"lock": threading.Lock()}, "lock"),
-        ({"channel_versions": {}, "channel_values": {"scores": [1, {"lock": threading.Lock()}]}}, "scores[1].lock"),
-        ({"box": Box({"lock": threading.Lock()})}, "box.inside.lock"),
-        ({"message": AIMessage("x", additional_kwargs={"lock": threading.Lock()})}, "message.additional_kwargs.lock"),
+        ({"lock": LOCK}, f"lock: {A_LOCK}"),
+        ({"channel_versions": {}, "channel_values": {"scores": [1, {"lock": LOCK}]}}, f"scores[1].lock: {A_LOCK}"),
+        ({"box": Box({"lock": LOCK})}, f"box.inside.lock: {A_LOCK}"),
+        ({"box": Slotted({"lock": LOCK})}, f"box.inside.lock: {A_LOCK}"),
+        ({"form": Form(inside=[LOCK])}, f"form.inside[0]: {A_LOCK}"),
+        ({"message": AIMessage("x", additional_kwargs={"lock": LOCK})}, f"message.additional_kwargs.lock: {A_LOCK}"),
+        ({"__interrupt__": [Interrupt({"a": [LOCK]}, id="i")]}, f"__interrupt__[0].value.a[0]: {A_LOCK}"),
+        ({"sent": [Send("n", {"a": LOCK})]}, f"sent[0].arg.a: {A_LOCK}"),
+        ({"frame": pd.DataFrame({"c": [1, LOCK]})}, f"frame['c'][1]: {A_LOCK}"),
+        ({"array": np.array([1, LOCK], dtype=object)}, f"array[1]: {A_LOCK}"),
+        ({"n": [2**100]}, f"n[0]: {TOO_LARGE}"),
+        ({"n": -(2**70)}, f"n: {TOO_LARGE}"),
+        ({"module": threading}, "module: a value of type module cannot be kept in a checkpoint; keep plain data"),
+        (
+            {"by": {Odd(): 1}},
+            f"by: a key of type {__name__}.Odd, \"Odd(name='odd')\", cannot be kept in a checkpoint; use a string as",
+        ),
+        ({"by": {np.int64(1): 1}}, "by: a key of type numpy.int64, '1', cannot be kept in a checkpoint; use a string"),
+        (
+            {"x": ITSELF},
+            "x.a[0]: a value of type dict that contains itself cannot be kept in a checkpoint; refer to it by an id",
+        ),
     ],
-    ids=["plain", "checkpoint", "dataclass", "message"],
+    ids=lambda value: value.partition(" cannot")[0] if isinstance(value, str) else "",
 )
 @pytest.mark.parametrize("pickles", [False, True])
-def test_a_value_that_cannot_be_kept_is_named_with_its_path_and_the_setting(
-    value: Any, path: str, pickles: bool
+def test_a_value_that_cannot_be_kept_is_named_with_its_path_its_type_and_the_ways_out(
+    value: Any, said: str, pickles: bool
 ) -> None:
+    # A lock, so that pickle does not take it either.
+    whole = [value, LOCK] if pickles else value
     with pytest.raises(ValueNotKept) as refused:
-        CheckpointSerializer(pickle_fallback=pickles).dumps_typed(value)
-    said = str(refused.value)
-    assert said.startswith(f"{path}: a value of type _thread.lock cannot be kept in a checkpoint; ")
-    assert '{"checkpointer": {"serde": {"pickle_fallback": true}}}' in said
+        CheckpointSerializer(pickle_fallback=pickles).dumps_typed(whole)
+    assert str(refused.value).removeprefix("[0].").startswith(said)
+    assert str(refused.value).endswith(
+        'or set {"checkpointer": {"serde": {"pickle_fallback": true}}} in langgraph.json'
+    )
+
+
+def test_a_value_that_is_nested_too_deeply_is_named_as_such() -> None:
+    deep: Any = LOCK
+    for _ in range(200):
+        deep = [deep]
+    with pytest.raises(
+        ValueNotKept, match=r"x\[0\].*\.\.\.: a value of type dict of more than 100 levels cannot be kept"
+    ):
+        CheckpointSerializer().dumps_typed({"x": deep})

@@ -71,6 +71,14 @@ def describe(error: BaseException, limit: int = 10_000) -> str:
     return _valid_text(text[:limit])
 
 
+def written_out(value: Any, limit: int = _MAX_REPR) -> str:
+    """The ``repr`` of a value, whatever that does: always a string, at most ``limit`` characters, in valid UTF-8."""
+    try:
+        return _valid_text(repr(value)[:limit])
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
 def message_fields(message: BaseMessage) -> dict[str, Any]:
     """A message's fields as `model_dump` orders them, without its cost: this is done for every token."""
     values = message.__dict__
@@ -112,7 +120,7 @@ def _plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, type):
         return value.__qualname__
-    return _safe_repr(value)
+    return written_out(value)
 
 
 def _number(value: Decimal) -> int | float | None:
@@ -153,7 +161,7 @@ def _step(value: Any) -> Any:
     try:
         return _plain(value)
     except Exception:
-        return _safe_repr(value)
+        return written_out(value)
 
 
 def _key(key: Any) -> str:
@@ -165,16 +173,9 @@ def _key(key: Any) -> str:
         # As it is where all keys are of a kind that orjson knows.
         (shown,) = orjson.loads(orjson.dumps({key: None}, option=_OPTIONS))
     except Exception:
-        return _safe_repr(key)
+        return written_out(key)
     return str(shown)
 
 
 def _valid_text(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _safe_repr(value: Any) -> str:
-    try:
-        return _valid_text(repr(value)[:_MAX_REPR])
-    except Exception:
-        return f"<{type(value).__name__}>"

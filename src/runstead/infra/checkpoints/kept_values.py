@@ -1,16 +1,28 @@
-"""Values of numpy and pandas, and complex numbers, rebuilt from what `serde` keeps of them.
+"""Values of numpy and pandas, complex numbers and exceptions, rebuilt from what `serde` keeps of them.
 
 Checkpoints name these functions, so that none of them may be renamed. They execute nothing of what they are given.
 """
 
 from __future__ import annotations
 
+import builtins
+import io
 from importlib import import_module
 from typing import Any
 
 
 def complex_number(real: float, imag: float) -> complex:
     return complex(real, imag)
+
+
+def exception(name: str, module: str, base: str, text: str) -> BaseException:
+    """Return an exception that is shown as the kept one was: of a new class of its name, which extends ``base``."""
+    parent = getattr(builtins, base, Exception)
+    if not (isinstance(parent, type) and issubclass(parent, BaseException)):
+        parent = Exception
+    kind = type(name, (parent,), {"__module__": module, "__str__": lambda _: text, "__init__": lambda *_: None})
+    made: BaseException = kind(text)
+    return made
 
 
 def numpy_scalar(dtype: str, data: bytes) -> Any:
@@ -23,6 +35,26 @@ def numpy_array(dtype: str, shape: list[int], data: bytes) -> Any:
     numpy = import_module("numpy")
 
     return numpy.frombuffer(data, dtype=numpy.dtype(dtype)).reshape(shape).copy()
+
+
+def numpy_structured(data: bytes, kind: str) -> Any:
+    """``data`` is a file of numpy's own format; ``kind`` is array, records or scalar."""
+    numpy = import_module("numpy")
+
+    array = numpy.load(io.BytesIO(data), allow_pickle=False)
+    if kind == "scalar":
+        return array[()]
+    return array.view(numpy.recarray) if kind == "records" else array
+
+
+def numpy_masked(data: Any, mask: Any, fill: Any) -> Any:
+    numpy = import_module("numpy")
+
+    return numpy.ma.MaskedArray(data, mask=mask, fill_value=fill)
+
+
+def numpy_masked_constant() -> Any:
+    return import_module("numpy").ma.masked
 
 
 def numpy_objects(shape: list[int], items: list[Any]) -> Any:
@@ -53,25 +85,46 @@ def pandas_timedelta(value: int) -> Any:
     return pandas.Timedelta(value, unit="ns")
 
 
+def pandas_period(ordinal: int, frequency: str) -> Any:
+    return import_module("pandas").Period(ordinal=ordinal, freq=frequency)
+
+
+def pandas_interval(left: Any, right: Any, closed: str) -> Any:
+    return import_module("pandas").Interval(left, right, closed=closed)
+
+
+def pandas_categories(values: Any, ordered: bool) -> Any:
+    """Return the dtype of categorical values."""
+    return import_module("pandas").CategoricalDtype(values, ordered=ordered)
+
+
+def pandas_array(values: list[Any], dtype: Any) -> Any:
+    return import_module("pandas").array(values, dtype=dtype)
+
+
+def pandas_multi_index(levels: list[Any], names: list[Any]) -> Any:
+    return import_module("pandas").MultiIndex.from_arrays(levels, names=names)
+
+
 def pandas_range(start: int, stop: int, step: int, name: Any) -> Any:
     pandas = import_module("pandas")
 
     return pandas.RangeIndex(start, stop, step, name=name)
 
 
-def pandas_index(values: list[Any], dtype: str, name: Any) -> Any:
+def pandas_index(values: list[Any], dtype: Any, name: Any) -> Any:
     pandas = import_module("pandas")
 
     return pandas.Index(values, dtype=dtype, name=name)
 
 
-def pandas_series(values: list[Any], dtype: str, index: Any, name: Any) -> Any:
+def pandas_series(values: list[Any], dtype: Any, index: Any, name: Any) -> Any:
     pandas = import_module("pandas")
 
     return pandas.Series(values, dtype=dtype, index=index, name=name)
 
 
-def pandas_frame(columns: Any, index: Any, values: list[list[Any]], dtypes: list[str]) -> Any:
+def pandas_frame(columns: Any, index: Any, values: list[list[Any]], dtypes: list[Any]) -> Any:
     pandas = import_module("pandas")
 
     parts = zip(values, dtypes, strict=True)

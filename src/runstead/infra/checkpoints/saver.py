@@ -32,6 +32,7 @@ from runstead.infra.engines.exceptions import StorageBusy, StorageDemoted, Stora
 from runstead.infra.storage.database import Database
 from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.runs.types import Holder
+from runstead.runtime.serialization import written_out
 
 from . import housekeeping, reading
 from .driver import Driver, driver_of
@@ -39,10 +40,17 @@ from .encrypted import metadata_text
 from .handled import HandledValues
 from .marks import keep_checkpoint, keep_writes
 from .replacing import REPLACING_CHECKPOINT, REPLACING_WRITE
-from .serde import CheckpointSerializer, ValueNotKept
+from .serde import CheckpointSerializer
+from .unkept_values import ValueNotKept
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
+
+_ERROR: Final = "__error__"
+"""The channel in which langgraph keeps what a task raised (langgraph.constants, private there)."""
+
+_LONGEST_ERROR: Final = 100_000
+"""Characters of an error that are kept."""
 
 PAGE: Final = 50
 """Checkpoints read at a time by `alist`: a long history is never in memory whole."""
@@ -220,6 +228,9 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         await self._write(work)
 
     def _dumped(self, channel: str, value: Any) -> tuple[str, bytes]:
+        if channel == _ERROR and isinstance(value, BaseException):
+            # The error of a task, which langgraph keeps as text: `ErrorTexts.of_task` reads it.
+            value = written_out(value, _LONGEST_ERROR)
         try:
             return self._dumps(value)
         except ValueNotKept:

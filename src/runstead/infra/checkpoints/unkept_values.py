@@ -1,0 +1,87 @@
+"""Values that have no place in a checkpoint: where they are, and what can be done about them."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from langgraph.types import Send
+
+_DEEPEST: Final = 100
+_LONGEST_KEY: Final = 100
+_PICKLE: Final = 'set {"checkpointer": {"serde": {"pickle_fallback": true}}} in langgraph.json'
+
+
+class ValueNotKept(TypeError):
+    """A value that has no place in a checkpoint; the text names its path, its type and the ways out."""
+
+    def __init__(self, path: str, what: str, instead: str = "keep plain data in it") -> None:
+        super().__init__(f"{path or 'the state'}: {what} cannot be kept in a checkpoint; {instead}, or {_PICKLE}")
+
+
+def not_kept(value: Any, pack: Callable[[Any], object]) -> ValueNotKept:
+    """Return the error for a ``value`` that ``pack`` refuses: of the first part that it refuses by itself."""
+    path, around = "", [value]
+    while len(around) <= _DEEPEST:
+        whole = around[-1]
+        found = next(((step, part) for step, part in _parts(whole) if not _is_kept(part, pack)), None)
+        if found is None:
+            return ValueNotKept(path, *_said_of(whole, pack))
+        step, part = found
+        path = f"{path}{step}".removeprefix(".")
+        if any(part is each for each in around):
+            return ValueNotKept(path, f"a value of type {_kind(part)} that contains itself", "refer to it by an id")
+        around.append(part)
+    short = f"{path[:_LONGEST_KEY]}..."
+    return ValueNotKept(short, f"a value of type {_kind(value)} of more than {_DEEPEST} levels", "keep it flatter")
+
+
+def _said_of(value: Any, pack: Callable[[Any], object]) -> tuple[str, str]:
+    """What cannot be kept of a value whose parts can, and what to keep instead."""
+    if isinstance(value, int):
+        return f"a value of type {_kind(value)} of more than 64 bits", "keep it as a string"
+    for key in value if isinstance(value, Mapping) else ():
+        if not _is_kept({key: None}, pack):
+            shown = ascii(str(key))[:_LONGEST_KEY]
+            return f"a key of type {_kind(key)}, {shown},", "use a string as the key"
+    return f"a value of type {_kind(value)}", "keep plain data in it"
+
+
+def _is_kept(value: Any, pack: Callable[[Any], object]) -> bool:
+    try:
+        pack(value)
+    except Exception:
+        return False
+    return True
+
+
+def _kind(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """What the serializer looks into, each part with its step of the path. Not into what it refuses as a whole."""
+    if isinstance(value, Mapping):
+        # A checkpoint holds the state below this name, and what else it holds can always be kept.
+        channels = value.get("channel_values") if "channel_versions" in value else None
+        if channels is not None:
+            yield "", channels
+        yield from ((f".{key}", part) for key, part in value.items())
+    elif hasattr(value, "_asdict"):
+        yield from ((f".{name}", part) for name, part in value._asdict().items())
+    elif isinstance(value, (Sequence, set, frozenset, deque)) and not isinstance(value, (str, bytes, bytearray)):
+        yield from ((f"[{place}]", part) for place, part in enumerate(value))
+    elif isinstance(value, Send):
+        yield ".arg", value.arg
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        yield from ((f".{field.name}", getattr(value, field.name)) for field in dataclasses.fields(value))
+    elif callable(getattr(value, "model_dump", None)) and not isinstance(value, type):
+        yield from ((f".{name}", part) for name, part in vars(value).items() if not name.startswith("__"))
+    elif (pandas := sys.modules.get("pandas")) is not None and type(value) is pandas.DataFrame:
+        yield from ((f"[{name!r}]", value.iloc[:, place]) for place, name in enumerate(value.columns))
+    elif type(value).__module__.partition(".")[0] in ("numpy", "pandas") and callable(getattr(value, "tolist", None)):
+        listed = value.tolist()
+        yield from ((f"[{place}]", part) for place, part in enumerate(listed if isinstance(listed, list) else ()))
