@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
+from runstead.infra.dispatch.local import LocalDispatcher
+from runstead.infra.stream_bridge.memory import MemoryStreamBridge
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.internal.streams import RunStreamService
 from runstead.runtime.runs.internal.wait import RunWaitService
-from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, ThreadId
+from runstead.runtime.runs.store import Settled
+from runstead.runtime.runs.types import Lease, Outcome, RunId, RunRecord, RunStatus, ThreadId, WorkerId
 from runstead.runtime.storage_fault import FaultKind, StorageFault
 from runstead.testing.clock import turn
-from runstead.testing.fakes import InMemoryCheckpointStore, Step
+from runstead.testing.fakes import InMemoryCheckpointStore, InMemoryLeaseStore, Step
 from tests.faults.kernel import ALICE, Storage, a_spec
 
 
@@ -63,6 +67,72 @@ async def test_a_storage_that_will_not_heal_by_itself_fails_the_run() -> None:
         with acting(ALICE):
             result = await runs.create_and_wait(a_spec("r1"))
     assert (result.record.status, result.record.attempt) == (RunStatus.ERROR, 1)
+
+
+class NeedsKey(InMemoryCheckpointStore):
+    """Fails as a storage does whose values need a key that this process lacks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = 0
+
+    async def mark(self, thread_id: ThreadId, run_id: RunId) -> str | None:
+        self.begun += 1
+        raise Fault("keyless")
+
+
+async def test_a_run_that_needs_a_missing_key_is_handed_back_and_others_may_take_it() -> None:
+    storage, checkpoints = Storage(), NeedsKey()
+    async with storage.worker(checkpoints=checkpoints) as runs:
+        with acting(ALICE):
+            await runs.create_background(a_spec("r1"))
+        # Turns of the loop are no time that passes: without a pause it would be claimed again in each.
+        await turn(500)
+        assert (storage.status("r1"), checkpoints.begun) == ("pending", 1)
+        await storage.clock.forward(29)
+        assert checkpoints.begun == 1
+        await storage.clock.forward(60)
+        assert (storage.status("r1"), checkpoints.begun) == ("pending", 3)
+    async with storage.worker(bridge=MemoryStreamBridge(clock=storage.clock)) as keyed:
+        with acting(ALICE):
+            ended = await keyed.join_wait("r1")
+    assert (ended.record.status, ended.record.lapses) == (RunStatus.SUCCESS, 0)
+
+
+class UnreadableEnd(InMemoryLeaseStore):
+    """What stands on the row of a run needs a missing key by the time that the run ends, or begins."""
+
+    def __init__(self, storage: Storage, *, at: str) -> None:
+        super().__init__(storage.tables, storage.bell.ring)
+        self._at, self.calls = at, 0
+
+    async def claim(self, run_id: RunId, worker: WorkerId, term: timedelta) -> Lease | None:
+        if self._at == "claim":
+            self.calls += 1
+            raise Fault("keyless")
+        return await super().claim(run_id, worker, term)
+
+    async def settle(self, lease: Lease, outcome: Outcome) -> Settled:
+        self.calls += 1
+        raise Fault("keyless")
+
+
+@pytest.mark.parametrize("at", ["claim", "settle"])
+async def test_a_run_whose_row_needs_a_missing_key_waits_for_another_worker(at: str) -> None:
+    storage = Storage()
+    leases = UnreadableEnd(storage, at=at)
+    async with storage.worker(
+        lease_store=leases, dispatcher=LocalDispatcher(leases, storage.bell, storage.clock)
+    ) as runs:
+        with acting(ALICE):
+            await runs.create_background(a_spec("r1"))
+        await turn(500)
+        await storage.clock.forward(29)
+        assert (storage.status("r1"), leases.calls) == ("pending", 1)
+    async with storage.worker(bridge=MemoryStreamBridge(clock=storage.clock)) as keyed:
+        with acting(ALICE):
+            ended = await keyed.join_wait("r1")
+    assert ended.record.status is RunStatus.SUCCESS
 
 
 async def test_a_waiter_is_not_told_that_a_run_left_nothing_when_what_it_left_cannot_be_read() -> None:

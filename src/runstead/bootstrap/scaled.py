@@ -14,6 +14,7 @@ from runstead.infra.dispatch.fair_jobs import FairJobs
 from runstead.infra.dispatch.jobs import JobRouting, RunJobs
 from runstead.infra.dispatch.procrastinate import ProcrastinateDispatcher, ProcrastinateSettings
 from runstead.infra.encryption.cipher import Cipher
+from runstead.infra.encryption.keyless import NO_KEYS
 from runstead.infra.engines.redis import open_redis
 from runstead.infra.notices.redis import RedisNotices
 from runstead.infra.notices.stops import StopNotices
@@ -45,7 +46,7 @@ async def open_scaled(
     """
     url, schema = _shown(settings.database_url), settings.database_schema
     storage = open_postgres_storage(
-        url, postgres_options(settings), migrating=settings.database_migrate_on_start, cipher=cipher
+        url, postgres_options(settings), migrating=settings.database_migrate_on_start, cipher=cipher or NO_KEYS
     )
     database = await stack.enter_async_context(storage)
     place = f"schema {schema} of {database.place}"

@@ -39,8 +39,8 @@ class Failures:
             return
         except Exception as error:
             problem = problem_of(error)
-            if isinstance(error, StorageFault) and error.passes:
-                # While it lasts every request fails in the same place.
+            if isinstance(error, StorageFault) and (error.passes or error.kind == "keyless"):
+                # While it lasts, or until a restart with the key, every request fails in the same place.
                 _log.warning("%s %s: %s", scope["method"], scope["path"], error)
             elif problem.status == UNEXPECTED or isinstance(error, StorageFault):
                 _log.exception("%s %s failed", scope["method"], scope["path"])

@@ -169,6 +169,7 @@ _STORAGE: Final[Mapping[FaultKind, int]] = {
     "busy": 503,
     "away": 503,
     "closed": 503,
+    "keyless": 503,
     "broken": 503,
 }
 _AGAIN: Final = {"retry-after": "1"}

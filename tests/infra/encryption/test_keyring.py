@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from runstead.infra.encryption.cipher import CannotDecrypt
 from runstead.infra.encryption.envelope import (
+    OVERHEAD,
     open_document,
     open_value,
     seal_document,
@@ -17,7 +18,7 @@ from runstead.infra.encryption.envelope import (
     sealed_bytes,
     sealed_value_bytes,
 )
-from runstead.infra.encryption.keyring import OVERHEAD, Keyring, key_id_of_key
+from runstead.infra.encryption.keyring import Keyring, key_id_of_key
 
 OLD, NEW = b"o" * 32, b"n" * 32
 

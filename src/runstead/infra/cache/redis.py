@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Final
 
 from runstead.infra.encryption.cipher import CannotDecrypt, Cipher
+from runstead.infra.encryption.keyless import NO_KEYS
 from runstead.infra.engines.redis import RedisConnections
 
 _PURPOSE: Final = "cache"
@@ -23,12 +24,13 @@ class RedisCache:
 
     async def get(self, key: str) -> bytes | None:
         value: bytes | None = await self._connections.ask("GET", self._name(key))
-        if value is None or self._cipher is None or self._cipher.key_id_of(value) is None:
+        cipher = self._cipher or NO_KEYS
+        if value is None or cipher.key_id_of(value) is None:
             return value
         try:
-            return self._cipher.decrypt(value, _PURPOSE)
+            return cipher.decrypt(value, _PURPOSE)
         except CannotDecrypt:
-            # Of a key that is not configured any more: as if it had never been cached.
+            # Of a key that is not configured (any more): as if it had never been cached.
             return None
 
     async def set(self, key: str, value: bytes, ttl: timedelta) -> None:

@@ -13,11 +13,12 @@ from langgraph.checkpoint.serde.base import CipherProtocol, SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
 from runstead.infra.encryption.cipher import Cipher
-from runstead.infra.encryption.envelope import open_document, seal_document
+from runstead.infra.encryption.envelope import ENCRYPTED, open_document, seal_document
+from runstead.infra.encryption.keyless import NO_KEYS
 
 VALUE: Final = "checkpoint"
 METADATA: Final = "checkpoint.metadata"
-NAME: Final = "runstead"
+NAME: Final = ENCRYPTED[1:]
 """Stands behind a value's type, as ``msgpack+runstead``."""
 _PLAIN: Final = frozenset(("source", "step", "parents", "run_id", "thread_id", "counters_since_delta_snapshot"))
 
@@ -82,9 +83,7 @@ def read_metadata(serde: SerializerProtocol, text: bytes | None) -> Any:
     """Return the metadata behind what is stored. Raises CannotDecrypt."""
     if text is None:
         return {}
-    if (cipher := _cipher_of(serde)) is not None:
-        return json.loads(open_document(cipher, bytes(text).decode(), METADATA))
-    return json.loads(text)
+    return json.loads(open_document(_cipher_of(serde) or NO_KEYS, bytes(text).decode(), METADATA))
 
 
 def _cipher_of(serde: SerializerProtocol) -> Cipher | None:

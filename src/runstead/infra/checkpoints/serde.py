@@ -17,6 +17,9 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.types import Send
 
+from runstead.infra.encryption.envelope import ENCRYPTED
+from runstead.infra.encryption.keyless import NO_KEYS
+
 from . import kept_values
 from .data_classes import DataClasses
 from .foreign_parts import foreign_parts
@@ -59,6 +62,13 @@ class CheckpointSerializer(JsonPlusSerializer):
         super().__init__(pickle_fallback=pickle_fallback, allowed_json_modules=allowed_json_modules, **allowed)
         # Ours are as safe as langgraph's own, and not to be warned about.
         jsonplus._warned_unregistered_types.update(OWN_NAMES)
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        kind, value = data
+        if kind.endswith(ENCRYPTED):
+            # Where there is a key, this serializer is inside of the one that decrypts.
+            NO_KEYS.decrypt(bytes(value), "checkpoint")
+        return super().loads_typed(data)
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         if obj is None or isinstance(obj, (bytes, bytearray)):

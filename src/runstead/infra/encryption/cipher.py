@@ -5,13 +5,32 @@ Only `keyring` needs the cryptography package; nothing of it is imported unless 
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from runstead.infra.engines.exceptions import StorageError
+
+_WAY_OUT: Final = (
+    "which is not configured; add it to encryption_keys (or encryption_keys_file, or LANGGRAPH_AES_KEY), and restart "
+    "the server"
+)
 
 
 class CannotDecrypt(StorageError):
     """A stored value cannot be decrypted: its key is not configured, or it was changed."""
+
+
+class KeyMissing(CannotDecrypt):
+    """A stored value is encrypted with a key that this process does not have."""
+
+    kind = "keyless"
+
+    def __init__(self, purpose: str, key_id: str) -> None:
+        self.key_id = key_id
+        super().__init__(f"a stored value of {purpose} is encrypted with the key {key_id}, {_WAY_OUT}")
+
+    @property
+    def told(self) -> str:
+        return f"Data that this needs is encrypted with the key {self.key_id}, {_WAY_OUT}."
 
 
 class Cipher(Protocol):

@@ -7,6 +7,7 @@ still read it; fields of it that SQL looks at stay beside it. Single values in m
 from __future__ import annotations
 
 import json
+import struct
 from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
 from collections.abc import Mapping
@@ -16,10 +17,26 @@ from .cipher import Cipher
 
 MAGIC: Final = b"\x93RSe1"
 """What every encrypted value begins with. No UTF-8 text does."""
+HEAD: Final = struct.Struct(f"<{len(MAGIC)}s8s16s")
+NONCE: Final = 12
+TAG: Final = 16
+OVERHEAD: Final = HEAD.size + NONCE + TAG
+"""Bytes by which an encrypted value is longer."""
+ENCRYPTED: Final = "+runstead"
+"""What the type of an encrypted value of a checkpoint ends with."""
 SEALED: Final = "__runstead_encrypted__"
 _BEGINS: Final = f'{{"{SEALED}":"'
 VALUE_MARK: Final = "runstead.encrypted:"
 """What an encrypted value of metadata begins with."""
+_PLAIN_MARK: Final = f"{VALUE_MARK}plain:"
+"""Stands before a value of metadata that is not encrypted, and would be taken for one that is."""
+
+
+def key_id_in(data: bytes) -> str | None:
+    """Return the id of the key that ``data`` is encrypted with; None for what is not encrypted."""
+    if len(data) < OVERHEAD or not data.startswith(MAGIC):
+        return None
+    return data[len(MAGIC) : len(MAGIC) + 8].hex()
 
 
 def seal_document(cipher: Cipher, text: str, purpose: str, plain: Mapping[str, Any] | None = None) -> str:
@@ -27,6 +44,11 @@ def seal_document(cipher: Cipher, text: str, purpose: str, plain: Mapping[str, A
     sealed = b64encode(cipher.encrypt(text.encode("utf-8", "surrogatepass"), purpose)).decode("ascii")
     beside = "".join(f",{json.dumps(name)}:{json.dumps(value, default=repr)}" for name, value in (plain or {}).items())
     return f'{_BEGINS}{sealed}"{beside}}}'
+
+
+def is_sealed(data: bytes) -> bool:
+    """Return whether the bytes of a document begin as one of `seal_document` does."""
+    return bytes(data[: len(_BEGINS)]) == _BEGINS.encode()
 
 
 def sealed_bytes(text: str) -> bytes | None:
@@ -42,14 +64,32 @@ def open_document(cipher: Cipher, text: str, purpose: str) -> str:
     return text if sealed is None else cipher.decrypt(sealed, purpose).decode("utf-8", "surrogatepass")
 
 
+def plain_document(text: str) -> str:
+    """Return ``text`` as it is stored where there is no key: the same JSON, written such that it is no sealed document.
+
+    A user's own text may look like one, and would be refused when it is read.
+    """
+    return text if sealed_bytes(text) is None else f"{text[:1]} {text[1:]}"
+
+
 def seal_value(cipher: Cipher, value: Any, purpose: str) -> str:
     """Return a string that holds a JSON value encrypted."""
     sealed = cipher.encrypt(json.dumps(value, separators=(",", ":")).encode(), purpose)
     return VALUE_MARK + b64encode(sealed).decode("ascii")
 
 
+def plain_value(value: Any) -> Any:
+    """Return what is stored of a value that is not encrypted: one that looks encrypted is marked as plain."""
+    return _PLAIN_MARK + value if isinstance(value, str) and value.startswith(VALUE_MARK) else value
+
+
 def open_value(cipher: Cipher, value: Any, purpose: str) -> Any:
-    """Return the value in a string of `seal_value`; any other value as it is. Raises CannotDecrypt."""
+    """Return the value in a string of `seal_value` or of `plain_value`; any other value as it is.
+
+    Raises CannotDecrypt.
+    """
+    if isinstance(value, str) and value.startswith(_PLAIN_MARK):
+        return value[len(_PLAIN_MARK) :]
     sealed = sealed_value_bytes(value)
     return value if sealed is None else json.loads(cipher.decrypt(sealed, purpose))
 

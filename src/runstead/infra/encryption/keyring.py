@@ -9,7 +9,6 @@ are authenticated.
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import sha256
@@ -20,16 +19,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from .cipher import CannotDecrypt
-from .envelope import MAGIC
+from .cipher import CannotDecrypt, KeyMissing
+from .envelope import HEAD, MAGIC, NONCE, key_id_in
 
 KEY_SIZES: Final = (16, 24, 32)
 """Bytes of a key; those of LANGGRAPH_AES_KEY. All of them encrypt with AES-256."""
-_HEAD: Final = struct.Struct(f"<{len(MAGIC)}s8s16s")
-_NONCE: Final = 12
-_TAG: Final = 16
-OVERHEAD: Final = _HEAD.size + _NONCE + _TAG
-"""Bytes by which an encrypted value is longer."""
 _VALUES_PER_SALT: Final = 2**24
 _DERIVED_AT_ONCE: Final = 1024
 
@@ -58,19 +52,16 @@ class Keyring:
         if self._used > _VALUES_PER_SALT:
             self._renew_salt()
         head, key = self._writing
-        nonce = os.urandom(_NONCE)
+        nonce = os.urandom(NONCE)
         return b"".join((head, nonce, key.encrypt(nonce, data, head + purpose.encode())))
 
     def decrypt(self, data: bytes, purpose: str) -> bytes:
         if (key_id := self.key_id_of(data)) is None:
             raise CannotDecrypt(f"a stored value of {purpose} is not encrypted, or damaged; restore it from a backup")
         if key_id not in self._keys:
-            raise CannotDecrypt(
-                f"a stored value of {purpose} is encrypted with the key {key_id}, which is not configured; add that "
-                "key to encryption_keys"
-            )
-        head, salt = data[: _HEAD.size], data[_HEAD.size - 16 : _HEAD.size]
-        nonce, ciphertext = data[_HEAD.size : _HEAD.size + _NONCE], data[_HEAD.size + _NONCE :]
+            raise KeyMissing(purpose, key_id)
+        head, salt = data[: HEAD.size], data[HEAD.size - 16 : HEAD.size]
+        nonce, ciphertext = data[HEAD.size : HEAD.size + NONCE], data[HEAD.size + NONCE :]
         try:
             return self._derived(key_id, salt).decrypt(nonce, ciphertext, head + purpose.encode())
         except InvalidTag as error:
@@ -80,13 +71,11 @@ class Keyring:
             ) from error
 
     def key_id_of(self, data: bytes) -> str | None:
-        if len(data) < OVERHEAD or not data.startswith(MAGIC):
-            return None
-        return data[len(MAGIC) : len(MAGIC) + 8].hex()
+        return key_id_in(data)
 
     def _renew_salt(self) -> None:
         salt = os.urandom(16)
-        head = _HEAD.pack(MAGIC, bytes.fromhex(self.key_id), salt)
+        head = HEAD.pack(MAGIC, bytes.fromhex(self.key_id), salt)
         self._writing = (head, self._derived(self.key_id, salt))
         self._used = 0
 

@@ -15,6 +15,7 @@ import orjson
 
 from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.encryption.envelope import open_document, seal_document, sealed_bytes
+from runstead.infra.encryption.keyless import NO_KEYS
 from runstead.runtime.runs.store.event_store import RunEvent, RunEventCategory, StoredRunEvent
 from runstead.runtime.serialization import encode
 
@@ -87,8 +88,8 @@ def read_line(line: bytes, thread_id: str, cipher: Cipher | None = None) -> Stor
     """The event on a line; None for a line that is damaged, and for a mark. Raises CannotDecrypt."""
     try:
         value: dict[str, Any] = orjson.loads(line)
-        if cipher is not None and _SAID in value:
-            value |= orjson.loads(open_document(cipher, value[_SAID], _PURPOSE))
+        if _SAID in value:
+            value |= orjson.loads(open_document(cipher or NO_KEYS, value[_SAID], _PURPOSE))
         event = RunEvent(
             run_id=value["run_id"],
             thread_id=thread_id,

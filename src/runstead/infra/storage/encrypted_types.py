@@ -1,7 +1,8 @@
 """Column types whose values are encrypted, where the database was opened with a Cipher; plain columns otherwise.
 
 Statements see plain values on either side, so that no store knows of encryption. What SQL itself looks at cannot be
-encrypted: ids, times, states, and the values of metadata that are searched. Without a cipher these types add no step.
+encrypted: ids, times, states, and the values of metadata that are searched. Without a cipher these types add no step;
+with NO_KEYS they store values as they are, and refuse to read encrypted ones.
 """
 
 from __future__ import annotations
@@ -17,11 +18,15 @@ from sqlalchemy.types import TypeDecorator
 from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.encryption.envelope import (
     VALUE_MARK,
+    is_sealed,
     open_document,
     open_value,
+    plain_document,
+    plain_value,
     seal_document,
     seal_value,
 )
+from runstead.infra.encryption.keyless import NO_KEYS
 
 from . import json_text
 from .column_types import Text
@@ -51,7 +56,9 @@ class _Encrypted(TypeDecorator[Any]):
     def bind_processor(self, dialect: Dialect) -> _Convert:
         inner = self.impl_instance.dialect_impl(dialect).bind_processor(dialect)
         cipher = cipher_of(dialect)
-        return inner if cipher is None else _chain(self.sealer(cipher), inner)
+        if cipher is None:
+            return inner
+        return _chain(self.keeper() if cipher is NO_KEYS else self.sealer(cipher), inner)
 
     def result_processor(self, dialect: Dialect, coltype: Any) -> _Convert:
         inner = self.impl_instance.dialect_impl(dialect).result_processor(dialect, coltype)
@@ -60,6 +67,10 @@ class _Encrypted(TypeDecorator[Any]):
 
     def sealer(self, cipher: Cipher) -> Callable[[Any], Any]:
         """Return what makes a stored value of a plain one."""
+        raise NotImplementedError
+
+    def keeper(self) -> _Convert:
+        """Return what makes a stored value of a plain one where there is no key; None: it is stored as it is."""
         raise NotImplementedError
 
     def opener(self, cipher: Cipher) -> Callable[[Any], Any]:
@@ -84,6 +95,9 @@ class EncryptedText(_Encrypted):
 
         return seal
 
+    def keeper(self) -> _Convert:
+        return plain_document
+
     def opener(self, cipher: Cipher) -> Callable[[Any], Any]:
         return lambda text: open_document(cipher, text, self.purpose)
 
@@ -101,8 +115,16 @@ class EncryptedBytes(_Encrypted):
     def sealer(self, cipher: Cipher) -> Callable[[Any], Any]:
         return lambda data: seal_document(cipher, bytes(data).decode("utf-8", "surrogatepass"), self.purpose).encode()
 
+    def keeper(self) -> _Convert:
+        def keep(data: bytes) -> bytes:
+            return plain_document(bytes(data).decode("utf-8", "surrogatepass")).encode() if is_sealed(data) else data
+
+        return keep
+
     def opener(self, cipher: Cipher) -> Callable[[Any], Any]:
         def open_(data: bytes | str) -> bytes:
+            if isinstance(data, bytes) and not is_sealed(data):
+                return data
             text = data if isinstance(data, str) else bytes(data).decode("utf-8", "surrogatepass")
             return open_document(cipher, text, self.purpose).encode("utf-8", "surrogatepass")
 
@@ -116,23 +138,34 @@ class EncryptedMetadata(_Encrypted):
 
     def sealer(self, cipher: Cipher) -> Callable[[Any], Any]:
         keys = cipher.json_keys
+        keep = self.keeper()
         # A text with none of these marks in it needs no look inside; other keys may be written in several ways.
         marks = [f'"{key}"' for key in keys] if all(_PLAIN_NAME.fullmatch(key) for key in keys) else None
 
         def seal(text: str) -> str:
             if marks is not None and not any(mark in text for mark in marks):
+                return keep(text)
+            value = json_text.load(text)
+            if not isinstance(value, dict):
+                return text
+            stored = {
+                key: seal_value(cipher, found, _METADATA) if key in keys and found is not None else plain_value(found)
+                for key, found in value.items()
+            }
+            return json_text.dump(stored)
+
+        return seal
+
+    def keeper(self) -> Callable[[str], str]:
+        def keep(text: str) -> str:
+            if VALUE_MARK not in text:
                 return text
             value = json_text.load(text)
             if not isinstance(value, dict):
                 return text
-            return json_text.dump(
-                {
-                    key: seal_value(cipher, found, _METADATA) if key in keys and found is not None else found
-                    for key, found in value.items()
-                }
-            )
+            return json_text.dump({key: plain_value(found) for key, found in value.items()})
 
-        return seal
+        return keep
 
     def opener(self, cipher: Cipher) -> Callable[[Any], Any]:
         def open_(text: str) -> str:
@@ -153,6 +186,9 @@ class HashedText(_Encrypted):
 
     def sealer(self, cipher: Cipher) -> Callable[[Any], Any]:
         return lambda text: "sha256:" + sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def keeper(self) -> _Convert:
+        return None
 
     def opener(self, cipher: Cipher) -> Callable[[Any], Any]:
         return lambda text: text

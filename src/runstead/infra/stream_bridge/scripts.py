@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any, Final, Literal, TypeAlias
 
 from runstead.infra.encryption.cipher import Cipher
+from runstead.infra.encryption.keyless import NO_KEYS
 from runstead.infra.engines.redis import RedisScript
 from runstead.runtime.stream_bridge import StreamEvent, StreamStatus, TerminalKind, numbers_of
 
@@ -98,7 +99,8 @@ def pairs_of(begun: str) -> list[tuple[int, int]]:
 def event_of(event_id: bytes, name: bytes, data: bytes, kind: bytes, cipher: Cipher | None = None) -> StreamEvent:
     """Return an event of a log. Raises CannotDecrypt."""
     terminal: TerminalKind | None = kind.decode() if kind else None  # type: ignore[assignment]
-    if cipher is not None and cipher.key_id_of(data) is not None:
+    cipher = cipher or NO_KEYS
+    if cipher.key_id_of(data) is not None:
         data = cipher.decrypt(data, EVENT)
     return StreamEvent(event_id.decode(), name.decode(), data, terminal)
 

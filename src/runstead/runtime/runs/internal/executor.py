@@ -33,7 +33,7 @@ from . import lifecycle
 from .attempt import AgentAttempt, AttemptEnd
 from .chunks import EncodedEvent
 from .endings import outcome_not_encrypted, outcome_of, outcome_of_rollback
-from .exhaustion import is_exhaustion
+from .exhaustion import is_exhaustion, lacks_key
 from .fence import FencedSaver, fenced_store
 from .lifecycle_events import RunEventEmitter
 from .partial_answers import Asides
@@ -57,8 +57,17 @@ _ATTEMPTS_WITHOUT_MEANS: Final = 20
 class RunExecution:
     """Executes what a handle holds. Made for one attempt and used once."""
 
-    def __init__(self, handle: RunHandle, runtime: RunsRuntime, planner: ExecutionPlanner, asides: Asides) -> None:
+    def __init__(
+        self,
+        handle: RunHandle,
+        runtime: RunsRuntime,
+        planner: ExecutionPlanner,
+        asides: Asides,
+        on_missing_key: Callable[[BaseException], None],
+    ) -> None:
+        """``on_missing_key`` is called before a run is handed back that needs a key which this process lacks."""
         self._handle, self._runtime, self._planner, self._asides = handle, runtime, planner, asides
+        self._on_missing_key = on_missing_key
         run = handle.lease.run
         self._callbacks = RunCallbacks.build(run.run_id, run.thread_id, runtime.clock.now, runtime.error_texts)
         self._publisher = RunPublisher(runtime.bridge, run.run_id, handle.lease.attempt)
@@ -75,6 +84,11 @@ class RunExecution:
                 await self._finish(await self._execute())
             except LeaseLost:
                 _log.warning("run %s: attempt %s lost its lease", self._lease.run_id, self._lease.attempt)
+            except Exception as error:
+                if not lacks_key(error):
+                    raise
+                self._on_missing_key(error)
+                await self._hand_back()
             finally:
                 self._writable = False
 
@@ -257,7 +271,8 @@ class RunExecution:
         # From here on agent code that was left behind can no longer write.
         self._writable = False
         stop = self._handle.stop_reason
-        if end.error is not None and not isinstance(end.error, RunError | LoopLost):
+        is_keyless = lacks_key(end.error)
+        if end.error is not None and not is_keyless and not isinstance(end.error, RunError | LoopLost):
             # Whole, and here alone: clients may be told less of it.
             _log.warning("run %s failed", self._lease.run_id, exc_info=end.error)
         await self._trace.finish(wait_for_room=stop is not Stopped.SHUTDOWN)
@@ -267,7 +282,7 @@ class RunExecution:
             await self._give_up(end.error)
             return
         is_exhausted = is_exhaustion(end.error)
-        was_cut_off = is_exhausted or (isinstance(end.error, StorageFault) and end.error.passes)
+        was_cut_off = is_exhausted or is_keyless or (isinstance(end.error, StorageFault) and end.error.passes)
         if stop is Stopped.SHUTDOWN and (end.stopped or was_cut_off):
             # Once: a process that goes does not wait for a storage that is away. The lease lapses then.
             await self._runtime.lease_store.release(self._lease)
@@ -276,6 +291,8 @@ class RunExecution:
             # Not the run's failure: another attempt goes on from what was kept, and finds the stop that was asked for.
             if is_exhausted and not await self._rest_a_while():
                 return
+            if is_keyless and end.error is not None:
+                self._on_missing_key(end.error)
             await self._hand_back()
             return
         if stop is not None and stop.undoes:
@@ -352,14 +369,17 @@ class RunExecution:
         """However long the storage takes to come back: as long as the lease is ours, nothing of the run is lost.
 
         Raises LeaseLost once somebody else has taken the run over, and only when the storage says so. The keeper's word
-        is not enough: the lease looks lost too once a write went through whose answer did not come back.
+        is not enough: the lease looks lost too once a write went through whose answer did not come back. Raises the
+        error of a storage that needs a key which this process lacks: no time brings it.
         """
         for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
             try:
                 return await work()
             except LeaseLost:
                 raise
-            except Exception:
+            except Exception as error:
+                if lacks_key(error):
+                    raise
                 _log.warning("run %s could not be %s; trying again", self._lease.run_id, what, exc_info=True)
                 await self._runtime.clock.sleep(pause)
         raise AssertionError("unreachable: the pauses never end")

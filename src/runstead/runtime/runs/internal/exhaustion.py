@@ -1,4 +1,4 @@
-"""Tell failures of a run that are the machine's: no room on its disk, no file descriptors left."""
+"""Recognize failures of a run that are the worker's: no room on its disk, no file descriptors left, a missing key."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ def is_exhaustion(error: BaseException | None) -> bool:
         else isinstance(each, OSError) and each.errno in _NO_DESCRIPTORS
         for each in _chain(error)
     )
+
+
+def lacks_key(error: BaseException | None) -> bool:
+    """Return whether ``error``, or what it was raised for, says that stored data needs a key which is missing here."""
+    return any(isinstance(each, StorageFault) and each.kind == "keyless" for each in _chain(error))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -15,6 +15,7 @@ from ..runtime import RunsRuntime
 from ..types import RunId, Stopped, WorkerId
 from .execution_room import ExecutionRoom
 from .executor import RunExecution
+from .exhaustion import lacks_key
 from .partial_answers import Asides
 from .planner import ExecutionPlanner
 from .registry import RunHandle, RunRegistry, stop_revoked
@@ -22,6 +23,8 @@ from .registry import RunHandle, RunRegistry, stop_revoked
 _log = logging.getLogger(__name__)
 
 _RENEWALS_PER_TERM: Final = 3
+_KEYLESS_PAUSE: Final = 30.0
+"""Seconds without claims after a run was found that needs a key which this process lacks: others may have it."""
 
 
 class RunSupervisor:
@@ -33,6 +36,7 @@ class RunSupervisor:
         self._claiming = 0
         self._draining = False
         self._slot_freed = asyncio.Event()
+        self._claims_paused_until = float("-inf")
         self._room = ExecutionRoom(runtime.limits.input_bytes, runtime.clock, self._slot_freed.set)
         self._notices: set[asyncio.Task[None]] = set()
         self._keeper: asyncio.Task[None] | None = None
@@ -46,7 +50,7 @@ class RunSupervisor:
 
     @property
     def free(self) -> int:
-        if self._draining or self._room.is_full:
+        if self._draining or self._room.is_full or self._runtime.clock.monotonic() < self._claims_paused_until:
             return 0
         return max(0, self.slots - len(self._registry) - self._claiming)
 
@@ -70,6 +74,10 @@ class RunSupervisor:
                 return False
             handle = RunHandle(self._registry.whole(lease))
             self._registry.add(handle)
+        except Exception as error:
+            if lacks_key(error):
+                self._pause_claims(error)
+            raise
         finally:
             self._claiming -= 1
             self._slot_freed.set()
@@ -121,13 +129,27 @@ class RunSupervisor:
     async def _execute(self, handle: RunHandle) -> None:
         try:
             async with self._room.held(handle):
-                await RunExecution(handle, self._runtime, self._planner, self._asides).run()
+                execution = RunExecution(handle, self._runtime, self._planner, self._asides, self._pause_claims)
+                await execution.run()
         except Exception:
             # The lease lapses and the run is recovered: nothing is lost, but it should not have happened.
             _log.exception("run %s: its attempt broke down", handle.lease.run_id)
         finally:
             self._registry.remove(handle)
             self._slot_freed.set()
+
+    def _pause_claims(self, error: BaseException) -> None:
+        """Claim nothing for a while: a run that cannot be read here would be claimed and handed back at once."""
+        now = self._runtime.clock.monotonic()
+        if now < self._claims_paused_until:
+            return
+        _log.error("no run is claimed here for %.0f s: %s", _KEYLESS_PAUSE, error)
+        self._claims_paused_until = now + _KEYLESS_PAUSE
+        self._spawn(self._resume_claims())
+
+    async def _resume_claims(self) -> None:
+        await self._runtime.clock.sleep(_KEYLESS_PAUSE)
+        self._slot_freed.set()
 
     async def _keep_leases(self) -> None:
         """Renew every held lease at a third of its term. Also finds stop flags whose notice was lost."""

@@ -1,0 +1,31 @@
+"""The Cipher of a server that has no keys: it stores values as they are, and refuses to read encrypted ones.
+
+Other servers and commands may have encrypted what this one reads. Without a check, clients would get ciphertext.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .cipher import KeyMissing
+from .envelope import key_id_in
+
+
+class NoKeys:
+    """See `Cipher`. Encrypts nothing, and decrypts nothing."""
+
+    key_id = ""
+    key_ids: frozenset[str] = frozenset()
+    json_keys: frozenset[str] = frozenset()
+
+    def encrypt(self, data: bytes, purpose: str) -> bytes:
+        raise AssertionError("there is no key to encrypt with")
+
+    def decrypt(self, data: bytes, purpose: str) -> bytes:
+        raise KeyMissing(purpose, key_id_in(data) or "unknown")
+
+    def key_id_of(self, data: bytes) -> str | None:
+        return key_id_in(data)
+
+
+NO_KEYS: Final = NoKeys()
