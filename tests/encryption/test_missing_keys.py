@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,12 +11,16 @@ import httpx
 import pytest
 from langgraph_sdk import get_client
 
+from runstead.bootstrap.encryption_commands import ServersLackKey, rewrite_all
 from runstead.infra.encryption.envelope import SEALED
 from runstead.infra.encryption.keyring import Keyring
 from runstead.infra.engines.sqlite import open_sqlite
 from runstead.infra.storage.encryption_recoding import encrypted_checkpoint_tables, encrypted_tables
 from runstead.infra.storage.encryption_rewriting import rewrite
+from runstead.settings import Settings, load_settings
+from tests.servers.postgres import a_schema
 from tests.servers.sqlite import current_data
+from tests.servers.valkey import valkey_url
 
 from .test_canaries import served
 
@@ -67,3 +73,39 @@ async def test_a_running_server_whose_data_was_encrypted_answers_503_and_no_ciph
     assert {record.levelname for record in caplog.records if record.name == "runstead.gateway.failures"} == {"WARNING"}
     # One line each, without a traceback.
     assert not [record for record in caplog.records if record.exc_info]
+
+
+KEY: Final = base64.b64encode(b"k" * 32).decode()
+
+
+async def rewritten(settings: Settings) -> int:
+    return (await rewrite_all(settings, KEYS, lambda *_: None)).rows
+
+
+async def test_nothing_is_rewritten_beside_a_server_without_the_key(tmp_path: Path) -> None:
+    data = current_data(tmp_path / "data")
+    settings = load_settings({"data_dir": data}, project=tmp_path)
+    async with served(data, encryption_keys=None, encryption_json_keys=[]) as url:
+        thread_id = (await get_client(url=url).threads.create())["thread_id"]
+        with pytest.raises(ServersLackKey, match=f"pid {os.getpid()}.* cannot read data of the key {KEYS.key_id}"):
+            await rewritten(settings)
+    # Nothing of the key is recorded either: the server starts again without it.
+    async with served(data, encryption_keys=None, encryption_json_keys=[]):
+        pass
+    async with served(data, encryption_keys=KEY) as url:
+        assert await rewritten(settings) > 0
+        assert (await get_client(url=url).threads.get(thread_id))["thread_id"] == thread_id
+
+
+async def test_nothing_is_rewritten_in_a_cluster_until_all_its_servers_have_the_key(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    with valkey_url(tmp_path / "valkey") as redis:
+        place = {"database_url": postgres_url, "database_schema": a_schema(), "redis_url": redis}
+        settings = load_settings({**place, "data_dir": tmp_path}, project=tmp_path)
+        async with served(tmp_path, encryption_keys=None, encryption_json_keys=[], **place) as url:
+            await get_client(url=url).threads.create()
+            async with served(tmp_path, encryption_keys=KEY, **place):
+                with pytest.raises(ServersLackKey, match="1 servers or workers of schema"):
+                    await rewritten(settings)
+        assert await rewritten(settings) > 0

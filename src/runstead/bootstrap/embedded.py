@@ -45,7 +45,7 @@ async def open_embedded(
     stored, and ``field_cipher`` checkpoints before that. Raises StorageError.
     """
     clock = SystemClock()
-    data_dir = stack.enter_context(own_data_dir(settings.data_dir))
+    data_dir = stack.enter_context(own_data_dir(settings.data_dir, (cipher or NO_KEYS).key_ids))
     await asyncio.to_thread(back_up_before_migration, data_dir)
     database = await stack.enter_async_context(open_storage(data_dir / "runstead.db", cipher or NO_KEYS))
     await check_encryption_keys(database, cipher, str(data_dir), has_handlers=field_cipher is not None)

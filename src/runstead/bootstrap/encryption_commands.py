@@ -6,6 +6,7 @@ only the process that owns the directory may write them.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from typing import Final
 from sqlalchemy import Table
 
 from runstead.infra.encryption.cipher import Cipher
-from runstead.infra.engines.data_dir import own_data_dir
-from runstead.infra.engines.exceptions import DataDirInUse, StorageUnusable
+from runstead.infra.engines.data_dir import keys_of_owner, own_data_dir
+from runstead.infra.engines.exceptions import DataDirInUse, StorageError, StorageUnusable
 from runstead.infra.engines.sqlite import open_sqlite
 from runstead.infra.run_events.rewriting import event_file_keys, rewrite_event_files
 from runstead.infra.storage.database import Database
+from runstead.infra.storage.database_clock import DatabaseClock
 from runstead.infra.storage.encryption_keys import (
     check_encryption_keys,
     forget_keys,
@@ -28,10 +30,24 @@ from runstead.infra.storage.encryption_keys import (
 )
 from runstead.infra.storage.encryption_recoding import encrypted_checkpoint_tables, encrypted_tables
 from runstead.infra.storage.encryption_rewriting import Usage, rewrite, usage_of
+from runstead.infra.storage.key_holders import GONE_AFTER, processes_without
 from runstead.infra.storage.migrations import HEAD, revision_of
 from runstead.settings import Settings
 
 _EVENTS: Final = "events"
+_NAMED: Final = 5
+"""Processes that an error names, of those that lack a key."""
+
+
+class ServersLackKey(StorageError):
+    """Processes run that could not read what a rewrite would write."""
+
+    def __init__(self, processes: str, key_id: str) -> None:
+        super().__init__(
+            f"nothing was rewritten: {processes} cannot read data of the key {key_id}. Add that key to encryption_keys "
+            "(or encryption_keys_file, or LANGGRAPH_AES_KEY) of every server and worker, restart them all, and rewrite "
+            "then"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +76,8 @@ class _Place:
     main: Database
     parts: Sequence[tuple[Database, Sequence[Table]]]
     events: Path | None
+    data_dir: Path | None
+    """The directory that a server may own; None in a cluster."""
 
 
 async def key_usage(settings: Settings, cipher: Cipher) -> KeyUsage:
@@ -71,12 +89,15 @@ async def key_usage(settings: Settings, cipher: Cipher) -> KeyUsage:
 async def rewrite_all(settings: Settings, cipher: Cipher, told: Callable[[str, int], None]) -> Rewritten:
     """Encrypt all that is stored with the present key, and forget keys that nothing is encrypted with any more.
 
-    Raises StorageError.
+    Raises StorageError; ServersLackKey while a server or worker runs that could not read the result.
     """
     async with _place(settings) as place:
         # Values of handlers are not looked into: they are encrypted once more, as they are.
         are_handled = await place.main.read(has_handled_values)
+        await _refuse_processes_without_key(place, cipher)
         await check_encryption_keys(place.main, cipher, place.name, has_handlers=are_handled)
+        # Again: the key is recorded now, and no other process starts without it.
+        await _refuse_processes_without_key(place, cipher)
         rows, events_in_use = 0, False
         for database, tables in place.parts:
             rows += await rewrite(database, tables, cipher, told)
@@ -91,6 +112,24 @@ async def rewrite_all(settings: Settings, cipher: Cipher, told: Callable[[str, i
         if unused:
             await place.main.write(lambda connection: forget_keys(connection, unused))
         return Rewritten(rows, unused, events_in_use, after)
+
+
+async def _refuse_processes_without_key(place: _Place, cipher: Cipher) -> None:
+    key_id = cipher.key_id
+    if place.data_dir is None:
+        async with DatabaseClock.running(place.main) as clock:
+            lacking = await place.main.read(lambda connection: processes_without(connection, clock, key_id))
+        if lacking:
+            names = f"{', '.join(lacking[:_NAMED])}{', ...' if len(lacking) > _NAMED else ''}"
+            silence = f"one that was killed counts for {GONE_AFTER.total_seconds():.0f} s"
+            raise ServersLackKey(f"{len(lacking)} servers or workers of {place.name} ({names}; {silence})", key_id)
+        return
+    try:
+        with own_data_dir(place.data_dir):
+            return
+    except DataDirInUse as error:
+        if key_id not in keys_of_owner(place.data_dir):
+            raise ServersLackKey(f"the process with pid {error.pid}, which uses {place.name},", key_id) from error
 
 
 async def _usage(place: _Place, cipher: Cipher) -> KeyUsage:
@@ -116,7 +155,7 @@ async def _place(settings: Settings) -> AsyncIterator[_Place]:
             shared = await stack.enter_async_context(open_postgres(url, postgres_options(settings)))
             name = f"schema {settings.database_schema} of {shared.place}"
             await _refuse_other_revision(shared, name)
-            yield _Place(name, shared, [(shared, [*main, *checkpoints])], None)
+            yield _Place(name, shared, [(shared, [*main, *checkpoints])], None, None)
             return
         file, beside = settings.data_dir / "runstead.db", settings.data_dir / "checkpoints.db"
         for path in (file, beside):
@@ -126,12 +165,12 @@ async def _place(settings: Settings) -> AsyncIterator[_Place]:
         saved = await stack.enter_async_context(open_sqlite(beside, prepare=_overwriting))
         await _refuse_other_revision(runs, str(settings.data_dir))
         events = settings.data_dir / _EVENTS
-        yield _Place(str(settings.data_dir), runs, [(runs, main), (saved, checkpoints)], events)
+        yield _Place(str(settings.data_dir), runs, [(runs, main), (saved, checkpoints)], events, settings.data_dir)
 
 
-def _overwriting(connection: object) -> None:
+def _overwriting(connection: sqlite3.Connection) -> None:
     # What was in the clear, or under a key that is given up, is not left in unused parts of the file.
-    connection.execute("PRAGMA secure_delete = ON")  # type: ignore[attr-defined]
+    connection.execute("PRAGMA secure_delete = ON")
 
 
 async def _refuse_other_revision(database: Database, place: str) -> None:

@@ -21,6 +21,7 @@ from runstead.infra.notices.stops import StopNotices
 from runstead.infra.notices.threads import RedisThreadNotices
 from runstead.infra.storage.database_clock import DatabaseClock
 from runstead.infra.storage.encryption_keys import check_encryption_keys
+from runstead.infra.storage.key_holders import announced_keys
 from runstead.infra.storage.postgres import open_postgres_storage
 from runstead.infra.storage.postgres_items import vectors_in
 from runstead.infra.storage.run_events import SqlRunEventStore
@@ -49,9 +50,10 @@ async def open_scaled(
         url, postgres_options(settings), migrating=settings.database_migrate_on_start, cipher=cipher or NO_KEYS
     )
     database = await stack.enter_async_context(storage)
+    clock = await stack.enter_async_context(DatabaseClock.running(database))
+    await stack.enter_async_context(announced_keys(database, clock, (cipher or NO_KEYS).key_ids))
     place = f"schema {schema} of {database.place}"
     await check_encryption_keys(database, cipher, place, has_handlers=field_cipher is not None)
-    clock = await stack.enter_async_context(DatabaseClock.running(database))
     redis = await stack.enter_async_context(open_redis(_shown(settings.redis_url)))
     bridge = await stack.enter_async_context(RedisStreamBridge.running(redis, redis_streams(settings), clock, cipher))
     notices = await stack.enter_async_context(RedisNotices.running(redis, schema))

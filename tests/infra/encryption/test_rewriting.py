@@ -53,6 +53,7 @@ IN_THE_CLEAR: Final = {
     "item_vectors": {"namespace", "key", "embedder", "vector"},
     "crons": {"schedule", "timezone", "on_run_completed"},
     "checkpoint_identity": {"identity"},
+    "key_holders": {"holder_id", "key_ids"},
 }  # fmt: skip
 
 

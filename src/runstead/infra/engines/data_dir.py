@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,11 +18,12 @@ from .private_files import make_private, write_private
 
 LOCK_FILE = "runstead.lock"
 PID_FILE = "runstead.pid"
+"""The owner's pid, and on a second line the ids of the keys of encryption that it has."""
 
 
 @contextmanager
-def own_data_dir(path: Path) -> Iterator[Path]:
-    """Make the directory when absent, and own it until the end of the block.
+def own_data_dir(path: Path, key_ids: Collection[str] = ()) -> Iterator[Path]:
+    """Make the directory when absent, and own it until the end of the block. ``key_ids``: see `keys_of_owner`.
 
     The lock is the operating system's: it goes with the process, however that ends. The directory is locked besides its
     lock file, which somebody may delete. Raises DataDirInUse.
@@ -44,7 +45,7 @@ def own_data_dir(path: Path) -> Iterator[Path]:
         _close_to_others(path)
         # Only for a message to others: a disk that is full is told by what needs it.
         with suppress(OSError):
-            write_private(path / PID_FILE, f"{os.getpid()}\n".encode())
+            write_private(path / PID_FILE, f"{os.getpid()}\n{' '.join(sorted(key_ids))}\n".encode())
         yield path
     finally:
         with suppress(OSError):
@@ -82,6 +83,18 @@ def _close_to_others(path: Path) -> None:
 def owner_of(path: Path) -> int | None:
     """The pid that the owner left behind, if it can be read. For a message; it may be a dead one's."""
     try:
-        return int((path / PID_FILE).read_text(encoding="ascii"))
-    except (OSError, ValueError):
+        return int(_owner_lines(path)[0])
+    except (OSError, ValueError, IndexError):
         return None
+
+
+def keys_of_owner(path: Path) -> frozenset[str]:
+    """Return the ids of the keys that the owner of the directory says that it has; none where it says nothing."""
+    try:
+        return frozenset(_owner_lines(path)[1].split())
+    except (OSError, ValueError, IndexError):
+        return frozenset()
+
+
+def _owner_lines(path: Path) -> list[str]:
+    return (path / PID_FILE).read_text(encoding="ascii").splitlines()

@@ -68,6 +68,7 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "alembic_version": "the revision of the schema, which has to be the same on both sides",
     "syncs": "the state of the file itself",
     "checkpoint_identity": "which checkpoint file belongs to the database; every place has its own",
+    "key_holders": "which processes are alive there, and their keys",
     "import_progress": "how far an import has come; it goes when the import is done",
     "procrastinate_jobs": "jobs of waiting runs, which are made again from the runs",
     "procrastinate_events": "what became of jobs",

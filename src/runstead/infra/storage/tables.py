@@ -335,3 +335,12 @@ checkpoint_identity: Final = Table("checkpoint_identity", metadata, Column("iden
 
 # The ids of the keys that values are encrypted with. A key is here before anything is encrypted with it.
 encryption_keys: Final = Table("encryption_keys", metadata, Column("key_id", Text, primary_key=True))
+
+# The keys that each running process of a cluster has, as ids separated by spaces.
+key_holders: Final = Table(
+    "key_holders",
+    metadata,
+    Column("holder_id", Text, primary_key=True),
+    Column("key_ids", Text, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),
+)

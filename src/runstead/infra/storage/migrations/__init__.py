@@ -9,7 +9,7 @@ from sqlalchemy import Connection, column, select, table, text
 
 from runstead.infra.engines.exceptions import SchemaTooNew
 
-HEAD: Final = "0015"
+HEAD: Final = "0016"
 """The latest revision. Kept here so that opening a current database need not import alembic (a quarter of a second)."""
 
 

@@ -1,0 +1,80 @@
+"""The keys of encryption that each running server and worker of a cluster has, recorded in their database.
+
+A command that is about to encrypt data with a key must not do so while a process runs that could not read it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import uuid
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import Connection, delete, select
+
+from runstead.runtime.clock import Clock
+
+from .database import Database
+from .dialect import put_row
+from .tables import key_holders
+
+_log = logging.getLogger(__name__)
+
+_EVERY: Final = 10.0
+"""Seconds between two records of a process that runs."""
+GONE_AFTER: Final = timedelta(seconds=60)
+"""A process that was not heard of for so long has ended."""
+_FAREWELL: Final = 3.0
+"""Seconds that a process which ends may take to say so."""
+
+
+@asynccontextmanager
+async def announced_keys(database: Database, clock: Clock, key_ids: Collection[str]) -> AsyncIterator[None]:
+    """Record that this process runs and has these keys, for the length of a block. Raises StorageError.
+
+    It is recorded before the block begins: a process that looks at the keys of the data after that, and one that
+    records a key before it looks at the processes, do not miss each other.
+    """
+    holder = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+    def record(connection: Connection) -> None:
+        row = {"holder_id": holder, "key_ids": " ".join(sorted(key_ids)), "seen_at": clock.now()}
+        put_row(connection, key_holders, row)
+        gone = key_holders.c.seen_at < clock.now() - 10 * GONE_AFTER
+        connection.execute(delete(key_holders).where(gone)).close()
+
+    def forget(connection: Connection) -> None:
+        connection.execute(delete(key_holders).where(key_holders.c.holder_id == holder)).close()
+
+    async def record_regularly() -> None:
+        while True:
+            await clock.sleep(_EVERY)
+            try:
+                await database.write(record)
+            except Exception:
+                _log.warning("the keys of this process could not be recorded; trying again", exc_info=True)
+
+    await database.write(record)
+    recording = asyncio.create_task(record_regularly(), name="keys of this process")
+    try:
+        yield
+    finally:
+        recording.cancel()
+        await asyncio.gather(recording, return_exceptions=True)
+        try:
+            await asyncio.wait_for(database.write(forget), _FAREWELL)
+        except Exception as error:
+            _log.info("the record of this process's keys is left to lapse: %s", error)
+
+
+def processes_without(connection: Connection, clock: Clock, key_id: str) -> Sequence[str]:
+    """Return the names of running processes that do not have a key."""
+    alive = select(key_holders.c.holder_id, key_holders.c.key_ids).where(
+        key_holders.c.seen_at >= clock.now() - GONE_AFTER
+    )
+    return sorted(holder for holder, key_ids in connection.execute(alive) if key_id not in key_ids.split())

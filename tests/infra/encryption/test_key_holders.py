@@ -1,0 +1,51 @@
+"""Processes of a cluster say which keys they have, so that nothing is encrypted that one of them could not read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from runstead.infra.engines.data_dir import PID_FILE, keys_of_owner, own_data_dir, owner_of
+from runstead.infra.storage.database import Database
+from runstead.infra.storage.key_holders import GONE_AFTER, announced_keys, processes_without
+from runstead.testing.clock import HandClock
+from tests.infra.conftest import database  # noqa: F401
+
+
+async def lacking(database: Database, clock: HandClock, key_id: str) -> Sequence[str]:  # noqa: F811
+    return await database.read(lambda connection: processes_without(connection, clock, key_id))
+
+
+async def test_a_process_is_listed_without_the_keys_it_lacks_until_it_ends(database: Database) -> None:  # noqa: F811
+    clock = HandClock()
+    async with announced_keys(database, clock, ["old", "new"]):
+        async with announced_keys(database, clock, ["old"]):
+            assert await lacking(database, clock, "old") == []
+            assert len(await lacking(database, clock, "new")) == 1
+        assert await lacking(database, clock, "new") == []
+        assert len(await lacking(database, clock, "other")) == 1
+
+
+async def test_a_process_that_was_killed_is_forgotten_and_one_that_lives_is_not(database: Database) -> None:  # noqa: F811
+    killed, living = HandClock(), HandClock()
+    async with announced_keys(database, killed, []), announced_keys(database, living, []):
+        assert len(await lacking(database, living, "new")) == 2
+        # The clock of the one that was killed stands still: it records nothing any more.
+        left = GONE_AFTER.total_seconds() + 1
+        while left > 0:
+            left -= 10
+            await living.forward(10)
+            while len(living_records := await lacking(database, living, "new")) == 0:
+                await living.forward(0)
+        assert len(living_records) == 1
+
+
+def test_the_owner_of_a_directory_says_which_keys_it_has(tmp_path: Path) -> None:
+    with own_data_dir(tmp_path, ["b", "a"]):
+        assert keys_of_owner(tmp_path) == {"a", "b"}
+        assert owner_of(tmp_path) is not None
+    with own_data_dir(tmp_path):
+        assert keys_of_owner(tmp_path) == frozenset()
+        (tmp_path / PID_FILE).write_text("")
+        assert (keys_of_owner(tmp_path), owner_of(tmp_path)) == (frozenset(), None)
+    assert keys_of_owner(tmp_path) == frozenset()
