@@ -20,6 +20,7 @@ from runstead.cli.main import app
 from runstead.infra.encryption.keyring import Keyring, key_id_of_key
 from runstead.infra.engines.exceptions import StorageUnusable
 from runstead.settings import SettingsError, load_settings
+from tests.servers.sqlite import current_data
 
 from .test_canaries import CONFIG, leaks, served
 
@@ -132,6 +133,28 @@ def test_a_key_is_changed_by_a_rewrite_and_the_old_one_is_left_out(tmp_path: Pat
     asyncio.run(used(tmp_path, text_of(NEW)))
     with pytest.raises(StorageUnusable, match=key_id_of_key(NEW)):
         asyncio.run(started(tmp_path, text_of(OLD)))
+
+
+def refused(data: Path, *words: str) -> str:
+    """What a command of encryption says that fails."""
+    result = CliRunner().invoke(app, ["encryption", *words, "--config", str(CONFIG), "--data-dir", str(data)])
+    assert result.exit_code == 1, result.output
+    return result.output.replace("\n", " ")
+
+
+def test_status_and_rewrite_name_the_key_that_is_missing(tmp_path: Path) -> None:
+    data = current_data(tmp_path / "data")
+    # Nothing is encrypted yet: a new key is the way.
+    for command in ("status", "rewrite"):
+        assert "runstead encryption new-key" in refused(data, command)
+    asyncio.run(used(data, text_of(OLD)))
+    for command in ("status", "rewrite"):
+        for keys in ([], ["--set", f"encryption_keys={text_of(NEW)}"]):
+            said = refused(data, command, *keys)
+            assert f"encrypted with the key {key_id_of_key(OLD)}" in said
+            assert "Add the missing key to encryption_keys" in said
+            assert "new-key" not in said
+    assert f"{key_id_of_key(OLD)}  " in refused(data, "status", "--set", f"encryption_keys={text_of(NEW)}")
 
 
 def test_a_new_key_is_one_that_encrypts() -> None:

@@ -31,12 +31,16 @@ def new_key(output: Output) -> None:
 
 
 def status(request: ServeRequest, output: Output) -> None:
-    """Which keys are in use, and for how many values."""
+    """Print which keys are in use, and for how many values. Raises CommandError when one of them is not configured."""
     from runstead.bootstrap.encryption_commands import key_usage
+    from runstead.infra.storage.encryption_keys import keys_problem
 
     settings, cipher = _asked(request)
     found = _done(key_usage(settings, cipher))
     _tell(output, found)
+    in_use = found.recorded | {key for key in found.usage.by_key if key}
+    if problem := keys_problem(in_use, cipher, found.place, has_handlers=True):
+        raise CommandError(problem)
 
 
 def rewrite(request: ServeRequest, output: Output) -> None:
@@ -70,10 +74,25 @@ def _asked(request: ServeRequest) -> tuple[Settings, Cipher]:
     except StorageError as error:
         raise CommandError(str(error)) from error
     if cipher is None:
+        _refuse_encrypted_data(settings)
         raise CommandError(
             "no key is configured", "set encryption_keys or encryption_keys_file; make one: runstead encryption new-key"
         )
     return settings, cipher
+
+
+def _refuse_encrypted_data(settings: Settings) -> None:
+    """Raise CommandError for data that is encrypted: a new key would not be the one that it needs."""
+    from runstead.infra.storage.encryption_keys import keys_problem
+
+    from .key_check import key_ids_of_data, place_of
+
+    try:
+        recorded = key_ids_of_data(settings)
+    except (StorageError, ImportError) as error:
+        raise CommandError(str(error)) from error
+    if problem := keys_problem(recorded, None, place_of(settings), has_handlers=True):
+        raise CommandError(problem)
 
 
 def _tell(output: Output, found: KeyUsage) -> None:

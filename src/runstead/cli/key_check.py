@@ -19,13 +19,12 @@ def look_at_keys(settings: Settings, cipher: Cipher | None, *, has_handlers: boo
     from runstead.infra.engines.exceptions import StorageError
     from runstead.infra.storage.encryption_keys import keys_problem
 
-    place = str(settings.data_dir) if settings.database_url is None else f"schema {settings.database_schema}"
     try:
-        recorded = _recorded(settings)
+        recorded = key_ids_of_data(settings)
     except (StorageError, ImportError):
         # Said already, by the look at the database itself.
         recorded = frozenset()
-    if problem := keys_problem(recorded, cipher, place, has_handlers=has_handlers):
+    if problem := keys_problem(recorded, cipher, place_of(settings), has_handlers=has_handlers):
         return Finding("encryption", "failed", problem)
     if cipher is None:
         return None
@@ -34,8 +33,16 @@ def look_at_keys(settings: Settings, cipher: Cipher | None, *, has_handlers: boo
     return Finding("encryption", "ok", f"{len(cipher.key_ids)} keys; {cipher.key_id} encrypts{more}")
 
 
-def _recorded(settings: Settings) -> frozenset[str]:
-    """The ids that the database knows; none where there is no database yet, or one without this table."""
+def place_of(settings: Settings) -> str:
+    """Return the name of the place where data is, for messages."""
+    return str(settings.data_dir) if settings.database_url is None else f"schema {settings.database_schema}"
+
+
+def key_ids_of_data(settings: Settings) -> frozenset[str]:
+    """Return the ids that the database knows; none where there is no database yet, or one without this table.
+
+    Raises StorageError, ImportError.
+    """
     if settings.database_url is not None:
         return asyncio.run(_recorded_in_postgres(settings, settings.database_url.get_secret_value()))
     file = settings.data_dir / "runstead.db"
