@@ -15,7 +15,7 @@ from runstead.infra.dispatch.bell import Bell
 from runstead.infra.dispatch.local import LocalDispatcher
 from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.encryption.keyless import NO_KEYS
-from runstead.infra.engines.data_dir import own_data_dir
+from runstead.infra.engines.data_dir import CHECKPOINTS_FILE, RUNS_FILE, own_data_dir
 from runstead.infra.storage.encryption_keys import check_encryption_keys
 from runstead.infra.storage.item_takeover import take_over
 from runstead.infra.storage.sqlite import open_storage
@@ -47,12 +47,12 @@ async def open_embedded(
     clock = SystemClock()
     data_dir = stack.enter_context(own_data_dir(settings.data_dir, (cipher or NO_KEYS).key_ids))
     await asyncio.to_thread(back_up_before_migration, data_dir)
-    database = await stack.enter_async_context(open_storage(data_dir / "runstead.db", cipher or NO_KEYS))
+    database = await stack.enter_async_context(open_storage(data_dir / RUNS_FILE, cipher or NO_KEYS))
     await check_encryption_keys(database, cipher, str(data_dir), has_handlers=field_cipher is not None)
     checkpoints = await stack.enter_async_context(
-        open_checkpoints(data_dir / "checkpoints.db", serde=serde, field_cipher=field_cipher)
+        open_checkpoints(data_dir / CHECKPOINTS_FILE, serde=serde, field_cipher=field_cipher)
     )
-    await check_pair(database, checkpoints.database, data_dir / "checkpoints.db")
+    await check_pair(database, checkpoints.database, data_dir / CHECKPOINTS_FILE)
     if taken := await take_over(data_dir / "items.db", database):
         _log.info("%d items of an earlier version were taken over", taken)
     spill = SpillSettings(

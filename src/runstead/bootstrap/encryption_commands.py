@@ -16,7 +16,7 @@ from typing import Final
 from sqlalchemy import Table
 
 from runstead.infra.encryption.cipher import Cipher
-from runstead.infra.engines.data_dir import keys_of_owner, own_data_dir
+from runstead.infra.engines.data_dir import CHECKPOINTS_FILE, RUNS_FILE, keys_of_owner, own_data_dir
 from runstead.infra.engines.exceptions import DataDirInUse, StorageError, StorageUnusable
 from runstead.infra.engines.sqlite import open_sqlite
 from runstead.infra.run_events.rewriting import event_file_keys, rewrite_event_files
@@ -157,7 +157,7 @@ async def _place(settings: Settings) -> AsyncIterator[_Place]:
             await _refuse_other_revision(shared, name)
             yield _Place(name, shared, [(shared, [*main, *checkpoints])], None, None)
             return
-        file, beside = settings.data_dir / "runstead.db", settings.data_dir / "checkpoints.db"
+        file, beside = settings.data_dir / RUNS_FILE, settings.data_dir / CHECKPOINTS_FILE
         for path in (file, beside):
             if not path.exists():
                 raise StorageUnusable(f"there is no {path}; use the --data-dir of the server")

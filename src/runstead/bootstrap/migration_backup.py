@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from runstead.infra.engines.data_dir import RUNS_FILE
 from runstead.infra.engines.exceptions import StorageUnusable
 from runstead.infra.engines.private_files import make_directory
 from runstead.infra.moving.backup import back_up
@@ -24,7 +25,7 @@ def back_up_before_migration(data_dir: Path) -> Path | None:
 
     Copies of the two latest migrations are kept. Raises StorageError; nothing has been migrated then.
     """
-    revision = _revision(data_dir / "runstead.db")
+    revision = _revision(data_dir / RUNS_FILE)
     if revision is None or revision >= HEAD:
         return None
     folder = data_dir / _FOLDER

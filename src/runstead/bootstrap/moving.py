@@ -105,7 +105,7 @@ async def _place_or_copy(settings: Settings) -> AsyncIterator[Place]:
         try:
             place = await stack.enter_async_context(_place(settings, making=False))
         except DataDirInUse:
-            await _refuse_event_files(settings, settings.data_dir)
+            _refuse_event_files(settings)
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=settings.data_dir, prefix=".export-")))
             await asyncio.to_thread(copy_databases, settings.data_dir, scratch)
             copy = settings.model_copy(update={"data_dir": scratch})
@@ -127,13 +127,13 @@ async def _place(settings: Settings, *, making: bool) -> AsyncIterator[Place]:
         if not making and not settings.data_dir.is_dir():
             raise MoveError(f"there is nothing in {settings.data_dir}; use the --data-dir of the server")
         data_dir = stack.enter_context(own_data_dir(settings.data_dir))
-        await _refuse_event_files(settings, data_dir)
+        _refuse_event_files(settings)
         place = await stack.enter_async_context(data_dir_place(data_dir, making=making))
         await take_over(data_dir / "items.db", place.database)
         yield place
 
 
-async def _refuse_event_files(settings: Settings, data_dir: Path) -> None:
+def _refuse_event_files(settings: Settings) -> None:
     """They are not in the database, so they would be lost in silence, or not be found."""
     if settings.run_events == "jsonl":
         raise MoveError(

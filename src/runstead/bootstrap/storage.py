@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runstead.infra.checkpoints.sqlite import open_checkpoints
+from runstead.infra.engines.data_dir import CHECKPOINTS_FILE, RUNS_FILE
 from runstead.infra.engines.exceptions import SchemaTooNew, StorageUnusable
 from runstead.infra.engines.private_files import make_directory
 from runstead.infra.engines.sqlite import open_sqlite
@@ -84,7 +85,7 @@ async def migrate_schema(settings: Settings) -> Migration:
         after = await database.read(revision_of)
     if settings.database_url is None:
         # In a file, checkpoints stand beside the rest.
-        async with open_checkpoints(_file(settings).with_name("checkpoints.db")):
+        async with open_checkpoints(_file(settings).with_name(CHECKPOINTS_FILE)):
             pass
     return Migration(found.place, found.before, after)
 
@@ -96,4 +97,4 @@ def _seen(place: str, revision: str | None) -> Migration:
 
 
 def _file(settings: Settings) -> Path:
-    return settings.data_dir / "runstead.db"
+    return settings.data_dir / RUNS_FILE

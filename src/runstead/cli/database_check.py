@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from runstead.infra.engines.data_dir import CHECKPOINTS_FILE, RUNS_FILE
 from runstead.infra.engines.findings import Finding
 
 _WITHIN: Final = 60.0
@@ -23,7 +24,7 @@ def look_at_databases(data_dir: Path) -> Iterator[Finding]:
     from runstead.infra.checkpoints.pairing import EXPECTED, FOUND, WITH_STATE, mismatch
     from runstead.infra.storage.migrations import HEAD
 
-    runs, checkpoints = data_dir / "runstead.db", data_dir / "checkpoints.db"
+    runs, checkpoints = data_dir / RUNS_FILE, data_dir / CHECKPOINTS_FILE
     if not runs.exists() and not checkpoints.exists():
         return
     found = [_look_at(file) for file in (runs, checkpoints) if file.exists()]

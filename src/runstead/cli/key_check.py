@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from runstead.infra.engines.data_dir import RUNS_FILE
 from runstead.infra.engines.findings import Finding
 from runstead.settings import Settings
 
@@ -45,7 +46,7 @@ def key_ids_of_data(settings: Settings) -> frozenset[str]:
     """
     if settings.database_url is not None:
         return asyncio.run(_recorded_in_postgres(settings, settings.database_url.get_secret_value()))
-    file = settings.data_dir / "runstead.db"
+    file = settings.data_dir / RUNS_FILE
     if not file.exists():
         return frozenset()
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from runstead.settings import CONFIG_FILE, Settings, SettingsError, load_settings
 
@@ -25,6 +25,18 @@ class ServeRequest:
     targets: Sequence[str] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """What this command sets where nobody else does."""
+
+    @classmethod
+    def for_storage(
+        cls,
+        config: Path | None,
+        data_dir: Path | None,
+        settings_file: Path | None,
+        assigned: Sequence[str] | None = None,
+    ) -> Self:
+        """Return the request of a command that needs the storage of a server, and no server."""
+        flags = {"config": config, "data_dir": data_dir}
+        return cls(flags=flags, assigned=tuple(assigned or ()), settings_file=settings_file)
 
     def settings(self) -> Settings:
         """Flags, file and environment together."""

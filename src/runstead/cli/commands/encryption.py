@@ -31,8 +31,7 @@ def encryption_status(
 
     output = Output(as_json=json)
     with output.telling_errors():
-        flags = {"config": config, "data_dir": data_dir}
-        status(ServeRequest(flags=flags, assigned=tuple(assign or ()), settings_file=settings), output)
+        status(ServeRequest.for_storage(config, data_dir, settings, assign), output)
 
 
 @app.command("rewrite")
@@ -49,5 +48,4 @@ def encryption_rewrite(
 
     output = Output(as_json=json)
     with output.telling_errors():
-        flags = {"config": config, "data_dir": data_dir}
-        rewrite(ServeRequest(flags=flags, assigned=tuple(assign or ()), settings_file=settings), output)
+        rewrite(ServeRequest.for_storage(config, data_dir, settings, assign), output)

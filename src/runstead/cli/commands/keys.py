@@ -30,7 +30,7 @@ def keys_create(
 
     output = Output(as_json=json)
     with output.telling_errors():
-        request = ServeRequest(flags={"config": config, "data_dir": data_dir}, settings_file=settings)
+        request = ServeRequest.for_storage(config, data_dir, settings)
         create_key(output, request.settings(), user=user, tenant=tenant, scopes=scope or (), name=name)
 
 
@@ -42,7 +42,7 @@ def keys_ls(config: Config = None, data_dir: DataDir = None, settings: SettingsF
 
     output = Output(as_json=json)
     with output.telling_errors():
-        request = ServeRequest(flags={"config": config, "data_dir": data_dir}, settings_file=settings)
+        request = ServeRequest.for_storage(config, data_dir, settings)
         list_keys(output, request.settings())
 
 
@@ -60,5 +60,5 @@ def keys_revoke(
 
     output = Output(as_json=json)
     with output.telling_errors():
-        request = ServeRequest(flags={"config": config, "data_dir": data_dir}, settings_file=settings)
+        request = ServeRequest.for_storage(config, data_dir, settings)
         revoke_key(output, request.settings(), key_id)

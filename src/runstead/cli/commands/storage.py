@@ -26,9 +26,7 @@ def migrate(
 
     output = Output(as_json=json)
     with output.telling_errors():
-        request = ServeRequest(
-            flags={"config": config, "data_dir": data_dir}, assigned=tuple(assign or ()), settings_file=settings
-        )
+        request = ServeRequest.for_storage(config, data_dir, settings, assign)
         raise typer.Exit(migrate_now(output, request.settings(), check=check))
 
 
@@ -48,9 +46,7 @@ def backup(
 
     output = Output(as_json=json)
     with output.telling_errors():
-        request = ServeRequest(
-            flags={"config": config, "data_dir": data_dir}, assigned=tuple(assign or ()), settings_file=settings
-        )
+        request = ServeRequest.for_storage(config, data_dir, settings, assign)
         back_up(output, request.settings(), file)
 
 
@@ -70,9 +66,7 @@ def restore(
 
     output = Output(as_json=json)
     with output.telling_errors():
-        request = ServeRequest(
-            flags={"config": config, "data_dir": data_dir}, assigned=tuple(assign or ()), settings_file=settings
-        )
+        request = ServeRequest.for_storage(config, data_dir, settings, assign)
         restore_now(output, request.settings(), file)
 
 
@@ -92,9 +86,7 @@ def export_(
 
     output = Output(as_json=json)
     with output.telling_errors():
-        request = ServeRequest(
-            flags={"config": config, "data_dir": data_dir}, assigned=tuple(assign or ()), settings_file=settings
-        )
+        request = ServeRequest.for_storage(config, data_dir, settings, assign)
         export(output, request.settings(), file)
 
 
@@ -124,9 +116,7 @@ def import_(
 
     output = Output(as_json=json)
     with output.telling_errors():
-        request = ServeRequest(
-            flags={"config": config, "data_dir": data_dir}, assigned=tuple(assign or ()), settings_file=settings
-        )
+        request = ServeRequest.for_storage(config, data_dir, settings, assign)
         found = request.settings()
         import_now(
             output,

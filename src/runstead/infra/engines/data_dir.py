@@ -10,12 +10,15 @@ import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from filelock import FileLock, Timeout
 
 from .exceptions import DataDirInUse, StorageReadOnly, StorageUnusable
 from .private_files import make_private, write_private
 
+RUNS_FILE: Final = "runstead.db"
+CHECKPOINTS_FILE: Final = "checkpoints.db"
 LOCK_FILE = "runstead.lock"
 PID_FILE = "runstead.pid"
 """The owner's pid, and on a second line the ids of the keys of encryption that it has."""

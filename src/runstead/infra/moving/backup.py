@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, cast
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
+from runstead.infra.engines.data_dir import CHECKPOINTS_FILE, RUNS_FILE
 from runstead.infra.engines.private_files import make_directory, open_new
 from runstead.infra.engines.sqlite import translate
 
@@ -30,7 +31,7 @@ _VERSION: Final = 1
 _MANIFEST: Final = "manifest.json"
 _EVENTS: Final = "events"
 # The runs' database last: only with it is a directory taken for that of a server.
-DATABASES: Final = ("items.db", "checkpoints.db", "runstead.db")
+DATABASES: Final = ("items.db", CHECKPOINTS_FILE, RUNS_FILE)
 _WAIT_SECONDS: Final = 30.0
 """How long a server that is writing is waited for."""
 _BLOCK: Final = 1024 * 1024
@@ -70,7 +71,7 @@ def back_up(data_dir: Path, file: Path, *, with_events: bool = True) -> Backup:
 def copy_databases(data_dir: Path, target: Path) -> Sequence[Path]:
     """Copy the databases of ``data_dir`` as they stand at one moment. Raises MoveError, StorageError."""
     files = [data_dir / name for name in DATABASES if (data_dir / name).exists()]
-    if data_dir / "runstead.db" not in files:
+    if data_dir / RUNS_FILE not in files:
         raise MoveError(f"there is nothing in {data_dir}; use the --data-dir of the server")
     with ExitStack() as stack:
         readers = _snapshots(stack, files)
@@ -184,7 +185,7 @@ def _manifest(archive: ZipFile, file: Path) -> dict[str, Any]:
         parts = PurePosixPath(name).parts
         if name not in DATABASES and (parts[:1] != (_EVENTS,) or len(parts) < 2 or ".." in parts or "\\" in name):
             raise FileUnusable(file, f"holds {name!r}, which is no part of a backup")
-    if "runstead.db" not in manifest["sizes"]:
+    if RUNS_FILE not in manifest["sizes"]:
         raise FileUnusable(file, "holds no database of runs")
     return cast("dict[str, Any]", manifest)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import Connection, func, select, text
 
 from runstead.infra.checkpoints.sqlite import open_checkpoints
+from runstead.infra.engines.data_dir import CHECKPOINTS_FILE, RUNS_FILE
 from runstead.infra.engines.exceptions import StorageUnusable
 from runstead.infra.engines.sqlite import open_sqlite
 from runstead.infra.storage.database import Database
@@ -63,7 +64,7 @@ async def data_dir_place(data_dir: Path, *, making: bool) -> AsyncIterator[Place
 
     Raises StorageError, MoveError.
     """
-    file, checkpoints = data_dir / "runstead.db", data_dir / "checkpoints.db"
+    file, checkpoints = data_dir / RUNS_FILE, data_dir / CHECKPOINTS_FILE
     if not file.exists() and not making:
         raise MoveError(f"there is nothing in {data_dir}; use the --data-dir of the server")
     async with open_sqlite(file) as database:
