@@ -157,6 +157,31 @@ def test_status_and_rewrite_name_the_key_that_is_missing(tmp_path: Path) -> None
     assert f"{key_id_of_key(OLD)}  " in refused(data, "status", "--set", f"encryption_keys={text_of(NEW)}")
 
 
+def test_a_backup_names_its_key_and_a_restore_says_that_it_is_missing(tmp_path: Path) -> None:
+    data, file = current_data(tmp_path / "data"), tmp_path / "backup.zip"
+    asyncio.run(used(data, text_of(OLD)))
+
+    def run_with(command: str, folder: Path, *words: str) -> dict[str, Any]:
+        words = (command, str(file), "--json", "--config", str(CONFIG), "--data-dir", str(folder), *words)
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, result.output
+        last: dict[str, Any] = json.loads(result.output.splitlines()[-1])
+        return last
+
+    assert run_with("backup", data)["keys"] == [key_id_of_key(OLD)]
+    for number, keys in enumerate([None, NEW, OLD]):
+        folder = tmp_path / str(number)
+        given = [] if keys is None else ["--set", f"encryption_keys={text_of(keys)}"]
+        said = run_with("restore", folder, *given)
+        assert said["keys"] == [key_id_of_key(OLD)]
+        assert (said["problem"] is None) == (keys == OLD)
+        assert keys == OLD or key_id_of_key(OLD) in said["problem"]
+    asyncio.run(used(tmp_path / "2", text_of(OLD)))
+    file.unlink()
+    plain = current_data(tmp_path / "plain")
+    assert (run_with("backup", plain)["keys"], run_with("restore", tmp_path / "3")["problem"]) == ([], None)
+
+
 def test_a_new_key_is_one_that_encrypts() -> None:
     keys = [json.loads(CliRunner().invoke(app, ["encryption", "new-key", "--json"]).output)["key"] for _ in range(2)]
     assert keys[0] != keys[1]

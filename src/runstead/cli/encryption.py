@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 from base64 import b64encode
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, TypeVar
 
-from runstead.bootstrap.encryption import load_cipher
 from runstead.infra.engines.exceptions import StorageError
-from runstead.settings import CONFIG_FILE, Settings
+from runstead.settings import Settings
 
+from .key_check import configured_cipher, key_ids_of_data, place_of
 from .output import CommandError, Output
 from .request import ServeRequest
 
@@ -64,15 +63,7 @@ def rewrite(request: ServeRequest, output: Output) -> None:
 
 def _asked(request: ServeRequest) -> tuple[Settings, Cipher]:
     settings = request.settings()
-    environ = dict(os.environ)
-    if request.flags.get("config") or settings.config or os.path.exists(CONFIG_FILE):
-        from runstead.graphs.environment import apply_environment
-
-        apply_environment(request.configuration(settings), environ)
-    try:
-        cipher = load_cipher(settings, environ)
-    except StorageError as error:
-        raise CommandError(str(error)) from error
+    cipher = configured_cipher(request, settings)
     if cipher is None:
         _refuse_encrypted_data(settings)
         raise CommandError(
@@ -84,8 +75,6 @@ def _asked(request: ServeRequest) -> tuple[Settings, Cipher]:
 def _refuse_encrypted_data(settings: Settings) -> None:
     """Raise CommandError for data that is encrypted: a new key would not be the one that it needs."""
     from runstead.infra.storage.encryption_keys import keys_problem
-
-    from .key_check import key_ids_of_data, place_of
 
     try:
         recorded = key_ids_of_data(settings)

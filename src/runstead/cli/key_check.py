@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 from runstead.infra.engines.data_dir import RUNS_FILE
 from runstead.infra.engines.findings import Finding
-from runstead.settings import Settings
+from runstead.settings import CONFIG_FILE, Settings
+
+from .output import CommandError
 
 if TYPE_CHECKING:
+    from runstead.graphs.configuration import GraphConfiguration
     from runstead.infra.encryption.cipher import Cipher
+
+    from .request import ServeRequest
 
 
 def look_at_keys(settings: Settings, cipher: Cipher | None, *, has_handlers: bool) -> Finding | None:
@@ -32,6 +38,32 @@ def look_at_keys(settings: Settings, cipher: Cipher | None, *, has_handlers: boo
     is_new = recorded and cipher.key_id not in recorded
     more = "; nothing is encrypted with it yet, `runstead encryption rewrite` does that" if is_new else ""
     return Finding("encryption", "ok", f"{len(cipher.key_ids)} keys; {cipher.key_id} encrypts{more}")
+
+
+def configured_cipher(request: ServeRequest, settings: Settings) -> Cipher | None:
+    """Return the keys that a server with these settings has, those of the langgraph.json included.
+
+    Raises CommandError.
+    """
+    from runstead.bootstrap.encryption import load_cipher
+    from runstead.infra.engines.exceptions import StorageError
+
+    environ = dict(os.environ)
+    if (configuration := named_configuration(request, settings)) is not None:
+        from runstead.graphs.environment import apply_environment
+
+        apply_environment(configuration, environ)
+    try:
+        return load_cipher(settings, environ)
+    except StorageError as error:
+        raise CommandError(str(error)) from error
+
+
+def named_configuration(request: ServeRequest, settings: Settings) -> GraphConfiguration | None:
+    """Return the langgraph.json that a server would read; None where there is none. Raises CommandError."""
+    if request.flags.get("config") or settings.config or os.path.exists(CONFIG_FILE):
+        return request.configuration(settings)
+    return None
 
 
 def place_of(settings: Settings) -> str:

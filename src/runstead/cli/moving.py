@@ -10,11 +10,15 @@ from typing import Any, TypeVar
 from runstead.bootstrap.moving import back_up_file, blocked_names, export_file, import_file, restore_file, verify_file
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.infra.engines.exceptions import StorageError
+from runstead.infra.moving.backup import Backup
 from runstead.infra.moving.exceptions import MoveError
 from runstead.infra.moving.manifest import Manifest
+from runstead.infra.storage.encryption_keys import HANDLERS, keys_problem, needs_of
 from runstead.settings import Settings
 
+from .key_check import configured_cipher, named_configuration
 from .output import CommandError, Output
+from .request import ServeRequest
 
 T = TypeVar("T")
 
@@ -78,16 +82,40 @@ def import_(
 def back_up(output: Output, settings: Settings, file: Path) -> None:
     """Everything of the data directory goes to ``file``, while its server runs."""
     place, backup = _told(lambda: back_up_file(settings, file))
-    output.line("backed up", place=place, file=str(file), created_at=backup.created_at, bytes=backup.sizes)
+    output.line("backed up", place=place, file=str(file), **_described(backup))
     output.say(f"{place} is in {file}, as it stood at one moment. `runstead restore` puts it back.")
+    if (needs := needs_of(backup.keys)) is not None:
+        output.say(f"It cannot be read without {needs}: keep that too, and not beside it.", style="yellow")
     output.say("The file holds everything of everybody: keep it as the database itself.", style="dim")
 
 
-def restore(output: Output, settings: Settings, file: Path) -> None:
-    """Everything of ``file`` goes to the data directory."""
+def restore(output: Output, request: ServeRequest, file: Path) -> None:
+    """Everything of ``file`` goes to the data directory. A missing key is named: no server starts without it."""
+    settings = request.settings()
     place, backup = _told(lambda: restore_file(settings, file))
-    output.line("restored", place=place, file=str(file), created_at=backup.created_at, bytes=backup.sizes)
+    problem = _key_problem(request, settings, place, backup)
+    output.line("restored", place=place, file=str(file), problem=problem, **_described(backup))
     output.say(f"{place} is as it stood at {backup.created_at}. Runs that were in flight go on when a server starts.")
+    if problem is not None:
+        output.say(f"No server starts on it as the settings are: {problem}.", style="yellow")
+
+
+def _described(backup: Backup) -> dict[str, Any]:
+    needs = {"keys": sorted(backup.keys - {HANDLERS}), "handlers": HANDLERS in backup.keys}
+    return {"created_at": backup.created_at, "bytes": backup.sizes, **needs}
+
+
+def _key_problem(request: ServeRequest, settings: Settings, place: str, backup: Backup) -> str | None:
+    """Return why a server with these settings would refuse what was restored."""
+    if not backup.keys:
+        return None
+    try:
+        cipher = configured_cipher(request, settings)
+        configuration = named_configuration(request, settings)
+    except CommandError as error:
+        return error.problem
+    has_handlers = configuration is not None and configuration.encryption is not None
+    return keys_problem(backup.keys, cipher, place, has_handlers=has_handlers)
 
 
 def _told(doing: Callable[[], T]) -> T:

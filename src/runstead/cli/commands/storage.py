@@ -67,7 +67,7 @@ def restore(
     output = Output(as_json=json)
     with output.telling_errors():
         request = ServeRequest.for_storage(config, data_dir, settings, assign)
-        restore_now(output, request.settings(), file)
+        restore_now(output, request, file)
 
 
 def export_(

@@ -14,7 +14,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, cast
@@ -39,10 +39,15 @@ _BLOCK: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """What a backup file holds: sizes of its members in bytes, and when it was made."""
+    """What a backup file holds: sizes of its members in bytes, and when it was made.
+
+    ``keys`` are the ids that its database has recorded: its data can be read with all of them alone (see
+    `runstead.infra.storage.encryption_keys`).
+    """
 
     created_at: str
     sizes: dict[str, int]
+    keys: frozenset[str] = frozenset()
 
 
 def back_up(data_dir: Path, file: Path, *, with_events: bool = True) -> Backup:
@@ -62,7 +67,7 @@ def back_up(data_dir: Path, file: Path, *, with_events: bool = True) -> Backup:
         events = [path for path in found if path.is_file() and not path.is_symlink()]
         members = [(copy.name, copy) for copy in copies]
         members += [(path.relative_to(data_dir).as_posix(), path) for path in events]
-        backup = _write(part, members)
+        backup = replace(_write(part, members), keys=_recorded_keys(Path(scratch) / RUNS_FILE))
         os.replace(part, file)
         _sync_folder(file.resolve().parent)
         return backup
@@ -81,7 +86,7 @@ def copy_databases(data_dir: Path, target: Path) -> Sequence[Path]:
 def restore(file: Path, data_dir: Path) -> Backup:
     """Put everything of ``file`` into a directory that the caller owns and that holds no database.
 
-    Raises MoveError, StorageError, OSError.
+    Data that is encrypted is restored without its keys. Raises MoveError, StorageError, OSError.
     """
     if found := [name for name in DATABASES if (data_dir / name).exists()]:
         raise MoveError(f"{data_dir} holds {', '.join(found)} already; move it away, or choose another --data-dir")
@@ -95,6 +100,7 @@ def restore(file: Path, data_dir: Path) -> Backup:
                 for name in DATABASES:
                     if name in sizes:
                         _check(Path(scratch) / name, file)
+                keys = _recorded_keys(Path(scratch) / RUNS_FILE)
                 if _EVENTS in {PurePosixPath(name).parts[0] for name in sizes}:
                     shutil.rmtree(data_dir / _EVENTS, ignore_errors=True)
                     os.replace(Path(scratch) / _EVENTS, data_dir / _EVENTS)
@@ -102,7 +108,7 @@ def restore(file: Path, data_dir: Path) -> Backup:
                     if name in sizes:
                         os.replace(Path(scratch) / name, data_dir / name)
                 _sync_folder(data_dir)
-            return Backup(manifest["created_at"], sizes)
+            return Backup(manifest["created_at"], sizes, keys)
     except (BadZipFile, KeyError, ValueError, EOFError) as error:
         raise FileUnusable(file, f"is not a whole backup of Runstead ({error})") from error
 
@@ -211,6 +217,15 @@ def _check(database: Path, file: Path) -> None:
             wrong = [str(error)]
     if wrong:
         raise FileUnusable(file, f"holds a {database.name} that is not sound: {wrong[0]}")
+
+
+def _recorded_keys(database: Path) -> frozenset[str]:
+    """Return the ids of keys in a copy of the runs' database; none in one of a version that had none."""
+    with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        try:
+            return frozenset(key_id for (key_id,) in connection.execute("SELECT key_id FROM encryption_keys"))
+        except sqlite3.OperationalError:
+            return frozenset()
 
 
 @contextmanager

@@ -50,6 +50,14 @@ def keys_problem(recorded: frozenset[str], cipher: Cipher | None, place: str, *,
     return _refusal(place, missing, sorted(known)) if missing else None
 
 
+def needs_of(recorded: frozenset[str]) -> str | None:
+    """Return what data needs to be read whose database has recorded these, in words; None for nothing."""
+    keys = sorted(recorded - {HANDLERS})
+    needs = [f"the key {', '.join(keys)}"] if keys else []
+    needs += ["the encryption handlers of its langgraph.json"] if HANDLERS in recorded else []
+    return " and ".join(needs) or None
+
+
 def recorded_keys(connection: Connection) -> frozenset[str]:
     """Return the ids of the keys that values may be encrypted with."""
     return _all_recorded(connection) - {HANDLERS}
