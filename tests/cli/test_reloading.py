@@ -170,6 +170,8 @@ def test_a_server_that_ends_by_itself_costs_its_runs_an_attempt(start: Callable[
     assert "ended with 3" in project.until_status(503).json()["detail"]
     project.save()
     project.dev.wait_for("started")
+    # The lost attempt is noticed beside the start, which waits for nothing.
+    httpx.get(f"{location}/join", timeout=WITHIN)
     assert httpx.get(location).json()["dead_letter"]
 
 

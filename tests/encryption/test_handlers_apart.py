@@ -83,10 +83,12 @@ async def test_runs_of_crons_are_encrypted_with_the_context_of_their_maker(tmp_p
         client = client_of(url)
         thread = await client.threads.create()
         cron = await client.crons.create_for_thread(
-            thread["thread_id"], "shared", schedule="* * * * * *", input={"how": "waiting"}, metadata={"note": "c-1"},
+            thread["thread_id"], "shared", schedule="0 0 1 1 *", input={"how": "waiting"}, metadata={"note": "c-1"},
+        )  # fmt: skip
+        changed = await client.crons.update(
+            cron["cron_id"], schedule="* * * * * *", input={"how": "waiting", "found": "c-2"},
             end_time=datetime.now(UTC) + timedelta(minutes=1),
         )  # fmt: skip
-        changed = await client.crons.update(cron["cron_id"], input={"how": "waiting", "found": "c-2"})
         assert changed["payload"]["input"] == {"how": "waiting", "found": "c-2"}
         while not (runs := await client.runs.list(thread["thread_id"], status="success")):
             pass
