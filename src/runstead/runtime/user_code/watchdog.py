@@ -94,28 +94,31 @@ class LoopWatchdog:
         self._turn: int | None = None
         self._turn_since = 0.0
         self._looked_at = time.monotonic()
-        self._is_over = False
+        self._is_running = threading.Lock()
+        """Held while it runs. Waiting for it with a timeout costs no more than a sleep; its release ends the wait."""
 
     @contextmanager
     def running(self) -> Iterator[BlockCount]:
         """Watch for the length of a block."""
         thread = threading.Thread(target=self._watch, name="user-code-watchdog", daemon=True)
+        self._is_running.acquire()
         thread.start()
         try:
             yield self.count
         finally:
-            self._is_over = True
+            self._is_running.release()
             thread.join(timeout=1)
 
     def _watch(self) -> None:
-        while not self._is_over:
-            # An event with a timeout would cost several times as much.
-            time.sleep(2 * PERIOD if self._turn is None else PERIOD)
+        pause = 2 * PERIOD
+        while not self._is_running.acquire(timeout=pause):
             try:
                 self.look(time.monotonic())
+                pause = 2 * PERIOD if self._turn is None else PERIOD
             except Exception:
                 _log.exception("the watchdog of user code could not look at the loop")
-                time.sleep(_PAUSE)
+                pause = _PAUSE
+        self._is_running.release()
 
     def look(self, now: float) -> None:
         """Look at the loop once, at ``now`` (seconds on a monotonic clock)."""
