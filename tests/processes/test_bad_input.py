@@ -131,7 +131,7 @@ WRONG_RUNS: list[dict[str, Any]] = [
     {"context": 17},
     {"metadata": "text"},
     {"command": "resume"},
-    {"command": {}},
+    {"command": {}, "input": {"a": 1}},
     {"command": {"goto": 5}},
     {"command": {"update": "text"}},
     {"checkpoint_id": "not-a-checkpoint"},

@@ -33,6 +33,20 @@ async def test_empty_answer_comes_with_an_update_and_at_a_checkpoint(browser: Br
     assert answered == {"log": ["updated"], "seen": [value]}
 
 
+@pytest.mark.parametrize("command", [{}, {"update": None}], ids=repr)
+async def test_empty_command_answers_the_one_pending_question_with_null(browser: Browser, command: Any) -> None:
+    """The Python SDK sends one for ``{"resume": None}``."""
+    thread = await browser.new_thread()
+    await browser.wait(thread, "ask", {})
+    assert (await browser.wait(thread, "ask", None, command=command))["seen"] == [None]
+    # There is nothing left to answer.
+    assert (await browser.wait(thread, "ask", None, command=command))["seen"] == [None]
+    two = await browser.new_thread()
+    await browser.wait(two, "pair", {})
+    told = await browser.wait(two, "pair", None, command=command)
+    assert "interrupt id" in told["__error__"]["message"]
+
+
 @pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("value", [None, {}], ids=repr)
 async def test_empty_answer_to_two_questions_is_an_error_that_says_how(

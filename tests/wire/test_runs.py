@@ -115,7 +115,7 @@ def test_durability_beats_the_older_name_of_it() -> None:
         ({"config": {"tags": [1]}}, r"config\.tags"),
         ({"metadata": "x"}, "metadata"),
         ({"context": []}, "context"),
-        ({"command": {}}, "at least one of resume"),
+        ({"command": {}, "input": {"a": 1}}, "at least one of resume"),
         ({"command": {"update": [["a"]]}}, "pairs"),
         ({"command": {"goto": {"input": 1}}}, "command"),
         ({"command": {"update": {"a": 1}}, "input": {"b": 1}}, "cannot both be given"),
@@ -134,6 +134,8 @@ def test_what_cannot_be_done_is_refused_with_a_sentence(fields: dict[str, Any], 
 def test_a_run_without_a_thread_can_neither_resume_nor_fork() -> None:
     with pytest.raises(BadRequest, match="You must provide a thread_id when resuming"):
         stateless(command={"resume": "x"})
+    with pytest.raises(Unprocessable, match="at least one of resume"):
+        stateless(command={})
     with pytest.raises(Unprocessable, match="without a thread"):
         stateless(checkpoint_id=CHECKPOINT)
 
@@ -147,6 +149,8 @@ def test_a_thread_is_named_by_the_path() -> None:
     ("command", "expected"),
     [
         ({"resume": None}, RunCommand(None, has_resume=True)),
+        ({}, RunCommand(None, has_resume=True)),
+        ({"update": None, "goto": []}, RunCommand(None, has_resume=True)),
         ({"resume": {"id": "yes"}}, RunCommand({"id": "yes"}, has_resume=True)),
         ({"goto": "a"}, RunCommand(goto=("a",))),
         ({"goto": [{"node": "a", "input": 1}, "b"]}, RunCommand(goto=({"node": "a", "input": 1}, "b"))),

@@ -58,18 +58,26 @@ class CommandBody(WireModel):
     update: dict[str, Any] | list[list[Any]] | None = None
     goto: str | SendBody | list[str | SendBody] | None = None
 
+    @property
+    def has_resume(self) -> bool:
+        return "resume" in self.model_fields_set
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it commands nothing."""
+        return not self.has_resume and self.update is None and not self.goto
+
     def to_command(self) -> RunCommand:
         """Raises Unprocessable for a command that commands nothing."""
         goto = self.goto if isinstance(self.goto, list) else [] if self.goto is None else [self.goto]
-        has_resume = "resume" in self.model_fields_set
-        if not has_resume and self.update is None and not goto:
+        if self.is_empty:
             raise Unprocessable("command: give it at least one of resume, update and goto")
         if isinstance(self.update, list) and not all(
             len(pair) == 2 and isinstance(pair[0], str) for pair in self.update
         ):
             raise Unprocessable("command.update: a list must hold pairs of a key and a value")
         sends = tuple(to if isinstance(to, str) else {"node": to.node, "input": to.input} for to in goto)
-        return RunCommand(resume=self.resume, has_resume=has_resume, update=self.update, goto=sends)
+        return RunCommand(resume=self.resume, has_resume=self.has_resume, update=self.update, goto=sends)
 
 
 class CheckpointBody(WireModel):
@@ -153,7 +161,7 @@ def to_run_spec(
     another one. Raises BadRequest and Unprocessable.
     """
     _check_thread(body, thread_id)
-    command = body.command.to_command() if body.command else None
+    command = _command(body, thread_id)
     if command and command.update is not None and body.input:
         # An input beside a command updates the state; two updates would leave it open which one counts.
         raise Unprocessable("input and command.update cannot both be given; put all of the update into the command")
@@ -198,7 +206,7 @@ def to_run_spec(
 def continues(body: RunCreate) -> bool:
     """Return whether the run goes on where another one stopped: it answers a question, or brings no input."""
     if body.command is not None:
-        return "resume" in body.command.model_fields_set
+        return body.command.has_resume or body.command.is_empty
     return body.input is None
 
 
@@ -220,6 +228,13 @@ def _check_thread(body: RunCreate, thread_id: str | None) -> None:
     if thread_id is None:
         raise Unprocessable(f"thread_id: a run on a thread is created at /threads/{body.thread_id}/runs")
     raise Unprocessable(f"thread_id: the body names thread {body.thread_id}, and the path thread {thread_id}")
+
+
+def _command(body: RunCreate, thread_id: str | None) -> RunCommand | None:
+    if body.command is not None and body.command.is_empty and thread_id is not None and not body.input:
+        # What is left of {"resume": None} by the Python SDK, which sends no field that is None. (docs/adr/0040)
+        return RunCommand(resume=None, has_resume=True)
+    return None if body.command is None else body.command.to_command()
 
 
 def _scope(body: RunCreate, thread_id: str | None) -> RunScope:

@@ -48,7 +48,7 @@ class UpdateBody(WireModel):
             return Update(self.values, self.as_node)
         if self.values:
             raise Unprocessable("supersteps: give an update values or a command; a command can hold an update")
-        if "resume" in self.command.model_fields_set and self.command.resume is not None:
+        if self.command.has_resume and self.command.resume is not None:
             raise Unprocessable("supersteps: a command that resumes needs a run; update and goto can be told here")
         command = self.command.to_command()
         return Update(None, self.as_node, dataclasses.replace(command, resume=None, has_resume=False))
