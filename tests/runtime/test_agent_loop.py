@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import threading
@@ -28,7 +29,7 @@ def _alive() -> set[threading.Thread]:
 async def _gone(threads: set[threading.Thread]) -> bool:
     """Whether they have ended, within a moment."""
     for thread in threads:
-        await asyncio.to_thread(thread.join, 5)
+        await asyncio.to_thread(thread.join, 30)
     return not threads & _alive()
 
 
@@ -80,6 +81,48 @@ async def test_a_loop_whose_code_does_not_end_is_given_up_and_closes_when_it_has
     release.set()
     assert await _gone(mine)
     assert mine_too <= _alive()
+
+
+async def test_code_that_blocks_a_loop_which_is_given_up_is_ended(loops: ThreadAgentLoops) -> None:
+    begun = threading.Event()
+
+    async def node() -> None:
+        while True:
+            # As retrying code does it.
+            with contextlib.suppress(Exception):
+                begun.set()
+
+    async def agent() -> None:
+        await asyncio.wait({asyncio.ensure_future(node())})
+
+    before = _alive()
+    async with loops.lease() as loop:
+        task = loop.submit(agent)
+        assert await asyncio.to_thread(begun.wait, 30)
+    assert await _gone(_alive() - before)
+    assert await task.wait(30)
+
+
+async def test_a_synchronous_node_of_a_loop_that_is_given_up_is_left_to_end(loops: ThreadAgentLoops) -> None:
+    release, begun = threading.Event(), threading.Event()
+
+    def node() -> str:
+        begun.set()
+        release.wait(30)
+        return "ended"
+
+    async def agent() -> str:
+        return await asyncio.to_thread(node)
+
+    before = _alive()
+    async with loops.lease() as loop:
+        task = loop.submit(agent)
+        assert await asyncio.to_thread(begun.wait, 30)
+    mine = _alive() - before
+    release.set()
+    assert await task.wait(30)
+    assert task.result() == "ended"
+    assert await _gone(mine)
 
 
 async def test_loops_that_are_more_than_may_idle_are_closed(loops: ThreadAgentLoops) -> None:

@@ -17,6 +17,7 @@ from runstead.runtime.user_code.scope import UserWork, WorkScope
 from runstead.runtime.user_code.sync_threads import LIMIT
 from runstead.runtime.user_code.thread_loop import LoopTask, ThreadLoop
 from runstead.runtime.user_code.user_loop import UserLoop
+from runstead.runtime.user_code.watchdog import BLOCK
 
 T = TypeVar("T")
 R = TypeVar("R", covariant=True)
@@ -69,7 +70,7 @@ class AgentLoops(Protocol):
 
     def lease(self, work: UserWork = _GRAPH) -> AbstractAsyncContextManager[AgentLoop]:
         """A loop for ``work``, for the length of a block. Work that has not ended by then can no longer be waited for,
-        and a loop of its own is given up with it.
+        and a loop of its own is given up with it: what blocks it is ended by CodeAbandoned.
         """
         ...
 
@@ -126,6 +127,9 @@ class ThreadAgentLoops:
                 self._keep(loop)
             for task in stuck:
                 task.when_ended(loop.stop)
+            if stuck:
+                # Not at once: a loop that is at work for a moment is not blocked.
+                asyncio.get_running_loop().call_later(BLOCK, loop.end_blocking_code, loop.turn)
 
     async def close(self) -> None:
         while self._idle:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import selectors
 import threading
 from collections.abc import Callable, Coroutine
@@ -29,6 +30,10 @@ class LoopLost(Exception):
 
 class UserCodeExit(RuntimeError):
     """User code raised SystemExit or KeyboardInterrupt, or cancelled itself: its loop and the server go on."""
+
+
+class CodeAbandoned(BaseException):
+    """Raised in code that blocks a loop which was given up. No Exception, so that most code does not handle it."""
 
 
 class LoopTask(Generic[T]):
@@ -205,6 +210,17 @@ class ThreadLoop:
             task.lose(LoopLost(culprit))
         self.stop()
 
+    def end_blocking_code(self, turn: int | None) -> None:
+        """Raise CodeAbandoned in what blocks the loop, if it is still in that ``turn``. A call into C code ends first.
+
+        Only for a loop that is given up: the exception may come between any two instructions. For any thread. Does
+        nothing on Windows, where turns are not counted.
+        """
+        if turn and turn == self.turn and self.thread.ident is not None:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(self.thread.ident), ctypes.py_object(CodeAbandoned)
+            )
+
     def stop(self) -> None:
         """Let the thread end soon, and cancel what is left. Returns at once; safe to call twice."""
         self._closing = True
@@ -230,7 +246,10 @@ class ThreadLoop:
                 # Raised by a node. Its task has it as its result; asyncio lets these two fall through the loop as
                 # well, which would leave every other task, and so every other run, hanging for ever.
                 continue
-        with contextlib.suppress(Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt):
+            except CodeAbandoned:
+                # Raised beside the code that it was meant for, and the callback that was at work is lost.
+                break
+        with contextlib.suppress(BaseException):
             # The rest of a run that was given up, which no caller waits for any more.
             self.loop.run_until_complete(_cancel_others())
         self.loop.close()
