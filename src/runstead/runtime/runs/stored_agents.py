@@ -33,6 +33,8 @@ BROKEN: Final = (Exception, SystemExit, KeyboardInterrupt)
 
 _BRANCH: Final = "branch:to:"
 """Prefix of the channels that trigger the nodes of a StateGraph."""
+_JOIN: Final = "join:"
+"""Prefix of the channels that wait for several nodes: their names, and the one that comes then."""
 _INTERNAL: Final = ("__", "branch:", "join:", "start:")
 """Prefixes of channels that are no part of any state."""
 _RESULT: Final = "__end__"
@@ -66,6 +68,35 @@ def without_author_code(agent: T) -> T:
     return quiet
 
 
+def nodes_of_step(saved: CheckpointTuple) -> list[str]:
+    """Return the nodes of the step after a checkpoint, those that have ended too: as a history shows them.
+
+    As far as the channels of a StateGraph or an entrypoint tell it.
+    """
+    stored: Mapping[str, Any] = saved.checkpoint["channel_values"]
+    nodes = [send.node for send in stored.get(_SENDS) or ()]
+    nodes += [name.removeprefix(_BRANCH) for name in stored if name.startswith(_BRANCH)]
+    nodes += [name.rpartition(":")[2] for name, seen in stored.items() if _is_complete(name, seen)]
+    return nodes + (["__start__"] if "__start__" in stored else [])
+
+
+def is_unfinished(saved: CheckpointTuple) -> bool:
+    """Return whether a node of the step after a checkpoint has not ended yet."""
+    writes = saved.pending_writes or ()
+    ended = {task for task, channel, _ in writes if task != NO_TASK and channel not in TASK_EVENTS}
+    return len(nodes_of_step(saved)) > len(ended)
+
+
+def _is_complete(name: str, seen: Any) -> bool:
+    """Whether a channel that waits for several nodes has seen them all."""
+    starts, _, _ = name.removeprefix(_JOIN).rpartition(":")
+    return (
+        name.startswith(_JOIN)
+        and isinstance(seen, set)
+        and "+".join(sorted(seen)) == "+".join(sorted(starts.split("+")))
+    )
+
+
 def stored_snapshot(saved: CheckpointTuple) -> StateSnapshot:
     """Return the state that a checkpoint holds, as far as it can be told without its graph.
 
@@ -73,9 +104,7 @@ def stored_snapshot(saved: CheckpointTuple) -> StateSnapshot:
     A task has a name only if the next step has no other node.
     """
     stored: Mapping[str, Any] = saved.checkpoint["channel_values"]
-    comes = [*(send.node for send in stored.get(_SENDS) or ())]
-    comes += [name.removeprefix(_BRANCH) for name in stored if name.startswith(_BRANCH)]
-    comes += ["__start__"] if "__start__" in stored else []
+    comes = nodes_of_step(saved)
     name = comes[0] if len(comes) == 1 else ""
     asked = asked_interrupts(saved.pending_writes)
     tasks = tuple(PregelTask(task_id, name, (), None, tuple(interrupts)) for task_id, interrupts in asked.items())

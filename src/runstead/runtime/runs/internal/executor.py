@@ -7,6 +7,7 @@ then the observers hear of it. A stop has one reason, which travels with the han
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from runstead.runtime.serialization import encode
 from runstead.runtime.storage_fault import StorageFault
 from runstead.runtime.user_code.cross_loop_queue import CrossLoopQueue
 from runstead.runtime.user_code.scope import UserWork
-from runstead.runtime.user_code.thread_loop import LoopLost
+from runstead.runtime.user_code.thread_loop import LoopLost, UserCodeExit
 
 from ...field_encryption import EncryptionFailed
 from ..agent_loop import AgentLoop, AgentTask
@@ -30,6 +31,7 @@ from ..runtime import RunsRuntime
 from ..store import Settled
 from ..types import Lease, Outcome, RunStatus, Stopped
 from . import lifecycle
+from .abandoned import AbandonedAttempt, WriteGate
 from .attempt import AgentAttempt, AttemptEnd
 from .chunks import EncodedEvent
 from .endings import outcome_not_encrypted, outcome_of, outcome_of_rollback
@@ -52,6 +54,14 @@ _PAUSES: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 _LONGEST_REST: Final = 30.0
 """Seconds before a run is handed back that found no file descriptors, or no room on the disk."""
 _ATTEMPTS_WITHOUT_MEANS: Final = 20
+_ANSWER_WITHIN: Final = 1.0
+"""Seconds after which a loop that has executed nothing is taken for blocked."""
+_READ_WITHIN: Final = 10.0
+"""Seconds that a graph has to read what its abandoned attempt has left."""
+
+
+async def _answer() -> None:
+    """Show that a loop executes what it is given."""
 
 
 class RunExecution:
@@ -74,6 +84,7 @@ class RunExecution:
         self._events = RunEventEmitter(run, runtime.observer, runtime.clock)
         self._trace = TraceWriter(self._callbacks.events, runtime.event_store, runtime.clock, handle.lease.holder)
         self._writable = True
+        self._gate = WriteGate(self._check, self._guard)
 
     async def run(self) -> None:
         """Execute, and settle or hand back. Never raises, but for a cancellation."""
@@ -161,6 +172,8 @@ class RunExecution:
             if (reason := self._handle.stop_reason) is not None:
                 task.call(lambda: attempt.stop(reason))
             end = await self._ended(task)
+            if end is None:
+                end = await self._abandoned(attempt, plan)
             if queue.finished:
                 # What it had said by then is told too: it may have ended by itself while the stop was on its way.
                 for event, data in await queue.read():
@@ -169,28 +182,49 @@ class RunExecution:
             return end
 
     def _attempt(self, plan: ExecutionPlan, loop: AgentLoop, queue: CrossLoopQueue[EncodedEvent]) -> AgentAttempt:
-        stamp = {"run_id": self._lease.run_id, "run_attempt": self._lease.attempt}
-        home = asyncio.get_running_loop()
         return AgentAttempt(
             loop=loop,
             factory=self._runtime.agents.resolve(plan.graph_id),
             plan=plan,
-            checkpointer=FencedSaver(
-                self._runtime.checkpoints.saver,
-                home,
-                self._guard,
-                stamp,
-                self._check,
-                self._lease.holder,
-                frozenset(self._lease.run.spec.context_only),
-                sleep=self._runtime.clock.sleep,
-            ),
-            store=fenced_store(self._runtime.store, self._check, self._lease.holder),
+            checkpointer=self._saver(self._gate),
+            store=fenced_store(self._runtime.store, self._gate.check, self._lease.holder),
             callbacks=list(self._callbacks.handlers()),
             queue=queue,
             asides=self._asides,
             error_texts=self._runtime.error_texts,
         )
+
+    def _saver(self, gate: WriteGate) -> FencedSaver:
+        return FencedSaver(
+            self._runtime.checkpoints.saver,
+            asyncio.get_running_loop(),
+            gate.guard,
+            {"run_id": self._lease.run_id, "run_attempt": self._lease.attempt},
+            gate.check,
+            self._lease.holder,
+            frozenset(self._lease.run.spec.context_only),
+            sleep=self._runtime.clock.sleep,
+        )
+
+    async def _abandoned(self, attempt: AgentAttempt, plan: ExecutionPlan) -> AttemptEnd:
+        """Refuse what the attempt's code still writes, and read what it has left if the run ends by this stop."""
+        self._gate.close(LeaseLost(self._lease.run_id, self._lease.attempt))
+        reason = self._handle.stop_reason
+        if reason is None or reason.undoes or not reason.settles:
+            return AttemptEnd(stopped=True)
+        gate = WriteGate(self._check, self._guard)
+        store = fenced_store(self._runtime.store, gate.check, self._lease.holder)
+        left = AbandonedAttempt(attempt.factory, plan, attempt.checkpointer, self._saver(gate), store)
+        work = UserWork("run", plan.graph_id, self._lease.run_id, self._lease.thread_id)
+        # On another lease: a loop of the run's own does not come back. The shared one may not answer either.
+        async with self._runtime.agent_loops.lease(work) as loop:
+            if await loop.submit(_answer).wait(_ANSWER_WITHIN):
+                task = loop.submit(left.read)
+                if await task.wait(_READ_WITHIN):
+                    with contextlib.suppress(LoopLost, UserCodeExit):
+                        return task.result()
+        gate.close(LeaseLost(self._lease.run_id, self._lease.attempt))
+        return AttemptEnd(stopped=True)
 
     def _check(self) -> bool:
         """Law 6: nothing is written once the lease is gone or the run has been settled. False when the lease is over
@@ -229,7 +263,8 @@ class RunExecution:
             if finished or self._handle.stop_reason is not None:
                 return
 
-    async def _ended(self, task: AgentTask[AttemptEnd]) -> AttemptEnd:
+    async def _ended(self, task: AgentTask[AttemptEnd]) -> AttemptEnd | None:
+        """How the attempt ended; None when its code does not react to a stop."""
         reason, limits = self._handle.stop_reason, self._runtime.limits
         grace = limits.hand_back_grace if reason is Stopped.SHUTDOWN else limits.stop_grace
         if not await task.wait(None if reason is None else grace):
@@ -239,14 +274,14 @@ class RunExecution:
                 grace,
                 "handed back" if reason is Stopped.SHUTDOWN else "settled",
             )
-            return AttemptEnd(stopped=True)
+            return None
         try:
             return task.result()
         except LoopLost:
             if self._handle.stop_reason is None:
                 raise
-            # Its code is stuck and can no longer write: stopped, as it was asked to.
-            return AttemptEnd(stopped=True)
+            # Its code is stuck: stopped, as it was asked to.
+            return None
 
     @asynccontextmanager
     async def _timeout(self) -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""A thread's state as a run needs it: JSON of the values, the run's output, pending interrupts, what comes next."""
+"""A thread's state as a run needs it: JSON of the values, the run's output, pending interrupts, whether it waits."""
 
 from __future__ import annotations
 
@@ -12,21 +12,19 @@ from runstead.runtime.serialization import encode
 
 from ..agents import Agent
 from ..interrupts import INTERRUPT, pending_interrupts, shown_interrupt
+from ..stored_agents import is_unfinished
 
 
 @dataclass(frozen=True, slots=True)
 class StateSnapshot:
-    """A thread's state at its latest checkpoint, encoded. ``next`` are the nodes that would run now."""
+    """A thread's state at its latest checkpoint, encoded. ``is_waiting``: the graph stopped before its end, at an
+    interrupt, a breakpoint, a stop or an error.
+    """
 
     values: bytes | None = None
     interrupts: bytes = b"{}"
-    next: tuple[str, ...] = ()
+    is_waiting: bool = False
     checkpoint_id: str | None = None
-
-    @property
-    def is_waiting(self) -> bool:
-        """The graph stopped before its end: at an interrupt, a breakpoint, or an error."""
-        return bool(self.next)
 
 
 def snapshot_of(state: Any) -> StateSnapshot:
@@ -39,7 +37,7 @@ def snapshot_of(state: Any) -> StateSnapshot:
         for task in state.tasks
         if task.interrupts
     }
-    return StateSnapshot(encode(state.values), encode(pending), tuple(state.next), checkpoint_id)
+    return StateSnapshot(encode(state.values), encode(pending), bool(state.next), checkpoint_id)
 
 
 def output_values(agent: Agent, state: Any) -> Any:
@@ -73,11 +71,9 @@ def _checkpoint_id(state: Any) -> str | None:
 
 
 async def read_stored(saver: BaseCheckpointSaver[Any], thread_id: str) -> StateSnapshot:
-    """As much as the checkpoint alone tells, without the graph: the values are left out, and of ``next`` only
-    interrupted tasks are known.
-    """
+    """As much as the checkpoint alone tells, without the graph: the values are left out."""
     stored = await saver.aget_tuple({"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}})
     if stored is None:
         return StateSnapshot()
     pending = pending_interrupts(stored.pending_writes)
-    return StateSnapshot(None, encode(pending), tuple(pending), stored.checkpoint["id"])
+    return StateSnapshot(None, encode(pending), bool(pending) or is_unfinished(stored), stored.checkpoint["id"])

@@ -1,0 +1,81 @@
+"""What an attempt leaves whose code does not react to its stop: its writes are refused, and its thread is read.
+
+Read with the graph, as after a stop that it reacts to, so that the thread's status, values and next nodes are those
+that a reader of its state finds. Leaves to others: threads whose graph does not answer (`read_stored`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+from runstead.runtime.serialization import encode
+
+from ..agents import AgentFactory
+from ..exceptions import LeaseLost
+from ..stored_agents import read_state
+from .agent import opened
+from .attempt import AttemptEnd
+from .fence import FencedSaver
+from .finished_steps import finish_step
+from .planner import ExecutionPlan
+from .snapshot import output_values, snapshot_of, waiting_interrupts, with_interrupts
+
+_log = logging.getLogger(__name__)
+
+_WRITES_WITHIN: Final = 1.0
+"""Seconds that writes under way are waited for. Those of a loop that does not come back are never seen to end."""
+
+
+class WriteGate:
+    """Lets the code of one attempt write, until it is closed. ``check`` and ``guard`` are the lease's."""
+
+    def __init__(self, check: Callable[[], bool], guard: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._check, self._guard = check, guard
+        self._lost: LeaseLost | None = None
+
+    def close(self, lost: LeaseLost) -> None:
+        """Refuse every write from now on with ``lost``."""
+        self._lost = lost
+
+    def check(self) -> bool:
+        """As FencedSaver asks it. For any thread."""
+        if self._lost is not None:
+            raise self._lost
+        return self._check()
+
+    async def guard(self) -> None:
+        """As FencedSaver asks it, on the server's loop."""
+        if self._lost is not None:
+            raise self._lost
+        await self._guard()
+
+
+@dataclass(frozen=True, slots=True)
+class AbandonedAttempt:
+    """Reads what an attempt has left. ``abandoned`` is its saver, which writes nothing more; ``checkpointer`` may."""
+
+    factory: AgentFactory
+    plan: ExecutionPlan
+    abandoned: FencedSaver
+    checkpointer: FencedSaver
+    store: Any | None
+
+    async def read(self) -> AttemptEnd:
+        """Return the end of a stopped attempt. On an agent loop; without a snapshot where the graph does not answer."""
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.abandoned.writes_ended(), _WRITES_WITHIN)
+            async with opened(self.factory, self.plan.config, self.checkpointer, self.store) as agent:
+                state = await read_state(agent, self.plan.state_config)
+                if await finish_step(agent, self.plan.state_config, state):
+                    state = await read_state(agent, self.plan.state_config)
+                output = encode(with_interrupts(output_values(agent, state), waiting_interrupts(state)))
+                return AttemptEnd(True, output, snapshot_of(state))
+        except Exception:
+            _log.warning("the state that a stopped run has left could not be read with its graph", exc_info=True)
+            return AttemptEnd(stopped=True)
