@@ -76,7 +76,7 @@ from .doors import load_auth, open_door
 from .embedded import open_embedded
 from .embedders import load_embedder
 from .encryption import load_cipher
-from .encryption_handlers import NOT_HANDLED, HandledStores, load_encryption
+from .encryption_handlers import HandledStores, load_encryption, not_encrypted_by
 from .housekeeping import expire_regularly, sweep_items_regularly, sweep_regularly
 from .lost_loop import LostLoops
 from .parts import (
@@ -270,7 +270,7 @@ async def _opened(
     cipher = load_cipher(settings, os.environ)
     stack.enter_context(errors_without_texts(cipher is not None or handlers is not None))
     if handlers is not None and cipher is None:
-        _log.warning("%s", NOT_HANDLED)
+        _log.warning("%s", not_encrypted_by(handlers))
     profile = await opened(stack, settings, checkpoint_serde(configuration, cipher), cipher, handlers)
     handled = HandledStores(handlers)
     # Events are many: where there are keys, a handler is not called for each of them.

@@ -29,11 +29,19 @@ from runstead.runtime.runs.store import RunCreateStore, RunEventStore, RunLeaseS
 
 from .refusals import UnsupportedConfiguration, encryption_source
 
-NOT_HANDLED: Final = (
-    "handlers of langgraph.json encrypt checkpoints, threads, runs and their events, assistants, crons and items; "
-    "streams, cached values, descriptions and addresses of webhooks are not encrypted: set encryption_keys for them "
-    "(docs/encryption.md)"
-)
+_JSON: Final = "threads, runs and their events, assistants, crons, items and metadata of checkpoints"
+_BLOBS: Final = "states and pending writes of checkpoints"
+_NEVER: Final = "streams, cached values, descriptions of assistants and addresses of webhooks"
+
+
+def not_encrypted_by(cipher: FieldCipher) -> str:
+    """Return what handlers leave in the clear where there are no keys, as a warning that says how to encrypt it."""
+    by_kind = {f"{_JSON} (no encrypt.json)": cipher.encrypts_json, f"{_BLOBS} (no encrypt.blob)": cipher.encrypts_blobs}
+    left = [what for what, is_encrypted in by_kind.items() if not is_encrypted]
+    return (
+        f"the encryption handlers of langgraph.json do not encrypt {'; '.join([*left, _NEVER])}: set encryption_keys "
+        "for them (docs/encryption.md)"
+    )
 
 
 def load_encryption(configuration: GraphConfiguration) -> Any:

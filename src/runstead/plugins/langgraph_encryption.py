@@ -5,6 +5,7 @@ What is given to which handler, and what is never encrypted, is as on the refere
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from base64 import b64decode
@@ -33,6 +34,8 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _ANSWER_WITHIN: Final = 60.0
+AT_ONCE: Final = 32
+"""Calls of handlers at the same time: a page of records would otherwise be hundreds of calls of a key service."""
 _NEEDS: Final = "it needs langgraph-sdk 0.3.3 or newer; pip install -U langgraph-sdk"
 _WORK: Final = UserWork("encryption handler")
 _BLOB: Final = b"\x93RSh1"
@@ -86,8 +89,9 @@ class LangGraphEncryption:
     """The FieldCipher of a server whose langgraph.json names an ``Encryption``. Handlers run on ``user_loop``."""
 
     def __init__(self, encryption: Any, user_loop: UserLoop, *, answer_within: float = _ANSWER_WITHIN) -> None:
-        """``answer_within``: seconds that a handler may take."""
+        """``answer_within``: seconds that a handler may take, with the time that it waits for its turn."""
         self._encryption, self._user_loop, self._answer_within = encryption, user_loop, answer_within
+        self._turns: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
         self.replacements: Replacements | None = None
         """Set once the database is open."""
 
@@ -199,7 +203,8 @@ class LangGraphEncryption:
 
     async def _run(self, call: Callable[[], Coroutine[Any, Any, Any]], name: str) -> Any:
         async def called() -> Any:
-            return await call()
+            async with self._turn():
+                return await call()
 
         try:
             return await self._user_loop.run(called, self._answer_within, named=_WORK)
@@ -210,6 +215,13 @@ class LangGraphEncryption:
             raise EncryptionFailed(
                 f"the encryption handler {name}, failed ({type(error).__name__}). The server's log says more."
             ) from error
+
+    def _turn(self) -> asyncio.Semaphore:
+        """Return what bounds the calls on the running loop; that of user code may be replaced by another one."""
+        loop = asyncio.get_running_loop()
+        if self._turns is None or self._turns[0] is not loop:
+            self._turns = (loop, asyncio.Semaphore(AT_ONCE))
+        return self._turns[1]
 
 
 def context_in(header: str | None) -> dict[str, Any]:

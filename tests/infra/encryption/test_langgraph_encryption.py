@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from langgraph_sdk import Encryption, EncryptionContext
 
-from runstead.plugins.langgraph_encryption import InvalidEncryption, LangGraphEncryption, check_encryption
+from runstead.bootstrap.encryption_handlers import not_encrypted_by
+from runstead.plugins.langgraph_encryption import AT_ONCE, InvalidEncryption, LangGraphEncryption, check_encryption
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.field_encryption import CONTEXT, EncryptionFailed, ReservedKey
 from runstead.runtime.user_code.user_loop import UserLoop
@@ -75,6 +77,57 @@ async def test_a_handler_that_does_not_answer_is_given_up(user_loop: UserLoop) -
     slow = LangGraphEncryption(answering({"a": 1}, seconds=30), user_loop, answer_within=0.05)
     with pytest.raises(EncryptionFailed, match="does not answer; try again later"):
         await slow.encrypt("run", "input", {"a": 1})
+
+
+async def test_handlers_are_called_a_few_at_a_time(user_loop: UserLoop) -> None:
+    encryption, running, most = Encryption(), 0, 0
+    full, go_on = asyncio.Event(), asyncio.Event()
+
+    @encryption.encrypt.json
+    async def encrypt_json(ctx: EncryptionContext, data: dict[str, Any]) -> dict[str, Any]:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        if running >= AT_ONCE:
+            full.set()
+        await go_on.wait()
+        running -= 1
+        return data
+
+    @encryption.decrypt.json
+    async def decrypt_json(ctx: EncryptionContext, data: dict[str, Any]) -> dict[str, Any]:
+        return data
+
+    cipher = LangGraphEncryption(encryption, user_loop)
+
+    async def many() -> list[dict[str, Any]]:
+        return await asyncio.gather(*(cipher.encrypt("run", "input", {"a": n}) for n in range(5 * AT_ONCE)))
+
+    async def release() -> None:
+        await full.wait()
+        # Each that may begin has begun by now.
+        for _ in range(10):
+            await asyncio.sleep(0)
+        go_on.set()
+
+    # Calls from the server's loop, and such as are made where the handlers run.
+    releasing = asyncio.create_task(user_loop.run(release))
+    made = await asyncio.gather(many(), cipher.together(many))
+    await releasing
+    assert [one["a"] for one in made[0]] == [one["a"] for one in made[1]] == list(range(5 * AT_ONCE))
+    assert most == AT_ONCE
+
+
+def test_what_handlers_leave_in_the_clear_is_named_exactly() -> None:
+    def warning(*, json: bool, blobs: bool) -> str:
+        encryption: Any = SimpleNamespace(encrypts_json=json, encrypts_blobs=blobs)
+        return not_encrypted_by(encryption)
+
+    for json in (False, True):
+        for blobs in (False, True):
+            said = warning(json=json, blobs=blobs)
+            assert ("threads, runs" in said, "states and pending writes" in said) == (not json, not blobs)
+            assert "streams, cached values" in said
 
 
 async def test_fields_of_the_server_are_not_given_and_come_back(user_loop: UserLoop) -> None:
