@@ -184,7 +184,7 @@ class DataNeeds:
 
 def _tell(state: Log, runtime: Runtime[Any]) -> dict[str, Any]:
     context = runtime.context
-    return {"log": [f"{type(context).__name__} {context if isinstance(context, dict) else vars(context)}"]}
+    return {"log": [f"{type(context).__name__} {context if isinstance(context, dict | None) else vars(context)}"]}
 
 
 def _tell_asked(state: Log, runtime: Runtime[Any]) -> dict[str, Any]:

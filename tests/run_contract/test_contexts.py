@@ -8,6 +8,8 @@ import pytest
 
 from tests.faults.browser import Browser
 
+from .graphs import dict_context
+
 NOTHING: list[dict[str, Any]] = [
     {},
     {"context": None},
@@ -41,6 +43,15 @@ async def test_context_without_values_has_the_schemas_defaults(
 
 async def test_context_of_a_typed_dict_has_what_was_given(browser: Browser) -> None:
     assert await told(browser, "dict_context", context={"user": "ada", "other": 1}) == "dict {'user': 'ada'}"
+
+
+@pytest.mark.parametrize("fields", NOTHING, ids=str)
+@pytest.mark.parametrize("context", [None, {}], ids=str)
+async def test_context_of_a_typed_dict_is_none_without_values_as_langgraph_has_it(
+    browser: Browser, fields: dict[str, Any], context: Any
+) -> None:
+    (without_server,) = (await dict_context.ainvoke({}, context=context))["log"]
+    assert await told(browser, "dict_context", **fields) == without_server == "NoneType None"
 
 
 @pytest.mark.parametrize("graph", ["model_context", "data_context"])
