@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import pytest
 from langgraph_sdk import Auth
 from starlette.exceptions import HTTPException
@@ -333,9 +334,25 @@ async def test_a_handler_that_never_answers_is_not_waited_for_for_ever(is_async:
         over.set()
 
 
-async def test_a_timeout_of_the_handlers_own_is_its_own_failure() -> None:
+@pytest.mark.parametrize("timeout", [TimeoutError("slow"), httpx.ReadTimeout("slow"), httpx.PoolTimeout("slow")])
+async def test_a_timeout_of_the_handlers_own_is_an_answer_that_may_come_later(timeout: Exception) -> None:
     async def handler() -> str:
-        raise TimeoutError("the identity provider is away")
+        raise timeout
 
-    with pytest.raises(TimeoutError, match="identity provider"):
+    with pytest.raises(Unavailable, match="does not answer; send the request again"):
         await authenticated(handler)
+
+
+async def test_handler_that_is_cancelled_while_its_server_stops_does_not_answer() -> None:
+    begun = threading.Event()
+
+    async def handler() -> str:
+        begun.set()
+        return str(await asyncio.Event().wait())
+
+    async with UserLoop.running() as user_loop:
+        asking = asyncio.create_task(LangGraphAuth(auth_of(handler), user_loop).authenticate(ASKED))
+        await asyncio.to_thread(begun.wait, 30)
+    with pytest.raises(Unavailable) as refused:
+        await asking
+    assert refused.value.headers == {"retry-after": "1"}

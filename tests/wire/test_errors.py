@@ -19,9 +19,10 @@ from runstead.runtime.runs.exceptions import (
     ThreadBusy,
     ThreadNotFound,
 )
+from runstead.runtime.runs.thread_agents import AgentUnresponsive
 from runstead.runtime.runs.types import RunStatus
 from runstead.wire import errors
-from runstead.wire.errors import MASKED, Problem, Unprocessable, problem_of, sentence_of
+from runstead.wire.errors import MASKED, Problem, Unavailable, Unprocessable, problem_of, sentence_of
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,15 @@ from runstead.wire.errors import MASKED, Problem, Unprocessable, problem_of, sen
         (threads.ThreadExists("t"), Problem(409, "Thread with ID t already exists")),
         (RunNotRetriable("r", RunStatus.SUCCESS), Problem(409, str(RunNotRetriable("r", RunStatus.SUCCESS)))),
         (Unprocessable("no"), Problem(422, "no")),
+        (Unavailable("later"), Problem(503, "later", {"retry-after": "1"})),
+        (
+            AgentUnresponsive("g", 30),
+            Problem(
+                503,
+                "The code of graph 'g' did not answer within 30 seconds; send the request again in a moment",
+                {"retry-after": "1"},
+            ),
+        ),
         (RuntimeError("the password is x"), Problem(500, MASKED)),
     ],
 )

@@ -20,7 +20,7 @@ from runstead.runtime.runs.fair_turns import LEAST_URGENT, MOST_URGENT, NAMED_GR
 from runstead.runtime.runs.store import ThreadPriorityStore
 from runstead.runtime.runs.types import RunSpec, Scheduling, ThreadPriority
 from runstead.runtime.user_code.scope import UserWork
-from runstead.runtime.user_code.thread_loop import LoopLost
+from runstead.runtime.user_code.thread_loop import LoopLost, UserCodeCancelled
 from runstead.runtime.user_code.user_loop import UserCodeTimeout, UserLoop
 from runstead.wire.errors import Refused, Unavailable, WireError
 
@@ -138,7 +138,7 @@ class LangGraphPriority:
 
         try:
             return await self._user_loop.run(assign, self._answer_within, named=work)
-        except (UserCodeTimeout, LoopLost) as error:
+        except (UserCodeTimeout, UserCodeCancelled, LoopLost) as error:
             raise Unavailable("This server's priority function does not answer; no run was created") from error
         except (Auth.exceptions.HTTPException, HTTPException) as error:
             raise Refused(int(error.status_code), str(error.detail), dict(error.headers or {})) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
 from runstead.resources.assistant_editor import AssistantInUse, AssistantProtected
@@ -129,12 +130,11 @@ class Unavailable(WireError):
     """Not now; the same request may work later."""
 
     status = 503
+    headers: ClassVar[Mapping[str, str]] = {"retry-after": "1"}
 
 
 class NoRoom(Unavailable):
     """The process holds as much for its clients as it may."""
-
-    headers: ClassVar[Mapping[str, str]] = {"retry-after": "1"}
 
     def __init__(self, limit: int) -> None:
         super().__init__(
@@ -227,7 +227,7 @@ def problem_of(error: BaseException) -> Problem:
     for kind in type(error).__mro__:
         if entry := _KNOWN.get(kind):
             status, text = entry
-            return Problem(status, text(error))
+            return Problem(status, text(error), _AGAIN if status == HTTPStatus.SERVICE_UNAVAILABLE else {})
     return Problem(UNEXPECTED, MASKED)
 
 

@@ -21,7 +21,7 @@ from starlette.requests import Request
 from runstead.plugins.answer_shapes import shape_of
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.user_code.scope import UserWork
-from runstead.runtime.user_code.thread_loop import LoopLost
+from runstead.runtime.user_code.thread_loop import LoopLost, UserCodeCancelled
 from runstead.runtime.user_code.user_loop import UserCodeTimeout, UserLoop
 from runstead.wire.authorization import Action, Filters, InvalidFilter, Resource, filter_of
 from runstead.wire.credentials import Credentials
@@ -34,6 +34,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _ANSWER_WITHIN: Final = 60.0
+_NO_ANSWER: Final = "This server's auth handler does not answer; send the request again in a moment"
 _HANDLER: Final = UserWork("auth handler")
 
 PARAMETERS: Final = (
@@ -123,13 +124,20 @@ class LangGraphAuth:
         return _filters(answer, handler)
 
     async def _called(self, handler: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-        """Return what ``handler`` answers. Raises Unavailable when it does not answer."""
+        """Return what ``handler`` answers. Raises Unavailable when it does not answer, or reports a timeout of its own:
+        of a service that is away, or because other user code blocked the loop for so long.
+        """
         try:
             if inspect.iscoroutinefunction(handler):
                 return await self._user_loop.run(lambda: handler(**arguments), self._answer_within, named=_HANDLER)
             return await self._user_loop.run_sync(lambda: handler(**arguments), self._answer_within, named=_HANDLER)
-        except (UserCodeTimeout, LoopLost) as error:
-            raise Unavailable("This server's auth handler does not answer") from error
+        except (UserCodeTimeout, UserCodeCancelled, LoopLost) as error:
+            raise Unavailable(_NO_ANSWER) from error
+        except Exception as error:
+            if not _is_timeout(error):
+                raise
+            _log.warning("%s timed out", _name(handler), exc_info=True)
+            raise Unavailable(_NO_ANSWER) from error
 
     def _handler(self, resource: str, action: str) -> Callable[..., Any] | None:
         """The most specific one."""
@@ -206,6 +214,11 @@ def _json(raw: bytes) -> Any:
         return orjson.loads(raw) if raw.strip() else {}
     except orjson.JSONDecodeError:
         return None
+
+
+def _is_timeout(error: Exception) -> bool:
+    """Whether it is a timeout, of Python or of a client: httpx and requests have classes of their own, so named."""
+    return any("Timeout" in kind.__name__ for kind in type(error).__mro__)
 
 
 def _refused(error: Any) -> WireError | Refused:

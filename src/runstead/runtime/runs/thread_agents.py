@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from runstead.runtime.user_code.scope import UserWork
-from runstead.runtime.user_code.thread_loop import LoopLost
+from runstead.runtime.user_code.thread_loop import LoopLost, UserCodeCancelled
 
 from .agent_loop import AgentLoops
 from .agents import Agent, AgentResolver
@@ -30,9 +30,9 @@ class AgentUnresponsive(RunError):
     """The graph's own code did not come back in time."""
 
     def __init__(self, graph_id: str, seconds: float | None = None) -> None:
-        """``seconds`` None: the loop that it ran on was given up."""
+        """``seconds`` None: its loop was given up, or its server stops."""
         within = "" if seconds is None else f" within {seconds:g} seconds"
-        super().__init__(f"the code of graph {graph_id!r} did not answer{within}")
+        super().__init__(f"The code of graph {graph_id!r} did not answer{within}; send the request again in a moment")
 
 
 async def unguarded() -> None:
@@ -84,7 +84,7 @@ class ThreadAgents:
                 raise AgentUnresponsive(graph_id, self.ANSWER_WITHIN)
             try:
                 return task.result()
-            except LoopLost as error:
+            except (LoopLost, UserCodeCancelled) as error:
                 raise AgentUnresponsive(graph_id) from error
             except OURS:
                 raise

@@ -29,7 +29,11 @@ class LoopLost(Exception):
 
 
 class UserCodeExit(RuntimeError):
-    """User code raised SystemExit or KeyboardInterrupt, or cancelled itself: its loop and the server go on."""
+    """User code raised SystemExit or KeyboardInterrupt, or was cancelled: its loop and the server go on."""
+
+
+class UserCodeCancelled(UserCodeExit):
+    """User code was cancelled, by itself or because its server stops."""
 
 
 class CodeAbandoned(BaseException):
@@ -72,13 +76,13 @@ class LoopTask(Generic[T]):
     def result(self) -> T:
         """Return what the work returned, or raise what it raised. Only after it has ended.
 
-        Raises LoopLost when its loop was given up, UserCodeExit when it was cancelled.
+        Raises LoopLost when its loop was given up, UserCodeCancelled when it was cancelled.
         """
         try:
             return self._future.result(timeout=0)
         except CancelledError as error:
             # Never asyncio's: that one would cancel the caller, which is on another loop and has nothing to do with it.
-            raise UserCodeExit("user code was cancelled") from error
+            raise UserCodeCancelled("user code was cancelled") from error
 
     def call(self, function: Callable[[], object]) -> None:
         """Run a quick function on the work's loop, soon. Ignored when the loop is gone."""
