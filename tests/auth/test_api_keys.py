@@ -64,7 +64,7 @@ async def test_a_key_acts_for_its_user_until_it_is_revoked(url: str, tmp_path: P
         assert (await http.get("/ok")).status_code == 200
 
 
-async def test_keys_are_listed_without_what_opens_anything(tmp_path: Path) -> None:
+async def test_list_keys_omits_secrets(tmp_path: Path) -> None:
     (made,) = await cli(tmp_path, "create", "--user", "alice", "--tenant", "acme", "--name", "laptop")
     (listed,) = await cli(tmp_path, "ls")
     assert (listed["user_id"], listed["tenant_id"], listed["name"]) == ("alice", "acme", "laptop")
@@ -79,7 +79,7 @@ async def test_keys_are_listed_without_what_opens_anything(tmp_path: Path) -> No
     assert (await cli(tmp_path, "ls"))[0]["revoked_at"] == revoked["revoked_at"] is not None
 
 
-async def test_that_a_key_was_used_is_known_to_the_minute(tmp_path: Path) -> None:
+async def test_last_used_time_of_a_key_is_exact_to_the_minute(tmp_path: Path) -> None:
     clock, key = HandClock(), new_key()
     assert len(key) > 40
     async with open_storage(tmp_path / "keys.db") as database:
@@ -101,7 +101,7 @@ async def test_that_a_key_was_used_is_known_to_the_minute(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("odd", ["", "\ud800", "nul\0", "x" * 100_000])
-async def test_what_cannot_be_a_key_opens_nothing(odd: str, tmp_path: Path) -> None:
+async def test_malformed_key_is_unauthenticated(odd: str, tmp_path: Path) -> None:
     async with open_storage(tmp_path / "keys.db") as database:
         door = ApiKeyAuthentication(SqlApiKeyStore(database), HandClock())
         with pytest.raises(Unauthenticated):

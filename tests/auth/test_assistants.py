@@ -31,7 +31,7 @@ def client_of(url: str) -> ClientOf:
     return lambda token: get_client(url=url, api_key=None, headers={"Authorization": f"Bearer {token}"})
 
 
-async def test_what_a_handler_writes_is_what_is_created(client_of: ClientOf) -> None:
+async def test_create_uses_the_values_the_handler_changed(client_of: ClientOf) -> None:
     made = await client_of("alice gold room-1").assistants.create(
         "teller", context={"plan": "platinum", "x": 1}, metadata={"k": "v", "room": "room-9"}, name="mine"
     )
@@ -42,7 +42,7 @@ async def test_what_a_handler_writes_is_what_is_created(client_of: ClientOf) -> 
     assert (bare["context"], bare["name"], bare["metadata"]) == ({"plan": "free"}, "NAMELESS", {})
 
 
-async def test_and_what_is_updated(client_of: ClientOf) -> None:
+async def test_update_uses_the_values_the_handler_changed(client_of: ClientOf) -> None:
     alice = client_of("alice gold")
     made = await alice.assistants.create("teller")
     changed = await alice.assistants.update(made["assistant_id"], context={"plan": "gold", "y": 2}, name="n")
@@ -50,7 +50,7 @@ async def test_and_what_is_updated(client_of: ClientOf) -> None:
     assert (await alice.assistants.set_latest(made["assistant_id"], 13))["context"] == {"plan": "gold"}
 
 
-async def test_what_does_not_match_a_filter_is_not_there(client_of: ClientOf) -> None:
+async def test_assistant_outside_the_filter_is_not_found(client_of: ClientOf) -> None:
     """Of what is alice's own, her token decides."""
     first, second = client_of("alice room-1 janitor"), client_of("alice room-2 janitor")
     made = await first.assistants.create("teller", metadata={"n": 1})
@@ -82,7 +82,7 @@ async def test_what_does_not_match_a_filter_is_not_there(client_of: ClientOf) ->
     await first.assistants.delete(assistant_id)
 
 
-async def test_what_a_handler_refuses_is_refused(client_of: ClientOf) -> None:
+async def test_request_the_handler_refuses_gets_403(client_of: ClientOf) -> None:
     made = await client_of("alice").assistants.create("teller")
     reader = client_of("alice reader")
     for call in (
@@ -97,7 +97,7 @@ async def test_what_a_handler_refuses_is_refused(client_of: ClientOf) -> None:
     assert await reader.assistants.get(made["assistant_id"]) == made
 
 
-async def test_threads_go_with_an_assistant_as_far_as_they_may(client_of: ClientOf) -> None:
+async def test_delete_threads_deletes_only_permitted_threads(client_of: ClientOf) -> None:
     alice = client_of("alice janitor")
     made = await alice.assistants.create("teller")
     kept, gone = [await alice.threads.create(metadata={"kind": kind}) for kind in ("talk", "scratch")]
@@ -113,7 +113,7 @@ async def test_threads_go_with_an_assistant_as_far_as_they_may(client_of: Client
             await call
 
 
-async def test_runs_are_interrupted_with_an_assistant_as_far_as_they_may(client_of: ClientOf) -> None:
+async def test_delete_interrupts_only_permitted_runs(client_of: ClientOf) -> None:
     alice = client_of("alice janitor")
     made = await alice.assistants.create("teller")
     kept, stopped = [await alice.threads.create(metadata={"kind": kind}) for kind in ("talk", "scratch")]
@@ -131,7 +131,7 @@ async def test_runs_are_interrupted_with_an_assistant_as_far_as_they_may(client_
     assert ends == ["success", "interrupted"]
 
 
-async def test_a_permission_lets_an_operator_change_what_everybody_uses(client_of: ClientOf) -> None:
+async def test_operator_permission_allows_updating_default_assistants(client_of: ClientOf) -> None:
     for who in ("alice", "alice gold janitor"):
         with pytest.raises(PermissionDeniedError, match="everybody uses"):
             await client_of(who).assistants.update("teller", metadata={"x": 1})

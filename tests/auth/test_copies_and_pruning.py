@@ -38,7 +38,7 @@ async def a_thread(http: httpx.AsyncClient, **metadata: Any) -> str:
     return thread_id
 
 
-async def test_of_many_threads_those_are_pruned_that_the_filter_lets_be_seen(http: httpx.AsyncClient) -> None:
+async def test_prune_affects_only_threads_visible_through_the_filter(http: httpx.AsyncClient) -> None:
     private, public = await a_thread(http), await a_thread(http, visibility="public")
     asked = {"thread_ids": [private, public]}
     pruned = await http.post("/threads/prune", json=asked, headers=GUEST)
@@ -47,13 +47,13 @@ async def test_of_many_threads_those_are_pruned_that_the_filter_lets_be_seen(htt
     assert (await http.get(f"/threads/{public}", headers=ALICE)).status_code == 404
 
 
-async def test_who_may_not_delete_may_not_prune(http: httpx.AsyncClient) -> None:
+async def test_prune_without_delete_permission_is_refused(http: httpx.AsyncClient) -> None:
     for strategy in ("delete", "keep_latest"):
         refused = await http.post("/threads/prune", json={"thread_ids": [], "strategy": strategy}, headers=BOB)
         assert (refused.status_code, refused.json()) == (403, {"detail": "bob may not delete"})
 
 
-async def test_a_copy_is_asked_about_as_the_new_thread_that_it_is(tmp_path: Path) -> None:
+async def test_copy_is_authorized_as_creation_of_a_thread(tmp_path: Path) -> None:
     (tmp_path / "auth.py").write_text(STAMPING)
     config = tmp_path / "langgraph.json"
     graphs = {"teller": f"{CONFIG.parent / 'graphs.py'}:teller"}

@@ -34,7 +34,7 @@ async def test_handlers_stamp_crons_and_their_runs(alice: Any, http: httpx.Async
     assert run["kwargs"]["config"]["tags"] == ["stamped"]
 
 
-async def test_what_is_alice_s_is_not_there_for_others(alice: Any, client_of: ClientOf) -> None:
+async def test_cron_of_another_user_is_not_found(alice: Any, client_of: ClientOf) -> None:
     thread = (await alice.threads.create())["thread_id"]
     cron = await alice.crons.create_for_thread(thread, "teller", schedule=NEVER_SOON)
     for stranger in (client_of("bob-token"), client_of("guest-token")):
@@ -54,7 +54,7 @@ async def test_what_is_alice_s_is_not_there_for_others(alice: Any, client_of: Cl
     assert changed["payload"]["schedule"] == NEVER_SOON
 
 
-async def test_deliveries_of_webhooks_are_the_run_s_owner_s(tmp_path: Path) -> None:
+async def test_webhook_deliveries_belong_to_the_owner_of_the_run(tmp_path: Path) -> None:
     async with serving(application_of(tmp_path / "data", webhook_allow_loopback=True)) as url:
         alice, *strangers = (
             get_client(url=url, api_key=None, headers={"Authorization": f"Bearer {name}-token"})

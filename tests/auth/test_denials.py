@@ -65,7 +65,7 @@ def guarded() -> set[tuple[str, str]]:
     return found
 
 
-async def test_whatever_the_body_is_the_handler_is_asked(url: str) -> None:
+async def test_handler_is_called_for_any_request_body(url: str) -> None:
     headers = {"authorization": "Bearer user1-token", "content-type": "application/json"}
     wrong = {}
     async with httpx.AsyncClient(base_url=url, timeout=30) as client:
@@ -92,7 +92,7 @@ async def test_a_web_socket_is_closed(url: str) -> None:
         assert closed.value.rcvd.code == 4403
 
 
-def test_every_route_is_asked_about() -> None:
+def test_handler_is_called_for_every_route() -> None:
     assert guarded() == set(ASKS)
 
 
@@ -101,7 +101,7 @@ def sockets() -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("transport", ["http", "socket"])
-async def test_a_command_that_begins_a_run_is_asked_about_besides(transport: str, tmp_path: Path) -> None:
+async def test_command_that_starts_a_run_is_authorized_as_run_creation_too(transport: str, tmp_path: Path) -> None:
     async with serving(application_of("tutorial_reading.json", tmp_path)) as url:
         owner = get_client(url=url, api_key=None, headers={"authorization": "Bearer user1-token"})
         thread = (await owner.threads.create())["thread_id"]

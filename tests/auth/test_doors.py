@@ -37,7 +37,7 @@ def settings_of(place: Path, **settings: Any) -> Settings:
         ("langgraph", "./auth.py:auth", "langgraph"),
     ],
 )
-def test_the_setting_decides_and_else_whether_there_are_handlers(
+def test_auth_mode_follows_the_setting_then_the_configured_handlers(
     setting: str | None, path: str | None, mode: str, tmp_path: Path
 ) -> None:
     assert auth_mode(settings_of(tmp_path, auth=setting), configured(tmp_path, path)) == mode
@@ -56,14 +56,14 @@ def test_an_address_that_others_can_reach_needs_users(tmp_path: Path) -> None:
     refuse_strangers(configured(tmp_path), settings_of(tmp_path))
 
 
-def test_handlers_that_are_not_asked_are_told_of(tmp_path: Path) -> None:
+def test_handlers_unused_by_the_auth_mode_cause_a_warning(tmp_path: Path) -> None:
     handlers = configured(tmp_path, "./auth.py:auth")
     (told,) = without_effect(handlers, settings_of(tmp_path, auth="keys"))
     assert told.endswith("auth.path: the setting auth is keys")
     assert list(without_effect(handlers, settings_of(tmp_path))) == []
 
 
-def test_what_has_no_effect_is_told_of(tmp_path: Path) -> None:
+def test_keys_without_effect_cause_warnings(tmp_path: Path) -> None:
     document = {
         "graphs": {"agent": "runstead.graphs.demo:agent"},
         "checkpointer": {"backend": "mongo"},
@@ -86,7 +86,7 @@ def test_what_has_no_effect_is_told_of(tmp_path: Path) -> None:
         ("from langgraph_sdk import Auth\nauth = Auth()", "no @auth.authenticate handler"),
     ],
 )
-async def test_a_server_whose_door_cannot_be_closed_does_not_open(code: str | None, said: str, tmp_path: Path) -> None:
+async def test_server_with_unloadable_auth_does_not_start(code: str | None, said: str, tmp_path: Path) -> None:
     if code is not None:
         (tmp_path / "auth.py").write_text(code)
     handlers, settings = configured(tmp_path, "./auth.py:auth"), settings_of(tmp_path)
@@ -99,6 +99,6 @@ async def test_a_server_whose_door_cannot_be_closed_does_not_open(code: str | No
     assert not (tmp_path / "data").exists()
 
 
-def test_handlers_that_are_asked_for_must_be_named(tmp_path: Path) -> None:
+def test_auth_langgraph_without_configured_handlers_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedConfiguration, match="there are none"):
         load_auth(settings_of(tmp_path, auth="langgraph"), configured(tmp_path))

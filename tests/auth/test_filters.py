@@ -40,7 +40,7 @@ SOMEBODY = uuid.UUID("01a22e6e-6972-768c-987f-111cd7c852e4")
         ({}, None),
     ],
 )
-def test_what_fulfils_every_condition_is_there(metadata: dict[str, Any], filters: dict[str, Any] | None) -> None:
+def test_metadata_matching_every_condition_passes(metadata: dict[str, Any], filters: dict[str, Any] | None) -> None:
     assert matches(metadata, filters)
 
 
@@ -67,7 +67,7 @@ def test_what_fulfils_every_condition_is_there(metadata: dict[str, Any], filters
         ({}, {"gone": None}),
     ],
 )
-def test_what_fails_one_condition_is_not(metadata: dict[str, Any], filters: dict[str, Any]) -> None:
+def test_metadata_failing_one_condition_is_rejected(metadata: dict[str, Any], filters: dict[str, Any]) -> None:
     assert not matches(metadata, filters)
 
 
@@ -92,7 +92,7 @@ def test_what_fails_one_condition_is_not(metadata: dict[str, Any], filters: dict
         {"$or": [{"a": 1}, {"$and": [{"b": 1}, {"$or": [{"c": 1}, {"d": 1}]}]}]},
     ],
 )
-def test_a_filter_without_a_meaning_lets_nobody_see_anything(filters: dict[str, Any]) -> None:
+def test_invalid_filter_raises_instead_of_matching(filters: dict[str, Any]) -> None:
     for apply in (lambda: matches({"a": 1}, filters), lambda: filter_of(filters)):
         with pytest.raises(InvalidFilter):
             apply()
@@ -113,7 +113,7 @@ groups = st.lists(simple, min_size=2, max_size=3)
 
 
 @given(documents, st.dictionaries(st.sampled_from("ab"), conditions, max_size=2))
-def test_a_filter_is_fulfilled_when_all_its_conditions_are(metadata: dict[str, Any], filters: dict[str, Any]) -> None:
+def test_filter_matches_when_all_conditions_match(metadata: dict[str, Any], filters: dict[str, Any]) -> None:
     assert matches(metadata, filters) == all(matches(metadata, {key: wanted}) for key, wanted in filters.items())
 
 

@@ -52,7 +52,7 @@ async def authenticated(handler: Callable[..., Any], asked: Credentials = ASKED)
         return await door.authenticate(asked)
 
 
-async def test_a_handler_gets_whatever_it_may_ask_for() -> None:
+async def test_handler_receives_every_parameter_it_declares() -> None:
     got: dict[str, Any] = {}
 
     async def handler(
@@ -82,7 +82,7 @@ async def test_a_handler_gets_whatever_it_may_ask_for() -> None:
     assert got["request"].path_params == {"thread_id": "t-1"}
 
 
-async def test_the_body_is_read_for_who_asks_for_it_alone() -> None:
+async def test_body_is_read_only_for_handlers_that_declare_it() -> None:
     async def never() -> bytes:
         raise AssertionError("nobody asked for it")
 
@@ -121,7 +121,7 @@ async def test_a_user_is_a_text_a_dict_or_an_object(told: Any, shown: dict[str, 
 
 
 @pytest.mark.parametrize("told", [None, "", {}, {"identity": 7}, {"identity": "nul\0"}, 3.5, {"identity": "\ud800"}])
-async def test_a_user_without_an_identity_is_nobody(told: Any) -> None:
+async def test_user_without_identity_is_invalid(told: Any) -> None:
     async def handler() -> Any:
         return told
 
@@ -140,7 +140,7 @@ async def test_a_user_without_an_identity_is_nobody(told: Any) -> None:
         (ValueError("a bug"), ValueError, None),
     ],
 )
-async def test_what_a_handler_raises_is_how_it_refuses(
+async def test_exception_of_a_handler_determines_the_refusal(
     raised: BaseException, expected: type[Exception], status: int | None
 ) -> None:
     async def handler() -> Any:
@@ -151,7 +151,7 @@ async def test_what_a_handler_raises_is_how_it_refuses(
     assert getattr(refused.value, "status", None) == status
 
 
-async def test_who_says_of_themselves_that_they_are_not_authenticated_is_not() -> None:
+async def test_user_with_is_authenticated_false_is_unauthenticated() -> None:
     async def handler() -> Any:
         return {"identity": "anonymous", "is_authenticated": False}
 
@@ -178,7 +178,7 @@ async def with_a_wish(password: str) -> str:
         ({"auth": 1}, "it is a dict, not a langgraph_sdk.Auth"),
     ],
 )
-async def test_an_auth_that_cannot_work_is_refused_at_the_start(auth: Any, said: str) -> None:
+async def test_unusable_auth_object_is_refused_at_startup(auth: Any, said: str) -> None:
     with pytest.raises(InvalidAuth, match=said):
         async with LangGraphAuth.running(auth):
             pass
@@ -193,7 +193,7 @@ async def asked(auth: Auth, resource: Resource, action: Action, value: dict[str,
         return await door.authorize(ALICE, resource, action, {} if value is None else value)
 
 
-async def test_the_most_specific_handler_is_asked_alone() -> None:
+async def test_only_the_most_specific_handler_is_called() -> None:
     auth = auth_of(nobody)
 
     def answering(name: str) -> Any:
@@ -219,7 +219,7 @@ async def test_the_most_specific_handler_is_asked_alone() -> None:
         assert await asked(auth, resource, action) == {"by": by}, (resource, action)  # type: ignore[arg-type]
 
 
-async def test_without_a_handler_everything_of_one_s_own_is_allowed() -> None:
+async def test_own_resources_are_allowed_without_a_handler() -> None:
     auth = auth_of(nobody)
     assert await asked(auth, "threads", "read") is None
     async with LangGraphAuth.running(auth) as door:
@@ -235,7 +235,7 @@ async def test_none_and_true_allow(answer: Any) -> None:
     ("answer", "expected"),
     [(False, Forbidden), ("yes", InvalidAnswer), (1, InvalidAnswer), ({"a": {"$gt": 1}}, InvalidFilter)],
 )
-async def test_any_other_answer_lets_nobody_in(answer: Any, expected: type[Exception]) -> None:
+async def test_unsupported_handler_result_denies_access(answer: Any, expected: type[Exception]) -> None:
     with pytest.raises(expected):
         await asked(answers(answer), "threads", "read")
 
@@ -250,7 +250,7 @@ def answers(answer: Any) -> Auth:
     return auth
 
 
-async def test_a_handler_sees_the_user_and_may_change_what_is_asked_for() -> None:
+async def test_handler_receives_the_user_and_may_change_the_value() -> None:
     auth = auth_of(nobody)
 
     @auth.on.threads.create
@@ -288,7 +288,7 @@ async def test_all_handlers_run_on_the_loop_of_user_code() -> None:
     assert asyncio.get_running_loop() not in loops
 
 
-async def test_a_synchronous_handler_that_blocks_delays_nobody_and_waits_for_nobody() -> None:
+async def test_blocking_synchronous_handler_is_independent_of_other_user_code() -> None:
     """It needs no event loop: neither that of user code, which something else blocks here, nor another one's thread."""
     free, begun = threading.Event(), threading.Barrier(3)
 
@@ -318,7 +318,7 @@ async def test_a_synchronous_handler_that_blocks_delays_nobody_and_waits_for_nob
 
 
 @pytest.mark.parametrize("is_async", [True, False])
-async def test_a_handler_that_never_answers_is_not_waited_for_for_ever(is_async: bool) -> None:
+async def test_handler_that_never_returns_times_out(is_async: bool) -> None:
     over = threading.Event()
 
     async def for_ever() -> str:

@@ -31,7 +31,7 @@ def run_of(answer: httpx.Response) -> str:
 
 @pytest.mark.parametrize("verb", ["", "/stream", "/wait"])
 @pytest.mark.parametrize("stateless", [False, True])
-async def test_twenty_at_once_are_one_run(http: httpx.AsyncClient, verb: str, stateless: bool) -> None:
+async def test_twenty_concurrent_requests_create_one_run(http: httpx.AsyncClient, verb: str, stateless: bool) -> None:
     place = "/runs" if stateless else f"/threads/{await thread_of(http)}/runs"
     # A strategy that would refuse the second one: it is no second one.
     body = {**RUN, "input": {"wait": 0.2}, "multitask_strategy": "reject"}
@@ -40,7 +40,7 @@ async def test_twenty_at_once_are_one_run(http: httpx.AsyncClient, verb: str, st
     assert len((await http.get("/runs", headers=ALICE)).json()) == 1
 
 
-async def test_the_run_is_the_same_after_a_restart_and_after_its_end(tmp_path: Path) -> None:
+async def test_repeated_request_returns_the_same_run_after_restart_and_end(tmp_path: Path) -> None:
     runs: list[Any] = []
     for _ in range(2):
         async with (
@@ -54,7 +54,7 @@ async def test_the_run_is_the_same_after_a_restart_and_after_its_end(tmp_path: P
     assert runs[0] == runs[1]
 
 
-async def test_a_streamed_run_is_told_from_its_beginning_again(http: httpx.AsyncClient) -> None:
+async def test_repeated_stream_request_replays_the_run_from_its_start(http: httpx.AsyncClient) -> None:
     place = f"/threads/{await thread_of(http)}/runs/stream"
     first, again = [await http.post(place, json=RUN, headers={**ALICE, **KEY}) for _ in range(2)]
     assert "event: metadata" in first.text
@@ -103,7 +103,7 @@ async def test_a_batch_is_repeated_whole(http: httpx.AsyncClient) -> None:
     assert len(set(first)) == 2
 
 
-async def test_a_request_that_failed_may_be_sent_again(http: httpx.AsyncClient) -> None:
+async def test_failed_request_can_be_repeated(http: httpx.AsyncClient) -> None:
     thread = await thread_of(http)
     busy = run_of(await http.post(f"/threads/{thread}/runs", json={**RUN, "input": {"wait": 1.0}}, headers=ALICE))
     body = {**RUN, "multitask_strategy": "reject"}
@@ -114,7 +114,7 @@ async def test_a_request_that_failed_may_be_sent_again(http: httpx.AsyncClient) 
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "tab\there"])
-async def test_a_key_that_is_none_is_refused(http: httpx.AsyncClient, key: str) -> None:
+async def test_invalid_idempotency_key_is_refused(http: httpx.AsyncClient, key: str) -> None:
     refused = await http.post("/runs", json=RUN, headers={**ALICE, "idempotency-key": key})
     assert refused.status_code == 422
     assert "Idempotency-Key" in refused.json()["detail"]

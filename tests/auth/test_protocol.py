@@ -30,7 +30,7 @@ async def command(http: httpx.AsyncClient, thread_id: str, who: dict[str, str], 
     return answered.status_code, answered.json().get("error"), answered.json()
 
 
-async def test_a_stranger_starts_and_reads_nothing(http: httpx.AsyncClient, thread_id: str, alice: Any) -> None:
+async def test_other_user_cannot_start_or_read_runs(http: httpx.AsyncClient, thread_id: str, alice: Any) -> None:
     status, error, told = await command(http, thread_id, BOB, "run.start", assistant_id="teller", input={})
     assert (status, error) == (200, "unknown_error"), told
     assert "404" in told["message"]
@@ -39,7 +39,7 @@ async def test_a_stranger_starts_and_reads_nothing(http: httpx.AsyncClient, thre
     assert len(await alice.runs.list(thread_id)) == 1
 
 
-async def test_a_filter_holds_for_commands_and_streams_too(http: httpx.AsyncClient, thread_id: str) -> None:
+async def test_filter_applies_to_commands_and_streams(http: httpx.AsyncClient, thread_id: str) -> None:
     assert (await command(http, thread_id, GUEST, "state.get"))[0] == 404
     for path in ("stream", "stream/events"):
         body = {"channels": ["values"]}
@@ -55,7 +55,7 @@ async def test_a_run_that_a_command_starts_is_stamped(http: httpx.AsyncClient, t
     assert run["kwargs"]["config"]["tags"] == ["stamped"]
 
 
-async def test_a_stranger_s_stream_tells_nothing(url: str, thread_id: str) -> None:
+async def test_stream_of_another_user_receives_no_events(url: str, thread_id: str) -> None:
     async def first(who: dict[str, str]) -> str:
         async with (
             httpx.AsyncClient(timeout=60) as client,
@@ -74,7 +74,7 @@ async def test_a_stranger_s_stream_tells_nothing(url: str, thread_id: str) -> No
         await asyncio.wait_for(first(BOB), 0.7)
 
 
-async def test_a_socket_obeys_as_well(url: str, thread_id: str) -> None:
+async def test_web_socket_enforces_authorization(url: str, thread_id: str) -> None:
     place = f"{url.replace('http', 'ws')}/threads/{thread_id}/stream/events"
     for who, code in (({}, 4401), ({"x-api-key": "teapot-token"}, 4418), (GUEST, 4404)):
         async with connect(place, additional_headers=who) as socket:
@@ -88,7 +88,7 @@ async def test_a_socket_obeys_as_well(url: str, thread_id: str) -> None:
         assert (told["type"], "404" in told["message"]) == ("error", True)
 
 
-async def test_a_command_is_carried_out_once_for_a_key(http: httpx.AsyncClient, client_of: ClientOf) -> None:
+async def test_command_with_an_idempotency_key_is_executed_once(http: httpx.AsyncClient, client_of: ClientOf) -> None:
     alice = client_of("alice-token")
     thread = (await alice.threads.create())["thread_id"]
     who = {"x-api-key": "alice-token", "idempotency-key": "k"}

@@ -89,7 +89,7 @@ async def test_streams_and_sockets_of_a_user_without_access_are_closed(http: htt
     assert (await http.get(f"/threads/{thread}", headers=alice)).status_code == 200
 
 
-async def test_crons_of_a_revoked_key_are_suspended_until_their_user_shows_another(tmp_path: Path) -> None:
+async def test_crons_of_a_revoked_key_are_suspended_until_a_new_key_is_used(tmp_path: Path) -> None:
     data, every_second = tmp_path / "data", {"assistant_id": "teller", "schedule": "* * * * * *"}
     application = Application.from_file(CONFIG, data_dir=current_data(data), port=0, auth="keys")
     first, second = new_key(), new_key()
@@ -133,7 +133,7 @@ def carol() -> Iterator[str]:
     forbidden(name).unlink(missing_ok=True)
 
 
-async def test_a_stream_ends_when_handlers_refuse_what_they_allowed(
+async def test_stream_ends_when_handlers_withdraw_permission(
     http: httpx.AsyncClient, tmp_path: Path, carol: str
 ) -> None:
     _, headers = user(tmp_path, carol)

@@ -66,7 +66,7 @@ async def ask(http: httpx.AsyncClient, route: Route, ids: dict[str, str], who: d
     return await http.request(method, filled, json=json, headers=who)
 
 
-async def test_there_is_something_to_ask_about_every_route(routes: list[Route]) -> None:
+async def test_every_route_declares_a_permission(routes: list[Route]) -> None:
     assert [route for route in routes if route not in ASKS] == []
 
 
@@ -78,7 +78,7 @@ async def test_without_a_token_every_route_answers_401(http: httpx.AsyncClient, 
 
 
 @pytest.mark.parametrize("stranger", [BOB, GUEST], ids=["another user", "a filter that does not match"])
-async def test_what_is_not_for_somebody_is_not_there(
+async def test_resource_of_another_user_is_not_found(
     http: httpx.AsyncClient, routes: list[Route], ids: dict[str, str], stranger: dict[str, str]
 ) -> None:
     asked = [*of_threads(routes), ("GET", "/threads/{thread_id}/stream")]
@@ -95,7 +95,7 @@ async def test_what_is_not_for_somebody_is_not_there(
     assert len((await http.get(f"/threads/{ids['thread_id']}/runs", headers=ALICE)).json()) == 1
 
 
-async def test_what_is_one_s_own_is_there(http: httpx.AsyncClient, routes: list[Route], ids: dict[str, str]) -> None:
+async def test_own_resource_is_found(http: httpx.AsyncClient, routes: list[Route], ids: dict[str, str]) -> None:
     for route in of_threads(routes):
         if route[0] == "GET":
             assert (await ask(http, route, ids, ALICE)).status_code == 200, route

@@ -23,7 +23,7 @@ async def url(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[s
         yield url
 
 
-async def test_one_branch_of_a_filter_is_enough(client_of: ClientOf) -> None:
+async def test_filter_with_or_matches_on_one_branch(client_of: ClientOf) -> None:
     alice, guest, eve = client_of(ALICE), client_of(GUEST), client_of(EVE)
     members: dict[str, Any] = {"members": ["bob"], "org": "acme"}
     shared = (await alice.threads.create(metadata=members))["thread_id"]
@@ -51,7 +51,7 @@ async def test_one_branch_of_a_filter_is_enough(client_of: ClientOf) -> None:
     assert [one["thread_id"] for one in await alice.threads.search()] == [private]
 
 
-async def test_a_filter_without_a_meaning_is_told_of(url: str) -> None:
+async def test_invalid_filter_is_reported(url: str) -> None:
     headers = {"authorization": "Bearer alice acme everything broken"}
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
         answers: list[Any] = [

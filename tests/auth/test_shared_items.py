@@ -26,7 +26,7 @@ async def found(client: Any, namespace: list[str], **put: Any) -> dict[str, Any]
     return answered["found"]  # type: ignore[no-any-return]
 
 
-async def test_a_team_shares_what_its_handler_leads_it_to(client_of: ClientOf) -> None:
+async def test_team_shares_items_of_the_namespace_its_handler_sets(client_of: ClientOf) -> None:
     alice, bob, eve = client_of("alice acme team"), client_of("bob acme team"), client_of("eve other team")
     await alice.store.put_item(["notes"], "k", {"x": 1})
     for who in (alice, bob):
@@ -40,7 +40,7 @@ async def test_a_team_shares_what_its_handler_leads_it_to(client_of: ClientOf) -
     assert (await eve.store.get_item(["notes"], "k"))["value"] == {"x": "eve"}
 
 
-async def test_graphs_find_what_is_shared_and_share_what_they_write_there(client_of: ClientOf) -> None:
+async def test_graphs_read_and_write_shared_items(client_of: ClientOf) -> None:
     alice, bob = client_of("alice acme team"), client_of("bob acme team")
     assert await found(alice, ["org", "acme"], early={"by": "alice"}) == {"org/acme early": {"by": "alice"}}
     assert await found(bob, ["org", "acme"]) == {}
@@ -57,7 +57,7 @@ async def test_graphs_find_what_is_shared_and_share_what_they_write_there(client
     assert await found(bob, ["diary"]) == {}
 
 
-async def test_what_is_led_to_one_s_own_label_stays_one_s_own(client_of: ClientOf) -> None:
+async def test_namespace_under_the_user_s_own_label_stays_private(client_of: ClientOf) -> None:
     alice, bob = client_of("alice acme user"), client_of("bob acme user")
     await alice.store.put_item(["memories"], "k", {"x": 1})
     for namespace in (["memories"], ["alice", "memories"]):
@@ -68,7 +68,7 @@ async def test_what_is_led_to_one_s_own_label_stays_one_s_own(client_of: ClientO
     assert await found(bob, ["alice"]) == {}
 
 
-async def test_what_a_handler_merely_allows_stays_one_s_own(client_of: ClientOf) -> None:
+async def test_items_stay_private_when_the_handler_only_allows(client_of: ClientOf) -> None:
     alice, bob, team = client_of("alice acme allow"), client_of("bob acme allow"), client_of("carol acme team")
     await alice.store.put_item(["org", "acme"], "k", {"x": 1})
     await team.store.put_item(["notes"], "k", {"x": 2})
@@ -78,7 +78,7 @@ async def test_what_a_handler_merely_allows_stays_one_s_own(client_of: ClientOf)
     assert (await team.store.search_items([]))["items"][0]["value"] == {"x": 2}
 
 
-async def test_one_place_for_everything(client_of: ClientOf) -> None:
+async def test_handler_can_set_one_namespace_for_all_items(client_of: ClientOf) -> None:
     alice, bob = client_of("alice acme elsewhere"), client_of("bob other elsewhere")
     await alice.store.put_item(["a"], "k", {"x": 1})
     assert (await bob.store.get_item(["b"], "k"))["namespace"] == ["one", "place"]
@@ -93,7 +93,7 @@ async def test_a_filter_narrows_a_search_of_what_is_shared(client_of: ClientOf) 
             assert [one["key"] for one in (await who.store.search_items([], filter=wanted))["items"]] == [key]
 
 
-async def test_what_else_a_handler_writes_is_what_is_done(client_of: ClientOf) -> None:
+async def test_store_operation_uses_the_values_the_handler_changed(client_of: ClientOf) -> None:
     alice = client_of("alice acme stamp")
     for key in ("A", "B"):
         await alice.store.put_item(["notes"], key, {"x": 1})
@@ -101,7 +101,7 @@ async def test_what_else_a_handler_writes_is_what_is_done(client_of: ClientOf) -
     assert [one["key"] for one in (await alice.store.search_items(["notes"], limit=5))["items"]] == ["b"]
 
 
-async def test_a_namespace_that_a_handler_spoils_is_refused(client_of: ClientOf) -> None:
+async def test_invalid_namespace_set_by_a_handler_is_refused(client_of: ClientOf) -> None:
     alice = client_of("alice acme broken")
     said = "namespace, as this server's auth handler rewrote it"
     for call in (

@@ -64,7 +64,7 @@ def as_(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def test_two_of_one_organisation_share_a_thread(alice: Any, bob: Any, thread: str) -> None:
+async def test_users_of_one_organisation_share_a_thread(alice: Any, bob: Any, thread: str) -> None:
     assert (await bob.threads.get(thread))["values"] == {"said": ["alice"]}
     # Both run on it, and each finds the other's run and what it came to.
     assert await bob.runs.wait(thread, "clerk", input={}) == {"said": ["alice", "bob"]}
@@ -90,7 +90,7 @@ async def test_two_of_one_organisation_share_a_thread(alice: Any, bob: Any, thre
     assert (await alice.threads.get_state(thread))["values"] == {"said": ["alice", "bob", "by hand"]}
 
 
-async def test_one_streams_and_stops_what_the_other_runs(alice: Any, bob: Any, thread: str) -> None:
+async def test_users_stream_and_cancel_each_other_s_runs(alice: Any, bob: Any, thread: str) -> None:
     run = await alice.runs.create(thread, "clerk", input={"wait": 0.5}, stream_mode="values", stream_resumable=True)
     told = [part async for part in bob.runs.join_stream(thread, run["run_id"], last_event_id="-1")]
     assert told[0].event == "metadata"
@@ -112,7 +112,7 @@ async def test_one_streams_and_stops_what_the_other_runs(alice: Any, bob: Any, t
     assert run["run_id"] not in [one["run_id"] for one in await alice.runs.list(thread)]
 
 
-async def test_one_answers_what_the_other_s_run_asks(alice: Any, bob: Any) -> None:
+async def test_user_resumes_the_interrupted_run_of_another_user(alice: Any, bob: Any) -> None:
     thread = (await alice.threads.create())["thread_id"]
     asked = await alice.runs.wait(thread, "asker", input={})
     assert asked["__interrupt__"][0]["value"] == {"question": "May I?"}
@@ -122,7 +122,9 @@ async def test_one_answers_what_the_other_s_run_asks(alice: Any, bob: Any) -> No
     assert (await alice.threads.get(thread))["status"] == "idle"
 
 
-async def test_the_event_protocol_tells_and_starts_both_s_runs(url: str, http: httpx.AsyncClient, thread: str) -> None:
+async def test_event_protocol_streams_and_starts_runs_of_both_users(
+    url: str, http: httpx.AsyncClient, thread: str
+) -> None:
     async def command(who: str, method: str, **params: Any) -> Any:
         body = {"id": 1, "method": method, "params": params}
         answered = await http.post(f"/threads/{thread}/commands", json=body, headers=as_(who))
@@ -155,7 +157,7 @@ async def test_the_event_protocol_tells_and_starts_both_s_runs(url: str, http: h
     assert joined.json()["said"][-1] == "alice: yes"
 
 
-async def test_a_thread_s_stream_tells_the_other_s_runs(alice: Any, bob: Any, thread: str) -> None:
+async def test_thread_stream_shows_runs_of_the_other_user(alice: Any, bob: Any, thread: str) -> None:
     joined = await bob.threads.join_stream(thread, stream_mode=["lifecycle"])
     run = await alice.runs.create(thread, "clerk", input={"wait": 0.1})
     async with asyncio.timeout(60):
@@ -165,7 +167,9 @@ async def test_a_thread_s_stream_tells_the_other_s_runs(alice: Any, bob: Any, th
     assert part.data["run_id"] == run["run_id"]
 
 
-async def test_what_was_said_is_read_by_both(alice: Any, bob: Any, http: httpx.AsyncClient, thread: str) -> None:
+async def test_run_events_are_readable_by_both_users(
+    alice: Any, bob: Any, http: httpx.AsyncClient, thread: str
+) -> None:
     await bob.runs.wait(thread, "clerk", input={})
     runs = [run["run_id"] for run in await alice.runs.list(thread)]
     for who in (ALICE, BOB):
@@ -174,14 +178,14 @@ async def test_what_was_said_is_read_by_both(alice: Any, bob: Any, http: httpx.A
             assert {event["run_id"] for event in found["data"]} == {run_id}
 
 
-async def test_a_copy_is_one_s_own_and_shared_like_any_other(alice: Any, bob: Any, thread: str) -> None:
+async def test_copy_of_a_shared_thread_is_owned_by_its_maker_and_shared(alice: Any, bob: Any, thread: str) -> None:
     copy = (await bob.threads.copy(thread))["thread_id"]
     assert await bob.runs.wait(copy, "clerk", input={}) == {"said": ["alice", "bob"]}
     assert (await alice.threads.get_state(copy))["values"] == {"said": ["alice", "bob"]}
     assert (await alice.threads.get_state(thread))["values"] == {"said": ["alice"]}
 
 
-async def test_one_deletes_and_prunes_what_the_other_has(alice: Any, bob: Any, thread: str) -> None:
+async def test_users_delete_and_prune_each_other_s_threads(alice: Any, bob: Any, thread: str) -> None:
     run = await bob.runs.create(thread, "clerk", input={"wait": 60})
     assert (await bob.threads.prune([thread, str(uuid.uuid4())], strategy="delete"))["pruned_count"] == 1
     for who in (alice, bob):
@@ -195,7 +199,7 @@ async def test_one_deletes_and_prunes_what_the_other_has(alice: Any, bob: Any, t
     assert await bob.threads.search() == []
 
 
-async def test_each_handler_s_answer_goes_as_far_as_its_ask(client_of: ClientOf, thread: str) -> None:
+async def test_filter_grants_only_the_action_it_was_returned_for(client_of: ClientOf, thread: str) -> None:
     careful, own_runs = client_of("bob acme careful"), client_of("bob acme own-runs")
     tries: Tries = (
         lambda: careful.threads.delete(thread),
@@ -209,14 +213,14 @@ async def test_each_handler_s_answer_goes_as_far_as_its_ask(client_of: ClientOf,
     assert len(await own_runs.runs.list(thread)) == 1
 
 
-async def test_a_command_reaches_no_further_than_a_run(http: httpx.AsyncClient, thread: str) -> None:
+async def test_command_grants_no_more_access_than_a_run(http: httpx.AsyncClient, thread: str) -> None:
     body = {"id": 1, "method": "run.start", "params": {"assistant_id": "clerk", "input": {}}}
     told = await http.post(f"/threads/{thread}/commands", json=body, headers=as_("bob acme own-runs"))
     assert told.json()["error"] == "unknown_error"
     assert "404" in told.json()["message"]
 
 
-async def test_members_of_a_thread_share_it_and_nobody_else(client_of: ClientOf) -> None:
+async def test_thread_is_shared_with_its_members_only(client_of: ClientOf) -> None:
     alice, bob, carol = (client_of(f"{name} acme members") for name in ("alice", "bob", "carol"))
     thread = (await alice.threads.create(metadata={"members": ["alice", "bob"]}))["thread_id"]
     assert await bob.runs.wait(thread, "clerk", input={}) == {"said": ["bob"]}
@@ -229,7 +233,7 @@ async def test_members_of_a_thread_share_it_and_nobody_else(client_of: ClientOf)
         await bob.threads.get_state(thread)
 
 
-async def test_a_batch_runs_on_what_each_of_it_may(alice: Any, bob: Any, eve: Any, thread: str) -> None:
+async def test_each_run_of_a_batch_has_its_own_access(alice: Any, bob: Any, eve: Any, thread: str) -> None:
     own = (await bob.threads.create())["thread_id"]
     batch: list[Any] = [{"thread_id": each, "assistant_id": "clerk", "input": {}} for each in (thread, own)]
     made = await bob.runs.create_batch(batch)
@@ -241,7 +245,7 @@ async def test_a_batch_runs_on_what_each_of_it_may(alice: Any, bob: Any, eve: An
     assert await eve.runs.list(hers) == []
 
 
-async def test_who_is_of_another_organisation_finds_nothing(
+async def test_user_of_another_organisation_finds_nothing(
     http: httpx.AsyncClient, alice: Any, eve: Any, thread: str
 ) -> None:
     paths = (await http.get("/openapi.json")).json()["paths"]
@@ -271,7 +275,7 @@ async def test_who_is_of_another_organisation_finds_nothing(
     assert (await http.get("/runs", headers=as_(BOB))).json()[0]["run_id"] == run["run_id"]
 
 
-async def test_a_handler_that_forgot_assistants_shares_threads_alone(alice: Any, bob: Any) -> None:
+async def test_handler_for_threads_only_shares_no_assistants(alice: Any, bob: Any) -> None:
     made = await alice.assistants.create("clerk", name="Hers", metadata={"org": "acme"})
     cron = await alice.crons.create("clerk", schedule="0 0 29 2 *", metadata={"org": "acme"})
     tries: Tries = (

@@ -52,7 +52,7 @@ async def has_ended(client: httpx.AsyncClient, run: dict[str, Any]) -> dict[str,
     return found if found["status"] not in ("pending", "running") else None
 
 
-async def test_a_graph_gets_all_fields_and_an_ended_run_keeps_who_it_was(tmp_path: Path) -> None:
+async def test_graph_gets_all_user_fields_and_ended_run_keeps_the_identity(tmp_path: Path) -> None:
     async with server(tmp_path, webhook_allow_loopback=True) as client:
         body = {**TELL, "webhook": "http://127.0.0.1:1/hook"}
         told = (await client.post("/runs/wait", json={**body, "on_completion": "keep"})).json()["told"]
@@ -67,7 +67,7 @@ async def test_a_graph_gets_all_fields_and_an_ended_run_keeps_who_it_was(tmp_pat
     assert "Ada L." in kept
 
 
-async def test_another_process_gets_all_fields_of_a_run_that_waits(tmp_path: Path) -> None:
+async def test_pending_run_passes_all_user_fields_to_another_process(tmp_path: Path) -> None:
     async with server(tmp_path, execute=False) as client:
         thread = (await client.post("/threads", json={})).json()["thread_id"]
         run = (await client.post(f"/threads/{thread}/runs", json=TELL)).json()
@@ -77,7 +77,7 @@ async def test_another_process_gets_all_fields_of_a_run_that_waits(tmp_path: Pat
     assert told["langgraph_auth_user"]["token"] == TOKEN
 
 
-async def test_fields_that_are_not_listed_are_in_no_file_and_reach_runs_of_this_process(tmp_path: Path) -> None:
+async def test_unlisted_user_fields_are_not_stored_but_reach_local_runs(tmp_path: Path) -> None:
     listed: dict[str, Any] = {"auth_stored_fields": ("org",)}
     async with server(tmp_path, **listed) as client:
         assert (await client.post("/runs/wait", json={**TELL, "assistant_id": "knower"})).json()["knows"] == [
@@ -97,7 +97,7 @@ async def test_fields_that_are_not_listed_are_in_no_file_and_reach_runs_of_this_
     assert told["langgraph_auth_user"]["org"] == "acme"
 
 
-async def test_runs_at_once_get_their_own_users_fields(tmp_path: Path) -> None:
+async def test_concurrent_runs_get_the_fields_of_their_own_user(tmp_path: Path) -> None:
     async with server(tmp_path, auth_stored_fields=()) as client:
 
         async def known(number: int) -> Any:

@@ -33,7 +33,7 @@ async def scoped_url(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIte
         yield url
 
 
-async def test_everybody_runs_the_graphs_on_threads_of_their_own(url: str) -> None:
+async def test_each_user_runs_graphs_on_own_threads(url: str) -> None:
     alice, bob = user(url, 1), user(url, 2)
     assistant = await alice.assistants.create("agent")
     thread = (await alice.threads.create())["thread_id"]
@@ -62,7 +62,7 @@ async def test_everybody_runs_the_graphs_on_threads_of_their_own(url: str) -> No
     assert (await bob.threads.get(own))["metadata"]["owner"] == "user2"
 
 
-async def test_the_graphs_own_assistants_can_be_scheduled_and_are_no_one_s(url: str) -> None:
+async def test_default_assistants_can_be_scheduled_and_have_no_owner(url: str) -> None:
     alice = user(url, 1)
     thread = (await alice.threads.create())["thread_id"]
     crons = [
@@ -92,7 +92,7 @@ async def test_commands_run_the_graphs_as_well(url: str) -> None:
     assert (await alice.threads.get_state(thread))["values"]["told"]["langgraph_auth_user_id"] == "user1"
 
 
-async def test_a_handler_that_closes_assistants_leaves_the_graphs_runnable(scoped_url: str) -> None:
+async def test_graphs_stay_runnable_when_a_handler_denies_assistants(scoped_url: str) -> None:
     alice, bob = user(scoped_url, 1), user(scoped_url, 2)
     for call in (
         alice.assistants.create("agent"),
@@ -111,7 +111,7 @@ async def test_a_handler_that_closes_assistants_leaves_the_graphs_runnable(scope
         await alice.runs.create(thread, "01a22e6e-6972-768c-987f-111cd7c852e4", input={})
 
 
-async def test_items_are_reached_under_the_user_s_own_label(scoped_url: str) -> None:
+async def test_items_are_stored_under_the_label_of_the_user(scoped_url: str) -> None:
     alice, bob = user(scoped_url, 1), user(scoped_url, 2)
     await alice.store.put_item(("user1", "notes"), "k", {"x": 1})
     assert (await alice.store.get_item(("user1", "notes"), "k"))["value"] == {"x": 1}
@@ -127,7 +127,7 @@ async def test_items_are_reached_under_the_user_s_own_label(scoped_url: str) -> 
     assert (await alice.store.search_items(("user1",)))["items"][0]["value"] == {"x": 1}
 
 
-async def test_items_of_a_handler_for_everything_stay_with_their_user(url: str) -> None:
+async def test_items_stay_private_under_a_catch_all_handler(url: str) -> None:
     alice, bob = user(url, 1), user(url, 2)
     await alice.store.put_item(("notes",), "k", {"x": 1})
     assert (await alice.store.get_item(("notes",), "k"))["value"] == {"x": 1}

@@ -13,7 +13,7 @@ from langgraph_sdk.errors import APIStatusError, NotFoundError, PermissionDenied
 from .conftest import ClientOf
 
 
-async def test_nobody_comes_in_without_a_token_and_the_handler_s_own_words_are_told(http: httpx.AsyncClient) -> None:
+async def test_request_without_token_gets_the_error_of_the_handler(http: httpx.AsyncClient) -> None:
     for path in ("/ok", "/info", "/docs", "/openapi.json"):
         assert (await http.get(path)).status_code == 200
     refused = await http.post("/threads", json={})
@@ -23,7 +23,7 @@ async def test_nobody_comes_in_without_a_token_and_the_handler_s_own_words_are_t
     assert (other.status_code, other.json(), other.headers["x-kind"]) == (418, {"detail": "I am a teapot"}, "teapot")
 
 
-async def test_what_is_made_is_stamped_and_seen_by_its_owner_alone(alice: Any, bob: Any) -> None:
+async def test_created_resources_are_stamped_and_visible_to_their_owner_only(alice: Any, bob: Any) -> None:
     thread = await alice.threads.create(metadata={"mine": 1, "owner": "bob"})
     assert thread["metadata"] == {"mine": 1, "owner": "alice"}
     run = await alice.runs.create(thread["thread_id"], "teller", input={})
@@ -45,7 +45,7 @@ async def test_what_is_made_is_stamped_and_seen_by_its_owner_alone(alice: Any, b
     assert [found["thread_id"] for found in await alice.threads.search()] == [thread["thread_id"]]
 
 
-async def test_a_graph_knows_whom_it_acts_for(alice: Any) -> None:
+async def test_graph_receives_its_authenticated_user(alice: Any) -> None:
     thread = await alice.threads.create()
     forged = {"langgraph_auth_user": {"identity": "root"}, "langgraph_auth_user_id": "root", "user_id": "root"}
     told = (await alice.runs.wait(thread["thread_id"], "teller", input={}, config={"configurable": forged}))["told"]
@@ -62,7 +62,7 @@ async def test_a_graph_knows_whom_it_acts_for(alice: Any) -> None:
     assert told["tags"] == ["stamped"]
 
 
-async def test_who_was_authenticated_shows_nowhere_else(alice: Any, http: httpx.AsyncClient) -> None:
+async def test_authenticated_user_is_not_exposed_elsewhere(alice: Any, http: httpx.AsyncClient) -> None:
     thread = (await alice.threads.create())["thread_id"]
     modes = ["checkpoints", "debug", "messages-tuple"]
     parts = [part async for part in alice.runs.stream(thread, "teller", input={}, stream_mode=modes)]
@@ -77,7 +77,7 @@ async def test_who_was_authenticated_shows_nowhere_else(alice: Any, http: httpx.
     assert not [text for text in texts if "langgraph_auth" in text or "gold" in text]
 
 
-async def test_a_stateless_run_s_thread_is_its_maker_s_too(alice: Any, bob: Any, client_of: ClientOf) -> None:
+async def test_thread_of_a_stateless_run_belongs_to_its_creator(alice: Any, bob: Any, client_of: ClientOf) -> None:
     run = await alice.runs.create(None, "teller", input={"wait": 0.5})
     ask = f"/runs/{run['run_id']}"
     assert (await alice.http.get(ask))["run_id"] == run["run_id"]
@@ -87,7 +87,7 @@ async def test_a_stateless_run_s_thread_is_its_maker_s_too(alice: Any, bob: Any,
     assert (await alice.http.get(f"{ask}/join"))["told"]["user_id"] == "alice"
 
 
-async def test_a_filter_narrows_what_is_one_s_own(alice: Any, client_of: ClientOf) -> None:
+async def test_filter_narrows_own_resources(alice: Any, client_of: ClientOf) -> None:
     guest = client_of("guest-token")
     public = (await alice.threads.create(metadata={"visibility": "public"}))["thread_id"]
     private = (await alice.threads.create())["thread_id"]
@@ -130,7 +130,7 @@ async def test_assistants_are_searched_with_a_filter_of_their_own(alice: Any) ->
     assert (await alice.assistants.get_schemas("teller"))["graph_id"] == "teller"
 
 
-async def test_a_namespace_that_is_rewritten_is_where_it_goes(alice: Any) -> None:
+async def test_item_is_stored_in_the_rewritten_namespace(alice: Any) -> None:
     await alice.store.put_item(["notes"], "k", {"x": 1})
     item = await alice.store.get_item(["notes"], "k")
     assert (item["namespace"], item["value"]) == (["room", "notes"], {"x": 1})
@@ -145,7 +145,7 @@ async def test_a_namespace_that_is_rewritten_is_where_it_goes(alice: Any) -> Non
     assert (await alice.store.search_items([]))["items"] == []
 
 
-async def test_and_is_shared_by_whom_the_handler_leads_there(alice: Any, bob: Any) -> None:
+async def test_users_sent_to_one_namespace_share_its_items(alice: Any, bob: Any) -> None:
     await alice.store.put_item(["notes"], "k", {"x": 1})
     await bob.store.put_item(["notes"], "words", {"text": "a quick fox"}, ttl=60)
     for who in (alice, bob):
@@ -160,7 +160,7 @@ async def test_and_is_shared_by_whom_the_handler_leads_there(alice: Any, bob: An
     assert await alice.store.get_item(["notes"], "k") is None
 
 
-async def test_a_batch_is_asked_about_run_by_run(alice: Any, bob: Any) -> None:
+async def test_each_run_of_a_batch_is_authorized(alice: Any, bob: Any) -> None:
     mine, theirs = await alice.threads.create(), await bob.threads.create()
     runs = await alice.runs.create_batch(
         [{"assistant_id": "teller", "input": {}, "thread_id": mine["thread_id"]}, {"assistant_id": "teller"}]

@@ -32,7 +32,9 @@ def started(client: Any, graph_id: str, values: Any, **options: Any) -> str:
 
 
 @pytest.mark.parametrize("item", WORDS)
-def test_an_update_that_breaks_a_reducer_is_refused_in_its_words(client: Any, api: httpx.Client, item: str) -> None:
+def test_update_that_breaks_a_reducer_is_refused_with_the_reducer_error(
+    client: Any, api: httpx.Client, item: str
+) -> None:
     thread_id = started(client, "reducing", {"items": "a"})
     before = client.threads.get_state(thread_id)
     refused = api.post(f"/threads/{thread_id}/state", json={"values": {"items": item}})
@@ -42,7 +44,7 @@ def test_an_update_that_breaks_a_reducer_is_refused_in_its_words(client: Any, ap
 
 
 @pytest.mark.parametrize("item", WORDS)
-def test_a_thread_whose_run_broke_a_reducer_can_be_read_and_goes_on(client: Any, item: str) -> None:
+def test_thread_is_usable_after_a_run_broke_a_reducer(client: Any, item: str) -> None:
     thread_id = started(client, "reducing", {"items": "a"})
     client.runs.wait(thread_id, "reducing", input={"items": item}, raise_error=False)
     assert client.runs.list(thread_id)[0]["status"] == "error"
@@ -54,7 +56,7 @@ def test_a_thread_whose_run_broke_a_reducer_can_be_read_and_goes_on(client: Any,
     assert len(client.threads.get_history(thread_id, limit=100)) >= 4
 
 
-def test_what_is_shown_without_the_authors_code_is_said(client: Any, api: httpx.Client) -> None:
+def test_state_shown_without_graph_code_carries_a_remark(client: Any, api: httpx.Client) -> None:
     thread_id = started(client, "reducing", {"items": "a"})
     client.runs.wait(thread_id, "reducing", input={"items": "assertion"}, raise_error=False)
     read = api.get(f"/threads/{thread_id}/state")
@@ -74,7 +76,7 @@ def test_supersteps_that_break_a_reducer_are_refused(api: httpx.Client) -> None:
     assert "picky says no" in refused.json()["detail"]
 
 
-def test_a_state_that_the_next_node_would_not_take_can_be_read_and_mended(client: Any) -> None:
+def test_state_the_next_node_rejects_can_be_read_and_repaired(client: Any) -> None:
     thread_id = started(client, "validating", {"said": ["turn rude"]})
     state = client.threads.get_state(thread_id)
     assert state["values"] == {"word": "rude", "said": ["turn rude", "said"]}
@@ -88,7 +90,7 @@ def test_a_state_that_the_next_node_would_not_take_can_be_read_and_mended(client
     assert client.threads.get_state(thread_id)["interrupts"][0]["value"] == "kind?"
 
 
-def test_an_update_that_the_next_node_would_not_take_is_written_and_can_be_read(client: Any, api: httpx.Client) -> None:
+def test_update_the_next_node_rejects_is_stored_and_readable(client: Any, api: httpx.Client) -> None:
     thread_id = started(client, "validating", {"word": "kind"})
     written = api.post(f"/threads/{thread_id}/state", json={"values": {"word": "rude"}, "as_node": "say"})
     # Only the node that comes next would refuse it: for the graph it is a state as any other.
@@ -132,7 +134,7 @@ def test_a_thread_whose_factory_raises_shows_what_is_stored(client: Any, api: ht
 
 
 @pytest.mark.parametrize("route", ["schemas", "graph", "subgraphs"])
-def test_an_assistant_whose_factory_raises_is_described_by_its_words(api: httpx.Client, route: str) -> None:
+def test_assistant_whose_factory_raises_reports_the_error(api: httpx.Client, route: str) -> None:
     refused = api.get(f"/assistants/tenanted/{route}")
     assert refused.status_code == 422, refused.text
     assert refused.json()["detail"] == "The code of graph 'tenanted' failed: KeyError: 'tenant'"

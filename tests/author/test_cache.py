@@ -53,7 +53,7 @@ def test_all_users_share_a_key_as_on_the_reference_server(url: str) -> None:
     assert wait(url, "caching", "grace", key="shared", value="grace's")["seen"] == "ada's"
 
 
-def test_it_works_where_langgraph_api_is_installed_too(tmp_path: Path) -> None:
+def test_cache_works_when_langgraph_api_is_installed(tmp_path: Path) -> None:
     """Its package refuses to be imported outside of its own server, and the SDK imports it where it can."""
     package = tmp_path / "langgraph_api"
     package.mkdir()

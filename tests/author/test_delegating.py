@@ -77,11 +77,11 @@ async def test_subagents_wake_their_parent_as_its_user(url: str) -> None:
                 await other.threads.get(thread_id)
 
 
-async def test_a_stream_arrives_as_it_happens(url: str) -> None:
+async def test_loopback_stream_is_not_buffered(url: str) -> None:
     said = await client_of(url, "ada").runs.wait(None, "relaying", input={"name": str(uuid4())})
     assert said["parts"] == ["first", "second"]
 
 
-async def test_a_reader_who_leaves_is_gone_for_the_server(url: str) -> None:
+async def test_server_notices_a_loopback_reader_that_disconnects(url: str) -> None:
     said = await client_of(url, "ada").runs.wait(None, "leaving", input={"name": str(uuid4())})
     assert said["parts"] == ["interrupted"]

@@ -60,7 +60,7 @@ def test_state_whose_runs_were_deleted_shows_the_nodes_of_its_assistant(client: 
     assert client.threads.get_state(thread_id)["next"] == ["ask_lime"]
 
 
-def test_state_shows_the_run_that_began_and_not_the_one_that_waits(client: Any) -> None:
+def test_state_uses_the_started_run_and_not_the_pending_one(client: Any) -> None:
     thread_id = asked(client, config=MINT)
     client.runs.create(thread_id, "flavoured", input={"said": []}, config=LIME, after_seconds=3_600)
     assert client.threads.get_state(thread_id)["next"] == ["ask_mint"]
@@ -86,7 +86,7 @@ def test_threads_made_of_supersteps_are_made_by_the_nodes_of_their_assistant(cli
 
 
 @pytest.mark.parametrize("given", [{}, {"config": {"configurable": {"other": 1}}}, {"context": {"other": 1}}], ids=str)
-def test_an_answer_without_the_config_continues_the_run_that_asked(client: Any, given: dict[str, Any]) -> None:
+def test_resume_without_config_uses_the_config_of_the_interrupted_run(client: Any, given: dict[str, Any]) -> None:
     thread_id = asked(client, config=MINT)
     answered = client.runs.wait(thread_id, "flavoured", command={"resume": "yes"}, **given)
     assert answered["said"] == ["mint", "mint done yes"]
@@ -99,7 +99,7 @@ def test_a_run_without_input_continues_with_the_config_of_the_run_that_stopped(c
     assert client.threads.get_state(thread_id)["interrupts"][0]["value"] == "mint?"
 
 
-def test_an_answer_with_a_config_has_its_own_way(client: Any) -> None:
+def test_resume_with_config_uses_its_own_config(client: Any) -> None:
     assistant = client.assistants.create("flavoured", config=LIME)
     thread_id = asked(client, config=LIME)
     # What another assistant says counts more than what the run that asked was given, and the request most.
@@ -107,7 +107,7 @@ def test_an_answer_with_a_config_has_its_own_way(client: Any) -> None:
     assert client.runs.list(thread_id)[0]["kwargs"]["config"]["configurable"]["flavour"] == "mint"
 
 
-def test_a_new_input_takes_nothing_over(client: Any) -> None:
+def test_new_input_does_not_inherit_the_config(client: Any) -> None:
     thread_id = asked(client, config=MINT)
     client.runs.wait(thread_id, "flavoured", input={"said": []})
     assert client.threads.get_state(thread_id)["next"] == ["ask_plain"]
@@ -116,7 +116,7 @@ def test_a_new_input_takes_nothing_over(client: Any) -> None:
 class TestThreadConfig:
     """``config`` of a thread, as the reference shows it."""
 
-    def test_it_is_what_assistant_and_run_said_without_the_configurable_of_the_run(self, client: Any) -> None:
+    def test_config_merges_assistant_and_run_without_the_run_configurable(self, client: Any) -> None:
         assistant = client.assistants.create("flavoured", config={**LIME, "tags": ["a"], "recursion_limit": 33})
         assert client.threads.create()["config"] == {}
         config = {"configurable": {"x": "1"}, "tags": ["r"], "metadata": {"m": 1}, "recursion_limit": 44}
@@ -127,7 +127,7 @@ class TestThreadConfig:
         assert client.threads.get(thread_id)["config"] == after
         assert client.threads.search(ids=[thread_id])[0]["config"] == after
 
-    def test_it_is_there_also_when_the_run_made_the_thread(self, client: Any) -> None:
+    def test_config_is_set_when_the_run_created_the_thread(self, client: Any) -> None:
         thread_id = str(uuid4())
         client.runs.wait(thread_id, "flavoured", input={"said": []}, config=MINT, if_not_exists="create")
         assert client.threads.get(thread_id)["config"] == {"configurable": {}}
@@ -139,7 +139,7 @@ class TestThreadConfig:
         assert not kwargs["config"].keys() & {"tags", "recursion_limit"}
         assert "m" not in kwargs["config"]["metadata"]
 
-    def test_what_an_assistant_says_now_counts_more_than_what_it_said_before(self, client: Any) -> None:
+    def test_current_assistant_config_overrides_the_earlier_one(self, client: Any) -> None:
         assistant = client.assistants.create("flavoured", config=LIME)
         thread_id = asked(client, assistant["assistant_id"])
         client.assistants.update(assistant["assistant_id"], config=MINT)

@@ -51,13 +51,13 @@ def test_the_value_of_an_interrupt_is_the_same_json_as_that_of_a_state(client: A
         ("large", "__interrupt__[0].value.deep[0]: a value of type int of more than 64 bits cannot be kept in a"),
     ],
 )
-def test_the_value_of_an_interrupt_that_cannot_be_kept_is_named(client: Any, kind: str, said: str) -> None:
+def test_unserializable_interrupt_value_is_named_in_the_error(client: Any, kind: str, said: str) -> None:
     thread_id = client.threads.create()["thread_id"]
     ended = client.runs.wait(thread_id, "asking", input={"kind": kind}, raise_error=False)
     assert ended["__error__"]["message"].startswith(said)
 
 
-def test_a_value_that_cannot_be_kept_is_named_with_its_path_and_the_setting(client: Any) -> None:
+def test_unserializable_value_error_names_path_and_setting(client: Any) -> None:
     thread_id = client.threads.create()["thread_id"]
     ended = client.runs.wait(thread_id, "measuring", input={"kind": "lock"}, raise_error=False)
     message = ended["__error__"]["message"]

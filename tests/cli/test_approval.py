@@ -54,7 +54,7 @@ def test_a_tool_call_is_approved_refused_or_edited(lines: list[str], decision: d
     assert answer(request(), *lines) == {"decisions": [decision]}
 
 
-def test_only_what_is_allowed_is_offered() -> None:
+def test_only_allowed_decisions_are_offered() -> None:
     asked: list[str] = []
 
     def ask(question: str) -> str:
@@ -77,7 +77,7 @@ def test_a_request_of_one_call_is_answered_with_one_decision() -> None:
     ("lines", "value"),
     [(["y"], True), (["n"], False), (["e", "plain words"], "plain words"), (["e", '{"a": 1}'], {"a": 1})],
 )
-def test_any_other_question_is_answered_freely(lines: list[str], value: Any) -> None:
+def test_other_interrupts_accept_any_answer(lines: list[str], value: Any) -> None:
     assert answer({"question": "really?"}, *lines) == value
 
 
@@ -86,7 +86,7 @@ def test_several_questions_are_answered_each_by_its_id() -> None:
     assert resume == {"a": True, "b": False}
 
 
-def test_yes_to_everything_asks_nobody() -> None:
+def test_approve_all_does_not_prompt() -> None:
     assert approve_all([Interrupt("a", request()), Interrupt("b", "sure?")]) == {
         "a": {"decisions": [{"type": "approve"}]},
         "b": True,

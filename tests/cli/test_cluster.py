@@ -29,7 +29,7 @@ def _servers_are_there() -> None:
 
 
 @pytest.mark.timeout(180)
-def test_a_cluster_serves_ends_and_goes_on(background: Start, project: Path, tmp_path: Path) -> None:
+def test_cluster_serves_stops_and_restarts(background: Start, project: Path, tmp_path: Path) -> None:
     heard = []
     for said in ("hello", "again"):
         cluster = background(

@@ -80,7 +80,7 @@ def test_the_killed_run_ends_like_the_undisturbed_one(shown: Done) -> None:
     assert all(run["completion"]["total_tokens"] > 0 for run in outcome["runs"])
 
 
-def test_its_timeline_tells_of_the_kill_and_the_return(shown: Done) -> None:
+def test_timeline_shows_the_kill_and_the_restart(shown: Done) -> None:
     told = [entry["what"] for entry in shown.of("timeline")]
     kill = [what.startswith("killing the process that executes the run") for what in told].index(True)
     assert told[kill + 1].startswith("starting a new one on the same data")
@@ -88,14 +88,14 @@ def test_its_timeline_tells_of_the_kill_and_the_return(shown: Done) -> None:
     assert shown.of("timeline")[-1]["at"] < 30
 
 
-def test_it_leaves_no_process_and_no_file(shown: Done, heard: Path) -> None:
+def test_demo_leaves_no_process_and_no_file(shown: Done, heard: Path) -> None:
     pids = {pid for entry in shown.of("timeline") for pid in pids_in(entry["what"])}
     assert len(pids) == 2
     assert not [pid for pid in pids if is_alive(pid)]
     assert list((heard / "tmp").iterdir()) == []
 
 
-def test_nothing_leaves_the_machine(shown: Done, heard: Path) -> None:
+def test_demo_makes_no_external_connection(shown: Done, heard: Path) -> None:
     calls = [json.loads(line) for line in (heard / "heard").read_text().splitlines()]
     pids = {int(pid) for event, pid in calls if event == "process"}
     assert pids.issuperset(pid for entry in shown.of("timeline") for pid in pids_in(entry["what"])), "a deaf server"
@@ -103,7 +103,9 @@ def test_nothing_leaves_the_machine(shown: Done, heard: Path) -> None:
     assert {host for event, host in calls if event != "process"} <= {"127.0.0.1", "::1", "localhost", "None"}
 
 
-def test_the_ear_hears_a_call_home(runstead: Callable[..., Done], heard: Path, tmp_path: Path) -> None:
+def test_socket_audit_detects_an_external_connection(
+    runstead: Callable[..., Done], heard: Path, tmp_path: Path
+) -> None:
     # What the test above relies on: a call would be written down, and refused.
     away = ("runs", "ls", "--url", "http://203.0.113.1:80")
     done = runstead(*away, PYTHONPATH=str(heard), HEARD=str(tmp_path / "heard"))
@@ -135,7 +137,7 @@ def test_ctrl_c_ends_everything(moment: str, terminal: Callable[..., Terminal]) 
     assert not [pid for pid in pids_in(seen) if is_alive(pid)]
 
 
-def test_its_server_ends_with_it_however_it_ends(background: Callable[..., Background]) -> None:
+def test_server_ends_when_the_demo_is_killed(background: Callable[..., Background]) -> None:
     demo = background("demo", "--json")
     pid = pids_in(demo.wait_for("timeline")["what"] + demo.wait_for("timeline")["what"])[0]
     demo.end(signal.SIGKILL)
@@ -145,7 +147,7 @@ def test_its_server_ends_with_it_however_it_ends(background: Callable[..., Backg
     assert not is_alive(pid)
 
 
-def test_a_server_that_does_not_start_is_told_of(tmp_path: Path) -> None:
+def test_server_start_failure_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         child = ServerChild(["runstead.graphs.demo:nothing"], listening, log=tmp_path / "log")
         play = Play(Output(as_json=True), child, f"http://127.0.0.1:{listening.getsockname()[1]}", ask=False)
@@ -155,7 +157,7 @@ def test_a_server_that_does_not_start_is_told_of(tmp_path: Path) -> None:
     assert "has no variable 'nothing'" in (tmp_path / "log").read_text()
 
 
-def test_a_different_outcome_would_be_noticed() -> None:
+def test_different_outcome_is_detected() -> None:
     def reader(text: str, message_id: str, *tools: str) -> ThreadReader:
         made = ThreadReader("t", lambda item: None, state={"messages": [{"id": message_id, "content": text}]})
         made.tools.update(tools)

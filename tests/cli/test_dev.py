@@ -35,7 +35,7 @@ def change(work: Path, before: str, after: str) -> None:
     (work / "agent.py").write_text((work / "agent.py").read_text().replace(before, after))
 
 
-def test_changed_code_is_served_at_the_same_place(
+def test_changed_code_is_served_at_the_same_url(
     developing: tuple[Background, str], work: Path, invoke: Callable[..., Done]
 ) -> None:
     dev, url = developing
@@ -49,7 +49,7 @@ def test_changed_code_is_served_at_the_same_place(
     assert "changed words" in invoke("run", "greeter", "hi", "--url", url).out
 
 
-def test_a_run_in_flight_goes_on_after_a_reload(
+def test_run_in_flight_resumes_after_a_reload(
     developing: tuple[Background, str], work: Path, terminal: Callable[..., Terminal]
 ) -> None:
     _, url = developing
@@ -97,7 +97,7 @@ def test_files_that_runs_write_change_nothing(developing: tuple[Background, str]
     assert httpx.get(f"{url}/ok", timeout=30).status_code == 200
 
 
-def test_people_get_the_url_and_a_snippet_and_end_it_with_ctrl_c(work: Path, terminal: Callable[..., Terminal]) -> None:
+def test_dev_prints_url_and_snippet_and_stops_on_ctrl_c(work: Path, terminal: Callable[..., Terminal]) -> None:
     dev = terminal("dev", "agent.py:greeter", "--port", "0", "--data-dir", str(work / "data"), cwd=work)
     dev.wait_for('client = get_sync_client(url="http://127.0.0.1:')
     dev.wait_for('client.runs.stream(None, "greeter", ')

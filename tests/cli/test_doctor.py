@@ -60,7 +60,7 @@ def configure(place: Path, **keys: Any) -> Path:
     return file
 
 
-def test_a_good_set_up_is_found_good(place: Path) -> None:
+def test_valid_setup_passes_all_checks(place: Path) -> None:
     found = look(place, config=configure(place))
     assert {finding.state for finding in found.values()} == {"ok"}, found
     subjects = {"python", "sqlite", "host", "port", "data", "wal", "disk", "configuration", "auth", "graph"}
@@ -84,7 +84,7 @@ class _Info(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize(("blocks", "state"), [(0, "ok"), (2, "warning")])
-def test_user_code_that_blocks_is_told_with_the_way_out(place: Path, blocks: int, state: str) -> None:
+def test_blocking_user_code_is_reported_with_a_remedy(place: Path, blocks: int, state: str) -> None:
     handler = type("_Info", (_Info,), {"blocks": blocks})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         serving = threading.Thread(target=server.serve_forever)
@@ -103,7 +103,7 @@ def test_user_code_that_blocks_is_told_with_the_way_out(place: Path, blocks: int
         assert "plain `def`" in found.way_out
 
 
-def test_what_stands_beside_the_graphs_is_looked_at(place: Path) -> None:
+def test_app_and_embedder_are_checked(place: Path) -> None:
     (place / "site.py").write_text("from starlette.applications import Starlette\n\napp = Starlette()\nother = 1\n")
     good = {"http": {"app": "./site.py:app"}, "store": {"index": {"dims": 8, "embed": "runstead:hashed"}}}
     found = look(place, config=configure(place, **good))
@@ -114,7 +114,7 @@ def test_what_stands_beside_the_graphs_is_looked_at(place: Path) -> None:
     assert "store.index.embed: './gone.py:embed' cannot be used" in found["embedder"].detail
 
 
-def test_a_graph_that_cannot_be_imported_is_named_with_the_line(place: Path) -> None:
+def test_graph_import_error_names_graph_and_line(place: Path) -> None:
     graph = look(place, config=configure(place, graphs={"a": "./good.py:graph", "b": "./bad.py:graph"}))["graph"]
     assert graph.state == "failed"
     assert "graph 'b' (./bad.py:graph) cannot be loaded: ModuleNotFoundError" in graph.detail
@@ -129,26 +129,26 @@ def test_a_graph_that_cannot_be_imported_is_named_with_the_line(place: Path) -> 
         ({"graphs": {"a": "./gone.py:graph"}}, "there is no file './gone.py'"),
     ],
 )
-def test_a_configuration_that_would_not_be_kept_is_a_failure(keys: dict[str, Any], said: str, place: Path) -> None:
+def test_unsupported_configuration_is_a_failure(keys: dict[str, Any], said: str, place: Path) -> None:
     found = look(place, config=configure(place, **keys))["configuration"]
     assert found.state == "failed"
     assert said in found.detail
 
 
-def test_what_has_no_effect_is_a_warning(place: Path) -> None:
+def test_key_without_effect_is_a_warning(place: Path) -> None:
     found = look(place, config=configure(place, checkpointer={"path": "./c.py:c"}))["configuration"]
     assert found.state == "warning"
     assert "checkpointer.path: ./c.py:c is not used" in found.detail
 
 
-def test_an_env_file_that_cannot_be_read_is_a_failure(place: Path) -> None:
+def test_unreadable_env_file_is_a_failure(place: Path) -> None:
     (place / ".env").write_bytes(b"A=\xff\xfe\n")
     found = look(place, config=configure(place, env=".env"))["configuration"]
     assert found.state == "failed"
     assert "env: cannot be read: " in found.detail
 
 
-def test_a_missing_configuration_tells_both_ways_out(place: Path) -> None:
+def test_missing_configuration_names_both_remedies(place: Path) -> None:
     found = look(place, config=place / "langgraph.json")["configuration"]
     assert "runstead dev file.py:graph" in found.detail
     assert found.way_out == (
@@ -174,13 +174,13 @@ def test_a_taken_port_is_found(tmp_path: Path) -> None:
     assert look_at_port(Settings(port=port, data_dir=tmp_path)).state == "ok"
 
 
-def test_a_port_taken_by_an_agent_server_is_only_worth_knowing(server: str, tmp_path: Path) -> None:
+def test_port_taken_by_an_agent_server_is_not_a_failure(server: str, tmp_path: Path) -> None:
     finding = look_at_port(Settings(port=int(server.rpartition(":")[2]), data_dir=tmp_path))
     assert finding.state == "warning"
     assert f"an agent server that answers at {server}" in finding.detail
 
 
-def test_who_uses_the_data_directory_is_told(place: Path) -> None:
+def test_owner_of_the_data_directory_is_reported(place: Path) -> None:
     with own_data_dir(place / "data"):
         owner = look(place, config=configure(place))["owner"]
     assert owner.state == "warning"
@@ -195,13 +195,13 @@ def test_a_data_directory_below_a_file_is_a_failure(place: Path) -> None:
     assert found["data"].state == "failed"
 
 
-def test_old_versions_are_told() -> None:
+def test_outdated_versions_are_reported() -> None:
     assert look_at_python((3, 10, 2)) == Finding("python", "failed", "3.10.2 is too old", "use Python 3.11 or newer")
     assert look_at_python((3, 13, 0)).state == "ok"
     assert look_at_sqlite((3, 34, 1)).state == "failed"
 
 
-def test_a_misspelt_variable_is_told(place: Path, runstead: Callable[..., Done]) -> None:
+def test_misspelt_variable_is_reported(place: Path, runstead: Callable[..., Done]) -> None:
     configure(place)
     done = runstead("doctor", "--json", "--port", "0", cwd=place, RUNSTEAD_PROT="3000")
     assert {"no setting is called RUNSTEAD_PROT"} == {
@@ -217,7 +217,7 @@ def test_a_bad_setting_ends_the_examination(runstead: Callable[..., Done]) -> No
     assert failed["detail"].startswith("flag --max-attempts: ")
 
 
-def test_the_exit_code_says_whether_something_is_wrong(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_exit_code_is_nonzero_on_failures(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = {"port": 0, "data_dir": place / "data"}
     assert examine(ServeRequest(flags={**flags, "config": configure(place)}), Output()) == 0
     assert "No problems found." in capsys.readouterr().out
@@ -225,12 +225,12 @@ def test_the_exit_code_says_whether_something_is_wrong(place: Path, capsys: pyte
     assert "errors: 1, warnings: 0" in capsys.readouterr().out
 
 
-def test_it_makes_nothing(place: Path) -> None:
+def test_doctor_creates_no_data_directory(place: Path) -> None:
     look(place, config=configure(place))
     assert not (place / "data").exists()
 
 
-def test_the_servers_of_a_cluster_are_looked_at(place: Path, postgres_url: str, tmp_path: Path) -> None:
+def test_cluster_servers_are_checked(place: Path, postgres_url: str, tmp_path: Path) -> None:
     with own_valkey(tmp_path / "valkey", maxmemory="100mb", maxmemory_policy="allkeys-lru") as valkey:
         found = look(place, config=configure(place), database_url=postgres_url, redis_url=valkey.url)
     assert {found[subject].state for subject in ("postgres", "postgres connections", "redis", "redis memory")} == {"ok"}
@@ -244,7 +244,7 @@ def test_the_servers_of_a_cluster_are_looked_at(place: Path, postgres_url: str, 
 @pytest.mark.parametrize(
     ("migrating", "state", "said"), [(True, "warning", "the next start"), (False, "failed", "refuse to start")]
 )
-def test_a_schema_that_is_behind_is_told_with_who_brings_it_up_to_date(
+def test_missing_schema_is_reported_with_the_migrating_command(
     migrating: bool, state: str, said: str, place: Path, postgres_url: str
 ) -> None:
     urls: dict[str, Any] = {"database_url": postgres_url, "redis_url": "redis://127.0.0.1:1"}
@@ -256,7 +256,7 @@ def test_a_schema_that_is_behind_is_told_with_who_brings_it_up_to_date(
     assert "`runstead migrate`" in schema.way_out
 
 
-def test_servers_that_are_not_there_are_found_missing_without_telling_their_passwords(place: Path) -> None:
+def test_unreachable_servers_are_reported_without_passwords(place: Path) -> None:
     urls: dict[str, Any] = {
         "database_url": "postgresql://me:hush@127.0.0.1:1/x",
         "redis_url": "redis://:hush@127.0.0.1:1",
@@ -335,7 +335,7 @@ def test_a_database_of_a_later_version_is_found(place: Path) -> None:
     assert (found.state, found.way_out) == ("failed", "install the version that wrote it")
 
 
-def test_keys_of_encryption_are_looked_at(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_encryption_keys_are_checked(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = configure(place)
     assert "encryption" not in look(place, config=config)
     monkeypatch.setenv("LANGGRAPH_AES_KEY", "short")
@@ -346,9 +346,7 @@ def test_keys_of_encryption_are_looked_at(place: Path, monkeypatch: pytest.Monke
     assert (found.state, found.detail.startswith("1 keys; ")) == ("ok", True)
 
 
-def test_keys_that_the_data_does_not_know_are_found_before_the_start(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_keys_that_do_not_fit_the_data_are_reported(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (place / "data").mkdir(exist_ok=True)
     with sqlite3.connect(place / "data" / "runstead.db") as connection:
         connection.execute("CREATE TABLE encryption_keys (key_id TEXT PRIMARY KEY)")

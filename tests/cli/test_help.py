@@ -46,7 +46,7 @@ print(json.dumps(sorted(set({HEAVY!r}) & set(sys.modules))))
     assert "Usage: " in done.stdout
 
 
-def test_help_is_there_before_one_notices() -> None:
+def test_help_takes_little_cpu_time() -> None:
     def seconds() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(command_of("--help"), capture_output=True, check=True)
@@ -57,15 +57,15 @@ def test_help_is_there_before_one_notices() -> None:
     assert min(seconds() for _ in range(5)) < 0.3
 
 
-def test_the_version_is_told(invoke: Callable[..., Done]) -> None:
+def test_version_option_prints_the_version(invoke: Callable[..., Done]) -> None:
     assert invoke("--version").out.strip() == __version__
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command not in ((), ("runs",))], ids=" ".join)
-def test_every_command_can_speak_json(command: tuple[str, ...], invoke: Callable[..., Done]) -> None:
+def test_every_command_has_a_json_option(command: tuple[str, ...], invoke: Callable[..., Done]) -> None:
     assert "--json" in invoke(*command, "--help").out
 
 
-def test_a_worker_is_not_told_that_it_may_execute_nothing(invoke: Callable[..., Done]) -> None:
+def test_worker_help_does_not_offer_zero_runs(invoke: Callable[..., Done]) -> None:
     assert "0 leaves all of them to workers" in " ".join(invoke("serve", "--help").out.split())
     assert "leaves all of them" not in " ".join(invoke("worker", "--help").out.split())

@@ -41,7 +41,7 @@ def cli(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cli]:
             connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE".encode())
 
 
-def test_a_schema_is_made_looked_at_and_left_alone(cli: Cli, tmp_path: Path) -> None:
+def test_migrate_creates_checks_and_keeps_a_schema(cli: Cli, tmp_path: Path) -> None:
     (seen,) = cli("migrate", "--check", exit_code=1)
     assert (seen["event"], seen["before"], seen["is_current"]) == ("schema", None, False)
     assert not (tmp_path / "data").exists()
@@ -60,7 +60,7 @@ def test_keys_are_made_and_listed_in_the_database_of_the_settings(cli: Cli, tmp_
     assert cli("keys", "ls")[0]["revoked_at"] is not None
 
 
-def test_a_database_that_is_not_there_is_told_without_its_password(tmp_path: Path) -> None:
+def test_unreachable_database_is_reported_without_password(tmp_path: Path) -> None:
     env = {
         "RUNSTEAD_DATABASE_URL": "postgresql://me:secret@127.0.0.1:1/app",
         "RUNSTEAD_REDIS_URL": "redis://127.0.0.1:1",
@@ -72,7 +72,7 @@ def test_a_database_that_is_not_there_is_told_without_its_password(tmp_path: Pat
     assert "secret" not in done.output
 
 
-async def test_a_server_that_is_not_to_migrate_says_what_to_run(postgres_url: str, tmp_path: Path) -> None:
+async def test_server_without_migration_on_start_names_the_command(postgres_url: str, tmp_path: Path) -> None:
     schema = a_schema()
     env = {
         "RUNSTEAD_DATABASE_URL": postgres_url,
@@ -89,7 +89,7 @@ async def test_a_server_that_is_not_to_migrate_says_what_to_run(postgres_url: st
     assert "run `runstead migrate` first" in done.output
 
 
-def test_keys_leave_a_schema_alone_that_is_to_be_migrated_by_hand(postgres_url: str) -> None:
+def test_keys_do_not_migrate_a_manually_migrated_schema(postgres_url: str) -> None:
     schema = a_schema()
     env = {
         "RUNSTEAD_DATABASE_URL": postgres_url,

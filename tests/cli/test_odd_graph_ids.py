@@ -47,7 +47,7 @@ def commanded(url: str, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("name", IDS)
-def test_headers_lead_to_its_runs(name: str, http: httpx.Client) -> None:
+def test_location_headers_lead_to_its_runs(name: str, http: httpx.Client) -> None:
     thread = http.post("/threads", json={"metadata": {"graph_id": name}}).json()["thread_id"]
     body = {"assistant_id": name, "input": HELLO}
     for path in ("/runs", f"/threads/{thread}/runs", f"/threads/{thread}/runs/wait", f"/threads/{thread}/runs/stream"):
@@ -75,7 +75,7 @@ def test_the_sdk_finds_its_assistant_and_describes_it(name: str, url: str) -> No
     assert client.crons.search(assistant_id=found["assistant_id"])[0]["cron_id"] == cron["cron_id"]
 
 
-def test_pages_and_descriptions_are_whole(http: httpx.Client) -> None:
+def test_docs_page_and_openapi_document_are_valid(http: httpx.Client) -> None:
     page = http.get("/docs")
     assert page.status_code == 200
     assert "<b>it's</b>" not in page.text
@@ -85,7 +85,7 @@ def test_pages_and_descriptions_are_whole(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("name", ["no such/é", "../..", "名前\n", "\x85", "%00", "%2e%2e"])
-def test_one_that_does_not_exist_is_a_404_that_says_so(name: str, http: httpx.Client) -> None:
+def test_unknown_graph_id_is_refused_with_a_detail(name: str, http: httpx.Client) -> None:
     refused = http.post("/runs/wait", json={"assistant_id": name, "input": HELLO})
     assert refused.status_code in (404, 422), refused.text
     assert refused.json()["detail"]

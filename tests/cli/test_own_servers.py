@@ -56,7 +56,7 @@ def test_find_binaries_takes_the_path_without_a_wheel(on_path: Path, monkeypatch
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="missing right: only root has another user for PostgreSQL")
 @pytest.mark.parametrize("umask", [0o022, 0o077])
-def test_servers_start_for_root_in_a_directory_that_is_new(umask: int) -> None:
+def test_servers_start_for_root_in_a_new_directory(umask: int) -> None:
     """Its own folder lets nobody else in, so PostgreSQL's user needs another one; already at the first start."""
     before = os.umask(umask)
     open_place = Path(tempfile.mkdtemp(dir="/var/tmp"))

@@ -151,7 +151,7 @@ def test_three_saves_in_the_middle_of_a_node_end_in_success(start: Callable[...,
     assert values == {"version": 3}
 
 
-def test_a_reload_counts_as_no_attempt_of_code_that_lets_nothing_else_run(start: Callable[..., Project]) -> None:
+def test_reload_costs_no_attempt_when_code_blocks_the_loop(start: Callable[..., Project]) -> None:
     project = start("blocks_interpreter", max_attempts=1)
     location = project.begin("blocks_interpreter")
     project.release()
@@ -161,7 +161,7 @@ def test_a_reload_counts_as_no_attempt_of_code_that_lets_nothing_else_run(start:
     assert httpx.get(location).json()["status"] == "success"
 
 
-def test_a_server_that_ends_by_itself_costs_its_runs_an_attempt(start: Callable[..., Project]) -> None:
+def test_server_crash_costs_its_runs_an_attempt(start: Callable[..., Project]) -> None:
     project = start("blocks_thread", max_attempts=1)
     project.change("    _begin()\n", "    _begin()\n    import os\n    os._exit(3)\n")
     project.dev.wait_for("started")
@@ -175,7 +175,7 @@ def test_a_server_that_ends_by_itself_costs_its_runs_an_attempt(start: Callable[
     assert httpx.get(location).json()["dead_letter"]
 
 
-def test_broken_code_is_answered_with_its_error_until_it_is_mended(start: Callable[..., Project]) -> None:
+def test_broken_code_answers_with_its_error_until_fixed(start: Callable[..., Project]) -> None:
     project = start("blocks_thread")
     location = project.begin("blocks_thread")
     project.change("def _blocks_thread(state):", "def _blocks_thread(state:")
@@ -202,7 +202,7 @@ def test_broken_code_is_answered_with_its_error_until_it_is_mended(start: Callab
     assert httpx.get(location).json()["status"] == "success"
 
 
-def test_texts_of_errors_are_not_told_where_they_are_not_wanted(start: Callable[..., Project]) -> None:
+def test_error_text_is_hidden_when_show_errors_is_false(start: Callable[..., Project]) -> None:
     project = start("blocks_thread", show_errors="false")
     project.change("def _blocks_thread(state):", "def _blocks_thread(state:")
     answer = project.until_status(503)

@@ -16,7 +16,7 @@ class _Kept(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def test_lines_of_one_place_are_held_back_and_counted() -> None:
+def test_repeated_lines_of_one_call_site_are_suppressed_and_counted() -> None:
     now = 0.0
     kept, log = _Kept(), logging.Logger("test")
     kept.addFilter(RepeatedLines(burst=3, every=60, monotonic=lambda: now))
@@ -39,7 +39,7 @@ def test_lines_of_one_place_are_held_back_and_counted() -> None:
     assert kept.lines[-1] == "run 101 failed"
 
 
-def test_another_class_of_exception_is_another_kind_of_line() -> None:
+def test_lines_with_another_exception_class_are_counted_separately() -> None:
     kept, log = _Kept(), logging.Logger("test")
     kept.addFilter(RepeatedLines(burst=1))
     log.addHandler(kept)

@@ -40,7 +40,7 @@ def test_a_failed_run_fails_the_command(invoke: Run, server: str) -> None:
     assert "-- error" in done.out
 
 
-def test_a_question_that_nobody_can_answer_here_is_left_open_and_answered_later(invoke: Run, server: str) -> None:
+def test_interrupt_without_terminal_stays_open_and_is_resumed_later(invoke: Run, server: str) -> None:
     asked = invoke("run", "asker", "hi", "--url", server, "--json")
     assert asked.exit_code == 3
     (waiting,) = asked.of("waiting")
@@ -68,7 +68,7 @@ def test_yes_approves_without_asking(invoke: Run, server: str) -> None:
         (["greeter", "hi", "--thread", "not-a-uuid"], 1, "must be a UUID"),
     ],
 )
-def test_what_cannot_be_run_is_said_in_words(
+def test_invalid_run_prints_an_error_without_traceback(
     arguments: list[str], exit_code: int, said: str, invoke: Run, server: str
 ) -> None:
     done = invoke("run", *arguments, "--url", server)
@@ -78,7 +78,7 @@ def test_what_cannot_be_run_is_said_in_words(
     assert "Traceback" not in done.err
 
 
-def test_without_a_server_the_way_out_is_told(invoke: Run) -> None:
+def test_unreachable_server_error_names_the_remedy(invoke: Run) -> None:
     nowhere = ("--url", "http://127.0.0.1:9")
     for command in (("run", "a", "hi"), ("watch", "r"), ("runs", "ls"), ("runs", "retry", "r")):
         done = invoke(*command, *nowhere)
@@ -89,7 +89,7 @@ def test_without_a_server_the_way_out_is_told(invoke: Run) -> None:
     assert "--url" in error["way_out"]
 
 
-def test_the_settings_say_where_the_server_is(invoke: Run, server: str) -> None:
+def test_server_url_comes_from_the_settings(invoke: Run, server: str) -> None:
     assert invoke("runs", "ls", RUNSTEAD_PORT=server.rpartition(":")[2]).exit_code == 0
 
 
@@ -123,7 +123,7 @@ def test_only_a_dead_letter_is_retried(invoke: Run, server: str) -> None:
     assert "not a dead letter" in done.err
 
 
-def test_ctrl_c_detaches_and_the_run_goes_on(terminal: Open, invoke: Run, server: str) -> None:
+def test_ctrl_c_detaches_and_the_run_continues(terminal: Open, invoke: Run, server: str) -> None:
     talking = terminal("run", "talker", "hi", "--url", server)
     talking.wait_for("-- run ")
     talking.wait_for(" started")
@@ -182,7 +182,7 @@ def test_ctrl_c_at_a_question_leaves_it_open(terminal: Open, server: str) -> Non
     assert asking.end() == 3
 
 
-def test_watch_shows_a_run_while_it_goes_on(terminal: Open, invoke: Run, server: str) -> None:
+def test_watch_shows_a_running_run(terminal: Open, invoke: Run, server: str) -> None:
     talking = terminal("run", "talker", "hi", "--url", server)
     talking.wait_for("word10")
     (run,) = invoke("runs", "ls", "--limit", "1", "--url", server, "--json").of("run")

@@ -32,7 +32,7 @@ def gone(url: str, seconds: float = 20) -> bool:
     return False
 
 
-def test_it_tells_where_it_is_and_ends_well_on_sigterm(background: Start, project: Path, tmp_path: Path) -> None:
+def test_serve_reports_its_url_and_exits_cleanly_on_sigterm(background: Start, project: Path, tmp_path: Path) -> None:
     serving = background("serve", "--port", "0", "--data-dir", str(tmp_path / "data"), "--json", cwd=project)
     started = serving.wait_for("started")
     assert started["pid"] == serving.process.pid
@@ -42,7 +42,7 @@ def test_it_tells_where_it_is_and_ends_well_on_sigterm(background: Start, projec
     assert serving.end(signal.SIGTERM) == 0
 
 
-def test_runs_in_flight_are_handed_back_at_the_end_and_resumed_by_the_next_server(
+def test_runs_in_flight_are_released_and_resumed_by_the_next_server(
     background: Start, invoke: Run, project: Path, tmp_path: Path
 ) -> None:
     grace = ("--set", "shutdown_grace_seconds=0.2")
@@ -64,7 +64,7 @@ def test_runs_in_flight_are_handed_back_at_the_end_and_resumed_by_the_next_serve
     assert (ended["status"], ended["attempt"]) == ("success", 2)
 
 
-def test_nothing_is_written_where_it_was_started(background: Start, project: Path, home: Path) -> None:
+def test_serve_writes_nothing_to_the_working_directory(background: Start, project: Path, home: Path) -> None:
     before = sorted(project.rglob("*"))
     serving = background("serve", "--port", "0", "--json", cwd=project, PYTHONDONTWRITEBYTECODE="1")
     data = Path(serving.wait_for("started")["data_dir"])
@@ -73,7 +73,7 @@ def test_nothing_is_written_where_it_was_started(background: Start, project: Pat
     assert data.is_relative_to(home / "data" / "runstead")
 
 
-def test_a_taken_port_is_told_with_the_way_out(runstead: Run, project: Path, tmp_path: Path) -> None:
+def test_taken_port_error_names_the_remedy(runstead: Run, project: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = runstead("serve", "--port", port, "--data-dir", str(tmp_path), cwd=project)
@@ -108,7 +108,7 @@ def test_a_data_directory_belongs_to_one_server(
         (["graphs.py"], "names no variable"),
     ],
 )
-def test_what_cannot_be_served_is_refused_in_words(
+def test_invalid_serve_arguments_are_refused_without_traceback(
     arguments: list[str], said: str, runstead: Run, project: Path
 ) -> None:
     done = runstead("serve", *arguments, cwd=project)
@@ -117,7 +117,7 @@ def test_what_cannot_be_served_is_refused_in_words(
     assert "Traceback" not in done.err
 
 
-def test_a_worker_listens_on_nothing_and_so_heeds_no_host(runstead: Run, project: Path) -> None:
+def test_worker_ignores_the_host_setting(runstead: Run, project: Path) -> None:
     cluster = {"RUNSTEAD_DATABASE_URL": "postgresql://127.0.0.1:1/x", "RUNSTEAD_REDIS_URL": "redis://127.0.0.1:1"}
     patience = ("--set", "database_patience_seconds=0.1")
     done = runstead("worker", *patience, cwd=project, RUNSTEAD_HOST="0.0.0.0", **cluster)
@@ -126,9 +126,7 @@ def test_a_worker_listens_on_nothing_and_so_heeds_no_host(runstead: Run, project
     assert done.exit_code == 1
 
 
-def test_a_configuration_that_asks_for_protection_is_not_served_without(
-    runstead: Run, project: Path, tmp_path: Path
-) -> None:
+def test_configuration_with_unsupported_protection_is_refused(runstead: Run, project: Path, tmp_path: Path) -> None:
     (tmp_path / "graphs.py").write_text((project / "graphs.py").read_text())
     keys = {"graphs": {"greeter": "./graphs.py:greeter"}, "auth": {"path": "./auth.py:auth"}}
     (tmp_path / "langgraph.json").write_text(json.dumps(keys))
@@ -137,7 +135,7 @@ def test_a_configuration_that_asks_for_protection_is_not_served_without(
     assert "auth.path: there is no file './auth.py'" in done.err
 
 
-def test_a_graph_that_cannot_be_loaded_is_told_with_its_line(runstead: Run, tmp_path: Path) -> None:
+def test_graph_load_error_names_file_and_line(runstead: Run, tmp_path: Path) -> None:
     (tmp_path / "agent.py").write_text("x = 1\nimport nothing_like_this\ngraph = 1\n")
     done = runstead("serve", "agent.py:graph", "--port", "0", cwd=tmp_path)
     assert done.exit_code == 1
@@ -172,13 +170,13 @@ def test_crash_in_native_code_leaves_the_stacks_of_all_threads(project: Path, ho
     assert said.count("most recent call first") > 1
 
 
-def test_what_will_have_no_effect_is_told(background: Start, project: Path, tmp_path: Path) -> None:
+def test_unknown_variable_causes_a_warning(background: Start, project: Path, tmp_path: Path) -> None:
     serve = ("serve", "--port", "0", "--data-dir", str(tmp_path / "data"), "--json")
     serving = background(*serve, cwd=project, RUNSTEAD_PROT="1")
     assert serving.wait_for("warning")["warning"] == "RUNSTEAD_PROT: no setting has this name, ignored"
 
 
-def test_a_child_server_ends_with_its_parent_however_that_ends(project: Path, home: Path, tmp_path: Path) -> None:
+def test_child_server_ends_when_its_parent_dies(project: Path, home: Path, tmp_path: Path) -> None:
     code = f"""
 import socket, time
 from pathlib import Path
@@ -201,7 +199,7 @@ time.sleep(60)
     assert gone(url)
 
 
-def test_the_next_server_may_take_the_socket_over(project: Path, home: Path, tmp_path: Path) -> None:
+def test_next_server_can_take_over_the_socket(project: Path, home: Path, tmp_path: Path) -> None:
     from runstead.cli.children import ServerChild
 
     before = os.getcwd()

@@ -24,7 +24,7 @@ def told(transcript: Transcript, *events: tuple[str, Any]) -> list[Item]:
     return [item for event, data in events for item in transcript.feed(event, data)]
 
 
-def test_tokens_come_as_they_are_streamed_and_the_whole_message_adds_nothing() -> None:
+def test_streamed_tokens_are_shown_once() -> None:
     transcript = Transcript()
     items = told(
         transcript,
@@ -53,7 +53,7 @@ def test_a_tool_call_comes_in_pieces_and_its_result_once() -> None:
     assert items == [Calling("m", "add", ""), Calling("m", None, '{"a": 2}'), Returned("add", "5", False)]
 
 
-def test_messages_that_were_not_streamed_are_told_whole() -> None:
+def test_unstreamed_messages_are_shown_whole() -> None:
     items = told(
         Transcript(),
         ("updates", {"model": {"messages": [ai("Hi", tool_calls=[{"name": "add", "args": {"a": 2}}])]}}),
@@ -75,7 +75,7 @@ def test_cumulative_messages_add_what_is_new() -> None:
     assert items == [Said("m", "He"), Said("m", "llo")]
 
 
-def test_the_first_values_are_history_and_later_ones_are_news() -> None:
+def test_first_values_are_history_and_later_ones_are_new() -> None:
     human = {"type": "human", "id": "h", "content": "question"}
     items = told(
         Transcript(),
@@ -85,7 +85,7 @@ def test_the_first_values_are_history_and_later_ones_are_news() -> None:
     assert items == [Said("m", "new")]
 
 
-def test_after_a_gap_the_state_tells_what_was_missed() -> None:
+def test_state_after_a_gap_fills_missed_messages() -> None:
     transcript = Transcript()
     items = told(
         transcript,
@@ -101,7 +101,7 @@ def test_after_a_gap_the_state_tells_what_was_missed() -> None:
     assert transcript.usage.calls == 2
 
 
-def test_a_question_is_told_once_from_whichever_mode_brings_it() -> None:
+def test_interrupt_reported_by_two_modes_is_shown_once() -> None:
     asked = [{"id": "i", "value": {"q": "?"}, "response_schema": None}]
     transcript = Transcript()
     items = told(
@@ -119,7 +119,7 @@ def test_another_run_of_the_thread_does_not_repeat_old_messages() -> None:
     assert second.interrupts == []
 
 
-def test_errors_custom_events_and_other_updates_are_told() -> None:
+def test_errors_custom_events_and_other_updates_are_shown() -> None:
     transcript = Transcript()
     items = told(
         transcript,
@@ -131,7 +131,7 @@ def test_errors_custom_events_and_other_updates_are_told() -> None:
     assert transcript.failure == Failed("ValueError", "boom")
 
 
-def test_frames_it_does_not_know_are_passed_over() -> None:
+def test_unknown_frames_are_ignored() -> None:
     strange: list[tuple[str, Any]] = [("debug", {}), ("tasks", []), ("messages", []), ("messages", None)]
     strange += [("values", 3), ("updates", "x")]
     assert told(Transcript(), *strange) == []

@@ -102,7 +102,7 @@ async def test_redis_is_restarted_without_its_data(cluster: Cluster) -> None:
         await asyncio.to_thread(cluster.valkey.start)
 
 
-async def test_workers_are_killed_with_the_end_of_a_run_untold(cluster: Cluster) -> None:
+async def test_terminal_event_missing_after_workers_are_killed_is_published(cluster: Cluster) -> None:
     async with balanced(cluster) as client:
         steps = {"name": "untold", "steps": 8, "pause": 0.1}
         run = await client.create(thread_id := new_id(), "steps", steps)
@@ -131,7 +131,7 @@ async def test_workers_are_killed_with_the_end_of_a_run_untold(cluster: Cluster)
     assert frames[-1].json["log"] == [f"untold:{number}" for number in range(8)]
 
 
-async def test_redis_is_gone_for_a_while(cluster: Cluster, is_long: bool) -> None:
+async def test_redis_outage_loses_nothing(cluster: Cluster, is_long: bool) -> None:
     async with under_load(cluster):
         cluster.valkey.freeze()
         await asyncio.sleep(20 if is_long else 6)

@@ -108,7 +108,7 @@ class Held:
             return connection.execute(query.encode(), (self.run_id,)).fetchone()
 
 
-async def test_a_run_of_a_killed_worker_goes_on_within_two_terms_and_repeats_no_finished_step(
+async def test_run_of_a_killed_worker_resumes_within_two_lease_terms(
     cluster: Cluster, client: Client, witness: Path
 ) -> None:
     held = await Held.begun(cluster, client, "keeps", 40, 0.1, stream_mode="updates")
@@ -154,7 +154,7 @@ async def test_a_frozen_worker_that_wakes_up_writes_nothing_anywhere(cluster: Cl
         await client.ended(f"/threads/{run['thread_id']}/runs/{run['run_id']}")
 
 
-async def test_a_worker_that_is_told_to_go_hands_its_runs_to_others(cluster: Cluster, client: Client) -> None:
+async def test_terminated_worker_releases_its_runs_to_others(cluster: Cluster, client: Client) -> None:
     held = await Held.begun(cluster, client, "steps", 60, 0.1)
     holder = await held.holder()
     holder.terminate()
@@ -169,7 +169,7 @@ async def test_a_worker_that_is_told_to_go_hands_its_runs_to_others(cluster: Clu
     assert (await client.values(held.thread_id))["log"] == [f"it:{number}" for number in range(60)]
 
 
-async def test_a_gateway_is_restarted_under_two_hundred_streams_and_no_reader_misses_an_event(
+async def test_gateway_restart_loses_no_event_for_two_hundred_readers(
     cluster: Cluster, client: Client, tmp_path: Path
 ) -> None:
     # They go on until the gateway is back: on a slow machine they would end before all readers are there.
@@ -227,9 +227,7 @@ async def _readiness(url: str) -> AsyncIterator[int]:
             await asyncio.sleep(0.05)
 
 
-async def test_a_job_that_is_delivered_by_many_at_once_is_executed_once(
-    cluster: Cluster, client: Client, witness: Path
-) -> None:
+async def test_job_delivered_concurrently_is_executed_once(cluster: Cluster, client: Client, witness: Path) -> None:
     runs = [await client.create(new_id(), "steps", _FIVE, after_seconds=1) for _ in range(5)]
     with psycopg.connect(cluster.postgres.url) as connection:
         connection.execute("SET search_path TO runstead")

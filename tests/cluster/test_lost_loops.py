@@ -12,7 +12,7 @@ from .nodes import Cluster
 LIMIT = 2.0
 
 
-async def test_a_worker_replaces_itself_and_the_runs_beside_lose_nothing(tmp_path: Path) -> None:
+async def test_worker_replaces_itself_without_losing_other_runs(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"blocked_loop_limit_seconds": LIMIT, "max_attempts": 1, "shutdown_grace_seconds": 1}
     with Cluster.running(tmp_path, gateways=1, workers=1, **settings) as cluster:
         (worker,) = cluster.workers

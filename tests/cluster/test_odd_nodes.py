@@ -63,7 +63,7 @@ async def _loaded(cluster: Cluster, clients: int, seconds: float, gateways: Sequ
         assert {run["attempt"] for run in runs} == {1}
 
 
-async def test_clocks_that_are_two_minutes_apart_take_no_run_from_each_other(cluster: Cluster, tmp_path: Path) -> None:
+async def test_clock_skew_of_two_minutes_takes_no_run_from_its_holder(cluster: Cluster, tmp_path: Path) -> None:
     behind, ahead = ({"program": skewed(seconds)} for seconds in (-60, 60))
     with _with(cluster, tmp_path, behind, ahead) as odd:
         await _loaded(odd, 12, 3, odd.urls)
@@ -79,7 +79,7 @@ async def _delayed(url: str) -> float:
     return asyncio.get_running_loop().time() - began
 
 
-async def test_a_slow_database_makes_slow_and_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
+async def test_slow_database_delays_runs_without_loss(cluster: Cluster, tmp_path: Path) -> None:
     with TcpProxy.running([cluster.postgres.port], delay=0.03) as way:
         url = cluster.postgres.url.replace(f":{cluster.postgres.port}/", f":{way.port}/")
         environ = {"RUNSTEAD_DATABASE_URL": url, "RUNSTEAD_REDIS_URL": cluster.valkey.url}
@@ -87,7 +87,7 @@ async def test_a_slow_database_makes_slow_and_loses_nothing(cluster: Cluster, tm
             await _loaded(odd, 6, 3, odd.urls)
 
 
-async def test_a_pool_that_is_always_full_lets_everybody_wait_for_a_turn(cluster: Cluster, tmp_path: Path) -> None:
+async def test_exhausted_pool_makes_requests_wait(cluster: Cluster, tmp_path: Path) -> None:
     with _with(cluster, tmp_path, {}, {}, database_pool_size=2) as odd:
         # Everybody speaks with the gateway that has two connections, one of them for reading.
         await _loaded(odd, 24, 3, odd.urls[1:])

@@ -16,7 +16,7 @@ from .nodes import Cluster
 STEPS = {"name": "it", "steps": 5, "pause": 0.05}
 
 
-async def test_a_run_made_here_is_executed_there_and_read_elsewhere(cluster: Cluster) -> None:
+async def test_run_created_executed_and_read_on_three_nodes(cluster: Cluster) -> None:
     thread_id = new_id()
     async with Client(cluster.urls[0]) as here, Client(cluster.urls[1]) as there:
         run = await here.create(thread_id, "steps", STEPS, stream_mode=["values"])
@@ -26,7 +26,7 @@ async def test_a_run_made_here_is_executed_there_and_read_elsewhere(cluster: Clu
         assert await there.values(thread_id) == {**STEPS, "log": log_of("it")}
 
 
-async def test_a_stop_that_is_asked_for_here_reaches_the_holder_there(tmp_path: Path) -> None:
+async def test_cancel_on_one_node_reaches_the_holder_on_another(tmp_path: Path) -> None:
     """By the notice: with such leases, the holder's own look comes after more than a minute."""
     with Cluster.running(tmp_path, gateways=1, workers=1, lease_term_seconds=300) as cluster:
         thread_id = new_id()
@@ -53,7 +53,7 @@ async def test_runs_that_wait_for_each_other_take_turns_on_any_worker(cluster: C
     assert (await client.values(thread_id))["log"] == [entry for name in names for entry in log_of(name)]
 
 
-async def test_one_that_interrupts_waits_until_the_holder_has_let_go(cluster: Cluster, client: Client) -> None:
+async def test_interrupting_run_waits_for_the_holder_to_release(cluster: Cluster, client: Client) -> None:
     thread_id = new_id()
     first = await client.create(thread_id, "steps", {**STEPS, "name": "first", "steps": 500})
     await asyncio.sleep(0.5)
@@ -63,7 +63,7 @@ async def test_one_that_interrupts_waits_until_the_holder_has_let_go(cluster: Cl
     assert values["log"][:-5] == [f"first:{number}" for number in range(len(values["log"]) - 5)]
 
 
-async def test_work_is_shared_out(cluster: Cluster, client: Client) -> None:
+async def test_runs_are_shared_between_workers(cluster: Cluster, client: Client) -> None:
     """No worker has all of it."""
     runs = [await client.create(new_id(), "steps", {**STEPS, "pause": 0.2}) for _ in range(12)]
     ids = [run["run_id"] for run in runs]

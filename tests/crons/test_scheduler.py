@@ -90,7 +90,7 @@ async def play(storage: RunStorage, database: Database) -> Play:
     return play
 
 
-async def test_each_moment_makes_one_run(play: Play) -> None:
+async def test_each_due_time_creates_one_run(play: Play) -> None:
     await play.cron("*/10 * * * *", metadata={"a": 1}, payload={"input": {"x": 1}, "metadata": {"b": 2}})
     scheduler, clock = play.scheduler(), play.storage.clock
     for _ in range(6):
@@ -106,7 +106,7 @@ async def test_each_moment_makes_one_run(play: Play) -> None:
     assert (await play.one()).last_run_id == run.run_id
 
 
-async def test_many_schedulers_make_one_run(play: Play) -> None:
+async def test_concurrent_schedulers_create_one_run(play: Play) -> None:
     for number in range(10):
         await play.cron("*/10 * * * *", cron_id=f"c-{number}")
     await play.storage.clock.forward(timedelta(minutes=10))
@@ -114,7 +114,7 @@ async def test_many_schedulers_make_one_run(play: Play) -> None:
     assert sorted(run.metadata["cron_id"] for run in await runs_of(play.storage)) == [f"c-{n}" for n in range(10)]
 
 
-async def test_what_was_missed_is_one_run(play: Play) -> None:
+async def test_missed_executions_are_merged_into_one_run(play: Play) -> None:
     await play.cron("*/10 * * * *")
     await play.storage.clock.forward(timedelta(hours=5, minutes=7))
     await play.scheduler().create_due()
@@ -122,7 +122,7 @@ async def test_what_was_missed_is_one_run(play: Play) -> None:
     assert (await play.one()).next_run_date == datetime(2030, 1, 1, 5, 10, tzinfo=UTC)
 
 
-async def test_a_moment_that_is_too_long_ago_makes_none(play: Play) -> None:
+async def test_execution_missed_beyond_grace_creates_no_run(play: Play) -> None:
     await play.cron("0 9 1 * *")
     await play.storage.clock.forward(timedelta(days=33, hours=10))
     await play.scheduler(grace=timedelta(days=1)).create_due()
@@ -132,21 +132,21 @@ async def test_a_moment_that_is_too_long_ago_makes_none(play: Play) -> None:
     assert cron.last_error == "the moment 2030-02-01T09:00:00+00:00 was missed by more than 86400 s"
 
 
-async def test_it_is_the_latest_moment_whose_lateness_counts(play: Play) -> None:
+async def test_grace_is_measured_from_the_latest_missed_execution(play: Play) -> None:
     await play.cron("0 9 * * *")
     await play.storage.clock.forward(timedelta(days=5, hours=10))
     await play.scheduler(grace=timedelta(hours=2)).create_due()
     assert len(await runs_of(play.storage)) == 1
 
 
-async def test_without_a_limit_nothing_is_too_late(play: Play) -> None:
+async def test_without_grace_limit_missed_executions_always_run(play: Play) -> None:
     await play.cron("0 9 1 * *")
     await play.storage.clock.forward(timedelta(days=25))
     await play.scheduler(grace=None).create_due()
     assert len(await runs_of(play.storage)) == 1
 
 
-async def test_after_its_end_it_makes_none(play: Play) -> None:
+async def test_cron_past_its_end_creates_no_run(play: Play) -> None:
     end = play.storage.clock.now() + timedelta(minutes=20)
     await play.cron("*/10 * * * *", end_time=end)
     scheduler = play.scheduler()
@@ -157,7 +157,7 @@ async def test_after_its_end_it_makes_none(play: Play) -> None:
     assert (await play.one()).next_run_date is None
 
 
-async def test_one_that_is_refused_is_skipped_and_says_why(play: Play) -> None:
+async def test_refused_execution_is_skipped_and_its_reason_recorded(play: Play) -> None:
     await play.storage.accept("t-1")
     await play.cron("*/10 * * * *", thread_id="t-1", payload={"multitask_strategy": "reject"})
     await play.storage.clock.forward(timedelta(minutes=10))
@@ -186,7 +186,7 @@ async def test_the_run_s_user_is_asked_about_as_if_they_created_it_now(play: Pla
     assert len(await runs_of(play.storage)) == 1
 
 
-async def test_a_graph_that_is_gone_is_told(play: Play) -> None:
+async def test_missing_graph_is_recorded_as_the_last_error(play: Play) -> None:
     await play.cron("*/10 * * * *")
     play.agents.graph_ids = ["other"]
     await play.storage.clock.forward(timedelta(minutes=10))
@@ -194,7 +194,7 @@ async def test_a_graph_that_is_gone_is_told(play: Play) -> None:
     assert "agent" in ((await play.one()).last_error or "")
 
 
-async def test_a_storage_that_fails_loses_no_moment(play: Play) -> None:
+async def test_storage_failure_loses_no_execution(play: Play) -> None:
     await play.cron("*/10 * * * *")
     await play.storage.clock.forward(timedelta(minutes=10))
     play.creator.failures.append(StorageError("the disk is full"))
@@ -204,7 +204,7 @@ async def test_a_storage_that_fails_loses_no_moment(play: Play) -> None:
     assert len(await runs_of(play.storage)) == 1
 
 
-async def test_what_nobody_expects_does_not_stop_the_others(play: Play) -> None:
+async def test_unexpected_error_of_one_cron_does_not_stop_others(play: Play) -> None:
     await play.cron("*/10 * * * *", cron_id="c-1")
     await play.cron("*/10 * * * *", cron_id="c-2")
     play.creator.failures.append(RuntimeError("secret of the inside"))
@@ -232,14 +232,14 @@ async def ticking(play: Play) -> AsyncIterator[Callable[[float], Any]]:
         yield passes
 
 
-async def test_it_wakes_at_the_moment_itself(play: Play) -> None:
+async def test_scheduler_wakes_at_the_due_time(play: Play) -> None:
     async with ticking(play) as passes:
         await play.cron("* * * * * */7")
         await passes(22)
         assert [one.second for one in await play.created_at()] == [7, 14, 21]
 
 
-async def test_a_storage_that_fails_does_not_end_it(play: Play) -> None:
+async def test_storage_failure_does_not_end_the_scheduler(play: Play) -> None:
     play.creator.failures.append(StorageError("the disk is full"))
     async with ticking(play) as passes:
         await play.cron("* * * * * */7")
@@ -254,9 +254,7 @@ async def test_a_storage_that_fails_does_not_end_it(play: Play) -> None:
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.sampled_from(["*/5 * * * *", "3,7 * * * *"]))
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_however_often_it_looks_no_moment_makes_two_and_every_look_makes_what_is_due(
-    play: Play, minutes: list[int], schedule: str
-) -> None:
+async def test_any_polling_creates_each_due_run_exactly_once(play: Play, minutes: list[int], schedule: str) -> None:
     with acting(ALICE):
         for cron in await play.crons.search(CronFilter()):
             await play.crons.delete(cron.cron_id)

@@ -18,7 +18,7 @@ from .conftest import WITH_AUTH, Configured, Served, with_app
 HELLO: dict[str, Any] = {"messages": [{"role": "human", "content": "hi there"}]}
 
 
-async def test_their_routes_are_served_beside_ours(served: Served) -> None:
+async def test_app_routes_are_served_beside_api_routes(served: Served) -> None:
     async with served(http=with_app()) as url, httpx.AsyncClient(base_url=url) as http:
         assert (await http.get("/hello")).json() == {"greeting": "hello from the lifespan", "user": None}
         client = get_client(url=url, api_key=None)
@@ -28,7 +28,7 @@ async def test_their_routes_are_served_beside_ours(served: Served) -> None:
         assert (await http.get("/nowhere")).json() == {"detail": "Not Found"}
 
 
-async def test_theirs_come_first_but_for_what_is_reserved(served: Served) -> None:
+async def test_app_routes_take_precedence_except_reserved_paths(served: Served) -> None:
     async with served(http=with_app()) as url, httpx.AsyncClient(base_url=url) as http:
         assert (await http.get("/info")).json() == {"info": "theirs"}
         assert (await http.post("/threads/count", json={"what": "theirs"})).json() == {"count": "theirs"}
@@ -38,7 +38,7 @@ async def test_theirs_come_first_but_for_what_is_reserved(served: Served) -> Non
         assert (await http.post("/threads/search", json={})).json() == []
 
 
-async def test_their_lifespan_and_middleware_are_around_everything(served: Served) -> None:
+async def test_app_lifespan_and_middleware_wrap_all_routes(served: Served) -> None:
     async with served(http=with_app()) as url, httpx.AsyncClient(base_url=url) as http:
         assert site.SEEN == ["started"]
         for path in ("/hello", "/docs", "/assistants/none"):
@@ -47,7 +47,7 @@ async def test_their_lifespan_and_middleware_are_around_everything(served: Serve
     assert site.SEEN[-1] == "stopped"
 
 
-async def test_probes_need_nothing_of_what_their_middleware_wants(served: Served) -> None:
+async def test_probes_bypass_app_middleware(served: Served) -> None:
     async with served(http=with_app("locked")) as url, httpx.AsyncClient(base_url=url) as http:
         for path in ("/ok", "/ready"):
             assert (await http.get(path)).status_code == 200
@@ -55,7 +55,7 @@ async def test_probes_need_nothing_of_what_their_middleware_wants(served: Served
         assert (await http.get("/plain", headers={"x-key": "k"})).text == "plain"
 
 
-async def test_their_failures_are_answered_by_them(served: Served) -> None:
+async def test_app_errors_are_handled_by_the_app(served: Served) -> None:
     async with served(http=with_app()) as url, httpx.AsyncClient(base_url=url) as http:
         assert (await http.get("/fails/oops")).json() == {"their": "oops"}
         assert (await http.get("/fails/teapot")).json() == {"detail": "teapot"}
@@ -63,7 +63,7 @@ async def test_their_failures_are_answered_by_them(served: Served) -> None:
         assert (await http.get("/threads/none")).status_code in (404, 422)
 
 
-async def test_their_web_sockets_and_ours(served: Served) -> None:
+async def test_app_web_sockets_and_api_web_sockets_are_served(served: Served) -> None:
     async with served(http=with_app()) as url:
         base = url.replace("http", "ws")
         async with connect(f"{base}/echo") as socket:
@@ -80,7 +80,7 @@ async def test_their_web_sockets_and_ours(served: Served) -> None:
 
 
 @pytest.mark.parametrize("order", ["middleware_first", "auth_first"])
-async def test_their_routes_are_open_and_ours_are_not(served: Served, order: str) -> None:
+async def test_app_routes_are_open_and_api_routes_authenticated(served: Served, order: str) -> None:
     http_part = with_app(middleware_order=order)
     async with served(http=http_part, auth=WITH_AUTH) as url, httpx.AsyncClient(base_url=url) as http:
         assert (await http.get("/hello")).json()["user"] is None
@@ -91,7 +91,7 @@ async def test_their_routes_are_open_and_ours_are_not(served: Served, order: str
 
 
 @pytest.mark.parametrize("order", ["middleware_first", "auth_first"])
-async def test_their_routes_may_ask_who_it_is(served: Served, order: str) -> None:
+async def test_app_routes_can_require_authentication(served: Served, order: str) -> None:
     http_part = with_app(middleware_order=order, enable_custom_route_auth=True)
     async with served(http=http_part, auth=WITH_AUTH) as url, httpx.AsyncClient(base_url=url) as http:
         refused = await http.get("/hello")
@@ -103,7 +103,7 @@ async def test_their_routes_may_ask_who_it_is(served: Served, order: str) -> Non
         assert (await http.get("/fails/oops", headers={"x-user": "ada"})).json() == {"their": "oops"}
 
 
-async def test_the_order_decides_what_the_handlers_see(served: Served) -> None:
+async def test_middleware_order_determines_what_auth_handlers_see(served: Served) -> None:
     """The middleware translates a header, which the handlers see only when they are asked after it."""
     alias = {"x-alias": "ada"}
     for order, status in (("middleware_first", 200), ("auth_first", 401)):
@@ -114,7 +114,7 @@ async def test_the_order_decides_what_the_handlers_see(served: Served) -> None:
             assert ("x-stamp" in answer.headers) == (order == "middleware_first")
 
 
-async def test_the_description_tells_of_their_routes_and_of_ours(served: Served) -> None:
+async def test_openapi_document_has_app_routes_and_api_routes(served: Served) -> None:
     async with served(http=with_app()) as url, httpx.AsyncClient(base_url=url) as http:
         schema = (await http.get("/openapi.json")).json()
         assert {"/hello", "/threads", "/runs/wait"} <= set(schema["paths"])
@@ -126,7 +126,7 @@ async def test_the_description_tells_of_their_routes_and_of_ours(served: Served)
         assert "/hello" in (await http.get("/docs")).text
 
 
-async def test_an_app_with_cors_of_its_own_decides_for_all(served: Served) -> None:
+async def test_app_with_own_cors_decides_for_all_routes(served: Served) -> None:
     local = "http://localhost:3000"
     for name, allowed in (("app", local), ("strict", None)):
         async with served(http=with_app(name)) as url, httpx.AsyncClient(base_url=url) as http:
@@ -134,7 +134,7 @@ async def test_an_app_with_cors_of_its_own_decides_for_all(served: Served) -> No
             assert answer.headers.get("access-control-allow-origin") == allowed
 
 
-async def test_an_app_of_starlette_will_do(served: Served) -> None:
+async def test_starlette_app_is_accepted(served: Served) -> None:
     for _ in range(2):
         # Once more, for the module is loaded only once, and so the app is the same.
         async with served(http=with_app("plain")) as url, httpx.AsyncClient(base_url=url) as http:
@@ -151,12 +151,12 @@ async def test_an_app_of_starlette_will_do(served: Served) -> None:
         (with_app("no_app")["app"], "is a dict; it must be an app of Starlette or FastAPI"),
     ],
 )
-async def test_an_app_that_cannot_be_had_prevents_the_start(configured: Configured, app: str, told: str) -> None:
+async def test_unloadable_app_prevents_startup(configured: Configured, app: str, told: str) -> None:
     with pytest.raises(UnsupportedConfiguration, match=told):
         await configured(http={"app": app}).running().__aenter__()
 
 
-async def test_what_the_configuration_tells_of_authentication_is_described(configured: Configured) -> None:
+async def test_openapi_document_has_configured_security_schemes(configured: Configured) -> None:
     told: dict[str, Any] = {
         "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "x-api-key"}},
         "security": [{"key": []}],

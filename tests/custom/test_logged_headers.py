@@ -38,6 +38,6 @@ async def test_chosen_headers_are_bound_while_a_request_is_answered(tmp_path: An
 
 
 @pytest.mark.parametrize(("part", "is_there"), [({}, False), ({"logging_headers": {"include": ["x-*"]}}, True)])
-def test_nothing_is_in_the_way_of_who_does_not_ask(configured: Configured, part: Any, is_there: bool) -> None:
+def test_middleware_is_absent_unless_configured(configured: Configured, part: Any, is_there: bool) -> None:
     middleware = configured(http=part).asgi.user_middleware
     assert any(one.cls is LoggedHeaders for one in middleware) == is_there  # type: ignore[comparison-overlap]

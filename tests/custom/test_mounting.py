@@ -114,7 +114,7 @@ class Cutting:
         await self._app(scope, receive, cut)
 
 
-async def test_a_broken_stream_goes_on_by_location_under_a_prefix(configured: Configured) -> None:
+async def test_broken_stream_resumes_by_location_under_a_prefix(configured: Configured) -> None:
     application = configured(http={"mount_prefix": "/v1"})
     theirs = FastAPI(lifespan=application.lifespan)
     theirs.mount("/agents", application.asgi)
@@ -161,7 +161,7 @@ SWITCHES = {
 
 
 @pytest.mark.parametrize("noun", [*SWITCHES])
-async def test_what_is_switched_off_is_not_there(served: Served, noun: str) -> None:
+async def test_disabled_routes_are_not_found(served: Served, noun: str) -> None:
     async with served(http={f"disable_{noun}": True}) as url, httpx.AsyncClient(base_url=url) as http:
         for path in SWITCHES[noun]:
             assert (await http.post(path, json={})).status_code == 404
@@ -178,7 +178,7 @@ async def test_what_is_switched_off_is_not_there(served: Served, noun: str) -> N
             assert closed.value.rcvd.code == 4404
 
 
-async def test_a_server_that_tells_nothing_of_itself_is_still_alive(served: Served) -> None:
+async def test_probes_work_when_meta_routes_are_disabled(served: Served) -> None:
     async with served(http={"disable_meta": True}) as url, httpx.AsyncClient(base_url=url) as http:
         for path in ("/info", "/docs", "/openapi.json"):
             assert (await http.get(path)).status_code == 404

@@ -53,7 +53,7 @@ async def test_all_kinds_of_user_code_share_one_loop_that_is_not_the_servers(ser
     assert asyncio.get_running_loop() not in loops().values()
 
 
-async def test_a_graph_with_a_loop_for_each_run_shares_it_with_nothing(served: Served) -> None:
+async def test_graph_with_a_loop_per_run_shares_its_loop_with_nothing(served: Served) -> None:
     document = everything(agent_isolation="run")
     async with served(graphs=document["graphs"]) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
         answer = await http.post("/runs/wait", json={"assistant_id": "agent", "input": {}})
@@ -64,7 +64,7 @@ async def test_a_graph_with_a_loop_for_each_run_shares_it_with_nothing(served: S
 
 
 @pytest.mark.parametrize("path", ["/ok", "/threads/search"])
-async def test_a_route_of_theirs_that_blocks_delays_none_of_ours(served: Served, path: str) -> None:
+async def test_blocking_app_route_does_not_delay_api_routes(served: Served, path: str) -> None:
     async with served(http={"app": f"{FILE}:routes"}) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
         blocking = asyncio.create_task(http.get("/blocks"))
         await asyncio.sleep(0.2)
@@ -75,9 +75,7 @@ async def test_a_route_of_theirs_that_blocks_delays_none_of_ours(served: Served,
         assert (await blocking).json() == "done"
 
 
-async def test_a_loop_that_is_lost_in_a_process_of_somebody_elses_is_replaced(
-    served: Served, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_lost_loop_of_an_embedded_server_is_replaced(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     document = {
         "graphs": {"stuck": f"{FILE}:stuck", "slow": f"{FILE}:slow"},
         "http": {"app": f"{FILE}:app"},

@@ -34,7 +34,7 @@ async def test_without_users_all_code_of_the_app_is_the_one_user(served: Served)
     assert own_client.ENDED[-1] not in before
 
 
-async def test_with_users_it_is_the_server_itself_and_no_handler_is_asked(served: Served) -> None:
+async def test_with_users_app_code_acts_as_the_server_without_handlers(served: Served) -> None:
     async with served(**WITH_AUTH) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
         of_ada = (await http.post("/threads", json={}, headers=ADA)).json()["thread_id"]
         assert (await http.post("/threads", json={}, headers=BOB)).status_code == 403
@@ -47,7 +47,7 @@ async def test_with_users_it_is_the_server_itself_and_no_handler_is_asked(served
         assert (await http.get(f"/threads/{of_ada}", headers=ADA)).status_code == 404
 
 
-async def test_with_users_who_are_asked_on_routes_it_is_the_user(served: Served) -> None:
+async def test_with_custom_route_auth_app_code_acts_as_the_user(served: Served) -> None:
     document = {**WITH_AUTH, "http": {**DOCUMENT["http"], "enable_custom_route_auth": True}}
     async with served(**document) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
         made = (await http.post("/make", headers=ADA)).json()
@@ -55,14 +55,14 @@ async def test_with_users_who_are_asked_on_routes_it_is_the_user(served: Served)
         assert (await http.post("/make", headers=BOB)).status_code == 500
 
 
-async def test_code_of_which_nothing_is_known_is_not_the_server(served: Served) -> None:
+async def test_code_without_known_origin_does_not_act_as_the_server(served: Served) -> None:
     """A task or thread without the context of a run might have been started for any user."""
     async with served(**WITH_AUTH) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
         assert "Unauthenticated" in (await http.get("/without-context")).json()
 
 
 @pytest.mark.parametrize("name", ["runstead:server", "runstead:other"])
-async def test_no_user_can_have_the_servers_name(served: Served, name: str) -> None:
+async def test_user_with_the_identity_of_the_server_is_refused(served: Served, name: str) -> None:
     async with served(**WITH_AUTH) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
         assert (await http.post("/threads/search", json={}, headers={"x-user": name})).status_code == 401
 

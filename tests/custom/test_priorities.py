@@ -47,7 +47,7 @@ def answering(answer: Any) -> dict[str, Any]:
     return {"answer": answer}
 
 
-async def test_the_more_urgent_begins_first_whatever_came_first(served: Served) -> None:
+async def test_more_urgent_run_starts_first(served: Served) -> None:
     async with served(graphs=GRAPHS, priority=PRIORITY, settings=ONE_AT_A_TIME) as url:
         client = get_client(url=url, api_key=None)
         await begin(client, "first", seconds=1)
@@ -68,7 +68,7 @@ async def test_a_group_with_many_runs_does_not_keep_the_first_run_of_another_wai
         assert "chat" in (await begun(4))[:4]
 
 
-async def test_users_take_turns_where_there_is_no_function(served: Served) -> None:
+async def test_users_take_turns_without_a_priority_function(served: Served) -> None:
     async with served(graphs=GRAPHS, auth=WITH_AUTH, settings={"max_concurrent_runs": 2}) as url:
         ada, bob = (get_client(url=url, api_key=None, headers={"x-user": name}) for name in ("ada", "bob"))
         for number in range(8):
@@ -88,7 +88,7 @@ async def test_a_user_with_64_long_runs_does_not_keep_the_first_run_of_another_w
         assert len(priorities.BEGUN) == 57
 
 
-async def test_the_function_is_asked_once_for_a_thread_and_on_the_loop_of_the_graphs(served: Served) -> None:
+async def test_function_is_called_once_per_thread_on_the_graph_loop(served: Served) -> None:
     async with served(graphs=GRAPHS, priority=PRIORITY) as url:
         client = get_client(url=url, api_key=None)
         thread = await client.threads.create(metadata={"plan": "gold"})
@@ -108,7 +108,7 @@ async def test_the_function_is_asked_once_for_a_thread_and_on_the_loop_of_the_gr
         assert (priorities.ASKED[-1].thread_id, priorities.ASKED[-1].thread_metadata) == (None, {})
 
 
-async def test_the_function_knows_the_user(served: Served) -> None:
+async def test_function_receives_the_user(served: Served) -> None:
     async with served(graphs=GRAPHS, auth=WITH_AUTH, priority=PRIORITY) as url:
         client = get_client(url=url, api_key=None, headers={"x-user": "ada"})
         await client.runs.wait(None, "noting", input={"name": "a"})
@@ -128,7 +128,7 @@ async def test_the_function_knows_the_user(served: Served) -> None:
         (answering("urgent"), 500, "None or a dict with priority and fairness_group, got str"),
     ],
 )
-async def test_a_function_that_fails_makes_no_run_and_is_asked_again(
+async def test_failing_function_creates_no_run_and_is_called_again(
     served: Served, metadata: dict[str, Any], status: int, said: str
 ) -> None:
     async with served(graphs=GRAPHS, priority=PRIORITY) as url, httpx.AsyncClient(base_url=url) as http:
@@ -141,14 +141,14 @@ async def test_a_function_that_fails_makes_no_run_and_is_asked_again(
         assert len(priorities.ASKED) == 2
 
 
-async def test_a_thread_that_is_not_there_is_refused_before_the_function_is_asked(served: Served) -> None:
+async def test_unknown_thread_is_refused_before_the_function_is_called(served: Served) -> None:
     async with served(graphs=GRAPHS, priority=PRIORITY) as url, httpx.AsyncClient(base_url=url) as http:
         body = {"assistant_id": "noting", "input": {"name": "a"}}
         answer = await http.post("/threads/0f6f5a5c-1c2f-4f5e-8d3e-0c7d3f1f7a11/runs", json=body)
         assert (answer.status_code, priorities.ASKED) == (404, [])
 
 
-async def test_a_key_without_effect_is_told_of(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+async def test_key_without_effect_is_logged(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     async with served(graphs=GRAPHS, priority=PRIORITY) as url:
         client = get_client(url=url, api_key=None)
         with caplog.at_level(logging.WARNING):
@@ -166,9 +166,7 @@ async def test_a_key_without_effect_is_told_of(served: Served, caplog: pytest.Lo
         ("./priorities.py:nothing", "it has no function; write @priority.assign"),
     ],
 )
-def test_a_function_that_cannot_be_asked_is_refused_at_the_start(
-    configured: Configured, tmp_path: Path, path: str, said: str
-) -> None:
+def test_unusable_function_is_refused_at_startup(configured: Configured, tmp_path: Path, path: str, said: str) -> None:
     (tmp_path / "priorities.py").write_text(FILE.read_text())
     with pytest.raises(UnsupportedConfiguration, match=r"langgraph.json: priority.path: ") as refused:
         load_priority(configured(graphs=GRAPHS, priority={"path": path}).configuration)
@@ -179,7 +177,7 @@ def test_a_function_that_cannot_be_asked_is_refused_at_the_start(
     "metadata",
     [{"then": "raise with data", "data": "the plan"}, {"answer": "the plan"}, {"answer": {"priority": "the plan"}}],
 )
-async def test_the_log_has_no_text_of_a_failing_function_where_the_server_encrypts(
+async def test_error_text_of_a_function_is_not_logged_with_encryption(
     metadata: dict[str, Any], served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

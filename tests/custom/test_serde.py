@@ -24,7 +24,7 @@ class Mine:
     [(None, False), ([[__name__, "Mine"]], True), ([["elsewhere", "Mine"]], False)],
     ids=str,
 )
-def test_only_what_is_allowed_comes_back_as_it_was(configured: Configured, allowed: Any, comes_back: bool) -> None:
+def test_only_allowed_types_are_restored(configured: Configured, allowed: Any, comes_back: bool) -> None:
     application = configured(checkpointer={"serde": {"allowed_msgpack_modules": allowed}})
     serde = checkpoint_serde(application.configuration)
     assert serde is not None
@@ -32,5 +32,5 @@ def test_only_what_is_allowed_comes_back_as_it_was(configured: Configured, allow
     assert (back == Mine(1)) == comes_back
 
 
-def test_nothing_said_is_as_langgraph_has_it(configured: Configured) -> None:
+def test_default_serde_behaves_like_langgraph(configured: Configured) -> None:
     assert checkpoint_serde(configured().configuration) is None

@@ -8,7 +8,7 @@ from collections import Counter
 from tests.docs.pages import ROOT
 
 
-def test_nothing_is_told_twice() -> None:
+def test_no_line_is_repeated() -> None:
     lines = [line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.strip()]
     assert [line for line, times in Counter(lines).items() if times > 1] == []
 

@@ -66,7 +66,7 @@ async def test_a_query_runs(name: str, database: PostgresDatabase) -> None:
     await asked(database, name)
 
 
-async def test_the_backlog_is_what_waits_for_a_worker(database: PostgresDatabase) -> None:
+async def test_backlog_counts_runs_waiting_for_a_worker(database: PostgresDatabase) -> None:
     await told(
         database,
         _RUN,
@@ -81,7 +81,7 @@ async def test_the_backlog_is_what_waits_for_a_worker(database: PostgresDatabase
     assert 59 < row["oldest_seconds"] < 75
 
 
-async def test_lapsed_leases_stand_beside_their_workers(database: PostgresDatabase) -> None:
+async def test_expired_leases_are_listed_with_their_workers(database: PostgresDatabase) -> None:
     await told(
         database,
         _RUN,
@@ -98,7 +98,7 @@ async def test_dead_letters_are_listed(database: PostgresDatabase) -> None:
     assert [row["run_id"] for row in await asked(database, "dead")] == ["dead"]
 
 
-async def test_deliveries_that_are_owed_are_counted(database: PostgresDatabase) -> None:
+async def test_pending_deliveries_are_counted(database: PostgresDatabase) -> None:
     await told(
         database,
         _DELIVERY,
@@ -137,6 +137,6 @@ async def test_jobs_are_counted_by_queue(database: PostgresDatabase) -> None:
     assert [(row["queue_name"], row["status"], row["jobs"]) for row in rows] == [("gpu", "todo", 2)]
 
 
-async def test_our_connections_are_told_from_others(database: PostgresDatabase) -> None:
+async def test_own_connections_are_distinguished_from_others(database: PostgresDatabase) -> None:
     (row,) = await asked(database, "connections")
     assert 0 < row["pooled_by_us"] <= row["used"] < row["allowed"]

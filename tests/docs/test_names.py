@@ -63,7 +63,7 @@ def found(words: list[str]) -> tuple[TyperCommand, list[str]]:
 
 
 @pytest.mark.parametrize("line", list(in_blocks()))
-def test_a_call_in_a_block_is_understood(line: str) -> None:
+def test_call_in_a_code_block_is_parsed(line: str) -> None:
     command, rest = found(shlex.split(line, comments=True)[1:])
     command.make_context(command.name, rest)
     for number, word in enumerate(rest):
@@ -95,7 +95,7 @@ def test_settings_that_a_page_for_operators_names_exist(name: str) -> None:
     assert named - NOT_OURS <= set(Settings.model_fields)
 
 
-def test_values_that_a_page_gives_as_defaults_are_those() -> None:
+def test_defaults_named_by_a_page_are_correct() -> None:
     """Where a page says a setting and then, in parentheses, a value, the value is the default."""
     units = {"": 1, " MiB": 1024 * 1024}
     for page in PAGES:

@@ -22,7 +22,7 @@ LINE: Final = re.search(r"^ACL SETUSER .*$", (ROOT / "docs" / "scale.md").read_t
 TIMEOUT: Final = 20
 
 
-async def test_the_user_may_do_what_is_needed_and_nothing_else(tmp_path: Path) -> None:
+async def test_documented_user_has_exactly_the_needed_permissions(tmp_path: Path) -> None:
     assert LINE is not None
     # As the page says of such characters: percent-encoded in the URL alone.
     rules = shlex.split(LINE[0].replace(">password", ">p@ss/word"))

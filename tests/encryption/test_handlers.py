@@ -102,7 +102,7 @@ async def test_with_keys_too_no_file_has_a_canary(tmp_path: Path, caplog: pytest
     assert canaries_in(caplog.text.encode()) == []
 
 
-async def test_the_context_of_a_request_goes_with_its_data(tmp_path: Path) -> None:
+async def test_encryption_context_is_stored_with_the_data(tmp_path: Path) -> None:
     async with served(tmp_path) as url:
         client: Any = get_client(url=url, headers=context(tenant="acme"))
         thread = await client.threads.create(metadata={"note": "n-1", "colour": "red"})
@@ -123,14 +123,14 @@ async def test_the_context_of_a_request_goes_with_its_data(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("header", ["{}", "bm90IGpzb24=", base64.b64encode(b"[1]").decode()])
-async def test_a_context_that_cannot_be_read_is_refused(header: str, tmp_path: Path) -> None:
+async def test_malformed_context_header_is_refused(header: str, tmp_path: Path) -> None:
     async with served(tmp_path) as url, httpx.AsyncClient(base_url=url) as client:
         answer = await client.post("/threads", json={}, headers={"X-Encryption-Context": header})
         assert answer.status_code == 422
         assert "X-Encryption-Context: it must be a JSON object in base64" in answer.json()["detail"]
 
 
-async def test_what_handlers_leave_as_it_is_can_be_searched_for(tmp_path: Path) -> None:
+async def test_unencrypted_metadata_can_be_searched(tmp_path: Path) -> None:
     async with served(tmp_path) as url, httpx.AsyncClient(base_url=url) as client:
         await client.post("/threads", json={"metadata": {"colour": "red", "note": "n"}})
         for metadata, count in (({"colour": "red"}, 1), ({"note": "n"}, 0)):
@@ -143,7 +143,7 @@ async def test_what_handlers_leave_as_it_is_can_be_searched_for(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("given", ["a text", [1, {"a": 2}], 7, True])
-async def test_an_input_that_is_no_object_is_encrypted_too(given: Any, tmp_path: Path) -> None:
+async def test_input_that_is_not_an_object_is_encrypted(given: Any, tmp_path: Path) -> None:
     async with served(tmp_path) as url, httpx.AsyncClient(base_url=url) as client:
         thread = (await client.post("/threads", json={})).json()["thread_id"]
         body = {"assistant_id": "agent", "input": given, "after_seconds": 100}
@@ -174,7 +174,7 @@ async def test_a_reserved_key_is_refused(path: str, body: dict[str, Any], tmp_pa
     ("fault", "said"),
     [("encrypt.json", "encrypt.json, for thread.metadata, failed (KeyError)"), ("adds", "it added ['nonce']")],
 )
-async def test_a_handler_that_fails_is_named_in_the_answer(
+async def test_failing_handler_is_named_in_the_response(
     fault: str, said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with served(tmp_path) as url, httpx.AsyncClient(base_url=url) as client:
@@ -195,9 +195,7 @@ async def test_reading_says_which_handler_failed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", ["encrypt.json", "encrypt.blob"])
-async def test_a_run_whose_state_cannot_be_encrypted_ends_with_an_error_that_says_so(
-    fault: str, tmp_path: Path
-) -> None:
+async def test_run_with_unencryptable_state_ends_with_encryption_error(fault: str, tmp_path: Path) -> None:
     async with served(tmp_path) as url:
         client: Any = get_client(url=url)
         thread = await client.threads.create()
@@ -254,7 +252,7 @@ async def test_titles_of_states_become_titles_of_threads(tmp_path: Path) -> None
         assert b"-title" not in rows_of(tmp_path)
 
 
-async def test_a_webhook_is_told_what_was_meant(tmp_path: Path) -> None:
+async def test_webhook_receives_decrypted_values(tmp_path: Path) -> None:
     async with receiving() as receiver, served(tmp_path) as url:
         client: Any = get_client(url=url)
         thread = await client.threads.create()
@@ -289,7 +287,7 @@ async def everything(client: Any, thread_id: str, assistant_id: str) -> list[Any
     ]
 
 
-async def test_what_a_handler_encrypts_anew_while_it_reads_replaces_what_is_stored(tmp_path: Path) -> None:
+async def test_value_reencrypted_while_reading_replaces_the_stored_one(tmp_path: Path) -> None:
     data = current_data(tmp_path / "data")
     async with served(data, encryption_keys=KEY) as url:
         client: Any = get_client(url=url, headers=context(tenant="acme"))
@@ -309,7 +307,7 @@ async def test_what_a_handler_encrypts_anew_while_it_reads_replaces_what_is_stor
         assert "'note': 'n'" in str(before)
 
 
-async def test_a_run_that_cannot_be_decrypted_is_executed_once_the_handlers_answer_again(tmp_path: Path) -> None:
+async def test_undecryptable_run_is_executed_after_the_handlers_recover(tmp_path: Path) -> None:
     async with served(tmp_path, lease_term_seconds=1) as url:
         client: Any = get_client(url=url)
         thread = await client.threads.create()
@@ -322,7 +320,7 @@ async def test_a_run_that_cannot_be_decrypted_is_executed_once_the_handlers_answ
         assert (found["status"], found["attempt"] > 1) == ("success", True)
 
 
-async def test_keys_are_put_around_what_handlers_have_encrypted_and_changed(tmp_path: Path) -> None:
+async def test_keys_encrypt_the_output_of_handlers_and_rotate(tmp_path: Path) -> None:
     data = current_data(tmp_path / "data")
     old, new = KEY, base64.b64encode(b"n" * 32).decode()
     async with served(data) as url:
@@ -345,7 +343,7 @@ async def test_keys_are_put_around_what_handlers_have_encrypted_and_changed(tmp_
     assert leaks(data) == {}
 
 
-async def test_data_of_keys_is_read_when_handlers_come_on_top(tmp_path: Path) -> None:
+async def test_data_encrypted_with_keys_is_read_after_handlers_are_added(tmp_path: Path) -> None:
     plain = Path(__file__).with_name("langgraph.json")
     async with serving(Application.from_file(plain, port=0, data_dir=tmp_path, encryption_keys=KEY)) as url:
         client: Any = get_client(url=url)

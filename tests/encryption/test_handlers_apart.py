@@ -35,9 +35,7 @@ def client_of(url: str, user: str = "ann", **headers: str) -> Any:
 
 
 @pytest.mark.parametrize("graph", ["shared", "apart"])
-async def test_nodes_use_the_store_and_a_wait_that_would_block_the_handlers_is_refused(
-    graph: str, tmp_path: Path
-) -> None:
+async def test_nodes_use_the_store_and_a_deadlocking_wait_is_refused(graph: str, tmp_path: Path) -> None:
     async with served(tmp_path) as url:
         client = client_of(url)
         for how in ("waiting", "blocking"):
@@ -78,7 +76,7 @@ async def test_a_context_handler_that_fails_is_named(tmp_path: Path) -> None:
             await client.threads.create()
 
 
-async def test_runs_of_crons_are_encrypted_with_the_context_of_their_maker(tmp_path: Path) -> None:
+async def test_runs_of_crons_use_the_context_of_the_cron_creator(tmp_path: Path) -> None:
     async with served(tmp_path) as url:
         client = client_of(url)
         thread = await client.threads.create()

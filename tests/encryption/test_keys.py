@@ -46,7 +46,7 @@ def test_without_a_key_nothing_is_imported(tmp_path: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_keys_of_the_settings_come_before_the_one_of_the_reference_server(tmp_path: Path) -> None:
+def test_keys_of_the_settings_override_the_reference_server_key(tmp_path: Path) -> None:
     environ = {"LANGGRAPH_AES_KEY": "l" * 24, "LANGGRAPH_AES_JSON_KEYS": "a, b,"}
     theirs = cipher_of(tmp_path, environ)
     assert (theirs.key_id, theirs.json_keys) == (key_id_of_key(b"l" * 24), {"a", "b", "title"})
@@ -56,7 +56,7 @@ def test_keys_of_the_settings_come_before_the_one_of_the_reference_server(tmp_pa
     assert both.json_keys == {"a", "b", "c", "title"}
 
 
-def test_keys_stand_in_a_file(tmp_path: Path) -> None:
+def test_keys_are_read_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"# the new one\n{text_of(NEW)}\n{text_of(OLD)}  # until March\n")
     found = cipher_of(tmp_path, encryption_keys_file=file)
@@ -75,7 +75,7 @@ def test_keys_stand_in_a_file(tmp_path: Path) -> None:
         ({"encryption_json_keys": ["graph_id"], "encryption_keys": text_of(NEW)}, {}, "names graph_id"),
     ],
 )
-def test_what_is_no_key_is_named_and_never_shown(
+def test_invalid_key_is_named_but_not_printed(
     settings: dict[str, Any], environ: dict[str, str], said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(StorageUnusable, match=said) as refused:
@@ -118,7 +118,7 @@ def run(data: Path, keys: str, *command: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.output.splitlines()]
 
 
-def test_a_key_is_changed_by_a_rewrite_and_the_old_one_is_left_out(tmp_path: Path) -> None:
+def test_rewrite_rotates_the_key_so_that_the_old_one_can_be_removed(tmp_path: Path) -> None:
     asyncio.run(used(tmp_path, None))
     assert leaks(tmp_path)
     [status] = run(tmp_path, text_of(OLD), "status")
@@ -182,7 +182,7 @@ def test_a_backup_names_its_key_and_a_restore_says_that_it_is_missing(tmp_path: 
     assert (run_with("backup", plain)["keys"], run_with("restore", tmp_path / "3")["problem"]) == ([], None)
 
 
-def test_a_new_key_is_one_that_encrypts() -> None:
+def test_generated_key_encrypts() -> None:
     keys = [json.loads(CliRunner().invoke(app, ["encryption", "new-key", "--json"]).output)["key"] for _ in range(2)]
     assert keys[0] != keys[1]
     assert Keyring([base64.b64decode(keys[0])]).encrypt(b"x", "p")

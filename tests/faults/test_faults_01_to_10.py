@@ -81,7 +81,7 @@ async def test_fault_03_joining_a_finished_run_answers_at_once(storage: Storage)
             assert await storage.bridge.status("r1") is None
 
 
-async def test_fault_03_over_http_a_join_of_a_finished_run_ends_without_a_heartbeat(
+async def test_fault_03_http_join_of_a_finished_run_ends_without_heartbeat(
     make_application: MakeApplication,
 ) -> None:
     """Joining a finished run heartbeats for ever, since subscribing re-created its stream."""
@@ -129,7 +129,7 @@ class SlowToMark(InMemoryCheckpointStore):
         return await super().mark(thread_id, run_id)
 
 
-async def test_fault_05_a_run_that_is_cancelled_while_it_starts_ends_and_frees_its_thread(storage: Storage) -> None:
+async def test_fault_05_run_cancelled_while_starting_ends_and_frees_its_thread(storage: Storage) -> None:
     """Cancel before the first step leaves the run `starting` and its thread blocked for ever."""
     checkpoints = SlowToMark()
     async with storage.worker(checkpoints=checkpoints) as runs, let_go(checkpoints.go_on), asyncio.timeout(SOON):
@@ -145,7 +145,7 @@ async def test_fault_05_a_run_that_is_cancelled_while_it_starts_ends_and_frees_i
     assert {effect.run_id for effect in storage.effects.done} == {"r2"}
 
 
-async def test_fault_05_a_run_that_is_cancelled_while_nobody_holds_it_ends_at_once(
+async def test_fault_05_run_cancelled_without_lease_ends_immediately(
     make_application: MakeApplication,
 ) -> None:
     """Cancel before the first step leaves the run `starting` and its thread blocked for ever."""
@@ -194,7 +194,7 @@ async def test_fault_07_a_resume_command_answers_the_question(browser: Browser) 
     assert (after["status"], after["interrupts"]) == ("idle", {})
 
 
-async def test_fault_08_the_interrupting_run_begins_when_the_other_has_let_go(browser: Browser, tmp_path: Path) -> None:
+async def test_fault_08_interrupting_run_starts_after_the_other_released(browser: Browser, tmp_path: Path) -> None:
     """Two runs active on one thread under `interrupt`."""
     thread, file, gate = await browser.new_thread(), tmp_path / "witness", tmp_path / "gate"
 
@@ -222,7 +222,7 @@ async def test_fault_08_the_interrupting_run_begins_when_the_other_has_let_go(br
         assert (begin.split()[0], end.split()[0], begin.split()[1]) == ("begin", "end", end.split()[1])
 
 
-async def test_fault_09_ghosts_take_no_room_in_the_bridge(storage: Storage) -> None:
+async def test_fault_09_abandoned_readers_take_no_space_in_the_bridge(storage: Storage) -> None:
     """Ghost subscriptions fill the bridge's capacity."""
     bridge = MemoryStreamBridge(MemoryStreamSettings(max_streams=2), storage.clock)
     async with storage.worker(bridge=bridge) as runs, asyncio.timeout(SOON):
@@ -243,7 +243,7 @@ async def test_fault_09_ghosts_take_no_room_in_the_bridge(storage: Storage) -> N
             assert [names([item async for item in stream])[-1] for _, stream in (here, there)] == ["end", "end"]
 
 
-def test_fault_10_a_run_may_be_silent_for_as_long_as_it_likes(story: Story) -> None:
+def test_fault_10_silent_run_is_not_stopped(story: Story) -> None:
     """A quiet run is killed by its own stream's idle timer."""
     # Many times longer than anything that is kept there: leases, ended streams, streams that await input.
     reading = story.kernel.process.spawn(read_to_the_end(story.kernel.facade))

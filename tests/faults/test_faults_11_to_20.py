@@ -38,7 +38,7 @@ SOON = 60
 """Seconds that nothing here takes, unless it hangs."""
 
 
-async def test_fault_11_a_gap_is_told_and_followed_by_the_current_values(make_application: MakeApplication) -> None:
+async def test_fault_11_gap_is_reported_and_followed_by_the_current_values(make_application: MakeApplication) -> None:
     """Silent gaps."""
     application = make_application(stream_window_events=3)
     async with application.running(), Browser(application.asgi) as browser:
@@ -56,7 +56,7 @@ async def test_fault_11_a_gap_is_told_and_followed_by_the_current_values(make_ap
     assert [frame.id for frame in in_time] == ["1-8", "1-9"]
 
 
-async def test_fault_11_a_reader_of_a_long_run_that_has_ended_comes_back_ten_times_and_misses_nothing(
+async def test_fault_11_reader_of_a_long_ended_run_reconnects_ten_times_without_loss(
     make_application: MakeApplication,
 ) -> None:
     """Most of a run of 12,000 events was gone when it ended, by a bound on their number."""
@@ -81,7 +81,7 @@ async def test_fault_11_a_reader_of_a_long_run_that_has_ended_comes_back_ten_tim
 
 
 @pytest.mark.parametrize("garbage", ["garbage", "1-9999", "7-1", "1795341217430-0", "1-0x2", "-2"])
-async def test_fault_11_an_id_that_never_was_is_not_passed_over_in_silence(browser: Browser, garbage: str) -> None:
+async def test_fault_11_unknown_event_id_is_reported(browser: Browser, garbage: str) -> None:
     """A garbage id replays everything without a word."""
     thread = await browser.new_thread()
     live = await browser.stream(thread, "agent", HELLO)
@@ -92,7 +92,7 @@ async def test_fault_11_an_id_that_never_was_is_not_passed_over_in_silence(brows
     assert replayed == live
 
 
-async def test_fault_12_one_oversized_event_stays_until_it_was_read(make_application: MakeApplication) -> None:
+async def test_fault_12_oversized_event_is_kept_until_it_was_read(make_application: MakeApplication) -> None:
     """One oversized event evicts everything, itself included."""
     application = make_application(stream_window_bytes=1_000)
     async with application.running(), Browser(application.asgi) as browser:
@@ -141,7 +141,7 @@ def alive() -> Counter[str]:
     return Counter({f"{kind}": count for kind, count in kinds.items() if str(kind.__module__).startswith(ours)})
 
 
-async def test_fault_14_a_wait_for_a_run_that_failed_says_so_in_json(browser: Browser) -> None:
+async def test_fault_14_wait_for_a_failed_run_returns_the_error_as_json(browser: Browser) -> None:
     """A failed /wait answers 200 with a Python repr."""
     thread = await browser.new_thread()
     body = {"assistant_id": "fail", "input": HELLO}
@@ -198,9 +198,7 @@ class FailingEvents(InMemoryRunEventStore):
 
 
 @pytest.mark.parametrize("failures", [2, 1_000_000])
-async def test_fault_16_a_flush_that_fails_is_tried_again_and_never_costs_the_clean_up(
-    storage: Storage, failures: int
-) -> None:
+async def test_fault_16_failed_flush_is_retried_and_cleanup_still_happens(storage: Storage, failures: int) -> None:
     """A failed final flush loses events and skips clean-up."""
     events = FailingEvents(storage, failures)
     async with storage.worker(event_store=events) as runs, asyncio.timeout(SOON):
@@ -222,7 +220,7 @@ async def test_fault_16_a_flush_that_fails_is_tried_again_and_never_costs_the_cl
             assert storage.status("r2") == "success"
 
 
-async def test_fault_17_a_busy_thread_answers_409_with_a_way_out(browser: Browser, gate: Gate) -> None:
+async def test_fault_17_busy_thread_answers_409_with_a_remedy(browser: Browser, gate: Gate) -> None:
     """Busy threads answer 500."""
     thread = await browser.new_thread()
     run = await browser.create(thread, "gated", gate.input)
@@ -252,7 +250,7 @@ class SlowToSettle(InMemoryLeaseStore):
 
 
 @pytest.mark.parametrize("step", [Step(), Step("fail"), Step("ask")])
-async def test_fault_18_nobody_hears_of_an_end_before_it_is_written(storage: Storage, step: Step) -> None:
+async def test_fault_18_terminal_event_is_published_after_the_durable_write(storage: Storage, step: Step) -> None:
     """`end` is sent before the durable write."""
     leases = SlowToSettle(storage)
     async with storage.worker(lease_store=leases) as runs, let_go(leases.go_on), asyncio.timeout(SOON):
@@ -301,7 +299,7 @@ def on_thread(thread_id: str | None, graph: str = "agent", **fields: Any) -> Run
     return RunSpec(graph, graph, thread_id=thread_id, scope=RunScope(if_not_exists="create"), **fields)
 
 
-async def test_fault_19_nobody_in_particular_gets_nothing(services: Services) -> None:
+async def test_fault_19_access_without_actor_is_refused(services: Services) -> None:
     """Isolation fails open for unbound actors."""
     with acting(ALICE):
         await services.runs.create_and_wait(on_thread("t1", input=HELLO))
@@ -353,7 +351,7 @@ async def test_fault_19_there_is_no_row_without_an_owner(make_application: MakeA
                     database.execute(f"UPDATE {table} SET {owner} = NULL")
 
 
-async def test_fault_20_what_matches_is_found_behind_all_that_does_not(browser: Browser, services: Services) -> None:
+async def test_fault_20_match_is_found_behind_many_nonmatching_rows(browser: Browser, services: Services) -> None:
     """Filters applied after LIMIT."""
     wanted = (await browser.post("/threads", {"metadata": {"colour": "red"}}))["thread_id"]
     await browser.wait(f"/threads/{wanted}", "agent", HELLO)

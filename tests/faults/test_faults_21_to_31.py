@@ -53,7 +53,7 @@ async def test_fault_21_a_state_update_goes_through_the_reducers(browser: Browse
     assert isinstance(messages[-1]["id"], str)
 
 
-async def test_fault_22_input_messages_stay_who_they_are(browser: Browser) -> None:
+async def test_fault_22_input_messages_keep_their_type(browser: Browser) -> None:
     """All input messages become human messages."""
     thread = await browser.new_thread()
     call = {"name": "add", "args": {"a": 1}, "id": "call-1", "type": "tool_call"}
@@ -129,7 +129,7 @@ async def test_fault_23_a_torn_last_line_costs_that_line_alone(tmp_path: Path, c
 
 
 @pytest.mark.parametrize("bad", ["../../../evil", "/etc/passwd", "..", "a/b", "nul", "A", "x" * 500, "\ud800", "\x00"])
-async def test_fault_23_no_id_becomes_a_path_of_its_own_choice(tmp_path: Path, bad: str) -> None:
+async def test_fault_23_id_cannot_choose_a_path(tmp_path: Path, bad: str) -> None:
     """A thread id becomes a path unchecked."""
     root = tmp_path / "deep" / "inside" / "events"
     mallory = ActorContext("../mallory", tenant_id="/tmp")
@@ -186,9 +186,7 @@ async def test_fault_25_a_run_whose_process_was_killed_is_resumed(start_server: 
         await ends_well(client, run, gate)
 
 
-async def test_fault_29_a_server_that_is_told_to_go_hands_its_runs_back_in_order(
-    start_server: StartServer, gate: Gate
-) -> None:
+async def test_fault_29_terminated_server_releases_its_runs_cleanly(start_server: StartServer, gate: Gate) -> None:
     """SIGTERM mid-run breaks on closed pools."""
     # One lost worker would be one too many here: what is handed back is not lost.
     server = start_server(shutdown_grace_seconds=0.1, max_attempts=1)
@@ -314,7 +312,7 @@ async def test_fault_30_a_browser_closed_in_the_middle_loses_nothing(
     assert (await browser.get(f"{thread}/state"))["values"]["messages"] == rest[-1].json["messages"]
 
 
-async def test_fault_31_ids_are_never_given_twice_however_fast_events_come(browser: Browser) -> None:
+async def test_fault_31_event_ids_are_unique_under_load(browser: Browser) -> None:
     """Ids repeat within a millisecond, and replay by `>` then loses events."""
     thread = await browser.new_thread()
     modes = ["messages-tuple", "updates", "values", "tasks", "checkpoints"]

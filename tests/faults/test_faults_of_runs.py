@@ -72,7 +72,7 @@ def test_fault_05_a_cancel_before_the_first_step_blocks_nothing(moment: float) -
         assert (story.status("r2"), story.thread_status()) == ("success", "idle")
 
 
-async def test_fault_06_a_missing_observer_is_not_missed() -> None:
+async def test_fault_06_run_without_observers_succeeds() -> None:
     tables = InMemoryTables()
     bell = Bell()
     leases = InMemoryLeaseStore(tables, bell.ring)
@@ -100,7 +100,7 @@ async def test_fault_06_a_missing_observer_is_not_missed() -> None:
     assert result.record.status is RunStatus.SUCCESS
 
 
-def test_fault_07_a_resume_command_is_used_and_an_interrupt_leaves_its_thread_interrupted(story: Story) -> None:
+def test_fault_07_resume_command_answers_and_interrupt_marks_the_thread(story: Story) -> None:
     story.create_and_wait(a_spec("r1", Step(), Step("ask"), Step()))
     thread = story.durable.tables.threads["t1"].record
     assert (story.status("r1"), thread.status) == ("success", "interrupted")
@@ -111,7 +111,7 @@ def test_fault_07_a_resume_command_is_used_and_an_interrupt_leaves_its_thread_in
     assert (story.status("r2"), story.thread_status()) == ("success", "idle")
 
 
-def test_fault_07_one_interrupt_that_is_answered_ten_times_at_once_is_answered_once(story: Story) -> None:
+def test_fault_07_interrupt_answered_ten_times_concurrently_is_answered_once(story: Story) -> None:
     story.create_and_wait(a_spec("r1", Step(), Step("ask"), Step(takes=1)))
     answers = [RunCommand(resume=f"answer {number}", has_resume=True) for number in range(10)]
     specs = [a_spec(f"r-{number}", input=None, command=answer) for number, answer in enumerate(answers)]
@@ -120,7 +120,7 @@ def test_fault_07_one_interrupt_that_is_answered_ten_times_at_once_is_answered_o
     assert story.log() == ["r1.0", "r1.1=answer 0", "r1.2"]
 
 
-def test_fault_08_under_interrupt_a_run_begins_when_the_one_before_has_ended(story: Story) -> None:
+def test_fault_08_interrupting_run_starts_after_the_previous_one_ended(story: Story) -> None:
     for number in range(10):
         story.create(a_spec(f"r{number}", *TALKS, multitask_strategy="interrupt"))
         story.wait(0.4)
@@ -134,7 +134,7 @@ def test_fault_08_under_interrupt_a_run_begins_when_the_one_before_has_ended(sto
 
 
 @pytest.mark.parametrize("failing", [0.5, 1.0], ids=["sometimes", "always"])
-def test_fault_16_an_event_store_that_fails_costs_its_events_at_most(failing: float) -> None:
+def test_fault_16_failing_event_store_loses_only_events(failing: float) -> None:
     with Story(replace(CALM, stores=Weather(outages={"append": failing}, instant=1.0))) as story:
         for number in range(20):
             said = {"messages": [{"role": "user", "content": f"number {number}"}]}
@@ -148,7 +148,7 @@ def test_fault_16_an_event_store_that_fails_costs_its_events_at_most(failing: fl
         assert told.count("run_completed") == 20
 
 
-def test_fault_16_what_a_flush_could_not_store_at_first_is_stored_in_the_end() -> None:
+def test_fault_16_events_of_a_failed_flush_are_stored_later() -> None:
     """Half of the calls fail, half of those before they took effect: no event is lost while there are tries left."""
     with Story(replace(CALM, stores=Weather(outages={"append": 0.4}, instant=1.0)), seed=3) as story:
         for number in range(20):
@@ -169,7 +169,7 @@ async def _events_of(story: Story, thread_id: str) -> list[str]:
     return [str(each.event.content["content"]) for each in stored if each.event.event_type == "human_message"]
 
 
-def test_fault_18_the_end_is_sent_after_the_durable_write(story: Story) -> None:
+def test_fault_18_terminal_event_is_sent_after_the_durable_write(story: Story) -> None:
     """A reader that looks the run up in the moment in which it sees the end finds it ended."""
 
     async def look_at_the_end(runs: RunsFacade) -> RunStatus:
@@ -194,7 +194,7 @@ def test_fault_25_a_crash_marks_nothing_as_failed_and_the_run_is_resumed(story: 
     assert steps == ["r1.0", "r1.1", "r1.1", "r1.2"], "a finished step was taken again"
 
 
-def test_fault_26_a_cancel_takes_milliseconds_and_on_another_worker_a_third_of_a_lease(story: Story) -> None:
+def test_fault_26_cancel_is_immediate_locally_and_bounded_on_other_workers(story: Story) -> None:
     """Another process here shares the storage and nothing else: the notice cannot reach it, the flag does."""
     story.create(a_spec("r1", Step("hang")))
     story.wait(0.5)
@@ -209,7 +209,7 @@ def test_fault_26_a_cancel_takes_milliseconds_and_on_another_worker_a_third_of_a
     story.world.run(lambda: story.status("r2") == "interrupted", until=began + 1.1)
 
 
-def test_fault_27_a_stream_that_fails_costs_live_streaming_and_no_run() -> None:
+def test_fault_27_failing_stream_loses_live_events_and_no_run() -> None:
     with Story(replace(CALM, failing_streams=1.0)) as story:
         story.create(a_spec("r1", *TALKS))
         story.create(a_spec("r2", Step("fail")))
@@ -229,7 +229,7 @@ def test_fault_28_the_answer_so_far_is_kept_when_a_run_is_stopped(story: Story, 
     assert messages[0]["response_metadata"]["stop_reason"] == "user_interrupt"
 
 
-def test_fault_29_a_server_that_is_told_to_stop_hands_its_runs_back_and_breaks_nothing(story: Story) -> None:
+def test_fault_29_stopping_server_releases_its_runs_cleanly(story: Story) -> None:
     specs = [a_spec(f"r{number}", *TALKS, thread_id=f"t{number}") for number in range(10)]
     story.tell(lambda runs: runs.create_batch(specs))
     readers = [Reader.of(story, f"r{number}") for number in range(10)]
@@ -244,7 +244,7 @@ def test_fault_29_a_server_that_is_told_to_stop_hands_its_runs_back_and_breaks_n
     assert {row.record.attempt for row in story.durable.tables.runs.values()} == {2}
 
 
-def test_fault_30_an_answer_is_there_though_the_browser_was_closed_in_the_middle(story: Story) -> None:
+def test_fault_30_answer_is_stored_after_the_browser_closed_mid_stream(story: Story) -> None:
     reader = Reader.of(story, a_spec("r1", *TALKS))
     story.wait(1.5)
     reader.hang_up()

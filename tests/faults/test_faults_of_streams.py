@@ -37,7 +37,7 @@ def test_fault_02_a_slow_reader_gets_the_tail_and_no_cancel(story: Story) -> Non
     assert slow.sentinel is Sentinel.END
 
 
-def test_fault_02_a_reader_in_the_middle_of_a_stream_that_is_forgotten_reads_to_its_end(story: Story) -> None:
+def test_fault_02_reader_of_a_removed_stream_reads_to_its_end(story: Story) -> None:
     slow = Reader.of(story, a_spec("r1", *TALKS, stream_modes=("values", "custom")), seconds_per_batch=2)
     story.wait(3.5)
     story.tell(lambda runs: runs.delete_run("r1"))
@@ -57,7 +57,7 @@ def test_fault_03_joining_a_finished_run_ends_and_makes_no_stream(story: Story) 
     assert story.tell(lambda _: story.kernel.kept_streams()) == []
 
 
-async def test_fault_09_readers_of_nothing_do_not_fill_the_bridge() -> None:
+async def test_fault_09_readers_of_unknown_runs_do_not_fill_the_bridge() -> None:
     async with MemoryStreamBridge.running(MemoryStreamSettings(max_streams=3), HandClock()) as bridge:
         await bridge.open("r-live")
         for number in range(100):
@@ -68,14 +68,14 @@ async def test_fault_09_readers_of_nothing_do_not_fill_the_bridge() -> None:
         assert [await bridge.status(f"r{number}") for number in range(2)] != [None, None]
 
 
-def test_fault_09_ghost_readers_leave_room_for_runs(story: Story) -> None:
+def test_fault_09_abandoned_readers_leave_space_for_runs(story: Story) -> None:
     for number in range(100):
         with pytest.raises(RunNotFound):
             story.tell(lambda runs, number=number: runs.join_stream(f"r-{number}", last_event_id="-1"))  # type: ignore[misc]
     assert story.tell(lambda _: story.kernel.kept_streams()) == []
 
 
-def test_fault_10_a_quiet_run_is_a_healthy_run(story: Story) -> None:
+def test_fault_10_silent_run_is_not_stopped(story: Story) -> None:
     reader = Reader.of(story, a_spec("r1", Step(takes=3 * 3600)))
     story.wait(2 * 3600)
     assert (story.status("r1"), reader.is_done) == ("running", False)
@@ -83,7 +83,7 @@ def test_fault_10_a_quiet_run_is_a_healthy_run(story: Story) -> None:
     assert (story.status("r1"), reader.is_done, reader.sentinel) == ("success", True, Sentinel.END)
 
 
-def test_fault_11_a_gap_is_told(story: Story) -> None:
+def test_fault_11_gap_is_reported(story: Story) -> None:
     with Story(replace(CALM, window_events=3)) as narrow:
         narrow.create_and_wait(a_spec("r1", *TALKS, stream_modes=("values", "custom")))
         late = Reader.of(narrow, "r1", last_event_id="1-2")
@@ -96,9 +96,7 @@ def test_fault_11_a_gap_is_told(story: Story) -> None:
 
 
 @pytest.mark.parametrize("nonsense", ["garbage", "9-9", "1-999", "0-1", "-2", "1-", "1-1-1", "💥"])
-def test_fault_11_an_id_that_never_was_is_answered_by_everything_and_a_word_about_it(
-    story: Story, nonsense: str
-) -> None:
+def test_fault_11_unknown_event_id_replays_everything_and_is_reported(story: Story, nonsense: str) -> None:
     whole = Reader.of(story, a_spec("r1", *TALKS))
     story.wait(60)
     reader = Reader.of(story, "r1", last_event_id=nonsense)
@@ -139,7 +137,7 @@ def test_fault_13_finished_runs_are_not_kept_in_memory() -> None:
 
 
 @pytest.mark.parametrize("mode", ["values", "updates", "custom", "tasks", "checkpoints", "debug"])
-def test_fault_24_frames_of_a_subgraph_do_not_pose_as_those_of_the_root(mode: str) -> None:
+def test_fault_24_subgraph_frames_are_distinct_from_root_frames(mode: str) -> None:
     encoder = ChunkEncoder(frozenset({"values", "updates", "custom", "tasks", "checkpoints", "debug"}))
     child = [name for name, _ in encoder.encode(("child:1", "grandchild:2"), mode, {"x": 1})]
     root = [name for name, _ in encoder.encode((), mode, {"x": 2})]
@@ -147,7 +145,7 @@ def test_fault_24_frames_of_a_subgraph_do_not_pose_as_those_of_the_root(mode: st
     assert encoder.last_values == ({"x": 2} if mode == "values" else None)
 
 
-async def test_fault_31_ids_do_not_repeat_and_a_replay_behind_any_of_them_is_whole() -> None:
+async def test_fault_31_ids_are_unique_and_replay_after_each_is_complete() -> None:
     """However fast they come: an id is a number in a row, not a time."""
     clock = HandClock()
     async with MemoryStreamBridge.running(MemoryStreamSettings(), clock) as bridge:
@@ -165,7 +163,7 @@ async def test_fault_31_ids_do_not_repeat_and_a_replay_behind_any_of_them_is_who
 
 
 @pytest.mark.parametrize("ending", ["asks", "cancelled", "rolled back"])
-def test_a_stream_is_kept_for_an_answer_only_if_its_run_asks(ending: str) -> None:
+def test_stream_is_kept_for_an_answer_only_if_the_run_is_interrupted(ending: str) -> None:
     """A stopped run leaves steps to be done too, but has no question."""
     with Story(replace(CALM, retention=5, awaiting_retention=500)) as story:
         story.create_and_wait(a_spec("r0", Step("ask")))

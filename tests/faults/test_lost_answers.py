@@ -65,7 +65,7 @@ def ports_of(storage: Storage) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("action", ["interrupt", "rollback"])
-async def test_of_a_cancel(action: Any) -> None:
+async def test_lost_reply_to_a_cancel_still_ends_the_stream(action: Any) -> None:
     storage = Storage()
     ports = ports_of(storage)
     async with storage.workers(False, **ports) as (runs,):
@@ -79,7 +79,7 @@ async def test_of_a_cancel(action: Any) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
-async def test_of_a_creation_that_took_the_place_of_others(strategy: Any) -> None:
+async def test_lost_reply_to_a_superseding_create_ends_the_replaced_streams(strategy: Any) -> None:
     storage = Storage()
     ports = ports_of(storage)
     async with storage.workers(False, **ports) as (runs,):
@@ -95,7 +95,7 @@ async def test_of_a_creation_that_took_the_place_of_others(strategy: Any) -> Non
             assert left == "r3"
 
 
-async def test_of_a_write_that_did_not_go_through_no_stream_ends() -> None:
+async def test_write_that_was_not_applied_ends_no_stream() -> None:
     storage = Storage()
     ports = ports_of(storage)
 

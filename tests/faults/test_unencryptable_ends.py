@@ -37,7 +37,7 @@ def storage() -> Storage:
     return Storage()
 
 
-async def test_an_end_that_cannot_be_encrypted_is_an_error_that_readers_hear_of(storage: Storage) -> None:
+async def test_unencryptable_outcome_is_an_error_that_readers_receive(storage: Storage) -> None:
     async with storage.worker(lease_store=Unencryptable(storage, KeyError())) as runs, asyncio.timeout(60):
         with acting(ALICE):
             record, stream = await runs.create_and_stream(a_spec("r1"))
@@ -49,7 +49,7 @@ async def test_an_end_that_cannot_be_encrypted_is_an_error_that_readers_hear_of(
     assert storage.thread_status() == "error"
 
 
-async def test_an_end_whose_loop_was_lost_is_encrypted_on_the_next_one(storage: Storage) -> None:
+async def test_outcome_whose_loop_was_lost_is_encrypted_on_the_next_loop(storage: Storage) -> None:
     leases = Unencryptable(storage, LoopLost(None))
     async with storage.worker(lease_store=leases) as runs, asyncio.timeout(60):
         with acting(ALICE):

@@ -10,18 +10,18 @@ from .witness import Cut, at_once, steps_by_others, steps_of
 ONE, OTHER = "thread run-1 1", "thread run-1 2"
 
 
-def test_two_attempts_at_once_are_found() -> None:
+def test_concurrent_attempts_are_detected() -> None:
     steps = steps_of([f"begin 1 10 {ONE}", f"begin 2 20 {OTHER}", f"end 3 10 {ONE}", f"end 4 20 {OTHER}"], [])
     assert [(one.attempt, other.attempt) for one, other in at_once(steps)] == [(1, 2)]
     assert steps_by_others(steps) == 1
 
 
-def test_two_runs_of_one_thread_at_once_are_found_also_around_a_short_one() -> None:
+def test_concurrent_runs_of_a_thread_are_detected_around_a_short_one() -> None:
     lines = ["begin 1 10 t a 1", "begin 2 10 t a 1", "end 3 10 t a 1", "begin 4 20 t b 1", "end 5 20 t b 1"]
     assert len(at_once(steps_of([*lines, "end 6 10 t a 1"], []))) == 1
 
 
-def test_one_after_another_is_not_at_once_nor_are_two_threads() -> None:
+def test_sequential_steps_and_separate_threads_are_not_concurrent() -> None:
     assert (
         at_once(steps_of([f"begin 1 10 {ONE}", f"end 2 10 {ONE}", f"begin 2 20 {OTHER}", f"end 3 20 {OTHER}"], []))
         == []
@@ -35,12 +35,12 @@ def test_a_step_of_a_process_that_was_killed_ends_with_it() -> None:
     assert len(at_once(steps_of(lines, [Cut(10, 3.5)]))) == 1
 
 
-def test_a_step_without_an_end_in_a_process_that_nobody_harmed_is_an_error() -> None:
+def test_unended_step_of_an_undisturbed_process_is_an_error() -> None:
     with pytest.raises(ValueError, match="has no end"):
         steps_of([f"begin 1 10 {ONE}"], [Cut(20, 2)])
 
 
-def test_who_was_frozen_is_excused_for_a_moment_and_no_longer() -> None:
+def test_frozen_process_is_excused_for_a_limited_time() -> None:
     frozen = [Cut(10, 2, 8)]
     lines = [
         f"begin 1 10 {ONE}",
