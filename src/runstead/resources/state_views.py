@@ -39,7 +39,8 @@ class TaskState:
 class ThreadState:
     """A thread at one checkpoint. ``values``, ``metadata`` and ``interrupts`` are JSON, encoded.
 
-    ``failure`` says what the graph's own code raised; the state was then read without it.
+    ``failure`` says what the graph's own code raised; the state was then read without it. ``loss`` says that the thread
+    should stand at a later state, which is not stored any more.
     """
 
     values: bytes = b"{}"
@@ -51,6 +52,7 @@ class ThreadState:
     parent_checkpoint: dict[str, Any] | None = None
     interrupts: bytes = b"[]"
     failure: str | None = None
+    loss: str | None = None
 
 
 def checkpoint_config(thread_id: ThreadId, at: CheckpointRef | None) -> dict[str, Any]:

@@ -31,9 +31,10 @@ from runstead.runtime.runs.stored_agents import (
     without_validation,
 )
 from runstead.runtime.runs.thread_agents import ThreadAgents
-from runstead.runtime.runs.types import CheckpointRef, RunCommand, RunFilter, RunStatus, ThreadId
+from runstead.runtime.runs.types import CheckpointRef, RunCommand, RunFilter, RunRecord, RunStatus, ThreadId
 from runstead.runtime.serialization import describe
 
+from .lost_states import LostStates
 from .state_views import ThreadState, checkpoint_config, checkpoint_of, filled, thread_after, thread_state
 from .thread_configs import ThreadConfigs, layered
 from .threads import ThreadRecord, ThreadStore
@@ -104,6 +105,7 @@ class ThreadStates:
     ) -> None:
         self._threads, self._runs, self._checkpoints, self._agents = threads, runs, checkpoints, agents
         self._configs, self._texts, self._on_change = configs, error_texts, on_change
+        self._lost = LostStates(checkpoints)
 
     async def check_checkpoint(self, thread_id: ThreadId, at: CheckpointRef) -> None:
         """Raises CheckpointNotFound for one that no run could start from. The thread is the caller's to check."""
@@ -123,13 +125,13 @@ class ThreadStates:
                 raise CheckpointNotFound(thread_id, at.checkpoint_id)
             return ThreadState()
 
-        config = checkpoint_config(thread_id, at)
+        config, run = checkpoint_config(thread_id, at), await self._configs.latest_run(thread_id)
 
         async def look(agent: Agent) -> list[StateSnapshot]:
             return [await agent.aget_state(config, subgraphs=subgraphs)]
 
         try:
-            (state,) = await self._use(graph_id, thread, lambda agent: self._seen(agent, look))
+            (state,) = await self._use(graph_id, thread, run, lambda agent: self._seen(agent, look))
         except GraphCodeFailed as failed:
             saved = await self._checkpoints.saver.aget_tuple(config)
             state = ThreadState() if saved is None else self._stored(saved, failed)
@@ -137,7 +139,7 @@ class ThreadStates:
                 state = replace(state, values=filled(state.values, thread.values))
         if at is not None and at.checkpoint_id is not None and state.created_at is None:
             raise CheckpointNotFound(thread_id, at.checkpoint_id)
-        return state
+        return replace(state, loss=await self._lost.remark_on(state, run)) if at is None else state
 
     async def history(
         self,
@@ -153,7 +155,7 @@ class ThreadStates:
         if (graph_id := _graph_of(thread)) is None:
             return ()
 
-        config = checkpoint_config(thread_id, at)
+        config, run = checkpoint_config(thread_id, at), await self._configs.latest_run(thread_id)
         page: dict[str, Any] = {
             "filter": dict(metadata) if metadata else None,
             "before": checkpoint_config(thread_id, CheckpointRef(before)) if before else None,
@@ -163,11 +165,15 @@ class ThreadStates:
         async def look(agent: Any) -> list[StateSnapshot]:
             return [snapshot async for snapshot in agent.aget_state_history(config, **page)]
 
+        states: Sequence[ThreadState]
         try:
-            return await self._use(graph_id, thread, lambda agent: self._seen(agent, look))
+            states = await self._use(graph_id, thread, run, lambda agent: self._seen(agent, look))
         except GraphCodeFailed as failed:
             found = self._checkpoints.saver.alist(cast(RunnableConfig, config), **page)
-            return [self._stored(saved, failed) async for saved in found]
+            states = [self._stored(saved, failed) async for saved in found]
+        if not states or at is not None or before or metadata:
+            return states
+        return [replace(states[0], loss=await self._lost.remark_on(states[0], run)), *states[1:]]
 
     async def update(self, thread_id: ThreadId, update: Update, *, at: CheckpointRef | None = None) -> dict[str, Any]:
         """Apply one update and return the new checkpoint. Raises ThreadBusy, GraphUnassigned, InvalidUpdate."""
@@ -202,7 +208,8 @@ class ThreadStates:
             (left,) = await self._seen(agent, look)
             return checkpoint_of(config) or {}, left
 
-        checkpoint, state = await self._use(graph_id, thread, work, guarded=True)
+        run = await self._configs.latest_run(thread_id)
+        checkpoint, state = await self._use(graph_id, thread, run, work, guarded=True)
         await self._checkpoints.sync()
         await self._threads.set_state(thread_id, thread_after(state))
         if self._on_change is not None:
@@ -221,10 +228,18 @@ class ThreadStates:
             await self._threads.set_state(thread_id, thread_after(state))
 
     async def _use(
-        self, graph_id: str, thread: ThreadRecord, work: Callable[[Agent], Awaitable[T]], *, guarded: bool = False
+        self,
+        graph_id: str,
+        thread: ThreadRecord,
+        run: RunRecord | None,
+        work: Callable[[Agent], Awaitable[T]],
+        *,
+        guarded: bool = False,
     ) -> T:
-        """``work`` done with the graph that wrote the thread's state, as far as a config can say which that is."""
-        given = await self._configs.config_of(thread)
+        """``work`` done with the graph that wrote the thread's state, as far as a config can say which that is. ``run``
+        is the thread's latest.
+        """
+        given = await self._configs.config_after(thread, run)
         identity = identity_of(require_actor_context("thread states"), given.get("configurable"))
         config = layered(given, {"configurable": {"thread_id": thread.thread_id, "graph_id": graph_id, **identity}})
         if not guarded:

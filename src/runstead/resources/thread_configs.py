@@ -28,8 +28,11 @@ class ThreadConfigs:
 
     async def config_of(self, thread: ThreadRecord) -> Mapping[str, Any]:
         """Return the config to open the thread's graph with."""
+        return await self.config_after(thread, await self.latest_run(thread.thread_id))
+
+    async def config_after(self, thread: ThreadRecord, run: RunRecord | None) -> Mapping[str, Any]:
+        """Return the config to open the thread's graph with, whose latest run is ``run``."""
         graph_id = thread.metadata.get("graph_id")
-        run = await self.latest_run(thread.thread_id)
         if run is not None and run.spec.graph_id == graph_id:
             return run.spec.config
         assistant_id = thread.metadata.get("assistant_id")

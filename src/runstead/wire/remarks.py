@@ -6,8 +6,10 @@ asks for nothing wrong, to pass over them in silence would be a lie. See docs/ad
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
+
+from runstead.resources.state_views import ThreadState
 
 from .runs import RunCreate
 
@@ -26,14 +28,17 @@ _FEEDBACK: Final = "feedback_keys has no effect, for this server collects no fee
 _TRACING: Final = "langsmith_tracer has no effect, for tracing is not switched on (LANGSMITH_TRACING)"
 
 
-def remark_on_failure(failures: Iterable[str | None]) -> Mapping[str, str]:
-    """The header for states that were read without their graph's own code; none when all were read with it."""
-    said = next((failure for failure in failures if failure is not None), None)
-    if said is None:
-        return {}
-    text = f"the state is shown as it is stored, for the graph's own code failed: {said}"
+def remark_on_states(states: Sequence[ThreadState]) -> Mapping[str, str]:
+    """The header for states that were read without their graph's own code, or that are not the thread's latest; none
+    when there is nothing to say.
+    """
+    failure = next((state.failure for state in states if state.failure is not None), None)
+    loss = next((state.loss for state in states if state.loss is not None), None)
+    said = f"the state is shown as it is stored, for the graph's own code failed: {failure}"
+    sentences = [said] if failure is not None else []
     # As a header may have it: one line of ASCII.
-    return {HEADER: " ".join(text.encode("ascii", "replace").decode().split())[:_LONGEST]}
+    lines = [" ".join(text.encode("ascii", "replace").decode().split()) for text in (*sentences, loss) if text]
+    return remark(*(line[:_LONGEST] for line in lines))
 
 
 def remark(*sentences: str) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ from runstead.resources.state_views import ThreadState
 from runstead.resources.states import Update
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.types import CheckpointRef
-from runstead.wire.remarks import remark_on_failure
+from runstead.wire.remarks import remark_on_states
 from runstead.wire.selection import check_select, selected
 from runstead.wire.states import (
     HISTORY_QUERY,
@@ -101,7 +101,7 @@ async def _read(
         state = await use.states.read(thread_id, at=at, subgraphs=subgraphs)
     except ThreadNotFound as error:
         raise not_found(thread_id) from error
-    return answer(selected(from_thread_state(state), select), headers=remark_on_failure([state.failure]))
+    return answer(selected(from_thread_state(state), select), headers=remark_on_states([state]))
 
 
 async def _history(use: Services, thread_id: str, query: HistoryQuery) -> Response:
@@ -118,4 +118,4 @@ async def _history(use: Services, thread_id: str, query: HistoryQuery) -> Respon
     except ThreadNotFound as error:
         raise not_found(thread_id) from error
     shown = [selected(from_thread_state(state), query.select) for state in found]
-    return answer(shown, headers=remark_on_failure(state.failure for state in found))
+    return answer(shown, headers=remark_on_states(found))

@@ -1,0 +1,69 @@
+"""Notice that the latest state of a thread is older than what its last run left.
+
+A run's row names the checkpoint that it left. If that is not stored any more (power loss without fsync, a checkpoint
+file or table from another backup), the thread would silently stand at an earlier state.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+
+from runstead.runtime.runs.store import RunCheckpointStore
+from runstead.runtime.runs.types import CheckpointRef, RunRecord
+
+from .state_views import ThreadState, checkpoint_config
+
+_log = logging.getLogger(__name__)
+
+_REMEMBERED: Final = 10_000
+"""Threads that are logged once."""
+
+
+class LostStates:
+    """Compares states with the last run of their thread. Asks the storage only where the two differ."""
+
+    def __init__(self, checkpoints: RunCheckpointStore) -> None:
+        self._checkpoints = checkpoints
+        self._logged: OrderedDict[str, None] = OrderedDict()
+
+    async def remark_on(self, latest: ThreadState, run: RunRecord | None) -> str | None:
+        """Return a sentence for readers when ``latest``, the thread's latest state, lacks what ``run`` left.
+
+        ``run`` is the one that began last, as it was read before the state.
+        """
+        if run is None or (final := run.final_checkpoint_id) is None or not _may_be_behind(latest, run, final):
+            return None
+        place: Any = checkpoint_config(run.thread_id, CheckpointRef(final))
+        if await self._checkpoints.saver.aget_tuple(place) is not None:
+            return None
+        said = (
+            f"the state is older than what run {run.run_id} left, for its last checkpoint {final} is not stored any "
+            "more: restore the checkpoints from a backup"
+        )
+        if run.thread_id not in self._logged:
+            self._logged[run.thread_id] = None
+            if len(self._logged) > _REMEMBERED:
+                self._logged.popitem(last=False)
+            _log.error("thread %s: %s", run.thread_id, said)
+        return said
+
+
+def _may_be_behind(latest: ThreadState, run: RunRecord, final: str) -> bool:
+    """Return whether the storage has to be asked: the state is not what the run left, and nothing came after it."""
+    if not run.status.is_terminal:
+        return False
+    if latest.checkpoint is None:
+        return True
+    if latest.checkpoint.get("checkpoint_id") == final:
+        return False
+    made, began = latest.created_at, run.started_at
+    if made is not None and began is not None and datetime.fromisoformat(made) < began:
+        return True
+    described = orjson.loads(latest.metadata or b"{}")
+    # Newer: a state update, or a run that was deleted since.
+    return described.get("source") not in ("update", "fork") and described.get("run_id") == run.run_id
