@@ -1,1 +1,1 @@
-"""Adapters: what stands behind the ports of the kernel and of the resources."""
+"""Adapters: implementations of the ports of the kernel and of the resources."""

@@ -1,8 +1,8 @@
-"""Where the files of a thread lie: ``{root}/{tenant}/{user}/threads/{thread}/...``.
+"""Paths of a thread's files: ``{root}/{tenant}/{user}/threads/{thread}/...``.
 
-Ids come from outside. Each becomes exactly one harmless name, two ids never the same one, also where a file system
-knows no upper case; and what a path leads to in the end must lie inside the root. What the files hold is not known
-here.
+Ids come from outside the server. Each id maps to exactly one safe file name, and two ids never share a name, also on
+case-insensitive file systems. The resolved path must lie inside the root. This module does not know the content of the
+files.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from runstead.runtime.runs.types import ThreadId
 
 _PLAIN: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_.@+-]{0,78}[a-z0-9_@+-])?")
 _RESERVED: Final = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?")
-"""Names that mean devices on Windows."""
+"""Names that Windows reserves for devices."""
 
 
 class PathOutsideRoot(Exception):
-    """A path leads out of the folder that it belongs to, by way of a link somebody put there."""
+    """A path leads out of its folder through a symbolic link."""
 
     def __init__(self, path: Path, root: Path) -> None:
         self.path, self.root = path, root
@@ -29,9 +29,9 @@ class PathOutsideRoot(Exception):
 
 
 def path_name(identifier: str) -> str:
-    """An id as the name of one file or folder. A plain id (``uuid``, ``bob@example.com``) stays as it is.
+    """Return the name of the file or folder for an id. A plain id (``uuid``, ``bob@example.com``) is its own name.
 
-    Any other is made legible and gets its hash behind a tilde, which no plain id contains.
+    Any other id becomes a readable name followed by a tilde, which no plain id contains, and the hash of the id.
     Raises ValueError for an empty id.
     """
     if not identifier:
@@ -50,15 +50,15 @@ class ThreadPaths:
         self.root = root
 
     def folder(self, owner: ActorContext, thread_id: ThreadId) -> Path:
-        """The folder of a thread of ``owner``'s. Touches no disk; follow it with `check` before using it."""
+        """Return the folder of a thread that ``owner`` owns. No disk access; call `check` before using the path."""
         return self.of_names(path_name(owner.tenant_id), path_name(owner.user_id), thread_id)
 
     def of_names(self, tenant: str, user: str, thread_id: ThreadId) -> Path:
-        """The same, of an owner whose ids have been made names already."""
+        """Return the folder of a thread whose owner's ids have already been converted by `path_name`."""
         return self.root / tenant / user / "threads" / path_name(thread_id)
 
     def check(self, path: Path) -> Path:
-        """``path`` itself, if what it leads to lies inside the root. Raises PathOutsideRoot. Reads the disk."""
+        """Return ``path`` if it resolves to a place inside the root. Raises PathOutsideRoot. Reads the disk."""
         if not path.resolve().is_relative_to(self.root.resolve()):
             raise PathOutsideRoot(path, self.root)
         return path

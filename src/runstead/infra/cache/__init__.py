@@ -1,1 +1,1 @@
-"""Where values are cached that user code shares."""
+"""Caches for values that user code shares between runs."""

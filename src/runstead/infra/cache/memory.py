@@ -10,12 +10,12 @@ from typing import Final
 from runstead.runtime.clock import Clock
 
 _ENTRY_BYTES: Final = 256
-"""What an entry takes besides its key and value."""
+"""Overhead of an entry in bytes, in addition to its key and value."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryCacheLimits:
-    """How much is kept; beyond it, what was used least recently is forgotten."""
+    """Maximum size of the cache; beyond it, the least recently used entries are evicted."""
 
     entries: int = 10_000
     bytes: int = 64 * 1024 * 1024
@@ -29,7 +29,7 @@ class _Entry:
 
 
 class MemoryCache:
-    """See `Cache`: nothing is left of it when the process ends."""
+    """A `Cache` in process memory; its content is lost when the process ends."""
 
     def __init__(self, clock: Clock, limits: MemoryCacheLimits | None = None) -> None:
         self._clock, self._limits = clock, limits or MemoryCacheLimits()

@@ -1,4 +1,4 @@
-"""A cache in Redis or Valkey, for all processes of a deployment."""
+"""A cache in Redis or Valkey that all processes of a deployment share."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _PURPOSE: Final = "cache"
 
 
 class RedisCache:
-    """See `Cache`. ``prefix`` begins the names of its keys: several deployments may share a server.
+    """A `Cache` in Redis. All key names begin with ``prefix``, so that several deployments can share a server.
 
-    With ``cipher``, values are encrypted, and names are hashes of keys.
+    With ``cipher``, values are encrypted and key names are hashes.
     """
 
     def __init__(self, connections: RedisConnections, prefix: str, cipher: Cipher | None = None) -> None:
@@ -30,7 +30,7 @@ class RedisCache:
         try:
             return cipher.decrypt(value, _PURPOSE)
         except CannotDecrypt:
-            # Of a key that is not configured (any more): as if it had never been cached.
+            # Encrypted with a key that is not configured (any more): treat it as a cache miss.
             return None
 
     async def set(self, key: str, value: bytes, ttl: timedelta) -> None:
@@ -39,7 +39,7 @@ class RedisCache:
         await self._connections.ask("SET", self._name(key), stored, "PX", milliseconds)
 
     def _name(self, key: str) -> bytes:
-        # JSON may hold half of a surrogate pair, and so may keys made of it.
+        # JSON, and therefore a key made from it, may contain an unpaired surrogate.
         name = key.encode(errors="surrogatepass")
         if self._cipher is not None:
             name = sha256(name).hexdigest().encode()

@@ -1,1 +1,1 @@
-"""Checkpoints of graphs, and what the kernel asks of them beyond what a graph does."""
+"""Checkpoints of graphs, and the operations on them that only the kernel needs."""

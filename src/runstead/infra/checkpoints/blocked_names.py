@@ -1,4 +1,4 @@
-"""Names of what stored values would call when they are read, found without calling or importing any of it."""
+"""Find the names that stored values would call when they are read, without calling or importing any of them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _CALLS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class BlockedNames:
-    """Finds in stored values what no reader here would call, as far as this process can know.
+    """Finds names in stored values that no reader here would call, as far as this process can know.
 
-    ``allowed`` are names that a configuration adds. A class of a package that this process has not imported, such as
-    those of graphs, is not found: the reader decides about it, which has imported them (docs/adr/0034).
+    ``allowed`` are names that a configuration adds. Classes of packages that this process has not imported, such as
+    those of graphs, are not reported: the reader, which has imported them, decides about them (docs/adr/0034).
     """
 
     allowed: frozenset[tuple[str, ...]] = frozenset()
@@ -36,8 +36,9 @@ class BlockedNames:
     _data: DataClasses = field(default_factory=DataClasses)
 
     def first(self, kind: str | None, data: bytes) -> str | None:
-        """Return the first blocked name in a value as checkpoints store it; None without one, and for what is
-        encrypted, which only holders of the key can have written.
+        """Return the first blocked name in a value as checkpoints store it, or None.
+
+        Encrypted values are not examined: only holders of the key can have written them.
         """
         if kind == "pickle":
             return None if self.allows_pickle else "a pickle"
@@ -50,7 +51,7 @@ class BlockedNames:
         module, called = name[0], name[1]
         if module.partition(".")[0] in sys.stdlib_module_names:
             return len(name) > 2 or (module, called) not in self._data
-        # Nothing is imported for a look: what is not there may be data.
+        # Nothing is imported for this check: a name that is not loaded may be data.
         return getattr(sys.modules.get(module), called, None) is not None and (module, called) not in self._data
 
 
@@ -92,7 +93,7 @@ def _names_in_json(data: bytes) -> Iterator[tuple[str, ...]]:
         if isinstance(part, dict):
             todo.extend(part.values())
             path = part.get("id")
-            # langgraph's own form; what langchain reads by its form, it has a list for.
+            # langgraph's own form. For the form of langchain, langchain has an allow list.
             if part.get("lc") == 2 and isinstance(path, list) and _are_texts(path):
                 yield ".".join(path[:-1]), path[-1]
         elif isinstance(part, list):

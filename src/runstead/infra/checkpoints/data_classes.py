@@ -1,7 +1,7 @@
-"""Classes that a checkpoint may name without a list: those that only hold data, of packages that are in use.
+"""Classes that a checkpoint may name without an allow list: classes of imported packages that only hold data.
 
-A checkpoint names what its values are made of, and reading it calls that by name. Whoever can write to the database, or
-hands over an export, would otherwise have any function of any package called.
+A checkpoint names the types of its values, and reading it calls them by name. Without this restriction, anyone who can
+write to the database or supply an export file could have any function of any package called.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ _HOLDERS: Final = (
 
 
 class DataClasses:
-    """A container of (module, name): Pydantic models, dataclasses, named tuples, enums, and classes of built-in data.
+    """A container of (module, name): Pydantic models, dataclasses, named tuples, enums, and subclasses of built-in
+    data.
 
-    Their package has been imported by this process; of the standard library it is enums alone, beside what langgraph
-    itself lists. Functions and all other classes are not in it.
+    Their package must have been imported by this process. Of the standard library it contains only enums, besides the
+    types that langgraph itself lists. It contains no functions and no other classes.
     """
 
     def __init__(self, also: Iterable[tuple[str, str]] = ()) -> None:
-        """``also``: names that are in it whatever they are."""
+        """Create the container. ``also``: names that it always contains."""
         self._known = set(also)
 
     def __contains__(self, key: object) -> bool:
@@ -59,7 +60,7 @@ def _holds_data(module: str, name: str) -> bool:
     try:
         found: Any = getattr(importlib.import_module(module), name)
     except Exception:
-        # A class that is gone: the value is shown as the data that it was made of.
+        # A class that no longer exists: the value is shown as the data that it was made of.
         return False
     if not isinstance(found, type):
         return False

@@ -1,6 +1,6 @@
-"""What the statements of checkpoints are run on: one way to ask, whichever engine answers.
+"""Database drivers for the statements of checkpoints: one interface for all engines.
 
-The statements are the same for all engines, written as SQLite reads them (``?`` and ``:name``).
+The statements are the same for all engines, in SQLite's syntax (``?`` and ``:name``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _SLOT: Final = re.compile(r"\?|:(\w+)")
 
 
 class Driver(Protocol):
-    """As much of sqlite3's connection as is used here."""
+    """The part of sqlite3's connection that is used here."""
 
     def execute(self, sql: str, parameters: Any = ..., /) -> Any: ...
 
@@ -24,7 +24,7 @@ class Driver(Protocol):
 
 
 class PostgresDriver:
-    """The same over a psycopg connection. Values come in binary form: a state is not sent as hex digits."""
+    """The same interface over a psycopg connection. Values use the binary format: states are not sent as hex digits."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -39,7 +39,7 @@ class PostgresDriver:
 
 
 def driver_of(connection: Connection) -> Driver:
-    """The driver's own connection below SQLAlchemy's: these statements are many, and none of them is built."""
+    """Return the driver's own connection below SQLAlchemy's: the statements are many, and all are constant."""
     driver: Any = connection.connection.dbapi_connection
     found: Driver = PostgresDriver(driver) if connection.dialect.name == "postgresql" else driver
     return found

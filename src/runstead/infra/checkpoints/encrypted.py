@@ -1,6 +1,7 @@
-"""Encrypted checkpoints: langgraph's own EncryptedSerializer over a Cipher, and metadata of which a few fields stay.
+"""Encrypted checkpoints: langgraph's EncryptedSerializer over a Cipher, and metadata with a few fields in plain text.
 
-The fields that stay are made by langgraph, and read here: to find the latest checkpoint, to prune and to compare.
+langgraph writes the fields in plain text; this package reads them to find the latest checkpoint, to prune and to
+compare.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from runstead.infra.encryption.keyless import NO_KEYS
 VALUE: Final = "checkpoint"
 METADATA: Final = "checkpoint.metadata"
 NAME: Final = ENCRYPTED[1:]
-"""Stands behind a value's type, as ``msgpack+runstead``."""
+"""Suffix of a value's type, as in ``msgpack+runstead``."""
 _PLAIN: Final = frozenset(("source", "step", "parents", "run_id", "thread_id", "counters_since_delta_snapshot"))
 
 
 class CheckpointCipher(CipherProtocol):
-    """A Cipher as langgraph's serializer calls one."""
+    """Adapts a Cipher to the interface of langgraph's serializer."""
 
     def __init__(self, cipher: Cipher) -> None:
         self.cipher = cipher
@@ -37,7 +38,7 @@ class CheckpointCipher(CipherProtocol):
 
 
 class OuterCipher:
-    """The encryption of a serializer, apart from it: around values that handlers have encrypted already."""
+    """The encryption of a serializer without the serializer: for values that handlers have already encrypted."""
 
     def __init__(self, serde: EncryptedSerializer, cipher: Cipher) -> None:
         self.inner, self._cipher = serde.serde, cipher
@@ -46,7 +47,7 @@ class OuterCipher:
         return f"{kind}+{NAME}", self._cipher.encrypt(data, VALUE)
 
     def opened(self, kind: str, data: bytes) -> tuple[str, bytes]:
-        """Return what is inside; a value that is not encrypted as it is. Raises CannotDecrypt."""
+        """Return the decrypted value; a value that is not encrypted is returned unchanged. Raises CannotDecrypt."""
         if not kind.endswith(f"+{NAME}"):
             return kind, data
         return kind.removesuffix(f"+{NAME}"), self._cipher.decrypt(bytes(data), VALUE)
@@ -59,14 +60,14 @@ def outer_cipher(serde: SerializerProtocol) -> OuterCipher | None:
 
 
 def encrypted_serde(serde: SerializerProtocol, cipher: Cipher) -> EncryptedSerializer:
-    """Return a serializer that encrypts what ``serde`` writes, and reads what is not encrypted too."""
+    """Return a serializer that encrypts the output of ``serde``, and also reads values that are not encrypted."""
     return EncryptedSerializer(CheckpointCipher(cipher), serde)
 
 
 def metadata_text(serde: SerializerProtocol, described: Mapping[str, Any]) -> bytes:
-    """Return a checkpoint's metadata as they are stored."""
+    """Return the stored form of a checkpoint's metadata."""
     text = json.dumps(described, ensure_ascii=False, default=repr)
-    # What cannot be UTF-8 is left out.
+    # Characters that UTF-8 cannot encode are dropped.
     data = text.encode("utf-8", "ignore")
     if (cipher := _cipher_of(serde)) is not None:
         return sealed_metadata(cipher, data.decode()).encode()
@@ -74,20 +75,20 @@ def metadata_text(serde: SerializerProtocol, described: Mapping[str, Any]) -> by
 
 
 def sealed_metadata(cipher: Cipher, text: str) -> str:
-    """Return the text of a checkpoint's metadata encrypted, but for what langgraph and this package look at."""
+    """Return a checkpoint's metadata encrypted, except for the fields that langgraph and this package read."""
     plain = {name: value for name, value in json.loads(text).items() if name in _PLAIN}
     return seal_document(cipher, text, METADATA, plain)
 
 
 def read_metadata(serde: SerializerProtocol, text: bytes | None) -> Any:
-    """Return the metadata behind what is stored. Raises CannotDecrypt."""
+    """Return the metadata from their stored form. Raises CannotDecrypt."""
     if text is None:
         return {}
     return json.loads(open_document(_cipher_of(serde) or NO_KEYS, bytes(text).decode(), METADATA))
 
 
 def _cipher_of(serde: SerializerProtocol) -> Cipher | None:
-    # A serializer may be around another one, which says how values are encrypted.
+    # A serializer may wrap another one, which defines the encryption of values.
     serde = getattr(serde, "reads", serde)
     if isinstance(serde, EncryptedSerializer) and isinstance(serde.cipher, CheckpointCipher):
         return serde.cipher.cipher

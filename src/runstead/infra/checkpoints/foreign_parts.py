@@ -1,6 +1,6 @@
-"""What is kept of values of numpy and pandas, of complex numbers and of exceptions: calls of `kept_values`.
+"""Describe values of numpy and pandas, complex numbers and exceptions as calls of `kept_values`.
 
-Neither numpy nor pandas is imported unless a value is one of theirs.
+numpy and pandas are not imported unless a value is one of theirs.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ Call: TypeAlias = tuple[str, dict[str, Any]]
 """The name of a function of `kept_values`, and its arguments."""
 
 _SCALARS: Final = "biufcmMS"
-"""Kinds of numpy's scalars whose bytes say everything."""
+"""Kinds of numpy scalars that their bytes describe completely."""
 
 
 def foreign_parts(value: Any) -> Call | None:
-    """Return the call that makes ``value`` again; None for what is kept in another way, or not at all."""
+    """Return the call that rebuilds ``value``; None if it is stored in another way, or not at all."""
     library = type(value).__module__.partition(".")[0]
     if library == "numpy":
         return _numpy(value, sys.modules["numpy"])
@@ -31,9 +31,11 @@ def foreign_parts(value: Any) -> Call | None:
 
 
 def _exception(value: BaseException) -> Call:
-    """With its class by name: an exception may hold anything, and is shown by its class and its text."""
+    """Return the call with the class by name: an exception may contain anything, so only its class and text are
+    stored.
+    """
     kind = type(value)
-    # A group cannot be made without its members.
+    # A group cannot be created without its members.
     bases = [
         each for each in kind.__mro__ if each.__module__ == "builtins" and not issubclass(each, BaseExceptionGroup)
     ]
@@ -110,5 +112,5 @@ def _index(value: Any, pandas: Any) -> Call:
 
 
 def _dtype(dtype: Any, pandas: Any) -> Any:
-    """What makes the dtype again: its name, except for categories, which it does not hold."""
+    """Return a value that rebuilds the dtype: its name, except for categories, which the name does not contain."""
     return dtype if isinstance(dtype, pandas.CategoricalDtype) else str(dtype)

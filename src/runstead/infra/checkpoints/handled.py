@@ -1,7 +1,7 @@
-"""Checkpoints through handlers: values are encrypted before the write begins, and decrypted after the read has ended.
+"""Checkpoints with custom encryption handlers: values are encrypted before a write and decrypted after a read.
 
-Handlers are coroutines of the user's loop, for which the threads of a database cannot wait. So a read returns values as
-they are stored, and a write is given them so.
+Handlers are coroutines on the user's event loop, for which database threads cannot wait. So a read returns values in
+their stored form, and a write receives them in that form.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ _REPLACE: Final = f"UPDATE checkpoints SET type = ?, checkpoint = ? WHERE {_KEY}
 _DESCRIBE: Final = f"UPDATE checkpoints SET metadata = ? WHERE {_KEY}"
 _REPLACE_WRITE: Final = f"UPDATE writes SET type = ?, value = ? WHERE {_KEY} AND task_id = ? AND idx = ?"
 _SUFFIX: Final = "+handlers"
-"""Stands behind the type of a value that handlers have encrypted."""
+"""Suffix of the type of a value that handlers have encrypted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A value as it is stored, without the server's own encryption."""
+    """A value in its stored form, without the server's own encryption."""
 
     kind: str
     data: bytes
 
 
 class StoredValues(SerializerProtocol):
-    """Reads values as `Stored`. For the threads of a database."""
+    """Reads values as `Stored`. Used in database threads."""
 
     def __init__(self, serde: SerializerProtocol) -> None:
         self.reads, self._outer = serde, outer_cipher(serde)
@@ -57,7 +57,7 @@ class StoredValues(SerializerProtocol):
 
 
 class HandledValues:
-    """What handlers do with the values of checkpoints that ``serde`` reads and writes."""
+    """Encryption by handlers of the checkpoint values that ``serde`` reads and writes."""
 
     def __init__(self, cipher: FieldCipher, serde: SerializerProtocol) -> None:
         self.cipher, self.stored = cipher, StoredValues(serde)
@@ -65,11 +65,11 @@ class HandledValues:
         self._outer, self._serde = outer, serde if outer is None else outer.inner
 
     def dumps_typed(self, value: Any) -> tuple[str, bytes]:
-        """Return a value as handlers are given it."""
+        """Return a value in the form that handlers receive."""
         return self._serde.dumps_typed(value)
 
     async def sealed(self, field: str, values: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-        """Return what is stored of ``values``, in their order. Raises EncryptionFailed."""
+        """Return the stored form of ``values``, in their order. Raises EncryptionFailed."""
         if self.cipher.encrypts_blobs:
 
             async def work() -> list[bytes]:
@@ -80,15 +80,17 @@ class HandledValues:
         return [value if self._outer is None else self._outer.closed(*value) for value in values]
 
     async def sealed_metadata(self, described: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return what is stored of a checkpoint's metadata. Raises EncryptionFailed, ReservedKey."""
+        """Return the stored form of a checkpoint's metadata. Raises EncryptionFailed, ReservedKey."""
         plain = json.loads(json.dumps(described, default=repr))
         return await self.cipher.encrypt(MODEL, "metadata", plain) if plain and self.cipher.encrypts_json else plain
 
     async def unsealed(
         self, found: Sequence[CheckpointTuple]
     ) -> tuple[list[CheckpointTuple], list[tuple[CheckpointTuple, Sequence[Replacement]]]]:
-        """Return checkpoints behind those that were read with `StoredValues`, and what is to be replaced in which of
-        them. Raises EncryptionFailed.
+        """Decrypt checkpoints that were read with `StoredValues`.
+
+        Returns them, and the replacements of stored values for each checkpoint that needs any. Raises
+        EncryptionFailed.
         """
 
         async def one(stored: CheckpointTuple) -> tuple[CheckpointTuple, Sequence[Replacement]]:
@@ -104,7 +106,7 @@ class HandledValues:
     def replace(
         self, driver: Driver, serde: SerializerProtocol, found: CheckpointTuple, all_: Sequence[Replacement]
     ) -> None:
-        """Write replacements of what is stored of a checkpoint, where it is still what was read."""
+        """Write the replacements of a checkpoint's stored values, if those are still the ones that were read."""
         place = found.config["configurable"]
         key = (place["thread_id"], place["checkpoint_ns"], place["checkpoint_id"])
         blobs = {before: after for before, after in all_ if isinstance(before, bytes)}

@@ -1,4 +1,4 @@
-"""Checkpoints are deleted, copied and pruned by the thread."""
+"""Deletion, copying and pruning of a thread's checkpoints."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _PARENT: Final = (
 
 
 def delete_thread(driver: Driver, thread_id: ThreadId) -> None:
-    """Delete all checkpoints and writes of a thread, and what was kept for undoing them."""
+    """Delete all checkpoints and writes of a thread, and its undo records."""
     for table in _TABLES:
         driver.execute(f"DELETE FROM {table} WHERE thread_id = ?", (thread_id,))
     forget_all(driver, thread_id)
 
 
 def delete_for_runs(driver: Driver, run_ids: Sequence[RunId]) -> None:
-    """Delete what these runs wrote, on all threads."""
+    """Delete the checkpoints and writes of these runs, on all threads."""
     for run_id in run_ids:
         driver.execute(
             "DELETE FROM writes WHERE (thread_id, checkpoint_ns, checkpoint_id) IN"
@@ -56,7 +56,7 @@ def delete_for_runs(driver: Driver, run_ids: Sequence[RunId]) -> None:
 
 
 def copy_thread(driver: Driver, source: ThreadId, target: ThreadId) -> None:
-    """Copy all checkpoints and writes, under the same ids, so that the whole chain behind each is there."""
+    """Copy all checkpoints and writes under the same ids, so that every chain of parents is complete."""
     for statement in _COPY:
         driver.execute(statement, {"source": source, "target": target})
 
@@ -75,15 +75,15 @@ def prune(driver: Driver, thread_ids: Sequence[ThreadId], strategy: str) -> None
 
 
 def _needed(driver: Driver, thread_id: ThreadId, namespace: str, latest: str) -> list[str]:
-    """The latest checkpoint, and those of its ancestors whose writes its delta channels are rebuilt from."""
+    """Return the latest checkpoint and those ancestors whose writes are needed to rebuild its delta channels."""
     kept = [latest]
     found = driver.execute(_PARENT, (thread_id, namespace, latest)).fetchone()
     if found is None:
-        # Somebody has deleted the thread since.
+        # The thread has been deleted meanwhile.
         return kept
     parent, metadata = found
     counters = (json.loads(metadata) if metadata else {}).get("counters_since_delta_snapshot") or {}
-    # A counter is (updates, steps) since the channel was last stored whole.
+    # A counter is (updates, steps) since the channel was last stored completely.
     steps = max((steps for _, steps in counters.values()), default=0)
     while parent is not None and steps > 0 and parent not in kept:
         kept.append(parent)
@@ -94,13 +94,14 @@ def _needed(driver: Driver, thread_id: ThreadId, namespace: str, latest: str) ->
 
 
 def _delete_others(driver: Driver, thread_id: ThreadId, namespace: str, kept: Sequence[str], *, up_to: int) -> None:
-    """Delete what was written before position ``up_to``, but for those that are kept."""
-    # Others may be writing: what has come since the latest was looked for has a higher position, and is left alone.
+    """Delete the checkpoints before position ``up_to``, except for ``kept``."""
+    # Other writers may be active: a checkpoint newer than the latest one found has a higher position and is not
+    # touched.
     older = (
         "SELECT checkpoint_id FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND position < ?"
         f" AND checkpoint_id NOT IN ({', '.join('?' * len(kept))})"
     )
-    # Checkpoints last: they say which writes are older.
+    # Checkpoints last: they determine which writes are older.
     for table in reversed(_TABLES):
         driver.execute(
             f"DELETE FROM {table} WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id IN ({older})",

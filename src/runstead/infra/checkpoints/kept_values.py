@@ -1,6 +1,6 @@
-"""Values of numpy and pandas, complex numbers and exceptions, rebuilt from what `serde` keeps of them.
+"""Rebuild values of numpy and pandas, complex numbers and exceptions from the form in which `serde` stores them.
 
-Checkpoints name these functions, so that none of them may be renamed. They execute nothing of what they are given.
+Stored checkpoints name these functions, so none of them may be renamed. They never execute their arguments.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ def complex_number(real: float, imag: float) -> complex:
 
 
 def exception(name: str, module: str, base: str, text: str) -> BaseException:
-    """Return an exception that is shown as the kept one was: of a new class of its name, which extends ``base``."""
+    """Return an exception that looks like the stored one: an instance of a new class of its name that extends
+    ``base``.
+    """
     parent = getattr(builtins, base, Exception)
     if not (isinstance(parent, type) and issubclass(parent, BaseException)):
         parent = Exception
@@ -38,7 +40,7 @@ def numpy_array(dtype: str, shape: list[int], data: bytes) -> Any:
 
 
 def numpy_structured(data: bytes, kind: str) -> Any:
-    """``data`` is a file of numpy's own format; ``kind`` is array, records or scalar."""
+    """Rebuild a structured value. ``data`` is in numpy's file format; ``kind`` is array, records or scalar."""
     numpy = import_module("numpy")
 
     array = numpy.load(io.BytesIO(data), allow_pickle=False)

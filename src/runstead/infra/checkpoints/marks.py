@@ -1,8 +1,8 @@
-"""What a rollback needs, kept while a run writes.
+"""Undo records for rollbacks, kept while a run writes.
 
-A run's own checkpoints are known by its id. But it also writes onto older ones: a resume puts its answer there, and so
-does every task that runs before the run has a checkpoint of its own. So, from the mark on, the first change of each
-such row keeps how it was before. All of this happens in the transaction of the change itself.
+A run's own checkpoints are found by its id. But a run also writes to older ones: a resume stores its answer there, and
+so does every task that runs before the run has a checkpoint of its own. So, from the mark on, the first change of each
+such row saves its previous content, in the transaction of the change itself.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ _UNDO: Final = (
     {REPLACING_CHECKPOINT}, position = excluded.position
     """,
 )
-# One run at a time is on a thread, so whoever was marked before this one has settled, or was given up.
+# Only one run at a time executes on a thread, so all runs marked before this one have settled or were given up.
 _OVER: Final = """
     SELECT run_id FROM marks WHERE thread_id = ?
     AND rowid <= (SELECT rowid FROM marks WHERE thread_id = ? AND run_id = ?)
@@ -89,7 +89,10 @@ _TABLES: Final = (("marks", "run_id"), ("mark_checkpoints", "mark_run_id"), ("ma
 
 
 def mark(driver: Driver, thread_id: ThreadId, run_id: RunId) -> str | None:
-    """Begin to keep what the run changes, unless that began before; the thread's latest root checkpoint from then."""
+    """Begin to record the run's changes, unless that has begun before.
+
+    Returns the thread's latest root checkpoint at that time.
+    """
     driver.execute(
         "INSERT INTO marks (thread_id, run_id, checkpoint_id) VALUES (?, ?,"
         " (SELECT checkpoint_id FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''"
@@ -104,14 +107,14 @@ def mark(driver: Driver, thread_id: ThreadId, run_id: RunId) -> str | None:
 
 
 def is_marked(driver: Driver, thread_id: ThreadId) -> bool:
-    """Some run of the thread could still be undone."""
+    """Return whether some run of the thread could still be undone."""
     return driver.execute(_MARKED, (thread_id,)).fetchone() is not None
 
 
 def keep_writes(
     driver: Driver, thread_id: ThreadId, namespace: str, checkpoint_id: str, keys: Iterable[tuple[str, int]]
 ) -> None:
-    """Before the pending writes ``keys`` (task id and index) of a checkpoint change."""
+    """Save the pending writes ``keys`` (task id and index) of a checkpoint before they change."""
     if not is_marked(driver, thread_id):
         return
     place = {"thread": thread_id, "ns": namespace, "checkpoint": checkpoint_id}
@@ -119,7 +122,7 @@ def keep_writes(
 
 
 def keep_checkpoint(driver: Driver, thread_id: ThreadId, namespace: str, checkpoint_id: str) -> None:
-    """Before a checkpoint is written: should an older one have its id, it is kept whole."""
+    """Save an older checkpoint with this id, and its writes, before a checkpoint is written over it."""
     kept = driver.execute(_KEEP_CHECKPOINT, (namespace, checkpoint_id, thread_id)).rowcount
     if kept > 0:
         keys = driver.execute(_WRITES_OF, (thread_id, namespace, checkpoint_id)).fetchall()
@@ -127,14 +130,14 @@ def keep_checkpoint(driver: Driver, thread_id: ThreadId, namespace: str, checkpo
 
 
 def undo(driver: Driver, thread_id: ThreadId, run_id: RunId) -> None:
-    """Take back all that the run wrote."""
+    """Undo all writes of the run."""
     for statement in _UNDO:
         driver.execute(statement, {"thread": thread_id, "run": run_id})
     forget(driver, thread_id, run_id)
 
 
 def forget(driver: Driver, thread_id: ThreadId, run_id: RunId) -> None:
-    """What was kept for the run is needed no more; nor is what a crash left of those who were marked before it."""
+    """Delete this run's undo records, and any older ones of the thread that a crash has left."""
     over = driver.execute(_OVER, (thread_id, thread_id, run_id)).fetchall()
     for table, run in _TABLES:
         driver.executemany(
@@ -143,6 +146,6 @@ def forget(driver: Driver, thread_id: ThreadId, run_id: RunId) -> None:
 
 
 def forget_all(driver: Driver, thread_id: ThreadId) -> None:
-    """The thread is being deleted."""
+    """Delete all undo records of a thread that is being deleted."""
     for table, _ in _TABLES:
         driver.execute(f"DELETE FROM {table} WHERE thread_id = ?", (thread_id,))

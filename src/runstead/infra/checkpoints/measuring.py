@@ -1,4 +1,4 @@
-"""How much a thread's checkpoints and pending writes take, by channel."""
+"""Measure the storage that a thread's checkpoints and pending writes use, by channel."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _WRITES: Final = "SELECT count(*), coalesce(sum(length(value)), 0) FROM writes W
 
 
 def measure(driver: Driver, serde: SerializerProtocol, thread_id: ThreadId) -> CheckpointBytes:
-    """Return what is stored of a thread. Each version of a channel counts once, though checkpoints repeat it.
+    """Return the stored bytes of a thread. Each version of a channel counts once, though checkpoints repeat it.
 
-    Checkpoints that ``serde`` does not read count as a whole, without their channels.
+    Checkpoints that ``serde`` does not decode count only in the total, without their channels.
     """
     count = stored = 0
     versions = ChannelVersions(serde)
@@ -39,7 +39,7 @@ def measure(driver: Driver, serde: SerializerProtocol, thread_id: ThreadId) -> C
 
 
 class ChannelVersions:
-    """The versions of channels in some checkpoints, and the bytes that ``serde`` makes of them."""
+    """The channel versions in some checkpoints, and their size in bytes as encoded by ``serde``."""
 
     def __init__(self, serde: SerializerProtocol) -> None:
         self._serde = serde
@@ -47,7 +47,7 @@ class ChannelVersions:
         self.channels: dict[str, ChannelBytes] = {}
 
     def add(self, namespace: str, checkpoint: Mapping[str, Any]) -> None:
-        """Count what is new in a checkpoint."""
+        """Count the versions of a checkpoint that were not counted before."""
         values = checkpoint.get("channel_values") or {}
         for channel, version in (checkpoint.get("channel_versions") or {}).items():
             if (key := (namespace, channel, version)) in self._seen:

@@ -1,7 +1,7 @@
-"""Tell whether a checkpoint file is the one that belongs to a database of runs, and has what their ends refer to.
+"""Check that a checkpoint file belongs to a database of runs, and contains the final states of its runs.
 
-Each of the two files keeps the same random identity. A checkpoint file that is missing, emptied, or of another server
-would otherwise be taken for a fresh start, and every thread for one without a state.
+Both files store the same random identity. Without it, a checkpoint file that is missing, emptied or of another server
+would be mistaken for a new one, and every thread would appear to have no state.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from .driver import Driver, driver_of
 _log = logging.getLogger(__name__)
 
 _NAMED: Final = 10
-"""Runs that a log line names at most."""
+"""Maximum number of runs that a log line names."""
 
 _LABEL: Final = "UPDATE syncs SET identity = ?"
 FOUND: Final = "SELECT identity FROM syncs"
 EXPECTED: Final = "SELECT identity FROM checkpoint_identity"
 WITH_STATE: Final = "SELECT count(DISTINCT thread_id) FROM runs WHERE final_checkpoint_id IS NOT NULL"
-# The last run of each thread that stays, if it has ended; the latest ones are those that a power cut could touch.
+# The last run of each thread that is not temporary, if it has ended. A power cut can only affect the latest runs.
 _LAST_RUNS: Final = """
     SELECT r.thread_id, r.run_id, r.final_checkpoint_id FROM runs r JOIN threads t ON t.thread_id = r.thread_id
     WHERE r.final_checkpoint_id IS NOT NULL AND NOT t.temporary AND r.queue_seq = (
@@ -42,9 +42,9 @@ _STORED: Final = "SELECT 1 FROM checkpoints WHERE thread_id = ? AND checkpoint_n
 
 
 async def check_pair(runs: SqliteDatabase, checkpoints: SqliteDatabase, file: Path) -> None:
-    """Make the two files know each other at their first start, and check that they do at every other one.
+    """Store the same identity in both files at their first start, and compare it at every later one.
 
-    Log the runs whose final state is not in ``file``. Raises StorageUnusable for a file that is another one.
+    Logs the runs whose final state is not in ``file``. Raises StorageUnusable if ``file`` does not belong to ``runs``.
     """
     expected = await runs.read(lambda connection: _one(driver_of(connection), EXPECTED))
     found = await checkpoints.read(lambda connection: _one(driver_of(connection), FOUND))
@@ -54,7 +54,7 @@ async def check_pair(runs: SqliteDatabase, checkpoints: SqliteDatabase, file: Pa
     if (problem := mismatch(expected, found, with_state, runs.path, file)) is not None:
         raise StorageUnusable(problem)
     if expected is None or found is None:
-        # The checkpoint file first: a crash in between leaves one that is recognised at the next start.
+        # The checkpoint file first: after a crash in between, the next start adopts its identity.
         identity = found or str(uuid.uuid4())
         await checkpoints.write(lambda connection: driver_of(connection).execute(_LABEL, (identity,)))
         await runs.write(lambda connection: _expect(driver_of(connection), identity))
@@ -62,9 +62,9 @@ async def check_pair(runs: SqliteDatabase, checkpoints: SqliteDatabase, file: Pa
 
 
 def mismatch(expected: str | None, found: str | None, with_state: int, runs: Path, file: Path) -> str | None:
-    """Return why ``file`` cannot be the one that belongs to ``runs``, and the way out; None where it can.
+    """Return why ``file`` cannot belong to ``runs``, and the remedy; None if it can.
 
-    ``with_state``: how many threads of ``runs`` have their state in the file that is ``expected``.
+    ``with_state``: number of threads of ``runs`` whose state should be in the file with the identity ``expected``.
     """
     if expected is not None and found is None and with_state:
         return (
@@ -98,7 +98,7 @@ async def _report_missing(runs: SqliteDatabase, checkpoints: SqliteDatabase, fil
 
 
 def _missing(driver: Driver, last_runs: Sequence[Any]) -> list[str]:
-    """The runs whose final checkpoint is not stored, and whose thread has not gone on by a state update since."""
+    """Return the runs whose final checkpoint is not stored and whose thread was not changed by a state update since."""
     missing = []
     for thread_id, run_id, checkpoint_id in last_runs:
         if driver.execute(_STORED, (thread_id, checkpoint_id)).fetchone() is not None:

@@ -1,8 +1,8 @@
-"""Checkpoints in PostgreSQL, beside the runs: whoever writes for a run that is no longer theirs is refused there.
+"""Checkpoints in PostgreSQL, beside the runs. Writes of an attempt that has lost its run are refused in SQL.
 
-The row of the run is locked, in common with other writers of the same attempt, until the write is committed. Who
-claims, frees, settles or undoes the run changes that row or locks it for itself, and so comes before such a write,
-which is then refused, or after it, and then sees it.
+Each write takes a shared lock on the run's row, together with other writers of the same attempt, until it is
+committed. Claiming, releasing, settling or undoing the run changes that row or locks it exclusively. So such an
+operation comes either before the write, which is then refused, or after it, and then sees it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _RUN: Final = Prepared(select(runs.c.attempt).where(runs.c.run_id == bindparam("
 
 
 class PostgresCheckpoints(SqlCheckpoints):
-    """RunCheckpointStore over PostgreSQL, with the tables that the migrations of the storage made."""
+    """RunCheckpointStore over PostgreSQL, on the tables that the storage's migrations create."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class PostgresCheckpoints(SqlCheckpoints):
 
     async def undo(self, thread_id: ThreadId, run_id: RunId) -> None:
         def work(connection: Connection) -> None:
-            # What its agent is writing at this moment is there before, or is refused after.
+            # A write that the agent is making at this moment is either committed before, or refused after.
             _RUN.first(connection, {"the_run": run_id})
             marks.undo(driver_of(connection), thread_id, run_id)
 
@@ -65,9 +65,9 @@ class PostgresCheckpoints(SqlCheckpoints):
 
 
 def _line_up(driver: Driver, thread_id: ThreadId) -> None:
-    """A run begins on the thread before its history is pruned, and keeps it, or after it, and sees what is left.
+    """Serialize pruning a thread's history with the start of a run: the run begins before and keeps it, or after.
 
-    Each statement sees what is committed by then, so that one who looks and then deletes has to have the others wait.
+    Each statement sees only what is committed by then, so an operation that reads and then deletes needs a lock.
     """
-    # Two threads may come to the same number: then one waits for the other for a moment.
+    # Two threads may have the same hash: then one waits briefly for the other.
     driver.execute("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", (f"marks {thread_id}",))

@@ -1,6 +1,6 @@
-"""Checkpoints are read: one, a page of them, or the chain of writes behind a delta channel.
+"""Read checkpoints: one, a page of them, or the chain of writes behind a delta channel.
 
-Runs in a reader's thread, and so does decoding: a state of some megabytes holds up nobody else.
+Reading and decoding run in a reader thread: decoding a state of some megabytes does not block the event loop.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .driver import Driver
 from .encrypted import read_metadata
 
 Place: TypeAlias = tuple[int | str, ...]
-"""Where a page ended: the last checkpoint's values of the columns that the listing is ordered by."""
+"""The end of a page: the last checkpoint's values of the columns that order the listing."""
 
 _IN_NAMESPACE: Final = ("position",)
 _ACROSS: Final = ("checkpoint_id", "thread_id", "checkpoint_ns")
@@ -39,7 +39,7 @@ _WRITES: Final = (
 )
 
 _POSITION: Final = "(SELECT position FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?)"
-# An id that is not stored still carries the time at which it was made.
+# An id that is not stored still contains the time at which it was made.
 _EARLIER: Final = f"CASE WHEN {_POSITION} IS NULL THEN checkpoint_id < ? ELSE position < {_POSITION} END"
 
 
@@ -70,7 +70,7 @@ class Wanted:
 
 
 def get(driver: Driver, serde: SerializerProtocol, config: RunnableConfig) -> CheckpointTuple | None:
-    """The checkpoint that ``config`` names, or the latest of its thread and namespace."""
+    """Return the checkpoint that ``config`` names, or the latest one of its thread and namespace."""
     place = config["configurable"]
     key = (str(place["thread_id"]), place.get("checkpoint_ns", ""))
     checkpoint_id = get_checkpoint_id(config)
@@ -89,9 +89,9 @@ def page(
     filter: Mapping[str, Any],
     size: int,
 ) -> tuple[list[CheckpointTuple], Place | None]:
-    """Up to ``size`` checkpoints after a place, the last written first, less those that ``filter`` takes out.
+    """Return up to ``size`` checkpoints after a position, newest first, without those that ``filter`` excludes.
 
-    The place to go on from is None when there are no more.
+    The second value is the position to continue from, or None if there are no more.
     """
     conditions, values, order = list(wanted.conditions), list(wanted.values), wanted.order
     if after is not None:
@@ -112,13 +112,15 @@ def page(
 def delta_history(
     driver: Driver, serde: SerializerProtocol, config: RunnableConfig, channels: Sequence[str]
 ) -> Mapping[str, DeltaChannelHistory]:
-    """Per channel, the writes since its last whole value; see BaseCheckpointSaver.get_delta_channel_history."""
+    """Return, per channel, the writes since its last complete value; see
+    BaseCheckpointSaver.get_delta_channel_history.
+    """
     writes: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}
     seeds: dict[str, Any] = {}
     missing = set(channels)
     target = get(driver, serde, config)
     ancestor = target.parent_config if target else None
-    # A checkpoint put again under a descendant would make the chain a ring.
+    # A checkpoint written again below a descendant would make the chain a cycle.
     seen: set[str] = {target.checkpoint["id"]} if target else set()
     while ancestor is not None and missing:
         found = get(driver, serde, ancestor)
@@ -149,15 +151,15 @@ def _passes(serde: SerializerProtocol, metadata: bytes | None, filter: Mapping[s
 
 
 def has_all(described: Mapping[str, Any], filter: Mapping[str, Any]) -> bool:
-    """Whether the metadata have all that ``filter`` says."""
+    """Return whether the metadata contain all items of ``filter``."""
     return all(key in described and described[key] == value for key, value in filter.items())
 
 
 def _tuple(driver: Driver, serde: SerializerProtocol, row: Any) -> CheckpointTuple:
     thread_id, namespace, checkpoint_id, parent_id, kind, checkpoint, metadata = row
     pending = driver.execute(_WRITES, (thread_id, namespace, checkpoint_id)).fetchall()
-    # In the order in which the step applied them: a delta channel is rebuilt from them. langgraph-checkpoint has a
-    # function for this key from 4.3 on.
+    # In the order in which the step applied them, since a delta channel is rebuilt from them. langgraph-checkpoint has
+    # a function for this key from 4.3 on.
     pending.sort(key=lambda write: (write[4], write[0], write[5]))
     return CheckpointTuple(
         config=_config(thread_id, namespace, checkpoint_id),

@@ -1,4 +1,4 @@
-"""What a row becomes that is put where one stands already, in words that every engine knows."""
+"""Upsert clauses for checkpoints and writes, in SQL that every engine supports."""
 
 from __future__ import annotations
 

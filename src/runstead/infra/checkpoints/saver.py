@@ -1,8 +1,8 @@
 """langgraph's checkpoint saver over a Database: SQLite with group commit, or PostgreSQL with a pool.
 
-The stock savers have one connection behind one lock: each write waits for all others, and a run cancelled
-between a write and its commit leaves its half to the next one's commit. Here a write is one piece of work for the
-engine, whole or not at all, and reads go on beside it. It may be used from any event loop.
+The stock savers have one connection behind one lock: each write waits for all others, and a run that is cancelled
+between a write and its commit leaves half of its work to the next commit. Here each write is one atomic unit of work
+for the engine, and reads run concurrently. The saver may be used from any event loop.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _ERROR: Final = "__error__"
-"""The channel in which langgraph keeps what a task raised (langgraph.constants, private there)."""
+"""The channel in which langgraph stores the error of a task (langgraph.constants, private there)."""
 
 _LONGEST_ERROR: Final = 100_000
-"""Characters of an error that are kept."""
+"""Maximum number of characters stored of an error."""
 
 PAGE: Final = 50
-"""Checkpoints read at a time by `alist`: a long history is never in memory whole."""
+"""Number of checkpoints that `alist` reads at a time, so that a long history is never in memory completely."""
 
 _PAUSES: Final = (0.05, 0.2, 0.5, 1.0, 2.0)
-"""Seconds between tries while the storage is away; past the last one, the last repeats."""
+"""Seconds between attempts while the storage is unavailable; the last value repeats."""
 
 _PUT: Final = f"""
     INSERT INTO checkpoints (
@@ -68,7 +68,9 @@ _PUT: Final = f"""
         ) AS spaces
     )) {REPLACING_CHECKPOINT}
 """
-"""A new checkpoint comes after all others of its namespace, and after those of the root that were there before it."""
+"""A new checkpoint comes after all others of its namespace, and after those of the root namespace that were stored
+before it.
+"""
 _PUT_WRITES: Final = """
     INSERT INTO writes (
         thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value
@@ -81,10 +83,10 @@ _LATEST: Final = f"{_PUT_WRITES} {REPLACING_WRITE}"
 class SqlCheckpointSaver(BaseCheckpointSaver[str]):
     """BaseCheckpointSaver over a Database that has the tables.
 
-    ``near``: it is read so quickly that an agent's loop does it by itself. Without ``durable``, writes are not yet on
-    disk when they return (see RunCheckpointStore.sync). ``hold`` raises LeaseLost, in a
-    transaction, for a holder whose run is somebody else's by now, or nobody's. ``field_cipher`` encrypts values and
-    metadata, beside what ``serde`` does.
+    ``near``: reads are so quick that an agent's event loop does them itself, without a thread. Without ``durable``,
+    writes are not yet on disk when they return (see RunCheckpointStore.sync). ``hold`` raises LeaseLost, in a
+    transaction, if the holder no longer holds the run's lease. ``field_cipher`` encrypts values and metadata, in
+    addition to what ``serde`` does.
     """
 
     def __init__(
@@ -107,7 +109,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         self._check: Callable[[], object] | None = None
 
     def fenced(self, check: Callable[[], object], holder: Holder | None = None) -> SqlCheckpointSaver:
-        """FenceableSaver: the same saver, which asks in the transaction of each write, before it."""
+        """Return the same saver with a check in the transaction of each write, before the write; see FenceableSaver."""
         # By hand: copy.copy takes as long as a write, and this is done for every run.
         fenced = object.__new__(type(self))
         fenced.__dict__.update(self.__dict__)
@@ -149,7 +151,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         found, after = await self._read(lambda driver: reading.page(driver, self.read_with, wanted, after, kept, PAGE))
         if handled is None:
             return found, after
-        # Compared once it is decrypted.
+        # The filter is applied after decryption.
         plain = await self._unsealed(handled, found)
         return [one for one in plain if reading.has_all(one.metadata, filter or {})], after
 
@@ -161,7 +163,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
                 for one, replacements in replaced:
                     handled.replace(driver_of(connection), self.serde, one, replacements)
 
-            # For whoever reads it: no run's fence stands in the way of what changes nothing.
+            # On behalf of the reader: this does not change any value, so no run's fence applies.
             await self._patiently(lambda: self._database.write(work, durable=self._durable))
         return plain
 
@@ -176,7 +178,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         thread_id, namespace, checkpoint_id = str(place["thread_id"]), place.get("checkpoint_ns", ""), checkpoint["id"]
         described: Mapping[str, Any] = get_checkpoint_metadata(config, metadata)
         run_id = described.get("run_id")
-        # Encoded before anything is awaited: the graph goes on changing its state.
+        # Encoded before the first await: the graph goes on changing its state.
         value = self._dumps(checkpoint)
         if self._handled is not None:
             described = await self._handled.sealed_metadata(described)
@@ -218,7 +220,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
             (*key, task_id, task_path, index, channel, *value)
             for (index, channel, _), value in zip(indexed, values, strict=True)
         ]
-        # A special channel holds the latest word; an ordinary write of a task is made once.
+        # A special channel keeps the latest value; an ordinary write of a task is made once.
         put = _LATEST if all(channel in WRITES_IDX_MAP for channel, _ in writes) else _ONCE
 
         def work(driver: Driver) -> None:
@@ -229,12 +231,12 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
 
     def _dumped(self, channel: str, value: Any) -> tuple[str, bytes]:
         if channel == _ERROR and isinstance(value, BaseException):
-            # The error of a task, which langgraph keeps as text: `ErrorTexts.of_task` reads it.
+            # The error of a task, which langgraph stores as text: `ErrorTexts.of_task` reads it.
             value = written_out(value, _LONGEST_ERROR)
         try:
             return self._dumps(value)
         except ValueNotKept:
-            # Once more, for an error that names the channel too.
+            # Again, for an error that also names the channel.
             return self._dumps({channel: value})
 
     def _dumps(self, value: Any) -> tuple[str, bytes]:
@@ -258,11 +260,11 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         if not channels:
             return {}
         if self._handled is not None:
-            # One checkpoint after the other, for each is decrypted.
+            # Sequentially, since each checkpoint has to be decrypted.
             return await super().aget_delta_channel_history(config=config, channels=channels)
         return await self._read(lambda driver: reading.delta_history(driver, self.serde, config, channels))
 
-    # Nodes that are plain functions run in threads, and their graphs call these.
+    # Nodes that are plain functions run in threads, and graphs in them call these methods.
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return self._wait(self.aget_tuple(config))
@@ -322,7 +324,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         return f"{version + 1:032}.{random.random():016}"
 
     async def _read(self, work: Callable[[Driver], T]) -> T:
-        # An agent's loop reads by itself: it waits for the answer anyway. The loop that serves everybody does not.
+        # An agent's loop reads by itself: it waits for the result anyway. The server's loop must not block.
         here = self._near and asyncio.get_running_loop() is not self._loop
         return await self._patiently(
             lambda: self._database.read(lambda connection: work(driver_of(connection)), quick=here)
@@ -332,7 +334,8 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         def checked(connection: Connection) -> T:
             if self._hold is not None and self._holder is not None:
                 self._hold(connection, self._holder)
-            # After it: who ends an attempt says so first, and then waits for those who hold on to the run.
+            # After it: ending an attempt first sets what the check reads, and then waits for the holders of the row
+            # lock.
             if self._check is not None:
                 self._check()
             return work(driver_of(connection))
@@ -340,9 +343,9 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         return await self._patiently(lambda: self._database.write(checked, durable=self._durable))
 
     async def _patiently(self, do: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """For an attempt of a run, also when the storage is away for a while: that is no failure of the run.
+        """Repeat ``do`` for an attempt of a run while the storage is unavailable: that must not fail the run.
 
-        Doing it twice is doing it once. Ends with the storage's return, or with the attempt.
+        ``do`` must be idempotent. Ends when the storage is available again, or with the attempt.
         """
         for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
             try:
@@ -356,7 +359,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         raise AssertionError("unreachable: the pauses never end")
 
     def _wait(self, doing: Coroutine[Any, Any, T]) -> T:
-        """What ``doing`` comes to, for a caller in a thread without an event loop of its own."""
+        """Run ``doing`` on the saver's loop and return its result, for a caller in a thread without an event loop."""
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:

@@ -1,8 +1,8 @@
 """The tables of the checkpoint file.
 
-``checkpoints`` and ``writes`` have the columns of langgraph-checkpoint-sqlite, so that its tools can read them, and two
-more: ``run_id``, and ``position``, the order of writing (docs/adr/0021-checkpoints-are-ordered-by-position.md). The
-``mark`` tables keep what a rollback needs; see `marks`.
+``checkpoints`` and ``writes`` have the columns of langgraph-checkpoint-sqlite, so that its tools can read them, and
+two more: ``run_id``, and ``position``, the order of writing (docs/adr/0021-checkpoints-are-ordered-by-position.md).
+The ``mark`` tables contain the undo records for rollbacks; see `marks`.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ _TABLES: Final = (
         PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id, task_id, idx)
     )
     """,
-    # One row. The number is changed to bring to disk what was written: a commit without a change would not do it. The
-    # identity tells which database of runs the file belongs to; see `pairing`.
+    # One row. Changing the number brings earlier commits to disk: a commit without a change would not. The identity
+    # names the database of runs that the file belongs to; see `pairing`.
     "CREATE TABLE IF NOT EXISTS syncs (number INTEGER NOT NULL, identity TEXT)",
     "INSERT INTO syncs (number) SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM syncs)",
     """
@@ -115,7 +115,7 @@ _TO_VERSION_2: Final = (
 
 
 def set_up(driver: Any) -> None:
-    """Make what is missing, and bring older files up to date. Raises SchemaTooNew for a file of a later version."""
+    """Create missing tables and upgrade older files. Raises SchemaTooNew for a file of a later version."""
     version = driver.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise SchemaTooNew(str(version))

@@ -1,6 +1,6 @@
-"""How values of checkpoints are written: as langgraph's own serializer does, and values of numpy and pandas too.
+"""The serializer of checkpoint values: langgraph's own, extended by values of numpy, pandas and others.
 
-What is written is langgraph's format: a value that it does not know is a call of one of `kept_values`.
+The format is langgraph's: a value that langgraph does not support is stored as a call of one of `kept_values`.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from .data_classes import DataClasses
 from .foreign_parts import foreign_parts
 from .unkept_values import not_kept
 
-# As langgraph's own serializer uses it: the two must be one version.
+# The module that langgraph's own serializer uses: the two must be the same version.
 ormsgpack: Final[Any] = vars(jsonplus)["ormsgpack"]
 _hook: Final[Any] = vars(jsonplus)["_create_msgpack_ext_hook"]
 _MODULE: Final = kept_values.__name__
 OWN_NAMES: Final = tuple(
     (_MODULE, name) for name, found in vars(kept_values).items() if getattr(found, "__module__", None) == _MODULE
 )
-"""Functions of ours that make values again which langgraph does not keep, as (module, name)."""
+"""Our functions that rebuild values which langgraph does not store, as (module, name)."""
 _UNSAID: Final[Any] = object()
 
 
 class CheckpointSerializer(JsonPlusSerializer):
-    """JsonPlusSerializer for more types, with errors that say where a value is.
+    """JsonPlusSerializer for more types, with errors that give the path of a value.
 
-    ``allowed_msgpack_modules`` are what may be made beside what langgraph lists: classes as (module, name), None for no
-    others, True for everything. Not given: `DataClasses`. Anything else is read as the data it was to be made of, and
-    the log says so.
+    ``allowed_msgpack_modules`` are the classes that reading may create besides those that langgraph lists: (module,
+    name) pairs, None for no others, True for all. Default: `DataClasses`. An instance of any other class is read as
+    its plain data, with a warning in the log.
     """
 
     def __init__(
@@ -57,16 +57,16 @@ class CheckpointSerializer(JsonPlusSerializer):
         elif allowed_msgpack_modules is not _UNSAID:
             allowed["allowed_msgpack_modules"] = (*(allowed_msgpack_modules or ()), *OWN_NAMES)
         elif not STRICT_MSGPACK_ENABLED:
-            # True says nothing here, for the hook decides.
+            # True has no effect by itself here, since the hook decides.
             allowed |= {"allowed_msgpack_modules": True, "__unpack_ext_hook__": _hook(DataClasses(OWN_NAMES))}
         super().__init__(pickle_fallback=pickle_fallback, allowed_json_modules=allowed_json_modules, **allowed)
-        # Ours are as safe as langgraph's own, and not to be warned about.
+        # Our functions are as safe as langgraph's own, and need no warning.
         jsonplus._warned_unregistered_types.update(OWN_NAMES)
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         kind, value = data
         if kind.endswith(ENCRYPTED):
-            # Where there is a key, this serializer is inside of the one that decrypts.
+            # With a key, this serializer is inside the decrypting one.
             NO_KEYS.decrypt(bytes(value), "checkpoint")
         return super().loads_typed(data)
 
@@ -90,7 +90,7 @@ def _packed(value: Any) -> bytes:
 
 
 def _default(value: Any) -> Any:
-    """One value that msgpack does not know, with its parts encoded here too."""
+    """Encode one value that msgpack does not support, including its parts."""
     if (kept := foreign_parts(value)) is not None:
         name, arguments = kept
         return ormsgpack.Ext(jsonplus.EXT_CONSTRUCTOR_KW_ARGS, _packed((_MODULE, name, arguments)))

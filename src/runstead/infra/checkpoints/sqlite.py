@@ -1,8 +1,7 @@
-"""Checkpoints in a SQLite file of their own: they are many and large, and would hold up the runs' commits.
+"""Checkpoints in a separate SQLite file: they are many and large, and would delay the commits of runs.
 
-A killed process loses nothing. A power cut may lose the steps of runs in flight, from the end backwards, so that what
-is left is a state the thread has been in; `sync` is called before a run is settled, and what was written before it
-stays.
+A killed process loses nothing. A power cut may lose the latest steps of runs in flight, so that each thread is left in
+a state that it has been in before; `sync` is called before a run is settled and makes all earlier writes durable.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ _SYNC: Final = "UPDATE syncs SET number = number + 1"
 async def open_checkpoints(
     path: Path, *, serde: SerializerProtocol | None = None, field_cipher: FieldCipher | None = None
 ) -> AsyncIterator[SqliteCheckpoints]:
-    """Open the checkpoint file, made when absent. Raises StorageError, saying what to do."""
+    """Open the checkpoint file, and create it if it is missing. Raises StorageError with the remedy."""
     async with open_sqlite(path) as database:
         await database.write(lambda connection: set_up(driver_of(connection)))
         saver = SqlCheckpointSaver(database, serde=serde, near=True, durable=False, field_cipher=field_cipher)
-        # No other process writes to it, so nobody else's word counts but the holder's own check.
+        # No other process writes to the file, so the holder's own check is sufficient.
         yield SqliteCheckpoints(database, saver)
 
 
 class SqliteCheckpoints(SqlCheckpoints):
-    """RunCheckpointStore over a file of its own, whose writes wait for the disk in `sync` alone."""
+    """RunCheckpointStore over a file of its own, whose writes wait for the disk only in `sync`."""
 
     _durable = False
 
@@ -47,5 +46,5 @@ class SqliteCheckpoints(SqlCheckpoints):
         self.database = database
 
     async def sync(self) -> None:
-        # A commit that changes something brings all that was committed before it to disk.
+        # A commit that changes a row brings all earlier commits to disk.
         await self._database.write(lambda connection: driver_of(connection).execute(_SYNC))

@@ -1,6 +1,6 @@
-"""RunCheckpointStore over a Database: langgraph's saver, marks for rollbacks, and housekeeping.
+"""RunCheckpointStore over a Database: langgraph's saver, undo records for rollbacks, and housekeeping.
 
-What differs between engines is where the tables are, and who may write: see `sqlite` and `postgres`.
+The engines differ in where the tables are and in which writers are allowed: see `sqlite` and `postgres`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 
 class SqlCheckpoints:
-    """RunCheckpointStore over a Database. The saver, and all methods, may be used from any event loop."""
+    """RunCheckpointStore over a Database. The saver and all methods may be used from any event loop."""
 
     _durable: ClassVar[bool] = True
-    """Each write is on disk when it returns; otherwise `sync` sees to it."""
+    """True if each write is on disk when it returns; otherwise `sync` brings writes to disk."""
 
     def __init__(self, database: Database, saver: SqlCheckpointSaver) -> None:
         self._database, self._saver = database, saver
@@ -57,7 +57,7 @@ class SqlCheckpoints:
         found = await self._database.read(lambda connection: measure(driver_of(connection), saver.read_with, thread_id))
         if saver.read_with is saver.serde:
             return found
-        # What handlers have encrypted is read one page after the other.
+        # Values that handlers have encrypted are read page by page.
         versions = ChannelVersions(saver.serde)
         async for one in saver.alist({"configurable": {"thread_id": thread_id}}):
             versions.add(one.config["configurable"]["checkpoint_ns"], one.checkpoint)
@@ -72,7 +72,7 @@ class SqlCheckpoints:
 
 
 def keep_latest(driver: Driver, thread_id: ThreadId) -> bool:
-    """Prune the thread, unless some run of it could still be undone; whether it was pruned."""
+    """Prune the thread unless one of its runs could still be undone; return whether it was pruned."""
     if marks.is_marked(driver, thread_id):
         return False
     housekeeping.prune(driver, [thread_id], "keep_latest")

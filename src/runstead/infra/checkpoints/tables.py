@@ -1,7 +1,7 @@
-"""The tables of checkpoints as SQLAlchemy knows them: for who reads or writes them whole, whatever they are for.
+"""The tables of checkpoints for SQLAlchemy, for code that reads or writes whole tables (export, import).
 
-They are made elsewhere, for each engine as it likes them: in `schema`, and in the migrations of PostgreSQL. A test
-keeps the three from drifting apart.
+The tables are created elsewhere, separately for each engine: in `schema`, and in the migrations of PostgreSQL. A test
+checks that the three definitions agree.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ checkpoints: Final = Table(
     Column("checkpoint_ns", Text, primary_key=True),
     Column("checkpoint_id", Text, primary_key=True),
     *_checkpoint_columns(),
-    # The order of writing: ids carry the clock of the worker that made them.
+    # The order of writing; ids are not enough, since they contain the clock of the worker that made them.
     Column("position", BigInteger, nullable=False),
 )
 writes: Final = Table(
@@ -48,7 +48,7 @@ writes: Final = Table(
     Column("type", Text),
     Column("value", LargeBinary),
 )
-# The number tells which mark came first. SQLite has it without being told to.
+# The number gives the order of the marks. SQLite has this column implicitly.
 marks: Final = Table(
     "marks",
     metadata,

@@ -1,4 +1,4 @@
-"""Values that have no place in a checkpoint: where they are, and what can be done about them."""
+"""Errors for values that a checkpoint cannot store: their path, and the possible remedies."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _PICKLE: Final = 'set {"checkpointer": {"serde": {"pickle_fallback": true}}} in 
 
 
 class ValueNotKept(TypeError):
-    """A value that has no place in a checkpoint; the text names its path, its type and the ways out."""
+    """A value that a checkpoint cannot store; the text names its path, its type and the remedies."""
 
     def __init__(self, path: str, what: str, instead: str = "keep plain data in it") -> None:
         super().__init__(f"{path or 'the state'}: {what} cannot be kept in a checkpoint; {instead}, or {_PICKLE}")
 
 
 def not_kept(value: Any, pack: Callable[[Any], object]) -> ValueNotKept:
-    """Return the error for a ``value`` that ``pack`` refuses: of the first part that it refuses by itself."""
+    """Return the error for a ``value`` that ``pack`` refuses. It names the innermost part that ``pack`` refuses."""
     path, around = "", [value]
     while len(around) <= _DEEPEST:
         whole = around[-1]
@@ -40,7 +40,7 @@ def not_kept(value: Any, pack: Callable[[Any], object]) -> ValueNotKept:
 
 
 def _said_of(value: Any, pack: Callable[[Any], object]) -> tuple[str, str]:
-    """What cannot be kept of a value whose parts can, and what to keep instead."""
+    """Return a description of a value that cannot be stored though its parts can, and the alternative."""
     if isinstance(value, int):
         return f"a value of type {_kind(value)} of more than 64 bits", "keep it as a string"
     for key in value if isinstance(value, Mapping) else ():
@@ -63,9 +63,9 @@ def _kind(value: Any) -> str:
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """What the serializer looks into, each part with its step of the path. Not into what it refuses as a whole."""
+    """Yield the parts that the serializer looks into, each with its step of the path."""
     if isinstance(value, Mapping):
-        # A checkpoint holds the state below this name, and what else it holds can always be kept.
+        # A checkpoint holds the state below this name; its other items can always be stored.
         channels = value.get("channel_values") if "channel_versions" in value else None
         if channels is not None:
             yield "", channels

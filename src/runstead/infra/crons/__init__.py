@@ -1,1 +1,1 @@
-"""Crons meet the clock here."""
+"""Scheduling of crons."""

@@ -1,7 +1,7 @@
-"""Creates the runs of crons that are due, each moment once, in however many processes this runs.
+"""Create the runs of due crons: one run for each due time, however many processes run the scheduler.
 
-What was missed while nobody looked is one run, not many, and none when even the latest moment is too long ago. Whether
-a run is created is decided in the storage: see RunCreateStore and its ``tick``.
+Due times that were missed while no scheduler was running are merged into one run; if even the latest of them is too
+long ago, no run is created. The storage decides whether a run is created: see RunCreateStore and its ``tick``.
 """
 
 from __future__ import annotations
@@ -34,19 +34,21 @@ _log = logging.getLogger(__name__)
 _BATCH: Final = 100
 
 Grant: TypeAlias = Callable[[CronRecord, RunCreate], Awaitable[RunCreate]]
-"""The run as the cron's user may have it. Raises what refuses it."""
+"""Return the run with the permissions of the cron's user applied. Raises an error if the run is not permitted."""
 
 
 class RunCreator(Protocol):
-    """The part of a RunsFacade that is used here."""
+    """The part of RunsFacade that the scheduler uses."""
 
     async def create_background(self, spec: RunSpec) -> RunRecord: ...
 
 
 @dataclass(frozen=True, slots=True)
 class CronSettings:
-    """``grace``: how late a moment may be and still make a run; None: however late. ``recheck``: seconds after which
-    the storage is looked at although nobody rang; crons that another process wrote are found then.
+    """Options of the scheduler.
+
+    ``grace``: maximum delay after a due time at which a run is still created; None: no limit. ``recheck``: seconds
+    between two reads of the storage without a wake-up signal; they find crons that another process wrote.
     """
 
     grace: timedelta | None = timedelta(days=1)
@@ -54,7 +56,7 @@ class CronSettings:
 
 
 class CronScheduler:
-    """Serves everybody's crons; each run is created as, and for, the one who made its cron."""
+    """Serves the crons of all users; each run is created with its cron's creator as the actor."""
 
     def __init__(
         self,
@@ -73,7 +75,7 @@ class CronScheduler:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """For the length of a block."""
+        """Run the scheduler for the length of a block."""
         serving = asyncio.create_task(self._serve(), name="crons")
         try:
             yield
@@ -117,12 +119,12 @@ class CronScheduler:
             run = await self._runs.create_background(dataclasses.replace(spec, tick=moment))
             _log.info("cron %s, due at %s: run %s", cron.cron_id, due_at.isoformat(), run.run_id)
         except CronMoved:
-            # Another process was quicker, or its owner has changed it since: nothing is left to be done.
+            # Another process was faster, or the owner has changed the cron: nothing to do.
             return
         except StorageError:
             raise
         except Exception as error:
-            # The moment is not tried again: what does not work now would keep all other crons waiting.
+            # This due time is not retried: one failing cron would delay all others.
             problem = problem_of(error)
             if problem.status == UNEXPECTED:
                 _log.exception("cron %s, due at %s, made no run", cron.cron_id, due_at.isoformat())

@@ -1,1 +1,1 @@
-"""Dispatchers: how waiting runs come to workers."""
+"""Dispatchers: they bring waiting runs to workers."""

@@ -1,4 +1,4 @@
-"""A bell that says "look at the waiting runs again": rung by whoever has committed something, from any thread."""
+"""A wake-up signal that means "read the waiting runs again". Any thread rings it after a commit."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from threading import Lock
 
 
 class Bell:
-    """Rings for everyone who listens. Ringing often before anybody has looked is ringing once."""
+    """Wakes all listeners. Several rings before a listener reads count as one."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._listeners: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
 
     def ring(self) -> None:
-        """Tell every listener. Quick, never blocks, never fails; safe in any thread and in a commit's callback."""
+        """Wake every listener. Quick, never blocks, never fails; safe in any thread and in a commit's callback."""
         with self._lock:
             listeners = list(self._listeners.items())
         for heard, loop in listeners:
-            # Reading the flag from another thread is safe: at worst the loop is told twice. A listener clears
-            # it before it looks, so that what was committed before a ring that found it set is still seen.
+            # Reading the flag from another thread is safe: at worst the event is set twice. A listener clears it
+            # before it reads the rows, so that it still sees what was committed before a ring that found the flag set.
             if not heard.is_set():
                 _set(heard, loop)
 
     @contextmanager
     def listener(self) -> Iterator[asyncio.Event]:
-        """An event that is set at each ring, for the running loop. Clear it first, look second."""
+        """Yield an event for the running loop that each ring sets. Clear it first, then read the rows."""
         heard = asyncio.Event()
         with self._lock:
             self._listeners[heard] = asyncio.get_running_loop()
@@ -49,5 +49,5 @@ def _set(heard: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
     try:
         loop.call_soon_threadsafe(heard.set)
     except RuntimeError:
-        # The listener's loop is closed: nobody is left to be told.
+        # The listener's loop is closed: no one is left to wake.
         return

@@ -1,6 +1,6 @@
-"""The deliveries to one worker: look at the waiting runs, launch what it has room for, wait for a reason to look again.
+"""The poller of one worker: read the waiting runs, launch as many as the worker has free slots, wait for a wake-up.
 
-Leaves to others: who may have a run (claiming decides), and what a launch is (the worker's).
+Claiming decides which worker gets a run; the worker defines what a launch does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from runstead.runtime.runs.dispatch import RunWorker
 from runstead.runtime.runs.types import RunId
 
 _SHORTEST_WAIT: Final = 0.02
-"""Seconds. A store that names a due time in the past, with nothing to claim, must not make us spin."""
+"""Minimum wait in seconds: a store that reports a due time in the past, with nothing to claim, must not cause a busy
+loop.
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -32,10 +34,12 @@ class WaitingRows(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LocalDispatchSettings:
-    """``parallel_launches``: how many runs one worker claims at a time (claims made together share a commit).
+    """Options of the poller.
 
-    ``recheck``: seconds after which the rows are looked at even though no bell rang. ``retry_after`` and
-    ``retry_at_most``: seconds to leave a failing store, or a run that could not be launched, alone; doubled each time.
+    ``parallel_launches``: number of runs that one worker claims at a time (claims made together share a commit).
+    ``recheck``: seconds after which the rows are read again without a wake-up. ``retry_after`` and ``retry_at_most``:
+    first and longest pause, in seconds, before a failing store is read again or a run that could not be launched is
+    tried again; the pause doubles with each failure.
     """
 
     parallel_launches: int = 32
@@ -50,20 +54,20 @@ class LocalDispatchSettings:
             raise ValueError("recheck, retry_after and retry_at_most are positive numbers of seconds")
 
     def patience(self, failures: int) -> float:
-        """How long to leave alone what has failed so many times in a row."""
+        """Return the pause in seconds after this many failures in a row."""
         return float(min(self.retry_after * 2 ** min(failures - 1, 30), self.retry_at_most))
 
 
 @dataclass(frozen=True, slots=True)
 class _Rest:
-    """A run that was waiting but could not be launched, and until when it is left alone."""
+    """The back-off of a waiting run that could not be launched; ``until`` is a monotonic time in seconds."""
 
     failures: int
     until: float
 
 
 class Deliveries:
-    """Serves one worker. ``heard`` is set when a run may have become claimable; it is cleared before each look."""
+    """Polls for one worker. ``heard`` is set when a run may have become claimable; it is cleared before each read."""
 
     def __init__(
         self,
@@ -79,11 +83,13 @@ class Deliveries:
         self._resting: dict[RunId, _Rest] = {}
         self._more_wait = False
         self._held_back_at: int | None = None
-        """The free slots above which the next look may find runs that were held back; None: none were."""
+        """Number of free slots above which the next read may find runs that were held back; None if none were."""
         self._failures = 0
 
     async def run(self) -> None:
-        """Deliver until cancelled. Launches under way are let through: half a claim would look like a lost worker."""
+        """Deliver runs until cancelled. Launches under way are completed: half a claim would look like a lost
+        worker.
+        """
         try:
             while True:
                 await self._round()
@@ -101,7 +107,7 @@ class Deliveries:
             self._failures += 1
             patience = self._settings.patience(self._failures)
             _log.exception("looking for waiting runs failed; trying again in %.1f s", patience)
-            # Not listening meanwhile: bells that ring at a failing store do not make it any better.
+            # Without listening meanwhile: wake-ups do not help while the store fails.
             await self._clock.sleep(patience)
         else:
             self._failures = 0
@@ -122,9 +128,9 @@ class Deliveries:
         self._heard.set()
 
     async def _deliver(self) -> float:
-        """Launch what can be launched; return after how many seconds to look again if nothing is heard."""
+        """Launch as many runs as possible; return the seconds until the next read if there is no wake-up before."""
         if self._room() <= 0:
-            # A launch that ends looks again.
+            # A launch that ends triggers the next read.
             self._more_wait, self._held_back_at = True, None
             return self._settings.recheck if self._launching else _SHORTEST_WAIT
         limit = self._room() + len(self._launching) + len(self._resting)
@@ -152,7 +158,7 @@ class Deliveries:
         finally:
             del self._launching[run_id]
             if not begun:
-                # Somebody else has it, or something is wrong with it: the next look tells, but does not hurry.
+                # Another worker has it, or the launch failed: the next read finds out, and there is no hurry.
                 failures = self._resting[run_id].failures + 1 if run_id in self._resting else 1
                 until = self._clock.monotonic() + self._settings.patience(failures)
                 self._resting[run_id] = _Rest(failures, until)
@@ -160,15 +166,15 @@ class Deliveries:
                 self._heard.set()
 
     def _room(self) -> int:
-        # A launch under way may or may not be counted in ``free`` yet: taking it as not counted never gives too many.
+        # A launch under way may not be subtracted from ``free`` yet; assuming that it is not never yields too many.
         return min(self._worker.free, self._settings.parallel_launches) - len(self._launching)
 
     def _shared(self) -> int | None:
-        """How many of the next runs may be of groups that execute one; None: all."""
+        """Return how many of the next runs may be of groups that already execute one; None: all."""
         if self._worker.reserved <= 0:
             return None
-        # A launch under way may not be counted in ``free`` yet, and its run may not be among the next runs any more.
-        # Taking both as so never gives a reserved slot away; the launch's end looks again.
+        # A launch under way may not be subtracted from ``free`` yet, and its run may no longer be among the next runs.
+        # Assuming both never gives a reserved slot away; the end of the launch triggers another read.
         return max(self._worker.free - len(self._launching) - self._worker.reserved, 0) + len(self._resting)
 
     def _rests(self, run_id: RunId, now: float) -> bool:

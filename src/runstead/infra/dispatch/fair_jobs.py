@@ -1,7 +1,7 @@
-"""Jobs of procrastinate in fair order: whose turn it is, is read from the runs, and the job of that run is taken.
+"""Jobs of procrastinate in fair order: the fair queue over the runs selects the next run, and its job is fetched.
 
-Any number of workers may take jobs at once. Each sees what the others have taken before, so that two that look at the
-same moment may both give a turn to the same group.
+Any number of workers may fetch jobs at once. Each sees which jobs the others have fetched before; two workers that
+read at the same moment may both give a turn to the same group.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from runstead.runtime.clock import Clock
 from runstead.runtime.runs.types import RunId
 
 _CANDIDATES: Final = 16
-"""How many runs are tried: other workers may be taking the jobs of the first ones at this moment."""
+"""Number of runs that are tried: other workers may be fetching the jobs of the first ones at this moment."""
 
 _jobs: Final = table("procrastinate_jobs", column("queueing_lock"), column("status"), column("queue_name"))
 _of_group: Final = runs.c.fairness_group.is_not(None)
@@ -29,7 +29,7 @@ _executing: Final = (
     select(runs.c.fairness_group, runs.c.run_id)
     .where(runs.c.lease_until.is_not(None), _of_group)
     .union(
-        # Taken, and not claimed yet.
+        # Fetched, and not claimed yet.
         select(runs.c.fairness_group, runs.c.run_id)
         .join(_jobs, _jobs.c.queueing_lock == runs.c.run_id)
         .where(_jobs.c.status == text("'doing'"), runs.c.ended_at.is_(None), _of_group)
@@ -46,7 +46,7 @@ _TAKE: Final = text(
 
 
 class FairJobs:
-    """The jobs in ``queues`` (None: in all) of runs that have a group."""
+    """The jobs in ``queues`` (None: all queues) of runs that have a fairness group."""
 
     def __init__(self, database: Database, clock: Clock, queues: Sequence[str] | None = None) -> None:
         self._database, self._clock = database, clock
@@ -55,13 +55,14 @@ class FairJobs:
         self._queue = FairQueue.of(is_job)
 
     async def take(self, worker_id: int, shared: int) -> Job | None:
-        """Take the job of the run whose turn it is; None when there is none. With ``shared`` less than one, only a
-        group that executes no run has a turn.
+        """Fetch the job of the next run in fair order; return None if there is none.
+
+        With ``shared`` less than one, only groups that execute no run are considered.
         """
 
         def work(connection: Connection) -> dict[str, Any] | None:
             executing = Counter(dict(_EXECUTING.rows(connection, {})))
-            # Only one of them is taken, so that all may use the same place.
+            # Only one of them is fetched, so all may count on the same shared slot.
             limit = _CANDIDATES
             first = self._queue.first(connection, executing, self._clock.now(), limit, limit if shared > 0 else 0)
             for run_id in first:

@@ -1,7 +1,7 @@
-"""Runs as jobs of procrastinate: written in the transaction in which a run comes up, made again when they were lost.
+"""Runs as jobs of procrastinate: written in the transaction that makes a run claimable, recreated if lost.
 
-Only the run that is next on its thread is a job, and every run that is to begin later, so that a thread with a
-thousand waiting runs is one job. The rows stay the truth: a job says no more than "look at this run".
+Only the first run of a thread's queue has a job, and every run with a later due time, so that a thread with a thousand
+waiting runs is one job. The rows remain the source of truth: a job only means "look at this run".
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _jobs: Final = table("procrastinate_jobs", column("queueing_lock"), column("stat
 _IS_JOB: Final = exists().where(_jobs.c.queueing_lock == runs.c.run_id, _jobs.c.status == text("'todo'"))
 _IS_OWED_A_JOB: Final = (WAITS, or_(runs.c.due_at > NOW, IS_HEAD), ~_IS_JOB)
 
-# procrastinate's own function for those who write its jobs themselves; see its schema.
+# procrastinate's own function for clients that write its jobs themselves; see its schema.
 _JOB: Final[ColumnClause[Any]] = literal_column(
     "ROW(owed.queue, owed.task, owed.priority, NULL, owed.run_id,"
     " jsonb_build_object('run_id', owed.run_id), owed.due_at)::procrastinate_job_to_defer_v1"
@@ -60,14 +60,14 @@ _LOST: Final = text(
 
 @dataclass(frozen=True, slots=True)
 class JobRouting:
-    """Which queue the runs of a graph go to, and how urgent they are: the higher number first. Keys are graph ids."""
+    """The queue and the priority of each graph's runs; a higher number is more urgent. Keys are graph ids."""
 
     queues: Mapping[str, str] = field(default_factory=dict)
     priorities: Mapping[str, int] = field(default_factory=dict)
 
 
 class RunJobs:
-    """The jobs of waiting runs. ``announce`` is what the stores are to call in their transactions."""
+    """The jobs of waiting runs. The stores call ``announce`` in their transactions."""
 
     def __init__(self, database: Database, clock: Clock, routing: JobRouting | None = None) -> None:
         self._database = database
@@ -75,11 +75,13 @@ class RunJobs:
         self._owed_on = _deferring(_owed(routing or JobRouting()).where(runs.c.thread_id == bindparam("the_thread")))
 
     def announce(self, connection: Connection, thread_id: ThreadId) -> None:
-        """Make jobs of the thread's runs that are owed one. The transaction has the thread locked."""
+        """Create the missing jobs of the thread's runs. The transaction must hold the lock of the thread."""
         connection.execute(self._owed_on, {"the_thread": thread_id, "now": self._clock.now()})
 
     async def look_again(self, run_id: RunId) -> None:
-        """A job of the run came to nothing: it, or who is next on its thread, gets another where that is owed."""
+        """Create a missing job after a job of this run had no effect: for the run itself or the next one of its
+        thread.
+        """
 
         def work(connection: Connection) -> None:
             thread_id = connection.execute(select(runs.c.thread_id).where(runs.c.run_id == run_id)).scalar()
@@ -89,8 +91,10 @@ class RunJobs:
         await self._database.write(work)
 
     async def restore(self, *, silent: float) -> int:
-        """Forget jobs whose worker was lost (not heard of for ``silent`` seconds) or that failed, and make those
-        that are owed. Returns how many threads that were.
+        """Delete jobs that failed or whose worker was lost (no heartbeat for ``silent`` seconds), and create missing
+        jobs.
+
+        Returns the number of threads that had missing jobs.
         """
         now = self._clock.now()
         lost = {"task": TASK, "silent": silent}
@@ -111,8 +115,9 @@ def _threads_owed(connection: Connection, now: datetime) -> Sequence[ThreadId]:
 
 
 def _owed(routing: JobRouting) -> Select[Any]:
-    """What the jobs of runs are made of."""
-    # Written by the migrations: JSON text that PostgreSQL would not take is made such that it does.
+    """Return the query for the columns of the missing jobs."""
+    # The SQL function is created by the migrations: it changes JSON text that PostgreSQL would refuse so that it is
+    # valid.
     graph = func.runstead_json(runs.c.spec, type_=JSONB)["graph_id"].astext
     return (
         select(
@@ -121,7 +126,8 @@ def _owed(routing: JobRouting) -> Select[Any]:
             runs.c.queue_seq,
             literal(TASK).label("task"),
             _by(graph, routing.queues, DEFAULT_QUEUE).label("queue"),
-            # A run that takes turns has its graph's priority in its own, whose lower number is the more urgent.
+            # The graph's priority of a run in a fairness group is in the run's own priority, where lower is more
+            # urgent.
             case((runs.c.fairness_group.is_not(None), -runs.c.priority), else_=_by(graph, routing.priorities, 0)).label(
                 "priority"
             ),

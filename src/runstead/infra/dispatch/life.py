@@ -1,4 +1,4 @@
-"""procrastinate's worker, such that it ends when its connections are gone, and takes no more than there is room for."""
+"""A procrastinate worker that ends when its connections are lost, and fetches no more jobs than it has free slots."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from .fair_jobs import FairJobs
 from .jobs import TASK
 
 _COUNTED_WITHIN: Final = 1.0
-"""Seconds from finding a job to the first step of its launch, at most."""
+"""Maximum seconds from fetching a job to the first step of its launch."""
 
 
 class JobsForRoom(JobManager):
-    """Fetches no job while the worker has no room for its run. ``counted`` is clear while a run is on its way for which
-    the worker has not counted a slot yet. ``fair`` has the jobs whose groups take turns; None where none do.
+    """Fetches no job while the worker has no free slot for its run.
 
-    ``heard`` is set when there may be another job. ``held_back``: jobs may wait until more slots are free.
+    ``counted`` is clear while a fetched run does not occupy a slot of the worker yet. ``fair`` holds the jobs of
+    fairness groups; None if there are none. ``heard`` is set when there may be another job. ``held_back`` is true if
+    jobs may be waiting until more slots are free.
     """
 
     def __init__(
@@ -38,14 +39,14 @@ class JobsForRoom(JobManager):
         self.held_back = False
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
-        # A launch counts with its first step. A job that never gets as far must not hold up all others.
+        # A launch is counted from its first step. A job that never reaches it must not block all others.
         with suppress(TimeoutError):
             await asyncio.wait_for(self._counted.wait(), _COUNTED_WITHIN)
         job = None
         while job is None and self._worker.free > 0:
             self.heard.clear()
             job = await self._next(queues, worker_id)
-            # The worker forgets what it heard during a fetch: a job that came too late for this look is found now.
+            # The worker discards wake-ups during a fetch; this finds a job that was added after the query.
             if job is None and not self.heard.is_set():
                 return None
         if job is not None and job.task_name == TASK:
@@ -59,13 +60,15 @@ class JobsForRoom(JobManager):
         job = await self._fair.take(worker_id, shared)
         self.held_back = job is None and shared <= 0
         if job is None and shared > 0:
-            # Of a run without a group, from before there were any.
+            # The job of a run without a fairness group, from before groups existed.
             job = await super().fetch_job(queues, worker_id)
         return job
 
 
 class Life(Worker):
-    """Ends when one of its side tasks does: it would not be told of new jobs, or be held for dead, and not notice."""
+    """A worker that ends when one of its side tasks ends: otherwise it would miss new jobs, or count as dead,
+    unnoticed.
+    """
 
     def __init__(self, app: App, worker: RunWorker, jobs: JobsForRoom, **options: Any) -> None:
         super().__init__(app, **options)
@@ -76,12 +79,12 @@ class Life(Worker):
         await super().run()  # type: ignore[no-untyped-call]
 
     async def _periodic_deferrer(self) -> None:
-        # Nothing is periodic. But once a side task has ended, the others are watched no more; so this one must not.
+        # There are no periodic tasks. This side task must not end: procrastinate then stops watching the others.
         await asyncio.Event().wait()
 
     async def _fetch_and_process_jobs(self) -> None:
         await self._fetch_all()
-        # Runs of an earlier life take room too, and no job of this one ends with them.
+        # Runs of an earlier instance occupy slots too, and no job of this instance ends with them.
         while self._worker.free <= 0 and not self._stop_event.is_set():
             await wait_any(self._worker.wait_free(), self._stop_event.wait())
             await self._fetch_all()

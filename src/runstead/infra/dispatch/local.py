@@ -1,8 +1,8 @@
-"""Dispatch inside one process, from the same durable rows that everything else reads.
+"""Dispatch inside one process, from the durable rows of the runs.
 
-There is no queue besides the rows: a bell rings after each commit that may have made a run
-claimable, and every worker who has room looks at the rows. At idle nothing is asked, but for one
-look every ``recheck`` seconds, in case the wall clock was set or a row was changed from outside.
+There is no queue besides the rows: a wake-up follows each commit that may have made a run claimable, and every worker
+with free slots reads the rows. When idle, the rows are read only every ``recheck`` seconds, in case the wall clock was
+set or a row was changed by another process.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ _log = logging.getLogger(__name__)
 
 
 class LocalDispatcher:
-    """A RunDispatcher over a lease store's rows. It may serve several workers: claiming decides who gets a run."""
+    """A RunDispatcher over the rows of a lease store. It may serve several workers: claiming decides which gets a
+    run.
+    """
 
     def __init__(
         self,
@@ -40,7 +42,7 @@ class LocalDispatcher:
         self._serving: list[tuple[RunWorker, asyncio.AbstractEventLoop]] = []
 
     def ring(self) -> None:
-        """A run may have become claimable. For stores to call after their commits, from any thread."""
+        """Signal that a run may have become claimable. Stores call it after their commits, from any thread."""
         self._bell.ring()
 
     async def serve(self, worker: RunWorker) -> None:
@@ -54,7 +56,7 @@ class LocalDispatcher:
 
     async def request_stop(self, run_id: RunId) -> None:
         here = asyncio.get_running_loop()
-        # The one who holds the run is one of these; the others ignore it.
+        # One of these workers may hold the run; the others ignore the notice.
         for worker, loop in list(self._serving):
             if loop is here:
                 _notice(worker.notice_stop, run_id)
@@ -66,5 +68,5 @@ def _notice(notice_stop: Callable[[RunId], None], run_id: RunId) -> None:
     try:
         notice_stop(run_id)
     except Exception:
-        # The durable flag is still there; the holder finds it when it renews its lease.
+        # The durable flag remains; the lease holder finds it when it renews its lease.
         _log.exception("a worker did not take the notice to stop run %s", run_id)

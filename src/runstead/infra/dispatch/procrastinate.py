@@ -1,7 +1,7 @@
-"""Dispatch by procrastinate, on the PostgreSQL that holds the runs, to any number of workers on queues of their choice.
+"""Dispatch by procrastinate, on the PostgreSQL of the runs, to any number of workers on configurable queues.
 
-A job lasts as long as its worker holds the run, and none is fetched while the worker has no room. Who may have a run
-is decided by the claim alone: procrastinate does not fence, and a job that comes twice is harmless.
+A job lasts as long as its worker holds the run, and no job is fetched while the worker has no free slot. Only the
+claim decides which worker gets a run: procrastinate does not fence, and a job that is delivered twice is harmless.
 """
 
 from __future__ import annotations
@@ -27,20 +27,23 @@ from .life import JobsForRoom, Life
 _log = logging.getLogger(__name__)
 
 _CONNECTIONS: Final = 2
-"""To fetch, finish and beat; one more listens. The agents' work goes over the storage's own pool."""
+"""To fetch jobs, finish them and send heartbeats; one more listens. Agents use the storage's own pool."""
 _WITHIN: Final = 5.0
-"""Seconds to get a connection, or to say that there is none. Who begins anew then asks a database that is away every
-few seconds; who waits for longer, ever more rarely.
+"""Seconds to wait for a connection before failing.
+
+A new pool tries an unavailable database every few seconds; a pool that waits longer tries less and less often.
 """
 _FEW_TIMES: Final = RetryStrategy(max_attempts=5, exponential_wait=2)
 
 
 @dataclass(frozen=True, slots=True)
 class ProcrastinateSettings:
-    """``queues``: those that a worker serves, None for all. ``schema``: where its tables are. ``poll`` (seconds): how
-    late a run may begin that was to begin later, or whose notice was lost. ``restore_every`` (seconds): how often lost
-    jobs are made again. ``silent`` (seconds): a worker not heard of for so long is lost. ``patience`` (seconds): pause
-    after a failure. ``farewell`` (seconds): how long one that stops may take to tell the database so.
+    """Options of the dispatcher; all times in seconds.
+
+    ``queues``: the queues that a worker serves, None for all. ``schema``: the schema of procrastinate's tables.
+    ``poll``: maximum delay of a run with a later due time, or whose notification was lost. ``restore_every``: interval
+    at which lost jobs are recreated. ``silent``: a worker without a heartbeat for so long is lost. ``patience``: pause
+    after a failure. ``farewell``: time that a stopping worker may take to record that in the database.
     """
 
     queues: Sequence[str] | None = None
@@ -53,7 +56,7 @@ class ProcrastinateSettings:
 
 
 class StopNotices(Protocol):
-    """Brings "look at this run's stop flag" to whoever holds the run, on any node. Best effort and quick."""
+    """Delivers "read this run's stop flag" to the worker that holds the run, on any node. Best effort and quick."""
 
     async def request_stop(self, run_id: RunId) -> None: ...
 
@@ -75,7 +78,7 @@ class ProcrastinateDispatcher:
         *,
         fair: FairJobs | None = None,
     ) -> None:
-        """``fair``: the jobs of this worker's queues, where groups of runs take turns."""
+        """Create the dispatcher. ``fair``: the jobs of this worker's queues, if groups of runs take turns."""
         self._url = url
         self._jobs = jobs
         self._notices = notices
@@ -116,7 +119,7 @@ class ProcrastinateDispatcher:
 
 
 class _Deliveries:
-    """One life of procrastinate's worker, which ends when its connections break."""
+    """One instance of procrastinate's worker, which ends when its connections break."""
 
     def __init__(self, worker: RunWorker, jobs: RunJobs, schema: str, fair: FairJobs | None) -> None:
         self._worker, self._jobs, self._schema, self._fair = worker, jobs, schema, fair
@@ -128,7 +131,8 @@ class _Deliveries:
     async def run(self, url: str, settings: ProcrastinateSettings) -> None:
         connector = PsycopgConnector(
             conninfo=url,
-            # The first who wants one opens it: one of the pool's own opening would be waited for longer than that.
+            # The first user opens a connection: one that the pool opens itself would be waited for longer than the
+            # limit.
             min_size=0,
             max_size=_CONNECTIONS,
             timeout=_WITHIN,
@@ -145,14 +149,14 @@ class _Deliveries:
                 self._worker,
                 fetching,
                 queues=settings.queues,
-                # All of it: what older runs take is free one day.
+                # All slots: those that older runs occupy become free later.
                 concurrency=self._worker.slots,
                 fetch_job_polling_interval=settings.poll,
                 stalled_worker_timeout=settings.silent,
-                # The rows tell what became of a run; nobody asks its job.
+                # The rows record the result of a run; its job is not needed for that.
                 delete_jobs="always",
                 install_signal_handlers=False,
-                # A job only waits for its run here, and runs are drained by who holds them.
+                # A job only waits for its run here; the lease holder drains runs.
                 shutdown_graceful_timeout=0,
             )
             await _until_told_to_stop(life.run(), settings.farewell)
@@ -174,28 +178,30 @@ class _Deliveries:
             if self._fetching is not None and self._fetching.held_back:
                 self._fetching.heard.set()
         else:
-            # Somebody else has it, or its time had not come by our clock.
+            # Another worker has it, or it was not due yet by our clock.
             await self._jobs.look_again(run_id)
 
     def _launched(self, launch: asyncio.Task[bool]) -> None:
         self._launching.discard(launch)
-        # Whoever delivered may be gone by now, with the listener of a database that is away: then nobody else looks.
+        # The task that awaited it may be cancelled, with the listener of an unavailable database: log the error here.
         if not launch.cancelled() and (error := launch.exception()) is not None:
             _log.info("%s failed, and its run waits to be delivered again: %s", launch.get_name(), error)
 
     async def _launch(self, run_id: RunId) -> bool:
-        # With its first step, the launch counts.
+        # The launch is counted from its first step.
         self._counted.set()
         return await self._worker.launch(run_id)
 
 
 async def _until_told_to_stop(work: Coroutine[Any, Any, None], farewell: float) -> None:
-    """Like awaiting it; but what stops cannot fail instead, and does not wait for a database that is away."""
+    """Await ``work``; when cancelled, stop it within a time limit, also if the database is unavailable, and do not
+    fail.
+    """
     working = asyncio.create_task(work, name="procrastinate")
     try:
         await asyncio.shield(working)
     except asyncio.CancelledError:
-        # Asked twice if need be: the first time it says good-bye, and tries that for as long as its pool has patience.
+        # Cancel up to twice: after the first time it unregisters, and retries that until the pool's timeout.
         for _ in range(2):
             working.cancel()
             await asyncio.wait([working], timeout=farewell)

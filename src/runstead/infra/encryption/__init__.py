@@ -1,1 +1,1 @@
-"""Encryption at rest: ciphers for what is stored, and the form that encrypted values have."""
+"""Encryption at rest: ciphers for stored data, and the format of encrypted values."""

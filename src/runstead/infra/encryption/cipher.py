@@ -1,6 +1,6 @@
-"""The port of encryption at rest: bytes are encrypted before they are stored, and decrypted after they were read.
+"""The port for encryption at rest: data is encrypted before it is stored and decrypted after it is read.
 
-Only `keyring` needs the cryptography package; nothing of it is imported unless keys are configured.
+Only `keyring` needs the cryptography package, which is not imported unless keys are configured.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _WAY_OUT: Final = (
 
 
 class CannotDecrypt(StorageError):
-    """A stored value cannot be decrypted: its key is not configured, or it was changed."""
+    """A stored value cannot be decrypted: its key is not configured, or the value was changed."""
 
 
 class KeyMissing(CannotDecrypt):
@@ -34,10 +34,10 @@ class KeyMissing(CannotDecrypt):
 
 
 class Cipher(Protocol):
-    """Encrypts with one key and decrypts with several. May be used from any thread.
+    """Encrypts with one key and decrypts with several. Thread-safe.
 
     ``key_id`` names the key that encrypts, ``key_ids`` all keys. ``json_keys`` are the keys of metadata whose values
-    are encrypted one by one; other values of metadata stay as they are, and can be searched for.
+    are encrypted one by one; all other values of metadata stay in plain text and can be searched.
     """
 
     @property
@@ -50,13 +50,13 @@ class Cipher(Protocol):
     def json_keys(self) -> frozenset[str]: ...
 
     def encrypt(self, data: bytes, purpose: str) -> bytes:
-        """Return ``data`` encrypted. It can be decrypted for the same ``purpose`` alone."""
+        """Return ``data`` encrypted. It can only be decrypted with the same ``purpose``."""
         ...
 
     def decrypt(self, data: bytes, purpose: str) -> bytes:
-        """Return what was encrypted. Raises CannotDecrypt."""
+        """Return the decrypted data. Raises CannotDecrypt."""
         ...
 
     def key_id_of(self, data: bytes) -> str | None:
-        """Return the id of the key that ``data`` is encrypted with; None for what is not encrypted."""
+        """Return the id of the key that ``data`` is encrypted with; None if it is not encrypted."""
         ...

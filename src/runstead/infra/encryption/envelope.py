@@ -1,7 +1,7 @@
-"""The form of an encrypted value where text or JSON is stored: base64 behind a mark that no other value begins with.
+"""The format of encrypted values in columns of text or JSON: base64 behind a prefix that no other value has.
 
-A document (the text of a JSON value) becomes a JSON object with the key `SEALED`, so that SQL functions that read JSON
-still read it; fields of it that SQL looks at stay beside it. Single values in metadata become strings.
+A document (the text of a JSON value) becomes a JSON object with the key `SEALED`, so that SQL functions for JSON can
+still read it; fields that SQL queries use stay beside it in plain text. Single values in metadata become strings.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from typing import Any, Final
 from .cipher import Cipher
 
 MAGIC: Final = b"\x93RSe1"
-"""What every encrypted value begins with. No UTF-8 text does."""
+"""Prefix of every encrypted value. No UTF-8 text begins with it."""
 HEAD: Final = struct.Struct(f"<{len(MAGIC)}s8s16s")
 NONCE: Final = 12
 TAG: Final = 16
 OVERHEAD: Final = HEAD.size + NONCE + TAG
-"""Bytes by which an encrypted value is longer."""
+"""Number of bytes that encryption adds to a value."""
 ENCRYPTED: Final = "+runstead"
-"""What the type of an encrypted value of a checkpoint ends with."""
+"""Suffix of the type of an encrypted checkpoint value."""
 SEALED: Final = "__runstead_encrypted__"
 _BEGINS: Final = f'{{"{SEALED}":"'
 VALUE_MARK: Final = "runstead.encrypted:"
-"""What an encrypted value of metadata begins with."""
+"""Prefix of an encrypted metadata value."""
 _PLAIN_MARK: Final = f"{VALUE_MARK}plain:"
-"""Stands before a value of metadata that is not encrypted, and would be taken for one that is."""
+"""Prefix of a metadata value that is not encrypted but would be mistaken for an encrypted one."""
 
 
 def key_id_in(data: bytes) -> str | None:
-    """Return the id of the key that ``data`` is encrypted with; None for what is not encrypted."""
+    """Return the id of the key that ``data`` is encrypted with; None if it is not encrypted."""
     if len(data) < OVERHEAD or not data.startswith(MAGIC):
         return None
     return data[len(MAGIC) : len(MAGIC) + 8].hex()
 
 
 def seal_document(cipher: Cipher, text: str, purpose: str, plain: Mapping[str, Any] | None = None) -> str:
-    """Return the text of a JSON object that holds ``text`` encrypted, and the fields of ``plain`` as they are."""
+    """Return the text of a JSON object that contains ``text`` encrypted and the fields of ``plain`` unencrypted."""
     sealed = b64encode(cipher.encrypt(text.encode("utf-8", "surrogatepass"), purpose)).decode("ascii")
     beside = "".join(f",{json.dumps(name)}:{json.dumps(value, default=repr)}" for name, value in (plain or {}).items())
     return f'{_BEGINS}{sealed}"{beside}}}'
 
 
 def is_sealed(data: bytes) -> bool:
-    """Return whether the bytes of a document begin as one of `seal_document` does."""
+    """Return whether ``data`` begins like a document of `seal_document`."""
     return bytes(data[: len(_BEGINS)]) == _BEGINS.encode()
 
 
@@ -59,32 +59,34 @@ def sealed_bytes(text: str) -> bytes | None:
 
 
 def open_document(cipher: Cipher, text: str, purpose: str) -> str:
-    """Return the text of the document; a text that is not sealed as it is. Raises CannotDecrypt."""
+    """Return the decrypted text of a document; a text that is not sealed is returned unchanged. Raises
+    CannotDecrypt.
+    """
     sealed = sealed_bytes(text)
     return text if sealed is None else cipher.decrypt(sealed, purpose).decode("utf-8", "surrogatepass")
 
 
 def plain_document(text: str) -> str:
-    """Return ``text`` as it is stored where there is no key: the same JSON, written such that it is no sealed document.
+    """Return the text to store when no key is configured: the same JSON, written so that it is no sealed document.
 
-    A user's own text may look like one, and would be refused when it is read.
+    A user's own text may look like a sealed document, and reading it would then fail.
     """
     return text if sealed_bytes(text) is None else f"{text[:1]} {text[1:]}"
 
 
 def seal_value(cipher: Cipher, value: Any, purpose: str) -> str:
-    """Return a string that holds a JSON value encrypted."""
+    """Return a string that contains a JSON value encrypted."""
     sealed = cipher.encrypt(json.dumps(value, separators=(",", ":")).encode(), purpose)
     return VALUE_MARK + b64encode(sealed).decode("ascii")
 
 
 def plain_value(value: Any) -> Any:
-    """Return what is stored of a value that is not encrypted: one that looks encrypted is marked as plain."""
+    """Return the value to store without encryption: a value that looks encrypted is marked as plain."""
     return _PLAIN_MARK + value if isinstance(value, str) and value.startswith(VALUE_MARK) else value
 
 
 def open_value(cipher: Cipher, value: Any, purpose: str) -> Any:
-    """Return the value in a string of `seal_value` or of `plain_value`; any other value as it is.
+    """Return the value in a string of `seal_value` or `plain_value`; any other value is returned unchanged.
 
     Raises CannotDecrypt.
     """
@@ -102,7 +104,7 @@ def sealed_value_bytes(value: Any) -> bytes | None:
 
 
 def _decoded(text: str) -> bytes | None:
-    # A user's own text may look like an envelope from outside.
+    # A user's own text may look like an envelope.
     try:
         data = b64decode(text, validate=True)
     except (NotBase64, ValueError):

@@ -1,6 +1,7 @@
-"""The Cipher of a server that has no keys: it stores values as they are, and refuses to read encrypted ones.
+"""The Cipher of a server without keys: it stores values unencrypted and refuses to read encrypted ones.
 
-Other servers and commands may have encrypted what this one reads. Without a check, clients would get ciphertext.
+Other servers and commands may have written encrypted values to the same storage. Without this check, clients would
+receive ciphertext.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from .envelope import key_id_in
 
 
 class NoKeys:
-    """See `Cipher`. Encrypts nothing, and decrypts nothing."""
+    """A `Cipher` without keys: ``decrypt`` always raises KeyMissing."""
 
     key_id = ""
     key_ids: frozenset[str] = frozenset()

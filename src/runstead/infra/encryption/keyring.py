@@ -1,9 +1,9 @@
-"""AES-256-GCM under the operator's keys: the first one encrypts, all of them decrypt.
+"""AES-256-GCM with the operator's keys: the first one encrypts, all of them decrypt.
 
-An encrypted value is a head (format, id of the key, salt), a nonce, and the ciphertext with its tag. Keys do not
-encrypt by themselves: each process derives a key of its own from a random salt, and a new one after some million
-values, so that random nonces stay far from repeating (docs/adr/0031-encryption-at-rest.md). The head and the purpose
-are authenticated.
+An encrypted value is a head (format, key id, salt), a nonce, and the ciphertext with its tag. The operator's keys do
+not encrypt directly: each process derives a key of its own from a random salt, and a new one after some million
+values, so that a repeated random nonce stays very unlikely (docs/adr/0031-encryption-at-rest.md). The head and the
+purpose are authenticated.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from .cipher import CannotDecrypt, KeyMissing
 from .envelope import HEAD, MAGIC, NONCE, key_id_in
 
 KEY_SIZES: Final = (16, 24, 32)
-"""Bytes of a key; those of LANGGRAPH_AES_KEY. All of them encrypt with AES-256."""
+"""Key sizes in bytes, those of LANGGRAPH_AES_KEY. Keys of all sizes encrypt with AES-256."""
 _VALUES_PER_SALT: Final = 2**24
 _DERIVED_AT_ONCE: Final = 1024
 
 
 def key_id_of_key(key: bytes) -> str:
-    """Return the public name of a key: the same for the same key, and useless for guessing one of random bytes."""
+    """Return the public id of a key. It is deterministic, and useless for guessing a key of random bytes."""
     return sha256(b"runstead encryption key id\0" + key).hexdigest()[:16]
 
 
 class Keyring:
-    """A Cipher over ``keys`` of 16, 24 or 32 bytes, the first of which encrypts. Raises ValueError without any."""
+    """A Cipher over ``keys`` of 16, 24 or 32 bytes; the first one encrypts. Raises ValueError if there are none."""
 
     def __init__(self, keys: Sequence[bytes], json_keys: Iterable[str] = ()) -> None:
         if not keys or any(len(key) not in KEY_SIZES for key in keys):

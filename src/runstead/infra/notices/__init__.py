@@ -1,1 +1,1 @@
-"""Notices between the processes of a deployment: "look again", never what is true."""
+"""Notices between the processes of a deployment. A notice means "read the storage again" and carries no state."""

@@ -1,10 +1,12 @@
-"""Short words from one process to all the others, over Redis pub/sub, in a millisecond when all is well.
+"""Short messages from one process to all others over Redis pub/sub, normally delivered within a millisecond.
 
-A notice may be lost (Redis away, a connection cut), and is never the only way: a stop is a flag on the run's row, which
-its holder reads when it renews its lease; waiting runs are rows, which workers look at now and then; a thread's readers
-look at its runs now and then. After every gap in listening, listeners are told so and may look at once.
+A notice may be lost (Redis unavailable, connection cut) and is never the only way: a stop is also a flag on the run's
+row, which the lease holder reads when it renews its lease; waiting runs are rows, which workers poll; a thread's
+readers poll its runs. After every gap in listening, the listeners' ``missed`` callbacks run, so that they can poll at
+once.
 
-In its own process a notice is heard directly, whatever Redis does. Lives on the event loop that it was started on.
+Within the sending process a notice is delivered directly, whatever the state of Redis. An instance belongs to the
+event loop that it was started on.
 """
 
 from __future__ import annotations
@@ -24,15 +26,17 @@ from runstead.infra.engines.tasks import end_all
 
 Topic: TypeAlias = Literal["stop", "thread"]
 Heard: TypeAlias = Callable[[str], None]
-"""Called on the loop with what a notice says. Quick; what it raises is logged."""
+"""Callback for the text of a notice, called on the event loop. It must be quick; its exceptions are logged."""
 
 TOPICS: Final[tuple[Topic, ...]] = ("stop", "thread")
 MOST_UNSENT: Final = 10_000
-"""Notices that wait while Redis is away. The oldest go first: by then, somebody has looked."""
+"""Maximum number of notices that wait while Redis is unavailable. The oldest are dropped first: their listeners have
+polled by then.
+"""
 _BETWEEN_PINGS: Final = 5.0
-"""Seconds of silence after which the connection is tried: one that died without a word must not stay so."""
+"""Seconds of silence after which the connection is tested, so that a silently dead one is detected."""
 _PAUSES: Final = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)
-"""Seconds between tries to connect, of real time."""
+"""Seconds between connection attempts, in real time."""
 
 _log = logging.getLogger(__name__)
 
@@ -44,24 +48,24 @@ class _Listener:
 
 
 class RedisNotices:
-    """Tells and hears notices; see `RedisNotices.running`."""
+    """Sends and receives notices; see `RedisNotices.running`."""
 
     def __init__(self, connections: RedisConnections, prefix: str = "runstead") -> None:
         self._connections = connections
         self._channels = {f"{prefix}:notice:{topic}".encode(): topic for topic in TOPICS}
         self._names = {topic: name for name, topic in self._channels.items()}
-        # Who says it, so that nobody hears himself twice.
+        # The id of the sender: a process ignores its own notices when Redis delivers them.
         self._us = token_hex(6)
         self._listeners: dict[Topic, list[_Listener]] = {topic: [] for topic in TOPICS}
         self._unsent: deque[tuple[Topic, str]] = deque(maxlen=MOST_UNSENT)
         self._bell = asyncio.Event()
         self.listening = asyncio.Event()
-        """Set while notices of other processes are heard."""
+        """Set while notices of other processes are received."""
 
     @classmethod
     @asynccontextmanager
     async def running(cls, connections: RedisConnections, prefix: str = "runstead") -> AsyncIterator[RedisNotices]:
-        """Telling and hearing until the end of the block."""
+        """Send and receive notices until the end of the block."""
         notices = cls(connections, prefix)
         tasks = [
             asyncio.create_task(notices._send(), name="notices-send"),
@@ -73,7 +77,9 @@ class RedisNotices:
             await end_all(tasks)
 
     def tell(self, topic: Topic, said: str) -> None:
-        """Say it to all processes, this one at once. Never blocks, never fails; on the loop."""
+        """Send a notice to all processes; listeners in this process get it at once. Never blocks, never fails. Call it
+        on the event loop.
+        """
         self._hear(topic, said)
         self._unsent.append((topic, said))
         self._bell.set()
@@ -127,7 +133,7 @@ class RedisNotices:
                     continue
                 failures = 0
                 for notice in said:
-                    # A full queue may have pushed some out meanwhile.
+                    # A full queue may have dropped some of them meanwhile.
                     if self._unsent and self._unsent[0] == notice:
                         self._unsent.popleft()
         finally:

@@ -1,4 +1,4 @@
-"""Stops, brought to whoever holds the run, wherever that is."""
+"""Delivery of stop requests to the worker that holds the run, in whatever process it is."""
 
 from __future__ import annotations
 
@@ -11,19 +11,25 @@ from .redis import RedisNotices
 
 
 class StopNotices:
-    """The stop half of a RunDispatcher: `request_stop` asks, `brought_to` has a worker hear, on the notices' loop."""
+    """The stop half of a RunDispatcher: `request_stop` sends, `brought_to` receives for a worker on the notices'
+    loop.
+    """
 
     def __init__(self, notices: RedisNotices) -> None:
         self._notices = notices
 
     async def request_stop(self, run_id: RunId) -> None:
-        """Tell the holder to look at the run's stop flag, which must be written by now. Best effort and quick."""
+        """Ask the lease holder to read the run's stop flag, which must have been written before. Best effort and
+        quick.
+        """
         self._notices.tell("stop", run_id)
 
     @contextmanager
     def brought_to(self, notice_stop: Callable[[RunId], None]) -> Iterator[None]:
-        """Stops reach this worker (`RunWorker.notice_stop`) until the end of the block. It ignores runs that it does
-        not hold; those that were lost on the way it finds when it renews its leases.
+        """Deliver stops to this worker (`RunWorker.notice_stop`) until the end of the block.
+
+        The worker ignores runs that it does not hold. It finds stops that were lost on the way when it renews its
+        leases.
         """
         with self._notices.listener("stop", notice_stop):
             yield

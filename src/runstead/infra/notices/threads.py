@@ -1,4 +1,4 @@
-"""What begins and ends on threads, told to the readers of all processes."""
+"""Notices to the thread readers of all processes about runs that begin and end on a thread."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RedisThreadNotices:
     @classmethod
     @contextmanager
     def heard_in(cls, notices: RedisNotices) -> Iterator[RedisThreadNotices]:
-        """Readers here hear of what happens anywhere, until the end of the block."""
+        """Deliver notices of all processes to the readers in this one, until the end of the block."""
         threads = cls(notices)
         with notices.listener("thread", threads._heard, threads._local.doubt):
             try:
@@ -31,7 +31,7 @@ class RedisThreadNotices:
                 threads.close()
 
     async def on_event(self, event: RunLifecycleEvent) -> None:
-        """A RunObserver."""
+        """Send a notice for an event of the run's lifecycle; implements RunObserver."""
         if is_told(event):
             self._notices.tell("thread", f"{event.thread_id} {event.run_id}")
 
@@ -45,7 +45,7 @@ class RedisThreadNotices:
         self._local.leave(thread_id, listener)
 
     def close(self) -> None:
-        """The server goes down: nobody is to wait any longer."""
+        """Release all waiting readers, since the server shuts down."""
         self._local.close()
 
     def _heard(self, said: str) -> None:
