@@ -1,1 +1,1 @@
-"""Engines: opened, checked and closed here; what is stored in them is decided by those who use them."""
+"""Database and Redis engines: open, check and close them. The callers decide what is stored in them."""

@@ -1,7 +1,7 @@
-"""Whether a database server answers at all, for work that must not wait for one that is frozen.
+"""Detect a database server that has stopped answering, for work that must not wait for a frozen server.
 
-A connection to a stopped server stays open, and nothing on it fails. A statement may be slow, too: the server is asked
-over a connection of its own before it is called silent.
+A connection to a frozen server stays open, and nothing on it fails. A statement may also just be slow: so the server
+is probed over a separate connection before it counts as silent.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from collections.abc import Callable
 from typing import Final
 
 CHECKS: Final = 4
-"""Looks at waiting work within the patience."""
+"""Number of checks of waiting work within the patience."""
 _TIME_TO_ANSWER: Final = 1.0
-"""Seconds that a server has at least, however short the patience is."""
+"""Minimum number of seconds that a server has for an answer, however short the patience is."""
 
 
 class AnswerWatch:
-    """Remembers the latest answer. ``probe`` asks the server, blocks, and returns whether it answered.
+    """Records the time of the latest answer. Thread-safe.
 
-    ``patience`` (seconds): of silence, after which the server is called silent. May be used from any thread.
+    ``probe`` contacts the server, blocks, and returns whether it answered. ``patience``: seconds of silence after
+    which the server counts as silent.
     """
 
     def __init__(self, patience: float, probe: Callable[[], bool]) -> None:
@@ -30,23 +31,23 @@ class AnswerWatch:
 
     @property
     def silence(self) -> float:
-        """Seconds since the latest answer."""
+        """Return the seconds since the latest answer."""
         return time.monotonic() - self._heard_at
 
     def heard(self) -> None:
-        """It has answered."""
+        """Record an answer of the server."""
         self._heard_at = time.monotonic()
         self._asked_at = None
 
     def check(self) -> bool:
-        """Return whether it is silent. After some silence this asks; it is called silent when it had time to answer."""
+        """Return whether the server is silent. After some silence this starts a probe, and gives it time to answer."""
         silence = self.silence
         if silence < self._patience / CHECKS:
             return False
         now = time.monotonic()
         if self._asked_at is None:
             self._asked_at = now
-            # A daemon: it may hang as long as the server does, and must not keep the process.
+            # A daemon thread: it may hang as long as the server does, and must not keep the process alive.
             threading.Thread(target=self._ask, name="postgres-probe", daemon=True).start()
         had_time = now - self._asked_at >= max(self._patience / CHECKS, _TIME_TO_ANSWER) * 0.99
         return had_time and silence >= self._patience / 2

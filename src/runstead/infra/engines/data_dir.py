@@ -1,6 +1,7 @@
-"""The folder that holds everything of one server, and the lock that says whose it is.
+"""The data directory of one server, and the lock that gives one process ownership of it.
 
-One process owns a data directory: its start frees the runs of those who died, which would be wrong while they live.
+Only one process may own a data directory: its start releases the runs of dead processes, which would be wrong while
+another one lives.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ RUNS_FILE: Final = "runstead.db"
 CHECKPOINTS_FILE: Final = "checkpoints.db"
 LOCK_FILE = "runstead.lock"
 PID_FILE = "runstead.pid"
-"""The owner's pid, and on a second line the ids of the keys of encryption that it has."""
+"""The owner's pid, and on a second line the ids of the encryption keys that it has."""
 
 
 @contextmanager
 def own_data_dir(path: Path, key_ids: Collection[str] = ()) -> Iterator[Path]:
-    """Make the directory when absent, and own it until the end of the block. ``key_ids``: see `keys_of_owner`.
+    """Create the directory if it is missing, and own it until the end of the block. ``key_ids``: see `keys_of_owner`.
 
-    The lock is the operating system's: it goes with the process, however that ends. The directory is locked besides its
-    lock file, which somebody may delete. Raises DataDirInUse.
+    The lock belongs to the operating system: it ends with the process, however that ends. Besides the lock file, which
+    could be deleted by hand, the directory itself is locked. Raises DataDirInUse.
     """
     lock = FileLock(path / LOCK_FILE, mode=0o600)
     folder: int | None = None
@@ -46,7 +47,7 @@ def own_data_dir(path: Path, key_ids: Collection[str] = ()) -> Iterator[Path]:
         raise StorageUnusable(f"cannot use {path} as the data directory: {error}") from error
     try:
         _close_to_others(path)
-        # Only for a message to others: a disk that is full is told by what needs it.
+        # Only for messages of other processes: the writes that matter report a full disk.
         with suppress(OSError):
             write_private(path / PID_FILE, f"{os.getpid()}\n{' '.join(sorted(key_ids))}\n".encode())
         yield path
@@ -59,7 +60,10 @@ def own_data_dir(path: Path, key_ids: Collection[str] = ()) -> Iterator[Path]:
 
 
 def _lock_folder(path: Path) -> int | None:
-    """Lock the directory until the descriptor is closed; None where a file system cannot. Raises BlockingIOError."""
+    """Lock the directory until the descriptor is closed. Raises BlockingIOError.
+
+    Returns None if the file system cannot lock directories.
+    """
     if sys.platform == "win32":
         return None
     import fcntl
@@ -71,20 +75,20 @@ def _lock_folder(path: Path) -> int | None:
         os.close(folder)
         raise
     except OSError:
-        # Over NFS a directory cannot be locked; the lock file is what is left.
+        # Over NFS a directory cannot be locked; the lock file alone has to do.
         os.close(folder)
         return None
     return folder
 
 
 def _close_to_others(path: Path) -> None:
-    """Take from others what earlier versions, or an operator's umask, let them read of our files."""
+    """Remove other users' access to our files, which earlier versions or an operator's umask may have given them."""
     for file in (path, *path.glob("*.db"), *path.glob("*.db-*"), path / LOCK_FILE, path / "events"):
         make_private(file)
 
 
 def owner_of(path: Path) -> int | None:
-    """The pid that the owner left behind, if it can be read. For a message; it may be a dead one's."""
+    """Return the owner's recorded pid if it can be read. For messages only; that process may be dead."""
     try:
         return int(_owner_lines(path)[0])
     except (OSError, ValueError, IndexError):
@@ -92,7 +96,7 @@ def owner_of(path: Path) -> int | None:
 
 
 def keys_of_owner(path: Path) -> frozenset[str]:
-    """Return the ids of the keys that the owner of the directory says that it has; none where it says nothing."""
+    """Return the key ids that the owner of the directory has recorded; empty if there is no record."""
     try:
         return frozenset(_owner_lines(path)[1].split())
     except (OSError, ValueError, IndexError):

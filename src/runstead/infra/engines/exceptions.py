@@ -1,4 +1,4 @@
-"""What can be wrong with a store as a whole; each text says what to do about it."""
+"""Errors of a storage as a whole; each text contains the remedy."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TypeAlias
 from runstead.runtime.storage_fault import StorageFault
 
 Place: TypeAlias = Path | str
-"""A file, or a server as people know it: never with a password."""
+"""A file, or the displayable address of a server: never with a password."""
 
 
 class StorageError(StorageFault):
-    """Root of what an engine raises by itself. Errors of the work it was given pass through unchanged."""
+    """Base class of the engines' own errors. Errors of the submitted work pass through unchanged."""
 
 
 class StorageClosed(StorageError):
-    """Something was asked of an engine that has been closed."""
+    """The engine has been closed."""
 
     kind = "closed"
 
@@ -26,7 +26,7 @@ class StorageClosed(StorageError):
 
 
 class StorageFull(StorageError):
-    """The write did not fit on the disk; nothing of it was kept."""
+    """The disk is full; nothing of the write was stored."""
 
     kind = "full"
 
@@ -48,13 +48,13 @@ class StorageReadOnly(StorageError):
 
 
 class StorageDemoted(StorageReadOnly):
-    """The server that answers only reads for now: another one is the primary, and its address leads there soon."""
+    """The server is no longer the primary and only answers reads; its address will soon lead to the new primary."""
 
     passes = True
 
 
 class StorageCorrupt(StorageError):
-    """The file is not a database, or not a sound one."""
+    """The file is not a database, or a corrupt one."""
 
     def __init__(self, path: Place, details: str) -> None:
         self.path, self.details = path, details
@@ -63,7 +63,7 @@ class StorageCorrupt(StorageError):
 
 
 class StorageBusy(StorageError):
-    """The database has no room or no time for this now: it is locked for longer than we wait, or overrun."""
+    """The database cannot serve this now: it is locked for longer than the timeout, or overloaded."""
 
     kind = "busy"
 
@@ -75,7 +75,7 @@ class StorageBusy(StorageError):
 
 
 class StorageUnavailable(StorageError):
-    """The database server cannot be reached. Whether a write that was being committed stands is not known."""
+    """The database server cannot be reached. A write that was being committed may or may not be stored."""
 
     kind = "away"
 
@@ -85,7 +85,7 @@ class StorageUnavailable(StorageError):
 
 
 class StorageUnusable(StorageError):
-    """The engine cannot work as it is set up."""
+    """The engine cannot work with its configuration."""
 
 
 class SchemaTooNew(StorageError):

@@ -1,4 +1,4 @@
-"""What was seen when something was looked at that we depend on: the words of `runstead doctor`."""
+"""Results of health checks of external services, for `runstead doctor`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at; ``way_out`` says what to do where something is wrong."""
+    """The result of one check; ``way_out`` is the remedy if something is wrong."""
 
     subject: str
     state: Literal["ok", "warning", "failed"]

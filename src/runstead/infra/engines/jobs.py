@@ -1,4 +1,4 @@
-"""A piece of work between the one who asks for it, on an event loop, and the thread that does it."""
+"""Units of work that a caller on an event loop submits to a database thread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """What is to be done in a transaction, for whom, and what it came to."""
+    """Work to do in a transaction, its caller, and its result."""
 
     work: Callable[[Connection], Any]
     committed: Callable[[Any], None] | None
@@ -28,7 +28,9 @@ class Job:
     has_begun: bool = False
 
     def deliver(self) -> None:
-        """On the caller's loop: the caller may have gone meanwhile, what was committed stands all the same."""
+        """Resolve the future, on the caller's loop. The caller may have been cancelled; the commit stands all the
+        same.
+        """
         if self.failure is None and self.committed is not None:
             try:
                 self.committed(self.result)
@@ -45,7 +47,7 @@ class Job:
 
 
 def tell(jobs: Sequence[Job]) -> None:
-    """Answer all callers, waking each of their loops once."""
+    """Deliver the results to all callers, waking each of their loops once."""
     by_loop: defaultdict[asyncio.AbstractEventLoop, list[Job]] = defaultdict(list)
     for job in jobs:
         by_loop[job.loop].append(job)

@@ -1,8 +1,8 @@
-"""PostgreSQL: open, check, close. Work runs in threads, each with a pooled connection, so the event loop stays free.
+"""PostgreSQL: open, check, close. Work runs in threads with a pooled connection each, so the event loop stays free.
 
 Work is a plain function over a SQLAlchemy connection, the same as for SQLite. Transactions belong to the engine: work
-neither begins nor commits. One that collided with another, or was cut off before its commit, is done again from
-the beginning; a connection is held for that time only, never while somebody waits for something else.
+neither begins nor commits. A transaction that collided with another one, or lost its connection before the commit, is
+repeated from the beginning. A connection is in use only for that time, never while a caller waits for something else.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _WRITE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
-# The commit returns before it is on disk; the next one that waits for the disk brings it there.
+# The commit returns before it is on disk; the next commit that waits for the disk also brings this one there.
 _WRITE_SOON: Final = f"{_WRITE}; SET LOCAL synchronous_commit TO off"
 _READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _PAUSES: Final = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
-"""Seconds between tries; past the last one, the last repeats until the patience is at its end."""
+"""Seconds between attempts; the last value repeats until the patience is used up."""
 
 
 class _Undone(Exception):
-    """The transaction has come to nothing, and may be done again; its cause says why."""
+    """The transaction had no effect and may be repeated; its cause is the reason."""
 
 
 class PostgresDatabase:
@@ -64,24 +64,24 @@ class PostgresDatabase:
         self._slow = SlowLane(self._readers, max(1, options.readers // 2))
         self._closing = threading.Event()
         self.fault: StorageError | None = None
-        """Why the latest write failed, where the storage as a whole was the trouble."""
-        # Why the server could not be reached when it was last tried; None when it could.
+        """The reason why the latest write failed, if it was a fault of the storage as a whole."""
+        # The reason why the server could not be reached at the last attempt; None if it could.
         self._away: str | None = None
         self._watch = AnswerWatch(options.patience, probe)
         self._in_use: set[psycopg.Connection[Any]] = set()
 
     @property
     def dialect(self) -> Dialect:
-        """What its statements are compiled for."""
+        """The dialect that its statements are compiled for."""
         return self._engine.dialect
 
     async def read(self, work: Callable[[Connection], T], *, quick: bool = False, slow: bool = False) -> T:
-        """What ``work`` returns, seen in one snapshot. ``quick`` work is one statement, and so needs no transaction;
-        a network is never so quick that it could be done on the event loop. ``slow`` work takes half of the threads
-        for reads at most.
+        """Return the result of ``work``, which sees one snapshot.
 
-        Raises StorageBusy when no connection was free within the patience, and StorageUnavailable when the server
-        answered nothing for as long.
+        ``quick`` work is one statement, and so needs no transaction; it still runs in a thread, since a network is too
+        slow for the event loop. ``slow`` work may use at most half of the threads for reads. Raises StorageBusy if no
+        connection becomes free within the patience, and StorageUnavailable if the server does not answer for that
+        time.
         """
         begin = None if quick else _READ
         lane = self._slow if slow else self._readers
@@ -95,13 +95,13 @@ class PostgresDatabase:
         committed: Callable[[T], None] | None = None,
         durable: bool = True,
     ) -> T:
-        """What ``work`` returns, after its commit. Its exception undoes it, and is raised here.
+        """Return the result of ``work`` after its commit. An exception of ``work`` rolls it back and is raised here.
 
-        Work may be run again after a collision or a lost connection, so it has no effect beyond its own. ``committed``
-        is called with the result on the caller's event loop, even when the caller was cancelled meanwhile.
-
-        Without ``durable``, a crash of the database server (not of this process) may take it back, until the next
-        durable write. StorageUnavailable raised by a write leaves open whether it stands. Raises as `read`, too.
+        ``work`` may be repeated after a collision or a lost connection, so it must have no effects outside the
+        transaction. ``committed`` is called with the result on the caller's event loop, even if the caller was
+        cancelled meanwhile. Without ``durable``, a crash of the database server (not of this process) may lose the
+        write, until the next durable one. After StorageUnavailable from a write, it is unknown whether the write was
+        committed. Other errors: see `read`.
         """
         job = Job(work, committed, durable, *_caller())
         try:
@@ -113,7 +113,9 @@ class PostgresDatabase:
         return result
 
     def close(self) -> None:
-        """Do what is queued, then close. Blocks; safe to call twice. A server that answers nothing is left."""
+        """Finish queued work, then close. Blocks; safe to call twice. Does not wait for a server that does not
+        answer.
+        """
         self._closing.set()
         closed = threading.Event()
         threading.Thread(target=self._leave_when_silent, args=(closed,), name="postgres-close", daemon=True).start()
@@ -123,14 +125,14 @@ class PostgresDatabase:
         self._engine.dispose()
 
     def _leave_when_silent(self, closed: threading.Event) -> None:
-        """Threads wait on their connections for as long as a stopped server does not answer: cut those."""
+        """Cut connections to a silent server, since threads wait on them until it answers."""
         while not closed.wait(self.options.patience / CHECKS):
             if self._watch.check():
                 for driver in list(self._in_use):
                     cut(driver)
 
     def check(self) -> None:
-        """Connect once, and look at the server. Blocks. Raises StorageError."""
+        """Connect once and check the server. Blocks. Raises StorageError."""
         self._done(lambda connection: check_server(driver_of(connection), self.place), None)
 
     def _submit(self, lane: ThreadPoolExecutor | SlowLane, job: Job, begin: str | None) -> asyncio.Future[Any]:
@@ -149,7 +151,7 @@ class PostgresDatabase:
         job.future.add_done_callback(lambda _: looking.cancel())
 
     def _look(self, job: Job, asked: float) -> None:
-        """Refuse work that has waited for long enough: for its turn, or for a server that answers nothing."""
+        """Fail work that has waited too long: for a free thread, or for a server that does not answer."""
         if job.future.done():
             return
         is_silent = self._watch.check()
@@ -159,13 +161,13 @@ class PostgresDatabase:
             self._look_later(job, asked)
 
     def _serve(self, job: Job, begin: str | None, asked: float) -> None:
-        # A caller who has gone before the work began gets none done: nobody would own what it made.
+        # Work whose caller was cancelled before it began is skipped: its result would have no owner.
         if job.future.done():
             return
         job.has_begun = True
         try:
             if time.monotonic() - asked > self.options.patience:
-                # Those before it waited for the server, or there were too many of them.
+                # Earlier work waited for the server, or there was too much of it.
                 raise self._why_it_waited()
             job.result = self._done(job.work, begin)
         except BaseException as error:
@@ -182,7 +184,7 @@ class PostgresDatabase:
         return StorageBusy(self.place, _no_connection(self.options))
 
     def _done(self, work: Callable[[Connection], T], begin: str | None) -> T:
-        """Work's result, tried again for as long as that makes sense."""
+        """Return the result of ``work``, repeated while that makes sense."""
         until = time.monotonic() + self.options.patience
         tries = 0
         while True:
@@ -194,7 +196,7 @@ class PostgresDatabase:
                 reason = undone.__cause__ or undone
                 if isinstance(trouble := translate(reason, self.place), StorageUnavailable):
                     self._away = trouble.details
-                # Not in step with whom we collided with.
+                # With jitter, so as not to collide again.
                 pause = _PAUSES[min(tries, len(_PAUSES) - 1)] * random.uniform(0.5, 1)
                 tries += 1
                 if time.monotonic() + pause > until or self._closing.wait(pause):
@@ -239,7 +241,7 @@ class PostgresDatabase:
                 driver.execute(begin)
             result = work(connection)
         except BaseException as error:
-            # A standby where the primary was: whoever connects anew may find the one that is the primary now.
+            # A standby in place of the former primary: a new connection may reach the new primary.
             useless = is_gone(driver) or (begin in (_WRITE, _WRITE_SOON) and is_read_only(error))
             if useless:
                 discard_all(connection, error)
@@ -264,7 +266,7 @@ class PostgresDatabase:
             discard_all(connection, error)
             if was_cut_off_before(error):
                 raise _Undone from error
-            # Not done again: it may stand.
+            # Not repeated: the commit may have succeeded.
             raise StorageUnavailable(self.place, f"it went away during a commit: {error}") from error
         if ended != "COMMIT":
             raise RuntimeError("work on the database went on after one of its statements had failed; nothing was kept")
@@ -279,9 +281,9 @@ class PostgresDatabase:
 
 @asynccontextmanager
 async def open_postgres(url: str, options: PostgresOptions | None = None) -> AsyncIterator[PostgresDatabase]:
-    """Open the database of a libpq URL, and close it after all that was queued is done.
+    """Open the database of a libpq URL; close it after all queued work is done.
 
-    Raises StorageError, saying what to do.
+    Raises StorageError with the remedy.
     """
     options = options or PostgresOptions()
     database = PostgresDatabase(open_pool(url, options), place_of(url), options, probe_of(url))

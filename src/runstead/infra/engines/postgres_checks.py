@@ -1,4 +1,4 @@
-"""What an operator should know about the PostgreSQL behind a cluster, as `runstead doctor` tells it."""
+"""Health checks of PostgreSQL for `runstead doctor`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .postgres import open_postgres
 from .postgres_pool import PostgresOptions
 
 _SKEW: Final = 1.0
-"""Seconds that our clock may be off before it is worth a word. Runs go by the database's."""
+"""Difference in seconds between our clock and the server's that is worth a warning. Runs use the database's clock."""
 _PATIENCE: Final = 1.0
-"""Seconds: somebody waits at the terminal."""
+"""Seconds; short, since an operator waits at the terminal."""
 _LISTENERS: Final = 3
 """Connections of a process besides its pool: procrastinate's."""
 _ABOUT: Final = text(
@@ -30,7 +30,7 @@ _ABOUT: Final = text(
 
 
 async def check_postgres(url: str, options: PostgresOptions) -> list[Finding]:
-    """All there is to say. A server that cannot be asked, or not be used, is one finding; nothing is raised."""
+    """Return all findings. A server that cannot be reached or used yields a single finding; nothing is raised."""
     try:
         async with open_postgres(url, replace(options, patience=_PATIENCE)) as database:
             about = await database.read(_about)

@@ -1,4 +1,4 @@
-"""What PostgreSQL says when something is wrong with it as a whole, in our words and with the way out."""
+"""Translate PostgreSQL errors that concern the whole server into our errors, with the remedy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SLOW: Final = (
 )
 _REPLICA: Final = "it may be a standby; give the address of the primary, or add target_session_attrs=read-write"
 
-# By SQLSTATE, or the beginning of one; the longest beginning counts.
+# By SQLSTATE or a prefix of one; the longest prefix applies.
 _TROUBLES: Final[dict[str, Callable[[str, str], StorageError]]] = {
     "08": StorageUnavailable,
     "25006": lambda place, _: StorageDemoted(place, _REPLICA),
@@ -50,42 +50,42 @@ _TROUBLES: Final[dict[str, Callable[[str, str], StorageError]]] = {
     "XX002": StorageCorrupt,
 }
 _AGAIN: Final = ("40001", "40P01")
-"""The transaction collided with another one; done again, it may not."""
+"""The transaction collided with another one; if repeated, it may succeed."""
 
 
 def of_driver(error: BaseException) -> psycopg.Error | None:
-    """The driver's own error behind ``error``, if that is what it is."""
+    """Return the driver's error behind ``error``; None if it is no driver error."""
     origin = error.orig if isinstance(error, DBAPIError) else error
     return origin if isinstance(origin, psycopg.Error) else None
 
 
 def is_collision(error: BaseException) -> bool:
-    """Whether the same work, done again, may well succeed."""
+    """Return whether repeating the same work may succeed."""
     origin = of_driver(error)
     return origin is not None and origin.sqlstate in _AGAIN
 
 
 def is_read_only(error: BaseException) -> bool:
-    """Whether a write was refused because nothing can be written there."""
+    """Return whether a write was refused because the server is read-only."""
     origin = of_driver(error)
     return origin is not None and origin.sqlstate == "25006"
 
 
 def was_cut_off_before(error: BaseException) -> bool:
-    """Whether the server had ended the transaction by itself, before the statement that ``error`` answers."""
+    """Return whether the server had ended the transaction before the statement that failed with ``error``."""
     origin = of_driver(error)
     return origin is not None and origin.sqlstate == "25P03"
 
 
 def translate(error: BaseException, place: str) -> BaseException:
-    """An error of the whole server as one of ours; anything else unchanged."""
+    """Return one of our errors for an error of the whole server; return any other error unchanged."""
     origin = of_driver(error)
     if origin is None:
         return error
     text = " ".join(str(origin).split())
     found: StorageError
     if origin.sqlstate is None:
-        # The driver's own words: the server could not be reached, or is gone.
+        # The driver's own error: the server could not be reached, or the connection was lost.
         if not isinstance(origin, psycopg.OperationalError):
             return error
         found = _unreachable(place, text)
@@ -106,7 +106,7 @@ def _trouble(sqlstate: str) -> Callable[[str, str], StorageError] | None:
 
 
 def _unreachable(place: str, text: str) -> StorageError:
-    # While it connects, the driver tells what the server said in words alone.
+    # During connecting, the driver passes the server's error on as text only.
     if "too many clients" in text or "remaining connection slots" in text or "too many connections" in text:
         return StorageBusy(place, _NO_CONNECTIONS)
     for words, state in (("password authentication", "28"), ("does not exist", "3D000"), ("pg_hba.conf", "28")):

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL as we want them: set up, checked once, and pooled."""
+"""Connections to PostgreSQL: configured, checked once, and pooled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .postgres_errors import translate
 
 OLDEST_POSTGRES: Final = 14
 _RECYCLE_SECONDS: Final = 1800
-# What a lost machine or a cut cable does to a connection is noticed within seconds, not within hours.
+# A connection broken by a lost machine or a cut cable is detected within seconds instead of hours.
 _ALIVE: Final = {
     "connect_timeout": 5,
     "keepalives": 1,
@@ -34,13 +34,13 @@ _ALIVE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class PostgresOptions:
-    """How one process uses PostgreSQL.
+    """Settings for the use of PostgreSQL by one process. All times in seconds.
 
-    ``pool_size``: connections at most (count, at least 2); a third of them, at least one, are for reads alone, so that
-    slow ones hold up no write. ``schema``: where our tables are. ``statement_timeout`` and ``lock_timeout``: for
-    one statement. ``idle_timeout``: for a transaction whose process says nothing, because it is frozen or cut off; what
-    it has locked is free after that. ``patience``: how long work waits for a server that is away, or for a free
-    connection. All times in seconds.
+    ``pool_size``: maximum number of connections (at least 2); a third of them, at least one, are for reads only, so
+    that slow reads do not delay writes. ``schema``: the schema of our tables. ``statement_timeout`` and
+    ``lock_timeout``: for one statement. ``idle_timeout``: for a transaction whose process sends nothing, because it is
+    frozen or cut off; its locks are free after that. ``patience``: how long work waits for an unavailable server or
+    for a free connection.
     """
 
     pool_size: int = 12
@@ -60,7 +60,7 @@ class PostgresOptions:
 
 
 def probe_of(url: str) -> Callable[[], bool]:
-    """Return a function that connects once, blocks, and says whether the server answered, be it with a refusal."""
+    """Return a function that connects once, blocks, and returns whether the server answered, even with a refusal."""
     parameters = {**_ALIVE, **_parts(url)}
 
     def probe() -> bool:
@@ -84,33 +84,33 @@ def is_gone(driver: psycopg.Connection[Any]) -> bool:
 
 
 def discard_all(connection: Connection, error: BaseException) -> None:
-    """Neither this connection nor those that rest in the pool are used again: what has cut off one, has cut off all."""
+    """Close this connection and discard all pooled ones: the fault that broke one has broken all."""
     if not connection.invalidated:
         driver_of(connection).close()
-        # SQLAlchemy finds out by itself, and lets all go that are as old.
+        # SQLAlchemy detects the closed connection and discards all that are as old.
         with suppress(DBAPIError):
             connection.exec_driver_sql("SELECT 1")
     connection.invalidate(error)
 
 
 def cut(driver: psycopg.Connection[Any]) -> None:
-    """End a connection that another thread waits on, which fails there at once."""
+    """Shut down a connection that another thread waits on, so that its statement fails at once."""
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(driver.fileno())) as pipe:
         pipe.shutdown(socket.SHUT_RDWR)
 
 
 def place_of(url: str) -> str:
-    """The server and database of a URL as people know it, without user and password."""
+    """Return the server and the database of a URL for display, without user and password."""
     parts = _parts(url)
     host, port = parts.get("host") or "localhost", parts.get("port") or "5432"
     return f"PostgreSQL database {parts.get('dbname') or parts.get('user') or 'postgres'} at {host}:{port}"
 
 
 def open_pool(url: str, options: PostgresOptions) -> Engine:
-    """An engine whose connections commit by themselves: transactions are begun and ended by who uses them."""
+    """Return an engine in autocommit mode: callers begin and end transactions themselves."""
     parameters = {**_ALIVE, **_parts(url), "client_encoding": "utf8"}
     settings = {
-        # Our tables first, and new ones there; extensions (vector) live in public.
+        # Our tables first, and new ones are created there; extensions (vector) are in public.
         "search_path": f"{_quoted(options.schema)}, public",
         "TimeZone": "UTC",
         "statement_timeout": _milliseconds(options.statement_timeout),
@@ -141,7 +141,7 @@ def open_pool(url: str, options: PostgresOptions) -> Engine:
         max_overflow=0,
         pool_timeout=options.patience,
         pool_recycle=_RECYCLE_SECONDS,
-        # The latest used first: those that a quiet server does not need grow old, and are closed.
+        # Most recently used first: connections that a quiet server does not need grow old and are closed.
         pool_use_lifo=True,
         pool_reset_on_return=None,
         isolation_level="AUTOCOMMIT",
@@ -150,7 +150,7 @@ def open_pool(url: str, options: PostgresOptions) -> Engine:
 
 
 def check_server(driver: psycopg.Connection[Any], place: str) -> None:
-    """Raises StorageError for a server that we cannot work with, saying what to do."""
+    """Check that the server can be used. Raises StorageError with the remedy."""
     version = driver.info.server_version
     if version < OLDEST_POSTGRES * 10_000:
         raise StorageUnusable(

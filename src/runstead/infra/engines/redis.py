@@ -1,8 +1,8 @@
-"""Redis or Valkey (7 or newer, no modules): open, look whether it is fit for us, close. Advice is in `redis_checks`.
+"""Redis or Valkey (7 or newer, no modules): open, check for fitness, close. Advice for operators is in `redis_checks`.
 
-Two ways to ask: `ask` and `run` borrow a connection from a pool, for one answer at a time; a `RedisLine` is a
-connection of one's own, for whoever sends many commands at once or blocks. Nothing here tries again: whoever asks
-knows whether that is right. One event loop uses it, the one it was opened on.
+There are two ways to send commands: `ask` and `run` borrow a connection from a pool for one reply at a time; a
+`RedisLine` is a dedicated connection, for callers that send many commands at once or block. Nothing here retries: the
+caller knows whether that is right. Everything belongs to the event loop that opened it.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ Word: TypeAlias = str | bytes | int
 Command: TypeAlias = tuple[Word, ...]
 
 OLDEST_REDIS: Final = (7, 0)
-"""The first whose scripts tell errors by their codes, and whose PEXPIRE knows GT and LT."""
+"""The first version whose scripts distinguish errors by their codes, and whose PEXPIRE knows GT and LT."""
 TIMEOUT: Final = 5.0
-"""Seconds that an answer may take. What takes longer counts as not answered."""
+"""Seconds that a reply may take. A later reply counts as missing."""
 POOLED: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class RedisScript:
-    """A Lua script. It is sent once to a server, and named by its hash from then on."""
+    """A Lua script. It is sent to a server once and then called by its hash."""
 
     source: str
     sha: str = field(init=False)
@@ -45,20 +45,20 @@ class RedisScript:
         object.__setattr__(self, "sha", sha1(self.source.encode(), usedforsecurity=False).hexdigest())
 
     def call(self, keys: Sequence[Word], words: Iterable[Word] = ()) -> Command:
-        """The command that runs it. The server answers NoScriptError when it has to be sent first."""
+        """Return the command that calls the script. The server answers NoScriptError if it has to be sent first."""
         return ("EVALSHA", self.sha, len(keys), *keys, *words)
 
 
 class RedisLine:
-    """A connection of one's own. For one task at a time; after an error it is gone, and another one is needed."""
+    """A dedicated connection. For one task at a time; after an error it is unusable and must be replaced."""
 
     def __init__(self, connection: AbstractConnection, place: str) -> None:
         self._connection, self._place = connection, place
 
     async def ask(self, commands: Sequence[Command]) -> list[Any]:
-        """Send all, then read all answers. An error that answers one command stands in its place.
+        """Send all commands, then read all replies. An error reply to one command stands in its place in the list.
 
-        Raises RedisUnavailable when the connection is lost: some, all or none may have been done.
+        Raises RedisUnavailable if the connection is lost: some, all or none of the commands may have been executed.
         """
         try:
             await self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
@@ -67,8 +67,10 @@ class RedisLine:
             raise translate(error, self._place) from error
 
     async def hear(self, silence: float) -> Any:
-        """What the server says by itself, to one who has subscribed. After so many seconds of silence it is asked
-        whether it is still there, and the answer to that is given. Raises RedisUnavailable when it is not.
+        """Return the next message of the server to a subscriber.
+
+        After ``silence`` seconds without one, a PING is sent, and its reply is returned. Raises RedisUnavailable if
+        there is none.
         """
         try:
             said = await self._connection.read_response(timeout=silence)
@@ -91,18 +93,18 @@ class RedisLine:
 
 
 class RedisConnections:
-    """An open server; see `open_redis`."""
+    """Connections to a server; see `open_redis`."""
 
     def __init__(self, place: str, pool: Any, timeout: float) -> None:
         self.place = place
         self.is_cluster = False
-        """Whether commands may only touch keys of one hash slot."""
+        """Whether a command may only use keys of one hash slot."""
         self._pool, self._timeout = pool, timeout
         self._closed = False
 
     async def ask(self, *command: Word) -> Any:
-        """One command's answer. Raises StorageError for what is wrong with the server, ResponseError for what is
-        wrong with the command.
+        """Return the reply to one command. Raises StorageError if the server fails, ResponseError for a wrong
+        command.
         """
         if self._closed:
             raise RedisUnavailable(self.place, "closed; the server is shutting down")
@@ -121,7 +123,7 @@ class RedisConnections:
                 await self._pool.release(connection)
 
     async def run(self, script: RedisScript, keys: Sequence[Word], words: Iterable[Word] = ()) -> Any:
-        """A script's answer; the script is sent along when the server does not know it yet."""
+        """Return a script's reply; the script is sent along if the server does not know it yet."""
         words = tuple(words)
         try:
             return await self.ask(*script.call(keys, words))
@@ -129,8 +131,9 @@ class RedisConnections:
             return await self.ask("EVAL", script.source, len(keys), *keys, *words)
 
     async def line(self, *, blocking: float = 0) -> RedisLine:
-        """A connection of one's own, connected; an answer may take ``blocking`` seconds longer than elsewhere, for
-        commands that wait. Raises StorageError.
+        """Return a dedicated, connected connection. Raises StorageError.
+
+        A reply may take ``blocking`` seconds longer than the timeout, for commands that wait.
         """
         connection = self._pool.make_connection()
         connection.socket_timeout = self._timeout + blocking
@@ -141,7 +144,7 @@ class RedisConnections:
         return RedisLine(connection, self.place)
 
     async def look(self) -> None:
-        """Whether it answers and is fit for us. Raises StorageError, saying what to do."""
+        """Check that the server answers and has a supported version. Raises StorageError with the remedy."""
         about = await self.about()
         version = about.get("valkey_version") or about.get("redis_version", "")
         numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
@@ -150,7 +153,7 @@ class RedisConnections:
         self.is_cluster = about.get("cluster_enabled") == "1"
 
     async def about(self) -> dict[str, str]:
-        """What the server tells of itself (INFO)."""
+        """Return the server's description of itself (INFO)."""
         text: bytes = await self.ask("INFO")
         pairs = (line.partition(":") for line in text.decode(errors="replace").splitlines())
         return {name: value for name, mark, value in pairs if mark and not name.startswith("#")}
@@ -165,10 +168,11 @@ class RedisConnections:
 async def open_redis(
     url: str, *, timeout: float = TIMEOUT, client_name: str = "runstead"
 ) -> AsyncIterator[RedisConnections]:
-    """Connect to ``redis://[user:password@]host[:port][/db]`` (``rediss://`` for TLS; ``?ssl_ca_certs=`` and the other
-    ``ssl_*`` options of redis-py where the system's certificates do not do), and disconnect at the end.
+    """Connect to ``redis://[user:password@]host[:port][/db]``, and disconnect at the end.
 
-    ``timeout`` is in seconds, for connecting and for each answer. Raises StorageError, saying what to do.
+    Use ``rediss://`` for TLS, and ``?ssl_ca_certs=`` and the other ``ssl_*`` options of redis-py if the system's
+    certificates are not sufficient. ``timeout`` is in seconds, for connecting and for each reply. Raises StorageError
+    with the remedy.
     """
     connections = RedisConnections(place_of(url), _pool(url, timeout, client_name), timeout)
     try:
@@ -179,7 +183,7 @@ async def open_redis(
 
 
 def place_of(url: str) -> str:
-    """The URL as people may see it: without user, password and options."""
+    """Return the URL for display: without user, password and options."""
     parts = urlsplit(url)
     try:
         port = f":{parts.port}" if parts.port else ""
@@ -194,8 +198,8 @@ def _pool(url: str, timeout: float, client_name: str) -> Any:
     if not url.startswith(("redis://", "rediss://")):
         raise StorageUnusable("the URL of Redis begins with redis://, or with rediss:// for TLS")
     try:
-        # Version 2 of the protocol: its answers have one shape, and nothing is sent without having been asked for.
-        # Any: redis-py leaves half of its pools without types.
+        # Version 2 of the protocol: its replies have one shape, and the server never sends unrequested ones. Any:
+        # redis-py leaves half of its pools without types.
         pool: Any = BlockingConnectionPool.from_url(
             url,
             protocol=2,
@@ -207,7 +211,7 @@ def _pool(url: str, timeout: float, client_name: str) -> Any:
             retry=Retry(NoBackoff(), 0),
             client_name=client_name,
         )
-        # An option that makes no sense is told by the first connection, not by the pool.
+        # An invalid option fails when the first connection is made, not when the pool is created.
         pool.make_connection()
     except (ValueError, TypeError, RedisError) as error:
         raise StorageUnusable(f"the URL {place_of(url)} cannot be used: {error}") from error

@@ -1,4 +1,4 @@
-"""What an operator should know about the Redis behind a deployment, as `runstead doctor` tells it."""
+"""Health checks of Redis for `runstead doctor`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .findings import Finding
 from .redis import RedisConnections, open_redis
 
 _NEARLY: Final = 0.9
-"""The part of maxmemory from which on it is worth a word."""
+"""The share of maxmemory from which on a warning is given."""
 _MB: Final = 1024 * 1024
 _FIT_POLICIES: Final = ("noeviction", "volatile-ttl")
 
 
 async def check_redis(url: str) -> list[Finding]:
-    """All there is to say. A server that cannot be asked, or not be used, is one finding; nothing is raised."""
+    """Return all findings. A server that cannot be reached or used yields a single finding; nothing is raised."""
     try:
         async with open_redis(url) as connections:
             about = await connections.about()
@@ -34,7 +34,7 @@ async def check_redis(url: str) -> list[Finding]:
 
 
 async def _setting(connections: RedisConnections, name: str) -> str:
-    """Managed servers often forbid to ask: then nothing is known."""
+    """Return a setting of the server; "unknown" if it refuses CONFIG, as managed servers often do."""
     try:
         answer: list[Any] = await connections.ask("CONFIG", "GET", name)
     except (ResponseError, StorageError):
@@ -69,7 +69,7 @@ def _memory(about: Mapping[str, str], policy: str) -> Iterator[Finding]:
             "redis memory",
             "failed",
             f"{used // _MB} of {most // _MB} MB are used: events of running agents are not being taken",
-            "raise its maxmemory; runs go on meanwhile, and their readers are told what they missed",
+            "raise its maxmemory; runs continue meanwhile, and their readers get a notice of the gap",
         )
     elif used > most * _NEARLY:
         yield Finding(
@@ -90,11 +90,11 @@ def _memory(about: Mapping[str, str], policy: str) -> Iterator[Finding]:
 
 def _persistence(about: Mapping[str, str]) -> Finding:
     if about.get("aof_enabled") == "1":
-        return Finding("redis persistence", "ok", "it writes what it is told to a log (appendonly)")
-    # No run and no result is lost with it: the database has those.
+        return Finding("redis persistence", "ok", "it writes all changes to a log (appendonly)")
+    # No run and no result is lost with it: they are in the database.
     return Finding(
         "redis persistence",
         "warning",
-        "after a restart the streams under way may be gone; readers are told of a gap, and no run is lost",
+        "after a restart, open streams may be lost; readers get a notice of the gap, and no run is lost",
         "set appendonly to yes, where that matters",
     )

@@ -1,4 +1,4 @@
-"""What Redis or Valkey says when something is wrong with it as a whole, in our words and with the way out."""
+"""Translate errors of Redis or Valkey that concern the whole server into our errors, with the remedy."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .exceptions import StorageError, StorageUnavailable, StorageUnusable
 
 
 class RedisUnavailable(StorageUnavailable):
-    """Nobody answers there, or not in time. Whether what was asked has been done is not known."""
+    """The server does not answer, or not in time. The command may or may not have been executed."""
 
 
 class RedisRefused(StorageUnusable):
-    """It answers, and does not let us in."""
+    """The server answers and refuses access."""
 
     def __init__(self, place: str, details: str) -> None:
         self.place, self.details = place, details
@@ -22,7 +22,7 @@ class RedisRefused(StorageUnusable):
 
 
 class RedisFull(StorageError):
-    """It is at its maxmemory, and may not give anything up for new entries."""
+    """The server has reached its maxmemory and may not evict anything for new entries."""
 
     kind = "busy"
 
@@ -35,7 +35,7 @@ class RedisFull(StorageError):
 
 
 class RedisReadOnly(StorageError):
-    """It is a replica, or cannot write to its own disk."""
+    """The server is a replica, or cannot write to its own disk."""
 
     kind = "read_only"
 
@@ -45,7 +45,7 @@ class RedisReadOnly(StorageError):
 
 
 def translate(error: BaseException, place: str) -> BaseException:
-    """An error of the server as a whole as one of ours; anything else unchanged."""
+    """Return one of our errors for an error of the whole server; return any other error unchanged."""
     text = " ".join(str(error).split())
     found: StorageError | None = None
     match error:

@@ -1,4 +1,4 @@
-"""Reads that may take long, a few at a time, so that quick ones beside them find a thread and a connection."""
+"""A limit on concurrent slow reads, so that quick ones always find a thread and a connection."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _Call: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 class LaneFull(Exception):
-    """As many slow reads wait as may."""
+    """The queue of slow reads is full."""
 
 
 class SlowLane:
-    """Hands calls to ``executor``, at most ``at_once`` of them at a time; the others wait in their order."""
+    """Passes calls to ``executor``, at most ``at_once`` of them at a time; the others wait in order."""
 
     def __init__(self, executor: Executor, at_once: int) -> None:
         self._executor, self._at_once = executor, at_once
@@ -30,7 +30,7 @@ class SlowLane:
         self._waiting: deque[_Call] = deque()
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Call ``function`` soon, in a thread. Raises LaneFull, and RuntimeError when the executor is closed."""
+        """Call ``function`` soon, in a thread. Raises LaneFull, or RuntimeError if the executor is closed."""
         with self._lock:
             if self._running >= self._at_once:
                 if len(self._waiting) >= MOST_WAITING:
@@ -54,12 +54,12 @@ class SlowLane:
                 following = self._waiting.popleft() if self._waiting else None
                 self._running -= following is None
             if following is not None:
-                # In this thread's turn again, behind what has been asked for meanwhile.
+                # Through the executor's queue again, behind the work submitted meanwhile.
                 self._follow(following)
 
     def _follow(self, call: _Call) -> None:
         try:
             self._executor.submit(self._run, call)
         except RuntimeError:
-            # It closes, and does what had been asked for before.
+            # The executor is closing and finishes work that was submitted before.
             self._run(call)

@@ -1,7 +1,7 @@
-"""SQLite: open, check, close. One writer with group commit, a few readers beside it (WAL).
+"""SQLite: open, check, close. One writer with group commit, and a few concurrent readers (WAL).
 
-Work is a plain function over a SQLAlchemy connection, so that the same function can run on another engine that
-offers the same `read` and `write`. Transactions belong to the engine: work neither begins nor commits.
+Work is a plain function over a SQLAlchemy connection, so that the same function can run on another engine that offers
+the same `read` and `write`. Transactions belong to the engine: work neither begins nor commits.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ T = TypeVar("T")
 Synchronous: TypeAlias = Literal["FULL", "NORMAL"]
 
 OLDEST_SQLITE = (3, 35, 0)
-"""The first with RETURNING."""
+"""The first version with RETURNING."""
 BUSY_TIMEOUT = 5.0
 READERS = 3
 
@@ -57,7 +57,7 @@ class SqliteDatabase:
         self._closed = False
         writer = engine.connect()
         try:
-            # For quick reads on the loop the database was opened on; no other thread touches it.
+            # For quick reads on the loop that the database was opened on; no other thread uses it.
             self._near = _reader(engine)
             for _ in range(READERS):
                 self._readers.put(_reader(engine))
@@ -65,20 +65,20 @@ class SqliteDatabase:
             writer.close()
             raise
         self.fault: StorageError | None = None
-        """Why the latest write failed, where the storage as a whole was the trouble."""
+        """The reason why the latest write failed, if it was a fault of the storage as a whole."""
         self._writer = GroupWriter(writer, name=f"write-{path.stem}", translate=self._translate, syncs=syncs)
 
     @property
     def dialect(self) -> Dialect:
-        """What its statements are compiled for."""
+        """The dialect that its statements are compiled for."""
         return self._engine.dialect
 
     async def read(self, work: Callable[[Connection], T], *, quick: bool = False, slow: bool = False) -> T:
-        """What ``work`` returns, seen in one snapshot. Never waits for the writer.
+        """Return the result of ``work``, which sees one snapshot. Never waits for the writer.
 
-        ``quick`` work finds a few rows by their keys, in one statement. It is done at once, in the calling thread:
-        two hops between threads would cost ten times as much as it does. On a loop with nobody else to serve, any
-        work is quick. ``slow`` work is done one at a time, and given up after SLOWEST seconds.
+        ``quick`` work finds a few rows by their keys, in one statement. It is done at once, in the calling thread: two
+        switches between threads would cost ten times as much as it does. On a loop with no other work, any work is
+        quick. ``slow`` work is done one at a time, and interrupted after SLOWEST seconds.
         """
         if quick:
             return self._read_here(work)
@@ -106,7 +106,7 @@ class SqliteDatabase:
 
     def _serve_slowly(self, job: Job) -> None:
         if job.future.done():
-            # Its caller has gone.
+            # Its caller was cancelled.
             return
         try:
             job.result = self._read(job.work)
@@ -121,14 +121,14 @@ class SqliteDatabase:
         committed: Callable[[T], None] | None = None,
         durable: bool = True,
     ) -> T:
-        """What ``work`` returns, after it is on disk. Its exception undoes it alone, and is raised here.
+        """Return the result of ``work`` once it is on disk. An exception rolls back this work alone and is raised
+        here.
 
-        Work may be run again when the engine refused the transaction it shared, so it has no effect beyond the
-        connection. ``committed`` is called with the result on the caller's event loop, even when
-        the caller was cancelled meanwhile: what others must be told of a commit goes there.
-
-        Without ``durable`` it is committed and seen by all, but a power cut (not a killed process) may take it back,
-        until the next durable write: for what is worth nothing without a later one.
+        ``work`` may be repeated if the engine refused the transaction that it shared, so it must have no effects
+        outside the connection. ``committed`` is called with the result on the caller's event loop, even if the caller
+        was cancelled meanwhile: use it to notify others of the commit. Without ``durable`` the write is committed and
+        visible to all, but a power cut (not a killed process) may lose it, until the next durable write: for data that
+        is worth nothing without a later write.
         """
         writing = self._writer.submit(work, committed, durable=durable)
         if writing is None:
@@ -142,12 +142,12 @@ class SqliteDatabase:
         return result
 
     async def check(self) -> list[str]:
-        """Read the whole file; what is wrong with it, nothing when it is sound."""
+        """Read the whole file and return the problems found; an empty list if it is intact."""
         lines = await self.read(lambda connection: connection.exec_driver_sql("PRAGMA quick_check").scalars().all())
         return [line for line in lines if line != "ok"]
 
     def close(self) -> None:
-        """Do what is queued, then close. Blocks; safe to call twice."""
+        """Finish queued work, then close. Blocks; safe to call twice."""
         self._closed = True
         self._writer.close()
         self._pool.shutdown(wait=True)
@@ -161,7 +161,7 @@ class SqliteDatabase:
         if self._closed:
             raise StorageClosed(self.path)
         if threading.get_ident() != self._home:
-            # An agent's loop: nobody else is on it, so it may as well wait for a connection.
+            # An agent's loop: it has no other work, so it may wait for a connection.
             return self._read(work)
         try:
             # One statement is a snapshot by itself.
@@ -200,10 +200,10 @@ async def open_sqlite(
     synchronous: Synchronous = "FULL",
     prepare: Callable[[sqlite3.Connection], None] | None = None,
 ) -> AsyncIterator[SqliteDatabase]:
-    """Open ``path``, made when absent, and close it after all that was queued is written.
+    """Open ``path``, created if missing; close it after all queued work is written.
 
-    ``FULL`` survives a power cut, ``NORMAL`` a killed process. ``prepare`` sees every connection first (functions of
-    ours). Raises StorageError, saying what to do.
+    ``FULL`` survives a power cut, ``NORMAL`` a killed process. ``prepare`` is called with every new connection, to add
+    our SQL functions. Raises StorageError with the remedy.
     """
     database = await asyncio.to_thread(_open, path, synchronous, prepare, threading.get_ident())
     try:
@@ -259,12 +259,12 @@ def _set_up(connection: sqlite3.Connection, path: Path, synchronous: Synchronous
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA temp_store = MEMORY")
-    # After a burst the log shrinks again, instead of keeping its largest size for ever.
+    # After a burst of writes the log shrinks again, instead of keeping its largest size forever.
     connection.execute("PRAGMA journal_size_limit = 67108864")
 
 
 def translate(error: BaseException, path: Path) -> BaseException:
-    """An error of the whole store as one of ours; anything else unchanged."""
+    """Return one of our errors for an error of the whole database; return any other error unchanged."""
     origin = error.orig if isinstance(error, DBAPIError) else error
     if not isinstance(origin, sqlite3.Error) or isinstance(origin, sqlite3.IntegrityError | sqlite3.ProgrammingError):
         return error

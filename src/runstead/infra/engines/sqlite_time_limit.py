@@ -11,13 +11,13 @@ from sqlalchemy import Connection
 T = TypeVar("T")
 
 SLOWEST: Final = 30.0
-"""Seconds for a read that may look at many rows; PostgreSQL has its statement_timeout."""
+"""Seconds for a read that may scan many rows; PostgreSQL has its statement_timeout."""
 _STEPS: Final = 10_000
-"""Of SQLite's machine, between two looks at the time."""
+"""Virtual machine instructions between two checks of the time."""
 
 
 def within(seconds: float, work: Callable[[Connection], T]) -> Callable[[Connection], T]:
-    """Return ``work``, which SQLite interrupts after so many seconds."""
+    """Return a version of ``work`` that SQLite interrupts after ``seconds``."""
 
     def limited(connection: Connection) -> T:
         driver: Any = connection.connection.dbapi_connection

@@ -1,4 +1,4 @@
-"""Tasks that talk to servers, ended for sure."""
+"""Reliable cancellation of tasks that communicate with servers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 _AGAIN: Final = 0.1
-"""Seconds until a task that did not end is told again."""
+"""Seconds until a task that has not ended is cancelled again."""
 
 
 async def end_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel them, and return when all have ended, however they did.
+    """Cancel the tasks, and return when all have ended, whatever their result.
 
-    Told once, a task may go on: before Python 3.12, asyncio.wait_for, which client libraries write to their sockets
-    with, forgets that it was cancelled when what it waits for is done in the same moment.
+    One cancellation may not be enough: before Python 3.12, asyncio.wait_for, which client libraries use to write to
+    their sockets, loses a cancellation that arrives at the moment at which its awaitable completes.
     """
     left = {task for task in tasks if not task.done()}
     while left:

@@ -1,8 +1,8 @@
-"""One thread that writes, and commits for many at once.
+"""A single writer thread that commits many units of work at once (group commit).
 
-A durable commit costs a sync of the disk, whoever waits for it. So the thread takes all that is queued, runs it
-in one transaction, each piece behind a savepoint of its own, commits once, and answers all callers. Nobody who
-asked for it is answered before the commit is on disk.
+A durable commit costs one sync of the disk, regardless of the number of callers. So the thread takes all queued work,
+runs it in one transaction, with a savepoint for each unit, commits once, and then resolves all futures. No caller that
+asked for durability gets its result before the commit is on disk.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from .jobs import Job, tell
 _log = logging.getLogger(__name__)
 
 MAX_BATCH = 512
-"""Pieces of work per commit: enough to hide the sync, few enough to keep the first caller's wait short."""
+"""Units of work per commit: enough to amortise the sync, few enough to keep the first caller's wait short."""
 
 
 class _TransactionLost(Exception):
-    """The engine rolled the whole transaction back by itself (disk full, I/O error); its cause says why."""
+    """The engine itself rolled back the whole transaction (disk full, I/O error); the cause is the reason."""
 
 
 class GroupWriter:
-    """Runs work on ``connection``, which it owns from now on, in a thread of its own.
+    """Runs work in a thread of its own on ``connection``, which it owns from now on.
 
-    ``translate`` makes the engine's errors those of `exceptions`. With ``syncs``, a commit is on disk when it
-    returns, unless none of its pieces needs that.
+    ``translate`` converts the engine's errors to those of `exceptions`. With ``syncs``, a commit is on disk when it
+    returns, unless none of its units of work needs that.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class GroupWriter:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._gate = threading.Lock()
         self._closed = False
-        # A daemon: a process that forgot to close must still be able to exit. What was answered is on disk.
+        # A daemon thread: a process that forgot to close must still be able to exit. Acknowledged writes are on disk.
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
     def submit(
         self, work: Callable[[Connection], Any], committed: Callable[[Any], None] | None, *, durable: bool = True
     ) -> asyncio.Future[Any] | None:
-        """Queue work; the future answers after the commit. None when closed."""
+        """Queue work; return a future that is resolved after the commit. Return None if the writer is closed."""
         loop = asyncio.get_running_loop()
         job = Job(work, committed, durable, loop.create_future(), loop)
         with self._gate:
@@ -63,7 +63,7 @@ class GroupWriter:
         return job.future
 
     def close(self) -> None:
-        """Do what is queued, then end the thread and its connection. Blocks; safe to call twice."""
+        """Finish queued work, then end the thread and close its connection. Blocks; safe to call twice."""
         with self._gate:
             if not self._closed:
                 self._closed = True
@@ -74,14 +74,14 @@ class GroupWriter:
         last = False
         while not last:
             jobs, last = self._take()
-            # A caller who has gone before the work began gets none done: nobody would own what it made.
+            # Work whose caller was cancelled before it began is skipped: its result would have no owner.
             jobs = [job for job in jobs if not job.future.cancelled()]
             if jobs:
                 self._commit(jobs)
         self._connection.close()
 
     def _take(self) -> tuple[list[Job], bool]:
-        """All that is queued, at least one, and whether it was the last."""
+        """Return all queued work, at least one unit, and whether it was the last."""
         jobs: list[Job] = []
         job = self._jobs.get()
         while job is not None:
@@ -101,7 +101,7 @@ class GroupWriter:
             self._driver.execute("BEGIN IMMEDIATE")
             began = True
             if len(jobs) == 1:
-                # Alone it needs no savepoint: what it raises undoes the transaction.
+                # A single unit needs no savepoint: its exception rolls back the transaction.
                 jobs[0].result = jobs[0].work(self._connection)
             else:
                 for job in jobs:
@@ -110,7 +110,7 @@ class GroupWriter:
         except BaseException as error:
             self._roll_back()
             if began and len(jobs) > 1:
-                # One piece can spoil the transaction for all (a row that does not fit on the disk): each on its own.
+                # One unit can spoil the transaction for all (a row too large for the disk): run each on its own.
                 for job in jobs:
                     job.result = job.failure = None
                     self._commit([job])
@@ -121,7 +121,9 @@ class GroupWriter:
         tell(jobs)
 
     def _sync(self, durable: bool) -> None:
-        """Whether the next commit waits for the disk. A later one that does brings to disk what this one did not."""
+        """Set whether the next commit waits for the disk. A later commit that waits also brings earlier ones to
+        disk.
+        """
         wanted = self._syncs and durable
         if wanted is not self._syncing:
             self._driver.execute(f"PRAGMA synchronous = {'FULL' if wanted else 'NORMAL'}")

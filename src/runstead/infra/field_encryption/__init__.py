@@ -1,1 +1,1 @@
-"""Stores whose fields are encrypted by handlers: each is around a store, and looks to its callers like that one."""
+"""Stores with fields encrypted by user handlers: each wraps a store and implements the same port."""

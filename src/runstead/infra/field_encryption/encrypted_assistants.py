@@ -1,4 +1,4 @@
-"""The store of assistants around which handlers encrypt."""
+"""An assistant store whose fields are encrypted by handlers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ _FIELDS: Final = ("metadata", "config", "context")
 
 
 class EncryptedAssistantStore:
-    """An AssistantStore around which handlers encrypt. What the server says of its graphs itself stays as it is."""
+    """An AssistantStore that encrypts fields through handlers. The server's own entries for its graphs stay in plain
+    text.
+    """
 
     def __init__(self, inner: AssistantStore, cipher: FieldCipher) -> None:
         self._inner, self._cipher = inner, cipher

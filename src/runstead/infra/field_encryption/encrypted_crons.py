@@ -1,4 +1,4 @@
-"""The store of crons around which handlers encrypt."""
+"""A cron store whose fields are encrypted by handlers."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _TRIES: Final = 20
 
 
 class _Moved(Exception):
-    """The cron is not what it was when its change was encrypted."""
+    """The cron has changed since its new version was encrypted."""
 
 
 class EncryptedCronStore:
-    """A CronStore around which handlers encrypt."""
+    """A CronStore that encrypts fields through handlers."""
 
     def __init__(self, inner: CronStore, cipher: FieldCipher) -> None:
         self._inner, self._cipher = inner, cipher
@@ -59,7 +59,9 @@ class EncryptedCronStore:
         return await self._inner.count(where)
 
     async def update(self, cron_id: str, change: Change) -> CronRecord | None:
-        """As the port says. The change is made of what is read first, and once more if another one came between."""
+        """Update a cron; see the port. ``change`` is applied to the cron as read, and again if it has changed
+        meanwhile.
+        """
         actor = require_actor_context("changing a cron")
         sealed_actor = await seal_actor(self._cipher, actor)
         for _ in range(_TRIES):
@@ -73,7 +75,7 @@ class EncryptedCronStore:
             ) -> CronRecord:
                 if (now.payload, now.metadata) != (stored.payload, stored.metadata):
                     raise _Moved
-                # Once more: the other fields may have changed, and they are not encrypted.
+                # Applied once more: the other fields, which are not encrypted, may have changed.
                 changed = change(replace(now, payload=plain.payload, metadata=plain.metadata, actor=plain.actor))
                 return replace(changed, payload=sealed.payload, metadata=sealed.metadata, actor=now.actor)
 
@@ -89,7 +91,9 @@ class EncryptedCronStore:
         return await self._inner.delete(cron_id)
 
     async def due(self, limit: int) -> Sequence[CronRecord]:
-        """As the port says. A cron that cannot be decrypted is moved on to its next date, and says why."""
+        """Return the due crons; see the port. One that cannot be decrypted moves to its next date and records the
+        error.
+        """
         found: list[CronRecord] = []
         for record in await self._inner.due(limit):
             try:

@@ -1,4 +1,4 @@
-"""The store of webhook deliveries around which handlers decrypt: what it holds was made of encrypted runs."""
+"""A webhook delivery store that decrypts through handlers: its content was made from encrypted runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 class EncryptedDeliveryStore:
-    """A DeliveryStore around which handlers decrypt."""
+    """A DeliveryStore that decrypts through handlers."""
 
     def __init__(self, inner: DeliveryStore, cipher: FieldCipher) -> None:
         self._inner, self._cipher = inner, cipher
@@ -39,7 +39,9 @@ class EncryptedDeliveryStore:
         return await self._one(await self._inner.redeliver(delivery_id))
 
     async def claim(self, limit: int, term: timedelta) -> Sequence[DueDelivery]:
-        """As the port says. One that cannot be decrypted is left until its term has passed, and is tried again."""
+        """Claim due deliveries; see the port. One that cannot be decrypted stays claimed for its term and is then
+        retried.
+        """
         found = []
         for due in await self._inner.claim(limit, term):
             try:

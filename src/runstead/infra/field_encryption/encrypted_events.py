@@ -1,4 +1,4 @@
-"""The store of run events around which handlers encrypt. The reference server has none, and so no field for them."""
+"""A run event store whose events are encrypted by handlers. The reference server has none, hence no field for them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _FIELD: Final = "event"
 
 
 class EncryptedRunEventStore:
-    """A RunEventStore around which handlers encrypt: content and metadata of an event are one value.
+    """A RunEventStore that encrypts through handlers: content and metadata of an event are one value.
 
-    Without ``encrypts`` they decrypt only: events are many, and something else encrypts them.
+    Without ``encrypts`` it only decrypts: events are many, and something else encrypts them.
     """
 
     def __init__(self, inner: RunEventStore, cipher: FieldCipher, *, encrypts: bool = True) -> None:

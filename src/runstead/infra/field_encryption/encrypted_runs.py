@@ -1,4 +1,4 @@
-"""The stores of runs around which handlers encrypt: what is stored of a run goes through them, in and out."""
+"""Run stores that encrypt and decrypt the content of runs through handlers."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ _log = logging.getLogger(__name__)
 
 
 async def _unsealed(cipher: FieldCipher, records: Sequence[RunRecord]) -> list[RunRecord]:
-    """Raises EncryptionFailed."""
+    """Return the records decrypted. Raises EncryptionFailed."""
     return await unseal_each(cipher, "runs", records, lambda record: {"run_id": record.run_id}, unseal_record)
 
 
 async def _shown(cipher: FieldCipher, record: RunRecord) -> RunRecord:
-    """The record after something was done to its run: that is done, whether handlers answer or not."""
+    """Return the decrypted record after a completed operation, which must not fail because a handler fails."""
     try:
         return (await _unsealed(cipher, [record]))[0]
     except EncryptionFailed as error:
@@ -60,7 +60,7 @@ async def _shown(cipher: FieldCipher, record: RunRecord) -> RunRecord:
 
 
 class EncryptedRunCreateStore:
-    """A RunCreateStore around which handlers encrypt."""
+    """A RunCreateStore that encrypts through handlers."""
 
     def __init__(self, inner: RunCreateStore, cipher: FieldCipher) -> None:
         self._inner, self._cipher = inner, cipher
@@ -90,7 +90,7 @@ class EncryptedRunCreateStore:
 
 
 class EncryptedRunQueryStore:
-    """A RunQueryStore around which handlers decrypt."""
+    """A RunQueryStore that decrypts through handlers."""
 
     def __init__(self, inner: RunQueryStore, cipher: FieldCipher) -> None:
         self._inner, self._cipher = inner, cipher
@@ -111,7 +111,7 @@ class EncryptedRunQueryStore:
 
 
 class EncryptedThreadPriorityStore:
-    """A ThreadPriorityStore around which handlers decrypt."""
+    """A ThreadPriorityStore that decrypts through handlers."""
 
     def __init__(self, inner: ThreadPriorityStore, cipher: FieldCipher) -> None:
         self._inner, self._cipher = inner, cipher
@@ -123,14 +123,14 @@ class EncryptedThreadPriorityStore:
 
 
 class EncryptedRunLeaseStore:
-    """A RunLeaseStore around which handlers encrypt. ``threads`` decrypts, and is asked for titles."""
+    """A RunLeaseStore that encrypts through handlers. ``threads`` decrypts, and is read for titles."""
 
     def __init__(self, inner: RunLeaseStore, cipher: FieldCipher, threads: ThreadStore) -> None:
         self._inner, self._cipher, self._threads = inner, cipher, threads
 
     async def claim(self, run_id: RunId, worker: WorkerId, term: timedelta) -> Lease | None:
-        """As the port says. A run that cannot be decrypted is left to lapse: it is tried again after ``term``, and is
-        a dead letter one day.
+        """Claim a run; see the port. A run that cannot be decrypted keeps the lease until it expires after ``term``,
+        is then retried, and finally becomes a dead letter.
         """
         if (lease := await self._inner.claim(run_id, worker, term)) is None:
             return None
@@ -147,7 +147,9 @@ class EncryptedRunLeaseStore:
         return await self._inner.begin(lease, base_checkpoint_id)
 
     async def settle(self, lease: Lease, outcome: Outcome) -> Settled:
-        """As the port says. Raises EncryptionFailed, and nothing is written, when the outcome cannot be encrypted."""
+        """Settle a run; see the port. Raises EncryptionFailed, and writes nothing, if the outcome cannot be
+        encrypted.
+        """
         cipher, run = self._cipher, lease.run
         with acting(run.actor.also_for(run.thread_id)):
             title = await self._title(run.thread_id, outcome)
@@ -156,7 +158,7 @@ class EncryptedRunLeaseStore:
             async def sealed() -> tuple[RunRecord, Outcome]:
                 stored = replace(run, actor=await seal_actor(cipher, run.actor))
                 if has_webhook:
-                    # What is told of the end is made of the record, and stored.
+                    # The webhook's body is made from the record, and stored.
                     stored = replace(stored, spec=await seal_spec(cipher, run.spec))
                 return stored, await seal_outcome(cipher, outcome, title=title, with_output=has_webhook)
 

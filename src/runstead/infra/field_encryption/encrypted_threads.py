@@ -1,4 +1,4 @@
-"""The store of threads around which handlers encrypt."""
+"""A thread store whose fields are encrypted by handlers."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ from .run_fields import THREAD, seal_failure
 
 
 class EncryptedThreadStore:
-    """A ThreadStore around which handlers encrypt. Filters compare what is stored: values that handlers leave as they
-    are can be searched for.
+    """A ThreadStore that encrypts fields through handlers.
+
+    Filters compare stored values: only values that handlers leave in plain text can be searched for.
     """
 
     def __init__(self, inner: ThreadStore, cipher: FieldCipher) -> None:

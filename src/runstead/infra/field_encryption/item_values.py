@@ -1,4 +1,4 @@
-"""Values of items through handlers: the store asks for it beside its transactions."""
+"""Encryption of item values through handlers; the store calls it outside its transactions."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _FIELD: Final = "value"
 
 
 class EncryptedItemValues:
-    """The ItemValues of a store whose items handlers encrypt."""
+    """The ItemValues of a store whose items are encrypted by handlers."""
 
     def __init__(self, cipher: FieldCipher) -> None:
         self._cipher = cipher
 
     async def stored(self, values: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the values as they are stored. Raises ReservedKey, EncryptionFailed."""
+        """Return the stored form of the values. Raises ReservedKey, EncryptionFailed."""
 
         async def work() -> list[Any]:
             return await asyncio.gather(*(seal(self._cipher, _MODEL, _FIELD, value) for value in values))
@@ -32,7 +32,7 @@ class EncryptedItemValues:
         return made
 
     async def read(self, places: Sequence[Place], values: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return what is behind values that are stored at ``places``. Raises EncryptionFailed."""
+        """Return the decrypted values that are stored at ``places``. Raises EncryptionFailed."""
         rows = list(zip(places, values, strict=True))
         return [value for _, value in await unseal_each(self._cipher, "items", rows, _key, _unseal)]
 

@@ -1,6 +1,7 @@
-"""JSON fields of records through a FieldCipher: which parts of them are fields of their own, and what is no object.
+"""Encryption of JSON fields of records through a FieldCipher, with some parts as fields of their own.
 
-The parts are those of the reference server, so that a handler sees the same models, fields and keys.
+The parts are those of the reference server, so that a handler sees the same models, fields and keys. A value that is
+no object is wrapped in one.
 """
 
 from __future__ import annotations
@@ -22,23 +23,23 @@ PARTS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("assistant", "config"): ("configurable",),
     ("thread", "config"): ("configurable",),
 }
-"""Fields inside of fields that are encrypted on their own."""
+"""Fields inside of fields that are encrypted separately."""
 VALUE: Final = "__runstead_value__"
-"""The one key of the object that stands for a value that is no object."""
+"""The only key of the object that wraps a value that is no object."""
 
 
 def is_sealed(value: Any) -> bool:
-    """Whether ``value``, or a part of it, is what `seal` returned."""
+    """Return whether ``value``, or a part of it, is a result of `seal`."""
     if not isinstance(value, Mapping):
         return False
     return CONTEXT in value or any(isinstance(part, Mapping) and CONTEXT in part for part in value.values())
 
 
 async def seal(cipher: FieldCipher, model: str, field: str, value: Any) -> Any:
-    """Return ``value`` encrypted; what is empty as it is. Raises NotJson, ReservedKey, EncryptionFailed."""
+    """Return ``value`` encrypted; an empty one unchanged. Raises NotJson, ReservedKey, EncryptionFailed."""
     if value is None or value == {}:
         return value
-    # As it will be read: handlers are given plain JSON, and may change it.
+    # In the form in which it will be read: handlers receive plain JSON, and may modify it.
     plain = json_text.load(json_text.dump(value))
     if isinstance(plain, dict) and (reserved := RESERVED & plain.keys()):
         raise ReservedKey(min(reserved))
@@ -54,7 +55,7 @@ async def seal(cipher: FieldCipher, model: str, field: str, value: Any) -> Any:
 
 
 async def unseal(cipher: FieldCipher, model: str, field: str, value: Any) -> Any:
-    """Return what is behind a value of `seal`; any other value as it is. Raises EncryptionFailed."""
+    """Return the decrypted value of a result of `seal`; any other value unchanged. Raises EncryptionFailed."""
     if not is_sealed(value):
         return value
     parts = PARTS.get((model, field), ())
@@ -68,14 +69,14 @@ async def unseal(cipher: FieldCipher, model: str, field: str, value: Any) -> Any
 
 
 async def seal_bytes(cipher: FieldCipher, model: str, field: str, data: bytes | None) -> bytes | None:
-    """`seal` of a JSON text in bytes."""
+    """Apply `seal` to a JSON text in bytes."""
     if data is None or not cipher.encrypts_json:
         return data
     return encode(await seal(cipher, model, field, orjson.loads(data)))
 
 
 async def unseal_bytes(cipher: FieldCipher, model: str, field: str, data: bytes | None) -> bytes | None:
-    """`unseal` of a JSON text in bytes."""
+    """Apply `unseal` to a JSON text in bytes."""
     if data is None or CONTEXT.encode() not in data:
         return data
     found = orjson.loads(data)

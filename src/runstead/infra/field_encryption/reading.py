@@ -1,4 +1,4 @@
-"""Records are decrypted together, and what their handlers say that is to be stored instead is stored."""
+"""Decrypt records together, and store the replacements that their handlers return."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ async def unseal_each(
     key: Callable[[T], Mapping[str, Any]],
     unseal: Callable[[FieldCipher, T], Awaitable[T]],
 ) -> list[T]:
-    """Return what is behind ``rows`` of a table. Raises EncryptionFailed."""
+    """Return the decrypted ``rows`` of a table. Raises EncryptionFailed."""
 
     async def one(row: T) -> tuple[T, list[Replacement]]:
-        # Each of them is a task, with a context of its own.
+        # Each of them is a task with a context of its own.
         replaced = collect_replacements()
         return await unseal(cipher, row), replaced
 

@@ -1,7 +1,7 @@
-"""The encrypted fields of runs: what a client asked for, who asked, and what came of it.
+"""The encrypted fields of runs: the client's request, the actor, and the outcome.
 
-A sealed field stands where the plain one was, also where its type says otherwise: between this module and the store
-nothing looks into it.
+A sealed field is in the place of the plain one, even if its type differs: no code between this module and the store
+reads it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from .json_fields import is_sealed, seal, seal_bytes, unseal
 RUN: Final = "run"
 THREAD: Final = "thread"
 _KEPT: Final = f"{ENCRYPTED_CLAIMS}_kept"
-"""Stands for the claims that stay when a run has ended."""
+"""Marks the claims that are kept after a run has ended."""
 _OWN_FAILURE: Final = EncryptionFailed.__name__
-"""A failure of this name has a text of ours, which says that nothing could be encrypted."""
+"""A failure of this name has our own text, which says that encryption was impossible."""
 
 
 async def seal_spec(cipher: FieldCipher, spec: RunSpec) -> RunSpec:
@@ -91,7 +91,7 @@ async def unseal_failure(cipher: FieldCipher, model: str, failure: RunFailure | 
 
 
 async def unseal_record(cipher: FieldCipher, record: RunRecord) -> RunRecord:
-    """Raises EncryptionFailed."""
+    """Return the record decrypted. Raises EncryptionFailed."""
     spec, actor, failure, completion = await asyncio.gather(
         unseal_spec(cipher, record.spec),
         unseal_actor(cipher, record.actor),
@@ -102,15 +102,16 @@ async def unseal_record(cipher: FieldCipher, record: RunRecord) -> RunRecord:
 
 
 def without_content(record: RunRecord) -> RunRecord:
-    """The record without what could not be decrypted: what remains is which run it is, and where it stands."""
+    """Return the record without its undecryptable content: its identity and its status remain."""
     spec = replace(record.spec, input=None, command=None, config={}, context=None, metadata={})
     actor = replace(record.actor, claims={}) if CONTEXT in record.actor.claims else record.actor
     return replace(record, spec=spec, actor=actor, failure=None, completion=None)
 
 
 async def seal_outcome(cipher: FieldCipher, outcome: Outcome, *, title: str | None, with_output: bool) -> Outcome:
-    """``title`` is what the thread is to be called from now on; None for no change. Without ``with_output``, nothing
-    needs the output.
+    """Return the outcome encrypted. ``title`` is the thread's new title; None for no change.
+
+    Without ``with_output`` the output is dropped, since nothing needs it.
     """
     after = outcome.thread
     values, interrupts, error, failure, completion, described, output = await asyncio.gather(
@@ -127,7 +128,7 @@ async def seal_outcome(cipher: FieldCipher, outcome: Outcome, *, title: str | No
 
 
 async def unseal_end_of_run(cipher: FieldCipher, body: bytes) -> bytes:
-    """Return the body of a webhook, which was made of sealed records, as its receiver is to read it."""
+    """Return the body of a webhook, made from sealed records, decrypted for its receiver."""
     if CONTEXT.encode() not in body:
         return body
     told: dict[str, Any] = orjson.loads(body)

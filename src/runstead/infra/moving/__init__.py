@@ -1,1 +1,1 @@
-"""Everything that is kept, moved from one profile to the other by way of a file; see docs/moving.md."""
+"""Transfer of all stored data between profiles by way of a file; see docs/moving.md."""

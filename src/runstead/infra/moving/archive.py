@@ -1,6 +1,7 @@
-"""The file: a zip of JSON lines, one member for some MB of whole threads, and a manifest as its last member.
+"""The export file: a zip of JSON lines, with some MB of complete threads per member, and a manifest as the last
+member.
 
-It is written under another name and renamed when it is whole, so that half a file is never taken for one.
+It is written under another name and renamed when complete, so that a partial file is never mistaken for an export.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from .manifest import Manifest, ManifestUnreadable, Member
 
 MANIFEST: Final = "manifest.json"
 MEMBER_BYTES: Final = 8 * 1024 * 1024
-"""A member that is this large (bytes, before compression) takes no further thread. One thread may be larger."""
+"""Size in bytes, before compression, from which a member takes no further thread. One thread may be larger."""
 _LEVEL: Final = 3
 _MANIFEST_BYTES: Final = 64 * 1024 * 1024
-"""That a manifest may have: it is read at once. A member takes some hundred, and holds 8 MB of rows."""
+"""Maximum size of a manifest, which is read at once. A member adds some hundred bytes to it and has 8 MB of rows."""
 
 
 class ArchiveWriter:
@@ -41,7 +42,9 @@ class ArchiveWriter:
     @classmethod
     @contextmanager
     def writing(cls, path: Path, *, member_bytes: int = MEMBER_BYTES) -> Iterator[Self]:
-        """``path`` is there after the block, or as it was when the block fails. Raises FileUnusable."""
+        """Write an export; ``path`` is created or replaced at the end of the block, unless that fails. Raises
+        FileUnusable.
+        """
         unfinished = path.with_name(f"{path.name}.part")
         try:
             descriptor = open_new(unfinished)
@@ -54,7 +57,7 @@ class ArchiveWriter:
                     try:
                         yield writer
                     finally:
-                        # Also on the way out of a failure: a zip with an open member cannot be closed.
+                        # Also after a failure: a zip with an open member cannot be closed.
                         writer.close_members()
                 file.flush()
                 os.fsync(file.fileno())
@@ -65,18 +68,18 @@ class ArchiveWriter:
             raise
 
     def add(self, part: str, line: bytes, *, begins: bool) -> None:
-        """``begins``: with this line something begins that is not to be torn from what comes next."""
+        """Add a row. ``begins``: this line is the first of rows that must not be split over two members."""
         if self._member is None or part != self._part or (begins and self._bytes >= self._member_bytes):
             self._end_member()
             self._part, self._name = part, f"{len(self.members) + 1:06}-{part}.jsonl"
-            # 64 bits: a thread may be larger than 4 GB.
+            # 64-bit sizes: a thread may be larger than 4 GB.
             self._member = self._zip.open(self._info(self._name), "w", force_zip64=True)
         self._member.write(line)
         self._bytes += len(line)
         self._rows += 1
 
     def close_members(self) -> None:
-        """No more lines come."""
+        """Close the last member; no more lines follow."""
         self._end_member()
 
     def finish(self, manifest: Manifest) -> None:
@@ -91,7 +94,7 @@ class ArchiveWriter:
 
     @staticmethod
     def _info(name: str) -> zipfile.ZipInfo:
-        # Without the time: the same rows make the same file.
+        # Without the time, so that the same rows give the same file.
         info = zipfile.ZipInfo(name)
         info.compress_type = zipfile.ZIP_DEFLATED
         info.external_attr = FILE_MODE << 16
@@ -99,7 +102,7 @@ class ArchiveWriter:
 
 
 class Archive:
-    """A whole export. Its members can be read again, and in any order."""
+    """A complete export. Its members can be read repeatedly, and in any order."""
 
     def __init__(self, path: Path, archive: zipfile.ZipFile, manifest: Manifest) -> None:
         self.path, self.manifest = path, manifest
@@ -108,7 +111,7 @@ class Archive:
     @classmethod
     @contextmanager
     def opened(cls, path: Path) -> Iterator[Self]:
-        """Raises FileUnusable for what is not a whole export of a version that we read."""
+        """Open an export. Raises FileUnusable if it is incomplete, no export, or of an unsupported version."""
         with ExitStack() as stack:
             try:
                 archive = stack.enter_context(zipfile.ZipFile(path))
@@ -125,9 +128,7 @@ class Archive:
             yield cls(path, archive, manifest)
 
     def lines(self, member: Member) -> Iterator[bytes]:
-        """The lines of a member, one after the other. Raises FileUnusable when it is damaged, at its end at the
-        latest.
-        """
+        """Yield the lines of a member. Raises FileUnusable if it is damaged, at its end at the latest."""
         rows = 0
         with self.telling_damage(member.name):
             with self._zip.open(member.name) as file:
@@ -139,7 +140,7 @@ class Archive:
 
     @contextmanager
     def telling_damage(self, name: str) -> Iterator[None]:
-        """What shows that a member is damaged is raised as FileUnusable."""
+        """Raise FileUnusable for errors that show that a member is damaged."""
         try:
             yield
         except (zipfile.BadZipFile, zlib.error, EOFError, LineDamaged) as error:
@@ -147,7 +148,9 @@ class Archive:
 
 
 def _read_manifest(archive: zipfile.ZipFile) -> bytes:
-    """Raises ManifestUnreadable for one that is too large, whatever size the file claims; KeyError for none."""
+    """Return the manifest. Raises ManifestUnreadable if it is too large, whatever size the file claims; KeyError if
+    missing.
+    """
     with archive.open(MANIFEST) as file:
         text = file.read(_MANIFEST_BYTES + 1)
     if len(text) > _MANIFEST_BYTES:
@@ -156,7 +159,7 @@ def _read_manifest(archive: zipfile.ZipFile) -> bytes:
 
 
 def table_of(line: bytes) -> str:
-    """The name of the table whose row a line is. Raises LineDamaged."""
+    """Return the name of the table whose row a line is. Raises LineDamaged."""
     if not line.startswith(b'["') or (end := line.find(b'"', 2)) < 0:
         raise LineDamaged(f"this is not a row: {line[:200]!r}")
     return line[2:end].decode("ascii", "replace")

@@ -1,7 +1,7 @@
-"""One server's databases as they stood at one moment, in a file; and back.
+"""Backup of one server's databases as of a single moment into a file, and restore.
 
-The two databases are copied by SQLite's own backup, each inside a read transaction. Both transactions begin while
-neither database can be written to, for a few milliseconds: the copies are as if the power had gone at that moment.
+SQLite's own backup copies the two databases, each inside a read transaction. Both transactions begin while writes to
+both databases are blocked, for a few milliseconds: the copies are as consistent as after a power cut at that moment.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ _FORMAT: Final = "runstead-backup"
 _VERSION: Final = 1
 _MANIFEST: Final = "manifest.json"
 _EVENTS: Final = "events"
-# The runs' database last: only with it is a directory taken for that of a server.
+# The runs' database last: a directory counts as a server's only if it has this file.
 DATABASES: Final = ("items.db", CHECKPOINTS_FILE, RUNS_FILE)
 _WAIT_SECONDS: Final = 30.0
-"""How long a server that is writing is waited for."""
+"""Seconds to wait for a server that is writing."""
 _BLOCK: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """What a backup file holds: sizes of its members in bytes, and when it was made.
+    """The content of a backup file: sizes of its members in bytes, and the time of its creation.
 
-    ``keys`` are the ids that its database has recorded: its data can be read with all of them alone (see
+    ``keys`` are the key ids that its database has recorded: all of them are needed to read its data (see
     `runstead.infra.storage.encryption_keys`).
     """
 
@@ -51,9 +51,9 @@ class Backup:
 
 
 def back_up(data_dir: Path, file: Path, *, with_events: bool = True) -> Backup:
-    """Copy what the server of ``data_dir`` keeps to ``file``, while it runs.
+    """Copy the data of the server of ``data_dir`` to ``file`` while the server runs.
 
-    ``with_events``: event files too, where there are some. Raises MoveError, StorageError, OSError.
+    ``with_events``: include event files, if there are any. Raises MoveError, StorageError, OSError.
     """
     if file.exists():
         raise MoveError(f"{file} is there already; choose another name, or move it away")
@@ -62,7 +62,7 @@ def back_up(data_dir: Path, file: Path, *, with_events: bool = True) -> Backup:
         _removed_unless_done(file.with_name(f"{file.name}.part")) as part,
     ):
         copies = copy_databases(data_dir, Path(scratch))
-        # Events are only ever appended: those behind the last run that was copied do no harm.
+        # Events are only ever appended: those after the last copied run do no harm.
         found = sorted((data_dir / _EVENTS).rglob("*")) if with_events else ()
         events = [path for path in found if path.is_file() and not path.is_symlink()]
         members = [(copy.name, copy) for copy in copies]
@@ -74,7 +74,7 @@ def back_up(data_dir: Path, file: Path, *, with_events: bool = True) -> Backup:
 
 
 def copy_databases(data_dir: Path, target: Path) -> Sequence[Path]:
-    """Copy the databases of ``data_dir`` as they stand at one moment. Raises MoveError, StorageError."""
+    """Copy the databases of ``data_dir`` as of a single moment. Raises MoveError, StorageError."""
     files = [data_dir / name for name in DATABASES if (data_dir / name).exists()]
     if data_dir / RUNS_FILE not in files:
         raise MoveError(f"there is nothing in {data_dir}; use the --data-dir of the server")
@@ -84,9 +84,9 @@ def copy_databases(data_dir: Path, target: Path) -> Sequence[Path]:
 
 
 def restore(file: Path, data_dir: Path) -> Backup:
-    """Put everything of ``file`` into a directory that the caller owns and that holds no database.
+    """Restore ``file`` into a directory that the caller owns and that has no database.
 
-    Data that is encrypted is restored without its keys. Raises MoveError, StorageError, OSError.
+    Encrypted data is restored without its keys. Raises MoveError, StorageError, OSError.
     """
     if found := [name for name in DATABASES if (data_dir / name).exists()]:
         raise MoveError(f"{data_dir} holds {', '.join(found)} already; move it away, or choose another --data-dir")
@@ -114,7 +114,7 @@ def restore(file: Path, data_dir: Path) -> Backup:
 
 
 def _snapshots(stack: ExitStack, files: Sequence[Path]) -> list[sqlite3.Connection]:
-    """A read transaction on each file, all of the same moment."""
+    """Return a connection with a read transaction for each file, all of the same moment."""
     with ExitStack() as held:
         for file in files:
             writer = held.enter_context(closing(_opened(file)))
@@ -129,7 +129,7 @@ def _reader(stack: ExitStack, file: Path) -> sqlite3.Connection:
     reader = stack.enter_context(closing(_opened(file)))
     try:
         reader.execute("BEGIN")
-        # A transaction begins with the first thing that it reads.
+        # A transaction begins with its first read.
         reader.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.Error as error:
         raise translate(error, file) from error
@@ -146,7 +146,7 @@ def _copied(reader: sqlite3.Connection, file: Path, target: Path) -> Path:
     with closing(sqlite3.connect(target)) as copy:
         try:
             reader.backup(copy)
-            # One file, without a log beside it.
+            # A single file, without a log beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
         except sqlite3.Error as error:
             raise translate(error, file) from error
@@ -220,7 +220,7 @@ def _check(database: Path, file: Path) -> None:
 
 
 def _recorded_keys(database: Path) -> frozenset[str]:
-    """Return the ids of keys in a copy of the runs' database; none in one of a version that had none."""
+    """Return the key ids in a copy of the runs' database; empty if its version had no such table."""
     with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
         try:
             return frozenset(key_id for (key_id,) in connection.execute("SELECT key_id FROM encryption_keys"))

@@ -1,4 +1,4 @@
-"""Compare what is in a database with what a file says: by counts and hashes, and where these differ, row by row."""
+"""Compare a database with an export file: by counts and hashes, and row by row in tables where these differ."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TOLD: Final = 5
 
 @dataclass(slots=True)
 class TableDifference:
-    """How many rows of one table, and the names of the first of those that are missing, and that differ."""
+    """The number of missing, different and additional rows of a table, and the names of the first ones."""
 
     missing: int = 0
     differing: int = 0
@@ -45,13 +45,13 @@ class TableDifference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """``tables``: those with a difference; none when everything is as the file says, and nothing else is there."""
+    """The result. ``tables``: those with a difference; empty if the database has exactly the rows of the file."""
 
     tables: dict[str, TableDifference]
 
     @property
     def holds_the_file(self) -> bool:
-        """Every row of the file is there as it stands in it; there may be others."""
+        """Return whether every row of the file is in the database unchanged; there may be others."""
         return not any(found.missing or found.differing for found in self.tables.values())
 
     @property
@@ -67,7 +67,7 @@ class Comparison:
 
 
 def compare(connection: Connection, archive: Archive) -> Comparison:
-    """By counts and hashes; only where they differ, row by row. Reads everything. Raises FileUnusable."""
+    """Compare by counts and hashes, and row by row only where they differ. Reads everything. Raises FileUnusable."""
     found, wanted = sums_of(connection), archive.manifest.tables
     different = [name for name in wanted if found[name] != wanted[name]]
     if not different:
@@ -97,7 +97,7 @@ def _compare_part(connection: Connection, archive: Archive, part: Part, into: di
 def _side_by_side(
     first: Iterator[Placed], second: Iterator[Placed]
 ) -> Iterator[tuple[int, Placed | None, Placed | None]]:
-    """Both are sorted alike; rows of the same place come together."""
+    """Merge two iterators with the same order; rows with the same key are yielded together."""
     left, right = next(first, None), next(second, None)
     while left is not None or right is not None:
         if right is None or (left is not None and left[:3] < right[:3]):

@@ -1,6 +1,6 @@
-"""Numbers that a database gives by itself: they have to go on above those that came from elsewhere.
+"""Counters of auto-generated numbers, which must continue above all imported numbers.
 
-A counter may stand higher than any row: a number once given is not given again, also when its row has gone.
+A counter may be higher than any row: a number is never assigned twice, even after its row was deleted.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def counting_columns() -> Iterator[tuple[Table, Column[Any]]]:
 
 
 def counters_of(connection: Connection) -> Mapping[str, int]:
-    """The highest number given so far, by ``table.column``; 0 for none."""
+    """Return the highest number assigned so far, by ``table.column``; 0 if none."""
     return {f"{table.name}.{column.name}": _highest(connection, table, column) for table, column in counting_columns()}
 
 
 def raise_counters(connection: Connection, wanted: Mapping[str, int]) -> None:
-    """No number up to those will be given (again). A counter that stands higher stays."""
+    """Raise each counter to at least the given number. A higher counter stays."""
     for table, column in counting_columns():
         number = max(wanted[f"{table.name}.{column.name}"], _highest(connection, table, column))
         if number == 0:
@@ -50,13 +50,13 @@ def _highest(connection: Connection, table: Table, column: Column[Any]) -> int:
         sequence = _sequence(connection, table, column)
         given = connection.exec_driver_sql(f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {sequence}")
     else:
-        # Where SQLite only counts rows, it has no such line.
+        # Where SQLite only counts rows, this table has no entry.
         given = connection.execute(text("SELECT seq FROM sqlite_sequence WHERE name = :name"), {"name": table.name})
     return max(of_rows, given.scalar() or 0)
 
 
 def _sequence(connection: Connection, table: Table, column: Column[Any]) -> str:
-    """As SQL names it, with its schema."""
+    """Return the sequence's name for use in SQL, with its schema."""
     found = connection.execute(select(func.pg_get_serial_sequence(table.name, column.name))).scalar()
     if found is None:
         raise LookupError(f"{table.name}.{column.name} has no sequence in this database")

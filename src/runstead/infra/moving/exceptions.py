@@ -1,4 +1,4 @@
-"""Why a move is refused, or what came out wrong; each text says the way out."""
+"""Errors of export and import; each text contains the remedy."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 class MoveError(Exception):
-    """Root of what exporting and importing raise by themselves."""
+    """Base class of the errors of export and import."""
 
 
 class FileUnusable(MoveError):
-    """The file is none of ours, not whole, or of another version."""
+    """The file is not one of ours, incomplete, or of another version."""
 
     def __init__(self, path: Path, problem: str) -> None:
         self.path = path
@@ -19,7 +19,7 @@ class FileUnusable(MoveError):
 
 
 class RowsDiffer(MoveError):
-    """Rows of the file are there already, with other values. They were not overwritten."""
+    """The database has rows of the file with other values. They were not overwritten."""
 
     def __init__(self, place: str, rows: Sequence[str]) -> None:
         self.rows = tuple(rows)
@@ -31,7 +31,7 @@ class RowsDiffer(MoveError):
 
 
 class NotAsInFile(MoveError):
-    """What is there is not what the file says."""
+    """The content of the database differs from the file."""
 
     def __init__(self, place: str, differences: Sequence[str]) -> None:
         self.differences = tuple(differences)
@@ -39,7 +39,7 @@ class NotAsInFile(MoveError):
 
 
 class StillUsed(MoveError):
-    """Somebody works on it: what is read, or compared, would change meanwhile."""
+    """Another process uses the database, which would change while it is read or compared."""
 
 
 class HostileValues(MoveError):
@@ -57,4 +57,4 @@ class HostileValues(MoveError):
 
 
 class CannotBeKept(MoveError):
-    """The file has values that the place cannot hold."""
+    """The file has values that the target cannot store."""

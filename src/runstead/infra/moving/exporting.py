@@ -1,4 +1,4 @@
-"""Write everything of a database into a file, as one snapshot has it."""
+"""Export a database into a file, from one snapshot."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from .places import Place
 from .reading import Sums, placed_rows
 
 _TOLD: Final = 20
-"""Rows that PostgreSQL cannot keep are named up to this number."""
+"""Maximum number of named rows that PostgreSQL cannot store."""
 
 
 async def export(place: Place, path: Path, *, member_bytes: int = MEMBER_BYTES) -> Manifest:
-    """Everything of ``place`` goes to ``path``, which must not be there yet.
+    """Export all rows of ``place`` to ``path``, which must not exist yet.
 
-    Memory does not grow with what is there: it holds some rows of each table. One that is cut off leaves no file, and
-    is begun anew. Raises MoveError, StorageError.
+    Memory use does not grow with the data: some rows of each table are held at a time. An interrupted export leaves no
+    file and has to be started again. Raises MoveError, StorageError.
     """
-    # May be done again from the beginning, should the connection be lost.
+    # May be repeated from the beginning if the connection is lost.
     return await place.database.read(lambda connection: _export(connection, place, path, member_bytes))
 
 

@@ -1,4 +1,4 @@
-"""Refusal of files whose checkpoints name what no server would call, before anything of them is written."""
+"""Refuse files whose checkpoints name anything that no server would call, before any row is written."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ _VALUES: Final[Mapping[str, str]] = {
     "mark_checkpoints": "checkpoint",
     "mark_writes": "value",
 }
-"""The column that holds a value of the type in the column ``type``."""
+"""The column with the value whose type is in the column ``type``."""
 _LOGGED_AT_MOST: Final = 20
 
 _log = logging.getLogger(__name__)
 
 
 def refuse_hostile_values(archive: Archive, blocked: BlockedNames) -> None:
-    """Raises HostileValues, and FileUnusable for a damaged file. The log names rows, up to a number of them."""
+    """Check all checkpoint values. Raises HostileValues, or FileUnusable for a damaged file.
+
+    The log names the affected rows, up to a maximum number.
+    """
     count, names = 0, set[str]()
     for row, name in _found(archive, blocked):
         count += 1

@@ -1,6 +1,6 @@
-"""Bring everything of a file into a database: each member in one transaction, all or nothing of it.
+"""Import a file into a database: each member in one transaction, all or nothing.
 
-An import that was cut off goes on with the first member that is not noted as written. Nothing is overwritten.
+An interrupted import continues with the first member that is not recorded as written. Nothing is overwritten.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ from .writing import write_member
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """``written``: rows that were not there before. ``more``: rows that are there and not in the file. ``went_on``:
-    an earlier import of the file had been cut off.
+    """The result. ``written``: rows that were new. ``more``: rows in the database that are not in the file.
+
+    ``went_on``: this import continued an earlier, interrupted one of the same file.
     """
 
     written: int
@@ -46,11 +47,12 @@ async def import_all(
     told: Callable[[int, int], None] = lambda done, total: None,
     blocked: BlockedNames | None = None,
 ) -> Imported:
-    """Write what is not there yet, and compare everything at the end. ``told`` hears how many members are written, and
-    of how many. ``blocked`` finds what values of checkpoints must not name; None looks for nothing.
+    """Write the rows that are missing, and compare everything at the end.
 
-    Raises HostileValues, FileUnusable, CannotBeKept, StillUsed and RowsDiffer before anything is written, as far as
-    that can be known; NotAsInFile when what was written does not come back.
+    The progress callback gets the number of members written and their total. ``blocked`` finds names that checkpoint
+    values must not contain; None skips this check. Raises HostileValues, FileUnusable, CannotBeKept, StillUsed and
+    RowsDiffer before anything is written, as far as they can be detected by then; NotAsInFile if the written rows do
+    not match the file.
     """
     manifest, database = archive.manifest, place.database
     refuse_unfit(archive, place)
@@ -78,7 +80,7 @@ async def import_all(
 
 
 async def verify(archive: Archive, place: Place) -> Comparison:
-    """Everything of the file is in ``place`` as it stands in the file. Writes nothing. Raises NotAsInFile."""
+    """Check that every row of the file is in ``place`` unchanged. Writes nothing. Raises NotAsInFile."""
     refuse_unfit(archive, place)
     found = await place.database.read(lambda connection: compare(connection, archive))
     if not found.holds_the_file:
@@ -87,7 +89,7 @@ async def verify(archive: Archive, place: Place) -> Comparison:
 
 
 def refuse_unfit(archive: Archive, place: Place) -> None:
-    """Raises FileUnusable, CannotBeKept."""
+    """Check that the file's version and content suit the target. Raises FileUnusable, CannotBeKept."""
     manifest = archive.manifest
     if manifest.revision != HEAD:
         raise FileUnusable(
@@ -106,7 +108,7 @@ def refuse_unfit(archive: Archive, place: Place) -> None:
 
 def _begin(connection: Connection, manifest: Manifest) -> None:
     progress.begin(connection, manifest)
-    # First of all: a server that starts on what an import has left must not give a number twice.
+    # First of all: a server that starts on a partial import must not assign a number twice.
     raise_counters(connection, manifest.counters)
 
 
@@ -126,7 +128,10 @@ async def _write(archive: Archive, member: Member, place: Place) -> int:
 
 
 def _write_last(connection: Connection, archive: Archive, member: Member, place: Place) -> int:
-    """The last step, with the note that the member is written. Nothing is done that somebody has done meanwhile."""
+    """Write the last step together with the record that the member is written.
+
+    Returns 0 if another import has written it meanwhile.
+    """
     if progress.is_noted(connection, archive.manifest, member.name):
         return 0
     written = write_member(connection, archive, member, place.steps[-1], place.name)

@@ -1,7 +1,7 @@
 """A row as a line of the file: a JSON array of the table's name and the row's values, in the order of its columns.
 
-The same row gives the same bytes, whichever engine it was read from; hashes rest on that. Bytes are written in
-base64, times in UTC to the microsecond (ISO 8601), numbers that JSON has no word for as text ("inf").
+The same row gives the same bytes, whichever engine it was read from; the hashes depend on that. Bytes are encoded as
+base64, times in UTC with microseconds (ISO 8601), and numbers without a JSON form as text ("inf").
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class LineDamaged(ValueError):
 
 
 class Lines:
-    """The lines of one table's rows."""
+    """Encodes and decodes the rows of one table."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
@@ -35,7 +35,7 @@ class Lines:
         self._in = tuple((place, change) for place, change in _changes(table, _READING))
 
     def line(self, row: Sequence[Any]) -> bytes:
-        """``row`` has the values of all columns, in their order."""
+        """Return the line for ``row``, the values of all columns in their order."""
         values = [self.table.name, *row]
         for place, change in self._out:
             if (value := values[place + 1]) is not None:
@@ -43,7 +43,7 @@ class Lines:
         return orjson.dumps(values, option=orjson.OPT_APPEND_NEWLINE)
 
     def row(self, line: bytes) -> dict[str, Any]:
-        """The values by their columns' names. Raises LineDamaged."""
+        """Return the values by column name. Raises LineDamaged."""
         try:
             name, *values = orjson.loads(line)
             if name != self.table.name or len(values) != len(self.names):
@@ -66,7 +66,7 @@ def _changes(table: Table, changes: Mapping[type, Callable[[Any], Any]]) -> list
 
 
 def _text_of_bytes(value: Any) -> str:
-    # SQLite keeps what it was given, and another program may have given it text.
+    # SQLite stores values as given, and another program may have stored text.
     return b64encode(value.encode() if isinstance(value, str) else value).decode("ascii")
 
 
@@ -75,7 +75,7 @@ def _text_of_time(value: datetime) -> str:
 
 
 def _said_of_number(value: float) -> float | str:
-    # 60 and 60.0 are one number, and have to be one line.
+    # 60 and 60.0 are the same number and must give the same line.
     return float(value) if math.isfinite(value) else repr(float(value))
 
 
@@ -93,5 +93,5 @@ _READING: Final[Mapping[type, Callable[[Any], Any]]] = {
 
 
 def texts_with_nul(columns: Sequence[Column[Any]], row: Sequence[Any]) -> list[str]:
-    """The columns whose text has a NUL in it, which PostgreSQL cannot keep."""
+    """Return the columns whose text contains a NUL, which PostgreSQL cannot store."""
     return [column.name for column, value in zip(columns, row, strict=True) if isinstance(value, str) and "\0" in value]

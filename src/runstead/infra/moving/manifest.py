@@ -1,4 +1,4 @@
-"""What a file says of itself: made last, read first."""
+"""The manifest of an export file: written last, read first."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ VERSION: Final = 1
 
 
 class ManifestUnreadable(ValueError):
-    """It is not one, or one of another version; the text says what helps."""
+    """The manifest is invalid or of another version; the text contains the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file in the file: whole threads (assistants, items, ...) of one part, written in one transaction."""
+    """One member of the zip: complete threads (assistants, items, ...) of one part, imported in one transaction."""
 
     name: str
     part: str
@@ -30,7 +30,9 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """``created_at``: ISO 8601. ``nul``: rows whose text PostgreSQL cannot keep, the first of them."""
+    """The content of the manifest. ``created_at``: ISO 8601. ``nul``: the first rows whose text PostgreSQL cannot
+    store.
+    """
 
     created_at: str
     runstead: str
@@ -44,7 +46,7 @@ class Manifest:
 
     @property
     def identity(self) -> str:
-        """The same for files that hold the same."""
+        """Return a hash that is the same for files with the same content."""
         told: list[Any] = [
             self.revision,
             {name: asdict(found) for name, found in self.tables.items()},
@@ -76,7 +78,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: bytes) -> Manifest:
-        """Raises ManifestUnreadable."""
+        """Parse a manifest. Raises ManifestUnreadable."""
         try:
             said = json.loads(text)
             if said["format"] != FORMAT:
@@ -104,5 +106,5 @@ class Manifest:
 
 
 def columns_now() -> dict[str, Sequence[str]]:
-    """The tables of this version, and their columns."""
+    """Return the tables of this version and their columns."""
     return {table.name: tuple(column.name for column in table.c) for table in moved_tables()}

@@ -1,8 +1,8 @@
-"""What is moved, in which order, and what is not.
+"""The tables to transfer, in order, and the tables that are left out.
 
-A part holds rows that belong together: those of one thread, of one assistant. They stand together in the file and are
-written in one transaction, so that nobody ever meets half of them. Every table is in a part, or is left out with a
-reason; a test asks the databases whether that is so.
+A part contains rows that belong together, such as those of one thread or one assistant. They are adjacent in the file
+and written in one transaction, so that no reader ever sees half of them. Every table is in a part, or is left out with
+a reason; a test checks this against the databases.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from runstead.infra.storage import tables
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Tables whose rows belong together when they agree in the first ``width`` columns of ``key``."""
+    """Tables whose rows belong together if they agree in the columns of ``key``."""
 
     name: str
     key: tuple[str, ...]
     tables: tuple[Table, ...]
     orders: tuple[tuple[Column[Any], ...], ...] = field(init=False, repr=False)
-    """For each table, the columns its rows are sorted by: what they belong to, then what tells them apart."""
+    """For each table, the columns that its rows are sorted by: the key of the part, then the rest of the primary
+    key.
+    """
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "orders", tuple(self._order(table) for table in self.tables))
@@ -35,8 +37,8 @@ class Part:
         return (*(table.c[name] for name in self.key), *rest)
 
 
-# What others refer to comes first, what acts by itself last: whoever looks on meanwhile, or begins to serve after an
-# import that was cut off, finds the assistant of a run, and no cron fires on a thread that is still to come.
+# Referenced rows come first, rows that act by themselves last: a server that reads during an import, or starts after
+# an interrupted one, finds the assistant of a run, and no cron fires on a thread that is not imported yet.
 PARTS: Final = (
     Part("assistants", ("assistant_id",), (tables.assistants, tables.assistant_versions)),
     Part("api_keys", ("key_id",), (tables.api_keys,)),
@@ -81,15 +83,15 @@ LEFT_OUT: Final[Mapping[str, str]] = {
 }
 
 CHECKPOINT_TABLES: Final = frozenset(checkpoint_tables.metadata.tables)
-"""Those that SQLite has in a file of their own."""
+"""Tables that SQLite has in a separate file."""
 
 
 def moved_tables() -> Iterator[Table]:
-    """In the order of the file."""
+    """Yield all transferred tables in the order of the file."""
     for part in PARTS:
         yield from part.tables
 
 
 def part_named(name: str) -> Part:
-    """Raises KeyError."""
+    """Return the part of this name. Raises KeyError."""
     return {part.name: part for part in PARTS}[name]

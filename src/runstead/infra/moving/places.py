@@ -1,4 +1,4 @@
-"""Where everything is kept, as a move sees it: one database, or one with a file beside it."""
+"""Source and target of a transfer: one database, or one with a checkpoint file beside it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from runstead.infra.engines.postgres_pool import PostgresOptions
 
 _SILENT_SECONDS: Final = 30
-"""A worker that has not been heard of for so long is gone. It is procrastinate's own measure."""
+"""Seconds without a heartbeat after which a worker is gone; procrastinate's own limit."""
 _WORKERS: Final = text(
     "SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > now() - make_interval(secs => :silent)"
 )
@@ -36,7 +36,7 @@ _WORKERS: Final = text(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """``steps``: the tables that can be written together, in the order in which they have to be."""
+    """A source or target. ``steps``: sets of tables that one transaction can write, in the required order."""
 
     name: str
     database: Database
@@ -44,7 +44,9 @@ class Place:
     is_shared: bool
 
     def refuse_while_used(self, connection: Connection) -> None:
-        """Raises StillUsed. A data directory has one owner, which is us."""
+        """Check that no server or worker uses the database. Raises StillUsed. We own a data directory, so it is not
+        checked.
+        """
         if not self.is_shared:
             return
         workers = connection.execute(_WORKERS, {"silent": _SILENT_SECONDS}).scalar() or 0
@@ -60,7 +62,7 @@ class Place:
 
 @asynccontextmanager
 async def data_dir_place(data_dir: Path, *, making: bool) -> AsyncIterator[Place]:
-    """The files of a directory that the caller owns; made when absent and ``making``.
+    """Open the files of a directory that the caller owns; they are created if missing and ``making``.
 
     Raises StorageError, MoveError.
     """
@@ -75,20 +77,21 @@ async def data_dir_place(data_dir: Path, *, making: bool) -> AsyncIterator[Place
         pass
     async with open_sqlite(file, prepare=partial(_prepare, checkpoints)) as database:
         others = frozenset(table.name for table in moved_tables()) - CHECKPOINT_TABLES
-        # SQLite commits two files one after the other. A thread is seen when its own row is there, so that comes last.
+        # SQLite commits two files one after the other. A thread is visible once its own row exists, so that comes
+        # last.
         yield Place(str(data_dir), database, (CHECKPOINT_TABLES, others), is_shared=False)
 
 
 def _prepare(checkpoints: Path, connection: SqliteConnection) -> None:
     prepare_sqlite(connection)
     connection.execute("ATTACH DATABASE ? AS checkpoints", (str(checkpoints),))
-    # Should something have to be sorted after all, not in memory.
+    # If something has to be sorted after all, do it on disk.
     connection.execute("PRAGMA temp_store = FILE")
 
 
 @asynccontextmanager
 async def postgres_place(url: str, options: PostgresOptions, *, making: bool) -> AsyncIterator[Place]:
-    """A schema in PostgreSQL; made when absent and ``making``. Raises StorageError, MoveError."""
+    """Open a schema in PostgreSQL; it is created if missing and ``making``. Raises StorageError, MoveError."""
     from runstead.infra.engines.postgres import open_postgres
     from runstead.infra.storage.postgres import migrate_postgres, schema_revision
 

@@ -1,6 +1,6 @@
-"""How far an import has come, kept where it imports to: a member is noted in the transaction that writes it.
+"""Progress of an import, stored in its target: each member is recorded in the transaction that writes it.
 
-The table is there only as long as an import is under way.
+The table exists only while an import is unfinished.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BEGUN: Final = ""
 
 
 def is_begun(connection: Connection, manifest: Manifest, place: str) -> bool:
-    """Whether an import of this file is under way. Raises MoveError when it is one of another."""
+    """Return whether an import of this file is unfinished. Raises MoveError if one of another file is."""
     if not connection.dialect.has_table(connection, import_progress.name, schema=_schema(connection)):
         return False
     files = set(connection.execute(select(import_progress.c.file).distinct()).scalars())
@@ -44,7 +44,7 @@ def begin(connection: Connection, manifest: Manifest) -> None:
 
 
 def done(connection: Connection, manifest: Manifest) -> Set[str]:
-    """The names of members that are written."""
+    """Return the names of the members that are written."""
     of_file = select(import_progress.c.member).where(import_progress.c.file == manifest.identity)
     return set(connection.execute(of_file).scalars()) - {_BEGUN}
 
@@ -56,12 +56,12 @@ def is_noted(connection: Connection, manifest: Manifest, name: str) -> bool:
 
 def note(connection: Connection, manifest: Manifest, member: Member | str) -> None:
     name = member if isinstance(member, str) else member.name
-    # Should somebody import the same file beside us, they have written the same.
+    # If another process imports the same file concurrently, it has written the same rows.
     add_unless_there(connection, import_progress, {"file": manifest.identity, "member": name})
 
 
 def forget(connection: Connection) -> None:
-    """The import is done."""
+    """Drop the progress table after a complete import."""
     _metadata.drop_all(connection)
 
 

@@ -1,4 +1,4 @@
-"""Rows of a database in the order of the file: one pass over each table, and one row of each in memory."""
+"""Rows of a database in the order of the file: one pass over each table, with one row of each in memory."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .lines import Lines
 from .parts import PARTS, Part, moved_tables
 
 _AT_ONCE: Final = 50
-"""Rows that PostgreSQL sends at a time, of each table. They may be large."""
+"""Rows that PostgreSQL sends at a time, for each table. Rows may be large."""
 
 
 class Placed(NamedTuple):
-    """A row, and where it stands. ``belongs``: rows that agree in it stay together. Sorts like the file."""
+    """A row and its position. Rows with the same ``belongs`` stay together. Sorts in the order of the file."""
 
     belongs: tuple[Any, ...]
     table: int
@@ -27,9 +27,9 @@ class Placed(NamedTuple):
 
 
 def placed_rows(connection: Connection, part: Part) -> Iterator[tuple[Placed, Any]]:
-    """All rows of a part as lines, each with the row itself. The transaction is one snapshot."""
+    """Yield all rows of a part as lines, each with the row itself. The transaction is one snapshot."""
     streams = [_of_table(connection, part, number) for number in range(len(part.tables))]
-    # Sorted alike by all that compares them: SQLite's bytes, PostgreSQL's "C", and Python's characters.
+    # The order is the same for everything that compares: SQLite's bytes, PostgreSQL's "C", and Python's characters.
     return heapq.merge(*streams, key=lambda found: found[0][:2])
 
 
@@ -46,14 +46,14 @@ def _of_table(connection: Connection, part: Part, number: int) -> Iterator[tuple
 
 @dataclass(frozen=True, slots=True)
 class TableSum:
-    """How many rows a table has, and the SHA-256 of their lines in the order of the file."""
+    """The number of rows of a table, and the SHA-256 of their lines in the order of the file."""
 
     rows: int
     sha256: str
 
 
 class Sums:
-    """Adds up rows as they pass by in the order of the file."""
+    """Accumulates counts and hashes of rows that are added in the order of the file."""
 
     def __init__(self) -> None:
         self._hashes = {table.name: sha256() for table in moved_tables()}
@@ -68,7 +68,7 @@ class Sums:
 
 
 def sums_of(connection: Connection) -> Mapping[str, TableSum]:
-    """Those of all that is there. Reads everything."""
+    """Return the sums of all rows in the database. Reads everything."""
     sums = Sums()
     for part in PARTS:
         for placed, _ in placed_rows(connection, part):
@@ -77,5 +77,5 @@ def sums_of(connection: Connection) -> Mapping[str, TableSum]:
 
 
 def is_empty(connection: Connection) -> bool:
-    """No table has a row that would be moved."""
+    """Return whether no table has a row that would be transferred."""
     return all(connection.execute(select(*table.c).limit(1)).first() is None for table in moved_tables())

@@ -1,4 +1,4 @@
-"""Write lines of a file as rows. What is there already has to be the same; nothing is overwritten."""
+"""Write lines of a file as rows. Existing rows must be the same; nothing is overwritten."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .parts import part_named
 
 _ROWS: Final = 200
 _BYTES: Final = 4 * 1024 * 1024
-"""So much is written at a time, whichever is less."""
+"""Maximum number of rows and bytes of one insert."""
 
 
 def write_member(connection: Connection, archive: Archive, member: Member, tables: frozenset[str], place: str) -> int:
-    """Write the rows of ``tables`` that a member has, and return how many of them were new.
+    """Write a member's rows of ``tables``; return how many of them were new.
 
-    Raises RowsDiffer, FileUnusable: the caller's transaction must not be committed then.
+    Raises RowsDiffer or FileUnusable: the caller's transaction must not be committed then.
     """
     filler = _Filler(connection, member, place)
     new = 0
@@ -32,7 +32,7 @@ def write_member(connection: Connection, archive: Archive, member: Member, table
 
 
 def _batches(archive: Archive, member: Member, tables: frozenset[str]) -> Iterator[tuple[str, Sequence[bytes]]]:
-    """Consecutive lines of one table."""
+    """Yield consecutive lines of one table."""
     batch, size, current = list[bytes](), 0, ""
     for line in archive.lines(member):
         name = table_of(line)
@@ -70,7 +70,7 @@ class _Filler:
         return new
 
     def _compare(self, lines: Lines, rows: Sequence[Mapping[str, Any]], batch: Sequence[bytes]) -> None:
-        """Some were there before: all of them are as they should be now, or it is said which are not."""
+        """Check rows of which some existed before: all must match now. Raises RowsDiffer for one that does not."""
         key = lines.table.primary_key.columns
         for row, line in zip(rows, batch, strict=True):
             same = select(*lines.table.c).where(*(column == row[column.name] for column in key))
@@ -87,7 +87,7 @@ def _insert(connection: Connection, lines: Lines) -> TextClause:
     quote = connection.dialect.identifier_preparer.quote
     columns = ", ".join(quote(name) for name in lines.names)
     slots = ", ".join(f":v{place}" for place in range(len(lines.names)))
-    # Numbers that PostgreSQL would give by itself are those of the file.
+    # Columns that PostgreSQL would number itself get the numbers of the file.
     ours = "OVERRIDING SYSTEM VALUE " if connection.dialect.name == "postgresql" else ""
     return text(
         f"INSERT INTO {quote(lines.table.name)} ({columns}) {ours}VALUES ({slots}) ON CONFLICT DO NOTHING"

@@ -1,1 +1,1 @@
-"""Run event stores other than the SQL one, which lives with its tables."""
+"""Run event stores other than the SQL one, which is with its tables."""

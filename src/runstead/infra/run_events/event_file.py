@@ -1,11 +1,11 @@
-"""The events of one thread in one file, a line each. Blocking.
+"""The events of one thread in one file, one line each. Blocking.
 
-A batch is one write. Each line says how many lines of its batch follow, so that a batch that was cut off by a crash is
-known for what it is: readers do not see it, the next append cuts it away, and its numbers, which nobody was ever told,
-are given again. A line that was damaged later is skipped with a warning and keeps its number.
+A batch is one write. Each line contains the number of lines of its batch that follow, so that a batch that a crash cut
+off is recognised: readers ignore it, the next append truncates it, and its numbers, which were never reported to a
+caller, are assigned again. A line that was damaged later is skipped with a warning and keeps its number.
 
-Writers take turns by a lock. Readers hold it only to find how far the file is sound: what lies before never changes,
-and a deletion puts another file in its place.
+Writers take turns by a lock. Readers hold it only to find the end of the intact part: what lies before never changes,
+and a deletion replaces the file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which events make up a page; see RunEventStore.list_events. What is empty excludes nothing."""
+    """The selection of events for a page; see RunEventStore.list_events. An empty field excludes nothing."""
 
     run_id: RunId | None = None
     categories: frozenset[str] = frozenset()
@@ -50,14 +50,14 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class _Extent:
-    """How far a file is sound, in bytes, and the last number that was given in it."""
+    """The length of the intact part of a file in bytes, and the last number assigned in it."""
 
     end: int
     last_seq: int
 
 
 class EventFile:
-    """One thread's file, which need not exist yet. ``lock`` is shared by all who use the same file."""
+    """One thread's file, which need not exist yet. All users of the same file must share ``lock``."""
 
     def __init__(self, path: Path, thread_id: ThreadId, lock: RLock, cipher: Cipher | None = None) -> None:
         self.lock = lock
@@ -67,7 +67,7 @@ class EventFile:
         return self._path.exists()
 
     def append(self, events: Sequence[RunEvent], *, fsync: bool) -> list[StoredRunEvent]:
-        """Write a batch behind the last sound line: all of it or, when the disk refuses, nothing."""
+        """Write a batch after the last intact line: all of it, or nothing if the disk refuses it."""
         make_directory(self._path.parent)
         with self.lock, os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0) as file:
             extent = _extent_of(file)
@@ -101,7 +101,7 @@ class EventFile:
             )
 
     def delete(self, run_id: RunId | None) -> int:
-        """Write the file anew without the events of a run, or without any; replace it at once. Durable."""
+        """Delete the events of a run, or of all runs, by writing a new file and replacing the old one. Durable."""
         with self.lock:
             if not self.exists():
                 return 0
@@ -130,7 +130,7 @@ class EventFile:
 
     @contextmanager
     def _sound_part(self) -> Iterator[tuple[BinaryIO, int]]:
-        """The file, open for reading, and where its sound part ends; an empty one if there is none."""
+        """Yield the file, open for reading, and the end of its intact part; an empty file if there is none."""
         file: BinaryIO
         with ExitStack() as stack:
             with self.lock:
@@ -142,7 +142,9 @@ class EventFile:
             yield file, end
 
     def _is_of_another_run(self, line: bytes, run_id: RunId) -> bool:
-        """Also what cannot be read: it is not ours to throw away. An old mark goes, for a new one is written."""
+        """Return whether to keep the line. Unreadable lines are kept; an old mark is not, since a new one is
+        written.
+        """
         head = head_of(line)
         if head and not head.category:
             return False
@@ -174,7 +176,7 @@ class EventFile:
 
 
 def _extent_of(file: BinaryIO) -> _Extent:
-    """Look from the end for the last line of a batch that is complete."""
+    """Return the intact part of the file; it searches from the end for the last line of a complete batch."""
     end = file.seek(0, os.SEEK_END)
     damaged = 0
     for line in backward(file, end):
@@ -192,14 +194,14 @@ def _extent_of(file: BinaryIO) -> _Extent:
 
 
 def _write_all(file: BinaryIO, data: bytes) -> None:
-    # One call as a rule; a raw file may take less at a time when the disk is nearly full or the batch is huge.
+    # Usually one call; a raw file may write less at a time if the disk is nearly full or the batch is huge.
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]
 
 
 def _fsync_folder(folder: Path) -> None:
-    """Make a rename durable, where folders can be synced."""
+    """Make a rename durable, if folders can be synced."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:

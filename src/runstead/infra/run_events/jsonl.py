@@ -1,14 +1,14 @@
-"""Run events as JSON lines: one file per thread, to be read with grep and tail.
+"""Run events as JSON lines: one file per thread, readable with grep and tail.
 
-``{root}/{tenant}/{user}/threads/{thread}/events.jsonl``; see `runstead.infra.paths` for how ids become names.
+``{root}/{tenant}/{user}/threads/{thread}/events.jsonl``; see `runstead.infra.paths` for the mapping of ids to names.
 
-For one process: the root belongs to it alone. All file work happens in a few threads of its own, never on the event
-loop. Nothing is cached, so memory does not grow with threads or events; an append looks at the end of its file, and a
-page is read from the end it is nearest to.
+For one process: it must be the only user of the root. All file work happens in a few threads of its own, never on the
+event loop. Nothing is cached, so memory does not grow with threads or events; an append reads the end of its file, and
+a page is read from the nearer end.
 
-What survives: an answered append survives the death of the process, however sudden, for the system has the bytes by
-then. It survives a power cut only with ``fsync``, at the price of a disk flush for each batch. A deletion is always
-flushed. A batch that was cut off is not seen by readers and goes with the next append.
+Durability: an acknowledged append survives the death of the process, however sudden, since the operating system has
+the bytes by then. It survives a power cut only with ``fsync``, at the cost of a disk flush for each batch. A deletion
+is always flushed. A batch that was cut off is invisible to readers and removed by the next append.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ T = TypeVar("T")
 
 _WORKERS: Final = 4
 _LOCKS: Final = 64
-"""Writers of one thread take turns, and now and then those of two threads that share a lock. Their number is fixed."""
+"""A fixed number of locks, so that two threads may share one; then their writers also take turns."""
 
 
 class JsonlRunEventStore:
-    """A RunEventStore on files. A thread belongs to the one who first wrote to it."""
+    """A RunEventStore on files. A thread belongs to the actor that first wrote to it."""
 
     def __init__(self, root: Path, *, fsync: bool = False, cipher: Cipher | None = None) -> None:
         self._cipher = cipher
         self._paths = ThreadPaths(root)
-        # A plain id never begins with a dot, so no tenant can be called this.
+        # A plain id never begins with a dot, so no tenant can have this name.
         self._owners = ThreadOwners(root / ".owners")
         self._fsync = fsync
         self._locks = tuple(RLock() for _ in range(_LOCKS))
@@ -56,9 +56,9 @@ class JsonlRunEventStore:
     async def open(
         cls, root: Path, *, fsync: bool = False, cipher: Cipher | None = None
     ) -> AsyncIterator[JsonlRunEventStore]:
-        """A store that is closed at the end of the block, when what was begun is written.
+        """Open a store and close it at the end of the block, after writes under way are complete.
 
-        ``cipher`` encrypts what events say.
+        ``cipher`` encrypts the content and metadata of events.
         """
         store = cls(root, fsync=fsync, cipher=cipher)
         try:
@@ -70,7 +70,7 @@ class JsonlRunEventStore:
         await asyncio.to_thread(self._workers.shutdown)
 
     async def append(self, events: Sequence[RunEvent], *, holder: Holder | None = None) -> Sequence[StoredRunEvent]:
-        # Files of one process: who has lost a run here knows it.
+        # Files of one process: a worker that has lost its lease knows that here, without a fence.
         actor = require_actor_context("writing run events")
         batch = tuple(events)
         if not batch:
@@ -125,7 +125,7 @@ class JsonlRunEventStore:
         return file.delete(run_id) if file else 0
 
     def _file(self, actor: ActorContext, thread_id: ThreadId) -> EventFile | None:
-        """The file of a thread that ``actor`` reaches, whether it exists or not; None for an id that no thread has."""
+        """Return the file of a thread that ``actor`` has access to, existing or not; None for an empty id."""
         if not thread_id:
             return None
         folder = self._paths.folder(actor, thread_id)

@@ -1,5 +1,6 @@
-"""Lines of an event file: how an event is written as one, what is told from a line without reading all of it, and how
-lines are read from either end without holding more than one.
+"""Lines of an event file: encoding and decoding, the head of a line, and reading lines from either end.
+
+The head can be parsed without decoding the rest of the line. Reading holds one line in memory at a time.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _MARK: Final = re.compile(rb'\{"last_seq":([0-9]+)\}')
 
 @dataclass(frozen=True, slots=True)
 class LineHead:
-    """What a sound line begins with. ``more`` lines of the same batch follow it. A mark has no category."""
+    """The beginning of an intact line. ``more`` lines of the same batch follow it. A mark has no category."""
 
     seq: int
     more: int
@@ -40,9 +41,9 @@ class LineHead:
 
 
 def event_line(seq: int, more: int, event: RunEvent, cipher: Cipher | None = None) -> bytes:
-    """An event as strict JSON on one line. The head comes first and in this order: `head_of` relies on it.
+    """Return an event as strict JSON on one line. The head comes first and in this order: `head_of` relies on it.
 
-    ``cipher`` encrypts what the event says: its content and metadata.
+    ``cipher`` encrypts the content and the metadata of the event.
     """
     said: dict[str, Any] = {"metadata": dict(event.metadata), "content": event.content}
     if cipher is not None:
@@ -60,12 +61,12 @@ def event_line(seq: int, more: int, event: RunEvent, cipher: Cipher | None = Non
 
 
 def mark_line(last_seq: int) -> bytes:
-    """Remembers the highest number ever given, when the line that bore it is deleted."""
+    """Return a mark, which records the highest number ever assigned when the line with that number is deleted."""
     return b'{"last_seq":%d}\n' % last_seq
 
 
 def head_of(line: bytes) -> LineHead | None:
-    """The head of a complete line; None for one that is not sound."""
+    """Return the head of a complete line; None if it is damaged."""
     if not line.endswith(b"}\n"):
         return None
     if match := _EVENT.match(line):
@@ -76,7 +77,7 @@ def head_of(line: bytes) -> LineHead | None:
 
 
 def key_id_of(line: bytes, cipher: Cipher) -> str | None:
-    """The id of the key that a sound line is encrypted with; empty for a line in the clear, None for a mark."""
+    """Return the id of the key that an intact line is encrypted with; empty if not encrypted, None for a mark."""
     value = orjson.loads(line)
     if "last_seq" in value:
         return None
@@ -85,7 +86,7 @@ def key_id_of(line: bytes, cipher: Cipher) -> str | None:
 
 
 def read_line(line: bytes, thread_id: str, cipher: Cipher | None = None) -> StoredRunEvent | None:
-    """The event on a line; None for a line that is damaged, and for a mark. Raises CannotDecrypt."""
+    """Return the event on a line; None for a damaged line or a mark. Raises CannotDecrypt."""
     try:
         value: dict[str, Any] = orjson.loads(line)
         if _SAID in value:
@@ -105,7 +106,7 @@ def read_line(line: bytes, thread_id: str, cipher: Cipher | None = None) -> Stor
 
 
 def forward(file: BinaryIO, end: int) -> Iterator[bytes]:
-    """The lines before ``end``, first to last."""
+    """Yield the lines before ``end``, first to last."""
     file.seek(0)
     place = 0
     while place < end and (line := file.readline()):
@@ -114,7 +115,7 @@ def forward(file: BinaryIO, end: int) -> Iterator[bytes]:
 
 
 def backward(file: BinaryIO, end: int) -> Iterator[bytes]:
-    """The lines before ``end``, last to first; what stands behind the last newline, if anything, comes first of all."""
+    """Yield the lines before ``end``, last to first, beginning with the text after the last newline, if any."""
     parts: list[bytes] = []
     place = end
     while place > 0:
@@ -122,7 +123,7 @@ def backward(file: BinaryIO, end: int) -> Iterator[bytes]:
         place -= size
         file.seek(place)
         pieces = _exactly(file, size).split(b"\n")
-        # The newline belongs to the line before it, and a line may reach over many chunks.
+        # The newline belongs to the line before it, and a line may extend over many chunks.
         for piece in reversed(pieces[1:]):
             line = _joined(piece, parts)
             if line:

@@ -1,4 +1,4 @@
-"""Bring the lines of event files to the key that encrypts now. For the process that owns the files."""
+"""Re-encrypt the lines of event files with the current key. Only for the process that owns the files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FILES: Final = "events.jsonl"
 
 
 def event_file_keys(root: Path, cipher: Cipher) -> Iterator[str]:
-    """Yield the id of the key of every event in the files below ``root``; empty for one that is not encrypted."""
+    """Yield the key id of every event in the files below ``root``; empty for an event that is not encrypted."""
     for path in sorted(root.rglob(_FILES)):
         with path.open("rb") as file:
             for line in file:
@@ -25,9 +25,9 @@ def event_file_keys(root: Path, cipher: Cipher) -> Iterator[str]:
 
 
 def rewrite_event_files(root: Path, cipher: Cipher) -> int:
-    """Encrypt every event below ``root`` with the present key; return how many changed. Raises CannotDecrypt.
+    """Encrypt every event below ``root`` with the current key; return how many changed. Raises CannotDecrypt.
 
-    A file is replaced when it is written whole. Lines that are not sound stay as they are.
+    A file is replaced once its new version is complete. Damaged lines stay as they are.
     """
     return sum(_rewrite(path, cipher) for path in sorted(root.rglob(_FILES)))
 
@@ -49,7 +49,7 @@ def _rewrite(path: Path, cipher: Cipher) -> int:
 
 
 def _recoded(line: bytes, cipher: Cipher) -> bytes | None:
-    """The line encrypted with the present key; None where it is that already, or is no event."""
+    """Return the line encrypted with the current key; None if it already is, or is no event."""
     head = head_of(line)
     if head is None or head.is_mark or key_id_of(line, cipher) == cipher.key_id:
         return None

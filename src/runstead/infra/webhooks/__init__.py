@@ -1,1 +1,1 @@
-"""Webhooks leave the machine here: which addresses are called, how, and what happens when nobody answers."""
+"""Delivery of webhooks: address checks, signed POST requests, and retries."""

@@ -1,7 +1,7 @@
-"""From a webhook's URL to addresses that may be connected to.
+"""Resolve a webhook's URL to IP addresses that may be called.
 
-What a name stands for is asked once per connection, every answer is checked, and the very addresses that were checked
-are connected to: a name that means something else a moment later changes nothing.
+A host name is resolved once per connection, every address is checked, and the connection uses exactly the checked
+addresses: a DNS record that changes a moment later has no effect (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from runstead.resources.webhooks import WebhookRefused
 from .ranges import METADATA, why_blocked
 
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
-"""The IP addresses of a host, as text. Raises OSError, or TimeoutError, when there are none to be had."""
+"""Returns the IP addresses of a host as text. Raises OSError or TimeoutError if there are none."""
 
 RESOLVE_WITHIN: Final = 5.0
 """Seconds."""
@@ -31,10 +31,10 @@ _METADATA_NAMES: Final = frozenset(("metadata", "metadata.google.internal", "met
 
 @dataclass(frozen=True, slots=True)
 class UrlPolicy:
-    """What langgraph.json's ``webhooks.url`` and the settings say about addresses.
+    """The rules for webhook URLs from langgraph.json's ``webhooks.url`` and the settings.
 
-    ``allowed_domains`` are exact names, or ``*.example.org`` for all below that one; none given allows all. None of
-    ``allowed_ports`` given allows all. ``allow_loopback`` is for development, ``allow_private`` for one's own network.
+    ``allowed_domains`` are exact names, or ``*.example.org`` for all names below that one; empty allows all. Empty
+    ``allowed_ports`` allow all. ``allow_loopback`` is for development, ``allow_private`` for a private network.
     """
 
     require_https: bool = False
@@ -47,13 +47,13 @@ class UrlPolicy:
 
 
 class WebhookAddresses:
-    """The WebhookGate of this server, and what its connections ask for where to go."""
+    """The WebhookGate of this server; connections also use it to get their addresses."""
 
     def __init__(self, policy: UrlPolicy, resolve: Resolve) -> None:
         self._policy, self._resolve = policy, resolve
 
     async def check(self, url: str) -> None:
-        """Raises WebhookRefused."""
+        """Check that a webhook URL may be called. Raises WebhookRefused."""
         if self.own_path(url) is None:
             await self.of(self.parsed(url))
 
@@ -79,7 +79,7 @@ class WebhookAddresses:
             raise WebhookRefused("Webhook URL too long")
 
     def parsed(self, text: str) -> httpx.URL:
-        """The URL, with everything checked that can be without asking anybody. Raises WebhookRefused."""
+        """Return the parsed URL after all checks that need no DNS lookup. Raises WebhookRefused."""
         policy = self._policy
         self._check_text(text)
         try:
@@ -101,7 +101,7 @@ class WebhookAddresses:
         return url
 
     async def of(self, url: httpx.URL) -> Sequence[str]:
-        """The addresses to connect to. Raises WebhookRefused when any of them is not to be called."""
+        """Return the addresses to connect to. Raises WebhookRefused if any of them must not be called."""
         host = _host(url)
         if host in _METADATA_NAMES:
             raise _blocked(METADATA)
@@ -126,7 +126,7 @@ class WebhookAddresses:
 
     def _why_blocked(self, text: str) -> str | None:
         try:
-            # A zone ("%eth0") only means something on a link of this machine's own.
+            # A zone ("%eth0") only has a meaning on a link of this machine.
             address = ipaddress.ip_address(text.partition("%")[0])
         except ValueError:
             return "blocked IP range"
@@ -135,7 +135,7 @@ class WebhookAddresses:
 
 
 class SystemResolver:
-    """Asks the machine's resolver, in threads of its own: a name server that hangs must not hold up anybody else."""
+    """The system's resolver, in threads of its own: a name server that hangs must not block other work."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="webhook-dns")
@@ -156,7 +156,7 @@ def _blocked(reason: str) -> WebhookRefused:
 
 
 def _host(url: httpx.URL) -> str:
-    """The host as it is looked up, in ASCII; names end with a dot or not, and mean the same."""
+    """Return the host for the lookup, in ASCII and without the optional final dot."""
     return url.raw_host.decode("ascii").lower().rstrip(".")
 
 

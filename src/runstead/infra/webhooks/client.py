@@ -1,6 +1,4 @@
-"""One POST to a webhook: to an address that was checked, or to a route of this server, within a time, without following
-redirects.
-"""
+"""One POST to a webhook, at a checked address or a route of this server, with a time limit and without redirects."""
 
 from __future__ import annotations
 
@@ -20,18 +18,18 @@ from .addresses import WebhookAddresses
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back: the status, and how long to leave the receiver alone, in its own words."""
+    """The response: the status, and the ``Retry-After`` header as sent by the receiver."""
 
     status_code: int
     retry_after: str | None = None
 
 
 class Unanswered(Exception):
-    """No answer came: what happened instead. Trying again may help."""
+    """No response was received; the text is the reason. A retry may succeed."""
 
 
 class WebhookClient:
-    """Posts bodies. ``timeout`` (seconds) is for all of one POST, from asking for the address to the answer."""
+    """Posts bodies. ``timeout`` (seconds) covers one whole POST, from the address lookup to the response."""
 
     def __init__(
         self, addresses: WebhookAddresses, http: httpx.AsyncClient, own: httpx.AsyncClient, *, timeout: float
@@ -43,10 +41,8 @@ class WebhookClient:
     async def running(
         cls, addresses: WebhookAddresses, *, timeout: float, own_routes: httpx.AsyncBaseTransport
     ) -> AsyncIterator[Self]:
-        """Connections of its own, for the length of a block. ``own_routes`` leads to the routes of this server, as the
-        bound actor.
-        """
-        # A proxy of the environment's would look the name up by itself, and connect to whatever that gives.
+        """Open connections for the length of a block. ``own_routes`` calls this server's routes as the bound actor."""
+        # No proxy from the environment: it would resolve the name itself and connect to an unchecked address.
         async with (
             httpx.AsyncClient(
                 transport=_CheckedTransport(addresses), trust_env=False, follow_redirects=False, timeout=timeout
@@ -56,14 +52,14 @@ class WebhookClient:
             yield cls(addresses, http, own, timeout=timeout)
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
-        """Raises WebhookRefused for an address that is not called, Unanswered when no answer came."""
+        """Send a POST. Raises WebhookRefused for a forbidden address, Unanswered if there was no response."""
         path = self._addresses.own_path(url)
         http, target = (self._http, self._addresses.parsed(url)) if path is None else (self._own, path)
         request = http.build_request("POST", target, content=body, headers=dict(headers))
         try:
             async with asyncio.timeout(self._timeout):
                 response = await http.send(request, stream=True)
-                # What it says beside its status is not read: it may be without end.
+                # The body of the response is not read: it may be endless.
                 await response.aclose()
         except TimeoutError as error:
             raise Unanswered(f"no answer within {self._timeout:g} s") from error
@@ -73,7 +69,7 @@ class WebhookClient:
 
 
 class _CheckedTransport(httpx.AsyncBaseTransport):
-    """Connects to the addresses that were checked, and to no other; names stay what TLS and the receiver see."""
+    """Connects only to checked addresses; TLS and the receiver still see the host name."""
 
     def __init__(self, addresses: WebhookAddresses) -> None:
         self._addresses = addresses
@@ -94,7 +90,7 @@ class _CheckedTransport(httpx.AsyncBaseTransport):
             try:
                 return await inner.handle_async_request(pinned)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                # Nothing has been sent yet: a name may stand for one address that is gone and one that is there.
+                # Nothing has been sent yet: one address of a name may be unreachable while another one works.
                 failure = error
         raise failure or WebhookRefused("Webhook host blocked: DNS resolution failed")
 
@@ -103,12 +99,13 @@ class _CheckedTransport(httpx.AsyncBaseTransport):
             await self._opened.aclose()
 
     async def _inner(self) -> httpx.AsyncHTTPTransport:
-        """Made for the first webhook: reading the certificates of the authorities takes longer than the rest of a
-        server's start.
+        """Return the transport, created for the first webhook: loading the CA certificates takes longer than the rest
+        of a server's start.
         """
         if self._opened is None:
             context = await asyncio.to_thread(httpx.create_ssl_context)
-            # No connection is kept: one that was proved to be of one name must not serve another at the same address.
+            # No connection is reused: one that was verified for one name must not serve another name at the same
+            # address.
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
             self._opened = self._opened or httpx.AsyncHTTPTransport(verify=context, limits=limits, trust_env=False)
         return self._opened

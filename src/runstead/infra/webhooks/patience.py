@@ -1,4 +1,4 @@
-"""How long a receiver that did not take a delivery is left alone. Pure, but for the chance that is handed in."""
+"""The retry policy of webhook deliveries: exponential back-off. Pure; randomness is passed in."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 GONE: Final = 410
-"""The receiver says that it will never be there again."""
+"""The receiver's statement that it is gone for good."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """``max_attempts`` in all. The first pause is ``first``, each later one four times the former, none longer than
-    ``longest`` (seconds).
+    """``max_attempts`` is the total number of attempts. Pauses are in seconds.
+
+    The first pause is ``first``; each later one is four times as long as the one before, but at most ``longest``.
     """
 
     max_attempts: int = 8
@@ -24,10 +25,10 @@ class Patience:
     def again_at(
         self, number: int, status_code: int | None, retry_after: str | None, now: datetime, chance: float
     ) -> datetime | None:
-        """When to try again after attempt ``number`` failed; None when that was the last.
+        """Return the time of the next attempt after attempt ``number`` failed; None if that was the last.
 
-        ``chance`` (0 to 1) spreads those that failed together: the pause is shortened by up to a quarter. What the
-        receiver itself asks for is not shortened.
+        ``chance`` (0 to 1) is the jitter: the pause is shortened by up to a quarter. A pause that the receiver asks
+        for is not shortened.
         """
         if number >= self.max_attempts or status_code == GONE:
             return None
@@ -38,7 +39,7 @@ class Patience:
 
 
 def _seconds(retry_after: str | None, now: datetime) -> float | None:
-    """``Retry-After``: seconds, or a date."""
+    """Return the seconds of a ``Retry-After`` header, which contains seconds or a date."""
     text = (retry_after or "").strip()
     if text.isdecimal() and len(text) < 10:
         return float(text)

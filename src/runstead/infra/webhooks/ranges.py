@@ -1,6 +1,6 @@
-"""Which IP addresses are nobody's business to call: this machine, its network, and what clouds keep for themselves.
+"""IP addresses that webhooks must not call: this machine, private networks, and metadata endpoints of clouds.
 
-Pure. Addresses that carry another one inside (mapped, translated, tunnelled) are judged by that one too.
+Pure. An address that contains another one (mapped, translated, tunnelled) is also checked by the inner one.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ _PRIVATE: Final = tuple(
     ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 )
 _SPECIAL: Final = tuple(
-    # The IANA registries of special-purpose addresses (RFC 6890), multicast and site-local, without what is judged
-    # before: loopback, private, and the forms that carry another address. A table, for versions of Python differ.
+    # The IANA registries of special-purpose addresses (RFC 6890), multicast and site-local, without those that are
+    # checked separately: loopback, private, and forms that contain another address. A table, since versions of Python
+    # differ.
     ipaddress.ip_network(text)
     for text in (
         "0.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24",
@@ -35,16 +36,16 @@ _SPECIAL: Final = tuple(
     )
 )  # fmt: skip
 _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
-"""All that IANA has given out of IPv6 for hosts that everybody reaches."""
+"""All IPv6 addresses that IANA has allocated for globally reachable hosts."""
 _CARRIERS: Final = tuple(
-    # NAT64, and the form from before mapped addresses, carry an IPv4 address in their last 32 bits.
+    # NAT64, and the form from before mapped addresses, contain an IPv4 address in their last 32 bits.
     ipaddress.IPv6Network(text)
     for text in ("64:ff9b::/96", "::/96")
 )
 
 
 def why_blocked(address: IpAddress, *, allow_loopback: bool = False, allow_private: bool = False) -> str | None:
-    """Why nobody may call ``address``; None when they may."""
+    """Return the reason why ``address`` must not be called; None if it may be."""
     reasons = [_why(one, allow_loopback, allow_private) for one in _meant(address)]
     return next((reason for reason in reasons if reason is not None), None)
 
@@ -58,12 +59,14 @@ def _why(address: IpAddress, allow_loopback: bool, allow_private: bool) -> str |
         return None if allow_private else PRIVATE
     if any(address in network for network in _SPECIAL) or (address.version == 6 and address not in _GLOBAL_UNICAST):
         return BLOCKED
-    # And what is added some day.
+    # Including special ranges that are added in the future.
     return None if address.is_global and not address.is_multicast else BLOCKED
 
 
 def _meant(address: IpAddress) -> Iterator[IpAddress]:
-    """The address that packets end at, where this one only carries it; otherwise the address itself."""
+    """Yield the addresses that packets end at: inner addresses if this one contains any, otherwise the address
+    itself.
+    """
     if isinstance(address, ipaddress.IPv4Address):
         yield address
     elif address.ipv4_mapped is not None:

@@ -1,6 +1,6 @@
-"""Sends what is owed: claims deliveries that are due, posts them, and writes down what came of it.
+"""Send pending webhook deliveries: claim due ones, post them, and record the result.
 
-At least once: a process that dies between a POST and its record leaves the delivery to be sent again, by the same id.
+At least once: if a process dies between a POST and its record, the delivery is sent again with the same id.
 """
 
 from __future__ import annotations
@@ -35,16 +35,18 @@ _ENDS: Final = (
 
 
 class Poster(Protocol):
-    """The part of a WebhookClient that is used here."""
+    """The part of WebhookClient that the sender uses."""
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply: ...
 
 
 @dataclass(frozen=True, slots=True)
 class SenderSettings:
-    """``parallel``: deliveries on their way at once. ``term``: how long a claim lasts, longer than any POST.
-    ``recheck``: seconds after which the storage is looked at although nobody rang; ends that another process wrote are
-    found then. ``headers`` go with every delivery; ``fields``, when named, are all that the body holds.
+    """Options of the sender.
+
+    ``parallel``: maximum number of concurrent deliveries. ``term``: duration of a claim, longer than any POST.
+    ``recheck``: seconds between two reads of the storage without a wake-up; they find ended runs that another process
+    wrote. ``headers`` are added to every delivery; ``fields``, if given, are the only fields of the body.
     """
 
     parallel: int = 32
@@ -56,7 +58,7 @@ class SenderSettings:
 
 
 class WebhookSender:
-    """Also an observer of runs: the end of one rings its bell."""
+    """Sends webhook deliveries. Also a RunObserver: the end of a run wakes it."""
 
     def __init__(
         self,
@@ -74,13 +76,13 @@ class WebhookSender:
         self._sending: set[asyncio.Task[None]] = set()
 
     async def on_event(self, event: RunLifecycleEvent) -> None:
-        """See RunObserver."""
+        """Wake the sender when a run ends; see RunObserver."""
         if event.event_type in _ENDS:
             self._bell.ring()
 
     @asynccontextmanager
     async def running(self, grace: float = 5.0) -> AsyncIterator[None]:
-        """Send for the length of a block. After it, what is on its way has ``grace`` seconds; the rest stays owed."""
+        """Send for the length of a block. After it, running deliveries have ``grace`` seconds; others stay pending."""
         serving = asyncio.create_task(self._serve(), name="webhooks")
         try:
             yield
@@ -107,7 +109,7 @@ class WebhookSender:
                 await self._clock.wait(heard, seconds)
 
     async def _send_due(self, heard: asyncio.Event) -> float:
-        """Take what there is room for; return after how many seconds to look again."""
+        """Claim as many deliveries as there are free slots; return the seconds until the next read."""
         room = self._settings.parallel - len(self._sending)
         claimed = await self._deliveries.claim(room, self._settings.term) if room > 0 else []
         for due in claimed:
@@ -115,7 +117,7 @@ class WebhookSender:
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
         if len(claimed) == room or (next_due := await self._deliveries.next_due()) is None:
-            # Full: each that ends makes room, and wakes us.
+            # All slots are in use: each delivery that ends frees one and wakes us.
             return self._settings.recheck
         return min(max((next_due - self._clock.now()).total_seconds(), 0.05), self._settings.recheck)
 
@@ -147,7 +149,7 @@ class WebhookSender:
         except WebhookRefused as refusal:
             error, may_try_again = str(refusal), False
         except Exception as surprise:
-            # Counted like any other failure: one that nobody expects must not be tried for ever.
+            # Counted like any other failure: an unexpected error must not be retried forever.
             _log.exception("webhook delivery %s could not be sent", due.delivery_id)
             error = f"could not be sent: {type(surprise).__name__}"
         now = self._clock.now()

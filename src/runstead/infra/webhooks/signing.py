@@ -1,4 +1,4 @@
-"""Who a webhook is from, and that nobody has changed it: signatures as standardwebhooks.com describes them."""
+"""Signatures that prove the sender and the integrity of a webhook, as specified by standardwebhooks.com."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from standardwebhooks import Webhook
 
 
 class InvalidSecret(ValueError):
-    """A secret that nothing can be signed with."""
+    """A secret that cannot be used for signing."""
 
 
 class WebhookSigner:
-    """Signs with every one of ``secrets``, so that receivers can move from an old one to a new one in their own time.
+    """Signs with every one of ``secrets``, so that receivers can change from an old secret to a new one at any time.
 
     A secret is ``whsec_`` and base64, or base64 alone. Without any, nothing is signed. Raises InvalidSecret.
     """
@@ -23,7 +23,7 @@ class WebhookSigner:
         self._keys = [_key(secret) for secret in secrets]
 
     def headers(self, delivery_id: str, sent_at: datetime, body: bytes) -> dict[str, str]:
-        """The headers that go with ``body``."""
+        """Return the headers for ``body``."""
         headers = {"webhook-id": delivery_id, "webhook-timestamp": str(int(sent_at.timestamp()))}
         if self._keys:
             text = body.decode()
@@ -37,7 +37,7 @@ def _key(secret: str) -> Webhook:
     except (binascii.Error, RuntimeError, ValueError) as error:
         raise _invalid() from error
     except Exception as error:
-        # The library's own, for a secret that is empty.
+        # The library's own error, for an empty secret.
         raise _invalid() from error
 
 
