@@ -118,7 +118,7 @@ async def test_request_that_has_not_been_answered_is_refused_when_access_has_end
     ],
     ids=["same", "unavailable", "bug", "more scopes"],
 )
-async def test_stream_goes_on_while_nobody_says_that_access_has_ended(change: Callable[[Answers], None]) -> None:
+async def test_stream_continues_while_access_is_unchanged_or_unknown(change: Callable[[Answers], None]) -> None:
     app, answers, sent = Endless(), Answers(), list[Message]()
     task = serving(app, answers, sent)
     await app.begun.wait()
@@ -130,7 +130,7 @@ async def test_stream_goes_on_while_nobody_says_that_access_has_ended(change: Ca
         await task
 
 
-async def test_short_requests_ask_once_and_leave_nothing_behind() -> None:
+async def test_short_requests_check_once_and_leave_no_task() -> None:
     async def short(scope: Scope, receive: Receive, send: Send) -> None:
         assert scope[ACTOR] == ALICE
 

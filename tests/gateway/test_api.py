@@ -27,7 +27,7 @@ from .conftest import GRAPHS
 ORIGIN = {"origin": "http://localhost:3000"}
 
 
-async def test_a_browser_may_ask_and_may_read_what_it_needs(client: httpx.AsyncClient) -> None:
+async def test_browser_request_is_allowed_and_exposes_needed_headers(client: httpx.AsyncClient) -> None:
     asked = {**ORIGIN, "access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
     allowed = await client.options("/threads/x/runs/stream", headers=asked)
     assert allowed.status_code == 200
@@ -38,7 +38,7 @@ async def test_a_browser_may_ask_and_may_read_what_it_needs(client: httpx.AsyncC
     assert {"content-location", "location", "x-pagination-total", "x-pagination-next"} <= set(shown)
 
 
-async def test_a_browser_may_read_refusals_too(client: httpx.AsyncClient) -> None:
+async def test_browser_can_read_refusals(client: httpx.AsyncClient) -> None:
     refused = await client.get("/threads/not-a-uuid", headers=ORIGIN)
     assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (422, ORIGIN["origin"])
 
@@ -49,7 +49,7 @@ class BrokenSource:
         raise RuntimeError("the password is x")
 
 
-async def test_what_nobody_expected_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
+async def test_unexpected_error_is_logged_and_masked_in_the_response(caplog: pytest.LogCaptureFixture) -> None:
     api = create_api(BrokenSource(), authenticator=NoAuthentication())  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://localhost") as client:
         failed = await client.get("/assistants/agent", headers=ORIGIN)
@@ -58,7 +58,7 @@ async def test_what_nobody_expected_is_logged_and_not_told(caplog: pytest.LogCap
     assert "the password is x" in caplog.text
 
 
-async def test_before_the_start_and_after_the_end_there_is_nothing_to_be_had(application: Application) -> None:
+async def test_requests_before_start_and_after_shutdown_get_503(application: Application) -> None:
     transport = httpx.ASGITransport(application.asgi)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         early = await client.get("/ready")
@@ -92,7 +92,7 @@ async def test_every_route_is_described_with_its_body(application: Application) 
     assert references <= set(schema["components"]["schemas"])
 
 
-async def test_the_description_to_read_loads_nothing_from_anywhere(client: httpx.AsyncClient) -> None:
+async def test_docs_page_loads_nothing_from_other_hosts(client: httpx.AsyncClient) -> None:
     page = (await client.get("/docs")).text
     assert "/threads/{thread_id}/runs/stream" in page
     assert "multitask_strategy" in page
@@ -100,7 +100,7 @@ async def test_the_description_to_read_loads_nothing_from_anywhere(client: httpx
     assert not re.search(r"(src|href)=[\"']?(https?:)?//", page)
 
 
-async def test_two_lines_put_it_into_somebody_else_s_app(tmp_path: Path) -> None:
+async def test_application_is_mounted_in_another_app(tmp_path: Path) -> None:
     application = Application.from_file(GRAPHS, data_dir=tmp_path / "data")
     theirs = FastAPI(lifespan=application.lifespan)
     theirs.mount("/agents", application.asgi)
@@ -122,7 +122,7 @@ async def test_two_lines_put_it_into_somebody_else_s_app(tmp_path: Path) -> None
             assert joined.json()["messages"][-1]["content"] == "echo: hi there"
 
 
-async def test_a_server_that_stops_lets_readers_and_waiters_go_and_stops_no_run(application: Application) -> None:
+async def test_shutdown_disconnects_readers_and_waiters_and_cancels_no_run(application: Application) -> None:
     body = {"assistant_id": "slow", "input": {"steps": 60, "delay": 0.05}, "on_disconnect": "cancel"}
     async with httpx.AsyncClient(timeout=30) as client:
         async with serving(application) as url:
@@ -153,7 +153,7 @@ async def at_work(client: httpx.AsyncClient, url: str, *, count: int) -> list[st
     raise AssertionError("the runs are not taken up")
 
 
-async def test_protection_that_is_not_there_is_not_passed_over(tmp_path: Path) -> None:
+async def test_unloadable_auth_or_encryption_prevents_startup(tmp_path: Path) -> None:
     (tmp_path / "graph.py").write_text("")
     parts = (
         '"auth": {"path": "./auth.py:auth"}',
@@ -170,7 +170,7 @@ async def test_protection_that_is_not_there_is_not_passed_over(tmp_path: Path) -
                 pass
 
 
-async def test_savers_and_stores_of_the_users_are_passed_over_with_a_warning(
+async def test_custom_savers_and_stores_are_ignored_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     # One langgraph.json serves both servers: the reference uses these, and here the settings say where data is kept.
@@ -210,7 +210,7 @@ async def test_event_streams_are_switched_off_without_the_runs(tmp_path: Path) -
         assert (await client.get(f"/threads/{thread_id}/runs")).status_code == 200
 
 
-async def test_nouns_that_are_switched_off_have_no_routes(application: Application) -> None:
+async def test_disabled_resources_have_no_routes(application: Application) -> None:
     api = create_api(application, authenticator=NoAuthentication(), disabled={"store", "assistants"})
     transport = httpx.ASGITransport(api)
     async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:

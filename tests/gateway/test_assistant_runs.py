@@ -61,7 +61,7 @@ async def test_assistant_thread_and_run_are_merged_in_this_order(served: Served)
         assert (await client.post("/runs/wait", json=refused)).status_code == 400
 
 
-async def test_deleting_interrupts_what_is_in_flight_and_keeps_what_was_done(served: Served) -> None:
+async def test_delete_interrupts_runs_in_flight_and_keeps_results(served: Served) -> None:
     async with served() as client:
         made, other = await a_new(client, graph_id="slow"), await a_new(client, graph_id="slow")
         run = {"assistant_id": made["assistant_id"], "input": {"steps": 500, "delay": 0.02}}
@@ -96,7 +96,7 @@ async def test_deleting_interrupts_what_is_in_flight_and_keeps_what_was_done(ser
             assert more.status_code == 200
 
 
-async def test_deleting_with_threads_stops_what_runs_and_waits_there(served: Served) -> None:
+async def test_delete_with_threads_stops_running_and_pending_runs(served: Served) -> None:
     async with served() as client:
         made = await a_new(client, graph_id="slow")
         run = {"assistant_id": made["assistant_id"], "input": {"steps": 1000, "delay": 0.01}}
@@ -115,7 +115,7 @@ async def test_deleting_with_threads_stops_what_runs_and_waits_there(served: Ser
         assert (await client.delete(f"/assistants/{made['assistant_id']}")).status_code == 404
 
 
-async def test_of_deletions_changes_and_runs_at_once_none_fails_badly(served: Served) -> None:
+async def test_concurrent_deletes_updates_and_runs_cause_no_server_error(served: Served) -> None:
     async with served() as client:
         made = await a_new(client)
         place, run = f"/assistants/{made['assistant_id']}", {"assistant_id": made["assistant_id"], "input": {}}
@@ -132,7 +132,7 @@ async def test_of_deletions_changes_and_runs_at_once_none_fails_badly(served: Se
         assert (await client.get(place)).status_code == 404
 
 
-async def test_what_only_the_server_says_is_not_kept(served: Served) -> None:
+async def test_server_owned_keys_are_not_stored(served: Served) -> None:
     """Clients send back what they have read, of runs too."""
     own = {"langgraph_auth_user": {"identity": "eve"}, "__pregel_x": 1, "color": "red"}
     async with served() as client:
@@ -145,7 +145,7 @@ async def test_what_only_the_server_says_is_not_kept(served: Served) -> None:
         assert run.json()["seen"]["configurable"]["thread_id"] != "x"
 
 
-async def test_a_config_holds_what_has_an_effect_on_runs(served: Served) -> None:
+async def test_config_keeps_keys_that_affect_runs(served: Served) -> None:
     config = {"tags": ["t"], "metadata": {"m": None}, "recursion_limit": 9, "max_concurrency": 2, "run_name": "r"}
     async with served() as client:
         made = await a_new(client, config={**config, "callbacks": None})

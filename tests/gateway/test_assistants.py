@@ -18,7 +18,7 @@ from .assistants import ALICE, BOB, GRAPHS, OPERATOR, Served, a_new, a_thread
 CTX = assistant_id_of("ctx")
 
 
-async def test_nothing_of_alices_assistant_is_there_for_bob(served: Served) -> None:
+async def test_assistant_of_another_user_is_not_found(served: Served) -> None:
     async with served(users=True) as client:
         made = await a_new(client, ALICE, metadata={"mark": 1})
         place = f"/assistants/{made['assistant_id']}"
@@ -51,7 +51,7 @@ async def test_nothing_of_alices_assistant_is_there_for_bob(served: Served) -> N
 
 
 @pytest.mark.parametrize("name", ["ctx", CTX])
-async def test_users_cannot_change_what_everybody_uses(served: Served, name: str) -> None:
+async def test_users_cannot_change_default_assistants(served: Served, name: str) -> None:
     async with served(users=True) as client:
         before = (await client.get(f"/assistants/{name}", headers=ALICE)).json()
         for method, path, body in (
@@ -68,7 +68,7 @@ async def test_users_cannot_change_what_everybody_uses(served: Served, name: str
         assert (await client.get(f"/assistants/{name}", headers=BOB)).json() == before
 
 
-async def test_who_is_trusted_with_it_can(served: Served) -> None:
+async def test_scope_allows_changing_default_assistants(served: Served) -> None:
     async with served(users=True, shared_assistants_scope="assistants") as client:
         change = {"context": {"color": "gold"}}
         assert (await client.patch("/assistants/ctx", json=change, headers=ALICE)).status_code == 403
@@ -97,7 +97,7 @@ async def test_versions_survive_a_restart(served: Served) -> None:
         assert len((await client.post("/assistants/ctx/versions", json={})).json()) == 2
 
 
-async def test_a_graph_that_is_gone_leaves_its_assistants_behind(served: Served, tmp_path: Path) -> None:
+async def test_assistants_of_a_removed_graph_remain(served: Served, tmp_path: Path) -> None:
     async with served() as client:
         made = await a_new(client, context={"color": "red"})
         thread = await a_thread(client)
@@ -122,7 +122,7 @@ async def test_a_graph_that_is_gone_leaves_its_assistants_behind(served: Served,
         assert (await client.get("/assistants/ctx")).json()["version"] == 1
 
 
-async def test_graphs_in_graphs_in_graphs_are_described_as_deep_as_asked(served: Served, tmp_path: Path) -> None:
+async def test_nested_graphs_are_drawn_to_the_requested_depth(served: Served, tmp_path: Path) -> None:
     nested = tmp_path / "nested.json"
     nested.write_text(json.dumps({"graphs": {"outer": str(Path(__file__).parent / "nesting.py") + ":outer"}}))
     async with served(graphs=nested) as client:
@@ -145,7 +145,7 @@ async def test_graphs_in_graphs_in_graphs_are_described_as_deep_as_asked(served:
                 assert {node["id"] for node in drawn["nodes"]} == {"__start__", deepest, "__end__"}, xray
 
 
-async def test_a_description_can_be_taken_away(served: Served) -> None:
+async def test_description_can_be_removed(served: Served) -> None:
     async with served() as client:
         made = await a_new(client, description="d", name="n")
         place = f"/assistants/{made['assistant_id']}"
@@ -180,7 +180,7 @@ async def test_a_description_can_be_taken_away(served: Served) -> None:
         b'{"graph_id": "ctx", "if_exists": "update"}',
     ],
 )
-async def test_a_body_that_cannot_be_meant_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
+async def test_invalid_assistant_body_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
     refused = await client.post("/assistants", content=body, headers={"content-type": "application/json"})
     assert (refused.status_code, bool(refused.json()["detail"])) == (422, True)
 
@@ -198,18 +198,18 @@ async def test_a_body_that_cannot_be_meant_is_refused(client: httpx.AsyncClient,
         ("versions", {"metadata": []}),
     ],
 )
-async def test_so_is_one_about_versions(client: httpx.AsyncClient, path: str, body: Any) -> None:
+async def test_invalid_version_body_is_refused(client: httpx.AsyncClient, path: str, body: Any) -> None:
     refused = await client.post(f"/assistants/agent/{path}", json=body)
     assert (refused.status_code, bool(refused.json()["detail"])) == (422, True)
 
 
 @pytest.mark.parametrize("xray", ["", "-1", "1.5", "yes", "1000"])
-async def test_so_is_an_xray_of_no_depth(client: httpx.AsyncClient, xray: str) -> None:
+async def test_invalid_xray_is_refused(client: httpx.AsyncClient, xray: str) -> None:
     refused = await client.get(f"/assistants/nested/graph?xray={xray}")
     assert (refused.status_code, "xray" in refused.text) == ((200, False) if not xray else (422, True))
 
 
-async def test_no_assistant_is_called_by_what_cannot_be_an_id(client: httpx.AsyncClient) -> None:
+async def test_invalid_assistant_id_is_not_found(client: httpx.AsyncClient) -> None:
     for name in ("nope", "%00", "..%2F..", "%F0%9F%98%80", "x" * 5000, f"{{{uuid.uuid4()}}}x"):
         for method, path in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/latest"), ("POST", "/versions")):
             body = {"version": 1} if method in ("POST", "PATCH") else None
@@ -218,7 +218,7 @@ async def test_no_assistant_is_called_by_what_cannot_be_an_id(client: httpx.Asyn
             assert isinstance(refused.json()["detail"], str)
 
 
-async def test_the_one_user_of_a_server_without_users_is_the_local_one(served: Served) -> None:
+async def test_local_user_owns_assistants_without_authentication(served: Served) -> None:
     async with served() as client:
         assert LOCAL_ACTOR.auth_source == "none"
         assert (await client.patch("/assistants/ctx", json={"name": "Mine"})).status_code == 200

@@ -188,20 +188,20 @@ async def test_bad_parameters(
 @pytest.mark.parametrize(
     "kind", ["text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded", "\xff"]
 )
-async def test_bodies_that_say_they_are_something_else(kind: str, client: httpx.AsyncClient) -> None:
+async def test_bodies_with_another_content_type(kind: str, client: httpx.AsyncClient) -> None:
     response = await client.post("/threads", content=b"{}", headers={b"content-type": kind.encode("latin-1")})
     assert response.status_code == 415
     assert "application/json" in response.json()["detail"]
 
 
-async def test_headers_that_mean_nothing(client: httpx.AsyncClient, places: dict[str, str]) -> None:
+async def test_malformed_headers(client: httpx.AsyncClient, places: dict[str, str]) -> None:
     place = "/threads/{thread_id}/runs/{run_id}/stream".format_map(places)
     for value in (b"x", b"\xff\xfe", b"9" * 1_000, b"1-1-1", b"-2", b"99999999-1"):
         response = await client.get(place, headers={b"last-event-id": value})
         assert response.status_code == 200
 
 
-async def test_a_body_of_any_length_is_never_held(client: httpx.AsyncClient) -> None:
+async def test_oversized_body_is_not_buffered(client: httpx.AsyncClient) -> None:
     """Sent in chunks, without saying how long it is: read to the limit, dropped, and answered."""
     sent = 0
 

@@ -43,7 +43,7 @@ async def running(folder: Path, http: Mapping[str, Any] | None = None, **setting
         yield application
 
 
-async def test_a_socket_of_a_foreign_page_is_refused_when_cookies_come_along(tmp_path: Path) -> None:
+async def test_socket_of_a_foreign_page_with_cookies_is_refused(tmp_path: Path) -> None:
     async with running(tmp_path) as application:
         for foreign in (EVIL, "null", "http://chat.example.org.evil.example", "http://localhost:3000"):
             assert await closed_with(application, **COOKIE, origin=foreign) == 4403, foreign
@@ -51,7 +51,7 @@ async def test_a_socket_of_a_foreign_page_is_refused_when_cookies_come_along(tmp
             assert await closed_with(application, **COOKIE, **crossing) == 4403, foreign
 
 
-async def test_a_socket_of_its_own_page_a_program_or_a_token_is_served(tmp_path: Path) -> None:
+async def test_socket_of_own_page_program_or_token_is_served(tmp_path: Path) -> None:
     behind_proxy = {**COOKIE, "host": "10.0.0.5:2024"}
     own = f"https://{HOST}"
     async with running(tmp_path) as application:
@@ -81,7 +81,7 @@ async def test_origins_can_be_listed(http: dict[str, Any], settings: dict[str, A
         assert await closed_with(application, **COOKIE, origin=STUDIO) is None
 
 
-async def test_a_request_that_needs_no_preflight_is_refused_alike(tmp_path: Path) -> None:
+async def test_request_without_preflight_is_refused_too(tmp_path: Path) -> None:
     """A form, or a POST without a body, is sent with cookies before any answer of CORS counts."""
     async with running(tmp_path) as application:
         transport = httpx.ASGITransport(application.asgi)

@@ -36,7 +36,7 @@ async def before(client: httpx.AsyncClient, origin: str = CHAT, **asked: str) ->
     return await client.options("/threads/x/runs/stream", headers=headers)
 
 
-async def test_by_default_every_page_may_ask_a_server_with_users_and_reads_where_its_run_is(tmp_path: Path) -> None:
+async def test_default_allows_every_origin_on_a_server_with_users(tmp_path: Path) -> None:
     async with serving(tmp_path, None, auth="keys") as client:
         allowed = await before(client)
         assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, "*")
@@ -49,14 +49,14 @@ async def test_by_default_every_page_may_ask_a_server_with_users_and_reads_where
         assert {"content-location", "x-pagination-total", "x-pagination-next"} <= shown
 
 
-async def test_by_default_pages_of_this_machine_may_ask_a_server_without_users(tmp_path: Path) -> None:
+async def test_default_allows_local_origins_on_a_server_without_users(tmp_path: Path) -> None:
     async with serving(tmp_path, None) as client:
         allowed = await before(client, "http://localhost:3000")
         assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, "http://localhost:3000")
         assert (await before(client)).status_code == 400
 
 
-async def test_only_the_origins_that_are_named_are_let_in(tmp_path: Path) -> None:
+async def test_only_listed_origins_are_allowed(tmp_path: Path) -> None:
     async with serving(tmp_path, {"allow_origins": [CHAT]}) as client:
         assert (await before(client)).headers["access-control-allow-origin"] == CHAT
         assert (await before(client, "https://evil.example")).status_code == 400
@@ -64,19 +64,19 @@ async def test_only_the_origins_that_are_named_are_let_in(tmp_path: Path) -> Non
         assert "access-control-allow-origin" not in read.headers
 
 
-async def test_origins_can_be_named_by_an_expression(tmp_path: Path) -> None:
+async def test_origins_can_be_listed_by_a_regex(tmp_path: Path) -> None:
     async with serving(tmp_path, {"allow_origin_regex": r"https://[a-z]+\.example\.org"}) as client:
         assert (await before(client)).headers["access-control-allow-origin"] == CHAT
         for origin in ("https://example.org", f"{CHAT}.evil.net"):
             assert (await before(client, origin)).status_code == 400
 
 
-async def test_nobody_is_let_in_who_is_not_named(tmp_path: Path) -> None:
+async def test_unlisted_origins_are_refused(tmp_path: Path) -> None:
     async with serving(tmp_path, {"max_age": 5}) as client:
         assert (await before(client)).status_code == 400
 
 
-async def test_methods_headers_and_ages_are_those_that_are_named(tmp_path: Path) -> None:
+async def test_methods_headers_and_max_age_follow_the_configuration(tmp_path: Path) -> None:
     cors = {"allow_origins": ["*"], "allow_methods": ["GET"], "allow_headers": ["x-api-key"], "max_age": 5}
     async with serving(tmp_path, cors) as client:
         allowed = await before(client, access_control_request_method="GET")
@@ -88,7 +88,7 @@ async def test_methods_headers_and_ages_are_those_that_are_named(tmp_path: Path)
         assert refused.status_code == 400
 
 
-async def test_credentials_are_let_in_for_who_is_named(tmp_path: Path) -> None:
+async def test_credentials_are_allowed_for_listed_origins(tmp_path: Path) -> None:
     async with serving(tmp_path, {"allow_origins": [CHAT], "allow_credentials": True}) as client:
         assert (await before(client)).headers["access-control-allow-credentials"] == "true"
         read = await client.get("/ok", headers={"origin": CHAT, "cookie": "a=b"})
@@ -96,7 +96,7 @@ async def test_credentials_are_let_in_for_who_is_named(tmp_path: Path) -> None:
         assert read.headers["access-control-allow-credentials"] == "true"
 
 
-async def test_more_headers_can_be_shown_and_those_that_clients_need_are_shown_still(tmp_path: Path) -> None:
+async def test_expose_headers_adds_to_the_default_headers(tmp_path: Path) -> None:
     async with serving(tmp_path, {"allow_origins": ["*"], "expose_headers": ["x-trace"]}) as client:
         read = await client.get("/ok", headers={"origin": CHAT})
         shown = {name.strip() for name in read.headers["access-control-expose-headers"].split(",")}

@@ -38,7 +38,7 @@ async def status(http: httpx.AsyncClient, thread: str) -> str:
     return found
 
 
-async def test_its_thread_is_busy(http: httpx.AsyncClient) -> None:
+async def test_thread_of_a_delayed_run_is_busy(http: httpx.AsyncClient) -> None:
     thread = await a_thread(http)
     run = await created(http, thread, after_seconds=LATER)
     assert (run["status"], await status(http, thread)) == ("pending", "busy")
@@ -51,7 +51,7 @@ async def test_its_thread_is_busy(http: httpx.AsyncClient) -> None:
     assert (cancelled.status_code, await status(http, thread)) == (200, "idle")
 
 
-async def test_reject_refuses(http: httpx.AsyncClient) -> None:
+async def test_reject_refuses_a_run_beside_a_delayed_one(http: httpx.AsyncClient) -> None:
     thread = await a_thread(http)
     await created(http, thread, after_seconds=LATER)
     for after in (0, LATER):
@@ -59,7 +59,7 @@ async def test_reject_refuses(http: httpx.AsyncClient) -> None:
         assert "already running a task" in refused["detail"]
 
 
-async def test_enqueue_is_let_in_and_goes_first_while_the_other_is_not_due(http: httpx.AsyncClient) -> None:
+async def test_enqueued_run_starts_before_a_delayed_run_is_due(http: httpx.AsyncClient) -> None:
     thread = await a_thread(http)
     delayed = await created(http, thread, after_seconds=LATER)
     second = await created(http, thread)
@@ -72,7 +72,9 @@ async def test_enqueue_is_let_in_and_goes_first_while_the_other_is_not_due(http:
 
 
 @pytest.mark.parametrize(("strategy", "left"), [("interrupt", 200), ("rollback", 404)])
-async def test_it_gives_way(http: httpx.AsyncClient, strategy: str, left: int) -> None:
+async def test_delayed_run_gives_way_to_interrupt_and_rollback(
+    http: httpx.AsyncClient, strategy: str, left: int
+) -> None:
     thread = await a_thread(http)
     delayed = await created(http, thread, after_seconds=LATER)
     second = await created(http, thread, multitask_strategy=strategy)
@@ -82,7 +84,7 @@ async def test_it_gives_way(http: httpx.AsyncClient, strategy: str, left: int) -
     assert await status(http, thread) == "idle"
 
 
-async def test_it_begins_when_it_is_due(http: httpx.AsyncClient) -> None:
+async def test_delayed_run_starts_when_it_is_due(http: httpx.AsyncClient) -> None:
     thread = await a_thread(http)
     run = await created(http, thread, after_seconds=0.2)
     await http.get(f"/threads/{thread}/runs/{run['run_id']}/join")

@@ -38,7 +38,7 @@ def frozen(pid: int) -> Iterator[None]:
             os.kill(one, signal.SIGCONT)
 
 
-async def test_every_request_is_answered_within_the_patience(tmp_path: Path) -> None:
+async def test_every_request_is_answered_within_the_database_timeout(tmp_path: Path) -> None:
     with own_postgres(max_connections="40") as server, valkey_url(tmp_path / "valkey") as redis_url:
         application = Application.from_file(
             GRAPHS,

@@ -37,14 +37,14 @@ async def door(application: Application) -> AsyncIterator[httpx.AsyncClient]:
 ALICE, BOB = {"x-user": "alice"}, {"x-user": "bob"}
 
 
-async def test_who_says_nothing_is_let_into_what_is_open_alone(door: httpx.AsyncClient) -> None:
+async def test_unauthenticated_request_reaches_open_routes_only(door: httpx.AsyncClient) -> None:
     for path in ("/", "/ok", "/ready", "/info", "/docs", "/openapi.json"):
         assert (await door.get(path)).status_code == 200
     refused = await door.post("/threads", json={})
     assert (refused.status_code, refused.json()) == (401, {"detail": "Say who you are"})
 
 
-async def test_nothing_of_alice_is_there_for_bob(door: httpx.AsyncClient) -> None:
+async def test_resources_of_another_user_are_not_found(door: httpx.AsyncClient) -> None:
     thread_id = (await door.post("/threads", json={"metadata": {"mark": 1}}, headers=ALICE)).json()["thread_id"]
     body = {"assistant_id": "agent", "input": HELLO, "stream_resumable": True}
     await door.post(f"/threads/{thread_id}/runs/wait", json=body, headers=ALICE)
@@ -106,12 +106,12 @@ async def test_nothing_of_alice_is_there_for_bob(door: httpx.AsyncClient) -> Non
     assert (await door.get("/store/items?namespace=a&key=k", headers=ALICE)).json()["value"] == {"x": 1}
 
 
-async def test_graphs_are_everybody_s(door: httpx.AsyncClient) -> None:
+async def test_graphs_are_available_to_all_users(door: httpx.AsyncClient) -> None:
     for who in (ALICE, BOB):
         assert (await door.get("/assistants/agent", headers=who)).status_code == 200
 
 
-async def test_a_run_acts_for_who_created_it(door: httpx.AsyncClient) -> None:
+async def test_run_acts_for_its_creator(door: httpx.AsyncClient) -> None:
     for number, who in enumerate((ALICE, BOB, ALICE)):
         answer = await door.post("/runs/wait", json={"assistant_id": "memory", "input": {}}, headers=who)
         # Each counts in a room of their own.
@@ -124,19 +124,19 @@ async def test_the_actor_is_bound_for_the_request_alone(door: httpx.AsyncClient)
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", None])
-async def test_without_users_this_machine_is_let_in(peer: str | None) -> None:
+async def test_loopback_client_is_allowed_without_authentication(peer: str | None) -> None:
     assert await NoAuthentication().authenticate(Credentials("GET", "/", {}, client=peer)) == LOCAL_ACTOR
 
 
 @pytest.mark.parametrize("peer", ["192.168.1.7", "8.8.8.8", "::ffff:10.0.0.1", "fe80::1", "example.org", ""])
-async def test_without_users_others_are_let_in_only_when_that_was_asked_for(peer: str) -> None:
+async def test_remote_client_without_authentication_needs_the_setting(peer: str) -> None:
     credentials = Credentials("GET", "/", {}, client=peer)
     with pytest.raises(Forbidden, match="answers this machine alone"):
         await NoAuthentication().authenticate(credentials)
     assert await NoAuthentication(anywhere=True).authenticate(credentials) == LOCAL_ACTOR
 
 
-async def test_a_stranger_is_told_why(application: Application) -> None:
+async def test_refused_remote_client_gets_a_reason(application: Application) -> None:
     transport = httpx.ASGITransport(application.asgi, client=("192.168.1.7", 1))
     async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         refused = await client.get(f"/threads/{uuid.uuid4()}")

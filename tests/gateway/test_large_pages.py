@@ -43,7 +43,7 @@ def contents(threads: list[Any]) -> list[int]:
     return [len(thread["values"]["messages"][0]["content"]) if thread["values"] else 0 for thread in threads]
 
 
-async def test_values_beyond_the_room_of_a_page_are_omitted_and_it_says_so(client: httpx.AsyncClient) -> None:
+async def test_values_beyond_the_page_limit_are_omitted_with_a_remark(client: httpx.AsyncClient) -> None:
     threads, remark = await search(client)
     assert contents(threads) == [4_000, 4_000, 0]
     assert "values of 1 threads are omitted" in remark

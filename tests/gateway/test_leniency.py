@@ -41,9 +41,7 @@ OPEN_ENDED = ("/stream", "/stream/events")
 """Their answers go on, unless they are refused."""
 
 
-async def test_a_field_that_nothing_knows_is_remarked_on_by_every_route(
-    application: Application, client: httpx.AsyncClient
-) -> None:
+async def test_unknown_field_is_remarked_on_by_every_route(application: Application, client: httpx.AsyncClient) -> None:
     thread = (await client.post("/threads", json={})).json()["thread_id"]
     await client.post(f"/threads/{thread}/runs/wait", json=RUN)
     described: dict[str, Any] = application.asgi.openapi()["paths"]
@@ -69,12 +67,12 @@ async def test_a_field_that_nothing_knows_is_remarked_on_by_every_route(
 
 
 @pytest.mark.parametrize("path", OPEN_ENDED)
-async def test_a_refusal_says_it_too(client: httpx.AsyncClient, path: str) -> None:
+async def test_refusal_carries_the_remark_too(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.post(f"/threads/{uuid.uuid4()}{path}", json={"channels": ["none"], "bogus": 1})
     assert (answer.status_code, answer.headers[HEADER]) == (400, "'bogus' has no effect, for there is no such field")
 
 
-async def test_a_field_inside_of_one_is_named_by_its_path(client: httpx.AsyncClient) -> None:
+async def test_nested_unknown_field_is_named_by_its_path(client: httpx.AsyncClient) -> None:
     body = {**RUN, "config": {"bogus": 1, "configurable": {"any": 1}}, "feedback_keys": ["x"]}
     said = (await client.post("/runs/wait", json=body)).headers[HEADER]
     assert said.split("; ") == [
@@ -100,7 +98,7 @@ async def test_names_fit_into_a_header(client: httpx.AsyncClient) -> None:
     assert said.endswith("; neither have 42 more")
 
 
-async def test_what_is_known_is_not_remarked_on(client: httpx.AsyncClient) -> None:
+async def test_known_field_is_not_remarked_on(client: httpx.AsyncClient) -> None:
     for path, body in (
         ("/threads", {"metadata": {"any": 1}, "ttl": 5}),
         ("/runs/wait", RUN),
@@ -126,7 +124,7 @@ async def test_a_cancel_of_an_unknown_kind_interrupts(client: httpx.AsyncClient,
     assert (await client.get(f"/threads/{thread}/runs/{run}")).json()["status"] == "interrupted"
 
 
-async def test_a_change_of_nothing_makes_a_version(client: httpx.AsyncClient) -> None:
+async def test_empty_update_creates_a_version(client: httpx.AsyncClient) -> None:
     made = (await client.post("/assistants", json={"graph_id": "agent", "name": "n", "metadata": {"a": 1}})).json()
     for version, body in enumerate(({}, {"metadata": {}}, {"unknown": 1}), 2):
         changed = (await client.patch(f"/assistants/{made['assistant_id']}", json=body)).json()
@@ -136,7 +134,7 @@ async def test_a_change_of_nothing_makes_a_version(client: httpx.AsyncClient) ->
 
 
 @pytest.mark.parametrize("ttl", [0.001, {"ttl": 0.001}, {"ttl": 0.01, "strategy": "keep_latest"}])
-async def test_a_thread_may_be_for_less_than_a_second(client: httpx.AsyncClient, ttl: Any) -> None:
+async def test_ttl_below_one_second_is_accepted(client: httpx.AsyncClient, ttl: Any) -> None:
     made = await client.post("/threads", json={"ttl": ttl})
     assert made.status_code == 200
     shown = (await client.get(f"/threads/{made.json()['thread_id']}", params={"include": "ttl"})).json()["ttl"]
@@ -144,6 +142,6 @@ async def test_a_thread_may_be_for_less_than_a_second(client: httpx.AsyncClient,
 
 
 @pytest.mark.parametrize("ttl", [0, -1, {"ttl": 0}, {"ttl": -0.5}])
-async def test_but_not_for_no_time_at_all(client: httpx.AsyncClient, ttl: Any) -> None:
+async def test_ttl_of_zero_is_refused(client: httpx.AsyncClient, ttl: Any) -> None:
     refused = await client.post("/threads", json={"ttl": ttl})
     assert (refused.status_code, refused.json()["detail"]) == (422, "ttl.ttl: Input should be greater than 0")

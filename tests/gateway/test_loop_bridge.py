@@ -78,7 +78,7 @@ async def test_the_app_runs_on_its_loop_with_the_callers_context(user_loop: User
     assert b"".join(connection.bodies) == b"alice"
 
 
-async def test_a_client_that_takes_nothing_holds_up_the_app(submit: Submit) -> None:
+async def test_client_that_reads_nothing_pauses_the_app(submit: Submit) -> None:
     sent = 0
 
     async def endpoint(request: Request) -> Response:
@@ -127,7 +127,7 @@ async def test_an_upload_is_fetched_as_the_app_reads_it(submit: Submit) -> None:
     assert b"".join(connection.bodies) == str(50 * len(CHUNK)).encode()
 
 
-async def test_a_hang_up_in_the_middle_reaches_the_app(submit: Submit) -> None:
+async def test_disconnect_mid_request_reaches_the_app(submit: Submit) -> None:
     closed = threading.Event()
 
     async def endpoint(request: Request) -> Response:
@@ -149,7 +149,7 @@ async def test_a_hang_up_in_the_middle_reaches_the_app(submit: Submit) -> None:
     assert closed.is_set()
 
 
-async def test_an_app_may_look_whether_its_client_is_still_there(submit: Submit) -> None:
+async def test_app_can_poll_for_a_disconnect(submit: Submit) -> None:
     looked: list[bool] = []
 
     async def endpoint(request: Request) -> Response:
@@ -166,7 +166,7 @@ async def test_an_app_may_look_whether_its_client_is_still_there(submit: Submit)
     await asyncio.wait_for(call, 60)
 
 
-async def test_giving_up_a_receive_loses_no_message(submit: Submit) -> None:
+async def test_cancelled_receive_loses_no_message(submit: Submit) -> None:
     got: list[bytes] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -213,7 +213,7 @@ async def test_a_cancelled_caller_cancels_the_app_and_waits_for_it(submit: Submi
 @pytest.mark.parametrize(
     ("raised", "expected"), [(ValueError("theirs"), ValueError), (SystemExit(3), UserCodeExit), (None, None)]
 )
-async def test_what_the_app_raises_is_raised(
+async def test_exception_of_the_app_is_raised(
     submit: Submit, raised: BaseException | None, expected: type[BaseException] | None
 ) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -255,7 +255,7 @@ async def test_a_connection_that_breaks_fails_the_apps_next_send(submit: Submit,
     assert seen == ["broken"]
 
 
-async def test_an_app_that_sent_everything_before_the_connection_broke_is_over(submit: Submit) -> None:
+async def test_app_that_sent_everything_ends_despite_a_broken_connection(submit: Submit) -> None:
     async def broken(message: Message) -> None:
         raise ConnectionResetError("broken")
 
@@ -263,7 +263,7 @@ async def test_an_app_that_sent_everything_before_the_connection_broke_is_over(s
         await bridged(PlainTextResponse("hello"), submit)(scope_of(), Connection().receive, broken)
 
 
-async def test_the_answer_is_out_before_background_tasks_begin(submit: Submit) -> None:
+async def test_response_is_sent_before_background_tasks_start(submit: Submit) -> None:
     go_on, done = threading.Event(), threading.Event()
 
     async def later() -> None:
@@ -290,7 +290,7 @@ class Socket:
         self.outgoing: asyncio.Queue[Message] = asyncio.Queue()
 
 
-async def test_a_web_socket_is_heard_and_answered_at_once(submit: Submit) -> None:
+async def test_web_socket_messages_are_answered_immediately(submit: Submit) -> None:
     left: list[int] = []
 
     async def echo(socket: WebSocket) -> None:
@@ -330,7 +330,7 @@ class Passing:
         await self._app(scope, receive, marked)
 
 
-async def test_the_way_there_and_back_again_is_prompt_and_keeps_the_order(submit: Submit) -> None:
+async def test_round_trip_is_prompt_and_keeps_the_order(submit: Submit) -> None:
     """Their middleware around a stream of ours: every piece is at the client before the next one is made."""
     home = asyncio.get_running_loop()
     connection = Connection()
@@ -350,7 +350,7 @@ async def test_the_way_there_and_back_again_is_prompt_and_keeps_the_order(submit
     assert b"".join(connection.bodies) == b"".join(b"<%d>" % number for number in range(500))
 
 
-async def test_a_hang_up_and_a_cancellation_go_all_the_way_back(submit: Submit) -> None:
+async def test_disconnect_and_cancellation_propagate_to_the_app(submit: Submit) -> None:
     home = asyncio.get_running_loop()
     seen: list[str] = []
 
@@ -373,7 +373,7 @@ async def test_a_hang_up_and_a_cancellation_go_all_the_way_back(submit: Submit) 
     assert seen == ["http.disconnect", "cancelled"]
 
 
-async def test_an_app_that_reads_after_its_end_is_told_so(user_loop: UserLoop, submit: Submit) -> None:
+async def test_receive_after_the_end_returns_a_disconnect(user_loop: UserLoop, submit: Submit) -> None:
     later: list[Any] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

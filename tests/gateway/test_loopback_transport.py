@@ -41,7 +41,7 @@ async def test_a_request_arrives_whole() -> None:
     assert (b"x-user", b"ada") in seen["headers"]
 
 
-async def test_an_answer_arrives_piece_by_piece() -> None:
+async def test_response_arrives_in_chunks() -> None:
     gate = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,7 +57,7 @@ async def test_an_answer_arrives_piece_by_piece() -> None:
         assert [piece async for piece in pieces] == [b"second"]
 
 
-async def test_an_app_waits_for_a_slow_reader_and_hears_that_it_left() -> None:
+async def test_app_waits_for_a_slow_reader_and_sees_its_disconnect() -> None:
     sent, heard = 0, asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

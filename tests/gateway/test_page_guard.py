@@ -94,7 +94,7 @@ async def closed_with(
     return code
 
 
-async def test_pages_of_this_machine_are_answered(tmp_path: Path) -> None:
+async def test_local_origins_are_allowed(tmp_path: Path) -> None:
     async with serving(tmp_path) as client:
         for origin in LOCAL_ORIGINS:
             assert await statuses(client, {"origin": origin}) == {200}, origin
@@ -103,7 +103,7 @@ async def test_pages_of_this_machine_are_answered(tmp_path: Path) -> None:
             assert allowed.headers["access-control-allow-origin"] == origin
 
 
-async def test_pages_from_elsewhere_are_refused_and_told_how(tmp_path: Path) -> None:
+async def test_foreign_origins_are_refused_with_a_remedy(tmp_path: Path) -> None:
     async with serving(tmp_path) as client:
         for origin in FOREIGN_ORIGINS:
             assert await statuses(client, {"origin": origin}) == {403}, origin
@@ -112,7 +112,7 @@ async def test_pages_from_elsewhere_are_refused_and_told_how(tmp_path: Path) -> 
             assert "access-control-allow-origin" not in refused.headers
 
 
-async def test_a_name_that_is_not_this_machines_is_refused_and_told_how(tmp_path: Path) -> None:
+async def test_foreign_host_name_is_refused_with_a_remedy(tmp_path: Path) -> None:
     async with serving(tmp_path) as client:
         for host in ("evil.example:2024", "127.0.0.1.evil.example", "192.168.1.5", "0.0.0.0:2024", "localhost.evil"):
             assert await statuses(client, {"host": host}) == {403}, host
@@ -163,12 +163,12 @@ async def test_names_can_be_listed(tmp_path: Path) -> None:
             assert await statuses(client, {"host": host}) == {403}, host
 
 
-async def test_every_origin_is_answered_where_that_was_asked_for(tmp_path: Path) -> None:
+async def test_wildcard_allows_every_origin(tmp_path: Path) -> None:
     async with serving(tmp_path, {"cors": {"allow_origins": ["*"]}}) as client:
         assert await statuses(client, {"origin": EVIL}) == {200}
 
 
-async def test_a_server_that_is_open_to_its_network_answers_its_own_pages(tmp_path: Path) -> None:
+async def test_network_server_allows_its_own_pages(tmp_path: Path) -> None:
     async with serving(tmp_path, allow_unauthenticated=True) as client:
         assert await statuses(client, {"host": "10.0.0.5:2024", "origin": "http://10.0.0.5:2024"}) == {200}
         assert await statuses(client, {"host": "10.0.0.5:2024", "origin": EVIL}) == {403}
@@ -186,7 +186,7 @@ async def test_a_refused_page_is_logged_once(tmp_path: Path, caplog: pytest.LogC
     assert len(told) == 100
 
 
-async def test_a_private_network_is_opened_when_that_is_asked_for(tmp_path: Path) -> None:
+async def test_private_network_access_is_allowed_when_configured(tmp_path: Path) -> None:
     asked = {
         "origin": STUDIO,
         "access-control-request-method": "POST",
@@ -200,7 +200,7 @@ async def test_a_private_network_is_opened_when_that_is_asked_for(tmp_path: Path
         assert (await client.options("/threads", headers=asked)).headers[name] == "true"
 
 
-async def test_a_body_that_a_browser_did_not_announce_is_refused(tmp_path: Path) -> None:
+async def test_simple_request_body_without_preflight_is_refused(tmp_path: Path) -> None:
     routes = ("/threads", "/threads/search", "/runs", f"/threads/{THREAD}/commands", f"/threads/{THREAD}/stream/events")
     async with serving(tmp_path) as client:
         await client.post("/threads", json={"thread_id": THREAD})

@@ -52,7 +52,7 @@ def serve(reader: ScriptedReader, connection: Connection) -> asyncio.Task[None]:
     return asyncio.create_task(response(HTTP, connection.receive, connection.send))
 
 
-async def test_headers_go_out_before_there_is_anything_to_say(connection: Connection) -> None:
+async def test_headers_are_sent_before_the_first_event(connection: Connection) -> None:
     task = serve(ScriptedReader(), connection)
     await until(lambda: connection.sent)
     assert connection.headers == {
@@ -74,12 +74,12 @@ async def test_the_frames_of_a_batch_go_out_in_one_piece(connection: Connection)
     assert reader.closed == 1
 
 
-async def test_silence_is_filled_with_heartbeats(connection: Connection) -> None:
+async def test_silent_stream_sends_heartbeats(connection: Connection) -> None:
     await serve(ScriptedReader([HEARTBEAT_SENTINEL], [HEARTBEAT_SENTINEL], []), connection)
     assert connection.bodies[:2] == [b": heartbeat\r\n\r\n"] * 2
 
 
-async def test_a_client_that_leaves_is_noticed_while_the_run_is_silent(connection: Connection) -> None:
+async def test_disconnect_is_noticed_while_the_run_is_silent(connection: Connection) -> None:
     reader = ScriptedReader([event(1)])
     task = serve(reader, connection)
     await until(lambda: connection.bodies)
@@ -88,7 +88,7 @@ async def test_a_client_that_leaves_is_noticed_while_the_run_is_silent(connectio
     assert reader.closed == 1
 
 
-async def test_nothing_is_read_for_a_client_that_takes_nothing(connection: Connection) -> None:
+async def test_stream_is_not_read_ahead_of_a_stalled_client(connection: Connection) -> None:
     reader = ScriptedReader(*([event(number)] for number in range(100)))
     task = serve(reader, connection)
     await until(lambda: len(connection.bodies) == 100)
@@ -104,7 +104,7 @@ async def test_nothing_is_read_for_a_client_that_takes_nothing(connection: Conne
     await task
 
 
-async def test_a_client_that_stalls_and_then_leaves_is_let_go(connection: Connection) -> None:
+async def test_stalled_client_that_disconnects_is_released(connection: Connection) -> None:
     reader = ScriptedReader([event(1)])
     connection.stall()
     task = serve(reader, connection)
@@ -123,7 +123,7 @@ async def test_a_large_batch_is_handed_over_in_pieces(connection: Connection) ->
     assert b"".join(connection.bodies).count(b"x") == 1_000_000
 
 
-async def test_a_server_that_goes_down_leaves_the_stream_without_its_end(connection: Connection) -> None:
+async def test_shutdown_ends_the_stream_without_a_final_frame(connection: Connection) -> None:
     """Then it is cut: nobody takes what was said so far for all, and the SDKs come back for the rest."""
     reader = ScriptedReader([event(1)], BridgeClosed())
     await serve(reader, connection)
@@ -131,7 +131,7 @@ async def test_a_server_that_goes_down_leaves_the_stream_without_its_end(connect
     assert not connection.is_complete
 
 
-async def test_what_nobody_expected_is_not_swallowed(connection: Connection) -> None:
+async def test_unexpected_exception_propagates(connection: Connection) -> None:
     reader = ScriptedReader(RuntimeError("no"))
     with pytest.raises(RuntimeError, match="no"):
         await serve(reader, connection)

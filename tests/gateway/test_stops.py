@@ -49,7 +49,7 @@ async def cancel(door: httpx.AsyncClient, who: dict[str, str], **body: Any) -> i
     return (await door.post("/runs/cancel", json=body, headers=who)).status_code
 
 
-async def test_all_of_mine_and_none_of_yours(door: httpx.AsyncClient) -> None:
+async def test_cancel_all_affects_own_runs_only(door: httpx.AsyncClient) -> None:
     mine = [await a_thread_at_work(door, ALICE) for _ in range(2)]
     yours = await a_thread_at_work(door, BOB)
     assert await cancel(door, ALICE, status="all") == 204
@@ -61,7 +61,7 @@ async def test_all_of_mine_and_none_of_yours(door: httpx.AsyncClient) -> None:
     assert await cancel(door, ALICE, status="all") == 204
 
 
-async def test_those_that_wait_and_not_the_one_that_runs(door: httpx.AsyncClient) -> None:
+async def test_cancel_pending_spares_the_running_run(door: httpx.AsyncClient) -> None:
     thread_id = await a_thread_at_work(door, ALICE)
     later = {**SLOW, "after_seconds": 3600}
     await door.post(f"/threads/{thread_id}/runs", json=later, headers=ALICE)
@@ -69,7 +69,7 @@ async def test_those_that_wait_and_not_the_one_that_runs(door: httpx.AsyncClient
     assert await statuses(door, thread_id, ALICE) == ["interrupted", "interrupted", "running"]
 
 
-async def test_the_one_that_runs_and_not_those_that_wait(door: httpx.AsyncClient) -> None:
+async def test_cancel_running_spares_pending_runs(door: httpx.AsyncClient) -> None:
     thread_id = await a_thread_at_work(door, ALICE)
     (waiting, running) = (await door.get(f"/threads/{thread_id}/runs", headers=ALICE)).json()
     assert await cancel(door, ALICE, status="running") == 204
@@ -78,7 +78,7 @@ async def test_the_one_that_runs_and_not_those_that_wait(door: httpx.AsyncClient
     assert (await door.get(f"/runs/{waiting['run_id']}", headers=ALICE)).json()["status"] in ("pending", "running")
 
 
-async def test_a_stranger_s_runs_look_absent(door: httpx.AsyncClient) -> None:
+async def test_cancel_of_another_user_s_runs_is_not_found(door: httpx.AsyncClient) -> None:
     thread_id = await a_thread_at_work(door, ALICE)
     run_ids = [run["run_id"] for run in (await door.get(f"/threads/{thread_id}/runs", headers=ALICE)).json()]
     assert await cancel(door, BOB, thread_id=thread_id, run_ids=run_ids) == 404

@@ -41,7 +41,9 @@ async def raw(application: Application) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_a_full_disk(application: Application, raw: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
+async def test_full_disk_answers_with_a_server_error_and_remedy(
+    application: Application, raw: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
     async with set_in(application, "max_page_count = 1", "max_page_count = 4294967294"):
         with caplog.at_level(logging.ERROR):
             body = {"metadata": {"big": "x" * 40_000}}
@@ -56,7 +58,9 @@ async def test_a_full_disk(application: Application, raw: httpx.AsyncClient, cap
 
 
 @pytest.mark.parametrize("path", ["runs", "runs/wait", "runs/stream"])
-async def test_a_storage_that_cannot_be_written(application: Application, raw: httpx.AsyncClient, path: str) -> None:
+async def test_read_only_storage_answers_503_and_still_reads(
+    application: Application, raw: httpx.AsyncClient, path: str
+) -> None:
     thread_id = (await raw.post("/threads", json={})).json()["thread_id"]
     async with set_in(application, "query_only = ON"):
         answer = await raw.post(f"/threads/{thread_id}/{path}", json=RUN)
@@ -66,7 +70,7 @@ async def test_a_storage_that_cannot_be_written(application: Application, raw: h
     assert (await raw.get(f"/threads/{thread_id}")).status_code == 200
 
 
-async def test_a_storage_that_somebody_else_locks(application: Application, raw: httpx.AsyncClient) -> None:
+async def test_locked_storage_answers_503_with_retry_after(application: Application, raw: httpx.AsyncClient) -> None:
     thread_id = (await raw.post("/threads", json={})).json()["thread_id"]
     other = sqlite3.connect(application.settings.data_dir / "runstead.db", isolation_level=None)
     async with set_in(application, "busy_timeout = 20", "busy_timeout = 5000"):

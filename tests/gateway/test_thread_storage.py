@@ -57,7 +57,7 @@ async def test_a_thread_is_measured_by_channel(http: httpx.AsyncClient) -> None:
     assert second["channel_values"]["by_channel"]["told"]["versions"] == 2
 
 
-async def test_what_is_somebody_else_s_is_not_there(http: httpx.AsyncClient) -> None:
+async def test_thread_of_another_user_is_not_found(http: httpx.AsyncClient) -> None:
     thread = (await http.post("/threads", json={}, headers=ALICE)).json()["thread_id"]
     for path, who in ((thread, BOB), (ABSENT, ALICE)):
         answer = await http.get(f"/threads/{path}/storage", headers=who)
@@ -65,7 +65,7 @@ async def test_what_is_somebody_else_s_is_not_there(http: httpx.AsyncClient) -> 
     assert (await http.get("/threads/none/storage", headers=ALICE)).status_code == 422
 
 
-async def test_a_title_in_the_state_is_the_thread_s(tmp_path: Path) -> None:
+async def test_title_in_the_state_becomes_the_title_of_the_thread(tmp_path: Path) -> None:
     config = tmp_path / "langgraph.json"
     (tmp_path / "titled.py").write_text(
         "from typing import TypedDict\n"

@@ -55,7 +55,7 @@ def serve(waiting: Waiting, connection: Connection, keep_alive: float = 60) -> a
     return asyncio.create_task(response(HTTP, connection.receive, connection.send))
 
 
-async def test_headers_first_the_value_when_it_comes(waiting: Waiting, connection: Connection) -> None:
+async def test_headers_are_sent_before_the_value(waiting: Waiting, connection: Connection) -> None:
     task = serve(waiting, connection)
     await until(lambda: connection.sent)
     assert connection.headers == {"content-type": "application/json", "location": "/x/join"}
@@ -65,7 +65,7 @@ async def test_headers_first_the_value_when_it_comes(waiting: Waiting, connectio
     assert connection.is_complete
 
 
-async def test_newlines_until_then(waiting: Waiting, connection: Connection) -> None:
+async def test_newlines_are_sent_until_the_value(waiting: Waiting, connection: Connection) -> None:
     task = serve(waiting, connection, keep_alive=0.001)
     await connection.heard(3)
     waiting.came.set_result(b"{}")
@@ -83,7 +83,7 @@ async def test_a_client_that_leaves_cancels_the_wait(waiting: Waiting, connectio
     assert connection.bodies == []
 
 
-async def test_an_unexpected_failure_is_told_without_its_text(
+async def test_unexpected_error_is_masked_in_the_response(
     waiting: Waiting, connection: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     waiting.came.set_exception(RuntimeError("the password is x"))
@@ -92,7 +92,7 @@ async def test_an_unexpected_failure_is_told_without_its_text(
     assert "the password is x" in caplog.text
 
 
-async def test_a_server_that_goes_down_leaves_half_an_answer(waiting: Waiting, connection: Connection) -> None:
+async def test_shutdown_leaves_an_incomplete_response(waiting: Waiting, connection: Connection) -> None:
     """Then the SDKs come back for the other half, by the Location header."""
     waiting.came.set_exception(BridgeClosed())
     await serve(waiting, connection)
@@ -101,7 +101,7 @@ async def test_a_server_that_goes_down_leaves_half_an_answer(waiting: Waiting, c
     assert not connection.is_complete
 
 
-async def test_so_does_a_storage_that_is_away(waiting: Waiting, connection: Connection) -> None:
+async def test_unavailable_storage_leaves_an_incomplete_response(waiting: Waiting, connection: Connection) -> None:
     """What a run left is not known then, and nothing is no answer."""
     waiting.came.set_exception(Away())
     await serve(waiting, connection)
@@ -109,13 +109,13 @@ async def test_so_does_a_storage_that_is_away(waiting: Waiting, connection: Conn
     assert not connection.is_complete
 
 
-async def test_a_storage_that_does_not_heal_by_itself_is_told(waiting: Waiting, connection: Connection) -> None:
+async def test_permanent_storage_error_is_reported(waiting: Waiting, connection: Connection) -> None:
     waiting.came.set_exception(Full())
     await serve(waiting, connection)
     assert b"The server's disk is full" in connection.bodies[-1]
 
 
-def test_what_a_waiter_is_told() -> None:
+def test_wait_body_has_output_or_error() -> None:
     noon = datetime(2026, 11, 22, 12, tzinfo=UTC)
     spec = RunSpec("assistant", "agent")
     record = RunRecord("r", "t", "a", spec, ActorContext("u"), RunStatus.SUCCESS, noon, noon, noon)

@@ -63,7 +63,7 @@ def test_local_dependencies_are_search_paths_and_packages_are_not(tmp_path: Path
     assert configuration.search_paths == (tmp_path / "lib", tmp_path / "lib" / "src", tmp_path)
 
 
-def test_the_parts_arrive_as_types(tmp_path: Path) -> None:
+def test_sections_are_parsed_into_types(tmp_path: Path) -> None:
     configuration = read(
         tmp_path,
         http={
@@ -88,7 +88,7 @@ def test_the_parts_arrive_as_types(tmp_path: Path) -> None:
     assert configuration.warnings == ()
 
 
-def test_keys_for_building_images_are_passed_over_and_unknown_ones_warned_about(tmp_path: Path) -> None:
+def test_image_keys_are_ignored_and_unknown_keys_cause_warnings(tmp_path: Path) -> None:
     configuration = read(
         tmp_path, python_version="3.12", dockerfile_lines=["RUN x"], grafs={}, http={"corse": {}}, pip_installer="uv"
     )
@@ -123,7 +123,7 @@ def test_keys_for_building_images_are_passed_over_and_unknown_ones_warned_about(
         ({"checkpointer": {"ttl": {"default_ttl": -1}}}, "checkpointer.ttl.default_ttl", "expected minutes"),
     ],
 )
-def test_a_bad_value_is_refused_with_its_key_and_what_was_expected(
+def test_invalid_value_is_refused_with_key_and_expectation(
     keys: dict[str, Any], key: str, said: str, tmp_path: Path
 ) -> None:
     file = write(tmp_path, **keys)
@@ -143,12 +143,12 @@ def test_a_file_that_is_no_json_object_is_refused(text: str, said: str, tmp_path
         read_configuration(tmp_path / "langgraph.json")
 
 
-def test_a_missing_file_tells_the_two_ways_out(tmp_path: Path) -> None:
+def test_missing_file_error_names_both_remedies(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"--config.*runstead dev file.py:graph"):
         read_configuration(tmp_path / "langgraph.json")
 
 
-def test_one_file_needs_no_configuration(tmp_path: Path) -> None:
+def test_graphs_given_as_files_need_no_configuration(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "langgraph.json").unlink()
     (tmp_path / "sub").mkdir()
@@ -201,7 +201,7 @@ def test_an_env_file_that_is_missing_is_a_warning(tmp_path: Path) -> None:
     assert said == f"env: there is no file '.env' in {tmp_path}; no variables are set from it"
 
 
-def test_an_env_file_that_cannot_be_read_is_refused_with_its_name(tmp_path: Path) -> None:
+def test_unreadable_env_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"A=\xff\xfe\n")
     with pytest.raises(ConfigurationError, match=r"env: cannot be read: .*utf-8"):
         read_environment(read(tmp_path, env=".env"))
@@ -216,7 +216,7 @@ def test_an_env_file_may_be_a_pipe(tmp_path: Path) -> None:
     writing.join(10)
 
 
-def test_an_env_file_that_no_key_names_is_not_read_and_said(tmp_path: Path) -> None:
+def test_env_file_without_a_key_is_not_read_and_causes_a_remark(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("A=1\n")
     configuration = read(tmp_path)
     assert read_environment(configuration) == {}
@@ -232,7 +232,7 @@ def test_a_dependency_that_is_no_directory_is_a_warning(tmp_path: Path) -> None:
     assert said.startswith("dependencies: './gone' is not a directory")
 
 
-def test_null_is_a_key_that_is_not_there(tmp_path: Path) -> None:
+def test_null_value_counts_as_an_absent_key(tmp_path: Path) -> None:
     plain = read(tmp_path)
     keys: dict[str, Any] = {
         "http": {"cors": None, "configurable_headers": None, "logging_headers": {"includes": None, "excludes": None}},
@@ -258,7 +258,7 @@ def test_every_key_of_the_references_own_schema_is_known(tmp_path: Path) -> None
     assert remarks(read(tmp_path, **keys)) == []
 
 
-def test_serde_takes_what_the_reference_takes(tmp_path: Path) -> None:
+def test_serde_accepts_what_the_reference_accepts(tmp_path: Path) -> None:
     serde = {"allowed_json_modules": False, "allowed_msgpack_modules": None, "pickle_fallback": True}
     read_serde = read(tmp_path, checkpointer={"serde": serde}).checkpointer.serde
     assert read_serde

@@ -41,22 +41,22 @@ def configured(tmp_path: Path, embed: str) -> GraphConfiguration:
 
 
 @pytest.mark.parametrize("variable", ["embed", "embed_later"])
-async def test_a_function_of_the_user_is_one(tmp_path: Path, variable: str) -> None:
+async def test_function_is_accepted_as_embedder(tmp_path: Path, variable: str) -> None:
     found = load_embeddings(configured(tmp_path, f"./embed.py:{variable}"))
     assert found is not None
     assert await found.aembed_documents(["a", "abc"]) == [[1.0], [3.0]]
     assert await found.aembed_query("ab") == [2.0]
 
 
-def test_an_object_of_langchain_is_one(tmp_path: Path) -> None:
+def test_langchain_embeddings_object_is_accepted(tmp_path: Path) -> None:
     assert isinstance(load_embeddings(configured(tmp_path, "./embed.py:ready")), Embeddings)
 
 
-def test_ours_needs_nothing(tmp_path: Path) -> None:
+def test_built_in_embedder_needs_no_dependency(tmp_path: Path) -> None:
     assert isinstance(load_embeddings(configured(tmp_path, "runstead:hashed")), HashedEmbeddings)
 
 
-def test_there_is_none_without_an_index(tmp_path: Path) -> None:
+def test_load_embeddings_without_index_returns_none(tmp_path: Path) -> None:
     assert load_embeddings(GraphConfiguration(tmp_path, ())) is None
 
 
@@ -74,7 +74,7 @@ def test_there_is_none_without_an_index(tmp_path: Path) -> None:
         ("nothing", "cannot be used"),
     ],
 )
-def test_one_that_cannot_be_had_prevents_the_start(tmp_path: Path, embed: str, told: str) -> None:
+def test_unloadable_embedder_prevents_startup(tmp_path: Path, embed: str, told: str) -> None:
     with pytest.raises(UnsupportedConfiguration, match=told) as refused:
         load_embedder(configured(tmp_path, embed))
     assert f"{tmp_path}: store.index.embed: {embed!r}" in str(refused.value)
@@ -101,7 +101,7 @@ class _Blocking(Embeddings):
         return []
 
 
-async def test_embedders_work_beside_the_server_and_are_not_waited_for_for_ever() -> None:
+async def test_embedder_does_not_block_the_server_and_times_out() -> None:
     async with UserLoop.running() as user_loop:
         apart = OffLoopEmbeddings(_Blocking(), user_loop, within=0.05)
         ((thread,),) = await apart.aembed_documents(["a"])

@@ -67,7 +67,7 @@ async def said_by(registry: GraphRegistry, config: Mapping[str, Any] | None = No
         return (await agent.ainvoke({"said": ""}))["said"]
 
 
-def test_it_is_what_the_kernel_asks_for(tmp_path: Path) -> None:
+def test_registry_implements_the_agent_resolver(tmp_path: Path) -> None:
     registry = registry_of(tmp_path, "graph = compiled()")
     resolver: AgentResolver = registry
     factory: AgentFactory = registry.resolve("graph")
@@ -95,7 +95,7 @@ def test_it_is_what_the_kernel_asks_for(tmp_path: Path) -> None:
         "class Maker:\n    def make(self, config): return compiled()\ngraph = Maker().make",
     ],
 )
-async def test_a_graph_may_be_written_in_many_ways(code: str, tmp_path: Path) -> None:
+async def test_graph_can_be_given_in_several_forms(code: str, tmp_path: Path) -> None:
     assert await said_by(registry_of(tmp_path, code)) == "hello"
 
 
@@ -154,7 +154,7 @@ async def test_a_factory_gets_the_servers_runtime(tmp_path: Path) -> None:
         assert await said_by(registry, run) == "threads.create_run nobody given InMemoryStore"
 
 
-async def test_what_a_factory_opened_is_closed_after_the_run_also_when_it_failed(tmp_path: Path) -> None:
+async def test_context_manager_of_a_factory_is_closed_after_a_failed_run(tmp_path: Path) -> None:
     code = """
     log = []
 
@@ -206,14 +206,14 @@ async def test_a_factory_is_called_anew_for_each_run_and_its_module_is_run_once(
         ("def broken():\n    raise KeyError('k')\nbroken()", "KeyError: 'k'"),
     ],
 )
-def test_what_cannot_be_a_graph_is_said_when_loading(code: str, said: str, tmp_path: Path) -> None:
+def test_object_that_is_not_a_graph_is_refused_on_load(code: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(GraphLoadError) as caught:
         registry_of(tmp_path, code).load()
     assert str(caught.value).startswith("graph 'graph' (agent.py:graph) cannot be loaded: ")
     assert said in str(caught.value)
 
 
-def test_an_error_ends_with_the_users_own_last_line(tmp_path: Path) -> None:
+def test_load_error_ends_with_the_failing_line_of_user_code(tmp_path: Path) -> None:
     code = """
     import json
 
@@ -246,12 +246,12 @@ async def test_build_says_what_a_factory_returned_instead_of_a_graph(code: str, 
     assert f"the factory graph() {returned}; " in str(caught.value)
 
 
-async def test_an_error_inside_a_factory_is_the_users_own(tmp_path: Path) -> None:
+async def test_exception_of_a_factory_is_raised_unchanged(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         await said_by(registry_of(tmp_path, "def graph(): return 1 / 0"))
 
 
-def test_one_start_shows_every_mistake(tmp_path: Path) -> None:
+def test_load_reports_every_broken_graph(tmp_path: Path) -> None:
     (tmp_path / "agent.py").write_text("a = 1\nb = 2\n")
     with pytest.raises(ExceptionGroup) as caught:
         GraphRegistry(configuration_of(["agent.py:a", "agent.py:b", "agent.py:c"], tmp_path)).load()
@@ -266,7 +266,7 @@ def test_a_graph_that_failed_to_load_is_tried_again(tmp_path: Path) -> None:
     registry.load()
 
 
-def test_files_of_one_name_do_not_meet_and_siblings_are_found(tmp_path: Path) -> None:
+def test_files_of_one_name_are_separate_and_siblings_importable(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "agent.py").write_text(
@@ -334,7 +334,7 @@ async def test_descriptions_are_kept_for_the_assistants(tmp_path: Path) -> None:
         assert isinstance(agent, Pregel)
 
 
-async def test_making_a_registry_runs_no_user_code(tmp_path: Path) -> None:
+async def test_constructing_a_registry_runs_no_user_code(tmp_path: Path) -> None:
     registry_of(tmp_path, "raise RuntimeError('ran')")
 
 
@@ -381,9 +381,7 @@ async def test_main_that_another_graphs_helper_imported_first_is_one_module(tmp_
 
 
 @pytest.mark.parametrize("name", ["desk.main", "src.desk.main"])
-async def test_a_file_without_a_package_is_one_module_under_every_name_that_helpers_import(
-    name: str, tmp_path: Path
-) -> None:
+async def test_file_outside_a_package_is_one_module_under_every_import_name(name: str, tmp_path: Path) -> None:
     files = {
         "src/desk/main.py": HELPED + "graph = compiled(str(flavours.is_same(Word())))",
         "flavours.py": f"def is_same(word):\n    from {name} import Word\n    return isinstance(word, Word)",
@@ -409,7 +407,7 @@ async def test_a_package_that_is_a_graph_itself_is_executed_once(tmp_path: Path)
     assert await said_by(registry) == "['desk']"
 
 
-def test_a_module_is_found_by_its_path_name_too_whatever_it_was_first_imported_as(tmp_path: Path) -> None:
+def test_module_is_found_by_its_path_name_under_any_import_name(tmp_path: Path) -> None:
     # Checkpoints name classes by the module's name, and a helper may be first in one start and last in the next.
     files = {"src/desk/main.py": HELPED + "graph = compiled()", "flavours.py": ""}
     project_of(tmp_path, files, {"main": "./src/desk/main.py:graph"}).load()

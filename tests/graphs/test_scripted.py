@@ -25,7 +25,7 @@ def whole(chunks: list[AIMessageChunk]) -> AIMessageChunk:
     return sum(rest, start=first)
 
 
-async def test_a_streamed_message_is_the_message() -> None:
+async def test_streamed_chunks_add_up_to_the_message() -> None:
     said = await MODEL.ainvoke(ASKED)
     in_pieces = whole([chunk async for chunk in MODEL.astream(ASKED)])
     at_once = whole(list(MODEL.stream(ASKED)))
@@ -45,20 +45,20 @@ async def test_text_comes_word_by_word_and_a_tool_call_in_pieces() -> None:
     assert json.loads("".join(argument or "" for argument in arguments)) == CALL["args"]
 
 
-async def test_usage_counts_what_was_read_and_said() -> None:
+async def test_usage_counts_input_and_output_tokens() -> None:
     (usage,) = [chunk.usage_metadata async for chunk in MODEL.astream(ASKED) if chunk.usage_metadata]
     assert usage["input_tokens"] == 5
     assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
 
 
-async def test_what_comes_next_depends_on_the_history_alone() -> None:
+async def test_next_answer_depends_only_on_the_history() -> None:
     answered: list[BaseMessage] = [*ASKED, AIMessage("", tool_calls=[CALL]), ToolMessage("5", tool_call_id="call-1")]
     for model in (MODEL, ScriptedChatModel(script=MODEL.script)):
         assert (await model.ainvoke(answered)).text == "It is 5."
         assert (await model.ainvoke(ASKED)).text == "Let me  see.\n"
 
 
-async def test_it_drives_an_agent_with_tools() -> None:
+async def test_scripted_model_drives_an_agent_with_tools() -> None:
     ran = []
 
     @tool
@@ -101,7 +101,7 @@ async def test_the_demo_agent_looks_up_asks_pays_and_reports() -> None:
     )
 
 
-async def test_the_demo_agent_heeds_a_refusal_and_an_edit() -> None:
+async def test_demo_agent_follows_a_rejection_and_an_edit() -> None:
     refused = await history_after({"type": "reject"})
     assert "nothing was paid" in refused[-1].text
 
@@ -111,5 +111,5 @@ async def test_the_demo_agent_heeds_a_refusal_and_an_edit() -> None:
 
 
 @pytest.mark.parametrize("question", ["", "hello", "pay 9999", "{}"])
-async def test_the_demo_agent_answers_whatever_it_is_asked(question: str) -> None:
+async def test_demo_agent_answers_any_question(question: str) -> None:
     assert (await history_after({"type": "approve"}, question))[-1].text.startswith("Done.")

@@ -40,13 +40,13 @@ def make_environment(python: str, venv: Path) -> subprocess.CompletedProcess[str
     return subprocess.run([script, python, venv, "core"], capture_output=True, text=True, check=False)
 
 
-def test_an_environment_needs_a_python_and_says_so(tmp_path: Path) -> None:
+def test_environment_without_python_is_refused_with_a_remedy(tmp_path: Path) -> None:
     done = make_environment("python-that-is-not-there", tmp_path / "venv")
     assert done.returncode == 1
     assert "there is no 'python-that-is-not-there'; install Python 3.11 or newer" in done.stderr
 
 
-def test_an_old_python_is_refused_in_words(tmp_path: Path) -> None:
+def test_old_python_is_refused_with_a_message(tmp_path: Path) -> None:
     old = tmp_path / "python-old"
     old.write_text('#!/bin/sh\ncase "$1" in --version) echo "Python 3.9.1";; *) exit 1;; esac\n')
     old.chmod(0o755)
@@ -144,14 +144,14 @@ def test_ci_runs_what_it_is_asked_for(asked: list[str], expected: list[str], mac
     assert done.stdout.endswith("5 passed, 0 failed; none skipped\nall good\n")
 
 
-def test_ci_goes_on_after_a_failure_and_fails(machine: dict[str, str]) -> None:
+def test_ci_continues_after_a_failure_and_fails(machine: dict[str, str]) -> None:
     done = run_in(machine | {"FAILING": "test-newest"}, ROOT / ".ci" / "run", "newest", "lowest")
     assert (done.returncode, targets(done)) == (1, ["test-newest", "test-lowest"])
     assert "make test-newest: FAILED, the tests did not run to their end" in done.stdout
     assert "make test-lowest: ok, 5 tests were run" in done.stdout
 
 
-def test_ci_refuses_what_it_does_not_know_and_says_what_there_is(machine: dict[str, str]) -> None:
+def test_ci_refuses_unknown_targets_and_lists_known_ones(machine: dict[str, str]) -> None:
     done = run_in(machine, ROOT / ".ci" / "run", "newest", "oldest")
     assert (done.returncode, targets(done)) == (2, [])
     assert "there is no 'oldest'" in done.stderr

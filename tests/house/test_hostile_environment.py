@@ -131,7 +131,7 @@ def test_the_tests_pass_in_a_hostile_environment(hostile: dict[str, str]) -> Non
     assert " passed in " in done.stdout.splitlines()[-1], done.stdout
 
 
-def test_signals_that_a_shell_ignores_for_its_background_are_heeded() -> None:
+def test_signals_ignored_by_a_background_shell_are_restored() -> None:
     names = ("SIGINT", "SIGQUIT", "SIGHUP")
     code = f"import signal; print([int(signal.getsignal(getattr(signal, name)) is signal.SIG_IGN) for name in {names}])"
     ignoring = f"import signal; [signal.signal(getattr(signal, name), signal.SIG_IGN) for name in {names}]"

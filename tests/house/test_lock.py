@@ -125,7 +125,7 @@ def test_check_names_a_file_that_is_missing(copy: Path) -> None:
     assert lock.check(copy) == ["requirements/test.txt is missing"]
 
 
-def test_check_fails_with_the_way_out(copy: Path) -> None:
+def test_check_failure_names_the_remedy(copy: Path) -> None:
     shutil.copytree(ROOT / ".ci", copy / ".ci")
     change(copy / "pyproject.toml", '    "httpx>=', '    "something-new>=1",\n    "httpx>=')
     # As .ci/venv calls it, before anything is installed.
@@ -195,7 +195,7 @@ def test_upgrade_refuses_a_tree_with_changes(project: Path) -> None:
     assert git(project, "log", "--format=%s").strip() == "start"
 
 
-def test_upgrade_commits_nothing_when_all_is_new(project: Path) -> None:
+def test_upgrade_commits_nothing_when_all_is_current(project: Path) -> None:
     (project / "bin" / "uv").write_text("#!/bin/sh\n")
     done = call(project, "upgrade")
     assert done.returncode == 0

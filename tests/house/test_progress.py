@@ -61,7 +61,7 @@ def test_failed_test_is_named_at_once(lines: Lines) -> None:
     assert lines.lines == ["FAILED test_a.py::broken (call)"]
 
 
-def test_counts_say_how_far_it_is(lines: Lines) -> None:
+def test_counts_show_the_progress(lines: Lines) -> None:
     lines.add("test_a.py::one")
     lines.add("test_a.py::two", "skipped")
     lines.now = 61
@@ -105,7 +105,7 @@ def test_a_run_prints_failures_pytest_s_summary_and_the_last_line(workers: str, 
     assert printed[-1] == ("2 tests were run: 1 passed, 1 failed; 3 skipped: 2 (no curl), 1 (only on Windows)")
 
 
-def test_without_the_option_pytest_prints_as_ever(tmp_path: Path) -> None:
+def test_without_the_option_pytest_output_is_unchanged(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text("def test_passes(): pass\n")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "tests.progress", str(tmp_path)],

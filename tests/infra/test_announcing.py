@@ -87,15 +87,13 @@ DEEDS: Final[list[Deed]] = [settled, handed_back, recovered, stopped_before_it_b
 
 
 @pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: deed.__name__)
-async def test_the_queue_hears_who_comes_up_when_a_run_is(deed: Deed, storage: RunStorage, queue: Queue) -> None:
+async def test_queue_is_notified_of_the_next_run_when_a_run_ends(deed: Deed, storage: RunStorage, queue: Queue) -> None:
     await deed(storage)
     (waiting,) = await storage.leases.waiting(10)
     assert queue.told[-1] == {waiting}
 
 
-async def test_the_queue_hears_of_runs_as_they_are_accepted_also_of_those_for_later(
-    storage: RunStorage, queue: Queue
-) -> None:
+async def test_queue_is_notified_of_accepted_and_delayed_runs(storage: RunStorage, queue: Queue) -> None:
     now = await storage.accept()
     later = await storage.accept("t-2", after_seconds=60)
     assert queue.told == [{now.run_id}, {later.run_id}]

@@ -78,7 +78,7 @@ async def test_processes_of_a_deployment_share_a_cache_and_deployments_do_not(se
         assert await RedisCache(another, others).get("key") is None
 
 
-async def test_a_server_without_memory_left_says_so(tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_full_redis_raises_redis_full(tmp_path_factory: pytest.TempPathFactory) -> None:
     settings = {"maxmemory": "3mb", "maxmemory_policy": "noeviction"}
     with own_valkey(tmp_path_factory.mktemp("full"), **settings) as server:
         async with open_redis(server.url) as connections:
@@ -93,7 +93,7 @@ async def test_a_server_without_memory_left_says_so(tmp_path_factory: pytest.Tem
             assert await cache.get("0") == b"x" * 100_000
 
 
-async def test_memory_forgets_what_was_used_least_recently() -> None:
+async def test_memory_cache_evicts_the_least_recently_used_value() -> None:
     cache = MemoryCache(HandClock(), MemoryCacheLimits(entries=3))
     for key in "abc":
         await cache.set(key, key.encode(), MAX_TTL)

@@ -96,7 +96,7 @@ def same(one: Any, other: Any) -> None:
 
 @pytest.mark.parametrize("value", [1 + 2j, *NUMPY, *PANDAS], ids=repr)
 @pytest.mark.parametrize("allowed", [UNSAID, True, None, [("elsewhere", "Mine")]], ids=str)
-def test_a_value_comes_back_as_it_was_wherever_it_was(value: Any, allowed: Any) -> None:
+def test_value_round_trips_at_any_position(value: Any, allowed: Any) -> None:
     serde = CheckpointSerializer(**({} if allowed == UNSAID else {"allowed_msgpack_modules": allowed}))
 
     def kept(whole: Any) -> Any:
@@ -130,7 +130,7 @@ class Refused(Exception):
     ],
     ids=repr,
 )
-def test_what_is_kept_is_shown_as_it_was_before(value: Any) -> None:
+def test_stored_value_is_encoded_as_before(value: Any) -> None:
     serde = CheckpointSerializer()
     for whole in (value, Interrupt(value={"deep": [value]}, id="i")):
         assert encode(serde.loads_typed(serde.dumps_typed(whole))) == encode(whole)
@@ -142,7 +142,7 @@ def test_an_exception_comes_back_as_one_of_its_name_and_kind() -> None:
     assert (type(found).__name__, str(found), isinstance(found, LookupError)) == ("KeyError", "'x'", True)
 
 
-def test_missing_values_are_the_only_ones_of_their_kind() -> None:
+def test_missing_value_singletons_stay_singletons() -> None:
     serde = CheckpointSerializer()
     assert serde.loads_typed(serde.dumps_typed(pd.NaT)) is pd.NaT
     assert serde.loads_typed(serde.dumps_typed(pd.NA)) is pd.NA
@@ -155,7 +155,7 @@ def test_an_array_that_comes_back_can_be_written_to() -> None:
     assert array.tolist() == [2.0]
 
 
-def test_what_langgraph_keeps_is_written_as_langgraph_writes_it() -> None:
+def test_types_known_to_langgraph_are_written_as_langgraph_does() -> None:
     ours, plain = CheckpointSerializer(), CheckpointSerializer.__mro__[1]()
     for value in ({"a": [1, "x", None]}, AIMessage("hi", id="1"), Box(1), Form(inside=2), {3}, Send("n", 1)):
         assert ours.dumps_typed(value) == plain.dumps_typed(value)
@@ -210,9 +210,7 @@ TOO_LARGE = "a value of type int of more than 64 bits cannot be kept in a checkp
     ids=lambda value: value.partition(" cannot")[0] if isinstance(value, str) else "",
 )
 @pytest.mark.parametrize("pickles", [False, True])
-def test_a_value_that_cannot_be_kept_is_named_with_its_path_its_type_and_the_ways_out(
-    value: Any, said: str, pickles: bool
-) -> None:
+def test_unserializable_value_error_names_path_type_and_remedies(value: Any, said: str, pickles: bool) -> None:
     # A lock, so that pickle does not take it either.
     whole = [value, LOCK] if pickles else value
     with pytest.raises(ValueNotKept) as refused:

@@ -123,7 +123,7 @@ async def test_a_listing_can_be_left_and_others_go_on_inside_it(checkpoints: Sql
         break
 
 
-async def test_metadata_that_json_can_hardly_say_are_kept_and_found(checkpoints: SqlCheckpoints) -> None:
+async def test_metadata_hard_to_express_in_json_is_stored_and_found(checkpoints: SqlCheckpoints) -> None:
     odd: Any = {"source": "loop", "step": 1, "nan": float("nan"), "half": "a\ud800b", "what": object(), "run_id": "r-1"}
     await checkpoints.mark("t-1", "r-1")
     await checkpoints.saver.aput(thread(), a_checkpoint("c-1"), odd, {})
@@ -165,7 +165,7 @@ async def test_writes_that_were_made_before_their_checkpoint_go_with_the_run(che
     assert found.pending_writes == []
 
 
-async def test_what_a_crash_left_of_earlier_marks_goes_with_the_next_run(checkpoints: SqlCheckpoints) -> None:
+async def test_undo_records_left_by_a_crash_are_removed_with_the_next_run(checkpoints: SqlCheckpoints) -> None:
     saver = checkpoints.saver
     at = await saver.aput(thread(), a_checkpoint("c-1"), {"run_id": "r-0"}, {})
     for run_id in ("r-1", "r-2"):
@@ -178,7 +178,7 @@ async def test_what_a_crash_left_of_earlier_marks_goes_with_the_next_run(checkpo
     assert found.pending_writes == [("task-1", "__resume__", "r-2")]
 
 
-async def test_a_write_that_was_cancelled_is_there_whole_or_not_at_all(checkpoints: SqlCheckpoints) -> None:
+async def test_cancelled_write_is_stored_completely_or_not_at_all(checkpoints: SqlCheckpoints) -> None:
     saver = checkpoints.saver
     at = await saver.aput(thread(), a_checkpoint("c-1"), {}, {})
     for n in range(30):

@@ -22,19 +22,19 @@ with own_data_dir(Path(sys.argv[1])):
 """
 
 
-def test_a_directory_is_made_and_owned(tmp_path: Path) -> None:
+def test_directory_is_created_and_locked(tmp_path: Path) -> None:
     with own_data_dir(tmp_path / "a" / "b") as path:
         assert path.is_dir()
     with own_data_dir(tmp_path / "a" / "b"):
         pass
 
 
-def test_a_second_owner_is_told_who_and_the_way_out(tmp_path: Path) -> None:
+def test_second_owner_gets_the_pid_and_a_remedy(tmp_path: Path) -> None:
     with own_data_dir(tmp_path), pytest.raises(DataDirInUse, match=rf"pid {os.getpid()}.*--data-dir"):
         own_data_dir(tmp_path).__enter__()
 
 
-def test_another_process_is_told_who_and_a_killed_owner_leaves_nothing_locked(tmp_path: Path) -> None:
+def test_other_process_gets_the_pid_and_killed_owner_leaves_no_lock(tmp_path: Path) -> None:
     owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], stdout=subprocess.PIPE)
     try:
         assert owner.stdout is not None
@@ -58,7 +58,7 @@ def test_a_deleted_lock_file_lets_no_second_owner_in(tmp_path: Path) -> None:
         pass
 
 
-def test_what_others_could_read_of_an_earlier_version_is_closed_to_them(tmp_path: Path) -> None:
+def test_readable_files_of_an_earlier_version_become_private(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     for name in ("runstead.db", "runstead.db-wal", "checkpoints.db"):
         (tmp_path / name).touch(mode=0o644)
@@ -66,7 +66,7 @@ def test_what_others_could_read_of_an_earlier_version_is_closed_to_them(tmp_path
         assert [file.name for file in (tmp_path, *tmp_path.iterdir()) if file.stat().st_mode & 0o077] == []
 
 
-def test_a_place_that_cannot_be_a_directory_says_so(tmp_path: Path) -> None:
+def test_path_that_is_a_file_is_unusable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageUnusable):
         own_data_dir(tmp_path / "file").__enter__()

@@ -47,7 +47,7 @@ class Machine:
         raise NotImplementedError
 
 
-async def test_now_is_what_the_database_says_and_goes_on_by_itself() -> None:
+async def test_now_follows_the_database_time_and_advances() -> None:
     machine = Machine()
     clock = DatabaseClock(machine, machine.elapsed)
     await clock.measure()
@@ -56,7 +56,7 @@ async def test_now_is_what_the_database_says_and_goes_on_by_itself() -> None:
     assert clock.now() == NOON + timedelta(seconds=90)
 
 
-async def test_waiting_for_a_connection_is_no_part_of_the_way() -> None:
+async def test_connection_wait_does_not_count_as_round_trip() -> None:
     machine = Machine()
     machine.queue = 8.0
     clock = DatabaseClock(machine, machine.elapsed)
@@ -64,7 +64,7 @@ async def test_waiting_for_a_connection_is_no_part_of_the_way() -> None:
     assert clock.now() == NOON + timedelta(seconds=24)
 
 
-async def test_a_database_that_takes_seconds_to_answer_does_not_set_the_clock_anew() -> None:
+async def test_slow_answer_does_not_reset_the_clock() -> None:
     machine = Machine()
     clock = DatabaseClock(machine, machine.elapsed)
     await clock.measure()
@@ -73,7 +73,7 @@ async def test_a_database_that_takes_seconds_to_answer_does_not_set_the_clock_an
     assert clock.now() == NOON + timedelta(seconds=18)
 
 
-async def test_the_quickest_answer_counts() -> None:
+async def test_quickest_answer_sets_the_clock() -> None:
     """One that was held up says when it was given, but not how long ago that is."""
     machine = Machine()
     machine.ways = [(0.0, 2.0), (0.004, 0.004), (1.0, 0.0)]

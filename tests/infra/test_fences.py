@@ -106,7 +106,7 @@ async def test_a_late_worker_writes_no_items(storage: RunStorage, database: Data
         assert await theirs.aget(("notes",), "k") is not None
 
 
-async def test_items_are_refused_to_code_that_a_stop_has_left_behind(storage: RunStorage, database: Database) -> None:
+async def test_abandoned_code_of_a_stopped_run_cannot_write_items(storage: RunStorage, database: Database) -> None:
     lease = await storage.begun(await storage.accept())
 
     def over() -> None:
@@ -167,7 +167,7 @@ class TestCheckpointsOfALateWorker:
             await self.put(checkpoints.saver.fenced(all_is_well, again.holder), again, "c-1")
         assert await checkpoints.saver.aget_tuple(ROOT) is None
 
-    async def test_who_takes_a_run_over_sees_the_write_that_was_under_way(
+    async def test_next_lease_holder_sees_the_write_in_progress(
         self, storage: RunStorage, checkpoints: PostgresCheckpoints
     ) -> None:
         """Frozen between the database's word and its own commit: until that comes, nobody gets the run."""
@@ -217,7 +217,7 @@ class TestCheckpointsOfALateWorker:
             await later
         assert await checkpoints.saver.aget_tuple(ROOT) is None
 
-    async def test_what_is_written_for_no_run_needs_none(self, checkpoints: PostgresCheckpoints) -> None:
+    async def test_write_without_a_run_needs_no_lease(self, checkpoints: PostgresCheckpoints) -> None:
         """A client that updates a thread's state, say."""
         await checkpoints.saver.fenced(all_is_well).aput(ROOT, a_checkpoint("c-1"), {}, {})
         assert await checkpoints.saver.aget_tuple(ROOT) is not None
@@ -237,7 +237,7 @@ async def test_parallel_writes_of_one_attempt_do_not_wait_for_each_other(
 @pytest.mark.parametrize(
     "fault", [StorageUnavailable("a database", "it is a test"), StorageDemoted("a database")], ids=["away", "a standby"]
 )
-async def test_a_run_goes_on_when_the_storage_was_away_for_longer_than_anybody_waits(
+async def test_run_continues_after_an_outage_longer_than_the_timeout(
     postgres_storage: RunStorage, postgres_database: PostgresDatabase, fault: StorageFault
 ) -> None:
     lease = await postgres_storage.begun(await postgres_storage.accept())

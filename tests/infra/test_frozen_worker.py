@@ -87,7 +87,9 @@ asyncio.run(main())
 """
 
 
-async def test_it_writes_nothing_any_more(postgres_schema: PostgresSchema, postgres_database: PostgresDatabase) -> None:
+async def test_frozen_worker_that_wakes_up_writes_nothing(
+    postgres_schema: PostgresSchema, postgres_database: PostgresDatabase
+) -> None:
     leases = SqlRunLeaseStore(postgres_database, SystemClock(), lambda: None)
     with acting(ALICE):
         create = SqlRunCreateStore(postgres_database, SystemClock(), lambda: None)

@@ -153,7 +153,7 @@ VALUES = [
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
-def test_data_comes_back_as_what_it_was_without_a_list(value: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_data_round_trips_without_an_allow_list(value: Any, caplog: pytest.LogCaptureFixture) -> None:
     serde = CheckpointSerializer()
     with caplog.at_level(logging.WARNING):
         found = serde.loads_typed(serde.dumps_typed({"value": value}))["value"]
@@ -182,5 +182,5 @@ def test_names_can_be_allowed() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\xff" * 9, b"{", b"[" * 200_000], ids=len)
 @pytest.mark.parametrize("kind", ["msgpack", "json", "msgpack+runstead", "bytes", "null", None])
-def test_what_cannot_be_read_names_nothing(kind: str | None, data: bytes) -> None:
+def test_unreadable_data_yields_no_blocked_name(kind: str | None, data: bytes) -> None:
     assert BlockedNames().first(kind, data) is None

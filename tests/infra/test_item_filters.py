@@ -36,7 +36,7 @@ VALUE = {"n": 3, "text": "b", "yes": True, "none": None, "tags": ["a", "b"], "de
     ],
     ids=str,
 )
-def test_it_finds(wanted: dict[str, Any]) -> None:
+def test_filter_matches(wanted: dict[str, Any]) -> None:
     check_filter(wanted)
     assert matches_filter(VALUE, wanted)
 
@@ -65,7 +65,7 @@ def test_it_finds(wanted: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_it_does_not_find(wanted: dict[str, Any]) -> None:
+def test_filter_does_not_match(wanted: dict[str, Any]) -> None:
     check_filter(wanted)
     assert not matches_filter(VALUE, wanted)
 
@@ -85,6 +85,6 @@ def test_it_does_not_find(wanted: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_it_refuses_what_it_does_not_know(wanted: Any, told: str) -> None:
+def test_unknown_filter_is_refused(wanted: Any, told: str) -> None:
     with pytest.raises(InvalidFilter, match=told):
         check_filter(wanted)

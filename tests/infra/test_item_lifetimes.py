@@ -43,7 +43,7 @@ def opened(
     return inner, ActorScopedStore(inner)
 
 
-async def test_an_expired_item_is_gone_before_it_is_swept(database: Database, clock: HandClock) -> None:
+async def test_expired_item_is_hidden_before_the_sweep(database: Database, clock: HandClock) -> None:
     inner, store = opened(database, clock)
     await store.aput(("notes",), "soon", {"text": "hello"}, ttl=1)
     await store.aput(("notes", "later"), "later", {"text": "hello"}, ttl=10)
@@ -59,7 +59,7 @@ async def test_an_expired_item_is_gone_before_it_is_swept(database: Database, cl
     assert await inner.sweep() == 0
 
 
-async def test_reading_starts_the_time_anew_unless_told_not_to(database: Database, clock: HandClock) -> None:
+async def test_reading_refreshes_the_ttl_unless_disabled(database: Database, clock: HandClock) -> None:
     _, store = opened(database, clock)
     for key in ("read", "searched", "peeked"):
         await store.aput((key,), "k", {}, ttl=2)
@@ -74,7 +74,7 @@ async def test_reading_starts_the_time_anew_unless_told_not_to(database: Databas
     assert await store.asearch(()) == []
 
 
-async def test_the_configuration_says_what_is_usual(database: Database, clock: HandClock) -> None:
+async def test_configuration_sets_the_default_ttl(database: Database, clock: HandClock) -> None:
     _, store = opened(database, clock, default_ttl=2, refresh_on_read=False)
     await store.aput(("notes",), "usual", {})
     await store.aput(("notes",), "longer", {}, ttl=5)
@@ -90,9 +90,7 @@ async def test_the_configuration_says_what_is_usual(database: Database, clock: H
     assert {item.key for item in await store.asearch(())} == {"for ever"}
 
 
-async def test_writing_starts_the_time_anew_and_an_expired_item_is_made_anew(
-    database: Database, clock: HandClock
-) -> None:
+async def test_writing_refreshes_the_ttl_and_recreates_an_expired_item(database: Database, clock: HandClock) -> None:
     _, store = opened(database, clock)
     await store.aput(("notes",), "k", {"n": 1}, ttl=1)
     made = clock.now()
@@ -131,7 +129,7 @@ async def test_sweeps_come_at_their_interval_and_leave_no_row(database: Database
 
 
 @pytest.mark.parametrize("ttl", [float("nan"), float("inf"), 1e300, "1"], ids=str)
-async def test_a_time_that_is_none_is_refused(database: Database, clock: HandClock, ttl: Any) -> None:
+async def test_invalid_ttl_is_refused(database: Database, clock: HandClock, ttl: Any) -> None:
     _, store = opened(database, clock)
     with pytest.raises(InvalidItem, match="ttl"):
         await store.aput(("notes",), "k", {}, ttl=ttl)

@@ -46,7 +46,7 @@ async def keys(store: ActorScopedStore, query: str, **more: Any) -> list[str]:
     return [item.key for item in await store.asearch(more.pop("prefix", ()), query=query, **more)]
 
 
-async def test_the_nearest_come_first_and_say_how_near(database: Database) -> None:
+async def test_nearest_items_come_first_with_scores(database: Database) -> None:
     store = indexed(database)
     await store.aput(("pets",), "both", {"text": "a cat and a dog"})
     await store.aput(("pets",), "cat", {"text": "a cat"})
@@ -71,7 +71,7 @@ async def test_a_query_keeps_to_namespace_filter_and_owner(database: Database) -
         assert await keys(store, "cat") == ["bobs"]
 
 
-async def test_an_item_says_where_it_is_to_be_looked_at(database: Database) -> None:
+async def test_item_can_name_its_indexed_paths(database: Database) -> None:
     store = indexed(database, fields=["text"])
     value = {"text": "cat", "note": {"about": "dog"}, "parts": [{"text": "car"}, {"text": "dog"}]}
     await store.aput(("a",), "usual", value)
@@ -86,7 +86,7 @@ async def test_an_item_says_where_it_is_to_be_looked_at(database: Database) -> N
     assert await store.aget(("a",), "never") is not None
 
 
-async def test_what_is_written_anew_is_found_by_what_it_says_now(database: Database) -> None:
+async def test_rewritten_item_is_found_by_its_current_text(database: Database) -> None:
     store = indexed(database)
     await store.aput(("a",), "k", {"text": "cat"})
     await store.aput(("a",), "k", {"text": "dog"})
@@ -124,7 +124,7 @@ async def test_another_length_of_vectors_is_another_embedder(database: Database)
     ],
     ids=["dims", "none", "words", "nan", "raises"],
 )
-async def test_an_embedder_that_fails_is_told_of_and_nothing_is_stored(database: Database, how: Any, told: str) -> None:
+async def test_embedder_failure_is_raised_and_stores_nothing(database: Database, how: Any, told: str) -> None:
     store = indexed(database, how)
     with pytest.raises(EmbeddingFailed, match=told):
         await store.aput(("a",), "k", {"text": "cat"})
@@ -132,12 +132,12 @@ async def test_an_embedder_that_fails_is_told_of_and_nothing_is_stored(database:
 
 
 @pytest.mark.parametrize("path", ["", " ", "a[", "a{b", 1], ids=str)
-async def test_a_path_that_is_none_is_refused(database: Database, path: Any) -> None:
+async def test_invalid_index_path_is_refused(database: Database, path: Any) -> None:
     with pytest.raises(InvalidItem, match="index"):
         await indexed(database).aput(("a",), "k", {"text": "cat"}, index=[path])
 
 
-async def test_asynchronous_embedders_do_as_well(database: Database) -> None:
+async def test_asynchronous_embedder_is_supported(database: Database) -> None:
     async def later(texts: Sequence[str]) -> list[list[float]]:
         return embed(texts)
 
@@ -146,7 +146,7 @@ async def test_asynchronous_embedders_do_as_well(database: Database) -> None:
     assert await keys(store, "cat") == ["k"]
 
 
-async def test_without_an_embedder_a_query_looks_for_words(database: Database) -> None:
+async def test_query_without_embedder_matches_words(database: Database) -> None:
     store = unindexed(database)
     await store.aput(("a",), "one", {"text": "The quick brown fox", "text2": "jumps"})
     await store.aput(("a",), "two", {"text": "A fox, a FOX and another fox!", "kind": "x"})
@@ -166,7 +166,7 @@ async def test_without_an_embedder_a_query_looks_for_words(database: Database) -
         assert await keys(store, "fox") == []
 
 
-def test_our_embedder_knows_forms_of_words_and_is_the_same_everywhere() -> None:
+def test_built_in_embedder_is_deterministic_and_matches_word_forms() -> None:
     near = HashedEmbeddings(256)
     cat, cats, engine = near.embed_documents(["I love my cat", "loving cats", "engine oil"])
 

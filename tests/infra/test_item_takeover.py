@@ -41,7 +41,7 @@ def before(tmp_path: Path) -> Path:
     return path
 
 
-async def test_they_are_there_once_and_for_their_owners(before: Path, database: Database) -> None:
+async def test_taken_over_items_exist_once_for_their_owners(before: Path, database: Database) -> None:
     clock = HandClock()
     store = ActorScopedStore(SqlItemStore(database, clock))
     assert await take_over(before, database) == 3
@@ -57,7 +57,7 @@ async def test_they_are_there_once_and_for_their_owners(before: Path, database: 
         assert [item.value for item in await store.asearch(())] == [{"x": 3}]
 
 
-async def test_what_was_written_since_stays(before: Path, database: Database) -> None:
+async def test_item_written_since_is_not_overwritten(before: Path, database: Database) -> None:
     store = ActorScopedStore(SqlItemStore(database, HandClock()))
     with acting(ActorContext("alice")):
         await store.aput(("notes",), "stays", {"x": "new"})

@@ -73,7 +73,7 @@ async def test_an_item_comes_back_as_it_was_put(store: BaseStore, alice: ActorCo
     ],
     ids=ascii,
 )
-async def test_nobody_sees_the_items_of_another(store: BaseStore, stranger: ActorContext) -> None:
+async def test_items_of_another_user_are_invisible(store: BaseStore, stranger: ActorContext) -> None:
     with acting(ALICE):
         await store.aput(("notes",), "k", {"mine": 1})
     with acting(stranger):
@@ -88,7 +88,7 @@ async def test_nobody_sees_the_items_of_another(store: BaseStore, stranger: Acto
         assert [item.value for item in await store.asearch(())] == [{"mine": 1}]
 
 
-async def test_two_users_whose_names_only_differ_in_a_dot_have_two_rooms(store: BaseStore) -> None:
+async def test_user_names_differing_in_a_dot_have_separate_items(store: BaseStore) -> None:
     with acting(ActorContext("a.b")):
         await store.aput(("c",), "k", {"x": 1})
     with acting(ActorContext("a")):
@@ -131,14 +131,14 @@ async def test_namespaces_are_listed_as_their_owner_knows_them(store: BaseStore,
     assert await store.alist_namespaces(suffix=("*",), limit=2, offset=1) == everything[1:3]
 
 
-async def test_a_suffix_does_not_see_whose_room_it_is(store: BaseStore, alice: ActorContext) -> None:
+async def test_suffix_match_does_not_see_the_owner_label(store: BaseStore, alice: ActorContext) -> None:
     await store.aput(("notes",), "k", {})
     assert await store.alist_namespaces(suffix=("alice", "notes")) == []
     assert await store.alist_namespaces(suffix=("*", "notes")) == []
 
 
 @pytest.mark.parametrize("label", ["a.b", "", "\ud800", "a\0b"], ids=ascii)
-async def test_a_label_that_cannot_be_one_is_refused(store: BaseStore, alice: ActorContext, label: str) -> None:
+async def test_invalid_namespace_label_is_refused(store: BaseStore, alice: ActorContext, label: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  (langgraph's and ours; both say what is wrong)
         await store.aput(("notes", label), "k", {})
 
@@ -162,7 +162,7 @@ async def test_batch_refuses_a_label_that_cannot_be_stored(
         await store.abatch([op_of(label)])
 
 
-async def test_what_cannot_be_stored_is_refused_and_says_why(store: BaseStore, alice: ActorContext) -> None:
+async def test_unstorable_item_is_refused(store: BaseStore, alice: ActorContext) -> None:
     for key, value in (("k", {"x": object()}), ("k", {"x": "\ud800"}), ("k", {"x": 2**70}), ("\ud800", {})):
         with pytest.raises(InvalidItem):
             await store.aput(("notes",), key, value)
@@ -180,7 +180,7 @@ async def test_what_cannot_be_stored_is_refused_and_says_why(store: BaseStore, a
     ],
     ids=ascii,
 )
-async def test_a_value_without_a_word_in_json_is_refused(
+async def test_value_not_expressible_in_json_is_refused(
     store: BaseStore, alice: ActorContext, value: Any, told: str
 ) -> None:
     with pytest.raises(InvalidItem, match=told):
@@ -188,7 +188,7 @@ async def test_a_value_without_a_word_in_json_is_refused(
     assert await store.aget(("notes",), "k") is None
 
 
-async def test_agents_reach_it_from_their_own_event_loops_and_threads(store: BaseStore, alice: ActorContext) -> None:
+async def test_store_is_usable_from_other_event_loops_and_threads(store: BaseStore, alice: ActorContext) -> None:
     async def on_a_loop() -> None:
         await store.aput(("loop",), "k", {"x": 1})
 
@@ -220,7 +220,7 @@ async def test_a_graph_remembers_for_its_actor(store: BaseStore) -> None:
     assert counts == [1, 2, 1]
 
 
-async def test_a_caller_who_leaves_tears_nothing(store: BaseStore, alice: ActorContext) -> None:
+async def test_cancelled_caller_leaves_the_store_usable(store: BaseStore, alice: ActorContext) -> None:
     for n in range(20):
         leaving = asyncio.create_task(store.aput(("notes",), f"k-{n}", {}))
         for _ in range(n % 5):

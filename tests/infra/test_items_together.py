@@ -31,7 +31,7 @@ async def items(postgres_database: PostgresDatabase, clock: HandClock) -> SqlIte
     return items
 
 
-async def test_a_search_that_waits_for_an_item_holds_none_that_comes_after_it(
+async def test_search_waiting_for_an_item_locks_no_later_item(
     items: SqlItemStore, postgres_schema: PostgresSchema
 ) -> None:
     async with holding(postgres_schema, f"{FIRST} FOR UPDATE") as somebody:
@@ -41,7 +41,7 @@ async def test_a_search_that_waits_for_an_item_holds_none_that_comes_after_it(
     assert [item.key for item in await searching] == ["z", "a"]
 
 
-async def test_a_sweep_that_waits_for_an_item_holds_none_that_comes_after_it(
+async def test_sweep_waiting_for_an_item_locks_no_later_item(
     items: SqlItemStore, clock: HandClock, postgres_schema: PostgresSchema
 ) -> None:
     await clock.forward(120)

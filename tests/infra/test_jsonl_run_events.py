@@ -76,15 +76,13 @@ async def test_a_thread_is_a_file_of_strict_json_lines_under_its_owner(
     assert all(line.endswith(b"\n") for line in lines)
 
 
-async def test_a_new_process_goes_on_where_the_last_one_stopped(root: Path) -> None:
+async def test_new_process_continues_the_sequence(root: Path) -> None:
     for expected in (1, 2, 3):
         async with JsonlRunEventStore.open(root) as events:
             assert seqs(await write(events, expected)) == [expected]
 
 
-async def test_wherever_the_file_was_cut_off_whole_batches_survive_and_the_numbers_stay_dense(
-    root: Path, file: Path
-) -> None:
+async def test_truncated_file_keeps_whole_batches_and_dense_numbers(root: Path, file: Path) -> None:
     async with JsonlRunEventStore.open(root) as events:
         await write(events, "a1", "a2")
         ends = {0: 0, 2: file.stat().st_size}
@@ -125,7 +123,7 @@ async def test_a_damaged_last_line_keeps_its_number(events: JsonlRunEventStore, 
     assert await read(events) == [(1, "a"), (3, "c")]
 
 
-async def test_deleting_a_run_keeps_the_damaged_lines_of_nobody(events: JsonlRunEventStore, file: Path) -> None:
+async def test_delete_of_a_run_keeps_damaged_lines(events: JsonlRunEventStore, file: Path) -> None:
     await write(events, "a", "b")
     with file.open("ab") as appended:
         appended.write(b"rotten\n")
@@ -137,7 +135,7 @@ async def test_deleting_a_run_keeps_the_damaged_lines_of_nobody(events: JsonlRun
     assert seqs(await write(events, "d")) == [5]
 
 
-async def test_deleted_events_are_gone_from_the_disk(events: JsonlRunEventStore, root: Path) -> None:
+async def test_deleted_events_are_removed_from_the_disk(events: JsonlRunEventStore, root: Path) -> None:
     await write(events, "secret-a", "secret-b")
     with acting(ALICE):
         await events.append([an_event("other", run_id=OTHER_RUN)])
@@ -170,7 +168,7 @@ async def test_when_the_disk_is_full_nothing_of_the_batch_is_kept_and_later_ones
     assert seqs(await write(events, "e")) == [2]
 
 
-async def test_the_event_loop_goes_on_while_the_disk_does_not_answer(events: JsonlRunEventStore, file: Path) -> None:
+async def test_event_loop_is_not_blocked_by_the_disk(events: JsonlRunEventStore, file: Path) -> None:
     await write(events, "a")
     file.unlink()
     # Opening a pipe for reading waits for somebody to open it for writing.
@@ -222,7 +220,7 @@ HOSTILE_IDS = [
 
 
 @pytest.mark.parametrize("hostile", HOSTILE_IDS, ids=range(len(HOSTILE_IDS)))
-async def test_whatever_an_id_looks_like_its_file_lies_inside_and_is_found_again(
+async def test_hostile_id_stays_inside_the_root_and_is_found(
     events: JsonlRunEventStore, tmp_path: Path, root: Path, hostile: str
 ) -> None:
     await write(events, "alice's")
@@ -271,7 +269,7 @@ async def test_a_link_that_leads_out_of_the_root_is_not_followed(
     assert list(outside.iterdir()) == []
 
 
-async def test_a_thread_stays_its_owners_over_a_restart_and_a_deletion(root: Path) -> None:
+async def test_thread_owner_survives_restart_and_deletion(root: Path) -> None:
     async with JsonlRunEventStore.open(root) as events:
         await write(events, "a")
         with acting(ALICE):
@@ -282,9 +280,7 @@ async def test_a_thread_stays_its_owners_over_a_restart_and_a_deletion(root: Pat
         assert seqs(await write(events, "b")) == [2]
 
 
-async def test_an_owner_who_was_cut_off_while_claiming_has_claimed_nothing(
-    events: JsonlRunEventStore, root: Path
-) -> None:
+async def test_interrupted_ownership_claim_claims_nothing(events: JsonlRunEventStore, root: Path) -> None:
     (root / ".owners").mkdir(parents=True)
     (root / ".owners" / THREAD).write_bytes(b'["default","al')
     with acting(BOB):
@@ -293,7 +289,7 @@ async def test_an_owner_who_was_cut_off_while_claiming_has_claimed_nothing(
         await events.append([an_event("alice's")])
 
 
-async def test_when_two_begin_a_thread_at_once_one_of_them_has_it(events: JsonlRunEventStore) -> None:
+async def test_concurrent_first_writes_give_the_thread_one_owner(events: JsonlRunEventStore) -> None:
     async def begin(number: int) -> object:
         with acting(ActorContext(f"user-{number}")):
             try:
@@ -312,7 +308,7 @@ async def test_batches_can_be_flushed_to_the_disk(root: Path) -> None:
         assert await read(events) == [(1, "a")]
 
 
-async def test_it_may_be_used_from_several_loops_at_once(events: JsonlRunEventStore) -> None:
+async def test_store_is_usable_from_several_loops(events: JsonlRunEventStore) -> None:
     async def write_ten() -> None:
         for number in range(10):
             await write(events, number)
@@ -344,7 +340,7 @@ asyncio.run(main())
 """
 
 
-async def test_what_was_answered_survives_the_sudden_death_of_the_process(root: Path) -> None:
+async def test_acknowledged_events_survive_a_killed_process(root: Path) -> None:
     answered = 0
     for _ in range(2):
         writer = subprocess.Popen([sys.executable, "-c", WRITER, str(root)], stdout=subprocess.PIPE)

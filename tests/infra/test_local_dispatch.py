@@ -77,7 +77,7 @@ class TestLocalDispatcher(RunDispatcherConformance):
     pass
 
 
-async def test_at_idle_the_rows_are_looked_at_once_per_recheck(
+async def test_idle_dispatcher_queries_once_per_recheck(
     dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
 ) -> None:
     async with serving(dispatcher, RecordingWorker(waiting)):
@@ -86,7 +86,7 @@ async def test_at_idle_the_rows_are_looked_at_once_per_recheck(
         assert waiting.looks - looks == 10
 
 
-async def test_a_run_whose_bell_was_lost_is_found_by_the_recheck(
+async def test_run_with_a_lost_wake_up_is_found_by_the_recheck(
     dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
 ) -> None:
     worker = RecordingWorker(waiting)
@@ -96,7 +96,7 @@ async def test_a_run_whose_bell_was_lost_is_found_by_the_recheck(
     assert worker.launched == ["silent"]
 
 
-async def test_a_burst_of_bells_is_one_look(dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock) -> None:
+async def test_burst_of_wake_ups_causes_one_query(dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock) -> None:
     async with serving(dispatcher, RecordingWorker(waiting)):
         looks = waiting.looks
         for _ in range(1_000):
@@ -105,9 +105,7 @@ async def test_a_burst_of_bells_is_one_look(dispatcher: LocalDispatcher, waiting
         assert waiting.looks - looks == 1
 
 
-async def test_a_bell_that_rings_during_a_look_is_not_lost(
-    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
-) -> None:
+async def test_wake_up_during_a_query_is_not_lost(dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock) -> None:
     worker = RecordingWorker(waiting)
     async with serving(dispatcher, worker):
         waiting.slow = 5
@@ -170,7 +168,7 @@ async def test_launches_run_together_up_to_the_bound(waiting: Rows, bell: Bell, 
 
 
 @pytest.mark.parametrize("counted_at_once", [True, False])
-async def test_room_is_kept_whether_or_not_the_worker_counts_a_launch_that_has_not_claimed_yet(
+async def test_capacity_is_respected_while_a_claim_is_pending(
     dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock, counted_at_once: bool
 ) -> None:
     class CountsLate(RecordingWorker):
@@ -216,7 +214,7 @@ async def test_a_reserved_slot_is_kept_while_launches_are_under_way(bell: Bell, 
     assert len(worker.launched) == 4
 
 
-async def test_a_failing_store_is_asked_again_with_patience_and_the_deliveries_go_on(
+async def test_failing_store_is_retried_with_back_off_and_delivery_resumes(
     dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     worker = RecordingWorker(waiting)
@@ -235,7 +233,7 @@ async def test_a_failing_store_is_asked_again_with_patience_and_the_deliveries_g
         await eventually(clock, worker.launched, 1)
 
 
-async def test_a_run_that_cannot_be_launched_is_tried_again_later_and_blocks_nobody(
+async def test_failing_launch_is_retried_later_and_blocks_no_other_run(
     dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Unlucky(RecordingWorker):
@@ -264,7 +262,7 @@ async def test_a_run_that_cannot_be_launched_is_tried_again_later_and_blocks_nob
         assert "no such luck" in caplog.text
 
 
-async def test_a_run_that_somebody_else_got_is_not_asked_for_in_a_loop(
+async def test_run_claimed_by_another_worker_is_retried_with_back_off(
     dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
 ) -> None:
     class NeverGetsIt(RecordingWorker):
@@ -280,7 +278,7 @@ async def test_a_run_that_somebody_else_got_is_not_asked_for_in_a_loop(
     assert 5 <= len(worker.offered) <= 15
 
 
-async def test_a_store_that_names_a_due_time_in_the_past_does_not_make_it_spin(bell: Bell, clock: HandClock) -> None:
+async def test_due_time_in_the_past_does_not_cause_a_busy_loop(bell: Bell, clock: HandClock) -> None:
     class Sloppy(Rows):
         async def next_due(self) -> datetime | None:
             return self._clock.now() - timedelta(hours=1)
@@ -292,7 +290,7 @@ async def test_a_store_that_names_a_due_time_in_the_past_does_not_make_it_spin(b
         assert rows.looks - looks <= 50
 
 
-async def test_the_bell_may_be_rung_from_any_thread() -> None:
+async def test_wake_up_is_thread_safe() -> None:
     clock, bell = SystemClock(), Bell()
     rows = Rows(clock, bell)
     dispatcher = LocalDispatcher(rows, bell, clock)
@@ -323,7 +321,7 @@ async def test_the_bell_may_be_rung_from_any_thread() -> None:
     assert len(set(worker.launched)) == 100
 
 
-async def test_ringing_with_nobody_listening_is_no_error() -> None:
+async def test_wake_up_without_listeners_is_ignored() -> None:
     bell = Bell()
     bell.ring()
 
@@ -341,7 +339,7 @@ async def test_ringing_with_nobody_listening_is_no_error() -> None:
     del task
 
 
-async def test_a_stop_is_told_to_every_worker_and_one_that_fails_keeps_it_from_nobody(
+async def test_stop_notice_reaches_other_workers_when_one_fails(
     dispatcher: LocalDispatcher, waiting: Rows, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Deaf(RecordingWorker):
@@ -388,7 +386,7 @@ def test_settings_that_cannot_work_are_refused(wrong: dict[str, float]) -> None:
         LocalDispatchSettings(**wrong)  # type: ignore[arg-type]
 
 
-async def test_launching_fifty_runs_costs_a_handful_of_looks(
+async def test_launching_fifty_runs_takes_few_queries(
     dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
 ) -> None:
     worker = RecordingWorker(waiting, slots=50)
@@ -416,7 +414,7 @@ async def test_the_deliveries_end_only_after_the_launches_under_way(
         assert worker.launched == ["run-1"]
 
 
-async def test_a_slot_that_was_lost_during_a_look_and_frees_later_is_used_without_a_bell(
+async def test_slot_freed_after_a_query_is_used_without_a_wake_up(
     dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
 ) -> None:
     worker = RecordingWorker(waiting, slots=1)

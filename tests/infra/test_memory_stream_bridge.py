@@ -71,7 +71,7 @@ async def kept(bridge: MemoryStreamBridge, run_ids: Sequence[str]) -> list[str]:
     return [run_id for run_id in run_ids if await bridge.status(run_id) is not None]
 
 
-async def test_a_thousand_idle_readers_need_one_sleeper_and_all_get_their_beat(clock: HandClock) -> None:
+async def test_thousand_idle_readers_share_one_timer_and_get_heartbeats(clock: HandClock) -> None:
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
         readings = [
@@ -83,7 +83,7 @@ async def test_a_thousand_idle_readers_need_one_sleeper_and_all_get_their_beat(c
         assert [list(await reading) for reading in readings] == [[HEARTBEAT_SENTINEL]] * 1_000
 
 
-async def test_a_busy_reader_puts_its_heartbeat_off_without_a_new_deadline_each_time(clock: HandClock) -> None:
+async def test_busy_reader_postpones_its_heartbeat_with_one_deadline(clock: HandClock) -> None:
     alarms = Alarms(clock)
     log = RunLog(RUN, 1, max_events=10, max_bytes=1_000)
     reader = LogReader(log, None, 5, clock, alarms)
@@ -95,7 +95,7 @@ async def test_a_busy_reader_puts_its_heartbeat_off_without_a_new_deadline_each_
     assert len(alarms) == 1
 
 
-async def test_readers_with_different_intervals_beat_in_their_own_time(clock: HandClock) -> None:
+async def test_readers_get_heartbeats_at_their_own_interval(clock: HandClock) -> None:
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
         beats: dict[float, list[float]] = {2: [], 3: [], 10: []}
@@ -112,7 +112,7 @@ async def test_readers_with_different_intervals_beat_in_their_own_time(clock: Ha
         assert beats == {2: [2, 4, 6, 8, 10, 12], 3: [3, 6, 9, 12], 10: [10]}
 
 
-async def test_a_reader_that_was_slow_for_longer_than_its_interval_beats_at_once(clock: HandClock) -> None:
+async def test_slow_reader_gets_its_overdue_heartbeat_immediately(clock: HandClock) -> None:
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
         subscription = await bridge.subscribe(RUN, heartbeat_interval=5)
@@ -166,7 +166,7 @@ async def test_the_data_is_shared_and_not_copied(clock: HandClock) -> None:
         assert first[0].data is data
 
 
-async def test_ended_logs_together_take_no_more_memory_than_they_may(clock: HandClock) -> None:
+async def test_ended_logs_stay_within_the_memory_limit(clock: HandClock) -> None:
     async with bridge_with(clock, retained_bytes=1_000_000) as bridge:
         run_ids = [f"run-{number}" for number in range(2_000)]
         await bridge.open("live")
@@ -182,7 +182,7 @@ async def test_ended_logs_together_take_no_more_memory_than_they_may(clock: Hand
         assert len([*await live.read(), *await live.read()]) == 20
 
 
-async def test_ten_thousand_ended_runs_leave_the_memory_where_five_hundred_had_left_it(clock: HandClock) -> None:
+async def test_ten_thousand_ended_runs_use_no_more_memory_than_five_hundred(clock: HandClock) -> None:
     async with bridge_with(clock, retained_bytes=500_000) as bridge:
         tracemalloc.start()
         try:
@@ -204,14 +204,14 @@ async def test_ten_thousand_ended_runs_leave_the_memory_where_five_hundred_had_l
         assert after_many - after_few < 200_000
 
 
-async def test_one_log_larger_than_what_all_may_take_is_still_kept(clock: HandClock) -> None:
+async def test_log_larger_than_the_memory_limit_is_kept_alone(clock: HandClock) -> None:
     async with bridge_with(clock, retained_bytes=1_000) as bridge:
         await end_a_run(bridge, "small")
         await end_a_run(bridge, "large", size=100_000)
         assert await kept(bridge, ["small", "large"]) == ["large"]
 
 
-async def test_room_is_made_by_the_unread_before_the_read_and_by_the_ended_before_the_waiting(
+async def test_eviction_takes_unread_then_waiting_then_read_streams(
     clock: HandClock,
 ) -> None:
     async with bridge_with(clock, max_streams=4) as bridge:
@@ -232,7 +232,7 @@ async def test_room_is_made_by_the_unread_before_the_read_and_by_the_ended_befor
         assert len(await reader.read()) == 3
 
 
-async def test_a_reader_that_was_dropped_without_a_word_takes_up_no_room(clock: HandClock) -> None:
+async def test_dropped_reader_does_not_count_against_the_limit(clock: HandClock) -> None:
     async with bridge_with(clock, max_streams=2) as bridge:
         await end_a_run(bridge, "first")
         ghost = await bridge.subscribe("first")
@@ -243,7 +243,7 @@ async def test_a_reader_that_was_dropped_without_a_word_takes_up_no_room(clock: 
         assert await kept(bridge, ["first", "second"]) == ["second"]
 
 
-async def test_a_run_that_waits_for_its_human_is_kept_while_somebody_watches(clock: HandClock) -> None:
+async def test_stream_awaiting_input_is_kept_while_it_has_a_reader(clock: HandClock) -> None:
     async with bridge_with(clock, awaiting_retention=100) as bridge:
         for run_id in ("watched", "unwatched"):
             await bridge.open(run_id)
@@ -256,7 +256,7 @@ async def test_a_run_that_waits_for_its_human_is_kept_while_somebody_watches(clo
         assert await kept(bridge, ["watched"]) == []
 
 
-async def test_the_time_to_keep_a_log_counts_from_its_end(clock: HandClock) -> None:
+async def test_retention_counts_from_the_end_of_the_log(clock: HandClock) -> None:
     async with bridge_with(clock, retention=100) as bridge:
         for number in range(5):
             await end_a_run(bridge, f"run-{number}")
@@ -268,7 +268,7 @@ async def test_the_time_to_keep_a_log_counts_from_its_end(clock: HandClock) -> N
         assert await kept(bridge, run_ids) == run_ids[3:]
 
 
-async def test_an_order_to_clean_up_does_not_hit_the_attempt_that_came_after(clock: HandClock) -> None:
+async def test_cleanup_does_not_remove_a_later_attempt(clock: HandClock) -> None:
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
         await bridge.cleanup(RUN, 10)
@@ -277,7 +277,7 @@ async def test_an_order_to_clean_up_does_not_hit_the_attempt_that_came_after(clo
         assert await bridge.publish(RUN, "values", b"1", attempt=2) == "2-1"
 
 
-async def test_an_order_to_clean_up_does_not_hit_a_stream_that_was_opened_anew(clock: HandClock) -> None:
+async def test_cleanup_does_not_remove_a_reopened_stream(clock: HandClock) -> None:
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
         await bridge.cleanup(RUN, 10)
@@ -295,7 +295,7 @@ async def test_a_higher_attempt_takes_over_by_publishing(clock: HandClock) -> No
             await bridge.publish(RUN, "values", b"1")
 
 
-async def test_readers_get_what_is_there_before_they_hear_that_the_bridge_is_closed(clock: HandClock) -> None:
+async def test_close_lets_readers_read_buffered_events_first(clock: HandClock) -> None:
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
         await end_a_run(bridge, "ended")
@@ -350,7 +350,7 @@ async def test_a_deadline_that_fails_is_logged_and_the_others_are_kept(
 
 
 @pytest.mark.parametrize("interval", [0, -1.0])
-async def test_a_heartbeat_interval_that_is_no_interval_is_refused(clock: HandClock, interval: float) -> None:
+async def test_invalid_heartbeat_interval_is_refused(clock: HandClock, interval: float) -> None:
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
         with pytest.raises(ValueError, match="positive"):

@@ -61,7 +61,7 @@ def one(connection: Connection) -> object:
     return connection.execute(text("SELECT 1")).scalar()
 
 
-async def test_what_work_raises_undoes_it_and_is_raised(database: PostgresDatabase) -> None:
+async def test_exception_rolls_the_transaction_back_and_is_raised(database: PostgresDatabase) -> None:
     def work(connection: Connection) -> None:
         put(1)(connection)
         raise LookupError("changed my mind")
@@ -91,7 +91,7 @@ async def test_a_read_sees_one_snapshot_and_cannot_write(database: PostgresDatab
         await database.read(put(3))
 
 
-async def test_what_was_committed_is_told_also_when_the_caller_has_gone(database: PostgresDatabase) -> None:
+async def test_committed_callback_runs_when_the_caller_was_cancelled(database: PostgresDatabase) -> None:
     begun, told = threading.Event(), asyncio.Event()
 
     def work(connection: Connection) -> None:
@@ -107,7 +107,7 @@ async def test_what_was_committed_is_told_also_when_the_caller_has_gone(database
     assert await database.read(notes) == [1]
 
 
-async def test_work_that_went_on_after_a_failed_statement_is_no_success(database: PostgresDatabase) -> None:
+async def test_work_continued_after_a_failed_statement_is_an_error(database: PostgresDatabase) -> None:
     """PostgreSQL answers such a COMMIT with a rollback, and calls it no error."""
 
     def work(connection: Connection) -> None:
@@ -122,7 +122,7 @@ async def test_work_that_went_on_after_a_failed_statement_is_no_success(database
     assert await database.read(notes) == []
 
 
-async def test_transactions_that_collide_are_done_again(database: PostgresDatabase) -> None:
+async def test_colliding_transactions_are_retried(database: PostgresDatabase) -> None:
     await database.write(put(1))
     await database.write(put(2))
     meeting = threading.Barrier(2)
@@ -145,15 +145,13 @@ async def test_transactions_that_collide_are_done_again(database: PostgresDataba
 
 
 @pytest.mark.parametrize("state", ["40P01", "40001"])
-async def test_transactions_that_collide_for_too_long_say_so(server: PostgresServer, state: str) -> None:
+async def test_transactions_colliding_for_too_long_raise(server: PostgresServer, state: str) -> None:
     async with open_postgres(server.url, replace(OPTIONS, patience=0.3)) as database:
         with pytest.raises(StorageBusy, match="collided with others for too long"):
             await database.write(lambda c: c.exec_driver_sql(f"DO $$ BEGIN RAISE SQLSTATE '{state}'; END $$").close())
 
 
-async def test_a_restart_of_the_server_is_survived_without_anybody_noticing(
-    server: PostgresServer, database: PostgresDatabase
-) -> None:
+async def test_server_restart_is_transparent_to_callers(server: PostgresServer, database: PostgresDatabase) -> None:
     await asyncio.gather(*(database.read(one) for _ in range(8)))
     await asyncio.to_thread(server.stop)
     writing = asyncio.gather(*(database.write(put(n)) for n in range(8)), database.read(one))
@@ -162,7 +160,7 @@ async def test_a_restart_of_the_server_is_survived_without_anybody_noticing(
     assert await database.read(notes) == list(range(8))
 
 
-async def test_a_write_waits_for_a_failover_and_then_says_that_all_is_read_only(server: PostgresServer) -> None:
+async def test_write_waits_for_a_failover_then_raises_read_only(server: PostgresServer) -> None:
     def let_write(allowed: bool) -> None:
         with psycopg.connect(server.url, autocommit=True) as connection:
             connection.execute("SET default_transaction_read_only = off")
@@ -184,9 +182,7 @@ async def test_a_write_waits_for_a_failover_and_then_says_that_all_is_read_only(
         let_write(True)
 
 
-async def test_a_transaction_that_a_crash_cut_off_is_done_again(
-    server: PostgresServer, database: PostgresDatabase
-) -> None:
+async def test_transaction_cut_off_by_a_crash_is_retried(server: PostgresServer, database: PostgresDatabase) -> None:
     tries: list[int] = []
     begun, crashed = threading.Event(), threading.Event()
 
@@ -206,7 +202,7 @@ async def test_a_transaction_that_a_crash_cut_off_is_done_again(
     assert await database.read(notes) == [2, 2]
 
 
-async def test_a_server_that_stays_away_is_told_and_found_again(server: PostgresServer) -> None:
+async def test_unavailable_server_raises_and_is_used_again_after_recovery(server: PostgresServer) -> None:
     async with open_postgres(server.url, replace(OPTIONS, patience=0.3)) as database:
         await asyncio.to_thread(server.stop)
         try:
@@ -218,7 +214,7 @@ async def test_a_server_that_stays_away_is_told_and_found_again(server: Postgres
         assert await database.read(one) == 1
 
 
-async def test_who_waits_behind_others_is_told_that_the_server_is_away_too(server: PostgresServer) -> None:
+async def test_queued_callers_get_unavailable_too(server: PostgresServer) -> None:
     async with open_postgres(server.url, replace(OPTIONS, pool_size=2, patience=0.3)) as database:
         await asyncio.to_thread(server.stop)
         try:
@@ -229,7 +225,7 @@ async def test_who_waits_behind_others_is_told_that_the_server_is_away_too(serve
         await database.write(put(1))
 
 
-async def test_a_server_that_answers_nothing_is_waited_for_no_longer_than_the_patience(server: PostgresServer) -> None:
+async def test_silent_server_fails_calls_within_the_timeout(server: PostgresServer) -> None:
     """It is stopped and its connections stay: not one of them fails, and more of them would not help."""
     options = replace(OPTIONS, pool_size=2, patience=1, statement_timeout=30)
     async with open_postgres(server.url, options) as database:
@@ -247,12 +243,12 @@ async def test_a_server_that_answers_nothing_is_waited_for_no_longer_than_the_pa
         assert {901, 902, 903}.isdisjoint(kept)
 
 
-async def test_a_slow_statement_is_not_taken_for_a_server_that_answers_nothing(server: PostgresServer) -> None:
+async def test_slow_statement_is_not_mistaken_for_a_silent_server(server: PostgresServer) -> None:
     async with open_postgres(server.url, replace(OPTIONS, pool_size=2, patience=1)) as database:
         assert await database.read(lambda c: c.exec_driver_sql("SELECT 7 FROM pg_sleep(3)").scalar()) == 7
 
 
-async def test_it_closes_although_the_server_answers_nothing(server: PostgresServer) -> None:
+async def test_close_succeeds_when_the_server_is_silent(server: PostgresServer) -> None:
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_postgres(server.url, replace(OPTIONS, pool_size=2, patience=1)))
         with frozen(server):
@@ -261,7 +257,7 @@ async def test_it_closes_although_the_server_answers_nothing(server: PostgresSer
             await asyncio.wait_for(asyncio.to_thread(database.close), 15)
 
 
-async def test_what_waits_for_the_only_connection_is_refused_before_its_turn(server: PostgresServer) -> None:
+async def test_call_waiting_for_the_only_connection_raises_busy(server: PostgresServer) -> None:
     async with open_postgres(server.url, replace(OPTIONS, pool_size=2, patience=0.5)) as database:
         slow = asyncio.ensure_future(database.read(lambda c: c.exec_driver_sql("SELECT pg_sleep(4)").close()))
         await asyncio.sleep(0.1)
@@ -289,7 +285,7 @@ def _children(pid: int) -> list[int]:
     return [int(word) for word in found.stdout.split()]
 
 
-async def test_what_a_frozen_process_has_locked_is_free_after_a_while(server: PostgresServer) -> None:
+async def test_locks_of_a_frozen_process_are_released_after_idle_timeout(server: PostgresServer) -> None:
     async with (
         open_postgres(server.url, replace(OPTIONS, idle_timeout=0.2)) as frozen,
         open_postgres(server.url, OPTIONS) as other,
@@ -314,7 +310,7 @@ async def test_what_a_frozen_process_has_locked_is_free_after_a_while(server: Po
         assert 79 in await other.read(notes)
 
 
-async def test_a_lock_that_is_not_given_up_and_a_slow_statement_say_so(server: PostgresServer) -> None:
+async def test_lock_timeout_and_statement_timeout_raise(server: PostgresServer) -> None:
     quick = replace(OPTIONS, lock_timeout=0.1, statement_timeout=0.3, patience=1)
     async with open_postgres(server.url, quick) as database, open_postgres(server.url, OPTIONS) as other:
         holding, done = threading.Event(), threading.Event()
@@ -352,7 +348,7 @@ async def test_more_work_than_connections_waits_and_is_refused_only_after_a_whil
         await database.write(put(1))
 
 
-async def test_a_server_that_takes_no_more_connections_says_so(server: PostgresServer) -> None:
+async def test_server_at_max_connections_raises_busy(server: PostgresServer) -> None:
     held: list[psycopg.Connection[Any]] = []
     try:
         with suppress(psycopg.OperationalError):
@@ -366,7 +362,7 @@ async def test_a_server_that_takes_no_more_connections_says_so(server: PostgresS
             connection.close()
 
 
-async def test_what_is_queued_is_done_before_it_closes_and_nothing_after(server: PostgresServer) -> None:
+async def test_close_completes_queued_work_and_refuses_new_work(server: PostgresServer) -> None:
     async with open_postgres(server.url, OPTIONS) as database:
         writing = [asyncio.ensure_future(database.write(put(n))) for n in range(100, 120)]
         await asyncio.sleep(0)
@@ -377,13 +373,13 @@ async def test_what_is_queued_is_done_before_it_closes_and_nothing_after(server:
         assert set(range(100, 120)) <= set(await again.read(notes))
 
 
-async def test_it_may_be_used_from_other_event_loops(database: PostgresDatabase) -> None:
+async def test_database_is_usable_from_other_event_loops(database: PostgresDatabase) -> None:
     assert await asyncio.to_thread(lambda: asyncio.run(database.read(one))) == 1
     await asyncio.to_thread(lambda: asyncio.run(database.write(put(5))))
     assert await database.read(notes) == [5]
 
 
-async def test_the_event_loop_stays_free_while_the_database_thinks(database: PostgresDatabase) -> None:
+async def test_event_loop_is_not_blocked_by_a_slow_query(database: PostgresDatabase) -> None:
     thinking = asyncio.ensure_future(database.read(lambda c: c.exec_driver_sql("SELECT pg_sleep(0.3)").close()))
     beats = 0
     while not thinking.done():
@@ -402,7 +398,7 @@ async def test_the_event_loop_stays_free_while_the_database_thinks(database: Pos
         ("postgresql://h/x?no_such_option=1", "postgresql://user:password@host"),
     ],
 )
-async def test_a_url_that_cannot_work_says_why(server: PostgresServer, url: str, words: str) -> None:
+async def test_invalid_url_is_refused_with_a_reason(server: PostgresServer, url: str, words: str) -> None:
     password = server.url.split(":")[2].split("@")[0]
     with pytest.raises((StorageUnusable, StorageUnavailable), match=words) as refused:
         async with open_postgres(url.format(port=server.port, password=password), replace(OPTIONS, patience=0.2)):
@@ -418,7 +414,7 @@ async def test_a_database_that_is_not_utf8_is_refused(server: PostgresServer) ->
             pass
 
 
-def test_a_place_is_told_without_its_password() -> None:
+def test_place_of_omits_the_password() -> None:
     assert place_of("postgresql://me:secret@db.example:6543/app") == "PostgreSQL database app at db.example:6543"
     assert place_of("postgresql:///") == "PostgreSQL database postgres at localhost:5432"
 

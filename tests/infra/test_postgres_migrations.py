@@ -21,7 +21,7 @@ from tests.servers.postgres import a_schema, fresh_storage
 OF_POSTGRESQL_ALONE = {"checkpoints", "writes", "marks", "mark_checkpoints", "mark_writes"}
 
 
-async def test_the_migrations_make_the_tables_that_the_code_uses(postgres_url: str) -> None:
+async def test_migrations_create_the_tables_of_the_code(postgres_url: str) -> None:
     def differences(connection: Connection) -> object:
         options = {"compare_type": False, "include_object": is_told_in_the_code}
         return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
@@ -35,7 +35,7 @@ def is_told_in_the_code(_what: object, name: str | None, kind: str, _reflected: 
     return not (kind == "table" and told_elsewhere) and not str(name).endswith("_json")
 
 
-async def test_the_conditions_of_the_indexes_are_those_of_the_code(postgres_url: str) -> None:
+async def test_partial_index_conditions_equal_those_of_the_code(postgres_url: str) -> None:
     async with fresh_storage(postgres_url) as database:
         by_migration = await database.read(indexes_of)
     schema = a_schema()
@@ -63,7 +63,7 @@ def indexes_of(connection: Connection) -> dict[str, str]:
     return {name: definition for name, definition in rows}  # noqa: C416  (rows are no pairs to mypy)
 
 
-async def test_all_text_is_compared_by_its_characters_and_not_by_a_language(postgres_url: str) -> None:
+async def test_text_columns_use_the_c_collation(postgres_url: str) -> None:
     statement = text(
         "SELECT table_name || '.' || column_name FROM information_schema.columns WHERE data_type = 'text'"
         " AND table_schema = current_schema() AND collation_name IS DISTINCT FROM 'C'"
@@ -74,7 +74,7 @@ async def test_all_text_is_compared_by_its_characters_and_not_by_a_language(post
         assert await database.read(lambda connection: connection.execute(statement).scalars().all()) == []
 
 
-async def test_of_many_servers_that_start_at_once_one_makes_the_schema(postgres_url: str) -> None:
+async def test_concurrent_starts_create_the_schema_once(postgres_url: str) -> None:
     schema = a_schema()
 
     async def start() -> str | None:
@@ -102,7 +102,7 @@ async def test_another_applications_tables_in_public_are_not_ours(postgres_url: 
             connection.execute("DROP TABLE public.alembic_version")
 
 
-async def test_a_schema_that_is_behind_is_left_alone_when_it_is_to_be_migrated_by_hand(postgres_url: str) -> None:
+async def test_outdated_schema_is_not_migrated_when_migration_is_manual(postgres_url: str) -> None:
     with pytest.raises(StorageUnusable, match="runstead migrate"):
         async with open_postgres_storage(postgres_url, PostgresOptions(schema=a_schema()), migrating=False):
             pass

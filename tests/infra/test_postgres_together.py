@@ -37,7 +37,7 @@ def servers(two: tuple[PostgresDatabase, PostgresDatabase]) -> tuple[RunStorage,
 
 
 @pytest.mark.parametrize("strategy", ["reject", "interrupt", "rollback", "enqueue"])
-async def test_of_many_texts_at_once_on_two_servers_one_run_executes_at_a_time(
+async def test_concurrent_inputs_on_two_servers_run_one_at_a_time(
     servers: tuple[RunStorage, RunStorage], strategy: MultitaskStrategy
 ) -> None:
     async def text(n: int) -> str | None:
@@ -84,7 +84,7 @@ async def drained(servers: tuple[RunStorage, RunStorage]) -> list[str]:
     return executed
 
 
-async def test_of_many_claims_of_a_run_on_two_servers_one_is_granted(servers: tuple[RunStorage, RunStorage]) -> None:
+async def test_concurrent_claims_on_two_servers_grant_one_lease(servers: tuple[RunStorage, RunStorage]) -> None:
     runs = [await servers[0].accept(f"t-{n}") for n in range(20)]
     claims = [
         storage.leases.claim(run.run_id, f"w-{server}-{place}", TERM)
@@ -97,7 +97,7 @@ async def test_of_many_claims_of_a_run_on_two_servers_one_is_granted(servers: tu
     assert {lease.attempt for lease in granted} == {1}
 
 
-async def test_of_a_settle_and_a_recovery_at_once_one_counts(servers: tuple[RunStorage, RunStorage]) -> None:
+async def test_concurrent_settle_and_recovery_apply_once(servers: tuple[RunStorage, RunStorage]) -> None:
     here, there = servers
     for n in range(20):
         run = await here.accept(f"t-{n}")
@@ -150,7 +150,7 @@ async def test_events_written_by_two_servers_at_once_have_dense_numbers(
         ]
 
 
-async def test_threads_that_lock_each_other_in_batches_both_come_through(
+async def test_batches_locking_the_same_threads_both_succeed(
     servers: tuple[RunStorage, RunStorage],
 ) -> None:
     for thread_id in ("t-1", "t-2"):
@@ -160,7 +160,7 @@ async def test_threads_that_lock_each_other_in_batches_both_come_through(
     assert sum(len(created) for created in await asyncio.gather(*batches)) == 20
 
 
-async def test_two_servers_that_sweep_at_once_take_what_is_there_once(
+async def test_concurrent_sweeps_remove_each_run_once(
     two: tuple[PostgresDatabase, PostgresDatabase], servers: tuple[RunStorage, RunStorage]
 ) -> None:
     here = servers[0]
@@ -175,7 +175,7 @@ async def test_two_servers_that_sweep_at_once_take_what_is_there_once(
     assert await here.run(kept.run_id) is not None
 
 
-async def test_a_temporary_thread_is_not_swept_from_under_a_run_that_is_being_created(
+async def test_sweep_keeps_a_temporary_thread_while_a_run_is_created(
     two: tuple[PostgresDatabase, PostgresDatabase], servers: tuple[RunStorage, RunStorage]
 ) -> None:
     here, there = servers

@@ -56,7 +56,7 @@ async def fill(store: SqlItemStore, *, places: int = 60) -> None:
     await store.aput(("roommate",), "other", {"text": "a cat"})
 
 
-async def test_pgvector_finds_what_is_found_without_it(database: PostgresDatabase) -> None:
+async def test_pgvector_finds_the_same_items_as_the_fallback(database: PostgresDatabase) -> None:
     with_it = await open_postgres_items(database, HandClock(), index=index())
     await fill(with_it)
     without_it = SqlItemStore(database, HandClock(), index=index())
@@ -90,7 +90,7 @@ async def test_vectors_from_before_pgvector_are_found_and_taken_along(database: 
     assert await database.read(lambda connection: connection.execute(left).scalar()) == 0
 
 
-async def test_an_item_written_anew_or_deleted_is_found_by_what_it_says_now(database: PostgresDatabase) -> None:
+async def test_rewritten_or_deleted_item_is_found_by_its_current_text(database: PostgresDatabase) -> None:
     store = await open_postgres_items(database, HandClock(), index=index())
     await store.aput(("room",), "k", {"text": "cat"})
     await store.aput(("room",), "k", {"text": "dog", "parts": ["tree"]})
@@ -108,14 +108,14 @@ async def test_vectors_of_another_embedder_are_not_compared(database: PostgresDa
     assert await other.asearch(("room",), query="cat") == []
 
 
-async def test_where_pgvector_is_not_items_are_found_all_the_same(postgres_url: str) -> None:
+async def test_search_works_without_pgvector(postgres_url: str) -> None:
     async with fresh_storage(postgres_url) as database:
         store = await open_postgres_items(database, HandClock(), index=index())
         await store.aput(("room",), "k", {"text": "cat"})
         assert [item.key for item in await store.asearch(("room",), query="cat")] == ["k"]
 
 
-async def test_a_user_who_may_not_install_it_is_told_how(
+async def test_missing_privilege_to_install_pgvector_names_the_remedy(
     server: PostgresServer, database: PostgresDatabase, caplog: pytest.LogCaptureFixture
 ) -> None:
     schema = database.options.schema

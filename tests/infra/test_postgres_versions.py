@@ -24,11 +24,11 @@ from tests.servers.stores import stores_over
 
 
 @pytest.mark.parametrize("version", OTHERS)
-async def test_every_version_will_do(version: str) -> None:
+async def test_every_supported_version_works(version: str) -> None:
     await will_do(binaries_of(version))
 
 
-async def test_that_of_the_wheel_will_do() -> None:
+async def test_bundled_version_works() -> None:
     await will_do(wheel_binaries())
 
 

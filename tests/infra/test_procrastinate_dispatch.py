@@ -52,7 +52,7 @@ class TestProcrastinateDispatcher(RunDispatcherConformance):
         assert worker.launched == ["sooner", "later"]
 
 
-async def test_only_the_next_run_of_a_thread_is_a_job(cluster: Cluster) -> None:
+async def test_only_the_next_run_of_a_thread_has_a_job(cluster: Cluster) -> None:
     first, second, third = [await cluster.accept("t-1") for _ in range(3)]
     assert [run for run, _, _ in await cluster.queued()] == [first.run_id]
     lease = await cluster.leases.claim(first.run_id, "w", TERM)
@@ -63,7 +63,7 @@ async def test_only_the_next_run_of_a_thread_is_a_job(cluster: Cluster) -> None:
     assert third.run_id not in {run for run, _, _ in await cluster.queued()}
 
 
-async def test_a_job_stands_and_falls_with_its_run(cluster: Cluster) -> None:
+async def test_job_is_committed_and_rolled_back_with_its_run(cluster: Cluster) -> None:
     """They are one transaction."""
     with acting(ALICE), pytest.raises(RuntimeError):
         await cluster.runs.create_runs([a_spec("t-1"), a_spec("t-1", multitask_strategy="reject")], _refuse)
@@ -90,7 +90,7 @@ async def test_a_run_goes_to_the_queue_of_its_graph_and_the_urgent_ones_first(po
     assert (painter.launched, writer.launched) == ([painted.run_id], [plain.run_id])
 
 
-async def test_a_job_that_was_lost_with_its_worker_is_made_again(cluster: Cluster) -> None:
+async def test_job_lost_with_its_worker_is_recreated(cluster: Cluster) -> None:
     run = await cluster.accept("t-1")
     await cluster.do("UPDATE procrastinate_jobs SET status = 'doing'")
     assert await cluster.queued() == []
@@ -117,7 +117,7 @@ async def test_jobs_leave_nothing_behind(cluster: Cluster) -> None:
     assert left == []
 
 
-async def test_a_worker_goes_on_when_its_connections_were_cut(cluster: Cluster) -> None:
+async def test_worker_recovers_from_cut_connections(cluster: Cluster) -> None:
     worker = RecordingWorker(cluster)
     async with serving(cluster.dispatcher(), worker):
         await cluster.add("before")
@@ -139,7 +139,7 @@ async def own_server() -> AsyncIterator[tuple[PostgresServer, Cluster]]:
             yield server, Cluster(PostgresSchema(server.url, "runstead", database), database)
 
 
-async def test_a_worker_hears_of_runs_at_once_after_the_server_was_restarted(
+async def test_worker_is_notified_immediately_after_a_server_restart(
     own_server: tuple[PostgresServer, Cluster],
 ) -> None:
     server, cluster = own_server
@@ -170,7 +170,7 @@ async def begin_anew(cluster: Cluster, worker: RecordingWorker) -> None:
     await delivered(cluster, worker, "the first of the next life")
 
 
-async def test_a_worker_that_began_anew_has_all_its_slots_when_older_runs_end(cluster: Cluster) -> None:
+async def test_restarted_worker_has_all_slots_after_older_runs_end(cluster: Cluster) -> None:
     worker = RecordingWorker(cluster, slots=4)
     async with serving(cluster.dispatcher(), worker), asyncio.timeout(60):
         for number in range(3):
@@ -183,7 +183,7 @@ async def test_a_worker_that_began_anew_has_all_its_slots_when_older_runs_end(cl
     assert worker.free == 0
 
 
-async def test_a_full_worker_gets_the_next_run_at_once_when_one_ends_that_an_earlier_life_brought(
+async def test_restarted_full_worker_gets_the_next_run_when_an_older_one_ends(
     cluster: Cluster,
 ) -> None:
     worker = RecordingWorker(cluster, slots=2)
@@ -200,7 +200,7 @@ async def test_a_full_worker_gets_the_next_run_at_once_when_one_ends_that_an_ear
             await asyncio.sleep(0.01)
 
 
-async def test_a_job_that_names_no_run_holds_up_no_other(cluster: Cluster) -> None:
+async def test_job_of_an_unknown_run_delays_no_other(cluster: Cluster) -> None:
     """Nobody makes one; but everybody may write into a table."""
     worker = RecordingWorker(cluster)
     async with serving(cluster.dispatcher(), worker), asyncio.timeout(60):
@@ -226,7 +226,7 @@ class NobodysWorker:
     def notice_stop(self, run_id: RunId) -> None: ...
 
 
-async def test_who_is_told_to_stop_stops_though_the_database_is_away() -> None:
+async def test_stop_works_while_the_database_is_unavailable() -> None:
     with own_postgres() as server:
         async with open_postgres_storage(server.url, PostgresOptions(pool_size=3)) as database:
             clock = SystemClock()

@@ -49,7 +49,7 @@ async def left(checkpoints: PostgresCheckpoints) -> list[tuple[str, str, list[An
     )
 
 
-async def test_what_is_written_while_a_thread_is_pruned_stays(
+async def test_checkpoint_written_during_pruning_is_kept(
     postgres_schema: PostgresSchema, checkpoints: PostgresCheckpoints
 ) -> None:
     """A client that updates the thread's state, say: it marks nothing."""
@@ -66,7 +66,7 @@ async def test_what_is_written_while_a_thread_is_pruned_stays(
     ]
 
 
-async def test_a_fork_from_a_checkpoint_that_is_being_deleted_stays_and_can_be_gone_on_from(
+async def test_fork_from_a_checkpoint_being_pruned_stays_usable(
     postgres_schema: PostgresSchema, checkpoints: PostgresCheckpoints
 ) -> None:
     for number in (1, 2, 3):
@@ -82,7 +82,7 @@ async def test_a_fork_from_a_checkpoint_that_is_being_deleted_stays_and_can_be_g
     assert await left(checkpoints) == [(namespace, "c-5", ["5?"]) for namespace in NAMESPACES]
 
 
-async def test_a_run_that_begins_while_its_thread_is_pruned_waits_and_begins_from_what_is_left(
+async def test_run_starting_during_pruning_waits_and_uses_the_remaining_state(
     postgres_schema: PostgresSchema, checkpoints: PostgresCheckpoints
 ) -> None:
     for number in (1, 2):
@@ -101,7 +101,7 @@ async def test_a_run_that_begins_while_its_thread_is_pruned_waits_and_begins_fro
     assert await left(checkpoints) == [(namespace, "c-2", ["2?"]) for namespace in NAMESPACES]
 
 
-async def test_a_thread_whose_run_is_just_being_marked_is_not_pruned(
+async def test_thread_whose_run_is_being_marked_is_not_pruned(
     postgres_schema: PostgresSchema, checkpoints: PostgresCheckpoints
 ) -> None:
     for number in (1, 2):
@@ -118,7 +118,7 @@ async def test_a_thread_whose_run_is_just_being_marked_is_not_pruned(
     assert await left(checkpoints) == before
 
 
-async def test_a_thread_that_is_deleted_while_it_is_pruned_is_pruned_in_vain(
+async def test_pruning_a_concurrently_deleted_thread_has_no_effect(
     postgres_schema: PostgresSchema, checkpoints: PostgresCheckpoints, postgres_database: PostgresDatabase
 ) -> None:
     for number in (1, 2):

@@ -26,12 +26,12 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
         yield server
 
 
-async def test_a_password_in_the_url_lets_us_in(locked: ValkeyServer) -> None:
+async def test_password_in_the_url_authenticates(locked: ValkeyServer) -> None:
     async with open_redis(locked.url) as connections:
         assert await connections.ask("PING") == b"PONG"
 
 
-async def test_a_wrong_password_is_told_with_the_way_out_and_never_written_down(locked: ValkeyServer) -> None:
+async def test_wrong_password_error_names_a_remedy_without_the_password(locked: ValkeyServer) -> None:
     with pytest.raises(RedisRefused, match="check the user and the password") as refused:
         async with open_redis(locked.url.replace(PASSWORD, "guessed")):
             pass
@@ -39,7 +39,7 @@ async def test_a_wrong_password_is_told_with_the_way_out_and_never_written_down(
     assert PASSWORD not in place_of(locked.url)
 
 
-async def test_tls_is_spoken_and_an_unknown_certificate_is_not_trusted(locked: ValkeyServer, tmp_path: Path) -> None:
+async def test_tls_works_and_an_unknown_certificate_is_refused(locked: ValkeyServer, tmp_path: Path) -> None:
     key, certificate = make_certificate(tmp_path)
     async with tls_in_front_of(locked.port, key, certificate) as port:
         url = f"rediss://:{PASSWORD}@127.0.0.1:{port}/0"
@@ -50,7 +50,7 @@ async def test_tls_is_spoken_and_an_unknown_certificate_is_not_trusted(locked: V
                 pass
 
 
-async def test_nobody_there_is_told_at_once() -> None:
+async def test_unreachable_server_fails_immediately() -> None:
     with pytest.raises(RedisUnavailable, match=r"redis://127\.0\.0\.1:1 cannot be reached .* check that it runs"):
         async with open_redis("redis://user:hidden@127.0.0.1:1"):
             pass
@@ -59,13 +59,13 @@ async def test_nobody_there_is_told_at_once() -> None:
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1", "redis://127.0.0.1:port", "redis://127.0.0.1?no_such_option=1", "127.0.0.1:6379", ""]
 )
-async def test_a_url_that_cannot_be_used_is_told(url: str) -> None:
+async def test_invalid_url_is_unusable(url: str) -> None:
     with pytest.raises(StorageUnusable, match="URL"):
         async with open_redis(url):
             pass
 
 
-async def test_a_script_is_sent_once_and_named_from_then_on(locked: ValkeyServer) -> None:
+async def test_script_is_loaded_once_and_called_by_digest(locked: ValkeyServer) -> None:
     script = RedisScript("return {KEYS[1], ARGV[1]}")
     async with open_redis(locked.url) as connections:
         for _ in range(2):
@@ -73,7 +73,7 @@ async def test_a_script_is_sent_once_and_named_from_then_on(locked: ValkeyServer
         assert await connections.ask("SCRIPT", "EXISTS", script.sha) == [1]
 
 
-async def test_a_line_answers_each_command_and_an_error_stands_in_its_place(locked: ValkeyServer) -> None:
+async def test_pipeline_returns_a_reply_or_an_error_for_each_command(locked: ValkeyServer) -> None:
     async with open_redis(locked.url) as connections:
         line = await connections.line()
         first, wrong, last = await line.ask([("SET", "text", "x"), ("LPUSH", "text", "y"), ("GET", "text")])
@@ -82,7 +82,7 @@ async def test_a_line_answers_each_command_and_an_error_stands_in_its_place(lock
         await line.close()
 
 
-async def test_an_answer_that_does_not_come_is_an_error_in_time(locked: ValkeyServer) -> None:
+async def test_missing_reply_times_out(locked: ValkeyServer) -> None:
     async with open_redis(locked.url, timeout=0.2) as connections:
         locked.freeze()
         try:
@@ -94,7 +94,7 @@ async def test_an_answer_that_does_not_come_is_an_error_in_time(locked: ValkeySe
         assert await connections.ask("PING") == b"PONG"
 
 
-async def test_a_full_server_is_told_and_found(locked: ValkeyServer) -> None:
+async def test_full_server_raises_and_is_reported_by_the_check(locked: ValkeyServer) -> None:
     async with open_redis(locked.url) as connections:
         assert {found.subject: found.state for found in await check_redis(locked.url)}["redis memory"] == "ok"
         try:
@@ -112,7 +112,7 @@ async def fill(connections: RedisConnections) -> None:
         await connections.ask("SET", f"filling-{number}", b"x" * 100_000)
 
 
-async def test_settings_that_lose_streams_are_told(tmp_path: Path) -> None:
+async def test_check_warns_about_settings_that_lose_streams(tmp_path: Path) -> None:
     with own_valkey(tmp_path, maxmemory_policy="allkeys-lru", appendonly="no") as server:
         found = {finding.subject: finding for finding in await check_redis(server.url)}
     assert found["redis"].state == found["redis role"].state == "ok"
@@ -122,7 +122,7 @@ async def test_settings_that_lose_streams_are_told(tmp_path: Path) -> None:
     assert "may be gone" in found["redis persistence"].detail
 
 
-async def test_a_server_that_is_not_there_is_one_finding() -> None:
+async def test_unreachable_server_is_one_finding() -> None:
     [found] = await check_redis("redis://127.0.0.1:1")
     assert (found.state, "cannot be reached" in found.detail) == ("failed", True)
 

@@ -76,9 +76,7 @@ async def test_a_stop_reaches_the_holder_in_another_process_within_milliseconds(
     assert sorted(took)[len(took) // 4] < 0.1
 
 
-async def test_a_stop_reaches_a_worker_of_the_same_process_once_and_whatever_redis_does(
-    server: ValkeyServer, prefix: str
-) -> None:
+async def test_stop_reaches_a_local_worker_once_without_redis(server: ValkeyServer, prefix: str) -> None:
     worker = Worker()
     async with a_process(server, prefix) as process:
         with StopNotices(process).brought_to(worker.notice_stop):
@@ -94,7 +92,7 @@ async def test_a_stop_reaches_a_worker_of_the_same_process_once_and_whatever_red
     assert worker.noticed == ["run-1", "run-2"]
 
 
-async def test_a_worker_that_does_not_take_a_notice_hears_the_next(server: ValkeyServer, prefix: str) -> None:
+async def test_worker_failing_on_a_notice_receives_the_next(server: ValkeyServer, prefix: str) -> None:
     worker = Worker()
     async with a_process(server, prefix) as gateway, a_process(server, prefix) as holder:
         with StopNotices(holder).brought_to(worker.notice_stop):
@@ -103,7 +101,7 @@ async def test_a_worker_that_does_not_take_a_notice_hears_the_next(server: Valke
             await until(lambda: worker.noticed == ["run-1"])
 
 
-async def test_deployments_with_other_prefixes_hear_nothing_of_each_other(server: ValkeyServer, prefix: str) -> None:
+async def test_deployments_with_other_prefixes_are_isolated(server: ValkeyServer, prefix: str) -> None:
     worker, neighbour = Worker(), Worker()
     async with (
         a_process(server, prefix) as gateway,
@@ -131,7 +129,7 @@ def begun(thread_id: str, run_id: str) -> RunLifecycleEvent:
     )
 
 
-async def test_readers_of_a_thread_hear_of_runs_that_begin_elsewhere(server: ValkeyServer, prefix: str) -> None:
+async def test_thread_readers_are_notified_of_runs_on_other_nodes(server: ValkeyServer, prefix: str) -> None:
     async with a_process(server, prefix) as one, a_process(server, prefix) as two:
         with RedisThreadNotices.heard_in(one) as worker, RedisThreadNotices.heard_in(two) as gateway:
             here, there = worker.listener("thread-1"), gateway.listener("thread-1")
@@ -145,7 +143,7 @@ async def test_readers_of_a_thread_hear_of_runs_that_begin_elsewhere(server: Val
         assert other.closed
 
 
-async def test_readers_of_a_thread_hear_that_its_state_was_changed_elsewhere(server: ValkeyServer, prefix: str) -> None:
+async def test_thread_readers_are_notified_of_state_changes_on_other_nodes(server: ValkeyServer, prefix: str) -> None:
     async with a_process(server, prefix) as one, a_process(server, prefix) as two:
         with RedisThreadNotices.heard_in(one) as here, RedisThreadNotices.heard_in(two) as there:
             listener = there.listener("thread-1")
@@ -155,7 +153,7 @@ async def test_readers_of_a_thread_hear_that_its_state_was_changed_elsewhere(ser
             assert listener.take() == [NO_RUN]
 
 
-async def test_after_a_cut_listeners_are_told_to_look_and_notices_come_again(server: ValkeyServer, prefix: str) -> None:
+async def test_cut_connection_triggers_a_recheck_and_notices_resume(server: ValkeyServer, prefix: str) -> None:
     looks: list[str] = []
     async with a_process(server, prefix) as one, a_process(server, prefix) as two:
 
@@ -175,9 +173,7 @@ async def test_after_a_cut_listeners_are_told_to_look_and_notices_come_again(ser
             await until(lambda: looks == ["look"])
 
 
-async def test_notices_are_heard_again_after_a_restart_and_those_from_meanwhile_are_told_late(
-    server: ValkeyServer, prefix: str
-) -> None:
+async def test_notices_resume_after_a_restart_and_missed_ones_arrive_late(server: ValkeyServer, prefix: str) -> None:
     worker = Worker()
     async with a_process(server, prefix) as gateway, a_process(server, prefix) as holder:
         with StopNotices(holder).brought_to(worker.notice_stop):

@@ -113,9 +113,7 @@ async def publish(bridge: RedisStreamBridge, count: int, *, attempt: int = 1, ru
     return ids
 
 
-async def test_a_server_that_stands_still_for_seconds_holds_up_no_run_and_loses_nothing(
-    server: ValkeyServer, processes: Processes
-) -> None:
+async def test_frozen_server_delays_no_run_and_loses_nothing(server: ValkeyServer, processes: Processes) -> None:
     worker, gateway = await processes.start(), await processes.start()
     await worker.open(RUN)
     reading = Reading(await gateway.subscribe(RUN, heartbeat_interval=0.5))
@@ -135,9 +133,7 @@ async def test_a_server_that_stands_still_for_seconds_holds_up_no_run_and_loses_
     assert reading.last is END_SENTINEL
 
 
-async def test_a_stream_that_was_opened_while_its_server_was_away_is_among_those_that_have_not_ended(
-    server: ValkeyServer, processes: Processes
-) -> None:
+async def test_stream_opened_during_an_outage_is_listed_as_open(server: ValkeyServer, processes: Processes) -> None:
     """Also when whoever opened it has died since: it was not counted then, and nobody renews it."""
     bridge, other = await processes.start(), await processes.start()
     server.stop()
@@ -151,7 +147,7 @@ async def test_a_stream_that_was_opened_while_its_server_was_away_is_among_those
     assert list(await other.unended()) == [RUN]
 
 
-async def test_a_freeze_that_outlasts_the_timeouts_repeats_nothing(tmp_path: Path) -> None:
+async def test_freeze_longer_than_the_timeouts_repeats_nothing(tmp_path: Path) -> None:
     """What was sent and not answered is sent again; the server then does both."""
     with own_valkey(tmp_path) as server:
         async with (
@@ -200,9 +196,7 @@ async def test_a_restart_with_its_data_loses_nothing(server: ValkeyServer, proce
     assert late.ids == ids[50:]
 
 
-async def test_a_restart_without_its_data_is_told_as_a_gap_and_the_run_goes_on(
-    server: ValkeyServer, processes: Processes
-) -> None:
+async def test_restart_without_data_is_reported_as_a_gap(server: ValkeyServer, processes: Processes) -> None:
     worker, gateway = await processes.start(), await processes.start()
     await worker.open(RUN)
     reading, stalled = Reading(await gateway.subscribe(RUN)), await gateway.subscribe(RUN, "-1")
@@ -230,7 +224,7 @@ async def test_a_restart_without_its_data_is_told_as_a_gap_and_the_run_goes_on(
         assert told[0][2] in (100, 60, 1)
 
 
-async def test_a_quiet_run_comes_back_after_its_stream_was_lost(server: ValkeyServer, processes: Processes) -> None:
+async def test_stream_of_a_silent_run_is_recreated_after_loss(server: ValkeyServer, processes: Processes) -> None:
     """Nobody publishes, so that only its owner knows that there was a stream."""
     worker, gateway = await processes.start(), await processes.start()
     await worker.open(RUN)
@@ -251,7 +245,7 @@ async def test_a_quiet_run_comes_back_after_its_stream_was_lost(server: ValkeySe
     assert RUN in await gateway.unended()
 
 
-async def test_a_run_whose_worker_died_with_the_data_goes_on_elsewhere_and_its_readers_know(
+async def test_loss_of_worker_and_data_is_reported_and_the_next_attempt_read(
     server: ValkeyServer, processes: Processes
 ) -> None:
     first, second, gateway = [await processes.start() for _ in range(3)]
@@ -286,7 +280,7 @@ async def test_connections_that_are_cut_lose_nothing(server: ValkeyServer, proce
     assert reading.gaps == []
 
 
-async def test_a_full_server_is_told_to_the_operator_and_the_run_goes_on(
+async def test_full_server_is_logged_and_the_run_continues(
     server: ValkeyServer, processes: Processes, caplog: pytest.LogCaptureFixture
 ) -> None:
     worker, gateway = await processes.start(), await processes.start()
@@ -311,7 +305,7 @@ async def test_a_full_server_is_told_to_the_operator_and_the_run_goes_on(
     assert reading.gaps == []
 
 
-async def test_a_full_server_forgets_streams_of_ended_runs_the_oldest_first_and_takes_new_events(
+async def test_full_server_evicts_oldest_ended_streams_first(
     server: ValkeyServer, processes: Processes, caplog: pytest.LogCaptureFixture
 ) -> None:
     worker, gateway = await processes.start(), await processes.start()
@@ -338,7 +332,7 @@ async def test_a_full_server_forgets_streams_of_ended_runs_the_oldest_first_and_
         server.ask("CONFIG", "SET", "maxmemory", "0")
 
 
-async def test_an_outage_longer_than_the_buffer_is_told_as_a_gap_and_memory_stays_bounded(
+async def test_outage_longer_than_the_buffer_is_a_gap_with_bounded_memory(
     server: ValkeyServer, processes: Processes
 ) -> None:
     worker, gateway = await processes.start(buffer_bytes=200_000), await processes.start()
@@ -362,9 +356,7 @@ async def test_an_outage_longer_than_the_buffer_is_told_as_a_gap_and_memory_stay
     assert reading.ids[-1] == end
 
 
-async def test_a_run_that_begins_and_ends_during_an_outage_can_be_read_afterwards(
-    server: ValkeyServer, processes: Processes
-) -> None:
+async def test_run_during_an_outage_can_be_read_afterwards(server: ValkeyServer, processes: Processes) -> None:
     worker, gateway = await processes.start(), await processes.start()
     server.stop()
     begun = time.perf_counter()
@@ -384,9 +376,7 @@ async def test_a_run_that_begins_and_ends_during_an_outage_can_be_read_afterward
     assert await gateway.status(RUN) is StreamStatus.ENDED
 
 
-async def test_closing_during_an_outage_wakes_everybody_and_does_not_wait_for_it(
-    server: ValkeyServer, processes: Processes
-) -> None:
+async def test_close_during_an_outage_wakes_readers_without_waiting(server: ValkeyServer, processes: Processes) -> None:
     worker = await processes.start()
     await worker.open(RUN)
     live, behind = await worker.subscribe(RUN), await worker.subscribe(RUN, "1-1")
@@ -412,7 +402,7 @@ async def test_closing_during_an_outage_wakes_everybody_and_does_not_wait_for_it
         server.start()
 
 
-async def test_a_late_worker_is_refused_and_none_of_its_words_are_read(processes: Processes) -> None:
+async def test_late_worker_is_refused_and_its_events_are_not_read(processes: Processes) -> None:
     late, successor, gateway = [await processes.start() for _ in range(3)]
     await late.open(RUN)
     reading = Reading(await gateway.subscribe(RUN))

@@ -162,7 +162,7 @@ class Story:
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_readers_are_told_exactly_what_they_miss(url: str, seed: int) -> None:
+async def test_gaps_report_exactly_the_missed_events(url: str, seed: int) -> None:
     prefix = a_prefix()
     terms = {"window_events": EVENTS, "window_bytes": BYTES}
     # Tails that are almost nothing send readers back to pages all the time.

@@ -95,7 +95,7 @@ async def test_a_stream_opened_by_one_process_is_written_by_another_and_read_by_
     assert data == [b"%d" % number for number in range(300)]
 
 
-async def test_a_worker_that_is_killed_leaves_a_stream_that_the_next_attempt_goes_on_with(url: str) -> None:
+async def test_stream_of_a_killed_worker_is_continued_by_the_next_attempt(url: str) -> None:
     prefix = a_prefix()
     async with a_bridge(url, prefix=prefix) as gateway:
         await gateway.open(RUN)
@@ -145,7 +145,7 @@ async def test_two_publishers_of_one_attempt_lose_nothing(url: str) -> None:
     assert said == [b'"%c%d"' % (letter, number) for letter in b"abcd" for number in range(5)]
 
 
-async def test_two_who_tell_of_one_end_at_once_tell_it_once(url: str) -> None:
+async def test_concurrent_reconcilers_publish_one_terminal_event(url: str) -> None:
     """Of a run whose worker was lost: whoever finds that its end is untold tells a few events and the end."""
     prefix = a_prefix()
     async with a_bridge(url, prefix=prefix) as one, a_bridge(url, prefix=prefix) as two:
@@ -224,7 +224,7 @@ async def test_a_slow_reader_reads_pages_and_takes_no_memory_from_the_others(url
         assert slow.resumed == ResumeResult("fresh", None, None)
 
 
-async def test_a_reader_that_nobody_holds_any_more_is_not_read_for(url: str) -> None:
+async def test_unreferenced_reader_is_not_read_for(url: str) -> None:
     async with a_bridge(url) as bridge:
         await bridge.open(RUN)
         ghost: StreamSubscription | None = await bridge.subscribe(RUN)
@@ -272,7 +272,7 @@ async def test_ended_runs_leave_the_process_as_it_was(url: str) -> None:
         assert bridge.readings[0] == 0
 
 
-async def test_a_stream_whose_owners_have_died_lapses_and_one_that_is_read_does_not(url: str) -> None:
+async def test_unowned_stream_expires_unless_it_is_read(url: str) -> None:
     prefix, clock = a_prefix(), HandClock()
     settings = RedisStreamSettings(prefix=prefix, unowned_retention=100)
     async with open_redis(url) as connections, RedisStreamBridge.running(connections, settings, clock) as gateway:
@@ -291,7 +291,7 @@ async def test_a_stream_whose_owners_have_died_lapses_and_one_that_is_read_does_
         reading.cancel()
 
 
-async def test_whoever_waits_for_a_stream_that_never_comes_back_is_told(url: str) -> None:
+async def test_reader_of_a_permanently_lost_stream_gets_an_error(url: str) -> None:
     prefix, clock = a_prefix(), HandClock()
     settings = RedisStreamSettings(prefix=prefix, unowned_retention=100)
     async with open_redis(url) as connections, RedisStreamBridge.running(connections, settings, clock) as gateway:
@@ -315,7 +315,7 @@ async def throw_log_away(url: str, prefix: str) -> None:
 
 
 @pytest.mark.parametrize("asked", [None, "-1", "1-1", "1-3", "2-7", "nonsense", LIVE])
-async def test_an_ended_stream_whose_log_redis_threw_away_is_kept_no_more(url: str, asked: str | None) -> None:
+async def test_ended_stream_whose_log_was_evicted_is_dropped(url: str, asked: str | None) -> None:
     prefix = a_prefix()
     async with a_bridge(url, prefix=prefix) as worker, a_bridge(url, prefix=prefix) as gateway:
         await worker.open(RUN)
@@ -332,7 +332,7 @@ async def test_an_ended_stream_whose_log_redis_threw_away_is_kept_no_more(url: s
             await gateway.subscribe(RUN, asked)
 
 
-async def test_who_is_in_the_middle_of_an_ended_log_that_redis_throws_away_is_told(url: str) -> None:
+async def test_reader_inside_an_evicted_ended_log_gets_stream_not_found(url: str) -> None:
     prefix = a_prefix()
     async with a_bridge(url, prefix=prefix) as worker, a_bridge(url, prefix=prefix) as gateway:
         await worker.open(RUN)
@@ -345,7 +345,7 @@ async def test_who_is_in_the_middle_of_an_ended_log_that_redis_throws_away_is_to
             await read(reader)
 
 
-async def test_who_waits_at_the_end_of_an_ended_log_that_redis_threw_away_is_told(url: str) -> None:
+async def test_reader_at_the_end_of_an_evicted_ended_log_gets_stream_not_found(url: str) -> None:
     """Its terminal event came and went while the connection that waits for it was cut."""
     prefix, clock = a_prefix(), HandClock()
     settings = RedisStreamSettings(prefix=prefix, unowned_retention=100)
@@ -364,7 +364,7 @@ async def test_who_waits_at_the_end_of_an_ended_log_that_redis_threw_away_is_tol
             await asyncio.wait_for(reading, PATIENCE)
 
 
-async def test_a_run_whose_log_redis_threw_away_goes_on_and_its_readers_know_what_is_missing(url: str) -> None:
+async def test_evicted_log_of_a_live_run_is_reported_as_a_gap(url: str) -> None:
     prefix = a_prefix()
     async with a_bridge(url, prefix=prefix) as worker, a_bridge(url, prefix=prefix) as gateway:
         await worker.open(RUN)
@@ -390,7 +390,7 @@ async def test_a_run_whose_log_redis_threw_away_goes_on_and_its_readers_know_wha
         }
 
 
-async def test_a_late_event_does_not_bring_back_what_was_forgotten(url: str) -> None:
+async def test_late_event_does_not_recreate_a_removed_stream(url: str) -> None:
     prefix = a_prefix()
     async with a_bridge(url, prefix=prefix) as gateway, a_bridge(url, prefix=prefix) as late:
         await late.open(RUN)
@@ -403,7 +403,7 @@ async def test_a_late_event_does_not_bring_back_what_was_forgotten(url: str) -> 
             await late.publish(RUN, "values", b"1")
 
 
-async def test_an_order_to_clean_up_later_does_not_hit_the_attempt_that_came_after(url: str) -> None:
+async def test_delayed_cleanup_does_not_remove_a_later_attempt(url: str) -> None:
     prefix, clock = a_prefix(), HandClock()
     settings = RedisStreamSettings(prefix=prefix)
     async with open_redis(url) as connections, RedisStreamBridge.running(connections, settings, clock) as bridge:
@@ -416,7 +416,7 @@ async def test_an_order_to_clean_up_later_does_not_hit_the_attempt_that_came_aft
         assert await bridge.status("goes") is None
 
 
-async def test_closing_brings_what_was_said_to_redis_first(url: str) -> None:
+async def test_close_flushes_buffered_events(url: str) -> None:
     prefix = a_prefix()
     async with a_bridge(url, prefix=prefix) as gateway:
         async with a_bridge(url, prefix=prefix) as worker:
@@ -439,7 +439,7 @@ async def test_a_call_from_another_event_loop_is_refused(url: str) -> None:
             await asyncio.to_thread(elsewhere)
 
 
-async def test_two_deployments_on_one_server_see_nothing_of_each_other(url: str) -> None:
+async def test_deployments_on_one_server_are_isolated(url: str) -> None:
     async with a_bridge(url) as one, a_bridge(url) as other:
         await one.open(RUN)
         assert await other.status(RUN) is None
@@ -461,7 +461,7 @@ def test_settings_that_cannot_work_are_refused(wrong: dict[str, float]) -> None:
         RedisStreamSettings(**wrong)  # type: ignore[arg-type]
 
 
-def test_a_full_outbox_gives_up_the_oldest_events_of_the_longest_queue() -> None:
+def test_full_write_buffer_drops_oldest_events_of_the_longest_queue() -> None:
     outbox = Outbox(KeySpace("test"), bound=100_000)
     small, large = outbox.writer("small"), outbox.writer("large")
     outbox.put(small, Order("event", 1, 1, "values", b"x" * 100))
@@ -476,7 +476,7 @@ def test_a_full_outbox_gives_up_the_oldest_events_of_the_longest_queue() -> None
     assert outbox.dropped == 1_000 - len(kept) > 900
 
 
-def test_nothing_stays_here_of_a_run_that_was_ended_elsewhere() -> None:
+def test_run_ended_by_another_process_leaves_no_buffered_writes() -> None:
     """A worker that was frozen wakes up, and says something about a run that another one has ended by now."""
     outbox = Outbox(KeySpace("test"), bound=100_000)
     writer = outbox.writer(RUN)
@@ -491,7 +491,7 @@ def test_nothing_stays_here_of_a_run_that_was_ended_elsewhere() -> None:
     assert outbox.cost == 0
 
 
-def test_who_asks_about_a_run_that_was_ended_elsewhere_is_still_answered() -> None:
+def test_status_query_for_a_run_ended_elsewhere_is_answered() -> None:
     outbox = Outbox(KeySpace("test"), bound=100_000)
     writer = outbox.writer(RUN)
     writer.learn(Standing(1, 1, 1, "1:0", asked=False, terminal=None))
@@ -505,7 +505,7 @@ def test_who_asks_about_a_run_that_was_ended_elsewhere_is_still_answered() -> No
     assert len(outbox) == 0
 
 
-def test_a_tail_begins_anew_after_a_hole_and_forgets_what_is_old() -> None:
+def test_tail_restarts_after_a_hole_and_drops_old_events() -> None:
     budget = TailBudget(10_000_000)
     tail = Tail(RUN, KeySpace("test").of(RUN), 1, 0, budget)
     for seq in range(1, MOST_EVENTS + 11):

@@ -46,7 +46,7 @@ async def put(store: ActorScopedStore, actor: ActorContext, namespace: tuple[str
             await store.aput(namespace, name, {"by": actor.user_id, "text": f"a cat called {name}"})
 
 
-async def test_a_page_goes_over_both_rooms(
+async def test_page_covers_own_and_shared_items(
     requests: ActorScopedStore, graphs: ActorScopedStore, clock: HandClock
 ) -> None:
     for number in range(6):
@@ -63,7 +63,9 @@ async def test_a_page_goes_over_both_rooms(
     assert await keys(graphs, ELSEWHERE, ()) == []
 
 
-async def test_namespaces_are_listed_over_both_rooms(requests: ActorScopedStore, graphs: ActorScopedStore) -> None:
+async def test_namespaces_of_own_and_shared_items_are_listed(
+    requests: ActorScopedStore, graphs: ActorScopedStore
+) -> None:
     await put(requests, led(ALICE), (*ACME, "b", "c"), "k")
     await put(requests, ALICE, (*ACME, "a"), "k")
     with acting(led(ALICE)):
@@ -76,7 +78,7 @@ async def test_namespaces_are_listed_over_both_rooms(requests: ActorScopedStore,
         assert await graphs.alist_namespaces(prefix=("*",)) == [(*ACME, "b", "c")]
 
 
-async def test_one_that_is_shared_hides_one_s_own(requests: ActorScopedStore, graphs: ActorScopedStore) -> None:
+async def test_shared_item_hides_own_item_of_the_same_key(requests: ActorScopedStore, graphs: ActorScopedStore) -> None:
     await put(requests, BOB, ACME, "k")
     await put(requests, led(ALICE), ACME, "k")
     for store, actor in ((requests, led(BOB)), (graphs, BOB)):
@@ -91,7 +93,7 @@ async def test_one_that_is_shared_hides_one_s_own(requests: ActorScopedStore, gr
     assert await keys(requests, led(ALICE), ACME) == []
 
 
-async def test_a_handler_leads_nobody_further_than_it_says(requests: ActorScopedStore) -> None:
+async def test_handler_grants_only_the_namespace_it_sets(requests: ActorScopedStore) -> None:
     await put(requests, led(ALICE, ("org", "other")), ("org", "other"), "k")
     with acting(led(BOB)):
         for namespace in (("org", "other"), ("org",), ()):
@@ -114,7 +116,9 @@ async def test_graphs_share_what_they_write_where_items_are_shared(
     assert sorted(await keys(graphs, BOB, ("org",))) == ["after", "before", "beside", "k"]
 
 
-async def test_nobody_reaches_a_room_by_its_name(requests: ActorScopedStore, graphs: ActorScopedStore) -> None:
+async def test_user_named_like_a_shared_space_cannot_reach_it(
+    requests: ActorScopedStore, graphs: ActorScopedStore
+) -> None:
     await put(requests, led(ALICE), ACME, "k")
     for name in ("@tenant", "@shared", "%40tenant"):
         pretender = ActorContext(name)

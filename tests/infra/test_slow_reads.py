@@ -68,7 +68,7 @@ async def test_more_searches_than_may_wait_are_refused(database: SqliteDatabase)
     assert await database.read(one, slow=True) == 1
 
 
-async def test_a_search_whose_caller_has_gone_is_not_done(database: SqliteDatabase) -> None:
+async def test_search_of_a_cancelled_caller_is_skipped(database: SqliteDatabase) -> None:
     held, unwanted = Held(), Held()
     first = asyncio.ensure_future(database.read(held.read, slow=True))
     second = asyncio.ensure_future(database.read(unwanted.read, slow=True))
@@ -80,14 +80,14 @@ async def test_a_search_whose_caller_has_gone_is_not_done(database: SqliteDataba
     assert unwanted.begun == 0
 
 
-async def test_a_search_that_takes_too_long_is_given_up(database: SqliteDatabase) -> None:
+async def test_search_that_takes_too_long_is_aborted(database: SqliteDatabase) -> None:
     search = within(0.05, lambda connection: connection.exec_driver_sql(ENDLESS).scalar())
     with pytest.raises(StorageBusy, match="narrow it"):
         await database.read(search)
     assert await database.read(one) == 1
 
 
-async def test_what_waits_is_done_before_it_closes(tmp_path: Path) -> None:
+async def test_close_completes_queued_searches(tmp_path: Path) -> None:
     held = Held()
     async with open_sqlite(tmp_path / "a.sqlite") as database:
         searches = [asyncio.ensure_future(database.read(held.read, slow=True)) for _ in range(5)]
@@ -101,7 +101,7 @@ async def test_what_waits_is_done_before_it_closes(tmp_path: Path) -> None:
     [({"name": "wanted"}, [2, 3]), ({"name": "ä"}, [1, 2, 3]), ({"x": 1}, [2])],
     ids=["plain", "with-another-letter", "a-number"],
 )
-async def test_only_rows_that_mention_what_is_wanted_are_parsed(
+async def test_only_rows_containing_the_searched_text_are_parsed(
     wanted: dict[str, Any], looked_at: list[int], tmp_path: Path
 ) -> None:
     parsed: list[bytes] = []

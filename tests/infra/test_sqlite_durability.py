@@ -71,7 +71,7 @@ def write_until_killed(path: Path, acknowledged: int) -> set[str]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_every_acknowledged_run_is_there_after_a_kill_in_the_middle(tmp_path: Path, seed: int) -> None:
+async def test_acknowledged_runs_survive_a_killed_process(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "runs.sqlite"
     count = random.Random(seed).randint(1, 400)
     told = await asyncio.to_thread(write_until_killed, path, count)
@@ -83,7 +83,7 @@ async def test_every_acknowledged_run_is_there_after_a_kill_in_the_middle(tmp_pa
         assert await database.check() == []
 
 
-async def test_a_mark_and_what_came_after_it_survive_a_kill(tmp_path: Path) -> None:
+async def test_undo_record_and_later_writes_survive_a_killed_process(tmp_path: Path) -> None:
     path = tmp_path / "checkpoints.sqlite"
     killed = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", MARKER, str(path)], check=False)
     assert killed.returncode == -9

@@ -76,12 +76,12 @@ async def held(database: SqliteDatabase) -> tuple[Gate, asyncio.Task[None]]:
     return gate, waiting
 
 
-async def test_what_was_written_is_read(database: SqliteDatabase) -> None:
+async def test_written_row_is_read(database: SqliteDatabase) -> None:
     assert await database.write(inserting("a")) == "a"
     assert await database.read(keys_of) == {"a"}
 
 
-async def test_what_was_written_is_there_after_opening_again(tmp_path: Path) -> None:
+async def test_written_row_is_read_after_reopening(tmp_path: Path) -> None:
     async with opened(tmp_path / "a.sqlite") as database:
         await database.write(inserting("a"))
     async with opened(tmp_path / "a.sqlite") as database:
@@ -101,7 +101,7 @@ async def test_many_at_once_share_a_commit(tmp_path: Path) -> None:
         assert len(await database.read(keys_of)) == 200
 
 
-async def test_a_failure_undoes_only_itself(database: SqliteDatabase) -> None:
+async def test_failed_work_rolls_back_only_itself(database: SqliteDatabase) -> None:
     def half(connection: Connection) -> None:
         run(connection, "INSERT INTO t VALUES ('half')")
         raise LookupError("not this one")
@@ -121,7 +121,7 @@ async def test_a_failure_undoes_only_itself(database: SqliteDatabase) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyError("k"), StopIteration(), SystemExit(3), KeyboardInterrupt()], ids=repr)
-async def test_whatever_work_raises_the_writer_goes_on(database: SqliteDatabase, error: BaseException) -> None:
+async def test_writer_survives_any_exception_of_work(database: SqliteDatabase, error: BaseException) -> None:
     def work(connection: Connection) -> None:
         raise error
 
@@ -138,7 +138,7 @@ async def _caught(database: SqliteDatabase, work: Callable[[Connection], None]) 
     return None
 
 
-async def test_a_caller_who_leaves_before_its_turn_gets_nothing_written(database: SqliteDatabase) -> None:
+async def test_cancelled_queued_write_is_not_executed(database: SqliteDatabase) -> None:
     gate, waiting = await held(database)
     gone = asyncio.create_task(database.write(inserting("gone")))
     stays = asyncio.create_task(database.write(inserting("stays")))
@@ -151,7 +151,7 @@ async def test_a_caller_who_leaves_before_its_turn_gets_nothing_written(database
     assert await database.read(keys_of) == {"stays"}
 
 
-async def test_others_hear_of_a_commit_also_when_its_caller_has_left(database: SqliteDatabase) -> None:
+async def test_committed_callback_runs_when_the_caller_was_cancelled(database: SqliteDatabase) -> None:
     told: list[str] = []
     gate = Gate()
 
@@ -169,7 +169,7 @@ async def test_others_hear_of_a_commit_also_when_its_caller_has_left(database: S
     assert told == ["a"]
 
 
-async def test_nobody_hears_of_what_failed(database: SqliteDatabase) -> None:
+async def test_committed_callback_does_not_run_on_failure(database: SqliteDatabase) -> None:
     told: list[str] = []
     await database.write(inserting("a"))
     with pytest.raises(IntegrityError):
@@ -184,7 +184,7 @@ async def test_a_callback_that_fails_does_not_fail_the_write(database: SqliteDat
     assert await database.write(inserting("a"), committed=refuse) == "a"
 
 
-async def test_a_caller_whose_event_loop_has_closed_stops_nobody(database: SqliteDatabase) -> None:
+async def test_caller_with_a_closed_loop_does_not_block_others(database: SqliteDatabase) -> None:
     gate, waiting = await held(database)
 
     def leave() -> None:
@@ -206,7 +206,7 @@ async def test_a_caller_whose_event_loop_has_closed_stops_nobody(database: Sqlit
     assert await database.write(inserting("a")) == "a"
 
 
-async def test_it_can_be_used_from_many_event_loops(database: SqliteDatabase) -> None:
+async def test_database_is_usable_from_many_event_loops(database: SqliteDatabase) -> None:
     async def both(key: str) -> set[str]:
         await database.write(inserting(key))
         return await database.read(keys_of)
@@ -244,7 +244,7 @@ async def test_closing_writes_what_is_queued(tmp_path: Path) -> None:
         assert len(await database.read(keys_of)) == 50
 
 
-async def test_a_closed_database_says_so(tmp_path: Path) -> None:
+async def test_closed_database_raises_storage_closed(tmp_path: Path) -> None:
     async with opened(tmp_path / "a.sqlite") as database:
         pass
     with pytest.raises(StorageClosed):
@@ -254,7 +254,7 @@ async def test_a_closed_database_says_so(tmp_path: Path) -> None:
     database.close()
 
 
-async def test_a_row_that_does_not_fit_fails_alone(tmp_path: Path) -> None:
+async def test_row_violating_a_constraint_fails_alone(tmp_path: Path) -> None:
     def small(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA max_page_count = 50")
 
@@ -271,7 +271,7 @@ async def test_a_row_that_does_not_fit_fails_alone(tmp_path: Path) -> None:
         assert await database.read(keys_of) == {"a", "b"}
 
 
-async def test_a_database_that_became_read_only_says_so(tmp_path: Path) -> None:
+async def test_read_only_database_raises_storage_read_only(tmp_path: Path) -> None:
     async with opened(tmp_path / "a.sqlite") as database:
         await database.write(lambda connection: run(connection, "PRAGMA query_only = ON"))
         for _ in range(2):
@@ -280,7 +280,7 @@ async def test_a_database_that_became_read_only_says_so(tmp_path: Path) -> None:
         assert await database.read(keys_of) == set()
 
 
-async def test_a_database_that_somebody_else_locks_says_so_and_goes_on_afterwards(tmp_path: Path) -> None:
+async def test_locked_database_raises_storage_busy_and_recovers(tmp_path: Path) -> None:
     def impatient(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA busy_timeout = 20")
 
@@ -295,14 +295,14 @@ async def test_a_database_that_somebody_else_locks_says_so_and_goes_on_afterward
         assert await database.write(inserting("a")) == "a"
 
 
-async def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:
+async def test_file_that_is_not_a_database_raises_storage_corrupt(tmp_path: Path) -> None:
     (tmp_path / "a.sqlite").write_bytes(b"definitely not a database, and long enough to be read as one" * 100)
     with pytest.raises(StorageCorrupt, match="not a sound SQLite database"):
         async with open_sqlite(tmp_path / "a.sqlite"):
             pass
 
 
-async def test_damage_in_the_middle_is_found_by_a_check_and_hangs_nobody(tmp_path: Path) -> None:
+async def test_damaged_pages_are_reported_and_fail_reads_and_writes(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
     async with opened(path) as database:
         assert await database.check() == []
@@ -326,7 +326,7 @@ async def _is_damaged(database: SqliteDatabase) -> bool:
         return True
 
 
-async def test_a_place_that_cannot_be_made_says_so(tmp_path: Path) -> None:
+async def test_uncreatable_path_raises_storage_unusable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageUnusable, match="cannot make a place"):
         async with open_sqlite(tmp_path / "file" / "a.sqlite"):

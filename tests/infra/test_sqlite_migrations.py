@@ -39,7 +39,7 @@ def test_the_head_that_opening_relies_on_is_the_latest_revision() -> None:
     assert scripts().get_heads() == [migrations.HEAD]
 
 
-async def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
+async def test_migrations_create_the_tables_of_the_code(tmp_path: Path) -> None:
     async with open_storage(tmp_path / "runs.sqlite") as database:
         differences = await database.read(
             lambda connection: compare_metadata(
@@ -49,7 +49,7 @@ async def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path: Path)
     assert differences == []
 
 
-async def test_the_conditions_of_the_indexes_are_those_of_the_code(tmp_path: Path) -> None:
+async def test_partial_index_conditions_equal_those_of_the_code(tmp_path: Path) -> None:
     async with open_storage(tmp_path / "made.sqlite") as database:
         by_migration = await database.read(indexes_of)
     async with open_sqlite(tmp_path / "wanted.sqlite") as database:
@@ -71,7 +71,7 @@ async def test_opening_again_changes_nothing(tmp_path: Path) -> None:
         assert await database.read(indexes_of) == before
 
 
-async def test_a_database_of_the_first_release_is_brought_up_with_its_rows(tmp_path: Path) -> None:
+async def test_database_of_the_first_release_is_migrated_with_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "runs.sqlite"
     async with open_sqlite(path) as database:
         await database.write(first_release)

@@ -82,7 +82,7 @@ async def test_a_quick_read_cannot_write(database: SqliteDatabase) -> None:
     assert await database.read(_keys) == []
 
 
-async def test_a_quick_read_of_a_closed_database_says_so(database: SqliteDatabase) -> None:
+async def test_quick_read_of_a_closed_database_raises(database: SqliteDatabase) -> None:
     await asyncio.to_thread(database.close)
     with pytest.raises(StorageClosed):
         await database.read(_keys, quick=True)
@@ -93,7 +93,7 @@ async def test_only_what_must_be_durable_waits_for_the_disk(database: SqliteData
     assert levels == [FULL, NORMAL, NORMAL, FULL]
 
 
-async def test_a_commit_that_one_of_many_needs_durable_is_durable(database: SqliteDatabase) -> None:
+async def test_group_commit_is_durable_if_one_write_needs_it(database: SqliteDatabase) -> None:
     entered, opened = threading.Event(), threading.Event()
 
     def hold(connection: Connection) -> None:
@@ -109,12 +109,12 @@ async def test_a_commit_that_one_of_many_needs_durable_is_durable(database: Sqli
     assert await asyncio.gather(*queued) == [FULL, FULL, FULL]
 
 
-async def test_a_database_that_never_waits_for_the_disk_does_not_begin_to(tmp_path: Path) -> None:
+async def test_database_configured_without_fsync_never_syncs(tmp_path: Path) -> None:
     async with open_sqlite(tmp_path / "b.sqlite", synchronous="NORMAL") as database:
         assert [await database.write(_level, durable=durable) for durable in (True, False, True)] == [NORMAL] * 3
 
 
-async def test_what_is_not_durable_yet_is_seen_by_all_and_survives_closing(tmp_path: Path) -> None:
+async def test_nondurable_write_is_visible_and_survives_closing(tmp_path: Path) -> None:
     async with open_sqlite(tmp_path / "b.sqlite") as database:
         await database.write(lambda connection: _run(connection, "CREATE TABLE t (id TEXT PRIMARY KEY)"))
         await database.write(lambda connection: _run(connection, _insert("a")), durable=False)
@@ -123,7 +123,7 @@ async def test_what_is_not_durable_yet_is_seen_by_all_and_survives_closing(tmp_p
         assert await database.read(_keys) == ["a"]
 
 
-async def test_a_piece_of_work_that_fails_alone_leaves_nothing_of_itself(database: SqliteDatabase) -> None:
+async def test_failed_single_write_leaves_nothing(database: SqliteDatabase) -> None:
     def half(connection: Connection) -> None:
         _run(connection, _insert("half"))
         raise ValueError("and then it fails")

@@ -65,7 +65,7 @@ class TestSqliteThreadExpiry(ThreadExpiryConformance):
 class TestThreadsThatAreNotGivenATtl:
     """The server's own is for all that are made from now on, whichever way, and are not temporary."""
 
-    async def test_they_get_the_servers(self, tmp_path: Path) -> None:
+    async def test_threads_without_ttl_get_the_server_default(self, tmp_path: Path) -> None:
         ttl = ThreadTtl(60, "keep_latest")
         async with open_storage(current(tmp_path / "runs.sqlite")) as database:
             before = storage_over(database)

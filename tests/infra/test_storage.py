@@ -95,9 +95,7 @@ async def test_events_belong_to_the_owner_of_the_thread(storage: RunStorage, dat
         assert [stored.seq for stored in await events.append([event])] == [1]
 
 
-async def test_a_stateless_run_on_a_thread_of_the_users_leaves_that_thread(
-    storage: RunStorage, sweeper: StorageSweeper
-) -> None:
+async def test_stateless_run_on_a_user_thread_keeps_the_thread(storage: RunStorage, sweeper: StorageSweeper) -> None:
     await storage.new_thread("t-1")
     run = await storage.ended(await storage.accept("t-1", scope=STATELESS))
     await storage.clock.forward(HOUR)
@@ -106,7 +104,7 @@ async def test_a_stateless_run_on_a_thread_of_the_users_leaves_that_thread(
     assert await storage.has_thread("t-1")
 
 
-async def test_a_temporary_thread_stays_while_somebody_elses_run_is_on_it(storage: RunStorage) -> None:
+async def test_temporary_thread_is_kept_while_another_run_uses_it(storage: RunStorage) -> None:
     first = await storage.accept("t-1", scope=STATELESS)
     second = await storage.accept("t-1", scope=RunScope(if_not_exists="reject"))
     assert (await storage.leases.settle(await storage.begun(first), DONE)).thread_status == "busy"
@@ -115,7 +113,7 @@ async def test_a_temporary_thread_stays_while_somebody_elses_run_is_on_it(storag
     assert not await storage.has_thread("t-1")
 
 
-async def test_a_temporary_thread_stays_for_its_dead_letter_also_when_others_end_on_it(storage: RunStorage) -> None:
+async def test_temporary_thread_is_kept_for_its_dead_letter(storage: RunStorage) -> None:
     dead = await storage.lost(await storage.accept("t-1", scope=STATELESS), max_attempts=1)
     await storage.ended(await storage.accept("t-1"))
     assert await storage.has_thread("t-1")
@@ -125,13 +123,13 @@ async def test_a_temporary_thread_stays_for_its_dead_letter_also_when_others_end
 
 
 @pytest.mark.parametrize("after", [float("nan"), 1e18])
-async def test_a_delay_that_nobody_can_wait_for_is_refused(storage: RunStorage, after: float) -> None:
+async def test_invalid_delay_is_refused(storage: RunStorage, after: float) -> None:
     with pytest.raises(InvalidRunSpec, match="after_seconds"):
         await storage.accept(after_seconds=after)
 
 
 @pytest.mark.parametrize("bad", ["\ud800", "a\0b", ""], ids=ascii)
-async def test_an_id_that_cannot_be_stored_is_refused(storage: RunStorage, bad: str) -> None:
+async def test_unstorable_id_is_refused(storage: RunStorage, bad: str) -> None:
     with pytest.raises(InvalidRunSpec):
         await storage.accept(run_id=bad)
     with pytest.raises(InvalidRunSpec):
@@ -147,7 +145,7 @@ async def test_input_that_is_not_json_is_refused_and_leaves_nothing(storage: Run
     assert not await storage.has_thread("t-1")
 
 
-async def test_a_nest_too_deep_for_anybody_is_refused(storage: RunStorage) -> None:
+async def test_too_deeply_nested_input_is_refused(storage: RunStorage) -> None:
     deep: Any = None
     for _ in range(100_000):
         deep = [deep]
@@ -158,7 +156,7 @@ async def test_a_nest_too_deep_for_anybody_is_refused(storage: RunStorage) -> No
 
 
 @pytest.mark.parametrize("limit", [-1, 10**30])
-async def test_limits_beyond_all_numbers_are_limits(storage: RunStorage, limit: int) -> None:
+async def test_huge_limit_is_accepted(storage: RunStorage, limit: int) -> None:
     from runstead.runtime.runs.types import RunFilter
 
     await storage.accept()
@@ -167,7 +165,7 @@ async def test_limits_beyond_all_numbers_are_limits(storage: RunStorage, limit: 
     assert len(found) == (0 if limit < 0 else 1)
 
 
-def test_json_that_is_strict_is_kept_strict_and_the_rest_is_kept_too() -> None:
+def test_strict_json_and_other_json_are_stored() -> None:
     assert dump({"a": None}) == '{"a":null}'
     for hard in ({"a": float("inf"), "b": None}, [2**64], {"k": "\ud800"}, {1: 2}):
         assert dump(hard).startswith(" ")
@@ -178,7 +176,7 @@ def test_json_that_is_strict_is_kept_strict_and_the_rest_is_kept_too() -> None:
         dump(object())
 
 
-async def test_no_question_that_is_asked_often_reads_the_whole_table(database: Database) -> None:
+async def test_frequent_queries_do_not_scan_a_table(database: Database) -> None:
     often = {
         "claim": run_leases._CLAIM,
         "renew": run_leases._RENEW,

@@ -165,7 +165,7 @@ def test_a_block_gives_back_what_was_put_into_it() -> None:
             Piece(0, damaged)
 
 
-async def test_all_events_of_a_finished_run_can_be_read_and_memory_stays_bounded(clock: HandClock, disk: Disk) -> None:
+async def test_finished_run_is_fully_readable_with_bounded_memory(clock: HandClock, disk: Disk) -> None:
     async with bridge_on(disk, clock, memory=200_000) as bridge:
         await bridge.open(RUN)
         tracemalloc.start()
@@ -296,7 +296,7 @@ async def test_a_slow_disk_stops_neither_live_readers_nor_heartbeats(clock: Hand
         assert ids_of(await read_many(behind, 1_020))[:1_000] == ids
 
 
-async def test_a_full_disk_drops_the_oldest_events_and_readers_are_told(
+async def test_full_disk_drops_oldest_events_and_reports_a_gap(
     clock: HandClock, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
     disk.fault = OSError(errno.ENOSPC, "No space left on device")
@@ -338,9 +338,7 @@ async def read_nothing(subscription: StreamSubscription) -> None:
     await asyncio.gather(reading, return_exceptions=True)
 
 
-async def test_while_the_disk_is_full_ended_logs_leave_before_running_ones_lose_events(
-    clock: HandClock, disk: Disk
-) -> None:
+async def test_full_disk_evicts_ended_logs_before_dropping_live_events(clock: HandClock, disk: Disk) -> None:
     disk.fault = OSError(errno.ENOSPC, "No space left on device")
     async with bridge_on(disk, clock, memory=200_000) as bridge:
         await bridge.open("running")
@@ -355,7 +353,7 @@ async def test_while_the_disk_is_full_ended_logs_leave_before_running_ones_lose_
         assert ids_of(await read_many(await bridge.subscribe("running", "-1"), 300)) == ids
 
 
-async def test_little_space_on_the_disk_is_left_to_others(clock: HandClock, tmp_path: Path) -> None:
+async def test_low_disk_space_is_not_used(clock: HandClock, tmp_path: Path) -> None:
     spool = Spool(tmp_path / "streams", reserve=2**62)
     async with bridge_on(spool, clock) as bridge:
         await bridge.open(RUN)
@@ -367,7 +365,7 @@ async def test_little_space_on_the_disk_is_left_to_others(clock: HandClock, tmp_
         assert subscription.resumed.status == "evicted"
 
 
-async def test_a_directory_that_cannot_be_made_leaves_memory_alone(
+async def test_uncreatable_spool_directory_falls_back_to_memory(
     clock: HandClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
@@ -379,7 +377,7 @@ async def test_a_directory_that_cannot_be_made_leaves_memory_alone(
     assert "kept in memory alone" in caplog.text
 
 
-async def test_a_disk_slower_than_the_run_holds_the_run_up_and_loses_nothing(clock: HandClock, disk: Disk) -> None:
+async def test_disk_slower_than_the_run_delays_it_and_loses_nothing(clock: HandClock, disk: Disk) -> None:
     async with bridge_on(disk, clock) as bridge:
         await bridge.open(RUN)
         disk.go_on.clear()
@@ -391,7 +389,7 @@ async def test_a_disk_slower_than_the_run_holds_the_run_up_and_loses_nothing(clo
         assert ids_of(await read_many(await bridge.subscribe(RUN, "-1"), 1_000)) == ids
 
 
-async def test_a_disk_that_hangs_holds_the_run_up_for_a_second_and_then_drops(clock: HandClock, disk: Disk) -> None:
+async def test_hanging_disk_delays_the_run_for_a_second_then_drops_events(clock: HandClock, disk: Disk) -> None:
     async with bridge_on(disk, clock) as bridge:
         await bridge.open(RUN)
         disk.go_on.clear()
@@ -427,7 +425,7 @@ async def test_a_damaged_file_is_a_gap_and_no_error(clock: HandClock, disk: Disk
         assert gap_of(subscription) == ("evicted", len(ids) - len(kept))
 
 
-async def test_a_large_last_word_is_moved_to_the_disk_and_read_from_there(clock: HandClock, disk: Disk) -> None:
+async def test_large_terminal_event_is_spilled_and_read_from_disk(clock: HandClock, disk: Disk) -> None:
     async with bridge_on(disk, clock) as bridge:
         for number in range(10):
             await bridge.open(f"run-{number}")
@@ -448,7 +446,7 @@ async def test_a_large_last_word_is_moved_to_the_disk_and_read_from_there(clock:
             await read_to_end(await bridge.subscribe("run-0", "$"))
 
 
-async def test_files_together_take_no_more_than_they_may(clock: HandClock, disk: Disk) -> None:
+async def test_files_stay_within_the_disk_limit(clock: HandClock, disk: Disk) -> None:
     async with bridge_on(disk, clock, most=1_000_000) as bridge:
         run_ids = [f"run-{number}" for number in range(50)]
         for run_id in run_ids:
@@ -464,9 +462,7 @@ async def test_files_together_take_no_more_than_they_may(clock: HandClock, disk:
             assert len(await read_to_end(await bridge.subscribe(run_id, "-1"))) == 102
 
 
-async def test_one_running_log_larger_than_all_files_may_be_loses_its_oldest_events(
-    clock: HandClock, disk: Disk
-) -> None:
+async def test_running_log_larger_than_the_disk_limit_drops_oldest_events(clock: HandClock, disk: Disk) -> None:
     async with bridge_on(disk, clock, memory=100_000, most=40 * MIB) as bridge:
         await bridge.open(RUN)
         ids = await publish(bridge, 600, size=100_000)
@@ -478,7 +474,7 @@ async def test_one_running_log_larger_than_all_files_may_be_loses_its_oldest_eve
         assert len(kept) > 200
 
 
-async def test_the_window_lets_old_files_go(clock: HandClock, disk: Disk) -> None:
+async def test_window_removes_old_files(clock: HandClock, disk: Disk) -> None:
     async with bridge_on(disk, clock, memory=MIB, window_bytes=40 * MIB) as bridge:
         await bridge.open(RUN)
         ids = await publish(bridge, 1_200, size=100_000)
@@ -492,7 +488,7 @@ async def test_the_window_lets_old_files_go(clock: HandClock, disk: Disk) -> Non
         await until(lambda: sum(file.stat().st_size for file in files_in(disk)) <= 60 * MIB)
 
 
-async def test_many_ended_runs_leave_memory_where_a_few_had_left_it(clock: HandClock, disk: Disk) -> None:
+async def test_many_ended_runs_use_no_more_memory_than_a_few(clock: HandClock, disk: Disk) -> None:
     async with bridge_on(disk, clock, memory=300_000, most=10 * MIB) as bridge:
 
         async def end_runs(first: int, last: int) -> None:

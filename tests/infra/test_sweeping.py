@@ -99,7 +99,7 @@ async def test_keys_and_deliveries_are_swept_in_pieces_and_whole(storage: RunSto
 
 
 @pytest.mark.parametrize("failing", KINDS)
-async def test_a_kind_that_cannot_be_swept_does_not_keep_the_others(
+async def test_failing_sweep_of_one_kind_does_not_stop_the_others(
     storage: RunStorage, database: Database, failing: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = storage.clock.now()
@@ -125,7 +125,7 @@ async def test_a_kind_that_cannot_be_swept_does_not_keep_the_others(
     assert await database.read(rows) == dict.fromkeys(KINDS, 0)
 
 
-async def test_a_sweep_does_not_look_at_the_events_of_threads_that_are_there(
+async def test_sweep_does_not_read_events_of_existing_threads(
     postgres_storage: RunStorage, postgres_database: PostgresDatabase
 ) -> None:
     there = [f"t-{n}" for n in range(20)]

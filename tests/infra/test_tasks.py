@@ -5,7 +5,7 @@ import asyncio
 from runstead.infra.engines.tasks import end_all
 
 
-async def test_a_task_that_forgets_that_it_was_cancelled_is_told_again() -> None:
+async def test_task_that_swallows_cancellation_is_cancelled_again() -> None:
     forgot = 0
 
     async def forgetful() -> None:
@@ -26,7 +26,7 @@ async def test_a_task_that_forgets_that_it_was_cancelled_is_told_again() -> None
     assert forgot == 2
 
 
-async def test_tasks_that_have_ended_or_fail_are_no_trouble() -> None:
+async def test_ended_or_failing_tasks_are_tolerated() -> None:
     async def fail() -> None:
         try:
             await asyncio.sleep(60)

@@ -124,7 +124,7 @@ def an_event(thread_id: str) -> RunEvent:
     )
 
 
-async def test_nothing_is_left_of_a_thread_that_is_deleted(house: House) -> None:
+async def test_expired_thread_is_deleted_completely(house: House) -> None:
     for thread_id in ("t-1", "t-2"):
         await house.thread(thread_id)
         await house.events.append([an_event(thread_id)])
@@ -141,7 +141,7 @@ async def test_nothing_is_left_of_a_thread_that_is_deleted(house: House) -> None
     assert await house.expiry.sweep() == 0
 
 
-async def test_of_a_thread_that_stays_the_latest_state_is_left(house: House) -> None:
+async def test_keep_latest_leaves_the_latest_state(house: House) -> None:
     await house.thread("t-1", "keep_latest")
     await house.events.append([an_event("t-1")])
     await house.clock.forward(HOUR)
@@ -153,7 +153,7 @@ async def test_of_a_thread_that_stays_the_latest_state_is_left(house: House) -> 
     )
 
 
-async def test_a_thread_at_work_keeps_all_its_states(house: House) -> None:
+async def test_busy_thread_keeps_all_its_states(house: House) -> None:
     kept: list[tuple[str, TtlStrategy]] = [("t-1", "delete"), ("t-2", "keep_latest")]
     for thread_id, strategy in kept:
         await house.thread(thread_id, strategy)
@@ -164,7 +164,7 @@ async def test_a_thread_at_work_keeps_all_its_states(house: House) -> None:
         assert await house.query.get_run(created.record.run_id) is not None
 
 
-async def test_what_a_crash_has_cut_off_is_done_by_the_next_process(tmp_path: Path) -> None:
+async def test_expiry_interrupted_by_a_crash_is_completed_later(tmp_path: Path) -> None:
     clock = HandClock()
     async with a_house(tmp_path, clock) as house:
         with acting(ALICE):
@@ -197,7 +197,7 @@ class _Broken:
         return getattr(self._checkpoints, name)
 
 
-async def test_one_that_cannot_be_swept_holds_up_no_other(house: House, caplog: pytest.LogCaptureFixture) -> None:
+async def test_failing_thread_expiry_does_not_stop_the_others(house: House, caplog: pytest.LogCaptureFixture) -> None:
     for thread_id in ("t-1", "t-2"):
         await house.thread(thread_id)
     await house.clock.forward(HOUR)
@@ -213,14 +213,14 @@ async def test_one_that_cannot_be_swept_holds_up_no_other(house: House, caplog: 
     assert await house.expiry.sweep() == 1
 
 
-async def test_a_sweep_deals_with_so_many_at_most(house: House) -> None:
+async def test_sweep_is_limited_in_size(house: House) -> None:
     for number in range(5):
         await house.threads.create(f"t-{number}", ttl=ThreadTtl(60))
     await house.clock.forward(HOUR)
     assert [await house.expiry.sweep(limit=2) for _ in range(4)] == [2, 2, 1, 0]
 
 
-async def test_the_server_sweeps_at_its_start_and_then_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+async def test_server_sweeps_at_startup_and_periodically(caplog: pytest.LogCaptureFixture) -> None:
     clock, sweeps = HandClock(), Counting()
     with caplog.at_level(logging.INFO):
         async with expire_regularly(sweeps, Sweeps(timedelta(minutes=10), 7), clock):  # type: ignore[arg-type]

@@ -100,7 +100,7 @@ async def test_no_column_of_any_table_has_a_value_in_the_clear(checkpoints: SqlC
     assert set(stored) <= {"source", "step", "parents", "run_id", "thread_id", "__runstead_encrypted__"}
 
 
-async def test_what_was_encrypted_is_read_back_whole(checkpoints: SqlCheckpoints) -> None:
+async def test_encrypted_checkpoint_is_read_back_unchanged(checkpoints: SqlCheckpoints) -> None:
     await put(checkpoints)
     found = await checkpoints.saver.aget_tuple(PLACE)
     assert found is not None

@@ -121,7 +121,7 @@ async def test_no_key_of_redis_has_a_frame_in_the_clear(url: str) -> None:
     assert b"canary" not in stored
 
 
-async def test_frames_of_an_old_key_are_read_and_those_of_a_missing_key_end_their_own_stream(url: str) -> None:
+async def test_frames_of_an_old_key_are_read_and_of_a_missing_key_end_the_stream(url: str) -> None:
     settings = RedisStreamSettings(prefix=a_prefix())
     async with open_redis(url) as connections:
         async with RedisStreamBridge.running(connections, settings, cipher=Keyring([OLD])) as before:
@@ -135,7 +135,7 @@ async def test_frames_of_an_old_key_are_read_and_those_of_a_missing_key_end_thei
                 await said(after, "r-1")
 
 
-async def test_a_live_stream_that_cannot_be_decrypted_does_not_hold_up_another_one(url: str) -> None:
+async def test_undecryptable_live_stream_does_not_delay_another(url: str) -> None:
     settings = RedisStreamSettings(prefix=a_prefix())
     async with (
         open_redis(url) as connections,
@@ -217,7 +217,7 @@ class TestEncryptedCache(CacheConformance):
         await age(self._connections, self._prefix, seconds)
 
 
-async def test_the_cache_has_neither_values_nor_keys_in_the_clear_and_forgets_those_of_a_missing_key(url: str) -> None:
+async def test_cache_encrypts_keys_and_values_and_drops_those_of_a_missing_key(url: str) -> None:
     prefix = a_prefix()
     async with open_redis(url) as connections:
         cache = RedisCache(connections, prefix, Keyring([OLD]))

@@ -124,7 +124,7 @@ class TestHandledSettling(LeaseSettling):
             for text in ("Ada L.", "secret"):
                 assert text not in stored + delivered
 
-    async def test_what_is_not_to_be_stored_is_not_encrypted_either(self, storage: RunStorage) -> None:
+    async def test_unstored_user_fields_are_not_encrypted(self, storage: RunStorage) -> None:
         storage.actor = replace(ALICE, claims={"identity": "a", "token": "t"}, unstored=frozenset({"token"}))
         run = await storage.accept(webhook="/own")
         assert (await storage.stands(run)).actor.claims == {"identity": "a"}
@@ -196,7 +196,7 @@ async def test_the_saver_passes_langgraphs_own_conformance_suite(
     assert {name for name, result in report.results.items() if result.passed} == {one.value for one in Capability}
 
 
-async def test_a_run_is_stopped_and_recovered_though_it_cannot_be_decrypted(storage: RunStorage) -> None:
+async def test_undecryptable_run_can_be_stopped_and_recovered(storage: RunStorage) -> None:
     waiting = await storage.accept("t-1", input={"said": "x"})
     held = await storage.accept("t-2", input={"said": "x"})
     for run_id in (waiting.run_id, held.run_id):

@@ -24,7 +24,7 @@ OLD, NEW = b"o" * 32, b"n" * 32
 
 
 @given(st.binary(), st.sampled_from((16, 24, 32)))
-def test_what_was_encrypted_is_decrypted_and_not_to_be_seen(data: bytes, size: int) -> None:
+def test_encrypted_value_is_hidden_and_decrypts(data: bytes, size: int) -> None:
     keyring = Keyring([b"k" * size])
     sealed = keyring.encrypt(data, "runs.spec")
     assert keyring.decrypt(sealed, "runs.spec") == data

@@ -57,7 +57,7 @@ def answering(encrypted: Any = None, decrypted: Any = None, *, seconds: float = 
         ({"a": {1, 2}}, "must return JSON values"),
     ],
 )
-async def test_what_an_encryptor_must_not_return_is_named(made: Any, said: str, user_loop: UserLoop) -> None:
+async def test_invalid_encryptor_result_is_named(made: Any, said: str, user_loop: UserLoop) -> None:
     with pytest.raises(EncryptionFailed, match=said) as failed:
         await LangGraphEncryption(answering(made), user_loop).encrypt("thread", "metadata", {"a": 1})
     assert "encrypt.json, for thread.metadata" in str(failed.value)
@@ -118,7 +118,7 @@ async def test_handlers_are_called_a_few_at_a_time(user_loop: UserLoop) -> None:
     assert most == AT_ONCE
 
 
-def test_what_handlers_leave_in_the_clear_is_named_exactly() -> None:
+def test_warning_names_exactly_what_handlers_leave_unencrypted() -> None:
     def warning(*, json: bool, blobs: bool) -> str:
         encryption: Any = SimpleNamespace(encrypts_json=json, encrypts_blobs=blobs)
         return not_encrypted_by(encryption)
@@ -140,7 +140,7 @@ async def test_fields_of_the_server_are_not_given_and_come_back(user_loop: UserL
         await cipher.encrypt("run", "input", made)
 
 
-async def test_what_has_no_context_is_read_as_it_is(user_loop: UserLoop) -> None:
+async def test_value_without_context_is_returned_unchanged(user_loop: UserLoop) -> None:
     cipher = LangGraphEncryption(answering(), user_loop)
     assert await cipher.decrypt("thread", "metadata", {"a": 1}) == {"a": 1}
 

@@ -130,7 +130,7 @@ async def put(checkpoints: SqlCheckpoints) -> None:
     await checkpoints.saver.aput_writes(saved, [("said", "written")], "task")
 
 
-def test_a_value_that_was_changed_meanwhile_stays() -> None:
+def test_value_changed_concurrently_is_not_replaced() -> None:
     before, after = {"a": "old", CONTEXT: {}}, {"a": "new", CONTEXT: {}}
     part = {"b": "part", CONTEXT: {}}
     assert with_replacements({**before, "part": part}, [(before, after)]) == {**after, "part": part}

@@ -111,7 +111,7 @@ def utf8(rows: Rows) -> Rows:
 
 @settings(max_examples=8, suppress_health_check=list(HealthCheck), phases=[Phase.generate], deadline=None)
 @given(rows=any_rows)
-def test_whatever_is_stored_is_encrypted_rewritten_and_read_as_before(rows: Rows) -> None:
+def test_any_stored_value_is_encrypted_rewritten_and_read_unchanged(rows: Rows) -> None:
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(_rewritten_twice(utf8(rows), Path(folder)))
 
@@ -192,7 +192,7 @@ async def test_servers_read_and_write_while_values_are_rewritten(encrypted: Data
     assert len(await encrypted.read(lambda connection: connection.execute(select(runs.c.run_id)).all())) == 240
 
 
-async def test_one_value_of_a_missing_key_is_named_and_nothing_of_it_is_lost(raw: Database) -> None:
+async def test_value_of_a_missing_key_is_named_and_kept(raw: Database) -> None:
     await stores_over(raw).accept("t-1")
     foreign = seal_document(Keyring([b"f" * 32]), "{}", "runs.spec", {"graph_id": "agent"})
     await raw.write(lambda connection: connection.execute(update(runs).values(spec=foreign)).rowcount)
