@@ -74,6 +74,19 @@ async def test_stop_of_a_node_that_does_not_react_leaves_it_to_be_done(
     assert (await browser.get(thread))["status"] == "idle"
 
 
+@pytest.mark.parametrize("graph", ["sleeping", "spinning"])
+async def test_run_that_does_not_react_to_its_stop_gives_its_slot_back(served: Served, gate: Gate, graph: str) -> None:
+    async with served(graphs=GRAPHS, stop_grace_seconds=0.05, max_concurrent_runs=1) as browser:
+        thread = await browser.new_thread()
+        run = await started(browser, thread, graph, gate)
+        other, there = await browser.new_thread(), gate.file.with_name("there")
+        there.touch()
+        waiting = await browser.create(other, "sleeping", {"gate": str(there)})
+        assert (await browser.get(waiting))["status"] == "pending"
+        await browser.post(f"{run}/cancel?wait=1")
+        assert (await browser.ended(waiting))["status"] == "success"
+
+
 async def test_timeout_of_a_node_that_does_not_react_leaves_it_to_be_done(browser: Browser, gate: Gate) -> None:
     thread = await browser.new_thread()
     run = await started(browser, thread, "sleeping", gate)
