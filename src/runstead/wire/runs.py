@@ -251,10 +251,13 @@ def _checkpoint(body: RunCreate, configurable: Mapping[str, Any], thread_id: str
     if ref is None and found is None:
         return None
     if thread_id is None:
-        raise Unprocessable("checkpoint: a run without a thread has no checkpoint to start from")
+        raise Unprocessable(
+            "checkpoint: a run without a thread has no checkpoint to start from; create it at /threads/{thread_id}/runs"
+        )
     if body.checkpoint and body.checkpoint.thread_id not in (None, thread_id):
         raise Unprocessable(
-            f"checkpoint: it belongs to thread {body.checkpoint.thread_id}, the run to thread {thread_id}"
+            f"checkpoint: it belongs to thread {body.checkpoint.thread_id}, and the run to thread {thread_id}; "
+            "create the run on the checkpoint's thread, or name a checkpoint of its own"
         )
     return CheckpointRef(found, ref.checkpoint_ns if ref else "", ref.checkpoint_map if ref else None)
 

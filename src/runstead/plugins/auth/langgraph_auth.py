@@ -59,7 +59,7 @@ def check_auth(auth: Any) -> Callable[..., Any]:
         raise InvalidAuth(f"it is a {type(auth).__name__}, not a langgraph_sdk.Auth")
     handler = auth._authenticate_handler
     if handler is None:
-        raise InvalidAuth("it has no @auth.authenticate handler, so nobody could come in; add one")
+        raise InvalidAuth("it has no @auth.authenticate handler, so that no user could be authenticated; add one")
     _parameters(handler)
     return handler
 

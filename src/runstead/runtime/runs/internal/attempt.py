@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from runstead.runtime.serialization import encode
 from runstead.runtime.user_code.cross_loop_queue import CrossLoopQueue
@@ -35,6 +35,10 @@ from .tracing import traced
 
 _log = logging.getLogger(__name__)
 
+_CANCELLED: Final = (
+    "The agent's code raised asyncio.CancelledError, although the run was not stopped. "
+    "Handle the error where the code cancels a task of its own."
+)
 
 GraphChunk: TypeAlias = tuple[tuple[str, ...], str, Any]
 """Namespace, mode, chunk."""
@@ -130,11 +134,13 @@ class AgentAttempt:
             self._streaming.cancel()
         if self._streaming.cancelled():
             # Not always a stop of ours: agent code may raise CancelledError by itself.
-            return None if self.stop_reason else RuntimeError("the agent's code cancelled its own run")
+            return None if self.stop_reason else RuntimeError(_CANCELLED)
         failure = self._streaming.exception()
         if failure is None or isinstance(failure, Exception):
             return None if self.stop_reason else failure
-        return RuntimeError(f"the agent's code raised {type(failure).__name__}")
+        return RuntimeError(
+            f"The agent's code raised {type(failure).__name__}. Raise a subclass of Exception instead to end the run."
+        )
 
     async def _forward(self, agent: Agent, encoder: ChunkEncoder) -> None:
         with traced(self.plan) as tracers:

@@ -13,7 +13,10 @@ from . import lifecycle
 from .attempt import AttemptEnd
 from .snapshot import StateSnapshot
 
-_TIMED_OUT: Final = RunFailure("RunTimeout", "the run took longer than its timeout allows; its steps so far are kept")
+_TIMED_OUT: Final = RunFailure(
+    "RunTimeout",
+    "The run took longer than its timeout allows. Its steps so far are kept; a run without an input continues them.",
+)
 _ROLLED_BACK: Final = RunFailure("UserRollback", "the run was stopped and rolled back")
 
 
