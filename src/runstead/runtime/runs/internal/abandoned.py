@@ -18,6 +18,7 @@ from runstead.runtime.serialization import encode
 from ..agents import AgentFactory
 from ..exceptions import LeaseLost
 from ..stored_agents import read_state
+from ..types import Lease
 from .agent import opened
 from .attempt import AttemptEnd
 from .fence import FencedSaver
@@ -32,27 +33,29 @@ _WRITES_WITHIN: Final = 1.0
 
 
 class WriteGate:
-    """Lets the code of one attempt write, until it is closed. ``check`` and ``guard`` are the lease's."""
+    """Lets code of ``lease``'s attempt write, until it is closed. ``check`` and ``guard`` are the executor's."""
 
-    def __init__(self, check: Callable[[], bool], guard: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._check, self._guard = check, guard
-        self._lost: LeaseLost | None = None
+    def __init__(self, lease: Lease, check: Callable[[], bool], guard: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._lease, self._check, self._guard = lease, check, guard
+        self._is_closed = False
 
-    def close(self, lost: LeaseLost) -> None:
-        """Refuse every write from now on with ``lost``."""
-        self._lost = lost
+    def close(self) -> None:
+        """Refuse every write from now on with LeaseLost."""
+        self._is_closed = True
 
     def check(self) -> bool:
         """As FencedSaver asks it. For any thread."""
-        if self._lost is not None:
-            raise self._lost
+        self._require_open()
         return self._check()
 
     async def guard(self) -> None:
         """As FencedSaver asks it, on the server's loop."""
-        if self._lost is not None:
-            raise self._lost
+        self._require_open()
         await self._guard()
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise LeaseLost(self._lease.run_id, self._lease.attempt)
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ class RunExecution:
         self._events = RunEventEmitter(run, runtime.observer, runtime.clock)
         self._trace = TraceWriter(self._callbacks.events, runtime.event_store, runtime.clock, handle.lease.holder)
         self._writable = True
-        self._gate = WriteGate(self._check, self._guard)
+        self._gate = WriteGate(self._lease, self._check, self._guard)
 
     async def run(self) -> None:
         """Execute, and settle or hand back. Never raises, but for a cancellation."""
@@ -208,11 +208,11 @@ class RunExecution:
 
     async def _abandoned(self, attempt: AgentAttempt, plan: ExecutionPlan) -> AttemptEnd:
         """Refuse what the attempt's code still writes, and read what it has left if the run ends by this stop."""
-        self._gate.close(LeaseLost(self._lease.run_id, self._lease.attempt))
+        self._gate.close()
         reason = self._handle.stop_reason
         if reason is None or reason.undoes or not reason.settles:
             return AttemptEnd(stopped=True)
-        gate = WriteGate(self._check, self._guard)
+        gate = WriteGate(self._lease, self._check, self._guard)
         store = fenced_store(self._runtime.store, gate.check, self._lease.holder)
         left = AbandonedAttempt(attempt.factory, plan, attempt.checkpointer, self._saver(gate), store)
         work = UserWork("run", plan.graph_id, self._lease.run_id, self._lease.thread_id)
@@ -223,7 +223,7 @@ class RunExecution:
                 if await task.wait(_READ_WITHIN):
                     with contextlib.suppress(LoopLost, UserCodeExit):
                         return task.result()
-        gate.close(LeaseLost(self._lease.run_id, self._lease.attempt))
+        gate.close()
         return AttemptEnd(stopped=True)
 
     def _check(self) -> bool:
