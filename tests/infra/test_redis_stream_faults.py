@@ -327,7 +327,7 @@ async def test_full_server_evicts_oldest_ended_streams_first(
         kept = [run_id for run_id in ended if await gateway.status(run_id) is not None]
         assert kept == ended[-len(kept) :]
         assert 5 <= len(kept) < 40
-        assert "streams of ended runs are forgotten early" in caplog.text
+        assert "streams of ended runs are deleted early" in caplog.text
     finally:
         server.ask("CONFIG", "SET", "maxmemory", "0")
 

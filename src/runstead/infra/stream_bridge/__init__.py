@@ -1,1 +1,1 @@
-"""Stream bridges: where the events of running and finished runs are kept for their readers."""
+"""Stream bridges: storage of the events of running and recently ended runs, for their readers."""

@@ -1,7 +1,7 @@
-"""Many deadlines, one task.
+"""Many deadlines served by one task.
 
-An idle reader costs one entry in a heap for each heartbeat interval, not a task or a timer of
-its own. There is no way to take an entry back: an action looks whether it still applies.
+An idle reader costs one heap entry for each heartbeat interval, not a task or a timer of its own. Entries cannot be
+removed: an action must check whether it still applies.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from typing import Final
 from runstead.runtime.clock import Clock
 
 SLACK: Final = 0.001
-"""Seconds that an action may be early: deadlines a hair apart then share one wake, and rounding cannot spin."""
+"""Seconds that an action may be early: close deadlines then share one wake-up, and rounding cannot cause a busy
+loop.
+"""
 
 _log = logging.getLogger(__name__)
 
 
 class Alarms:
-    """Calls actions at their time, on the event loop that `run` runs on."""
+    """Calls actions at their time, on the event loop on which `run` runs."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -34,13 +36,13 @@ class Alarms:
         return len(self._due)
 
     def call_at(self, when: float, action: Callable[[], None]) -> None:
-        """Call ``action`` once the clock's monotonic time has come to ``when``."""
+        """Call ``action`` once the clock's monotonic time has reached ``when``."""
         if not self._due or when < self._due[0][0]:
             self._bell.set()
         heappush(self._due, (when, next(self._order), action))
 
     async def run(self) -> None:
-        """Serve the deadlines until cancelled. An action that fails is logged, and the others go on."""
+        """Serve the deadlines until cancelled. An action that fails is logged, and the others continue."""
         while True:
             self._bell.clear()
             self._call_due()

@@ -1,8 +1,8 @@
-"""Events of a log in blocks: pieces of bytes that are kept, written and read as a whole.
+"""Events of a log in blocks: byte strings that are stored, written and read as a whole.
 
-A block is encoded in columns, so that encoding it is a few joins and no loop over fields. Files hold blocks, and so
-does memory, for older events: small events take a fraction of the memory then, and the garbage collector has nothing to
-look at. Pure.
+A block is encoded in columns, so that encoding is a few joins without a loop over fields. Files contain blocks, and so
+does memory for older events: small events then take a fraction of the memory, and the garbage collector has no objects
+to scan. Pure.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from .spool import SpoolFile
 
 MOST_EVENTS: Final = 512
 MOST_BYTES: Final = 256 * 1024
-"""Of one block, unless a single event is larger: it is read and decoded as a whole."""
+"""Maximum size of a block, which is read and decoded as a whole; a single larger event forms a block of its own."""
 EVENT_COST: Final = 200
-"""Bytes of memory that an event takes besides its data, as measured."""
+"""Bytes of memory that an event takes in addition to its data, as measured."""
 BLOCK_COST: Final = 300
-"""The same of a block, besides its bytes."""
+"""Bytes of memory that a block takes in addition to its data."""
 _HEAD: Final = struct.Struct("<BIII")
 
 
 @dataclass(slots=True, eq=False)
 class Block:
-    """Events that follow each other, from place ``first`` on. ``size`` of their data counts towards the log's window.
+    """Consecutive events, starting at position ``first``. ``size`` bytes of their data count towards the log's window.
 
-    The encoded events are ``data``, or the ``length`` bytes from ``offset`` on of ``file``.
+    The encoded events are ``data``, or the ``length`` bytes of ``file`` from ``offset`` on.
     """
 
     first: int
@@ -44,7 +44,7 @@ class Block:
     file: SpoolFile | None = None
     offset: int = 0
     dropped: bool = False
-    """The window has passed over it."""
+    """Whether the window has moved past it."""
 
     @classmethod
     def of(cls, first: int, events: Sequence[StreamEvent]) -> Block:
@@ -58,13 +58,13 @@ class Block:
 
     @property
     def cost(self) -> int:
-        """Bytes of memory, while its data is there."""
+        """Return the bytes of memory that it takes while its data is in memory."""
         return self.length + BLOCK_COST
 
 
 class Blocks:
-    """The blocks of one log, in order and without a hole: the older ones in files, then those that are being written,
-    then those in memory.
+    """The blocks of one log, in order and without gaps: first those in files, then those being written, then in
+    memory.
     """
 
     __slots__ = ("_blocks", "cost", "end", "files", "size", "unwritten", "writing")
@@ -72,17 +72,17 @@ class Blocks:
     def __init__(self) -> None:
         self._blocks: list[Block] = []
         self.end: Block | None = None
-        """The terminal event, once it is in a block of its own. It is no part of the window."""
+        """The terminal event, once it is in a block of its own. It is not part of the window."""
         self.size = 0
-        """What the others count towards the window."""
+        """Bytes of all other blocks that count towards the window."""
         self.unwritten: list[Block] = []
-        """Those in memory that are not being written."""
+        """The blocks in memory that are not being written."""
         self.cost = 0
-        """The memory that those take."""
+        """The bytes of memory of the unwritten blocks."""
         self.writing: Sequence[Block] = ()
-        """Those that are on their way to a file, and in memory until they are there."""
+        """The blocks that are being written to a file; they stay in memory until that is complete."""
         self.files: list[SpoolFile] = []
-        """Where they are, in order; the last file is written to."""
+        """The files of the blocks, in order; new blocks are written to the last one."""
 
     def __len__(self) -> int:
         return len(self._blocks)
@@ -103,7 +103,7 @@ class Blocks:
         self.cost += block.cost
 
     def drop_first(self) -> int:
-        """The window passes over the first block. Returns the memory that this sets free."""
+        """Drop the first block, which has left the window. Return the bytes of memory that this frees."""
         block = self._blocks.pop(0)
         block.dropped = True
         self.size -= block.size
@@ -114,11 +114,11 @@ class Blocks:
         return 0
 
     def at(self, place: int) -> Block:
-        """The block with this place, which must lie within them."""
+        """Return the block that contains this position. The position must be in one of the blocks."""
         return self._blocks[self._index(place)]
 
     def adjacent(self, block: Block) -> Sequence[Block]:
-        """The block, which is in a file, and those behind it there, as many as are read at once."""
+        """Return a block in a file and those after it that are read with it in one operation."""
         if block is self.end:
             return [block]
         found = [block]
@@ -132,7 +132,9 @@ class Blocks:
         return found
 
     def begin_writing(self, at_most: int) -> Sequence[Block]:
-        """The oldest blocks in memory, in ``at_most`` bytes, but at least one: they are to be written now."""
+        """Return the oldest blocks in memory, at least one and at most ``at_most`` bytes, and mark them as being
+        written.
+        """
         length = count = 0
         for block in self.unwritten:
             if count and length + block.length > at_most:
@@ -143,7 +145,7 @@ class Blocks:
         return self.writing
 
     def wrote(self, file: SpoolFile, offset: int) -> int:
-        """The blocks that were being written are in the file, from there on. Returns where they end."""
+        """Record that the blocks being written are in ``file`` from ``offset`` on. Return their end."""
         for block in self.writing:
             block.file, block.offset, block.data = file, offset, None
             offset += block.length
@@ -151,7 +153,9 @@ class Blocks:
         return offset
 
     def failed(self) -> int:
-        """They could not be written. Returns the memory that those take which are still wanted."""
+        """Return the blocks to memory after a failed write. Return the bytes of memory of those that are still
+        needed.
+        """
         wanted = [block for block in self.writing if not block.dropped]
         self.unwritten[:0] = wanted
         self.writing = ()
@@ -161,11 +165,11 @@ class Blocks:
 
     @property
     def idle_files(self) -> Sequence[SpoolFile]:
-        """The files that no block is in any more."""
+        """Return the files that contain no block any more."""
         first = self.first or self.end
         if first is not None and first.file is not None:
             return self.files[: self.files.index(first.file)] if self.files else ()
-        # All that is in memory goes to the last file, or to a later one.
+        # Everything in memory will be written to the last file, or to a later one.
         return self.files[:-1] if first is not None or self.writing else self.files[:]
 
     def _index(self, place: int) -> int:
@@ -173,12 +177,12 @@ class Blocks:
 
 
 def cost_of(event: StreamEvent) -> int:
-    """Return the memory that an event takes, in bytes."""
+    """Return the bytes of memory that an event takes."""
     return len(event.data) + EVENT_COST
 
 
 def encode(events: Sequence[StreamEvent]) -> bytes:
-    """Return the events as one piece of bytes. A terminal event stands alone in its block."""
+    """Return the events as one byte string. A terminal event must be alone in its block."""
     names: dict[str, int] = {}
     data = [event.data for event in events]
     labels = [names.setdefault(event.event, len(names)) for event in events]
@@ -197,12 +201,12 @@ def encode(events: Sequence[StreamEvent]) -> bytes:
 
 
 class Piece:
-    """An encoded block that is being read: its events are made as they are taken, for that is what takes the time."""
+    """An encoded block that is being read: events are created when taken, since that is the expensive part."""
 
     __slots__ = ("_data", "_ids", "_is_terminal", "_labels", "_lengths", "_offsets", "_texts", "count", "first")
 
     def __init__(self, first: int, data: bytes) -> None:
-        """Raises ValueError for what is no encoded block."""
+        """Decode the structure of a block. Raises ValueError if ``data`` is no encoded block."""
         try:
             self._is_terminal, count, ids_length, texts_length = _HEAD.unpack_from(data)
             numbers = struct.unpack_from(f"<{count}I{count}H", data, _HEAD.size)
@@ -223,7 +227,7 @@ class Piece:
         return self.first + self.count
 
     def take(self, place: int, at_most: int) -> list[StreamEvent]:
-        """The next events from a place of its own on."""
+        """Return the next events from position ``place`` on, which must be in this piece."""
         start = place - self.first
         stop = min(start + at_most, self.count)
         data, texts, offsets = self._data, self._texts, self._offsets

@@ -1,7 +1,7 @@
-"""The one who brings the outbox to Redis: one connection, one round after another, all runs that have news in each.
+"""Sends the buffered writes to Redis: one connection, one round after another, all runs with new writes in each round.
 
-There is no window: a round begins when the last one was answered, so that a lonely event leaves at once, and many
-leave together. A round that was not answered is said again; the numbers of the events make that harmless.
+There is no time window: a round begins when the previous one was answered, so that a single event is sent at once, and
+many are sent together. A round without an answer is sent again; the numbers of the events make that idempotent.
 """
 
 from __future__ import annotations
@@ -28,15 +28,20 @@ Batch: TypeAlias = tuple[RunWriter, Sequence[Order]]
 WRITERS_A_ROUND: Final = 128
 _DROPPED_AT_ONCE: Final = 16
 PAUSES: Final = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
-"""Seconds between tries while Redis is away, of real time: no clock but its own knows when a server comes back."""
+"""Seconds between attempts while Redis is unavailable, in real time: a test's clock cannot know when a server is
+back.
+"""
 _PASSING: Final = ("NOSCRIPT", "BUSY", "LOADING", "UNKILLABLE")
-"""What begins an answer that says nothing about the order: the same, later, may well be done."""
+"""Prefixes of error replies that do not depend on the command: the same command may succeed later."""
 
 _log = logging.getLogger(__name__)
 
 
 class Flusher:
-    """Serves one outbox. ``terms`` are the first words of each ``apply``; ``returned`` is called when Redis is back."""
+    """Serves one outbox. ``terms`` are the first arguments of each ``apply``.
+
+    ``returned`` is called when Redis is available again.
+    """
 
     def __init__(
         self,
@@ -53,11 +58,11 @@ class Flusher:
         self._line: RedisLine | None = None
         self._failures = 0
         self._is_full = False
-        """The server had no memory left the last time."""
+        """Whether the server had no memory left in the previous round."""
 
     @property
     def failing(self) -> bool:
-        """Redis did not answer the last time."""
+        """Return whether Redis did not answer in the previous round."""
         return self._failures > 0
 
     async def run(self) -> None:
@@ -91,7 +96,7 @@ class Flusher:
             else:
                 applied = Applied.of(answer)
                 heard.append((writer.run_id, hear(self._outbox, writer, orders, applied), applied))
-        # Before those who wait are told: who knows of an end may count on the room that it makes.
+        # Before the callers are answered: a caller that knows of an end may count on the capacity that it frees.
         unlisted = [writer for writer, _ in batches if not writer.listed and writer.told is not None]
         news = [self._index.entered([writer.run_id for writer in unlisted])] if unlisted else []
         news += [
@@ -126,7 +131,7 @@ class Flusher:
         return self._cipher.encrypt(order.data, EVENT)
 
     def _refused(self, writer: RunWriter, error: ResponseError) -> StorageError | None:
-        """What has to pass before the same can be said again; or else it never can, and is given up."""
+        """Return the transient error that must pass before a retry; give up the writes if no retry can succeed."""
         trouble = translate(error, self._connections.place)
         if isinstance(trouble, StorageError):
             return trouble
@@ -140,15 +145,15 @@ class Flusher:
         return None
 
     async def _make_room(self) -> bool:
-        """At the server's maxmemory: give up what ended runs have said, the oldest first, for what running ones say."""
+        """At the server's maxmemory: delete the logs of ended runs, oldest first, in favour of running ones."""
         try:
             dropped = await self._index.drop_logs(_DROPPED_AT_ONCE)
         except Exception as error:
-            _log.debug("no room could be made in Redis: %s", error)
+            _log.debug("no memory could be freed in Redis: %s", error)
             return False
         if dropped and not self._is_full:
             _log.warning(
-                "%s has no memory left: streams of ended runs are forgotten early; raise its maxmemory",
+                "%s has no memory left: streams of ended runs are deleted early; raise its maxmemory",
                 self._connections.place,
             )
         self._is_full = self._is_full or dropped > 0
@@ -173,7 +178,11 @@ class Flusher:
         await self._hang_up()
         if not self._failures:
             expected = isinstance(error, StorageError)
-            _log.warning("runs go on, their events wait: %s", error, exc_info=None if expected else error)
+            _log.warning(
+                "Redis cannot take events; runs continue, and their events are buffered: %s",
+                error,
+                exc_info=None if expected else error,
+            )
         pause = PAUSES[min(self._failures, len(PAUSES) - 1)]
         self._failures += 1
         await asyncio.sleep(pause)

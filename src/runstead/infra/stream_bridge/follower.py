@@ -1,4 +1,4 @@
-"""Who reads what at its live end, and on which shard."""
+"""Registry of the live tails that this process reads, and of the shards that read them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ class _Place:
 
 
 class Follower:
-    """The tails of this process. ``streams_per_shard`` bounds what one command waits for; ``bound`` is in bytes."""
+    """The tails of this process.
+
+    ``streams_per_shard`` is the maximum number of streams that one command waits for; ``bound`` is in bytes.
+    """
 
     def __init__(
         self, connections: RedisConnections, *, streams_per_shard: int, bound: int, cipher: Cipher | None = None
@@ -52,10 +55,10 @@ class Follower:
         return (place.tail for place in list(self._places.values()))
 
     def follow(self, run_id: str, keys: RunKeys, reader: TailReader, attempt: int, seq: int) -> Tail:
-        """The tail of a run, which begins behind this event when nobody has followed it yet."""
+        """Return the tail of a run; a new one begins after the event with ``attempt`` and ``seq``."""
         place = self._places.get(run_id)
         if place is not None and place.tail.gone is not None:
-            # Of a stream that was forgotten. There may be another one by now.
+            # The tail of a deleted stream. There may be a new stream by now.
             self._drop(run_id)
             place = None
         if place is None:
@@ -76,13 +79,13 @@ class Follower:
             self.tidy(tail)
 
     def tidy(self, tail: Tail) -> None:
-        """Read no more what nobody reads."""
+        """Stop reading a tail without readers."""
         place = self._places.get(tail.run_id)
         if place is not None and place.tail is tail and not tail.readers:
             self._drop(tail.run_id)
 
     async def close(self, gone: Callable[[], StreamBridgeError]) -> None:
-        """Wake every reader with it."""
+        """Close all tails and wake every reader with the error that ``gone`` creates."""
         self._closed = gone
         for place in self._places.values():
             place.tail.shut(gone)
@@ -104,7 +107,7 @@ class Follower:
         place.tail.close()
         shards = self._shards[place.group]
         if not len(place.shard) and len(shards) > 1:
-            # The first of a group stays, so that readers who come and go do not connect anew each time.
+            # The first shard of a group stays, so that readers that come and go do not reconnect each time.
             for entry in shards[1:]:
                 if entry[0] is place.shard:
                     shards.remove(entry)

@@ -1,4 +1,4 @@
-"""How streams in Redis are forgotten: now, after a while, or to make room for another."""
+"""Deletion of streams in Redis: now, after a delay, or to free capacity for another one."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .outbox import Outbox
 from .scripts import script
 
 LINGER: Final = 60
-"""Seconds for which those in the middle of a log can read on after it was forgotten, or its time has passed."""
+"""Seconds for which active readers can continue to read a log after it was deleted or has expired."""
 _REMEMBERED: Final = 600
-"""Seconds for which it is remembered that a stream was forgotten, so that a late event does not bring it back."""
+"""Seconds for which the deletion of a stream is remembered, so that a late event does not create it again."""
 
 
 class Forgetting:
-    """``later`` runs what has to be done at a later time, and takes care of what goes wrong with it."""
+    """Deletes streams. ``later`` runs a coroutine in the background and handles its errors."""
 
     def __init__(
         self,
@@ -39,17 +39,17 @@ class Forgetting:
         self._orders: dict[str, object] = {}
 
     async def make_room(self, run_id: str) -> None:
-        """For a run whose stream may be there already. Raises CapacityExceeded, and StorageError."""
+        """Free capacity for a run, whose stream may already exist. Raises CapacityExceeded, and StorageError."""
         leaver = await self._index.enter(run_id)
         if leaver is not None:
             await self._forget(leaver, 0, "")
 
     async def forget(self, run_id: str, delay: float) -> bool:
-        """After ``delay`` seconds. Raises StorageError."""
+        """Delete a stream after ``delay`` seconds. Raises StorageError."""
         self._orders.pop(run_id, None)
         word, attempt = await self._forget(run_id, delay, "")
         if word == b"later":
-            # A stream that goes on may be another attempt's by then: it is looked at again, and not timed by Redis.
+            # An open stream may belong to a later attempt by then: check again instead of setting a TTL in Redis.
             order = self._orders[run_id] = object()
             self._alarms.call_at(self._clock.monotonic() + delay, partial(self._due, run_id, str(attempt), order))
         return True

@@ -1,4 +1,4 @@
-"""What Redis' answer means for the one who gave the orders. Nothing is sent here."""
+"""Apply replies of Redis to the buffered writes. Nothing is sent here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 def hear(outbox: Outbox, writer: RunWriter, orders: Sequence[Order], applied: Applied) -> list[Order]:
-    """Bring the writer up to date; gives the orders that have been answered. What is left is said again."""
+    """Update the writer after a reply; return the orders that are completed. The others are sent again."""
     done = list(orders[: applied.done])
     outbox.drop(writer, done)
     standing = applied.standing
@@ -28,9 +28,12 @@ def hear(outbox: Outbox, writer: RunWriter, orders: Sequence[Order], applied: Ap
                     outbox.forget(writer)
             return done
         case "missing" if writer.told is not None:
-            # Redis came back without it, or it lapsed while this process slept: it goes on behind what is known.
+            # Redis restarted without it, or it expired while this process slept: continue after the last known event.
             told = writer.told
-            _log.warning("the stream of run %s was lost by Redis; it goes on, and its readers are told", writer.run_id)
+            _log.warning(
+                "the stream of run %s was lost by Redis; it continues, and its readers get a notice of the gap",
+                writer.run_id,
+            )
             outbox.put_first(
                 writer,
                 Order("restore", told.attempt, told.seq, str(told.published), told.begun.encode()),
@@ -50,7 +53,7 @@ def hear(outbox: Outbox, writer: RunWriter, orders: Sequence[Order], applied: Ap
             writer.ending = True
             late = outbox.take_out(writer, lambda order: order.kind == "event")
             if not writer.orders:
-                # Ended elsewhere: no end of ours will come, for it to be forgotten with.
+                # Ended by another process: no terminal event of ours will follow and remove the writer.
                 outbox.forget(writer)
             return done + late
         case "behind":

@@ -1,4 +1,4 @@
-"""How many streams there are in Redis, and which may go when there are too many."""
+"""The list of all streams in Redis, which limits their number and selects the ones to delete."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class StreamIndex:
     awaiting: int
 
     async def enter(self, run_id: str) -> str | None:
-        """Make room for a run, which may be there already; gives the run that has to be forgotten for it.
+        """Register a run, which may be registered already; return the run to delete in its favour, if any.
 
-        Raises CapacityExceeded when nothing can go, and StorageError.
+        Raises CapacityExceeded if none can be deleted, and StorageError.
         """
         word, leaver = await self._do("enter", self.unowned, [run_id])
         if word == b"full":
@@ -37,32 +37,34 @@ class StreamIndex:
         return leaver.decode() or None
 
     def ended(self, run_id: str, *, asked: bool) -> Command:
-        """The command that says that a run has ended."""
+        """Return the command that registers the end of a run."""
         keep = self.awaiting if asked else self.retention
         return script("index").call((self.keys.live, self.keys.ended), ("ended", keep, self.most, run_id))
 
     def entered(self, run_ids: Sequence[str]) -> Command:
-        """The command that says that these are there, over the bound or not: for those opened while Redis was away."""
+        """Return the command that registers runs without regard to the limit: those opened while Redis was
+        unavailable.
+        """
         return script("index").call((self.keys.live, self.keys.ended), ("renew", self.unowned, self.most, *run_ids))
 
     async def renew(self, run_ids: Sequence[str]) -> None:
-        """These are owned by somebody who lives. Raises StorageError."""
+        """Extend the entries of runs that a live process owns. Raises StorageError."""
         await self._do("renew", self.unowned, run_ids)
 
     async def live(self) -> Sequence[str]:
-        """Some hundred runs whose streams have not ended, drawn by chance when there are more. Raises StorageError."""
+        """Return runs whose streams have not ended: up to some hundred, sampled at random. Raises StorageError."""
         drawn: Sequence[bytes] = await self.connections.ask("ZRANDMEMBER", self.keys.live, _DRAWN)
         return [run_id.decode() for run_id in drawn]
 
     async def leave(self, run_id: str) -> None:
-        """A run was forgotten. Raises StorageError."""
+        """Remove a run whose stream was deleted. Raises StorageError."""
         await self._do("left", 0, [run_id])
 
     async def drop_logs(self, at_most: int) -> int:
-        """Delete the logs of the ended streams that would leave soonest, to free memory; returns how many that were.
+        """Delete the logs of the ended streams that would expire first, to free memory; return their number.
 
-        Only with commands that a server takes which has no memory left. How those streams ended stays known for as
-        long as it would have been. Raises StorageError.
+        Uses only commands that a server without free memory accepts. The status of those streams stays available for
+        as long as it would have been. Raises StorageError.
         """
         leavers: Sequence[bytes] = await self.connections.ask("ZRANGE", self.keys.ended, 0, at_most - 1)
         for run_id in leavers:

@@ -1,7 +1,7 @@
-"""The names under which streams stand in Redis.
+"""Key names of streams in Redis.
 
-All keys of one run, and those of the runs in the same group, are in one hash slot of a Redis Cluster: a script may
-touch a run's keys together, and one command may read the streams of a group.
+All keys of one run, and those of all runs in the same group, are in one hash slot of a Redis Cluster: a script may use
+all keys of a run, and one command may read the streams of a group.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from typing import Final
 from zlib import crc32
 
 GROUPS: Final = 64
-"""Enough to spread over the nodes of a cluster; few enough for a connection each."""
+"""Enough to spread over the nodes of a cluster; few enough for one connection each."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunKeys:
-    """``meta``: how the stream stands, and whether it is there. ``log``: its events; it may outlive ``meta`` for a
-    while, for those who are in the middle of it.
+    """The keys of a run. ``meta``: the state of the stream; it exists if the stream does. ``log``: its events.
+
+    The log may outlive ``meta`` for a while, for readers that are in the middle of it.
     """
 
     meta: str
@@ -26,7 +27,7 @@ class RunKeys:
 
 
 class KeySpace:
-    """The names of one deployment: several may share a server, each with its prefix."""
+    """The key names of one deployment: several may share a server, each with its own prefix."""
 
     def __init__(self, prefix: str) -> None:
         if not prefix or set(prefix) & set("{}"):

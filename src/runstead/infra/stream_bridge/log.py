@@ -1,7 +1,7 @@
-"""The log of one run: its events within a window, their ids, and who waits for the next one.
+"""The log of one run: its events within a window, their ids, and the readers that wait for the next one.
 
-The latest events are objects in memory. Where the log is told to, older ones are packed into blocks, which others may
-write to files. Knows nothing of other runs, of time, or of how long a log is kept: that is the bridge's.
+The latest events are objects in memory. If enabled, older ones are packed into blocks, which `spilling` may write to
+files. A log does not depend on other runs or on time; the bridge decides how long it is kept.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from .places import LogShape
 
 _HOT_EVENTS: Final = 2_048
 _HOT_BYTES: Final = 1024 * 1024
-"""What is left out of blocks while a run goes on: readers who keep up get the publisher's own objects."""
+"""Limits below which events are not packed while a run continues: readers that keep up get the publisher's objects."""
 _SMALL: Final = 2_048
-"""Bytes of a terminal event that are not worth a block, and are not counted."""
+"""Bytes up to which a terminal event is not packed into a block and does not count."""
 _STATUS_AFTER: Final[dict[TerminalKind, StreamStatus]] = {
     "end": StreamStatus.ENDED,
     "error": StreamStatus.ERRORED,
@@ -40,7 +40,7 @@ _STATUS_AFTER: Final[dict[TerminalKind, StreamStatus]] = {
 
 @dataclass(slots=True)
 class Meter:
-    """Memory that the events of several logs take, in bytes, and from where on it is too much."""
+    """Memory that the events of several logs take, in bytes, and its limit."""
 
     used: int = 0
     limit: int = 2**62
@@ -49,10 +49,10 @@ class Meter:
 class RunLog:
     """An append-only log with a window over its end.
 
-    A place in the log is the number of events published before it, so that it stays true while the
-    window moves. The terminal event stands behind the window and is no part of it.
+    A position (place) in the log is the number of events published before it, so that it stays valid while the window
+    moves. The terminal event comes after the window and is not part of it.
 
-    Blocks leave the window as a whole, so that it may be smaller than ``max_bytes`` by one of them.
+    Blocks leave the window as a whole, so that the window may be smaller than ``max_bytes`` by up to one block.
     """
 
     __slots__ = (
@@ -91,36 +91,37 @@ class RunLog:
         meter: Meter | None = None,
         on_drop: Callable[[RunLog], None] | None = None,
     ) -> None:
-        """``meter`` counts the memory of this log too. With ``on_drop``, which is called when a block has left the
-        window, older events are packed into blocks.
+        """Create an empty log. ``meter`` also counts the memory of this log.
+
+        With ``on_drop``, which is called after a block has left the window, older events are packed into blocks.
         """
         self.run_id = run_id
         self.attempt = attempt
         self.status = StreamStatus.OPEN
         self.terminal: StreamEvent | None = None
         self.asked = False
-        """The run has asked a human; outlives the status, which goes back when more is published."""
+        """Whether the run waits for human input; unlike the status, it is not reset when more events are published."""
         self.gone: Callable[[], StreamBridgeError] | None = None
-        """Why nothing will follow although the run has not ended, once that is so."""
+        """Creates the error for readers if no more events will follow although the run has not ended."""
         self.kept_bytes = 0
         self.readers: WeakSet[object] = WeakSet()
-        """Who reads. Weak, so that a reader that was dropped without a word counts no more."""
+        """The current readers. Weak, so that a reader that was dropped without being closed does not count."""
         self._max_events, self._max_bytes = max_events, max_bytes
         self._events: deque[StreamEvent] = deque()
         self.blocks = Blocks()
-        """What lies before the events in memory."""
+        """The events before those in memory."""
         self._meter = meter or Meter()
         self._on_drop = on_drop
         self._block_bytes = min(MOST_BYTES, max(max_bytes // 16, 1))
         self._full_at = max_events
-        """How many events there may have been before the window moves for their number."""
-        # From so many events outside of blocks, and kept bytes, on they are packed.
+        """The number of published events up to which the window need not move because of their number."""
+        # Limits on events outside of blocks, and on kept bytes, from which on events are packed.
         self._pack_at, self._pack_over = (_HOT_EVENTS, _HOT_BYTES) if on_drop else (2**62, 2**62)
         self._published = 0
         self._seq = 0
-        # (attempt, place of its first event), for the attempts that published: turns an id into a place.
+        # (attempt, position of its first event) of each attempt that has published: maps an id to a position.
         self._begun: list[tuple[int, int]] = []
-        # In the order of their arrival, so that a simulation can be repeated: a set's order is that of addresses.
+        # In order of arrival, so that a simulation is repeatable: a set is ordered by memory addresses.
         self._waiting: dict[asyncio.Future[None], None] = {}
 
     @property
@@ -129,23 +130,23 @@ class RunLog:
 
     @property
     def first_hot(self) -> int:
-        """The place of the first event outside of blocks."""
+        """Return the position of the first event outside of blocks."""
         return self._published - len(self._events)
 
     @property
     def first_kept(self) -> int:
-        """The place of the first event that is still kept."""
+        """Return the position of the first event that is still kept."""
         first = self.blocks.first
         return self._published - len(self._events) if first is None else first.first
 
     @property
     def memory(self) -> int:
-        """Bytes of memory that its events take, roughly, but for those in blocks that are being written."""
+        """Return the bytes of memory that its events take, approximately, without blocks that are being written."""
         return self._hot + self.blocks.cost
 
     @property
     def end(self) -> int:
-        """The place behind the last event."""
+        """Return the position after the last event."""
         return self._published + (self.terminal is not None)
 
     @property
@@ -163,12 +164,12 @@ class RunLog:
         return LogShape(self.attempt, self._published, ended, self.first_kept, self.oldest, self._begun)
 
     def take_over(self, attempt: int) -> None:
-        """Let a higher attempt publish: its ids start at 1 again, behind its own number."""
+        """Start a higher attempt: its ids begin with its own number, and their sequence starts at 1."""
         self.attempt, self._seq = attempt, 0
         self.status, self.asked = StreamStatus.OPEN, False
 
     def append(self, name: str, data: bytes) -> str:
-        """Append, move the window, wake. The cost does not depend on the log's length."""
+        """Append an event, move the window, wake readers. The cost does not depend on the log's length."""
         event = StreamEvent(self._next_id(), name, data)
         events = self._events
         events.append(event)
@@ -192,13 +193,14 @@ class RunLog:
         return self.terminal.id
 
     def drop_before(self, place: int) -> None:
-        """Drop the blocks with events before this place."""
+        """Drop the blocks with events before this position."""
         while (first := self.blocks.first) is not None and first.first < place:
             self._drop_block()
 
     def drop_to(self, memory: int) -> None:
-        """Drop the oldest events until the others take no more memory than this; the last event stays. What is in files
-        is older than what is in memory, and goes too.
+        """Drop the oldest events until the rest takes at most ``memory`` bytes of memory; the last event stays.
+
+        Events in files are older than those in memory, so they are dropped first.
         """
         left = self.memory
         while self.blocks.first is not None and (left > memory or self.blocks.first.data is None):
@@ -214,14 +216,16 @@ class RunLog:
             self._drop_block()
 
     def block_at(self, place: int) -> Block | None:
-        """The block with the event at this place, or None when that is outside of blocks."""
+        """Return the block with the event at this position; None if that event is outside of blocks."""
         if place < self.first_hot:
             return self.blocks.at(place)
         return self.blocks.end if place == self._published else None
 
     def pack(self, keep: int) -> None:
-        """Pack the oldest events until no more than ``keep`` bytes of memory are outside of blocks; the terminal event
-        goes last, if it is worth it."""
+        """Pack the oldest events until at most ``keep`` bytes of memory are outside of blocks.
+
+        The terminal event is packed last, if it is large enough.
+        """
         while self._events and self._hot > keep:
             self._pack()
         if self.terminal is not None and self._has_large_end and not self._events and self._hot > keep:
@@ -231,29 +235,29 @@ class RunLog:
             self.terminal = StreamEvent(self.terminal.id, self.terminal.event, b"", self.terminal.terminal)
 
     def begin_writing(self, at_most: int) -> Sequence[Block]:
-        """The oldest blocks in memory, which are to be written; see `Blocks.begin_writing`."""
+        """Return the oldest blocks in memory, marked as being written; see `Blocks.begin_writing`."""
         writing = self.blocks.begin_writing(at_most)
         self._meter.used -= sum(block.cost for block in writing)
         return writing
 
     def failed_writing(self) -> None:
-        """They could not be written, and stay in memory."""
+        """Return the blocks to memory after a failed write."""
         self._meter.used += self.blocks.failed()
 
     def leave_meter(self) -> None:
-        """Count no more for what all logs together take."""
+        """Stop counting towards the memory of all logs."""
         memory = self.memory
         self._meter.used -= memory
         self._meter = Meter(memory)
 
     @property
     def has_more_to_write(self) -> bool:
-        """Whether anything is in memory that is worth a block."""
+        """Return whether memory contains events that are worth a block."""
         return bool(self._events or self.blocks.unwritten) or self._has_large_end
 
     @property
     def _hot(self) -> int:
-        """Bytes of memory that events outside of blocks take."""
+        """Return the bytes of memory of events outside of blocks."""
         end = cost_of(self.terminal) if self.terminal is not None and self._has_large_end else 0
         return self.kept_bytes - self.blocks.size + len(self._events) * EVENT_COST + end
 
@@ -271,7 +275,7 @@ class RunLog:
         self._pack_over += block.size
 
     def _trim(self) -> None:
-        """Move the window. The last event stays, however large it is: readers who keep up get it."""
+        """Move the window. The last event stays, however large it is: readers that keep up get it."""
         while (first := self.blocks.first) is not None and (left := self.kept_events - first.count):
             if self.kept_bytes <= self._max_bytes and left < self._max_events:
                 self._full_at = first.first + self._max_events
@@ -298,9 +302,9 @@ class RunLog:
         self._meter.used -= length + EVENT_COST
 
     def since(self, place: int, at_most: int) -> list[StreamEvent]:
-        """The next ``at_most`` events from ``place`` on, which must not be in a block.
+        """Return up to ``at_most`` events from ``place`` on, which must not be in a block.
 
-        Costs what it returns, and for a reader who is far behind no more than a walk along the log.
+        The cost is proportional to the result; for a reader that is far behind, at most a walk along the log.
         """
         missing = max(self._published - place, 0)
         if missing > at_most:
@@ -313,11 +317,11 @@ class RunLog:
         return events
 
     def resume(self, last_event_id: str | None) -> tuple[int, ResumeResult]:
-        """Where a reader starts who has seen ``last_event_id``; see ResumeResult."""
+        """Return the start position of a reader that has seen ``last_event_id``; see ResumeResult."""
         return self.shape.resume(last_event_id)
 
     def waiter(self) -> asyncio.Future[None]:
-        """Done at the next `wake`. Hand it back with `leave`."""
+        """Return a future that the next `wake` completes. Return it with `leave`."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[future] = None
         return future
@@ -326,14 +330,16 @@ class RunLog:
         self._waiting.pop(future, None)
 
     def wake(self) -> None:
-        """Wake whoever waits. Those who were woken and have not read yet are not woken again."""
+        """Wake all waiting readers. Readers that were woken and have not read yet are not woken again."""
         for future in self._waiting:
             if not future.done():
                 future.set_result(None)
         self._waiting.clear()
 
     def shut(self, gone: Callable[[], StreamBridgeError]) -> None:
-        """Nothing will follow: readers get ``gone`` once they have read what is there, unless the run has ended."""
+        """Announce that no more events follow: readers get ``gone`` after the remaining events, unless the run has
+        ended.
+        """
         self.gone = gone
         self.wake()
 

@@ -1,15 +1,14 @@
-"""The stream bridge of the embedded profile: one log per run, in this process's memory and, beyond a bound, its files.
+"""The stream bridge of the embedded profile: one log per run in this process's memory and, beyond a limit, in files.
 
-Everything here lives on ONE event loop, the one that `start` was called on, and is called from
-it alone: that is why nothing is locked. A thread publishes by way of its loop
-(``call_soon_threadsafe``, ``run_coroutine_threadsafe``); a call from another loop is refused.
+Everything here belongs to ONE event loop, the one on which `start` was called, and may only be called from it: that is
+why there are no locks. A thread publishes through that loop (``call_soon_threadsafe``, ``run_coroutine_threadsafe``);
+a call from another loop is refused.
 
-What it costs: publishing is one append and one wake for each reader who waits; reading copies
-references; an idle reader is one future and one deadline in a shared heap. One task keeps house.
+Costs: publishing is one append and one wake-up for each waiting reader; reading copies references; an idle reader is
+one future and one deadline in a shared heap. One task does all housekeeping.
 
-What is lost with the process: every log, its files too. The durable row is the truth; the next attempt opens
-the stream again, and a reader who comes back with an old id is told that it does not know how
-much it has missed.
+The logs and their files are lost with the process. The rows in the database are the source of truth; the next attempt
+opens the stream again, and a reader that returns with an old id gets a gap of unknown size.
 """
 
 from __future__ import annotations
@@ -44,13 +43,14 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class MemoryStreamSettings:
-    """How much is kept, and for how long.
+    """Limits on the size and the lifetime of logs.
 
-    ``window_events`` and ``window_bytes`` (of event data) bound the log of one run, whichever is reached first; None
-    for no bound on the number of events. ``retention`` is for how many seconds a log is kept after its end,
-    ``awaiting_retention`` the same for a run that asked a human. ``max_streams`` bounds the number of logs, running
-    and ended. ``retained_bytes`` bounds the memory of all ended logs together: those that would leave soonest leave
-    early. Running logs are never touched for it. Where a bridge may spill, other bounds hold instead of that one.
+    ``window_events`` and ``window_bytes`` (of event data) limit the log of one run, whichever is reached first; None
+    for no limit on the number of events. ``retention``: seconds that a log is kept after its end;
+    ``awaiting_retention``: the same for a run that waits for human input. ``max_streams``: maximum number of logs,
+    running and ended. ``retained_bytes`` limits the memory of all ended logs together: those that would expire first
+    are deleted early. Running logs are never deleted for it. If the bridge may write to files, SpillSettings apply
+    instead of this limit.
     """
 
     window_events: int | None = 20_000
@@ -68,7 +68,7 @@ class MemoryStreamSettings:
 
 
 class MemoryStreamBridge:
-    """A StreamBridge in memory; see `runstead.runtime.stream_bridge.contract` for what it promises."""
+    """A StreamBridge in memory; its guarantees are in `runstead.runtime.stream_bridge.contract`."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class MemoryStreamBridge:
         clock: Clock | None = None,
         spill: SpillSettings | None = None,
     ) -> AsyncIterator[MemoryStreamBridge]:
-        """A bridge that is started, and closed at the end of the block."""
+        """Start a bridge, and close it at the end of the block."""
         bridge = cls(settings, clock, spill)
         await bridge.start()
         try:
@@ -132,7 +132,7 @@ class MemoryStreamBridge:
 
     @property
     def bytes_in_memory(self) -> int:
-        """Memory that events take, roughly; 0 without bounds for all logs together."""
+        """Return the bytes of memory that events take, approximately; 0 without a limit for all logs together."""
         return 0 if self._spilling is None else self._spilling.memory
 
     @property
@@ -219,7 +219,7 @@ class MemoryStreamBridge:
         if delay <= 0:
             self._forget(log)
         else:
-            # Weakly: an order given for later must not keep a log that has to leave earlier.
+            # Weakly: a scheduled deletion must not keep alive a log that is deleted earlier.
             forget = partial(self._forget_attempt, ref(log), log.attempt)
             self._alarms.call_at(self._clock.monotonic() + delay, forget)
 
@@ -237,7 +237,7 @@ class MemoryStreamBridge:
         return log
 
     def _succeed(self, log: RunLog, attempt: int) -> None:
-        """Another attempt than the last one speaks: a later one takes over, an earlier one is late."""
+        """Accept a later attempt, which takes over; refuse an earlier one, which is stale."""
         if attempt < log.attempt:
             raise StaleAttempt(log.run_id, attempt, log.attempt)
         self._take_over(log, attempt)
@@ -247,7 +247,7 @@ class MemoryStreamBridge:
         self._awaiting.drop(log)
 
     def _shelve(self, log: RunLog) -> None:
-        """Keep the log for the time that its kind of silence deserves."""
+        """Keep the log for the retention period of its state: ended, or waiting for human input."""
         shelf = self._awaiting if log.asked else self._ended
         self._ended.drop(log)
         self._awaiting.drop(log)
@@ -264,7 +264,7 @@ class MemoryStreamBridge:
             self._forget(leaver)
 
     def _first_ended(self, wanted: Callable[[RunLog], bool]) -> RunLog | None:
-        """The ended log to leave soonest among those that are ``wanted``."""
+        """Return the ended log that expires first among those that are ``wanted``."""
 
         def is_wanted(log: RunLog) -> bool:
             return log.terminal is not None and wanted(log)
@@ -282,14 +282,14 @@ class MemoryStreamBridge:
         now = self._clock.monotonic()
         for log in shelf.due(now + SLACK):
             if log.terminal is None and log.readers:
-                # The run waits for its human and somebody watches it wait.
+                # The run waits for human input and has a reader.
                 shelf.put(log, now)
             else:
                 self._forget(log)
         self._arm(shelf)
 
     def _make_room(self) -> None:
-        """Forget a log if there are as many as there may be: ended before waiting for a human, unread before read."""
+        """Delete a log if the limit is reached: ended before waiting for input, without readers before with readers."""
         if len(self._logs) < self._settings.max_streams:
             return
         leaver = self._ended.first(_is_unread) or self._awaiting.first(_is_unread) or self._first_ended(_is_any)
@@ -298,7 +298,7 @@ class MemoryStreamBridge:
         self._forget(leaver)
 
     def _forget(self, log: RunLog) -> None:
-        """Readers who are in the middle of it hold the log itself and read on."""
+        """Delete a log. Readers that are in the middle of it hold the log object and read on."""
         del self._logs[log.run_id]
         self._ended.drop(log)
         self._awaiting.drop(log)
@@ -308,7 +308,7 @@ class MemoryStreamBridge:
 
     def _forget_attempt(self, log_ref: ref[RunLog], attempt: int) -> None:
         log = log_ref()
-        # When a later attempt owns the stream by now, the order to clean up was about its predecessor.
+        # If a later attempt owns the stream by now, the deletion was meant for its predecessor.
         if log is not None and self._logs.get(log.run_id) is log and log.attempt == attempt:
             self._forget(log)
 

@@ -1,7 +1,7 @@
-"""What this process has to say to the streams in Redis and has not been heard with yet, run by run, in order.
+"""Bounded in-memory buffer of stream writes that Redis has not acknowledged, ordered per run.
 
-Saying is an append. While Redis is away the outbox grows to its bound; past that, the oldest events of the longest
-queue go, as they would from a window, and readers are told of the gap by the numbers that are missing.
+A write is an append to the buffer. While Redis is unavailable the buffer grows to its limit; beyond it, the oldest
+events of the longest queue are dropped, as from a window, and readers detect the gap by the missing numbers.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from .scripts import Applied, Standing
 OrderKind: TypeAlias = Literal["open", "event", "end", "await", "look", "restore"]
 
 _EVENT_COST: Final = 200
-"""What an event takes in memory besides its data, in bytes, as measured."""
+"""Bytes of memory that an event takes in addition to its data, as measured."""
 _ROUND_EVENTS: Final = 512
 _ROUND_BYTES: Final = 1024 * 1024
-"""Of one run in one round: a long backlog of one must not make all the others wait."""
+"""Maximum size of one run's part of a round: a long backlog of one run must not delay all others."""
 _IDLE_WRITERS: Final = 1_000
 _LOW: Final = 0.9
-"""The part of the bound that is left after room was made, so that it is not made for every event."""
+"""The share of the limit that stays in use after events were dropped, so that not every event causes a drop."""
 
 
 @dataclass(slots=True)
 class Order:
-    """One thing to be done to a stream. ``answer`` gets what became of it, if anybody waits."""
+    """One operation on a stream. ``answer`` is resolved with its result, if a caller waits for it."""
 
     kind: OrderKind
     attempt: int
@@ -50,7 +50,7 @@ class Order:
 
 
 class RunWriter:
-    """This process's side of one stream: the number of the next event, and the orders not yet heard."""
+    """This process's state of one stream: the number of the next event, and the unacknowledged orders."""
 
     __slots__ = (
         "attempt",
@@ -70,27 +70,31 @@ class RunWriter:
     def __init__(self, run_id: str, keys: RunKeys) -> None:
         self.run_id, self.keys = run_id, keys
         self.attempt = self.seq = 0
-        """The attempt that publishes, and the last number that it has used, as far as we know."""
+        """The publishing attempt and the last number that it has used, as far as we know."""
         self.known = False
-        """Whether we may number events: Redis has told where the stream stands, or nobody else can have begun."""
+        """Whether we may number events: Redis has reported the stream's state, or no other process can have
+        published.
+        """
         self.owns = False
-        """Has published here: the stream is kept alive for it."""
+        """Whether this process has published events: it then keeps the stream alive."""
         self.listed = True
-        """Stands in the list of streams, or will when it is opened: false where Redis could not be asked for that."""
+        """Whether the stream is registered in the list of streams, or will be when opened; false if Redis was
+        unavailable.
+        """
         self.ending = False
-        """The terminal event has been published, or is on its way."""
+        """Whether the terminal event has been published or is in the buffer."""
         self.told: Standing | None = None
-        """How the stream stood at the last answer."""
+        """The state of the stream at the last reply."""
         self.orders: deque[Order] = deque()
         self.cost = 0
         self.queued = False
 
     def take_over(self, attempt: int) -> None:
-        """A later attempt publishes here from now on."""
+        """Start a later attempt, which publishes from now on."""
         self.attempt, self.seq = attempt, 0
 
     def number_event(self, attempt: int) -> int:
-        """The number of this attempt's next event. Raises StreamTerminated and StaleAttempt."""
+        """Return the number of this attempt's next event. Raises StreamTerminated and StaleAttempt."""
         if self.ending:
             raise StreamTerminated(self.run_id)
         if attempt < self.attempt:
@@ -102,7 +106,7 @@ class RunWriter:
         return self.seq
 
     def number_end(self, attempt: int) -> int:
-        """The number of the terminal event as far as we know; 0 leaves it, and whether it may be said, to Redis."""
+        """Return the number of the terminal event as far as we know; 0 if Redis has to assign or refuse it."""
         if not self.known or self.ending or attempt < self.attempt:
             return 0
         if attempt > self.attempt:
@@ -112,14 +116,14 @@ class RunWriter:
         return self.seq
 
     def learn(self, standing: Standing) -> None:
-        """Others have published since, or taken over."""
+        """Adopt the state that Redis reports: other processes may have published or taken over."""
         if (standing.attempt, standing.seq) > (self.attempt, self.seq):
             self.attempt, self.seq = standing.attempt, standing.seq
         self.known = True
         self.told = standing
 
     def next_round(self) -> list[Order]:
-        """The first orders, in a size for one round. They stay until they are `drop_first`ed."""
+        """Return the first orders, up to the size of one round. They stay in the buffer until they are dropped."""
         taken: list[Order] = []
         size = 0
         for order in self.orders:
@@ -130,7 +134,9 @@ class RunWriter:
         return taken
 
     def renumber(self, seq: int) -> None:
-        """Another publisher of this attempt has come to ``seq``: what waits goes behind it, for not to be lost."""
+        """Renumber the waiting events after ``seq``, which another publisher of this attempt has used, so none is
+        lost.
+        """
         for order in self.orders:
             if order.kind in ("event", "end") and order.attempt == self.attempt:
                 seq += 1
@@ -139,7 +145,7 @@ class RunWriter:
 
 
 class Outbox:
-    """The writers of this process, and which of them have something to say. ``bound`` is in bytes."""
+    """The writers of this process, and those with unsent orders. ``bound`` is in bytes."""
 
     def __init__(self, keys: KeySpace, *, bound: int) -> None:
         self._keys, self._bound = keys, bound
@@ -147,7 +153,7 @@ class Outbox:
         self._queued: deque[RunWriter] = deque()
         self._cost = 0
         self.dropped = 0
-        """Events that were given up since the process began, for want of room."""
+        """Number of events dropped since the start of the process because the buffer was full."""
         self.bell = asyncio.Event()
         self.empty = asyncio.Event()
         self.empty.set()
@@ -157,19 +163,19 @@ class Outbox:
 
     @property
     def cost(self) -> int:
-        """Bytes of memory, roughly, that what waits here takes."""
+        """Return the bytes of memory of the buffered orders, approximately."""
         return self._cost
 
     @property
     def owners(self) -> Iterator[RunWriter]:
-        """Those who have published and not ended."""
+        """Yield the writers that have published and not ended."""
         return (writer for writer in list(self._writers.values()) if writer.owns and not writer.ending)
 
     def find(self, run_id: str) -> RunWriter | None:
         return self._writers.get(run_id)
 
     def writer(self, run_id: str) -> RunWriter:
-        """The one of this run, made when there is none."""
+        """Return the writer of this run; create it if it does not exist."""
         writer = self._writers.get(run_id)
         if writer is None:
             if len(self._writers) >= _IDLE_WRITERS:
@@ -178,7 +184,7 @@ class Outbox:
         return writer
 
     def forget(self, writer: RunWriter) -> None:
-        """Nothing more is to be said for this run; what waits is given up."""
+        """Remove a writer and drop its waiting orders."""
         if self._writers.get(writer.run_id) is writer:
             del self._writers[writer.run_id]
         self._cost -= writer.cost
@@ -186,7 +192,7 @@ class Outbox:
         writer.orders.clear()
 
     def put(self, writer: RunWriter, order: Order) -> None:
-        """Append, and let it be known."""
+        """Append an order and wake the flusher."""
         writer.orders.append(order)
         cost = order.cost
         writer.cost += cost
@@ -200,7 +206,7 @@ class Outbox:
         writer.orders.appendleft(order)
 
     def again(self, writer: RunWriter) -> None:
-        """It has something to say still."""
+        """Queue the writer again if it has unsent orders."""
         if writer.orders and not writer.queued:
             writer.queued = True
             self._queued.append(writer)
@@ -208,7 +214,7 @@ class Outbox:
             self.bell.set()
 
     def take(self, at_most: int) -> list[RunWriter]:
-        """Those who wait longest; each is to be handed back by `again` or `settle`."""
+        """Return the writers that have waited longest; each must be passed to `again` afterwards."""
         taken: list[RunWriter] = []
         while self._queued and len(taken) < at_most:
             writer = self._queued.popleft()
@@ -220,18 +226,18 @@ class Outbox:
         return taken
 
     def settle(self) -> None:
-        """A round is over: is there anything left?"""
+        """Finish a round: signal an empty buffer if nothing is queued."""
         if not self._queued:
             self.empty.set()
 
     def drop(self, writer: RunWriter, orders: list[Order]) -> None:
-        """These first orders of the writer are done with, as far as they still wait."""
+        """Remove these orders from the front of the writer's queue, as far as they are still there."""
         done = {id(order) for order in orders}
         while writer.orders and id(writer.orders[0]) in done:
             self._pop(writer)
 
     def take_out(self, writer: RunWriter, unwanted: Callable[[Order], bool]) -> list[Order]:
-        """Take out what can no longer be said."""
+        """Remove and return all orders that can no longer succeed."""
         out = [order for order in writer.orders if unwanted(order)]
         writer.orders = deque(order for order in writer.orders if not unwanted(order))
         for order in out:
@@ -254,7 +260,7 @@ class Outbox:
                 return
 
     def _drop_oldest(self, writer: RunWriter, down_to: float) -> bool:
-        """Give up events, but for the last, until no more than so many bytes wait. Other orders stay."""
+        """Drop the oldest events, except the last one, until at most ``down_to`` bytes wait. Other orders stay."""
         kept: list[Order] = []
         dropped = 0
         while len(writer.orders) > 1 and writer.cost > down_to:

@@ -1,4 +1,4 @@
-"""Pieces of logs, read from Redis for those who are not at the end: new readers, and slow ones."""
+"""Pages of logs, read from Redis for readers that are not at the live end: new readers and slow ones."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from .scripts import Page, script
 
 PAGE_EVENTS: Final = 512
 PAGE_BYTES: Final = 256 * 1024
-"""Of one page, of which each reader who is behind holds a copy of its own."""
+"""Maximum size of one page; each reader that is behind holds its own copy of one."""
 _AT_ONCE: Final = 16
-"""Pages that are read at the same time: many who come back together must not take all connections."""
+"""Maximum number of concurrent page reads: many returning readers must not take all connections."""
 
 _log = logging.getLogger(__name__)
 
 
 class Pages:
-    """Reads pages."""
+    """Reads pages of logs."""
 
     def __init__(self, connections: RedisConnections, cipher: Cipher | None = None) -> None:
         self._connections, self._cipher = connections, cipher
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def read(self, keys: RunKeys, after: str) -> Page:
-        """The page after this id; see ``page.lua`` for its special values. Raises StorageError."""
+        """Return the page after this id; see ``page.lua`` for special values. Raises StorageError."""
         async with self._turns:
             answer = await self._connections.run(
                 script("page"), (keys.meta, keys.log), (after, PAGE_EVENTS, PAGE_BYTES)
@@ -39,12 +39,12 @@ class Pages:
         try:
             return Page.of(answer, self._cipher)
         except CannotDecrypt as error:
-            # As if Redis had lost it: the run's record answers.
+            # As if Redis had lost the stream: readers then use the run's record.
             _log.error("the stream %s is given up: %s", keys.log, error)
             return Page.of([0, *answer[1:10]])
 
     async def read_patiently(self, keys: RunKeys, after: str) -> Page:
-        """The same, over any outage."""
+        """Read a page, with retries for as long as Redis is unavailable."""
         failures = 0
         while True:
             try:

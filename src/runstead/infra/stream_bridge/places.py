@@ -1,7 +1,7 @@
-"""Ids of events as places in a log, and where a reader starts who comes back with one.
+"""Map event ids to positions in a log, and find the start position of a reader that returns with an id.
 
-A place is the number of events published before it, so that it stays true while the window moves. Pure: the adapter
-that fills a `LogShape` in decides what is kept where.
+A position (place) is the number of events published before it, so that it stays valid while the window moves. Pure:
+the adapter that fills a `LogShape` decides where events are kept.
 """
 
 from __future__ import annotations
@@ -13,22 +13,24 @@ from typing import Final
 from runstead.runtime.stream_bridge import FROM_THE_START, LIVE, ResumeResult, ResumeStatus, numbers_of, position_after
 
 _MARGIN: Final = 4
-"""While the window moves, a reader is sent back to this part of it (one fourth) and not to its very start."""
+"""While the window moves, a returning reader starts after one fourth of it instead of at its very start."""
 
 
 _SMALLEST: Final = 64
-"""Bytes that an event takes at least, on average, where the window is bounded by bytes alone: its id has to be kept."""
+"""Assumed minimum of bytes per event if only bytes limit the window, since the id of each event must be kept."""
 
 
 def most_events(window_events: int | None, window_bytes: int) -> int:
-    """Return how many events a window holds at most; ``window_events`` None bounds it by bytes alone."""
+    """Return the maximum number of events in a window; ``window_events`` None limits it by bytes alone."""
     return max(window_bytes // _SMALLEST, 1) if window_events is None else window_events
 
 
 @dataclass(frozen=True, slots=True)
 class LogShape:
-    """How a log stands: the attempt that publishes, how many events there were and whether the terminal one was,
-    place and id of the first that is kept, and at which place each attempt began that published.
+    """The state of a log.
+
+    The publishing attempt, the number of published events and whether the terminal event was one of them, position and
+    id of the first kept event, and the start position of each attempt that has published.
     """
 
     attempt: int
@@ -39,7 +41,7 @@ class LogShape:
     begun: Sequence[tuple[int, int]]
 
     def resume(self, last_event_id: str | None) -> tuple[int, ResumeResult]:
-        """Where a reader starts who has seen ``last_event_id``; see ResumeResult."""
+        """Return the start position of a reader that has seen ``last_event_id``; see ResumeResult."""
         first = self.first
         if last_event_id is None:
             return first, self._resumed("fresh", None)
@@ -54,7 +56,7 @@ class LogShape:
             return first, self._resumed("invalid", last_event_id, first)
         attempt, seq = numbers
         if attempt < (self.begun[0][0] if self.begun else self.attempt):
-            # Of a log that was lost with its process: what followed this id there, nobody knows.
+            # From a log that was lost with its process: the number of events after this id there is unknown.
             return first, self.evicted(last_event_id, None)
         place = self.place_after(attempt, seq)
         if place is None:
@@ -64,11 +66,13 @@ class LogShape:
         return place, self._resumed("resumed", last_event_id)
 
     def evicted(self, last_event_id: str | None, missed: int | None) -> ResumeResult:
-        """For a reader that has missed so many events after this id and goes on with the oldest one kept."""
+        """Return the result for a reader that has missed events after this id and continues with the oldest kept
+        one.
+        """
         return self._resumed("evicted", last_event_id, missed)
 
     def place_after(self, attempt: int, seq: int) -> int | None:
-        """The place behind the event with this id; None when no such event was ever published."""
+        """Return the position after the event with this id; None if no such event was ever published."""
         until = self.published + self.ended
         if seq == 0 and attempt == self.attempt and (not self.begun or self.begun[-1][0] < attempt):
             return self.published
@@ -80,12 +84,12 @@ class LogShape:
 
     @property
     def rejoin(self) -> str:
-        """The id that a reader comes back with after a gap; see ResumeResult."""
+        """Return the id with which a reader should return after a gap; see ResumeResult."""
         moves = self.first > 0 and not self.ended
         return self._position(self.first + ((self.published - self.first) // _MARGIN if moves else 0))
 
     def _position(self, place: int) -> str:
-        """The id after which the event at this place follows."""
+        """Return the id that precedes the event at this position."""
         for attempt, start in reversed(self.begun):
             if start <= place:
                 return position_after(attempt, place - start)

@@ -1,4 +1,4 @@
-"""One reader's wait: for news, or for its turn to hear that there are none."""
+"""A reader's wait for new events or the next heartbeat deadline."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .alarms import SLACK, Alarms
 
 
 class Pulse:
-    """For one task at a time. ``interval`` is in seconds; None for a reader who wants no heartbeats."""
+    """For one task at a time. ``interval`` is in seconds; None for a reader without heartbeats."""
 
     __slots__ = ("__weakref__", "_alarms", "_armed", "_clock", "_interval", "_spoken_at", "_waiter")
 
@@ -21,16 +21,16 @@ class Pulse:
         self._waiter: asyncio.Future[None] | None = None
 
     def spoke(self) -> None:
-        """The reader was given something: its next heartbeat is an interval away."""
+        """Restart the heartbeat interval after the reader was given something."""
         self._spoken_at = self._clock.monotonic()
 
     @property
     def is_due(self) -> bool:
-        """It was given nothing for an interval."""
+        """Return whether the reader was given nothing for a whole interval."""
         return self._interval is not None and self._clock.monotonic() >= self._spoken_at + self._interval - SLACK
 
     def wake(self) -> None:
-        """There is news."""
+        """Wake the reader, since there are new events."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -46,7 +46,7 @@ class Pulse:
             self._waiter = None
 
     def _arm(self) -> None:
-        # One entry at a time: a busy reader moves its deadline without touching the alarms.
+        # One entry at a time: a busy reader moves its deadline without adding another one.
         if self._interval is not None and not self._armed:
             self._armed = True
             self._alarms.call_at(self._spoken_at + self._interval, self._beat)

@@ -1,4 +1,4 @@
-"""One reader's place in a run's log."""
+"""A reader's subscription to a run's log in memory."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from .spool import Spool
 
 MOST_EVENTS = 512
 PACKED_EVENTS = 128
-"""Of one read from blocks, whose events have to be made: readers of old events take small turns beside live ones."""
+"""Maximum number of events of one read from blocks, which must be decoded: small turns keep live readers responsive."""
 MOST_BYTES = 1024 * 1024
-"""Of one read. A reader who stalls keeps what it has read from being forgotten: that must not be a whole window."""
+"""Maximum bytes of one read. A stalled reader keeps what it has read in memory: that must not be a whole window."""
 
 _log = logging.getLogger(__name__)
 
@@ -47,8 +47,8 @@ def _within_bounds(events: list[StreamEvent]) -> list[StreamEvent]:
 class LogReader:
     """A StreamSubscription over a `RunLog`. For one task at a time.
 
-    It holds the log itself, so that a log the bridge has forgotten is still read to its end. Of what lies in a file it
-    reads a piece at a time, which it holds until it has given all of it.
+    It holds the log object, so that a log that the bridge has deleted is still read to its end. From a file it reads
+    one piece at a time, and holds it until it has returned all of its events.
     """
 
     __slots__ = (
@@ -83,7 +83,7 @@ class LogReader:
         self._log, self._clock, self._alarms, self._spool = log, clock, alarms, spool
         self._interval = interval
         self._place, self._resumed = log.resume(last_event_id)
-        # The last id the reader was given, and how many events after it are gone (None: nobody knows).
+        # The last id that the reader was given, and the number of lost events after it (None: unknown).
         self._last_id = last_event_id if self._resumed.status in ("resumed", "evicted") else None
         self._missed = self._resumed.gap_count if self._resumed.status == "evicted" else 0
         self._spoken_at = clock.monotonic()
@@ -123,7 +123,9 @@ class LogReader:
         self._wake()
 
     def _take(self) -> list[StreamItem]:
-        """What can be read now. Nothing is awaited between taking and returning, so a cancelled read takes nothing."""
+        """Return the items that can be read now. There is no await before the return, so a cancelled read loses
+        nothing.
+        """
         log = self._log
         if self._fetching is not None:
             return []
@@ -138,7 +140,7 @@ class LogReader:
         return items
 
     def _gather(self) -> list[StreamEvent]:
-        """The next events, up to a bound. Begins to read what has to be read from a file."""
+        """Return the next events, up to a limit. Starts reading from a file if necessary."""
         log, events = self._log, list[StreamEvent]()
         if self._place < log.first_kept and self._piece() is None:
             self._start_again()
@@ -146,7 +148,7 @@ class LogReader:
             place = self._place + len(events)
             if (piece := self._piece(place)) is None:
                 if place < log.first_kept:
-                    # The window has passed over what follows the pieces: the next read says so.
+                    # The window has moved past the events after the pieces: the next read reports that.
                     break
                 block = log.block_at(place)
                 if block is None:
@@ -162,14 +164,14 @@ class LogReader:
         return _within_bounds(events)
 
     def _piece(self, place: int | None = None) -> Piece | None:
-        """The piece with the event that is to be given next, if that was read; those before it are done with."""
+        """Return the piece with the next event, if it was read; drop the pieces before it."""
         place = self._place if place is None else place
         while self._pieces and not self._pieces[0].first <= place < self._pieces[0].end:
             self._pieces.popleft()
         return self._pieces[0] if self._pieces else None
 
     def _start_again(self) -> None:
-        """The window has overtaken this reader: it goes on from what is kept, and says how much it has lost."""
+        """Continue from the oldest kept event after the window has overtaken this reader, and record the gap."""
         first = self._log.first_kept
         if self._missed is not None:
             self._missed += first - self._place
@@ -198,16 +200,16 @@ class LogReader:
         if not blocks[-1].dropped:
             _log.warning("events of run %s cannot be read from disk and are lost: %s", self._log.run_id, error)
         if self._log.blocks.end in blocks:
-            # Without its end the log is as good as gone: the run's record answers.
+            # Without its end the log is useless: readers use the run's record instead.
             self._broken = partial(StreamNotFound, self._log.run_id)
         else:
-            # As if the window had passed over them: readers are told of a gap.
+            # As if the window had moved past them: readers get a notice of the gap.
             self._log.drop_before(blocks[-1].end)
 
     async def _wait(self) -> None:
         if self._waiter is not None:
             raise RuntimeError("a stream subscription is read by one task at a time")
-        # What is published meanwhile is of no interest to a reader that waits for the disk.
+        # A reader that waits for the disk need not be woken by new events.
         is_reading = self._fetching is not None
         self._waiter = asyncio.get_running_loop().create_future() if is_reading else self._log.waiter()
         try:
@@ -221,7 +223,7 @@ class LogReader:
             self._waiter.set_result(None)
 
     def _arm(self, beat_at: float) -> None:
-        # One entry at a time: a busy reader moves its deadline without touching the alarms.
+        # One entry at a time: a busy reader moves its deadline without adding another one.
         if not self._armed:
             self._armed = True
             self._alarms.call_at(beat_at, self._beat)

@@ -1,14 +1,13 @@
-"""The stream bridge of the scaled profile: one Redis stream per run, read and written from any process.
+"""The stream bridge of the scaled profile: one Redis stream per run, read and written by any process.
 
-Publishing appends to this process's outbox and is brought to Redis by one `Flusher`; readers at the end of their logs
-share a few blocked connections (`Follower`), and all others read pages. An outage of Redis holds up no run: what it
-publishes waits in the outbox, which is bounded, and readers wait with their heartbeats. What is lost all the same, with
-the server's data or over the bound, is told to the readers as a gap, for events are numbered by their publisher.
+Publishing appends to this process's write buffer, and one `Flusher` sends it to Redis; readers at the end of their
+logs share a few blocked connections (`Follower`), and all others read pages. An outage of Redis does not block any
+run: its events wait in the bounded buffer, and its readers wait with heartbeats. Events that are lost all the same,
+with the server's data or beyond the buffer's limit, become a gap for readers, since the publisher numbers events.
 
-Two things are told late here: an event whose attempt was taken over elsewhere gets an id, and is refused on its way
-(the next one raises StaleAttempt); and while Redis is away, a terminal event gets the id that it most likely will have.
-
-Everything here lives on the event loop that `start` was called on.
+Two errors are reported late: an event of an attempt that was taken over elsewhere gets an id and is refused later (the
+next publish raises StaleAttempt); and while Redis is unavailable, a terminal event gets the id that it most likely
+will have. Everything here belongs to the event loop on which `start` was called.
 """
 
 from __future__ import annotations
@@ -53,15 +52,15 @@ from .subscription import LogSubscription, ReadingRoom, first_page
 
 T = TypeVar("T")
 _HURRIED: Final = 0.05
-"""Seconds to wait for an answer while Redis is known to be away."""
+"""Seconds to wait for a reply while Redis is known to be unavailable."""
 _LAST_WORDS: Final = 2.0
-"""Seconds for what waits in the outbox when the bridge is closed."""
+"""Seconds to flush the buffer when the bridge is closed."""
 
 _log = logging.getLogger(__name__)
 
 
 class RedisStreamBridge:
-    """A StreamBridge in Redis; see `runstead.runtime.stream_bridge.contract` for what it promises."""
+    """A StreamBridge in Redis; its guarantees are in `runstead.runtime.stream_bridge.contract`."""
 
     def __init__(
         self,
@@ -91,7 +90,7 @@ class RedisStreamBridge:
             interval=min(30.0, settings.unowned_retention / 4),
             words=(unowned, linger),
         )
-        # A name for this publisher, for the streams to tell what it says twice from what another one says.
+        # An id of this publisher: it lets a stream distinguish a repeated write from another publisher's.
         terms = (token_hex(8), settings.most_events, settings.window_bytes, retention, awaiting, unowned, linger)
         self._flusher = Flusher(connections, self._outbox, self._index, terms, self._renewal.ring, cipher)
         self._room = ReadingRoom(Pages(connections, cipher), self._follower)
@@ -118,7 +117,7 @@ class RedisStreamBridge:
         clock: Clock | None = None,
         cipher: Cipher | None = None,
     ) -> AsyncIterator[RedisStreamBridge]:
-        """A bridge that is started, and closed at the end of the block. ``cipher`` encrypts the data of events."""
+        """Start a bridge, and close it at the end of the block. ``cipher`` encrypts the data of events."""
         bridge = cls(connections, settings, clock, cipher)
         await bridge.start()
         try:
@@ -128,26 +127,28 @@ class RedisStreamBridge:
 
     @property
     def events_waiting(self) -> int:
-        """Bytes of memory, roughly, that events take which Redis has not taken yet."""
+        """Return the bytes of memory, approximately, of events that Redis has not acknowledged."""
         return self._outbox.cost
 
     @property
     def events_dropped(self) -> int:
-        """Events that were given up since the start, because Redis was away for longer than the buffer lasts."""
+        """Return the number of events dropped since the start because an outage of Redis was too long for the
+        buffer.
+        """
         return self._outbox.dropped
 
     @property
     def readings(self) -> tuple[int, int]:
-        """Streams that are read here at their live ends, and the connections that wait for them."""
+        """Return the number of streams read here at their live ends, and of the connections that wait for them."""
         return len(self._follower), self._follower.shards
 
     @property
     def bytes_held(self) -> int:
-        """Bytes of events that are held for those readers."""
+        """Return the bytes of events that are held for those readers."""
         return self._follower.bytes_held
 
     def renew_soon(self) -> None:
-        """Do now what is done every some seconds: say who is owned and read here, and tidy up."""
+        """Run the periodic renewal now: keep owned and read streams alive, and tidy up."""
         self._renewal.ring()
 
     async def start(self) -> None:
@@ -169,7 +170,7 @@ class RedisStreamBridge:
                 async with asyncio.timeout(_LAST_WORDS):
                     await self._outbox.empty.wait()
             except TimeoutError:
-                _log.warning("the bridge is closed, and Redis has not taken all events of its runs")
+                _log.warning("the stream bridge was closed before Redis had taken all events of its runs")
         await self._follower.close(BridgeClosed)
         for subscription in list(self._subscriptions):
             subscription.shut(BridgeClosed)
@@ -180,10 +181,11 @@ class RedisStreamBridge:
         has_room = await self._make_room(run_id)
         writer = self._outbox.writer(run_id)
         writer.listed = writer.listed and has_room
-        # In the outbox too: when Redis is away, the stream is opened when it is back, before what is published by then.
+        # In the buffer too: if Redis is unavailable, the stream is opened when it is back, before the events published
+        # by then.
         applied = await self._said(writer, "open", attempt)
         if applied is None and not writer.known:
-            # Nobody else can have numbered events of this attempt: it is ours by its lease.
+            # No other process can have numbered events of this attempt: the lease makes it ours.
             writer.take_over(attempt)
             writer.known = True
         elif applied is None and attempt > writer.attempt:
@@ -206,7 +208,7 @@ class RedisStreamBridge:
         seq = writer.number_end(attempt)
         applied = await self._said(writer, "end", attempt, seq, kind, data)
         if applied is None:
-            # It stays in the outbox, and is told when Redis is back.
+            # The event stays in the buffer and is sent when Redis is back.
             if not seq:
                 raise BridgeUnavailable(self._connections.place)
             return f"{attempt}-{seq}"
@@ -259,9 +261,9 @@ class RedisStreamBridge:
         self._check()
         await self._own_word_heard(run_id)
         if await self._within(self._forgetting.forget(run_id, delay)) is None:
-            _log.warning("the stream of run %s could not be forgotten now; it leaves by itself", run_id)
+            _log.warning("the stream of run %s could not be deleted now; it will expire by itself", run_id)
 
-    # --- what is behind them ---------------------------------------------------------------------------------------
+    # --- internal methods ------------------------------------------------------------------------------------------
 
     def _check(self) -> None:
         if self._closed:
@@ -270,7 +272,7 @@ class RedisStreamBridge:
             raise RuntimeError("the Redis stream bridge was called from another event loop than the one it lives on")
 
     async def _looked_at(self, run_id: str) -> RunWriter:
-        """The writer of a run that this process has not opened."""
+        """Return the writer of a run that this process has not opened."""
         self._check()
         writer = self._outbox.writer(run_id)
         applied = await self._said(writer, "look", 0)
@@ -285,7 +287,7 @@ class RedisStreamBridge:
     async def _said(
         self, writer: RunWriter, kind: OrderKind, attempt: int, seq: int = 0, name: str = "", data: bytes = b""
     ) -> Applied | None:
-        """What became of an order; None when Redis does not answer for now, and the order waits."""
+        """Return the result of an order; None if Redis does not answer for now, and the order waits."""
         answer: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
         self._outbox.put(writer, Order(kind, attempt, seq, name, data, answer))
         await asyncio.wait([answer], timeout=self._patience)
@@ -296,13 +298,13 @@ class RedisStreamBridge:
         return min(_HURRIED, self._settings.patience) if self._flusher.failing else self._settings.patience
 
     async def _own_word_heard(self, run_id: str) -> None:
-        """What was published here is there for those who come after it."""
+        """Wait until everything published here is visible to later readers."""
         writer = self._outbox.find(run_id)
         if writer is not None and writer.orders:
             await self._said(writer, "look", writer.attempt)
 
     async def _within(self, asking: Coroutine[Any, Any, T]) -> T | None:
-        """The answer, or None when Redis does not give one in time."""
+        """Return the result, or None if Redis does not answer in time."""
         try:
             async with asyncio.timeout(self._patience):
                 return await asking
@@ -311,7 +313,7 @@ class RedisStreamBridge:
             return None
 
     async def _make_room(self, run_id: str) -> bool:
-        """False when streams cannot be counted now."""
+        """Free capacity for a run; return False if streams cannot be counted now."""
         try:
             async with asyncio.timeout(self._patience):
                 await self._forgetting.make_room(run_id)
@@ -319,7 +321,7 @@ class RedisStreamBridge:
         except CapacityExceeded:
             raise
         except (StorageError, TimeoutError) as error:
-            # Better one stream too many than a run that nobody can watch.
+            # One stream too many is better than a run without a stream.
             _log.debug("streams could not be counted: %s", error)
             return False
 

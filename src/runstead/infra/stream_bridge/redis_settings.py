@@ -1,4 +1,4 @@
-"""How much Redis keeps of each run's stream, for how long, and what a process may hold on the way there and back."""
+"""Limits on the streams that Redis keeps, and on the memory of a process for writing and reading them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from .places import most_events
 
 MIB: Final = 1024 * 1024
 WINDOW_BYTES: Final = 64 * MIB
-"""Of one run, where nothing else is said."""
+"""Default for one run."""
 
 
 @dataclass(frozen=True, slots=True)
 class RedisStreamSettings:
-    """How much is kept, and for how long. What has the same name in memory means the same, for all processes together.
+    """Limits on the size and the lifetime of streams.
 
-    ``unowned_retention``: seconds after which a stream leaves when all who published to it or read it have died.
-    ``buffer_bytes``: memory for events that Redis has not taken yet; ``tail_bytes``: for the live ends that are read
-    here. ``streams_per_reader``: how many streams one blocked connection waits for. ``patience``: seconds that a call
-    waits for Redis before it goes on without. ``prefix`` begins the names of all keys.
+    Options with the same name as in MemoryStreamSettings mean the same, for all processes together.
+    ``unowned_retention``: seconds after which a stream expires when all its publishers and readers have died.
+    ``buffer_bytes``: memory for events that Redis has not acknowledged; ``tail_bytes``: for the live ends that are
+    read here. ``streams_per_reader``: number of streams that one blocked connection waits for. ``patience``: seconds
+    that a call waits for Redis before it continues without. ``prefix``: prefix of all key names.
     """
 
     window_events: int | None = None
@@ -50,5 +51,5 @@ class RedisStreamSettings:
 
     @property
     def most_events(self) -> int:
-        """How many events of a run are kept at most."""
+        """Return the maximum number of events kept of a run."""
         return most_events(self.window_events, self.window_bytes)

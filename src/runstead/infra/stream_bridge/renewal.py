@@ -1,6 +1,6 @@
-"""Keeps alive what somebody here owns or reads. A stream that nobody renews is nobody's, and leaves by itself.
+"""Keep alive the streams that this process owns or reads. Streams without renewal expire.
 
-So a stream ends by lapsed ownership and never by silence: a run may be quiet for as long as it likes.
+So a stream expires by lost ownership and never by silence: a run may publish nothing for any length of time.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from .tail import Tail
 
 _AT_ONCE: Final = 200
 MISSING_PATIENCE: Final = 60.0
-"""Seconds for which a stream that Redis has lost may be missing, before its readers are told that nothing will come."""
+"""Seconds for which a stream lost by Redis may be missing before its readers get StreamNotFound."""
 
 _log = logging.getLogger(__name__)
 
 
 class Renewal:
-    """Every ``interval`` seconds, and when it is rung for: after an outage, lost streams are brought back at once."""
+    """Renews every ``interval`` seconds, and when rung: after an outage, lost streams are restored at once."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Renewal:
                 await self._renew_owned()
                 await self._watch()
             except Exception as error:
-                # The next one comes long before anything lapses.
+                # The next renewal comes long before anything expires.
                 _log.debug("streams were not renewed: %s", error)
 
     async def _renew_owned(self) -> None:

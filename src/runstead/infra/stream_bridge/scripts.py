@@ -1,4 +1,4 @@
-"""What is done inside Redis, so that nobody sees it half done. The scripts stand in ``lua/``, each with its meaning."""
+"""Lua scripts for atomic operations in Redis; they are in ``lua/`` with their descriptions."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from runstead.runtime.stream_bridge import StreamEvent, StreamStatus, TerminalKi
 from .places import LogShape
 
 EVENT: Final = "stream.event"
-"""What the data of events are encrypted for."""
+"""The encryption purpose of event data."""
 
 Word: TypeAlias = Literal["ok", "missing", "gone", "stale", "terminated", "behind"]
-"""What became of orders: all done; no such stream, or one that was forgotten; a late worker's; after the end; with a
-number that another publisher has used.
+"""The result of orders.
+
+``ok``: all done. ``missing``: no such stream. ``gone``: it was deleted. ``stale``: the order is of an earlier attempt.
+``terminated``: the stream has ended. ``behind``: another publisher has used the event's number.
 """
 
 
@@ -32,7 +34,7 @@ def script(name: str) -> RedisScript:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a stream stands, in numbers that go on when the server has lost it."""
+    """The state of a stream, with numbers that continue if the server has lost it."""
 
     attempt: int
     seq: int
@@ -44,7 +46,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The answer of ``apply``: what became of the first order that was not done, if any, and how the stream stands."""
+    """The reply of ``apply``: the result of the first order that was not done, if any, and the state of the stream."""
 
     word: Word
     done: int
@@ -58,13 +60,13 @@ class Applied:
 
     @classmethod
     def lost(cls) -> Applied:
-        """For orders that were given up."""
+        """Return the result for orders that were given up."""
         return cls("missing", 0, Standing(0, 0, 0, "", asked=False, terminal=None))
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The answer of ``page``: a piece of the log, and how the whole stands."""
+    """The reply of ``page``: a piece of the log, and the state of the whole log."""
 
     there: bool
     attempt: int
@@ -78,7 +80,7 @@ class Page:
 
     @classmethod
     def of(cls, answer: Sequence[Any], cipher: Cipher | None = None) -> Page:
-        """``cipher`` decrypts the events. Raises CannotDecrypt."""
+        """Parse a reply. ``cipher`` decrypts the events. Raises CannotDecrypt."""
         there, attempt, seq, published, status, terminal, begun, oldest, forgotten, more = answer[:10]
         first, pairs = published, pairs_of(begun.decode())
         if oldest and (numbers := numbers_of(oldest.decode())) is not None:
@@ -91,7 +93,7 @@ class Page:
 
 
 def pairs_of(begun: str) -> list[tuple[int, int]]:
-    """Which attempt began at which place, from ``attempt:place,...``."""
+    """Return the start position of each attempt, from ``attempt:place,...``."""
     pairs = (pair.split(":") for pair in begun.split(",") if pair)
     return [(int(attempt), int(place)) for attempt, place in pairs]
 

@@ -1,4 +1,4 @@
-"""One blocked connection that waits at the ends of some hundred streams, for all who read them in this process."""
+"""One blocked connection that waits at the ends of some hundred streams, for all their readers in this process."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from .scripts import event_of
 from .tail import Tail
 
 BLOCK: Final = 5.0
-"""Seconds that one command waits. It is woken earlier by whatever comes, and by a stream that is added."""
+"""Seconds that one command waits. A new event or a newly added stream ends the wait earlier."""
 _ANSWER_BYTES: Final = 4 * 1024 * 1024
-"""What one answer should not exceed by much, also when all streams have a lot to tell."""
+"""Approximate maximum size of one reply, also if all streams have many events."""
 _MOST_EACH: Final = 512
 _AGAIN: Final = 0.005
-"""Seconds until a connection that was not blocked yet is told again."""
+"""Seconds until UNBLOCK is repeated for a connection that was not blocked yet."""
 
 _log = logging.getLogger(__name__)
 
 
 class Shard:
-    """Reads for its tails until cancelled."""
+    """Reads events for its tails until cancelled."""
 
     def __init__(self, connections: RedisConnections, cipher: Cipher | None = None) -> None:
         self._connections, self._cipher = connections, cipher
         self._tails: dict[str, Tail] = {}
         self._changed = asyncio.Event()
         self._wanted = self._served = 0
-        """Numbers of the last change, and of the one that the waiting command knows."""
+        """Version numbers of the latest set of tails, and of the set in the waiting command."""
         self._client_id: int | None = None
         self._typical = 300.0
-        """Bytes of an event here, lately."""
+        """Recent average size of an event in bytes."""
         self._poking: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._tails)
 
     def add(self, tail: Tail) -> None:
-        """Read this one too, from now on."""
+        """Read this tail too, from now on."""
         self._tails[tail.keys.log] = tail
         self._wanted += 1
         self._changed.set()
@@ -97,7 +97,7 @@ class Shard:
             await line.close()
 
     async def _serve(self, line: RedisLine) -> None:
-        """Wait once for what comes."""
+        """Wait once for new events."""
         asked = dict(self._tails)
         tails = list(asked.values())
         each = max(1, min(_MOST_EACH, int(_ANSWER_BYTES / (self._typical * len(tails)))))
@@ -112,7 +112,7 @@ class Shard:
     def _deliver(self, asked: Mapping[str, Tail], answer: Sequence[Any]) -> None:
         size = count = 0
         for key, entries in answer:
-            # The one that was asked for: by now another may have its name, which begins elsewhere.
+            # The tail that was requested: a new tail of the same name may have replaced it, with another start.
             tail = asked[key.decode()]
             for event_id, fields in entries:
                 count += 1
@@ -125,7 +125,7 @@ class Shard:
             self._typical += (max(size / count, 1.0) - self._typical) / 4
 
     def _take(self, tail: Tail, event_id: bytes, fields: Sequence[bytes]) -> bool:
-        """Add an event to its tail; False for one that cannot be decrypted, which must not hold up the other tails."""
+        """Add an event to its tail; return False if it cannot be decrypted, which must not block the other tails."""
         kind = fields[5] if len(fields) > 5 else b""
         try:
             tail.add(event_of(event_id, fields[1], fields[3], kind, self._cipher))
@@ -135,7 +135,9 @@ class Shard:
         return True
 
     async def _poke(self) -> None:
-        """Until the waiting command knows of the last change. One that is only on its way cannot be woken yet."""
+        """Unblock until the waiting command includes the latest tail. A command that is still being sent cannot be
+        unblocked.
+        """
         while self._served < self._wanted and self._client_id is not None:
             try:
                 await self._connections.ask("CLIENT", "UNBLOCK", self._client_id)

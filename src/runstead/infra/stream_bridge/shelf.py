@@ -1,4 +1,4 @@
-"""Logs that nobody writes any more, each kept for the same time."""
+"""Retention queue of logs that are no longer written to, all with the same retention period."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from .blocks import EVENT_COST
 from .log import RunLog
 
 _LOG_COST = 2_500
-"""What a log takes in memory besides its events, in bytes, as measured."""
+"""Bytes of memory that a log takes in addition to its events, as measured."""
 
 
 class Shelf:
-    """First up, first down: with one time for all, the order of arrival is the order of leaving."""
+    """First in, first out: with one period for all, logs expire in the order of their arrival."""
 
     def __init__(self, keep_for: float) -> None:
         self.keep_for = keep_for
@@ -25,7 +25,7 @@ class Shelf:
 
     @property
     def cost(self) -> int:
-        """Bytes of memory, roughly, that what lies here takes."""
+        """Return the bytes of memory of the logs in the queue, approximately."""
         return self._cost
 
     @property
@@ -33,18 +33,18 @@ class Shelf:
         return next((leaves_at for _, leaves_at in self._logs.values()), None)
 
     def put(self, log: RunLog, now: float) -> None:
-        """Keep ``log`` for the shelf's time from ``now``, also when it lies here already."""
+        """Keep ``log`` for the retention period from ``now``, also if it is in the queue already."""
         self.drop(log)
         self._logs[log.run_id] = (log, now + self.keep_for)
         self._cost += _cost_of(log)
 
     def drop(self, log: RunLog) -> None:
-        """Take a log down, if it is here. A log does not grow while it lies on a shelf."""
+        """Remove a log if it is in the queue. A log must not grow while it is in the queue."""
         if self._logs.pop(log.run_id, None) is not None:
             self._cost -= _cost_of(log)
 
     def due(self, now: float) -> Iterator[RunLog]:
-        """Those whose time has come. What is yielded has to be dropped or put up again."""
+        """Yield the expired logs. The caller must drop each yielded log or put it back."""
         while self._logs:
             log, leaves_at = next(iter(self._logs.values()))
             if leaves_at > now:
@@ -52,7 +52,7 @@ class Shelf:
             yield log
 
     def first(self, wanted: Callable[[RunLog], bool]) -> RunLog | None:
-        """The one to leave soonest among those that are ``wanted``."""
+        """Return the log that expires first among those that are ``wanted``."""
         return next((log for log, _ in self._logs.values() if wanted(log)), None)
 
 

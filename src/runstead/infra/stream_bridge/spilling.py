@@ -1,8 +1,9 @@
-"""Moves events from memory to files when there are too many, and out of the files when those grow too large.
+"""Move events from memory to files beyond a memory limit, and delete them beyond a disk limit.
 
-First go the logs of ended runs, in the order of their ends, then the largest of the running ones. A log is written one
-job at a time. While the disk cannot be written to, the same bounds hold in memory alone: the logs that would leave
-soonest leave early, and the oldest events of the largest running logs are dropped, of which readers are told.
+The logs of ended runs are moved first, in the order of their ends, then the largest running ones. Each log has at most
+one write at a time. While the disk cannot be written to, the same limits apply to memory alone: the logs that would
+expire first are deleted early, and the oldest events of the largest running logs are dropped; their readers get a
+notice of the gap.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from .spool import Spool, SpoolFile
 
 MIB: Final = 1024 * 1024
 _LOW: Final = 0.9
-"""The part of a bound that is left after room was made, so that it is not made for every event."""
+"""The share of a limit that stays in use after freeing space, so that not every event causes work."""
 _HIGH: Final = 1.25
-"""The part of the memory bound at which publishers wait for the disk."""
+"""The multiple of the memory limit at which publishers wait for the disk."""
 _JOB_BYTES: Final = 8 * MIB
-"""Of one log, written at once."""
+"""Maximum bytes of one log written at once."""
 _FILE_BYTES: Final = 16 * MIB
-"""After which a log begins a new file, so that the window can let old ones go."""
+"""Size in bytes from which a log begins a new file, so that old files can be deleted as the window moves."""
 _PATIENCE: Final = 1.0
-"""Seconds for which a publisher waits for the disk, before events are dropped instead."""
+"""Seconds that a publisher waits for the disk before events are dropped instead."""
 _PAUSE: Final = 10.0
 """Seconds until a disk that could not be written to is tried again."""
 
@@ -38,8 +39,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SpillSettings:
-    """``memory_bytes``: what the events of all logs together take in memory before they are moved to files, about.
-    ``disk_bytes``: what the files of all logs together may take; with 0, or without a ``spool``, there are none.
+    """Limits on memory and disk.
+
+    ``memory_bytes``: approximate memory that the events of all logs may take before they are moved to files.
+    ``disk_bytes``: maximum size of all files; if it is 0, or without a ``spool``, there are no files.
     """
 
     memory_bytes: int = 64 * MIB
@@ -52,10 +55,10 @@ class SpillSettings:
 
 
 class Spilling:
-    """Keeps the logs of one bridge within their bounds. Without a spool, by dropping events.
+    """Keeps the logs of one bridge within their limits; without a spool, by dropping events.
 
-    ``running`` gives the logs that have not ended, ``first_ended`` the ended log that leaves soonest of those that are
-    wanted; ``forget`` lets the bridge forget one.
+    ``running`` returns the logs that have not ended, ``first_ended`` the wanted ended log that expires first;
+    ``forget`` has the bridge delete a log.
     """
 
     def __init__(
@@ -68,7 +71,7 @@ class Spilling:
         first_ended: Callable[[Callable[[RunLog], bool]], RunLog | None],
         forget: Callable[[RunLog], None],
     ) -> None:
-        """``meter`` is the one of the logs."""
+        """Create it. ``meter`` is the shared meter of the logs."""
         self.spool = settings.spool if settings.disk_bytes else None
         self._meter, self._clock = meter, clock
         self._running, self._first_ended, self._forget = running, first_ended, forget
@@ -80,8 +83,8 @@ class Spilling:
         # Ended logs with events in memory, in the order of their ends.
         self._ended: dict[str, RunLog] = {}
         self._latest: RunLog | None = None
-        """The log that ended last: it is not forgotten for want of room, but loses its oldest events."""
-        # Nothing more can be moved before a job has ended.
+        """The log that ended last: it is not deleted for lack of space, but loses its oldest events."""
+        # Whether nothing more can be moved before a write has ended.
         self._is_stuck = False
         self._is_closed = False
         self._failed_at: float | None = None
@@ -89,31 +92,31 @@ class Spilling:
 
     @property
     def memory(self) -> int:
-        """Bytes of memory that events take, roughly."""
+        """Return the bytes of memory that events take, approximately."""
         return self._meter.used + self._writing
 
     @property
     def disk(self) -> int:
-        """Bytes in files."""
+        """Return the bytes in files."""
         return self._disk
 
     async def start(self) -> None:
-        """Make the spool ready; where its directory cannot be used, there is only memory."""
+        """Prepare the spool; if its directory cannot be used, use memory only."""
         try:
             if self.spool is not None:
                 await self.spool.start()
         except OSError as error:
-            _log.warning("events of streams are kept in memory alone: %s", error)
+            _log.warning("events of streams are kept in memory only: %s", error)
             self.spool = None
 
     def ended(self, log: RunLog) -> None:
-        """The log has ended."""
+        """Register the end of a log."""
         self._ended[log.run_id] = self._latest = log
         if self._meter.used > self._meter.limit:
             self._relieve()
 
     def forgotten(self, log: RunLog) -> None:
-        """The bridge has forgotten the log. Those who read it read on."""
+        """Delete the files of a log that the bridge has deleted. Its current readers can read on."""
         self._ended.pop(log.run_id, None)
         if self._latest is log:
             self._latest = None
@@ -121,8 +124,10 @@ class Spilling:
         self._delete(log, log.blocks.files)
 
     async def make_room(self) -> None:
-        """For a publisher, while too much is in memory. It waits for a moment while events come quicker than the disk
-        takes them; then some are dropped instead."""
+        """Free memory on behalf of a publisher. It waits briefly if events come faster than the disk takes them.
+
+        If that is not enough, events are dropped.
+        """
         self._relieve()
         if self._is_over:
             self._room.clear()
@@ -132,11 +137,11 @@ class Spilling:
                 self._room.set()
 
     def release(self, log: RunLog) -> None:
-        """Delete the files of a log that its window has passed over."""
+        """Delete the files of a log that its window has moved past."""
         self._delete(log, log.blocks.idle_files)
 
     async def close(self, logs: Iterable[RunLog]) -> None:
-        """Delete all files; those that somebody reads can be read to their end."""
+        """Delete all files; those with a reader can be read to their end."""
         was_closed, self._is_closed = self._is_closed, True
         self._room.set()
         if self.spool is not None and not was_closed:
@@ -190,7 +195,9 @@ class Spilling:
             yield self._latest
 
     def _kept_of(self, log: RunLog) -> int:
-        """How much of a running log stays in memory: enough goes to be done with it, if that leaves a fourth."""
+        """Return the memory that a running log may keep: as little as needed to reach the goal, but at least a
+        fourth.
+        """
         return max(log.memory // 4, log.memory - (self._meter.used - self._goal))
 
     # --- files -----------------------------------------------------------------------------------------------------
@@ -243,7 +250,7 @@ class Spilling:
             self._room.set()
 
     def _shrink(self) -> None:
-        """Keep the files within their bound: ended logs leave early, then running ones lose their oldest file."""
+        """Keep the files within their limit: ended logs are deleted early, then running ones lose their oldest file."""
         while self._disk > self._most_disk:
             leaver = self._first_ended(lambda log: bool(log.blocks.files) and log is not self._latest)
             if leaver is not None:

@@ -1,8 +1,8 @@
-"""Files for events that memory has no room for: written and read in threads, never on the event loop.
+"""Files for events that do not fit into memory: written and read in threads, never on the event loop.
 
-The files hold what streams carry, for their owner alone (0600), and are gone with it: they are deleted when their
-log is forgotten and when the spool closes, and those of a process that was killed when the next one starts. No file
-stays open between two calls, except one that is deleted while somebody reads it.
+The files contain event data, are readable by their owner only (0600), and do not outlive the process: they are deleted
+when their log is deleted and when the spool closes, and the next start deletes those of a killed process. No file
+stays open between two calls, except one that is deleted while it has a reader.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from runstead.infra.encryption.cipher import CannotDecrypt, Cipher
 T = TypeVar("T")
 _PURPOSE: Final = "stream.file"
 _READERS: Final = 2
-"""Threads that read: many who come back together take turns, and leave the processor to those who publish."""
+"""Threads that read: many returning readers take turns, and leave the processor to the publishers."""
 _RESERVE: Final = 128 * 1024 * 1024
-"""Bytes of the disk that are left free: databases on it must not fail for the sake of streams."""
+"""Bytes of free disk space to preserve: databases on the same disk must not fail because of streams."""
 
 _log = logging.getLogger(__name__)
 
 
 class SpoolFile:
-    """One file of one log: blocks that were written one after the other. Its methods are called in threads."""
+    """One file of one log, with consecutive blocks. Its methods are called in threads."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = 0
-        """Where the next block goes. The event loop's, as is ``blocks``: how many blocks are in use."""
+        """The offset of the next block. Used by the event loop only, like ``blocks``, the number of blocks in use."""
         self.blocks = 0
         self._lock = Lock()
         self._descriptor: int | None = None
 
     def write(self, offset: int, pieces: Sequence[bytes]) -> None:
-        """Write pieces one after the other. Raises OSError; what was written of them by then is written over later."""
+        """Write pieces one after the other. Raises OSError; a partial write is overwritten later."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
         descriptor = os.open(self.path, flags, 0o600)
         try:
@@ -57,7 +57,7 @@ class SpoolFile:
             os.close(descriptor)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Raises OSError, also where there is less than that."""
+        """Read ``length`` bytes. Raises OSError, also if there are fewer."""
         with self._lock:
             kept = self._descriptor
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC) if kept is None else kept
@@ -71,7 +71,7 @@ class SpoolFile:
         return data
 
     def delete(self, *, is_read: bool) -> None:
-        """Delete the file. While ``is_read``, its content can still be read until this object is gone."""
+        """Delete the file. With ``is_read``, its content can still be read until this object is deleted."""
         with self._lock, suppress(FileNotFoundError):
             if is_read and self._descriptor is None:
                 self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
@@ -84,13 +84,13 @@ class SpoolFile:
 
 
 class Spool:
-    """A directory of such files, which is this process's alone. Called on one event loop."""
+    """A directory of such files, used by this process only. Called on one event loop."""
 
     def __init__(self, directory: Path, *, reserve: int = _RESERVE, cipher: Cipher | None = None) -> None:
-        """``cipher`` encrypts each piece."""
+        """Create the spool. ``cipher`` encrypts each piece."""
         self._cipher = cipher
         self.overhead = 0 if cipher is None else len(cipher.encrypt(b"", _PURPOSE))
-        """Bytes by which a piece is longer in a file."""
+        """Number of bytes that encryption adds to a piece."""
         self.directory, self._reserve = directory, reserve
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="stream-spool-writer")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="stream-spool-reader")
@@ -98,11 +98,11 @@ class Spool:
         self._names = iter(range(1, 2**62))
 
     async def start(self) -> None:
-        """Make the directory, and delete what an earlier process has left in it. Raises OSError."""
+        """Create the directory, and delete the files that an earlier process has left in it. Raises OSError."""
         await self._in(self._writer, self._clear)
 
     async def close(self) -> None:
-        """Delete the directory, after all that was asked for. Files that are being read can be read to their end."""
+        """Delete the directory after all requested operations. Files that are being read can be read to their end."""
         with suppress(OSError):
             await self._in(self._writer, partial(shutil.rmtree, self.directory, ignore_errors=True))
         self._is_closed = True
@@ -110,22 +110,22 @@ class Spool:
             threads.shutdown(wait=False)
 
     def file(self) -> SpoolFile:
-        """Return a new file. It exists once something was written to it."""
+        """Return a new file. It exists on disk once something was written to it."""
         return SpoolFile(self.directory / f"{next(self._names)}.events")
 
     def write(self, file: SpoolFile, offset: int, pieces: Sequence[bytes]) -> asyncio.Future[None]:
-        """Write pieces one after the other. The future fails with OSError when the disk is full, or fails."""
+        """Write pieces one after the other. The future fails with OSError if the disk is full or broken."""
         return self._in(self._writer, partial(self._write, file, offset, pieces))
 
     def read(self, file: SpoolFile, offset: int, length: int) -> asyncio.Future[bytes]:
-        """The future fails with OSError when the file is gone, or damaged."""
+        """Read from a file. The future fails with OSError if the file is missing or damaged."""
         if self._is_closed:
-            # Somebody reads a deleted file to its end.
+            # A reader reads a deleted file to its end.
             return asyncio.get_running_loop().run_in_executor(None, file.read, offset, length)
         return self._in(self._readers, partial(file.read, offset, length))
 
     def piece_of(self, data: bytes) -> bytes:
-        """Return the piece behind what was read of it. Raises ValueError when it is damaged."""
+        """Return the decrypted piece. Raises ValueError if it is damaged."""
         if self._cipher is None:
             return data
         try:
@@ -134,8 +134,8 @@ class Spool:
             raise ValueError(str(error)) from error
 
     def delete(self, file: SpoolFile, *, is_read: bool) -> None:
-        """Delete a file after what was written to it before; see `SpoolFile.delete`."""
-        with suppress(RuntimeError):  # The spool is closed, and everything deleted.
+        """Delete a file after all earlier writes to it; see `SpoolFile.delete`."""
+        with suppress(RuntimeError):  # The spool is closed, and everything is deleted.
             self._writer.submit(self._delete, file, is_read)
 
     def _in(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> asyncio.Future[T]:

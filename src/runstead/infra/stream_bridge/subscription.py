@@ -1,7 +1,7 @@
-"""One reader's place in a run's log in Redis.
+"""A reader's subscription to a run's log in Redis.
 
-A reader who is behind reads pages; one who has come to the end shares the tail with all who are there. It is told of
-everything that is missing between two events it gets, whatever the reason: the window, a lost server, a full outbox.
+A reader that is behind reads pages; one that has reached the end shares the tail with all readers there. It reports
+every gap between two events that it returns, whatever the reason: the window, a lost server, a full buffer.
 """
 
 from __future__ import annotations
@@ -35,29 +35,29 @@ from .scripts import Page
 from .tail import Tail
 
 MOST_EVENTS: Final = 512
-"""Of one read."""
+"""Maximum number of events of one read."""
 _TRIES: Final = 20
 _TRY_AGAIN: Final = 0.25
-"""Seconds between looks for a stream whose reader came while Redis was away."""
+"""Seconds between attempts to find a stream whose reader subscribed while Redis was unavailable."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingRoom:
-    """What all readers of a process share."""
+    """State that all readers of a process share."""
 
     pages: Pages
     follower: Follower
 
 
 def first_page(last_event_id: str | None) -> str:
-    """What to read after, to learn where a reader with this id starts, and most likely what it reads first."""
+    """Return the id to read after, to find the reader's start position and most likely its first events."""
     if last_event_id == LIVE:
         return LIVE
     return last_event_id if last_event_id is not None and numbers_of(last_event_id) is not None else ""
 
 
 class LogSubscription:
-    """A StreamSubscription. For one task at a time. Without a ``page`` it finds its place when Redis is back."""
+    """A StreamSubscription. For one task at a time. Without a ``page`` it finds its position when Redis is back."""
 
     def __init__(
         self,
@@ -74,10 +74,10 @@ class LogSubscription:
         self._resumed = ResumeResult("fresh" if last_event_id in (None, LIVE) else "resumed", last_event_id)
         self._placed = self._done = False
         self._place = 0
-        # The last id the reader was given, and how many events after it are gone (None: nobody knows).
+        # The last id that the reader was given, and the number of lost events after it (None: unknown).
         self._last: str | None = None
         self._missed: int | None = 0
-        # The place within the tail: the last event before what comes next, where that is known without a doubt.
+        # The position within the tail: the last event before the next one, if that is known for certain.
         self._within: tuple[int, int] | None = None
         self._tail: Tail | None = None
         self._seen_version = -1
@@ -95,7 +95,7 @@ class LogSubscription:
         self._pulse.wake()
 
     def shut(self, gone: Callable[[], StreamBridgeError]) -> None:
-        """Nothing more will come, whatever the log says."""
+        """End the subscription with an error, whatever the log contains."""
         self._gone = gone
         self._stop_fetching()
         self.wake()
@@ -120,7 +120,9 @@ class LogSubscription:
         self.wake()
 
     def _take(self) -> list[StreamItem]:
-        """What can be read now. Nothing is awaited between taking and returning, so a cancelled read takes nothing."""
+        """Return the items that can be read now. There is no await before the return, so a cancelled read loses
+        nothing.
+        """
         if self._page is not None:
             page, self._page = self._page, None
             if self._placed:
@@ -136,15 +138,15 @@ class LogSubscription:
         return []
 
     def _from_tail(self) -> Sequence[StreamEvent] | None:
-        """What the tail has for us: maybe nothing yet. None when pages have to be read."""
+        """Return the next events of the tail, possibly none yet. Return None if pages have to be read."""
         if self._tail is None:
             return None
         events = self._tail.since(*self._within, MOST_EVENTS) if self._within is not None else None
-        # Pages were read since the tail last moved, and told nothing: it has to move first.
+        # Pages were read since the tail last changed, without result: wait for the tail to change.
         return () if events is None and self._tail.version == self._seen_version else events
 
     def _given(self, events: Sequence[StreamEvent]) -> list[StreamItem]:
-        """Events that follow each other, and what we gave last, without a hole."""
+        """Record and return events that follow each other and the last one returned without a gap."""
         last = events[-1]
         self._place += len(events)
         self._seen_version = -1
@@ -157,9 +159,9 @@ class LogSubscription:
         return items
 
     def _find_place(self, page: Page) -> None:
-        """The first page: measured against what the reader asked for."""
+        """Use the first page to find the start position for the reader's last event id."""
         if not page.there:
-            # Only a reader who came during an outage gets here: there is nothing to read.
+            # Only a reader that subscribed during an outage gets here: the stream does not exist.
             self._gone = partial(StreamNotFound, self._run_id)
             return
         self._placed = True
@@ -167,7 +169,7 @@ class LogSubscription:
         if self._resumed.status in ("resumed", "evicted"):
             self._last, self._missed = self._asked, self._resumed.gap_count
         if self._resumed.status in ("evicted", "invalid") and self._after:
-            # That page was read from another place than where this reader starts.
+            # That page was read from another position than this reader's start.
             self._after = ""
         elif self._asked == LIVE:
             self._after = f"{page.attempt}-{page.seq}" if page.terminal is None else _before(page.terminal)
@@ -176,7 +178,7 @@ class LogSubscription:
             self._page = page
 
     def _turn(self, page: Page) -> list[StreamItem]:
-        """Read a page. At a hole it is cut off: what comes behind is told of first, by the next read."""
+        """Return the events of a page up to the first gap: the next read reports the gap first."""
         given: list[StreamEvent] = []
         for event in page.events:
             place = _place_of(event, page)
@@ -191,14 +193,14 @@ class LogSubscription:
             self._finish()
             return [CANCELLED_SENTINEL if page.status is StreamStatus.CANCELLED else END_SENTINEL]
         if page.forgotten or page.terminal is not None:
-            # Forgotten before its end, or ended and then thrown away, its end with it, by a server short of memory.
+            # Deleted before its end, or ended and then evicted, with its end, by a server short of memory.
             self._gone = partial(StreamNotFound, self._run_id)
             return []
         self._come_to_the_end(page)
         return []
 
     def _tell_gap(self, event: StreamEvent, place: int | None, page: Page) -> None:
-        """The reader goes on from ``event``, and is told how much it has lost."""
+        """Continue from ``event`` after a gap, and record the number of lost events."""
         is_known = place is not None and place > self._place and self._has_same_places(page)
         if self._missed is not None:
             self._missed = self._missed + place - self._place if is_known and place is not None else None
@@ -207,12 +209,13 @@ class LogSubscription:
 
     @staticmethod
     def _rejoin(event: StreamEvent, place: int | None, page: Page) -> str:
-        """The id to come back with: before ``event``, unless the window may have moved past it by then."""
+        """Return the id to return with: before ``event``, unless the window may have moved past it by then."""
         return page.shape.rejoin if place == page.shape.first else position_before(event.id)
 
     def _has_same_places(self, page: Page) -> bool:
-        """Whether places in this log mean what they meant when our last event was given: a log that was lost with its
-        publisher begins anew.
+        """Return whether positions in this log are still the same as when our last event was returned.
+
+        A log that was lost with its publisher begins anew.
         """
         numbers = numbers_of(self._last) if self._last is not None else None
         if numbers is None or self._missed != 0:
@@ -220,7 +223,7 @@ class LogSubscription:
         return any(start + numbers[1] == self._place for attempt, start in page.shape.begun if attempt == numbers[0])
 
     def _come_to_the_end(self, page: Page) -> None:
-        """Nothing is left in the log: what comes next is in the tail."""
+        """Join the tail, since the log has no more events."""
         end = (page.attempt, page.seq)
         is_sure = page.there and page.shape.published == self._place and self._has_same_places(page)
         self._within = end if is_sure else None
@@ -228,7 +231,7 @@ class LogSubscription:
         if self._tail is None or self._tail.gone is not None:
             self._leave_tail()
             self._tail = self._room.follower.follow(self._run_id, self._keys, self, *start)
-            # Others may have brought it further than this page knows.
+            # Other readers may have advanced it further than this page.
             self._seen_version = self._tail.version if self._tail.last <= start else -1
 
     def _fetch(self) -> None:
@@ -243,7 +246,7 @@ class LogSubscription:
             for _ in range(_TRIES):
                 if self._placed or page.there:
                     break
-                # Redis has just come back, maybe without its data: the publisher brings the stream back in a moment.
+                # Redis has just come back, maybe without its data: the publisher restores the stream in a moment.
                 await asyncio.sleep(_TRY_AGAIN)
                 page = await self._room.pages.read_patiently(self._keys, self._after)
             self._page = page

@@ -1,6 +1,6 @@
-"""The live end of one run's stream, in this process's memory: what has just come, shared by all who read here.
+"""The live end of one run's stream in this process's memory: the latest events, shared by all readers here.
 
-It holds events of one attempt, without a hole. A reader who is not within it reads pages instead, until it is.
+It holds events of one attempt, without gaps. A reader at a position outside of it reads pages instead.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from .keys import RunKeys
 
 MOST_EVENTS: Final = 1_000
 MOST_BYTES: Final = 1024 * 1024
-"""Of one tail. Who falls further behind reads from Redis, and is nobody's burden here."""
+"""Maximum size of one tail. A reader that falls further behind reads from Redis, and costs no memory here."""
 
 
 class TailReader(Protocol):
-    """Who reads at the end of a log."""
+    """A reader at the end of a log."""
 
     def wake(self) -> None: ...
 
 
 class TailBudget:
-    """What all tails of the process may hold together, in bytes of data."""
+    """The memory limit of all tails of the process together, in bytes of data."""
 
     def __init__(self, bound: int) -> None:
         self.bound, self.held = bound, 0
 
 
 class Tail:
-    """What was read of one log since somebody here came to its end."""
+    """The events of one log since a reader here reached its end."""
 
     def __init__(self, run_id: str, keys: RunKeys, attempt: int, seq: int, budget: TailBudget) -> None:
-        """``attempt`` and ``seq`` of the last event before it; 0 and 0 for an empty log."""
+        """Create it with ``attempt`` and ``seq`` of the last event before it; 0 and 0 for an empty log."""
         self.run_id, self.keys = run_id, keys
         self.version = 0
-        """Changes with all that arrives."""
+        """Changes with every event that arrives."""
         self.gone: Callable[[], StreamBridgeError] | None = None
-        """Why nothing will follow, once that is so."""
+        """Creates the error for readers if no more events will follow."""
         self.missing_since: float | None = None
         self.readers: WeakSet[TailReader] = WeakSet()
-        """Weak, so that a reader that was dropped without a word counts no more."""
+        """Weak, so that a reader that was dropped without being closed does not count."""
         self._attempt, self._next = attempt, seq + 1
         self._events: deque[StreamEvent] = deque()
         self._bytes = 0
@@ -53,16 +53,16 @@ class Tail:
 
     @property
     def last(self) -> tuple[int, int]:
-        """Attempt and number of the last event that has come."""
+        """Return attempt and number of the last event that has arrived."""
         return self._attempt, self._next - 1
 
     @property
     def cursor(self) -> str:
-        """The id to read after."""
+        """Return the id to read after."""
         return f"{self._attempt}-{self._next - 1}"
 
     def since(self, attempt: int, seq: int, at_most: int) -> Sequence[StreamEvent] | None:
-        """The next events behind this one; None for a place that is not within the tail."""
+        """Return the next events after this one; None if that position is outside of the tail."""
         missing = self._next - 1 - seq
         if attempt != self._attempt or not 0 <= missing <= len(self._events):
             return None
@@ -70,7 +70,7 @@ class Tail:
         return list(islice(self._events, start, start + at_most))
 
     def add(self, event: StreamEvent) -> None:
-        """What comes behind `cursor`. After a hole, or a takeover, the tail begins anew: pages tell what is missing."""
+        """Add the event after `cursor`. After a gap, or a takeover, the tail restarts: pages then report the gap."""
         numbers = numbers_of(event.id)
         if numbers is None or numbers <= self.last:
             return
@@ -86,7 +86,7 @@ class Tail:
             self._hold(-len(self._events.popleft().data))
 
     def shut(self, gone: Callable[[], StreamBridgeError]) -> None:
-        """Nothing will follow."""
+        """Announce that no more events will follow."""
         self.gone = self.gone or gone
         self.wake()
 
@@ -95,12 +95,12 @@ class Tail:
             reader.wake()
 
     def close(self) -> None:
-        """Nobody reads here any more."""
+        """Release the memory of a tail without readers."""
         self._clear()
 
     @property
     def _is_over(self) -> bool:
-        # The last one stays: a single reader who keeps up can always be served from here.
+        # The last event stays: a single reader that keeps up can always be served from here.
         return self._budget.held > self._budget.bound and len(self._events) > 1
 
     def _hold(self, size: int) -> None:

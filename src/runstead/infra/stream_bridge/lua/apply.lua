@@ -1,10 +1,10 @@
--- Do to the stream of one run what its publisher asks, in order. What was done before is not done again: every event
--- carries its number, so that a publisher who does not know whether it was heard may say everything once more.
+-- Apply a publisher's orders to the stream of one run, in order. Repeated orders have no effect: every event carries
+-- its number, so that a publisher without a reply can send everything again.
 --
 -- KEYS  meta, log
 -- ARGV  publisher, most events, most bytes, then in ms: retention, awaiting retention, unowned retention, linger;
 --       then five for each order: kind, attempt, number, name, data
--- Gives word, orders done, attempt, number, published, asked, terminal, begun.
+-- Returns status, orders done, attempt, number, published, asked, terminal, begun.
 
 local meta, log = KEYS[1], KEYS[2]
 local publisher, most_events, most_bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -36,7 +36,7 @@ local function add(number, ...)
     base = published
     begun = begun .. (begun == '' and '' or ',') .. string.format('%d:%d', attempt, base)
   end
-  -- A server that is short of memory may have thrown the log away, and kept this.
+  -- A server that is short of memory may have evicted the log, but not this hash.
   if not added and bytes > 0 and redis.call('XLEN', log) == 0 then bytes = 0 end
   redis.call('XADD', log, string.format('%d-%d', attempt, number), ...)
   seq, by, added = number, publisher, true
@@ -52,12 +52,12 @@ for i = 8, #ARGV, 5 do
       take_over(order_attempt)
     end
   elseif kind == 'restore' and not exists and not gone then
-    -- The server has lost what its publisher remembers: numbers and places go on, so that readers can tell the gap.
+    -- The server has lost the stream: continue with the publisher's numbers, so that readers detect the gap.
     create(order_attempt)
     seq, published, begun, by = number, tonumber(name), data, publisher
     base = tonumber(string.match(data, string.format('%%f[%%d]%d:(%%d+)$', attempt)) or nil)
   elseif kind == 'restore' then
-    -- Somebody else was quicker.
+    -- Another process was faster.
   elseif not exists then
     word = gone and 'gone' or 'missing'
     break
@@ -89,7 +89,7 @@ for i = 8, #ARGV, 5 do
       published, bytes = base + number, bytes + #data
       if status == 'awaiting_input' then status = 'open' end
     elseif by ~= publisher then
-      -- Another one has used this number for something else.
+      -- Another publisher has used this number for another event.
       word = 'behind'
       break
     end
@@ -100,7 +100,7 @@ end
 if not exists then return { word, done, 0, 0, 0, 0, '', '' } end
 
 if added then
-  -- The terminal event neither counts nor goes; the last of the others stays, however large it is.
+  -- The terminal event does not count and is not trimmed; the last other event stays, however large it is.
   local count, step = redis.call('XLEN', log) - (terminal and 1 or 0), 1
   while count > 1 and (count > most_events or bytes > most_bytes) do
     local last
@@ -120,7 +120,7 @@ for name, value in pairs({ terminal = terminal or '', asked = asked or '', base 
   if value == '' then redis.call('HDEL', meta, name) else redis.call('HSET', meta, name, value) end
 end
 
--- A live stream lives as long as somebody who owns it, or reads it, says so now and then.
+-- An open stream is kept as long as an owner or a reader renews it.
 if not terminal or retime then
   local keep = unowned
   if terminal then keep = asked and awaiting or retention elseif status == 'awaiting_input' then keep = awaiting end

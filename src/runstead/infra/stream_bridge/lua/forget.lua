@@ -1,9 +1,9 @@
--- Forget the stream of one run, now or later. Whoever is in the middle of it may still read to its end for a while,
--- and whoever waits for what follows is told that nothing will.
+-- Delete the stream of one run, now or later. Readers that are in the middle of it can read to its end for a while,
+-- and readers at its end are informed that no events follow.
 --
 -- KEYS  meta, log
--- ARGV  delay in ms, the attempt it is meant for ('' for any), linger in ms, how long to remember that it was forgotten
--- Gives 'done', 'absent', or 'later' with its attempt: a stream that has not ended is not ours to time.
+-- ARGV  delay in ms, the attempt it is meant for ('' for any), linger in ms, how long to remember the deletion
+-- Returns 'done', 'absent', or 'later' with the attempt: no expiry is set here for a stream that has not ended.
 
 local meta, log = KEYS[1], KEYS[2]
 local delay, meant, linger, remember = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -17,7 +17,7 @@ if delay > 0 then
   return { 'done', 0 }
 end
 if not terminal then
-  -- The largest number of the attempt: nothing of it can come after.
+  -- The largest number of the attempt: none of its events can follow.
   redis.call('XADD', log, attempt .. '-18446744073709551615', 'x', '1')
 end
 redis.call('DEL', meta)

@@ -1,8 +1,8 @@
--- Which streams there are, so that there are not more of them than there may be. Not the truth, which is in the
--- streams: an entry that nobody renews leaves by itself.
+-- The list of streams, to limit their number. The streams themselves are authoritative:
+-- an entry without renewal expires.
 --
--- KEYS  live, ended: run ids by the time at which they leave
--- ARGV  what to do, for how long in ms, the most there may be, run ids
+-- KEYS  live, ended: run ids by expiry time
+-- ARGV  operation, lifetime in ms, maximum number of streams, run ids
 
 local live, ended = KEYS[1], KEYS[2]
 local what, keep, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -26,7 +26,7 @@ end
 
 for i = 4, #ARGV do
   if what == 'renew' then
-    -- Also where a server that lost its data has forgotten it; whoever renews knows of no end.
+    -- Also if a server that lost its data does not know the run; the renewing process has seen no end.
     if not redis.call('ZSCORE', ended, ARGV[i]) then redis.call('ZADD', live, 'GT', now + keep, ARGV[i]) end
   else
     redis.call('ZREM', live, ARGV[i])

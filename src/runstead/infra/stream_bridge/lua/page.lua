@@ -1,8 +1,8 @@
--- A piece of one run's stream, and how the whole of it stands.
+-- A page of one run's stream, and the state of the whole stream.
 --
 -- KEYS  meta, log
 -- ARGV  the id to read after ('' from the start, '$' for the end alone), most events, most bytes
--- Gives there, attempt, number, published, status, terminal, begun, oldest, forgotten, more, then four for each
+-- Returns exists, attempt, number, published, status, terminal, begun, oldest, deleted, more, then four for each
 -- event: id, name, data, kind of end.
 
 local meta, log = KEYS[1], KEYS[2]
@@ -16,8 +16,8 @@ local page = { there and 1 or 0, tonumber(kept[1] or 0), tonumber(kept[2] or 0),
 
 local oldest = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
 if oldest and string.sub(oldest[1], -#END_OF_ATTEMPT) ~= END_OF_ATTEMPT then page[8] = oldest[1] end
--- A server that is short of memory may have thrown the log away, and kept this. A run that goes on makes another one;
--- of a run that has ended there is nothing to be read any more, not even its end.
+-- A server that is short of memory may have evicted the log, but not this hash. A running run creates a new log;
+-- of an ended run, nothing can be read any more, not even its end.
 if kept[5] and not oldest then page[1] = 0 end
 
 local function add(entry)
