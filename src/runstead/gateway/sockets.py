@@ -25,20 +25,27 @@ class SocketFailures:
         if scope["type"] != "websocket":
             await self._app(scope, receive, send)
             return
-        accepted = closed = False
+        accepted = closed = lost = False
 
         async def watched(message: Message) -> None:
-            nonlocal accepted, closed
+            nonlocal accepted, closed, lost
             if message["type"] == "websocket.close" and not (accepted or closed):
                 # Starlette's word for a path that leads nowhere, before anybody was heard.
                 raise NotFound("Not Found")
             accepted = accepted or message["type"] == "websocket.accept"
             closed = closed or message["type"] in ("websocket.close", "websocket.http.response.start")
-            await send(message)
+            try:
+                await send(message)
+            except OSError:
+                lost = True
+                raise
 
         try:
             await self._app(scope, receive, watched)
         except Exception as error:
+            if lost:
+                # The client has left, which is no failure: the server that raised it expects it back.
+                raise
             problem = problem_of(error)
             if problem.status >= 500:
                 _log.exception("the WebSocket %s failed", scope["path"])
