@@ -7,6 +7,7 @@ It is written under another name and renamed when complete, so that a partial fi
 from __future__ import annotations
 
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -26,6 +27,10 @@ MEMBER_BYTES: Final = 8 * 1024 * 1024
 _LEVEL: Final = 3
 _MANIFEST_BYTES: Final = 64 * 1024 * 1024
 """Maximum size of a manifest, which is read at once. A member adds some hundred bytes to it and has 8 MB of rows."""
+
+
+ZIP_DAMAGE: Final = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError)
+"""What reading a damaged zip file raises: the last two for compression and encryption that it seems to have."""
 
 
 class ArchiveWriter:
@@ -119,10 +124,10 @@ class Archive:
                 missing = {member.name for member in manifest.members} - set(archive.namelist())
             except OSError as error:
                 raise FileUnusable(path, f"cannot be read: {error.strerror or error}") from error
-            except (zipfile.BadZipFile, zlib.error, KeyError) as error:
-                raise FileUnusable(path, "is not an export, or not a whole one; export again") from error
             except ManifestUnreadable as error:
                 raise FileUnusable(path, str(error)) from error
+            except (*ZIP_DAMAGE, KeyError, ValueError) as error:
+                raise FileUnusable(path, "is not an export, or not a whole one; export again") from error
             if missing:
                 raise FileUnusable(path, f"has lost {', '.join(sorted(missing))}; export again")
             yield cls(path, archive, manifest)
@@ -131,19 +136,26 @@ class Archive:
         """Yield the lines of a member. Raises FileUnusable if it is damaged, at its end at the latest."""
         rows = 0
         with self.telling_damage(member.name):
-            with self._zip.open(member.name) as file:
-                for line in file:
-                    rows += 1
-                    yield line
+            for line in self._lines(member.name):
+                rows += 1
+                yield line
             if rows != member.rows:
                 raise LineDamaged(f"it has {rows} rows and should have {member.rows}")
+
+    def _lines(self, name: str) -> Iterator[bytes]:
+        """Raises LineDamaged for a member that cannot be unpacked."""
+        try:
+            with self._zip.open(name) as file:
+                yield from file
+        except ZIP_DAMAGE as error:
+            raise LineDamaged(str(error) or type(error).__name__) from error
 
     @contextmanager
     def telling_damage(self, name: str) -> Iterator[None]:
         """Raise FileUnusable for errors that show that a member is damaged."""
         try:
             yield
-        except (zipfile.BadZipFile, zlib.error, EOFError, LineDamaged) as error:
+        except LineDamaged as error:
             raise FileUnusable(self.path, f"is damaged in {name} ({error}); export again") from error
 
 

@@ -18,12 +18,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, cast
-from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 from runstead.infra.engines.data_dir import CHECKPOINTS_FILE, RUNS_FILE
 from runstead.infra.engines.private_files import make_directory, open_new
 from runstead.infra.engines.sqlite import translate
 
+from .archive import ZIP_DAMAGE
 from .exceptions import FileUnusable, MoveError
 
 _FORMAT: Final = "runstead-backup"
@@ -109,7 +110,7 @@ def restore(file: Path, data_dir: Path) -> Backup:
                         os.replace(Path(scratch) / name, data_dir / name)
                 _sync_folder(data_dir)
             return Backup(manifest["created_at"], sizes, keys)
-    except (BadZipFile, KeyError, ValueError, EOFError) as error:
+    except (*ZIP_DAMAGE, AttributeError, LookupError, TypeError, ValueError) as error:
         raise FileUnusable(file, f"is not a whole backup of Runstead ({error})") from error
 
 

@@ -80,8 +80,14 @@ def compare(connection: Connection, archive: Archive) -> Comparison:
 
 
 def _compare_part(connection: Connection, archive: Archive, part: Part, into: dict[str, TableDifference]) -> None:
-    there = (placed for placed, _ in placed_rows(connection, part))
-    for table, ours, theirs in _side_by_side(_rows_of_file(archive, part), there):
+    with placed_rows(connection, part) as rows:
+        _compare_rows(part, _rows_of_file(archive, part), (placed for placed, _ in rows), into)
+
+
+def _compare_rows(
+    part: Part, of_file: Iterator[Placed], there: Iterator[Placed], into: dict[str, TableDifference]
+) -> None:
+    for table, ours, theirs in _side_by_side(of_file, there):
         name = part.tables[table].name
         if ours is not None and theirs is not None and ours.line == theirs.line:
             continue

@@ -43,13 +43,14 @@ def _export(connection: Connection, place: Place, path: Path, member_bytes: int)
     with ArchiveWriter.writing(path, member_bytes=member_bytes) as archive:
         for part in PARTS:
             before: object = None
-            for placed, row in placed_rows(connection, part):
-                table = part.tables[placed.table]
-                archive.add(part.name, placed.line, begins=placed.belongs != before)
-                sums.add(table, placed.line)
-                before = placed.belongs
-                if len(nul) < _TOLD:
-                    nul += _named(table, (*placed.belongs, *placed.rest), texts_with_nul(list(table.c), row))
+            with placed_rows(connection, part) as rows:
+                for placed, row in rows:
+                    table = part.tables[placed.table]
+                    archive.add(part.name, placed.line, begins=placed.belongs != before)
+                    sums.add(table, placed.line)
+                    before = placed.belongs
+                    if len(nul) < _TOLD:
+                        nul += _named(table, (*placed.belongs, *placed.rest), texts_with_nul(list(table.c), row))
         archive.close_members()
         manifest = Manifest(
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import StatementError
 
 from runstead.infra.checkpoints.blocked_names import BlockedNames
 from runstead.infra.storage.migrations import HEAD
@@ -120,7 +120,8 @@ async def _write(archive: Archive, member: Member, place: Place) -> int:
                 partial(write_member, archive=archive, member=member, tables=step, place=place.name)
             )
         return written + await place.database.write(partial(_write_last, archive=archive, member=member, place=place))
-    except DBAPIError as error:
+    except StatementError as error:
+        # DBAPIError among them: what the database refuses, and what has no place in its columns.
         told = " ".join(str(error.orig).split())
         raise CannotBeKept(
             f"{place.name} does not take a row of {member.name} ({told}); change it where it came from, export again"

@@ -17,6 +17,8 @@ from sqlalchemy import Boolean, Column, Float, LargeBinary, Table
 
 from runstead.infra.storage.column_types import UtcTime, is_of
 
+_LARGEST: Final = 2**63
+"""One more than the largest integer of a database."""
 _Change: TypeAlias = Callable[[Any], Any] | None
 
 
@@ -48,10 +50,15 @@ class Lines:
             name, *values = orjson.loads(line)
             if name != self.table.name or len(values) != len(self.names):
                 raise LineDamaged(f"this is not a row of {self.table.name}: {line[:200]!r}")
+            for value in values:
+                if isinstance(value, (list, dict)) or (isinstance(value, int) and not -_LARGEST <= value < _LARGEST):
+                    raise LineDamaged(f"a row of {self.table.name} holds what no column does: {line[:200]!r}")
             for place, change in self._in:
                 if values[place] is not None:
                     values[place] = change(values[place])
-        except (ValueError, TypeError) as error:
+        except LineDamaged:
+            raise
+        except (ArithmeticError, TypeError, ValueError) as error:
             raise LineDamaged(f"this is not a row of {self.table.name}: {line[:200]!r}") from error
         return dict(zip(self.names, values, strict=True))
 
@@ -85,7 +92,16 @@ _WRITING: Final[Mapping[type, Callable[[Any], Any]]] = {
     Float: _said_of_number,
     Boolean: bool,
 }
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("neither true nor false")
+    return value
+
+
 _READING: Final[Mapping[type, Callable[[Any], Any]]] = {
+    Boolean: _truth,
     LargeBinary: lambda text: b64decode(text, validate=True),
     UtcTime: datetime.fromisoformat,
     Float: float,

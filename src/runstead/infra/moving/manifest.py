@@ -95,14 +95,20 @@ class Manifest:
                 revision=str(said["revision"]),
                 tables={name: TableSum(int(of["rows"]), str(of["sha256"])) for name, of in said["tables"].items()},
                 columns={name: tuple(of["columns"]) for name, of in said["tables"].items()},
-                counters={name: int(number) for name, number in said["counters"].items()},
-                members=[Member(**member) for member in said["members"]],
-                nul=list(said["nul"]),
+                counters={name: _counter(number) for name, number in said["counters"].items()},
+                members=[Member(str(one["name"]), str(one["part"]), int(one["rows"])) for one in said["members"]],
+                nul=[str(name) for name in said["nul"]],
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             if isinstance(error, ManifestUnreadable):
                 raise
             raise ManifestUnreadable(f"has a manifest that cannot be read ({error!r})") from error
+
+
+def _counter(number: Any) -> int:
+    if not 0 <= int(number) < 2**63:
+        raise ValueError(f"{number} is no number that a database counts to")
+    return int(number)
 
 
 def columns_now() -> dict[str, Sequence[str]]:

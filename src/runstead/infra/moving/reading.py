@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
@@ -26,14 +27,20 @@ class Placed(NamedTuple):
     line: bytes
 
 
-def placed_rows(connection: Connection, part: Part) -> Iterator[tuple[Placed, Any]]:
-    """Yield all rows of a part as lines, each with the row itself. The transaction is one snapshot."""
-    streams = [_of_table(connection, part, number) for number in range(len(part.tables))]
-    # The order is the same for everything that compares: SQLite's bytes, PostgreSQL's "C", and Python's characters.
-    return heapq.merge(*streams, key=lambda found: found[0][:2])
+@contextmanager
+def placed_rows(connection: Connection, part: Part) -> Iterator[Iterator[tuple[Placed, Any]]]:
+    """Yield all rows of a part as lines, each with the row itself, for the length of a block. The transaction is one
+    snapshot.
+    """
+    with ExitStack() as stack:
+        streams = [
+            stack.enter_context(closing(_of_table(connection, part, number))) for number in range(len(part.tables))
+        ]
+        # The order is the same for everything that compares: SQLite's bytes, PostgreSQL's "C", and Python's characters.
+        yield heapq.merge(*streams, key=lambda found: found[0][:2])
 
 
-def _of_table(connection: Connection, part: Part, number: int) -> Iterator[tuple[Placed, Any]]:
+def _of_table(connection: Connection, part: Part, number: int) -> Generator[tuple[Placed, Any], None, None]:
     table, order = part.tables[number], part.orders[number]
     lines, width = Lines(table), len(part.key)
     places = [list(table.c).index(column) for column in order]
@@ -71,8 +78,9 @@ def sums_of(connection: Connection) -> Mapping[str, TableSum]:
     """Return the sums of all rows in the database. Reads everything."""
     sums = Sums()
     for part in PARTS:
-        for placed, _ in placed_rows(connection, part):
-            sums.add(part.tables[placed.table], placed.line)
+        with placed_rows(connection, part) as rows:
+            for placed, _ in rows:
+                sums.add(part.tables[placed.table], placed.line)
     return sums.totals()
 
 
