@@ -135,7 +135,13 @@ def test_invalid_value_is_refused_with_key_and_expectation(
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [('{"graphs": ', "is not JSON: Expecting value at line 1"), ("[]", "must hold an object"), ("\xff", "is not JSON")],
+    [
+        ('{"graphs": ', "is not JSON: Expecting value at line 1"),
+        ("[]", "must hold an object"),
+        ("\xff", "is not JSON"),
+        ('{"graphs": ' + "9" * 5_000, "cannot be read"),
+        ('{"graphs": ' + "[" * 100_000, "cannot be read"),
+    ],
 )
 def test_a_file_that_is_no_json_object_is_refused(text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "langgraph.json").write_text(text)

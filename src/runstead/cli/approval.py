@@ -128,7 +128,7 @@ def _parsed(typed: str, before: Any) -> Any:
         return typed
     try:
         return json.loads(typed)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return typed
 
 

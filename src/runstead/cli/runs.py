@@ -161,7 +161,7 @@ def _json(option: str, text: str | None) -> Any:
         return None
     try:
         return json.loads(sys.stdin.read() if text == "-" else text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise CommandError(f"{option} is not JSON: {error}", exit_code=USAGE) from error
 
 

@@ -129,7 +129,8 @@ def _load_json(file: Path) -> dict[str, Any]:
         raise ConfigurationError(
             file, "", f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, RecursionError, ValueError) as error:
+        # No text, nested too deeply, or a number with thousands of digits.
         raise ConfigurationError(file, "", f"cannot be read: {error}") from error
     if not isinstance(data, dict):
         raise ConfigurationError(file, "", 'must hold an object such as {"graphs": {"agent": "./agent.py:graph"}}')
