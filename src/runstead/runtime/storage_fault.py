@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-FaultKind: TypeAlias = Literal["full", "read_only", "busy", "away", "closed", "keyless", "broken"]
+FaultKind: TypeAlias = Literal["full", "read_only", "busy", "away", "closed", "keyless", "damaged", "broken"]
 
 _TOLD: Final[dict[FaultKind, str]] = {
     "full": "The server's disk is full, and nothing of this was kept. Free some space on it, then send it again.",
@@ -18,6 +18,7 @@ _TOLD: Final[dict[FaultKind, str]] = {
     "away": "The server cannot reach its storage, so it cannot tell whether this was kept. Send it again in a moment.",
     "closed": "The server is about to stop. Send it again in a moment.",
     "keyless": "The server lacks the key that some of its data is encrypted with. The server's log names the key.",
+    "damaged": "What the server's storage has of this cannot be read. The server's log says what to do.",
     "broken": "The server's storage cannot be read or written. The server's log says what to do.",
 }
 

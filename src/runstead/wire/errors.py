@@ -170,6 +170,7 @@ _STORAGE: Final[Mapping[FaultKind, int]] = {
     "away": 503,
     "closed": 503,
     "keyless": 503,
+    "damaged": 503,
     "broken": 503,
 }
 _AGAIN: Final = {"retry-after": "1"}

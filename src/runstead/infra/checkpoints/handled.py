@@ -18,6 +18,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from runstead.infra.storage.replacements import with_replacements
 from runstead.runtime.field_encryption import CONTEXT, FieldCipher, Replacement, collect_replacements
 
+from .damage import check_parts, telling_damage
 from .driver import Driver
 from .encrypted import metadata_text, outer_cipher, read_metadata
 
@@ -133,14 +134,23 @@ class HandledValues:
             self._plain("checkpoint", found.checkpoint),
             *(self._plain("writes", value) for _, _, value in writes),
         )
-        pending = [(task, channel, value) for (task, channel, _), value in zip(writes, values, strict=True)]
-        return found._replace(checkpoint=checkpoint, metadata=metadata, pending_writes=pending)
+        place = found.config["configurable"]
+        with telling_damage(place["thread_id"], place["checkpoint_id"]):
+            pending = [
+                (task, channel, self._loaded(value)) for (task, channel, _), value in zip(writes, values, strict=True)
+            ]
+            plain = self._loaded(checkpoint)
+            check_parts(plain)
+        return found._replace(checkpoint=plain, metadata=metadata, pending_writes=pending)
 
     async def _described(self, stored: Any) -> Any:
         return await self.cipher.decrypt(MODEL, "metadata", stored) if CONTEXT in stored else stored
 
-    async def _plain(self, field: str, value: Any) -> Any:
+    async def _plain(self, field: str, value: Any) -> Stored:
         kind, data = value.kind, value.data
         if kind.endswith(_SUFFIX):
             kind, data = kind[: -len(_SUFFIX)], await self.cipher.decrypt_blob(MODEL, field, data)
-        return self._serde.loads_typed((kind, data))
+        return Stored(kind, data)
+
+    def _loaded(self, value: Stored) -> Any:
+        return self._serde.loads_typed((value.kind, value.data))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -31,9 +32,11 @@ def measure(driver: Driver, serde: SerializerProtocol, thread_id: ThreadId) -> C
     while batch := rows.fetchmany(_BATCH):
         for namespace, kind, blob, size in batch:
             count, stored = count + 1, stored + int(size)
-            checkpoint = serde.loads_typed((kind, bytes(blob)))
-            if isinstance(checkpoint, Mapping):
-                versions.add(namespace, checkpoint)
+            # One that is damaged counts as a whole too.
+            with suppress(ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+                checkpoint = serde.loads_typed((kind, bytes(blob)))
+                if isinstance(checkpoint, Mapping):
+                    versions.add(namespace, checkpoint)
     writes, written = driver.execute(_WRITES, (thread_id,)).fetchone()
     return CheckpointBytes(count, stored, versions.channels, int(writes), int(written))
 

@@ -19,8 +19,10 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from .damage import check_parts, telling_damage
 from .driver import Driver
 from .encrypted import read_metadata
+from .handled import Stored
 
 Place: TypeAlias = tuple[int | str, ...]
 """The end of a page: the last checkpoint's values of the columns that order the listing."""
@@ -102,7 +104,7 @@ def page(
     rows = driver.execute(
         f"SELECT {_COLUMNS}, position FROM checkpoints {where} ORDER BY {newest_first} LIMIT {size}", values
     ).fetchall()
-    found = [_tuple(driver, serde, row[:7]) for row in rows if _passes(serde, row[6], filter)]
+    found = [_tuple(driver, serde, row[:7]) for row in rows if _passes(serde, row, filter)]
     if len(rows) < size:
         return found, None
     last = dict(zip(_PLACED, rows[-1], strict=True))
@@ -144,10 +146,12 @@ def _history(newest_first: list[PendingWrite], seeds: Mapping[str, Any], channel
     return history
 
 
-def _passes(serde: SerializerProtocol, metadata: bytes | None, filter: Mapping[str, Any]) -> bool:
+def _passes(serde: SerializerProtocol, row: Any, filter: Mapping[str, Any]) -> bool:
     if not filter:
         return True
-    return has_all(read_metadata(serde, metadata), filter)
+    thread_id, _, checkpoint_id, *_, metadata, _ = row
+    with telling_damage(thread_id, checkpoint_id):
+        return has_all(_metadata(serde, metadata), filter)
 
 
 def has_all(described: Mapping[str, Any], filter: Mapping[str, Any]) -> bool:
@@ -161,15 +165,27 @@ def _tuple(driver: Driver, serde: SerializerProtocol, row: Any) -> CheckpointTup
     # In the order in which the step applied them, since a delta channel is rebuilt from them. langgraph-checkpoint has
     # a function for this key from 4.3 on.
     pending.sort(key=lambda write: (write[4], write[0], write[5]))
-    return CheckpointTuple(
-        config=_config(thread_id, namespace, checkpoint_id),
-        checkpoint=serde.loads_typed((kind, checkpoint)),
-        metadata=read_metadata(serde, metadata),
-        parent_config=_config(thread_id, namespace, parent_id) if parent_id else None,
-        pending_writes=[
-            (task_id, channel, serde.loads_typed((kind, value))) for task_id, channel, kind, value, _, _ in pending
-        ],
-    )
+    with telling_damage(thread_id, checkpoint_id):
+        loaded: Any = serde.loads_typed((kind, checkpoint))
+        if not isinstance(loaded, Stored):
+            # One of encryption handlers is looked at when they have decrypted it.
+            check_parts(loaded)
+        return CheckpointTuple(
+            config=_config(thread_id, namespace, checkpoint_id),
+            checkpoint=loaded,
+            metadata=_metadata(serde, metadata),
+            parent_config=_config(thread_id, namespace, parent_id) if parent_id else None,
+            pending_writes=[
+                (task_id, channel, serde.loads_typed((kind, value))) for task_id, channel, kind, value, _, _ in pending
+            ],
+        )
+
+
+def _metadata(serde: SerializerProtocol, text: bytes | None) -> Any:
+    described = read_metadata(serde, text)
+    if not isinstance(described, dict):
+        raise ValueError(f"its metadata are {type(described).__name__} and no object")
+    return described
 
 
 def _config(thread_id: str, namespace: str, checkpoint_id: str) -> RunnableConfig:

@@ -345,7 +345,14 @@ class RunExecution:
         return outcome_of_rollback(await self._latest(), self._callbacks.completion_data())
 
     async def _latest(self) -> StateSnapshot:
-        return await read_stored(self._runtime.checkpoints.saver, self._lease.thread_id)
+        try:
+            return await read_stored(self._runtime.checkpoints.saver, self._lease.thread_id)
+        except StorageFault as fault:
+            if fault.kind != "damaged":
+                raise
+            # Reading it again says the same: the run ends, and its thread has no state that could be read.
+            _log.warning("run %s ends without a state: %s", self._lease.run_id, fault)
+            return StateSnapshot()
 
     async def _settle(self, outcome: Outcome, stop: Stopped | None) -> None:
         lifecycle.check(self._lease.run_id, self._lease.run.status, outcome.status)

@@ -1,0 +1,44 @@
+"""Tell checkpoints that cannot be read from other failures: which one it is, and what helps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from runstead.infra.engines.exceptions import StorageError
+
+_PARTS: Final = {"v": int, "id": str, "channel_values": dict, "channel_versions": dict, "versions_seen": dict}
+"""What every checkpoint has, in all versions of LangGraph."""
+
+
+class CheckpointDamaged(StorageError):
+    """What is stored of a checkpoint is not what a server has written, or names what this one does not read."""
+
+    kind = "damaged"
+
+    def __init__(self, thread_id: str, checkpoint_id: str, problem: str) -> None:
+        super().__init__(
+            f"checkpoint {checkpoint_id} of thread {thread_id} cannot be read ({problem}); restore the database from "
+            "a backup, or delete the thread"
+        )
+
+
+@contextmanager
+def telling_damage(thread_id: str, checkpoint_id: str) -> Iterator[None]:
+    """Raise CheckpointDamaged for what decoding raises. A machine that is short of something damages nothing."""
+    try:
+        yield
+    except (StorageError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        raise CheckpointDamaged(thread_id, checkpoint_id, f"{type(error).__name__}: {error}") from error
+
+
+def check_parts(checkpoint: Any) -> None:
+    """Raise ValueError for what is no checkpoint with all its parts."""
+    if not isinstance(checkpoint, dict):
+        raise ValueError(f"it is {type(checkpoint).__name__} and no object")
+    for name, kind in _PARTS.items():
+        if not isinstance(checkpoint.get(name), kind):
+            raise ValueError(f"its {name!r} is missing, or of a wrong type")
