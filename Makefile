@@ -8,6 +8,7 @@
 #                 some of them without the lock, with the newest or lowest versions that pyproject.toml allows
 #   make test-later
 #                 the same as in a later month: the newest versions, and newer ones of LangGraph and LangChain
+#   make fuzz     fuzz the wire and the files that are read  (make fuzz SECONDS=60 SEED=7)
 #   make storm    a long storm of harm over a cluster  (make storm SECONDS=1800 SEED=7)
 #   make bench    the benchmarks          (make bench ARGS="--help")
 #   make lock     after a change of dependencies in pyproject.toml: lock what is new
@@ -38,7 +39,7 @@ LOCK := pyproject.toml uv.lock $(wildcard requirements/*.txt) $(SETUP) .ci/insta
 
 ANEW := $(shell [ "$$(cat $(VENV)/.python 2>/dev/null)" = "$(PYTHON)" ] || echo another-python)
 
-.PHONY: help demo docs fmt test test-newest test-lowest test-later check lock upgrade audit release storm bench clean another-python
+.PHONY: help demo docs fmt test test-newest test-lowest test-later check lock upgrade audit release fuzz storm bench clean another-python
 .DELETE_ON_ERROR:
 
 help:
@@ -101,6 +102,9 @@ audit:
 
 release:
 	@.ci/release "$(PYTHON)" build
+
+fuzz: $(VENV)/.ready-dev
+	@nice $(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 storm: $(VENV)/.ready-test
 	@RUNSTEAD_LONG=1 nice $(BIN)/python -m tests.cluster.storm $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)

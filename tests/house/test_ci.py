@@ -132,10 +132,11 @@ def targets(done: subprocess.CompletedProcess[str]) -> list[str]:
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        ([], ["check", "test"]),
+        ([], ["check", "fuzz", "test"]),
+        (["fuzz", "newest"], ["fuzz", "test-newest"]),
         (["newest"], ["test-newest"]),
         (["lowest", "later"], ["test-lowest", "test-later"]),
-        (["lock", "newest"], ["check", "test", "test-newest"]),
+        (["lock", "newest"], ["check", "fuzz", "test", "test-newest"]),
     ],
 )
 def test_ci_runs_what_it_is_asked_for(asked: list[str], expected: list[str], machine: dict[str, str]) -> None:
