@@ -37,7 +37,7 @@ def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     assert load_settings({}, project=tmp_path).port == 2002
 
 
-def test_it_listens_on_loopback_unless_told_otherwise() -> None:
+def test_default_host_is_loopback() -> None:
     assert load_settings().is_loopback
     assert load_settings({"host": "localhost"}).is_loopback
     assert load_settings({"host": "::1"}).is_loopback
@@ -54,11 +54,11 @@ def test_it_listens_on_loopback_unless_told_otherwise() -> None:
         ("box", "http://box:2024"),
     ],
 )
-def test_the_url_is_where_a_client_on_this_machine_finds_the_server(host: str, url: str) -> None:
+def test_url_is_reachable_for_a_local_client(host: str, url: str) -> None:
     assert load_settings({"host": host}).url == url
 
 
-def test_data_never_lands_in_the_working_directory_by_itself(tmp_path: Path) -> None:
+def test_default_data_directory_is_not_the_working_directory(tmp_path: Path) -> None:
     settings = load_settings()
     assert settings.data_dir.is_absolute()
     assert not settings.data_dir.is_relative_to(tmp_path)
@@ -82,7 +82,7 @@ def test_the_project_of_a_configuration_elsewhere_is_its_directory(tmp_path: Pat
     assert load_settings({"config": place / "langgraph.json"}).data_dir == default_data_dir(place.resolve())
 
 
-def test_relative_paths_are_meant_from_the_file_they_stand_in(tmp_path: Path) -> None:
+def test_relative_paths_are_relative_to_their_file(tmp_path: Path) -> None:
     (tmp_path / "conf").mkdir()
     file = tmp_path / "conf" / "mine.toml"
     file.write_text('data_dir = "./data"\nconfig = "../langgraph.json"\n')
@@ -129,14 +129,14 @@ def test_misspelt_variables_are_found() -> None:
     assert unknown_variables({"RUNSTEAD_PROT": "1", "RUNSTEAD_PORT": "1", "HOME": "/"}) == ["RUNSTEAD_PROT"]
 
 
-def test_every_setting_says_what_it_is_and_in_which_unit() -> None:
+def test_every_setting_has_a_description_and_unit() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name
         unit = next((unit for unit in ("seconds", "bytes") if name.endswith(unit)), None)
         assert unit is None or unit in field.description.lower(), name
 
 
-def test_every_setting_is_read_by_somebody() -> None:
+def test_every_setting_is_read_by_the_code() -> None:
     source = Path(runstead.settings.__file__).parent
     files = [file for file in source.rglob("*.py") if file.name != "settings.py"]
     read = {
@@ -174,7 +174,7 @@ def test_a_cluster_keeps_events_where_all_of_it_can_see_them() -> None:
 @pytest.mark.parametrize(
     ("name", "url"), [("database_url", "mysql://me:secret@db"), ("redis_url", "http://me:secret@c")]
 )
-def test_a_url_of_something_else_is_refused_without_telling_its_password(name: str, url: str) -> None:
+def test_url_of_another_scheme_is_refused_without_its_password(name: str, url: str) -> None:
     with pytest.raises(SettingsError, match=f"{name}: it begins with none of") as refused:
         load_settings({**CLUSTER, name: url})
     assert "me:secret" not in str(refused.value)
@@ -198,7 +198,7 @@ def test_the_first_names_of_isolation_still_work(name: str, meaning: str) -> Non
         ("graph_priorities", {"agent": 2**31}, "a priority is a number from"),
     ],
 )
-def test_a_queue_that_no_database_takes_is_refused(name: str, value: object, said: str) -> None:
+def test_invalid_queue_name_is_refused(name: str, value: object, said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         load_settings({name: value})
     assert load_settings({"queues": ("fast", "r\u00e9sum\u00e9s")}).queues == ("fast", "r\u00e9sum\u00e9s")

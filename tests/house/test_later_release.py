@@ -16,10 +16,10 @@ ROOT: Final = Path(__file__).parents[2]
 WITHIN: Final = 300
 """Seconds: half a minute alone, and several times that beside other tests of a busy machine."""
 TESTS: Final = (
-    "tests/wire/test_transcripts.py::test_what_a_run_sees_of_context_and_config",
+    "tests/wire/test_transcripts.py::test_context_and_config_seen_by_a_run",
     "tests/wire/test_transcripts.py::test_the_server_itself",
-    "tests/wire/test_transcripts.py::test_we_say_what_the_reference_said[stream_agent_events]",
-    "tests/wire/test_transcripts.py::test_we_say_what_the_reference_said[stream_tools_messages-tuple]",
+    "tests/wire/test_transcripts.py::test_responses_equal_those_of_the_reference[stream_agent_events]",
+    "tests/wire/test_transcripts.py::test_responses_equal_those_of_the_reference[stream_tools_messages-tuple]",
     "tests/wire/test_comparison.py",
 )
 

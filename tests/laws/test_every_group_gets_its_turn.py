@@ -96,12 +96,12 @@ def arrivals(priorities: st.SearchStrategy[int]) -> st.SearchStrategy[list[Arriv
 
 
 @given(arrivals(st.just(0)), st.integers(1, 5))
-def test_at_the_same_urgency_the_group_that_executes_fewest_runs_begins_next(runs: list[Arrival], slots: int) -> None:
+def test_group_with_the_fewest_running_runs_starts_next(runs: list[Arrival], slots: int) -> None:
     FairServer(slots).execute(runs)
 
 
 @given(arrivals(st.integers(MOST_URGENT, LEAST_URGENT)), st.integers(1, 5), st.integers(0, 2))
-def test_every_run_begins_and_those_of_a_flow_in_their_order(runs: list[Arrival], slots: int, reserved: int) -> None:
+def test_every_run_starts_and_each_flow_keeps_its_order(runs: list[Arrival], slots: int, reserved: int) -> None:
     server = Server(slots, min(reserved, slots - 1))
     server.execute(runs)
     for number, run in enumerate(runs):
@@ -111,9 +111,7 @@ def test_every_run_begins_and_those_of_a_flow_in_their_order(runs: list[Arrival]
 
 
 @given(st.integers(1, 64), st.integers(1, 8), st.integers(0, 30))
-def test_the_first_run_of_a_group_waits_for_none_of_another_that_fills_the_server(
-    backlog: int, reserved: int, comes: int
-) -> None:
+def test_first_run_of_a_group_starts_although_another_fills_the_server(backlog: int, reserved: int, comes: int) -> None:
     flood = [Arrival(0, "flood", MOST_URGENT, 100_000) for _ in range(64 + backlog)]
     server = Server(64, reserved)
     server.execute([*flood, Arrival(comes, "other", LEAST_URGENT, 1)], until=comes + 1)
@@ -121,7 +119,7 @@ def test_the_first_run_of_a_group_waits_for_none_of_another_that_fills_the_serve
 
 
 @given(st.integers(1, 3), st.integers(1, 5), st.integers(MOST_URGENT, LEAST_URGENT), st.sampled_from(["a", "late"]))
-def test_a_flood_of_urgent_runs_delays_another_for_a_bounded_time(
+def test_flood_of_urgent_runs_delays_another_run_for_bounded_time(
     slots: int, lasts: int, priority: int, group: str
 ) -> None:
     steps = LEAST_URGENT - MOST_URGENT + 1

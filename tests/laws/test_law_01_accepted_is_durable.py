@@ -13,7 +13,7 @@ UNDISTURBED = ["r1.0", "r1.1", "r1.2"]
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
-def test_killed_at_any_call_the_run_ends_as_if_nothing_had_been(durability: str) -> None:
+def test_kill_at_any_call_does_not_change_the_outcome(durability: str) -> None:
     """Not at random moments: at the first call that its process makes of any port, at the second, and so on."""
     call = 0
     while _survives_a_kill_at(call := call + 1, durability):
@@ -39,7 +39,7 @@ def _survives_a_kill_at(call: int, durability: str) -> bool:
         return True
 
 
-def test_killed_at_any_call_a_resumed_run_takes_its_answer_once() -> None:
+def test_kill_at_any_call_applies_a_resume_value_once() -> None:
     call = 0
     while _resume_survives_a_kill_at(call := call + 1):
         pass
@@ -64,7 +64,7 @@ def _resume_survives_a_kill_at(call: int) -> bool:
         return has_died
 
 
-def test_a_run_that_was_accepted_a_moment_before_the_kill_is_executed_by_the_next_process(story: Story) -> None:
+def test_run_accepted_just_before_a_kill_is_executed_after_restart(story: Story) -> None:
     for number in range(20):
         story.create(a_spec(f"r{number}", thread_id=f"t{number}"))
     story.kill()

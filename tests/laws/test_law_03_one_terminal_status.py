@@ -30,12 +30,12 @@ def test_a_run_goes_through_its_statuses_once(
     assert story.thread_status() == thread
 
 
-def test_a_timeout_is_as_long_as_it_was_told_to_be(story: Story) -> None:
+def test_timeout_takes_the_configured_time(story: Story) -> None:
     story.create_and_wait(a_spec("r1", Step("hang"), timeout_seconds=5))
     assert story.now == pytest.approx(5, abs=0.1)
 
 
-def test_a_run_that_is_stopped_while_it_waits_ends_without_having_begun(story: Story) -> None:
+def test_run_cancelled_while_pending_ends_without_starting(story: Story) -> None:
     story.create(a_spec("r1", Step(takes=5)))
     story.create(a_spec("r2"))
     story.tell(lambda runs: runs.cancel("r2"))

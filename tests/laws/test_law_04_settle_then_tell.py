@@ -44,7 +44,7 @@ async def _reading(story: Story, spec: RunSpec) -> Sequence[StreamItem]:
         return await read_all(story.kernel.facade, spec)
 
 
-def test_nobody_hears_of_an_end_that_is_not_durable() -> None:
+def test_terminal_event_is_not_published_before_it_is_durable() -> None:
     """With a storage that takes its time over everything, and fails now and then to say that it has settled."""
     weather = Weather(instant=0.0, slowest=2.0, outages={"settle": 0.5})
     with Story(Climate(stores=weather, limits=CALM.limits), seed=4) as story:
@@ -64,7 +64,7 @@ def test_nobody_hears_of_an_end_that_is_not_durable() -> None:
         assert all(was_durable for _, was_durable in ends)
 
 
-def test_observers_hear_of_a_run_in_order(story: Story) -> None:
+def test_observers_receive_events_of_a_run_in_order(story: Story) -> None:
     spec = a_spec("r1")
     story.tell(
         lambda runs: runs.create_and_wait(

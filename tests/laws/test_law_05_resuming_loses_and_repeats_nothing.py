@@ -20,7 +20,7 @@ def as_numbers(ids: list[str]) -> list[tuple[int, int]]:
     return [(int(attempt), int(seq)) for attempt, _, seq in (event_id.partition("-") for event_id in ids)]
 
 
-def test_cut_anywhere_and_resumed_the_events_are_those_of_an_uncut_reader(story: Story) -> None:
+def test_reader_cut_anywhere_and_resumed_gets_the_events_of_an_uncut_one(story: Story) -> None:
     spec = a_spec("r1", *TALKS, stream_modes=("values", "custom"))
     uncut = Reader.of(story, spec)
     story.wait(60)
@@ -33,7 +33,7 @@ def test_cut_anywhere_and_resumed_the_events_are_those_of_an_uncut_reader(story:
         assert [(event.id, event.event, event.data) for event in again.events] == whole[cut + 1 :]
 
 
-def test_cut_while_the_run_goes_on_fifty_times(story: Story) -> None:
+def test_reader_cut_fifty_times_during_a_run_misses_nothing(story: Story) -> None:
     story.create(a_spec("r1", *TALKS, stream_modes=("values", "custom")))
     uncut = Reader.of(story, "r1")
     pieces: list[str] = []
@@ -54,7 +54,7 @@ def _rest(story: Story, last_event_id: str) -> list[str]:
     return reader.ids
 
 
-def test_ids_go_on_increasing_after_a_crash_and_the_reader_is_told_of_what_was_lost(story: Story) -> None:
+def test_ids_increase_after_a_crash_and_the_loss_is_reported_as_a_gap(story: Story) -> None:
     first = Reader.of(story, a_spec("r1", *TALKS, stream_modes=("values", "custom")))
     story.wait(1.5)
     story.kill()
@@ -69,7 +69,7 @@ def test_ids_go_on_increasing_after_a_crash_and_the_reader_is_told_of_what_was_l
     assert json.loads(second.events[2].data)["attempt"] == 2
 
 
-def test_a_reader_who_is_too_slow_for_the_window_is_told_how_much_it_missed() -> None:
+def test_reader_slower_than_the_window_gets_the_number_of_missed_events() -> None:
     with Story(replace(CALM, window_events=5)) as story:
         slow = Reader.of(story, a_spec("r1", *TALKS, stream_modes=("values", "custom")), seconds_per_batch=1.1)
         story.wait(60)
@@ -85,7 +85,7 @@ def test_a_reader_who_is_too_slow_for_the_window_is_told_how_much_it_missed() ->
         assert slow.ids[-1] == published[-1]
 
 
-def test_a_reader_who_comes_when_all_is_gone_is_told_so_and_given_the_values(story: Story) -> None:
+def test_reader_of_a_removed_stream_gets_a_gap_and_the_values(story: Story) -> None:
     reader = Reader.of(story, a_spec("r1", Step(), Step()))
     story.wait(3600)
     assert story.tell(lambda _: story.kernel.kept_streams()) == []

@@ -43,7 +43,7 @@ def test_a_worker_that_slept_while_another_finished_its_run_changes_nothing(stor
     assert not any(event.terminal for event in later if event.event_id.startswith("1-")), "it told of an end"
 
 
-def test_a_worker_that_slept_and_whom_nobody_succeeded_goes_on(story: Story) -> None:
+def test_worker_that_slept_without_a_successor_continues(story: Story) -> None:
     """A laptop's lid: the lease has lapsed, but nobody else is there."""
     story.create(a_spec("r1", Step(takes=1), Step(takes=1)))
     story.wait(0.5)
@@ -111,7 +111,7 @@ class Keeping(FakeAgents):
             yield agent
 
 
-async def test_a_store_that_a_factory_was_given_is_the_run_s_and_ends_with_it() -> None:
+async def test_store_given_to_a_factory_is_bound_to_the_run() -> None:
     storage = Storage()
     agents = Keeping(Stage(clock=storage.clock, effects=storage.effects))
     async with storage.worker(agents=agents, store=Items()) as runs:

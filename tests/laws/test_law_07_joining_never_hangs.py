@@ -48,7 +48,7 @@ def test_a_failed_run_answers_with_its_failure(story: Story) -> None:
     assert (result.failure.error, result.failure.message) == ("AgentFailed", "r1 was told to fail")
 
 
-def test_waiters_on_a_run_that_waits_go_when_it_is_stopped(story: Story) -> None:
+def test_waiters_on_a_pending_run_return_when_it_is_cancelled(story: Story) -> None:
     story.create(a_spec("r1", Step("hang")))
     story.create(a_spec("r2"))
     reader = Reader.of(story, "r2")
@@ -58,7 +58,7 @@ def test_waiters_on_a_run_that_waits_go_when_it_is_stopped(story: Story) -> None
     assert (reader.is_done, reader.sentinel) == (True, Sentinel.CANCELLED)
 
 
-def test_waiters_on_a_run_that_is_deleted_go(story: Story) -> None:
+def test_waiters_on_a_deleted_run_return(story: Story) -> None:
     story.create(a_spec("r1", Step("hang")))
     reader = Reader.of(story, "r1")
     story.wait(1)
@@ -69,7 +69,7 @@ def test_waiters_on_a_run_that_is_deleted_go(story: Story) -> None:
         story.end_of("r1", within=AT_ONCE)
 
 
-def test_a_reader_ends_though_the_worker_was_killed_between_settling_and_telling() -> None:
+def test_reader_ends_when_the_worker_was_killed_before_the_terminal_event() -> None:
     """The next process finds the run ended, and has no stream of it."""
     with Story(replace(CALM, stores=Weather(instant=0.0, slowest=0.5))) as story:
         story.create(a_spec("r1", Step(takes=1)))
@@ -97,9 +97,7 @@ def test_a_stream_that_is_lost_as_it_is_opened_is_not_taken_for_the_end_of_its_r
 
 
 @pytest.mark.parametrize("losses", [1, 2])
-def test_a_waiter_whose_stream_is_lost_gets_what_the_run_comes_to_and_not_what_it_is_at(
-    story: Story, losses: int
-) -> None:
+def test_waiter_whose_stream_is_lost_gets_the_final_output(story: Story, losses: int) -> None:
     story.create(a_spec("r1", Step(takes=5), Step(takes=5)))
     story.wait(1)
     story.kernel.streams_to_lose = losses

@@ -39,7 +39,7 @@ CREATIONS: dict[str, Callable[[RunsFacade], Awaitable[Any]]] = {
 
 
 @pytest.mark.parametrize("verb", [*VERBS, *LISTS, *CREATIONS])
-def test_nothing_is_done_for_nobody(story: Story, verb: str) -> None:
+def test_call_without_actor_is_refused(story: Story, verb: str) -> None:
     story.create(a_spec("r1", Step(takes=1)))
     with pytest.raises(ActorRequired):
         story.tell({**VERBS, **LISTS, **CREATIONS}[verb], actor=None)
@@ -72,7 +72,7 @@ def test_foreign_runs_and_threads_are_not_listed_and_not_written_to(story: Story
     assert [story.status(run_id) for run_id in ("r2", "r3")] == [None, None], "half a batch was let in"
 
 
-def test_a_run_executes_as_the_one_who_created_it(story: Story) -> None:
+def test_run_executes_as_its_creator(story: Story) -> None:
     """Whoever is bound where it happens to be picked up: here nobody, and in the next process nobody either."""
     creator = ActorContext("creator", tenant_id="house", subject_id="s-1", scopes=frozenset({"write"}))
     story.tell(lambda runs: runs.create_background(a_spec("r1", Step(takes=5))), actor=creator)

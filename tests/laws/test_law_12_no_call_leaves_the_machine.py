@@ -52,7 +52,7 @@ asyncio.run(main())
 '''
 
 
-def test_a_server_that_starts_runs_an_agent_and_stops_calls_nobody(tmp_path: Path) -> None:
+def test_server_lifecycle_makes_no_external_call(tmp_path: Path) -> None:
     (tmp_path / "graph.py").write_text(GRAPH)
     (tmp_path / "langgraph.json").write_text(
         json.dumps({"dependencies": ["."], "graphs": {"agent": "./graph.py:agent"}})

@@ -51,7 +51,7 @@ async def test_acknowledged_updates_and_copies_survive_a_power_cut(server: Unplu
             assert (await client.get(f"/threads/{each}/state"))["values"] == {"n": 7}
 
 
-async def test_rolled_back_run_stays_rolled_back_over_a_power_cut(server: UnpluggableServer) -> None:
+async def test_rollback_survives_a_power_cut(server: UnpluggableServer) -> None:
     async with Client(server.url) as client:
         thread_id = (await client.post("/threads"))["thread_id"]
         before = await client.wait(thread_id, "steps", {"name": "a", "steps": 1, "pause": 0})

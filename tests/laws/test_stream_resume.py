@@ -305,20 +305,20 @@ LONG = os.environ.get("RUNSTEAD_LONG") == "1"
 
 @settings(max_examples=6_000 if LONG else 2_000)
 @given(steps=STEPS)
-def test_every_reader_gets_what_the_list_says(steps: list[tuple[str, ...]]) -> None:
+def test_readers_get_the_events_of_a_list_model(steps: list[tuple[str, ...]]) -> None:
     lives(None, steps)
 
 
 @settings(max_examples=2_000 if LONG else 300)
 @given(steps=STEPS)
-def test_every_reader_gets_what_the_list_says_from_files(steps: list[tuple[str, ...]]) -> None:
+def test_readers_get_the_events_of_a_list_model_from_files(steps: list[tuple[str, ...]]) -> None:
     with TemporaryDirectory() as directory:
         lives(Path(directory) / "streams", steps)
 
 
 @settings(max_examples=60)
 @given(seed=st.integers(0, 2**32))
-def test_readers_that_run_beside_the_publisher_and_reconnect_at_will_miss_only_what_they_are_told(seed: int) -> None:
+def test_concurrent_reconnecting_readers_miss_only_reported_events(seed: int) -> None:
     """Publisher and readers are tasks; reads are cancelled, readers hang up and come back with their last id."""
     dice = random.Random(seed)
     run_beside(seed, dice, MemoryStreamSettings(window_events=dice.choice([3, 10, 1_000])), None)
@@ -326,7 +326,7 @@ def test_readers_that_run_beside_the_publisher_and_reconnect_at_will_miss_only_w
 
 @settings(max_examples=400 if LONG else 60)
 @given(seed=st.integers(0, 2**32))
-def test_readers_of_files_on_a_disk_that_is_slow_and_sometimes_full_miss_only_what_they_are_told(seed: int) -> None:
+def test_readers_on_a_slow_or_full_disk_miss_only_reported_events(seed: int) -> None:
     """The same, with files that events move to while they are read, and do not move to now and then."""
     dice = random.Random(seed)
     terms = MemoryStreamSettings(

@@ -62,7 +62,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[[Path], tuple[Background, httpx.C
         one.process.wait()
 
 
-def test_a_run_in_flight_goes_on_after_the_restore(
+def test_run_in_flight_resumes_after_the_restore(
     serve: Callable[[Path], tuple[Background, httpx.Client]], tmp_path: Path
 ) -> None:
     serving, client = serve(tmp_path / "data")
@@ -111,7 +111,7 @@ def _two_databases(data: Path) -> None:
             connection.commit()
 
 
-def test_both_databases_are_of_one_moment(tmp_path: Path) -> None:
+def test_backup_of_both_databases_is_consistent(tmp_path: Path) -> None:
     """The writer settles a number in the second file after it is in the first, as a run is after its checkpoint."""
     data = tmp_path / "data"
     _two_databases(data)
@@ -197,7 +197,7 @@ def test_a_directory_without_a_database_is_not_backed_up(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_restore_waits_for_no_server(tmp_path: Path) -> None:
+def test_restore_is_refused_while_a_server_runs(tmp_path: Path) -> None:
     _two_databases(tmp_path / "data")
     back_up(tmp_path / "data", tmp_path / "kept.zip")
     with own_data_dir(tmp_path / "used"):
@@ -205,7 +205,7 @@ def test_a_restore_waits_for_no_server(tmp_path: Path) -> None:
     assert "is in use" in said["error"]
 
 
-async def test_a_copy_is_kept_before_a_migration(tmp_path: Path) -> None:
+async def test_migration_keeps_a_backup_copy(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     async with open_sqlite(data / "runstead.db") as database:
@@ -225,7 +225,7 @@ async def test_a_copy_is_kept_before_a_migration(tmp_path: Path) -> None:
     assert len(list((data / "backups").iterdir())) == 1
 
 
-async def test_nothing_is_migrated_where_no_copy_can_be_kept(tmp_path: Path) -> None:
+async def test_migration_is_refused_when_no_backup_copy_can_be_written(tmp_path: Path) -> None:
     async with open_sqlite(tmp_path / "runstead.db") as database:
         await database.write(first_release)
     (tmp_path / "backups").write_text("no folder")

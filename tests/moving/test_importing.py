@@ -61,7 +61,7 @@ async def exported(new_data_dir: NewPlace, path: Path, count: int = 40, **column
     return path
 
 
-async def test_what_was_cut_off_goes_on_where_it_stood(file: Path, new_place: NewPlace) -> None:
+async def test_interrupted_import_continues(file: Path, new_place: NewPlace) -> None:
     async with new_place() as target:
         with Archive.opened(file) as archive:
             with pytest.raises(_CutOffError):
@@ -77,7 +77,7 @@ async def test_what_was_cut_off_goes_on_where_it_stood(file: Path, new_place: Ne
         assert await target.database.read(sums_of) == archive.manifest.tables
 
 
-async def test_a_process_that_is_killed_leaves_whole_threads_alone(
+async def test_killed_import_leaves_only_complete_threads(
     file: Path, tmp_path: Path, postgres: NewPlace, postgres_schema: PostgresSchema, new_data_dir: NewPlace
 ) -> None:
     """Also where checkpoints are in another file."""
@@ -111,7 +111,7 @@ def killed_after(members: int, command: list[str], environ: dict[str, str]) -> N
     assert process.returncode == -signal.SIGKILL
 
 
-async def test_importing_twice_changes_nothing(file: Path, new_place: NewPlace) -> None:
+async def test_second_import_changes_nothing(file: Path, new_place: NewPlace) -> None:
     async with new_place() as target:
         with Archive.opened(file) as archive:
             await import_all(archive, target)
@@ -120,7 +120,7 @@ async def test_importing_twice_changes_nothing(file: Path, new_place: NewPlace) 
         assert await target.database.read(sums_of) == archive.manifest.tables
 
 
-async def test_what_is_there_besides_stays(file: Path, new_place: NewPlace) -> None:
+async def test_import_keeps_other_rows(file: Path, new_place: NewPlace) -> None:
     async with new_place() as target:
         await target.database.write(lambda connection: insert_thread(connection, "another", steps=1))
         with Archive.opened(file) as archive:
@@ -153,7 +153,7 @@ async def test_a_row_that_changes_while_an_import_is_cut_off_is_not_overwritten(
         assert await target.database.read(lambda c: c.execute(mine).scalar()) == "mine"
 
 
-async def test_another_file_waits_until_the_first_is_done(
+async def test_other_archive_is_refused_until_the_first_import_completes(
     file: Path, new_place: NewPlace, new_data_dir: NewPlace, tmp_path: Path
 ) -> None:
     other = await exported(new_data_dir, tmp_path / "other.zip", count=30)
@@ -164,7 +164,7 @@ async def test_another_file_waits_until_the_first_is_done(
             await import_all(archive, target)
 
 
-async def test_comparing_tells_what_is_not_as_it_was(file: Path, new_place: NewPlace) -> None:
+async def test_verify_lists_the_differences(file: Path, new_place: NewPlace) -> None:
     async with new_place() as target:
         with Archive.opened(file) as archive:
             await import_all(archive, target)
@@ -208,7 +208,7 @@ async def test_an_older_schema_is_to_be_migrated_first(file: Path, tmp_path: Pat
             pass
 
 
-async def test_text_that_postgresql_cannot_keep_is_told_before_anything_is_written(
+async def test_text_postgresql_cannot_store_is_reported_before_any_write(
     new_data_dir: NewPlace, postgres: NewPlace, tmp_path: Path
 ) -> None:
     file = await exported(new_data_dir, tmp_path / "nul.zip", count=30, error="a \0 in it")
@@ -221,7 +221,7 @@ async def test_text_that_postgresql_cannot_keep_is_told_before_anything_is_writt
             assert (await import_all(archive, target)).written == archive.manifest.rows
 
 
-async def test_a_row_that_the_database_does_not_take_is_told_with_where_it_stands(
+async def test_rejected_row_is_reported_with_its_position(
     new_data_dir: NewPlace, postgres: NewPlace, tmp_path: Path
 ) -> None:
     # PostgreSQL has an index over these, and so reads them as JSON.
@@ -232,7 +232,7 @@ async def test_a_row_that_the_database_does_not_take_is_told_with_where_it_stand
         assert await target.database.read(is_empty)
 
 
-async def test_a_cluster_that_is_used_is_neither_exported_nor_filled(
+async def test_running_cluster_cannot_be_exported_or_imported_into(
     file: Path, postgres: NewPlace, tmp_path: Path
 ) -> None:
     async with postgres() as place:
@@ -247,7 +247,7 @@ async def test_a_cluster_that_is_used_is_neither_exported_nor_filled(
         await export(place, tmp_path / "yes.zip")
 
 
-async def test_an_export_is_whole_or_not_there(new_data_dir: NewPlace, tmp_path: Path, file: Path) -> None:
+async def test_export_is_complete_or_absent(new_data_dir: NewPlace, tmp_path: Path, file: Path) -> None:
     async with new_data_dir() as source:
         await source.database.write(threads_of(3))
         with pytest.raises(FileUnusable, match="is there already"):
@@ -259,7 +259,7 @@ async def test_an_export_is_whole_or_not_there(new_data_dir: NewPlace, tmp_path:
     assert os.stat(file).st_mode & 0o777 == 0o600
 
 
-async def test_memory_does_not_grow_with_what_is_moved(
+async def test_memory_does_not_grow_with_the_archive(
     new_data_dir: NewPlace, postgres: NewPlace, tmp_path: Path
 ) -> None:
     """One thread of 36 MB."""
@@ -352,7 +352,7 @@ def _plan(connection: Connection, statement: Select[Any]) -> str:
     return " / ".join(row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}"))
 
 
-def test_a_manifest_without_end_is_refused_and_not_read(tmp_path: Path) -> None:
+def test_unterminated_manifest_is_refused_unread(tmp_path: Path) -> None:
     file = tmp_path / "export.zip"
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("manifest.json", b" " * (300 * 1024 * 1024))
@@ -391,7 +391,7 @@ async def test_a_file_that_names_functions_is_refused_and_logged(
     assert not (tmp_path / "marker").exists()
 
 
-async def test_the_command_refuses_it_unless_it_is_accepted(new_data_dir: NewPlace, tmp_path: Path) -> None:
+async def test_import_command_refuses_function_names_unless_accepted(new_data_dir: NewPlace, tmp_path: Path) -> None:
     command = ["import", str(await hostile_file(new_data_dir, tmp_path)), "--data-dir", str(tmp_path / "target")]
     (tmp_path / "agent.py").touch()
     config = tmp_path / "langgraph.json"

@@ -40,7 +40,7 @@ async def moved(source: Place, target: Place, folder: Path, *, member_bytes: int
 # Not made smaller when it fails: an example is three databases read and written.
 @settings(max_examples=8, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(rows=any_rows)
-def test_all_that_is_kept_survives_the_way_to_postgresql_and_back(rows: Rows, three_places: ThreePlaces) -> None:
+def test_all_data_survives_a_round_trip_through_postgresql(rows: Rows, three_places: ThreePlaces) -> None:
     three_places.run(_there_and_back(rows, *three_places.emptied()))
 
 
@@ -54,7 +54,7 @@ async def _there_and_back(rows: Rows, source: Place, shared: Place, back: Place)
         assert sums == await shared.database.read(sums_of) == await back.database.read(sums_of)
 
 
-async def test_every_table_moves_or_is_left_out_for_a_reason(new_place: NewPlace) -> None:
+async def test_every_table_is_moved_or_excluded_with_a_reason(new_place: NewPlace) -> None:
     async with new_place() as place:
         there = await place.database.read(_tables)
     moving = {table.name for table in moved_tables()}
@@ -64,7 +64,7 @@ async def test_every_table_moves_or_is_left_out_for_a_reason(new_place: NewPlace
     assert not forgotten, "add them to PARTS, or to LEFT_OUT with a reason, in runstead/infra/moving/parts.py"
 
 
-async def test_every_column_moves(new_place: NewPlace) -> None:
+async def test_every_column_is_moved(new_place: NewPlace) -> None:
     async with new_place() as place:
         for table in moved_tables():
             there = await place.database.read(partial(_columns, table=table.name))
@@ -74,7 +74,7 @@ async def test_every_column_moves(new_place: NewPlace) -> None:
             assert there | ({"rowid"} if table is marks else set()) == {column.name for column in table.c}
 
 
-async def test_numbers_go_on_above_all_that_were_given(
+async def test_sequences_continue_above_all_imported_numbers(
     new_place: NewPlace, new_data_dir: NewPlace, tmp_path: Path
 ) -> None:
     """Also above those of rows that have gone."""

@@ -132,7 +132,7 @@ class _Past:
             assert len(await client.runs_of(self.talked)) == 3
 
 
-async def test_a_server_moves_to_a_cluster_and_goes_on_there(
+async def test_server_moves_to_a_cluster_and_continues(
     tmp_path: Path, postgres_schema: PostgresSchema, postgres: NewPlace
 ) -> None:
     (tmp_path / "graphs.py").write_text(_GRAPHS)

@@ -229,7 +229,7 @@ async def test_a_body_that_is_bad_for_any_route_is_refused_by_every_route(
         assert status in ((413, 422) if "nesting" in kind or kind == "too large" else (422,)), (kind, method, path)
 
 
-async def test_a_body_that_says_it_is_something_else_is_refused(client: Client, thread_id: str) -> None:
+async def test_body_with_another_content_type_is_refused(client: Client, thread_id: str) -> None:
     for method, path, body in WITH_BODY:
         content = json.dumps(_filled(body)).encode()
         for kind in ("text/plain", "application/x-www-form-urlencoded", "application/xml"):
@@ -255,7 +255,7 @@ async def test_a_run_with_a_wrong_field_is_refused_wherever_runs_are_created(
 
 
 @pytest.mark.parametrize(("method", "path"), WRONG_PATHS)
-async def test_an_address_that_leads_nowhere_is_refused(client: Client, thread_id: str, method: str, path: str) -> None:
+async def test_unknown_url_is_refused(client: Client, thread_id: str, method: str, path: str) -> None:
     options = {"json": {"values": {"n": 1}}} if method in ("POST", "PATCH") and "?" not in path else {}
     await _refused(client, thread_id, method, path, **options)
 
@@ -295,7 +295,7 @@ async def test_reserved_keys_change_nothing(client: Client, thread_id: str) -> N
         b"POST /runs/wait HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{",
     ],
 )
-async def test_bytes_that_are_no_request_hurt_nobody(client: Client, server: ServerProcess, raw: bytes) -> None:
+async def test_bytes_that_are_not_http_do_no_harm(client: Client, server: ServerProcess, raw: bytes) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     try:
         writer.write(raw)
@@ -313,9 +313,7 @@ async def test_bytes_that_are_no_request_hurt_nobody(client: Client, server: Ser
     assert (await client.get("/ok"))["ok"]
 
 
-async def test_after_all_of_it_the_server_goes_on_and_nothing_was_created(
-    client: Client, server: ServerProcess
-) -> None:
+async def test_server_continues_and_nothing_was_created(client: Client, server: ServerProcess) -> None:
     assert await client.get("/runs", params={"status": "pending"}) == []
     assert await client.get("/runs", params={"status": "error"}) == []
     assert (await client.wait(None, "noop", {"n": 1}))["n"] == 2

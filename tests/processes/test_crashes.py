@@ -21,7 +21,7 @@ SETTINGS = {"max_attempts": 1_000, "max_concurrent_runs": 32}
 
 
 @pytest.mark.timeout(600)
-async def test_killed_at_random_moments_every_promise_is_kept(start_server: StartServer, is_long: bool) -> None:
+async def test_random_kills_violate_no_guarantee(start_server: StartServer, is_long: bool) -> None:
     chance = random.Random(20)
     server = start_server(settings=SETTINGS)
     async with Client(server.url) as client:
@@ -99,7 +99,7 @@ async def test_a_run_killed_again_and_again_is_a_dead_letter_that_can_be_retried
         assert (await client.get(f"/threads/{thread_id}"))["status"] == "idle"
 
 
-async def test_a_reader_of_a_killed_run_is_told_of_the_gap_and_reads_on(start_server: StartServer) -> None:
+async def test_reader_of_a_killed_run_gets_a_gap_and_continues(start_server: StartServer) -> None:
     server = start_server()
     async with Client(server.url) as client:
         thread_id = new_id()
@@ -117,7 +117,7 @@ async def test_a_reader_of_a_killed_run_is_told_of_the_gap_and_reads_on(start_se
         assert list(dict.fromkeys(seen)) == [f"it:{number}" for number in range(6)]
 
 
-async def test_what_waits_for_a_human_or_for_its_time_still_waits_after_a_kill(start_server: StartServer) -> None:
+async def test_interrupted_and_delayed_runs_survive_a_kill(start_server: StartServer) -> None:
     server = start_server()
     async with Client(server.url) as client:
         asking, later = new_id(), new_id()
@@ -132,7 +132,7 @@ async def test_what_waits_for_a_human_or_for_its_time_still_waits_after_a_kill(s
         assert (await client.ended(location))["status"] == "success"
 
 
-async def test_a_stop_that_was_asked_for_outlives_the_process(start_server: StartServer) -> None:
+async def test_requested_cancel_survives_the_process(start_server: StartServer) -> None:
     """The flag is on the row: whoever takes the run over finds it."""
     server = start_server()
     async with Client(server.url) as client:

@@ -82,9 +82,7 @@ def _names(runs: list[dict[str, Any]], *statuses: str) -> list[str]:
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-async def test_enqueued_texts_all_run_one_after_another_in_the_order_they_came(
-    client: Client, tmp_path: Path, graph: str
-) -> None:
+async def test_enqueued_inputs_run_in_order(client: Client, tmp_path: Path, graph: str) -> None:
     burst = await _burst(client, graph, "enqueue", tmp_path / "effects")
     runs = await burst.settled()
     assert len(burst.accepted) == TEXTS
@@ -94,7 +92,7 @@ async def test_enqueued_texts_all_run_one_after_another_in_the_order_they_came(
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-async def test_of_texts_that_refuse_to_wait_exactly_one_runs(client: Client, tmp_path: Path, graph: str) -> None:
+async def test_reject_lets_exactly_one_input_run(client: Client, tmp_path: Path, graph: str) -> None:
     burst = await _burst(client, graph, "reject", tmp_path / "effects", pause=2.0)
     runs = await burst.settled()
     assert burst.refused == TEXTS - 1
@@ -104,7 +102,7 @@ async def test_of_texts_that_refuse_to_wait_exactly_one_runs(client: Client, tmp
 
 @pytest.mark.parametrize("spread", [0.0, 1.0])
 @pytest.mark.parametrize("graph", GRAPHS)
-async def test_interrupting_texts_stop_each_other_and_the_last_one_wins(
+async def test_interrupting_inputs_stop_each_other_and_the_last_wins(
     client: Client, tmp_path: Path, graph: str, spread: float
 ) -> None:
     burst = await _burst(client, graph, "interrupt", tmp_path / "effects", spread=spread)
@@ -124,7 +122,7 @@ async def test_interrupting_texts_stop_each_other_and_the_last_one_wins(
 
 @pytest.mark.parametrize("spread", [0.0, 1.0])
 @pytest.mark.parametrize("graph", GRAPHS)
-async def test_texts_that_roll_back_leave_nothing_of_each_other_behind(
+async def test_rollback_inputs_leave_nothing_of_each_other(
     client: Client, tmp_path: Path, graph: str, spread: float
 ) -> None:
     burst = await _burst(client, graph, "rollback", tmp_path / "effects", spread=spread)
@@ -145,9 +143,7 @@ async def test_texts_that_roll_back_leave_nothing_of_each_other_behind(
 
 
 @pytest.mark.parametrize("strategy", ["enqueue", "interrupt", "rollback"])
-async def test_the_thread_of_a_burst_can_be_used_as_if_nothing_had_been(
-    client: Client, tmp_path: Path, strategy: str
-) -> None:
+async def test_thread_is_usable_after_a_burst(client: Client, tmp_path: Path, strategy: str) -> None:
     burst = await _burst(client, "witness", strategy, tmp_path / "effects", pause=0.005)
     await burst.settled()
     before = (await client.values(burst.thread_id))["log"]

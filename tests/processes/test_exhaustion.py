@@ -120,7 +120,7 @@ def serve(project: Path, data: Path, *arguments: str) -> tuple[Background, str]:
     return serving, str(serving.wait_for("started")["url"])
 
 
-def test_runs_in_flight_wait_for_room_on_the_disk_and_go_on(project: Path, small_disk: Path) -> None:
+def test_runs_in_flight_resume_when_disk_space_is_freed(project: Path, small_disk: Path) -> None:
     serving, url = serve(project, small_disk / "data")
     with httpx.Client(base_url=url, timeout=WITHIN) as client:
         (project / "hold1").touch()
@@ -149,7 +149,7 @@ def test_runs_in_flight_wait_for_room_on_the_disk_and_go_on(project: Path, small
     assert serving.end() == 0
 
 
-def test_a_start_on_a_full_disk_is_told_in_a_sentence(project: Path, small_disk: Path) -> None:
+def test_start_on_a_full_disk_prints_one_sentence(project: Path, small_disk: Path) -> None:
     (small_disk / "data").mkdir()
     fill(small_disk)
     done = subprocess.run(
@@ -168,7 +168,7 @@ def test_a_start_on_a_full_disk_is_told_in_a_sentence(project: Path, small_disk:
     assert len(done.stderr.splitlines()) <= 2
 
 
-def test_an_accepted_run_is_handed_back_while_there_are_no_file_descriptors(project: Path, tmp_path: Path) -> None:
+def test_accepted_run_is_released_without_file_descriptors(project: Path, tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))

@@ -52,7 +52,7 @@ async def test_a_state_that_json_cannot_carry_ends_the_run_like_any_other(client
 
 
 @pytest.mark.parametrize("kind", VALUES)
-async def test_a_custom_event_that_json_cannot_carry_is_shown_as_well_as_can_be(client: Client, kind: str) -> None:
+async def test_custom_event_not_expressible_in_json_is_approximated(client: Client, kind: str) -> None:
     thread_id, run, frames = await _watched(client, kind, "custom", ["custom", "values"])
     assert run["status"] == "success"
     assert len([frame for frame in frames if frame.event == "custom"]) == 1
@@ -60,7 +60,7 @@ async def test_a_custom_event_that_json_cannot_carry_is_shown_as_well_as_can_be(
 
 
 @pytest.mark.parametrize("kind", ERRORS)
-async def test_an_exception_that_cannot_be_told_is_an_error_like_any_other(client: Client, kind: str) -> None:
+async def test_unprintable_exception_ends_the_run_with_an_error(client: Client, kind: str) -> None:
     thread_id, run, frames = await _watched(client, kind, "error", EVERYTHING)
     assert run["status"] == "error"
     assert run["failure"]["error"]
@@ -73,7 +73,7 @@ async def test_an_exception_that_cannot_be_told_is_an_error_like_any_other(clien
     await _is_usable(client, thread_id)
 
 
-async def test_what_is_hostile_in_one_run_is_gone_in_the_next(client: Client) -> None:
+async def test_hostile_value_of_one_run_does_not_affect_the_next(client: Client) -> None:
     """A value that only the stream could not carry does not stay with the server, the thread or the loop."""
     thread_id = new_id()
     for kind in ("nan", "surrogate", "large", "nan"):
@@ -81,7 +81,7 @@ async def test_what_is_hostile_in_one_run_is_gone_in_the_next(client: Client) ->
         assert values["kind"] == kind
 
 
-def test_after_all_of_it_the_server_is_the_same_process_and_in_good_order(server: ServerProcess) -> None:
+def test_server_process_survives_hostile_values(server: ServerProcess) -> None:
     assert server.resident_bytes() > 0
     assert "its attempt broke down" not in server.log
     assert "Task exception was never retrieved" not in server.log

@@ -53,7 +53,7 @@ async def _knock(server: ServerProcess, over: asyncio.Event) -> int:
     return refused
 
 
-async def test_a_run_that_holds_the_loop_for_ever_is_a_dead_letter_and_others_lose_nothing(
+async def test_run_blocking_the_loop_becomes_a_dead_letter_without_other_losses(
     start_server: StartServer,
 ) -> None:
     server = start_server(settings=SETTINGS)
@@ -91,7 +91,7 @@ async def test_a_run_that_holds_the_loop_for_ever_is_a_dead_letter_and_others_lo
     assert len(ids) == len(set(ids))
 
 
-async def test_a_run_that_holds_the_loop_and_is_cancelled_ends_as_cancelled(start_server: StartServer) -> None:
+async def test_cancelled_run_that_blocks_the_loop_ends_as_cancelled(start_server: StartServer) -> None:
     server = start_server(settings={**SETTINGS, "blocked_loop_limit_seconds": 3, "stop_grace_seconds": 30})
     async with Client(server.url) as client:
         async with client.stream(new_id(), "burns", FOR_EVER) as response:

@@ -41,7 +41,7 @@ async def _settled(server: ServerProcess) -> int:
 
 
 @pytest.mark.timeout(1_800)
-async def test_many_short_runs_leave_the_memory_where_few_had_left_it(start_server: StartServer, is_long: bool) -> None:
+async def test_many_short_runs_use_no_more_memory_than_a_few(start_server: StartServer, is_long: bool) -> None:
     few, many, allowed = (500, 10_000, 16 * MIB) if is_long else (300, 1_500, 16 * MIB)
     # Streams of ended runs are kept for a while by design: here for so short that they do not count.
     server = start_server(settings={"stream_retention_seconds": 1})

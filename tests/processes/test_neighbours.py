@@ -145,7 +145,7 @@ async def _run_of(client: Client, graph: str) -> tuple[Any, tuple[float, float]]
 
 
 @pytest.mark.parametrize("graph", ["blocks_alone", "burns_alone"])
-async def test_a_node_that_holds_its_thread_for_four_seconds_delays_nobody(
+async def test_node_blocking_its_thread_delays_no_other_request(
     client: Client, server: ServerProcess, graph: str
 ) -> None:
     delays, (run, held) = await _life_beside(client, lambda: _run_of(client, graph))
@@ -157,7 +157,7 @@ async def test_a_node_that_holds_its_thread_for_four_seconds_delays_nobody(
 
 
 @pytest.mark.parametrize("graph", ["blocks", "burns"])
-async def test_a_node_that_holds_the_loop_of_all_user_code_delays_other_user_code_alone(
+async def test_node_blocking_the_user_loop_delays_only_user_code(
     client: Client, server: ServerProcess, graph: str
 ) -> None:
     """Other runs wait, as on the reference server. The API, heartbeats and leases do not."""
@@ -173,7 +173,7 @@ async def test_a_node_that_holds_the_loop_of_all_user_code_delays_other_user_cod
 
 
 @pytest.mark.parametrize("graph", ["blocks_alone", "burns_alone"])
-async def test_a_run_that_holds_its_thread_is_settled_when_it_is_cancelled(client: Client, graph: str) -> None:
+async def test_cancelled_run_blocking_its_thread_is_settled(client: Client, graph: str) -> None:
     """Its code cannot be stopped, but the thread is free again after the grace."""
     thread_id = new_id()
     began = time.monotonic()
@@ -191,7 +191,7 @@ async def test_a_run_that_holds_its_thread_is_settled_when_it_is_cancelled(clien
 
 
 @pytest.mark.parametrize("graph", ["blocks", "burns"])
-async def test_a_run_that_holds_the_loop_of_all_is_settled_when_it_is_cancelled(client: Client, graph: str) -> None:
+async def test_cancelled_run_blocking_the_user_loop_is_settled(client: Client, graph: str) -> None:
     """Settling needs none of its code; what reads its values does, and waits for the loop."""
     thread_id = new_id()
     began = time.monotonic()
@@ -253,9 +253,7 @@ async def test_a_hundred_waits_and_a_hundred_and_twenty_idle_readers_at_once(
     assert [values["log"] for values in results[50:]] == [[f"w{n}:0"] for n in range(50)]
 
 
-async def test_a_reader_who_stops_reading_holds_up_nobody_and_gets_all_of_it_later(
-    client: Client, server: ServerProcess
-) -> None:
+async def test_stalled_reader_delays_no_one_and_gets_everything_later(client: Client, server: ServerProcess) -> None:
     """Fifty of them, each behind the smallest socket buffer there is, and a run that says megabytes."""
     talk = {"messages": [{"role": "human", "content": "go on"}], "tokens": 1_500, "pause": 0.001}
     run = await client.create(
@@ -282,7 +280,7 @@ async def test_a_reader_who_stops_reading_holds_up_nobody_and_gets_all_of_it_lat
             one.close()
 
 
-async def test_clients_that_hang_up_leave_nothing_behind(client: Client, server: ServerProcess) -> None:
+async def test_disconnected_clients_leave_no_resources(client: Client, server: ServerProcess) -> None:
     """Two hundred streams and waits, abandoned: their runs go on, and their sockets and tasks are gone."""
     await client.wait(None, "noop", {"n": 1})
     files = server.open_files()
@@ -305,7 +303,7 @@ async def test_clients_that_hang_up_leave_nothing_behind(client: Client, server:
     assert "Traceback" not in server.log
 
 
-async def test_a_client_that_asked_for_it_stops_its_run_by_hanging_up(client: Client) -> None:
+async def test_disconnect_cancels_the_run_if_requested(client: Client) -> None:
     async with client.stream(
         new_id(), "steps", {"name": "it", "steps": 100, "pause": 0.2}, on_disconnect="cancel"
     ) as response:
@@ -346,7 +344,7 @@ def _read_answer(connection: socket.socket) -> None:
         body += connection.recv(65_536)
 
 
-async def test_small_answers_on_a_kept_connection_leave_at_once(server: ServerProcess) -> None:
+async def test_small_responses_on_keep_alive_are_sent_immediately(server: ServerProcess) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         assert await asyncio.to_thread(_lost_to_acknowledgements, connection) < 0.02
 
@@ -362,7 +360,7 @@ def _early_connection(port: int, patience: float = 60.0) -> socket.socket:
             time.sleep(0.001)
 
 
-async def test_so_they_do_on_a_connection_that_was_made_while_the_server_was_starting(
+async def test_small_responses_on_an_early_connection_are_sent_immediately(
     start_server: StartServer,
 ) -> None:
     server = start_server()
@@ -373,7 +371,7 @@ async def test_so_they_do_on_a_connection_that_was_made_while_the_server_was_sta
         assert await asyncio.to_thread(_lost_to_acknowledgements, connection) < 0.02
 
 
-async def test_threads_are_bounded_by_the_limit_of_runs_and_used_again(start_server: StartServer) -> None:
+async def test_threads_are_bounded_by_the_run_limit_and_reused(start_server: StartServer) -> None:
     server = start_server(settings={"max_concurrent_runs": 4})
     async with Client(server.url) as client:
 

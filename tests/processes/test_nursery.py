@@ -37,7 +37,7 @@ def _lived(log: Path, arguments: list[str], env: Mapping[str, str], program: str
         (["worker", "--config", str(GRAPHS)], {}),
     ],
 )
-def test_it_ends_and_says_why_as_the_command_does(
+def test_forked_server_exits_with_the_output_of_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], variables: dict[str, str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -48,7 +48,7 @@ def test_it_ends_and_says_why_as_the_command_does(
     assert born[1]
 
 
-def test_its_end_by_a_signal_is_told(tmp_path: Path) -> None:
+def test_forked_server_reports_its_signal(tmp_path: Path) -> None:
     theirs, ours = os.pipe()
     with (tmp_path / "log").open("wb") as log:
         arguments = ["serve", "--port", "0", "--data-dir", str(tmp_path / "data"), "--config", str(GRAPHS)]
@@ -61,7 +61,7 @@ def test_its_end_by_a_signal_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.environ.get("RUNSTEAD_LONG") == "1", reason="each is started from nothing")
-def test_it_ends_with_who_asked_for_it(tmp_path: Path) -> None:
+def test_forked_server_ends_with_its_parent(tmp_path: Path) -> None:
     theirs, ours = os.pipe()
     with (tmp_path / "log").open("wb") as log:
         arguments = ["serve", "--port", "0", "--data-dir", str(tmp_path / "data"), "--config", str(GRAPHS)]

@@ -75,7 +75,7 @@ async def test_a_run_that_can_finish_within_the_grace_finishes(start_server: Sta
         assert (record["status"], record["attempt"]) == ("success", 1)
 
 
-async def test_it_is_not_ready_while_it_still_answers_so_that_a_balancer_may_notice(start_server: StartServer) -> None:
+async def test_server_is_not_ready_during_the_shutdown_notice(start_server: StartServer) -> None:
     server = start_server(settings={"shutdown_notice_seconds": 2, "shutdown_grace_seconds": 0.2})
     async with Client(server.url) as client:
         kept = await client.http.get("/ready")
@@ -133,7 +133,7 @@ async def test_waiting_runs_are_left_waiting_and_run_after_the_restart(start_ser
     assert "Traceback" not in server.log
 
 
-async def test_agent_code_that_reacts_to_nothing_does_not_keep_the_process(start_server: StartServer) -> None:
+async def test_unresponsive_agent_code_does_not_keep_the_process_alive(start_server: StartServer) -> None:
     """It is handed back all the same; its late writes find that the lease is gone."""
     server = start_server(settings={"shutdown_grace_seconds": 0.2, "stop_grace_seconds": 0.5})
     async with Client(server.url) as client:
@@ -152,7 +152,7 @@ async def test_agent_code_that_reacts_to_nothing_does_not_keep_the_process(start
         assert (record["status"], record["attempt"]) == ("success", 2)
 
 
-async def test_a_second_signal_ends_it_at_once(start_server: StartServer) -> None:
+async def test_second_signal_ends_the_process_immediately(start_server: StartServer) -> None:
     server = start_server(settings={"shutdown_grace_seconds": 30})
     async with Client(server.url) as client:
         location = await _begin(client, steps=40, pause=0.4)

@@ -83,13 +83,13 @@ async def test_values_of_json_come_back(cache: UserCache, value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [object(), {1, 2}, {1: 2}, b"bytes", 1 << 70], ids=lambda value: type(value).__name__)
-async def test_what_is_no_json_is_refused_by_name(cache: UserCache, value: Any) -> None:
+async def test_value_that_is_not_json_is_refused_with_its_key(cache: UserCache, value: Any) -> None:
     with pytest.raises(TypeError, match="cache key 'k'"):
         await cache.set("k", value)
     assert await cache.get("k") is None
 
 
-async def test_what_is_too_large_is_refused_with_the_way_out(cache: UserCache) -> None:
+async def test_too_large_value_is_refused_with_a_remedy(cache: UserCache) -> None:
     await cache.set("k", "x" * (MAX_VALUE_BYTES - 2))
     with pytest.raises(ValueError, match=r"'k' has .* at most .* store"):
         await cache.set("k", "x" * MAX_VALUE_BYTES)
@@ -117,7 +117,7 @@ async def test_a_shorter_time_to_live_counts(cache: UserCache, clock: HandClock)
     assert await cache.get("k") is None
 
 
-async def test_any_event_loop_may_use_it(cache: UserCache) -> None:
+async def test_cache_is_usable_from_any_event_loop(cache: UserCache) -> None:
     def in_a_thread() -> Any:
         async def use() -> Any:
             await cache.set("k", "from a thread")
@@ -129,7 +129,7 @@ async def test_any_event_loop_may_use_it(cache: UserCache) -> None:
     assert await cache.get("k") == "from a thread"
 
 
-async def test_swr_and_plain_values_do_not_meet(cache: UserCache, swr: Any, source: Source) -> None:
+async def test_swr_and_plain_values_are_separate(cache: UserCache, swr: Any, source: Source) -> None:
     await cache.set("k", "plain")
     assert (await swr("k", source)).status == "miss"
     assert await cache.get("k") == "plain"
@@ -156,7 +156,7 @@ async def test_swr_without_times_loads_in_the_background_each_time(swr: Any, sou
     assert seen == [(1, "miss"), (1, "stale"), (2, "stale")]
 
 
-async def test_callers_at_once_share_a_load(swr: Any, source: Source) -> None:
+async def test_concurrent_callers_share_a_load(swr: Any, source: Source) -> None:
     source.gate.clear()
     callers = [asyncio.ensure_future(swr("k", source)) for _ in range(10)]
     await settled()
@@ -236,13 +236,13 @@ async def test_a_value_of_an_earlier_model_is_loaded_anew(swr: Any, source: Sour
         ({"fresh_for": 2 * SECOND, "max_age": SECOND}, "fresh_for must be <= max_age"),
     ],
 )
-async def test_times_that_make_no_sense_are_refused(swr: Any, source: Source, times: Any, problem: str) -> None:
+async def test_invalid_times_are_refused(swr: Any, source: Source, times: Any, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         await swr("k", source, **times)
     assert source.calls == 0
 
 
-async def test_without_its_server_swr_loads_and_plain_calls_say_so(
+async def test_unavailable_server_swr_loads_and_plain_calls_raise(
     clock: HandClock, source: Source, caplog: pytest.LogCaptureFixture
 ) -> None:
     away = UserCache(AwayCache())

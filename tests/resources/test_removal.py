@@ -25,7 +25,7 @@ class SlowToForget(InMemoryCheckpointStore):
         await super().forget_mark(thread_id, run_id)
 
 
-async def test_who_has_waited_for_a_run_may_prune_its_thread_at_once() -> None:
+async def test_thread_can_be_pruned_immediately_after_waiting_for_its_run() -> None:
     storage, checkpoints = Storage(), SlowToForget()
     threads = InMemoryThreadStore(storage.tables)
     async with storage.worker(checkpoints=checkpoints) as runs:
@@ -40,7 +40,7 @@ async def test_who_has_waited_for_a_run_may_prune_its_thread_at_once() -> None:
                 checkpoints.may.set()
 
 
-async def test_a_run_that_is_deleted_before_its_worker_tidied_up_leaves_no_mark() -> None:
+async def test_run_deleted_before_worker_cleanup_leaves_no_undo_record() -> None:
     """Nor does one whose worker never does: it has not heard that the run was settled, and now the run is gone."""
     storage, checkpoints = Storage(), SlowToForget()
     async with storage.worker(checkpoints=checkpoints) as runs:

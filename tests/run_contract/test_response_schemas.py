@@ -49,7 +49,7 @@ async def test_response_schema_is_kept_in_state_history_and_tasks(browser: Brows
 
 
 @pytest.mark.parametrize("graph", ["decide", "decide_below"])
-async def test_response_schema_is_told_with_input_requested(browser: Browser, graph: str) -> None:
+async def test_response_schema_is_part_of_input_requested(browser: Browser, graph: str) -> None:
     thread = await browser.new_thread()
     started = {"id": 1, "method": "run.start", "params": {"assistant_id": graph, "input": {}}}
     await browser.post(f"{thread}/commands", started)
@@ -143,7 +143,7 @@ async def test_repeated_request_gives_its_run_though_the_thread_asks_something_e
     assert other.status_code == 422
 
 
-async def test_answer_that_reaches_the_graph_all_the_same_leaves_the_thread_as_it_was(browser: Browser) -> None:
+async def test_answer_refused_by_the_graph_leaves_the_thread_unchanged(browser: Browser) -> None:
     """The interrupt was not there yet when the run was created: the graph itself refuses the answer."""
     thread = await browser.new_thread()
     first = await browser.create(thread, "decide", {})
@@ -156,7 +156,7 @@ async def test_answer_that_reaches_the_graph_all_the_same_leaves_the_thread_as_i
     assert answered["log"] == ["approve None"]
 
 
-async def test_calls_that_need_approval_are_decided_one_by_one_as_the_cli_does(browser: Browser) -> None:
+async def test_calls_that_need_approval_are_decided_one_by_one(browser: Browser) -> None:
     question = {"messages": [{"role": "user", "content": "pay all"}]}
     thread = await browser.new_thread()
     asks = (await browser.wait(thread, "payments", question))["__interrupt__"]

@@ -103,9 +103,7 @@ async def test_answer_so_far_is_kept_and_its_node_comes_next(
 
 
 @pytest.mark.parametrize(("graph", "node"), [("reply", "reply"), ("agent", "model"), ("delta", "reply")])
-async def test_run_that_goes_on_gives_the_answer_in_place_of_its_beginning(
-    browser: Browser, gate: Gate, graph: str, node: str
-) -> None:
+async def test_resumed_run_replaces_the_partial_answer(browser: Browser, gate: Gate, graph: str, node: str) -> None:
     thread = await stopped(browser, graph, gate, pieces=3)
     gate.open()
     messages = (await browser.wait(thread, graph, None))["messages"]
@@ -127,14 +125,12 @@ async def test_run_that_goes_on_gives_the_answer_in_place_of_its_beginning(
         ("last", "reply"),
     ],
 )
-async def test_words_that_are_not_surely_the_answer_are_not_kept(
-    browser: Browser, gate: Gate, graph: str, node: str
-) -> None:
+async def test_text_of_uncertain_origin_is_not_kept(browser: Browser, gate: Gate, graph: str, node: str) -> None:
     thread = await stopped(browser, graph, gate, pieces=3)
     assert await left(browser, thread) == ([node], [])
 
 
-async def test_words_of_one_of_two_branches_are_not_kept(browser: Browser, gate: Gate) -> None:
+async def test_text_of_one_of_two_branches_is_not_kept(browser: Browser, gate: Gate) -> None:
     thread = await stopped(browser, "branches", gate, pieces=6)
     following, said = await left(browser, thread)
     assert (sorted(following), said) == (["label", "reply"], [])
@@ -144,7 +140,7 @@ async def test_words_of_one_of_two_branches_are_not_kept(browser: Browser, gate:
     ("graph", "node", "said"),
     [("titled", "title", "said"), ("titled_agent", "Titled.after_agent", WHOLE)],
 )
-async def test_words_after_the_answer_are_not_kept(
+async def test_text_after_the_answer_is_not_kept(
     browser: Browser, gate: Gate, graph: str, node: str, said: str
 ) -> None:
     thread = await stopped(browser, graph, gate)
@@ -153,7 +149,7 @@ async def test_words_after_the_answer_are_not_kept(
 
 @pytest.mark.parametrize("graph", ["tool_agent", "subagent_agent", "chatbot"])
 @pytest.mark.parametrize("subgraphs", [False, True])
-async def test_words_of_a_model_inside_a_tool_are_not_kept(
+async def test_text_of_a_model_inside_a_tool_is_not_kept(
     browser: Browser, gate: Gate, graph: str, subgraphs: bool
 ) -> None:
     thread = await stopped(browser, graph, gate, stream_subgraphs=subgraphs)
@@ -170,7 +166,7 @@ async def test_answer_after_a_tool_is_kept(browser: Browser, gate: Gate) -> None
     assert (following, [kind for kind, _ in said], said[-1][1]) == (["chatbot"], ["ai", "tool", "ai"], SO_FAR)
 
 
-async def test_node_that_goes_on_is_done_as_a_whole(browser: Browser, gate: Gate) -> None:
+async def test_resumed_node_runs_completely(browser: Browser, gate: Gate) -> None:
     thread = await stopped(browser, "two_models", gate, pieces=5)
     gate.open()
     done = await browser.wait(thread, "two_models", None)
@@ -178,7 +174,7 @@ async def test_node_that_goes_on_is_done_as_a_whole(browser: Browser, gate: Gate
     assert [message["content"] for message in done["messages"][1:]] == [WHOLE]
 
 
-async def test_node_that_was_seen_to_say_something_else_is_not_believed_again(browser: Browser, gate: Gate) -> None:
+async def test_node_whose_text_was_not_the_answer_is_not_trusted_again(browser: Browser, gate: Gate) -> None:
     gate.open()
     await browser.wait(await browser.new_thread(), "aside", gate.question, stream_mode=["messages-tuple"])
     gate.close()

@@ -52,7 +52,7 @@ async def test_graph_made_for_the_clients_user_is_read_and_resumed_as_theirs(bro
 
 
 @pytest.mark.parametrize("fields", ASKED, ids=["configurable", "context"])
-async def test_authenticated_user_wins_and_the_answer_says_so(served: Served, fields: dict[str, Any]) -> None:
+async def test_authenticated_user_overrides_client_keys_with_a_remark(served: Served, fields: dict[str, Any]) -> None:
     async with served(users=True) as browser:
         browser.http.headers["x-user"] = "alice"
         thread = await browser.new_thread()
@@ -71,7 +71,7 @@ async def test_authenticated_user_wins_and_the_answer_says_so(served: Served, fi
         assert "configurable.user_id" in (await browser.http.post(f"{thread}/commands", json=start)).headers[REMARK]
 
 
-async def test_nothing_is_said_when_client_and_server_agree(served: Served) -> None:
+async def test_no_remark_when_client_and_server_agree(served: Served) -> None:
     async with served(users=True) as browser:
         browser.http.headers["x-user"] = "alice"
         answer = await asked(browser.http, config={"configurable": {"user_id": "alice", "tenant": "acme"}})

@@ -39,13 +39,13 @@ def test_binding_nests_and_is_restored() -> None:
     assert get_actor_context() is None
 
 
-def test_only_an_explicit_none_is_unscoped() -> None:
+def test_only_explicit_none_is_unscoped() -> None:
     with acting(ActorContext("ada")):
         assert resolve_user_id(None) is None
         assert resolve_user_id("carol") == "carol"
 
 
-def test_a_name_for_logs_is_never_missing() -> None:
+def test_log_name_is_always_set() -> None:
     assert get_effective_user_id() == DEFAULT_USER_ID
     with acting(ActorContext("ada")):
         assert get_effective_user_id() == "ada"
@@ -62,7 +62,7 @@ def test_an_actor_survives_storage() -> None:
     assert ActorContext.from_json(actor.to_json()) == actor
 
 
-async def test_a_task_acts_for_the_one_who_started_it() -> None:
+async def test_task_acts_for_the_actor_that_started_it() -> None:
     async def who() -> str | None:
         await asyncio.sleep(0)
         return resolve_user_id()

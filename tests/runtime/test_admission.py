@@ -18,34 +18,34 @@ IN_FLIGHT = RUNS.filter(bool)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_an_idle_thread_lets_everybody_in_and_stops_nobody(strategy: MultitaskStrategy) -> None:
+def test_decide_admits_on_an_idle_thread(strategy: MultitaskStrategy) -> None:
     assert decide(strategy, []) == Admit()
 
 
 @given(IN_FLIGHT)
-def test_reject_refuses_and_names_who_is_in_the_way(in_flight: list[RunId]) -> None:
+def test_reject_refuses_and_names_the_runs_in_flight(in_flight: list[RunId]) -> None:
     assert decide("reject", in_flight) == Refuse(busy_with=tuple(in_flight))
 
 
 @given(IN_FLIGHT)
-def test_enqueue_lets_in_and_stops_nobody(in_flight: list[RunId]) -> None:
+def test_enqueue_admits_and_stops_no_run(in_flight: list[RunId]) -> None:
     assert decide("enqueue", in_flight) == Admit()
 
 
 @given(IN_FLIGHT)
-def test_interrupt_stops_everybody_and_undoes_nobody(in_flight: list[RunId]) -> None:
+def test_interrupt_stops_runs_in_flight_without_rollback(in_flight: list[RunId]) -> None:
     assert decide("interrupt", in_flight) == Admit(stopping=tuple(in_flight), reason=Stopped.SUPERSEDED)
     assert not Stopped.SUPERSEDED.undoes
 
 
 @given(IN_FLIGHT)
-def test_rollback_stops_everybody_and_undoes_them(in_flight: list[RunId]) -> None:
+def test_rollback_stops_and_rolls_back_runs_in_flight(in_flight: list[RunId]) -> None:
     assert decide("rollback", in_flight) == Admit(stopping=tuple(in_flight), reason=Stopped.SUPERSEDED_ROLLBACK)
     assert Stopped.SUPERSEDED_ROLLBACK.undoes
 
 
 @given(st.sampled_from(STRATEGIES), RUNS)
-def test_whoever_is_stopped_is_in_flight_and_there_is_a_reason_for_it(
+def test_decide_stops_only_runs_in_flight_and_gives_a_reason(
     strategy: MultitaskStrategy, in_flight: list[RunId]
 ) -> None:
     decision = decide(strategy, in_flight)

@@ -43,9 +43,7 @@ async def _thread_of(loop: AgentLoop) -> threading.Thread:
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
-async def test_a_node_that_wants_the_process_to_exit_ends_its_own_task_only(
-    loops: ThreadAgentLoops, error: type[BaseException]
-) -> None:
+async def test_system_exit_in_a_node_ends_only_its_task(loops: ThreadAgentLoops, error: type[BaseException]) -> None:
     async def rude() -> None:
         raise error
 
@@ -64,7 +62,7 @@ async def test_a_node_that_wants_the_process_to_exit_ends_its_own_task_only(
         assert await _thread_of(again) is before
 
 
-async def test_a_loop_whose_code_does_not_end_is_given_up_and_closes_when_it_has_ended(loops: ThreadAgentLoops) -> None:
+async def test_loop_with_unending_code_is_abandoned_and_closes_later(loops: ThreadAgentLoops) -> None:
     release = threading.Event()
 
     async def stubborn() -> None:
@@ -83,7 +81,7 @@ async def test_a_loop_whose_code_does_not_end_is_given_up_and_closes_when_it_has
     assert mine_too <= _alive()
 
 
-async def test_code_that_blocks_a_loop_which_is_given_up_is_ended(loops: ThreadAgentLoops) -> None:
+async def test_code_blocking_an_abandoned_loop_is_ended(loops: ThreadAgentLoops) -> None:
     begun = threading.Event()
 
     async def node() -> None:
@@ -103,7 +101,7 @@ async def test_code_that_blocks_a_loop_which_is_given_up_is_ended(loops: ThreadA
     assert await task.wait(30)
 
 
-async def test_a_synchronous_node_of_a_loop_that_is_given_up_is_left_to_end(loops: ThreadAgentLoops) -> None:
+async def test_synchronous_node_of_an_abandoned_loop_runs_to_its_end(loops: ThreadAgentLoops) -> None:
     release, begun = threading.Event(), threading.Event()
 
     def node() -> str:
@@ -125,7 +123,7 @@ async def test_a_synchronous_node_of_a_loop_that_is_given_up_is_left_to_end(loop
     assert await _gone(mine)
 
 
-async def test_loops_that_are_more_than_may_idle_are_closed(loops: ThreadAgentLoops) -> None:
+async def test_loops_above_the_idle_limit_are_closed(loops: ThreadAgentLoops) -> None:
     async def nothing() -> None:
         return
 
@@ -167,7 +165,7 @@ async def test_synchronous_nodes_share_a_bounded_number_of_threads_and_are_waite
     await loops.close()
 
 
-async def test_an_idle_loop_uses_one_thread_again_and_again(loops: ThreadAgentLoops) -> None:
+async def test_idle_loop_reuses_its_thread(loops: ThreadAgentLoops) -> None:
     async def agent() -> str:
         return await asyncio.to_thread(lambda: threading.current_thread().name)
 
@@ -180,7 +178,7 @@ async def test_an_idle_loop_uses_one_thread_again_and_again(loops: ThreadAgentLo
     assert len(names) == 1
 
 
-async def test_an_exception_of_a_synchronous_node_reaches_who_waits_for_it(loops: ThreadAgentLoops) -> None:
+async def test_exception_of_a_synchronous_node_reaches_the_awaiting_task(loops: ThreadAgentLoops) -> None:
     def node() -> None:
         raise ValueError("boom")
 

@@ -28,5 +28,7 @@ A, B = "a" * 32, "b" * 32
         ({"mine": 1, "gone": 2}, ["mine"], ["gone"]),
     ],
 )
-def test_what_is_answered_and_not_asked(resume: Any, pending: list[str], unknown: list[str] | None) -> None:
+def test_unknown_answers_returns_ids_without_an_interrupt(
+    resume: Any, pending: list[str], unknown: list[str] | None
+) -> None:
     assert unknown_answers(resume, pending) == unknown

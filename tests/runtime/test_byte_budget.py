@@ -7,7 +7,7 @@ import pytest
 from runstead.runtime.byte_budget import BudgetExceeded, ByteBudget
 
 
-def test_a_budget_takes_no_more_than_its_limit_and_takes_it_again() -> None:
+def test_budget_refuses_beyond_its_limit_and_accepts_after_release() -> None:
     budget = ByteBudget(100)
     first, second = budget.share(), budget.share()
     first.take(60)
@@ -23,7 +23,7 @@ def test_a_budget_takes_no_more_than_its_limit_and_takes_it_again() -> None:
     assert (first.size, second.size, budget.held) == (0, 0, 0)
 
 
-def test_what_is_alone_fits_however_large_it_is() -> None:
+def test_single_share_fits_at_any_size() -> None:
     budget = ByteBudget(100, 50)
     large, small = budget.share(), budget.share()
     large.assign("ada")
@@ -36,7 +36,7 @@ def test_what_is_alone_fits_however_large_it_is() -> None:
     assert budget.held == 1
 
 
-def test_a_user_has_a_part_that_others_cannot_take() -> None:
+def test_user_share_cannot_be_taken_by_others() -> None:
     budget = ByteBudget(100, 50)
     first, second, other = budget.share(), budget.share(), budget.share()
     for share, user in ((first, "ada"), (second, "ada"), (other, "bob")):

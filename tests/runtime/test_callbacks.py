@@ -48,7 +48,7 @@ def test_tokens_are_split_by_caller() -> None:
     assert (data.llm_call_count, data.last_ai_message) == (3, "a")
 
 
-def test_a_call_counts_once_however_often_its_end_is_told() -> None:
+def test_call_reported_twice_is_counted_once() -> None:
     tokens = RunTokenCallback()
     call_id = uuid4()
     call(tokens, said("a"), call_id=call_id)
@@ -101,7 +101,7 @@ def test_a_model_that_is_no_title_middleware_gives_no_title() -> None:
     assert both.title is None
 
 
-def test_events_tell_of_models_tools_and_messages_in_order() -> None:
+def test_events_of_models_tools_and_messages_are_in_order() -> None:
     events = callbacks().events
     root, model, tool = uuid4(), uuid4(), uuid4()
     events.on_chain_start({}, {}, run_id=root)
@@ -139,7 +139,7 @@ def test_a_tool_that_asks_a_human_has_not_failed() -> None:
     assert [event.event_type for event in events.take()] == ["tool_start", "tool_start", "tool_error"]
 
 
-def test_events_that_could_not_be_stored_come_first_the_next_time() -> None:
+def test_unstored_events_come_first_in_the_next_flush() -> None:
     events = callbacks().events
     events.on_custom_event("a", 1, run_id=uuid4())
     taken = events.take()

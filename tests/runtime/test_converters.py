@@ -35,11 +35,11 @@ def test_a_message_keeps_its_role(given: Any, kind: type) -> None:
 
 
 @pytest.mark.parametrize("given", [None, 1, {"content": 1}, {"role": "nobody", "content": "a"}, object()])
-def test_what_is_no_message_is_none(given: Any) -> None:
+def test_to_message_returns_none_for_other_values(given: Any) -> None:
     assert to_message(given) is None
 
 
-def test_the_messages_of_an_input_are_found_wherever_they_stand() -> None:
+def test_messages_of_an_input_are_found_at_any_position() -> None:
     said = {"role": "user", "content": "a"}
     assert [text_of(m) for m in messages_in({"messages": [said, {"role": "assistant", "content": "b"}]})] == ["a", "b"]
     assert [text_of(m) for m in messages_in([said])] == ["a"]
@@ -58,12 +58,12 @@ def test_text_blocks_are_joined_and_others_left_out() -> None:
     assert text_of(HumanMessage(content=blocks)) == "ab"
 
 
-def test_openai_messages_come_back_as_they_went() -> None:
+def test_openai_messages_round_trip() -> None:
     talk = [HumanMessage("a"), AIMessage("b")]
     openai = to_openai(talk)
     assert openai == [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     assert [type(message) for message in from_openai(openai)] == [HumanMessage, AIMessage]
 
 
-def test_a_message_on_the_wire_says_its_type() -> None:
+def test_serialized_message_has_its_type() -> None:
     assert from_message(AIMessage("a", id="1"))["type"] == "ai"

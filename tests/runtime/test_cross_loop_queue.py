@@ -28,7 +28,7 @@ async def test_everything_arrives_in_order_from_another_thread() -> None:
     assert read == list(range(5_000))
 
 
-async def test_a_producer_waits_for_a_reader_who_is_far_behind() -> None:
+async def test_producer_waits_when_the_queue_is_full() -> None:
     queue: CrossLoopQueue[int] = CrossLoopQueue(capacity=3)
 
     async def produce() -> None:
@@ -43,7 +43,7 @@ async def test_a_producer_waits_for_a_reader_who_is_far_behind() -> None:
         await queue.read()
 
 
-async def test_a_closed_feed_lets_its_producer_run_on() -> None:
+async def test_closed_queue_does_not_block_its_producer() -> None:
     queue: CrossLoopQueue[int] = CrossLoopQueue(capacity=1)
     producing = asyncio.ensure_future(queue.put(1))
     await asyncio.sleep(0)
@@ -52,7 +52,7 @@ async def test_a_closed_feed_lets_its_producer_run_on() -> None:
     await asyncio.wait_for(queue.put(2), 60)
 
 
-async def test_waking_makes_a_read_return_with_nothing() -> None:
+async def test_wake_makes_read_return_empty() -> None:
     queue: CrossLoopQueue[int] = CrossLoopQueue()
     reading = asyncio.ensure_future(queue.read())
     await asyncio.sleep(0)
@@ -60,7 +60,7 @@ async def test_waking_makes_a_read_return_with_nothing() -> None:
     assert await asyncio.wait_for(reading, 60) == []
 
 
-async def test_a_finished_feed_is_read_without_waiting() -> None:
+async def test_finished_queue_is_read_without_waiting() -> None:
     queue: CrossLoopQueue[int] = CrossLoopQueue()
     await queue.put(1)
     queue.finish()

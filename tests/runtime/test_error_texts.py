@@ -35,20 +35,20 @@ class VendorError(Exception):
         AgentNotFound("g"),
     ],
 )
-def test_what_authors_raise_is_told(error: Exception) -> None:
+def test_exceptions_of_authors_are_shown(error: Exception) -> None:
     assert MASKING.of(error) == str(error)
 
 
 @pytest.mark.parametrize(
     "error", [VendorError("key sk-123 is wrong"), OSError("/etc/secret"), Exception("x"), ConnectionError("10.0.0.1")]
 )
-def test_what_comes_out_of_libraries_is_not_unless_it_was_asked_for(error: Exception) -> None:
+def test_exceptions_of_libraries_are_masked_unless_show_all(error: Exception) -> None:
     assert MASKING.of(error) == MASKED == "An internal error occurred"
     assert ALL.of(error) == str(error)
 
 
 @pytest.mark.parametrize("kind", [StorageFull, StorageReadOnly, StorageBusy])
-def test_a_storage_says_what_helps_and_not_where_it_is(kind: type[StorageError]) -> None:
+def test_storage_errors_show_the_remedy_without_the_location(kind: type[StorageError]) -> None:
     error = kind(Path("/data/of/somebody.db"))
     assert "somebody" not in MASKING.of(error)
     assert "again" in MASKING.of(error)

@@ -51,7 +51,7 @@ async def test_inputs_that_do_not_fit_wait_until_others_have_ended() -> None:
         assert running(storage) == ["r2", "r3"]
 
 
-async def test_a_run_that_is_alone_has_room_however_large_its_input_is() -> None:
+async def test_single_run_is_executed_at_any_input_size() -> None:
     storage = Storage()
     await accepted(storage, 2, size=BIG)
     async with working(storage, input_bytes=10) as runs:
@@ -120,7 +120,7 @@ async def test_others_execute_while_a_run_waits_to_come_back() -> None:
         assert running(storage) == ["r1", "r2"]
 
 
-async def test_readers_and_waiters_keep_no_input_in_memory() -> None:
+async def test_readers_and_waiters_hold_no_input_in_memory() -> None:
     storage = Storage()
     async with working(storage) as runs:
         with acting(ALICE):

@@ -49,11 +49,11 @@ def wrapped(error: Exception, *, suppressed: bool = False) -> Exception:
         (ExceptionGroup("two", [ValueError(), KeyError()]), False),
     ],
 )
-def test_what_the_machine_lacks_is_recognised(error: Exception | None, expected: bool) -> None:
+def test_is_exhaustion_recognises_missing_machine_resources(error: Exception | None, expected: bool) -> None:
     assert is_exhaustion(error) is expected
 
 
-def test_a_circle_of_causes_ends() -> None:
+def test_is_exhaustion_terminates_on_circular_causes() -> None:
     one, other = ValueError(), KeyError()
     one.__cause__, other.__cause__ = other, one
     assert not is_exhaustion(one)

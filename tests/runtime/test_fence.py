@@ -68,9 +68,7 @@ async def _fenced(checkpoints: SqlCheckpoints, holder: Holder) -> FencedSaver:
     return FencedSaver(checkpoints.saver, asyncio.get_running_loop(), holder.guard, stamp, holder.check)
 
 
-async def test_what_a_graph_saves_is_encoded_where_it_runs_and_not_on_the_servers_loop(
-    tmp_path: Path, holder: Holder
-) -> None:
+async def test_checkpoints_are_encoded_on_the_loop_of_the_graph(tmp_path: Path, holder: Holder) -> None:
     """A state of some megabytes would hold up every other answer."""
     serde, loops = Watched(), ThreadAgentLoops()
     async with open_checkpoints(tmp_path / "c.sqlite", serde=serde) as checkpoints:
@@ -87,7 +85,7 @@ async def test_what_a_graph_saves_is_encoded_where_it_runs_and_not_on_the_server
     await loops.close()
 
 
-async def test_who_has_lost_the_run_writes_nothing(tmp_path: Path, holder: Holder) -> None:
+async def test_lost_lease_refuses_writes(tmp_path: Path, holder: Holder) -> None:
     async with open_checkpoints(tmp_path / "c.sqlite") as checkpoints:
         saver = await _fenced(checkpoints, holder)
         holder.lost = True
@@ -98,9 +96,7 @@ async def test_who_has_lost_the_run_writes_nothing(tmp_path: Path, holder: Holde
         assert await saver.aget_tuple(THREAD) is None
 
 
-async def test_a_run_that_is_lost_while_its_write_waits_for_its_turn_writes_nothing(
-    tmp_path: Path, holder: Holder
-) -> None:
+async def test_lease_lost_while_a_write_is_queued_refuses_the_write(tmp_path: Path, holder: Holder) -> None:
     """The fence stands in the transaction: passing it before queueing up would not be enough."""
     entered, opened = threading.Event(), threading.Event()
 
@@ -125,7 +121,7 @@ async def test_a_run_that_is_lost_while_its_write_waits_for_its_turn_writes_noth
         assert await saver.aget_tuple(THREAD) is None
 
 
-async def test_a_holder_who_is_not_sure_asks_before_it_writes(tmp_path: Path, holder: Holder) -> None:
+async def test_holder_unsure_of_its_lease_checks_before_writing(tmp_path: Path, holder: Holder) -> None:
     async with open_checkpoints(tmp_path / "c.sqlite") as checkpoints:
         saver = await _fenced(checkpoints, holder)
         await _put(saver)

@@ -73,7 +73,7 @@ def test_rejoin_from_the_gap_of_a_lost_log_reads_the_whole_next_attempt(
 
 
 @pytest.mark.parametrize("key", ["earliest_available_event_id", "latest_available_event_id"])
-def test_rejoin_while_the_next_attempt_streams_is_told_of_no_second_gap(story: Story, key: str) -> None:
+def test_rejoin_while_the_next_attempt_streams_gets_no_second_gap(story: Story, key: str) -> None:
     witness, reader = after_a_crash(story, seconds=0.4)
     (gap,) = gaps_of(reader)
     again = Reader.of(story, "r1", last_event_id=gap[key])
@@ -105,7 +105,7 @@ def test_rejoin_from_the_gap_of_an_unknown_id_reads_everything(story: Story) -> 
     assert again.events == uncut.events
 
 
-def test_rejoin_while_the_window_moves_is_told_of_no_second_gap() -> None:
+def test_rejoin_while_the_window_moves_gets_no_second_gap() -> None:
     with Story(replace(CALM, window_events=12)) as story:
         slow = Reader.of(story, SPEC, seconds_per_batch=1.9)
         while not gaps_of(slow):

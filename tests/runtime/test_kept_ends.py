@@ -95,7 +95,7 @@ async def joined(shelf: Shelf, storage: Storage) -> bytes | None:
                 waiting.cancel()
 
 
-async def test_the_kept_end_of_a_run_is_what_is_told() -> None:
+async def test_retained_terminal_event_is_the_wait_result() -> None:
     storage = Storage()
     end: list[StreamItem] = [StreamEvent("1-9", "end", b'"from the stream"', terminal="end"), END_SENTINEL]
     assert await joined(Shelf(storage.clock, items=end), storage) == b'"from the stream"'
@@ -103,14 +103,12 @@ async def test_the_kept_end_of_a_run_is_what_is_told() -> None:
 
 @pytest.mark.parametrize("step", ["at_status", "at_subscribe", "at_read"])
 @pytest.mark.parametrize("lost", LOST, ids=lambda lost: type(lost).__name__)
-async def test_the_record_answers_for_a_stream_that_is_lost_between_two_looks(
-    step: str, lost: StreamBridgeError
-) -> None:
+async def test_run_record_answers_when_the_stream_is_lost_between_two_reads(step: str, lost: StreamBridgeError) -> None:
     storage = Storage()
     shelf = Shelf(storage.clock, **{step: lost})  # type: ignore[arg-type]
     assert await joined(shelf, storage) == b'"from the record"'
 
 
-async def test_the_record_answers_when_the_stream_says_nothing() -> None:
+async def test_run_record_answers_when_the_stream_is_empty() -> None:
     storage = Storage()
     assert await joined(Shelf(storage.clock), storage) == b'"from the record"'

@@ -26,7 +26,7 @@ class SlowForOne(InMemoryLeaseStore):
         return await super().renew(lease, term)
 
 
-async def test_a_renewal_that_takes_long_makes_no_other_late() -> None:
+async def test_slow_renewal_does_not_delay_other_renewals() -> None:
     storage = Storage()
     leases = SlowForOne(storage.tables, storage.bell.ring)
     leases.renewed = Counter()

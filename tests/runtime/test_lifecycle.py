@@ -15,17 +15,17 @@ ENDS = [status for status in STATUSES if status.is_terminal]
 _P, _S, _R = RunStatus.PENDING, RunStatus.STARTING, RunStatus.RUNNING
 
 
-def test_the_table_knows_every_status() -> None:
+def test_transition_table_covers_every_status() -> None:
     assert set(MOVES) == set(RunStatus)
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_nothing_leaves_a_terminal_status(end: RunStatus) -> None:
+def test_terminal_status_has_no_transition(end: RunStatus) -> None:
     assert MOVES[end] == frozenset()
 
 
 @given(st.lists(st.sampled_from(STATUSES), max_size=12))
-def test_a_walk_along_the_table_ends_at_most_once_and_at_its_end(choices: list[RunStatus]) -> None:
+def test_walk_through_the_table_reaches_one_terminal_status(choices: list[RunStatus]) -> None:
     walk = [_P]
     for choice in choices:
         if is_legal(walk[-1], choice):
@@ -34,7 +34,7 @@ def test_a_walk_along_the_table_ends_at_most_once_and_at_its_end(choices: list[R
 
 
 @given(st.sampled_from(STATUSES), st.sampled_from(STATUSES))
-def test_a_move_is_refused_exactly_when_the_table_does_not_know_it(before: RunStatus, after: RunStatus) -> None:
+def test_transition_is_refused_exactly_when_not_in_the_table(before: RunStatus, after: RunStatus) -> None:
     if is_legal(before, after):
         check("r1", before, after)
         return
@@ -43,7 +43,7 @@ def test_a_move_is_refused_exactly_when_the_table_does_not_know_it(before: RunSt
 
 
 @pytest.mark.parametrize("status", [_P, _S, _R])
-def test_every_status_leads_to_an_end(status: RunStatus) -> None:
+def test_every_status_reaches_a_terminal_status(status: RunStatus) -> None:
     seen, ahead = {status}, [status]
     while ahead:
         for after in MOVES[ahead.pop()] - seen:
@@ -52,7 +52,7 @@ def test_every_status_leads_to_an_end(status: RunStatus) -> None:
     assert set(ENDS) <= seen
 
 
-def test_nobody_runs_without_having_been_claimed_and_whoever_was_lost_waits_again() -> None:
+def test_run_starts_only_after_a_claim_and_lost_runs_become_pending() -> None:
     assert not is_legal(_P, _R)
     assert not is_legal(_P, RunStatus.SUCCESS)
     assert is_legal(_S, _P)
@@ -61,7 +61,7 @@ def test_nobody_runs_without_having_been_claimed_and_whoever_was_lost_waits_agai
 
 
 @pytest.mark.parametrize("stop", Stopped)
-def test_a_stop_that_ends_a_run_says_how_and_one_that_does_not_is_refused(stop: Stopped) -> None:
+def test_terminal_stop_reason_has_an_outcome_and_others_raise(stop: Stopped) -> None:
     if not stop.settles:
         with pytest.raises(ValueError, match="does not end a run"):
             status_after(stop)
@@ -72,5 +72,5 @@ def test_a_stop_that_ends_a_run_says_how_and_one_that_does_not_is_refused(stop: 
     assert is_legal(_R, expected)
 
 
-def test_what_undoes_also_ends() -> None:
+def test_stop_reasons_that_roll_back_are_terminal() -> None:
     assert all(stop.settles for stop in Stopped if stop.undoes)

@@ -71,7 +71,7 @@ async def told(storage: Storage, ended: RunRecord, subscription: Reading, **port
 
 
 @pytest.mark.parametrize("then", [None, HEARTBEAT_SENTINEL], ids=["forgotten", "silent"])
-async def test_a_reader_of_a_run_that_has_ended_is_told_of_a_gap_and_given_the_values(then: Sentinel | None) -> None:
+async def test_reader_of_an_ended_run_gets_a_gap_and_the_values(then: Sentinel | None) -> None:
     storage = Storage()
     async with storage.worker() as runs:
         with acting(ALICE):
@@ -86,7 +86,7 @@ async def test_a_reader_of_a_run_that_has_ended_is_told_of_a_gap_and_given_the_v
     assert end is END_SENTINEL
 
 
-async def test_a_run_that_goes_on_is_read_on_and_is_not_stopped_for_what_became_of_its_stream() -> None:
+async def test_running_run_with_a_lost_stream_is_read_on_and_not_cancelled() -> None:
     """Though its reader wanted it stopped when he leaves: it is the stream that has left."""
     storage, left = Storage(), list[str]()
     subscriptions = [Reading(then=None), Reading(StreamEvent("1-9", "values", b"2"), then=END_SENTINEL)]
@@ -137,7 +137,7 @@ async def test_a_stream_that_breaks_stops_no_run() -> None:
     assert left == []
 
 
-async def test_who_cannot_be_given_the_values_now_is_cut_off_to_come_back() -> None:
+async def test_reader_is_disconnected_when_values_cannot_be_read() -> None:
     storage = Storage()
     async with storage.worker() as runs:
         with acting(ALICE):
@@ -146,7 +146,7 @@ async def test_who_cannot_be_given_the_values_now_is_cut_off_to_come_back() -> N
                 await told(storage, ended, Reading(then=None), values="away")
 
 
-async def test_a_stream_whose_server_could_not_be_asked_is_not_put_away() -> None:
+async def test_stream_of_an_unreachable_server_is_not_removed() -> None:
     """Its run has ended by now, and whoever executed it is about to say so."""
     storage = Storage()
     async with storage.workers(False) as (runs,):
@@ -184,7 +184,7 @@ async def no_values(record: RunRecord) -> bytes | None:
 
 
 @pytest.mark.parametrize("comes", ["before", "after"])
-async def test_who_wants_everything_of_a_run_whose_first_log_was_lost_is_told_of_a_gap(comes: str) -> None:
+async def test_full_replay_after_loss_of_the_first_log_gets_a_gap(comes: str) -> None:
     """The log that is there begins with the second attempt, and misses nothing of that."""
     storage = Storage()
     async with storage.workers(False) as (runs,):
@@ -204,7 +204,7 @@ async def test_who_wants_everything_of_a_run_whose_first_log_was_lost_is_told_of
     assert [event.id for event in rest] == ["2-1", "2-2"]
 
 
-async def test_who_finds_his_place_only_when_the_server_is_back_has_missed_nothing() -> None:
+async def test_reader_resumed_after_an_outage_misses_nothing() -> None:
     class Late(Reading):
         async def read(self) -> Sequence[StreamItem]:
             self.resumed = ResumeResult("resumed", "1-1", "1-1")

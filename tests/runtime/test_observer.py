@@ -24,13 +24,13 @@ class Broken:
         raise ValueError("broken")
 
 
-async def test_one_that_fails_does_not_keep_the_next_from_being_told() -> None:
+async def test_failing_observer_does_not_stop_the_next() -> None:
     told: list[str] = []
     await CompositeObserver([Recorder(told, "a"), Broken(), Recorder(told, "b")]).on_event(EVENT)
     assert told == ["a", "b"]
 
 
-async def test_a_required_one_that_fails_is_heard_after_all_were_told() -> None:
+async def test_failing_required_observer_raises_after_all_were_notified() -> None:
     told: list[str] = []
     with pytest.raises(ExceptionGroup, match="required observers failed"):
         await CompositeObserver([Recorder(told, "a")], required=[Broken(), Recorder(told, "b")]).on_event(EVENT)

@@ -20,7 +20,7 @@ def planned(resuming: bool = False, attempt: int = 1, **fields: Any) -> Executio
     return ExecutionPlanner().plan(Lease(run, "worker", attempt, NOW), resuming=resuming)
 
 
-def test_the_identity_of_a_run_cannot_be_overruled_by_its_caller() -> None:
+def test_caller_cannot_override_the_run_identity() -> None:
     plan = planned(
         config={"configurable": {"thread_id": "other", "run_id": "other", "mine": 1}}, metadata={"run_id": "x"}
     )
@@ -30,14 +30,14 @@ def test_the_identity_of_a_run_cannot_be_overruled_by_its_caller() -> None:
     assert plan.config["metadata"]["run_attempt"] == 1
 
 
-def test_values_are_always_streamed_for_they_are_the_output() -> None:
+def test_values_mode_is_always_streamed() -> None:
     plan = planned(stream_modes=("messages-tuple", "events"))
     assert plan.graph_modes == ("messages", "values")
     assert plan.wanted == {"messages-tuple", "events"}
     assert plan.with_events
 
 
-def test_a_resuming_attempt_gets_no_input_and_leaves_its_fork_behind() -> None:
+def test_resuming_attempt_gets_no_input_and_no_fork_checkpoint() -> None:
     fork = CheckpointRef(checkpoint_id="c1")
     assert planned(input={"a": 1}, checkpoint=fork).config["configurable"]["checkpoint_id"] == "c1"
     resumed = planned(resuming=True, attempt=2, input={"a": 1}, checkpoint=fork)
@@ -45,7 +45,7 @@ def test_a_resuming_attempt_gets_no_input_and_leaves_its_fork_behind() -> None:
     assert "checkpoint_id" not in resumed.config["configurable"]
 
 
-def test_reading_the_latest_state_leaves_the_fork_out() -> None:
+def test_reading_the_latest_state_ignores_the_fork_checkpoint() -> None:
     assert "checkpoint_id" not in planned(checkpoint=CheckpointRef("c1")).state_config["configurable"]
 
 
@@ -54,7 +54,7 @@ def test_each_attempt_is_a_callback_tree_of_its_own() -> None:
     assert "run_id" not in planned(attempt=2, resuming=True).config
 
 
-def test_a_command_becomes_langgraphs() -> None:
+def test_command_is_converted_to_a_langgraph_command() -> None:
     command = RunCommand(
         resume=None, has_resume=True, update=[["a", 1]], goto=("node", {"node": "work", "input": {"n": 1}})
     )

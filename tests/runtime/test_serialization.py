@@ -84,7 +84,7 @@ class Hostile:
         (Interrupt(value="go?", id="i1"), None),
     ],
 )
-def test_what_json_cannot_carry_gets_its_nearest_shape(value: Any, shown: Any) -> None:
+def test_value_not_expressible_in_json_is_approximated(value: Any, shown: Any) -> None:
     decoded = strictly_decoded(encode(value))
     if isinstance(value, Interrupt):
         assert (decoded["value"], decoded["id"]) == ("go?", "i1")
@@ -186,7 +186,7 @@ def test_neither_numpy_nor_pandas_is_imported_by_runstead() -> None:
     assert shown.stdout.strip() == "set()"
 
 
-def test_values_nobody_can_show_do_not_stop_those_around_them() -> None:
+def test_unserializable_value_does_not_affect_its_neighbours() -> None:
     shown = jsonable({"lock": threading.Lock(), "hostile": Hostile(), "fine": 1})
     assert shown["fine"] == 1
     assert "lock" in shown["lock"]

@@ -41,7 +41,7 @@ class FailingOnce(InMemoryCheckpointStore):
 
 
 @pytest.mark.parametrize("kind", ["away", "busy", "closed"])
-async def test_a_storage_that_was_away_costs_an_attempt_and_no_run(kind: FaultKind) -> None:
+async def test_unavailable_storage_costs_an_attempt_and_no_run(kind: FaultKind) -> None:
     storage = Storage()
     async with storage.worker(checkpoints=FailingOnce(kind)) as runs:
         with acting(ALICE):
@@ -60,7 +60,7 @@ async def test_a_disk_that_is_full_costs_an_attempt_and_no_run() -> None:
     assert (result.record.status, result.record.attempt, result.record.lapses) == (RunStatus.SUCCESS, 2, 0)
 
 
-async def test_a_storage_that_will_not_heal_by_itself_fails_the_run() -> None:
+async def test_permanent_storage_error_fails_the_run() -> None:
     """Another attempt would meet the same."""
     storage = Storage()
     async with storage.worker(checkpoints=FailingOnce("read_only")) as runs:
@@ -81,7 +81,7 @@ class NeedsKey(InMemoryCheckpointStore):
         raise Fault("keyless")
 
 
-async def test_a_run_that_needs_a_missing_key_is_handed_back_and_others_may_take_it() -> None:
+async def test_run_that_needs_a_missing_key_is_released_to_others() -> None:
     storage, checkpoints = Storage(), NeedsKey()
     async with storage.worker(checkpoints=checkpoints) as runs:
         with acting(ALICE):
@@ -135,7 +135,7 @@ async def test_a_run_whose_row_needs_a_missing_key_waits_for_another_worker(at: 
     assert ended.record.status is RunStatus.SUCCESS
 
 
-async def test_a_waiter_is_not_told_that_a_run_left_nothing_when_what_it_left_cannot_be_read() -> None:
+async def test_wait_raises_when_the_output_cannot_be_read() -> None:
     storage = Storage()
     async with storage.worker() as runs:
         with acting(ALICE):
@@ -167,7 +167,7 @@ class Held(InMemoryCheckpointStore):
         return await super().mark(thread_id, run_id)
 
 
-async def test_a_run_that_meets_a_storage_that_is_away_while_its_worker_goes_is_left_to_another() -> None:
+async def test_storage_failure_during_shutdown_leaves_the_run_pending() -> None:
     storage, checkpoints = Storage(), Held()
     async with storage.worker(checkpoints=checkpoints) as runs:
         with acting(ALICE):
@@ -180,7 +180,7 @@ async def test_a_run_that_meets_a_storage_that_is_away_while_its_worker_goes_is_
     assert storage.status("r1") == "pending"
 
 
-async def test_a_stop_that_meets_a_storage_that_is_away_is_carried_out_by_the_next_attempt() -> None:
+async def test_stop_during_a_storage_failure_is_applied_by_the_next_attempt() -> None:
     storage, checkpoints = Storage(), Held()
     async with storage.worker(checkpoints=checkpoints) as runs:
         with acting(ALICE):
@@ -207,7 +207,7 @@ class UndoingLate(InMemoryCheckpointStore):
         await super().undo(thread_id, run_id)
 
 
-async def test_a_rollback_waits_for_the_storage_that_is_to_be_rolled_back() -> None:
+async def test_rollback_waits_for_the_unavailable_storage() -> None:
     storage = Storage()
     checkpoints = UndoingLate()
     async with storage.worker(checkpoints=checkpoints) as runs:

@@ -51,7 +51,7 @@ class SpeechlessStorage(Storage):
         return self.tables.runs[run_id].record
 
 
-async def test_its_readers_are_told_of_a_gap_the_values_and_the_end() -> None:
+async def test_reconciled_stream_has_gap_values_and_end() -> None:
     storage = SpeechlessStorage()
     async with storage.worker(limits=LIMITS) as runs:
         with acting(ALICE):
@@ -69,7 +69,7 @@ async def test_its_readers_are_told_of_a_gap_the_values_and_the_end() -> None:
     assert [item.id for item in (gap, values, end)] == ["2-1", "2-2", "2-3"]
 
 
-async def test_who_comes_later_reads_the_same() -> None:
+async def test_late_subscriber_replays_identical_events() -> None:
     storage = SpeechlessStorage()
     async with storage.worker(limits=LIMITS) as runs:
         with acting(ALICE):
@@ -79,7 +79,7 @@ async def test_who_comes_later_reads_the_same() -> None:
             assert await read(first) == await read(await runs.join_stream("r1", last_event_id="-1"))
 
 
-async def test_of_several_workers_one_tells() -> None:
+async def test_only_one_worker_publishes_the_missing_terminal_event() -> None:
     storage = SpeechlessStorage()
     async with storage.workers(True, True, True, limits=LIMITS) as (runs, *_):
         with acting(ALICE):
@@ -91,7 +91,7 @@ async def test_of_several_workers_one_tells() -> None:
     assert items[-1] is END_SENTINEL
 
 
-async def test_one_who_is_only_late_is_left_to_tell_by_himself() -> None:
+async def test_late_worker_publishes_its_own_terminal_event() -> None:
     storage = SpeechlessStorage()
     async with storage.worker(limits=LIMITS) as runs:
         with acting(ALICE):
@@ -105,7 +105,7 @@ async def test_one_who_is_only_late_is_left_to_tell_by_himself() -> None:
     assert "gap" not in [item.event for item in items if isinstance(item, StreamEvent)]
 
 
-async def test_a_run_that_was_stopped_before_it_began_has_missed_nothing() -> None:
+async def test_run_cancelled_before_its_start_has_no_gap() -> None:
     storage = SpeechlessStorage()
     async with storage.workers(False, limits=LIMITS) as (gateway,):
         with acting(ALICE):
@@ -119,7 +119,7 @@ async def test_a_run_that_was_stopped_before_it_began_has_missed_nothing() -> No
     assert [item.terminal for item in items if isinstance(item, StreamEvent)] == ["cancel"]
 
 
-async def test_a_run_that_goes_on_is_not_ended_however_long_it_is_silent() -> None:
+async def test_silent_live_run_is_not_ended() -> None:
     storage = SpeechlessStorage()
     async with storage.workers(False, limits=LIMITS) as (gateway,):
         with acting(ALICE):
@@ -155,7 +155,7 @@ def looking(storage: Storage, read_values: ReadValues) -> UntoldEnds:
     return UntoldEnds(runtime, RunStreamService(runtime, read_values))
 
 
-async def test_where_the_values_cannot_be_read_somebody_else_tells() -> None:
+async def test_worker_without_the_values_leaves_the_end_to_another() -> None:
     """A graph that is not there: to end the stream without them would give all waiters nothing."""
 
     async def unreadable(record: RunRecord) -> bytes | None:
@@ -176,7 +176,7 @@ async def test_where_the_values_cannot_be_read_somebody_else_tells() -> None:
     assert end is END_SENTINEL
 
 
-async def test_a_storage_that_is_away_for_one_of_them_holds_up_no_other() -> None:
+async def test_storage_failure_of_one_run_does_not_delay_others() -> None:
     async def values(record: RunRecord) -> bytes | None:
         if record.run_id == "r1":
             raise Away
@@ -190,7 +190,7 @@ async def test_a_storage_that_is_away_for_one_of_them_holds_up_no_other() -> Non
         assert await storage.bridge.status("r2") is StreamStatus.ENDED
 
 
-async def test_a_run_that_is_tried_again_meanwhile_is_not_ended() -> None:
+async def test_run_retried_meanwhile_is_not_ended() -> None:
     storage = SpeechlessStorage()
 
     async def values(record: RunRecord) -> bytes | None:
@@ -203,7 +203,7 @@ async def test_a_run_that_is_tried_again_meanwhile_is_not_ended() -> None:
         assert await storage.bridge.status("r1") is StreamStatus.OPEN
 
 
-async def test_who_wants_some_modes_only_gets_the_values_of_a_gap_all_the_same() -> None:
+async def test_reader_with_a_mode_filter_still_gets_the_values_after_a_gap() -> None:
     storage = SpeechlessStorage()
     async with storage.worker(limits=LIMITS) as runs:
         with acting(ALICE):
@@ -214,7 +214,7 @@ async def test_who_wants_some_modes_only_gets_the_values_of_a_gap_all_the_same()
     assert [item.event for item in items if isinstance(item, StreamEvent)] == ["metadata", "gap", "values", "end"]
 
 
-async def test_a_log_that_begins_with_a_gap_tells_of_no_other() -> None:
+async def test_log_that_starts_with_a_gap_has_only_one_gap() -> None:
     storage = SpeechlessStorage()
     async with storage.worker(limits=LIMITS) as runs:
         with acting(ALICE):

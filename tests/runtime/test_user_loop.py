@@ -34,7 +34,7 @@ async def test_run_uses_the_callers_context_and_another_thread(user_loop: UserLo
     assert thread != threading.get_ident()
 
 
-async def test_run_called_by_user_code_stays_where_it_is(user_loop: UserLoop) -> None:
+async def test_run_called_by_user_code_stays_in_its_task(user_loop: UserLoop) -> None:
     async def inner() -> asyncio.Task[object] | None:
         return asyncio.current_task()
 
@@ -74,7 +74,7 @@ async def test_run_sync_times_out_without_its_thread(user_loop: UserLoop) -> Non
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
-async def test_an_exit_of_user_code_ends_neither_loop_nor_caller(
+async def test_system_exit_of_user_code_ends_neither_loop_nor_caller(
     user_loop: UserLoop, error: type[BaseException]
 ) -> None:
     async def rude() -> None:
@@ -166,7 +166,7 @@ async def test_close_cancels_the_work_of_one_server_alone(user_loop: UserLoop) -
     assert not mine.ended
 
 
-async def test_a_loop_that_is_stuck_at_the_end_is_not_the_next_servers() -> None:
+async def test_loop_stuck_at_close_is_not_reused_by_the_next_server() -> None:
     release, begun = threading.Event(), threading.Event()
 
     async def stuck() -> None:
@@ -183,7 +183,7 @@ async def test_a_loop_that_is_stuck_at_the_end_is_not_the_next_servers() -> None
     release.set()
 
 
-async def test_a_loop_that_does_not_come_back_is_replaced(user_loop: UserLoop) -> None:
+async def test_unresponsive_loop_is_replaced(user_loop: UserLoop) -> None:
     release, begun = threading.Event(), threading.Event()
 
     async def stuck() -> None:
@@ -241,7 +241,7 @@ async def test_a_run_waits_for_its_own_threads_only(user_loop: UserLoop) -> None
 
 
 @pytest.mark.parametrize(("isolation", "same"), [("shared", True), ("run", False)])
-async def test_a_graph_runs_where_its_isolation_says(user_loop: UserLoop, isolation: Isolation, same: bool) -> None:
+async def test_graph_runs_on_the_loop_of_its_isolation(user_loop: UserLoop, isolation: Isolation, same: bool) -> None:
     def of(graph_id: str | None) -> Isolation:
         return isolation if graph_id == "agent" else "shared"
 

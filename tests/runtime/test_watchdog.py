@@ -115,7 +115,7 @@ def test_short_callbacks_and_an_idle_loop_are_no_block(watched: Watched, caplog:
     assert watched.watchdog.count.blocks == 0
 
 
-def test_a_process_that_stood_still_has_not_lost_its_loop(watched: Watched) -> None:
+def test_suspended_process_does_not_count_as_a_lost_loop(watched: Watched) -> None:
     """It was frozen in the middle of a callback, as a laptop is that is closed."""
     watched.block()
     watched.look(0.1)
@@ -125,7 +125,7 @@ def test_a_process_that_stood_still_has_not_lost_its_loop(watched: Watched) -> N
     watched.unblock()
 
 
-def test_a_loop_that_does_not_come_back_is_lost_once(watched: Watched) -> None:
+def test_unresponsive_loop_is_reported_lost_once(watched: Watched) -> None:
     watched.block()
     watched.look(59)
     assert watched.lost == []
@@ -136,7 +136,7 @@ def test_a_loop_that_does_not_come_back_is_lost_once(watched: Watched) -> None:
     watched.unblock()
 
 
-def test_it_looks_by_itself_and_costs_next_to_nothing() -> None:
+def test_watchdog_runs_by_itself_with_little_cpu_time() -> None:
     watched = Watched()
 
     async def blocks() -> None:
@@ -154,7 +154,7 @@ def test_it_looks_by_itself_and_costs_next_to_nothing() -> None:
     watched.thread_loop.close()
 
 
-def test_stack_is_read_only_while_the_loop_does_not_come_back(watched: Watched) -> None:
+def test_stack_is_read_only_while_the_loop_is_blocked(watched: Watched) -> None:
     collected: list[bool] = []
 
     def is_user_code(_: str) -> bool:

@@ -47,7 +47,7 @@ async def test_assistants_are_found(client: Any) -> None:
     assert (len(last["assistants"]), last["next"]) == (len(GRAPHS) - 10, None)
 
 
-async def test_what_was_created_is_found_by_all_that_it_says(client: Any) -> None:
+async def test_created_assistant_is_found_by_every_field(client: Any) -> None:
     mark = str(uuid.uuid4())
     made = await client.assistants.create(
         "ctx",
@@ -70,14 +70,14 @@ async def test_what_was_created_is_found_by_all_that_it_says(client: Any) -> Non
     assert await client.assistants.count(metadata={"mark": mark}, graph_id="agent") == 0
 
 
-async def test_an_assistant_made_with_nothing_but_a_graph(client: Any) -> None:
+async def test_assistant_created_with_only_a_graph_has_defaults(client: Any) -> None:
     made = await a_new(client)
     assert (made["name"], made["config"], made["context"], made["metadata"], made["description"]) == (
         "Untitled", {}, {}, {}, None,
     )  # fmt: skip
 
 
-async def test_an_id_of_ones_own_and_what_if_it_exists(client: Any) -> None:
+async def test_create_with_own_id_and_if_exists(client: Any) -> None:
     assistant_id = str(uuid.uuid4())
     made = await a_new(client, assistant_id=assistant_id, name="first")
     assert made["assistant_id"] == assistant_id
@@ -100,7 +100,7 @@ async def test_names_are_not_ids(client: Any) -> None:
     await client.assistants.delete(like_a_graph["assistant_id"])
 
 
-async def test_an_update_makes_a_version_of_what_it_names_and_keeps_the_rest(client: Any) -> None:
+async def test_update_creates_a_version_and_keeps_other_fields(client: Any) -> None:
     made = await a_new(
         client, config={"tags": ["t"]}, context={"color": "red"}, metadata={"a": 1}, name="n", description="d"
     )
@@ -132,7 +132,7 @@ async def test_an_update_makes_a_version_of_what_it_names_and_keeps_the_rest(cli
     assert await client.assistants.get(assistant_id) == eighth
 
 
-async def test_what_was_read_can_be_sent_back(client: Any) -> None:
+async def test_assistant_that_was_read_can_be_sent_back(client: Any) -> None:
     made = await a_new(client, context={"color": "red"}, config={"tags": ["t"]}, metadata={"a": 1})
     again = await client.assistants.update(
         made["assistant_id"], config=made["config"], context=made["context"], metadata=made["metadata"]
@@ -140,7 +140,7 @@ async def test_what_was_read_can_be_sent_back(client: Any) -> None:
     assert (again["config"], again["context"], again["version"]) == (made["config"], made["context"], 2)
 
 
-async def test_versions_are_listed_and_set_back_whole(client: Any) -> None:
+async def test_versions_are_listed_and_restored_completely(client: Any) -> None:
     made = await a_new(client, context={"color": "red"}, metadata={"n": 1}, name="one", description="d")
     assistant_id = made["assistant_id"]
     for n in (2, 3):
@@ -163,7 +163,7 @@ async def test_versions_are_listed_and_set_back_whole(client: Any) -> None:
     assert [one["version"] for one in await client.assistants.get_versions("agent")] == [1]
 
 
-async def test_a_run_has_what_the_current_version_says(client: Any) -> None:
+async def test_run_uses_the_current_version(client: Any) -> None:
     made = await a_new(client, config={"tags": ["t"]}, context={"color": "red"}, metadata={"k": "v"})
     assistant_id = made["assistant_id"]
 
@@ -216,7 +216,7 @@ async def test_deleting_with_its_threads(client: Any) -> None:
     assert (await client.threads.get_state(kept["thread_id"]))["values"]["seen"]
 
 
-async def test_a_graph_that_is_served_keeps_its_assistant(client: Any) -> None:
+async def test_default_assistant_of_a_served_graph_cannot_be_deleted(client: Any) -> None:
     for name in ("agent", AGENT):
         with pytest.raises(ConflictError, match="as long as the graph is served"):
             await client.assistants.delete(name)
@@ -244,7 +244,7 @@ async def test_an_assistant_that_does_not_exist(client: Any) -> None:
                 await call
 
 
-async def test_what_cannot_be_is_refused_with_a_sentence(client: Any) -> None:
+async def test_invalid_requests_are_refused_with_a_detail(client: Any) -> None:
     made = await a_new(client)
     assistant_id = made["assistant_id"]
     for call, error, text in (
@@ -280,7 +280,7 @@ async def test_what_cannot_be_is_refused_with_a_sentence(client: Any) -> None:
     assert await client.assistants.get(assistant_id) == made
 
 
-async def test_updates_at_once_lose_nothing(client: Any) -> None:
+async def test_concurrent_updates_lose_nothing(client: Any) -> None:
     made = await a_new(client)
     answers = await asyncio.gather(
         *(of(client.assistants.update(made["assistant_id"], metadata={f"k{n}": n})) for n in range(8))
@@ -304,7 +304,7 @@ async def test_schemas(client: Any) -> None:
     assert "messages" in (await client.assistants.get_schemas("factory"))["state_schema"]["properties"]
 
 
-async def test_graphs_are_drawn_as_deep_as_asked(client: Any) -> None:
+async def test_graphs_are_drawn_to_the_requested_depth(client: Any) -> None:
     flat = await client.assistants.get_graph("nested")
     assert [node["id"] for node in flat["nodes"]] == ["__start__", "before", "child", "__end__"]
     for xray in (True, 1):

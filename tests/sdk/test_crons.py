@@ -19,7 +19,7 @@ EVERY_SECOND = "* * * * * *"
 NEVER_SOON = "0 0 29 2 *"
 
 
-async def test_a_cron_is_made_found_changed_and_deleted(client: Any) -> None:
+async def test_cron_is_created_found_updated_and_deleted(client: Any) -> None:
     mark = str(uuid.uuid4())
     made = await client.crons.create(
         "agent", schedule="0 9 * * *", input=INPUT, metadata={"mark": mark}, timezone=ZoneInfo("Europe/Paris")
@@ -49,7 +49,7 @@ async def test_a_cron_is_made_found_changed_and_deleted(client: Any) -> None:
         await client.crons.delete(made["cron_id"])
 
 
-async def test_every_field_is_taken(client: Any) -> None:
+async def test_every_field_is_accepted(client: Any) -> None:
     thread = await client.threads.create()
     made = await client.crons.create_for_thread(
         thread["thread_id"],
@@ -176,7 +176,7 @@ async def test_pages_order_and_selection(client: Any, url: str) -> None:
         ({"schedule": "* * * * *", "on_run_completed": "odd"}, "on_run_completed"),
     ],
 )
-async def test_what_cannot_be_is_refused_when_it_is_asked_for(client: Any, fields: Any, told: str) -> None:
+async def test_invalid_cron_is_refused_on_create_and_update(client: Any, fields: Any, told: str) -> None:
     with pytest.raises(UnprocessableEntityError, match=told):
         await client.crons.create("agent", **fields)
     made = await client.crons.create("agent", schedule=NEVER_SOON)
@@ -216,7 +216,7 @@ async def test_other_refusals(client: Any, url: str) -> None:
     await client.crons.delete(made["cron_id"])
 
 
-async def test_a_cron_ends_with_its_end(client: Any) -> None:
+async def test_cron_stops_at_its_end_time(client: Any) -> None:
     past = datetime.now(UTC) - timedelta(days=1)
     made = await client.crons.create("agent", schedule=EVERY_SECOND, end_time=past)
     assert made["next_run_date"] is None

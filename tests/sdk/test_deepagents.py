@@ -81,13 +81,13 @@ def supervisor(flavour: Flavour, crew: str) -> Supervisor:
     return Supervisor(flavour, crew)
 
 
-async def test_a_task_is_started_and_its_answer_is_got(supervisor: Supervisor) -> None:
+async def test_task_is_started_and_its_answer_fetched(supervisor: Supervisor) -> None:
     task_id = await supervisor.starts("find the book")
     checked = await supervisor.checks_until(task_id, "success")
     assert checked == {"status": "success", "thread_id": task_id, "result": "1 asked: find the book"}
 
 
-async def test_an_answer_comes_to_the_supervisor_by_itself(crew: str) -> None:
+async def test_supervisor_is_notified_of_the_answer(crew: str) -> None:
     """On its asynchronous side, it looks after its tasks whenever it is at work."""
     supervisor = Supervisor("async", crew)
     task_id = await supervisor.starts("find the book")
@@ -101,7 +101,7 @@ async def test_an_answer_comes_to_the_supervisor_by_itself(crew: str) -> None:
     assert "1 asked: find the book" in notice
 
 
-async def test_a_task_is_told_more_and_begins_again(supervisor: Supervisor) -> None:
+async def test_update_of_a_running_task_restarts_it(supervisor: Supervisor) -> None:
     task_id = await supervisor.starts("take long over it")
     assert (await supervisor.checks(task_id))["status"] in ("pending", "running")
     told = await supervisor.calls("update_async_task", task_id=task_id, message="just the title")
@@ -110,7 +110,7 @@ async def test_a_task_is_told_more_and_begins_again(supervisor: Supervisor) -> N
     assert checked["result"] == "2 asked: take long over it / just the title"
 
 
-async def test_a_task_is_told_more_after_its_end(supervisor: Supervisor) -> None:
+async def test_update_of_an_ended_task_starts_it_again(supervisor: Supervisor) -> None:
     task_id = await supervisor.starts("find the book")
     await supervisor.checks_until(task_id, "success")
     await supervisor.calls("update_async_task", task_id=task_id, message="and the author")
@@ -118,7 +118,7 @@ async def test_a_task_is_told_more_after_its_end(supervisor: Supervisor) -> None
     assert checked["result"] == "2 asked: find the book / and the author"
 
 
-async def test_more_can_wait_its_turn(flavour: Flavour, crew: str) -> None:
+async def test_update_can_be_enqueued(flavour: Flavour, crew: str) -> None:
     supervisor = Supervisor(flavour, crew, update_strategy="enqueue")
     task_id = await supervisor.starts("take long over it")
     told = await supervisor.calls("update_async_task", task_id=task_id, message="just the title")
@@ -142,7 +142,7 @@ async def test_a_task_is_cancelled(supervisor: Supervisor, crew: str) -> None:
     assert run["status"] == "interrupted"
 
 
-async def test_tasks_are_listed_as_they_are(supervisor: Supervisor) -> None:
+async def test_tasks_are_listed_with_their_status(supervisor: Supervisor) -> None:
     assert await supervisor.calls("list_async_tasks") == "No async subagent tasks tracked."
     ended, busy = await supervisor.starts("find the book"), await supervisor.starts("take long over it")
     await supervisor.checks_until(ended, "success")
@@ -154,7 +154,7 @@ async def test_tasks_are_listed_as_they_are(supervisor: Supervisor) -> None:
     await supervisor.calls("cancel_async_task", task_id=busy)
 
 
-async def test_a_task_that_asks_waits_for_a_human(supervisor: Supervisor, crew: str) -> None:
+async def test_interrupted_task_waits_for_a_human(supervisor: Supervisor, crew: str) -> None:
     task_id = await supervisor.starts("ask me")
     checked = await supervisor.checks_until(task_id, "waiting")
     assert [one["value"] for one in checked["interrupts"]] == ["which one?"]
@@ -163,7 +163,7 @@ async def test_a_task_that_asks_waits_for_a_human(supervisor: Supervisor, crew: 
     assert (await supervisor.checks_until(task_id, "success"))["result"] == "you said that one"
 
 
-async def test_a_task_that_fails_says_so(supervisor: Supervisor) -> None:
+async def test_failed_task_reports_its_error(supervisor: Supervisor) -> None:
     task_id = await supervisor.starts("fail")
     checked = await supervisor.checks_until(task_id, "error")
     assert "no such book" in checked["error"]
@@ -177,7 +177,7 @@ async def test_the_tasks_of_a_supervisor_are_found(supervisor: Supervisor, crew:
     assert thread["thread_id"] == task_id
 
 
-async def test_a_subagent_that_is_not_there(flavour: Flavour, crew: str) -> None:
+async def test_unknown_subagent_is_reported(flavour: Flavour, crew: str) -> None:
     told = await Supervisor(flavour, crew, graph_id="nobody").calls(
         "start_async_task", description="find the book", subagent_type="researcher"
     )

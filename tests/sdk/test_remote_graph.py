@@ -40,12 +40,12 @@ class TestInvoke:
         assert texts(await agent.invoke(HELLO, place)) == ECHOED
         assert texts(await agent.invoke(HELLO, place)) == ECHOED * 2
 
-    async def test_in_the_newer_form(self, remote: Any) -> None:
+    async def test_version_v2_output_form(self, remote: Any) -> None:
         output = await remote("hitl").invoke(HELLO, somewhere(), version="v2")
         assert texts(output.value) == ["hi there"]
         assert [one.value for one in output.interrupts] == [{"question": "approve?"}]
 
-    async def test_what_it_is_run_with(self, remote: Any) -> None:
+    async def test_context_config_and_metadata_reach_the_run(self, remote: Any) -> None:
         graph = remote("ctx", config={"tags": ["mine"]})
         seen = (await graph.invoke({}, context={"color": "blue"}))["seen"]
         assert (seen["context"], seen["tags"]) == ({"color": "blue"}, ["mine"])
@@ -58,7 +58,7 @@ class TestInvoke:
         with pytest.raises(RemoteException, match="GraphRecursionError"):
             await limited.invoke({"steps": 10, "delay": 0.001})
 
-    async def test_headers_that_are_let_in(self, remote: Any) -> None:
+    async def test_configured_headers_reach_the_run(self, remote: Any) -> None:
         seen = (await remote("ctx").invoke({}, headers={"x-tenant": "acme"}))["seen"]
         assert seen["configurable"]["x-tenant"] == "acme"
 
@@ -67,7 +67,7 @@ class TestInvoke:
             await remote("fail").invoke(HELLO)
         assert raised.value.args == ({"error": "ValueError", "message": "boom"},)
 
-    async def test_a_graph_that_is_not_there(self, remote: Any) -> None:
+    async def test_unknown_graph_is_refused(self, remote: Any) -> None:
         with pytest.raises(UnprocessableEntityError, match="Invalid assistant: 'nope'"):
             await remote("nope").invoke(HELLO)
         with pytest.raises(NotFoundError):
@@ -79,7 +79,7 @@ class TestStream:
         seen = await collect(remote("agent").stream(HELLO, stream_mode="values"))
         assert [texts(values) for values in seen] == [["hi there"], ECHOED]
 
-    async def test_updates_are_what_it_streams_unasked(self, remote: Any) -> None:
+    async def test_default_stream_mode_is_updates(self, remote: Any) -> None:
         seen = await collect(remote("nested").stream(HELLO))
         assert [list(update) for update in seen] == [["before"], ["child"]]
 
@@ -117,7 +117,7 @@ class TestStream:
             (1, {"progress": "child"}),
         ]
 
-    async def test_in_the_newer_form(self, remote: Any) -> None:
+    async def test_version_v2_output_form(self, remote: Any) -> None:
         seen = await collect(remote("hitl").stream(HELLO, somewhere(), stream_mode=["values", "updates"], version="v2"))
         assert [part["type"] for part in seen] == ["values", "updates", "values"]
         assert [one.value for one in seen[2]["interrupts"]] == [{"question": "approve?"}]
@@ -128,7 +128,7 @@ class TestStream:
         assert (await agent.get_state(place)).next == ("model",)
         assert texts(await agent.invoke(None, place)) == ECHOED
 
-    async def test_an_error_after_what_went_well(self, remote: Any) -> None:
+    async def test_error_after_successful_events(self, remote: Any) -> None:
         seen: list[Any] = []
 
         async def read() -> None:
@@ -141,21 +141,21 @@ class TestStream:
 
 
 class TestInterrupts:
-    async def test_a_question_is_answered(self, remote: Any) -> None:
+    async def test_interrupt_is_resumed(self, remote: Any) -> None:
         graph, place = remote("hitl"), somewhere()
         (asked,) = await collect(graph.stream(HELLO, place))
         assert [one["value"] for one in asked["__interrupt__"]] == [{"question": "approve?"}]
         assert (await graph.invoke(Command(resume="yes"), place))["answer"] == "yes"
         assert (await graph.get_state(place)).next == ()
 
-    async def test_two_questions_are_answered_by_their_ids(self, remote: Any) -> None:
+    async def test_two_interrupts_are_resumed_by_their_ids(self, remote: Any) -> None:
         graph, place = remote("multi"), somewhere()
         await graph.invoke({}, place)
         asked = (await graph.get_state(place)).interrupts
         answers = {one.id: one.value.upper() for one in asked}
         assert sorted((await graph.invoke(Command(resume=answers), place))["answers"]) == ["a=A?", "b=B?"]
 
-    async def test_a_command_changes_the_state_and_goes_elsewhere(self, remote: Any) -> None:
+    async def test_command_updates_the_state_and_jumps_to_a_node(self, remote: Any) -> None:
         graph, place = remote("hitl"), somewhere()
         await graph.invoke(HELLO, place)
         output = await graph.invoke(Command(update={"answer": "by hand"}, goto="finish"), place)
@@ -163,7 +163,7 @@ class TestInterrupts:
 
 
 class TestState:
-    async def test_is_read_changed_and_gone_on_from(self, remote: Any) -> None:
+    async def test_state_is_read_updated_and_continued_from(self, remote: Any) -> None:
         graph, place = remote("agent"), somewhere()
         await graph.invoke(HELLO, place, metadata={"turn": 1})
         state = await graph.get_state(place)
@@ -180,7 +180,7 @@ class TestState:
         await graph.update_state(state.config, {"messages": [{"role": "human", "content": "other"}]}, as_node="model")
         assert texts((await graph.get_state(place)).values) == [*ECHOED, "other"]
 
-    async def test_has_a_history(self, remote: Any) -> None:
+    async def test_state_has_a_history(self, remote: Any) -> None:
         graph, place = remote("slow"), somewhere()
         await graph.invoke({"steps": 2, "delay": 0.001}, place)
         history = await collect(graph.get_state_history(place))
@@ -196,7 +196,7 @@ class TestState:
             for state in await collect(graph.get_state_history(place, limit=2))
         ] == [("loop", 2), ("fork", 1)]
 
-    async def test_of_subgraphs(self, remote: Any) -> None:
+    async def test_state_of_subgraphs(self, remote: Any) -> None:
         graph, place = remote("nested_hitl"), somewhere()
         await graph.invoke(HELLO, place)
         (task,) = (await graph.get_state(place, subgraphs=True)).tasks
@@ -209,26 +209,26 @@ class TestState:
         ]
         assert [one.value for one in plain.interrupts] == [{"question": "approve?"}]
 
-    async def test_of_a_task_that_failed(self, remote: Any) -> None:
+    async def test_state_of_a_failed_task_has_its_error(self, remote: Any) -> None:
         graph, place = remote("fail"), somewhere()
         with pytest.raises(RemoteException):
             await graph.invoke(HELLO, place)
         (task,) = (await graph.get_state(place)).tasks
         assert (task.name, "boom" in str(task.error)) == ("boom", True)
 
-    async def test_of_a_thread_that_does_not_exist(self, remote: Any) -> None:
+    async def test_state_of_an_unknown_thread_is_not_found(self, remote: Any) -> None:
         with pytest.raises(NotFoundError):
             await remote("agent").get_state(somewhere())
 
 
 class TestGraph:
-    async def test_is_drawn(self, remote: Any) -> None:
+    async def test_graph_is_drawn(self, remote: Any) -> None:
         drawn = await remote("nested").get_graph()
         assert list(drawn.nodes) == ["__start__", "before", "child", "__end__"]
         assert "before --> child" in drawn.draw_mermaid()
         assert "child:child_model" in (await remote("nested").get_graph(xray=True)).nodes
 
-    async def test_what_the_client_does_not_have(self, remote: Any) -> None:
+    async def test_operations_missing_in_the_client_raise(self, remote: Any) -> None:
         """Of what a local graph can do: the client raises before it asks anybody."""
         with pytest.raises(NotImplementedError):
             await remote("agent").bulk_update_state(somewhere(), [])
@@ -250,12 +250,12 @@ class TestAsANodeOfALocalGraph:
 
         return made
 
-    async def test_its_output_becomes_the_node_s(self, local: Any) -> None:
+    async def test_remote_output_becomes_the_output_of_the_node(self, local: Any) -> None:
         output = await local("nested").invoke(HELLO, somewhere())
         assert [message.text for message in output["messages"]] == ["hi there", "first", "from parent", "from child"]
         assert [message.type for message in output["messages"]] == ["human", "ai", "ai", "ai"]
 
-    async def test_it_is_streamed_through(self, local: Any) -> None:
+    async def test_remote_events_are_streamed_through(self, local: Any) -> None:
         seen = await collect(
             local("nested").stream(HELLO, somewhere(), stream_mode=["custom", "messages", "updates"], subgraphs=True)
         )
@@ -271,7 +271,7 @@ class TestAsANodeOfALocalGraph:
         tokens = [data[0]["content"] for place, mode, data in seen if mode == "messages" and len(place) == 2]
         assert "".join(tokens) == "from child"
 
-    async def test_its_question_stops_the_local_graph(self, local: Any, remote: Any) -> None:
+    async def test_remote_interrupt_stops_the_local_graph(self, local: Any, remote: Any) -> None:
         """The remote graph is on the thread of the same id: there it is answered, and the local one is told."""
         graph, place = local("hitl"), somewhere()
         stopped = await graph.invoke(HELLO, place)
@@ -283,6 +283,6 @@ class TestAsANodeOfALocalGraph:
         assert (await graph.get_state(place)).values["answer"] == "yes"
         assert (await graph.get_state(place)).next == ()
 
-    async def test_its_error_is_the_local_graph_s(self, local: Any) -> None:
+    async def test_remote_error_fails_the_local_graph(self, local: Any) -> None:
         with pytest.raises(RemoteException, match="boom"):
             await local("fail").invoke(HELLO, somewhere())

@@ -46,7 +46,7 @@ class TestAsynchronous:
         assert [event["seq"] for event in events] == sorted(event["seq"] for event in events)
 
     @pytest.mark.parametrize("channel", CHANNELS)
-    async def test_by_its_name(self, url: str, channel: str) -> None:
+    async def test_projection_by_name(self, url: str, channel: str) -> None:
         async with asyncio.timeout(60), await RemoteGraph("nested", url=url).astream_events(HI, version="v3") as run:
             items = [item async for item in run.extensions[channel]]
         assert len(items) == CHANNELS[channel]
@@ -63,7 +63,7 @@ class TestAsynchronous:
         async with asyncio.timeout(60), await RemoteGraph("nested", url=url).astream_events(HI, version="v3") as run:
             assert [child.graph_name async for child in run.subgraphs] == ["child"]
 
-    async def test_a_question_is_answered(self, url: str) -> None:
+    async def test_interrupt_is_resumed(self, url: str) -> None:
         graph, place = RemoteGraph("hitl", url=url), a_place()
         async with asyncio.timeout(60), await graph.astream_events(HI, place, version="v3") as run:
             async for _ in run.values:
@@ -85,7 +85,7 @@ class TestAsynchronous:
         await client.runs.join(record["thread_id"], record["run_id"])
         assert (await client.runs.get(record["thread_id"], record["run_id"]))["status"] == "interrupted"
 
-    async def test_what_a_run_is_made_with(self, url: str) -> None:
+    async def test_config_and_metadata_reach_the_run(self, url: str) -> None:
         graph = RemoteGraph("ctx", url=url).with_config(tags=["t"], configurable={"color": "red"})
         async with asyncio.timeout(60), await graph.astream_events({}, version="v3", metadata={"of": "me"}) as run:
             seen = (await run.output())["seen"]
@@ -99,7 +99,7 @@ class TestAsynchronous:
             async with await RemoteGraph("nope", url=url).astream_events(HI, version="v3"):
                 pass
 
-    async def test_older_forms_are_not_the_client_s(self, url: str) -> None:
+    async def test_older_event_versions_are_refused_by_the_client(self, url: str) -> None:
         with pytest.raises(NotImplementedError):
             await RemoteGraph("agent", url=url).astream_events(HI, version="v2")
 
@@ -118,7 +118,7 @@ class TestSynchronous:
         assert set(methods) >= {"values", "updates", "messages", "custom", "tasks"}
 
     @pytest.mark.parametrize("channel", CHANNELS)
-    def test_by_its_name(self, url: str, channel: str) -> None:
+    def test_projection_by_name(self, url: str, channel: str) -> None:
         with RemoteGraph("nested", url=url).stream_events(HI, version="v3") as run:
             items = list(run.extensions[channel])
         assert len(items) == CHANNELS[channel]
@@ -136,7 +136,7 @@ class TestSynchronous:
             told = [name for name, _ in run.interleave("values", "messages", "tool_calls")]
         assert (told.count("values"), told.count("messages"), told.count("tool_calls")) == (4, 2, 1)
 
-    def test_a_question_is_answered(self, url: str) -> None:
+    def test_interrupt_is_resumed(self, url: str) -> None:
         graph, place = RemoteGraph("hitl", url=url), a_place()
         with graph.stream_events(HI, place, version="v3") as run:
             come_true(lambda: bool(run.interrupted))

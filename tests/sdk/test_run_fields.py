@@ -24,19 +24,19 @@ async def asked(client: Any, graph: str = "hitl") -> tuple[str, list[str]]:
 
 
 class TestStrictResume:
-    async def test_the_server_says_that_it_can(self, url: str) -> None:
+    async def test_info_announces_the_feature(self, url: str) -> None:
         async with httpx.AsyncClient(base_url=url) as http:
             flags = (await http.get("/info")).json()["flags"]
         assert (flags["strict_resume"], flags["stream_namespaces"]) == (True, True)
 
-    async def test_what_is_asked_is_answered(self, client: Any) -> None:
+    async def test_pending_interrupt_is_resumed(self, client: Any) -> None:
         thread_id, (interrupt_id,) = await asked(client)
         values = await client.runs.wait(
             thread_id, "hitl", command={"resume": {interrupt_id: "yes"}}, strict_resume=True
         )
         assert values["answer"] == "yes"
 
-    async def test_an_answer_that_nobody_waits_for_fails_the_run_and_leaves_the_thread(self, client: Any) -> None:
+    async def test_answer_to_an_unknown_interrupt_fails_and_keeps_the_thread(self, client: Any) -> None:
         thread_id, pending = await asked(client)
         before = await client.threads.get(thread_id)
         unknown = "0" * 32
@@ -61,7 +61,7 @@ class TestStrictResume:
             assert after[name] == before[name], name
         assert (await client.runs.wait(thread_id, "hitl", command={"resume": "ok"}))["answer"] == "ok"
 
-    async def test_one_of_two_that_was_answered_before_is_not_asked_any_more(self, client: Any) -> None:
+    async def test_interrupt_that_was_already_answered_is_unknown(self, client: Any) -> None:
         thread_id, (first, second) = await asked(client, "multi")
         await client.runs.wait(thread_id, "multi", command={"resume": {first: "1"}}, strict_resume=True)
         with pytest.raises(Exception, match="UnknownInterruptError"):
@@ -69,7 +69,7 @@ class TestStrictResume:
         values = await client.runs.wait(thread_id, "multi", command={"resume": {second: "2"}}, strict_resume=True)
         assert sorted(values["answers"]) == ["a=1", "b=2"]
 
-    async def test_a_value_for_a_thread_that_asks_nothing(self, client: Any) -> None:
+    async def test_resume_value_for_a_thread_without_interrupts_fails(self, client: Any) -> None:
         thread_id = await thread_of(client)
         await client.runs.wait(thread_id, "agent", input=HI)
         with pytest.raises(Exception, match="nothing waits for an answer"):
@@ -91,13 +91,13 @@ class TestNamespaces:
         )
         return {part.event.partition(":")[0] async for part in stream} - {"metadata"}
 
-    async def test_all_without_a_choice(self, client: Any) -> None:
+    async def test_default_includes_all_namespaces(self, client: Any) -> None:
         assert await self.names(client) == {"values", "updates", "values|child", "updates|child"}
 
-    async def test_the_root_alone(self, client: Any) -> None:
+    async def test_root_namespace_only(self, client: Any) -> None:
         assert await self.names(client, "") == {"values", "updates"}
 
-    async def test_one_that_is_not_there(self, client: Any) -> None:
+    async def test_unknown_namespace_yields_nothing(self, client: Any) -> None:
         assert await self.names(client, "other:1") == set()
 
     async def test_a_run_is_joined_in_one_of_its_graphs(self, client: Any) -> None:
@@ -115,7 +115,7 @@ class TestNamespaces:
 
 
 class TestCancelReason:
-    async def test_a_run_whose_input_was_taken_over_says_so(self, client: Any) -> None:
+    async def test_cancel_reason_is_stored_on_the_run(self, client: Any) -> None:
         thread_id = await thread_of(client)
         run = await client.runs.create(thread_id, "slow", input={"steps": 50, "delay": 0.1})
         await client.runs.cancel(thread_id, run["run_id"], wait=True, params={"reason": "taken"})
@@ -123,7 +123,7 @@ class TestCancelReason:
         assert ended["status"] == "interrupted"
         assert ended["cancel_reason"].startswith("taken:")
 
-    async def test_a_rollback_leaves_nothing_to_say_it_of(self, client: Any) -> None:
+    async def test_rollback_leaves_no_run_to_carry_a_reason(self, client: Any) -> None:
         thread_id = await thread_of(client)
         run = await client.runs.create(thread_id, "slow", input={"steps": 50, "delay": 0.1})
         with pytest.raises(Exception, match="goes with action=interrupt"):
@@ -138,7 +138,7 @@ class TestRemarks:
 
     @pytest.mark.parametrize("path", ["runs", "runs/stream", "runs/wait"])
     @pytest.mark.parametrize("stateless", [False, True])
-    async def test_in_every_answer_that_creates(self, url: str, path: str, stateless: bool) -> None:
+    async def test_remarks_are_in_every_response_that_creates_a_run(self, url: str, path: str, stateless: bool) -> None:
         async with httpx.AsyncClient(base_url=url) as http:
             place = "" if stateless else f"/threads/{(await http.post('/threads', json={})).json()['thread_id']}"
             body = {"assistant_id": "agent", "input": HI}
@@ -154,7 +154,7 @@ class TestRemarks:
         assert "langsmith_tracer" in told.headers["runstead-remark"]
         assert "runstead-remark" in told.headers["access-control-expose-headers"]
 
-    async def test_in_a_batch_and_for_the_client_s_own_words(self, client: Any, url: str) -> None:
+    async def test_remarks_cover_batches_and_sdk_field_names(self, client: Any, url: str) -> None:
         tracer = {"project_name": "p"}
         stream = client.runs.stream(None, "agent", input=HI, feedback_keys=["thumbs"], langsmith_tracing=tracer)
         assert "metadata" in [part.event async for part in stream]
@@ -164,7 +164,7 @@ class TestRemarks:
         assert told.headers["runstead-remark"].startswith("feedback_keys")
 
 
-async def test_no_mode_at_all_is_a_stream_that_tells_the_beginning_and_the_end(client: Any) -> None:
+async def test_stream_without_modes_has_only_metadata(client: Any) -> None:
     parts = [part.event async for part in client.runs.stream(None, "agent", input=HI, stream_mode=[])]
     assert parts == ["metadata"]
 

@@ -59,7 +59,7 @@ async def test_frames_in_the_newer_form_of_the_client(client: Any) -> None:
     assert parts[-1]["interrupts"][0]["value"] == {"question": "approve?"}
 
 
-async def test_subgraphs_speak_under_their_own_names(client: Any) -> None:
+async def test_subgraph_events_carry_their_namespace(client: Any) -> None:
     thread_id = await a_thread(client)
     parts = await collect(
         client.runs.stream(thread_id, "nested", input=HELLO, stream_mode=["custom", "updates"], stream_subgraphs=True)
@@ -86,7 +86,7 @@ async def test_waiting_for_a_failure_raises_it(client: Any) -> None:
     assert answer == {"__error__": {"error": "ValueError", "message": "boom"}}
 
 
-async def test_a_wait_shows_that_it_is_alive(url: str) -> None:
+async def test_wait_sends_keep_alive_newlines(url: str) -> None:
     """Newlines while the run goes on; JSON allows them before its value."""
     async with httpx.AsyncClient(base_url=url) as http:
         body = {"assistant_id": "slow", "input": {"steps": 1, "delay": 1}}
@@ -230,7 +230,7 @@ async def test_many_runs_are_rolled_back(client: Any) -> None:
     assert (await client.threads.get_state(thread_id))["values"]["done"] == 1
 
 
-async def test_a_cancel_that_does_not_say_of_what_is_refused(client: Any) -> None:
+async def test_cancel_without_a_selection_is_refused(client: Any) -> None:
     thread_id = await a_thread(client)
     for wrong in (
         {},
@@ -244,7 +244,7 @@ async def test_a_cancel_that_does_not_say_of_what_is_refused(client: Any) -> Non
             await client.runs.cancel_many(**wrong)
 
 
-async def test_pages_of_runs_say_what_comes_after_them(client: Any, url: str) -> None:
+async def test_run_pages_have_pagination_headers(client: Any, url: str) -> None:
     thread_id = await a_thread(client)
     for _ in range(3):
         await client.runs.wait(thread_id, "agent", input=HELLO)
@@ -264,7 +264,7 @@ async def test_pages_of_runs_say_what_comes_after_them(client: Any, url: str) ->
 
 
 @pytest.mark.parametrize("on_completion", ["delete", "keep"])
-async def test_what_a_run_without_a_thread_says_of_its_place_is_true(url: str, on_completion: str) -> None:
+async def test_location_headers_of_a_stateless_run_are_valid(url: str, on_completion: str) -> None:
     body = {"assistant_id": "agent", "input": HELLO, "on_completion": on_completion, "stream_resumable": True}
     async with httpx.AsyncClient(base_url=url) as http:
         for route in ("/runs", "/runs/stream", "/runs/wait"):
@@ -301,20 +301,20 @@ async def test_a_run_is_deleted_also_while_it_runs(client: Any) -> None:
 class TestDoubleTexts:
     """A second run comes while the first is at work."""
 
-    async def test_rejected(self, client: Any) -> None:
+    async def test_reject_refuses_a_second_run(self, client: Any) -> None:
         thread_id = await self.busy(client)
         with pytest.raises(ConflictError, match="Thread is already running a task"):
             await client.runs.create(thread_id, "slow", input={"steps": 1}, multitask_strategy="reject")
         assert len(await client.runs.list(thread_id)) == 1
 
-    async def test_queued(self, client: Any) -> None:
+    async def test_enqueue_runs_the_second_after_the_first(self, client: Any) -> None:
         thread_id = await a_thread(client)
         first = await client.runs.create(thread_id, "slow", input={"steps": 4, "delay": 0.05})
         values = await client.runs.wait(thread_id, "slow", input={"steps": 1, "log": ["second"]})
         assert values["log"] == ["tick 1", "tick 2", "tick 3", "tick 4", "second", "tick 5"]
         assert (await client.runs.get(thread_id, first["run_id"]))["status"] == "success"
 
-    async def test_instead_of_the_first_whose_steps_are_kept(self, client: Any) -> None:
+    async def test_interrupt_replaces_the_first_run_and_keeps_its_steps(self, client: Any) -> None:
         thread_id = await self.busy(client)
         values = await client.runs.wait(
             thread_id, "slow", input={"steps": 1, "delay": 0.01, "log": ["second"]}, multitask_strategy="interrupt"
@@ -323,7 +323,7 @@ class TestDoubleTexts:
         assert values["log"][-2:] == ["second", f"tick {values['done']}"]
         assert [run["status"] for run in await client.runs.list(thread_id)] == ["success", "interrupted"]
 
-    async def test_instead_of_the_first_which_is_undone(self, client: Any) -> None:
+    async def test_rollback_replaces_the_first_run_and_undoes_it(self, client: Any) -> None:
         thread_id = await self.busy(client)
         values = await client.runs.wait(
             thread_id, "slow", input={"steps": 1, "delay": 0.01, "log": ["second"]}, multitask_strategy="rollback"
@@ -341,7 +341,7 @@ class TestDoubleTexts:
 class TestHumans:
     """The graph asks, a human answers."""
 
-    async def test_a_question_is_answered(self, client: Any) -> None:
+    async def test_interrupt_is_resumed(self, client: Any) -> None:
         thread_id = await a_thread(client)
         asked = await client.runs.wait(thread_id, "hitl", input=HELLO)
         assert asked["__interrupt__"][0]["value"] == {"question": "approve?"}
@@ -354,7 +354,7 @@ class TestHumans:
         assert done["answer"] == "yes"
         assert (await client.threads.get(thread_id))["status"] == "idle"
 
-    async def test_two_questions_are_answered_by_their_ids(self, client: Any) -> None:
+    async def test_two_interrupts_are_resumed_by_their_ids(self, client: Any) -> None:
         thread_id = await a_thread(client)
         asked = await client.runs.wait(thread_id, "multi", input={})
         answers = {one["id"]: one["value"].upper() for one in asked["__interrupt__"]}
@@ -362,13 +362,13 @@ class TestHumans:
         done = await client.runs.wait(thread_id, "multi", command={"resume": answers})
         assert done["answers"] == ["a=A?", "b=B?"]
 
-    async def test_a_breakpoint_stops_and_no_input_goes_on(self, client: Any) -> None:
+    async def test_breakpoint_stops_and_null_input_continues(self, client: Any) -> None:
         thread_id = await a_thread(client)
         await client.runs.wait(thread_id, "tools", input=HELLO, interrupt_before=["tools"])
         assert (await client.threads.get_state(thread_id))["next"] == ["tools"]
         assert texts(await client.runs.wait(thread_id, "tools", input=None))[-1] == "sum is 5"
 
-    async def test_a_command_goes_elsewhere_and_updates(self, client: Any) -> None:
+    async def test_command_jumps_to_a_node_and_updates(self, client: Any) -> None:
         thread_id = await a_thread(client)
         await client.runs.wait(thread_id, "hitl", input=HELLO)
         done = await client.runs.wait(thread_id, "hitl", command={"goto": "finish", "update": {"answer": "skipped"}})
@@ -386,13 +386,13 @@ async def test_a_run_from_an_earlier_checkpoint(client: Any) -> None:
     assert texts(values) == ["hi there", "branch", "echo: branch"]
 
 
-async def test_a_checkpoint_that_does_not_exist_is_not_an_empty_one(client: Any) -> None:
+async def test_unknown_checkpoint_is_refused(client: Any) -> None:
     thread_id = await a_thread(client)
     with pytest.raises(NotFoundError, match="Checkpoint"):
         await client.runs.create(thread_id, "agent", input=HELLO, checkpoint_id=str(uuid.uuid4()))
 
 
-async def test_a_run_for_later(client: Any) -> None:
+async def test_delayed_run(client: Any) -> None:
     thread_id = await a_thread(client)
     run = await client.runs.create(thread_id, "agent", input=HELLO, after_seconds=1)
     assert (await client.runs.get(thread_id, run["run_id"]))["status"] == "pending"
@@ -411,7 +411,7 @@ async def test_config_and_context_reach_the_run(client: Any) -> None:
     assert texts(greeting)[-1] == "servus"
 
 
-async def test_a_thread_is_made_when_the_run_says_so(client: Any) -> None:
+async def test_if_not_exists_create_creates_the_thread(client: Any) -> None:
     thread_id = str(uuid.uuid4())
     with pytest.raises(NotFoundError, match="Thread or assistant not found"):
         await client.runs.create(thread_id, "agent", input=HELLO)
@@ -425,7 +425,7 @@ async def test_a_thread_that_was_kept_for_a_stateless_run(client: Any) -> None:
     assert texts((await client.threads.get(run["thread_id"]))["values"])[-1] == "echo: hi there"
 
 
-async def test_disconnecting_is_a_cancel_only_for_who_asked(url: str) -> None:
+async def test_disconnect_cancels_only_if_requested(url: str) -> None:
     async with httpx.AsyncClient(base_url=url) as http:
         ended = {}
         for on_disconnect in ("continue", "cancel"):
@@ -441,7 +441,7 @@ async def test_disconnecting_is_a_cancel_only_for_who_asked(url: str) -> None:
     assert ended == {"continue": "success", "cancel": "interrupted"}
 
 
-async def test_a_silent_stream_says_heartbeats_also_when_a_filter_hides_everything(url: str) -> None:
+async def test_silent_or_filtered_stream_sends_heartbeats(url: str) -> None:
     async with httpx.AsyncClient(base_url=url) as http:
         thread_id = (await http.post("/threads", json={})).json()["thread_id"]
         body = {"assistant_id": "slow", "input": {"steps": 20, "delay": 0.1}, "stream_mode": ["values", "custom"]}

@@ -14,7 +14,7 @@ def room() -> str:
     return str(uuid.uuid4())
 
 
-async def test_an_item_is_written_read_and_forgotten(client: Any, room: str) -> None:
+async def test_item_is_written_read_and_deleted(client: Any, room: str) -> None:
     await client.store.put_item([room, "b"], key="k", value={"x": 1})
     item = await client.store.get_item([room, "b"], key="k")
     assert (item["namespace"], item["key"], item["value"]) == ([room, "b"], "k", {"x": 1})
@@ -34,7 +34,7 @@ async def test_items_are_searched(client: Any, room: str) -> None:
     assert len((await client.store.search_items([room], limit=3, offset=2))["items"]) == 2
 
 
-async def test_without_an_index_a_query_looks_for_words(client: Any, room: str) -> None:
+async def test_query_without_index_matches_words(client: Any, room: str) -> None:
     await client.store.put_item([room], key="fox", value={"text": "The quick brown fox"})
     await client.store.put_item([room], key="dog", value={"text": "The lazy dog", "legs": 4}, index=["text"])
     found = (await client.store.search_items([room], query="a FOX"))["items"]

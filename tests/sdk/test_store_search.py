@@ -77,7 +77,7 @@ async def test_graphs_search_what_clients_wrote(client: Any, room: str, graph: s
     assert found["items"][0]["key"] == "graph"
 
 
-async def test_a_graph_is_told_what_cannot_be_stored(client: Any, room: str) -> None:
+async def test_unstorable_item_fails_the_run_with_a_reason(client: Any, room: str) -> None:
     told = await client.runs.wait(None, "unstorable", input={"room": room}, raise_error=False)
     assert told["__error__"]["error"] == "InvalidItem"
     assert "cannot be stored as JSON" in told["__error__"]["message"]
@@ -97,15 +97,13 @@ async def test_a_graph_is_told_what_cannot_be_stored(client: Any, room: str) -> 
     ],
     ids=str,
 )
-async def test_a_search_that_cannot_be_meant_is_refused(
-    client: Any, room: str, wrong: dict[str, Any], told: str
-) -> None:
+async def test_invalid_search_is_refused(client: Any, room: str, wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(UnprocessableEntityError, match=told):
         await client.http.post("/store/items/search", json={"namespace_prefix": [room], **wrong})
 
 
 @pytest.mark.parametrize("index", [True, [""], ["a["], [1], "text"], ids=str)
-async def test_an_index_that_is_none_is_refused(client: Any, room: str, index: Any) -> None:
+async def test_invalid_index_is_refused(client: Any, room: str, index: Any) -> None:
     with pytest.raises(UnprocessableEntityError, match="index"):
         await client.http.put("/store/items", json={"namespace": [room], "key": "k", "value": {}, "index": index})
 

@@ -84,7 +84,7 @@ def places(parts: Sequence[Any]) -> list[tuple[int, ...]]:
     return [tuple(int(number) for number in part.id.split("-")) for part in parts]
 
 
-async def test_runs_are_seen_one_after_the_other(client: Any) -> None:
+async def test_join_shows_runs_one_after_the_other(client: Any) -> None:
     thread_id = await a_thread(client)
     async with joined(client, thread_id) as reader:
         first = await client.runs.create(thread_id, "agent", input=HELLO, stream_mode=["values", "messages-tuple"])
@@ -101,7 +101,7 @@ async def test_runs_are_seen_one_after_the_other(client: Any) -> None:
     assert places(parts) == sorted(set(places(parts)))
 
 
-async def test_the_synchronous_client_reads_it_too(url: str) -> None:
+async def test_synchronous_client_joins_a_thread(url: str) -> None:
     client = client_of("sync", url)
     thread_id = await a_thread(client)
     await client.runs.wait(thread_id, "agent", input=HELLO)
@@ -136,7 +136,7 @@ async def test_only_changes_of_the_state(client: Any) -> None:
         assert part.data["state"]["metadata"]["source"] == "update"
 
 
-async def test_both_words_for_the_modes_are_understood(client: Any, url: str) -> None:
+async def test_both_parameter_names_for_modes_are_accepted(client: Any, url: str) -> None:
     thread_id = await a_thread(client)
     await client.runs.wait(thread_id, "agent", input=HELLO)
     async with httpx.AsyncClient(base_url=url, headers={"Last-Event-ID": "-1"}) as http:
@@ -175,7 +175,7 @@ async def a_story(client: Any) -> tuple[str, list[Any]]:
         return thread_id, list(await reader.updates(3))
 
 
-async def test_a_reader_that_comes_back_misses_nothing_and_sees_nothing_twice(client: Any) -> None:
+async def test_reconnecting_reader_gets_each_event_once(client: Any) -> None:
     thread_id, seen = await a_story(client)
     run = ["metadata", "values", "updates", "values", "run_done"]
     assert shape(seen) == ["state_update", *run, "state_update", *run, "state_update"]
@@ -201,7 +201,7 @@ async def test_a_reader_joins_in_the_middle_of_a_run(client: Any) -> None:
         assert done_of(await reader.runs_done(1)) == [run["run_id"]]
 
 
-async def test_a_run_that_never_began_is_done_as_well(client: Any) -> None:
+async def test_run_that_never_started_is_reported_done(client: Any) -> None:
     thread_id = await a_thread(client)
     async with joined(client, thread_id) as reader:
         run = await client.runs.create(thread_id, "agent", input=HELLO, after_seconds=3600)
@@ -211,7 +211,7 @@ async def test_a_run_that_never_began_is_done_as_well(client: Any) -> None:
 
 
 @pytest.mark.parametrize("last", ["17-0", "garbage", "99999999999999999-9999999999-99999999999999999"])
-async def test_an_id_that_never_was_is_said_to_be_none(client: Any, last: str) -> None:
+async def test_unknown_event_id_is_refused(client: Any, last: str) -> None:
     thread_id = await a_thread(client)
     await client.runs.wait(thread_id, "agent", input=HELLO)
     async with joined(client, thread_id, last_event_id=last) as reader:
@@ -233,7 +233,7 @@ async def test_the_stream_ends_with_its_thread(client: Any) -> None:
     assert await asyncio.wait_for(reading, 60) == []
 
 
-async def test_a_silent_thread_says_heartbeats(client: Any, url: str) -> None:
+async def test_silent_thread_sends_heartbeats(client: Any, url: str) -> None:
     thread_id = await a_thread(client)
     async with (
         httpx.AsyncClient(base_url=url, timeout=10) as http,

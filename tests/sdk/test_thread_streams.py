@@ -84,7 +84,7 @@ async def test_an_interrupt_is_answered(threads: Any, transport: Transport) -> N
     assert output["answer"] == "yes"
 
 
-async def test_a_run_that_fails_says_why(threads: Any, transport: Transport) -> None:
+async def test_failed_run_reports_its_error(threads: Any, transport: Transport) -> None:
     async with asyncio.timeout(60), threads.stream(assistant_id="fail", transport=transport) as thread:
         await thread.run.start(input=HI)
         with pytest.raises(RuntimeError, match="boom"):
@@ -143,7 +143,7 @@ async def test_subagents_are_subgraphs_by_another_name(threads: Any, transport: 
     assert [(child.graph_name, child.status, child.error) for child in children] == [("child", "completed", None)]
 
 
-async def test_one_of_two_questions_is_answered(threads: Any, transport: Transport) -> None:
+async def test_one_of_two_interrupts_is_resumed(threads: Any, transport: Transport) -> None:
     async with asyncio.timeout(60), threads.stream(assistant_id="multi", transport=transport) as thread:
         await thread.run.start(input={})
         while len(thread.interrupts) < 2:  # noqa: ASYNC110 - see above
@@ -163,7 +163,7 @@ async def test_one_of_two_questions_is_answered(threads: Any, transport: Transpo
     assert told["run_id"]
 
 
-async def test_what_a_stream_knows_of_itself(threads: Any) -> None:
+async def test_stream_attributes_and_graph_tree(threads: Any) -> None:
     thread_id = str(uuid4())
     async with asyncio.timeout(60), threads.stream(thread_id, assistant_id="nested") as thread:
         assert (thread.thread_id, thread.assistant_id) == (thread_id, "nested")
@@ -172,7 +172,7 @@ async def test_what_a_stream_knows_of_itself(threads: Any) -> None:
         assert "child:child_model" in [node["id"] for node in nodes]
 
 
-async def test_nobody_waits_for_an_output_longer_than_asked(threads: Any, transport: Transport) -> None:
+async def test_output_with_timeout_raises_when_it_expires(threads: Any, transport: Transport) -> None:
     async with asyncio.timeout(60), threads.stream(assistant_id="slow", transport=transport) as thread:
         await thread.run.start(input={"steps": 100, "delay": 0.1})
         with pytest.raises(asyncio.TimeoutError):
@@ -183,7 +183,7 @@ async def test_nobody_waits_for_an_output_longer_than_asked(threads: Any, transp
         assert (await thread.output.with_timeout(15))["done"] == 2
 
 
-async def test_a_stream_goes_on_after_what_was_applied(threads: Any) -> None:
+async def test_stream_continues_after_the_applied_sequence(threads: Any) -> None:
     """The cursor that a command's answer moves: nothing before it is told again."""
     thread_id = str(uuid4())
     async with asyncio.timeout(60), threads.stream(thread_id, assistant_id="agent") as thread:
@@ -196,7 +196,7 @@ async def test_a_stream_goes_on_after_what_was_applied(threads: Any) -> None:
     assert [event["event_id"] for event in told] == [first[1]["event_id"]]
 
 
-async def test_a_stream_that_is_closed_says_nothing_more(threads: Any, transport: Transport) -> None:
+async def test_closed_stream_yields_nothing(threads: Any, transport: Transport) -> None:
     async with asyncio.timeout(60), threads.stream(assistant_id="slow", transport=transport) as thread:
         await thread.run.start(input={"steps": 3, "delay": 0.05})
         await thread.close()

@@ -54,7 +54,7 @@ def test_all_events(threads: Any, transport: Transport) -> None:
     assert {"values", "updates", "messages", "checkpoints", "tasks", "custom"} <= set(methods)
 
 
-def test_events_of_some_channels_and_places(threads: Any, transport: Transport) -> None:
+def test_events_of_some_channels_and_namespaces(threads: Any, transport: Transport) -> None:
     with threads.stream(assistant_id="nested", transport=transport) as thread:
         thread.run.start(input=HI)
         events = list(thread.subscribe(["custom"], namespaces=[["child"]]))
@@ -110,14 +110,14 @@ def test_an_interrupt_is_answered(threads: Any, transport: Transport) -> None:
         assert not thread.interrupted
 
 
-def test_a_run_that_fails_says_why(threads: Any, transport: Transport) -> None:
+def test_failed_run_reports_its_error(threads: Any, transport: Transport) -> None:
     with threads.stream(assistant_id="fail", transport=transport) as thread:
         thread.run.start(input=HI)
         with pytest.raises(RuntimeError, match="boom"):
             _ = thread.output
 
 
-def test_what_a_stream_knows_of_itself(threads: Any) -> None:
+def test_stream_attributes_and_graph_tree(threads: Any) -> None:
     thread_id = str(uuid4())
     with threads.stream(thread_id, assistant_id="nested") as thread:
         assert (thread.thread_id, thread.assistant_id) == (thread_id, "nested")
@@ -126,7 +126,7 @@ def test_what_a_stream_knows_of_itself(threads: Any) -> None:
         assert "child:child_model" in [node["id"] for node in nodes]
 
 
-def test_a_stream_that_is_closed_says_nothing_more(threads: Any, transport: Transport) -> None:
+def test_closed_stream_yields_nothing(threads: Any, transport: Transport) -> None:
     with threads.stream(assistant_id="slow", transport=transport) as thread:
         thread.run.start(input={"steps": 3, "delay": 0.05})
         thread.close()

@@ -20,7 +20,7 @@ from .flavours import Flavour, client_of
 from .test_runs import HELLO, SLOW, reached, texts
 
 
-async def test_a_thread_is_made_read_changed_and_forgotten(client: Any) -> None:
+async def test_thread_is_created_read_updated_and_deleted(client: Any) -> None:
     thread_id = str(uuid.uuid4())
     thread = await client.threads.create(thread_id=thread_id, metadata={"owner": "x"}, graph_id="agent")
     assert (thread["thread_id"], thread["status"], thread["metadata"]["owner"]) == (thread_id, "idle", "x")
@@ -33,7 +33,7 @@ async def test_a_thread_is_made_read_changed_and_forgotten(client: Any) -> None:
         await client.threads.get(thread_id)
 
 
-async def test_a_thread_that_exists(client: Any) -> None:
+async def test_create_with_an_existing_id(client: Any) -> None:
     thread_id = (await client.threads.create(metadata={"a": 1}))["thread_id"]
     with pytest.raises(ConflictError, match="already exists"):
         await client.threads.create(thread_id=thread_id)
@@ -41,7 +41,7 @@ async def test_a_thread_that_exists(client: Any) -> None:
     assert same["metadata"] == {"a": 1}
 
 
-async def test_a_thread_is_kept_for_as_long_as_it_is_said(client: Any) -> None:
+async def test_ttl_of_a_thread_is_stored_and_shown(client: Any) -> None:
     thread = await client.threads.create(ttl=60)
     thread_id = thread["thread_id"]
     assert "ttl" not in thread
@@ -62,7 +62,7 @@ async def test_a_thread_is_kept_for_as_long_as_it_is_said(client: Any) -> None:
 
 
 @pytest.mark.parametrize("ttl", [0, -1, 1e15, {"ttl": 5, "strategy": "burn"}, {"strategy": "delete"}, {"ttl": "5"}])
-async def test_a_ttl_that_is_none_is_refused(client: Any, ttl: Any) -> None:
+async def test_invalid_ttl_is_refused(client: Any, ttl: Any) -> None:
     with pytest.raises(UnprocessableEntityError, match="ttl"):
         await client.threads.create(ttl=ttl)
     thread_id = (await client.threads.create())["thread_id"]
@@ -71,7 +71,7 @@ async def test_a_ttl_that_is_none_is_refused(client: Any, ttl: Any) -> None:
     assert (await client.threads.get(thread_id))["metadata"] == {}
 
 
-async def test_a_thread_is_gone_when_its_time_is_over(tmp_path: Path, flavour: Flavour) -> None:
+async def test_expired_thread_is_removed(tmp_path: Path, flavour: Flavour) -> None:
     config = tmp_path / "langgraph.json"
     ttl = {"default_ttl": 1 / 60, "sweep_interval_minutes": 0.002}
     graphs = {"slow": f"{GRAPHS.parent / 'recorded.py'}:slow"}
@@ -96,7 +96,7 @@ async def test_a_thread_is_gone_when_its_time_is_over(tmp_path: Path, flavour: F
         assert (await client.runs.join(busy["thread_id"], busy["run_id"]))["done"] == 60
 
 
-async def test_a_thread_and_its_copy_go_different_ways(client: Any) -> None:
+async def test_copy_is_independent_of_the_thread(client: Any) -> None:
     thread_id = (await client.threads.create(metadata={"owner": "x"}, ttl=60))["thread_id"]
     await client.runs.wait(thread_id, "hitl", input=HELLO)
     copied = await client.threads.copy(thread_id)
@@ -118,7 +118,7 @@ async def test_a_thread_and_its_copy_go_different_ways(client: Any) -> None:
     assert texts((await client.threads.get_state(copy_id))["values"])[-1] == "answer=no"
 
 
-async def test_a_thread_is_copied_while_it_works(client: Any) -> None:
+async def test_busy_thread_is_copied(client: Any) -> None:
     thread_id = (await client.threads.create())["thread_id"]
     await client.runs.create(thread_id, "slow", input=SLOW)
     await reached(client, thread_id, steps=2)
@@ -141,7 +141,7 @@ async def test_an_empty_thread_is_copied(client: Any) -> None:
         await client.threads.copy(str(uuid.uuid4()))
 
 
-async def test_threads_are_pruned_away(client: Any) -> None:
+async def test_prune_deletes_threads(client: Any) -> None:
     made = [(await client.threads.create())["thread_id"] for _ in range(3)]
     await client.runs.create(made[0], "slow", input=SLOW)
     await reached(client, made[0], steps=1)
@@ -163,7 +163,7 @@ async def test_threads_are_pruned_to_their_latest_state(client: Any) -> None:
     assert len(await client.runs.list(made[0])) == 2
 
 
-async def test_a_thread_at_work_is_not_pruned_to_its_latest_state(client: Any) -> None:
+async def test_busy_thread_is_not_pruned_to_its_latest_state(client: Any) -> None:
     idle, busy = [(await client.threads.create())["thread_id"] for _ in range(2)]
     await client.runs.wait(idle, "agent", input=HELLO)
     await client.runs.create(busy, "slow", input=SLOW)
@@ -176,7 +176,7 @@ async def test_a_thread_at_work_is_not_pruned_to_its_latest_state(client: Any) -
     await client.threads.delete(busy)
 
 
-async def test_a_thread_is_forgotten_while_it_works(client: Any) -> None:
+async def test_busy_thread_is_deleted(client: Any) -> None:
     thread_id = (await client.threads.create())["thread_id"]
     run = await client.runs.create(thread_id, "slow", input=SLOW)
     waiting = await client.runs.create(thread_id, "slow", input=SLOW)
@@ -269,7 +269,7 @@ async def test_an_update_goes_through_the_reducers(client: Any) -> None:
     assert texts((await client.threads.get_state(thread_id))["values"]) == ["hi there", "echo: hi there", "more"]
 
 
-async def test_an_update_as_a_node_that_is_none_is_refused(client: Any) -> None:
+async def test_update_as_an_unknown_node_is_refused(client: Any) -> None:
     thread_id = (await client.threads.create(graph_id="agent"))["thread_id"]
     with pytest.raises(BadRequestError, match="refused"):
         await client.threads.update_state(thread_id, HELLO, as_node="nobody")
@@ -320,7 +320,7 @@ async def test_the_history_of_a_subgraph(client: Any) -> None:
     assert [state["next"] for state in states] == [["ask"], ["__start__"]]
 
 
-async def test_a_thread_with_a_past(client: Any) -> None:
+async def test_thread_is_created_with_supersteps(client: Any) -> None:
     step = {"values": HELLO, "as_node": "__input__"}
     answer = {"values": {"messages": [{"role": "ai", "content": "bulk"}]}, "as_node": "model"}
     thread = await client.threads.create(graph_id="agent", supersteps=[{"updates": [step]}, {"updates": [answer]}])
@@ -334,7 +334,7 @@ async def test_a_thread_with_a_past(client: Any) -> None:
     ]
 
 
-async def test_a_past_of_commands_and_parallel_updates(client: Any) -> None:
+async def test_supersteps_with_commands_and_parallel_updates(client: Any) -> None:
     steps: list[Any] = [
         {"updates": [{"values": {"answers": ["first"]}, "as_node": "__input__"}]},
         {"updates": [{"values": {"answers": ["first"]}, "as_node": "__start__"}]},
@@ -353,7 +353,7 @@ async def test_a_past_of_commands_and_parallel_updates(client: Any) -> None:
     assert again["values"] == thread["values"]
 
 
-async def test_a_command_can_say_where_a_thread_goes_on(client: Any) -> None:
+async def test_superstep_command_sets_the_next_node(client: Any) -> None:
     steps: list[Any] = [
         {"updates": [{"values": {"steps": 5, "delay": 0.001}, "as_node": "__input__"}]},
         {"updates": [{"values": {"steps": 5, "delay": 0.001}, "as_node": "__start__"}]},
@@ -374,7 +374,7 @@ async def test_a_command_can_say_where_a_thread_goes_on(client: Any) -> None:
         ({"values": {"messages": []}, "as_node": "nobody"}, "refused"),
     ],
 )
-async def test_a_past_that_cannot_have_been_leaves_no_thread(client: Any, update: Any, said: str) -> None:
+async def test_invalid_supersteps_create_no_thread(client: Any, update: Any, said: str) -> None:
     thread_id = str(uuid.uuid4())
     with pytest.raises((BadRequestError, UnprocessableEntityError), match=said):
         await client.threads.create(thread_id=thread_id, graph_id="agent", supersteps=[{"updates": [update]}])

@@ -86,7 +86,7 @@ def traced(place: Path, tracing: str) -> Iterator[tuple[Smith, httpx.Client]]:
             yield smith, http
 
 
-def test_a_trace_goes_to_the_project_that_is_named_and_below_the_caller_s(tmp_path: Path) -> None:
+def test_trace_goes_to_the_named_project_under_the_caller_s_trace(tmp_path: Path) -> None:
     with traced(tmp_path, "true") as (smith, http):
         http.post("/runs/wait", json={"assistant_id": "agent", "input": HI})
         assert smith.has(b'"session_name":"ours"')

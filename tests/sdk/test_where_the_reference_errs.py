@@ -56,7 +56,7 @@ async def test_threads_are_searched_by_their_values(client: Any) -> None:
 
 
 @pytest.mark.parametrize("form", ["id", "checkpoint", "config"])
-async def test_history_goes_back_from_a_checkpoint_in_every_form_that_the_types_allow(client: Any, form: str) -> None:
+async def test_history_accepts_every_form_of_before(client: Any, form: str) -> None:
     """There: a 422 for an id, a 500 for a checkpoint."""
     thread_id = await thread_of(client, runs=2)
     states = await client.threads.get_history(thread_id, limit=100)
@@ -70,7 +70,7 @@ async def test_history_goes_back_from_a_checkpoint_in_every_form_that_the_types_
     assert [state["checkpoint_id"] for state in found] == [state["checkpoint_id"] for state in states[3:]]
 
 
-async def test_a_state_is_as_small_as_it_was_asked_for(client: Any) -> None:
+async def test_state_is_limited_to_the_selected_fields(client: Any) -> None:
     """There: ``select`` is passed over."""
     thread_id = await thread_of(client)
     state = await client.threads.get_state(thread_id, select=["next", "checkpoint_id"])
@@ -86,7 +86,7 @@ async def test_a_thread_can_be_pruned_to_its_latest_state(client: Any) -> None:
     assert (await client.threads.get_state(thread_id))["values"] == before["values"]
 
 
-async def test_a_stateless_stream_says_where_it_goes_on(url: str) -> None:
+async def test_location_of_a_stateless_stream_is_valid(url: str) -> None:
     """There: the place that the header names is a 404, so nobody can come back."""
     async with httpx.AsyncClient(base_url=url) as http:
         body = {"assistant_id": "slow", "input": {"steps": 4, "delay": 0.1}, "stream_resumable": True}
@@ -111,7 +111,7 @@ async def test_a_run_that_does_not_exist_is_a_404(sdk: Any, url: str, what: str)
     assert "not found" in answer.json()["detail"]
 
 
-async def test_an_older_version_of_an_assistant_comes_back_whole(client: Any) -> None:
+async def test_older_version_of_an_assistant_is_restored_completely(client: Any) -> None:
     """There: the context of the newer one stays."""
     made = await client.assistants.create("ctx", context={"color": "red"}, name="first")
     assistant_id = made["assistant_id"]
@@ -123,7 +123,7 @@ async def test_an_older_version_of_an_assistant_comes_back_whole(client: Any) ->
     assert seen["seen"]["context"] == {"color": "red"}
 
 
-async def test_what_is_asked_is_told_under_both_of_its_names(sdk: Any, url: str) -> None:
+async def test_interrupt_value_is_sent_under_both_names(sdk: Any, url: str) -> None:
     """There: ``payload`` alone, and langgraph_sdk reads ``value``."""
     async with asyncio.timeout(60), sdk.threads.stream(assistant_id="hitl", transport="sse") as thread:
         await thread.run.start(input={})
@@ -140,7 +140,7 @@ async def test_what_is_asked_is_told_under_both_of_its_names(sdk: Any, url: str)
     ("channel", "graph"),
     [("updates", "agent"), ("tasks", "agent"), ("checkpoints", "agent"), ("custom", "nested"), ("tools", "tools")],
 )
-async def test_every_channel_of_a_thread_says_something(sdk: Any, channel: str, graph: str) -> None:
+async def test_every_channel_of_a_thread_has_events(sdk: Any, channel: str, graph: str) -> None:
     """There: nothing ever comes on these."""
     async with asyncio.timeout(60), sdk.threads.stream(assistant_id=graph, transport="sse") as thread:
         await thread.run.start(input=HI)
@@ -149,7 +149,7 @@ async def test_every_channel_of_a_thread_says_something(sdk: Any, channel: str, 
             break
 
 
-async def test_checkpoints_tell_nothing_of_who_asked(client: Any) -> None:
+async def test_checkpoint_events_do_not_expose_the_user(client: Any) -> None:
     """There: the whole configurable, the authenticated user in it."""
     thread_id = await thread_of(client, runs=0)
     stream = client.runs.stream(thread_id, "agent", input=HI, stream_mode=["checkpoints", "debug", "tasks"])
@@ -159,7 +159,7 @@ async def test_checkpoints_tell_nothing_of_who_asked(client: Any) -> None:
     assert "__" not in told.replace("__start__", "").replace("__end__", "").replace("__pregel_pull", "")
 
 
-async def test_a_run_begins_at_once(sdk: Any) -> None:
+async def test_run_starts_immediately(sdk: Any) -> None:
     """There: half a second to a second goes by. The benchmark has our figure."""
     thread_id = await thread_of(sdk)
     waits = []

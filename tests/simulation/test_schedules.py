@@ -42,13 +42,13 @@ def quiet() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("seeds", _BATCHES, ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
-def test_every_schedule_keeps_the_laws(seeds: range) -> None:
+def test_every_schedule_satisfies_the_laws(seeds: range) -> None:
     for seed in seeds:
         verdict = run_schedule(seed)
         assert not verdict.broken, verdict.report()
 
 
-def test_a_seed_is_a_schedule() -> None:
+def test_seed_determines_the_schedule() -> None:
     """The same seed gives the same trace, twice in one process and in another one that hashes differently."""
     seeds = range(40, 60)
     traces = [_digest(seeds), _digest(seeds)]

@@ -30,7 +30,7 @@ class Counter:
         return self.counted
 
 
-def test_hours_pass_in_no_time(world: World) -> None:
+def test_virtual_hours_take_no_real_time(world: World) -> None:
     began = time.monotonic()
     world.complete(world.outside, asyncio.sleep(36_000), until=40_000)
     assert world.now == 36_000
@@ -61,7 +61,7 @@ def test_a_timeout_is_virtual_too(world: World) -> None:
     assert world.complete(world.outside, waits(), until=10) == 5
 
 
-def test_a_deadlock_is_found_and_names_who_waits(world: World) -> None:
+def test_deadlock_is_detected_and_names_the_waiting_tasks(world: World) -> None:
     async def waits_for_ever() -> None:
         await asyncio.Event().wait()
 
@@ -70,7 +70,7 @@ def test_a_deadlock_is_found_and_names_who_waits(world: World) -> None:
         world.run(lambda: False, until=10)
 
 
-def test_who_never_comes_to_rest_is_found(world: World) -> None:
+def test_endless_activity_is_detected(world: World) -> None:
     async def restless() -> None:
         for _ in range(1_000):
             await asyncio.sleep(1)
@@ -126,7 +126,7 @@ def test_a_process_can_die_before_a_call_takes_effect_and_after_it(world: World,
     assert (counter.counted, process.alive, task.done()) == (counted, False, False)
 
 
-def test_an_answer_can_get_lost_after_the_call_took_effect(world: World) -> None:
+def test_reply_can_be_lost_after_the_call_took_effect(world: World) -> None:
     counter = Counter()
     port = through_network(counter, world.outside, Weather(outages={"count": 1.0}), name="counter")
     for _ in range(20):
@@ -135,7 +135,7 @@ def test_an_answer_can_get_lost_after_the_call_took_effect(world: World) -> None
     assert 0 < counter.counted < 20
 
 
-def test_what_travels_takes_its_time(world: World) -> None:
+def test_network_call_takes_virtual_time(world: World) -> None:
     port = through_network(Counter(), world.outside, Weather(instant=0.0, slowest=1.0), name="counter")
     assert world.complete(world.outside, port.count(), until=10) == 1
     assert 0 < world.now < 2

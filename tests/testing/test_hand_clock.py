@@ -46,7 +46,7 @@ async def test_a_wait_ends_with_the_event_or_with_its_time() -> None:
     assert await clock.wait(event, 0)
 
 
-async def test_a_sleep_that_is_cancelled_leaves_nobody_behind() -> None:
+async def test_cancelled_sleep_leaves_no_sleeper() -> None:
     clock = HandClock()
     waiting = asyncio.create_task(clock.wait(asyncio.Event(), 10))
     await turn()

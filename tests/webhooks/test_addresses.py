@@ -77,16 +77,16 @@ BLOCKED = {
 
 
 @pytest.mark.parametrize(("text", "reason"), BLOCKED.items())
-def test_what_nobody_may_call(text: str, reason: str) -> None:
+def test_non_public_address_is_blocked(text: str, reason: str) -> None:
     assert why_blocked(ipaddress.ip_address(text)) == reason
 
 
 @pytest.mark.parametrize("text", ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"])
-def test_what_everybody_may_call(text: str) -> None:
+def test_public_address_is_allowed(text: str) -> None:
     assert why_blocked(ipaddress.ip_address(text)) is None
 
 
-def test_what_an_operator_allows_opens_nothing_else() -> None:
+def test_operator_permission_allows_only_its_range() -> None:
     for text, reason in BLOCKED.items():
         address = ipaddress.ip_address(text)
         assert (why_blocked(address, allow_loopback=True) is None) == (reason == "loopback IP range")
@@ -103,7 +103,7 @@ def test_no_address_that_is_not_public_is_ever_called(address: IpAddress) -> Non
 
 
 @given(st.ip_addresses(v=4))
-def test_hiding_an_address_in_another_hides_nothing(address: ipaddress.IPv4Address) -> None:
+def test_embedded_address_is_checked_too(address: ipaddress.IPv4Address) -> None:
     inside = int(address)
     for carrier in (0xFFFF << 32, 0x64FF9B << 96):
         assert why_blocked(ipaddress.IPv6Address(carrier | inside)) == why_blocked(address)
@@ -168,7 +168,7 @@ NAMES.names["xn--bcher-kva.example"] = ["93.184.216.34"]
         ("https://example.org/" + "x" * 5000, "Webhook URL too long"),
     ],
 )
-async def test_a_bad_address_is_refused_in_words(url: str, told: str) -> None:
+async def test_invalid_url_is_refused_with_a_message(url: str, told: str) -> None:
     with pytest.raises(WebhookRefused) as refused:
         await WebhookAddresses(UrlPolicy(), NAMES).check(url)
     assert str(refused.value).startswith(told)
@@ -178,7 +178,7 @@ async def test_a_bad_address_is_refused_in_words(url: str, told: str) -> None:
     "url",
     ["https://example.org/hook?x=1", "http://example.org:8080/", "https://bücher.example/", "http://93.184.216.34/"],
 )
-async def test_a_good_one_is_not(url: str) -> None:
+async def test_valid_url_is_accepted(url: str) -> None:
     await WebhookAddresses(UrlPolicy(), NAMES).check(url)
 
 
@@ -211,7 +211,7 @@ async def test_the_operator_s_policy(policy: UrlPolicy, url: str, told: str | No
         await addresses.check(url)
 
 
-async def test_nobody_is_asked_about_what_is_refused_anyway() -> None:
+async def test_refused_url_is_not_resolved() -> None:
     names = Names()
     with pytest.raises(WebhookRefused):
         await WebhookAddresses(UrlPolicy(require_https=True), names).check("http://secret.example.org/")

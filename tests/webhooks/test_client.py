@@ -29,7 +29,7 @@ async def post(url: str, *, policy: UrlPolicy = HERE, resolve: object = here, ti
         return await client.post(url, b'{"x":1}', {"content-type": "application/json", "x-mine": "yes"})
 
 
-async def test_the_body_and_the_headers_arrive_and_the_name_stays_the_name() -> None:
+async def test_body_headers_and_host_name_arrive() -> None:
     async with receiving() as receiver:
         reply = await post(f"http://hooks.example.org:{receiver.port}/hook?a=b")
         (got,) = receiver.received
@@ -38,7 +38,7 @@ async def test_the_body_and_the_headers_arrive_and_the_name_stays_the_name() -> 
     assert got.headers["host"] == f"hooks.example.org:{receiver.port}"
 
 
-async def test_a_name_that_means_something_else_a_moment_later_reaches_nothing() -> None:
+async def test_dns_rebinding_reaches_nothing() -> None:
     answers = iter([["93.184.216.34"], ["127.0.0.1"]])
 
     async def rebinding(host: str, port: int) -> Sequence[str]:
@@ -54,7 +54,7 @@ async def test_a_name_that_means_something_else_a_moment_later_reaches_nothing()
         assert receiver.received == []
 
 
-async def test_it_connects_to_the_address_that_was_checked_and_asks_only_once() -> None:
+async def test_client_resolves_once_and_connects_to_the_checked_address() -> None:
     asked = []
 
     async def once(host: str, port: int) -> Sequence[str]:
@@ -67,7 +67,7 @@ async def test_it_connects_to_the_address_that_was_checked_and_asks_only_once() 
     assert asked == ["only-here.invalid"]
 
 
-async def test_a_name_may_stand_for_an_address_that_is_gone_and_one_that_is_there() -> None:
+async def test_client_tries_the_next_address_of_a_name() -> None:
     async def two(host: str, port: int) -> Sequence[str]:
         return ["127.0.0.2", "127.0.0.1"]
 
@@ -86,7 +86,7 @@ async def test_a_redirect_is_an_answer_and_not_followed() -> None:
         assert inside.received == []
 
 
-async def test_who_says_nothing_is_given_up_in_time() -> None:
+async def test_silent_receiver_times_out() -> None:
     async with receiving(lambda _: None) as receiver:
         before = time.monotonic()
         with pytest.raises(Unanswered, match=r"no answer within 0\.3 s"):
@@ -94,7 +94,7 @@ async def test_who_says_nothing_is_given_up_in_time() -> None:
         assert time.monotonic() - before < 30
 
 
-async def test_so_is_a_name_server_that_says_nothing() -> None:
+async def test_silent_name_server_times_out() -> None:
     async def silent(host: str, port: int) -> Sequence[str]:
         await asyncio.sleep(60)
         return []
@@ -103,14 +103,14 @@ async def test_so_is_a_name_server_that_says_nothing() -> None:
         await post("http://slow.example.org/", resolve=silent, timeout=0.2)
 
 
-async def test_an_answer_without_end_is_not_read() -> None:
+async def test_endless_response_is_not_read() -> None:
     async with receiving(
         lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n" + b"x" * 100_000
     ) as receiver:
         assert (await post(receiver.url)).status_code == 200
 
 
-async def test_what_is_no_http_is_no_answer() -> None:
+async def test_response_that_is_not_http_is_unanswered() -> None:
     async with receiving(lambda _: b"SSH-2.0-OpenSSH_9.9\r\n") as receiver:
         with pytest.raises(Unanswered, match="RemoteProtocolError"):
             await post(receiver.url)
@@ -118,14 +118,14 @@ async def test_what_is_no_http_is_no_answer() -> None:
         await post(receiver.url)
 
 
-async def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxy_variables_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     async with receiving() as proxy, receiving() as receiver:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
         assert (await post(receiver.url)).status_code == 204
         assert proxy.received == []
 
 
-async def test_tls_asks_for_the_name_and_not_for_the_address() -> None:
+async def test_tls_verifies_the_host_name() -> None:
     """Nobody here has a certificate that is trusted: what counts is which name the client says hello to."""
     said: list[bytes] = []
 
@@ -141,7 +141,7 @@ async def test_tls_asks_for_the_name_and_not_for_the_address() -> None:
     assert b"hooks.example.org" in said[0]
 
 
-async def test_a_path_is_posted_to_the_own_routes_and_nowhere_else() -> None:
+async def test_path_is_posted_to_the_app_of_the_server_only() -> None:
     assert await post("/hook/é?a=b%20c") == Reply(299, "/hook/%C3%A9?a=b%20c")
     with pytest.raises(WebhookRefused, match="disable_loopback"):
         await post("/hook", policy=UrlPolicy())

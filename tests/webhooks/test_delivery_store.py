@@ -48,7 +48,7 @@ class TestPostgresDeliveryStore(DeliveryStoreConformance):
         return await postgres_schema.emptied()
 
 
-async def test_what_is_over_is_forgotten_after_a_while_and_what_is_owed_is_not(
+async def test_sweep_removes_old_finished_deliveries_and_keeps_pending_ones(
     database: SqliteDatabase, storage: RunStorage, deliveries: DeliveryStore
 ) -> None:
     await owed_by(storage)

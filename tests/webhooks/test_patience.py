@@ -19,12 +19,12 @@ def seconds(
     return None if again is None else (again - NOW).total_seconds()
 
 
-def test_each_pause_is_longer_up_to_a_bound_and_there_is_a_last_attempt() -> None:
+def test_pauses_grow_up_to_a_bound_and_attempts_are_limited() -> None:
     assert [seconds(number) for number in range(1, 9)] == [5, 20, 80, 320, 1280, 3600, 3600, None]
     assert seconds(100) is None
 
 
-def test_those_that_failed_together_come_back_apart() -> None:
+def test_pauses_have_jitter() -> None:
     assert seconds(1, chance=1) == 3.75
     assert seconds(1, chance=0.5) == 4.375
 
@@ -44,13 +44,13 @@ def test_those_that_failed_together_come_back_apart() -> None:
         ("", 5),
     ],
 )
-def test_what_the_receiver_asks_for_is_heeded_within_reason(asked: str, pause: float) -> None:
+def test_retry_after_is_honoured_within_bounds(asked: str, pause: float) -> None:
     assert seconds(1, status=429, retry_after=asked) == pause
 
 
-def test_a_receiver_that_is_gone_for_good_is_left_alone() -> None:
+def test_status_410_is_not_retried() -> None:
     assert seconds(1, status=410) is None
 
 
-def test_no_number_is_too_large() -> None:
+def test_any_attempt_number_is_accepted() -> None:
     assert Patience(10_000, 5, 60).again_at(9_000, None, None, NOW, 0) == NOW + timedelta(seconds=60)

@@ -65,7 +65,7 @@ async def ended(client: httpx.AsyncClient, delivery_id: str, attempts: int = 1) 
     return await eventually(over, 30)
 
 
-async def test_the_end_of_a_run_is_told_signed_and_can_be_looked_at(tmp_path: Path) -> None:
+async def test_ended_run_sends_a_signed_webhook_and_lists_the_delivery(tmp_path: Path) -> None:
     async with receiving() as receiver, served(tmp_path) as client:
         sdk = get_client(url=str(client.base_url), api_key=None)
         thread = await sdk.threads.create()
@@ -92,7 +92,7 @@ async def test_the_end_of_a_run_is_told_signed_and_can_be_looked_at(tmp_path: Pa
         assert (await ended(client, one["delivery_id"], 2))["attempt_count"] == 2
 
 
-async def test_a_stateless_run_and_one_that_fails_are_told_too(tmp_path: Path) -> None:
+async def test_stateless_and_failed_runs_send_webhooks(tmp_path: Path) -> None:
     async with receiving() as receiver, served(tmp_path) as client:
         await client.post("/runs/wait", json={"assistant_id": "agent", "input": HELLO, "webhook": receiver.url})
         await client.post("/runs/wait", json={"assistant_id": "fail", "input": {}, "webhook": receiver.url})
@@ -101,7 +101,7 @@ async def test_a_stateless_run_and_one_that_fails_are_told_too(tmp_path: Path) -
         assert (second["status"], second["error"]["error"]) == ("error", "ValueError")
 
 
-async def test_a_run_of_a_batch_and_one_that_is_cancelled_before_it_begins(tmp_path: Path) -> None:
+async def test_batch_run_and_run_cancelled_before_start_send_webhooks(tmp_path: Path) -> None:
     async with receiving() as receiver, served(tmp_path) as client:
         body = {"assistant_id": "agent", "input": HELLO, "webhook": receiver.url, "after_seconds": 3600}
         (run,) = (await client.post("/runs/batch", json=[body])).json()
@@ -110,7 +110,7 @@ async def test_a_run_of_a_batch_and_one_that_is_cancelled_before_it_begins(tmp_p
         assert (json.loads(got.body)["status"], json.loads(got.body)["values"]) == ("interrupted", None)
 
 
-async def test_a_receiver_that_fails_is_asked_again(tmp_path: Path) -> None:
+async def test_failed_delivery_is_retried(tmp_path: Path) -> None:
     answers = iter([b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 302 Away\r\nLocation: /x\r\n\r\n"])
 
     def answer(_: Received) -> bytes:
@@ -125,7 +125,7 @@ async def test_a_receiver_that_fails_is_asked_again(tmp_path: Path) -> None:
         assert one["attempts"][0]["error"] == "answered 500"
 
 
-async def test_a_bad_address_is_refused_at_creation_in_the_reference_s_words(tmp_path: Path) -> None:
+async def test_invalid_webhook_url_is_refused_like_the_reference(tmp_path: Path) -> None:
     async with served(tmp_path, webhook_allow_loopback=False, webhooks={"url": {"allowed_ports": [80, 443]}}) as client:
         thread = (await client.post("/threads", json={})).json()["thread_id"]
         for url, told in (
@@ -155,7 +155,7 @@ async def test_webhooks_can_be_switched_off(tmp_path: Path) -> None:
         assert "disabled on this server" in refused.json()["detail"]
 
 
-async def test_headers_of_the_configuration_go_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_configured_headers_are_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LG_WEBHOOK_TOKEN", "s3cret")
     webhooks = {"headers": {"Authorization": "Bearer ${{ env.LG_WEBHOOK_TOKEN }}!"}}
     async with receiving() as receiver, served(tmp_path, webhooks=webhooks) as client:
@@ -175,15 +175,13 @@ async def test_headers_of_the_configuration_go_along(tmp_path: Path, monkeypatch
         ({"x": "a\r\nb: c"}, "no header can carry"),
     ],
 )
-async def test_headers_that_cannot_be_sent_are_told_at_the_start(
-    tmp_path: Path, headers: dict[str, str], told: str
-) -> None:
+async def test_unsendable_headers_prevent_startup(tmp_path: Path, headers: dict[str, str], told: str) -> None:
     with pytest.raises(UnsupportedConfiguration, match=told):
         async with application(tmp_path, webhooks={"headers": headers}).running():
             pass
 
 
-async def test_a_secret_that_is_none_is_told_at_the_start(tmp_path: Path) -> None:
+async def test_invalid_secret_prevents_startup(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedConfiguration, match=r"webhook_secrets: .*openssl"):
         async with application(tmp_path, webhook_secrets="whsec_").running():
             pass
@@ -197,7 +195,7 @@ def test_a_secret_is_not_shown_with_the_settings(tmp_path: Path) -> None:
     assert settings.webhook_secrets.get_secret_value() == SECRET
 
 
-async def test_unknown_deliveries_are_not_there(tmp_path: Path) -> None:
+async def test_unknown_deliveries_are_not_found(tmp_path: Path) -> None:
     async with served(tmp_path) as client:
         for method, path in (("GET", ""), ("POST", "/redeliver")):
             unknown = await client.request(method, f"/webhooks/deliveries/01a202ac-a895-7148-89f0-26ba5aeb42ff{path}")
@@ -208,7 +206,7 @@ async def test_unknown_deliveries_are_not_there(tmp_path: Path) -> None:
         assert await deliveries(client) == []
 
 
-async def test_values_too_large_to_send_are_left_out_and_that_is_told(tmp_path: Path) -> None:
+async def test_too_large_values_are_omitted_with_their_size(tmp_path: Path) -> None:
     async with receiving() as receiver, served(tmp_path) as client:
         large = {"messages": [{"role": "human", "content": "x" * 3_000_000}]}
         await client.post("/runs/wait", json={"assistant_id": "agent", "input": large, "webhook": receiver.url})
@@ -220,7 +218,7 @@ async def test_values_too_large_to_send_are_left_out_and_that_is_told(tmp_path: 
 
 
 @pytest.mark.parametrize("prefix", [None, "/agents"])
-async def test_a_route_of_the_own_app_is_called_as_the_user_of_the_run(tmp_path: Path, prefix: str | None) -> None:
+async def test_route_of_the_custom_app_is_called_as_the_user_of_the_run(tmp_path: Path, prefix: str | None) -> None:
     own = Path(__file__).with_name("own_routes.py")
     http = {"app": f"{own}:app", "enable_custom_route_auth": True, **({"mount_prefix": prefix} if prefix else {})}
     options = {"http": http, "auth": {"path": f"{own}:auth"}, "webhook_allow_loopback": False}

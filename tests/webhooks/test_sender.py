@@ -96,7 +96,7 @@ async def sending(
         yield Play(storage, deliveries, posts, bell)
 
 
-async def test_a_delivery_that_is_taken_is_over(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
+async def test_accepted_delivery_is_done(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
     run = await owed_by(storage)
     async with sending(storage, deliveries, Reply(204)) as play:
         one = await play.until(lambda one: one.status == "delivered")
@@ -110,7 +110,7 @@ async def test_a_delivery_that_is_taken_is_over(storage: RunStorage, deliveries:
     assert play.posts.actors == [ALICE]
 
 
-async def test_one_that_is_not_taken_is_tried_again_and_given_up_in_the_end(
+async def test_failed_delivery_is_retried_and_finally_abandoned(
     storage: RunStorage, deliveries: SqlDeliveryStore
 ) -> None:
     await owed_by(storage)
@@ -136,7 +136,7 @@ async def test_one_that_is_not_taken_is_tried_again_and_given_up_in_the_end(
     ]
 
 
-async def test_what_the_receiver_asks_for_is_heeded(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
+async def test_retry_after_is_honoured(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
     await owed_by(storage)
     async with sending(storage, deliveries, Reply(429, "60"), Reply(200)) as play:
         first = await play.until(lambda one: one.attempts == 1)
@@ -160,7 +160,7 @@ async def test_some_failures_are_final(
         assert [each.error for each in await deliveries.attempts(one.delivery_id)] == [told]
 
 
-async def test_a_redirect_is_a_failure_that_says_so(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
+async def test_redirect_is_a_recorded_failure(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
     await owed_by(storage)
     async with sending(storage, deliveries, Reply(302)) as play:
         one = await play.until(lambda one: one.attempts == 1)
@@ -169,7 +169,7 @@ async def test_a_redirect_is_a_failure_that_says_so(storage: RunStorage, deliver
     assert "redirects are not followed" in (tried.error or "")
 
 
-async def test_what_nobody_expects_is_counted_too(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
+async def test_unexpected_error_counts_as_an_attempt(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
     await owed_by(storage)
     async with sending(storage, deliveries, RuntimeError("odd"), Reply(200)) as play:
         await play.until(lambda one: one.attempts == 1)
@@ -177,7 +177,7 @@ async def test_what_nobody_expects_is_counted_too(storage: RunStorage, deliverie
         await play.until(lambda one: one.status == "delivered")
 
 
-async def test_the_end_of_a_run_wakes_it(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
+async def test_ended_run_wakes_the_sender(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
     posts, bell = Posts(Reply(200)), Bell()
     sender = WebhookSender(deliveries, posts, WebhookSigner(), bell, storage.clock, SETTINGS)
     with bell.listener() as heard:
@@ -187,7 +187,7 @@ async def test_the_end_of_a_run_wakes_it(storage: RunStorage, deliveries: SqlDel
             assert heard.is_set() == (kind.value in ("run_completed", "run_failed", "run_cancelled"))
 
 
-async def test_a_request_to_send_again_wakes_it(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
+async def test_retry_request_wakes_the_sender(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
     await owed_by(storage)
     bell = Bell()
     rung = SqlDeliveryStore(deliveries._database, storage.clock, bell.ring)
@@ -202,7 +202,7 @@ async def test_a_request_to_send_again_wakes_it(storage: RunStorage, deliveries:
     assert len({headers["webhook-id"] for _, _, headers in posts.posted}) == 1
 
 
-async def test_a_slow_receiver_holds_up_nobody_else(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
+async def test_parallel_deliveries_are_limited(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
     for _ in range(5):
         await owed_by(storage)
     settings = SenderSettings(parallel=2)
@@ -215,7 +215,7 @@ async def test_a_slow_receiver_holds_up_nobody_else(storage: RunStorage, deliver
         await play.all_until(lambda every: {one.status for one in every} == {"delivered"})
 
 
-async def test_what_was_cut_off_by_the_end_of_the_process_is_sent_by_the_next(
+async def test_delivery_interrupted_by_shutdown_is_sent_by_the_next_process(
     storage: RunStorage, deliveries: SqlDeliveryStore
 ) -> None:
     await owed_by(storage)
@@ -229,7 +229,7 @@ async def test_what_was_cut_off_by_the_end_of_the_process_is_sent_by_the_next(
         await next_one.until(lambda one: one.status == "delivered")
 
 
-async def test_only_the_fields_that_the_operator_names_leave(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
+async def test_only_configured_fields_are_sent(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
     await owed_by(storage)
     settings = SenderSettings(fields=["run_id", "status", "webhook_sent_at"])
     async with sending(storage, deliveries, Reply(200), settings=settings) as play:

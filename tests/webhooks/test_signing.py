@@ -34,7 +34,7 @@ def test_a_signature_is_over_id_time_and_body(now: datetime) -> None:
     Webhook(SECRET).verify(BODY, headers)
 
 
-def test_while_secrets_change_both_are_good(now: datetime) -> None:
+def test_both_secrets_are_valid_during_rotation(now: datetime) -> None:
     headers = WebhookSigner([SECRET, NEXT]).headers("d-1", now, BODY)
     for secret in (SECRET, NEXT):
         assert Webhook(secret).verify(BODY, headers) == {"a": "ä"}
@@ -45,6 +45,6 @@ def test_without_a_secret_nothing_is_signed(now: datetime) -> None:
 
 
 @pytest.mark.parametrize("secret", ["whsec_", "whsec_x", "é"])
-def test_a_secret_that_is_none_is_refused(secret: str) -> None:
+def test_invalid_secret_is_refused(secret: str) -> None:
     with pytest.raises(InvalidSecret, match="openssl"):
         WebhookSigner([secret])

@@ -78,7 +78,7 @@ async def test_bodies_that_do_not_fit_are_refused_and_fit_later(serve: Serve) ->
             assert (await http.post("/threads", json=body)).status_code == 200
 
 
-async def test_one_user_does_not_take_the_room_of_others(tmp_path: Path) -> None:
+async def test_one_user_cannot_exhaust_the_byte_budget_of_others(tmp_path: Path) -> None:
     application = application_of(tmp_path / "data", memory_in_flight_bytes=9 * MB, memory_in_flight_user_bytes=3 * MB)
     async with serving(application) as url, AsyncExitStack() as stack, httpx.AsyncClient(base_url=url) as http:
         _, writer = await half_a_body(url, "alice-token")
@@ -93,7 +93,7 @@ async def test_one_user_does_not_take_the_room_of_others(tmp_path: Path) -> None
         assert (await http.post("/threads", json=body, headers=bob)).status_code == 200
 
 
-async def test_a_body_that_is_cut_gives_its_room_back(serve: Serve) -> None:
+async def test_aborted_body_releases_its_bytes(serve: Serve) -> None:
     async with serve(memory_in_flight_bytes=3 * MB, memory_in_flight_user_bytes=3 * MB) as url:
         _, writer = await half_a_body(url)
         await asyncio.sleep(0.3)
@@ -103,7 +103,7 @@ async def test_a_body_that_is_cut_gives_its_room_back(serve: Serve) -> None:
             assert (await http.post("/threads", json={"metadata": {"x": "x" * 2 * MB}})).status_code == 200
 
 
-async def test_a_body_holds_no_room_while_its_run_is_waited_for(serve: Serve) -> None:
+async def test_body_releases_its_bytes_while_its_run_is_awaited(serve: Serve) -> None:
     async with (
         serve(memory_in_flight_bytes=3 * MB, memory_in_flight_user_bytes=3 * MB) as url,
         httpx.AsyncClient(base_url=url, timeout=20) as http,
@@ -121,7 +121,7 @@ async def test_a_body_holds_no_room_while_its_run_is_waited_for(serve: Serve) ->
                 assert (await http.post("/threads", json={"metadata": {"x": "x" * 2 * MB}})).status_code == 200
 
 
-async def test_answers_that_are_not_read_hold_room_until_they_are(serve: Serve) -> None:
+async def test_unread_responses_hold_bytes_until_read(serve: Serve) -> None:
     async with (
         serve(memory_in_flight_bytes=30 * MB, memory_in_flight_user_bytes=30 * MB) as url,
         httpx.AsyncClient(base_url=url, timeout=40) as http,

@@ -137,7 +137,7 @@ OPERATIONS = [found.ok() for found in schema.exclude(path=list(ENDLESS)).get_all
 @given(data=st.data())
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 @pytest.mark.usefixtures("existing")
-def test_what_is_described_is_what_is_answered(
+def test_responses_conform_to_the_openapi_document(
     operation: APIOperation[Any, Any, Any, Any], url: str, data: st.DataObject
 ) -> None:
     case = data.draw(st.one_of([operation.as_strategy(generation_mode=mode) for mode in GenerationMode]))

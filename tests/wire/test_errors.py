@@ -52,11 +52,11 @@ from runstead.wire.errors import MASKED, Problem, Unavailable, Unprocessable, pr
         (RuntimeError("the password is x"), Problem(500, MASKED)),
     ],
 )
-def test_each_error_has_its_number_and_text(error: Exception, problem: Problem) -> None:
+def test_each_error_has_its_status_and_text(error: Exception, problem: Problem) -> None:
     assert problem_of(error) == problem
 
 
-def test_no_error_that_a_caller_may_meet_was_forgotten() -> None:
+def test_every_error_a_caller_can_get_has_a_status() -> None:
     """What the kernel and the resources declare is either told properly, or is nobody's business but ours."""
     internal = {RunError, LeaseLost, IllegalTransition, RollbackRequested, CronMoved}
     declared = {
@@ -68,6 +68,6 @@ def test_no_error_that_a_caller_may_meet_was_forgotten() -> None:
     assert declared - internal <= set(errors._KNOWN)
 
 
-def test_a_sentence_names_the_place_and_leaves_pydantic_s_out() -> None:
+def test_validation_message_names_the_path_without_pydantic_internals() -> None:
     problem = {"type": "int_type", "loc": ("body", "config", "tags", 0), "msg": "Value error, bad"}
     assert sentence_of([problem]) == "config.tags.0: bad"

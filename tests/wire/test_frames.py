@@ -9,7 +9,7 @@ METADATA = StreamEvent("1-1", "metadata", b'{"run_id":"r","attempt":1}')
 VALUES = StreamEvent("1-2", "values|child:f166", b'{"a":1}')
 
 
-def test_event_data_and_an_empty_line() -> None:
+def test_frame_is_event_data_and_empty_line() -> None:
     assert frames([METADATA], with_ids=False) == b'event: metadata\r\ndata: {"run_id":"r","attempt":1}\r\n\r\n'
 
 
@@ -26,20 +26,20 @@ def test_a_heartbeat_is_a_comment() -> None:
     assert frames([HEARTBEAT_SENTINEL], with_ids=True) == b": heartbeat\r\n\r\n"
 
 
-def test_an_end_and_a_cancel_are_told_by_silence() -> None:
+def test_end_and_cancel_produce_no_frame() -> None:
     end = StreamEvent("1-3", "end", b'{"status":"success"}', "end")
     cancel = StreamEvent("1-3", "cancel", b"null", "cancel")
     assert frames([end, END_SENTINEL], with_ids=True) == b""
     assert frames([cancel, CANCELLED_SENTINEL], with_ids=True) == b""
 
 
-def test_an_error_is_told() -> None:
+def test_error_produces_an_error_frame() -> None:
     error = StreamEvent("1-3", "error", b'{"error":"ValueError","message":"boom"}', "error")
     shown = frames([error, END_SENTINEL], with_ids=False)
     assert shown == b'event: error\r\ndata: {"error":"ValueError","message":"boom"}\r\n\r\n'
 
 
-def test_an_event_that_is_not_kept_does_not_make_the_reader_forget_its_place() -> None:
+def test_transient_event_keeps_the_last_event_id() -> None:
     gap = StreamEvent("", "gap", b'{"missed":3}')
     assert frames([gap], with_ids=True) == b'event: gap\r\ndata: {"missed":3}\r\n\r\n'
 

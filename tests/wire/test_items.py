@@ -42,7 +42,7 @@ def test_an_item_is_a_namespace_a_key_and_an_object() -> None:
         ({"ttl": 1e308}, "ttl"),
     ],
 )
-def test_what_cannot_be_stored_is_refused(changes: dict[str, Any], sentence: str) -> None:
+def test_unstorable_item_is_refused(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(Unprocessable, match=sentence):
         put(**changes)
 

@@ -62,7 +62,7 @@ def shape(frames: list[Frame]) -> tuple[list[str], bool]:
 
 
 @pytest.mark.parametrize("action", ["interrupt", "rollback"])
-async def test_a_run_is_cancelled_under_the_eyes_of_a_reader(action: str, http: httpx.AsyncClient) -> None:
+async def test_run_is_cancelled_while_a_reader_streams(action: str, http: httpx.AsyncClient) -> None:
     comparison = Comparison(LIVE)
     created, *others = read_transcript(f"cancel_{action}")
     (thread_id,) = threads_of([created])
@@ -105,7 +105,7 @@ async def test_many_runs_are_cancelled_at_once(http: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["reject", "interrupt", "rollback", "enqueue"])
-async def test_a_second_run_comes_while_the_first_is_at_work(strategy: str, http: httpx.AsyncClient) -> None:
+async def test_second_run_is_created_while_the_first_runs(strategy: str, http: httpx.AsyncClient) -> None:
     comparison = Comparison(LIVE)
     (first,) = read_transcript(f"multitask_{strategy}_first")
     second, *others = read_transcript(f"multitask_{strategy}")
@@ -123,7 +123,7 @@ async def test_a_second_run_comes_while_the_first_is_at_work(strategy: str, http
 
 
 @pytest.mark.parametrize("name", ["disconnect_cancel", "disconnect_continue"])
-async def test_a_client_leaves_in_mid_stream(name: str, http: httpx.AsyncClient) -> None:
+async def test_client_disconnects_mid_stream(name: str, http: httpx.AsyncClient) -> None:
     comparison = Comparison(LIVE)
     streamed, listed = read_transcript(name)
     (thread_id,) = threads_of([streamed])
@@ -139,7 +139,7 @@ async def test_a_client_leaves_in_mid_stream(name: str, http: httpx.AsyncClient)
     assert not comparison.differences, "\n" + "\n".join(comparison.differences)
 
 
-async def test_a_long_silence_is_filled_with_heartbeats(http: httpx.AsyncClient) -> None:
+async def test_long_silence_sends_heartbeats(http: httpx.AsyncClient) -> None:
     comparison = Comparison(LIVE)
     (exchange,) = read_transcript("heartbeat")
     (thread_id,) = threads_of([exchange])
@@ -151,7 +151,7 @@ async def test_a_long_silence_is_filled_with_heartbeats(http: httpx.AsyncClient)
     assert [piece.partition("\r\n")[0] for piece in pieces[-2:]] == ["event: values", ""]
 
 
-async def test_a_long_wait_is_filled_with_newlines(http: httpx.AsyncClient) -> None:
+async def test_long_wait_sends_newlines(http: httpx.AsyncClient) -> None:
     comparison = Comparison(LIVE)
     (exchange,) = read_transcript("wait_keepalive")
     (thread_id,) = threads_of([exchange])
@@ -166,7 +166,7 @@ async def test_a_long_wait_is_filled_with_newlines(http: httpx.AsyncClient) -> N
     assert 2 <= len(newlines) <= elapsed / HEARTBEAT
 
 
-async def test_a_run_is_joined_again_from_where_the_reader_was(http: httpx.AsyncClient) -> None:
+async def test_run_is_rejoined_from_the_last_event_id(http: httpx.AsyncClient) -> None:
     comparison = Comparison(LIVE)
     created, _, replayed, resumed, late = read_transcript("join_stream_resumable")
     (thread_id,) = threads_of([created])
@@ -179,7 +179,7 @@ async def test_a_run_is_joined_again_from_where_the_reader_was(http: httpx.Async
     assert not comparison.differences, "\n" + "\n".join(comparison.differences)
 
 
-async def test_a_thread_is_joined_by_one_who_sees_its_run_and_a_change_of_its_state(http: httpx.AsyncClient) -> None:
+async def test_joined_thread_shows_its_run_and_a_state_update(http: httpx.AsyncClient) -> None:
     comparison = Comparison(LIVE)
     waited, updated, watched = read_transcript("thread_join_stream")
     (thread_id,) = threads_of([waited])
@@ -203,7 +203,7 @@ async def test_a_thread_is_joined_by_one_who_sees_its_run_and_a_change_of_its_st
     assert [frame.event for frame in ours][-2:] == ["metadata", "state_update"]
 
 
-async def test_a_run_that_has_ended_has_nothing_more_to_say(http: httpx.AsyncClient) -> None:
+async def test_ended_run_streams_nothing_more(http: httpx.AsyncClient) -> None:
     (exchange,) = read_transcript("join_stream_finished_nonresumable")
     (thread_id,) = threads_of([exchange])
     body: dict[str, Any] = {"assistant_id": "agent", "input": {"messages": []}, "if_not_exists": "create"}

@@ -136,7 +136,7 @@ def test_the_bytes_of_media_come_as_deltas_and_again_at_the_end() -> None:
     assert [block.get("base64") for block in finished] == ["AAECAwQF", None]
 
 
-def test_messages_that_are_said_at_once_are_told_apart() -> None:
+def test_interleaved_messages_are_separated() -> None:
     events = said(translated(chunk("a", "one"), chunk("b", "two"), chunk("c", "one")))
     assert [(event["event"], event.get("message_id")) for event in events[3:]] == [
         ("message-start", None),
@@ -157,7 +157,7 @@ def test_a_message_whose_last_chunk_never_comes_ends_with_its_step() -> None:
     assert [event["event"] for event in events][-2:] == ["content-block-finish", "message-finish"]
 
 
-def test_a_message_that_was_cut_off_by_another_attempt_is_given_up() -> None:
+def test_message_cut_off_by_another_attempt_is_dropped() -> None:
     translator = RunTranslator(run())
     log = [("1-1", "metadata", {}), ("1-2", *chunk("half")), ("2-1", "metadata", {}), ("2-2", *chunk("whole", "n"))]
     events = [
@@ -173,7 +173,7 @@ def test_a_message_that_was_cut_off_by_another_attempt_is_given_up() -> None:
     assert [event.seq for event in events] == sorted({event.seq for event in events})
 
 
-def test_a_tool_that_fails_is_told_of() -> None:
+def test_failed_tool_is_reported() -> None:
     asked = {"type": "ai", "id": "m", "content": "", "tool_calls": [{"name": "f", "args": {"a": 1}, "id": "c"}]}
     failed = {"type": "tool", "id": "n", "content": "no", "tool_call_id": "c", "status": "error", "name": "f"}
     task = {"id": "x", "name": "act", "input": {"messages": [asked]}, "triggers": []}
@@ -185,7 +185,7 @@ def test_a_tool_that_fails_is_told_of() -> None:
     ]
 
 
-def test_an_agent_in_a_tool_says_which_call_it_was_made_for() -> None:
+def test_agent_inside_a_tool_names_its_tool_call() -> None:
     dispatched = {"tool_call": {"name": "task", "args": {}, "id": "c9"}, "state": {}}
     outer = {"id": "t1", "name": "tools", "input": dispatched, "triggers": []}
     inner = {"id": "t2", "name": "model", "input": {}, "triggers": [], "metadata": {"lc_agent_name": "researcher"}}
@@ -258,6 +258,6 @@ def test_numbers_rise_from_run_to_run_and_do_not_depend_on_what_is_kept() -> Non
         {"channels": ["values"], "since": True},
     ],
 )
-def test_a_subscription_that_makes_no_sense_is_refused(params: Any) -> None:
+def test_invalid_subscription_is_refused(params: Any) -> None:
     with pytest.raises(BadRequest):
         subscription_of(params)

@@ -96,7 +96,7 @@ def address(url: str, thread_id: str, path: str = "stream/events") -> str:
 
 
 @pytest.mark.parametrize("path", ["stream/events", "stream"])
-async def test_a_socket_tells_what_a_stream_tells(path: str, url: str, thread_id: str) -> None:
+async def test_socket_sends_the_events_of_a_stream(path: str, url: str, thread_id: str) -> None:
     async with connect(address(url, thread_id, path)) as connection:
         socket = Socket(connection)
         await socket.ask("subscription.subscribe", channels=EVERYTHING)
@@ -107,7 +107,7 @@ async def test_a_socket_tells_what_a_stream_tells(path: str, url: str, thread_id
     assert socket.events == follower.events
 
 
-async def test_an_answer_says_how_far_the_client_has_been_told(url: str, thread_id: str) -> None:
+async def test_response_has_the_applied_sequence(url: str, thread_id: str) -> None:
     async with connect(address(url, thread_id)) as connection:
         socket = Socket(connection)
         subscribed = await socket.ask("subscription.subscribe", channels=["lifecycle"])
@@ -118,7 +118,7 @@ async def test_an_answer_says_how_far_the_client_has_been_told(url: str, thread_
     assert tree["meta"] == {"applied_through_seq": socket.events[-1]["seq"]}
 
 
-async def test_what_two_subscriptions_cover_is_told_once(url: str, thread_id: str) -> None:
+async def test_event_of_two_subscriptions_is_sent_once(url: str, thread_id: str) -> None:
     async with connect(address(url, thread_id)) as connection:
         socket = Socket(connection)
         await socket.ask("subscription.subscribe", channels=["lifecycle", "values"])
@@ -131,7 +131,7 @@ async def test_what_two_subscriptions_cover_is_told_once(url: str, thread_id: st
     assert {event["method"] for event in socket.events} == {"lifecycle", "values", "input.requested"}
 
 
-async def test_a_late_subscription_is_told_of_the_past(url: str, thread_id: str) -> None:
+async def test_late_subscription_replays_past_events(url: str, thread_id: str) -> None:
     async with connect(address(url, thread_id)) as connection:
         socket = Socket(connection)
         await socket.ask("subscription.subscribe", channels=["lifecycle"])
@@ -143,7 +143,7 @@ async def test_a_late_subscription_is_told_of_the_past(url: str, thread_id: str)
     assert [event["method"] for event in socket.events] == ["lifecycle", "lifecycle", "values", "values"]
 
 
-async def test_a_late_subscription_is_told_what_another_was_told_before(url: str, thread_id: str) -> None:
+async def test_late_subscription_replays_events_of_another_subscription(url: str, thread_id: str) -> None:
     async with connect(address(url, thread_id)) as connection:
         socket = Socket(connection)
         await socket.ask("subscription.subscribe", channels=["lifecycle"])
@@ -154,7 +154,7 @@ async def test_a_late_subscription_is_told_what_another_was_told_before(url: str
     assert [event["method"] for event in socket.events[2:]] == ["lifecycle", "values", "values", "lifecycle"]
 
 
-async def test_subscriptions_made_in_one_breath_are_told_in_the_order_of_the_thread(url: str, thread_id: str) -> None:
+async def test_concurrent_subscriptions_replay_in_thread_order(url: str, thread_id: str) -> None:
     async with connect(address(url, thread_id)) as connection:
         socket = Socket(connection)
         await socket.ask("subscription.subscribe", channels=["lifecycle"])
@@ -173,7 +173,7 @@ async def test_subscriptions_made_in_one_breath_are_told_in_the_order_of_the_thr
     assert len(seqs) > 8
 
 
-async def test_a_subscription_ends_when_it_is_told_to(url: str, thread_id: str) -> None:
+async def test_unsubscribe_ends_the_subscription(url: str, thread_id: str) -> None:
     async with connect(address(url, thread_id)) as connection:
         socket = Socket(connection)
         subscribed = await socket.ask("subscription.subscribe", channels=["values"])
@@ -186,7 +186,7 @@ async def test_a_subscription_ends_when_it_is_told_to(url: str, thread_id: str) 
     assert socket.events == []
 
 
-async def test_a_client_that_comes_back_goes_on_where_it_was(url: str, thread_id: str) -> None:
+async def test_reconnecting_client_continues_at_its_sequence(url: str, thread_id: str) -> None:
     async with connect(address(url, thread_id)) as connection:
         before = Socket(connection)
         await before.ask("subscription.subscribe", channels=["values", "lifecycle"])
@@ -201,7 +201,7 @@ async def test_a_client_that_comes_back_goes_on_where_it_was(url: str, thread_id
     assert after.events == before.events[3:]
 
 
-async def test_a_client_that_comes_back_too_late_is_refused(tmp_path: Path, thread_id: str) -> None:
+async def test_client_reconnecting_too_late_is_refused(tmp_path: Path, thread_id: str) -> None:
     flags = {"data_dir": current_data(tmp_path / "data"), "port": 0, "shutdown_grace_seconds": 0.1}
     settings = load_settings(flags, project=tmp_path)
     async with (
@@ -222,7 +222,7 @@ async def test_a_client_that_comes_back_too_late_is_refused(tmp_path: Path, thre
     assert refused["meta"]["since"] == since < refused["meta"]["min_available_seq"]
 
 
-async def test_nonsense_is_refused_and_the_socket_goes_on(url: str, thread_id: str) -> None:
+async def test_invalid_message_is_refused_and_the_socket_stays_open(url: str, thread_id: str) -> None:
     async with connect(address(url, thread_id)) as connection:
         for nonsense in (
             "notjson",
@@ -238,14 +238,14 @@ async def test_nonsense_is_refused_and_the_socket_goes_on(url: str, thread_id: s
         assert (await socket.ask("bogus"))["error"] == "unknown_command"
 
 
-async def test_a_thread_that_cannot_be_is_refused_in_a_way_browsers_can_read(url: str) -> None:
+async def test_invalid_thread_id_closes_the_socket_with_4422(url: str) -> None:
     async with connect(address(url, "not-a-thread")) as connection:
         with pytest.raises(ConnectionClosed):
             await connection.recv()
     assert connection.close_code == 4422
 
 
-async def test_a_server_that_goes_down_says_that_it_comes_back(tmp_path: Path, thread_id: str) -> None:
+async def test_shutdown_closes_the_socket_with_a_restart_code(tmp_path: Path, thread_id: str) -> None:
     flags = {"data_dir": current_data(tmp_path / "data"), "port": 0, "shutdown_grace_seconds": 0.1}
     application = Application(load_settings(flags, project=tmp_path), read_configuration(GRAPHS))
     async with serving(application) as url:

@@ -61,7 +61,7 @@ async def test_a_client_that_came_before_the_thread_sees_its_first_run(http: htt
     assert follower.ids == [str(event["seq"]) for event in events]
 
 
-async def test_every_channel_tells_something(http: httpx.AsyncClient, thread_id: str) -> None:
+async def test_every_channel_has_events(http: httpx.AsyncClient, thread_id: str) -> None:
     async with following(http, thread_id) as follower:
         await start(http, thread_id, "nested")
         await start(http, thread_id, "tools")
@@ -82,7 +82,7 @@ async def test_every_channel_tells_something(http: httpx.AsyncClient, thread_id:
     assert [update["node"] for update in data_of(follower.of("updates"))][:3] == ["before", "child_model", "child"]
 
 
-async def test_a_checkpoint_is_told_before_the_values_it_holds(http: httpx.AsyncClient, thread_id: str) -> None:
+async def test_checkpoint_event_precedes_its_values(http: httpx.AsyncClient, thread_id: str) -> None:
     async with following(http, thread_id, channels=["values", "checkpoints"]) as follower:
         await start(http, thread_id, "agent")
         await follower.until(lambda it: len(it.of("values")) == 2)
@@ -142,7 +142,7 @@ async def test_since_hides_what_has_been_seen(http: httpx.AsyncClient, thread_id
         assert rest.notices == []
 
 
-async def test_one_who_has_seen_all_waits_for_the_next_run(http: httpx.AsyncClient, thread_id: str) -> None:
+async def test_up_to_date_reader_waits_for_the_next_run(http: httpx.AsyncClient, thread_id: str) -> None:
     await start(http, thread_id, "agent")
     async with following(http, thread_id) as first:
         await first.run_ended()
@@ -177,9 +177,7 @@ async def test_namespaces_and_depth_narrow_a_stream(
     assert names == seen
 
 
-async def test_a_stream_stays_open_between_runs_and_shows_that_it_lives(
-    http: httpx.AsyncClient, thread_id: str
-) -> None:
+async def test_stream_stays_open_between_runs_with_heartbeats(http: httpx.AsyncClient, thread_id: str) -> None:
     async with following(http, thread_id) as follower:
         await start(http, thread_id, "agent")
         await follower.run_ended()
@@ -190,7 +188,7 @@ async def test_a_stream_stays_open_between_runs_and_shows_that_it_lives(
         await follower.run_ended(2)
 
 
-async def test_a_run_of_the_other_wire_appears_too(http: httpx.AsyncClient, thread_id: str) -> None:
+async def test_run_created_through_the_rest_api_appears_too(http: httpx.AsyncClient, thread_id: str) -> None:
     async with following(http, thread_id) as follower:
         body = {"assistant_id": "nested", "input": HI, "if_not_exists": "create", "stream_subgraphs": True}
         run = (await http.post(f"/threads/{thread_id}/runs", json=body)).json()
@@ -210,14 +208,14 @@ async def test_a_run_that_is_stopped_ends_as_interrupted(http: httpx.AsyncClient
     assert endings(follower.events)[0]["params"]["data"]["event"] == "interrupted"
 
 
-async def test_queued_runs_are_told_one_after_the_other(http: httpx.AsyncClient, thread_id: str) -> None:
+async def test_queued_runs_are_streamed_one_after_the_other(http: httpx.AsyncClient, thread_id: str) -> None:
     async with following(http, thread_id, channels=["lifecycle"]) as follower:
         runs = [await start(http, thread_id, "slow", {"steps": 2, "delay": 0.03}) for _ in range(3)]
         await follower.run_ended(3)
     assert [event["event_id"].split(":")[1] for event in follower.events] == [run for run in runs for _ in range(2)]
 
 
-async def test_an_answer_is_told_when_the_run_that_brings_it_begins(http: httpx.AsyncClient, thread_id: str) -> None:
+async def test_input_response_is_reported_when_its_run_starts(http: httpx.AsyncClient, thread_id: str) -> None:
     async with following(http, thread_id, channels=["input", "lifecycle", "values"]) as follower:
         await start(http, thread_id, "nested_hitl")
         await follower.run_ended()
@@ -233,7 +231,7 @@ async def test_an_answer_is_told_when_the_run_that_brings_it_begins(http: httpx.
     assert follower.of("values")[-1]["params"]["data"]["answer"] == "yes"
 
 
-async def test_an_interrupt_answered_ten_times_at_once_is_answered_once(
+async def test_interrupt_answered_ten_times_concurrently_is_answered_once(
     http: httpx.AsyncClient, thread_id: str
 ) -> None:
     async with following(http, thread_id) as follower:
@@ -308,7 +306,7 @@ async def test_states_are_read_listed_and_forked(http: httpx.AsyncClient, thread
     assert [len(data["messages"]) for data in data_of(follower.of("values"))] == [1, 2, 1, 2]
 
 
-async def test_what_is_not_there_is_named(http: httpx.AsyncClient, thread_id: str) -> None:
+async def test_missing_resource_is_named_in_the_error(http: httpx.AsyncClient, thread_id: str) -> None:
     nowhere = str(uuid4())
     assert (await command(http, thread_id, "state.get"))["error"] == "no_such_run"
     assert (await command(http, thread_id, "agent.getTree"))["error"] == "no_such_run"
@@ -322,7 +320,7 @@ async def test_what_is_not_there_is_named(http: httpx.AsyncClient, thread_id: st
     assert (await command(http, thread_id, "subscription.subscribe", channels=["values"]))["error"] == "unsupported"
 
 
-async def test_a_message_can_be_put_in(http: httpx.AsyncClient, thread_id: str) -> None:
+async def test_message_can_be_inserted(http: httpx.AsyncClient, thread_id: str) -> None:
     async with following(http, thread_id) as follower:
         await start(http, thread_id, "agent")
         await follower.run_ended()
@@ -358,7 +356,7 @@ async def test_a_strategy_counts_under_both_of_its_names(http: httpx.AsyncClient
         assert (answer["type"], answer["message"][:4]) == ("error", "409:")
 
 
-async def test_after_a_restart_a_thread_is_told_from_its_records(tmp_path: Path, thread_id: str) -> None:
+async def test_thread_is_replayed_from_storage_after_a_restart(tmp_path: Path, thread_id: str) -> None:
     async with server(tmp_path) as http, following(http, thread_id) as before:
         await start(http, thread_id, "fail")
         await start(http, thread_id, "nested_hitl")
@@ -387,7 +385,7 @@ def run_of(events: list[Any]) -> str:
     return run_id
 
 
-async def test_who_has_missed_something_for_good_is_told_so(tmp_path: Path, thread_id: str) -> None:
+async def test_reader_of_permanently_lost_events_gets_a_gap(tmp_path: Path, thread_id: str) -> None:
     async with server(tmp_path) as http, following(http, thread_id) as before:
         await start(http, thread_id, "agent")
         await before.run_ended()
@@ -417,7 +415,7 @@ async def test_a_server_that_goes_down_cuts_its_streams(tmp_path: Path, thread_i
         await context.__aexit__(None, None, None)
 
 
-async def test_a_thread_is_silent_for_everybody_else(tmp_path: Path, thread_id: str) -> None:
+async def test_thread_sends_no_events_to_other_users(tmp_path: Path, thread_id: str) -> None:
     options = {"data_dir": tmp_path / "data", "shutdown_grace_seconds": 0.1}
     application = Application(load_settings(options, project=tmp_path), read_configuration(GRAPHS))
     wanted = Subscription(frozenset(EVERYTHING))

@@ -43,7 +43,7 @@ async def http(url: str) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.mark.parametrize("name", ["agent", "fail", "fanout", "hitl", "nested", "nested_hitl", "since", "tools"])
-async def test_we_tell_what_the_reference_told(name: str, http: httpx.AsyncClient) -> None:
+async def test_events_equal_those_of_the_reference(name: str, http: httpx.AsyncClient) -> None:
     comparison = Comparison(PROTOCOL)
     seen: list[Event] = []
     for exchange in read_transcript(f"v2_{name}"):
@@ -167,7 +167,7 @@ async def test_a_stream_opens_before_its_thread_exists(http: httpx.AsyncClient) 
         assert follower.events == []
 
 
-async def test_a_web_socket_tells_what_the_references_told(url: str) -> None:
+async def test_web_socket_messages_equal_those_of_the_reference(url: str) -> None:
     sent, said = read_socket("v2_websocket")
     theirs = [json.loads(text) for text in said]
     comparison = Comparison(PROTOCOL)

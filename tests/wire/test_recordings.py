@@ -64,7 +64,7 @@ def test_every_recording_is_compared() -> None:
 
 
 @pytest.mark.parametrize("name", NOT_SERVED)
-async def test_what_is_not_served_is_not_found(name: str, client: httpx.AsyncClient) -> None:
+async def test_unserved_routes_are_not_found(name: str, client: httpx.AsyncClient) -> None:
     asked = re.findall(r"^### (GET|POST|DELETE) (/\S*)", (FOLDER / f"{name}.txt").read_text(), re.MULTILINE)
     asked = [(method, path) for method, path in asked if not path.startswith("/assistants")]
     assert asked

@@ -85,7 +85,7 @@ def test_every_field_has_its_effect(field: str, value: Any, attribute: str, expe
     assert getattr(made(**{field: value}), attribute) == expected
 
 
-def test_durability_beats_the_older_name_of_it() -> None:
+def test_durability_overrides_its_older_name() -> None:
     assert made(durability="sync", checkpoint_during=False).durability == "sync"
 
 
@@ -126,7 +126,7 @@ def test_durability_beats_the_older_name_of_it() -> None:
         ({"assistant_id": None}, "assistant_id"),
     ],
 )
-def test_what_cannot_be_done_is_refused_with_a_sentence(fields: dict[str, Any], sentence: str) -> None:
+def test_unsupported_run_is_refused_with_a_message(fields: dict[str, Any], sentence: str) -> None:
     with pytest.raises(Unprocessable, match=sentence):
         made(**fields)
 
@@ -166,7 +166,7 @@ def test_an_empty_input_beside_a_resume_is_what_chat_clients_send() -> None:
     assert spec.command == RunCommand("yes", has_resume=True)
 
 
-def test_the_kernel_can_store_and_restore_what_the_wire_makes() -> None:
+def test_parsed_run_spec_round_trips_through_storage() -> None:
     spec = made(
         input={"a": [1]},
         command={"resume": 1, "goto": [{"node": "n", "input": None}]},
@@ -219,7 +219,7 @@ class TestMerging:
         assert made(context={"color": "green"}).config["configurable"] == {"color": "green"}
         assert made(config={"configurable": {"color": "teal"}}).context == {"color": "teal"}
 
-    def test_the_configurable_of_the_thread_counts_where_the_assistant_says_nothing_and_nothing_else_of_it(
+    def test_thread_configurable_fills_gaps_of_the_assistant(
         self,
     ) -> None:
         spec = spec_of(
@@ -241,7 +241,7 @@ class TestMerging:
             ("another", {"t": 1, "a": "assistant", "k": "continued", "r": "run"}),
         ],
     )
-    def test_a_run_that_is_continued_counts_more_than_its_own_assistant_and_less_than_another(
+    def test_continued_run_overrides_its_assistant_but_not_another_assistant(
         self, of_assistant: str, expected: dict[str, Any]
     ) -> None:
         values = {"a": "continued", "k": "continued", "r": "continued"}
@@ -253,7 +253,7 @@ class TestMerging:
         )
         assert spec.context == spec.config["configurable"] == expected
 
-    def test_the_record_of_the_thread_shows_all_but_the_configurable_of_the_run(self) -> None:
+    def test_thread_record_excludes_the_configurable_of_the_run(self) -> None:
         spec = made(config={"configurable": {"x": 1}, "tags": ["r"]})
         assert spec.thread_config == {"configurable": {}, "tags": ["r"]}
         assert "thread_config" not in spec.to_json()
@@ -280,12 +280,12 @@ class TestMerging:
         assert spec.config["configurable"] == {"mine": 1}
         assert spec.metadata == {"created_by": "system", "graph_id": "agent", "assistant_id": assistant().assistant_id}
 
-    def test_the_context_is_no_way_around_it(self) -> None:
+    def test_context_cannot_set_server_keys(self) -> None:
         spec = made(context={"langgraph_auth_user": 1, "__pregel_x": 1, "checkpoint_id": "x", "thread_id": "y", "a": 1})
         assert spec.config["configurable"] == {"a": 1}
         assert spec.checkpoint is None
 
-    def test_headers_that_were_let_in_reach_configurable(self) -> None:
+    def test_allowed_headers_reach_configurable(self) -> None:
         assert spec_of(b'{"assistant_id": "a"}', headers={"x-tenant": "acme"}).config["configurable"] == {
             "x-tenant": "acme"
         }
@@ -294,7 +294,7 @@ class TestMerging:
 class TestHeaders:
     """Which of a request's headers a run sees, and as what."""
 
-    def test_nothing_unless_it_is_let_in(self) -> None:
+    def test_headers_are_dropped_unless_allowed(self) -> None:
         sent = {"x-tenant": "acme", "user-agent": "me", "baggage": "a=b"}
         assert configurable_of(sent, lambda name: False) == {}
         assert configurable_of(sent, lambda name: name == "x-tenant") == {"x-tenant": "acme"}
@@ -310,7 +310,7 @@ class TestHeaders:
         }
 
     @pytest.mark.parametrize("baggage", ["langsmith-metadata=%7B", "langsmith-metadata=1", "=", ",,", "a"])
-    def test_a_baggage_that_says_nothing_is_no_reason_to_refuse_a_run(self, baggage: str) -> None:
+    def test_malformed_baggage_does_not_refuse_the_run(self, baggage: str) -> None:
         assert configurable_of({TRACE: "t", "baggage": baggage}, lambda name: False) == {TRACE: "t"}
 
 
@@ -320,11 +320,11 @@ class TestRemarks:
     def told(self, *, is_traced: bool = False, **fields: Any) -> Any:
         return remarks_on([body(json.dumps({"assistant_id": "agent", **fields}).encode())] * 2, is_traced=is_traced)
 
-    def test_nothing_where_all_has_its_effect(self) -> None:
+    def test_no_remark_when_every_field_has_an_effect(self) -> None:
         assert self.told(feedback_keys=[], langsmith_tracer={}) == {}
         assert self.told(langsmith_tracer={"project_name": "p"}, is_traced=True) == {}
 
-    def test_one_sentence_for_each_field(self) -> None:
+    def test_one_remark_per_ignored_field(self) -> None:
         told = self.told(feedback_keys=["thumbs"], langsmith_tracer={"project_name": "p"})
         sentences = told["runstead-remark"].split("; ")
         assert [sentence.split()[0] for sentence in sentences] == ["feedback_keys", "langsmith_tracer"]
@@ -364,7 +364,7 @@ class TestShown:
             "durability": "async",
         }
 
-    def test_what_was_asked_is_echoed(self) -> None:
+    def test_run_record_echoes_the_request(self) -> None:
         spec = made(command={"resume": None}, interrupt_before="*", interrupt_after=["n"], durability="exit")
         kwargs = from_run_record(run_record(spec))["kwargs"]
         assert kwargs["command"] == {"resume": None, "update": None, "goto": []}
@@ -398,7 +398,7 @@ def test_an_unknown_mode_in_a_query_is_refused() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1_001])
-def test_a_batch_has_a_size(size: int) -> None:
+def test_batch_size_is_limited(size: int) -> None:
     raw = json.dumps([{"assistant_id": "agent"}] * size).encode()
     bodies = parse_body(raw, RUN_BATCH)
     with pytest.raises(WireError, match="A batch holds 1 to 1000 runs"):

@@ -65,7 +65,7 @@ def test_the_next_moment(expression: str, zone: str | None, after: str, due: str
         "\u0665 * * * *", "1,,2 * * * *", "* " * 300,
     ],
 )  # fmt: skip
-def test_what_is_no_schedule_is_refused_in_words(expression: str) -> None:
+def test_invalid_schedule_is_refused_with_a_message(expression: str) -> None:
     with pytest.raises(
         InvalidSchedule, match=r"Invalid cron schedule: '(?s:.*)'\. Reason: .*Example: '\*/5 \* \* \* \*'"
     ):
@@ -73,7 +73,7 @@ def test_what_is_no_schedule_is_refused_in_words(expression: str) -> None:
 
 
 @pytest.mark.parametrize("zone", ["Mars/Base", "", "../../etc/passwd", "/etc/passwd", "Europe", "x" * 500, "\0", "é"])
-def test_an_unknown_zone_is_refused_in_words(zone: str) -> None:
+def test_unknown_time_zone_is_refused_with_a_message(zone: str) -> None:
     with pytest.raises(InvalidSchedule, match=r"timezone: (?s:.*) such as 'Europe/Paris'"):
         Schedule.parse("* * * * *", zone)
 
@@ -140,7 +140,7 @@ def test_the_last_moment_is_the_one_that_going_forward_ends_at(
 
 
 @given(st.text(max_size=30), zones)
-def test_no_text_is_worse_than_refused(text: str, zone: str) -> None:
+def test_any_text_is_parsed_or_refused(text: str, zone: str) -> None:
     try:
         schedule = Schedule.parse(text, zone)
     except InvalidSchedule:

@@ -57,9 +57,7 @@ async def everything(client: httpx.AsyncClient, graph: str) -> str:
     return "\n".join(told)
 
 
-async def test_the_text_of_a_library_s_error_is_in_the_log_alone(
-    serve: Serve, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_library_error_text_is_only_in_the_log(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     async with serve() as client:
         with caplog.at_level(logging.WARNING):
             told = await everything(client, "vendor")
@@ -74,14 +72,14 @@ async def test_the_text_of_a_library_s_error_is_in_the_log_alone(
     assert SECRET in str(line.exc_info[1])
 
 
-async def test_who_works_on_the_agents_is_told_all(serve: Serve) -> None:
+async def test_show_errors_exposes_full_error_texts(serve: Serve) -> None:
     async with serve(show_errors=True) as client:
         told = await everything(client, "vendor")
     assert MASKED not in told
     assert told.count(SECRET) > 10
 
 
-async def test_an_author_s_own_words_are_told(serve: Serve) -> None:
+async def test_error_raised_by_the_author_is_shown(serve: Serve) -> None:
     async with serve() as client:
         told = await everything(client, "refusing")
     assert MASKED not in told
@@ -89,7 +87,7 @@ async def test_an_author_s_own_words_are_told(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("graph", ["seeing", "parent"])
-async def test_nothing_tells_who_was_authenticated_or_by_what(serve: Serve, graph: str) -> None:
+async def test_responses_do_not_expose_the_user_or_credentials(serve: Serve, graph: str) -> None:
     async with serve() as client:
         told = await everything(client, graph)
     # The graph itself sees the user, and says so; nobody else does.

@@ -16,7 +16,7 @@ FIELDS = {
 KNOWN = ("thread_id", "values", "status")
 
 
-def test_nothing_selected_is_everything() -> None:
+def test_empty_selection_returns_everything() -> None:
     assert selected(FIELDS, None) is FIELDS
 
 
@@ -29,7 +29,7 @@ def test_a_single_key_of_an_object() -> None:
     assert selected(FIELDS, ["values.absent"]) == {"values": {}}
 
 
-def test_the_whole_beats_its_part() -> None:
+def test_whole_field_overrides_its_part() -> None:
     assert selected(FIELDS, ["values.n", "values"])["values"] is FIELDS["values"]
 
 
@@ -44,7 +44,7 @@ def test_paths_reach_into_lists_from_both_ends() -> None:
     assert paths.read(FIELDS) == {"last": "b", "first": {"content": "a"}, "id": "t"}
 
 
-def test_what_is_not_there_is_null() -> None:
+def test_missing_path_is_null() -> None:
     paths = Paths({"a": "values.messages[9]", "b": "values.x.y", "c": "status[0]"}, KNOWN)
     assert paths.read(FIELDS) == {"a": None, "b": None, "c": None}
 
@@ -52,11 +52,11 @@ def test_what_is_not_there_is_null() -> None:
 @pytest.mark.parametrize(
     "path", ["", "bogus.x", "values..x", "values[", "values.messages[x]", "values messages", "[0]"]
 )
-def test_a_path_that_is_none_is_refused(path: str) -> None:
+def test_invalid_path_is_refused(path: str) -> None:
     with pytest.raises(Unprocessable, match="extract"):
         Paths({"x": path}, KNOWN)
 
 
-def test_paths_are_counted() -> None:
+def test_number_of_paths_is_limited() -> None:
     with pytest.raises(Unprocessable, match="at most 10"):
         Paths({str(n): "status" for n in range(11)}, KNOWN)

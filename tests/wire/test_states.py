@@ -27,12 +27,12 @@ def test_before_comes_in_three_forms(form: Any) -> None:
 
 
 @pytest.mark.parametrize("form", ["x", "", {}, {"configurable": {}}, {"configurable": 3}, {"checkpoint_id": 3}])
-def test_before_in_no_form_is_refused(form: Any) -> None:
+def test_invalid_before_is_refused(form: Any) -> None:
     with pytest.raises(Unprocessable, match=r"^before: "):
         before_of(form)
 
 
-def test_no_before_is_none() -> None:
+def test_missing_before_is_none() -> None:
     assert before_of(None) is None
 
 

@@ -13,7 +13,7 @@ from runstead.wire.thread_stream import Place, thread_modes_of
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
-def test_places_are_in_the_order_of_what_happens() -> None:
+def test_positions_are_ordered_like_events() -> None:
     begin = Place.at(NOON)
     places = [
         Place.parse("-1"),
@@ -28,7 +28,7 @@ def test_places_are_in_the_order_of_what_happens() -> None:
     assert all(one < other for one, other in pairwise(places))  # type: ignore[operator]
 
 
-def test_a_place_is_read_from_its_text() -> None:
+def test_position_is_parsed_from_text() -> None:
     place = Place.at(NOON).of_log("3-17")
     assert place is not None
     assert Place.parse(str(place)) == place
@@ -38,11 +38,11 @@ def test_a_place_is_read_from_its_text() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "1", "1-2", "a-b-c", "1-2-3-4", "1-2--3", "9" * 30 + "-1-1", "\uff11-1-1"])
-def test_what_is_no_place_is_none(text: str) -> None:
+def test_invalid_position_text_is_none(text: str) -> None:
     assert Place.parse(text) is None
 
 
-def test_an_entry_without_an_id_has_no_place() -> None:
+def test_entry_without_an_id_has_no_position() -> None:
     assert Place.at(NOON).of_log("") is None
 
 
@@ -56,7 +56,7 @@ def test_an_entry_without_an_id_has_no_place() -> None:
         ((['["lifecycle","state_update"]'], None), {"lifecycle", "state_update"}),
     ],
 )
-def test_modes_are_told_in_any_of_the_ways_that_clients_know(
+def test_modes_are_parsed_in_every_client_form(
     parameters: tuple[list[str] | None, list[str] | None], modes: set[str]
 ) -> None:
     assert thread_modes_of(*parameters) == modes

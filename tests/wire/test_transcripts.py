@@ -47,7 +47,7 @@ CONVERSATIONS = (
 
 
 @pytest.mark.parametrize("name", [*STREAMS, *CONVERSATIONS])
-async def test_we_say_what_the_reference_said(name: str, client: httpx.AsyncClient) -> None:
+async def test_responses_equal_those_of_the_reference(name: str, client: httpx.AsyncClient) -> None:
     comparison = Comparison(WANTED)
     exchanges = read_transcript(name)
     for thread_id in threads_of(exchanges):
@@ -121,7 +121,7 @@ async def test_store_items(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("name", ["batch", "after_seconds"])
-async def test_runs_for_later_and_runs_in_numbers(name: str, client: httpx.AsyncClient) -> None:
+async def test_delayed_runs_and_batches(name: str, client: httpx.AsyncClient) -> None:
     comparison = Comparison(WANTED)
     exchanges = read_transcript(name)
     for thread_id in threads_of(exchanges):
@@ -131,7 +131,7 @@ async def test_runs_for_later_and_runs_in_numbers(name: str, client: httpx.Async
     assert not comparison.differences, "\n" + "\n".join(comparison.differences)
 
 
-async def test_what_a_run_sees_of_context_and_config(client: httpx.AsyncClient) -> None:
+async def test_context_and_config_seen_by_a_run(client: httpx.AsyncClient) -> None:
     """context.txt, in which the first run is of the assistant that assistants.txt made, changed and set back."""
     comparison = Comparison(OF_CONTEXT)
     exchanges = read_transcript("context")
@@ -153,7 +153,7 @@ def _settles(exchange: Exchange) -> bool:
     return exchange.path == "/assistants" or exchange.method == "PATCH" or exchange.path.endswith("/latest")
 
 
-async def test_headers_that_the_configuration_lets_in_are_seen_by_the_run(client: httpx.AsyncClient) -> None:
+async def test_configured_headers_are_seen_by_the_run(client: httpx.AsyncClient) -> None:
     headers = {"x-tenant": "acme", "x-other": "no", "authorization": "Bearer secret"}
     answer = await client.post("/runs/wait", json={"assistant_id": "ctx", "input": {}}, headers=headers)
     configurable = answer.json()["seen"]["configurable"]
@@ -188,7 +188,7 @@ async def test_assistants(client: httpx.AsyncClient) -> None:
     assert not comparison.differences, "\n" + "\n".join(comparison.differences)
 
 
-async def test_an_older_version_is_made_current_whole(client: httpx.AsyncClient) -> None:
+async def test_older_version_is_restored_completely(client: httpx.AsyncClient) -> None:
     """The reference keeps the newer context (see SET_BACK)."""
     made, changed, back = (one for one in read_transcript("assistants") if one.status == 200 and _settles(one))
     before = (await ask(client, replace(made, body={**made.body, "assistant_id": OF_CTX}))).json()
