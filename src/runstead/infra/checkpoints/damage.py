@@ -1,4 +1,4 @@
-"""Tell checkpoints that cannot be read from other failures: which one it is, and what helps."""
+"""Distinguish unreadable checkpoints from other failures, with an error that names the checkpoint and the remedy."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, Final
 from runstead.infra.engines.exceptions import StorageError
 
 _PARTS: Final = {"v": int, "id": str, "channel_values": dict, "channel_versions": dict, "versions_seen": dict}
-"""What every checkpoint has, in all versions of LangGraph."""
+"""The parts that every checkpoint has, in all versions of LangGraph."""
 
 
 class CheckpointDamaged(StorageError):
-    """What is stored of a checkpoint is not what a server has written, or names what this one does not read."""
+    """A stored checkpoint is damaged, or names types that this version does not read."""
 
     kind = "damaged"
 
@@ -26,7 +26,9 @@ class CheckpointDamaged(StorageError):
 
 @contextmanager
 def telling_damage(thread_id: str, checkpoint_id: str) -> Iterator[None]:
-    """Raise CheckpointDamaged for what decoding raises. A machine that is short of something damages nothing."""
+    """Raise CheckpointDamaged for errors of decoding, but not for a lack of memory or failing disks, which damage
+    nothing.
+    """
     try:
         yield
     except (StorageError, MemoryError, OSError):
@@ -36,7 +38,7 @@ def telling_damage(thread_id: str, checkpoint_id: str) -> Iterator[None]:
 
 
 def check_parts(checkpoint: Any) -> None:
-    """Raise ValueError for what is no checkpoint with all its parts."""
+    """Raise ValueError if ``checkpoint`` is not a checkpoint with all its parts."""
     if not isinstance(checkpoint, dict):
         raise ValueError(f"it is {type(checkpoint).__name__} and no object")
     for name, kind in _PARTS.items():

@@ -1,1 +1,1 @@
-"""Runs, threads and assistants in SQL: tables, migrations, and a store per port, split by noun."""
+"""Runs, threads and assistants in SQL: tables, migrations, and one store per port, split by noun."""

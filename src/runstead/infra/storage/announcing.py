@@ -1,7 +1,8 @@
-"""Telling the queue, where there is one besides the rows, of a thread whose next run may have come up.
+"""The hook that adds runs to an external queue, called when a thread's next run may have become claimable.
 
-It happens in the transaction in which the run came up: a queue in the same database then knows of exactly the runs
-that are there. Where workers look at the rows themselves there is nothing to write, and a bell after the commit does.
+It is called in the transaction that makes the run claimable: a queue in the same database then has jobs for exactly
+the existing runs. If workers poll the rows themselves, nothing has to be written, and a wake-up after the commit
+suffices.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from sqlalchemy import Connection
 from runstead.runtime.runs.types import ThreadId
 
 Announce: TypeAlias = Callable[[Connection, ThreadId], None]
-"""Called with the open transaction, which has the thread locked, after all it writes about the thread's runs."""
+"""Called with the open transaction, which holds the thread's lock, after all its writes to the thread's runs."""
 
 
 def the_rows_are_the_queue(connection: Connection, thread_id: ThreadId) -> None:
-    """Nothing to write."""
+    """Write nothing: workers poll the rows."""

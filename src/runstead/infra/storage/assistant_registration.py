@@ -1,4 +1,4 @@
-"""The graphs' own assistants come into being, when a server starts."""
+"""Registration of the graphs' default assistants at the start of a server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 def register(connection: Connection, graphs: Mapping[str, str | None], names: Mapping[str, str], now: datetime) -> None:
-    """See AssistantStore. Servers that start at once make each of them once."""
+    """Register the assistants; see AssistantStore. Servers that start concurrently create each of them once."""
     for graph_id, description in graphs.items():
         assistant_id = assistant_id_of(graph_id)
         draft = AssistantDraft(
@@ -32,7 +32,7 @@ def register(connection: Connection, graphs: Mapping[str, str | None], names: Ma
 
 
 def _made_room(connection: Connection, assistant_id: str, row: Mapping[str, object]) -> bool:
-    """Move whoever has taken the id of a graph before there was one; False when it is the graph's own already."""
+    """Move an assistant that has the id of a graph to another id; return False if it is the graph's own already."""
     held = select(assistants.c.shared).where(assistants.c.assistant_id == assistant_id).with_for_update()
     if connection.execute(held).scalar():
         return False

@@ -1,4 +1,4 @@
-"""An assistant and its versions as rows, and the rows as records."""
+"""Conversion of assistants and their versions to rows, and back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import json_text
 from .tables import assistant_versions, assistants
 
 SAID: Final = ("graph_id", "name", "config", "context", "metadata", "description")
-"""The columns that a version and its assistant have in common: what it says."""
+"""The columns that an assistant and its versions have in common: their content."""
 
 RECORD: Final[Sequence[ColumnElement[Any]]] = (
     *(assistants.c[name] for name in SAID),
@@ -33,7 +33,7 @@ VERSION: Final[Sequence[ColumnElement[Any]]] = (
 
 
 def said_row(draft: AssistantDraft) -> dict[str, Any]:
-    """The columns of SAID. Raises NotJson."""
+    """Return the columns of SAID. Raises NotJson."""
     return {
         "graph_id": draft.graph_id,
         "name": draft.name,
@@ -45,12 +45,12 @@ def said_row(draft: AssistantDraft) -> dict[str, Any]:
 
 
 def version_row(assistant_id: str, version: int, said: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """The row of a version that is made now."""
+    """Return the row of a version created now."""
     return {**said, "assistant_id": assistant_id, "version": version, "created_at": now}
 
 
 def to_record(row: Sequence[Any]) -> AssistantRecord:
-    """The record behind a row of RECORD."""
+    """Return the record for a row of RECORD."""
     assistant_id, version, created_at, updated_at, shared = row[len(SAID) :]
     return AssistantRecord(
         assistant_id=assistant_id,
@@ -63,7 +63,7 @@ def to_record(row: Sequence[Any]) -> AssistantRecord:
 
 
 def to_version(row: Sequence[Any]) -> AssistantVersion:
-    """The version behind a row of VERSION."""
+    """Return the version for a row of VERSION."""
     assistant_id, version, created_at = row[len(SAID) :]
     return AssistantVersion(assistant_id=assistant_id, version=version, created_at=created_at, **_said(row))
 

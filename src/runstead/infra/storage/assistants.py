@@ -1,4 +1,6 @@
-"""Assistants in SQL: an actor's own, and those that the server shares. Each row says what its current version says."""
+"""Assistants in SQL: those of an actor, and those that the server shares. Each row has its current version's
+content.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +98,7 @@ class SqlAssistantStore:
             return None
 
         def work(connection: Connection) -> AssistantRecord | None:
-            # Whoever changes it at the same time waits here, and then sees what we left.
+            # Concurrent updates wait here, and then see our result.
             if (before := _found(connection, assistant_id, actor, lock=True)) is None:
                 return None
             now, said = self._clock.now(), said_row(change.applied_to(before))
@@ -183,7 +185,7 @@ class SqlAssistantStore:
         def work(connection: Connection) -> AssistantRecord | None:
             if _found(connection, assistant_id, actor, lock=True) is None:
                 return None
-            # No number of ours is beyond what every engine takes; a larger one is nobody's.
+            # Our version numbers never exceed the limit of any engine; a larger number does not exist.
             row = connection.execute(asked_for).first() if within(version) == version else None
             if row is None:
                 raise VersionNotFound(assistant_id, version)
@@ -201,7 +203,7 @@ def _wanted(assistant_id: str, actor: ActorContext) -> dict[str, str]:
 def _found(
     connection: Connection, assistant_id: str, actor: ActorContext, *, lock: bool = False
 ) -> AssistantRecord | None:
-    """One that the actor reaches. With ``lock``, nobody else changes it until the transaction ends."""
+    """Return an assistant that the actor has access to. With ``lock``, the row is locked until the transaction ends."""
     row: Any
     if only_own(actor):
         row = (_LOCKED if lock else _ONE).first(connection, _wanted(assistant_id, actor))
@@ -212,7 +214,7 @@ def _found(
 
 
 def _record_of(connection: Connection, assistant_id: str) -> AssistantRecord:
-    """One that is there."""
+    """Return an assistant that must exist."""
     row = _ANY.first(connection, {"the_assistant": assistant_id})
     assert row is not None, "a row that this transaction wrote is there"
     return to_record(row)
@@ -228,7 +230,7 @@ def _make_current(connection: Connection, assistant_id: str, values: Mapping[str
 
 
 def _can_match(where: AssistantFilter) -> bool:
-    """No name in the database holds what cannot be stored."""
+    """Return whether the filter can match: text that cannot be stored matches no row."""
     return all(is_storable(text) for text in (where.graph_id, where.name) if text is not None)
 
 

@@ -1,8 +1,8 @@
-"""Correct times that lie in the future because the clock was ahead when they were written.
+"""Correct times in the future that were written while the clock was ahead.
 
 A clock can be set back: by hand, by NTP after a start with a wrong time, or between two starts of a server. Without
 this, a waiting run would not be due until the clock has caught up, and the lease of a dead worker would hold its run
-as long.
+for as long.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, or_, select, update
 from .tables import runs
 
 TOLERANCE: Final = timedelta(minutes=1)
-"""Clocks of servers that share a database may differ by less than this; nothing is corrected for it."""
+"""Tolerance for differences between the clocks of servers that share a database; smaller ones are not corrected."""
 
 _TIME: Final = runs.c.updated_at.type
 _AHEAD: Final = (
@@ -32,13 +32,13 @@ _AHEAD: Final = (
 
 
 def correct_times(connection: Connection, now: datetime) -> int:
-    """Move runs in flight whose times are in the future to now, keeping delays and terms; return their number."""
+    """Move open runs whose times are in the future to now, keeping delays and lease terms; return their number."""
     found = connection.execute(_AHEAD, {"the_latest": now + TOLERANCE}).all()
     for run_id, created_at, updated_at, due_at, lease_until in found:
         values: dict[str, Any] = {"updated_at": now}
         if created_at > now:
             values |= {"created_at": now, "due_at": now + (due_at - created_at)}
-        # A lease that was renewed since the clock was set back ends before the claim was made, and is right.
+        # A lease that was renewed after the clock was set back ends before its claim was made, and is right.
         if lease_until is not None and lease_until > updated_at:
             values["lease_until"] = now + (lease_until - updated_at)
         connection.execute(update(runs).where(runs.c.run_id == run_id).values(values))

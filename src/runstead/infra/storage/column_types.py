@@ -1,4 +1,4 @@
-"""Column types that mean the same on every engine."""
+"""Column types with the same meaning on every engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TICK: Final = timedelta(microseconds=1)
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """An aware time in UTC, to the microsecond. SQLite, which knows no times, gets microseconds since 1970."""
+    """An aware time in UTC with microseconds. SQLite, which has no type for times, stores microseconds since 1970."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -37,13 +37,13 @@ class UtcTime(TypeDecorator[datetime]):
         return _EPOCH + timedelta(microseconds=value)
 
 
-# SQLite counts by itself only in a column that is declared INTEGER PRIMARY KEY.
+# SQLite auto-increments only a column that is declared INTEGER PRIMARY KEY.
 Counter: Final = BigInteger().with_variant(Integer(), "sqlite")
 
 Text: Final = AnyText().with_variant(postgresql.TEXT(collation="C"), "postgresql")
-"""Text that is compared and sorted by its characters' numbers everywhere, and not by the language of a server."""
+"""Text that every engine compares and sorts by code points, independent of the server's language."""
 
 
 def is_of(found: TypeEngine[Any], kind: type[TypeEngine[Any]]) -> bool:
-    """Return whether a column's type is ``kind``, or one of ours over it."""
+    """Return whether a column's type is ``kind``, or one of our types based on it."""
     return isinstance(found, kind) or (isinstance(found, TypeDecorator) and isinstance(found.impl_instance, kind))

@@ -1,4 +1,4 @@
-"""Crons in SQL. A due moment becomes a run in the transaction that moves the cron on: see `tick`."""
+"""Crons in SQL. The run for a due time is created in the transaction that advances the cron: see `tick`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ENABLED: Final = and_(crons.c.enabled, crons.c.next_run_date.is_not(None))
 
 
 class SqlCronStore:
-    """CronStore over a Database. ``on_change`` is rung when a next date may have become an earlier one."""
+    """CronStore over a Database. ``on_change`` is called when a next date may have become earlier."""
 
     def __init__(self, database: Database, clock: Clock, on_change: Callable[[], None]) -> None:
         self._database, self._clock, self._on_change = database, clock, on_change
@@ -44,7 +44,7 @@ class SqlCronStore:
 
         def work(connection: Connection) -> CronRecord:
             if cron.thread_id is not None:
-                # Held until the end, so that the thread cannot go away in between and leave the cron behind.
+                # Locked until the end, so that the thread cannot be deleted meanwhile and leave the cron behind.
                 mine = and_(threads.c.thread_id == cron.thread_id, reached_by(threads, actor))
                 if connection.execute(select(threads.c.thread_id).where(mine).with_for_update()).first() is None:
                     raise ThreadNotFound(cron.thread_id)
@@ -101,7 +101,7 @@ class SqlCronStore:
             values = {name: getattr(changed, name) for name in _CHANGING}
             values |= {name: json_text.dump(getattr(changed, name)) for name in _DOCUMENTS}
             if (actor.tenant_id, actor.user_id) == (found.actor.tenant_id, found.actor.user_id):
-                # Its user has proved again who they are: from now on it runs by what they have shown last.
+                # Its user has authenticated again: from now on the cron runs with the latest credentials.
                 changed = replace(changed, actor=actor.within(OWN))
                 values["actor"] = json_text.dump(changed.actor.to_json())
             connection.execute(update(crons).where(crons.c.cron_id == cron_id).values(values))
@@ -143,8 +143,10 @@ class SqlCronStore:
 
 
 def tick(connection: Connection, spec_tick: CronTick, run_id: RunId, actor: ActorContext) -> None:
-    """Move the cron on, in the transaction that writes its run. Raises CronMoved, which undoes both, when somebody else
-    has done so, or it was changed, switched off or deleted.
+    """Advance the cron in the transaction that writes its run.
+
+    Raises CronMoved, which rolls back both, if another process has advanced the cron, or if it was changed, disabled
+    or deleted.
     """
     moved = connection.execute(
         update(crons)

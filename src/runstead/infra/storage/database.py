@@ -1,4 +1,4 @@
-"""What the stores ask of an engine. `runstead.infra.engines.sqlite` is one."""
+"""The interface of a database engine as the stores use it. `runstead.infra.engines.sqlite` is one implementation."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ class Database(Protocol):
     """Runs plain functions over a connection, each in a transaction of its own."""
 
     async def read(self, work: Callable[[Connection], T], *, quick: bool = False, slow: bool = False) -> T:
-        """What ``work`` returns, seen in one snapshot.
+        """Return the result of ``work``, which sees one snapshot.
 
-        ``quick`` is a hint: it finds a few rows by their keys, in one statement, so that it may be done on the spot.
-        ``slow`` is another: it may look at many rows. A few such reads are done at a time, and others beside them.
+        ``quick`` is a hint: the work finds a few rows by their keys in one statement, so it may run in the calling
+        thread. ``slow`` is another hint: the work may scan many rows. Only a few such reads run at a time, so others
+        find a thread.
         """
         ...
 
@@ -30,21 +31,20 @@ class Database(Protocol):
         committed: Callable[[T], None] | None = None,
         durable: bool = True,
     ) -> T:
-        """What ``work`` returns, after it is durable; its exception undoes it.
+        """Return the result of ``work`` once it is durable; an exception of ``work`` rolls it back.
 
-        Without ``durable`` it need not be on disk yet when this returns: it is with the next write that is durable.
-        A killed process loses nothing of it.
-
-        ``work`` may be run more than once, each time after the former was undone. ``committed`` is called
-        with the result on the caller's event loop once it is durable, also when the caller has gone.
+        Without ``durable`` it need not be on disk when this returns; the next durable write brings it there. It
+        survives the death of the process in any case. ``work`` may run more than once, each time after the previous
+        transaction was rolled back. ``committed`` is called with the result on the caller's event loop after the
+        commit, even if the caller was cancelled.
         """
         ...
 
 
 class ObservedDatabase(Database, Protocol):
-    """A database that says whether it can be written to."""
+    """A database that reports whether it can be written to."""
 
     @property
     def fault(self) -> StorageFault | None:
-        """Why the latest write failed, where the storage as a whole was the trouble; None when it did not."""
+        """Return why the latest write failed, if it was a fault of the storage as a whole; None otherwise."""
         ...

@@ -1,6 +1,7 @@
-"""The database's clock, read from afar: what leases, delays and retention go by where machines share a database.
+"""A clock that follows the database's, for leases, delays and retention of machines that share a database.
 
-A machine whose own clock is a minute wrong would otherwise take other workers' leases for lapsed, or its own for valid.
+A machine whose own clock is a minute wrong would otherwise treat other workers' leases as expired, or its own as
+valid.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from .database import Database
 _log = logging.getLogger(__name__)
 
 _EVERY: Final = 10.0
-"""Seconds between two measurements. Quartz strays by less than a millisecond in that time."""
+"""Seconds between two measurements. A quartz clock drifts by less than a millisecond in that time."""
 _TRIES: Final = 3
 _LONGEST: Final = 1.0
-"""Seconds on the way after which an answer says less than the one before it."""
+"""Seconds of round trip from which on a measurement is less exact than the previous one."""
 
 
 def elapsed() -> float:
-    """Seconds that never step back, and that pass while the machine sleeps, where it can tell."""
+    """Return seconds that never step back and, if the system supports it, include the time of system sleep."""
     counts_sleep = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if counts_sleep is None else time.clock_gettime(counts_sleep)
 
@@ -46,7 +47,7 @@ class DatabaseClock(SystemClock):
     @classmethod
     @asynccontextmanager
     async def running(cls, database: Database) -> AsyncIterator[Self]:
-        """A clock that was set, and stays so for the length of a block. Raises StorageError."""
+        """Create a clock, and keep it adjusted for the length of a block. Raises StorageError."""
         clock = cls(database)
         await clock.measure()
         keeping = asyncio.create_task(clock._keep(), name="database clock")
@@ -60,18 +61,18 @@ class DatabaseClock(SystemClock):
         return self._at_zero + timedelta(seconds=self._elapsed())
 
     async def measure(self) -> None:
-        """Set the clock by the quickest of a few answers: it knows best when it was given. Raises StorageError."""
+        """Set the clock by the quickest of a few measurements, which is the most exact. Raises StorageError."""
         took, at_zero = min([await self._ask() for _ in range(_TRIES)])
         if took > _LONGEST and self._is_set:
-            _log.warning("the database took %.1f s to tell the time; going on by what it said before", took)
+            _log.warning("the database took %.1f s to return its time; keeping the previous measurement", took)
             return
         self._at_zero, self._is_set = at_zero, True
 
     async def _ask(self) -> tuple[float, datetime]:
-        """How long the answer took, and what the database's clock said when ours was zero."""
+        """Return the duration of the round trip, and the database's time when our clock was zero."""
 
         def ask(connection: Connection) -> tuple[float, datetime]:
-            # Here, where the statement is on its way: waiting for a connection is no part of the answer's way.
+            # Measured here, around the statement: waiting for a connection is not part of the round trip.
             asked = self._elapsed()
             told = _clock(connection)
             answered = self._elapsed()
@@ -85,7 +86,7 @@ class DatabaseClock(SystemClock):
             try:
                 await self.measure()
             except Exception:
-                _log.warning("the database's clock could not be read; going on by our own", exc_info=True)
+                _log.warning("the database's clock could not be read; using the last measurement", exc_info=True)
 
 
 def _clock(connection: Connection) -> datetime:

@@ -1,4 +1,4 @@
-"""The few things that engines say differently, in one place."""
+"""The few constructs that differ between engines, in one place."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_ -]+")
 
 
 class contains(FunctionElement[bool]):  # noqa: N801  (reads as the SQL function it is)
-    """Whether a column of JSON text contains a value; see `json_contains` for what that means."""
+    """SQL condition: a column of JSON text contains a value, as `json_contains` defines it."""
 
     type = Boolean()
     inherit_cache = True
@@ -67,12 +67,14 @@ def _contains_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
     text = compiler.process(stored, **options)
     if is_of(stored.type, LargeBinary):
         text = f"convert_from({text}, 'UTF8')"
-    # A function of ours, and an index over it; see the revision that made them.
+    # A function of ours, with an index over it; see the revision that creates them.
     return f"(runstead_json({text}) @> runstead_json({compiler.process(wanted, **options)}))"
 
 
 class mentions(FunctionElement[bool]):  # noqa: N801
-    """Whether a column of JSON text has a piece of text in it: true wherever another condition finds that as fast."""
+    """SQL condition: a column of JSON text contains a piece of text; TRUE if another condition is as fast without
+    it.
+    """
 
     type = Boolean()
     inherit_cache = True
@@ -89,7 +91,7 @@ def _mentions_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
 
 
 class field_equals(FunctionElement[bool]):  # noqa: N801
-    """Whether a key of a column of JSON text is there and equals a value; see `FieldEquals`."""
+    """SQL condition: a key of a column of JSON text exists and equals a value; see `FieldEquals`."""
 
     type = Boolean()
     inherit_cache = True
@@ -103,12 +105,12 @@ def _field_equals_on_sqlite(element: Any, compiler: Any, **options: Any) -> str:
 @compiles(field_equals, "postgresql")
 def _field_equals_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
     stored, key, wanted = (compiler.process(clause, **options) for clause in element.clauses)
-    # Null where the key is absent, which is as good as false wherever this may stand.
+    # Null if the key is absent, which is equivalent to false wherever this condition is used.
     return f"((runstead_json({stored}) -> {key}) = runstead_json({wanted}))"
 
 
 class lowered(FunctionElement[str]):  # noqa: N801
-    """A text in small letters, of any alphabet."""
+    """SQL expression: a text in lower case, in any alphabet."""
 
     type = Text()
     inherit_cache = True
@@ -125,14 +127,14 @@ def _lowered_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
 
 
 def containing(column: ColumnElement[Any], wanted: Mapping[str, Any]) -> ColumnElement[bool]:
-    """The condition that ``column`` contains every pair of ``wanted``."""
-    # SQLite's own functions leave the interpreter to other threads, ours do not, and parse all that they look at.
+    """Return the condition that ``column`` contains every pair of ``wanted``."""
+    # SQLite's own functions release the GIL; ours hold it, and parse every value that they examine.
     marks = [mentions(column, literal(mark)) for mark in islice(_marks(wanted), _MOST_MARKS)]
     return and_(*marks, contains(column, literal(json_text.dump(wanted))))
 
 
 def _marks(wanted: Any) -> Iterator[str]:
-    """Texts that stand in all JSON which contains ``wanted``: names and values that are written in one way only."""
+    """Yield texts that occur in all JSON that contains ``wanted``: names and values with only one spelling."""
     if isinstance(wanted, Mapping):
         for name, value in wanted.items():
             if _PLAIN.fullmatch(name):
@@ -159,10 +161,10 @@ def metadata_matches(column: ColumnElement[Any], wanted: MetadataFilter) -> Colu
 
 
 def prepare_sqlite(connection: sqlite3.Connection) -> None:
-    """Give a SQLite connection the functions that statements here use."""
+    """Add the functions that statements here use to a SQLite connection."""
     connection.create_function(_CONTAINS, 2, _text_contains, deterministic=True)
     connection.create_function(_FIELD_EQUALS, 3, _text_field_equals, deterministic=True)
-    # SQLite's own knows no letters beyond ASCII.
+    # SQLite's own function only supports ASCII letters.
     connection.create_function("lower", 1, _lower, deterministic=True)
 
 
@@ -196,7 +198,7 @@ def _wanted(text: str) -> Any:
 
 
 def add_unless_there(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
-    """Insert a row; False when its key is taken, also by one who came in between."""
+    """Insert a row; return False if its key exists, also if it was inserted concurrently."""
     statement = _insert_unless_there(connection.dialect.name, table)
     return connection.execute(statement, dict(values)).first() is not None
 
@@ -204,12 +206,12 @@ def add_unless_there(connection: Connection, table: Table, values: Mapping[str, 
 @lru_cache(maxsize=64)
 def _insert_unless_there(dialect: str, table: Table) -> Any:
     insert: Any = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    # What it returns tells whether it was written; a count of rows not every driver has.
+    # The returned row shows whether it was written; not every driver reports a row count.
     return insert(table).on_conflict_do_nothing().returning(*table.primary_key)
 
 
 def put_row(connection: Connection, table: Table, values: Mapping[str, Any], *, kept: tuple[str, ...] = ()) -> None:
-    """Insert a row, or make the one with its key the same, but for the columns that are ``kept`` as they were."""
+    """Insert a row, or update the row with its key, except for the ``kept`` columns."""
     connection.execute(_upsert(connection.dialect.name, table, tuple(values), kept), dict(values))
 
 
@@ -222,9 +224,9 @@ def _upsert(dialect: str, table: Table, columns: tuple[str, ...], kept: tuple[st
 
 
 def lock_thread(connection: Connection, threads: Table, thread_id: str) -> None:
-    """Let nobody else decide about the thread until the transaction ends.
+    """Lock a thread, so that no other transaction decides about it until this one ends.
 
-    SQLite's one writer has that already. A thread that is gone locks nothing: nothing is decided about it either.
+    SQLite's single writer needs no lock. A deleted thread cannot be locked, but nothing is decided about it either.
     """
     if connection.dialect.name != "sqlite":
         _locking(threads).first(connection, {"the_thread": thread_id})
@@ -236,8 +238,9 @@ def _locking(threads: Table) -> Prepared:
 
 
 def line_up(connection: Connection, thread_ids: Iterable[str]) -> None:
-    """Before several threads are locked one after the other: two who do so in another order would wait for each other
-    for ever. Holds until the transaction ends, also for threads that are yet to be made.
+    """Serialize transactions that lock several threads: with different lock orders they would deadlock.
+
+    Holds until the transaction ends, also for threads that do not exist yet.
     """
     wanted = sorted(set(thread_ids))
     if connection.dialect.name == "postgresql" and len(wanted) > 1:
@@ -248,7 +251,7 @@ def line_up(connection: Connection, thread_ids: Iterable[str]) -> None:
 
 
 def lock_thread_of(connection: Connection, runs: Table, threads: Table, run_id: str) -> None:
-    """`lock_thread` for the thread that a run is on."""
+    """Lock the thread that a run is on; see `lock_thread`."""
     if connection.dialect.name != "sqlite":
         _locking_of(runs, threads).first(connection, {"the_run": run_id})
 

@@ -1,8 +1,8 @@
-"""Column types whose values are encrypted, where the database was opened with a Cipher; plain columns otherwise.
+"""Column types whose values are encrypted if the database was opened with a Cipher; plain columns otherwise.
 
-Statements see plain values on either side, so that no store knows of encryption. What SQL itself looks at cannot be
-encrypted: ids, times, states, and the values of metadata that are searched. Without a cipher these types add no step;
-with NO_KEYS they store values as they are, and refuse to read encrypted ones.
+Statements use plain values on both sides, so the stores need not know about encryption. Columns that SQL conditions
+use cannot be encrypted: ids, times, states, and metadata values that are searched. Without a cipher these types add no
+step; with NO_KEYS they store plain values, and refuse to read encrypted ones.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ _PLAIN_NAME: Final = re.compile(r"[\w .:/-]+", re.ASCII)
 
 
 def use_cipher(dialect: Dialect, cipher: Cipher | None) -> None:
-    """Encrypt with ``cipher`` what goes through ``dialect``. Before its first statement."""
+    """Set the cipher for all values that pass through ``dialect``. To be called before its first statement."""
     dialect.runstead_cipher = cipher  # type: ignore[attr-defined]
 
 
 def cipher_of(dialect: Dialect) -> Cipher | None:
-    """Return what encrypts the values of a database; None where they are not encrypted."""
+    """Return the cipher for the values of a database; None if they are not encrypted."""
     found: Cipher | None = getattr(dialect, "runstead_cipher", None)
     return found
 
 
 class _Encrypted(TypeDecorator[Any]):
-    """A type whose values are converted between the statement and the driver, where there is a cipher."""
+    """A type whose values are converted between the statement and the driver if there is a cipher."""
 
     cache_ok = True
     impl = Text
@@ -66,20 +66,22 @@ class _Encrypted(TypeDecorator[Any]):
         return inner if cipher is None else _chain(inner, self.opener(cipher))
 
     def sealer(self, cipher: Cipher) -> Callable[[Any], Any]:
-        """Return what makes a stored value of a plain one."""
+        """Return the function that converts a plain value to a stored one."""
         raise NotImplementedError
 
     def keeper(self) -> _Convert:
-        """Return what makes a stored value of a plain one where there is no key; None: it is stored as it is."""
+        """Return the conversion of a plain value to a stored one without a key; None if it is stored unchanged."""
         raise NotImplementedError
 
     def opener(self, cipher: Cipher) -> Callable[[Any], Any]:
-        """Return what makes a plain value of a stored one; a value that is stored as it is stays as it is."""
+        """Return the function that converts a stored value to a plain one; a value stored unencrypted stays as it
+        is.
+        """
         raise NotImplementedError
 
 
 class EncryptedText(_Encrypted):
-    """Text, encrypted as a whole for ``purpose``. Of a JSON object, the fields ``plain`` are kept beside it for SQL."""
+    """Text, encrypted as a whole for ``purpose``. The fields ``plain`` of a JSON object stay readable for SQL."""
 
     cache_ok = True
 
@@ -103,7 +105,9 @@ class EncryptedText(_Encrypted):
 
 
 class EncryptedBytes(_Encrypted):
-    """Bytes of UTF-8 text, encrypted as a whole for ``purpose``. They stay text, so that SQL may read them as JSON."""
+    """Bytes of UTF-8 text, encrypted as a whole for ``purpose``. The result is text, so that SQL can read it as
+    JSON.
+    """
 
     cache_ok = True
     impl = LargeBinary  # type: ignore[assignment]
@@ -132,14 +136,14 @@ class EncryptedBytes(_Encrypted):
 
 
 class EncryptedMetadata(_Encrypted):
-    """The text of a JSON object in which the values of the cipher's ``json_keys`` are encrypted, and the others not."""
+    """The text of a JSON object in which only the values of the cipher's ``json_keys`` are encrypted."""
 
     cache_ok = True
 
     def sealer(self, cipher: Cipher) -> Callable[[Any], Any]:
         keys = cipher.json_keys
         keep = self.keeper()
-        # A text with none of these marks in it needs no look inside; other keys may be written in several ways.
+        # A text without any of these marks need not be parsed; other keys may have several spellings in JSON.
         marks = [f'"{key}"' for key in keys] if all(_PLAIN_NAME.fullmatch(key) for key in keys) else None
 
         def seal(text: str) -> str:
@@ -195,7 +199,7 @@ class HashedText(_Encrypted):
 
 
 def _chain(first: _Convert, second: _Convert) -> Callable[[Any], Any]:
-    """Both conversions, of what is not None."""
+    """Return a function that applies both conversions; None stays None."""
 
     def convert(value: Any) -> Any:
         if value is None:

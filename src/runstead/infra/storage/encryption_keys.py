@@ -1,6 +1,6 @@
-"""Which keys a database's values are encrypted with, so that a wrong key is found when a server starts.
+"""Record of the keys that a database's values are encrypted with, so that a wrong key is detected at start.
 
-A key is recorded by its id before anything is encrypted with it, and its record goes when nothing is any more.
+The id of a key is recorded before anything is encrypted with it, and removed when no value uses the key any more.
 """
 
 from __future__ import annotations
@@ -18,16 +18,15 @@ from .dialect import add_unless_there
 from .tables import encryption_keys
 
 HANDLERS: Final = "handlers"
-"""Recorded in a database that has values which handlers of langgraph.json have encrypted."""
+"""Recorded in a database that has values encrypted by handlers of langgraph.json."""
 
 
 async def check_encryption_keys(
     database: Database, cipher: Cipher | None, place: str, *, has_handlers: bool = False
 ) -> None:
-    """Record the key that ``cipher`` encrypts with, and refuse a database that has values of a key it does not know.
+    """Record the key that ``cipher`` encrypts with, and refuse a database with values of an unknown key.
 
-    ``has_handlers``: handlers encrypt too. A database that has values of theirs is refused without them.
-
+    ``has_handlers``: handlers encrypt too. Without them, a database with values encrypted by handlers is refused.
     Raises StorageUnusable.
     """
     recorded = await database.read(_all_recorded)
@@ -39,7 +38,7 @@ async def check_encryption_keys(
 
 
 def keys_problem(recorded: frozenset[str], cipher: Cipher | None, place: str, *, has_handlers: bool) -> str | None:
-    """Return why a server without other keys and handlers must not start on a database that has recorded these."""
+    """Return why a server must not start on a database with these records; None if it may."""
     if HANDLERS in recorded and not has_handlers:
         return (
             f"{place} has values that the handlers of a langgraph.json have encrypted, and there are none now; name "
@@ -51,7 +50,7 @@ def keys_problem(recorded: frozenset[str], cipher: Cipher | None, place: str, *,
 
 
 def needs_of(recorded: frozenset[str]) -> str | None:
-    """Return what data needs to be read whose database has recorded these, in words; None for nothing."""
+    """Return a description of the keys and handlers needed to read a database with these records; None if none are."""
     keys = sorted(recorded - {HANDLERS})
     needs = [f"the key {', '.join(keys)}"] if keys else []
     needs += ["the encryption handlers of its langgraph.json"] if HANDLERS in recorded else []

@@ -1,4 +1,4 @@
-"""How stored values of each column are told apart by their key, and brought to the key that encrypts now.
+"""Detect the key of each stored value of a row, and re-encrypt values with the current key.
 
 Works on raw values: on connections whose dialect has no cipher. Pure.
 """
@@ -31,12 +31,12 @@ def encrypted_tables() -> list[Table]:
 
 
 def encrypted_checkpoint_tables() -> list[Table]:
-    """Return those of checkpoints, which SQLite has in a file of their own."""
+    """Return the encrypted tables of checkpoints, which SQLite has in a separate file."""
     return [table for table in checkpoint_tables.metadata.sorted_tables if "type" in table.c]
 
 
 def keys_of(cipher: Cipher, table: Table, row: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the id of the key of each encrypted value of a row, PLAIN for one that is not encrypted."""
+    """Yield the key id of each encrypted value of a row; PLAIN for a value that is not encrypted."""
     if table.metadata is checkpoint_tables.metadata:
         yield from _checkpoint_keys(cipher, table, row)
         return
@@ -51,7 +51,7 @@ def keys_of(cipher: Cipher, table: Table, row: Mapping[str, Any]) -> Iterator[st
 
 
 def recoded(cipher: Cipher, table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns of a row that change when all of its values are encrypted with the present key.
+    """Return the columns of a row that change when all of its values are encrypted with the current key.
 
     Raises CannotDecrypt.
     """

@@ -1,7 +1,8 @@
-"""Bring all values of a database to the key that encrypts now, and count which keys are in use; while servers run.
+"""Re-encrypt all values of a database with the current key, and count the keys in use, while servers run.
 
-Rows are read and written in small transactions, in the order of their keys. A value is replaced only where it is still
-what was read, so that no change of a server is lost; what servers write meanwhile is encrypted by them.
+Rows are read and written in small transactions, in the order of their keys. A value is replaced only if it is
+unchanged since it was read, so that no update of a server is lost; servers encrypt what they write meanwhile
+themselves.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from .database import Database
 from .encryption_recoding import keys_of, recoded
 
 _ROWS: Final = 50
-"""Read and written at a time. They may be large."""
+"""Number of rows read and written at a time. Rows may be large."""
 
 
 @dataclass(slots=True)
 class Usage:
-    """How many values each key encrypts, by its id and by table; PLAIN for those that are not encrypted."""
+    """The number of values that each key encrypts, by its id and by table; PLAIN for values that are not encrypted."""
 
     by_key: Counter[str] = field(default_factory=Counter)
     by_table: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -48,9 +49,9 @@ async def usage_of(database: Database, tables: Sequence[Table], cipher: Cipher, 
 
 
 async def rewrite(database: Database, tables: Sequence[Table], cipher: Cipher, told: Callable[[str, int], None]) -> int:
-    """Encrypt every value of ``tables`` with the present key; return how many rows changed.
+    """Encrypt every value of ``tables`` with the current key; return the number of changed rows.
 
-    ``told`` is called with each table's name and the rows that changed in it. Raises CannotDecrypt.
+    The progress callback gets each table's name and its number of changed rows. Raises CannotDecrypt.
     """
 
     def change(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
@@ -68,7 +69,7 @@ _Work = Callable[[Connection, Table, Sequence[Mapping[str, Any]]], int]
 
 
 async def _each(database: Database, table: Table, work: _Work, *, writing: bool) -> int:
-    """Do ``work`` for all rows of a table, some at a time; return the sum of its results."""
+    """Call ``work`` with all rows of a table, some at a time; return the sum of its results."""
     key = list(table.primary_key.columns)
     total, after = 0, None
 
@@ -90,7 +91,9 @@ async def _each(database: Database, table: Table, work: _Work, *, writing: bool)
 
 
 def replaced(connection: Connection, table: Table, row: Mapping[str, Any], changed: Mapping[str, Any]) -> int:
-    """Write the changed columns of a row, unless one of them has changed since it was read; 1 when it was written."""
+    """Write the changed columns of a row unless one of them has changed since it was read; return 1 if written, else
+    0.
+    """
     if not changed:
         return 0
     same_row = [column == row[column.name] for column in table.primary_key.columns]

@@ -1,4 +1,4 @@
-"""The flows of waiting runs, and what each group executes: what fair turns are made of, read by indexes.
+"""The flows of waiting runs, and the runs that each group executes: the input of fair scheduling, read by indexes.
 
 A group with many waiting runs costs no more than one with a few.
 """
@@ -25,7 +25,7 @@ _one: Final = runs.alias("one")
 
 
 def _flows() -> Prepared:
-    """Jumps from each flow to the next one in the index, instead of reading all that waits."""
+    """Return a query that jumps from each flow to the next in the index, instead of reading all waiting runs."""
     of_one = (_one.c.ended_at.is_(None), _one.c.lease_until.is_(None), _one.c.fairness_group.is_not(None))
     order = (_one.c.fairness_group, _one.c.priority)
     first = select(*order).where(*of_one).order_by(*order).limit(1).subquery("first")
@@ -55,13 +55,13 @@ _HELD: Final = Prepared(
 
 
 def held_by_group(connection: Connection) -> Counter[str]:
-    """How many runs of each group are held by a worker."""
+    """Return the number of runs of each group that workers hold."""
     return Counter(dict(_HELD.rows(connection, {})))
 
 
 @dataclass(frozen=True, slots=True)
 class FairQueue:
-    """Waiting runs that meet ``condition``, in fair order."""
+    """Waiting runs that meet a condition, in fair order."""
 
     statement: Prepared
 
@@ -98,7 +98,9 @@ class FairQueue:
 
 
 async def group_by_user(database: Database) -> int:
-    """Put open runs without a group into the groups of their users, and return how many; for a start with turns."""
+    """Assign open runs without a group to the groups of their users; return their number. For a start with fair
+    turns.
+    """
     group = literal(USER_GROUP) + runs.c.tenant_id + "/" + runs.c.user_id
     ungrouped = update(runs).where(runs.c.ended_at.is_(None), runs.c.fairness_group.is_(None))
     return await database.write(lambda connection: connection.execute(ungrouped.values(fairness_group=group)).rowcount)

@@ -1,7 +1,7 @@
-"""Whether an attempt still holds its run, asked in the transaction that writes on its behalf.
+"""Fencing: check in a writing transaction that an attempt still holds its run.
 
-A worker that was frozen for longer than its lease, and woken again, may be anywhere: also between its own look at the
-clock and its commit. So the database is asked, and its answer holds until the commit.
+A worker that was frozen for longer than its lease, and woken again, may be at any point: also between its own check of
+the clock and its commit. So the database is asked, and its answer is valid until the commit.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _HELD: Final = Prepared(
         runs.c.attempt == bindparam("the_attempt"),
         runs.c.lease_until.is_not(None),
     )
-    # In common with others of the same attempt; whoever takes the run away waits, or has been before us.
+    # Shared with others of the same attempt; a transaction that takes the run away waits, or has come before.
     .with_for_update(read=True)
 )
 
 
 def hold_on(connection: Connection, holder: Holder) -> None:
-    """Nobody takes the run away until the transaction ends. Raises LeaseLost when it is no longer the attempt's."""
+    """Lock the attempt's lease until the transaction ends. Raises LeaseLost if the attempt no longer holds the run."""
     if _HELD.first(connection, {"the_run": holder.run_id, "the_attempt": holder.attempt}) is None:
         raise LeaseLost(holder.run_id, holder.attempt)

@@ -1,4 +1,4 @@
-"""The same request, once more: which run a caller's key has made."""
+"""Idempotent creation of runs: map a caller's key to the run that it has created."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _RUN: Final = Prepared(select(*RECORD).where(runs.c.run_id == bindparam("run_id"
 def repeated(
     connection: Connection, idempotency: Idempotency, run_id: RunId, actor: ActorContext, now: datetime
 ) -> RunRecord | None:
-    """The run that this key has made; None when it is new, and from now on stands for ``run_id``.
+    """Return the run that this key has created; None if the key is new, and from now on refers to ``run_id``.
 
-    Written before the run, so that on any engine a second request waits for the first one to commit. Raises
+    The key is written before the run, so that on any engine a second request waits for the first one to commit. Raises
     IdempotencyMismatch, RunNotFound.
     """
     if not is_storable(idempotency.key):

@@ -1,4 +1,4 @@
-"""What makes items searchable by meaning: which texts of a value are embedded, by whom, and into what."""
+"""Embedding of items for semantic search."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ WHOLE: Final = ("$",)
 
 @dataclass(frozen=True, slots=True)
 class ItemIndex:
-    """``embed``, which the configuration calls ``name``, makes vectors of ``dims`` numbers.
+    """``embed``, named ``name`` in the configuration, makes vectors of ``dims`` numbers.
 
-    ``fields`` are the paths that are embedded where an item names none.
+    ``fields`` are the paths that are embedded if an item specifies none.
     """
 
     name: str
@@ -35,11 +35,11 @@ class ItemIndex:
 
     @property
     def embedder(self) -> str:
-        """Whose vectors these are: those of another mean nothing beside them."""
+        """Return the id of the embedder: vectors of different embedders are not comparable."""
         return f"{self.name}/{self.dims}"
 
     async def of_texts(self, texts: Sequence[str]) -> dict[str, bytes]:
-        """The vector of each text. Raises EmbeddingFailed."""
+        """Return the vector of each text. Raises EmbeddingFailed."""
         wanted = list(dict.fromkeys(texts))
         if not wanted:
             return {}
@@ -52,7 +52,7 @@ class ItemIndex:
         return {text: self._packed(vector) for text, vector in zip(wanted, made, strict=True)}
 
     async def of_query(self, query: str) -> bytes:
-        """The vector of what is searched for. Raises EmbeddingFailed."""
+        """Return the vector of a search query. Raises EmbeddingFailed."""
         try:
             made = await self.embed.aembed_query(query)
         except Exception as error:
@@ -81,12 +81,12 @@ class ItemIndex:
 
 
 def texts_at(value: Mapping[str, Any], paths: Sequence[str]) -> list[str]:
-    """The texts of ``value`` at ``paths``; paths that lead nowhere give none."""
+    """Return the texts of ``value`` at ``paths``; paths that do not exist yield none."""
     return [text for path in paths for text in get_text_at_path(dict(value), path) if text]
 
 
 def words_at(value: Mapping[str, Any], paths: Sequence[str]) -> str:
-    """The same as one text to read. Of a whole value what it says, without the names of its fields."""
+    """Return the texts at ``paths`` as one text. For a whole value it contains the values without the field names."""
     return "\n".join(" ".join(_leaves(value)) if path == "$" else " ".join(texts_at(value, [path])) for path in paths)
 
 

@@ -1,4 +1,4 @@
-"""How items are looked for in SQL: rows by place, by what their namespace begins with, by filter, meaning and words."""
+"""Searches for items in SQL: by key, by namespace prefix, by filter, by meaning and by words."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .item_ranking import Scores, best_of, relevance
 from .tables import items
 
 BATCH: Final = 500
-"""Rows that are read at once."""
+"""Number of rows read at once."""
 
 Place: TypeAlias = tuple[str, str]
 """Namespace and key of a row."""
@@ -80,7 +80,7 @@ def alive(now: datetime) -> ColumnElement[bool]:
 
 
 def below(prefix: Sequence[str]) -> ColumnElement[bool]:
-    """In the namespace or one below it: those that begin with it and a dot, up to the character after the dot."""
+    """Return the condition for the namespace and those below it, which begin with it and a dot."""
     name = text_of(prefix)
     if not prefix:
         return items.c.namespace >= ""
@@ -133,7 +133,7 @@ def namespaces(connection: Connection, op: ListNamespacesOp, now: datetime) -> l
 
 
 def _literal(conditions: Sequence[MatchCondition]) -> tuple[str, ...]:
-    """What every match begins with, as far as it is known: the longest prefix up to its first wildcard."""
+    """Return the longest known prefix of all matches, up to its first wildcard."""
     prefixes = [tuple(one.path) for one in conditions if one.match_type == "prefix"]
     known = [path[: path.index("*")] if "*" in path else path for path in prefixes]
     return max(known, key=len, default=())

@@ -1,7 +1,7 @@
-"""How well texts and vectors fit a query. Pure, and without SQLite extensions, which stock Pythons cannot load.
+"""Scores of texts and vectors for a query. Pure, and without SQLite extensions, which stock Pythons cannot load.
 
-Vectors are kept at length one, so that how close two are is their dot product. numpy multiplies them where it
-is installed.
+Vectors are stored with length one, so that their similarity is their dot product. numpy multiplies them if it is
+installed.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ K = TypeVar("K")
 Scores: TypeAlias = dict[K, float]
 
 _ROWS: Final = 1024
-"""Vectors that are multiplied at once: their matrix stays small, however many there are."""
+"""Number of vectors multiplied at once: their matrix stays small, however many there are."""
 _WORD: Final = re.compile(r"\w+")
 _SATURATION: Final = 1.2
 _LENGTH_WEIGHT: Final = 0.75
-"""BM25's two constants, at their usual values."""
+"""The two constants of BM25, at their usual values."""
 
 
 def packed(vector: Sequence[float]) -> bytes:
-    """``vector`` at length one, as float32. One that is all zeros stays so, and fits nothing."""
+    """Return ``vector`` scaled to length one, as float32. A vector of zeros stays so, and matches nothing."""
     length = math.hypot(*vector) or 1.0
     return array("f", (number / length for number in vector)).tobytes()
 
 
 def closeness(query: bytes, vectors: Iterable[tuple[K, bytes]]) -> Scores[K]:
-    """Of each key the cosine of its best vector with ``query``'s; both as `packed` made them."""
+    """Return, for each key, the best cosine of its vectors with ``query``; all as `packed` returns them."""
     found: Scores[K] = {}
     rows = iter(vectors)
     multiply = _with_numpy if find_spec("numpy") else _by_hand
@@ -47,7 +47,7 @@ def closeness(query: bytes, vectors: Iterable[tuple[K, bytes]]) -> Scores[K]:
 
 
 def _with_numpy(query: bytes, vectors: Sequence[bytes]) -> Iterable[float]:
-    # No dependency of ours, so nothing may be known of it here.
+    # Not a dependency of ours, so its types are unknown here.
     np: Any = import_module("numpy")
     matrix = np.frombuffer(b"".join(vectors), dtype=np.float32).reshape(len(vectors), -1)
     scores: list[float] = (matrix @ np.frombuffer(query, dtype=np.float32)).tolist()
@@ -61,12 +61,12 @@ def _by_hand(query: bytes, vectors: Sequence[bytes]) -> Iterator[float]:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, in small letters."""
+    """Return the words of a text in lower case."""
     return _WORD.findall(text.casefold())
 
 
 def relevance(query: str, texts: Iterable[tuple[K, str]]) -> Scores[K]:
-    """Of each key whose text has a word of ``query``, how well it fits (BM25; more is better). Others are left out."""
+    """Return the BM25 score (more is better) of each key whose text has a word of ``query``; omit all others."""
     wanted = set(words_of(query))
     counts: dict[K, Counter[str]] = {}
     lengths: dict[K, int] = {}
@@ -88,6 +88,6 @@ def _bm25(hits: Mapping[str, int], rarity: Mapping[str, float], length: float) -
 
 
 def best_of(scores: Mapping[K, float], order: Any, offset: int, limit: int) -> list[tuple[K, float]]:
-    """A page of the ranking: the best first, and among equals those that come first in ``order``."""
+    """Return a page of the ranking: the best first, and among equal scores by ``order``."""
     ranked = sorted(scores.items(), key=lambda entry: (-entry[1], order(entry[0])))
     return ranked[offset : offset + limit]

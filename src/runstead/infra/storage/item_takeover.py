@@ -1,4 +1,4 @@
-"""Items of a data directory from before they were kept beside the runs: taken over once, as they were."""
+"""One-time migration of items from the separate file of earlier versions, unchanged."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .tables import items
 
 
 async def take_over(path: Path, database: Database) -> int:
-    """Write the items of langgraph's own store in ``path`` into ``database``; how many came.
+    """Copy the items of langgraph's own store in ``path`` into ``database``; return their number.
 
-    The file stays, under another name, so that this happens once. Nothing happens where there is no such file.
+    The file is kept under another name, so that this happens once. If there is no such file, nothing happens.
     """
     if (rows := await asyncio.to_thread(_read, path)) is None:
         return 0

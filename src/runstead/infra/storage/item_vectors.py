@@ -1,6 +1,6 @@
-"""The vectors of items: how they are kept, and which of them come closest to a query's.
+"""Storage of item vectors, and search for those closest to a query.
 
-Here they are compared one by one, in Python. `runstead.infra.storage.postgres_items` leaves that to the server,
+Here they are compared one by one, in Python. `runstead.infra.storage.postgres_items` lets the server compare them,
 with the same result.
 """
 
@@ -22,24 +22,25 @@ from .tables import item_vectors, items
 
 
 class ItemVectors(Protocol):
-    """Vectors are as `item_ranking.packed` made them; those of another embedder mean nothing beside a query."""
+    """Vectors are in the form of `item_ranking.packed`; only vectors of the query's embedder are comparable to it."""
 
     def keep(self, connection: Connection, place: Place, embedder: str, vectors: Sequence[bytes]) -> None:
-        """The vectors of an item that has none (any more)."""
+        """Store the vectors of an item that has none (any more)."""
         ...
 
     def closest(
         self, connection: Connection, *, query: bytes, embedder: str, op: SearchOp, now: datetime
     ) -> Scores[Place]:
-        """How close items come to ``query``, at least of all that are on the page ``op`` asks for, or before it.
+        """Return the similarity of items to ``query``, at least of all items on the page ``op`` asks for and before
+        it.
 
-        Items that were not embedded, or by another embedder, are not found by meaning.
+        Items without vectors of this embedder are not found by meaning.
         """
         ...
 
 
 class VectorsComparedHere:
-    """ItemVectors on any engine: all vectors of the namespace are read, and compared here."""
+    """ItemVectors on any engine: all vectors of the namespace are read and compared in Python."""
 
     def keep(self, connection: Connection, place: Place, embedder: str, vectors: Sequence[bytes]) -> None:
         connection.execute(insert(item_vectors), rows_of(place, embedder, vectors))
@@ -58,13 +59,13 @@ def rows_of(place: Place, embedder: str, vectors: Sequence[bytes]) -> list[dict[
 
 
 def with_items() -> Join:
-    """Vectors beside the items they are of."""
+    """Return the join of vectors and their items."""
     same = and_(item_vectors.c.namespace == items.c.namespace, item_vectors.c.key == items.c.key)
     return items.join(item_vectors, same)
 
 
 def in_reach(embedder: str, op: SearchOp, now: datetime) -> ColumnElement[bool]:
-    """Of items where ``op`` looks, made by the embedder."""
+    """Return the condition for vectors of this embedder whose items are within the search ``op``."""
     return and_(below(op.namespace_prefix), alive(now), item_vectors.c.embedder == embedder)
 
 
@@ -75,7 +76,7 @@ def vectors_of(embedder: str, op: SearchOp, now: datetime) -> Select[Any]:
 
 
 def compared(connection: Connection, query: bytes, statement: Select[Any], op: SearchOp) -> Scores[Place]:
-    """How close each of the vectors is that ``statement`` gives, less those whose item the filter takes out."""
+    """Return the similarity of each vector in the result of ``statement``, without items that the filter excludes."""
     with connection.execution_options(yield_per=BATCH).execute(statement) as rows:
         return closeness(
             query,

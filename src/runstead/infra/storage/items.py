@@ -1,7 +1,7 @@
-"""Items in SQL: langgraph's store over a Database, with times to live, and found by meaning or by words.
+"""Items in SQL: langgraph's store over a Database, with expiry, and search by meaning or by words.
 
-A row is kept under a namespace that is already its owner's; whose it is is the business of `runstead.resources.items`.
-What filters and rankings mean stands in `runstead.resources.item_filters` and `item_ranking`.
+The namespace of a row already includes its owner; `runstead.resources.items` adds it. Filters and rankings are defined
+in `runstead.resources.item_filters` and `item_ranking`.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from .item_vectors import ItemVectors, VectorsComparedHere
 from .tables import item_vectors, items
 
 BATCH: Final = 500
-"""Rows per transaction of a sweep: nobody waits long for it."""
+"""Rows per transaction of a sweep, few enough not to delay other writes."""
 
 
 class ItemValues(Protocol):
-    """Turns values of items into what is stored of them, and back, outside of transactions."""
+    """Converts values of items to their stored form and back, outside of transactions."""
 
     async def stored(self, values: Sequence[dict[str, Any]]) -> list[dict[str, Any]]: ...
 
@@ -53,11 +53,11 @@ class ItemValues(Protocol):
 
 
 class SqlItemStore(BaseStore):
-    """BaseStore over a Database. ``index`` makes items searchable by meaning; without it, a query looks for words.
-    ``values`` encrypts: filters and words are then compared with what is stored.
+    """BaseStore over a Database. ``index`` enables search by meaning; without it, a query matches words.
 
-    An item whose time has come is not there any more, also before `sweep` deletes it. May be used from any event loop.
-    In one batch, reads see what was there before its writes. Raises InvalidFilter, EmbeddingFailed.
+    ``values`` encrypts: filters and words are then compared with the stored form. An expired item is invisible even
+    before `sweep` deletes it. May be used from any event loop. In one batch, reads see the state before its writes.
+    Raises InvalidFilter, EmbeddingFailed.
     """
 
     supports_ttl = True
@@ -79,7 +79,7 @@ class SqlItemStore(BaseStore):
         self._holder: Holder | None = None
 
     def fenced(self, check: Callable[[], object], holder: Holder) -> SqlItemStore:
-        """FenceableStore."""
+        """Return the same store with a fence for one attempt; see FenceableStore."""
         fenced = SqlItemStore(
             self._database,
             self._clock,
@@ -96,16 +96,16 @@ class SqlItemStore(BaseStore):
         for op in asked:
             check_labels(op)
         results = [await self._read(op) for op in asked]
-        # Of several writes to one place the last one counts.
+        # Of several writes to the same key, the last one counts.
         await self._put({(text_of(op.namespace), op.key): op for op in asked if isinstance(op, PutOp)})
         return results
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        """For threads without an event loop."""
+        """Run a batch in a thread without an event loop."""
         return asyncio.run(self.abatch(ops))
 
     async def sweep(self) -> int:
-        """Delete what has expired; how many items that were."""
+        """Delete expired items; return their number."""
         now, swept = self._clock.now(), 0
         while deleted := await self._database.write(lambda connection: _sweep(connection, now)):
             swept += deleted
@@ -158,16 +158,16 @@ class SqlItemStore(BaseStore):
         return await self._values.read([(row.namespace, row.key) for row in rows], values)
 
     async def _refresh(self, rows: Sequence[Any], asked: bool) -> None:
-        """Let the time of what was read begin anew."""
+        """Restart the lifetime of the items that were read."""
         mortal = [row for row in rows if row.ttl_minutes is not None] if asked else []
         if not mortal:
             return
         now = self._clock.now()
 
         def work(connection: Connection) -> None:
-            # In order, as they are put: two searches find the same items in another one.
+            # In the order in which they are written: two searches may find the same items in different orders.
             for row in sorted(mortal, key=attrgetter("namespace", "key")):
-                # Unless somebody has given it another time meanwhile.
+                # Unless another write has changed its lifetime meanwhile.
                 same = and_(at(items, (row.namespace, row.key)), items.c.ttl_minutes == row.ttl_minutes, alive(now))
                 expires = now + timedelta(minutes=row.ttl_minutes)
                 connection.execute(update(items).where(same).values(expires_at=expires))
@@ -177,11 +177,11 @@ class SqlItemStore(BaseStore):
     async def _put(self, puts: Mapping[Place, PutOp]) -> None:
         if not puts:
             return
-        # As it will be read: what orjson makes text of is text from here on.
+        # In the form in which it will be read: values that orjson converts to text are text from here on.
         values = {place: _plain(op.value) for place, op in puts.items() if op.value is not None}
         vectors = await self._vectors({place: (values[place], puts[place].index) for place in values})
         if self._values is not None:
-            # After the vectors, which are made of what is meant.
+            # After the vectors, which are made from the plain values.
             values = dict(zip(values, await self._values.stored(list(values.values())), strict=True))
         now, name = self._clock.now(), self._index.embedder if self._index else ""
 
@@ -190,7 +190,7 @@ class SqlItemStore(BaseStore):
                 hold_on(connection, self._holder)
             if self._check is not None:
                 self._check()
-            # In order: two batches that lock the same rows in another one would wait for each other.
+            # In order: two batches that lock the same rows in different orders would deadlock.
             for place, op in sorted(puts.items(), key=itemgetter(0)):
                 gone = at(items, place) if op.value is None else and_(at(items, place), ~alive(now))
                 connection.execute(delete(items).where(gone))
@@ -214,7 +214,7 @@ class SqlItemStore(BaseStore):
 
 
 def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
-    """As it will be read: what orjson makes text of is text from here on."""
+    """Return the value in the form in which it will be read: values that orjson converts to text become text."""
     plain: dict[str, Any] = orjson.loads(orjson.dumps(dict(value)))
     return plain
 
@@ -247,9 +247,9 @@ def _sweep(connection: Connection, now: datetime) -> int:
     expired = select(items.c.namespace, items.c.key).where(items.c.expires_at <= now).limit(BATCH)
     places = [(namespace, key) for namespace, key in connection.execute(expired)]
     if places:
-        # Once more looked at, for somebody may have read one meanwhile, and so let its time begin anew.
+        # Checked again, since an item may have been read meanwhile, which restarts its lifetime.
         over = and_(tuple_(items.c.namespace, items.c.key).in_(places), items.c.expires_at <= now)
-        # In order, as they are put and read.
+        # In the order in which items are written and read.
         in_order = select(items.c.key).where(over).order_by(items.c.namespace, items.c.key).with_for_update()
         connection.execute(in_order).close()
         connection.execute(delete(items).where(over))

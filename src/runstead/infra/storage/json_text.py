@@ -1,7 +1,8 @@
-"""JSON as stored: text that gives back what was put in, also what strict JSON cannot say.
+"""JSON as stored: text that preserves every value, also those that strict JSON does not allow.
 
-orjson is quick and strict: it refuses lone surrogates and integers over 64 bits, and writes NaN as null. Values that
-have one of these go through the standard library; its text starts with a blank, so that the one that wrote it reads it.
+orjson is quick and strict: it refuses unpaired surrogates and integers over 64 bits, and writes NaN as null. Values
+with one of these go through the standard library; their text starts with a blank, so that the standard library also
+reads it.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ _BY_THE_STANDARD_LIBRARY = " "
 
 
 class NotJson(ValueError):
-    """The value holds what JSON has no word for."""
+    """The value contains something that JSON cannot represent."""
 
 
 def dump(value: Any) -> str:
-    """``value`` as text. Mappings, tuples and dataclasses become objects and arrays. Raises NotJson."""
+    """Return ``value`` as text. Mappings, tuples and dataclasses become objects and arrays. Raises NotJson."""
     try:
         text = orjson.dumps(value, default=_plain)
     except TypeError:
@@ -33,7 +34,7 @@ def dump(value: Any) -> str:
 
 
 def load(text: str | None) -> Any:
-    """The value behind ``text``; None for None."""
+    """Return the value of ``text``; None for None."""
     if text is None:
         return None
     return json.loads(text) if text.startswith(_BY_THE_STANDARD_LIBRARY) else orjson.loads(text)

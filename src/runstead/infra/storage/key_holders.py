@@ -1,4 +1,4 @@
-"""The keys of encryption that each running server and worker of a cluster has, recorded in their database.
+"""Record of the encryption keys that each running server and worker of a cluster has.
 
 A command that is about to encrypt data with a key must not do so while a process runs that could not read it.
 """
@@ -26,19 +26,19 @@ from .tables import key_holders
 _log = logging.getLogger(__name__)
 
 _EVERY: Final = 10.0
-"""Seconds between two records of a process that runs."""
+"""Seconds between two records of a running process."""
 GONE_AFTER: Final = timedelta(seconds=60)
-"""A process that was not heard of for so long has ended."""
+"""Time without a record after which a process is assumed to have ended."""
 _FAREWELL: Final = 3.0
-"""Seconds that a process which ends may take to say so."""
+"""Seconds that an ending process may take to remove its record."""
 
 
 @asynccontextmanager
 async def announced_keys(database: Database, clock: Clock, key_ids: Collection[str]) -> AsyncIterator[None]:
     """Record that this process runs and has these keys, for the length of a block. Raises StorageError.
 
-    It is recorded before the block begins: a process that looks at the keys of the data after that, and one that
-    records a key before it looks at the processes, do not miss each other.
+    The record is written before the block begins: so a process that reads the data's keys after that cannot miss a
+    command that records its key before it reads the processes, and vice versa.
     """
     holder = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
@@ -69,7 +69,7 @@ async def announced_keys(database: Database, clock: Clock, key_ids: Collection[s
         try:
             await asyncio.wait_for(database.write(forget), _FAREWELL)
         except Exception as error:
-            _log.info("the record of this process's keys is left to lapse: %s", error)
+            _log.info("the record of this process's keys could not be removed and will expire: %s", error)
 
 
 def processes_without(connection: Connection, clock: Clock, key_id: str) -> Sequence[str]:

@@ -1,7 +1,7 @@
-"""The storage of the scaled profile: one PostgreSQL schema, brought up to date before anybody reads it.
+"""The storage of the scaled profile: one PostgreSQL schema, migrated before any store uses it.
 
-Any number of servers may open it at once. Who changes the schema holds an advisory lock, so that one of them does it
-and the others wait for it.
+Any number of servers may open it concurrently. A migration holds an advisory lock, so that one of them migrates and
+the others wait for it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ async def open_postgres_storage(
 ) -> AsyncIterator[PostgresDatabase]:
     """Open the database for the stores, with the schema of this version and values encrypted by ``cipher``.
 
-    Without ``migrating``, a schema that is behind is refused, and not touched. Raises StorageError, saying what to do:
+    Without ``migrating``, an older schema is refused and not changed. Raises StorageError with the remedy;
     SchemaTooNew for a database that a later version has written.
     """
     async with open_postgres(url, options) as database:
@@ -46,8 +46,8 @@ async def open_postgres_storage(
 
 
 def migrate_postgres(connection: Connection, schema: str) -> None:
-    """Make the schema, when it is missing, and bring it to HEAD, in the caller's transaction."""
-    # Building an index takes its time, and so does the one who is before us.
+    """Create the schema if it is missing, and migrate it to HEAD, in the caller's transaction."""
+    # Building an index may take long, and so may a migration that came before us.
     for name, value in (
         ("statement_timeout", "0"),
         ("lock_timeout", "0"),
@@ -55,7 +55,7 @@ def migrate_postgres(connection: Connection, schema: str) -> None:
     ):
         connection.execute(text("SELECT set_config(:name, :value, true)"), {"name": name, "value": value})
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"runstead {schema}"})
-    # From here on nobody waits behind us for long: rather than that, it fails, and is tried again.
+    # From here on, no one should wait behind us for long: rather than that, the migration fails and is retried.
     connection.execute(text("SET LOCAL lock_timeout = '10s'"))
     if not _exists(connection, schema):
         connection.exec_driver_sql(f"CREATE SCHEMA {connection.dialect.identifier_preparer.quote(schema)}")
@@ -63,7 +63,7 @@ def migrate_postgres(connection: Connection, schema: str) -> None:
 
 
 def schema_revision(connection: Connection, schema: str) -> str | None:
-    """The revision that ``schema`` is at; None when there is none, or no such schema."""
+    """Return the revision of ``schema``; None if there is none, or no such schema."""
     return revision_of(connection) if _exists(connection, schema) else None
 
 

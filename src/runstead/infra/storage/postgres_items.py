@@ -1,7 +1,7 @@
-"""Items on PostgreSQL: where pgvector is, it compares the vectors; where it is not, they are compared here.
+"""Items on PostgreSQL: pgvector compares the vectors if it is available; otherwise they are compared in Python.
 
-No approximate index: every search keeps to one actor's room, and an approximate one may find nothing there when other
-rooms are nearer. What is exact is also the same with pgvector and without it.
+There is no approximate index: every search is limited to one actor's items, and an approximate search may find nothing
+there if other actors' items are closer. Exact results are also the same with and without pgvector.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _HAS_COLUMN: Final = text(
 
 
 class _Vector(UserDefinedType[str]):
-    """pgvector's type, as the text it reads."""
+    """pgvector's type, in its text form."""
 
     cache_ok = True
 
@@ -50,12 +50,12 @@ class _Vector(UserDefinedType[str]):
         return "vector"
 
 
-# Beside the column that every engine has; see `prepared_for_vectors`.
+# In addition to the column that every engine has; see `prepared_for_vectors`.
 _MEANING: Final = literal_column("item_vectors.meaning", _Vector())
 
 
 class VectorsComparedByPostgres:
-    """ItemVectors by pgvector, in the column `prepared_for_vectors` made; what lacks it is compared here."""
+    """ItemVectors by pgvector, in the column of `prepared_for_vectors`; rows without it are compared in Python."""
 
     def keep(self, connection: Connection, place: Place, embedder: str, vectors: Sequence[bytes]) -> None:
         rows = rows_of(place, embedder, vectors)
@@ -88,7 +88,7 @@ class VectorsComparedByPostgres:
 
 
 def _first(rows: Any, op: SearchOp, wanted: int) -> Scores[Place]:
-    """The first that the filter lets through; they come in order."""
+    """Return the first ``wanted`` rows that pass the filter; rows come in the order of their score."""
     found: Scores[Place] = {}
     row: Row[Any]
     for row in rows:
@@ -106,18 +106,18 @@ def _said(vector: bytes) -> str:
 async def open_postgres_items(
     database: PostgresDatabase, clock: Clock, *, index: ItemIndex | None = None, ttl: TTLConfig | None = None
 ) -> SqlItemStore:
-    """The store for items over a database that `open_postgres_storage` opened. Raises StorageError."""
+    """Return the item store over a database that `open_postgres_storage` opened. Raises StorageError."""
     vectors = None if index is None else await vectors_in(database)
     return SqlItemStore(database, clock, index=index, ttl=ttl, vectors=vectors)
 
 
 async def vectors_in(database: PostgresDatabase) -> ItemVectors:
-    """Compared by pgvector where that is possible, and by us where it is not."""
+    """Return ItemVectors by pgvector if that is possible, and in Python otherwise."""
     return VectorsComparedByPostgres() if await prepared_for_vectors(database) else VectorsComparedHere()
 
 
 async def prepared_for_vectors(database: PostgresDatabase) -> bool:
-    """Whether pgvector compares vectors here, made ready for it where that is possible and was not done."""
+    """Install pgvector and add its column if possible; return whether pgvector compares vectors here."""
     if not await database.read(lambda connection: bool(connection.execute(_HAS_TYPE).scalar())):
         if not await database.read(lambda connection: bool(connection.execute(_CAN_HAVE).scalar())):
             return False
@@ -125,8 +125,8 @@ async def prepared_for_vectors(database: PostgresDatabase) -> bool:
             await database.write(_install)
         except (StorageError, DBAPIError) as error:
             _log.warning(
-                "items are compared here, and slower than they could be: pgvector is there, and cannot be installed by "
-                "us (%s); run CREATE EXTENSION vector in this database as its owner",
+                "vectors of items are compared here, which is slower: pgvector is available, but could not be "
+                "installed (%s); run CREATE EXTENSION vector in this database as its owner",
                 " ".join(str(error).split())[:200],
             )
             return False
@@ -138,7 +138,7 @@ async def prepared_for_vectors(database: PostgresDatabase) -> bool:
 
 def _install(connection: Connection) -> None:
     connection.execute(_LOCK)
-    # In public: it is not ours alone, and stays when our schema goes.
+    # In public: other schemas may use it too, and it must stay if our schema is dropped.
     connection.exec_driver_sql("CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA public")
 
 
@@ -149,7 +149,7 @@ def _add_column(connection: Connection) -> None:
 
 
 def _say_again(connection: Connection) -> int:
-    """Some vectors that only we can compare, said so that pgvector can; how many those were."""
+    """Fill pgvector's column for some vectors that lack it; return their number."""
     key = (item_vectors.c.namespace, item_vectors.c.key, item_vectors.c.number)
     left = select(*key, item_vectors.c.vector).where(_MEANING.is_(None)).limit(BATCH).with_for_update(skip_locked=True)
     rows = connection.execute(left).all()

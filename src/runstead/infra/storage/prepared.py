@@ -1,7 +1,8 @@
-"""Statements of the hot path, compiled once.
+"""Prepared statements for the hot path, compiled once.
 
-SQLAlchemy spends ten times as long around a small statement as SQLite does on it. What is run several times for every
-run is therefore handed to the driver as text, with the values in their places; the words still come from the tables.
+SQLAlchemy's overhead for a small statement is ten times as long as SQLite takes for it. Statements that every run
+executes several times are therefore passed to the driver as text with values in place; the text still comes from the
+table definitions.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _Convert: TypeAlias = Callable[[Any], Any] | None
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """Where a value goes. ``fixed`` ones are part of the statement."""
+    """The place of a value in a statement. ``fixed`` values are part of the statement."""
 
     name: str
     fixed: bool
@@ -38,7 +39,7 @@ class _Slot:
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """A statement as one driver takes it: with values by place, or by name."""
+    """A statement in the form of one driver: with positional or with named values."""
 
     sql: str
     slots: tuple[_Slot, ...]
@@ -59,14 +60,14 @@ class _Ready:
 
 
 class Prepared:
-    """A statement with named values, to be run on any connection of a Database."""
+    """A statement with named values, for any connection of a Database."""
 
     def __init__(self, statement: Any) -> None:
         self._statement = statement
         self._ready: dict[tuple[str, Cipher | None], _Ready] = {}
 
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """Run it, and return what it selects or returns."""
+        """Execute it, and return the rows that it selects or returns."""
         ready = self._for(connection)
         cursor = connection.connection.cursor()
         try:
@@ -76,12 +77,12 @@ class Prepared:
             cursor.close()
 
     def first(self, connection: Connection, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
-        """Run it, and return its first row, if any."""
+        """Execute it, and return its first row, if any."""
         rows = self.rows(connection, values)
         return rows[0] if rows else None
 
     def run_all(self, connection: Connection, many: Sequence[Mapping[str, Any]]) -> None:
-        """Run it once for each of ``many``."""
+        """Execute it once for each of ``many``."""
         ready = self._for(connection)
         cursor = connection.connection.cursor()
         try:
@@ -94,7 +95,7 @@ class Prepared:
         key = (dialect.name, cipher_of(dialect))
         ready = self._ready.get(key)
         if ready is None:
-            # Two threads may both get here; they make the same.
+            # Two threads may both get here; their results are equal.
             ready = self._ready[key] = self._compiled(dialect)
         return ready
 
@@ -103,7 +104,7 @@ class Prepared:
 
 
 class PreparedInsert(Prepared):
-    """An INSERT of ``columns`` that does nothing, and returns nothing, when the row's key is taken."""
+    """An INSERT of ``columns`` that does nothing, and returns nothing, if the row's key exists."""
 
     def __init__(self, table: Table, columns: Sequence[str], *returning: ColumnElement[Any]) -> None:
         super().__init__(None)

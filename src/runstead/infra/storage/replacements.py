@@ -1,6 +1,6 @@
-"""Encrypted fields are replaced in their rows by others that handlers returned: the same values, under another key.
+"""Replace encrypted fields in their rows by re-encrypted ones that handlers returned: the same values, another key.
 
-A field is looked for by what it was. Where it is not there any more somebody has written another one, which stays.
+A field is found by its previous content. If that is gone, another transaction has written a new value, which stays.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class SqlReplacements:
         self._database = database
 
     async def replace(self, table: str, key: Mapping[str, Any], replaced: Sequence[Replacement]) -> None:
-        """Replace fields in the row of ``table`` with this key. Without the row, nothing happens."""
+        """Replace fields in the row of ``table`` with this key. Does nothing if there is no such row."""
 
         def work(connection: Connection) -> None:
             _replace(connection, metadata.tables[table], key, replaced)
@@ -55,7 +55,7 @@ def _replace(connection: Connection, table: Table, key: Mapping[str, Any], repla
 
 
 def with_replacements(value: Any, replaced: Sequence[Replacement]) -> Any:
-    """Return ``value`` with each object in it that was encrypted as a replacement says, replaced. Pure."""
+    """Return ``value`` with every object replaced that equals the old value of a replacement. Pure."""
     if isinstance(value, list):
         return [with_replacements(one, replaced) for one in value]
     if not isinstance(value, dict):
@@ -63,7 +63,7 @@ def with_replacements(value: Any, replaced: Sequence[Replacement]) -> Any:
     value = {name: with_replacements(one, replaced) for name, one in value.items()}
     if CONTEXT in value:
         for before, after in replaced:
-            # Parts of a field that are fields of their own stand beside it.
+            # Parts of a field that are encrypted separately are beside it.
             if isinstance(before, Mapping) and all(value.get(name) == one for name, one in before.items()):
                 return {**value, **after}
     return value

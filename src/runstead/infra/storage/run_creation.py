@@ -1,4 +1,4 @@
-"""Runs come into being: one transaction looks at the thread, asks who may go first, and writes the row."""
+"""Creation of runs: one transaction reads the thread, decides on admission, and writes the row."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ _TOUCH: Final = Prepared(
 
 
 class SqlRunCreateStore:
-    """RunCreateStore over a Database. ``on_waiting`` is rung when runs have come that can be claimed, now or later.
+    """RunCreateStore over a Database. ``on_waiting`` is called when runs were added that can be claimed, now or later.
 
-    ``default_ttl`` is for threads that are made with a run and stay; None keeps them for ever.
+    ``default_ttl`` is for threads that are created with a run and stay; None keeps them forever.
     """
 
     def __init__(
@@ -101,13 +101,13 @@ class SqlRunCreateStore:
             return CreatedRun(made, repeated=True)
         thread_id = _id_or_new("thread_id", spec.thread_id)
         before = _lock_thread(connection, spec, thread_id, actor, now)
-        # A thread that has only just been made has no runs, and says all there is to say.
+        # A newly created thread has no runs, and its metadata are complete.
         in_flight = () if before is None else _in_flight(connection, thread_id)
         admission = decide(spec.multitask_strategy, in_flight)
         if isinstance(admission, Refuse):
             raise ThreadBusy(admission.busy_with)
         if spec.tick is not None:
-            # After the thread: whoever deletes a thread goes the same way, to its crons.
+            # After the thread: deletion of a thread locks in the same order, the thread before its crons.
             tick(connection, spec.tick, run_id, actor)
         stopping, ended = _stop_others(connection, admission, now)
         turn = turn_of(connection, thread_id, spec)
@@ -129,7 +129,7 @@ class SqlRunCreateStore:
 
 
 def _as_committed(created: list[CreatedRun]) -> list[CreatedRun]:
-    """A later run of a batch may have ended an earlier one."""
+    """Return the final records: a later run of a batch may have ended an earlier one."""
     if len(created) == 1:
         return created
     ended = {record.run_id: record for one in created for record in one.ended if not _is_gone(record)}
@@ -158,12 +158,12 @@ def _id_or_new(name: str, given: str | None) -> str:
 def _lock_thread(
     connection: Connection, spec: RunSpec, thread_id: ThreadId, actor: ActorContext, now: datetime
 ) -> str | None:
-    """Lock the thread and return its metadata; None when the spec allowed to make it, and it was made."""
+    """Lock the thread and return its metadata; return None if it was created here, as the spec allowed."""
     row = None if spec.thread_id is None else _THREAD.first(connection, {"the_thread": thread_id})
     if row is None:
         if spec.scope.kind != "stateless" and spec.scope.if_not_exists != "create":
             raise ThreadNotFound(thread_id)
-        # It begins with what is said of its first run, by which it may be searched, and be let be seen.
+        # A new thread starts with the metadata of its first run, which searches and access filters use.
         own = described(json_text.dump(spec.metadata), spec.graph_id, spec.assistant_id)
         config = json_text.dump(spec.thread_config or {})
         new = new_thread(thread_id, actor, now, own, config=config, status="busy", temporary=spec.scope.is_temporary)
@@ -183,7 +183,7 @@ def _in_flight(connection: Connection, thread_id: ThreadId) -> Sequence[RunId]:
 def _stop_others(
     connection: Connection, admission: Admit, now: datetime
 ) -> tuple[tuple[RunId, ...], tuple[RunRecord, ...]]:
-    """Carry the decision out: who was flagged, and who has ended at once."""
+    """Carry out the decision; return the ids of flagged runs, and the runs that ended at once."""
     reason = admission.reason or Stopped.SUPERSEDED
     stops = [stop(connection, run_id, reason, now) for run_id in admission.stopping]
     flagged = tuple(one.record.run_id for one in stops if one is not None and one.effect == "flagged")

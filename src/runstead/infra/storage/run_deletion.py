@@ -1,4 +1,4 @@
-"""Runs are forgotten."""
+"""Deletion of runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .thread_status import rest
 
 
 class SqlRunDeleteStore:
-    """RunDeleteStore over a Database. ``on_waiting`` is rung when a deletion may have let another run come up."""
+    """RunDeleteStore over a Database. ``on_waiting`` is called if a deletion may have made another run claimable."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Events of runs in SQL, in the same file as the runs, so that a deleted thread takes its events along."""
+"""Events of runs in SQL, in the database of the runs, so that deleting a thread also deletes its events."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ _RECORD: Final = (
 
 
 class SqlRunEventStore:
-    """RunEventStore over a Database. A thread's events belong to the thread's owner, or to who wrote the first one."""
+    """RunEventStore over a Database. A thread's events belong to the thread's owner, or to the actor of the first
+    event.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -71,7 +73,7 @@ class SqlRunEventStore:
             _INSERT.run_all(connection, [{**row, "seq": seq} for seq, row in enumerate(rows, start=last + 1)])
             return [StoredRunEvent(seq, event) for seq, event in enumerate(events, start=last + 1)]
 
-        # The end of the run is durable, and nobody is told of it before; what came earlier is durable with it.
+        # The end of the run is durable before it is reported, and makes earlier writes durable too.
         return await self._database.write(work, durable=False)
 
     async def list_events(
@@ -93,7 +95,7 @@ class SqlRunEventStore:
             conditions.append(run_events.c.seq > after)
         if before is not None:
             conditions.append(run_events.c.seq < before)
-        # From the end, unless there is a place to begin at.
+        # From the end, unless a start position is given.
         order = run_events.c.seq.asc() if after is not None else run_events.c.seq.desc()
         statement = select(*_RECORD).where(*conditions).order_by(order).limit(within(limit))
 
@@ -115,15 +117,15 @@ class SqlRunEventStore:
         actor = require_actor_context("deleting run events")
         if not _can_match(thread_id, run_id):
             return 0
-        # The counter stays: its numbers must not come again.
+        # The counter stays: its numbers must not be reused.
         statement = delete(run_events).where(_visible(thread_id, actor), *_matching(run_id, (), ()))
         return await self._database.write(lambda connection: connection.execute(statement).rowcount)
 
 
 def _take_numbers(connection: Connection, thread_id: ThreadId, actor: ActorContext, count: int) -> int:
-    """The thread's last number, before ``count`` new ones; the counter is locked until they are in.
+    """Return the thread's last number before ``count`` new ones; the counter is locked until they are written.
 
-    Raises ThreadNotFound for somebody else's thread.
+    Raises ThreadNotFound if the actor has no access to the thread.
     """
     counter = _COUNTER.first(connection, {"the_thread": thread_id})
     if counter is None:
@@ -133,7 +135,7 @@ def _take_numbers(connection: Connection, thread_id: ThreadId, actor: ActorConte
         row = {"thread_id": thread_id, "tenant_id": owner[0], "user_id": owner[1], "last_seq": count}
         if _NEW_COUNTER.first(connection, row) is not None:
             return 0
-        # Somebody came in between.
+        # A concurrent transaction has created it.
         counter = _COUNTER.rows(connection, {"the_thread": thread_id})[0]
     if not _reaches(actor, thread_id, *counter[:2]):
         raise ThreadNotFound(thread_id)
@@ -147,7 +149,11 @@ def _reaches(actor: ActorContext, thread_id: ThreadId, tenant_id: str, user_id: 
 
 
 def _visible(thread_id: ThreadId, actor: ActorContext) -> ColumnElement[bool]:
-    """A filter over threads is not looked at here: whoever reads has found the thread by it, and says so by its id."""
+    """Return the condition that the actor may see the thread's events.
+
+    A metadata filter on threads is not applied here: the reader has found the thread by it, and passes its id in the
+    reach.
+    """
     table, ids = run_event_threads, actor.reach.thread_ids
     mine = or_(table.c.user_id == actor.user_id, table.c.thread_id.in_(ids))
     reached = select(table.c.thread_id).where(
@@ -180,7 +186,7 @@ def _to_row(event: RunEvent) -> dict[str, Any]:
         "event_type": event.event_type,
         "category": event.category,
         "created_at": event.created_at,
-        # What happened is kept in the nearest shape that JSON has; losing it to a stray NaN helps nobody.
+        # Stored in the closest form that JSON has; losing an event because of a stray NaN would help no one.
         "metadata": encode(event.metadata).decode(),
         "content": encode(event.content).decode(),
     }

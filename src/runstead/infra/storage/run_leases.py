@@ -1,4 +1,4 @@
-"""Who executes which run. Every write of a holder is fenced: it changes the row only while the attempt is theirs."""
+"""Leases of runs. Every write of a lease holder is fenced: it only changes the row while the attempt holds the run."""
 
 from __future__ import annotations
 
@@ -104,9 +104,9 @@ _NEXT_DUE: Final = Prepared(select(func.min(runs.c.due_at)).where(WAITS, runs.c.
 
 
 class SqlRunLeaseStore:
-    """RunLeaseStore over a Database. ``on_waiting`` is rung after each commit that may have made a run claimable.
+    """RunLeaseStore over a Database. ``on_waiting`` is called after each commit that may have made a run claimable.
 
-    ``by_turns``: groups of runs begin in turn; otherwise those that are due first do.
+    ``by_turns``: groups of runs begin in turn; otherwise the runs that are due first begin first.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class SqlRunLeaseStore:
             hold(connection, run.thread_id, now)
             return Lease(run, worker, run.attempt, now + term)
 
-        # Nobody is told of a claim before `begin` has made it durable: lost with the power, it never was.
+        # A claim has no visible effect before `begin` makes it durable: if a power cut loses it, it never happened.
         return await self._database.write(work, durable=False)
 
     async def renew(self, lease: Lease, term: timedelta) -> Lease:
@@ -144,7 +144,7 @@ class SqlRunLeaseStore:
             deadline = self._clock.now() + term
             return _again(lease, _RENEW.first(connection, {**_holder(lease), "deadline": deadline}))
 
-        # Durable: a database server may crash and come back, while its workers live on, with the term they were given.
+        # Durable: a database server may crash and restart while its workers continue with the renewed lease.
         return await self._database.write(work)
 
     async def begin(self, lease: Lease, base_checkpoint_id: str | None) -> Lease:
@@ -162,7 +162,7 @@ class SqlRunLeaseStore:
                 self._announce(connection, lease.thread_id)
             return settled
 
-        # A thread that is still busy has a run that comes up now; with nobody there, there is nothing to ring for.
+        # A thread that is still busy has another claimable run; otherwise there is nothing to signal.
         return await self._database.write(
             work, committed=lambda settled: self._ring_if(settled.thread_status == "busy")
         )
@@ -252,7 +252,7 @@ def _holder(lease: Lease) -> dict[str, Any]:
 
 
 def _again(lease: Lease, row: Sequence[Any] | None) -> Lease:
-    """The lease as it stands after a write; its specification never changes, so it is not read again."""
+    """Return the lease after a write; its specification never changes, so it is not read again."""
     if row is None:
         raise LeaseLost(lease.run_id, lease.attempt)
     run = dataclasses.replace(lease.run, **to_progress(row))
@@ -286,7 +286,7 @@ def _ending(outcome: Outcome) -> Mapping[str, Any]:
 
 
 def _settled_before(connection: Connection, lease: Lease, outcome: Outcome) -> RunRecord:
-    """The record as this very attempt ended it before. Raises LeaseLost, or RollbackRequested, when it did not."""
+    """Return the record if this very attempt has settled it before. Raises LeaseLost or RollbackRequested otherwise."""
     row = _STANDS.first(connection, {"the_run": lease.run_id})
     if row is None:
         if not outcome.undone:
@@ -302,6 +302,6 @@ def _settled_before(connection: Connection, lease: Lease, outcome: Outcome) -> R
     if row[-1] != lease.worker or progress["attempt"] != lease.attempt:
         raise LeaseLost(lease.run_id, lease.attempt)
     if not progress["status"].is_terminal:
-        # Still ours, and not written: what stood in the way is the flag of a stop that undoes.
+        # Still held by this attempt, and not written: the stop flag of a rollback prevented it.
         raise RollbackRequested(lease.run_id)
     return dataclasses.replace(lease.run, **progress)

@@ -1,4 +1,4 @@
-"""Runs are looked up, by the one whose they are."""
+"""Queries for runs, limited to those that the actor has access to."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LATEST: Final = Prepared(
     .limit(1)
 )
 MANY: Final = 2**31 - 1
-"""More than anybody can ask for, and still a number that every engine takes as a limit."""
+"""More than any caller can ask for, and a valid limit for every engine."""
 
 
 class SqlRunQueryStore:
@@ -98,12 +98,12 @@ class SqlRunQueryStore:
 
 
 def within(number: int) -> int:
-    """A limit or offset that every engine understands; a negative one would mean "all" to some."""
+    """Return a limit or offset that every engine accepts; for some engines a negative one means "all"."""
     return max(0, min(number, MANY))
 
 
 def _can_match(where: RunFilter) -> bool:
-    """No id in the database is one that cannot be stored."""
+    """Return whether the filter can match: ids that cannot be stored match no row."""
     return all(is_storable(name) for name in (where.thread_id, where.assistant_id) if name is not None)
 
 

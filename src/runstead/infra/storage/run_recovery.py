@@ -1,4 +1,4 @@
-"""What becomes of runs whose worker was lost: found, freed, given up after too many times, tried again by hand."""
+"""Recovery of runs whose worker was lost: find, release, give up after too many attempts, retry by hand."""
 
 from __future__ import annotations
 
@@ -67,18 +67,18 @@ _RECORD: Final = Prepared(select(*RECORD).where(_RUN).with_for_update())
 
 
 def lapsed(connection: Connection, now: datetime, limit: int) -> Sequence[RunId]:
-    """Held runs whose lease has run out, the longest ago first."""
+    """Return held runs whose lease has expired, the earliest first."""
     return [run_id for (run_id,) in _LAPSED.rows(connection, {"now": now, "the_limit": limit})]
 
 
 def ended(connection: Connection, run_ids: Collection[RunId], before: datetime) -> Sequence[RunRecord]:
-    """Those of these runs that ended before that moment."""
+    """Return those of these runs that ended before ``before``."""
     statement = select(*RECORD).where(runs.c.run_id.in_(run_ids), runs.c.ended_at < before)
     return [to_record(row) for row in connection.execute(statement)]
 
 
 def recover(connection: Connection, run_id: RunId, max_attempts: int, now: datetime) -> Recovery | None:
-    """Free a run whose lease has run out, or give it up; see RunLeaseStore."""
+    """Release a run whose lease has expired, or make it a dead letter; see RunLeaseStore."""
     row = _FREE.first(connection, {"the_run": run_id, "now": now})
     if row is None:
         return None
@@ -90,17 +90,17 @@ def recover(connection: Connection, run_id: RunId, max_attempts: int, now: datet
 
 
 def abandon_all(connection: Connection, now: datetime) -> int:
-    """Let every lease run out now."""
+    """Let every lease expire now."""
     return connection.execute(_ABANDON, {"now": now}).rowcount
 
 
 def release_all(connection: Connection, now: datetime) -> int:
-    """Hand every held run back, with no lapse counted."""
+    """Release every held run without counting a lost attempt."""
     return connection.execute(_RELEASE_ALL, {"now": now}).rowcount
 
 
 def retry(connection: Connection, run_id: RunId, now: datetime) -> RunRecord | None:
-    """Put a dead letter back to ``pending``; see RunLeaseStore."""
+    """Set a dead letter back to ``pending``; see RunLeaseStore."""
     row = _RECORD.first(connection, {"the_run": run_id})
     if row is None:
         return None

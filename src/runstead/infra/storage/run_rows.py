@@ -1,4 +1,4 @@
-"""A run as a row, and the row as a RunRecord."""
+"""Conversion of runs to rows, and of rows to RunRecords."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ PROGRESS: Final = (
     runs.c.completion,
     runs.c.dead_letter,
 )
-"""The columns that change in the life of a run: all that a holder needs to be told again."""
+"""The columns that change during a run: all that a lease holder needs to read again."""
 
 NEW: Final = (
     "run_id",
@@ -67,7 +67,7 @@ NEW: Final = (
     "priority",
     "fairness_group",
 )
-"""The columns that a run has from its first moment."""
+"""The columns that a run has from its creation."""
 
 RECORD: Final = (
     *PROGRESS,
@@ -84,7 +84,7 @@ RECORD: Final = (
 
 
 def to_record(row: Sequence[Any]) -> RunRecord:
-    """The record behind a row of RECORD."""
+    """Return the record for a row of RECORD."""
     run_id, thread_id, assistant_id, spec, metadata, actor, created_at, queue_seq = row[len(PROGRESS) :]
     return RunRecord(
         run_id=run_id,
@@ -99,7 +99,7 @@ def to_record(row: Sequence[Any]) -> RunRecord:
 
 
 def to_progress(row: Sequence[Any]) -> dict[str, Any]:
-    """The fields of a RunRecord that are in PROGRESS, from a row that starts with them."""
+    """Return the fields of a RunRecord that are in PROGRESS, from a row that starts with them."""
     failure, completion = row[10], row[11]
     return {
         "status": RunStatus(row[0]),
@@ -127,8 +127,8 @@ def new_row(
     due_at: datetime,
     turn: ThreadPriority,
 ) -> dict[str, Any]:
-    """The row of a run that has just been accepted, without its place in the queue."""
-    # A field that is None is left out and read as None again; the others are all written, for a default may change.
+    """Return the row of a newly accepted run, without its number in the queue."""
+    # A field that is None is omitted and read as None again; all others are written, since a default may change.
     fields = {name: value for name in _SPEC_FIELDS if (value := getattr(spec, name)) is not None}
     return {
         "run_id": run_id,
@@ -153,18 +153,18 @@ def new_row(
 
 
 def actor_text(actor: ActorContext) -> str:
-    """Who acts, as stored."""
+    """Return an actor in its stored form."""
     return json_text.dump({name: value for name, value in actor.to_json().items() if value is not None})
 
 
 def ended_actor(actor: ActorContext) -> str | None:
-    """Who acted, as it is stored from the end of a run on; None where that does not change."""
+    """Return the stored form of the actor after the end of a run; None if it does not change."""
     kept = actor.with_kept_claims()
     return None if kept is actor else actor_text(kept)
 
 
 def completion_text(completion: RunCompletionData) -> str:
-    """What a run used and said, as stored."""
+    """Return the stored form of a run's usage and messages."""
     fields = {name: value for name in _COMPLETION_FIELDS if (value := getattr(completion, name)) is not None}
     return json_text.dump(fields)
 

@@ -1,4 +1,4 @@
-"""A run is stopped by somebody else: at once while it waits, by its holder otherwise."""
+"""Stop requests: a waiting run ends at once, a held one is flagged for its holder."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _END: Final = Prepared(
 
 
 def stop(connection: Connection, run_id: RunId, reason: Stopped, now: datetime) -> StopRequest | None:
-    """Stop a run; None when it is unknown. Says nothing to its thread: the caller derives that once for all."""
+    """Stop a run; return None if it is unknown. The caller must update the status of its thread."""
     row = _RUN.first(connection, {"the_run": run_id})
     if row is None:
         return None
@@ -45,14 +45,14 @@ def stop(connection: Connection, run_id: RunId, reason: Stopped, now: datetime) 
     if run.status.is_terminal:
         return StopRequest("already_ended", run)
     reason = _first(run.stop_requested, reason)
-    # A waiting run that has begun before left steps behind: its next holder undoes them, or tells what they came to.
+    # A waiting run that began before has left steps: its next holder rolls them back, or reports their result.
     if run.status.is_held or run.started_at is not None:
         return StopRequest("flagged", _flag(connection, run, reason, now))
     return StopRequest("ended", _end(connection, run, reason, now))
 
 
 def _first(before: Stopped | None, reason: Stopped) -> Stopped:
-    """The first reason counts, except that one that undoes replaces one that does not."""
+    """Return the reason that applies: the first one, but a rollback replaces one that does not roll back."""
     if before is None or (reason.undoes and not before.undoes):
         return reason
     return before

@@ -1,4 +1,4 @@
-"""Whose row it is, and who reaches it. Every store for users asks here, and reads nothing without an actor."""
+"""Access to rows: owners, tenants and granted access. Every store for users applies it, and requires an actor."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from .tables import assistants, crons, runs, threads, webhook_deliveries
 
 
 def reached_by(table: Table, actor: ActorContext) -> ColumnElement[bool]:
-    """The condition that the actor reaches a row of threads, runs, webhook deliveries, assistants or crons.
+    """Return the condition that the actor has access to a row of threads, runs, webhook deliveries, assistants or
+    crons.
 
-    Whatever the reach, it is one within the actor's tenant. A thread that is being swept belongs to no tenant at all.
+    Any access is limited to the actor's tenant. A thread that is being swept belongs to no tenant at all.
     """
     reach = actor.reach
     if table is threads:
@@ -27,16 +28,16 @@ def reached_by(table: Table, actor: ActorContext) -> ColumnElement[bool]:
     if table is assistants:
         return or_(
             _reached(table, actor, reach.assistants, table.c.assistant_id, reach.assistant_ids),
-            # The server's own are of no tenant, and for everybody; a filter counts for them too.
+            # The server's own assistants have no tenant and are visible to all; a filter also applies to them.
             and_(table.c.shared, *_narrowed(table, reach.assistants)),
         )
     if table is crons:
         return _reached(table, actor, reach.crons, table.c.cron_id, frozenset())
-    raise ValueError(f"nobody has said who reaches {table.name}")
+    raise ValueError(f"there is no access rule for {table.name}")
 
 
 def reaches_thread(actor: ActorContext, thread_id: str, tenant_id: str, user_id: str, metadata: str) -> bool:
-    """What `reached_by` says of a thread, of one that is at hand."""
+    """Return whether `reached_by` holds for a thread whose columns are at hand."""
     if tenant_id != actor.tenant_id:
         return False
     if thread_id in actor.reach.thread_ids:
@@ -46,7 +47,7 @@ def reaches_thread(actor: ActorContext, thread_id: str, tenant_id: str, user_id:
 
 
 def only_own(actor: ActorContext) -> bool:
-    """Whether the actor reaches their own rows alone, which a statement that is prepared for it finds sooner."""
+    """Return whether the actor only has access to their own rows, for which there are faster prepared statements."""
     return actor.reach == OWN
 
 
@@ -58,7 +59,10 @@ def _reached(
 
 
 def _reached_on_threads(table: Table, actor: ActorContext) -> ColumnElement[bool]:
-    """What is on a thread goes with it. Where the thread has gone, as a stateless run's does, it speaks for itself."""
+    """Return the condition for rows that belong to a thread: access to the thread decides.
+
+    If the thread is gone, as for stateless runs, the row's own metadata decide.
+    """
     reach = actor.reach
     if reach.threads is None:
         matching: ColumnElement[bool] = table.c.user_id == actor.user_id
@@ -79,8 +83,9 @@ LONGEST_ID: Final = 512
 
 
 def is_storable(name: str) -> bool:
-    """Whether an id can be a key in every database: no NUL, no half of a surrogate pair, at most LONGEST_ID bytes.
-    What cannot be is absent.
+    """Return whether an id can be a key in every database: no NUL, no unpaired surrogate, at most LONGEST_ID bytes.
+
+    Stores treat other ids as absent.
     """
     try:
         size = len(name.encode())

@@ -1,4 +1,4 @@
-"""The storage of the embedded profile: one SQLite file, brought up to date before anybody reads it."""
+"""The storage of the embedded profile: one SQLite file, migrated before any store uses it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .migrations import migrate
 async def open_storage(path: Path, cipher: Cipher | None = None) -> AsyncIterator[SqliteDatabase]:
     """Open ``path`` for the stores, with the schema of this version and values encrypted by ``cipher``.
 
-    Raises StorageError, saying what to do.
+    Raises StorageError with the remedy.
     """
     async with open_sqlite(path, synchronous="FULL", prepare=prepare_sqlite) as database:
         use_cipher(database.dialect, cipher)

@@ -1,4 +1,4 @@
-"""What is kept for a while only: rows of stateless runs that have ended, and what their threads left behind."""
+"""Deletion of expired data: rows of ended stateless runs, and the remains of their threads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .webhook_deliveries import forget_deliveries
 _log = logging.getLogger(__name__)
 
 BATCH: Final = 500
-"""Rows per transaction: nobody waits long for a sweep."""
+"""Rows per transaction, few enough not to delay other writes."""
 
 _LIMIT: Final[BindParameter[int]] = bindparam("the_limit")
 _CUTOFF: Final = bindparam("cutoff", type_=runs.c.ended_at.type)
@@ -30,11 +30,11 @@ _OLD_RUNS: Final = (
     select(runs.c.run_id, runs.c.thread_id)
     .where(runs.c.temporary, runs.c.ended_at.is_not(None), runs.c.ended_at <= _CUTOFF)
     .limit(_LIMIT)
-    # Another server may be sweeping: each takes its own.
+    # Another server may be sweeping: each takes different rows.
     .with_for_update(skip_locked=True)
 )
-# Apart from the look at their events, which is to be taken at these few alone: the offset keeps PostgreSQL from taking
-# it at those of every thread that there is.
+# Separated from the check of their events, which should be made for these few threads only: the offset prevents
+# PostgreSQL from making it for every thread.
 _LEFT: Final = (
     select(run_event_threads.c.thread_id)
     .where(~select(threads.c.thread_id).where(threads.c.thread_id == run_event_threads.c.thread_id).exists())
@@ -66,16 +66,16 @@ _OLD_DELIVERIES: Final = (
 )
 
 REMEMBERED: Final = timedelta(days=1)
-"""How long it is known which run an idempotency key has made; longer than any client goes on trying."""
+"""Retention of idempotency keys, longer than any client retries."""
 
 
 DELIVERIES_KEPT: Final = timedelta(days=7)
-"""How long a webhook delivery that is over can be looked at, and sent again."""
+"""Retention of ended webhook deliveries, for inspection and redelivery."""
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep deleted. Of ``threads`` nothing is left in the storage: what checkpoints they have left can go."""
+    """The result of a sweep. Nothing is left of ``threads`` in the storage: their checkpoints can be deleted too."""
 
     runs: tuple[RunId, ...] = ()
     threads: tuple[ThreadId, ...] = ()
@@ -83,22 +83,23 @@ class Swept:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """What one transaction of a sweep deleted; fewer ``rows`` than BATCH were the last ones."""
+    """The result of one transaction of a sweep; the last one deletes fewer ``rows`` than BATCH."""
 
     rows: int
     swept: Swept = Swept()
 
 
 class StorageSweeper:
-    """Deletes what nobody can ask for any more. Called from time to time; unscoped, for it serves the server."""
+    """Deletes data that no caller can ask for any more. Called periodically; not limited to an actor."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 
     async def sweep(self, retention: timedelta) -> Swept:
-        """Forget the runs of temporary threads that ended longer than ``retention`` ago, and events of threads that
-        are gone. Retained until then so that a late waiter gets an answer.
+        """Delete runs of temporary threads that ended longer than ``retention`` ago, and events of deleted threads.
+
+        They are retained until then so that a late waiter gets its result.
         """
         now = self._clock.now()
         await self.correct_times()
@@ -115,7 +116,7 @@ class StorageSweeper:
                     if pieces[-1].rows < BATCH:
                         break
             except Exception:
-                # The others need not wait until this one can be done.
+                # The other sweeps need not wait until this one succeeds.
                 _log.exception("sweeping %s failed", what)
         return Swept(
             tuple(run_id for piece in pieces for run_id in piece.swept.runs),
@@ -144,9 +145,9 @@ def _sweep_runs(connection: Connection, cutoff: datetime) -> _Piece:
 
 
 def _gone(connection: Connection, thread_ids: set[ThreadId]) -> tuple[ThreadId, ...]:
-    """Those that are not there any more, among them temporary ones that only a dead letter had kept."""
+    """Return the threads that no longer exist, including temporary ones that only a dead letter had kept."""
     statement = select(threads.c.thread_id, threads.c.temporary).where(threads.c.thread_id.in_(thread_ids))
-    # In order, for others may lock several of them too.
+    # In order, since other transactions may lock several of them too.
     statement = statement.order_by(threads.c.thread_id)
     stay = {
         thread_id

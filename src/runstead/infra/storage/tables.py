@@ -1,4 +1,4 @@
-"""The tables, as they are now. How they came to be is in `migrations`."""
+"""The current tables. Their history is in `migrations`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ metadata: Final = MetaData(
     }
 )
 
-# ``status`` is ``busy`` or what the thread's last run left, which ``resting`` keeps while the thread is busy.
+# ``status`` is ``busy`` or the result of the thread's last run, which ``resting`` keeps while the thread is busy.
 threads: Final = Table(
     "threads",
     metadata,
@@ -44,15 +44,15 @@ threads: Final = Table(
     Column("state_updated_at", UtcTime),
     Column("error", EncryptedText("threads.error")),
     Column("interrupts", EncryptedBytes("threads.interrupts"), nullable=False),
-    # Last, since it is large: SQLite reads what stands before it without touching its pages.
+    # Last, since it is large: SQLite reads the columns before it without touching its pages.
     Column("state_values", EncryptedBytes("threads.values")),
 )
 Index("ix_threads_owner_updated", threads.c.tenant_id, threads.c.user_id, threads.c.updated_at)
 Index("ix_threads_owner_created", threads.c.tenant_id, threads.c.user_id, threads.c.created_at)
 Index("ix_threads_owner_status", threads.c.tenant_id, threads.c.user_id, threads.c.status)
 
-# Of those threads that are not kept for ever. ``expires_at`` is when to look whether the time is over: using a thread
-# does not write here, so it may be too early, and is never too late.
+# For threads that are not kept forever. ``expires_at`` is the time of the next check: using a thread does not write
+# here, so it may be too early, and is never too late.
 thread_ttls: Final = Table(
     "thread_ttls",
     metadata,
@@ -63,7 +63,7 @@ thread_ttls: Final = Table(
 )
 Index("ix_thread_ttls_expires_at", thread_ttls.c.expires_at)
 
-# What the priority function of langgraph.json said of a thread. ``fairness_group`` is null for the default group.
+# The result of langgraph.json's priority function for a thread. ``fairness_group`` is null for the default group.
 thread_priorities: Final = Table(
     "thread_priorities",
     metadata,
@@ -72,8 +72,9 @@ thread_priorities: Final = Table(
     Column("fairness_group", Text),
 )
 
-# A run has ``ended_at`` when it has ended, and ``lease_until`` while some worker holds it. ``worker`` stays after
-# it settled: it says whose word counted. There is no foreign key to threads: a temporary thread goes before its run.
+# A run has ``ended_at`` when it has ended, and ``lease_until`` while a worker holds it. ``worker`` stays after the run
+# was settled: it names the worker that did so. There is no foreign key to threads: a temporary thread is deleted
+# before its run.
 runs: Final = Table(
     "runs",
     metadata,
@@ -103,10 +104,10 @@ runs: Final = Table(
     Column("actor", EncryptedText("actor"), nullable=False),
     Column("metadata", EncryptedMetadata(), nullable=False),
     Column("spec", EncryptedText("runs.spec", ("graph_id",)), nullable=False),
-    # ``fairness_group`` is null where no run goes by turns.
+    # ``fairness_group`` is null if runs do not take turns.
     Column("priority", Integer, nullable=False, server_default=text("0")),
     Column("fairness_group", Text),
-    # A number once given is never given again, or a later run could stand before an earlier one.
+    # A number is never assigned twice, or a later run could come before an earlier one.
     sqlite_autoincrement=True,
 )
 Index("uq_runs_run_id", runs.c.run_id, unique=True)
@@ -115,8 +116,8 @@ Index("ix_runs_owner", runs.c.tenant_id, runs.c.user_id, runs.c.queue_seq)
 
 
 def _only(name: str, condition: str, *columns: Column[Any]) -> None:
-    """An index over the rows that meet a condition; a query uses it when it says the same words."""
-    # SQLite has no booleans, and SQLAlchemy asks it for a one.
+    """Create an index over the rows that meet a condition; a query uses it if it has the same condition literally."""
+    # SQLite has no booleans, and SQLAlchemy compares with 1.
     on_sqlite = condition.replace("dead_letter", "dead_letter = 1").replace("temporary", "temporary = 1")
     Index(name, *columns, sqlite_where=text(on_sqlite), postgresql_where=text(condition))
 
@@ -139,7 +140,7 @@ _only("ix_runs_held_group", "lease_until IS NOT NULL AND fairness_group IS NOT N
 _only("ix_runs_dead", "dead_letter", runs.c.tenant_id, runs.c.user_id, runs.c.queue_seq)
 _only("ix_runs_temporary", "temporary AND ended_at IS NOT NULL", runs.c.ended_at)
 
-# Which events a thread has. The counter outlives them, so that no ``seq`` comes back, and says whose they are.
+# The events of each thread. The counter outlives them, so that no ``seq`` is reused, and records their owner.
 run_event_threads: Final = Table(
     "run_event_threads",
     metadata,
@@ -168,7 +169,7 @@ assistants: Final = Table(
     "assistants",
     metadata,
     Column("assistant_id", Text, primary_key=True),
-    # A shared assistant is the server's own and has neither.
+    # A shared assistant belongs to the server and has neither.
     Column("tenant_id", Text),
     Column("user_id", Text),
     Column("shared", Boolean, nullable=False),
@@ -185,7 +186,7 @@ assistants: Final = Table(
 Index("ix_assistants_owner", assistants.c.tenant_id, assistants.c.user_id)
 Index("ix_assistants_graph", assistants.c.graph_id)
 
-# What an assistant has been. The one that counts is also written out in `assistants`, where it is searched.
+# Previous and current content of assistants. The current version is also copied to `assistants` for searches.
 assistant_versions: Final = Table(
     "assistant_versions",
     metadata,
@@ -216,7 +217,7 @@ api_keys: Final = Table(
 )
 Index("uq_api_keys_digest", api_keys.c.digest, unique=True)
 
-# Which run a key has made. It outlives the run, so that a late repetition does not make it again.
+# The run that each key has created. A row outlives its run, so that a late repetition does not create it again.
 idempotency_keys: Final = Table(
     "idempotency_keys",
     metadata,
@@ -230,8 +231,8 @@ idempotency_keys: Final = Table(
 )
 Index("ix_idempotency_keys_created", idempotency_keys.c.created_at)
 
-# What agents remember. ``namespace`` is its labels joined by dots, which no label has; ``searched`` the paths that a
-# search looks at (JSON; null: those of the configuration, an empty list: none).
+# Long-term memory of agents. ``namespace`` is its labels joined by dots, which no label contains; ``searched`` are the
+# paths that a search uses (JSON; null: those of the configuration, an empty list: none).
 items: Final = Table(
     "items",
     metadata,
@@ -246,7 +247,7 @@ items: Final = Table(
 )
 _only("ix_items_expires", "expires_at IS NOT NULL", items.c.expires_at)
 
-# An item's texts as vectors of length one, float32. ``embedder`` says whose: those of another are not comparable.
+# An item's texts as float32 vectors of length one. Vectors of different ``embedder`` values are not comparable.
 item_vectors: Final = Table(
     "item_vectors",
     metadata,
@@ -260,7 +261,7 @@ item_vectors: Final = Table(
     ),
 )
 
-# What is owed to whom since a run ended. ``claims`` counts how often a sender took it; it fences the late ones.
+# Webhook deliveries of ended runs. ``claims`` counts the claims by senders; it fences late ones.
 webhook_deliveries: Final = Table(
     "webhook_deliveries",
     metadata,
@@ -330,10 +331,11 @@ Index("ix_crons_owner", crons.c.tenant_id, crons.c.user_id, crons.c.created_at)
 Index("ix_crons_thread", crons.c.thread_id)
 Index("ix_crons_due", crons.c.next_run_date)
 
-# One row, on SQLite alone: which checkpoint file belongs to this database (see `runstead.infra.checkpoints.pairing`).
+# One row, on SQLite only: the checkpoint file that belongs to this database (see
+# `runstead.infra.checkpoints.pairing`).
 checkpoint_identity: Final = Table("checkpoint_identity", metadata, Column("identity", Text, nullable=False))
 
-# The ids of the keys that values are encrypted with. A key is here before anything is encrypted with it.
+# The ids of the keys that values are encrypted with. A key is recorded here before anything is encrypted with it.
 encryption_keys: Final = Table("encryption_keys", metadata, Column("key_id", Text, primary_key=True))
 
 # The keys that each running process of a cluster has, as ids separated by spaces.

@@ -1,7 +1,7 @@
-"""Threads whose time is over, in SQL.
+"""Expiry of threads in SQL.
 
-A thread that is to be deleted gets an owner that nobody can be, which hides it from everybody at once, and keeps its id
-taken until its checkpoints have gone as well.
+A thread that is to be deleted gets an owner that no actor can have, which hides it at once and keeps its id reserved
+until its checkpoints are deleted as well.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _DUE: Final = (
     .where(thread_ttls.c.expires_at <= bindparam("now", type_=thread_ttls.c.expires_at.type))
     .order_by(thread_ttls.c.expires_at, threads.c.thread_id)
     .limit(bindparam("the_limit"))
-    # One that somebody is about to use is left for the next time: waiting for several in this order could never end.
+    # A thread that is about to be used is left for the next time: waiting for several in this order could deadlock.
     .with_for_update(of=threads, skip_locked=True)
 )
 _THREAD: Final[BindParameter[str]] = bindparam("the_thread")
@@ -73,14 +73,14 @@ class SqlThreadExpiryStore:
 
 def _take(connection: Connection, now: datetime, limit: int) -> list[ExpiredThread]:
     taken: list[ExpiredThread] = []
-    # Those that have been used meanwhile are put off, and others come up in their place.
+    # Threads that were used meanwhile are postponed, and others take their place.
     while not taken and (rows := connection.execute(_DUE, {"now": now, "the_limit": limit}).all()):
         taken = [expired for row in rows if (expired := _judged(connection, row, now)) is not None]
     return taken
 
 
 def _judged(connection: Connection, row: Any, now: datetime) -> ExpiredThread | None:
-    """The thread of a row, if its time is over; one that is to be deleted is hidden. None when it was put off."""
+    """Return the thread of a row if it has expired, hidden if it is to be deleted; return None if it was postponed."""
     thread_id, tenant_id, user_id, last_used, minutes, strategy = row
     if tenant_id == _NOBODY:
         return ExpiredThread(thread_id, _hidden_owner(user_id), "delete")

@@ -1,4 +1,4 @@
-"""How urgent the runs of a thread are, beside its row: only threads that a priority function knows have one."""
+"""Priorities of threads, beside their rows: only threads that a priority function was called for have one."""
 
 from __future__ import annotations
 
@@ -33,13 +33,15 @@ _THREAD: Final = Prepared(
 
 
 def turn_of(connection: Connection, thread_id: ThreadId, spec: RunSpec) -> ThreadPriority:
-    """Return the priority and group of a new run, and store what was assigned. The thread is locked by the caller."""
+    """Return the priority and group of a new run, and store what was assigned. The caller must have locked the
+    thread.
+    """
     scheduling = spec.scheduling
     if scheduling is None:
         return _FIRST_COME
     priority: ThreadPriority | None = None
     if scheduling.by_thread:
-        # A temporary thread has one run, and no second one that would ask.
+        # A temporary thread has only one run, so its priority is not needed again.
         priority = None if spec.scope.is_temporary else _stored(connection, thread_id)
         if priority is None and (priority := scheduling.assigned) is not None and not spec.scope.is_temporary:
             row = {"thread_id": thread_id, "priority": priority.priority, "fairness_group": priority.group}

@@ -1,4 +1,4 @@
-"""A thread as a new row."""
+"""New rows of threads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NEW: Final = (
 )
 
 ADD_THREAD: Final = PreparedInsert(threads, _NEW, threads.c.thread_id)
-"""Returns no row when the id is taken."""
+"""Returns no row if the id exists."""
 
 
 def new_thread(
@@ -39,7 +39,7 @@ def new_thread(
     status: ThreadStatus = "idle",
     temporary: bool = False,
 ) -> dict[str, Any]:
-    """The row of a thread without a state. ``metadata`` and ``config`` are JSON."""
+    """Return the row of a thread without a state. ``metadata`` and ``config`` are JSON."""
     return {
         "thread_id": thread_id,
         "tenant_id": actor.tenant_id,

@@ -1,7 +1,7 @@
 """The status of a thread, derived from its runs in the transaction that changes them.
 
-Busy while one has not ended, also one that is for later; otherwise what the last run left. A temporary thread goes
-with its last run.
+A thread is busy while a run has not ended, even one with a later due time; otherwise its status is the result of the
+last run. A temporary thread is deleted with its last run.
 """
 
 from __future__ import annotations
@@ -85,18 +85,18 @@ TITLE_LENGTH: Final = 200
 
 
 def hold(connection: Connection, thread_id: ThreadId, now: datetime) -> None:
-    """A run of the thread is being taken on: it is busy."""
+    """Mark the thread busy, since one of its runs is being started."""
     _HOLD.rows(connection, {"the_thread": thread_id, "now": now})
 
 
 def status_of(connection: Connection, thread_id: ThreadId) -> ThreadStatus | None:
-    """The status as it stands; None when the thread is gone."""
+    """Return the current status; None if the thread is deleted."""
     row = _NOW_IS.first(connection, {"the_thread": thread_id})
     return None if row is None else row[0]
 
 
 def rest(connection: Connection, thread_id: ThreadId, now: datetime) -> ThreadStatus | None:
-    """A run of the thread has gone without leaving anything. The status after that; None when the thread is gone."""
+    """Derive the status after a run has gone without a result. Return it; None if the thread is deleted."""
     row = _REST.first(connection, {"the_thread": thread_id, "now": now})
     return _settled(connection, thread_id, row, {})
 
@@ -104,7 +104,7 @@ def rest(connection: Connection, thread_id: ThreadId, now: datetime) -> ThreadSt
 def leave(
     connection: Connection, thread_id: ThreadId, after: ThreadAfter, now: datetime, *, title: str | None = None
 ) -> ThreadStatus | None:
-    """Write what a run, or an update of the state, left. The status after that; None when the thread is gone."""
+    """Write the result of a run or of a state update. Return the status after that; None if the thread is deleted."""
     more = after.described
     if more is None:
         title = _new_title(connection, thread_id, after.values) if title is None else title
@@ -112,7 +112,7 @@ def leave(
     values = {
         "the_thread": thread_id,
         "now": now,
-        # Busy is derived, and would stay for ever if it were kept as what was left.
+        # Busy is derived, and would stay forever if it were stored as a result.
         "resting": "idle" if after.status == "busy" else after.status,
         "interrupts": after.interrupts,
         "error": None if after.error is None else json_text.dump(after.error.to_json()),
@@ -130,24 +130,24 @@ def _new_title(connection: Connection, thread_id: ThreadId, values: bytes | None
 
 
 def fail(connection: Connection, thread_id: ThreadId, failure: RunFailure, now: datetime) -> None:
-    """A run of the thread was given up: what the thread holds stays, its status is ``error``."""
+    """Set the status to ``error`` after a run was given up; the thread's state stays."""
     text = json_text.dump(failure.to_json())
     _FAIL.rows(connection, {"the_thread": thread_id, "error": text, "now": now})
 
 
 def describe(connection: Connection, thread_id: ThreadId, metadata: str, more: Mapping[str, Any]) -> None:
-    """Merge ``more`` into the thread's metadata, which are ``metadata`` now."""
+    """Merge ``more`` into the thread's metadata, whose current text is ``metadata``."""
     text = json_text.dump({**json_text.load(metadata), **more})
     _DESCRIBED.rows(connection, {"the_thread": thread_id, "the_metadata": text})
 
 
 def described(metadata: str, graph_id: str, assistant_id: str) -> str:
-    """A thread's metadata say which graph and assistant it was last used with."""
+    """Return metadata with the graph and the assistant that the thread was last used with."""
     return json_text.dump({**json_text.load(metadata), "graph_id": graph_id, "assistant_id": assistant_id})
 
 
 def describe_by_last_run(connection: Connection, thread_id: ThreadId) -> None:
-    """A run has been rolled back: the thread is the one before's again, for its state is read through that one's
+    """Restore the graph and assistant of the previous run after a rollback, since the state is read through its
     graph.
     """
     last = _LAST_SPEC.first(connection, {"the_thread": thread_id})
@@ -159,8 +159,8 @@ def describe_by_last_run(connection: Connection, thread_id: ThreadId) -> None:
 
 
 def forget_thread(connection: Connection, thread_id: ThreadId) -> None:
-    """Delete the thread, its events, its ttl, its priority and its crons, not its runs."""
-    # Temporary threads have none: one statement less for each stateless run.
+    """Delete the thread with its events, its ttl, its priority and its crons, but not its runs."""
+    # Temporary threads have none, which saves one statement for each stateless run.
     _FORGET_PRIORITY.rows(connection, {"the_thread": thread_id})
     _forget(connection, thread_id)
 
@@ -171,8 +171,8 @@ def _forget(connection: Connection, thread_id: ThreadId) -> None:
 
 
 def forget_temporary(connection: Connection, thread_id: ThreadId) -> bool:
-    """Delete a temporary thread that no run needs any more; a dead letter does, for it can be retried."""
-    # Before looking: a run that is being created on it would be left without a thread.
+    """Delete a temporary thread that no run needs any more; a dead letter needs it, since it can be retried."""
+    # Before the check: a run that is being created on it would otherwise lose its thread.
     lock_thread(connection, threads, thread_id)
     if _STILL_NEEDED.first(connection, {"the_thread": thread_id}) is not None:
         return False

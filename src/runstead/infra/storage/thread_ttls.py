@@ -1,4 +1,4 @@
-"""How long each thread is kept, beside its row: only those that are not kept for ever have one."""
+"""The time to live of threads, beside their rows: only threads that are not kept forever have one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOOK_AGAIN: Final = Prepared(
 
 
 def give(connection: Connection, thread_id: ThreadId, ttl: ThreadTtl | None, now: datetime) -> None:
-    """Keep a thread for ``ttl`` from now on; nothing changes for None."""
+    """Set the thread to expire ``ttl`` after now; None changes nothing."""
     if ttl is None:
         return
     _DROP.rows(connection, {"the_thread": thread_id})
@@ -32,11 +32,11 @@ def give(connection: Connection, thread_id: ThreadId, ttl: ThreadTtl | None, now
 
 
 def ttl_of(connection: Connection, thread_id: ThreadId) -> ThreadTtl | None:
-    """What the thread was given."""
+    """Return the thread's ttl, if any."""
     row = connection.execute(_FIND, {"the_thread": thread_id}).first()
     return None if row is None else ThreadTtl(row.minutes, row.strategy)
 
 
 def look_again(connection: Connection, thread_id: ThreadId, then: datetime) -> None:
-    """The thread's time is not over before ``then``."""
+    """Postpone the next expiry check of the thread to ``then``."""
     _LOOK_AGAIN.rows(connection, {"the_thread": thread_id, "then": then})

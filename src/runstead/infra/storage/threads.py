@@ -1,4 +1,4 @@
-"""Threads in SQL, by the one whose they are."""
+"""Threads in SQL, limited to those that the actor has access to."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ RECORD: Final = (
 _MEASURED: Final = tuple(
     func.length(one, type_=Integer()).label("values_bytes") if one is threads.c.state_values else one for one in RECORD
 )
-"""The same, with the bytes of the values in their place."""
+"""The same columns, with the size of the values in bytes instead of the values."""
 _ONE: Final = threads.c.thread_id == bindparam("the_thread")
 _MINE: Final = and_(
     _ONE,
@@ -71,7 +71,9 @@ _HELD: Final = Prepared(
 
 
 class SqlThreadStore:
-    """ThreadStore over a Database. ``default_ttl`` is for threads that are not given one; None keeps them for ever."""
+    """ThreadStore over a Database. ``default_ttl`` is for threads without a ttl of their own; None keeps them
+    forever.
+    """
 
     def __init__(self, database: Database, clock: Clock, *, default_ttl: ThreadTtl | None = None) -> None:
         self._database = database
@@ -145,7 +147,7 @@ class SqlThreadStore:
             now = self._clock.now()
             _DESCRIBE.rows(connection, {"the_thread": thread_id, "the_metadata": merged, "now": now})
             give(connection, thread_id, ttl, now)
-            # It is told what it has become, also to one whom the change has taken it from.
+            # Returned in its new state, even if the change has removed the actor's access to it.
             return _record_of(connection, thread_id)
 
         return await self._database.write(work)
@@ -230,7 +232,7 @@ def _wanted(thread_id: ThreadId, actor: ActorContext) -> dict[str, str]:
 
 
 def _found(connection: Connection, thread_id: ThreadId, actor: ActorContext) -> Any:
-    """The row of a thread that the actor reaches."""
+    """Return the row of a thread that the actor has access to."""
     if only_own(actor):
         return _THREAD.first(connection, _wanted(thread_id, actor))
     return connection.execute(
@@ -239,7 +241,7 @@ def _found(connection: Connection, thread_id: ThreadId, actor: ActorContext) -> 
 
 
 def _locked(connection: Connection, thread_id: ThreadId, actor: ActorContext) -> Any:
-    """The metadata of a thread that the actor reaches, and that nobody else changes until the transaction ends."""
+    """Return the metadata of a thread that the actor has access to, locked until the transaction ends."""
     if only_own(actor):
         return _LOCKED.first(connection, _wanted(thread_id, actor))
     reached = select(threads.c.metadata).where(_ONE, reached_by(threads, actor)).with_for_update()
@@ -247,7 +249,7 @@ def _locked(connection: Connection, thread_id: ThreadId, actor: ActorContext) ->
 
 
 def _record_of(connection: Connection, thread_id: ThreadId) -> ThreadRecord:
-    """A thread that is there."""
+    """Return a thread that must exist."""
     row = _ANY.first(connection, {"the_thread": thread_id})
     assert row is not None, "a row that this transaction wrote is there"
     return _to_record(row)
@@ -270,12 +272,12 @@ def _matching(where: ThreadFilter, actor: ActorContext) -> ColumnElement[bool]:
 def _order(sort_by: ThreadSortField, sort_order: SortOrder) -> list[ColumnElement[Any]]:
     column = threads.c[sort_by]
     order: list[ColumnElement[Any]] = [column.desc() if sort_order == "desc" else column.asc(), threads.c.thread_id]
-    # What has no state yet comes last, whichever way; engines disagree about where a NULL belongs.
+    # Threads without a state come last in either order; engines disagree about the position of NULL.
     return [column.is_(None), *order] if column.nullable else order
 
 
 def _with_values(connection: Connection, rows: Sequence[Any], limit: int) -> list[ThreadRecord]:
-    """The threads of ``rows``, which have the bytes of their values, with as many values as ``limit`` says."""
+    """Return the threads of ``rows``, which have the size of their values; include values up to ``limit`` bytes."""
     kept = values_within(limit, [(row.thread_id, row.values_bytes) for row in rows])
     values: dict[ThreadId, bytes] = {}
     if kept:

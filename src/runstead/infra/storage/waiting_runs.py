@@ -1,4 +1,4 @@
-"""Which runs wait, and which of them is the next on its thread: said once, as SQL."""
+"""SQL conditions: a run is waiting, and it is the next run of its thread."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .tables import runs
 _other: Final = runs.alias("other")
 NOW: Final = bindparam("now", type_=runs.c.due_at.type)
 WAITS: Final = and_(runs.c.ended_at.is_(None), runs.c.lease_until.is_(None))
-"""Nobody holds it, and it has not ended; it may be for later."""
+"""The run is not held and has not ended; its due time may be in the future."""
 
-# Looks at the thread, each by an index: nobody holds a run of it, no due one stands before this one, and none that has
-# begun waits to go on. Whoever has begun goes before all who have not.
+# Checks the thread, each condition by an index: no run of it is held, no due run precedes this one, and no run that
+# has begun waits to continue. Runs that have begun precede all that have not.
 IS_HEAD: Final = and_(
     ~exists().where(_other.c.thread_id == runs.c.thread_id, _other.c.lease_until.is_not(None)),
     ~exists().where(

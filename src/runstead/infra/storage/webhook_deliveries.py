@@ -1,4 +1,4 @@
-"""Webhook deliveries in SQL. How they come to be is in `webhook_outbox`."""
+"""Webhook deliveries in SQL. They are created in `webhook_outbox`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _RECORD: Final = (
     deliveries.c.ended_at,
     deliveries.c.metadata,
 )
-# In the words of the index over them, which a value handed in beside the statement would not be.
+# Literally as in the index over them, which a bound value would not match.
 _PENDING: Final = deliveries.c.status == literal_column("'pending'")
 _FREE_AT: Final = case(
     (deliveries.c.lease_until > deliveries.c.next_attempt_at, deliveries.c.lease_until),
@@ -41,7 +41,7 @@ _FREE_AT: Final = case(
 
 
 class SqlDeliveryStore:
-    """DeliveryStore over a Database. ``on_due`` is rung when somebody asked for one to be sent again."""
+    """DeliveryStore over a Database. ``on_due`` is called when a redelivery was requested."""
 
     def __init__(self, database: Database, clock: Clock, on_due: Callable[[], None]) -> None:
         self._database, self._clock, self._on_due = database, clock, on_due
@@ -109,13 +109,13 @@ class SqlDeliveryStore:
                 .where(or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until <= now))
                 .order_by(deliveries.c.next_attempt_at, deliveries.c.delivery_id)
                 .limit(limit)
-                # Two senders do not wait for each other: one takes what the other has not.
+                # Two senders do not wait for each other: each skips the rows that the other has locked.
                 .with_for_update(skip_locked=True)
             )
             ids = connection.execute(due).scalars().all()
             return _claim(connection, ids, now + term) if ids else []
 
-        # Nothing is lost with a claim that is: it is claimed again.
+        # If a claim is lost, the delivery is claimed again.
         return await self._database.write(work, durable=False)
 
     async def settle(self, due: DueDelivery, attempt: DeliveryAttempt, again_at: datetime | None) -> bool:
@@ -161,7 +161,7 @@ class SqlDeliveryStore:
 
 
 def forget_deliveries(connection: Connection, condition: ColumnElement[bool]) -> int:
-    """Delete deliveries that are over and meet the condition. What is still owed stays owed."""
+    """Delete deliveries that have ended and meet the condition. Pending deliveries stay."""
     ended = and_(deliveries.c.ended_at.is_not(None), condition)
     connection.execute(
         delete(attempts).where(attempts.c.delivery_id.in_(select(deliveries.c.delivery_id).where(ended)))

@@ -1,4 +1,4 @@
-"""What a run's end owes to its webhook, written in the transaction of that end: no crash can come in between."""
+"""The webhook outbox: a delivery is written in the transaction that ends its run, so no crash can come in between."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from .tables import webhook_deliveries
 
 
 def owe(connection: Connection, ended: RunRecord, now: datetime, outcome: Outcome | None = None) -> None:
-    """``ended`` is the run as it ended; ``outcome`` what it came to, None for one that never got so far."""
+    """Write the delivery for ``ended``, the record of the run at its end.
+
+    ``outcome`` is the run's result; None if it never got so far.
+    """
     if ended.spec.webhook is None:
         return
     values = None if outcome is None else outcome.output
-    # Routes of this server ask handlers about the user; others are told nothing of them.
+    # Routes of this server authorize the user through handlers; other receivers get no claims.
     actor = ended.actor if ended.spec.webhook.startswith("/") else ended.actor.with_kept_claims()
     connection.execute(
         insert(webhook_deliveries).values(

@@ -1,4 +1,4 @@
-"""How the schema came to be, and the one call that brings a database up to date."""
+"""The revisions of the schema, and the function that migrates a database to the latest one."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ HEAD: Final = "0016"
 
 
 def migrate(connection: Connection) -> None:
-    """Bring the schema to HEAD, in the caller's transaction. Nothing happens when it is there.
+    """Migrate the schema to HEAD in the caller's transaction. Does nothing if it is current.
 
     Raises SchemaTooNew for a database that a later version has written.
     """
-    # The statement also makes SQLAlchemy see that a transaction is open, so that alembic leaves it to us.
+    # The statement also makes SQLAlchemy notice the open transaction, so that alembic leaves it to us.
     before = revision_of(connection)
     if before == HEAD:
         return
@@ -40,7 +40,7 @@ def migrate(connection: Connection) -> None:
 
 
 def revision_of(connection: Connection) -> str | None:
-    """The revision that the schema is at; None when there is none."""
+    """Return the revision of the schema; None if there is none."""
     schema = _schema(connection)
     if not connection.dialect.has_table(connection, "alembic_version", schema=schema):
         return None
@@ -50,7 +50,7 @@ def revision_of(connection: Connection) -> str | None:
 
 
 def _schema(connection: Connection) -> str | None:
-    """The schema that new tables go to, where there are several: another application's version is not ours."""
+    """Return the schema for new tables, if the engine has schemas: another application's version table is not ours."""
     if connection.dialect.name != "postgresql":
         return None
     schema: str | None = connection.execute(text("SELECT current_schema()")).scalar()

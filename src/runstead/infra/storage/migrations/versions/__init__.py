@@ -1,1 +1,1 @@
-"""The revisions, one file each. A file that has been released is never changed."""
+"""The revisions, one file each. The statements of a released revision never change."""

@@ -45,7 +45,7 @@ def _threads() -> None:
 def _runs() -> None:
     op.create_table(
         "runs",
-        # Without a name of its own, or SQLite would not let it count.
+        # Without a constraint name, or SQLite would not auto-increment it.
         sa.Column("queue_seq", Counter, primary_key=True, autoincrement=True),
         sa.Column("run_id", Text, nullable=False),
         sa.Column("thread_id", Text, nullable=False),

@@ -1,4 +1,4 @@
-"""API keys, and the keys under which runs were created once."""
+"""API keys, and idempotency keys for the creation of runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Versions of assistants. What an assistant is now becomes its version 1."""
+"""Versions of assistants. The current content of each assistant becomes its version 1."""
 
 from __future__ import annotations
 

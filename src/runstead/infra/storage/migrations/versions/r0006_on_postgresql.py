@@ -1,7 +1,7 @@
-"""What only PostgreSQL has: stored JSON that can be searched by an index, and letters of any case.
+"""Features of PostgreSQL only: an index for searches in stored JSON, and lower case for all alphabets.
 
-The tables of checkpoints are here too: in PostgreSQL they stand beside the runs, so that a write can be refused in
-its own transaction; SQLite has a file of its own for them (`runstead.infra.checkpoints.schema`).
+The tables of checkpoints are here too: in PostgreSQL they are beside the runs, so that a write can be refused in its
+own transaction; SQLite has a separate file for them (`runstead.infra.checkpoints.schema`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
-# Our text is not always JSON as PostgreSQL knows it: it may hold NUL, lone surrogates, NaN. These become what is
-# nearest, on both sides of a comparison. A pair of backslashes is put aside first, so that every other one begins an
-# escape.
+# Our text is not always JSON that PostgreSQL accepts: it may contain NUL, unpaired surrogates, NaN. They are replaced
+# by the closest valid form, on both sides of a comparison. Pairs of backslashes are set aside first, so that every
+# remaining one begins an escape.
 _JSON = r"""
 CREATE FUNCTION runstead_json(stored text) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
@@ -45,7 +45,7 @@ _LOWER = """
 CREATE FUNCTION runstead_lower(words text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$ SELECT lower(words COLLATE {collation}) $$
 """
-# The first that this server has; "C" knows no letters beyond ASCII.
+# The first of these that the server has is used; "C" only supports ASCII letters.
 _COLLATIONS = ("pg_c_utf8", "und-x-icu", "C.utf8", "default")
 
 _CHECKPOINTS = (
@@ -123,10 +123,10 @@ def upgrade() -> None:
     connection = op.get_bind()
     if connection.dialect.name != "postgresql":
         return
-    # As the driver takes it: SQLAlchemy would look for parameters in it.
+    # Passed to the driver directly: SQLAlchemy would look for parameters in it.
     connection.exec_driver_sql(_JSON)
     connection.exec_driver_sql(_LOWER.format(collation=_collation(connection)))
-    # Of threads alone: runs are looked for on one of them, and each step of a run would write to its index.
+    # Only for threads: runs are searched within one thread, and each step of a run would have to update its index.
     connection.exec_driver_sql(
         "CREATE INDEX ix_threads_metadata_json ON threads USING gin (runstead_json(metadata) jsonb_path_ops)"
     )

@@ -15,8 +15,8 @@ def upgrade() -> None:
     connection = op.get_bind()
     if connection.dialect.name != "postgresql":
         return
-    # Only there does it have to be installed.
+    # Imported here, since it need not be installed for SQLite.
     from procrastinate.schema import SchemaManager
 
-    # Straight to the driver: what looks like parameters in its functions is none.
+    # Passed to the driver directly: its functions contain text that looks like parameters.
     connection.connection.cursor().execute(SchemaManager.get_schema())

@@ -1,4 +1,4 @@
-"""What webhooks are owed, and what came of each attempt."""
+"""Webhook deliveries, and the result of each attempt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long threads are kept."""
+"""The time to live of threads."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The order in which checkpoints were written, on PostgreSQL; SQLite keeps them in a file with a schema of its own.
+"""The order in which checkpoints were written, on PostgreSQL; SQLite has them in a file with its own schema.
 
-Until now the newest id was the latest checkpoint, and ids carry the clock of the worker that made them.
+Before, the newest id was the latest checkpoint, and ids contain the clock of the worker that made them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How urgent runs are, the group each takes its turn with, and what was decided of threads."""
+"""Priorities and fairness groups of runs, and the priorities assigned to threads."""
 
 from __future__ import annotations
 
