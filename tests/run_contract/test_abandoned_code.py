@@ -74,6 +74,22 @@ async def test_stop_of_a_node_that_does_not_react_leaves_it_to_be_done(
     assert (await browser.get(thread))["status"] == "idle"
 
 
+async def test_stop_of_a_node_that_blocks_the_loop_of_all_leaves_it_to_be_done(browser: Browser, gate: Gate) -> None:
+    thread = await browser.new_thread()
+    run = await started(browser, thread, "blocking", gate)
+    await browser.post(f"{run}/cancel?wait=0")
+    # Not by joining it: that reads values with the graph, and waits for the loop.
+    for _ in range(6_000):
+        if (await browser.get(run))["status"] == "interrupted":
+            break
+        await asyncio.sleep(0.005)
+    record = await browser.get(thread)
+    assert (record["status"], record["values"]) == ("interrupted", {"gate": str(gate.file)})
+    gate.open()
+    assert (await browser.get(f"{thread}/state"))["next"] == ["n"]
+    assert (await browser.get(f"{thread}/history"))[0]["next"] == ["n"]
+
+
 @pytest.mark.parametrize("graph", ["sleeping", "spinning"])
 async def test_run_that_does_not_react_to_its_stop_gives_its_slot_back(served: Served, gate: Gate, graph: str) -> None:
     async with served(graphs=GRAPHS, stop_grace_seconds=0.05, max_concurrent_runs=1) as browser:

@@ -68,9 +68,11 @@ class AgentLoop(Protocol):
 class AgentLoops(Protocol):
     """Lends agent loops."""
 
-    def lease(self, work: UserWork = _GRAPH) -> AbstractAsyncContextManager[AgentLoop]:
+    def lease(self, work: UserWork = _GRAPH, *, apart: bool = False) -> AbstractAsyncContextManager[AgentLoop]:
         """A loop for ``work``, for the length of a block. Work that has not ended by then can no longer be waited for,
         and a loop of its own is given up with it: what blocks it is ended by CodeAbandoned.
+
+        ``apart``: a loop of its own whatever the graph's isolation is, where there are such loops.
         """
         ...
 
@@ -99,7 +101,7 @@ class SharedAgentLoops:
         self._user_loop = user_loop
 
     @asynccontextmanager
-    async def lease(self, work: UserWork = _GRAPH) -> AsyncIterator[AgentLoop]:
+    async def lease(self, work: UserWork = _GRAPH, *, apart: bool = False) -> AsyncIterator[AgentLoop]:
         yield _Leased(self._user_loop.submit, work, self._user_loop)
 
     async def close(self) -> None:
@@ -118,7 +120,7 @@ class ThreadAgentLoops:
         self._made = 0
 
     @asynccontextmanager
-    async def lease(self, work: UserWork = _GRAPH) -> AsyncIterator[AgentLoop]:
+    async def lease(self, work: UserWork = _GRAPH, *, apart: bool = False) -> AsyncIterator[AgentLoop]:
         loop = self._idle.pop() if self._idle else self._new()
         try:
             yield _Leased(loop.submit, work, self._server)
@@ -153,8 +155,9 @@ class AgentLoopsByGraph:
         self._isolation = isolation
         self._shared, self._own = SharedAgentLoops(user_loop), ThreadAgentLoops(server=user_loop)
 
-    def lease(self, work: UserWork = _GRAPH) -> AbstractAsyncContextManager[AgentLoop]:
-        loops: AgentLoops = self._own if self._isolation(work.graph_id) == "run" else self._shared
+    def lease(self, work: UserWork = _GRAPH, *, apart: bool = False) -> AbstractAsyncContextManager[AgentLoop]:
+        is_own = apart or self._isolation(work.graph_id) == "run"
+        loops: AgentLoops = self._own if is_own else self._shared
         return loops.lease(work)
 
     async def close(self) -> None:
@@ -194,7 +197,7 @@ class InlineAgentLoops:
     """Runs agent code on the caller's own loop: for simulations on virtual time."""
 
     @asynccontextmanager
-    async def lease(self, work: UserWork = _GRAPH) -> AsyncIterator[AgentLoop]:
+    async def lease(self, work: UserWork = _GRAPH, *, apart: bool = False) -> AsyncIterator[AgentLoop]:
         yield self
 
     def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> AgentTask[T]:

@@ -1,7 +1,7 @@
 """What an attempt leaves whose code does not react to its stop: its writes are refused, and its thread is read.
 
-Read with the graph, as after a stop that it reacts to, so that the thread's status, values and next nodes are those
-that a reader of its state finds. Leaves to others: threads whose graph does not answer (`read_stored`).
+It is read with the graph, as after a stop that the code reacts to, so that the thread's status, values and next nodes
+are those that a reader of its state finds. Leaves to others: threads whose graph does not answer (`read_stored`).
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from typing import Any, Final
 
 from runstead.runtime.serialization import encode
 
-from ..agents import AgentFactory
+from ..agents import Agent
 from ..exceptions import LeaseLost
 from ..stored_agents import read_state
 from ..types import Lease
-from .agent import opened
 from .attempt import AttemptEnd
 from .fence import FencedSaver
 from .finished_steps import finish_step
@@ -60,25 +59,30 @@ class WriteGate:
 
 @dataclass(frozen=True, slots=True)
 class AbandonedAttempt:
-    """Reads what an attempt has left. ``abandoned`` is its saver, which writes nothing more; ``checkpointer`` may."""
+    """Reads what an attempt has left, with the ``agent`` that it has opened.
 
-    factory: AgentFactory
+    ``abandoned`` is the attempt's saver, which writes nothing more; ``checkpointer`` may.
+    """
+
+    agent: Agent
     plan: ExecutionPlan
     abandoned: FencedSaver
     checkpointer: FencedSaver
-    store: Any | None
 
     async def read(self) -> AttemptEnd:
-        """Return the end of a stopped attempt. On an agent loop; without a snapshot where the graph does not answer."""
+        """Return the end of a stopped attempt, without a snapshot where the state cannot be read.
+
+        On any loop but that of the abandoned code: of the graph's code, this calls reducers and validators alone.
+        """
         try:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.abandoned.writes_ended(), _WRITES_WITHIN)
-            async with opened(self.factory, self.plan.config, self.checkpointer, self.store) as agent:
+            agent = self.agent.copy(update={"checkpointer": self.checkpointer})
+            state = await read_state(agent, self.plan.state_config)
+            if await finish_step(agent, self.plan.state_config, state):
                 state = await read_state(agent, self.plan.state_config)
-                if await finish_step(agent, self.plan.state_config, state):
-                    state = await read_state(agent, self.plan.state_config)
-                output = encode(with_interrupts(output_values(agent, state), waiting_interrupts(state)))
-                return AttemptEnd(True, output, snapshot_of(state))
+            output = encode(with_interrupts(output_values(agent, state), waiting_interrupts(state)))
+            return AttemptEnd(True, output, snapshot_of(state))
         except Exception:
             _log.warning("the state that a stopped run has left could not be read with its graph", exc_info=True)
             return AttemptEnd(stopped=True)

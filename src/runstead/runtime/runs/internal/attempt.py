@@ -58,7 +58,7 @@ class AttemptEnd:
 
 @dataclass(slots=True)
 class AgentAttempt:
-    """Everything one attempt needs on the agent's side."""
+    """Everything one attempt needs on the agent's side. ``agent`` is there once it has been opened."""
 
     loop: AgentLoop
     factory: AgentFactory
@@ -70,6 +70,7 @@ class AgentAttempt:
     asides: Asides
     error_texts: ErrorTexts = MASKING
     stop_reason: Stopped | None = None
+    agent: Agent | None = field(default=None, init=False)
     _streaming: asyncio.Task[None] | None = field(default=None, init=False)
 
     def stop(self, reason: Stopped) -> None:
@@ -82,6 +83,7 @@ class AgentAttempt:
         """Execute to the end, to an error, or to a stop. Finishes the queue."""
         try:
             async with opened(self.factory, self.plan.config, self.checkpointer, self.store) as agent:
+                self.agent = agent
                 return await self._run(agent)
         except Exception as error:
             return AttemptEnd(error=error)

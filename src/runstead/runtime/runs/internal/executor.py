@@ -54,14 +54,8 @@ _PAUSES: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 _LONGEST_REST: Final = 30.0
 """Seconds before a run is handed back that found no file descriptors, or no room on the disk."""
 _ATTEMPTS_WITHOUT_MEANS: Final = 20
-_ANSWER_WITHIN: Final = 1.0
-"""Seconds after which a loop that has executed nothing is taken for blocked."""
 _READ_WITHIN: Final = 10.0
 """Seconds that a graph has to read what its abandoned attempt has left."""
-
-
-async def _answer() -> None:
-    """Show that a loop executes what it is given."""
 
 
 class RunExecution:
@@ -209,20 +203,17 @@ class RunExecution:
     async def _abandoned(self, attempt: AgentAttempt, plan: ExecutionPlan) -> AttemptEnd:
         """Refuse what the attempt's code still writes, and read what it has left if the run ends by this stop."""
         self._gate.close()
-        reason = self._handle.stop_reason
-        if reason is None or reason.undoes or not reason.settles:
+        reason, agent = self._handle.stop_reason, attempt.agent
+        if agent is None or reason is None or reason.undoes or not reason.settles:
             return AttemptEnd(stopped=True)
         gate = WriteGate(self._lease, self._check, self._guard)
-        store = fenced_store(self._runtime.store, gate.check, self._lease.holder)
-        left = AbandonedAttempt(attempt.factory, plan, attempt.checkpointer, self._saver(gate), store)
+        left = AbandonedAttempt(agent, plan, attempt.checkpointer, self._saver(gate))
         work = UserWork("run", plan.graph_id, self._lease.run_id, self._lease.thread_id)
-        # On another lease: a loop of the run's own does not come back. The shared one may not answer either.
-        async with self._runtime.agent_loops.lease(work) as loop:
-            if await loop.submit(_answer).wait(_ANSWER_WITHIN):
-                task = loop.submit(left.read)
-                if await task.wait(_READ_WITHIN):
-                    with contextlib.suppress(LoopLost, UserCodeExit):
-                        return task.result()
+        async with self._runtime.agent_loops.lease(work, apart=True) as loop:
+            task = loop.submit(left.read)
+            if await task.wait(_READ_WITHIN):
+                with contextlib.suppress(LoopLost, UserCodeExit):
+                    return task.result()
         gate.close()
         return AttemptEnd(stopped=True)
 
