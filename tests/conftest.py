@@ -1,4 +1,4 @@
-"""Hooks for all tests. In CI a test that skips because a server is missing has failed."""
+"""Hooks for all tests. In CI, a test that skips because of a missing server fails."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.environment import isolate
 
-# Before anything else is imported: libraries read the environment when they are.
+# Before all other imports: libraries read the environment when imported.
 isolate()
 
 pytest_plugins = [
@@ -25,7 +25,7 @@ pytest_plugins = [
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Importing all tests makes a million objects that stay: the garbage collector skips them, then and later."""
+    """The import of all tests creates a million permanent objects: exclude them from garbage collection."""
     gc.disable()
     try:
         return (yield)
@@ -36,7 +36,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are processors, for much of what tests do is waiting; each brings its own database."""
+    """One more than the number of CPUs, since tests often wait; each brings its own database."""
     return min(os.cpu_count() or 1, 7) + 1
 
 
@@ -44,7 +44,7 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Skips that begin with ``missing server`` are for machines that have none; CI has to have them all."""
+    """Skips that begin with ``missing server`` are for machines without it; CI must have all servers."""
     report = yield
     reason = str(call.excinfo.value) if call.excinfo else ""
     if report.skipped and reason.startswith("missing server") and os.environ.get("CI") == "true":

@@ -1,4 +1,4 @@
-"""The agents of ``project/`` as the tests see them: what goes in, what a human answers, what has to come out.
+"""Expectations for the agents of ``project/``: their inputs, a human's answers, and the required results.
 
 Every text is unique; each agent carries it from its input into its output.
 """
@@ -15,23 +15,23 @@ Interrupts = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """One agent. ``calls`` is how many model calls a run makes before it ends or asks."""
+    """One agent. ``calls`` is the number of model calls that a run makes before it ends or is interrupted."""
 
     name: str
     graph: str
     calls: int
     input: Callable[[str], Any]
     expected: Callable[[str, str], Any]
-    """Of the user and the text: what `result` has to find."""
+    """Maps the user and the text to the value that `result` has to find."""
     result: Callable[[Any], Any]
     answers: Callable[[Interrupts], Any] | None = None
     interrupts: int = 0
     fields: Mapping[str, Any] = field(default_factory=dict)
-    """What the request for a run also says."""
+    """Additional fields of the request for a run."""
     outputs: frozenset[str] | None = None
-    """The only channels that callers get."""
+    """The only channels in the output."""
     is_parallel: bool = False
-    """Whether parts of it work side by side, in no fixed order."""
+    """True if parts of it run in parallel, in no fixed order."""
 
     def __str__(self) -> str:
         return self.name

@@ -1,4 +1,4 @@
-"""What is done to every agent: run it, answer it, stream it, stop it, fork it, and read what is left."""
+"""Operations on every agent: run, resume, stream, cancel, fork, and read the result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MODES: Final = (
 
 
 class User(Client):
-    """A client of one user, who is known by a token."""
+    """A client of one user, identified by a token."""
 
     def __init__(self, url: str, name: str) -> None:
         super().__init__(url, timeout=120)
@@ -34,7 +34,7 @@ class User(Client):
         return self
 
     async def status_of(self, method: str, path: str, body: Any = None) -> int:
-        """Return the status of an answer, whatever it is."""
+        """Return the status code of a response, without raising."""
         return (await self.http.request(method, path, json=body)).status_code
 
     def body(self, app: App, text: str, **fields: Any) -> dict[str, Any]:
@@ -42,26 +42,26 @@ class User(Client):
         return run_body(new_id(), app.graph, app.input(text), **app.fields, **fields)
 
     def resumed(self, app: App, interrupts: Any, **fields: Any) -> dict[str, Any]:
-        """Return the request that answers an agent's questions."""
+        """Return the request that answers the interrupts of an agent."""
         assert app.answers is not None
         assert len(interrupts) == app.interrupts, interrupts
         command = {"resume": app.answers(interrupts)}
         return {"assistant_id": app.graph, "command": command, **app.fields, **fields}
 
     async def run_to_end(self, app: App, text: str, thread_id: str | None = None) -> Any:
-        """Return the last values of a run, and of those that answer its questions."""
+        """Return the last values of a run and of the runs that answer its interrupts."""
         thread_id = thread_id or new_id()
         values = await self.post(f"/threads/{thread_id}/runs/wait", self.body(app, text))
         return await self.answer(app, thread_id, values)
 
     async def answer(self, app: App, thread_id: str, values: Any) -> Any:
-        """Answer questions until there are none, and return the last values."""
+        """Answer interrupts until there are none, and return the last values."""
         while asked := (values or {}).get("__interrupt__"):
             values = await self.post(f"/threads/{thread_id}/runs/wait", self.resumed(app, asked))
         return values
 
     async def continued(self, app: App, text: str, thread_id: str) -> Any:
-        """Go on from where a thread stands, to the agent's end."""
+        """Continue from the current state of a thread to the end of the agent."""
         state = await self.get(f"/threads/{thread_id}/state")
         asked = [each for task in state["tasks"] for each in task["interrupts"]]
         if asked:
@@ -76,7 +76,7 @@ class User(Client):
         return await self.answer(app, thread_id, values)
 
     async def stream_to_end(self, app: App, text: str, thread_id: str, **fields: Any) -> list[Frame]:
-        """Return the frames of a run and of those that answer its questions."""
+        """Return the frames of a run and of the runs that answer its interrupts."""
         path = f"/threads/{thread_id}/runs/stream"
         frames = await self.streamed(path, self.body(app, text, **fields))
         while asked := await self.questions(thread_id):
@@ -84,19 +84,19 @@ class User(Client):
         return frames
 
     async def questions(self, thread_id: str) -> list[Any]:
-        """Return what a thread waits to be answered."""
+        """Return the pending interrupts of a thread."""
         thread = await self.get(f"/threads/{thread_id}")
         return [each for asked in thread["interrupts"].values() for each in asked]
 
     async def streamed(self, path: str, body: Any) -> list[Frame]:
-        """Return all frames of an answer."""
+        """Return all frames of a response."""
         reader = FrameReader()
         async with self.http.stream("POST", path, json=body) as response:
             assert response.status_code == 200, await response.aread()
             return [frame async for chunk in response.aiter_raw() for frame in reader.feed(chunk)]
 
     async def cut(self, path: str, body: Any, after: int) -> tuple[str, list[Frame]]:
-        """Return where a run is found, and its first frames, having hung up after them."""
+        """Return the location of a run and its first frames, then disconnect."""
         reader, frames = FrameReader(), list[Frame]()
         async with self.http.stream("POST", path, json=body) as response:
             assert response.status_code == 200, await response.aread()
@@ -108,6 +108,6 @@ class User(Client):
         return location, frames[: after + 1]
 
     async def created(self, app: App, text: str, thread_id: str) -> str:
-        """Create a run in the background, and return where it is found."""
+        """Create a run in the background, and return its location."""
         record = await self.post(f"/threads/{thread_id}/runs", self.body(app, text, stream_resumable=True))
         return f"/threads/{thread_id}/runs/{record['run_id']}"

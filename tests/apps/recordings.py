@@ -1,10 +1,10 @@
-"""What the reference server streams for the same runs of the same agents: recorded, reduced, compared.
+"""Recordings of the reference server's streams for the same runs of the same agents, reduced to what is compared.
 
-A recording keeps what a server is responsible for: which events come, of which graph, with which texts, tool calls,
-nodes and values. It leaves out ids, times, usage, what libraries write into their messages, and into how many pieces
-they cut them. To record anew:
+A recording keeps the part that a server is responsible for: the events, their graph, texts, tool calls, nodes and
+values. It omits ids, times, usage, additions by libraries to their messages, and the split of messages into chunks.
+To record again:
 
-    python -m tests.apps.recordings /path/to/reference/venv
+python -m tests.apps.recordings /path/to/reference/venv
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _LEFT_OUT: Final = frozenset({
 
 
 def reduced(frames: Sequence[Frame], mode: str) -> list[Any]:
-    """Return what is compared of a stream; the pieces of a message are one entry."""
+    """Return the compared part of a stream; the chunks of a message become one entry."""
     entries: list[Any] = []
     pieces: dict[Any, list[Any]] = {}
     for frame in frames:
@@ -59,7 +59,7 @@ def reduced(frames: Sequence[Frame], mode: str) -> list[Any]:
             entries.append(entry)
             pieces[message] = entry
         elif frame.event.startswith("messages/"):
-            # Each has all that was said until then.
+            # Each contains the text so far.
             pieces[message][1] = entry[1]
         elif mode == "messages-tuple":
             pieces[message][1][0]["AIMessageChunk"] += entry[1][0]["AIMessageChunk"]
@@ -67,7 +67,7 @@ def reduced(frames: Sequence[Frame], mode: str) -> list[Any]:
 
 
 def difference(app: App, mode: str, frames: Sequence[Frame]) -> list[str]:
-    """Return in what a stream differs from the reference's, for parallel agents in any order."""
+    """Return the differences between a stream and the reference's; the order of parallel agents does not matter."""
     theirs = json.loads((FOLDER / f"{app}.json").read_text())[mode]
     sides = (theirs, reduced(frames, mode))
     texts = [[json.dumps(each, sort_keys=True) for each in side if not _is_private_step(each)] for side in sides]
@@ -97,7 +97,7 @@ async def streams_of(user: User, app: App) -> Mapping[str, list[Frame]]:
 
 
 def _message_of(frame: Frame, mode: str) -> Any:
-    """Return what a frame is a piece of, or None if it is whole."""
+    """Return the key of the message that a frame is a chunk of, or None if the frame is complete."""
     match frame.event.partition("|")[0]:
         case "messages/partial":
             return frame.json[0]["id"]
@@ -144,7 +144,7 @@ def _entry(key: str, value: Any) -> Any:
         case "response_schema":
             return value and sorted(value.get("$defs", value))
         case "interrupts" | "__interrupt__" if isinstance(value, list):
-            # Of tasks that ask at the same time.
+            # Interrupts of parallel tasks.
             return sorted((_reduced(each) for each in value), key=json.dumps)
         case _:
             return _reduced(value)

@@ -1,4 +1,4 @@
-"""One embedded server, or one cluster, for all agents, with a database and a Redis of the agents' own."""
+"""One embedded server, or one cluster, for all agents, with a database and a Redis for the agents' own use."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _SETTINGS: Final = {"show_errors": True, "heartbeat_seconds": 1, "shutdown_grace
 
 
 class Site:
-    """Where the agents are served, and the processes that execute them."""
+    """A server of the agents, and the processes that execute them."""
 
     def __init__(self, url: str, executing: Sequence[ServerProcess], all_nodes: Sequence[ServerProcess]) -> None:
         self.url, self._executing, self._all = url, executing, all_nodes
 
     def kill(self) -> None:
-        """End everything that executes runs, as a crash would."""
+        """Kill all processes that execute runs."""
         for node in self._executing:
             node.kill()
 
     def start(self) -> None:
-        """Start what was killed."""
+        """Restart the killed processes."""
         with ThreadPoolExecutor(len(self._executing)) as pool:
             for started in [pool.submit(node.start) for node in self._executing]:
                 started.result()
@@ -44,7 +44,7 @@ class Site:
 
 @contextmanager
 def embedded_site(folder: Path, providers: Providers) -> Iterator[Site]:
-    """One `serve` with files of its own."""
+    """One `serve` process with its own data directory."""
     with own_postgres() as postgres, own_valkey(folder / "valkey") as valkey:
         environ = agents_environ(providers, postgres.url, valkey.url)
         server = ServerProcess(folder / "embedded", config=CONFIG, settings=_SETTINGS, environ=environ)
@@ -58,7 +58,7 @@ def embedded_site(folder: Path, providers: Providers) -> Iterator[Site]:
 
 @contextmanager
 def cluster_site(folder: Path, providers: Providers) -> Iterator[Site]:
-    """A gateway and two workers; the agents use the cluster's PostgreSQL and Valkey for their own things too."""
+    """A gateway and two workers; the agents also use the cluster's PostgreSQL and Valkey for their own data."""
     with ExitStack() as stack:
         balanced: list[int] = [free_port()]
         proxy = stack.enter_context(TcpProxy.running(balanced))

@@ -1,4 +1,4 @@
-"""What holds for every agent on every profile."""
+"""Properties of every agent on every profile."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOMENTS = 3
 
 
 class AppSuite:
-    """Run by a class per profile, whose module has a fixture ``site``."""
+    """Suite that a class per profile runs; its module provides a fixture ``site``."""
 
     @pytest.fixture
     async def ada(self, site: Site) -> AsyncIterator[User]:
@@ -71,7 +71,7 @@ class AppSuite:
 
     @each_app
     async def test_a_cancelled_run_can_be_continued(self, app: App, ada: User, providers: Providers) -> None:
-        """Cancelled while a model, chosen by chance, is in the middle of its answer."""
+        """The cancel comes while a randomly chosen model is producing its answer."""
 
         async def cancel(number: int) -> None:
             thread_id, text = new_id(), f"{app}-cancelled-{number}"
@@ -95,7 +95,7 @@ class AppSuite:
             location = await ada.created(app, text, thread_id)
             await asyncio.sleep(random.Random(text).uniform(0, 0.3))
             response = await ada.http.post(f"{location}/cancel?wait=1")
-            # A run that has ended already has nothing to cancel.
+            # A run that has ended already cannot be cancelled.
             assert response.status_code in (200, 404), response.text
             assert (await ada.ended(location))["status"] in ("interrupted", "success")
             assert app.result(await ada.continued(app, text, thread_id)) == app.expected("ada", text)
@@ -149,7 +149,7 @@ class AppSuite:
         await asyncio.gather(*(visit((ada, bob)[number % 2], number) for number in range(AT_ONCE)))
 
     async def test_runs_of_killed_processes_are_resumed(self, site: Site, ada: User, providers: Providers) -> None:
-        """Killed with a run of each agent in the middle of a model's answer, chosen by chance."""
+        """All processes are killed while each agent is in a randomly chosen model answer."""
         texts = [f"{app}-killed" for app in APPS]
         threads = [new_id() for _ in APPS]
         holds = [
@@ -175,7 +175,7 @@ class AppSuite:
 
 
 def check_frames(frames: list[Frame], mode: str) -> None:
-    """No error, in order, and of no other mode."""
+    """Assert that the frames contain no error, are in order, and belong to the requested modes."""
     kinds = {frame.event.partition("|")[0].partition("/")[0] for frame in frames}
     assert frames[0].event == "metadata"
     asked = {"messages-tuple": "messages"}.get(mode, mode)

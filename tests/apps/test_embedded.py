@@ -22,7 +22,7 @@ def site(providers: Providers, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 class TestEmbedded(AppSuite):
     async def test_a_cached_task_is_done_once_and_a_busy_one_again(self, ada: User, providers: Providers) -> None:
-        """The cache lives in a process; each draft fails once before it asks the model."""
+        """The cache is per process; each draft fails once before it calls the model."""
         (app,) = [each for each in APPS if each.name == "essay"]
         for _ in range(2):
             assert await ada.run_to_end(app, "essay-cached") == app.expected("ada", "essay-cached")

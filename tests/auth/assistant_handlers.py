@@ -1,4 +1,4 @@
-"""An auth module with a word to say about assistants. Its path is named by a configuration of the tests here."""
+"""An auth module with handlers for assistants. A configuration of the tests here names its path."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def authenticate(authorization: str | None) -> Auth.types.MinimalUserDict:
 
 
 def own(ctx: Auth.types.AuthContext) -> Any:
-    """What a user sees with the permissions of their token: one room, or whatever is theirs."""
+    """Filter by the permissions of the user's token: one room, or all resources of the user."""
     rooms = [each for each in ctx.permissions if each.startswith("room-")]
     return {"room": rooms[0]} if rooms else True
 
@@ -29,7 +29,7 @@ async def created_in_a_room(ctx: Auth.types.AuthContext, value: Any) -> Any:
     filters = own(ctx)
     if isinstance(filters, dict):
         value["metadata"].update(filters)
-    # What is given away here depends on who asks.
+    # The result depends on the user.
     value["context"] = {**(value.get("context") or {}), "plan": "gold" if "gold" in ctx.permissions else "free"}
     value["name"] = (value.get("name") or "nameless").upper()
     return filters

@@ -1,4 +1,4 @@
-"""A real server with users, and unmodified clients of theirs."""
+"""A real server with users, and their unmodified clients."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.servers.sqlite import current_data
 CONFIG = Path(__file__).parent / "langgraph.json"
 
 ClientOf: TypeAlias = Callable[[str], Any]
-"""The client of whoever has this token."""
+"""Returns the client of the user with this token."""
 
 
 def application_of(data_dir: Path, **settings: Any) -> Application:
-    """The server of these tests, over ``data_dir``."""
+    """Run the server of these tests on ``data_dir``."""
     return Application.from_file(
         CONFIG, data_dir=current_data(data_dir), port=0, shutdown_grace_seconds=0.1, **settings
     )

@@ -1,4 +1,4 @@
-"""Users with fields of their own, one of which is a secret."""
+"""Users with custom fields, one of which is a secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Graphs that tell who they act for."""
+"""Graphs that return the user they act for."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Known(TypedDict, total=False):
 
 
 async def _know(state: Known, config: RunnableConfig) -> Known:
-    """Prove to know the user's token, which itself must not get into the state."""
+    """Show that the user's token is available, without putting it into the state."""
     user = config["configurable"]["langgraph_auth_user"]
     return {"knows": [user["token"][::-1], user["org"]]}
 

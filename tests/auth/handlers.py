@@ -1,6 +1,6 @@
-"""An auth module as langgraph.json users write it: everybody sees what they own, and some see less than that.
+"""An auth module as users of langgraph.json write it: users see their own resources, and some only a part of these.
 
-Its path is named by the configuration of the tests here.
+A configuration of the tests here names its path.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ auth = Auth()
 USERS: dict[str, dict[str, Any]] = {
     "alice-token": {"identity": "alice", "permissions": ["write"], "display_name": "Alice", "plan": {"tier": "gold"}},
     "bob-token": {"identity": "bob", "permissions": ["write"]},
-    # Alice again, with a token that opens less of what is hers.
+    # Alice again, with a token that gives access to fewer of her resources.
     "guest-token": {"identity": "alice", "permissions": ["public"]},
     "reader-token": {"identity": "alice", "permissions": ["read"]},
     "slow-token": {"identity": "alice", "permissions": ["write"]},
@@ -26,7 +26,7 @@ USERS: dict[str, dict[str, Any]] = {
 async def authenticate(authorization: str | None, headers: dict[bytes, bytes]) -> Auth.types.MinimalUserDict:
     token = (authorization or "").removeprefix("Bearer ").strip() or headers.get(b"x-api-key", b"").decode()
     if token == "slow-token":
-        # As a handler does that asks somebody else without knowing of asyncio.
+        # Blocks like a handler that calls another service without asyncio.
         time.sleep(1.5)  # noqa: ASYNC251
     if token == "teapot-token":
         raise Auth.exceptions.HTTPException(418, "I am a teapot", headers={"x-kind": "teapot"})
@@ -39,7 +39,7 @@ async def authenticate(authorization: str | None, headers: dict[bytes, bytes]) -
 
 @auth.on
 async def owned(ctx: Auth.types.AuthContext, value: Any) -> Any:
-    """What nobody else is asked about: stamped with its owner, and seen by them."""
+    """Catch-all handler: stamp resources with their owner, and filter by owner."""
     metadata = value.setdefault("metadata", {})
     if "public" in ctx.permissions:
         return {"visibility": "public"}

@@ -1,4 +1,4 @@
-"""Users whose token is the name of a file, and who have access for as long as the file exists."""
+"""Users whose token is a file name; they have access as long as the file exists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ auth = Auth()
 
 
 def forbidden(name: str) -> Path:
-    """The file that takes all rights from a user."""
+    """The file that revokes all rights of a user."""
     return Path(tempfile.gettempdir()) / f"runstead-forbidden-{os.getpid()}-{name}"
 
 
@@ -26,5 +26,5 @@ async def authenticate(authorization: str | None) -> str:
 
 @auth.on
 async def unless_forbidden(ctx: Auth.types.AuthContext, value: object) -> bool:
-    """Refuse everything to users of whom a file says so."""
+    """Refuse all requests of users with such a file."""
     return not forbidden(ctx.user.identity).exists()

@@ -1,6 +1,6 @@
-"""An auth module that shares items by the namespaces it writes, and a graph that reads and writes items.
+"""An auth module that shares items by rewriting their namespaces, and a graph that reads and writes items.
 
-A token says the user, their organisation, and what the handler does with their namespaces.
+A token contains the user, the organisation, and the handler's treatment of namespaces.
 """
 
 from __future__ import annotations

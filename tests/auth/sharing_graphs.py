@@ -1,4 +1,4 @@
-"""Graphs for threads that several use."""
+"""Graphs for shared threads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Said(TypedDict, total=False):
 
 
 async def _note(state: Said, config: RunnableConfig) -> dict[str, Any]:
-    """Keeps a note in the store, which is the user's own, and adds to the thread, which is everybody's."""
+    """Writes a note to the store, which is private to the user, and appends to the shared thread."""
     user = config["configurable"]["user_id"]
     await get_store().aput(("notes",), user, {"by": user})
     await asyncio.sleep(state.get("wait") or 0)

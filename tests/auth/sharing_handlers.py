@@ -1,6 +1,6 @@
-"""An auth module of a team: threads belong to an organisation, and nobody has thought of assistants and crons.
+"""An auth module of a team: threads belong to an organisation; assistants and crons have no handlers by default.
 
-Its path is named by a configuration of the tests here. Whoever has the word "everything" in their token shares these
+A configuration of the tests here names its path. A token with the word "everything" shares assistants and crons
 too.
 """
 
@@ -26,7 +26,7 @@ def within(ctx: Auth.types.AuthContext) -> dict[str, Any]:
         return {"$or": [{"org": org}]}
     if "invited" in ctx.permissions:
         return {"$or": [{"org": org}, {"members": {"$contains": ctx.user.identity}}]}
-    # A thread may be for some people of the organisation alone.
+    # A thread may be restricted to some members of the organisation.
     return {"org": org, "members": {"$contains": ctx.user.identity}} if "members" in ctx.permissions else {"org": org}
 
 

@@ -1,4 +1,4 @@
-"""Log lines say what a handler's answer looks like, and nothing that stands in it."""
+"""Log lines describe the shape of a handler's result, without its content."""
 
 from __future__ import annotations
 

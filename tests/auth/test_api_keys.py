@@ -1,4 +1,4 @@
-"""API keys of ours: made and revoked while the server runs, shown in either header, and kept nowhere."""
+"""API keys of Runstead: created and revoked while the server runs, accepted in either header, and never stored."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
 
 
 async def cli(tmp_path: Path, *arguments: str, exit_code: int = 0) -> list[dict[str, Any]]:
-    """What ``runstead keys`` says, line by line."""
+    """Output of ``runstead keys``, line by line."""
     command = ["keys", *arguments, "--data-dir", str(tmp_path / "data"), "--json"]
     done = await asyncio.to_thread(CliRunner().invoke, app, command)
     assert done.exit_code == exit_code, done.output
@@ -45,7 +45,7 @@ async def cli(tmp_path: Path, *arguments: str, exit_code: int = 0) -> list[dict[
 async def test_a_key_acts_for_its_user_until_it_is_revoked(url: str, tmp_path: Path) -> None:
     (made,) = await cli(tmp_path, "create", "--user", "alice", "--scope", "write", "--name", "laptop")
     (other,) = await cli(tmp_path, "create", "--user", "bob")
-    # Unmodified clients send what they are given as x-api-key.
+    # Unmodified clients send their key as x-api-key.
     alice, bob = get_client(url=url, api_key=made["key"]), get_client(url=url, api_key=other["key"])
     thread = (await alice.threads.create())["thread_id"]
     told = (await alice.runs.wait(thread, "teller", input={}))["told"]  # type: ignore[call-overload]

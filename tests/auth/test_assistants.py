@@ -1,4 +1,4 @@
-"""What auth handlers say about assistants is what is done: filters, changed values, refusals."""
+"""Auth handlers for assistants: filters, changed values, and refusals take effect."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
 
 @pytest.fixture
 def client_of(url: str) -> ClientOf:
-    """The client of a name, followed by permissions."""
+    """Return the client of a user; permissions follow the name."""
     return lambda token: get_client(url=url, api_key=None, headers={"Authorization": f"Bearer {token}"})
 
 
@@ -51,7 +51,7 @@ async def test_update_uses_the_values_the_handler_changed(client_of: ClientOf) -
 
 
 async def test_assistant_outside_the_filter_is_not_found(client_of: ClientOf) -> None:
-    """Of what is alice's own, her token decides."""
+    """The permissions of the token restrict access to alice's own assistants."""
     first, second = client_of("alice room-1 janitor"), client_of("alice room-2 janitor")
     made = await first.assistants.create("teller", metadata={"n": 1})
     assistant_id = made["assistant_id"]
@@ -138,6 +138,6 @@ async def test_operator_permission_allows_updating_default_assistants(client_of:
     changed = await client_of("olga operator").assistants.update("teller", metadata={"x": 1})
     assert changed["metadata"] == {"created_by": "system", "x": 1}
     assert await client_of(f"bob-{uuid.uuid4()}").assistants.get("teller") == changed
-    # The handlers' filter counts for operators, too.
+    # The handlers' filter applies to operators, too.
     with pytest.raises(NotFoundError):
         await client_of("olga operator room-1").assistants.update("teller", metadata={"x": 2})

@@ -1,4 +1,4 @@
-"""What handlers say of threads that are copied, and of many that are pruned at once."""
+"""Auth handlers apply to copies of threads, and to pruning of several threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Crons belong to who made them, their runs act as that user, and auth handlers are asked about both."""
+"""Crons belong to their creator, their runs act as that user, and auth handlers decide about both."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def test_webhook_deliveries_belong_to_the_owner_of_the_run(tmp_path: Path)
             for name in ("alice", "bob", "guest")
         )
         thread = (await alice.threads.create())["thread_id"]
-        # Nobody listens there: what counts is whose the delivery is.
+        # No server listens there: only the owner of the delivery matters.
         run = await alice.runs.create(thread, "teller", input={}, webhook="http://127.0.0.1:1/x")
         await alice.runs.join(thread, run["run_id"])
         delivery: Any

@@ -1,4 +1,4 @@
-"""A handler that refuses is obeyed on every route, whatever the body is; new routes join by existing."""
+"""A refusal by a handler is enforced on every route, for any body; new routes are covered automatically."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def filled(path: str) -> str:
 
 
 def guarded() -> set[tuple[str, str]]:
-    """Methods and paths of all routes that are not open, also of those that the API's description leaves out."""
+    """Methods and paths of all routes that are not open, also of those missing in the OpenAPI document."""
     found: set[tuple[str, str]] = set()
     for name in pkgutil.iter_modules(routes.__path__):
         module = importlib.import_module(f"{routes.__name__}.{name.name}")

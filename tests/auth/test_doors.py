@@ -1,4 +1,4 @@
-"""By which means users are let in: what follows from settings and configuration, and what is refused at the start."""
+"""Selection of the authentication mode from settings and configuration, and refusals at startup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a filter means: for one thing that is at hand, and for a search, which must say the same."""
+"""Semantics of filters: the check of one object and the condition of a search must agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The handlers of a ``langgraph_sdk.Auth``: what they may ask for, what they may answer, and which of them is asked."""
+"""Handlers of a ``langgraph_sdk.Auth``: their parameters, their results, and the selection of the handler."""
 
 from __future__ import annotations
 
@@ -289,12 +289,12 @@ async def test_all_handlers_run_on_the_loop_of_user_code() -> None:
 
 
 async def test_blocking_synchronous_handler_is_independent_of_other_user_code() -> None:
-    """It needs no event loop: neither that of user code, which something else blocks here, nor another one's thread."""
+    """It needs no event loop: neither the user loop, which is blocked here, nor the thread of another one."""
     free, begun = threading.Event(), threading.Barrier(3)
 
     async def blocking() -> None:
         begun.wait(20)
-        free.wait(20)  # as code does that knows nothing of asyncio
+        free.wait(20)  # like code without asyncio
 
     def authenticate(authorization: str) -> str:
         if authorization == "slow":

@@ -1,4 +1,4 @@
-"""The same request, sent again under one Idempotency-Key, gives the run that it made the first time."""
+"""A request repeated with the same Idempotency-Key returns the run that the first one created."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def thread_of(http: httpx.AsyncClient, who: dict[str, str] = ALICE) -> str
 
 
 def run_of(answer: httpx.Response) -> str:
-    """The run that an answer of any creation route names."""
+    """Return the run id in the response of any creation route."""
     assert answer.status_code == 200, answer.text
     return answer.headers["content-location"].rpartition("/")[2]
 
@@ -33,7 +33,7 @@ def run_of(answer: httpx.Response) -> str:
 @pytest.mark.parametrize("stateless", [False, True])
 async def test_twenty_concurrent_requests_create_one_run(http: httpx.AsyncClient, verb: str, stateless: bool) -> None:
     place = "/runs" if stateless else f"/threads/{await thread_of(http)}/runs"
-    # A strategy that would refuse the second one: it is no second one.
+    # A strategy that would refuse a second run: the repeated request is none.
     body = {**RUN, "input": {"wait": 0.2}, "multitask_strategy": "reject"}
     asks = [http.post(f"{place}{verb}", json=body, headers={**ALICE, **KEY}) for _ in range(20)]
     assert len({run_of(answer) for answer in await asyncio.gather(*asks)}) == 1
@@ -71,7 +71,7 @@ async def test_the_same_key_with_another_body_is_refused(http: httpx.AsyncClient
     assert refused.json()["detail"] == (
         f"Idempotency-Key: this idempotency key has created run {run_id} from a different request; use a new key"
     )
-    # Written differently, it is the same request.
+    # The same request, written differently.
     spaced = b'{ "input" : {}, "assistant_id": "teller" }'
     again = await http.post(place, content=spaced, headers={**ALICE, **KEY, "content-type": "application/json"})
     assert run_of(again) == run_id

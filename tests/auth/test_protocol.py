@@ -1,4 +1,4 @@
-"""The event protocol of somebody else's thread, which may be opened, for it might be one that does not exist yet."""
+"""The event protocol on a thread of another user: opening is allowed, since the thread might not exist yet."""
 
 from __future__ import annotations
 

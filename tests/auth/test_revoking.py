@@ -1,4 +1,4 @@
-"""Open streams and WebSockets end when their user loses access, and those of others go on."""
+"""Open streams and WebSockets end when their user loses access; those of others continue."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ async def http(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[
 
 
 def user(folder: Path, name: str) -> tuple[Path, dict[str, str]]:
-    """A token, and the headers that show it."""
+    """A token, and the headers that carry it."""
     token = folder / name
     token.touch()
     return token, {"authorization": f"Bearer {token}"}
 
 
 async def read_until_cut(lines: AsyncIterator[str]) -> bool:
-    """Whether the answer ended without its end."""
+    """True if the response was cut off."""
     try:
         async for _ in lines:
             pass
@@ -85,7 +85,7 @@ async def test_streams_and_sockets_of_a_user_without_access_are_closed(http: htt
         assert socket.close_code == 4401
         assert await is_answered(other)
     token.touch()
-    # Nothing is lost: with access again, the thread is there as it was.
+    # Nothing is lost: with access again, the thread is unchanged.
     assert (await http.get(f"/threads/{thread}", headers=alice)).status_code == 200
 
 
@@ -127,7 +127,7 @@ async def test_crons_of_a_revoked_key_are_suspended_until_a_new_key_is_used(tmp_
 
 @pytest.fixture
 def carol() -> Iterator[str]:
-    """A user whose rights, and not whose account, the test takes away."""
+    """A user whose rights are revoked by the test, while the account stays."""
     name = f"carol-{uuid4().hex[:8]}"
     yield name
     forbidden(name).unlink(missing_ok=True)
@@ -160,7 +160,7 @@ async def one_server(folder: Path, **settings: Any) -> AsyncIterator[tuple[Appli
 
 
 async def ended(application: Application, name: str, run: dict[str, Any]) -> RunRecord:
-    """The record of a user's run that ends soon, whatever they may ask themselves."""
+    """Return the record of a user's run once it has ended, whatever the user may read."""
 
     async def end() -> RunRecord | None:
         with acting(ActorContext(name)):
@@ -189,7 +189,7 @@ async def test_a_delayed_run_of_a_user_without_rights_is_not_executed(tmp_path: 
         shown = (await client.get(f"{place}/{delayed['run_id']}", headers=headers)).json()
         assert (shown["status"], shown["cancel_reason"]) == ("interrupted", "access_revoked")
         assert (await client.get(f"/threads/{thread}/state", headers=headers)).json()["checkpoint"] == before
-        # With the right back, the thread takes runs.
+        # After the right is granted again, the thread accepts runs.
         assert (await client.post(f"{place}/wait", json=body, headers=headers)).json()["told"]
 
 

@@ -1,4 +1,6 @@
-"""Every route there is, walked with nobody, a stranger, and somebody with a filter; new routes join by existing."""
+"""Every route, requested without a user, by another user, and by a user with a filter; new routes are covered
+automatically.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ BODIES: dict[Route, Any] = {
     ("PATCH", "/threads/{thread_id}"): {"metadata": {"x": 1}},
     ("PATCH", "/threads/{thread_id}/state"): {"metadata": {"x": 1}},
 }
-"""What a route needs before it looks at whose the thread is. ``{}`` is enough for the others."""
+"""Bodies of routes that validate them before they look up the thread; ``{}`` is enough for the others."""
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ async def routes(http: httpx.AsyncClient) -> list[Route]:
 
 @pytest.fixture
 async def ids(http: httpx.AsyncClient) -> dict[str, str]:
-    """A thread of alice's with a run, none of it public."""
+    """A thread of alice's with a run, all of it private."""
     thread = (await http.post("/threads", json={}, headers=ALICE)).json()["thread_id"]
     await http.post(f"/threads/{thread}/runs/wait", json=RUN, headers=ALICE)
     (run,) = (await http.get(f"/threads/{thread}/runs", headers=ALICE)).json()
@@ -45,7 +47,7 @@ async def ids(http: httpx.AsyncClient) -> dict[str, str]:
 
 
 OF_THREADS_TO_COME = ("/commands", "/stream", "/stream/events")
-"""Clients open these before there is a thread, so that an absent one is no error: see `test_protocol`."""
+"""Clients open these routes before a thread exists, so a missing thread is no error: see `test_protocol`."""
 
 
 def of_threads(routes: list[Route]) -> Iterator[Route]:
@@ -85,11 +87,11 @@ async def test_resource_of_another_user_is_not_found(
     assert len(asked) > 25
     answers = {route: await ask(http, route, ids, stranger) for route in asked}
     wrong = {route: (each.status_code, each.text[:200]) for route, each in answers.items() if each.status_code != 404}
-    # The one thing that is decided before: bob may not delete at all.
+    # One check comes earlier: bob may not delete at all.
     refused = {route for route in wrong if route[0] == "DELETE" and wrong[route][0] == 403 and stranger is BOB}
     assert {route: told for route, told in wrong.items() if route not in refused} == {}
     assert all(isinstance(each.json()["detail"], str) for each in answers.values())
-    # And nothing has happened to it.
+    # The thread is unchanged.
     thread = (await http.get(f"/threads/{ids['thread_id']}", headers=ALICE)).json()
     assert (thread["metadata"].get("x"), thread["status"]) == (None, "idle")
     assert len((await http.get(f"/threads/{ids['thread_id']}/runs", headers=ALICE)).json()) == 1

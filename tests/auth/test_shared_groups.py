@@ -1,4 +1,4 @@
-"""Filters with ``$or`` share as others do, and one without a meaning is told of."""
+"""Filters with ``$or`` share like others, and an invalid filter is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Items are shared by the namespace that a handler writes, within the tenant, with clients and with graphs."""
+"""A handler shares items by rewriting the namespace, within the tenant, for clients and for graphs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def url(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[s
 
 
 async def found(client: Any, namespace: list[str], **put: Any) -> dict[str, Any]:
-    """What the graph of this client finds, after it has written what is to be put."""
+    """Return the items that the graph of this client finds after its writes."""
     answered: dict[str, Any] = await client.runs.wait(None, "librarian", input={"read": namespace, "put": put})
     return answered["found"]  # type: ignore[no-any-return]
 
@@ -49,10 +49,10 @@ async def test_graphs_read_and_write_shared_items(client_of: ClientOf) -> None:
     assert await found(bob, ["org", "acme", "more"], late={"by": "bob"}) == {"org/acme/more late": {"by": "bob"}}
     shared = {"org/acme/notes k": {"x": 1}, "org/acme/more late": {"by": "bob"}}
     assert await found(bob, ["org", "acme"]) == shared
-    # What a graph wrote before anything was shared there is its user's, who finds it beside the rest.
+    # Items that a graph wrote before sharing belong to its user, who finds them beside the shared ones.
     assert await found(alice, ["org", "acme"]) == {**shared, "org/acme early": {"by": "alice"}}
     assert (await alice.store.get_item(["more"], "late"))["value"] == {"by": "bob"}
-    # Beside it, everybody has a room of their own.
+    # Beside it, each user has private items.
     assert await found(alice, ["diary"], day={"by": "alice"}) == {"diary day": {"by": "alice"}}
     assert await found(bob, ["diary"]) == {}
 

@@ -1,4 +1,4 @@
-"""A filter shares: who is granted what matches gets it, whoever owns it; who is not finds nothing."""
+"""A filter shares: users whose grant matches get a resource of any owner; others get 404."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def eve(client_of: ClientOf) -> Any:
 
 @pytest.fixture
 async def thread(alice: Any) -> str:
-    """A thread of alice's, for all of acme, with a run of hers."""
+    """A thread of alice's, shared within acme, with a run of hers."""
     thread_id: str = (await alice.threads.create())["thread_id"]
     await alice.runs.wait(thread_id, "clerk", input={})
     return thread_id
@@ -66,7 +66,7 @@ def as_(token: str) -> dict[str, str]:
 
 async def test_users_of_one_organisation_share_a_thread(alice: Any, bob: Any, thread: str) -> None:
     assert (await bob.threads.get(thread))["values"] == {"said": ["alice"]}
-    # Both run on it, and each finds the other's run and what it came to.
+    # Both create runs on it, and each finds the other's run and its result.
     assert await bob.runs.wait(thread, "clerk", input={}) == {"said": ["alice", "bob"]}
     for who in (alice, bob):
         runs = await who.runs.list(thread)
@@ -79,11 +79,11 @@ async def test_users_of_one_organisation_share_a_thread(alice: Any, bob: Any, th
         assert [one["thread_id"] for one in await who.threads.search()] == [thread]
         assert [one["thread_id"] for one in await who.threads.search(metadata={"org": "acme"})] == [thread]
         assert await who.threads.count() == 1
-    # What they are told in the store is their own.
+    # Store items stay private.
     for who, name in ((alice, "alice"), (bob, "bob")):
         kept = (await who.store.search_items(("notes",)))["items"]
         assert [(item["key"], item["value"]) for item in kept] == [(name, {"by": name})]
-    # Both change it.
+    # Both update it.
     await bob.threads.update(thread, metadata={"topic": "rain"})
     await bob.threads.update_state(thread, {"said": ["by hand"]})
     assert (await alice.threads.get(thread))["metadata"]["topic"] == "rain"
@@ -103,7 +103,7 @@ async def test_users_stream_and_cancel_each_other_s_runs(alice: Any, bob: Any, t
     again = await bob.runs.create(thread, "clerk", input={"wait": 60})
     await alice.runs.cancel_many(thread_id=thread, run_ids=[again["run_id"]])
     assert (await alice.runs.join(thread, again["run_id"])) is not None
-    # A later run of one replaces a run of the other.
+    # A later run of one user replaces a run of the other.
     held = await alice.runs.create(thread, "clerk", input={"wait": 60})
     await bob.runs.wait(thread, "clerk", input={"wait": 0}, multitask_strategy="rollback")
     with pytest.raises(NotFoundError):
@@ -117,7 +117,7 @@ async def test_user_resumes_the_interrupted_run_of_another_user(alice: Any, bob:
     asked = await alice.runs.wait(thread, "asker", input={})
     assert asked["__interrupt__"][0]["value"] == {"question": "May I?"}
     assert [one["thread_id"] for one in await bob.threads.search(status="interrupted")] == [thread]
-    # The run that answers is bob's, and so is what is done in it.
+    # The resuming run is bob's, and so are its actions.
     assert (await bob.runs.wait(thread, "asker", command={"resume": "yes"}))["said"] == ["bob: yes"]
     assert (await alice.threads.get(thread))["status"] == "idle"
 
@@ -142,7 +142,7 @@ async def test_event_protocol_streams_and_starts_runs_of_both_users(
     assert (await command(EVE, "run.start", assistant_id="clerk", input={}))["error"] == "unknown_error"
     address = f"{url.replace('http', 'ws', 1)}/threads/{thread}/stream/events"
     async with connect(address, additional_headers=as_(BOB)) as socket:
-        # What a run is granted is granted for it alone: the subscription after it reads as the socket was let to.
+        # The grant of a run is limited to that run: the next subscription uses the access of the socket.
         start = {"id": 1, "method": "run.start", "params": {"assistant_id": "asker", "input": {}}}
         await socket.send(json.dumps(start))
         assert json.loads(await socket.recv())["type"] == "success"
@@ -268,7 +268,7 @@ async def test_user_of_another_organisation_finds_nothing(
     with pytest.raises(APIStatusError):
         await eve.threads.create(thread_id=thread, if_exists="do_nothing")
     assert await alice.threads.get(thread) == before
-    # And who may, does.
+    # Permitted users can.
     for route in of_threads(routes):
         if route[0] == "GET":
             assert (await ask(http, route, ids, as_(BOB))).status_code == 200, route

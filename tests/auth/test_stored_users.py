@@ -1,4 +1,6 @@
-"""What is stored of a user whom a handler describes, tokens among it, and for how long; graphs get all of it."""
+"""Storage of the user that a handler describes, including tokens: stored fields and their lifetime; graphs get all
+fields.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ async def server(folder: Path, *, execute: bool = True, **settings: Any) -> Asyn
 
 
 async def stored(folder: Path) -> str:
-    """The columns that may tell of users."""
+    """The columns that may contain user data."""
     async with open_storage(folder / "data" / "runstead.db") as database:
         rows = await database.read(
             lambda c: [*c.execute(runs.select()).all(), *c.execute(webhook_deliveries.select()).all()]
@@ -92,7 +94,7 @@ async def test_unlisted_user_fields_are_not_stored_but_reach_local_runs(tmp_path
     async with server(tmp_path, **listed) as client:
         assert await eventually(lambda: has_ended(client, delayed), 30)
         told = (await client.get(f"/threads/{thread}/state")).json()["values"]["told"]
-    # After a restart it is not known any more; what is listed is.
+    # After a restart the unlisted field is lost; the listed ones remain.
     assert "token" not in told["langgraph_auth_user"]
     assert told["langgraph_auth_user"]["org"] == "acme"
 

@@ -1,4 +1,4 @@
-"""Auth handlers in the shape of LangGraph's tutorial: conversations of one's own, with graphs that everybody runs."""
+"""Auth handlers in the style of LangGraph's tutorial: private conversations with graphs shared by all users."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_default_assistants_can_be_scheduled_and_have_no_owner(url: str) -
     assert {cron["metadata"]["owner"] for cron in crons} == {"user1"}
     changed = await alice.crons.update(crons[0]["cron_id"], schedule="0 0 1 1 *")
     assert changed["schedule"] == "0 0 1 1 *"
-    # They are nobody's to look at: a filter by owner does not match them, here as on the reference server.
+    # Default assistants have no owner: a filter by owner does not match them, here as on the reference server.
     assert await alice.assistants.search() == []
     with pytest.raises(NotFoundError):
         await alice.assistants.get(assistant_id_of("agent"))
@@ -106,7 +106,7 @@ async def test_graphs_stay_runnable_when_a_handler_denies_assistants(scoped_url:
     assert await alice.crons.create("agent", schedule=YEARLY, input={})
     with pytest.raises(NotFoundError):
         await bob.threads.get(thread)
-    # An assistant that does not exist is asked about, as one is that belongs to somebody else.
+    # The handler is called for a missing assistant, as for one of another user.
     with pytest.raises(PermissionDeniedError):
         await alice.runs.create(thread, "01a22e6e-6972-768c-987f-111cd7c852e4", input={})
 

@@ -1,4 +1,4 @@
-"""Two users of one server, each with the client they have: handlers of langgraph.json decide who sees what."""
+"""Two users of one server with their own clients: handlers of langgraph.json decide about access."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_graph_receives_its_authenticated_user(alice: Any) -> None:
         "is_authenticated": True,
         "plan": {"tier": "gold"},
     }
-    # What a handler makes of a run is what is executed.
+    # The run is executed with the values that a handler set.
     assert told["tags"] == ["stamped"]
 
 
@@ -98,7 +98,7 @@ async def test_filter_narrows_own_resources(alice: Any, client_of: ClientOf) -> 
         await guest.runs.create(private, "teller", input={})
     assert [one["thread_id"] for one in await guest.threads.search()] == [public]
     assert await guest.threads.count() == 1
-    # Asking for something else than what is granted finds nothing, and is no way around it.
+    # Asking for more than the grant finds nothing, and does not bypass it.
     assert await guest.threads.search(metadata={"visibility": "private"}) == []
     assert [one["thread_id"] for one in await guest.threads.search(metadata={"owner": "alice"})] == [public]
     with pytest.raises(APIStatusError) as taken:
@@ -113,7 +113,7 @@ async def test_the_most_specific_handler_decides(alice: Any, bob: Any, client_of
     run = await reader.runs.create(thread, "teller", input={"wait": 0.3})
     with pytest.raises(PermissionDeniedError):
         await reader.threads.update(thread, metadata={"x": 1})
-    # To cancel is to update the thread.
+    # A cancel is an update of the thread.
     with pytest.raises(PermissionDeniedError):
         await reader.runs.cancel(thread, run["run_id"])
     await reader.runs.join(thread, run["run_id"])
@@ -171,7 +171,7 @@ async def test_each_run_of_a_batch_is_authorized(alice: Any, bob: Any) -> None:
 
 
 async def test_a_handler_that_blocks_delays_other_user_code_and_not_the_server(client_of: ClientOf, alice: Any) -> None:
-    """As on the reference server, all handlers share a loop with all graphs; what needs none of them does not wait."""
+    """As on the reference server, all handlers share a loop with all graphs; requests that need neither do not wait."""
     slow = asyncio.create_task(client_of("slow-token").threads.create())
     await asyncio.sleep(0.3)
     for _ in range(3):

@@ -1,7 +1,7 @@
-"""Auth modules in the shape of LangGraph's tutorial on private conversations, one for each of its steps.
+"""Auth modules in the style of LangGraph's tutorial on private conversations, one for each of its steps.
 
 ``one`` stamps and filters everything by owner; ``scoped`` adds handlers for single resources, of which the one for
-assistants refuses; ``denying`` refuses everything; ``reading`` lets readers read threads, and do nothing else.
+assistants refuses; ``denying`` refuses everything; ``reading`` lets readers only read threads.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Author code that raises: in reducers, in validators of the state, in factories, in schemas."""
+"""Author code that raises: in reducers, in state validators, in factories, in schemas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 
 class NotFromHere(Exception):
-    """An error as libraries have them: its text is not for users."""
+    """An error as raised by libraries: its text is not for users."""
 
 
 def picky(old: list[str] | None, new: str) -> list[str]:
@@ -63,7 +63,7 @@ reducing = (
 
 
 class Validated(BaseModel):
-    """A state that may be written and cannot be given to the next node."""
+    """A state that can be stored but is rejected by the next node."""
 
     word: str = ""
     said: Annotated[list[str], operator.add] = []
@@ -92,7 +92,7 @@ validating = (
 
 
 def tenanted(config: RunnableConfig) -> StateGraph[Picky]:
-    """A factory that raises without a tenant, and for one that is gone."""
+    """A factory that raises without a tenant, and for a deleted one."""
     tenant = config["configurable"]["tenant"]
     if tenant in GONE:
         raise RuntimeError(f"tenant {tenant} has left")
@@ -109,7 +109,7 @@ class Gone(TypedDict):
 
 
 def _leave(state: Gone) -> dict[str, Any]:
-    # The tests' server is another thread of this process, or of another one: a run is the way to both.
+    # The server runs in another thread or process: only a run can reach its module.
     GONE.add(state["tenant"])
     return {}
 
@@ -118,6 +118,6 @@ leaving = StateGraph(Gone).add_node("leave", _leave).add_edge(START, "leave")
 
 
 def forgetful(config: RunnableConfig) -> Any:
-    """A factory that forgets to return its graph, unless it is asked for it."""
+    """A factory that does not return its graph unless asked to."""
     graph = StateGraph(Gone).add_node("leave", lambda _: {}).add_edge(START, "leave")
     return graph if config["configurable"].get("remembers") else None

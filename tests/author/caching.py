@@ -1,4 +1,4 @@
-"""A graph, an app and auth handlers that share what they cache."""
+"""A graph, an app and auth handlers that share cached values."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def use(state: Cached) -> Cached:
 
 
 def use_in_thread(state: Cached) -> Cached:
-    """The same, in a synchronous node, on an event loop of its own."""
+    """The same in a synchronous node, on its own event loop."""
     return asyncio.run(use(state))
 
 

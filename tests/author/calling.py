@@ -1,4 +1,4 @@
-"""A node that calls its own server, with a client of the module and one of its own."""
+"""A node that calls its own server, with a module-level client and a local one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Called(TypedDict, total=False):
 
 
 async def call(state: Called) -> dict[str, Any]:
-    """Make a thread with each client, and run another graph."""
+    """Create a thread with each client, and run another graph."""
     threads = [await client.threads.create() for client in (SHARED, get_client())]
     said: Any = await SHARED.runs.wait(threads[0]["thread_id"], "measuring", input={"kind": "complex"})
     return {"thread_ids": [thread["thread_id"] for thread in threads], "said": said["value"]}

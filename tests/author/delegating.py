@@ -1,4 +1,6 @@
-"""Agents that hand work to others of their own server, by clients without a URL; each user sees what they own."""
+"""Agents that delegate to others of their own server, with clients without a URL; users see their own resources
+only.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ GATES: dict[str, asyncio.Event] = {}
 
 
 class Gated(TypedDict, total=False):
-    """``name`` of a gate, and what came of it."""
+    """``name`` of a gate, and the result."""
 
     name: str
     parts: list[Any]
@@ -32,7 +34,7 @@ async def open_gate(state: Gated) -> Gated:
 
 
 async def speak(state: Gated) -> Gated:
-    """Say one thing, and another when the gate is open."""
+    """Emit one event, and another when the gate is open."""
     write = get_stream_writer()
     write("first")
     async with asyncio.timeout(20):
@@ -42,7 +44,7 @@ async def speak(state: Gated) -> Gated:
 
 
 async def relay(state: Gated) -> Gated:
-    """Open the gate as soon as the other run has said its first thing."""
+    """Open the gate as soon as the other run has emitted its first event."""
     parts = []
     async for part in CLIENT.runs.stream(None, "speaking", input={"name": state["name"]}, stream_mode="custom"):
         if part.event == "custom":
@@ -54,7 +56,7 @@ async def relay(state: Gated) -> Gated:
 
 
 async def leave_early(state: Gated) -> Gated:
-    """Read one event of a run that is cancelled when its reader leaves."""
+    """Read one event of a run that is cancelled when its reader disconnects."""
     thread = await CLIENT.threads.create()
     stream: Any = CLIENT.runs.stream(
         thread["thread_id"],
@@ -91,7 +93,7 @@ def lead(history: Sequence[BaseMessage]) -> AIMessage:
 
 
 class WaitingModel(ScriptedChatModel):
-    """Answers when the gate that the task names is open."""
+    """Answers when the gate named by the task is open."""
 
     async def _agenerate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
         await GATES.setdefault(messages[-1].text, asyncio.Event()).wait()

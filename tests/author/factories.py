@@ -1,4 +1,4 @@
-"""Factories that make another graph for each config."""
+"""Factories that build a different graph for each config."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Said(TypedDict, total=False):
 
 
 def flavoured(config: RunnableConfig) -> StateGraph[Said]:
-    """Ask a question in a node whose name is the flavour of the config."""
+    """Interrupt in a node named after the flavour of the config."""
     flavour = config.get("configurable", {}).get("flavour", "plain")
 
     def ask(state: Said) -> dict[str, Any]:

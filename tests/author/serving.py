@@ -1,4 +1,4 @@
-"""A server in this process, on a loop in a thread of its own, in either profile."""
+"""A server in this process, on a loop in its own thread, in either profile."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Profile: TypeAlias = Literal["embedded", "scaled"]
 def server_for(
     config: Path, place: Path, database_url: str | None = None, *, execute: bool = True, **flags: Any
 ) -> Iterator[str]:
-    """The URL of a server for the length of a block: a cluster of one where there is a ``database_url``."""
+    """Serve for the length of a block and yield the URL: a cluster of one node if ``database_url`` is given."""
     with ExitStack() as stack:
         if database_url is not None:
             redis = stack.enter_context(valkey_url(place))

@@ -1,4 +1,4 @@
-"""Author code that raises: writes are refused in its words, and whatever is stored can still be read."""
+"""Author code that raises: writes are refused with its error text, and all stored states stay readable."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_state_the_next_node_rejects_can_be_read_and_repaired(client: Any) -> No
 def test_update_the_next_node_rejects_is_stored_and_readable(client: Any, api: httpx.Client) -> None:
     thread_id = started(client, "validating", {"word": "kind"})
     written = api.post(f"/threads/{thread_id}/state", json={"values": {"word": "rude"}, "as_node": "say"})
-    # Only the node that comes next would refuse it: for the graph it is a state as any other.
+    # Only the next node would reject it: for the graph it is a valid state.
     assert written.status_code == 200, written.text
     state = client.threads.get_state(thread_id)
     assert (state["values"]["word"], state["next"]) == ("rude", ["ask"])
@@ -118,7 +118,7 @@ def test_a_thread_whose_factory_raises_shows_what_is_stored(client: Any, api: ht
     (task,) = state["tasks"]
     assert (task["name"], task["interrupts"]) == ("ask", whole["interrupts"])
     shown = client.threads.get_history(thread_id)
-    # What a channel begins with is the graph's to say, and not stored.
+    # The initial value of a channel comes from the graph and is not stored.
     assert [each["values"] for each in shown] == [{"items": ["a"], "note": tenant}, {}, {}]
     assert [each["next"] for each in shown] == [each["next"] for each in past]
     assert client.threads.get_history(thread_id, limit=1, before=past[0]["checkpoint"]["checkpoint_id"]) == shown[1:2]

@@ -1,4 +1,4 @@
-"""``langgraph_sdk.cache`` works wherever user code runs, and outside of a server says that it needs one."""
+"""``langgraph_sdk.cache`` works in all user code, and raises outside of a server."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_all_users_share_a_key_as_on_the_reference_server(url: str) -> None:
 
 
 def test_cache_works_when_langgraph_api_is_installed(tmp_path: Path) -> None:
-    """Its package refuses to be imported outside of its own server, and the SDK imports it where it can."""
+    """Its package refuses to be imported outside of its own server, and the SDK imports it if it can."""
     package = tmp_path / "langgraph_api"
     package.mkdir()
     (package / "__init__.py").touch()

@@ -1,6 +1,7 @@
-"""Clients without a URL: asynchronous subagents of deepagents wake their parent, each user's own; streams stream.
+"""Clients without a URL: asynchronous subagents of deepagents wake their parent, as the same user, and streams
+stream.
 
-The server is under a prefix; in the cluster, the graphs run in a process that serves nothing.
+The server is under a prefix; in the cluster, the graphs run in a process without an HTTP server.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ async def texts(client: Any, thread_id: str) -> list[str]:
 
 
 async def heard(client: Any, thread_id: str) -> str:
-    """Return what the supervisor says of the notification, once it does."""
+    """Return the supervisor's reply to the notification, once it exists."""
     async with asyncio.timeout(60):
         while True:
             for text in await texts(client, thread_id):
@@ -61,7 +62,7 @@ async def test_subagents_wake_their_parent_as_its_user(url: str) -> None:
         asked = {"messages": [{"role": "user", "content": f"{name}'s {uuid4()}"}]}
         tasks[name] = asked["messages"][0]["content"]
         await client.runs.wait(parents[name], "supervisor", input=asked)
-    # Both have ended their turn before an answer is there: only a run of the subagent can wake them.
+    # Both turns have ended before an answer exists: only a run of the subagent can wake the supervisor.
     for name, client in users.items():
         assert (await client.threads.get(parents[name]))["status"] == "idle"
         await client.runs.wait(None, "opening", input={"name": tasks[name]})

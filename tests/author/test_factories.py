@@ -1,4 +1,4 @@
-"""A factory that makes another graph for each config: threads are read, changed and answered through the right one."""
+"""A factory that builds a different graph for each config: threads are read, updated and resumed with the right one."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_run_without_input_continues_with_the_config_of_the_run_that_stopped(c
 def test_resume_with_config_uses_its_own_config(client: Any) -> None:
     assistant = client.assistants.create("flavoured", config=LIME)
     thread_id = asked(client, config=LIME)
-    # What another assistant says counts more than what the run that asked was given, and the request most.
+    # Precedence: the request, then another assistant, then the interrupted run.
     client.runs.wait(thread_id, assistant["assistant_id"], command={"resume": "yes"}, config=MINT)
     assert client.runs.list(thread_id)[0]["kwargs"]["config"]["configurable"]["flavour"] == "mint"
 
@@ -145,6 +145,6 @@ class TestThreadConfig:
         client.assistants.update(assistant["assistant_id"], config=MINT)
         client.runs.wait(thread_id, assistant["assistant_id"], input={"said": []})
         assert client.threads.get_state(thread_id)["next"] == ["ask_mint"]
-        # As on the reference, an assistant that says nothing of it takes it over from the thread.
+        # As on the reference, an assistant without the key inherits it from the thread.
         client.runs.wait(thread_id, "flavoured", input={"said": []})
         assert client.threads.get_state(thread_id)["next"] == ["ask_mint"]

@@ -1,4 +1,4 @@
-"""``get_client()`` without a URL, in a node, is a client of the server that runs the node."""
+"""``get_client()`` without a URL, in a node, returns a client of the server that runs the node."""
 
 from __future__ import annotations
 

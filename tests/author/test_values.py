@@ -1,4 +1,4 @@
-"""Values of a state survive an interrupt, and what a context holds is in no checkpoint."""
+"""Values of a state survive an interrupt, and context values are not stored in checkpoints."""
 
 from __future__ import annotations
 
@@ -71,6 +71,6 @@ def test_context_values_are_in_no_checkpoint(client: Any) -> None:
     client.runs.wait(thread_id, "contextual", input={}, context=context)
     assert "hush-context" not in json.dumps(client.threads.get_state(thread_id))
     assert "hush-context" not in json.dumps(client.threads.get_history(thread_id))
-    # What is configured is metadata of checkpoints, as on the reference, and histories are searched by it.
+    # Configurable values are checkpoint metadata, as on the reference, and histories are searched by them.
     client.runs.wait(thread_id, "contextual", input={}, config={"configurable": {"flavour": "mint"}})
     assert client.threads.get_state(thread_id)["metadata"]["flavour"] == "mint"

@@ -55,7 +55,7 @@ measuring = (
 )
 
 
-# Asks with a value of the kind that it is given.
+# Interrupts with a value of the requested kind.
 asking = (
     StateGraph(Measured)
     .add_node("ask", lambda state: {"answer": interrupt(KINDS[state["kind"]]())})

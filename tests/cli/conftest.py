@@ -1,4 +1,4 @@
-"""For the command line's tests: a project, a server that serves it, and ways to run commands."""
+"""Fixtures for the command line: a project, a server of it, and ways to run commands."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def runstead(home: Path) -> Callable[..., Done]:
 
 @pytest.fixture
 def invoke(home: Path) -> Callable[..., Done]:
-    """The same in this process, much quicker: for commands that only talk to a server."""
+    """The same in this process and much faster: for commands that only call a server."""
 
     def run(*arguments: str, **environ: str) -> Done:
         clean: dict[str, str | None] = {name: None for name in os.environ if name.startswith("RUNSTEAD_")}

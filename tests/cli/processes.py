@@ -1,4 +1,4 @@
-"""Commands as real processes: to their end, in the background, and in a terminal with somebody at the keys."""
+"""Commands as real processes: run to their end, in the background, and in a terminal with key input."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def command_of(*arguments: str) -> list[str]:
 
 
 class Background:
-    """A command that goes on, read line by line."""
+    """A running command, read line by line."""
 
     def __init__(self, *arguments: str, cwd: Path, home: Path, **environ: str) -> None:
         self.process = subprocess.Popen(
@@ -60,7 +60,7 @@ class Background:
         )
 
     def wait_for(self, event: str) -> dict[str, Any]:
-        """The next line of this event."""
+        """Return the next line of this event."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             said: dict[str, Any] = json.loads(line)
@@ -83,7 +83,7 @@ class Background:
 
 
 class Terminal:
-    """A command in a terminal of its own, with somebody at the keys."""
+    """A command in its own terminal, with key input."""
 
     def __init__(self, *arguments: str, cwd: Path, home: Path) -> None:
         self.shown = self.before = ""
@@ -93,7 +93,7 @@ class Terminal:
             os.execve(sys.executable, command_of(*arguments), environ_of(home))
 
     def wait_for(self, text: str, seconds: float = 30) -> None:
-        """Until ``text`` is on the screen, from where the last wait ended; what came before it is in ``before``."""
+        """Wait until ``text`` is on the screen after the last match; ``before`` holds the output before it."""
         until = time.monotonic() + seconds
         while text not in self.shown:
             assert time.monotonic() < until, f"{text!r} was not shown, but: {self.shown}"
@@ -104,7 +104,7 @@ class Terminal:
         os.write(self._terminal, keys.encode())
 
     def end(self, seconds: float = 30) -> int:
-        """Its exit code. Reads what is still said."""
+        """Return its exit code, after reading the remaining output."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self._read()
@@ -124,7 +124,7 @@ class Terminal:
     def _read(self) -> None:
         ready, _, _ = select.select([self._terminal], [], [], 0.1)
         if ready:
-            # Linux says that the other side is closed with an error.
+            # Linux reports a closed peer as an error.
             with suppress(OSError):
                 said = os.read(self._terminal, 65536).decode(errors="replace")
                 self.shown += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", said)

@@ -1,4 +1,4 @@
-"""Answers typed at a terminal become what the graph expects."""
+"""Answers typed at a terminal become the resume values that the graph expects."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_approve_all_does_not_prompt() -> None:
 
 @tool
 def pay(number: str, amount: float) -> str:
-    """Money leaves."""
+    """Send a payment."""
     return f"paid {amount} for {number}"
 
 

@@ -1,4 +1,4 @@
-"""A whole cluster with one command: it serves, it ends with the command, and what it knew is there the next time."""
+"""A whole cluster with one command: it serves, stops with the command, and keeps its data for the next start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Crons are listed, paused, resumed and forgotten from the command line."""
+"""Crons are listed, paused, resumed and deleted from the command line."""
 
 from __future__ import annotations
 

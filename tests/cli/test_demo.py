@@ -1,4 +1,4 @@
-"""The demo proves what it claims, asks when told to, cleans up after itself, and calls nobody."""
+"""The demo proves its claims, asks when requested, cleans up after itself, and makes no external connection."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shown(runstead: Callable[..., Done], heard: Path) -> Done:
-    """One demo from beginning to end, overheard."""
+    """One complete demo, with all its connections recorded."""
     (heard / "tmp").mkdir()
     return runstead("demo", "--json", PYTHONPATH=str(heard), HEARD=str(heard / "heard"), TMPDIR=str(heard / "tmp"))
 
@@ -106,7 +106,7 @@ def test_demo_makes_no_external_connection(shown: Done, heard: Path) -> None:
 def test_socket_audit_detects_an_external_connection(
     runstead: Callable[..., Done], heard: Path, tmp_path: Path
 ) -> None:
-    # What the test above relies on: a call would be written down, and refused.
+    # Precondition of the test above: a connection is recorded and refused.
     away = ("runs", "ls", "--url", "http://203.0.113.1:80")
     done = runstead(*away, PYTHONPATH=str(heard), HEARD=str(tmp_path / "heard"))
     assert done.exit_code == 1

@@ -1,4 +1,4 @@
-"""`dev` serves anew when code changes, and what was running goes on."""
+"""`dev` reloads changed code, and runs in flight continue."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def work(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def developing(work: Path, background: Start) -> Iterator[tuple[Background, str]]:
-    """A `dev` of two graphs, started, and its URL."""
+    """A started `dev` of two graphs, and its URL."""
     graphs = ("agent.py:greeter", "agent.py:talker")
     dev = background("dev", *graphs, "--port", "0", "--data-dir", str(work / "data"), "--json", cwd=work)
     yield dev, dev.wait_for("started")["url"]
@@ -42,9 +42,9 @@ def test_changed_code_is_served_at_the_same_url(
     assert "hello to you" in invoke("run", "greeter", "hi", "--url", url).out
     change(work, "hello to you", "changed words")
     assert dev.wait_for("reloading")["changed"] == ["agent.py"]
-    # Asked at once: the socket waits for the next server.
+    # Requested immediately: the socket waits for the next server.
     assert httpx.get(f"{url}/ok", timeout=30).status_code == 200
-    # It may have been answered by the one that was just told to go.
+    # The server that is stopping may have answered.
     dev.wait_for("started")
     assert "changed words" in invoke("run", "greeter", "hi", "--url", url).out
 
@@ -55,7 +55,7 @@ def test_run_in_flight_resumes_after_a_reload(
     _, url = developing
     talking = terminal("run", "talker", "hi", "--url", url)
     talking.wait_for("word5")
-    # Slower than the second that a reload waits for runs to finish.
+    # Longer than the second that a reload waits for runs to finish.
     change(work, "hello to you", "changed words")
     talking.wait_for("attempt 2: resumed")
     talking.wait_for("word99")
@@ -82,7 +82,7 @@ def test_a_signal_in_the_middle_of_a_reload_ends_the_server_that_comes_after(
     change(work, "hello to you", "changed words")
     dev.wait_for("reloading")
     dev.process.send_signal(signal.SIGTERM)
-    # One that nobody tells is waited for, and then killed.
+    # A server that gets no signal is awaited, and then killed.
     said, _ = dev.process.communicate(timeout=30)
     assert dev.process.returncode == 0
     assert '"killed"' not in said

@@ -1,4 +1,4 @@
-"""The doctor finds what is wrong with a set-up, and says the way out."""
+"""The doctor finds problems of a setup, and names the remedies."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from .processes import Done
 
 
 def look(directory: Path, targets: tuple[str, ...] = (), **flags: Any) -> dict[str, Finding]:
-    """The findings by subject; of several about one, the worst."""
+    """Return the findings by subject; the worst of several for one subject."""
     request = ServeRequest(flags={"port": 0, "data_dir": directory / "data", **flags}, targets=targets)
     order = ("ok", "warning", "failed")
     found: dict[str, Finding] = {}
@@ -68,7 +68,7 @@ def test_valid_setup_passes_all_checks(place: Path) -> None:
 
 
 class _Info(http.server.BaseHTTPRequestHandler):
-    """A server that says in /info how often its user code blocked."""
+    """A server that reports in /info how often its user code blocked."""
 
     blocks = 0
 
@@ -80,7 +80,7 @@ class _Info(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Silence."""
+        """Log nothing."""
 
 
 @pytest.mark.parametrize(("blocks", "state"), [(0, "ok"), (2, "warning")])
@@ -189,7 +189,7 @@ def test_owner_of_the_data_directory_is_reported(place: Path) -> None:
 
 
 def test_a_data_directory_below_a_file_is_a_failure(place: Path) -> None:
-    # Permissions would not do as an example: root may write everywhere.
+    # Permissions cannot serve as an example: root may write everywhere.
     (place / "file").write_text("")
     found = look(place, config=configure(place), data_dir=place / "file" / "data")
     assert found["data"].state == "failed"
@@ -235,7 +235,7 @@ def test_cluster_servers_are_checked(place: Path, postgres_url: str, tmp_path: P
         found = look(place, config=configure(place), database_url=postgres_url, redis_url=valkey.url)
     assert {found[subject].state for subject in ("postgres", "postgres connections", "redis", "redis memory")} == {"ok"}
     assert "data" not in found, "nothing is kept there"
-    # A server for tests: it does not wait for the disk.
+    # A test server: it does not sync to disk.
     assert found["postgres durability"].state in ("failed", "warning")
     assert found["schema"].state in ("ok", "warning")
     assert (found["redis policy"].state, found["redis policy"].way_out is None) == ("warning", False)
@@ -267,7 +267,7 @@ def test_unreachable_servers_are_reported_without_passwords(place: Path) -> None
 
 
 def _with_databases(place: Path, name: str = "data") -> Path:
-    """A data directory as a server leaves it, with a thread that has a state."""
+    """A data directory as left by a server, with a thread that has a state."""
     data = place / name
 
     async def serve() -> None:
@@ -304,7 +304,7 @@ def test_a_corrupt_database_is_found_and_named(place: Path, name: str, damage: s
     if damage == "header":
         content[:16] = b"no database here"
     elif damage == "page":
-        # Everything behind the first pages, which hold the schema.
+        # All but the first pages, which hold the schema.
         content[3 * 4096 :] = b"\xa5" * (len(content) - 3 * 4096)
     else:
         del content[len(content) // 2 :]

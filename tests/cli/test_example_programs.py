@@ -1,4 +1,4 @@
-"""The programs in examples/ work with the real command, as their READMEs say."""
+"""The programs in examples/ work with the real command, as their READMEs describe."""
 
 from __future__ import annotations
 

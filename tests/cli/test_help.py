@@ -1,4 +1,4 @@
-"""The command line starts at once, because nothing heavy is imported before it is needed."""
+"""The command line starts quickly, because heavy modules are imported only when needed."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_help_takes_little_cpu_time() -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    # Time of the processor, the best of several: what else goes on on this machine is not ours.
+    # CPU time, the best of several: other load on the machine does not count.
     assert min(seconds() for _ in range(5)) < 0.3
 
 

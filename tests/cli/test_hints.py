@@ -1,4 +1,4 @@
-"""What is shown to be copied works for any name of a graph."""
+"""Commands shown for copying work for any graph name."""
 
 from __future__ import annotations
 

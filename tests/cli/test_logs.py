@@ -1,4 +1,4 @@
-"""What a server's log says of the requests that user code makes."""
+"""Log lines of a server about requests of user code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``runstead migrate``, and what else works on a database without a server, on either profile."""
+"""``runstead migrate``, and other commands that use a database without a server, on either profile."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Cli: TypeAlias = Callable[..., list[dict[str, Any]]]
 
 @pytest.fixture(params=["embedded", "scaled"])
 def cli(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cli]:
-    """Runs a command on a database of its own, which is not there yet; what it says, line by line."""
+    """Return a function that runs a command on a new, missing database and returns its output line by line."""
     env: dict[str, str | None] = {"RUNSTEAD_DATA_DIR": str(tmp_path / "data")}
     schema = a_schema()
     if request.param == "scaled":
         url = request.getfixturevalue("postgres_url")
-        # Commands that only need the database do not ask Redis for anything.
+        # Commands that only need the database do not connect to Redis.
         env |= {"RUNSTEAD_DATABASE_URL": url, "RUNSTEAD_REDIS_URL": "redis://127.0.0.1:1"}
         env |= {"RUNSTEAD_DATABASE_SCHEMA": schema}
 

@@ -1,4 +1,4 @@
-"""Graphs may have any id: what shows, quotes, links or looks one up works for spaces, slashes, quotes and letters."""
+"""Graph ids may be any text: output, quoting, links and look-ups work for spaces, slashes, quotes and letters."""
 
 from __future__ import annotations
 

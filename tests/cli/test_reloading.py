@@ -1,4 +1,4 @@
-"""`dev` loses no run by reloading, and says what is wrong while the code is broken."""
+"""`dev` loses no run by reloading, and reports the error while the code is broken."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ blocks_interpreter = _graph(_blocks_interpreter)
 
 @dataclass
 class Project:
-    """A project that is served by ``dev``, and somebody who edits it."""
+    """A project served by ``dev``, and edits to it."""
 
     place: Path
     dev: Background
@@ -82,7 +82,7 @@ class Project:
     version: int = 0
 
     def begin(self, graph: str) -> str:
-        """Start a run that is held in its node; return its location."""
+        """Start a run that blocks in its node; return its location."""
         (self.place / "hold").touch()
         thread_id = httpx.post(f"{self.url}/threads", json={}).json()["thread_id"]
         run = httpx.post(f"{self.url}/threads/{thread_id}/runs", json={"assistant_id": graph, "input": {}}).json()
@@ -90,7 +90,7 @@ class Project:
         return f"{self.url}/threads/{thread_id}/runs/{run['run_id']}"
 
     def until_begun(self, times: int) -> None:
-        """Wait until the node has been begun so often."""
+        """Wait until the node has started this number of times."""
         begun, until = self.place / "begun", time.monotonic() + WITHIN
         while not begun.exists() or len(begun.read_text().splitlines()) < times:
             assert time.monotonic() < until, f"the node was not begun {times} times"
@@ -109,7 +109,7 @@ class Project:
         (self.place / "hold").unlink()
 
     def until_status(self, status: int) -> httpx.Response:
-        """Ask until the answer has this status: servers come and go."""
+        """Request until the response has this status: servers stop and start."""
         until = time.monotonic() + WITHIN
         while (answer := httpx.get(f"{self.url}/info", timeout=WITHIN)).status_code != status:
             assert time.monotonic() < until, f"no {status}, but: {answer.status_code} {answer.text}"
@@ -147,7 +147,7 @@ def test_three_saves_in_the_middle_of_a_node_end_in_success(start: Callable[...,
     values = httpx.get(f"{location}/join", timeout=WITHIN).json()
     run = httpx.get(location).json()
     assert (run["status"], run["dead_letter"]) == ("success", False)
-    # Executed by the code as it was saved last.
+    # Executed by the code that was saved last.
     assert values == {"version": 3}
 
 
@@ -170,7 +170,7 @@ def test_server_crash_costs_its_runs_an_attempt(start: Callable[..., Project]) -
     assert "ended with 3" in project.until_status(503).json()["detail"]
     project.save()
     project.dev.wait_for("started")
-    # The lost attempt is noticed beside the start, which waits for nothing.
+    # The lost attempt is noticed in parallel with the start, which does not wait.
     httpx.get(f"{location}/join", timeout=WITHIN)
     assert httpx.get(location).json()["dead_letter"]
 
@@ -184,12 +184,12 @@ def test_broken_code_answers_with_its_error_until_fixed(start: Callable[..., Pro
     assert "SyntaxError" in detail
     assert "def _blocks_thread(state:" in detail
     assert answer.headers["retry-after"] == "1"
-    # Every route and method, bodies and all, and at once.
+    # Every route and method, with bodies, immediately.
     before = time.monotonic()
     assert httpx.post(f"{project.url}/threads", json={"metadata": {"text": "x" * 100_000}}).status_code == 503
     assert httpx.get(f"{location}/join").json()["detail"] == detail
     assert time.monotonic() - before < 5
-    # Another mistake is another answer.
+    # Another mistake gives another response.
     project.change("def _blocks_thread(state:", "1 / 0\ndef _blocks_thread(state):")
     until = time.monotonic() + WITHIN
     while "ZeroDivisionError" not in (answer := project.until_status(503)).json()["detail"]:

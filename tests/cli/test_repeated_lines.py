@@ -1,4 +1,4 @@
-"""Log lines that repeat are held back, and counted."""
+"""Repeated log lines are suppressed and counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`run`, `watch` and `runs` against a real server, by people at a terminal and by programs."""
+"""`run`, `watch` and `runs` against a real server, used at a terminal and by programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`serve` in the foreground: what it refuses, how it ends, and what it leaves behind."""
+"""`serve` in the foreground: refusals, exit, and remaining files."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_runs_in_flight_are_released_and_resumed_by_the_next_server(
     first = background(*serve, cwd=project)
     url = first.wait_for("started")["url"]
     said = {"messages": [{"role": "user", "content": "hi"}]}
-    # Asked for tokens, the model talks for three seconds.
+    # With tokens requested, the model talks for three seconds.
     body = {"assistant_id": "talker", "input": said, "stream_mode": "messages-tuple"}
     thread = httpx.post(f"{url}/threads", json={}).json()["thread_id"]
     run = httpx.post(f"{url}/threads/{thread}/runs", json=body).json()["run_id"]
@@ -215,7 +215,7 @@ def test_next_server_can_take_over_the_socket(project: Path, home: Path, tmp_pat
             assert httpx.get(f"{url}/ok", timeout=30).status_code == 200
             child.kill()
             child.start()
-            # Asked while nobody listens yet: it waits, and is not refused.
+            # Requested before a server listens: the request waits, and is not refused.
             assert httpx.get(f"{url}/ok", timeout=30).status_code == 200
             assert child.pid != first
             assert child.has_died() is None

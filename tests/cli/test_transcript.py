@@ -1,4 +1,4 @@
-"""A stream is read into what is worth telling, whatever its modes, and over cuts, nothing twice."""
+"""A stream is reduced to the parts worth showing, for any modes and over disconnects, without repetition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deliveries are listed, looked at and sent again from the command line."""
+"""Deliveries are listed, shown and retried from the command line."""
 
 from __future__ import annotations
 

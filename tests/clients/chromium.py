@@ -1,4 +1,6 @@
-"""A headless Chromium of the machine's, which JavaScript tests drive over its debugging port. It calls nobody."""
+"""A headless Chromium of this machine, which JavaScript tests drive over its debugging port. It makes no external
+connections.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,12 @@ _START_WITHIN: Final = 60.0
 
 
 def find_chromium() -> str | None:
-    """Return the path of a Chromium: the headless shell, which needs less of the processors, or the whole browser."""
+    """Return the path of a Chromium: the headless shell, which needs less CPU, or the whole browser."""
     return shutil.which("chromium-headless-shell") or shutil.which("chromium")
 
 
 class Chromium:
-    """One browser with a profile that nobody has used, until `stop`."""
+    """One browser with a new profile, until `stop`."""
 
     def __init__(self, program: str, profile: Path) -> None:
         self._log = profile.with_suffix(".log")
@@ -40,7 +42,7 @@ class Chromium:
         self.url = self._debugging_url()
 
     def stop(self) -> None:
-        # Its helpers are in its session.
+        # Its child processes are in its session.
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 

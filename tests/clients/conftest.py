@@ -32,7 +32,7 @@ def node() -> Node:
 
 @pytest.fixture(scope="session")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server that all tests share: each makes threads of its own."""
+    """A server shared by all tests; each creates its own threads."""
     server = ServerProcess(tmp_path_factory.mktemp("clients") / "data", config=GRAPHS)
     server.start()
     yield server.url
@@ -41,7 +41,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def browser_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where a browser can be driven that all tests share: each has a session of its own in it."""
+    """The debugging address of a browser shared by all tests; each test has its own session."""
     if (program := find_chromium()) is None:
         pytest.skip("missing server: chromium; apt-get install chromium-headless-shell brings it")
     browser = Chromium(program, tmp_path_factory.mktemp("chromium") / "profile")
@@ -51,7 +51,7 @@ def browser_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and a certificate for 127.0.0.1, in one file: browsers speak HTTP/2 over TLS alone."""
+    """A key and a certificate for 127.0.0.1, in one file: browsers speak HTTP/2 only over TLS."""
     file = tmp_path_factory.mktemp("certificate") / "server.pem"
     trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(file)
     return file
@@ -59,7 +59,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def suites(node: Node) -> Iterator[Suites]:
-    """Runs each file of tests once for each set of variables."""
+    """Run each test file once for each set of variables."""
     running: dict[tuple[object, ...], Suite] = {}
 
     def suite(file: Path, variables: Mapping[str, str], only: Collection[str]) -> Suite:

@@ -1,4 +1,4 @@
-"""Graphs for the JavaScript clients, beside the recorded ones: a long text, an agent that asks, and media."""
+"""Graphs for the JavaScript clients, beside the recorded ones: a long text, an agent with interrupts, and media."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ GATE = ("gate",)
 
 
 def tale(history: Sequence[BaseMessage]) -> AIMessage:
-    """Numbered words: who sees the end can tell whether one is missing or there twice."""
+    """Numbered words: a reader of the end can detect missing and repeated ones."""
     turn = sum(message.type == "human" for message in history)
     return AIMessage(" ".join(f"w{number}" for number in range(1, WORDS + 1)) + f" end{turn}")
 
 
 class GatedModel(ScriptedChatModel):
-    """Stops in the middle of what it says until its gate opens, however long a test takes with what it does then."""
+    """Pauses in the middle of its text until its gate opens, for as long as a test needs."""
 
     gate: Callable[[], Awaitable[None]]
 
@@ -62,7 +62,7 @@ saga = StateGraph(MessagesState).add_node("tell", _tell_half).add_edge(START, "t
 
 
 def payments(config: RunnableConfig) -> Any:
-    """The demo's agent, quicker: it calls a tool, and asks before it calls another."""
+    """A faster variant of the demo agent: it calls a tool, and interrupts before another call."""
     configurable = {"token_seconds": 0.002, **config.get("configurable", {})}
     return demo({**config, "configurable": configurable})
 
@@ -85,7 +85,7 @@ async def _announce(state: MessagesState) -> dict[str, Any]:
 
 announcing = StateGraph(MessagesState).add_node("announce", _announce).add_edge(START, "announce").compile()
 
-# Slow enough for a client that subscribes to a subagent when it hears of it.
+# Slow enough for a client that subscribes to a subagent when it is announced.
 _researcher = create_agent(
     ScriptedChatModel(script=turns(AIMessage("found it")), delay=0.4), tools=[], name="researcher"
 )

@@ -1,7 +1,7 @@
 """Node for the JavaScript clients, from the wheel in the ``test`` extra, and their packages.
 
-The packages are the ones in package-lock.json, installed once beside it; ``python -m tests.clients.node`` installs them
-ahead of the tests, which then need no network. No script of theirs runs.
+The packages are those of package-lock.json, installed once beside it; ``python -m tests.clients.node`` installs
+them ahead of the tests, which then need no network. Install scripts are not run.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ _INSTALL_OPTIONS: Final = (
 
 
 class NodeMissing(Exception):
-    """There is no usable node, or its packages cannot be had; the text says why."""
+    """No usable node exists, or its packages cannot be installed; the text gives the reason."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A node, and the npm that belongs to it."""
+    """A node binary with its npm."""
 
     node: str
     npm: tuple[str, ...]
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables for its processes, with this node first on the PATH."""
+        """Environment variables for its processes, with this node first on the PATH."""
         return child_environment({"PATH": self._path, "NO_COLOR": "1"})
 
     @property
@@ -49,17 +49,17 @@ class Node:
         return f"{Path(self.node).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
     def install(self) -> None:
-        """Install what package-lock.json names, unless that has been done; raises NodeMissing."""
+        """Install the packages of package-lock.json unless already installed; raises NodeMissing."""
         wanted = hashlib.sha256((CLIENTS / "package-lock.json").read_bytes()).hexdigest()
         stamp = MODULES / ".installed"
-        # Two test processes may come at once.
+        # Two test processes may do this concurrently.
         with FileLock(CLIENTS / ".npm.lock"):
             if stamp.is_file() and stamp.read_text() == wanted:
                 return
             done = subprocess.run(
                 [*self.npm, "ci", *_INSTALL_OPTIONS],
                 cwd=CLIENTS,
-                # With the registry, proxy, certificates and cache that the machine's user has set.
+                # Uses the registry, proxy, certificates and cache of the machine's user.
                 env={**_without_options(machine_environment()), "PATH": self._path},
                 capture_output=True,
                 text=True,

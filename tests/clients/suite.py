@@ -1,7 +1,7 @@
-"""A file of JavaScript tests under node's own runner, whose results are asked for one by one.
+"""A file of JavaScript tests under node's own runner, whose results are read one by one.
 
 The titles are read from the file's text, so that each test is a pytest item before node has started. Node runs the
-file once; who asks for a result waits until its test has ended.
+file once; a caller that asks for a result waits until its test has ended.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TEST_WITHIN: Final = 90
 
 
 def titles_of(file: Path) -> list[str]:
-    """The tests of a file, in their order."""
+    """Return the tests of a file, in order."""
     found = [match["title"] or f"{match['method']}: {match['rest']}" for match in _TITLE.finditer(file.read_text())]
     assert len(found) == len(set(found)), f"{file.name} has two tests of one name"
     return found
@@ -43,10 +43,10 @@ class Result:
 
 
 class Suite:
-    """One run of one file. Nothing outlives `stop`."""
+    """One run of one file. `stop` ends all its processes."""
 
     def __init__(self, node: Node, file: Path, variables: Mapping[str, str], only: Collection[str]) -> None:
-        """``only`` are the titles to run; the others of the file are left out."""
+        """``only`` are the titles to run; the others of the file are skipped."""
         command = [node.node, "--test", f"--test-reporter={CLIENTS / 'reporter.mjs'}"]
         command += [f"--test-timeout={_TEST_WITHIN * 1000}", "--test-force-exit"]
         if set(only) != set(titles_of(file)):
@@ -68,7 +68,7 @@ class Suite:
         self._reader.start()
 
     def result(self, title: str) -> Result:
-        """What came of a test, once it has ended; the whole output where node never got to it."""
+        """Return the result of a test once it has ended; the whole output if node never ran it."""
         with self._news:
             self._news.wait_for(lambda: title in self._results or self._ended)
             # A file that cannot be loaded fails under its own name.
@@ -85,7 +85,7 @@ class Suite:
 
     @property
     def said(self) -> str:
-        """What the tests have printed so far."""
+        """The output of the tests so far."""
         return "".join(self._said)
 
     def stop(self) -> None:

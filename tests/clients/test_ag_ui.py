@@ -1,4 +1,4 @@
-"""@ag-ui/langgraph as it is published, under node: the client that CopilotKit talks to LangGraph servers with."""
+"""The published @ag-ui/langgraph under node: CopilotKit's client for LangGraph servers."""
 
 from __future__ import annotations
 

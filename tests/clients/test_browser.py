@@ -1,4 +1,4 @@
-"""Chats in a real Chromium, made with the clients as they are published, against a real server."""
+"""Chats in a real Chromium, made with the published clients, against a real server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DeerFlow's frontend as a client: the SDK version that it pins, its calls, and a reload during a second attempt."""
+"""DeerFlow's frontend as a client: its pinned SDK version, its calls, and a reload during a second attempt."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CALLS, RELOADS = HERE / "frontend.test.mjs", HERE / "reload.test.mjs"
 
 
 class Reviver:
-    """Starts a server again whenever it has died, until `stop`."""
+    """Restarts a server whenever it has died, until `stop`."""
 
     def __init__(self, server: ServerProcess) -> None:
         self._server = server
@@ -42,7 +42,7 @@ class Reviver:
 
 @pytest.fixture(scope="module")
 def lead_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server with a lead agent, which comes back when it has died."""
+    """A server with a lead agent, restarted when it has died."""
     server = ServerProcess(tmp_path_factory.mktemp("deerflow") / "data", config=HERE / "langgraph.json")
     server.start()
     reviver = Reviver(server)

@@ -1,4 +1,4 @@
-"""The JavaScript SDK as it is published, under node: both of its lines, and every method they have."""
+"""The published JavaScript SDK under node: both release lines, and all their methods."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .node import CLIENTS, Node
 from .suite import titles_of
 
 SDKS = {"1.15.0": "@langchain/langgraph-sdk", "2.0.0": "langgraph-sdk-2"}
-"""Package by version. 2.0.0 is the highest number on npm; its code is older than 1.15.0's."""
+"""Package by version. 2.0.0 is the highest number on npm; its code is older than that of 1.15.0."""
 _ONLY_NEWER = "newer"
-"""The directory with tests of what 2.0.0 does not have."""
+"""The directory with tests of methods missing in 2.0.0."""
 
 
 class Case(NamedTuple):

@@ -1,4 +1,4 @@
-"""Web pages in a real Chromium, of this machine and from elsewhere, against a server without authentication."""
+"""Web pages in a real Chromium, from this machine and from foreign origins, against a server without authentication."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One cluster for a module's tests that leave it as they find it."""
+"""One cluster for the tests of a module that do not change it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 async def client(cluster: Cluster) -> AsyncIterator[Client]:
-    """Speaks with any gateway, another one for each request."""
+    """Uses any gateway, a different one for each request."""
     async with balanced(cluster) as client:
         yield client
 

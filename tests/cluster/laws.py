@@ -1,4 +1,4 @@
-"""What holds after whatever has happened: every promise is kept, once."""
+"""Invariants after any disturbance: every guarantee holds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ _PATIENCE: Final = 120.0
 
 
 async def check_laws(cluster: Cluster, client: Client, load: Load) -> None:
-    """Every run that was accepted has ended well, once, and left what it leaves undisturbed; nobody hangs."""
+    """Assert that every accepted run has ended well, once, with the result of an undisturbed run, and that no
+    reader hangs.
+    """
     runs = [await client.ended(promise.location, within=_PATIENCE) for promise in load.promises]
     assert load.faults == [], cluster.logs
     assert {run["status"] for run in runs} == {"success"}, [run for run in runs if run["status"] != "success"][:3]
@@ -32,12 +34,12 @@ async def check_laws(cluster: Cluster, client: Client, load: Load) -> None:
 
 
 async def _check_thread(client: Client, thread_id: str, promises: list[Promise]) -> None:
-    """The state is that of the runs, each undisturbed, in the order they were accepted in: a step that two attempts
-    had both written would stand there twice.
+    """Assert that the state is that of the runs, each undisturbed, in the order of acceptance: a step written by
+    two attempts would appear twice.
     """
     runs = await client.runs_of(thread_id)
     names = [run["metadata"]["name"] for run in runs]
-    # One that was accepted while a server died was promised to nobody, and runs all the same.
+    # A run accepted while a server died was not acknowledged, and runs all the same.
     assert set(names) >= {promise.name for promise in promises}
     assert {run["status"] for run in runs} == {"success"}
     assert (await client.get(f"/threads/{thread_id}"))["status"] == "idle"
@@ -50,7 +52,7 @@ async def _check_thread(client: Client, thread_id: str, promises: list[Promise])
 
 
 def in_database(cluster: Cluster) -> dict[str, Any]:
-    """What is still under way."""
+    """The work still in progress."""
     with psycopg.connect(cluster.postgres.url) as connection:
         row = connection.execute(
             "SELECT (SELECT count(*) FROM runstead.runs WHERE ended_at IS NULL AND lease_until IS NULL),"

@@ -1,4 +1,6 @@
-"""A cluster of real processes on this machine: PostgreSQL, Valkey, gateways and workers, each of which can be hurt."""
+"""A cluster of real processes on this machine: PostgreSQL, Valkey, gateways and workers, each of which can be
+disturbed.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ from tests.servers.postgres import own_postgres
 from tests.servers.valkey import own_valkey
 
 SETTINGS: Final[Mapping[str, object]] = {
-    # Three of them are a crash and what it takes to be sure of it.
+    # A crash costs three of them, and the time to detect it.
     "lease_term_seconds": 3,
     "max_attempts": 1_000,
     "database_pool_size": 6,
@@ -32,7 +34,7 @@ SETTINGS: Final[Mapping[str, object]] = {
 
 
 class WorkerProcess(ServerProcess):
-    """A ``runstead worker``; it is there once it says so."""
+    """A ``runstead worker``; it is ready once it says so."""
 
     def _what(self) -> list[str]:
         return ["worker", "--json"]
@@ -46,7 +48,7 @@ class WorkerProcess(ServerProcess):
 
 
 class AnyGateway(httpx.AsyncBaseTransport):
-    """A load balancer: each request goes to some gateway; one that does not take the connection is passed over."""
+    """A load balancer: each request goes to some gateway; a gateway that refuses the connection is skipped."""
 
     def __init__(self, urls: Sequence[str], chance: random.Random) -> None:
         self._urls, self._chance = [httpx.URL(url) for url in urls], chance
@@ -70,7 +72,7 @@ class AnyGateway(httpx.AsyncBaseTransport):
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Everything that can be started, killed, frozen."""
+    """All processes that can be started, killed, frozen."""
 
     postgres: PostgresServer
     valkey: ValkeyServer
@@ -89,14 +91,16 @@ class Cluster:
         environ: Mapping[str, str] | None = None,
         **settings: Any,
     ) -> Iterator[Self]:
-        """All of it started, and gone at the end. Gateways execute nothing. Skips without the servers."""
+        """Start the cluster, and end it at the end of the block. Gateways execute nothing. Skips without the
+        servers.
+        """
         with ExitStack() as stack:
-            # Durable as in production: a database that forgets is not what is tried here.
+            # Durable as in production: a database that loses data is out of scope here.
             postgres = stack.enter_context(own_postgres(fsync="off", synchronous_commit="on", max_connections="200"))
             valkey = stack.enter_context(own_valkey(folder / "valkey"))
             servers = {"RUNSTEAD_DATABASE_URL": postgres.url, "RUNSTEAD_REDIS_URL": valkey.url}
             common: dict[str, Any] = {"config": config, "environ": {**servers, **(environ or {})}}
-            # They may be started while Redis or PostgreSQL is away.
+            # The servers may be started while Redis or PostgreSQL is unavailable.
             common["insistent"] = True
             chosen = {**SETTINGS, **settings}
             serving = [
@@ -118,14 +122,14 @@ class Cluster:
         return "\n".join(f"== {node.data_dir.name}\n{node.log[-3_000:]}" for node in (*self.gateways, *self.workers))
 
     def copy_logs(self, folder: Path) -> None:
-        """All that the nodes have logged, a file for each."""
+        """Logs of all nodes, by file."""
         folder.mkdir(parents=True, exist_ok=True)
         for node in (*self.gateways, *self.workers):
             (folder / f"{node.data_dir.name}.log").write_text(node.log)
 
 
 def start_all(stack: ExitStack, nodes: Sequence[ServerProcess]) -> None:
-    """All of them side by side, as they come up in a cluster; gone at the end of ``stack``."""
+    """Start all nodes in parallel, as in a cluster; they end with ``stack``."""
     for node in nodes:
         stack.callback(node.stop)
     with ThreadPoolExecutor(len(nodes)) as pool:
@@ -134,14 +138,14 @@ def start_all(stack: ExitStack, nodes: Sequence[ServerProcess]) -> None:
 
 
 def freeze(node: ServerProcess) -> None:
-    """It does nothing from now on, and keeps its connections."""
+    """Stop a process, which keeps its connections."""
     os.kill(node.pid, signal.SIGSTOP)
-    # Sent is not stopped: on a busy machine a thread of it may still do something.
+    # A sent signal is not yet delivered: on a busy machine one of its threads may still run.
     state = Path(f"/proc/{node.pid}/stat")
     while state.exists() and state.read_text().rpartition(")")[2].split()[0] != "T":
         time.sleep(0.001)
 
 
 def thaw(node: ServerProcess) -> None:
-    """It goes on where it stood, and does not know that time has passed."""
+    """Continue a stopped process, which does not notice the passed time."""
     os.kill(node.pid, signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""Everything that a cluster is made of fails once, under load: what was promised is kept all the same."""
+"""Every component of a cluster fails once, under load, and all guarantees hold."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 async def under_load(cluster: Cluster) -> AsyncIterator[tuple[Client, Load]]:
     """Clients of all kinds are at work; afterwards the laws hold."""
     async with balanced(cluster) as client:
-        # Many are under way at any moment; as many as the processors can take would be no better.
+        # Many requests in progress at any time; using all CPUs would not be better.
         load = Load(client, random.Random(7), pause=0.1)
         running = asyncio.create_task(load.run(clients=6))
         try:
@@ -52,7 +52,7 @@ async def test_a_worker_is_killed(cluster: Cluster) -> None:
 
 async def test_a_gateway_is_killed(cluster: Cluster) -> None:
     async with under_load(cluster) as (_, load):
-        # Until it was one that somebody was just talking to.
+        # Until a gateway with an active client was hit.
         for _ in range(10):
             await asyncio.to_thread(cluster.gateways[0].restart)
             if load.rejoined:
@@ -63,7 +63,7 @@ async def test_a_gateway_is_killed(cluster: Cluster) -> None:
 async def test_a_worker_is_frozen_for_longer_than_its_lease_and_wakes_up(cluster: Cluster) -> None:
     async with under_load(cluster):
         freeze(cluster.workers[0])
-        # Whoever looks for lost runs looks twice in a term.
+        # The search for lost runs happens twice in a lease term.
         await asyncio.sleep(2 * LEASE)
         thaw(cluster.workers[0])
         await asyncio.sleep(1)

@@ -1,4 +1,4 @@
-"""What a run leaves when its worker dies, is frozen or is told to go, and what its readers see of that."""
+"""State of a run whose worker is killed, frozen or terminated, as stored and as seen by its readers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def client(cluster: Cluster) -> AsyncIterator[Client]:
 
 
 class Held:
-    """A run of many steps that some worker is in the middle of."""
+    """A run of many steps, in progress on some worker."""
 
     def __init__(self, cluster: Cluster, client: Client, run: Any) -> None:
         self.cluster, self.client = cluster, client
@@ -87,7 +87,7 @@ class Held:
         await eventually(look)
 
     def everything(self) -> dict[str, Any]:
-        """All that is kept of the run, wherever it is kept."""
+        """All stored data of the run."""
         kept = {
             "row": self._row("SELECT to_jsonb(r)::text FROM runstead.runs r WHERE run_id = %s"),
             "events": self._row("SELECT count(*), max(seq) FROM runstead.run_events WHERE run_id = %s"),
@@ -127,7 +127,7 @@ async def test_run_of_a_killed_worker_resumes_within_two_lease_terms(
     wanted = [f"it:{number}" for number in range(40)]
     assert list(dict.fromkeys(steps)) == wanted
     assert (await client.values(held.thread_id))["log"] == wanted
-    # One step was under way, and a checkpoint may have been: no other one was taken twice.
+    # One step was in progress, and possibly a checkpoint: no other step was taken twice.
     lines = await asyncio.to_thread(witness.read_text)
     begun = [line for line in lines.splitlines() if line.startswith("begin") and held.run_id in line]
     assert len(begun) <= 40 + 2
@@ -148,7 +148,7 @@ async def test_a_frozen_worker_that_wakes_up_writes_nothing_anywhere(cluster: Cl
     await asyncio.sleep(2.5)
     assert held.everything() == before
     assert (await client.values(held.thread_id))["log"] == [f"it:{number}" for number in range(25)]
-    # It is as good as any other again.
+    # It is fully usable again.
     runs = [await client.create(new_id(), "steps", {"name": "it", "steps": 5}) for _ in range(6)]
     for run in runs:
         await client.ended(f"/threads/{run['thread_id']}/runs/{run['run_id']}")
@@ -160,7 +160,7 @@ async def test_terminated_worker_releases_its_runs_to_others(cluster: Cluster, c
     holder.terminate()
     told = time.monotonic()
     await held.in_attempt(2)
-    # Handed over when the grace was over, that is, and not found when the lease had lapsed.
+    # Released at the end of the grace, not found after the lease expired.
     assert time.monotonic() - told < GRACE + TERM
     assert await asyncio.to_thread(holder.wait) == 0
     await asyncio.to_thread(holder.start)
@@ -172,7 +172,7 @@ async def test_terminated_worker_releases_its_runs_to_others(cluster: Cluster, c
 async def test_gateway_restart_loses_no_event_for_two_hundred_readers(
     cluster: Cluster, client: Client, tmp_path: Path
 ) -> None:
-    # They go on until the gateway is back: on a slow machine they would end before all readers are there.
+    # The runs continue until the gateway is back: on a slow machine they would end before all readers are connected.
     gate = tmp_path / "gate"
     runs = [await Held.begun(cluster, client, "steps", 20, 0.1, gate, stream_mode="updates") for _ in range(4)]
     going = cluster.gateways[0]
@@ -205,7 +205,7 @@ async def test_gateway_restart_loses_no_event_for_two_hundred_readers(
         await eventually(all_read)
         going.terminate()
         said = [code async for code in _readiness(going.url)]
-        # It goes on taking connections to say so, and does not take it back.
+        # It accepts connections to report that, and never reports ready again.
         assert set(said[said.index(503) :]) == {503}
         assert await asyncio.to_thread(going.wait) == 0
         await asyncio.to_thread(going.start)
@@ -219,7 +219,7 @@ async def test_gateway_restart_loses_no_event_for_two_hundred_readers(
 
 
 async def _readiness(url: str) -> AsyncIterator[int]:
-    """What it says when it is asked whether it is ready, over a new connection each time, until it does not listen."""
+    """Answers to readiness checks, over a new connection each, until it stops listening."""
     with suppress(httpx.TransportError):
         while True:
             async with httpx.AsyncClient(timeout=5) as client:
@@ -232,7 +232,7 @@ async def test_job_delivered_concurrently_is_executed_once(cluster: Cluster, cli
     with psycopg.connect(cluster.postgres.url) as connection:
         connection.execute("SET search_path TO runstead")
         for run in runs:
-            # Without its queueing lock, which keeps the second one of a run away.
+            # Without its queueing lock, which prevents a second job of a run.
             connection.execute(
                 "INSERT INTO runstead.procrastinate_jobs (queue_name, task_name, args, scheduled_at)"
                 " SELECT queue_name, task_name, args, scheduled_at FROM runstead.procrastinate_jobs,"

@@ -1,4 +1,4 @@
-"""A worker whose user code never gives its event loop back: it hands its runs back and replaces itself."""
+"""A worker whose user code blocks its event loop forever: it releases its runs and replaces itself."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ async def test_worker_replaces_itself_without_losing_other_runs(tmp_path: Path) 
             beside = await client.create(new_id(), "steps", steps, stream_resumable=True, stream_mode="values")
             location = f"/threads/{beside['thread_id']}/runs/{beside['run_id']}"
             stuck = await client.create(new_id(), "burns", {"seconds": 10_000.0})
-            # Neither its own worker's loop nor a gateway's: a reader is connected all the time.
+            # Neither the loop of its own worker nor of a gateway: a reader is connected all the time.
             frames = await client.replay(location)
             ended = await client.ended(location)
             dead = await client.ended(f"/threads/{stuck['thread_id']}/runs/{stuck['run_id']}")
-        # One attempt is allowed: what it lost by its neighbour does not count, what the neighbour lost does.
+        # One attempt is allowed: an attempt lost by a neighbour's block does not count, the blocking run's own does.
         assert (ended["status"], ended["attempt"]) == ("success", 2), cluster.logs
         assert (dead["status"], dead["attempt"]) == ("error", 1), cluster.logs
         values = [frame.json for frame in frames if frame.event == "values"]

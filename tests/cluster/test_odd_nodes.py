@@ -1,5 +1,5 @@
-"""Nodes that are not as they should be: with a clock that is a minute wrong, on a slow way to the database, with hardly
-any connections to it. The cluster keeps its promises with them in it.
+"""Abnormal nodes: with a clock that is a minute wrong, a slow connection to the database, or hardly any
+connections. The cluster keeps its guarantees with them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @contextmanager
 def _with(cluster: Cluster, folder: Path, gateway: Options, worker: Options, **settings: Any) -> Iterator[Cluster]:
-    """The cluster and two odd nodes, made with these options."""
+    """The cluster and two abnormal nodes with these options."""
     chosen = {**SETTINGS, **settings}
     environ = {"RUNSTEAD_DATABASE_URL": cluster.postgres.url, "RUNSTEAD_REDIS_URL": cluster.valkey.url}
     common: Options = {"config": GRAPHS, "environ": environ}
@@ -59,7 +59,7 @@ async def _loaded(cluster: Cluster, clients: int, seconds: float, gateways: Sequ
         assert len(load.promises) > clients
         await check_laws(cluster, client, load)
         runs = [await client.get(promise.location) for promise in load.promises]
-        # Nobody took from another what was not his, for all that their clocks or their patience told them.
+        # No node took a run from another because of its clock or timeouts.
         assert {run["attempt"] for run in runs} == {1}
 
 
@@ -72,7 +72,7 @@ async def test_clock_skew_of_two_minutes_takes_no_run_from_its_holder(cluster: C
 
 
 async def _delayed(url: str) -> float:
-    """How long a run took that was to begin in a second."""
+    """Duration of a run that was to start in one second."""
     began = asyncio.get_running_loop().time()
     async with Client(url) as client:
         await client.wait(None, "noop", {"n": 1}, after_seconds=1)
@@ -89,5 +89,5 @@ async def test_slow_database_delays_runs_without_loss(cluster: Cluster, tmp_path
 
 async def test_exhausted_pool_makes_requests_wait(cluster: Cluster, tmp_path: Path) -> None:
     with _with(cluster, tmp_path, {}, {}, database_pool_size=2) as odd:
-        # Everybody speaks with the gateway that has two connections, one of them for reading.
+        # All clients use the gateway that has two connections, one of them for reading.
         await _loaded(odd, 24, 3, odd.urls[1:])

@@ -1,4 +1,4 @@
-"""To its clients a cluster is one server."""
+"""To its clients a cluster behaves like one server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def test_run_created_executed_and_read_on_three_nodes(cluster: Cluster) ->
 
 
 async def test_cancel_on_one_node_reaches_the_holder_on_another(tmp_path: Path) -> None:
-    """By the notice: with such leases, the holder's own look comes after more than a minute."""
+    """Through the notice: with such lease terms, the holder's own check comes after more than a minute."""
     with Cluster.running(tmp_path, gateways=1, workers=1, lease_term_seconds=300) as cluster:
         thread_id = new_id()
         async with Client(cluster.urls[0]) as here:
@@ -64,7 +64,7 @@ async def test_interrupting_run_waits_for_the_holder_to_release(cluster: Cluster
 
 
 async def test_runs_are_shared_between_workers(cluster: Cluster, client: Client) -> None:
-    """No worker has all of it."""
+    """No worker executes all runs."""
     runs = [await client.create(new_id(), "steps", {**STEPS, "pause": 0.2}) for _ in range(12)]
     ids = [run["run_id"] for run in runs]
     with psycopg.connect(cluster.postgres.url) as connection:

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments while crons come due: every move of a cron made its run, and none made two."""
+"""SIGKILL at random moments while crons come due: every advance of a cron created its run, and none created two."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def test_kills_between_due_moments_make_no_run_twice_and_lose_none(tmp_pat
         async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
             crons = [(await client.post("/runs/crons", json=body)).json()["cron_id"] for _ in range(20)]
         for _ in range(4):
-            # Around the full second, when all of them are due.
+            # Around the full second, when all are due.
             await asyncio.sleep(1.5 + chance.random())
             await asyncio.to_thread(server.restart)
         await asyncio.sleep(1.5)
@@ -34,7 +34,7 @@ async def test_kills_between_due_moments_make_no_run_twice_and_lose_none(tmp_pat
     for cron_id in crons:
         ticks = sorted((one["due_at"], one["next_at"]) for one in runs if one["cron_id"] == cron_id)
         assert len(ticks) >= 4
-        # From date to date without a gap and without a repetition, up to where the cron stands now.
+        # From date to date without gap and repetition, up to the current position of the cron.
         assert all(earlier[1] == later[0] for earlier, later in pairwise(ticks))
         assert len({due for due, _ in ticks}) == len(ticks)
         assert ticks[-1][1] == dates[cron_id]

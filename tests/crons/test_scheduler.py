@@ -1,4 +1,4 @@
-"""Due moments become runs, on a clock in the test's hand: once each, late ones together, never for ever."""
+"""Due times become runs, on a manual clock: once each, late ones merged, never without end."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ AGENT = assistant_id_of("agent")
 
 
 class Creator:
-    """Creates runs as the facade does, unless it is told to fail."""
+    """Creates runs like the facade, or fails on request."""
 
     def __init__(self, storage: RunStorage) -> None:
         self._storage = storage

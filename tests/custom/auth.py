@@ -1,4 +1,4 @@
-"""Who says a name in a header is that user."""
+"""Authentication by a user name in a header."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real server in this process, by a langgraph.json of the test's own."""
+"""A real server in this process, with a langgraph.json of the test's own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Served: TypeAlias = Callable[..., AbstractAsyncContextManager[str]]
 
 @pytest.fixture
 def configured(tmp_path: Path) -> Configured:
-    """An application with these keys in its langgraph.json; ``auth`` makes everybody say who they are."""
+    """An application with these keys in its langgraph.json; ``auth`` requires authentication."""
 
     def make(settings: dict[str, Any] | None = None, **document: Any) -> Application:
         graphs = {name: f"{GRAPHS}:{name}" for name in ("agent", "slow")}
@@ -47,7 +47,7 @@ def configured(tmp_path: Path) -> Configured:
 
 @pytest.fixture
 def served(configured: Configured) -> Served:
-    """The URL of such an application's server, for the length of a block."""
+    """The URL of such a server, for the length of a block."""
     site.SEEN.clear()
     auth.ASKED.clear()
     return lambda **document: serving(configured(**document))

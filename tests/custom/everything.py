@@ -1,4 +1,4 @@
-"""Everything of a user's in one module: a graph, an app, auth handlers, an embedding function; all share one lock."""
+"""All kinds of user code in one module: a graph, an app, auth handlers, an embedding function; all share one lock."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 LOOPS: dict[str, asyncio.AbstractEventLoop] = {}
-"""Where each kind of code ran last."""
+"""The thread and loop on which each kind of code ran last."""
 _lock = asyncio.Lock()
 
 
 async def note(kind: str) -> None:
-    """Use the lock as code does that shares a client: two at once, so that one of them has to wait for it."""
+    """Use the lock like code that shares a client: twice at once, so that one has to wait."""
 
     async def use() -> None:
         async with _lock:
@@ -33,7 +33,7 @@ async def note(kind: str) -> None:
 
 
 class State(TypedDict, total=False):
-    """What the graph works on."""
+    """The state of the graph."""
 
     seen: str
 
@@ -50,7 +50,7 @@ async def graph(config: dict[str, Any]) -> Any:
 
 
 RELEASE = threading.Event()
-"""Lets go of the loop that `stuck` holds."""
+"""Releases the loop that `stuck` blocks."""
 ATTEMPTS: list[str] = []
 """Calls of the nodes below, by the name of their input."""
 

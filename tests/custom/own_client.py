@@ -1,4 +1,4 @@
-"""User code of every kind that calls its own server, with one client of the module's."""
+"""User code of every kind that calls its own server, with one module-level client."""
 
 from __future__ import annotations
 
@@ -112,5 +112,5 @@ async def authenticate(headers: dict[bytes, bytes]) -> str:
 
 @auth.on
 async def deny(ctx: Auth.types.AuthContext, value: Any) -> Any:
-    """Let ada alone do anything."""
+    """Allow ada only."""
     return ctx.user.identity == "ada"

@@ -1,4 +1,4 @@
-"""A priority function that does as the run's metadata says, and a graph that notes in which order its runs begin."""
+"""A priority function that follows the run's metadata, and a graph that records the start order of its runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An app of a user's own, as ``http.app`` names it: routes, some of which shadow ours, middleware, a lifespan."""
+"""An app of a user, as ``http.app`` names it: routes, some of which shadow Runstead's, middleware, a lifespan."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 SEEN: list[str] = []
-"""What the app below went through."""
+"""Events that the app below has seen."""
 
 
 class Oops(Exception):
-    """Handled by a handler of the app's own."""
+    """Handled by an exception handler of the app."""
 
 
 class RunCreate(BaseModel):
-    """Called like one of ours."""
+    """Named like a model of Runstead."""
 
     what: str
 
@@ -37,7 +37,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
 
 
 class Stamp:
-    """Middleware that marks requests and answers."""
+    """Middleware that marks requests and responses."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -50,7 +50,7 @@ class Stamp:
 
         if scope["type"] == "http":
             SEEN.append(f"{scope['method']} {scope['path']}")
-            # As a gateway of theirs would, which knows users by another header.
+            # Like a gateway that identifies users by another header.
             headers = [
                 *scope["headers"],
                 *((b"x-user", value) for name, value in scope["headers"] if name == b"x-alias"),
@@ -112,7 +112,7 @@ plain = Starlette(routes=[Route("/plain", lambda _: PlainTextResponse("plain"))]
 
 
 class Lock:
-    """Middleware that lets nobody in without a key."""
+    """Middleware that refuses requests without a key."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""An app of the user's own beside our routes."""
+"""A custom app beside Runstead's routes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def test_app_routes_take_precedence_except_reserved_paths(served: Served) 
         assert (await http.post("/threads/count", json={"what": "theirs"})).json() == {"count": "theirs"}
         assert (await http.get("/ok")).json()["ok"] is True
         assert (await http.get("/openapi.json")).json()["info"]["title"] == "Runstead"
-        # Another method of a path of theirs is still ours.
+        # Another method of one of the app's paths is still Runstead's.
         assert (await http.post("/threads/search", json={})).json() == []
 
 
@@ -96,7 +96,7 @@ async def test_app_routes_can_require_authentication(served: Served, order: str)
     async with served(http=http_part, auth=WITH_AUTH) as url, httpx.AsyncClient(base_url=url) as http:
         refused = await http.get("/hello")
         assert (refused.status_code, refused.json()) == (401, {"detail": "Say who you are"})
-        # Open as one of ours, and closed as one of theirs.
+        # Open as a Runstead route, protected as an app route.
         assert (await http.get("/info")).status_code == 401
         assert (await http.get("/ok")).status_code == 200
         assert (await http.get("/hello", headers={"x-user": "ada"})).json()["user"] == "ada"
@@ -104,7 +104,7 @@ async def test_app_routes_can_require_authentication(served: Served, order: str)
 
 
 async def test_middleware_order_determines_what_auth_handlers_see(served: Served) -> None:
-    """The middleware translates a header, which the handlers see only when they are asked after it."""
+    """The middleware translates a header; handlers see the result only if they are called after it."""
     alias = {"x-alias": "ada"}
     for order, status in (("middleware_first", 200), ("auth_first", 401)):
         http_part = with_app(middleware_order=order)
@@ -136,7 +136,7 @@ async def test_app_with_own_cors_decides_for_all_routes(served: Served) -> None:
 
 async def test_starlette_app_is_accepted(served: Served) -> None:
     for _ in range(2):
-        # Once more, for the module is loaded only once, and so the app is the same.
+        # Again, since the module is loaded only once, and so the app is the same.
         async with served(http=with_app("plain")) as url, httpx.AsyncClient(base_url=url) as http:
             assert (await http.get("/plain")).text == "plain"
             assert (await http.get("/ok")).status_code == 200

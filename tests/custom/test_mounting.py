@@ -1,4 +1,4 @@
-"""Everything under a prefix: by our own configuration, or in somebody else's app. And routes that are switched off."""
+"""All routes under a prefix, by configuration or mounted in another app; and disabled routes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "embedding.md"
 
 
 async def everything_works_at(url: str) -> None:
-    """What clients do with the headers that they are given, and with streams that break."""
+    """Clients' use of location headers and of broken streams."""
     client = get_client(url=url, api_key=None)
     thread = await client.threads.create()
     waited: Any = await client.runs.wait(thread["thread_id"], "agent", input=HELLO)
@@ -38,7 +38,7 @@ async def everything_works_at(url: str) -> None:
     async with httpx.AsyncClient(base_url=url) as http:
         created = await http.post("/runs/stream", json={"assistant_id": "agent", "input": HELLO})
         for name in ("location", "content-location"):
-            # Relative to the base URL that the client was given, before which it puts its own prefix.
+            # Relative to the client's base URL, before which the client puts its own prefix.
             assert re.match(r"/runs/[0-9a-f-]{36}", created.headers[name])
         assert (await http.get(created.headers["content-location"])).status_code == 200
     blocking = get_sync_client(url=url, api_key=None)
@@ -76,7 +76,7 @@ async def test_everything_is_under_the_prefix_of_the_configuration(served: Serve
 
 @asynccontextmanager
 async def hosted(app: ASGIApp) -> AsyncIterator[str]:
-    """A server of somebody else's, for the length of a block."""
+    """The URL of another application, for the length of a block."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="websockets-sansio"))
     task = asyncio.create_task(server.serve())
     try:
@@ -91,7 +91,7 @@ async def hosted(app: ASGIApp) -> AsyncIterator[str]:
 
 
 class Cutting:
-    """A network that breaks the first stream after some pieces, and remembers who came after."""
+    """A network that breaks the first stream after some chunks, and records later requests."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app, self.asked = app, list[str]()

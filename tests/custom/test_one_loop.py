@@ -1,4 +1,4 @@
-"""All user code of a server runs on one event loop, and that is not the server's."""
+"""All user code of a server runs on one event loop, which is not the server's."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def everything(**graph: Any) -> dict[str, Any]:
 
 
 def module() -> Any:
-    """Return the module that was loaded for the server."""
+    """Return the module loaded for the server."""
     (found,) = (one for one in sys.modules.values() if getattr(one, "__file__", None) == str(FILE))
     return found
 
 
 def loops() -> dict[str, asyncio.AbstractEventLoop]:
-    """Return where the module's code says that it ran."""
+    """Return the thread and loop on which the module's code ran."""
     found: dict[str, asyncio.AbstractEventLoop] = module().LOOPS
     return found
 
@@ -93,7 +93,8 @@ async def test_lost_loop_of_an_embedded_server_is_replaced(served: Served, caplo
             async with asyncio.timeout(30):
                 while True:
                     answer = await http.get(place)
-                    # Their middleware is around ours: what was on the lost loop is refused, and to be sent again.
+                    # The app's middleware wraps Runstead's routes: requests on the lost loop are refused and have to be
+                    # repeated.
                     if answer.status_code != 503 and (run := answer.json())["status"] not in ("pending", "running"):
                         return run["status"], run["attempt"]
                     await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""``get_client()`` without a URL in ``http.app`` and auth handlers: which server it reaches, and as whom."""
+"""``get_client()`` without a URL in ``http.app`` and auth handlers: the server it reaches, and the user it acts as."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def test_with_users_app_code_acts_as_the_server_without_handlers(served: S
         assert (await http.post("/threads", json={}, headers=BOB)).status_code == 403
         made = (await http.post("/make")).json()
         assert {of_ada, made} <= set((await http.get("/threads-of-all")).json())
-        # What the server makes is its own: no user finds it, unless a handler's filter says so.
+        # Resources created by the server are its own: no user finds them, unless a handler's filter allows it.
         assert (await http.get(f"/threads/{made}", headers=ADA)).status_code == 404
         (await http.post("/run")).raise_for_status()
         await http.post(f"/stop-being/{of_ada}")
@@ -88,12 +88,12 @@ async def test_two_servers_in_a_process_each_reach_themselves(
         await http.put("/cached/first")
         await elsewhere.put("/cached/newest")
         assert ((await http.get("/cached")).json(), (await elsewhere.get("/cached")).json()) == ("first", "newest")
-        # The route looks for the run, which is there on this server alone.
+        # The route looks the run up, which exists only on this server.
         assert await settled(http) == "delivered"
 
 
 async def settled(http: httpx.AsyncClient) -> str:
-    """The status of the one webhook delivery, once it has been tried."""
+    """The status of the only webhook delivery, after an attempt."""
     async with asyncio.timeout(20):
         while True:
             deliveries = (await http.get("/webhooks/deliveries")).json()

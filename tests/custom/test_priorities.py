@@ -1,4 +1,4 @@
-"""``priority`` of langgraph.json over the wire: when the function is asked, what its answers do, and what it breaks."""
+"""``priority`` of langgraph.json through the API: calls of the function, effects of its results, and its failures."""
 
 from __future__ import annotations
 

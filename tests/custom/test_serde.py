@@ -1,4 +1,4 @@
-"""What of a checkpoint may be read back as the class that it was: ``checkpointer.serde`` of langgraph.json."""
+"""``checkpointer.serde`` of langgraph.json: the classes that checkpoints may be restored to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .conftest import Configured
 
 @dataclass
 class Mine:
-    """A value of a user's own in a state."""
+    """A value of a user class in a state."""
 
     x: int
 

@@ -1,4 +1,4 @@
-"""Where the project's words stand: its pages, and everything that may refer to them."""
+"""The documentation pages of the project, and all files that may refer to them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SPAN: Final = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block of code on a page. ``mark`` is what stands behind its language."""
+    """A code block on a page. ``mark`` is the text after its language."""
 
     page: Path
     number: int
@@ -40,7 +40,7 @@ class Block:
 
 
 def blocks(*languages: str, pages: Sequence[Path] = PAGES) -> Iterator[Block]:
-    """The blocks of code in these languages, numbered on each page."""
+    """The code blocks in these languages, numbered on each page."""
     for page in pages:
         found = [match for match in BLOCK.finditer(page.read_text()) if match["language"] in languages]
         for number, match in enumerate(found, start=1):
@@ -48,5 +48,5 @@ def blocks(*languages: str, pages: Sequence[Path] = PAGES) -> Iterator[Block]:
 
 
 def spans(page: Path) -> list[str]:
-    """What stands between backticks on a page, outside of blocks."""
+    """The texts between backticks on a page, outside of blocks."""
     return SPAN.findall(BLOCK.sub("", page.read_text()))

@@ -1,4 +1,4 @@
-"""Lines of the changelog come from many hands, and merges put them side by side: none may be there twice."""
+"""Parallel work and merges can duplicate changelog lines: none may be repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/clients.md names the versions of clients that the tests run."""
+"""docs/clients.md names the client versions that the tests run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decisions are found by their numbers: each number once, in the name, the heading and the list."""
+"""Decisions are found by number: each number is used once, in file name, heading and list."""
 
 from __future__ import annotations
 

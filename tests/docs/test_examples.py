@@ -1,4 +1,6 @@
-"""The Python in README and docs runs as it stands there; what needs a server or a class of yours is marked no-run."""
+"""The Python in README and docs runs as written; blocks that need a server or a class of the reader's are marked
+no-run.
+"""
 
 from __future__ import annotations
 

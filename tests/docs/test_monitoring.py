@@ -1,4 +1,4 @@
-"""The queries of docs/scale.md, on a real PostgreSQL with the tables of this version: they say what they mean."""
+"""The queries of docs/scale.md, on a real PostgreSQL with the current tables, return the documented values."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def database(postgres_schema: PostgresSchema) -> PostgresDatabase:
 
 
 async def asked(database: PostgresDatabase, name: str) -> list[dict[str, Any]]:
-    """The rows of a query of the page, with this test's schema for the one that it names."""
+    """Rows of a query of the page, with this test's schema in place of the documented one."""
     schema = database.options.schema
     query = QUERIES[name].replace("runstead.", f"{schema}.").replace("= 'runstead' O", f"= '{schema}' O")
 

@@ -1,4 +1,4 @@
-"""Commands and settings that the pages name exist, with the options and arguments that they are given there."""
+"""Commands and settings named by pages exist, with the documented options and arguments."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tests.docs.pages import PAGES, ROOT, blocks, spans
 
 CHANGELOG: Final = ROOT / "CHANGELOG.md"
 VARIABLES: Final = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
-# What tests and benchmarks read, and no server.
+# Read by tests and benchmarks, not by a server.
 OTHER_VARIABLES: Final = {"RUNSTEAD_SIM_SEED", "RUNSTEAD_TEST_DATABASE_URL", "RUNSTEAD_TEST_REDIS_URL"}
-# Of PostgreSQL, Redis, LangGraph's configuration or the shell: what these pages name besides settings.
+# Names of PostgreSQL, Redis, LangGraph's configuration or the shell that these pages use.
 NOT_OURS: Final = {
     "max_connections", "synchronous_commit", "full_page_writes", "target_session_attrs", "used_memory", "evicted_keys",
     "check_db", "ssl_ca_certs", "stop_grace_period", "behind_others", "oldest_seconds",
@@ -45,7 +45,7 @@ def in_blocks() -> Iterator[Any]:
 def in_spans() -> Iterator[Any]:
     for page in [*PAGES, CHANGELOG]:
         for number, span in enumerate(spans(page), start=1):
-            # More than one way to go on may be named at once: `runstead crons ls | pause`.
+            # Alternatives may be given together: `runstead crons ls | pause`.
             first, *others = span.split(" | ")
             if first.startswith("runstead "):
                 group = first.rpartition(" ")[0]
@@ -54,7 +54,7 @@ def in_spans() -> Iterator[Any]:
 
 
 def found(words: list[str]) -> tuple[TyperCommand, list[str]]:
-    """The command that the words name, and what it is given."""
+    """The command that the words name, and its arguments."""
     command, rest = COMMAND, words
     while isinstance(command, TyperGroup) and rest and not rest[0].startswith("-"):
         assert rest[0] in command.commands, f"there is no command {rest[0]}"
@@ -96,7 +96,7 @@ def test_settings_that_a_page_for_operators_names_exist(name: str) -> None:
 
 
 def test_defaults_named_by_a_page_are_correct() -> None:
-    """Where a page says a setting and then, in parentheses, a value, the value is the default."""
+    """A value in parentheses after a setting on a page is its default."""
     units = {"": 1, " MiB": 1024 * 1024}
     for page in PAGES:
         for name, value, unit in re.findall(r"`(\w+)` \((\d+)( MiB)?\)", page.read_text()):

@@ -1,4 +1,4 @@
-"""The Redis user of docs/scale.md may do all that a cluster does, in every part of it, and nothing else."""
+"""The Redis user of docs/scale.md may use every feature of a cluster, and nothing else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TIMEOUT: Final = 20
 
 async def test_documented_user_has_exactly_the_needed_permissions(tmp_path: Path) -> None:
     assert LINE is not None
-    # As the page says of such characters: percent-encoded in the URL alone.
+    # As documented for such characters: percent-encoded in the URL only.
     rules = shlex.split(LINE[0].replace(">password", ">p@ss/word"))
     with own_valkey(tmp_path) as server:
         async with open_redis(server.url) as admin, asyncio.timeout(TIMEOUT):
@@ -44,10 +44,10 @@ async def test_documented_user_has_exactly_the_needed_permissions(tmp_path: Path
 
 
 async def is_read(bridge: RedisStreamBridge, run_id: str) -> None:
-    """Written by one, and read by another who waits for it."""
+    """Written by one client, and read by another that waits for it."""
     await bridge.open(run_id)
     reader = await bridge.subscribe(run_id)
-    # The next one begins while the command for this one waits, and has to wake it.
+    # The next write happens while the blocking command waits, and has to wake it.
     other = await bridge.subscribe(run_id)
     for number in range(5):
         await bridge.publish(run_id, "custom", b"%d" % number)
@@ -63,7 +63,7 @@ async def is_read(bridge: RedisStreamBridge, run_id: str) -> None:
 
 
 async def are_heard(redis: RedisConnections) -> None:
-    """Said by one process, and heard by another."""
+    """Published by one process, and received by another."""
     async with RedisNotices.running(redis) as ours, RedisNotices.running(redis) as theirs:
         heard: asyncio.Queue[str] = asyncio.Queue()
         with theirs.listener("stop", heard.put_nowait):

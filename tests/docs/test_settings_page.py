@@ -1,4 +1,4 @@
-"""docs/settings.md says of every setting what the code says, in its order."""
+"""docs/settings.md describes every setting like the code, in its order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runstead.settings import Settings
 from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "settings.md"
-# Where the default says less than the description does, or is made when the settings are.
+# Settings whose default is computed, or says less than the description.
 UNSAID = {"data_dir"}
 
 

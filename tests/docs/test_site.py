@@ -1,4 +1,4 @@
-"""The site is built from the pages: strictly, complete, and without anything from another host."""
+"""The site is built from the pages: strictly, completely, and without resources of other hosts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A graph that says what it was told in every way that a graph has."""
+"""A graph that outputs its input through every output of a graph."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from langgraph.types import interrupt
 
 
 class State(TypedDict, total=False):
-    """What is said, and a title that the thread gets."""
+    """A text, and a title for the thread."""
 
     messages: Annotated[list[Any], add_messages]
     title: str
@@ -21,7 +21,7 @@ class State(TypedDict, total=False):
 
 
 class Context(TypedDict, total=False):
-    """What a run may be told beside its input."""
+    """Values of a run beside its input."""
 
     who: str
 

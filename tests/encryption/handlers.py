@@ -1,4 +1,4 @@
-"""Handlers as projects write them: AES-GCM by the tenant of the context, each value of a JSON object on its own."""
+"""Handlers as projects write them: AES-GCM by the tenant of the context, each value of a JSON object separately."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from langgraph_sdk import DecryptResult, Encryption, EncryptionContext
 
 PREFIX = "encrypted:"
 PLAIN = {"colour", "owner", "thread_id", "assistant_id"}
-"""Keys whose values stay as they are, to be searched for."""
+"""Keys whose values stay unencrypted, for searching."""
 FAULTS: dict[str, str] = {}
-"""What the handlers are to do wrong, for tests of that."""
+"""Faults that tests inject into the handlers."""
 KEYS = ["1"]
-"""Versions of the keys that can decrypt; the first one encrypts, and replaces what another one has encrypted."""
+"""Key versions that can decrypt; the first one encrypts, and replaces values of other versions."""
 SEEN: set[tuple[str, str]] = set()
-"""Of what values were encrypted."""
+"""Kinds of the values that were encrypted."""
 
 encryption = Encryption()
 

@@ -1,4 +1,4 @@
-"""Users with tenants, and handlers that take the tenant from the user and not from a header."""
+"""Users with tenants, and handlers that take the tenant from the user instead of a header."""
 
 from __future__ import annotations
 

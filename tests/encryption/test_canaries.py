@@ -1,4 +1,4 @@
-"""What clients and agents say is in no file, table, write-ahead log, log line or Redis key of an encrypting server."""
+"""Texts of clients and agents are in no file, table, write-ahead log, log line or Redis key of an encrypting server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.servers.valkey import valkey_url
 CONFIG: Final = Path(__file__).with_name("langgraph.json")
 KEY: Final = base64.b64encode(b"k" * 32).decode()
 PLAIN: Final = "canary-in-the-clear"
-"""In metadata under a key that is not encrypted: shows that the search below finds what is there."""
+"""In metadata under an unencrypted key: proves that the search below works."""
 CANARIES: Final = [f"canary-{number:02}-" for number in range(1, 30)]
 
 
@@ -48,9 +48,9 @@ async def served(data: Path, **settings: Any) -> AsyncIterator[str]:
 
 
 async def say_everything(url: str) -> None:
-    """Put a canary into every place where a client or an agent can put a text, and read all of it back."""
+    """Put a canary wherever a client or an agent can put a text, and read all of it back."""
     c = iter(CANARIES)
-    # As any client may talk: without the types of the SDK.
+    # Like any client, without the types of the SDK.
     client: Any = get_client(url=url)
     thread = await client.threads.create(metadata={"secret": next(c), "colour": PLAIN})
     thread_id = thread["thread_id"]
@@ -73,7 +73,7 @@ async def say_everything(url: str) -> None:
         stream_resumable=True,
         webhook=f"http://127.0.0.1:9/{next(c)}",
     )
-    # From its beginning: the run may have gone on before the stream is joined.
+    # From its start: the run may have progressed before the stream is joined.
     parts = client.runs.join_stream(thread_id, run["run_id"], last_event_id="-1")
     streamed = "".join([str(part) async for part in parts])
     assert f"{told}-streamed" in streamed
@@ -146,7 +146,7 @@ async def test_neither_postgresql_nor_redis_of_a_cluster_has_a_canary(
             stored = await everything_in(connections, "")
             assert len(stored) > 1000
             assert canaries_in(stored) == []
-        # Its tables and its write-ahead log, and what it has logged.
+        # Its tables, its write-ahead log, and its log lines.
         assert leaks(postgres.folder) == {}
         assert PLAIN.encode() in b"".join(content for _, content in files_below(postgres.folder))
     out, err = capfd.readouterr()

@@ -1,4 +1,4 @@
-"""Handlers of a langgraph_sdk.Encryption, unmodified, encrypt what is stored, with either profile."""
+"""Handlers of an unmodified langgraph_sdk.Encryption encrypt stored data, in either profile."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HANDLED: Final = {
     "runstead.db": ("threads", "runs", "crons", "items", "run_events"),
     "checkpoints.db": ("checkpoints", "writes", "kept_writes"),
 }
-"""The tables of all that handlers are given."""
+"""The tables of all data given to handlers."""
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def without_faults() -> Iterator[None]:
 
 
 def loaded() -> Any:
-    """The module of the handlers as the server has loaded it: a file has one name in a process."""
+    """The handler module as loaded by the server: a file has one module name per process."""
     return handlers
 
 
@@ -62,7 +62,7 @@ async def served(data: Path, **settings: Any) -> AsyncIterator[str]:
 
 
 def rows_of(data: Path) -> bytes:
-    """What the tables hold that handlers are for."""
+    """The content of the tables that handlers encrypt."""
     found: list[str] = []
     for file, tables in HANDLED.items():
         with sqlite3.connect(data / file) as connection:
@@ -81,7 +81,7 @@ async def test_handlers_encrypt_everything_that_the_reference_gives_them(tmp_pat
     async with served(data) as url:
         await say_everything(url)
         stored = rows_of(data)
-    # The address of a webhook is none of theirs.
+    # The webhook URL is not given to handlers.
     assert set(canaries_in(stored)) <= {CANARIES[13]}
     assert PLAIN.encode() in stored
     assert {
@@ -110,7 +110,7 @@ async def test_encryption_context_is_stored_with_the_data(tmp_path: Path) -> Non
         stored = rows_of(tmp_path)
         assert b'{"tenant":"acme"}' in stored
         assert b"n-1" not in stored
-        # Whoever reads needs no header: the context is stored beside what was encrypted with it.
+        # Readers need no header: the context is stored beside the data encrypted with it.
         reader: Any = get_client(url=url)
         assert (await reader.threads.get(thread["thread_id"]))["metadata"]["note"] == "n-1"
         assert "t-1" in str(await reader.threads.get_state(thread["thread_id"]))
@@ -118,7 +118,7 @@ async def test_encryption_context_is_stored_with_the_data(tmp_path: Path) -> Non
         assert len(history) > 1
     with sqlite3.connect(tmp_path / "checkpoints.db") as connection:
         blobs = [bytes(blob) for (blob,) in connection.execute("SELECT checkpoint FROM checkpoints")]
-    # Those of the run, which a worker has executed later.
+    # Those of the run, which a worker executed later.
     assert all(b'{"tenant":"acme"}' in blob for blob in blobs)
 
 
@@ -208,7 +208,7 @@ async def test_run_with_unencryptable_state_ends_with_encryption_error(fault: st
         assert f"{fault}, for" in found["failure"]["message"]
         assert "EncryptionFailed" in str(ended)
         assert (await client.threads.get(thread["thread_id"]))["status"] == "error"
-        # The thread goes on once the handlers do.
+        # The thread continues once the handlers work.
         await client.runs.wait(thread["thread_id"], "agent", input={"told": "t-2"})
 
 
@@ -275,7 +275,7 @@ async def test_webhook_receives_decrypted_values(tmp_path: Path) -> None:
 
 
 async def everything(client: Any, thread_id: str, assistant_id: str) -> list[Any]:
-    """All that was stored, as it is read."""
+    """All stored data, as read through the API."""
     return [
         await client.threads.get(thread_id),
         await client.threads.get_history(thread_id),
@@ -301,7 +301,7 @@ async def test_value_reencrypted_while_reading_replaces_the_stored_one(tmp_path:
         before = await everything(client, *ids)
         loaded().KEYS[:] = ["2", "1"]
         assert await everything(client, *ids) == before
-        # The old key is gone, and nothing needs it any more.
+        # The old key is removed, and nothing needs it any more.
         loaded().KEYS[:] = ["2"]
         assert await everything(client, *ids) == before
         assert "'note': 'n'" in str(before)

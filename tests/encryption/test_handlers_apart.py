@@ -1,4 +1,4 @@
-"""Handlers on their loop: nothing that waits for them blocks it, and the context goes wherever the work is done."""
+"""Handlers on their loop: no caller blocks it, and the encryption context follows the work."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_the_context_handler_takes_the_tenant_from_the_user(tmp_path: Path
             await client.runs.wait(thread["thread_id"], "shared", input={"how": "waiting"})
             assert (await client.threads.get(thread["thread_id"]))["metadata"]["note"] == f"of-{name}"
         stored = rows_of(tmp_path)
-        # What the auth handler said of the user is stored with runs.
+        # User data from the auth handler is stored with runs.
         assert b"secret-of-" not in stored
         with sqlite3.connect(tmp_path / "checkpoints.db") as connection:
             blobs = [bytes(blob) for (blob,) in connection.execute("SELECT checkpoint FROM checkpoints")]

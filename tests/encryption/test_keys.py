@@ -1,4 +1,4 @@
-"""Keys come from settings, files and LANGGRAPH_AES_KEY; a wrong one is one sentence; the commands change them."""
+"""Keys come from settings, files and LANGGRAPH_AES_KEY; an invalid one gives a one-line error; commands rotate them."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def test_a_server_without_the_key_of_its_data_does_not_start(tmp_path: Pat
 
 
 def run(data: Path, keys: str, *command: str) -> list[dict[str, Any]]:
-    """The lines of a command of encryption."""
+    """Output lines of an encryption command."""
     words = ["encryption", *command, "--json", "--config", str(CONFIG), "--data-dir", str(data)]
     result = CliRunner().invoke(app, [*words, "--set", f"encryption_keys={keys}"])
     assert result.exit_code == 0, result.output
@@ -136,7 +136,7 @@ def test_rewrite_rotates_the_key_so_that_the_old_one_can_be_removed(tmp_path: Pa
 
 
 def refused(data: Path, *words: str) -> str:
-    """What a command of encryption says that fails."""
+    """Error output of a failing encryption command."""
     result = CliRunner().invoke(app, ["encryption", *words, "--config", str(CONFIG), "--data-dir", str(data)])
     assert result.exit_code == 1, result.output
     return result.output.replace("\n", " ")
@@ -144,7 +144,7 @@ def refused(data: Path, *words: str) -> str:
 
 def test_status_and_rewrite_name_the_key_that_is_missing(tmp_path: Path) -> None:
     data = current_data(tmp_path / "data")
-    # Nothing is encrypted yet: a new key is the way.
+    # Nothing is encrypted yet: a new key is the remedy.
     for command in ("status", "rewrite"):
         assert "runstead encryption new-key" in refused(data, command)
     asyncio.run(used(data, text_of(OLD)))

@@ -1,5 +1,6 @@
-"""A lead agent in the shape of DeerFlow's: a factory that reads its context, middlewares that title the thread and ask
-back, subagents that report in custom events, and a long answer that a test can stop in the middle."""
+"""A lead agent in the style of DeerFlow's: a factory that reads its context, middlewares that set the title and ask
+back, subagents that report in custom events, and a long answer that a test can stop in the middle.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +82,7 @@ async def ask_clarification(question: str) -> str:
 
 
 class Title(AgentMiddleware[Any, Any]):
-    """Titles the thread after the first answer, as DeerFlow's does."""
+    """Set the title of the thread after the first answer, as DeerFlow's does."""
 
     state_schema = ThreadState
 
@@ -92,7 +93,7 @@ class Title(AgentMiddleware[Any, Any]):
 
 
 async def stop_in_the_middle() -> None:
-    """Wait until a test lets the answer go on; or die, in the first attempt, where a test wants that."""
+    """Wait until a test lets the answer continue; or exit the process, in the first attempt, if a test wants that."""
     store, config = get_store(), get_config()
     thread_id, attempt = str(config["configurable"]["thread_id"]), config["metadata"]["run_attempt"]
     while await store.aget(GATE, thread_id) is None:
@@ -102,7 +103,7 @@ async def stop_in_the_middle() -> None:
 
 
 def make_lead_agent(config: RunnableConfig) -> Any:
-    """Build the agent for one run, from what its client put into the context."""
+    """Build the agent for one run, from the context set by its client."""
     subagents = [task] if config.get("configurable", {}).get("subagent_enabled") else []
     return create_agent(
         LeadModel(script=script, delay=_PACE),

@@ -1,4 +1,4 @@
-"""``python -m tests.cluster.storm``: a long storm that prints its figures; its exit code tells whether all was well."""
+"""``python -m tests.cluster.storm``: a long storm that prints its figures; a nonzero exit code means a violation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def main() -> int:
             workers=chosen.workers,
             config=GRAPHS,
             environ={"STORM_WITNESS": str(witness)},
-            # Everything is looked at when it is over.
+            # Everything is checked at the end.
             stream_retention_seconds=chosen.seconds + 3_600,
         ) as cluster:
             outcome = asyncio.run(ride_out(storm, cluster, witness))

@@ -1,4 +1,4 @@
-"""After the storm: what has become of everything that was promised, and of everything that is there."""
+"""Final check of a storm: the outcome of every promise, and all remaining data."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from .streams import Loss, streams_of
 _SETTLED_WITHIN: Final = 90.0
 _AT_ONCE: Final = 16
 _SETTLE_AFTER: Final = 20.0
-"""Seconds from the end of a run, or the return of a server, in which its stream is told of it."""
+"""Seconds from the end of a run, or the return of a server, until its stream must have its terminal event."""
 
 
 @dataclass(slots=True)
 class Account:
-    """``accepted`` runs, of which so many were ``lost``; ``wrong`` says what else is not as it was promised."""
+    """``accepted`` runs, of which ``lost`` are missing; ``wrong`` lists all other violations."""
 
     accepted: int = 0
     unanswered: int = 0
-    """Accepted all the same although the client never got the answer."""
+    """Runs that were accepted although the client got no response."""
     lost: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     terminals: Counter[int] = field(default_factory=Counter)
-    """How many runs have so many terminal events on their streams, whenever these were looked at."""
+    """Number of runs by the number of terminal events on their streams, at any check."""
     untold: int = 0
     """Runs that ended while their streams were being lost."""
     recovered: int = 0
@@ -44,7 +44,7 @@ class Account:
 
 
 async def settled(cluster: Cluster) -> Mapping[str, int]:
-    """What is still under way when nothing changes any more; all zeros, if all is well."""
+    """The work still in progress when nothing changes any more; all zeros, if all is well."""
     patience = time.monotonic() + _SETTLED_WITHIN
     while True:
         left = await asyncio.to_thread(in_database, cluster)
@@ -54,7 +54,7 @@ async def settled(cluster: Cluster) -> Mapping[str, int]:
 
 
 async def account(cluster: Cluster, at: Connection, ledger: Ledger, losses: Sequence[Loss]) -> Account:
-    """Everything is looked at: rows, checkpoints through the wire, streams, trace events."""
+    """Check all data: rows, checkpoints through the API, streams, trace events."""
     result = Account(accepted=len(ledger.promises))
     rows = await asyncio.to_thread(_rows, cluster)
     _check_rows(rows, ledger.promises, result)
@@ -93,7 +93,7 @@ def _rows(cluster: Cluster) -> dict[str, _Row]:
 
 
 def _check_rows(rows: Mapping[str, _Row], promises: Sequence[Promise], result: Account) -> None:
-    """Every promise has a row that has ended as it may, or was rolled back; and every row has ended."""
+    """Every promise has a row with a permitted outcome, or was rolled back; and every row has ended."""
     promised = {promise.run_id for promise in promises}
     if len(promised) != len(promises):
         result.wrong.append("one run was promised twice")
@@ -112,8 +112,8 @@ def _check_rows(rows: Mapping[str, _Row], promises: Sequence[Promise], result: A
 
 
 def _check_streams(cluster: Cluster, rows: Mapping[str, _Row], losses: Sequence[Loss], result: Account) -> None:
-    """On every stream one terminal event, the last: those that are still there, and those that were lost, as they stood
-    when they were.
+    """Every stream has exactly one terminal event, as the last one: both existing streams and lost ones, as they
+    were when lost.
     """
     remaining = streams_of(cluster.valkey)
     for run_id in rows.keys() | remaining.keys():
@@ -121,7 +121,7 @@ def _check_streams(cluster: Cluster, rows: Mapping[str, _Row], losses: Sequence[
         seen += [remaining[run_id]] if run_id in remaining else []
         told = [stream for stream in seen if stream.terminals]
         row = rows.get(run_id)
-        # Who never began has told nothing: whoever looked for its end has put its empty stream away.
+        # A run that never started has published nothing; the reconciler has removed its empty stream.
         has_begun = row is not None and row.attempt > 0
         if not told and (row is None or not (seen or has_begun) or _may_be_untold(row, losses)):
             result.untold += row is not None
@@ -132,13 +132,13 @@ def _check_streams(cluster: Cluster, rows: Mapping[str, _Row], losses: Sequence[
 
 
 def _may_be_untold(row: _Row, losses: Sequence[Loss]) -> bool:
-    """It ended around the time of a loss, so that its end was told to a server that forgot it."""
+    """True if the run ended around the time of a loss, so that its terminal event went to a server that lost it."""
     return any(loss.since - _SETTLE_AFTER <= row.ended_at <= loss.back + _SETTLE_AFTER for loss in losses)
 
 
 # --- what is on the threads -----------------------------------------------------------------------------------------
 async def _wrong_with(at: Connection, thread_id: str, promises: Sequence[Promise], said: str) -> list[str]:
-    """What is not as undisturbed runs would have left it."""
+    """Differences between the threads and those that undisturbed runs would have left."""
     response = await at.asked("GET", f"/threads/{thread_id}")
     if response.status_code != 200:
         return [f"thread {thread_id} of {promises[0].name}: {response.status_code}"]
@@ -159,9 +159,9 @@ async def _wrong_with(at: Connection, thread_id: str, promises: Sequence[Promise
 
 
 def _follows(log: Sequence[str], runs: Sequence[tuple[str, str, int]]) -> bool:
-    """The log is that of the runs one after another: whole where they succeeded, its beginning where they were stopped.
+    """Check that the log is that of the runs in sequence: complete for successful runs, a prefix for stopped ones.
 
-    A run is its name, its status and how many steps it was to take.
+    A run is given by its name, its status and its number of steps.
     """
     rest = list(log)
     for name, status, steps in runs:
@@ -184,7 +184,7 @@ _NAME: Final = "the-name-that-was-given"
 
 
 async def _undisturbed(client: Client) -> str:
-    """What the agent leaves when nobody harms it, for the name _NAME."""
+    """The result of the agent without disturbance, for the name _NAME."""
     return _said(await client.wait(new_id(), "agent", {"messages": [{"role": "human", "content": _NAME}]}))
 
 

@@ -1,5 +1,5 @@
-"""Clients of all kinds, who go on until they are stopped, come back whenever they were cut off, and hold the cluster
-to what it has promised them.
+"""Clients of all kinds, which continue until they are stopped, reconnect after each disconnect, and check the
+promises of the cluster.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from .promises import GONE, STEPS, Ledger, Promise, log_of
 
 Story: TypeAlias = Callable[[Connection, str], Awaitable[None]]
 _LASTING: Final = 50
-"""Steps of a run that takes long enough for something to happen to it."""
+"""Steps of a run that takes long enough to be disturbed."""
 _LONG: Final = 200
-"""Steps of a run that is there to be stopped."""
+"""Steps of a run that is to be stopped."""
 
 
 async def weather(client: Client, ledger: Ledger, seed: int, clients: int, is_over: Callable[[], bool]) -> None:
-    """All clients at work until it is over; then each finishes what it has begun."""
+    """All clients at work until the deadline; then each finishes its current work."""
     async with asyncio.TaskGroup() as group:
         for number in range(clients):
             connection = Connection(client, ledger, random.Random(f"{seed}/client {number}"))
@@ -36,7 +36,7 @@ async def _one_client(connection: Connection, number: int, is_over: Callable[[],
     turns: list[Story] = []
     while not is_over():
         made += 1
-        # All stories have had their turn before one comes again.
+        # All stories run once before one is repeated.
         turns = turns or connection.chance.sample(STORIES, len(STORIES))
         await turns.pop()(connection, f"run-{number}-{made}")
 
@@ -71,7 +71,7 @@ async def _streamed(at: Connection, name: str) -> None:
     if not any(frame.event == "gap" for frame in frames):
         at.ledger.counts["streams without a gap"] += 1
         taken = [entry for frame in frames if frame.event == "updates" for entry in frame.json["step"]["log"]]
-        # An attempt that was cut off takes its last words along, and its successor goes on behind them.
+        # An interrupted attempt loses its last events, and its successor continues after them.
         if len({place_of(frame.id)[0] for frame in frames if frame.id}) == 1:
             at.ledger.expect(name, "the updates on its stream", taken, log_of(name, steps))
 
@@ -91,13 +91,13 @@ async def _waited(at: Connection, name: str) -> None:
 
 async def _stateless(at: Connection, name: str) -> None:
     values = await _wait(at, name, None, "stateless")
-    # The thread went with the run: who comes after a crash, to a run that had ended before it, finds it ended.
+    # The thread was deleted with the run: a reader after a crash finds the run ended.
     if values:
         at.ledger.expect(name, "the values its waiter got", _logged(values), log_of(name))
 
 
 def _logged(values: Any) -> Any:
-    """The log in an answer; the whole answer where it has none."""
+    """Return the log in a response; the whole response if it has none."""
     return values["log"] if isinstance(values, dict) and "log" in values else values
 
 
@@ -118,7 +118,7 @@ async def _rolling_back(at: Connection, name: str) -> None:
 
 
 async def _double_texts(at: Connection, name: str, strategy: str, ends: Sequence[str]) -> None:
-    """A few at once, or one after another; nobody asks again, so what was not answered was not promised."""
+    """A few inputs at once or in sequence; requests are not repeated, so an unanswered one is no promise."""
     thread_id, texts = new_id(), at.chance.randint(2, 5)
     delays = [at.chance.choice((0.0, at.chance.uniform(0, 0.6))) for _ in range(texts)]
 
@@ -146,20 +146,20 @@ async def _double_texts(at: Connection, name: str, strategy: str, ends: Sequence
 
 
 async def _stopped(at: Connection, name: str) -> None:
-    """A run that would go on for long is stopped at some moment of its life, and once more."""
+    """A long run is stopped at some moment of its life, twice."""
     action = at.chance.choice(("interrupt", "rollback"))
     ends = ("interrupted",) if action == "interrupt" else (GONE,)
     promise = await _created(at, name, f"stopped by {action}", ends=ends, steps=_LONG)
     await asyncio.sleep(at.chance.choice((0.0, at.chance.uniform(0, 1.5))))
     wait = at.chance.choice(("true", "false"))
     response = await at.asked("POST", f"{promise.location}/cancel", params={"action": action, "wait": wait})
-    # 404: a try of ours that was cut off had stopped it.
+    # 404: an earlier, interrupted request has stopped it.
     at.ledger.expect(name, "the status of a cancel", response.status_code in (200, 202, 204, 404), True)
     await at.ended(promise, within=60)
 
 
 async def _deserted(at: Connection, name: str) -> None:
-    """Its reader hangs up, and wanted it stopped then. A gateway that is killed cannot tell."""
+    """The reader disconnects and wants the run cancelled then. A killed gateway cannot notice that."""
     thread_id, run_id = new_id(), new_id()
     body = run_body(thread_id, "steps", _steps(name, _LASTING), run_id=run_id, metadata=_told(name, _LASTING))
     promise = Promise(name, "deserted", thread_id, run_id, ("success", "interrupted"))
@@ -175,7 +175,7 @@ async def _deserted(at: Connection, name: str) -> None:
 
 
 async def _asks(at: Connection, name: str) -> None:
-    """A human is asked, and answers; by the way, the answer is sent until somebody has taken it."""
+    """A run is interrupted, and resumed; the answer is sent until it is accepted."""
     asking = await _created(at, name, "asks", graph="asks", input={"name": name})
     record = await at.ended(asking)
     if record is None or record["status"] != "success":
@@ -188,7 +188,7 @@ async def _asks(at: Connection, name: str) -> None:
 STORIES: Final[Sequence[Story]] = (
     _background,
     _in_a_thread,
-    # Twice, since it is those that harm comes to.
+    # Twice, since these steps are the ones disturbed.
     _lasting,
     _lasting,
     _delayed,
@@ -212,7 +212,7 @@ def _steps(name: str, steps: int = STEPS) -> dict[str, Any]:
 
 
 def _told(name: str, steps: int = STEPS) -> dict[str, Any]:
-    """What the account goes by when all is over."""
+    """The data for the final check."""
     return {"name": name, "steps": steps}
 
 
@@ -227,14 +227,14 @@ async def _created(
     steps: int = STEPS,
     **fields: Any,
 ) -> Promise:
-    """A run in the background, asked for until somebody has it: under its own id it is made once."""
+    """Create a run in the background, and repeat the request until it is accepted: its own id makes that idempotent."""
     thread_id, run_id = thread_id or new_id(), new_id()
     fields.setdefault("input", _steps(name, steps))
     body = run_body(thread_id, graph, run_id=run_id, metadata=_told(name, steps), **fields)
     response = await at.asked("POST", f"/threads/{thread_id}/runs", json=body)
     promise = Promise(name, kind, thread_id, run_id, ends)
     if response.status_code != 200:
-        # 409: a try of ours whose answer we never saw.
+        # 409: an earlier request, whose response was lost.
         at.ledger.counts["accepted at a try that was not answered"] += 1
         at.ledger.expect(name, "the status of a creation", response.status_code, 409)
     at.ledger.promises.append(promise)
@@ -242,7 +242,7 @@ async def _created(
 
 
 async def _read(at: Connection, name: str, graph: str, input: Any, **fields: Any) -> list[Frame]:
-    """All frames of a new run; its reader leaves now and then by itself."""
+    """Read all frames of a new run; the reader disconnects now and then."""
     thread_id, run_id = new_id(), new_id()
     fields["metadata"] = _told(name, input.get("steps", STEPS))
     body = run_body(thread_id, graph, input, run_id=run_id, stream_resumable=True, **fields)

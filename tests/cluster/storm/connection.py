@@ -1,4 +1,6 @@
-"""A client's way to a cluster in a storm: it asks until it is answered, and reads until the end, but never for ever."""
+"""A client's connection to a cluster in a storm: it repeats requests until answered, and reads to the end, within a
+time limit.
+"""
 
 from __future__ import annotations
 
@@ -20,24 +22,25 @@ from .promises import Ledger, Promise
 AWAY: Final = (httpx.TransportError, httpx.RemoteProtocolError)
 _UNAVAILABLE: Final = 503
 _OVERDUE: Final = 15.0
-"""Seconds after which a reader that still reads is hung, once it is there and its run has ended. Longer than any freeze
-of a plan, and than the two heartbeats after which a reader learns from the record what no stream tells.
+"""Seconds after which a reader that still reads is hung, once it is connected and its run has ended. Longer than
+any freeze of a plan, and than the two heartbeats after which a reader reads the run record if the stream has no
+end.
 """
 _LOOK: Final = 5.0
 
 
 class Away(Exception):
-    """Nobody answered, or not to the end, or somebody said that the storage is away."""
+    """No response, an incomplete one, or one that reports unavailable storage."""
 
 
 class Connection:
-    """What one client does with one run at a time."""
+    """The operations of one client on one run at a time."""
 
     def __init__(self, client: Client, ledger: Ledger, chance: random.Random) -> None:
         self.client, self.ledger, self.chance = client, ledger, chance
 
     async def once(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """One try. Raises Away."""
+        """Send one request. Raises Away."""
         try:
             response = await self.client.http.request(method, path, **options)
         except AWAY as error:
@@ -50,7 +53,7 @@ class Connection:
         return response
 
     async def asked(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """As often as it takes."""
+        """Repeat a request until it is answered."""
         while True:
             try:
                 return await self.once(method, path, **options)
@@ -59,12 +62,12 @@ class Connection:
                 await asyncio.sleep(0.1)
 
     async def record(self, promise: Promise) -> Any:
-        """The run's record; None when it is gone."""
+        """The run's record; None when it was deleted."""
         response = await self.asked("GET", promise.location)
         return strict(response.content) if response.status_code == 200 else None
 
     async def ended(self, promise: Promise, within: float = 120) -> Any:
-        """The record once the run has ended; None when it is gone."""
+        """The record once the run has ended; None when it was deleted."""
         patience = time.monotonic() + within
         while (record := await self.record(promise)) is not None and record["status"] not in ENDED:
             if time.monotonic() > patience:
@@ -74,7 +77,7 @@ class Connection:
         return record
 
     async def joined(self, promise: Promise) -> Any:
-        """The last values, by joining as often as it takes."""
+        """The last values, by joining until it succeeds."""
         while True:
             try:
                 self.ledger.counts["rejoined"] += 1
@@ -88,7 +91,7 @@ class Connection:
 
     @asynccontextmanager
     async def opened(self, method: str, path: str, **options: Any) -> AsyncIterator[httpx.Response]:
-        """An answer at its first byte. Raises Away, also from within the block."""
+        """A response at its first byte. Raises Away, also from within the block."""
         try:
             async with self.client.http.stream(method, path, **options) as response:
                 if response.status_code == _UNAVAILABLE:
@@ -98,7 +101,7 @@ class Connection:
             raise Away from error
 
     async def read_to_the_end(self, promise: Promise, reader: FrameReader, seen: list[Frame]) -> list[Frame]:
-        """Go on reading a run's stream after what was ``seen``, over as many connections as it takes."""
+        """Continue reading a run's stream after the events ``seen``, over as many connections as necessary."""
         while True:
             had_ended = await self._has_ended(promise)
             self.ledger.counts["rejoined"] += 1
@@ -113,7 +116,7 @@ class Connection:
                 reader.cut()
                 await asyncio.sleep(0.1)
                 continue
-            # A stream that closes without its run having ended was that of a server that was going.
+            # A stream that closes before its run has ended was that of a stopping server.
             if had_ended or await self._has_ended(promise):
                 if had_ended:
                     break
@@ -134,7 +137,7 @@ class Connection:
 
     @asynccontextmanager
     async def watched(self, promise: Promise, what: str) -> AsyncIterator[None]:
-        """Whoever is still here long after the run has ended is hung: counted, cut, and sent round again."""
+        """Count a reader that still reads long after the run has ended as hung, disconnect it, and let it reconnect."""
         waiting = asyncio.current_task()
         assert waiting is not None
         hung, arrived = False, time.time()
@@ -148,7 +151,7 @@ class Connection:
                     continue
                 since = arrived if record is None else max(arrived, _moment(record["updated_at"]))
                 if time.time() - since > _OVERDUE:
-                    # Once more: it may just be getting its last bytes.
+                    # Once more: it may be receiving its last bytes.
                     await asyncio.sleep(_LOOK)
                     hung = True
                     ended = record and (record["status"], record["updated_at"])

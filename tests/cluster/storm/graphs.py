@@ -1,4 +1,4 @@
-"""What runs in a storm: deterministic graphs, each step of which a file remembers, with who took it and when."""
+"""Deterministic graphs for a storm; a file records each step with its attempt and time."""
 
 # No `from __future__ import annotations`: LangGraph reads the annotations of states, nodes and tools.
 import asyncio
@@ -23,7 +23,7 @@ from runstead.graphs.scripted import ScriptedChatModel
 
 @contextmanager
 def witnessed(config: RunnableConfig) -> Iterator[None]:
-    """From the beginning of a step to its end, however it ends; a process that is killed leaves the beginning."""
+    """Record the start and the end of a step, whatever its outcome; a killed process leaves only the start."""
     told = config["metadata"]
     who = f"{os.getpid()} {told['thread_id']} {told['run_id']} {told['run_attempt']}"
     _write(f"begin {time.monotonic():.6f} {who}\n")
@@ -34,7 +34,7 @@ def witnessed(config: RunnableConfig) -> Iterator[None]:
 
 
 def _write(line: str) -> None:
-    # One write to a file opened for appending: it lands whole and in order, whichever process it comes from.
+    # One write to a file opened for appending is atomic and ordered, also between processes.
     file = os.open(os.environ["STORM_WITNESS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
         os.write(file, line.encode())
@@ -48,12 +48,12 @@ class Steps(TypedDict, total=False):
     steps: int
     pause: float
     gate: str
-    """A file: the steps go on until it exists, so that a run lasts as long as a test needs it on any machine."""
+    """A file: the steps continue until it exists, so that a run lasts as long as a test needs on any machine."""
     log: Annotated[list[str], operator.add]
 
 
 def _taken(state: Steps) -> int:
-    """Steps of the present run: earlier runs of the thread have left theirs in the same log."""
+    """Steps of the current run: earlier runs of the thread have left theirs in the same log."""
     return sum(entry.startswith(f"{state['name']}:") for entry in state.get("log", []))
 
 
@@ -129,7 +129,7 @@ asks = (
 # --- agent: tools and tokens, with a scripted model -----------------------------------------------------------------
 @tool
 async def measure(thing: str, config: RunnableConfig) -> str:
-    """How long a thing is."""
+    """Return the length of a text."""
     with witnessed(config):
         await asyncio.sleep(0.02)
     return f"{thing} is {len(thing)} long"

@@ -1,4 +1,4 @@
-"""Does the harm of a plan to a cluster, repairs it, and remembers which process was absent when."""
+"""Applies the faults of a plan to a cluster, repairs them, and records each absence of a process."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .streams import Loss, streams_of
 from .witness import Cut
 
 _GOES_WITHIN: Final = 40.0
-"""Seconds for a process to go in good order: its grace, and the patience it has with servers that are away."""
+"""Seconds for an orderly process exit: its grace, and its timeouts for unavailable servers."""
 
 
 @dataclass(slots=True)
 class Harmer:
-    """``done``: how often what was done. ``losses``: each time that all streams were lost with their server."""
+    """``done``: number of faults by kind. ``losses``: each loss of all streams with their server."""
 
     cluster: Cluster
     cuts: list[Cut] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Harmer:
     losses: list[Loss] = field(default_factory=list)
 
     async def go_through(self, lane: Sequence[Harm], until: float) -> None:
-        """All of a lane, one after another, until that moment (monotonic). Nothing is left broken."""
+        """Apply all faults of a lane in sequence, until that time (monotonic). Everything is repaired at the end."""
         for harm in lane:
             if time.monotonic() + harm.after > until:
                 return
@@ -74,7 +74,7 @@ class Harmer:
         node.start()
 
     def _see_out(self, node: ServerProcess) -> None:
-        """Ask it to go, and see that it does, whatever else is broken meanwhile."""
+        """Terminate a process and check that it exits, whatever else is broken."""
         node.terminate()
         try:
             code = node.wait(_GOES_WITHIN)

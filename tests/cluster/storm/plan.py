@@ -1,4 +1,6 @@
-"""Which harm is done when, and to whom: decided by a seed alone, so that a storm can be had once more."""
+"""The plan of a storm: which fault hits which process at what time, determined by a seed, so that a storm is
+repeatable.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ Kind: TypeAlias = Literal[
     "freeze valkey",
 ]
 
-# How long it lasts, in seconds: the time until what was ended is started again, or what was frozen wakes up.
+# Duration in seconds: until a killed process is restarted, or a frozen one continues.
 _LASTS: Final[dict[Kind, tuple[float, float]]] = {
     "kill worker": (0.0, 2.0),
     "kill gateway": (0.0, 2.0),
@@ -42,7 +44,7 @@ SERVERS: Final[Sequence[Kind]] = [kind for kind in _LASTS if kind.split()[1] in 
 
 @dataclass(frozen=True, slots=True)
 class Harm:
-    """``after``: seconds from the end of the harm before it, in its lane."""
+    """``after``: seconds from the end of the previous fault in its lane."""
 
     after: float
     kind: Kind
@@ -54,9 +56,9 @@ class Harm:
 
 
 def plan(seed: int, seconds: float, *, gateways: int, workers: int, calm: float) -> list[list[Harm]]:
-    """Two lanes that go on beside each other, so that harms meet: one for nodes, one for servers.
+    """Two parallel lanes, so that faults overlap: one for nodes, one for servers.
 
-    ``calm``: seconds of peace after each harm, at most. Every kind has had its turn before one comes again.
+    ``calm``: maximum seconds without a fault after each. Every kind occurs once before one is repeated.
     """
     lanes = []
     for number, kinds in enumerate((NODES, SERVERS)):

@@ -1,4 +1,4 @@
-"""What was promised to the clients of a storm, and what may become of it."""
+"""Promises to the clients of a storm, and their permitted outcomes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Final
 
 STEPS: Final = 5
 GONE: Final = "gone"
-"""How a run ends that is rolled back: it leaves nothing."""
+"""Outcome of a run that is rolled back: it leaves nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """A run whose creation was answered. ``ends``: how it may end."""
+    """A run whose creation was acknowledged. ``ends``: its permitted outcomes."""
 
     name: str
     kind: str
@@ -30,12 +30,12 @@ class Promise:
 
 @dataclass(slots=True)
 class Ledger:
-    """Everything that clients were promised, and what they found wrong while they were waiting for it."""
+    """All promises to clients, and the violations found by waiting clients."""
 
     promises: list[Promise] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     hung: list[str] = field(default_factory=list)
-    """Readers and waiters whose run had ended long ago."""
+    """Readers and waiters still connected long after their run had ended."""
     counts: Counter[str] = field(default_factory=Counter)
 
     def expect(self, name: str, what: str, found: Any, wanted: Any) -> None:
@@ -44,5 +44,5 @@ class Ledger:
 
 
 def log_of(name: str, steps: int = STEPS) -> list[str]:
-    """What an undisturbed run of the graph ``steps`` leaves in the log."""
+    """The log of an undisturbed run of the graph ``steps``."""
     return [f"{name}:{number}" for number in range(steps)]

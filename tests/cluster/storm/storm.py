@@ -1,4 +1,4 @@
-"""A storm: clients of all kinds, a plan of harm, and the laws looked after when it is over."""
+"""A storm: clients of all kinds, a plan of faults, and a check of the laws at the end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PEACE: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Storm:
-    """``calm``: seconds of peace between two harms, at most."""
+    """``calm``: maximum seconds between two faults."""
 
     seed: int
     seconds: float
@@ -36,7 +36,7 @@ class Storm:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What there is to say about a storm."""
+    """The report of a storm."""
 
     storm: Storm
     ledger: Ledger
@@ -50,7 +50,7 @@ class Outcome:
 
     @property
     def wrong(self) -> list[str]:
-        """All that is not as it should be, worst first."""
+        """All violations, worst first."""
         said = [f"lost: {text}" for text in self.account.lost]
         said += [f"at once: {one} and {other}" for one, other in self.at_once]
         said += [f"hung: {text}" for text in self.ledger.hung]
@@ -75,7 +75,7 @@ class Outcome:
 
 
 async def ride_out(storm: Storm, cluster: Cluster, witness: Path) -> Outcome:
-    """The storm, and the account of it."""
+    """Run the storm, and return its report."""
     ledger, harmer = Ledger(), Harmer(cluster)
     lanes = plan(
         storm.seed, storm.seconds, gateways=len(cluster.gateways), workers=len(cluster.workers), calm=storm.calm
@@ -89,7 +89,7 @@ async def ride_out(storm: Storm, cluster: Cluster, witness: Path) -> Outcome:
         over = True
         await clients
         left = await settled(cluster)
-        # What is told about an end follows it.
+        # The terminal event follows the end of the run.
         await asyncio.sleep(_PEACE)
         at = Connection(client, ledger, random.Random(storm.seed))
         done = await account(cluster, at, ledger, harmer.losses)

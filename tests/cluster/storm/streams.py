@@ -1,4 +1,4 @@
-"""What stands on the streams of a cluster, while they are there: its Valkey is made to forget them now and then."""
+"""Content of the streams of a cluster, while they exist: its Valkey loses them now and then."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from runstead.cli.servers.valkey import ValkeyServer
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One run's stream: how many terminal events it has, and whether the last of all its events is one."""
+    """One run's stream: its number of terminal events, and whether its last event is one."""
 
     terminals: int
     ends_so: bool
 
     @property
     def is_right(self) -> bool:
-        """The end is told once, and nothing after it."""
+        """True if there is one terminal event, and nothing after it."""
         return self.terminals == 1 and self.ends_so
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """All ``streams`` as they stood when they were lost at ``since``; the server was back at ``back`` (both epoch)."""
+    """All ``streams`` as they were when lost at ``since``; the server returned at ``back`` (both epoch seconds)."""
 
     streams: Mapping[str, Told]
     since: float
@@ -33,14 +33,14 @@ class Loss:
 
 
 def streams_of(valkey: ValkeyServer) -> dict[str, Told]:
-    """All streams that are there, by their runs."""
+    """All existing streams, by run."""
     with redis.Redis.from_url(valkey.url) as server:
         keys = list(server.scan_iter(match="*:log:*", count=1_000))
         found = {}
         for key in keys:
             entries = server.xrange(key)
             if any(b"x" in fields for _, fields in entries):
-                # It was put away, and is left for those who are in the middle of it.
+                # A removed stream, kept for its current readers.
                 continue
             ends = [b"t" in fields for _, fields in entries]
             found[key.rpartition(b":")[2].decode()] = Told(sum(ends), bool(ends) and ends[-1])

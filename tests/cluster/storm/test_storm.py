@@ -1,4 +1,4 @@
-"""A short storm of all kinds of harm over two gateways and three workers; ``make storm`` is the long one."""
+"""A short storm of all kinds of faults over two gateways and three workers; ``make storm`` is the long one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def test_nothing_is_lost_and_nothing_runs_twice(tmp_path: Path) -> None:
         print(outcome)
         assert outcome.wrong == [], f"{outcome}\n" + "\n".join([*outcome.told, cluster.logs])
         assert outcome.account.terminals.keys() == {1}
-        # Otherwise it was no storm.
+        # Otherwise no fault was applied.
         assert outcome.harms.total() >= 5
         assert outcome.ledger.counts["rejoined"] > 0
         assert outcome.account.accepted > 50

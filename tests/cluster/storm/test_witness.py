@@ -1,4 +1,4 @@
-"""The one who looks for two at once finds them, and excuses what nobody could have prevented."""
+"""The detector of concurrent steps finds them, and excuses unavoidable ones."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Who took which step when, as the steps' own lines tell it, and which steps of one thread were taken at once.
+"""Steps by attempt and time, from the lines that the steps wrote, and a search for concurrent steps of one thread.
 
-A process that was killed wrote no end: its steps end with it. One that was frozen does not know that time has passed:
-its steps count until then, and what its attempts still do in the moment it wakes up is excused, for nobody can call
-back a side effect of a process that has not been told; what they write to *us* is refused, and is looked at elsewhere.
+A killed process wrote no end: its steps end with the kill. A frozen process does not notice the time: its steps
+count until the freeze, and steps of its attempts just after it continues are excused, since nothing can prevent
+side effects of a process that is not yet informed; its writes to Runstead are refused, and are checked elsewhere.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from itertools import pairwise
 from typing import Final
 
 AWAKENING: Final = 2.0
-"""Seconds that a process may take after a freeze to learn what it has lost."""
+"""Seconds that a process may take after a freeze to notice its lost leases."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A process did nothing between these two moments; ``until`` is None when it did nothing any more."""
+    """A period in which a process did nothing; ``until`` is None if it never continued."""
 
     pid: int
     since: float
@@ -28,7 +28,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of one attempt of a run. ``excused``: by an attempt that was begun before its process was frozen."""
+    """One step of one attempt of a run. ``excused``: by an attempt that started before its process was frozen."""
 
     thread_id: str
     run_id: str
@@ -40,7 +40,9 @@ class Step:
 
 
 def steps_of(lines: Iterable[str], cuts: Iterable[Cut]) -> list[Step]:
-    """The steps, each as long as its process was there. Raises ValueError for one that nobody can have ended."""
+    """Return the steps, limited to the lifetime of their process. Raises ValueError for a step without a possible
+    end.
+    """
     of_pid: dict[int, list[Cut]] = defaultdict(list)
     for cut in cuts:
         of_pid[cut.pid].append(cut)
@@ -77,7 +79,7 @@ def _step(
 
 
 def at_once(steps: Iterable[Step]) -> list[tuple[Step, Step]]:
-    """Pairs of steps of one thread, by different attempts or runs, that were taken at the same time."""
+    """Pairs of steps of one thread, by different attempts or runs, that overlap in time."""
     by_thread: dict[str, list[Step]] = defaultdict(list)
     for step in steps:
         if not step.excused:
@@ -93,7 +95,7 @@ def at_once(steps: Iterable[Step]) -> list[tuple[Step, Step]]:
 
 
 def steps_by_others(steps: Iterable[Step]) -> int:
-    """How often a run went on in another process than before: without any, a storm has proved nothing."""
+    """Number of runs that continued in another process; at zero, a storm has proved nothing."""
     by_run: dict[str, list[Step]] = defaultdict(list)
     for step in steps:
         by_run[step.run_id].append(step)

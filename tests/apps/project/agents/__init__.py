@@ -1,1 +1,1 @@
-"""Agents in the shape of what people publish, with their real dependencies."""
+"""Agents in the style of published ones, with their real dependencies."""

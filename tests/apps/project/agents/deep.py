@@ -1,4 +1,4 @@
-"""A deep agent: files in its state, a plan, and subagents that it gives tasks to."""
+"""A deep agent: files in its state, a plan, and subagents that it delegates tasks to."""
 
 from __future__ import annotations
 

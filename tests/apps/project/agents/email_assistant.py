@@ -1,4 +1,4 @@
-"""An email assistant: a router, and an agent whose tools need a human's approval, each call by itself."""
+"""An email assistant: a router, and an agent whose tools need a human's approval for each call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ json {"classification": "respond"}
 
 
 class RouterSchema(BaseModel):
-    """What is to be done with an email."""
+    """Triage result of an email."""
 
     classification: Literal["ignore", "respond", "notify"]
 

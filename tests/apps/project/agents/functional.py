@@ -1,4 +1,4 @@
-"""An essay by LangGraph's functional API: tasks side by side, a cache, retries, a review, and what is kept."""
+"""An essay written with LangGraph's functional API: parallel tasks, a cache, retries, a review, and stored results."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ attempts: Counter[str] = Counter()
 
 
 class Busy(RuntimeError):
-    """The source is busy for a moment."""
+    """The source is temporarily busy."""
 
 
 @task(cache_policy=CachePolicy(ttl=300))  # type: ignore[arg-type]
 async def outline(topic: str) -> list[str]:
-    """Find the sections: once for each topic, also over runs."""
+    """Find the sections of a topic; cached over runs."""
     attempts[f"outline {topic}"] += 1
     said = await load_chat_model("google_genai/gemini-2.5-flash").ainvoke(f"outline of {topic}")
     return [f"{said.text} {number}" for number in (1, 2)]
@@ -29,7 +29,7 @@ async def outline(topic: str) -> list[str]:
 
 @task(retry_policy=RetryPolicy(max_attempts=3, initial_interval=0.01, retry_on=Busy))  # type: ignore[arg-type]
 async def draft(section: str) -> str:
-    """Write a section, with a source that is busy at first."""
+    """Write a section from a source that is busy at first."""
     attempts[f"draft {section}"] += 1
     await asyncio.sleep(0)
     if attempts[f"draft {section}"] % 2:
@@ -40,7 +40,7 @@ async def draft(section: str) -> str:
 
 @entrypoint(cache=InMemoryCache())
 async def essay(topic: dict[str, Any], *, previous: dict[str, Any] | None = None) -> Any:
-    """Write an essay, and count those of the thread."""
+    """Write an essay, and count the essays of the thread."""
     sections: list[str] = await outline(topic["topic"])
     drafts: list[str] = await asyncio.gather(*(draft(section) for section in sections))  # type: ignore[arg-type]
     verdict = interrupt({"drafts": drafts, "question": "publish?"})

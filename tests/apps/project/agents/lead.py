@@ -1,5 +1,5 @@
-"""A lead agent in the shape of DeerFlow's: a factory, middlewares for thread data, title, clarification and memory, a
-tool that runs subagents and says how far they are.
+"""A lead agent in the style of DeerFlow's: a factory, middlewares for thread data, title, clarification and memory,
+and a tool that runs subagents and reports their progress.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def merge_artifacts(existing: list[str] | None, new: list[str] | None) -> list[s
 
 
 class ThreadState(AgentState[Any]):
-    """What DeerFlow keeps beside the messages."""
+    """State that DeerFlow keeps beside the messages."""
 
     title: NotRequired[str | None]
     thread_data: NotRequired[dict[str, str] | None]
@@ -44,7 +44,7 @@ class ThreadState(AgentState[Any]):
 
 
 class ThreadDataMiddleware(AgentMiddleware[ThreadState]):
-    """Say where the files of the thread are."""
+    """Set the paths of the thread's files."""
 
     state_schema = ThreadState
 
@@ -68,7 +68,7 @@ class TitleMiddleware(AgentMiddleware[ThreadState]):
 
 
 class MemoryMiddleware(AgentMiddleware[ThreadState]):
-    """Keep what was talked about, after the agent's end."""
+    """Store the conversation after the agent has ended."""
 
     async def aafter_agent(self, state: ThreadState, runtime: Runtime) -> None:
         user = get_config()["configurable"]["langgraph_auth_user_id"]
@@ -92,7 +92,7 @@ class ClarificationMiddleware(AgentMiddleware[ThreadState]):
 
 @tool(return_direct=True)
 async def ask_clarification(question: str) -> str:
-    """Ask the user what is not clear."""
+    """Ask the user to clarify."""
     return "The middleware answers."
 
 
@@ -111,7 +111,7 @@ async def look_up(topic: str) -> str:
 
 @tool("task")
 async def task_tool(description: str, prompt: str, runtime: ToolRuntime) -> str:
-    """Give a task to a subagent, and say how far it is while it works."""
+    """Delegate a task to a subagent, and report its progress."""
     write = get_stream_writer()
     subagent = create_agent(load_chat_model("openai/gpt-5-mini"), [look_up], system_prompt=SUBAGENT)
     said = {"task_id": runtime.tool_call_id, "description": description}
@@ -127,7 +127,7 @@ async def task_tool(description: str, prompt: str, runtime: ToolRuntime) -> str:
 
 
 def make_lead_agent(config: RunnableConfig) -> Any:
-    """Make the agent that a run's configuration asks for."""
+    """Build the agent for the configuration of a run."""
     configurable = config.get("configurable", {})
     tools = [ask_clarification, present_file]
     if configurable.get("subagent_enabled", True):

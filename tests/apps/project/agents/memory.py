@@ -1,4 +1,4 @@
-"""An agent that remembers, in the shape of the memory-agent template: a store with semantic search, per user."""
+"""An agent with memory, in the style of the memory-agent template: a store with semantic search, per user."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from langgraph.store.base import BaseStore
 
 from agents.models import load_chat_model
 
-# Without asking for its tokenizer, which is a download.
+# Without its tokenizer, which would be a download.
 embeddings = OpenAIEmbeddings(model="text-embedding-3-small", dimensions=256, check_embedding_ctx_length=False)
 
 

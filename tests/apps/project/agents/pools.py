@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import redis.asyncio
 
-# Made at import, as most people make it; the database pool needs an event loop and is made in the lifespan.
+# Created at import, as is usual; the database pool needs an event loop and is created in the lifespan.
 redis_client: Any = redis.asyncio.from_url(os.environ["APP_REDIS_URL"], max_connections=50, decode_responses=True)
 database: Any = None
 
@@ -24,10 +24,10 @@ INSERT INTO shop.users VALUES ('ada', 'ada'), ('bob', 'bob') ON CONFLICT DO NOTH
 
 @asynccontextmanager
 async def opened() -> AsyncIterator[None]:
-    """Open the pool for the length of the application's life."""
+    """Open the pool for the lifetime of the application."""
     global database
     async with asyncpg.create_pool(os.environ["APP_DATABASE_URL"], min_size=1, max_size=6) as pool:
-        # Processes that start side by side make the tables one after the other.
+        # Processes that start at the same time create the tables one after the other.
         async with pool.acquire() as connection, connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock(4242)")
             await connection.execute(_TABLES)
@@ -37,7 +37,7 @@ async def opened() -> AsyncIterator[None]:
 
 
 async def name_of(token: str) -> str | None:
-    """Return the user whose token it is, from Redis or else from the database."""
+    """Return the user of a token, from Redis or else from the database."""
     if (cached := await redis_client.get(f"token:{token}")) is not None:
         return f"{cached}"
     name = await database.fetchval("SELECT name FROM shop.users WHERE token = $1", token)
@@ -48,7 +48,7 @@ async def name_of(token: str) -> str | None:
 
 
 async def visit(name: str, page: str, run_id: str) -> int:
-    """Note that a run has visited a page; return how many visits of the user it has had. Idempotent for a run."""
+    """Record a visit of a page by a run, and return the user's number of visits. Idempotent for a run."""
     async with database.acquire() as connection, connection.transaction():
         await connection.execute(
             "INSERT INTO shop.visits VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", name, page, run_id

@@ -1,4 +1,4 @@
-"""A ReAct agent in the shape of the react-agent template: a context with defaults, a graph of two nodes."""
+"""A ReAct agent in the style of the react-agent template: a context with defaults, a graph of two nodes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Context:
 
 @dataclass
 class InputState:
-    """What comes from outside."""
+    """The input of the agent."""
 
     messages: Annotated[Sequence[AnyMessage], add_messages] = field(default_factory=list)
 

@@ -1,4 +1,4 @@
-"""A research agent: a brief, researchers side by side by `Send`, each with subagents at once, and a report."""
+"""A research agent: a brief, parallel researchers started by `Send`, each with parallel subagents, and a report."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ say Report on {input}
 
 
 class ClarifyWithUser(BaseModel):
-    """Whether the user has to be asked."""
+    """Decision to ask the user or not."""
 
     need_clarification: bool
     question: str
 
 
 class Brief(BaseModel):
-    """What to find out."""
+    """The research question."""
 
     brief: str
     topics: list[str]
 
 
 class InputState(MessagesState):
-    """Only messages come in."""
+    """The input: messages only."""
 
 
 class OutputState(MessagesState):
-    """What callers get: no notes, no brief."""
+    """The output, without notes and brief."""
 
     final_report: str
 
@@ -103,7 +103,7 @@ def assign(state: ResearchState) -> list[Send]:
 
 
 async def look_up(state: ResearcherState, config: RunnableConfig) -> dict[str, Any]:
-    """Ask two subagents at once."""
+    """Ask two subagents in parallel."""
     questions = [f"{state['topic']}, {side}" for side in ("for", "against")]
     answers = await asyncio.gather(
         *(searcher.ainvoke({"messages": [HumanMessage(question)]}, config) for question in questions)

@@ -1,4 +1,4 @@
-"""The auth handlers of the official tutorial: look a token up, stamp everything with its owner, filter by owner."""
+"""The auth handlers of the official tutorial: look a token up, stamp resources with their owner, filter by owner."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ async def add_owner(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> dict[
 
 @auth.on.store
 async def own_namespace(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> None:
-    """Let users see what is kept under their own name."""
+    """Let users access only items under their own identity."""
     namespace = tuple(value["namespace"] or ())
     assert ctx.user.identity in namespace, "Not authorized"

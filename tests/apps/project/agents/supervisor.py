@@ -1,4 +1,4 @@
-"""A supervisor whose workers are other agents of this server, asked over `RemoteGraph`."""
+"""A supervisor whose workers are other agents of this server, called through `RemoteGraph`."""
 
 from __future__ import annotations
 
