@@ -289,8 +289,8 @@ class Settings(BaseSettings):
     max_page_bytes: int = Field(
         default=32 * 1024 * 1024,
         ge=1,
-        description="Values of threads in one page of a search (bytes). Of threads beyond that, `values` is null, and "
-        "the header `runstead-remark` says so.",
+        description="Bytes in one page of a list. Of threads beyond that, `values` is null; pages of runs, assistants, "
+        "crons, items and states end there. The header `runstead-remark` says so.",
     )
     max_connections: int | None = Field(
         default=None,

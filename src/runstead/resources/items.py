@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from langgraph.store.base import BaseStore, Op, Result
 
 from runstead.runtime.actor_context import require_actor_context
+from runstead.runtime.page_budget import page_within
 from runstead.runtime.runs.types import Holder
 
 from .item_scoping import InvalidItem as InvalidItem
@@ -81,10 +82,16 @@ class ActorScopedStore(BaseStore):
         actor, asked = require_actor_context("the item store"), list(ops)
         led_to = actor.reach.items
         if self._finds_shared or led_to is not None:
-            return SharedRoom(self._inner, actor, led_to).answer(asked), list
+            return _uncut(SharedRoom(self._inner, actor, led_to).answer(asked)), list
         # Checked and read here, beside the caller, and not on the loop of all.
         own = ScopedBatch(own_room(actor), asked)
         return self._inner.abatch(own.ops), own.results
+
+
+async def _uncut(answering: _Answering) -> list[Result]:
+    """What is awaited, with whole pages: a page of two rooms is made of pages that must not be cut before."""
+    with page_within(None):
+        return await answering
 
 
 def _is_running(loop: asyncio.AbstractEventLoop) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 from langgraph.types import StateSnapshot
 
+from runstead.runtime.page_budget import page_budget
 from runstead.runtime.runs.error_texts import ErrorTexts
 from runstead.runtime.runs.interrupts import shown_interrupt
 from runstead.runtime.runs.privacy import public
@@ -91,6 +92,19 @@ def _task_state(task: Any, texts: ErrorTexts) -> TaskState:
         state=thread_state(below, texts) if isinstance(below, StateSnapshot) else None,
         result=None if task.result is None else encode(task.result),
     )
+
+
+async def fitting(states: AsyncIterator[ThreadState]) -> list[ThreadState]:
+    """Return the first states, by the size of their values, that the bound page budget has room for."""
+    budget, used = page_budget(), 0
+    page: list[ThreadState] = []
+    async for state in states:
+        used += len(state.values)
+        if budget is not None and page and used > budget.limit:
+            budget.is_cut = True
+            break
+        page.append(state)
+    return page
 
 
 def filled(stored: bytes, recorded: bytes) -> bytes:

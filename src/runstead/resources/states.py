@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.errors import InvalidUpdateError
-from langgraph.types import Command, Send, StateSnapshot, StateUpdate
+from langgraph.types import Command, Send, StateUpdate
 
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.runs.agents import Agent
@@ -35,7 +35,7 @@ from runstead.runtime.runs.types import CheckpointRef, RunCommand, RunFilter, Ru
 from runstead.runtime.serialization import describe
 
 from .lost_states import LostStates
-from .state_views import ThreadState, checkpoint_config, checkpoint_of, filled, thread_after, thread_state
+from .state_views import ThreadState, checkpoint_config, checkpoint_of, filled, fitting, thread_after, thread_state
 from .thread_configs import ThreadConfigs, layered
 from .threads import ThreadRecord, ThreadStore
 
@@ -127,8 +127,8 @@ class ThreadStates:
 
         config, run = checkpoint_config(thread_id, at), await self._configs.latest_run(thread_id)
 
-        async def look(agent: Agent) -> list[StateSnapshot]:
-            return [await agent.aget_state(config, subgraphs=subgraphs)]
+        async def look(agent: Agent) -> list[ThreadState]:
+            return [thread_state(await agent.aget_state(config, subgraphs=subgraphs), self._texts)]
 
         try:
             (state,) = await self._use(graph_id, thread, run, lambda agent: self._seen(agent, look))
@@ -150,7 +150,9 @@ class ThreadStates:
         metadata: Mapping[str, Any] | None = None,
         at: CheckpointRef | None = None,
     ) -> Sequence[ThreadState]:
-        """Earlier states, the newest first: those ``before`` a checkpoint, in the namespace of ``at``."""
+        """Earlier states, the newest first: those ``before`` a checkpoint, in the namespace of ``at``; as many as the
+        bound page budget has room for.
+        """
         thread = await self._thread(thread_id)
         if (graph_id := _graph_of(thread)) is None:
             return ()
@@ -162,15 +164,17 @@ class ThreadStates:
             "limit": limit,
         }
 
-        async def look(agent: Any) -> list[StateSnapshot]:
-            return [snapshot async for snapshot in agent.aget_state_history(config, **page)]
+        async def look(agent: Any) -> list[ThreadState]:
+            return await fitting(
+                thread_state(one, self._texts) async for one in agent.aget_state_history(config, **page)
+            )
 
         states: Sequence[ThreadState]
         try:
             states = await self._use(graph_id, thread, run, lambda agent: self._seen(agent, look))
         except GraphCodeFailed as failed:
             found = self._checkpoints.saver.alist(cast(RunnableConfig, config), **page)
-            states = [self._stored(saved, failed) async for saved in found]
+            states = await fitting(self._stored(saved, failed) async for saved in found)
         if not states or at is not None or before or metadata:
             return states
         return [replace(states[0], loss=await self._lost.remark_on(states[0], run)), *states[1:]]
@@ -192,8 +196,8 @@ class ThreadStates:
         steps = [[update.to_langgraph() for update in step] for step in supersteps]
         start, stamp = checkpoint_config(thread_id, at), {"graph_id": graph_id, "thread_id": thread_id}
 
-        async def look(agent: Agent) -> list[StateSnapshot]:
-            return [await agent.aget_state(checkpoint_config(thread_id, None))]
+        async def look(agent: Agent) -> list[ThreadState]:
+            return [thread_state(await agent.aget_state(checkpoint_config(thread_id, None)), self._texts)]
 
         async def work(agent: Any) -> tuple[dict[str, Any], ThreadState]:
             try:
@@ -247,17 +251,16 @@ class ThreadStates:
         # Asked again before each write: a run may have come in while the graph was being opened.
         return await self._agents.use(graph_id, work, config=config, guard=lambda: self._check_idle(thread.thread_id))
 
-    async def _seen(self, agent: Agent, look: Callable[[Agent], Awaitable[list[StateSnapshot]]]) -> list[ThreadState]:
+    async def _seen(self, agent: Agent, look: Callable[[Agent], Awaitable[list[ThreadState]]]) -> list[ThreadState]:
         """What ``look`` finds through the graph, without its author's code where that raises. On an agent loop."""
         try:
-            return [thread_state(snapshot, self._texts) for snapshot in await look(agent)]
+            return await look(agent)
         except OURS:
             raise
         except BROKEN as error:
             failure = self._texts.named(error)
             _log.warning("a state is read without the graph's own code, which raised", exc_info=True)
-        found = await look(without_author_code(agent))
-        return [replace(thread_state(snapshot, self._texts), failure=failure) for snapshot in found]
+        return [replace(state, failure=failure) for state in await look(without_author_code(agent))]
 
     def _stored(self, saved: CheckpointTuple, failed: GraphCodeFailed) -> ThreadState:
         _log.warning("a state is read without its graph, which could not be opened", exc_info=failed)

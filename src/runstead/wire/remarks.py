@@ -23,6 +23,10 @@ ENCRYPTED_VALUES: Final = (
 OMITTED_VALUES: Final = (
     "values of {count} threads are omitted, for the page would be too large; ask for fewer threads, or for one by id"
 )
+CUT_PAGE: Final = (
+    "the page is cut after {count} entries, for more would be too large (setting max_page_bytes); ask for the next "
+    "page from there"
+)
 _LONGEST: Final = 500
 _FEEDBACK: Final = "feedback_keys has no effect, for this server collects no feedback"
 _TRACING: Final = "langsmith_tracer has no effect, for tracing is not switched on (LANGSMITH_TRACING)"

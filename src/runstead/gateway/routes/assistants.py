@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
+from starlette.requests import Request
 from starlette.responses import Response
 
 from runstead.resources.directory import SubgraphNotFound
@@ -24,11 +25,11 @@ from runstead.wire.assistants import (
     from_assistant_version,
     xray_of,
 )
-from runstead.wire.pages import page_headers
 from runstead.wire.selection import check_select, selected
 
 from ..authorization import may_touch
 from ..dependencies import JsonBody, Use, answer, nothing
+from ..pages import bounded, counted
 
 router = APIRouter(prefix="/assistants", tags=["assistants"])
 
@@ -41,20 +42,20 @@ async def create_assistant(body: Annotated[AssistantCreate, Depends(JsonBody(ASS
 
 @router.post("/search")
 async def search_assistants(
-    body: Annotated[AssistantSearch, Depends(JsonBody(ASSISTANT_SEARCH))], use: Use
+    body: Annotated[AssistantSearch, Depends(JsonBody(ASSISTANT_SEARCH))], use: Use, request: Request
 ) -> Response:
     check_select(body.select, ASSISTANT_FIELDS)
     where, limit, offset = body.to_filter(), body.limit or 10, body.offset or 0
-    found = await use.assistants.search(
-        where,
-        sort_by=body.sort_by or "created_at",
-        sort_order=body.sort_order or "desc",
+    sort_by, sort_order = body.sort_by or "created_at", body.sort_order or "desc"
+    found, headers = await counted(
+        request,
+        use,
+        lambda: use.assistants.search(where, sort_by=sort_by, sort_order=sort_order, limit=limit, offset=offset),
+        lambda: use.assistants.count(where),
         limit=limit,
         offset=offset,
     )
-    total = offset + len(found) if 0 < len(found) < limit else await use.assistants.count(where)
-    shown = [selected(from_assistant_record(record), body.select) for record in found]
-    return answer(shown, headers=page_headers(offset=offset, returned=len(found), total=total))
+    return answer([selected(from_assistant_record(record), body.select) for record in found], headers=headers)
 
 
 @router.post("/count")
@@ -83,11 +84,15 @@ async def delete_assistant(assistant_id: str, use: Use, delete_threads: bool = F
 
 @router.post("/{assistant_id}/versions")
 async def list_versions(
-    assistant_id: str, body: Annotated[AssistantVersions, Depends(JsonBody(ASSISTANT_VERSIONS))], use: Use
+    assistant_id: str,
+    body: Annotated[AssistantVersions, Depends(JsonBody(ASSISTANT_VERSIONS))],
+    use: Use,
+    request: Request,
 ) -> Response:
     assistant = await use.directory.find(assistant_id)
-    found = await use.assistants.versions(
-        assistant.assistant_id, metadata=body.metadata, limit=body.limit or 10, offset=body.offset or 0
+    page = {"limit": body.limit or 10, "offset": body.offset or 0}
+    found, _ = await bounded(
+        request, use, lambda: use.assistants.versions(assistant.assistant_id, metadata=body.metadata, **page)
     )
     return answer([from_assistant_version(version) for version in found])
 

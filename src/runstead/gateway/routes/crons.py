@@ -28,10 +28,10 @@ from runstead.wire.crons import (
 )
 from runstead.wire.errors import NotFound
 from runstead.wire.identifiers import CronIdField, as_uuid
-from runstead.wire.pages import page_headers
 from runstead.wire.selection import check_select, selected
 
 from ..dependencies import JsonBody, ThreadId, Use, answer, nothing
+from ..pages import counted
 from ..remark_headers import add_remarks
 from ..run_specs import remarks_on_identity
 from ..services import Services
@@ -55,20 +55,22 @@ async def create_thread_cron(thread_id: ThreadId, body: Body, request: Request, 
 
 
 @router.post("/runs/crons/search")
-async def search_crons(body: Annotated[CronSearch, Depends(JsonBody(CRON_SEARCH))], use: Use) -> Response:
+async def search_crons(
+    body: Annotated[CronSearch, Depends(JsonBody(CRON_SEARCH))], use: Use, request: Request
+) -> Response:
     check_select(body.select, CRON_FIELDS)
     where = body.to_filter(await _assistant_id(body.assistant_id, use))
     limit, offset = body.limit or 10, body.offset or 0
-    found = await use.crons.search(
-        where,
-        sort_by=body.sort_by or "created_at",
-        sort_order=body.sort_order or "desc",
+    sort_by, sort_order = body.sort_by or "created_at", body.sort_order or "desc"
+    found, headers = await counted(
+        request,
+        use,
+        lambda: use.crons.search(where, sort_by=sort_by, sort_order=sort_order, limit=limit, offset=offset),
+        lambda: use.crons.count(where),
         limit=limit,
         offset=offset,
     )
-    total = offset + len(found) if 0 < len(found) < limit else await use.crons.count(where)
-    shown = [selected(from_cron_record(record), body.select) for record in found]
-    return answer(shown, headers=page_headers(offset=offset, returned=len(found), total=total))
+    return answer([selected(from_cron_record(record), body.select) for record in found], headers=headers)
 
 
 @router.post("/runs/crons/count")

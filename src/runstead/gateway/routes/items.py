@@ -1,9 +1,10 @@
 """Items of the store that graphs share: written, read, searched, forgotten."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import ValidationError
+from starlette.requests import Request
 from starlette.responses import Response
 
 from runstead.wire.errors import Unprocessable, sentence_of
@@ -22,6 +23,7 @@ from runstead.wire.items import (
 )
 
 from ..dependencies import JsonBody, Use, answer, nothing
+from ..pages import bounded
 
 router = APIRouter(prefix="/store", tags=["store"])
 
@@ -54,16 +56,22 @@ async def delete_item(body: Annotated[ItemDelete, Depends(JsonBody(ITEM_DELETE))
 
 
 @router.post("/items/search")
-async def search_items(body: Annotated[ItemSearch, Depends(JsonBody(ITEM_SEARCH))], use: Use) -> Response:
-    found = await use.items.asearch(
-        tuple(body.namespace_prefix),
-        query=body.query,
-        filter=body.filter,
-        limit=body.limit or 10,
-        offset=body.offset or 0,
-        refresh_ttl=body.refresh_ttl,
-    )
-    return answer({"items": [from_item(item, score=True) for item in found]})
+async def search_items(
+    body: Annotated[ItemSearch, Depends(JsonBody(ITEM_SEARCH))], use: Use, request: Request
+) -> Response:
+    async def find() -> list[dict[str, Any]]:
+        found = await use.items.asearch(
+            tuple(body.namespace_prefix),
+            query=body.query,
+            filter=body.filter,
+            limit=body.limit or 10,
+            offset=body.offset or 0,
+            refresh_ttl=body.refresh_ttl,
+        )
+        return [from_item(item, score=True) for item in found]
+
+    shown, _ = await bounded(request, use, find)
+    return answer({"items": shown})
 
 
 @router.post("/namespaces")

@@ -3,12 +3,13 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query
+from starlette.requests import Request
 from starlette.responses import Response
 
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
 from runstead.runtime.runs.types import RunFilter
 from runstead.wire.errors import NotFound, Unprocessable
-from runstead.wire.pages import TOTAL, page_headers
+from runstead.wire.pages import TOTAL
 from runstead.wire.run_records import RUN_FIELDS, WireRunStatus, from_run_record, statuses_of
 from runstead.wire.runs import stream_modes_of
 from runstead.wire.selection import check_select, selected
@@ -16,6 +17,7 @@ from runstead.wire.stops import ALL_OVER, NOT_FOUND, remarks_on_stop, stop_actio
 
 from ..addresses import stream_headers, wait_headers
 from ..dependencies import Action, Limit, Namespaces, Offset, RunId, Select, ThreadId, Use, answer, names_of, nothing
+from ..pages import counted
 from ..services import Services
 from ..sse import EventStream
 from ..waiting import NO_VALUES, WaitingJson
@@ -30,6 +32,7 @@ LastEventId = Annotated[str | None, Header()]
 
 @router.get("/runs")
 async def search_runs(
+    request: Request,
     use: Use,
     limit: Limit = 10,
     offset: Offset = 0,
@@ -39,12 +42,13 @@ async def search_runs(
 ) -> Response:
     """Runs of all threads, the newest first. ``dead_letters`` finds those that were given up."""
     where = RunFilter(statuses=statuses_of(status), dead_letters_only=dead_letters)
-    return await _page(use, where, limit, offset, names_of(select))
+    return await _page(request, use, where, limit, offset, names_of(select))
 
 
 @router.get("/threads/{thread_id}/runs")
 async def list_runs(
     thread_id: ThreadId,
+    request: Request,
     use: Use,
     limit: Limit = 10,
     offset: Offset = 0,
@@ -53,7 +57,7 @@ async def list_runs(
     select: Select = None,
 ) -> Response:
     where = RunFilter(thread_id, statuses_of(status), dead_letters_only=dead_letters)
-    page = await _page(use, where, limit, offset, names_of(select))
+    page = await _page(request, use, where, limit, offset, names_of(select))
     if page.headers[TOTAL] == "0" and await use.threads.get(thread_id) is None:
         raise ThreadNotFound(thread_id)
     return page
@@ -179,13 +183,19 @@ async def _joined(
     return EventStream(stream, stream_headers(stream.record), with_ids=with_ids)
 
 
-async def _page(use: Services, where: RunFilter, limit: int, offset: int, select: list[str] | None) -> Response:
+async def _page(
+    request: Request, use: Services, where: RunFilter, limit: int, offset: int, select: list[str] | None
+) -> Response:
     check_select(select, RUN_FIELDS)
-    found = await use.runs.list_runs(where, limit=limit, offset=offset)
-    # A page that is not full is the last one: then nobody has to count.
-    total = offset + len(found) if 0 < len(found) < limit else await use.runs.count_runs(where)
-    shown = [selected(from_run_record(record), select) for record in found]
-    return answer(shown, headers=page_headers(offset=offset, returned=len(found), total=total))
+    found, headers = await counted(
+        request,
+        use,
+        lambda: use.runs.list_runs(where, limit=limit, offset=offset),
+        lambda: use.runs.count_runs(where),
+        limit=limit,
+        offset=offset,
+    )
+    return answer([selected(from_run_record(record), select) for record in found], headers=headers)
 
 
 def _is_set(flag: Flag) -> bool:

@@ -1,12 +1,11 @@
 """States of threads: read, at any checkpoint, listed backwards, and changed."""
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
+from starlette.requests import Request
 from starlette.responses import Response
 
-from runstead.resources.state_views import ThreadState
 from runstead.resources.states import Update
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.types import CheckpointRef
@@ -30,6 +29,7 @@ from runstead.wire.states import (
 )
 
 from ..dependencies import CheckpointId, JsonBody, Select, ThreadId, Use, answer, names_of, nothing
+from ..pages import bounded
 from ..services import Services
 from .threads import not_found
 
@@ -78,19 +78,20 @@ async def get_state_of_checkpoint(
 @router.get("/threads/{thread_id}/history")
 async def list_history(
     thread_id: ThreadId,
+    request: Request,
     use: Use,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 10,
     before: str | None = None,
     select: Select = None,
 ) -> Response:
-    return await _history(use, thread_id, HistoryQuery(limit=limit, before=before, select=names_of(select)))
+    return await _history(request, use, thread_id, HistoryQuery(limit=limit, before=before, select=names_of(select)))
 
 
 @router.post("/threads/{thread_id}/history")
 async def search_history(
-    thread_id: ThreadId, body: Annotated[HistoryQuery, Depends(JsonBody(HISTORY_QUERY))], use: Use
+    thread_id: ThreadId, body: Annotated[HistoryQuery, Depends(JsonBody(HISTORY_QUERY))], use: Use, request: Request
 ) -> Response:
-    return await _history(use, thread_id, body)
+    return await _history(request, use, thread_id, body)
 
 
 async def _read(
@@ -104,16 +105,16 @@ async def _read(
     return answer(selected(from_thread_state(state), select), headers=remark_on_states([state]))
 
 
-async def _history(use: Services, thread_id: str, query: HistoryQuery) -> Response:
+async def _history(request: Request, use: Services, thread_id: str, query: HistoryQuery) -> Response:
     check_select(query.select, STATE_FIELDS, below=STATE_OBJECTS)
-    before = before_of(query.before)
+    before, place = before_of(query.before), place_of(query.checkpoint, None)
     try:
-        found: Sequence[ThreadState] = await use.states.history(
-            thread_id,
-            limit=query.limit or 10,
-            before=before,
-            metadata=query.metadata,
-            at=place_of(query.checkpoint, None),
+        found, _ = await bounded(
+            request,
+            use,
+            lambda: use.states.history(
+                thread_id, limit=query.limit or 10, before=before, metadata=query.metadata, at=place
+            ),
         )
     except ThreadNotFound as error:
         raise not_found(thread_id) from error

@@ -19,11 +19,15 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from runstead.runtime.page_budget import PageBudget
+
 from .damage import check_parts, telling_damage
 from .driver import Driver
 from .encrypted import read_metadata
 from .handled import Stored
 
+PAGE_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of checkpoints that are read at a time. Decoded, they take several times as much."""
 Place: TypeAlias = tuple[int | str, ...]
 """The end of a page: the last checkpoint's values of the columns that order the listing."""
 
@@ -91,7 +95,8 @@ def page(
     filter: Mapping[str, Any],
     size: int,
 ) -> tuple[list[CheckpointTuple], Place | None]:
-    """Return up to ``size`` checkpoints after a position, newest first, without those that ``filter`` excludes.
+    """Return up to ``size`` checkpoints after a position, newest first, without those that ``filter`` excludes; fewer
+    large ones, at least one.
 
     The second value is the position to continue from, or None if there are no more.
     """
@@ -101,9 +106,13 @@ def page(
         values += after
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     newest_first = ", ".join(f"{column} DESC" for column in order)
-    rows = driver.execute(
-        f"SELECT {_COLUMNS}, position FROM checkpoints {where} ORDER BY {newest_first} LIMIT {size}", values
-    ).fetchall()
+    rest = f"FROM checkpoints {where} ORDER BY {newest_first}"
+    if size > 1:
+        sizes = driver.execute(f"SELECT length(checkpoint) {rest} LIMIT {size}", values).fetchall()
+        budget = PageBudget(PAGE_BYTES)
+        fitting = budget.fitting(length or 0 for (length,) in sizes)
+        size = fitting if budget.is_cut else size
+    rows = driver.execute(f"SELECT {_COLUMNS}, position {rest} LIMIT {size}", values).fetchall()
     found = [_tuple(driver, serde, row[:7]) for row in rows if _passes(serde, row, filter)]
     if len(rows) < size:
         return found, None

@@ -134,7 +134,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         given = 0
         after: reading.Place | None = None
         while limit is None or given < limit:
-            page, after = await self._page(wanted, after, filter)
+            page, after = await self._page(wanted, after, filter, _size(limit, given, filter))
             for found in page:
                 yield found
                 given += 1
@@ -144,11 +144,11 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
                 return
 
     async def _page(
-        self, wanted: reading.Wanted, after: reading.Place | None, filter: Mapping[str, Any] | None
+        self, wanted: reading.Wanted, after: reading.Place | None, filter: Mapping[str, Any] | None, size: int
     ) -> tuple[list[CheckpointTuple], reading.Place | None]:
         handled = self._handled
         kept = (filter or {}) if handled is None else {}
-        found, after = await self._read(lambda driver: reading.page(driver, self.read_with, wanted, after, kept, PAGE))
+        found, after = await self._read(lambda driver: reading.page(driver, self.read_with, wanted, after, kept, size))
         if handled is None:
             return found, after
         # The filter is applied after decryption.
@@ -281,7 +281,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         given = 0
         after: reading.Place | None = None
         while limit is None or given < limit:
-            page, after = self._wait(self._page(wanted, after, filter))
+            page, after = self._wait(self._page(wanted, after, filter, _size(limit, given, filter)))
             kept = page if limit is None else page[: limit - given]
             yield from kept
             given += len(kept)
@@ -368,3 +368,8 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
             doing.close()
             raise asyncio.InvalidStateError("this would block the event loop it waits for; use the async method")
         return asyncio.run_coroutine_threadsafe(doing, self._loop).result()
+
+
+def _size(limit: int | None, given: int, filter: Mapping[str, Any] | None) -> int:
+    """How many checkpoints to read next. Of those that a filter may take out, many."""
+    return PAGE if limit is None or filter else max(1, min(PAGE, limit - given))

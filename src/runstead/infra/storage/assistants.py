@@ -23,11 +23,13 @@ from runstead.resources.assistants import (
 )
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
+from runstead.runtime.page_budget import page_budget
 
 from .assistant_registration import register
 from .assistant_rows import RECORD, SAID, VERSION, said_row, to_record, to_version, version_row
 from .database import Database
 from .dialect import add_unless_there, containing, lowered
+from .page_rows import rows_of_page
 from .prepared import Prepared
 from .run_queries import within
 from .scope import is_storable, only_own, reached_by
@@ -143,7 +145,10 @@ class SqlAssistantStore:
             .limit(within(limit))
             .offset(within(offset))
         )
-        return await self._database.read(lambda connection: [to_record(row) for row in connection.execute(statement)])
+        budget = page_budget()
+        return await self._database.read(
+            lambda connection: [to_record(row) for row in rows_of_page(connection, statement, budget)]
+        )
 
     async def count(self, where: AssistantFilter) -> int:
         actor = require_actor_context("counting assistants")
@@ -172,7 +177,10 @@ class SqlAssistantStore:
             .limit(within(limit))
             .offset(within(offset))
         )
-        return await self._database.read(lambda connection: [to_version(row) for row in connection.execute(statement)])
+        budget = page_budget()
+        return await self._database.read(
+            lambda connection: [to_version(row) for row in rows_of_page(connection, statement, budget)]
+        )
 
     async def set_latest(self, assistant_id: str, version: int) -> AssistantRecord | None:
         actor = require_actor_context("setting an assistant's version")

@@ -12,12 +12,14 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, se
 from runstead.resources.crons import Change, CronFilter, CronRecord, CronSortField
 from runstead.runtime.actor_context import OWN, ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
+from runstead.runtime.page_budget import page_budget
 from runstead.runtime.runs.exceptions import CronMoved, ThreadNotFound
 from runstead.runtime.runs.types import CronTick, RunId
 
 from . import json_text
 from .database import Database
 from .dialect import containing
+from .page_rows import rows_of_page
 from .run_queries import within
 from .scope import is_storable, reached_by
 from .tables import crons, threads
@@ -79,7 +81,10 @@ class SqlCronStore:
             .limit(within(limit))
             .offset(within(offset))
         )
-        return await self._database.read(lambda connection: [_to_record(row) for row in connection.execute(statement)])
+        budget = page_budget()
+        return await self._database.read(
+            lambda connection: [_to_record(row) for row in rows_of_page(connection, statement, budget)]
+        )
 
     async def count(self, where: CronFilter) -> int:
         actor = require_actor_context("counting crons")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import islice
+from itertools import islice, tee
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -17,12 +17,14 @@ from langgraph.store.base import (
     PutOp,
     SearchOp,
 )
-from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Integer, Table, and_, func, or_, select, tuple_
 
 from runstead.resources.item_filters import matches_filter
+from runstead.runtime.page_budget import PageBudget
 
 from .item_index import WHOLE, words_at
 from .item_ranking import Scores, best_of, relevance
+from .page_rows import rows_of_page
 from .tables import items
 
 BATCH: Final = 500
@@ -90,13 +92,17 @@ def below(prefix: Sequence[str]) -> ColumnElement[bool]:
     )
 
 
-def found(connection: Connection, op: SearchOp, now: datetime) -> list[Any]:
+def found(connection: Connection, op: SearchOp, now: datetime, budget: PageBudget | None = None) -> list[Any]:
     statement = select(*ITEM).where(below(op.namespace_prefix), alive(now)).order_by(*_NEWEST_FIRST)
     if not op.filter:
-        return list(connection.execute(statement.limit(op.limit).offset(op.offset)).all())
+        return list(rows_of_page(connection, statement.limit(op.limit).offset(op.offset), budget))
     with connection.execution_options(yield_per=BATCH).execute(statement) as rows:
         matching = (row for row in rows if matches_filter(orjson.loads(row.value), op.filter))
-        return list(islice(matching, op.offset, op.offset + op.limit))
+        page = islice(matching, op.offset, op.offset + op.limit)
+        if budget is None:
+            return list(page)
+        kept, read = tee(page)
+        return list(islice(kept, budget.fitting(len(row.value) for row in read)))
 
 
 def by_words(connection: Connection, *, op: SearchOp, now: datetime) -> Scores[Place]:
@@ -115,13 +121,23 @@ def _readable(rows: Iterable[Any], op: SearchOp) -> Iterator[tuple[Place, str]]:
             yield (row.namespace, row.key), words_at(value, paths)
 
 
-def ranked(connection: Connection, scores: Scores[Place], op: SearchOp) -> list[tuple[Any, float]]:
+def ranked(
+    connection: Connection, scores: Scores[Place], op: SearchOp, budget: PageBudget | None = None
+) -> list[tuple[Any, float]]:
     best = best_of(scores, lambda place: place, op.offset, op.limit)
+    if best and budget is not None:
+        sizes = select(items.c.namespace, items.c.key, func.length(items.c.value, type_=Integer()))
+        size_of = {(row[0], row[1]): row[2] for row in connection.execute(sizes.where(_in(best)))}
+        best = best[: budget.fitting(size_of.get(place, 0) for place, _ in best)]
     if not best:
         return []
-    wanted = tuple_(items.c.namespace, items.c.key).in_([place for place, _ in best])
+    wanted = _in(best)
     rows = {(row.namespace, row.key): row for row in connection.execute(select(*ITEM).where(wanted))}
     return [(rows[place], score) for place, score in best]
+
+
+def _in(best: Sequence[tuple[Place, float]]) -> ColumnElement[bool]:
+    return tuple_(items.c.namespace, items.c.key).in_([place for place, _ in best])
 
 
 def namespaces(connection: Connection, op: ListNamespacesOp, now: datetime) -> list[tuple[str, ...]]:

@@ -30,6 +30,7 @@ from sqlalchemy import Connection, and_, delete, select, tuple_, update
 
 from runstead.resources.item_filters import check_filter
 from runstead.runtime.clock import Clock
+from runstead.runtime.page_budget import page_budget
 from runstead.runtime.runs.types import Holder
 
 from .database import Database
@@ -134,17 +135,23 @@ class SqlItemStore(BaseStore):
 
     async def _search(self, op: SearchOp) -> list[SearchItem]:
         check_filter(op.filter)
-        now = self._clock.now()
+        now, budget = self._clock.now(), page_budget()
         if not op.query or not op.query.strip():
-            rows = await self._database.read(lambda connection: found(connection, op, now), slow=bool(op.filter))
+            rows = await self._database.read(
+                lambda connection: found(connection, op, now, budget), slow=bool(op.filter)
+            )
             scored: Sequence[tuple[Any, float | None]] = [(row, None) for row in rows]
         elif self._index is not None:
             query = await self._index.of_query(op.query)
             meant = partial(self._vectors_there.closest, query=query, embedder=self._index.embedder, op=op, now=now)
-            scored = await self._database.read(lambda connection: ranked(connection, meant(connection), op), slow=True)
+            scored = await self._database.read(
+                lambda connection: ranked(connection, meant(connection), op, budget), slow=True
+            )
         else:
             said = partial(by_words, op=op, now=now)
-            scored = await self._database.read(lambda connection: ranked(connection, said(connection), op), slow=True)
+            scored = await self._database.read(
+                lambda connection: ranked(connection, said(connection), op, budget), slow=True
+            )
         await self._refresh([row for row, _ in scored], op.refresh_ttl)
         values = await self._read_values([row for row, _ in scored])
         return [

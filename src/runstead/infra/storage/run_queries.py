@@ -8,10 +8,12 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select
 
 from runstead.runtime.actor_context import ActorContext, require_actor_context
+from runstead.runtime.page_budget import page_budget
 from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, ThreadId
 
 from .database import Database
 from .dialect import containing
+from .page_rows import rows_of_page
 from .prepared import Prepared
 from .run_rows import RECORD, to_record
 from .scope import is_storable, only_own, reached_by
@@ -87,7 +89,10 @@ class SqlRunQueryStore:
             .limit(within(limit))
             .offset(within(offset))
         )
-        return await self._database.read(lambda connection: [to_record(row) for row in connection.execute(statement)])
+        budget = page_budget()
+        return await self._database.read(
+            lambda connection: [to_record(row) for row in rows_of_page(connection, statement, budget)]
+        )
 
     async def count_runs(self, where: RunFilter) -> int:
         actor = require_actor_context("counting runs")

@@ -1,0 +1,48 @@
+"""Pages of lists: bounded in bytes, with headers that say how many entries there are and where to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from starlette.requests import Request
+
+from runstead.runtime.page_budget import page_within
+from runstead.wire.pages import page_headers
+from runstead.wire.remarks import CUT_PAGE
+
+from .remark_headers import add_remarks
+from .services import Services
+
+T = TypeVar("T")
+
+
+async def bounded(
+    request: Request, use: Services, find: Callable[[], Awaitable[Sequence[T]]]
+) -> tuple[Sequence[T], bool]:
+    """Return what ``find`` finds within the bytes of a page, and whether there is more for which it has no room.
+
+    A page that is cut says so in a remark.
+    """
+    with page_within(use.options.max_page_bytes) as page:
+        found = await find()
+    if page.is_cut:
+        add_remarks(request, [CUT_PAGE.format(count=len(found))])
+    return found, page.is_cut
+
+
+async def counted(
+    request: Request,
+    use: Services,
+    find: Callable[[], Awaitable[Sequence[T]]],
+    count: Callable[[], Awaitable[int]],
+    *,
+    limit: int,
+    offset: int,
+) -> tuple[Sequence[T], dict[str, str]]:
+    """Return the entries of a page, and its headers. ``count`` says how many there are in all."""
+    found, is_cut = await bounded(request, use, find)
+    # A page that is not full is the last one: then nobody has to count.
+    is_last = 0 < len(found) < limit and not is_cut
+    total = offset + len(found) if is_last else await count()
+    return found, page_headers(offset=offset, returned=len(found), total=total)
