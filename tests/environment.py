@@ -1,8 +1,8 @@
 """Environment of the tests and of every process that they start: variables and signals.
 
-The machine's user may have set anything: URLs and keys of other services, proxies, a locale, a time zone, options for
-Python, node or PostgreSQL. Only the variables named here reach a test; all others are removed or fixed. Shells start
-commands in the background with signals ignored, and processes inherit that.
+The machine's user may have set any variable: URLs and keys of other services, proxies, a locale, a time zone,
+options for Python, node or PostgreSQL. Only the variables named here reach a test; all others are removed or fixed.
+Shells start background commands with signals ignored, and processes inherit that.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _OWN_PREFIX: Final = "RUNSTEAD_"
 KEPT: Final = frozenset(
     {
         "CI",
-        # Interpreters and tools may need them to start at all.
+        # Required by some interpreters and tools to start at all.
         "DYLD_LIBRARY_PATH",
         "LD_LIBRARY_PATH",
         "PATH",
         "TMPDIR",
-        # Of pytest's own output.
+        # For pytest's own output.
         "PY_COLORS",
         "RUNSTEAD_LONG",
         "STORM_SEED",
@@ -38,7 +38,7 @@ KEPT_PREFIXES: Final = ("PYTEST_", "RUNSTEAD_SIM_", "RUNSTEAD_TEST_")
 FIXED: Final = {
     "LC_ALL": "C.UTF-8",
     "TZ": "UTC",
-    # No test calls a host outside, and reading one certificate takes less time than reading the machine's hundreds.
+    # No test calls an external host, and reading one certificate takes less time than reading the machine's hundreds.
     "SSL_CERT_FILE": str(_CERTIFICATES),
 }
 

@@ -1,4 +1,4 @@
-"""Settings of Hypothesis for all tests: the same examples in every run, however slow the machine is.
+"""Settings of Hypothesis for all tests: the same examples in every run, without a time limit.
 
 A time limit for an example fails on a busy machine, and other examples in every run fail on some days only.
 ``RUNSTEAD_LONG=1`` draws new ones.

@@ -1,4 +1,6 @@
-"""A server without the key of its data says so, and loses no run: answers are 503, and runs wait for another worker."""
+"""A server without the key of its data reports that and loses no run: responses are 503, and runs wait for another
+worker.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ KEYS: Final = Keyring([b"k" * 32], ["title"])
 
 
 async def encrypt(data: Path) -> None:
-    """What `encryption rewrite` refuses to do beside a server without the key."""
+    """Refusals of `encryption rewrite` beside a server without the key."""
     for name, tables in (("runstead.db", encrypted_tables()), ("checkpoints.db", encrypted_checkpoint_tables())):
         async with open_sqlite(data / name) as database:
             await rewrite(database, tables, KEYS, lambda *_: None)
@@ -89,7 +91,7 @@ async def test_nothing_is_rewritten_beside_a_server_without_the_key(tmp_path: Pa
         thread_id = (await get_client(url=url).threads.create())["thread_id"]
         with pytest.raises(ServersLackKey, match=f"pid {os.getpid()}.* cannot read data of the key {KEYS.key_id}"):
             await rewritten(settings)
-    # Nothing of the key is recorded either: the server starts again without it.
+    # The key is not recorded either: the server starts again without it.
     async with served(data, encryption_keys=None, encryption_json_keys=[]):
         pass
     async with served(data, encryption_keys=KEY) as url:

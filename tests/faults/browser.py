@@ -1,4 +1,4 @@
-"""A client in process whose requests can be left in the middle, as browsers leave them."""
+"""An in-process client whose requests can be aborted in the middle, as browsers do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENDED = ("success", "error", "interrupted", "timeout")
 
 
 class Request(Connection):
-    """One request that is being answered."""
+    """One request in progress."""
 
     def __init__(self, body: bytes) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Request(Connection):
         return await super().receive()
 
     async def saw(self, event: str, times: int = 1) -> list[Frame]:
-        """The frames so far, once so many with this name have come."""
+        """Return the frames so far, once this number of frames with this name have arrived."""
         while sum(frame.event == event for frame in self.frames) < times:
             assert not self.is_complete, f"the stream ended without {times} x {event}: {self.frames}"
             await self.heard(self._read + 1)
@@ -45,7 +45,7 @@ class Request(Connection):
 
 
 class Browser:
-    """Talks to an ASGI app."""
+    """HTTP client of an ASGI app."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -64,33 +64,33 @@ class Browser:
         return self._checked(await self.http.post(path, json={} if body is None else body))
 
     async def new_thread(self) -> str:
-        """The path of a thread that has just been created."""
+        """Create a thread, and return its path."""
         return f"/threads/{(await self.post('/threads'))['thread_id']}"
 
     async def create(self, thread: str, graph: str, input: Any, **fields: Any) -> str:
-        """The path of a run in the background."""
+        """Create a run in the background, and return its path."""
         run = await self.post(f"{thread}/runs", {"assistant_id": graph, "input": input, **fields})
         return f"{thread}/runs/{run['run_id']}"
 
     async def wait(self, thread: str, graph: str, input: Any, **fields: Any) -> Any:
-        """A run's last values."""
+        """Return a run's last values."""
         return await self.post(f"{thread}/runs/wait", {"assistant_id": graph, "input": input, **fields})
 
     async def stream(self, thread: str, graph: str, input: Any, **fields: Any) -> list[Frame]:
-        """All frames of a new run."""
+        """Return all frames of a new run."""
         body = {"assistant_id": graph, "input": input, "stream_resumable": True, **fields}
         answer = await self.http.post(f"{thread}/runs/stream", json=body)
         assert answer.status_code == 200, answer.text
         return FrameReader().feed(answer.content)
 
     async def replay(self, run: str, last_event_id: str) -> list[Frame]:
-        """The frames of a run after an id, to its end."""
+        """Return the frames of a run after an event id, to its end."""
         answer = await self.http.get(f"{run}/stream", headers={"last-event-id": last_event_id})
         assert answer.status_code == 200, answer.text
         return FrameReader().feed(answer.content)
 
     async def ended(self, run: str) -> Any:
-        """The record of a run, once it has ended."""
+        """Return the record of a run, once it has ended."""
         await self.http.get(f"{run}/join")
         record = await self.get(run)
         assert record["status"] in ENDED
@@ -98,7 +98,7 @@ class Browser:
 
     @asynccontextmanager
     async def watching(self, method: str, path: str, body: Any = None) -> AsyncIterator[Request]:
-        """A request whose answer is read as it comes; who leaves the block hangs up."""
+        """Send a request whose response is read incrementally; leaving the block disconnects."""
         request = Request(json.dumps(body).encode() if body is not None else b"")
         path, _, query = path.partition("?")
         scope = {

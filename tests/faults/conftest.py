@@ -1,4 +1,4 @@
-"""Two places to meet a fault: the whole application in process, and the kernel on fakes and virtual time."""
+"""Two environments for fault tests: the whole application in process, and the kernel on fakes and virtual time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .kernel import Storage
 
 GRAPHS = Path(__file__).parent / "langgraph.json"
 SERVED = Path(__file__).parent / "served.json"
-"""What real processes serve: little, for they start anew in a test."""
+"""The graphs of real processes: few, since the processes are started for each test."""
 
 MakeApplication: TypeAlias = Callable[..., Application]
 StartServer: TypeAlias = Callable[..., ServerProcess]
@@ -31,8 +31,8 @@ StartServer: TypeAlias = Callable[..., ServerProcess]
 
 @pytest.fixture
 def story() -> Iterator[Story]:
-    """One process, started; nothing takes time but what is told to, and nothing fails."""
-    # What goes wrong here goes wrong on purpose.
+    """One started process, without delays and failures except scripted ones."""
+    # Errors are expected here.
     logging.disable(logging.ERROR)
     with Story() as story:
         yield story
@@ -41,13 +41,13 @@ def story() -> Iterator[Story]:
 
 @pytest.fixture
 def storage() -> Storage:
-    """Nothing in it yet. Workers over it run on its clock, which stands still."""
+    """An empty storage. Its workers run on its clock, which is manual."""
     return Storage()
 
 
 @pytest.fixture
 def make_application(tmp_path: Path) -> MakeApplication:
-    """The embedded profile with settings of a test's own, to be started by it."""
+    """The embedded profile with settings of the test, which starts it."""
 
     def make(*, execute: bool = True, **settings: Any) -> Application:
         flags = {"data_dir": current_data(tmp_path / "data"), "port": 0, "shutdown_grace_seconds": 0.1, **settings}
@@ -63,27 +63,27 @@ def application(make_application: MakeApplication) -> Application:
 
 @pytest.fixture
 async def services(application: Application) -> AsyncIterator[Services]:
-    """What stands behind the routes, started. Callers bind the actor they act for."""
+    """The started services behind the routes. Callers bind their actor."""
     async with application.running() as services:
         yield services
 
 
 @pytest.fixture
 async def browser(application: Application, services: Services) -> AsyncIterator[Browser]:
-    """Speaks HTTP with the running application, as its local user."""
+    """HTTP client of the running application, as its local user."""
     async with Browser(application.asgi) as browser:
         yield browser
 
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Gate:
-    """What a run of the graph ``gated`` waits for."""
+    """The gate that a run of the graph ``gated`` waits for."""
     return Gate(tmp_path / "gate")
 
 
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[StartServer]:
-    """Starts real server processes; all are gone when the test ends."""
+    """Starts real server processes; all are ended with the test."""
     started: list[ServerProcess] = []
 
     def start(**settings: object) -> ServerProcess:

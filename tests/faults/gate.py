@@ -1,4 +1,4 @@
-"""A gate in a test's hand, seen by agent code on whatever loop or process it runs."""
+"""A gate controlled by a test, visible to agent code on any loop or process."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ class Gate:
 
     @property
     def input(self) -> dict[str, Any]:
-        """The input of a run of the graph ``gated`` that stops here."""
+        """Input for a run of the graph ``gated`` that waits at this gate."""
         return {"messages": [{"role": "user", "content": "go"}], "gate": str(self._file)}

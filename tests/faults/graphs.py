@@ -1,4 +1,4 @@
-"""A graph that waits where a test wants it to: it says where it stands, and goes on when a file appears."""
+"""A graph that waits at a gate of the test: it reports its position, and continues when a file appears."""
 
 # No `from __future__ import annotations`: LangGraph reads the annotations of states and nodes.
 import asyncio
@@ -20,7 +20,7 @@ async def _say_first(state: Gated) -> dict[str, Any]:
 
 async def _wait(state: Gated) -> dict[str, Any]:
     get_stream_writer()({"at": "the gate"})
-    # A file, for no event crosses to whatever loop or process this runs on.
+    # A file, since an event object does not reach another loop or process.
     while not await asyncio.to_thread(Path(state["gate"]).exists):  # noqa: ASYNC110
         await asyncio.sleep(0.005)
     return {"messages": [AIMessage("behind the gate")]}

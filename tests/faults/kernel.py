@@ -1,4 +1,4 @@
-"""The kernel on fakes, each of which a test can replace by one that fails. One storage; any number of workers."""
+"""The kernel on fakes, each of which a test can replace by a failing one. One storage; any number of workers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ALICE = ActorContext("alice")
 BOB = ActorContext("bob")
 
 LONG = RunLimits(lease_term=timedelta(days=365), stop_grace=5.0)
-"""Nothing is found out by renewing a lease."""
+"""Renewals never find anything out."""
 
 
 def a_spec(run_id: str, *steps: Step, thread_id: str | None = "t1", **fields: Any) -> RunSpec:
@@ -46,7 +46,7 @@ def a_spec(run_id: str, *steps: Step, thread_id: str | None = "t1", **fields: An
 
 @asynccontextmanager
 async def let_go(held: asyncio.Event) -> AsyncIterator[None]:
-    """Whatever becomes of the block, nobody is left waiting for ``held``: a worker could not be closed."""
+    """Set ``held`` at the end of the block in any case: otherwise a worker could not be closed."""
     try:
         yield
     finally:
@@ -54,7 +54,7 @@ async def let_go(held: asyncio.Event) -> AsyncIterator[None]:
 
 
 class Storage:
-    """What outlives every worker, and the clock that stands still in the test's hand."""
+    """The storage shared by all workers, and the manual clock."""
 
     def __init__(self) -> None:
         self.clock = HandClock()
@@ -76,7 +76,7 @@ class Storage:
 
     @asynccontextmanager
     async def workers(self, *executing: bool, **ports: Any) -> AsyncIterator[list[RunsFacade]]:
-        """As many facades as there are flags, started; each says whether it executes. ``ports`` replace the fakes."""
+        """One started facade per flag; the flag decides whether it executes runs. ``ports`` replace the fakes."""
         runtime = self.runtime(**ports)
         async with AsyncExitStack() as stack:
             await runtime.bridge.start()
@@ -91,16 +91,16 @@ class Storage:
 
     @asynccontextmanager
     async def worker(self, **ports: Any) -> AsyncIterator[RunsFacade]:
-        """One that executes."""
+        """One facade that executes."""
         async with self.workers(True, **ports) as (facade,):
             yield facade
 
     def runtime(self, **ports: Any) -> RunsRuntime:
-        """What the kernel stands on, with ``ports`` in the places of fakes."""
+        """The ports of the kernel, with ``ports`` in place of fakes."""
         return RunsRuntime(**{**self._ports(), **ports})
 
     def _ports(self) -> dict[str, Any]:
-        # No observer: nobody has to listen.
+        # No observer: observers are optional.
         return {
             "create_store": self.runs,
             "query_store": self.runs,

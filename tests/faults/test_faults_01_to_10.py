@@ -1,4 +1,4 @@
-"""Faults 1 to 10 of those we start from. Each test would fail if its fault came back."""
+"""Regression tests of known faults 1 to 10. Each test would fail if its fault came back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .kernel import ALICE, Storage, a_spec, let_go
 
 HELLO = {"messages": [{"role": "user", "content": "hi there"}]}
 SOON = 60
-"""Seconds that nothing here takes, unless it hangs."""
+"""Seconds; exceeded only by a hanging test."""
 
 
 async def test_fault_01_a_run_that_was_streamed_to_its_end_is_a_success(browser: Browser, gate: Gate) -> None:
@@ -38,7 +38,8 @@ async def test_fault_01_a_run_that_was_streamed_to_its_end_is_a_success(browser:
     await browser.stream(thread, "agent", HELLO, on_disconnect="cancel")
     (read,) = await browser.get(f"{thread}/runs")
     assert read["status"] == "success"
-    # Nor does it matter that the client was still busy with an earlier part when the run ended, and left then.
+    # It makes no difference if the client was still busy with an earlier chunk when the run ended, and disconnected
+    # then.
     body = {"assistant_id": "gated", "input": gate.input, "stream_mode": "custom", "on_disconnect": "cancel"}
     async with browser.watching("POST", f"{thread}/runs/stream", body) as request:
         await request.saw("custom")
@@ -66,7 +67,7 @@ async def test_fault_02_a_slow_reader_gets_the_tail(storage: Storage) -> None:
 
 
 async def test_fault_03_joining_a_finished_run_answers_at_once(storage: Storage) -> None:
-    """Joining a finished run heartbeats for ever, since subscribing re-created its stream."""
+    """Joining a finished run sends heartbeats forever, since subscribing re-created its stream."""
     async with storage.worker() as runs, asyncio.timeout(SOON):
         with acting(ALICE):
             await runs.create_and_wait(a_spec("r1"))
@@ -84,7 +85,7 @@ async def test_fault_03_joining_a_finished_run_answers_at_once(storage: Storage)
 async def test_fault_03_http_join_of_a_finished_run_ends_without_heartbeat(
     make_application: MakeApplication,
 ) -> None:
-    """Joining a finished run heartbeats for ever, since subscribing re-created its stream."""
+    """Joining a finished run sends heartbeats forever, since subscribing re-created its stream."""
     application = make_application(heartbeat_seconds=0.01)
     async with application.running(), Browser(application.asgi) as browser, asyncio.timeout(SOON):
         thread = await browser.new_thread()
@@ -108,7 +109,7 @@ async def test_fault_04_a_rollback_restores_the_thread(browser: Browser, gate: G
     assert [await browser.get(f"{thread}/{what}") for what in ("state", "history")] == before
     restored = await browser.get(thread)
     assert (restored["values"], restored["status"]) == (values, "idle")
-    # And so does a run that takes the place of another.
+    # The same holds for a run that replaces another.
     undone = await at_the_gate(browser, thread, gate)
     await browser.wait(thread, "gated", no_gate.input, multitask_strategy="rollback")
     assert (await browser.http.get(undone)).status_code == 404
@@ -117,7 +118,7 @@ async def test_fault_04_a_rollback_restores_the_thread(browser: Browser, gate: G
 
 
 class SlowToMark(InMemoryCheckpointStore):
-    """Between the claim of a run and its first step, it waits to be let go on."""
+    """Pause between the claim of a run and its first step, until the test continues it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,7 +131,7 @@ class SlowToMark(InMemoryCheckpointStore):
 
 
 async def test_fault_05_run_cancelled_while_starting_ends_and_frees_its_thread(storage: Storage) -> None:
-    """Cancel before the first step leaves the run `starting` and its thread blocked for ever."""
+    """Cancel before the first step leaves the run `starting` and its thread blocked forever."""
     checkpoints = SlowToMark()
     async with storage.worker(checkpoints=checkpoints) as runs, let_go(checkpoints.go_on), asyncio.timeout(SOON):
         with acting(ALICE):
@@ -148,7 +149,7 @@ async def test_fault_05_run_cancelled_while_starting_ends_and_frees_its_thread(s
 async def test_fault_05_run_cancelled_without_lease_ends_immediately(
     make_application: MakeApplication,
 ) -> None:
-    """Cancel before the first step leaves the run `starting` and its thread blocked for ever."""
+    """Cancel before the first step leaves the run `starting` and its thread blocked forever."""
     application = make_application(execute=False)
     async with application.running(), Browser(application.asgi) as browser, asyncio.timeout(SOON):
         thread = await browser.new_thread()
@@ -160,7 +161,7 @@ async def test_fault_05_run_cancelled_without_lease_ends_immediately(
 
 @pytest.mark.parametrize("is_there", [False, True])
 async def test_fault_06_a_run_needs_no_observer(storage: Storage, is_there: bool) -> None:
-    """A missing observer crashes the run. (And neither does one that fails at everything.)"""
+    """A missing observer crashes the run. (An observer that always fails must not crash it either.)"""
     observer = RecordingObserver(fails=lambda event: True)
     ports: dict[str, Any] = {"observer": observer} if is_there else {}
     async with storage.worker(**ports) as runs:
@@ -201,16 +202,16 @@ async def test_fault_08_interrupting_run_starts_after_the_other_released(browser
     def named(name: str) -> dict[str, Any]:
         return {"name": name, "file": str(file), "gate": str(gate)}
 
-    # A synchronous node cannot be cancelled: a stopped run still acts until its thread has come home.
+    # A synchronous node cannot be cancelled: a stopped run acts until its thread has returned.
     first = await browser.create(thread, "witness_in_a_thread", named("a"))
     await eventually(lambda: asyncio.to_thread(file.exists), within=SOON, every=0.005)
     others = [
         browser.create(thread, "witness_in_a_thread", named(name), multitask_strategy="interrupt") for name in "bcd"
     ]
     runs = [first, *await asyncio.gather(*others)]
-    # All of them have been accepted while the first acts.
+    # All of them have been accepted while the first one acts.
     assert await asyncio.to_thread(file.read_text) == "begin a\n"
-    # Its worker has heard that it is to stop: nothing outside shows when.
+    # Its worker has received the stop: no outside signal shows when.
     await asyncio.sleep(1)
     gate.touch()
     statuses = sorted([(await browser.ended(run))["status"] for run in runs])
@@ -223,7 +224,7 @@ async def test_fault_08_interrupting_run_starts_after_the_other_released(browser
 
 
 async def test_fault_09_abandoned_readers_take_no_space_in_the_bridge(storage: Storage) -> None:
-    """Ghost subscriptions fill the bridge's capacity."""
+    """Abandoned subscriptions fill the bridge's capacity."""
     bridge = MemoryStreamBridge(MemoryStreamSettings(max_streams=2), storage.clock)
     async with storage.worker(bridge=bridge) as runs, asyncio.timeout(SOON):
         with acting(ALICE):
@@ -233,7 +234,7 @@ async def test_fault_09_abandoned_readers_take_no_space_in_the_bridge(storage: S
                 with pytest.raises(StreamNotFound):
                     await bridge.subscribe(f"ghost-{number}")
                 await runs.create_and_wait(a_spec(f"done-{number}"))
-                # Comes back, and goes away without a word.
+                # Reconnects, and is dropped without closing.
                 await (await runs.join_stream("done-0", last_event_id="-1")).read()
             here, there = [
                 await runs.create_and_stream(a_spec(f"r{number}", Step(takes=1), thread_id=f"t{number}"))
@@ -245,7 +246,7 @@ async def test_fault_09_abandoned_readers_take_no_space_in_the_bridge(storage: S
 
 def test_fault_10_silent_run_is_not_stopped(story: Story) -> None:
     """A quiet run is killed by its own stream's idle timer."""
-    # Many times longer than anything that is kept there: leases, ended streams, streams that await input.
+    # Many times longer than any retention there: leases, ended streams, streams that await input.
     reading = story.kernel.process.spawn(read_to_the_end(story.kernel.facade))
     story.wait(900)
     assert reading.done()
@@ -260,7 +261,7 @@ async def read_to_the_end(runs: RunsFacade) -> list[StreamItem]:
 
 
 async def at_the_gate(browser: Browser, thread: str, gate: Gate) -> str:
-    """The path of a new run that stands at the gate: it has taken a step."""
+    """Return the path of a new run that waits at the gate, after one step."""
     run = await browser.create(thread, "gated", gate.input, stream_mode="custom", stream_resumable=True)
     async with browser.watching("GET", f"{run}/stream?stream_mode=custom") as request:
         await request.saw("custom")

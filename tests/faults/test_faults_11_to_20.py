@@ -1,4 +1,4 @@
-"""Faults 11 to 20 of those we start from. Each test would fail if its fault came back."""
+"""Regression tests of known faults 11 to 20. Each test would fail if its fault came back."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from .kernel import ALICE, BOB, Storage, a_spec, let_go
 HELLO = {"messages": [{"role": "user", "content": "hi there"}]}
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 SOON = 60
-"""Seconds that nothing here takes, unless it hangs."""
+"""Seconds; exceeded only by a hanging test."""
 
 
 async def test_fault_11_gap_is_reported_and_followed_by_the_current_values(make_application: MakeApplication) -> None:
@@ -59,7 +59,7 @@ async def test_fault_11_gap_is_reported_and_followed_by_the_current_values(make_
 async def test_fault_11_reader_of_a_long_ended_run_reconnects_ten_times_without_loss(
     make_application: MakeApplication,
 ) -> None:
-    """Most of a run of 12,000 events was gone when it ended, by a bound on their number."""
+    """Most of a run of 12,000 events was lost when it ended, because of a bound on their number."""
     application = make_application(stream_memory_bytes=300_000)
     async with application.running(), Browser(application.asgi) as browser:
         thread = await browser.new_thread()
@@ -72,7 +72,7 @@ async def test_fault_11_reader_of_a_long_ended_run_reconnects_ten_times_without_
         for resume in range(10):
             frames = await browser.replay(f"{thread}/runs/{run['run_id']}", str(last))
             assert [frame.event for frame in frames if frame.event not in ("metadata", "custom")] == []
-            # The connection is cut somewhere, each time later.
+            # The connection is cut at a later position each time.
             frames = frames if resume == 9 else frames[:1_200]
             seen += [frame.json["number"] for frame in frames if frame.event == "custom"]
             last = frames[-1].id
@@ -82,7 +82,7 @@ async def test_fault_11_reader_of_a_long_ended_run_reconnects_ten_times_without_
 
 @pytest.mark.parametrize("garbage", ["garbage", "1-9999", "7-1", "1795341217430-0", "1-0x2", "-2"])
 async def test_fault_11_unknown_event_id_is_reported(browser: Browser, garbage: str) -> None:
-    """A garbage id replays everything without a word."""
+    """An invalid event id replays everything without notice."""
     thread = await browser.new_thread()
     live = await browser.stream(thread, "agent", HELLO)
     (run,) = await browser.get(f"{thread}/runs")
@@ -100,7 +100,7 @@ async def test_fault_12_oversized_event_is_kept_until_it_was_read(make_applicati
         live = await browser.stream(thread, "agent", {"messages": [{"role": "user", "content": long}]})
         (run,) = await browser.get(f"{thread}/runs")
         kept = await browser.replay(f"{thread}/runs/{run['run_id']}", "-1")
-    # Who keeps up gets it whole; who comes late is told, and finds the last one of them.
+    # A reader that keeps up gets it whole; a late reader gets a gap and the last event.
     assert [frame.event for frame in live] == ["metadata", "values", "values"]
     assert live[-1].json["messages"][-1]["content"] == f"echo: {long}"
     assert [frame.event for frame in kept] == ["gap", "values", "values"]
@@ -108,7 +108,7 @@ async def test_fault_12_oversized_event_is_kept_until_it_was_read(make_applicati
 
 
 async def test_fault_13_finished_runs_leave_nothing_in_memory(make_application: MakeApplication) -> None:
-    """Finished runs are kept in memory for ever; per-thread locks too."""
+    """Finished runs are kept in memory forever; per-thread locks too."""
     application = make_application(stream_retention_seconds=0, heartbeat_seconds=0.05, run_events="jsonl")
     async with application.running(), Browser(application.asgi) as browser:
 
@@ -121,7 +121,7 @@ async def test_fault_13_finished_runs_leave_nothing_in_memory(make_application: 
         await let_run(15)
 
         async def nothing_stayed() -> bool:
-            # Streams that are no longer kept leave with the next round of housekeeping.
+            # Expired streams are removed in the next round of housekeeping.
             return not any(grown().values())
 
         def grown() -> dict[str, int]:
@@ -134,7 +134,7 @@ async def test_fault_13_finished_runs_leave_nothing_in_memory(make_application: 
 
 
 def alive() -> Counter[str]:
-    """How many objects of our own and how many locks there are, by their type."""
+    """Numbers of Runstead's objects and of locks, by type."""
     gc.collect()
     kinds = Counter(type(thing) for thing in gc.get_objects())
     ours = ("runstead.", "asyncio.locks")
@@ -150,7 +150,7 @@ async def test_fault_14_wait_for_a_failed_run_returns_the_error_as_json(browser:
     joined = await browser.http.get(f"{thread}/runs/{run['run_id']}/join")
     assert run["status"] == "error"
     for answer in (waited, joined):
-        # The form that clients know a failure by, and raise for.
+        # The error form that clients recognise and raise for.
         assert strict(answer.content) == {"__error__": {"error": "ValueError", "message": "boom"}}
         assert answer.headers["content-type"] == "application/json"
 
@@ -166,7 +166,7 @@ async def test_fault_15_parallel_batches_of_events_share_and_skip_no_number(
             stored = await asyncio.gather(*(services.events.append(batch) for batch in batches))
             found = await services.events.list_events("t1", limit=1_000)
     assert [event.seq for event in found] == list(range(1, 101))
-    # Each batch is in one piece, and was told its true numbers.
+    # Each batch is contiguous and was given its correct numbers.
     assert sorted((event.seq, event.event.content) for batch in stored for event in batch) == [
         (event.seq, event.event.content) for event in found
     ]
@@ -184,7 +184,7 @@ def an_event(content: str, thread_id: str = "t1", **fields: Any) -> RunEvent:
 
 
 class FailingEvents(InMemoryRunEventStore):
-    """Takes nothing for so many times."""
+    """Fails this number of times."""
 
     def __init__(self, storage: Storage, failures: int) -> None:
         super().__init__(storage.tables.threads)
@@ -199,7 +199,7 @@ class FailingEvents(InMemoryRunEventStore):
 
 @pytest.mark.parametrize("failures", [2, 1_000_000])
 async def test_fault_16_failed_flush_is_retried_and_cleanup_still_happens(storage: Storage, failures: int) -> None:
-    """A failed final flush loses events and skips clean-up."""
+    """A failed final flush loses events and skips cleanup."""
     events = FailingEvents(storage, failures)
     async with storage.worker(event_store=events) as runs, asyncio.timeout(SOON):
         with acting(ALICE):
@@ -237,7 +237,7 @@ async def test_fault_17_busy_thread_answers_409_with_a_remedy(browser: Browser, 
 
 
 class SlowToSettle(InMemoryLeaseStore):
-    """Asks before it writes how a run ended."""
+    """Waits before it writes the outcome of a run."""
 
     def __init__(self, storage: Storage) -> None:
         super().__init__(storage.tables, storage.bell.ring)
@@ -330,7 +330,7 @@ async def test_fault_19_unknown_and_foreign_threads_look_the_same(
             for run_id in (mine.run_id, "unknown"):
                 with pytest.raises(RunNotFound):
                     await services.runs.cancel(run_id)
-            # Neither what creates a thread nor what writes first may take over somebody else's.
+            # Neither creating a thread nor a first write may take over a thread of another user.
             with pytest.raises(ThreadNotFound):
                 await services.runs.create_background(on_thread("t1", input=HELLO))
             with pytest.raises(ThreadNotFound):
@@ -362,6 +362,6 @@ async def test_fault_20_match_is_found_behind_many_nonmatching_rows(browser: Bro
     assert run["status"] == "success"
     (thread,) = await browser.post("/threads/search", {"metadata": {"colour": "red"}, "limit": 1})
     assert thread["thread_id"] == wanted
-    # The first event of a kind, with many of other kinds behind it.
+    # The first event of a kind, with many of other kinds after it.
     page = await browser.get(f"/threads/{wanted}/messages", params={"types": "ai_message", "limit": 1})
     assert [event["content"]["content"] for event in page["data"]] == ["echo: hi there"]

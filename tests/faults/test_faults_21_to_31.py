@@ -1,4 +1,4 @@
-"""Faults 21 to 31 of those we start from. Each test would fail if its fault came back."""
+"""Regression tests of known faults 21 to 31. Each test would fail if its fault came back."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .kernel import ALICE, Storage, a_spec
 
 HELLO = {"messages": [{"role": "user", "content": "hi there"}]}
 SOON = 60
-"""Seconds that nothing here takes, unless it hangs."""
+"""Seconds; exceeded only by a hanging test."""
 
 
 async def test_fault_21_a_state_update_goes_through_the_reducers(browser: Browser) -> None:
@@ -43,7 +43,7 @@ async def test_fault_21_a_state_update_goes_through_the_reducers(browser: Browse
     await browser.post(f"{thread}/state", {"values": {"log": ["by hand"]}})
     assert (await browser.get(f"{thread}/state"))["values"]["log"] == ["tick 1", "tick 2", "by hand"]
     assert (await browser.get(thread))["values"]["log"] == ["tick 1", "tick 2", "by hand"]
-    # A message with the id of one that is there replaces it; any other is added.
+    # A message with an existing id replaces that one; any other is appended.
     thread = await browser.new_thread()
     asked, said = (await browser.wait(thread, "agent", HELLO))["messages"]
     better = {"type": "ai", "id": said["id"], "content": "better"}
@@ -80,12 +80,12 @@ _FILE_WORK = ("open", "os.mkdir", "os.rename", "os.truncate", "os.listdir", "os.
 
 
 class Opened:
-    """Which thread of this process opens, makes or renames what lies under a folder."""
+    """Threads of this process that open, create or rename files below a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._watching = str(folder), True
         self.threads: list[int] = []
-        # A hook cannot be taken back; this one goes deaf.
+        # An audit hook cannot be removed; this one is switched off.
         sys.addaudithook(self._heard)
 
     def stop(self) -> None:
@@ -140,7 +140,7 @@ async def test_fault_23_id_cannot_choose_a_path(tmp_path: Path, bad: str) -> Non
                 (found,) = await store.list_events(thread_id)
                 assert found.event.content == thread_id or "\ud800" in bad
         with acting(ALICE):
-            # Where a file system knows no upper case, another id must not be the same file.
+            # On case-insensitive file systems, another id must not be the same file.
             assert await store.list_events(bad.swapcase() if bad.isalpha() else f"{bad}/") == []
     files = await asyncio.to_thread(lambda: [path.resolve() for path in tmp_path.rglob("*") if path.is_file()])
     assert len([path for path in files if path.name == "events.jsonl"]) == 3
@@ -163,14 +163,14 @@ async def test_fault_24_frames_of_a_subgraph_carry_its_name(browser: Browser) ->
     for frame in with_them:
         mode, _, namespace = frame.event.partition("|")
         by_name.setdefault(f"{mode}|{namespace.partition(':')[0]}", []).append(frame.json)
-    # The parent's own, and those of the child under the child's name.
+    # The parent's own frames, and those of the child under the child's name.
     assert [set(update) for update in by_name["updates|"]] == [{"before"}, {"child"}]
     assert [set(update) for update in by_name["updates|child"]] == [{"child_model"}]
     assert by_name["custom|"] == [{"progress": "parent"}]
     assert by_name["custom|child"] == [{"progress": "child"}]
     assert {task["name"] for task in by_name["tasks|"]} == {"before", "child"}
     assert {task["name"] for task in by_name["tasks|child"]} == {"child_model"}
-    # Who did not ask for the child's frames is not given them under another name.
+    # A reader that did not request the child's frames does not get them under another name.
     assert [set(frame.json) for frame in without if frame.event == "updates"] == [{"before"}, {"child"}]
     assert [frame.json for frame in without if frame.event == "custom"] == [{"progress": "parent"}]
     assert {frame.json["name"] for frame in without if frame.event == "tasks"} == {"before", "child"}
@@ -188,7 +188,7 @@ async def test_fault_25_a_run_whose_process_was_killed_is_resumed(start_server: 
 
 async def test_fault_29_terminated_server_releases_its_runs_cleanly(start_server: StartServer, gate: Gate) -> None:
     """SIGTERM mid-run breaks on closed pools."""
-    # One lost worker would be one too many here: what is handed back is not lost.
+    # A limit of one lost worker: a released run does not count as lost.
     server = start_server(shutdown_grace_seconds=0.1, max_attempts=1)
     async with Client(server.url) as client:
         run = await at_the_gate(client, gate)
@@ -200,7 +200,7 @@ async def test_fault_29_terminated_server_releases_its_runs_cleanly(start_server
 
 
 async def at_the_gate(client: Client, gate: Gate) -> str:
-    """The path of a run that has taken its first step and does not end by itself."""
+    """Return the path of a run that has taken its first step and does not end by itself."""
     thread = f"/threads/{(await client.post('/threads'))['thread_id']}"
     run = await client.post(f"{thread}/runs", {"assistant_id": "gated", "input": gate.input})
 
@@ -212,7 +212,7 @@ async def at_the_gate(client: Client, gate: Gate) -> str:
 
 
 async def ends_well(client: Client, run: str, gate: Gate) -> None:
-    """A second attempt goes on where the first one was: its end is that of an undisturbed run."""
+    """Assert that the second attempt continues the first one: its end is that of an undisturbed run."""
     gate.open()
     record = await client.ended(run)
     assert (record["status"], record["attempt"], record["dead_letter"]) == ("success", 2, False)
@@ -223,7 +223,7 @@ async def ends_well(client: Client, run: str, gate: Gate) -> None:
 
 async def test_fault_26_a_cancel_reaches_another_worker_at_once(storage: Storage) -> None:
     """Cancel on another worker takes up to 10 s."""
-    # The clock stands still and the lease lasts for a year: no renewal finds the flag.
+    # The clock is stopped and the lease lasts a year: no renewal finds the flag.
     async with storage.workers(True, False) as (holder, gateway), asyncio.timeout(SOON):
         with acting(ALICE):
             _, stream = await gateway.create_and_stream(a_spec("r1", Step("hang")))
@@ -235,7 +235,7 @@ async def test_fault_26_a_cancel_reaches_another_worker_at_once(storage: Storage
 
 
 class FailingBridge(MemoryStreamBridge):
-    """Does not take some of the events."""
+    """Refuses some of the events."""
 
     def __init__(self, clock: HandClock, failing: range) -> None:
         super().__init__(clock=clock)
@@ -259,7 +259,7 @@ async def test_fault_27_a_stream_that_fails_costs_no_run(storage: Storage, faili
             read = [item async for item in stream if isinstance(item, StreamEvent)]
     assert result.record.status is RunStatus.SUCCESS
     assert len(storage.effects.done) == 5
-    # What came through is there, and so is the end.
+    # The stored events are there, and so is the terminal event.
     came_through = ["metadata", *["updates"] * 3] if failing.stop == 4 else []
     assert [event.event for event in read] == [*came_through, "end"]
     assert read[-1].terminal == "end"
@@ -283,7 +283,7 @@ async def test_fault_28_a_stop_keeps_the_text_so_far(browser: Browser, mode: str
     assert streamed
     assert said["content"].startswith(streamed)
     assert said["response_metadata"]["partial"] is True
-    # And the next run of the thread finds it.
+    # The next run of the thread finds it.
     assert len((await browser.wait(thread, "agent", HELLO))["messages"]) == 4
 
 
@@ -298,11 +298,11 @@ async def test_fault_30_a_browser_closed_in_the_middle_loses_nothing(
         run = request.headers["content-location"]
     with acting(LOCAL_ACTOR):
         record = await services.runs.get_run(run.rpartition("/")[2])
-    # Nobody has asked for a stop, which would come true a moment later.
+    # No cancel was requested, which could take effect a moment later.
     assert (record.status, record.stop_requested) == (RunStatus.RUNNING, None)
     gate.open()
     assert (await browser.ended(run))["status"] == "success"
-    # It comes back: to the rest of the stream, to the answer, to the thread.
+    # It reconnects: to the rest of the stream, to the answer, to the thread.
     assert seen[-1].id is not None
     rest = await browser.replay(run, seen[-1].id)
     assert [*seen, *rest] == await browser.replay(run, "-1")

@@ -1,4 +1,4 @@
-"""Faults we start from (docs: behaviour), seen in other implementations and impossible here: those of runs."""
+"""Known faults of runs (docs: behaviour), seen in other implementations, and tests that they do not occur here."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_fault_04_rollback_is_reachable_and_restores_everything(story: Story) ->
     saver = story.durable.checkpoints.saver
     before = (dict(saver.storage["t1"][""]), {key: dict(kept) for key, kept in saver.writes.items()})
     values = story.durable.tables.threads["t1"].record.values
-    # A resume leaves a write on an older checkpoint, and new checkpoints behind it.
+    # A resume writes to an older checkpoint, and creates new checkpoints after it.
     story.create(a_spec("r2", input=None, command=ANSWER))
     story.create(a_spec("r3", *TALKS))
     story.wait(1.5)
@@ -62,7 +62,7 @@ def test_fault_04_rollback_is_reachable_and_restores_everything(story: Story) ->
 
 @pytest.mark.parametrize("moment", [0, 0.1, 0.3, 0.6, 1.0, 1.5, 3.0])
 def test_fault_05_a_cancel_before_the_first_step_blocks_nothing(moment: float) -> None:
-    """At every moment of a start that takes its time: waiting, claimed, marked, begun."""
+    """At every moment of a slow start: pending, claimed, marked, started."""
     with Story(replace(CALM, stores=Weather(instant=0.0, slowest=0.5))) as story:
         story.create(a_spec("r1", Step(takes=60)))
         story.wait(moment)
@@ -149,7 +149,7 @@ def test_fault_16_failing_event_store_loses_only_events(failing: float) -> None:
 
 
 def test_fault_16_events_of_a_failed_flush_are_stored_later() -> None:
-    """Half of the calls fail, half of those before they took effect: no event is lost while there are tries left."""
+    """Half of the calls fail, half of those before they took effect: no event is lost while retries remain."""
     with Story(replace(CALM, stores=Weather(outages={"append": 0.4}, instant=1.0)), seed=3) as story:
         for number in range(20):
             spec = a_spec(f"r{number}", thread_id=f"t{number}")
@@ -170,7 +170,7 @@ async def _events_of(story: Story, thread_id: str) -> list[str]:
 
 
 def test_fault_18_terminal_event_is_sent_after_the_durable_write(story: Story) -> None:
-    """A reader that looks the run up in the moment in which it sees the end finds it ended."""
+    """A reader that looks up the run when it sees the terminal event finds it ended."""
 
     async def look_at_the_end(runs: RunsFacade) -> RunStatus:
         _, stream = await runs.create_and_stream(a_spec("r1", *TALKS))
@@ -195,7 +195,7 @@ def test_fault_25_a_crash_marks_nothing_as_failed_and_the_run_is_resumed(story: 
 
 
 def test_fault_26_cancel_is_immediate_locally_and_bounded_on_other_workers(story: Story) -> None:
-    """Another process here shares the storage and nothing else: the notice cannot reach it, the flag does."""
+    """Another process here shares only the storage: the notice cannot reach it, the flag does."""
     story.create(a_spec("r1", Step("hang")))
     story.wait(0.5)
     began = story.now

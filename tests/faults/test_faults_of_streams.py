@@ -1,4 +1,4 @@
-"""Faults we start from (docs: behaviour), seen in other implementations and impossible here: those of streams."""
+"""Known faults of streams (docs: behaviour), seen in other implementations, and tests that they do not occur here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TALKS = [Step(takes=1, chunks=4) for _ in range(3)]
 
 @pytest.mark.parametrize("on_disconnect", ["cancel", "continue"])
 def test_fault_01_a_successful_streamed_run_is_not_recorded_as_interrupted(story: Story, on_disconnect: str) -> None:
-    """The response closes its stream when it is over, as every ``finally`` does; the run has ended by then."""
+    """The response closes its stream at the end, as every ``finally`` does; the run has ended by then."""
     reader = Reader.of(story, a_spec("r1", *TALKS, on_disconnect=on_disconnect))
     story.wait(60)
     assert (reader.is_done, reader.sentinel) == (True, Sentinel.END)
@@ -125,7 +125,7 @@ def test_fault_13_finished_runs_are_not_kept_in_memory() -> None:
         gc.collect()
         return [each for each in gc.get_objects() if type(each).__name__ in kinds]
 
-    # Tests before this one may have left some; held, so that none of theirs is taken for one of ours.
+    # Earlier tests may have left some; they are referenced, so that they are not counted as new.
     before = alive()
     with Story(replace(CALM, retention=5, awaiting_retention=5)) as story:
         for number in range(200):
@@ -146,7 +146,7 @@ def test_fault_24_subgraph_frames_are_distinct_from_root_frames(mode: str) -> No
 
 
 async def test_fault_31_ids_are_unique_and_replay_after_each_is_complete() -> None:
-    """However fast they come: an id is a number in a row, not a time."""
+    """At any rate of events: an id is a sequence number, not a time."""
     clock = HandClock()
     async with MemoryStreamBridge.running(MemoryStreamSettings(), clock) as bridge:
         await bridge.open("r1")
@@ -164,7 +164,7 @@ async def test_fault_31_ids_are_unique_and_replay_after_each_is_complete() -> No
 
 @pytest.mark.parametrize("ending", ["asks", "cancelled", "rolled back"])
 def test_stream_is_kept_for_an_answer_only_if_the_run_is_interrupted(ending: str) -> None:
-    """A stopped run leaves steps to be done too, but has no question."""
+    """A stopped run leaves pending steps too, but no interrupt."""
     with Story(replace(CALM, retention=5, awaiting_retention=500)) as story:
         story.create_and_wait(a_spec("r0", Step("ask")))
         story.wait(600)

@@ -1,4 +1,4 @@
-"""A storage does what it is asked, and fails before it says so: the streams of runs that this ended are ended too."""
+"""Lost replies of a storage that applied the write: the streams of runs that it ended get their terminal event."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .kernel import ALICE, LONG, Storage, a_spec
 
 
 class AnswerLost(Exception):
-    """What was written stands; nobody is told."""
+    """The write is applied; the reply is lost."""
 
 
 class MuteLeases(InMemoryLeaseStore):
@@ -30,7 +30,7 @@ class MuteLeases(InMemoryLeaseStore):
 
 
 class MuteRuns(InMemoryRunStore):
-    """``away``: how many reads fail after an answer was lost."""
+    """``away``: number of reads that fail after a reply was lost."""
 
     mute = False
     away = 0
@@ -49,7 +49,7 @@ class MuteRuns(InMemoryRunStore):
 
 
 async def ends(storage: Storage, run_id: str) -> bool:
-    """Within the time that a storage may be away."""
+    """Within the time that a storage may be unavailable."""
     for _ in range(40):
         status = await storage.bridge.status(run_id)
         if status is not None and status.is_terminal:

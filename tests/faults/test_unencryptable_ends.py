@@ -1,4 +1,4 @@
-"""What becomes of a run whose end cannot be encrypted: it fails, unless the loop of the handlers was lost."""
+"""Runs whose outcome cannot be encrypted fail, unless the loop of the handlers was lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .kernel import ALICE, Storage, a_spec
 
 
 class Unencryptable(InMemoryLeaseStore):
-    """Refuses every end that has something in it to encrypt."""
+    """Refuses every outcome with a value to encrypt."""
 
     def __init__(self, storage: Storage, cause: Exception) -> None:
         super().__init__(storage.tables, storage.bell.ring)

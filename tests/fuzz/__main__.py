@@ -15,7 +15,7 @@ from .driver import Report, fuzz
 from .suite import TARGETS, world_and_targets
 
 _ROUND: Final = 60.0
-"""Seconds that one server is fuzzed; then comes a new one, whose database is empty."""
+"""Seconds that one server is fuzzed; then a new one is started on an empty database."""
 
 
 def main() -> int:
@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def _round(names: Sequence[str], report: Report, number: int, until: float) -> int:
-    """Fuzz one server until that moment (monotonic); the number of the next batch."""
+    """Fuzz one server until that time (monotonic); return the number of the next batch."""
     with (
         tempfile.TemporaryDirectory(prefix="runstead-fuzz-") as folder,
         world_and_targets(Path(folder), names) as (world, targets),

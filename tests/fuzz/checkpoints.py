@@ -36,7 +36,7 @@ sys.addaudithook(_hook)
 
 
 def checkpoint_targets(world: World, folder: Path) -> list[Target]:
-    """What is stored, mutated, read without a server and by one."""
+    """A stored value, mutated, and read with and without a server."""
     marker = folder / "marker"
     seeds = [*hostile(marker), *_innocent()]
     stored = st.one_of(st.sampled_from(seeds), _called(marker))
@@ -52,7 +52,7 @@ def checkpoint_targets(world: World, folder: Path) -> list[Target]:
         try:
             CheckpointSerializer().loads_typed(example)
         except Exception:
-            # A reader tells it as a value that cannot be read; that is what the other target is about.
+            # A reader reports it as an unreadable value, which the other target covers.
             pass
         finally:
             calls, _watched.calls = _watched.calls, None
@@ -86,7 +86,7 @@ def _innocent() -> list[tuple[str, bytes]]:
 
 @st.composite
 def _called(draw: st.DrawFn, marker: Path) -> tuple[str, bytes]:
-    """A value that names something to be called, in one of the serializer's ways."""
+    """A value that names a callable, in one of the serializer's forms."""
     names = ("os", "subprocess", "builtins", "pathlib", "operator", "importlib", "shutil", "langgraph.types", "")
     called = ("system", "Popen", "eval", "open", "Path", "methodcaller", "import_module", "rmtree", "Send")
     argument = st.one_of(st.just(f"touch {marker}"), st.sampled_from(TEXTS), values)
@@ -105,12 +105,12 @@ def _packed(value: Any) -> bytes:
     try:
         return ormsgpack.packb(value, option=ormsgpack.OPT_NON_STR_KEYS)
     except (TypeError, ValueError):
-        # Integers and texts that msgpack has no place for.
+        # Integers and texts that msgpack cannot represent.
         return ormsgpack.packb(repr(value).encode("utf-8", "replace"))
 
 
 def _read_by_server(world: World, example: tuple[str, bytes]) -> None:
-    """Put it in the place of a checkpoint of a new thread of Mallory's, and read that in all ways."""
+    """Store it as the checkpoint of a new thread of Mallory's, and read that in all ways."""
     thread_id = world.copied_thread()
     with closing(sqlite3.connect(world.application.settings.data_dir / "checkpoints.db", timeout=30)) as connection:
         connection.execute("UPDATE checkpoints SET type = ?, checkpoint = ? WHERE thread_id = ?", (*example, thread_id))

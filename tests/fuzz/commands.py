@@ -1,4 +1,4 @@
-"""Commands of the event protocol: valid ones, to be mutated by the targets that send them."""
+"""Commands of the event protocol: valid ones, mutated by the targets that send them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests made of the server's OpenAPI document: addresses, queries and bodies of every route."""
+"""Requests generated from the server's OpenAPI document: URLs, queries and bodies of every route."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Operation:
 
     @property
     def waits(self) -> bool:
-        """The answer may take as long as a run, or as a thread is there."""
+        """True if the response may take as long as a run or the lifetime of a thread."""
         return self.path.endswith(("/stream", "/stream/events", "/wait", "/join", "/cancel", "/commands"))
 
 
@@ -48,7 +48,7 @@ class Description:
         ]
 
     def body_of(self, operation: Operation, known: Mapping[str, Json]) -> st.SearchStrategy[Json]:
-        """Valid bodies, more or less. ``known`` values stand for fields of these names, most of the time."""
+        """Mostly valid bodies. ``known`` values are used for fields of these names, most of the time."""
         return self._values(operation.body, known, 0) if operation.body is not None else st.just({})
 
     def _values(self, schema: Mapping[str, Any], known: Mapping[str, Json], depth: int) -> st.SearchStrategy[Json]:
@@ -99,5 +99,5 @@ def _some_of(
 
 
 def path_of(operation: Operation, parts: Mapping[str, str]) -> str:
-    """The path with its parameters filled in; those without a part stay ``x``."""
+    """The path with its parameters filled in; missing ones become ``x``."""
     return re.sub(r"\{(\w+)\}", lambda found: parts.get(found[1], "x"), operation.path)

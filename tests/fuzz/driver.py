@@ -1,4 +1,6 @@
-"""Runs targets for a number of examples or of seconds, and collects faults: one of each kind, its shortest example."""
+"""Runs targets for a number of examples or of seconds, and collects faults: one of each kind, with its shortest
+example.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,12 @@ from .target import Target
 from .world import Fault
 
 _BATCH: Final = 100
-"""Examples of a target in a row; then comes the next one."""
+"""Examples of a target in a row, before the next target."""
 
 
 @dataclass(slots=True)
 class Report:
-    """``faults``: by target and kind, the shortest example with what was raised for it."""
+    """``faults``: by target and kind, the shortest example with its exception."""
 
     examples: Counter[str] = field(default_factory=Counter)
     seconds: Counter[str] = field(default_factory=Counter)
@@ -94,7 +96,7 @@ def _batch(target: Target, report: Report, number: int, examples: int, goes_on: 
         try:
             target.attempt(example)
         except Exception as error:
-            # Not raised: the server has changed meanwhile, so that a second try may say nothing.
+            # Not raised: the state of the server has changed, so a second try could be meaningless.
             report.add(target.name, example, error)
 
     since = time.monotonic()

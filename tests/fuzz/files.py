@@ -31,7 +31,7 @@ from .values import Json, documents, encoded, mutated, mutated_bytes
 from .world import Fault
 
 _REFUSED: Final = (MoveError, StorageError, OSError)
-"""What the commands show as a sentence."""
+"""Errors that the commands show as one sentence."""
 _CONFIGURATION: Final[Json] = {
     "dependencies": [".", "./src"],
     "graphs": {"a": "./graphs.py:echo", "b": {"path": "./graphs.py:asks", "description": "d"}},
@@ -109,7 +109,7 @@ def _attempt_configuration(folder: Path) -> Callable[[bytes], None]:
         except ConfigurationError as error:
             _check_sentence(error)
         else:
-            # What the server and `runstead doctor` do with it before anything is imported.
+            # The checks of the server and `runstead doctor` before anything is imported.
             repr((found, found.search_paths))
 
     return attempt
@@ -140,7 +140,7 @@ async def _imported(file: Path, target: Path) -> None:
 
 
 def _zips(whole: bytes) -> st.SearchStrategy[bytes]:
-    """A zip file with bytes that are wrong, or with a wrong manifest, member or name."""
+    """A zip file with wrong bytes, or with a wrong manifest, member or name."""
     with zipfile.ZipFile(io.BytesIO(whole)) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     return st.one_of(mutated_bytes(st.just(whole)), _repacked(members), _repacked(members))

@@ -1,4 +1,4 @@
-"""Graphs and users of the server that is fuzzed: quick ones, that accept most inputs."""
+"""Graphs and users of the fuzzed server: fast ones that accept most inputs."""
 
 # No `from __future__ import annotations`: LangGraph reads the annotations of states and nodes.
 import operator

@@ -21,7 +21,7 @@ _ALLOWED: Final = (503, 507)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent; ``headers`` are added to Mallory's own."""
+    """The request; ``headers`` are added to Mallory's own."""
 
     operation: Operation
     path: str
@@ -34,7 +34,7 @@ class Request:
 
 
 def http_targets(world: World) -> list[Target]:
-    """Bodies, queries, headers and cursors, against a world."""
+    """Bodies, queries, headers and cursors, sent to a world."""
     description = Description()
     known = {**world.ids, "namespace": ["n"], "checkpoint": {"checkpoint_id": world.ids["checkpoint_id"]}}
 
@@ -52,7 +52,7 @@ def http_targets(world: World) -> list[Target]:
 
 
 def check_answer(request: object, answer: Answer) -> None:
-    """Raise Fault for an answer that no request may get."""
+    """Raise Fault for a response that no request may get."""
     if CANARY.encode() in answer.body or CANARY in str(answer.headers):
         raise Fault("data of another user", f"{request!r}: {answer}")
     if answer.status >= 500 and answer.status not in _ALLOWED:
@@ -63,7 +63,7 @@ def check_answer(request: object, answer: Answer) -> None:
         told = json.loads(answer.body)
     except ValueError:
         raise Fault("error that is no JSON", f"{request!r}: {answer}") from None
-    # What is no command is refused in the envelope of commands.
+    # Invalid commands are refused in the envelope of commands.
     sentence = told.get("message" if told.get("type") == "error" else "detail") if isinstance(told, dict) else None
     if not isinstance(sentence, str) or not sentence:
         raise Fault("error without a sentence", f"{request!r}: {answer}")
@@ -85,7 +85,7 @@ def _sent(world: World, request: Request) -> Answer:
 
 # --- strategies -----------------------------------------------------------------------------------------------------
 def _parts(world: World) -> st.SearchStrategy[Mapping[str, str]]:
-    """Ids in the path: Mallory's, Alice's, or anything."""
+    """Ids in the path: Mallory's, Alice's, or any text."""
     odd = st.one_of(st.sampled_from(TEXTS), st.text(max_size=10)).map(
         lambda text: quote(text.encode("utf-8", "surrogatepass"), safe="")[:2_000] or "x"
     )
@@ -102,7 +102,7 @@ def _parts(world: World) -> st.SearchStrategy[Mapping[str, str]]:
 def _bodies(draw: st.DrawFn, description: Description, world: World, known: Mapping[str, Json]) -> Request:
     operation = draw(st.sampled_from([one for one in description.operations if one.body is not None]))
     parts = draw(_parts(world))
-    # What has been deleted is no target any more.
+    # Deleted resources are no longer targets.
     others = list(world.ids_of_alice.values())
     value = mutated(description.body_of(operation, known), [*world.ids.values(), *others]).map(_soon)
     return Request(operation, path_of(operation, parts), body=draw(documents(value)))
@@ -162,7 +162,7 @@ def _quoted(text: str) -> str:
 
 
 def _soon(value: Json) -> Json:
-    """The same, without crons that are enabled and fire: they would make runs for as long as the fuzzing goes on."""
+    """The same, without enabled crons that fire: they would create runs for as long as the fuzzing lasts."""
     if isinstance(value, dict) and "schedule" in value:
         return {**value, "enabled": False}
     return value

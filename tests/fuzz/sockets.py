@@ -1,4 +1,4 @@
-"""Targets below HTTP: messages of WebSockets, and bytes that are sent to the server's port."""
+"""Targets below HTTP: messages of WebSockets, and raw bytes sent to the server's port."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .values import documents, mutated, mutated_bytes
 from .world import CANARY, HANG, Fault, World
 
 _LAST: Final = 999_999_999
-"""The id of a command that a client sends last: with its answer, all others have theirs."""
+"""The id of the last command that a client sends: its response comes after those of all others."""
 _CLOSINGS: Final = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 4400, 4401, 4403, 4404, 4422, 4429)
 
 
@@ -46,14 +46,14 @@ def socket_targets(world: World) -> list[Target]:
 # --- WebSockets, in process -----------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """What the server has sent on a connection; ``closed`` is its code, unless it left that to the client."""
+    """The server's messages on a connection; ``closed`` is its close code, unless it left closing to the client."""
 
     said: list[Any]
     closed: int | None
 
 
 async def _talked(world: World, thread_id: str, messages: list[Any]) -> Talk:
-    """Send all messages and then one more command; until that is answered, or the server has closed."""
+    """Send all messages and then one more command; read until its response, or until the server has closed."""
     told = [(b"host", b"localhost"), (b"x-api-key", world.keys["mallory"].encode())]
     path = f"/threads/{thread_id}/stream/events"
     scope = {
@@ -111,7 +111,7 @@ def _check_talk(talk: Talk) -> None:
         refused = said.get("type") == "error"
         if refused and not (isinstance(said.get("message"), str) and said["message"] and said.get("error")):
             raise Fault("error without a sentence", repr(said))
-        # Statuses stand at the beginning of some.
+        # Status codes appear at the start of some.
         if refused and said["message"][:4] in ("500:", "502:"):
             raise Fault("error of the server", repr(said))
 
@@ -119,7 +119,7 @@ def _check_talk(talk: Talk) -> None:
 # --- bytes, over a socket -------------------------------------------------------------------------------------------
 @st.composite
 def _bytes(draw: st.DrawFn, world: World) -> bytes:
-    """One to three requests, of which some bytes are wrong; then the client says no more."""
+    """One to three requests with some wrong bytes; then the client sends nothing more."""
     one = st.one_of(_request(world), _request(world), _upgrade(world))
     data = b"".join(draw(one) for _ in range(draw(st.integers(1, 3))))
     return draw(st.one_of(st.just(data), mutated_bytes(st.just(data))))
@@ -149,7 +149,7 @@ def _request(draw: st.DrawFn, world: World) -> bytes:
 
 @st.composite
 def _upgrade(draw: st.DrawFn, world: World) -> bytes:
-    """A WebSocket's handshake, and frames that clients must not send."""
+    """A WebSocket handshake, and frames that clients must not send."""
     key = draw(st.sampled_from(("dGhlIHNhbXBsZSBub25jZQ==", "", "x", "=" * 24)))
     lines = [
         f"GET /threads/{world.ids['thread_id']}/stream/events HTTP/1.1",
@@ -186,7 +186,7 @@ _LINES: Final = (
 
 
 def _answer_to(world: World, data: bytes) -> bytes:
-    """All that the server says until it closes the connection. Raises Fault when it does not."""
+    """Read until the server closes the connection. Raises Fault if it does not."""
     host, port = world.url.removeprefix("http://").split(":")
     said = b""
     with socket.create_connection((host, int(port)), timeout=HANG) as connection:
@@ -198,7 +198,7 @@ def _answer_to(world: World, data: bytes) -> bytes:
         except TimeoutError:
             raise Fault("connection that is not closed", f"{data!r}: {said!r}") from None
         except OSError:
-            # The server has closed it before it has read all.
+            # The server has closed it before reading everything.
             return said
     return said
 

@@ -1,4 +1,4 @@
-"""One thing that is fuzzed: a strategy of examples, and what is done with each."""
+"""A fuzzing target: a strategy of examples, and the attempt made with each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """``attempt`` raises Fault, or anything else that should not be raised, for what must not happen."""
+    """``attempt`` raises Fault, or any other unexpected exception, for a violation."""
 
     name: str
     examples: st.SearchStrategy[Any]

@@ -12,7 +12,7 @@ from .target import Target
 from .world import World
 
 EXAMPLES = 40
-"""Of each target."""
+"""Examples of each target."""
 SEED = 1
 
 

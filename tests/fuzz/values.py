@@ -74,7 +74,7 @@ def _places(value: Json, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def _with(value: Json, place: tuple[Any, ...], change: Callable[[Any, Any], None], new: Json) -> Json:
-    """``value`` after ``change(parent, key)``; ``new`` in place of the whole when the place is the root."""
+    """``value`` after ``change(parent, key)``; ``new`` replaces the whole if the position is the root."""
     if not place:
         return new
     changed = copy.deepcopy(value)
@@ -122,7 +122,7 @@ def _adding(name: str, new: Json) -> Callable[[Any, Any], None]:
 
 @st.composite
 def mutated_bytes(draw: st.DrawFn, texts: st.SearchStrategy[bytes]) -> bytes:
-    """Bytes of which some are replaced, removed, repeated or inserted."""
+    """Bytes with some replaced, removed, repeated or inserted."""
     data = draw(texts)
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(data)))
@@ -133,7 +133,7 @@ def mutated_bytes(draw: st.DrawFn, texts: st.SearchStrategy[bytes]) -> bytes:
 
 
 def encoded(value: Json) -> bytes:
-    """JSON as clients write it, with NaN and halves of surrogate pairs where the value has them."""
+    """JSON as clients write it, with NaN and lone surrogates if the value contains them."""
     return json.dumps(value).encode()
 
 

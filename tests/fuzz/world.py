@@ -1,7 +1,7 @@
-"""The server that is fuzzed: in this process, over sockets and called as an ASGI app, with two users.
+"""The fuzzed server: in this process, over sockets and called as an ASGI app, with two users.
 
 Alice has a thread, an item and a cron, each with a canary. Mallory sends the fuzzed requests and knows all ids of
-Alice's. No answer to Mallory contains the canary, and what Alice has stays as it was.
+Alice's. No response to Mallory contains the canary, and Alice's data stays unchanged.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ T = TypeVar("T")
 HERE: Final = Path(__file__).parent
 CANARY: Final = "canary-of-alice"
 HANG: Final = 30.0
-"""Seconds after which a request without an answer is a fault."""
+"""Seconds after which a request without a response is a fault."""
 _HANG_UP_AFTER: Final = 0.05
-"""Seconds that an answer which waits for runs is listened to."""
+"""Seconds for which a response that waits for runs is read."""
 
 
 class Fault(AssertionError):
-    """Something that must not happen; ``kind`` groups faults that have one cause."""
+    """A violation; ``kind`` groups faults with one cause."""
 
     def __init__(self, kind: str, text: str) -> None:
         self.kind = kind
@@ -49,7 +49,7 @@ class Fault(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``complete``: the server ended it; otherwise the client hung up."""
+    """``complete``: the server ended it; otherwise the client disconnected."""
 
     status: int
     headers: Mapping[str, str]
@@ -58,7 +58,7 @@ class Answer:
 
 
 class ErrorLog(logging.Handler):
-    """Keeps what is logged as an error, or with a traceback."""
+    """Collects log records that are errors or have a traceback."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -72,18 +72,18 @@ class ErrorLog(logging.Handler):
         self._faults.append(Fault(kind, logging.Formatter().format(record)))
 
     def forget(self) -> None:
-        """Drop what has been logged since the last check."""
+        """Drop the records since the last check."""
         self._faults = []
 
     def check(self) -> None:
-        """Raise Fault for the first of what has been logged since the last check."""
+        """Raise Fault for the first record since the last check."""
         faults, self._faults = self._faults, []
         if faults:
             raise faults[0]
 
 
 def _is_of_the_graph(record: logging.LogRecord, error: BaseException | None) -> bool:
-    """A run that failed in its graph, or in LangGraph for an input that the graph does not take."""
+    """True for a run that failed in its graph, or in LangGraph for an input that the graph does not accept."""
     if record.msg != "run %s failed" or error is None:
         return False
     innermost = traceback.extract_tb(error.__traceback__)[-1].filename
@@ -92,7 +92,7 @@ def _is_of_the_graph(record: logging.LogRecord, error: BaseException | None) -> 
 
 @dataclass(slots=True, repr=False)
 class World:
-    """A running server, and what is known about it."""
+    """A running server, and the known data on it."""
 
     application: Application
     loop: asyncio.AbstractEventLoop
@@ -100,14 +100,14 @@ class World:
     keys: Mapping[str, str]
     log: ErrorLog
     ids: dict[str, str] = field(default_factory=dict)
-    """Of what Mallory has, by names of parameters."""
+    """Ids of Mallory's resources, by parameter name."""
     ids_of_alice: dict[str, str] = field(default_factory=dict)
     _alice: list[str] = field(default_factory=list)
     _origin: str = ""
-    """A thread of Mallory's whose id no request has."""
+    """A thread of Mallory's whose id no request uses."""
 
     def run(self, doing: Coroutine[Any, Any, T]) -> T:
-        """The result of a coroutine on the server's loop. Raises Fault when there is none within `HANG`."""
+        """Return the result of a coroutine on the server's loop. Raises Fault if there is none within `HANG`."""
         future = asyncio.run_coroutine_threadsafe(doing, self.loop)
         try:
             return future.result(HANG)
@@ -125,7 +125,7 @@ class World:
         body: bytes = b"",
         waits: bool = False,
     ) -> Answer:
-        """One request of Mallory's. ``waits``: hang up when nothing comes for a moment."""
+        """Send one request as Mallory. ``waits``: disconnect when no data comes for a moment."""
         told = [(b"host", b"localhost"), (b"x-api-key", self.keys["mallory"].encode())]
         scope = {
             "type": "http",
@@ -144,22 +144,22 @@ class World:
         return self.run(_asked(self.application.asgi, scope, body, waits))
 
     def copied_thread(self) -> str:
-        """The id of a new thread of Mallory's, that has a run's checkpoints."""
+        """Return the id of a new thread of Mallory's with the checkpoints of a run."""
         return self.copy_of(self._origin)
 
     def copy_of(self, thread_id: str) -> str:
-        """The id of a copy of a thread of Mallory's."""
+        """Return the id of a copy of a thread of Mallory's."""
         return str(json.loads(self.ask("POST", f"/threads/{thread_id}/copy").body)["thread_id"])
 
     def check(self) -> None:
-        """Raise Fault unless the server is healthy, Alice has what she had, and nothing was logged."""
+        """Raise Fault unless the server is healthy, Alice's data is unchanged, and no error was logged."""
         self.log.check()
         if (said := self._said_to_alice()) != self._alice:
             raise Fault("state of alice changed", f"{said} instead of {self._alice}")
         self.log.check()
 
     def prepare(self) -> None:
-        """Make what Alice has, and something of Mallory's."""
+        """Create Alice's data, and some of Mallory's."""
         for user in ("alice", "mallory"):
             with httpx.Client(base_url=self.url, headers={"x-api-key": self.keys[user]}, timeout=HANG) as http:
                 found = _made_by(http, CANARY if user == "alice" else "x")
@@ -189,7 +189,7 @@ class World:
 
 
 def _made_by(http: httpx.Client, mark: str) -> dict[str, str]:
-    """A thread with a run, its checkpoints, an item, a cron and an assistant; their ids."""
+    """Create a thread with a run, its checkpoints, an item, a cron and an assistant; return their ids."""
 
     def post(path: str, body: Mapping[str, Any]) -> Any:
         return http.post(path, json=body).raise_for_status().json()
@@ -248,7 +248,7 @@ async def _asked(app: Callable[..., Any], scope: Mapping[str, Any], body: bytes,
 
 @contextmanager
 def running(folder: Path) -> Iterator[World]:
-    """A server over ``folder``, on a loop of its own in another thread."""
+    """Run a server on ``folder``, on its own loop in another thread."""
     data_dir = current_data(folder / "data")
     flags = {
         "data_dir": data_dir,

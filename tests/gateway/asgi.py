@@ -1,4 +1,4 @@
-"""An ASGI server in a test's hand: what was sent is looked at, and the client leaves when the test says so."""
+"""A fake ASGI server controlled by a test: sent messages are inspected, and the client disconnects on demand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.types import Message
 
 
 class Connection:
-    """One request's two ends. ``stalled`` makes the client take nothing more, as a full socket does."""
+    """Both ends of one request. ``stalled`` makes the client accept nothing more, like a full socket."""
 
     def __init__(self) -> None:
         self.sent: list[Message] = []
@@ -28,7 +28,7 @@ class Connection:
         self._news.set()
 
     async def heard(self, count: int) -> None:
-        """Return when so many pieces of the body have come."""
+        """Return when this number of body chunks have arrived."""
         while len(self.bodies) < count:
             self._news.clear()
             await self._news.wait()
@@ -59,7 +59,7 @@ HTTP: dict[str, Any] = {"type": "http", "method": "GET", "path": "/"}
 
 
 async def until(condition: Any) -> None:
-    """Let others work until ``condition`` holds. Some hundred turns of the loop are plenty for anything here."""
+    """Yield to other tasks until ``condition`` holds. Some hundred turns of the loop are enough here."""
     for _ in range(500):
         if condition():
             return

@@ -1,4 +1,4 @@
-"""Assistants over data that are served more than once: with users or without, with other graphs than before."""
+"""Assistants on data that are served several times: with and without users, and with other graphs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Served: TypeAlias = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]
 
 
 class ByName:
-    """Everybody is who the header says, with the scopes that it says."""
+    """Authenticate as the user and scopes in the header."""
 
     async def authenticate(self, credentials: Credentials) -> ActorContext:
         name, *scopes = credentials.headers["x-user"].split()
@@ -33,7 +33,7 @@ ALICE, BOB, OPERATOR = {"x-user": "alice"}, {"x-user": "bob"}, {"x-user": "olga 
 
 
 def served_from(place: Path) -> Served:
-    """Serves the data in ``place``, as often as it is asked to."""
+    """Serve the data in ``place``, as often as requested."""
 
     @asynccontextmanager
     async def serve(*, users: bool = False, graphs: Path = GRAPHS, **flags: Any) -> AsyncIterator[httpx.AsyncClient]:

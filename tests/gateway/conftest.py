@@ -1,4 +1,4 @@
-"""The whole application over a directory of its own, in process."""
+"""The whole application on its own directory, in process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .assistants import Served, served_from
 
 GRAPHS = Path(__file__).parent.parent / "graphs" / "recorded.json"
 LIMIT = 50_000
-"""Bytes that a request's body may have here."""
+"""Maximum bytes of a request body here."""
 
 
 @pytest.fixture
@@ -40,5 +40,5 @@ async def client(application: Application) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Served:
-    """Serves one data directory, as often as it is asked to."""
+    """Serves one data directory, as often as requested."""
     return served_from(tmp_path)

@@ -1,4 +1,4 @@
-"""A graph in a graph in a graph."""
+"""A graph with two levels of subgraphs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stream or WebSocket ends when its caller has lost access, and goes on while that cannot be found out."""
+"""A stream or WebSocket ends when its caller has lost access, and continues while access cannot be checked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SOON = 0.01
 
 
 class Answers:
-    """An authenticator that answers what the test says."""
+    """An authenticator with scripted results."""
 
     def __init__(self) -> None:
         self.answer: ActorContext | Exception = ALICE
@@ -41,7 +41,7 @@ class Answers:
 
 
 class Endless:
-    """An app that answers without an end; ``silent`` says nothing at all."""
+    """An app whose response never ends; ``silent`` sends nothing at all."""
 
     def __init__(self, *, silent: bool = False) -> None:
         self.silent, self.begun, self.cleaned = silent, asyncio.Event(), False

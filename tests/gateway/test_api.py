@@ -1,4 +1,4 @@
-"""What stands around the routes: browsers, failures, the description of it all, and life inside another app."""
+"""Behaviour around the routes: browsers, failures, the OpenAPI document, and mounting in another app."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ async def test_shutdown_disconnects_readers_and_waiters_and_cancels_no_run(appli
         for unfinished in (reading, waiting):
             with pytest.raises(httpx.RemoteProtocolError):
                 await unfinished
-    # Neither reader left; the runs wait for the next start, and go on there.
+    # Neither reader disconnected; the runs wait for the next start, and continue there.
     async with application.running() as services:
         with acting(LOCAL_ACTOR):
             for run_id in run_ids:
@@ -144,7 +144,7 @@ async def test_shutdown_disconnects_readers_and_waiters_and_cancels_no_run(appli
 
 
 async def at_work(client: httpx.AsyncClient, url: str, *, count: int) -> list[str]:
-    """Ids of the runs, once so many are being executed."""
+    """Return the ids of the runs, once this number of them are being executed."""
     for _ in range(300):
         runs = (await client.get(f"{url}/runs", params={"status": "running"})).json()
         if len(runs) == count:
@@ -173,7 +173,7 @@ async def test_unloadable_auth_or_encryption_prevents_startup(tmp_path: Path) ->
 async def test_custom_savers_and_stores_are_ignored_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # One langgraph.json serves both servers: the reference uses these, and here the settings say where data is kept.
+    # One langgraph.json serves both servers: the reference uses these keys, while here settings define the storage.
     keys: dict[str, Any] = {
         "checkpointer": {"path": "./gone.py:c", "backend": "custom"},
         "store": {"path": "./gone.py:s"},

@@ -1,4 +1,4 @@
-"""What runs make of their assistants, and what becomes of them when an assistant changes or goes."""
+"""Use of assistants by runs, and effects on runs when an assistant changes or is deleted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LATER = 3600
 
 
 async def test_a_run_keeps_the_version_that_it_was_created_with(served: Served) -> None:
-    """Also one that waits: for its turn behind another one, or for its time."""
+    """Also pending runs: enqueued or delayed ones."""
     async with served() as client:
         made = await a_new(client, context={"color": "red"}, metadata={"k": "old"}, config={"tags": ["old"]})
         place, run = f"/assistants/{made['assistant_id']}", {"assistant_id": made["assistant_id"], "input": {}}
@@ -56,7 +56,7 @@ async def test_assistant_thread_and_run_are_merged_in_this_order(served: Served)
         by_context = await seen(context={"color": "green"})
         assert (by_context["context"], by_context["configurable"]["color"]) == ({"color": "green"}, "green")
         assert by_context["tags"] == ["assistant"]
-        # What the assistant says is no reason to refuse a configurable beside it.
+        # The assistant's values do not conflict with configurable keys of the request.
         refused = {"assistant_id": made["assistant_id"], "context": {"a": 1}, "config": {"configurable": {"b": 1}}}
         assert (await client.post("/runs/wait", json=refused)).status_code == 400
 
@@ -133,7 +133,7 @@ async def test_concurrent_deletes_updates_and_runs_cause_no_server_error(served:
 
 
 async def test_server_owned_keys_are_not_stored(served: Served) -> None:
-    """Clients send back what they have read, of runs too."""
+    """Clients send back fields that they have read, also those of runs."""
     own = {"langgraph_auth_user": {"identity": "eve"}, "__pregel_x": 1, "color": "red"}
     async with served() as client:
         for fields in ({"context": own}, {"config": {"configurable": own}}):

@@ -1,4 +1,4 @@
-"""What becomes of assistants beyond the SDK's calls: whose they are, how long they last, what cannot be one."""
+"""Assistants beyond the SDK's calls: ownership, lifetime, invalid ones."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def test_scope_allows_changing_default_assistants(served: Served) -> None:
         change = {"context": {"color": "gold"}}
         assert (await client.patch("/assistants/ctx", json=change, headers=ALICE)).status_code == 403
         assert (await client.patch("/assistants/ctx", json=change, headers=OPERATOR)).json()["version"] == 2
-        # It is everybody's.
+        # It is shared by all users.
         run = await client.post("/runs/wait", json={"assistant_id": "ctx", "input": {}}, headers=ALICE)
         assert run.json()["seen"]["context"] == {"color": "gold"}
         refused = await client.delete("/assistants/ctx", headers=OPERATOR)
@@ -113,7 +113,7 @@ async def test_assistants_of_a_removed_graph_remain(served: Served, tmp_path: Pa
                 assert (refused.status_code, "ctx" in refused.json()["detail"]) == (404, True)
             run = await client.post("/runs/wait", json={"assistant_id": assistant_id, "input": {}})
             assert (run.status_code, "ctx" in run.json()["detail"]) == (404, True)
-        # It can be moved to another graph; and what belonged to the graph alone can be removed now.
+        # It can be moved to another graph; and resources that belonged to the graph only can be removed now.
         moved = await client.patch(f"/assistants/{made['assistant_id']}", json={"graph_id": "agent"})
         assert (moved.status_code, moved.json()["graph_id"]) == (200, "agent")
         assert (await client.delete(f"/assistants/{CTX}")).status_code == 204
@@ -223,6 +223,6 @@ async def test_local_user_owns_assistants_without_authentication(served: Served)
         assert LOCAL_ACTOR.auth_source == "none"
         assert (await client.patch("/assistants/ctx", json={"name": "Mine"})).status_code == 200
     async with served(users=True) as client:
-        # The same name proved otherwise is another one.
+        # The same name with another authentication is another user.
         impostor = {"x-user": LOCAL_ACTOR.user_id}
         assert (await client.patch("/assistants/ctx", json={"name": "Mine"}, headers=impostor)).status_code == 403

@@ -1,4 +1,4 @@
-"""Whatever is sent to whichever route: an answer with a sentence, never a 5xx, and the server goes on."""
+"""Any request to any route gets a response with an error text, never a 5xx, and the server keeps running."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ BODIES: dict[str, bytes] = {
 }
 
 ENDLESS = "/threads/{thread_id}/stream"
-"""An answer that goes on for as long as the thread is there, whatever else was asked."""
+"""A response that lasts as long as the thread exists, whatever the request."""
 
 IDS = (
     "not-a-uuid",
@@ -110,18 +110,18 @@ def filled(path: str, value: str) -> str:
 
 
 def is_told(response: httpx.Response) -> bool:
-    """Served, or refused in words."""
+    """Assert that a request was served or refused with a message."""
     if response.status_code < 400:
         return True
     told = response.json()
-    # What is no command is refused in the envelope of commands.
+    # Invalid commands are refused in the envelope of commands.
     sentence = told.get("message") if told.get("type") == "error" else told.get("detail")
     return response.status_code < 500 and isinstance(sentence, str) and bool(sentence)
 
 
 @pytest.fixture
 async def places(client: httpx.AsyncClient) -> AsyncIterator[dict[str, str]]:
-    """A thread with a run and a checkpoint, so that bad bodies reach the inside."""
+    """A thread with a run and a checkpoint, so that bad bodies reach deeper code."""
     thread_id = (await client.post("/threads", json={})).json()["thread_id"]
     await client.post(f"/threads/{thread_id}/runs/wait", json={"assistant_id": "agent", "input": {"messages": []}})
     run_id = (await client.get(f"/threads/{thread_id}/runs")).json()[0]["run_id"]
@@ -145,7 +145,7 @@ async def test_bad_bodies(
     failures = []
     for method, path in routes(application):
         if method in ("POST", "PUT", "PATCH", "DELETE"):
-            # Bodies come first: what they are sent to must still be there.
+            # Bodies come first: their target must still exist.
             target = path if method == "DELETE" and "store" not in path else path.format_map(places)
             response = await client.request(method, target, content=BODIES[name], headers=JSON)
             if not is_told(response):
@@ -202,7 +202,7 @@ async def test_malformed_headers(client: httpx.AsyncClient, places: dict[str, st
 
 
 async def test_oversized_body_is_not_buffered(client: httpx.AsyncClient) -> None:
-    """Sent in chunks, without saying how long it is: read to the limit, dropped, and answered."""
+    """Sent in chunks, without a length: read to the limit, dropped, and answered."""
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:

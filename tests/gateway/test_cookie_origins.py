@@ -1,4 +1,6 @@
-"""Cookies go along with whatever a page sends: with authentication, pages from elsewhere open no WebSocket by them."""
+"""Browsers send cookies with requests of any page: with authentication, foreign pages cannot open WebSockets with
+them.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ auth = Auth()
 
 @auth.authenticate
 async def authenticate(headers: dict[bytes, bytes]) -> str:
-    """Let in who shows the cookie."""
+    """Authenticate by cookie."""
     if b"session=ada" not in headers.get(b"cookie", b"") and headers.get(b"authorization") != b"Bearer ada":
         raise Auth.exceptions.HTTPException(status_code=401)
     return "ada"
@@ -57,11 +59,11 @@ async def test_socket_of_own_page_program_or_token_is_served(tmp_path: Path) -> 
     async with running(tmp_path) as application:
         assert await closed_with(application, **COOKIE) is None
         assert await closed_with(application, **COOKIE, origin=own) is None
-        # A proxy that gives the server another name: two headers that no page can set say so.
+        # A proxy that gives the server another name: two headers that no page can set show that.
         assert await closed_with(application, **behind_proxy, origin=own) == 4403
         assert await closed_with(application, **behind_proxy, origin=own, **{"x-forwarded-host": HOST}) is None
         assert await closed_with(application, **behind_proxy, origin=own, **{"sec-fetch-site": "same-origin"}) is None
-        # Without cookies a page has to have a token.
+        # Without cookies a page needs a token.
         assert await closed_with(application, host=HOST, authorization="Bearer ada", origin=EVIL) is None
         local = {**COOKIE, "host": "localhost:2024"}
         assert await closed_with(application, **local, origin="http://localhost:3000") is None
@@ -82,7 +84,7 @@ async def test_origins_can_be_listed(http: dict[str, Any], settings: dict[str, A
 
 
 async def test_request_without_preflight_is_refused_too(tmp_path: Path) -> None:
-    """A form, or a POST without a body, is sent with cookies before any answer of CORS counts."""
+    """A form, or a POST without a body, is sent with cookies without a CORS preflight."""
     async with running(tmp_path) as application:
         transport = httpx.ASGITransport(application.asgi)
         async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}", headers=COOKIE) as client:
@@ -93,7 +95,7 @@ async def test_request_without_preflight_is_refused_too(tmp_path: Path) -> None:
             assert "allowed_origins" in refused.json()["detail"]
             own = {"origin": f"https://{HOST}", "sec-fetch-site": "same-origin"}
             assert (await client.post(f"/threads/{THREAD}/copy", headers=own)).status_code == 200
-            # A read changes nothing, and the browser shows it to no page that CORS does not name.
+            # A read changes nothing, and the browser shows it only to pages that CORS allows.
             assert (await client.get(f"/threads/{THREAD}", headers=crossing)).status_code == 200
             token = {"authorization": "Bearer ada", "cookie": ""}
             assert (await client.post(f"/threads/{THREAD}/copy", headers={**crossing, **token})).status_code == 200
@@ -106,6 +108,6 @@ async def test_sockets_of_the_custom_app_are_checked_where_its_routes_authentica
         try:
             closed = await closed_with(application, **COOKIE, origin=EVIL, path="/echo")
         except WebSocketDisconnect:
-            # Their route was served until the test left.
+            # The app's route was served until the test disconnected.
             closed = None
         assert closed == (4403 if asked else None)

@@ -1,4 +1,4 @@
-"""Which pages may ask, and what they may read: by default, and as langgraph.json says."""
+"""Origins that may send requests, and headers that they may read: by default, and as configured in langgraph.json."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ASKED = {"access-control-request-method": "POST", "access-control-request-header
 
 @asynccontextmanager
 async def serving(folder: Path, cors: dict[str, Any] | None, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """A server whose langgraph.json says this about browsers."""
+    """A server with this CORS section in its langgraph.json."""
     http = {} if cors is None else {"http": {"cors": cors}}
     config = folder / "langgraph.json"
     config.write_text(json.dumps({"graphs": {"agent": f"{GRAPHS.parent / 'recorded.py'}:agent"}, **http}))
@@ -31,7 +31,7 @@ async def serving(folder: Path, cors: dict[str, Any] | None, **settings: Any) ->
 
 
 async def before(client: httpx.AsyncClient, origin: str = CHAT, **asked: str) -> httpx.Response:
-    """What a browser asks before it asks."""
+    """A preflight request."""
     headers = {"origin": origin, **ASKED, **{name.replace("_", "-"): value for name, value in asked.items()}}
     return await client.options("/threads/x/runs/stream", headers=headers)
 

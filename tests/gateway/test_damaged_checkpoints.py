@@ -1,4 +1,4 @@
-"""A checkpoint that cannot be read is told in words, and holds up neither runs nor the deletion of its thread."""
+"""An unreadable checkpoint is reported with a message, and blocks neither runs nor the deletion of its thread."""
 
 from __future__ import annotations
 

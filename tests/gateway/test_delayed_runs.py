@@ -1,4 +1,4 @@
-"""A delayed run is in flight from its creation on, as on the reference server, whose answers these are."""
+"""A delayed run is in flight from its creation on, as on the reference server, whose responses these are."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def http(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[
 
 
 async def created(http: httpx.AsyncClient, thread: str, expected: int = 200, **body: Any) -> Any:
-    """A run that says in the thread's log what it was asked to say."""
+    """A run that appends its input to the thread's log."""
     answer = await http.post(f"/threads/{thread}/runs", json={"assistant_id": "slow", "input": {"steps": 1}, **body})
     assert answer.status_code == expected, answer.text
     return answer.json()

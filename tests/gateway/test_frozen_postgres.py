@@ -1,4 +1,4 @@
-"""Requests to a server whose PostgreSQL is stopped, and keeps its connections open."""
+"""Requests to a server whose PostgreSQL is suspended, with its connections open."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RUN = {"assistant_id": "agent", "input": {"messages": [{"role": "human", "conten
 
 @contextmanager
 def frozen(pid: int) -> Iterator[None]:
-    """A process and its children are stopped for the length of a block."""
+    """Suspend a process and its children for the length of a block."""
     listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, check=True)
     stopped = [pid, *map(int, listed.stdout.split())]
     for one in stopped:
@@ -65,7 +65,7 @@ async def test_every_request_is_answered_within_the_database_timeout(tmp_path: P
                 )
                 took = time.monotonic() - began
             assert [answer.status_code for answer in answers] == [200, *[503] * 13]
-            # A request may need the database more than once, and this machine has other work.
+            # A request may need the database more than once, and this machine has other load.
             assert took < 5 * PATIENCE
             assert "retry-after" in answers[1].headers
             assert (await http.get(thread)).status_code == 200

@@ -1,4 +1,4 @@
-"""Who asks decides what there is: without an actor nothing is reached, and what is somebody else's looks absent."""
+"""The user decides about access: without an actor no data is reached, and resources of other users are not found."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HELLO = {"messages": [{"role": "human", "content": "hi there"}]}
 
 
 class ByName:
-    """Everybody is who the header says; nobody without it."""
+    """Authenticate by a header; without it, refuse."""
 
     async def authenticate(self, credentials: Credentials) -> ActorContext:
         if not (name := credentials.headers.get("x-user")):
@@ -99,9 +99,9 @@ async def test_resources_of_another_user_are_not_found(door: httpx.AsyncClient) 
         pruning = {"thread_ids": [thread_id], "strategy": strategy}
         pruned = await door.post("/threads/prune", json=pruning, headers=BOB)
         assert pruned.json() == {"pruned_count": 0}
-    # An id that is taken by somebody else cannot be had, and it is not told whose it is.
+    # An id taken by another user cannot be used, and its owner is not disclosed.
     assert (await door.post("/threads", json={"thread_id": thread_id}, headers=BOB)).status_code == 409
-    # And alice has all of it still.
+    # Alice's data is unchanged.
     assert (await door.get(of_run, headers=ALICE)).json()["status"] == "success"
     assert (await door.get("/store/items?namespace=a&key=k", headers=ALICE)).json()["value"] == {"x": 1}
 
@@ -114,7 +114,7 @@ async def test_graphs_are_available_to_all_users(door: httpx.AsyncClient) -> Non
 async def test_run_acts_for_its_creator(door: httpx.AsyncClient) -> None:
     for number, who in enumerate((ALICE, BOB, ALICE)):
         answer = await door.post("/runs/wait", json={"assistant_id": "memory", "input": {}}, headers=who)
-        # Each counts in a room of their own.
+        # Each user has a separate counter.
         assert answer.json()["done"] == (2 if number == 2 else 1)
 
 

@@ -1,4 +1,4 @@
-"""Searches that find more than an answer should hold."""
+"""Searches that find more than a response may hold."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LARGE = "x" * 4_000
 
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """Of a server with three threads, whose pages have room for the values of two."""
+    """Client of a server with three threads, whose pages hold the values of two."""
     flags = {"data_dir": current_data(tmp_path / "data"), "port": 0, "max_page_bytes": 10_000}
     application = Application(load_settings(flags, project=tmp_path), read_configuration(GRAPHS))
     transport = httpx.ASGITransport(application.asgi)
@@ -51,7 +51,7 @@ async def test_values_beyond_the_page_limit_are_omitted_with_a_remark(client: ht
     threads, remark = await search(client)
     assert contents(threads) == [4_000, 4_000, 0]
     assert "values of 1 threads are omitted" in remark
-    # No thread is missing, and its values can be had.
+    # No thread is missing, and its values can be read.
     last, remark = await search(client, ids=[threads[-1]["thread_id"]])
     assert (contents(last), remark) == ([4_000], "")
 

@@ -1,4 +1,4 @@
-"""What the reference server takes without a word is taken here too, and said in a header where it has no effect."""
+"""Input that the reference server accepts silently is accepted here too; a header names parts without effect."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/store/items/search"): {"namespace_prefix": []},
     ("POST", "/threads/{thread_id}/commands"): {"id": 1, "method": "state.get"},
 }
-"""What a route needs beside the unknown field; the others need nothing."""
+"""Bodies that routes need beside the unknown field; the others need none."""
 OPEN_ENDED = ("/stream", "/stream/events")
-"""Their answers go on, unless they are refused."""
+"""Their responses do not end, unless refused."""
 
 
 async def test_unknown_field_is_remarked_on_by_every_route(application: Application, client: httpx.AsyncClient) -> None:

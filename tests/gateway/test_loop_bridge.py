@@ -54,7 +54,7 @@ def app_of(endpoint: Callable[[Request], Awaitable[Response]], **more: Any) -> S
 
 
 class Upload:
-    """A body in pieces, which counts how many of them were fetched."""
+    """A body in chunks, which counts the fetched ones."""
 
     def __init__(self, pieces: int) -> None:
         self.left, self.fetched = pieces, 0
@@ -171,7 +171,7 @@ async def test_cancelled_receive_loses_no_message(submit: Submit) -> None:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         while len(got) < 20:
-            # As a handler does that waits for a message and for something else.
+            # Like a handler that waits for a message and for another event.
             waiting = asyncio.ensure_future(receive())
             done, _ = await asyncio.wait({waiting}, timeout=0.002)
             if done:
@@ -283,7 +283,7 @@ async def test_response_is_sent_before_background_tasks_start(submit: Submit) ->
 
 
 class Socket:
-    """A WebSocket's two ends, in a test's hand."""
+    """Both ends of a WebSocket, controlled by a test."""
 
     def __init__(self) -> None:
         self.incoming: asyncio.Queue[Message] = asyncio.Queue()
@@ -316,7 +316,7 @@ async def test_web_socket_messages_are_answered_immediately(submit: Submit) -> N
 
 
 class Passing:
-    """Middleware on the loop of user code, around an app of the server's loop."""
+    """Middleware on the user loop, around an app on the server's loop."""
 
     def __init__(self, app: ASGIApp, home: asyncio.AbstractEventLoop) -> None:
         self._app = bridged(app, lambda work: submit_to(home, work))
@@ -331,7 +331,7 @@ class Passing:
 
 
 async def test_round_trip_is_prompt_and_keeps_the_order(submit: Submit) -> None:
-    """Their middleware around a stream of ours: every piece is at the client before the next one is made."""
+    """User middleware around a Runstead stream: every chunk reaches the client before the next one is made."""
     home = asyncio.get_running_loop()
     connection = Connection()
 
@@ -384,7 +384,7 @@ async def test_receive_after_the_end_returns_a_disconnect(user_loop: UserLoop, s
 
 
 async def test_starlettes_own_middleware_works_across(submit: Submit) -> None:
-    """BaseHTTPMiddleware has tasks and cancel scopes of its own around receive and send."""
+    """BaseHTTPMiddleware has its own tasks and cancel scopes around receive and send."""
     from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 
     class Timed(BaseHTTPMiddleware):

@@ -1,4 +1,4 @@
-"""httpx over `LoopbackTransport`: what a request gets from an app in this process."""
+"""httpx over `LoopbackTransport`: requests to an app in this process."""
 
 from __future__ import annotations
 

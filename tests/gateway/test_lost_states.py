@@ -1,4 +1,4 @@
-"""A thread that stands at an earlier state than its last run left says so, and no other thread does."""
+"""A thread whose state is older than the end of its last run reports that, and no other thread does."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def a_thread(client: httpx.AsyncClient, *turns: str) -> str:
 
 
 def lose(data: Path, thread_id: str, keep: int) -> None:
-    """What power loss, or a file from an older backup, does to the newest checkpoints of a thread."""
+    """The effect of power loss, or of a file from an older backup, on the newest checkpoints of a thread."""
     with closing(sqlite3.connect(data / "checkpoints.db")) as connection:
         rows = connection.execute(
             "SELECT checkpoint_id FROM checkpoints WHERE thread_id = ? ORDER BY position", (thread_id,)
@@ -48,7 +48,7 @@ async def remarks(client: httpx.AsyncClient, thread_id: str) -> list[str | None]
     return [answer.headers.get("runstead-remark") for answer in answers]
 
 
-# A turn of this graph makes three checkpoints.
+# A turn of this graph creates three checkpoints.
 @pytest.mark.parametrize(("keep", "in_history"), [(3, True), (5, True), (0, False)])
 async def test_a_state_that_lacks_the_last_run_says_so(
     keep: int, in_history: bool, client: httpx.AsyncClient, tmp_path: Path, caplog: pytest.LogCaptureFixture

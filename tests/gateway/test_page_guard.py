@@ -1,4 +1,4 @@
-"""A server without authentication answers web pages of its own machine alone, whatever name it is called by."""
+"""A server without authentication accepts requests of web pages from its own machine only, under any of its names."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def serving(
 
 
 async def statuses(client: httpx.AsyncClient, headers: dict[str, str]) -> set[int]:
-    """Of a read, a change, and a change without a body."""
+    """Statuses of a read, a change, and a change without a body."""
     answers = [
         await client.get("/info", headers=headers),
         await client.post("/threads/search", json={}, headers=headers),
@@ -67,7 +67,7 @@ async def statuses(client: httpx.AsyncClient, headers: dict[str, str]) -> set[in
 async def closed_with(
     application: Application, *, path: str = f"/threads/{THREAD}/stream/events", **headers: str
 ) -> int | None:
-    """The code with which a WebSocket is closed at once; None for one that is served."""
+    """The code with which a WebSocket is closed immediately; None for one that is served."""
     sent: asyncio.Queue[Message] = asyncio.Queue()
     gone = asyncio.Event()
     received = iter([{"type": "websocket.connect"}])
@@ -211,5 +211,5 @@ async def test_simple_request_body_without_preflight_is_refused(tmp_path: Path) 
                 assert "content-type: application/json" in silent.json()["detail"]
             plain = await client.post(path, content=b"{}", headers={"content-type": "text/plain;charset=UTF-8"})
             assert plain.status_code == 415, path
-        # A script that says nothing is understood, as by the reference server.
+        # A script without a content type is accepted, as by the reference server.
         assert (await client.post("/threads", content=b"{}")).status_code == 200

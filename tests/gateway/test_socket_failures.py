@@ -1,4 +1,4 @@
-"""Failures of WebSockets: what is answered, and what is logged."""
+"""Failures of WebSockets: close codes, and log lines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCOPE: Any = {"type": "websocket", "path": "/threads/x/stream/events", "headers"
 
 
 class ClientLeft(OSError):
-    """As servers raise it for what is sent to a client that has left."""
+    """Raised like servers do for messages to a client that has disconnected."""
 
 
 async def connect() -> Message:

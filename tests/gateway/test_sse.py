@@ -1,4 +1,4 @@
-"""Server-sent events by hand: what goes out when, and what a client that stalls or leaves does."""
+"""Server-sent events step by step: order of output, and clients that stall or disconnect."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .asgi import HTTP, Connection, until
 
 
 class ScriptedReader:
-    """Gives the batches that the test puts in; an exception is raised."""
+    """Yields the batches that the test puts in; an exception is raised."""
 
     def __init__(self, *batches: Sequence[StreamItem] | Exception) -> None:
         self._batches: asyncio.Queue[Sequence[StreamItem] | Exception] = asyncio.Queue()
@@ -124,7 +124,7 @@ async def test_a_large_batch_is_handed_over_in_pieces(connection: Connection) ->
 
 
 async def test_shutdown_ends_the_stream_without_a_final_frame(connection: Connection) -> None:
-    """Then it is cut: nobody takes what was said so far for all, and the SDKs come back for the rest."""
+    """The stream is cut off: the received part is not taken as complete, and the SDKs reconnect for the rest."""
     reader = ScriptedReader([event(1)], BridgeClosed())
     await serve(reader, connection)
     assert connection.bodies == [frame(1)]

@@ -1,4 +1,4 @@
-"""Many runs are stopped by what they do: their own, of all threads, and nobody else's."""
+"""Bulk cancellation by status: of the user's own runs, on all threads, and of no other user's."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def door(application: Application) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def a_thread_at_work(door: httpx.AsyncClient, who: dict[str, str]) -> str:
-    """A thread with a run that runs, and one that waits for it."""
+    """A thread with a running run, and a pending one."""
     thread_id: str = (await door.post("/threads", json={}, headers=who)).json()["thread_id"]
     for _ in range(2):
         await door.post(f"/threads/{thread_id}/runs", json=SLOW, headers=who)
@@ -57,7 +57,7 @@ async def test_cancel_all_affects_own_runs_only(door: httpx.AsyncClient) -> None
         await settled(door, thread_id, ALICE)
         assert await statuses(door, thread_id, ALICE) == ["interrupted", "interrupted"]
     assert await statuses(door, yours, BOB) == ["pending", "running"]
-    # There is nothing left to be stopped, and that is what was asked for.
+    # Nothing is left to be cancelled, which is the requested result.
     assert await cancel(door, ALICE, status="all") == 204
 
 

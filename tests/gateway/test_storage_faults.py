@@ -1,4 +1,4 @@
-"""A storage in trouble: clients are told so, with what helps, and the log has the rest."""
+"""A failing storage: clients get an error with a remedy, and the log has the details."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RUN = {"assistant_id": "agent", "input": {"messages": [{"role": "human", "conten
 
 @asynccontextmanager
 async def set_in(application: Application, trouble: str, cure: str | None = None) -> AsyncIterator[None]:
-    """The connection that writes is in trouble for the length of a block; for good without a cure."""
+    """The writing connection fails for the length of a block; permanently without a cure."""
 
     async def pragma(text: str) -> None:
         def work(connection: Connection) -> None:
@@ -66,7 +66,7 @@ async def test_read_only_storage_answers_503_and_still_reads(
         answer = await raw.post(f"/threads/{thread_id}/{path}", json=RUN)
     assert answer.status_code == 503
     assert "read-only" in answer.json()["detail"]
-    # What was there can still be read.
+    # Existing data can still be read.
     assert (await raw.get(f"/threads/{thread_id}")).status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""How much a thread's states take: the same on both profiles, and of one's own threads alone."""
+"""Storage size of a thread's states: equal on both profiles, and for own threads only."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_title_in_the_state_becomes_the_title_of_the_thread(tmp_path: Path
         assert await title() == "By input"
         await http.post(f"/threads/{thread}/state", json={"values": {"title": "By update"}})
         assert await title() == "By update"
-        # One that is given to the thread itself stays until the state's changes again.
+        # A title set on the thread itself stays until the state's title changes again.
         await http.patch(f"/threads/{thread}", json={"metadata": {"title": "By hand"}})
         await run(n=2)
         assert await title() == "By hand"

@@ -1,4 +1,4 @@
-"""Answers that are long in coming."""
+"""Responses that take long."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Full(StorageFault):
 
 
 class Waiting:
-    """What is waited for; the test says when it comes, and what."""
+    """The awaited value; the test decides its time and content."""
 
     def __init__(self) -> None:
         self.came: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -93,7 +93,7 @@ async def test_unexpected_error_is_masked_in_the_response(
 
 
 async def test_shutdown_leaves_an_incomplete_response(waiting: Waiting, connection: Connection) -> None:
-    """Then the SDKs come back for the other half, by the Location header."""
+    """The SDKs then fetch the other half, using the Location header."""
     waiting.came.set_exception(BridgeClosed())
     await serve(waiting, connection)
     assert connection.headers["location"] == "/x/join"
@@ -102,7 +102,7 @@ async def test_shutdown_leaves_an_incomplete_response(waiting: Waiting, connecti
 
 
 async def test_unavailable_storage_leaves_an_incomplete_response(waiting: Waiting, connection: Connection) -> None:
-    """What a run left is not known then, and nothing is no answer."""
+    """The result of a run is unknown then, and an empty response would be wrong."""
     waiting.came.set_exception(Away())
     await serve(waiting, connection)
     assert connection.bodies == []

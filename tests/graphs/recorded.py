@@ -1,7 +1,7 @@
-"""The graphs that the recorded transcripts were made with, under the same names, so that frames can be compared.
+"""The graphs of the recorded transcripts, under the same names, so that frames can be compared.
 
-No network and no keys: the model is one of langchain_core's fakes. Names of nodes, fields and texts are part of what
-was recorded.
+No network and no keys: the model is one of langchain_core's fakes. Names of nodes, fields and texts are part of the
+recordings.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ async def _echo(state: Chat) -> dict[str, Any]:
 agent = StateGraph(Chat).add_node("model", _echo).add_edge(START, "model").add_edge("model", END).compile(name="agent")
 
 
-# Stops to ask, and goes on with the answer.
+# Interrupts, and continues with the answer.
 def _ask(state: Hitl) -> dict[str, Any]:
     return {"answer": str(interrupt({"question": "approve?"}))}
 
@@ -92,7 +92,7 @@ hitl = (
 )
 
 
-# Asks two things at once.
+# Two interrupts at once.
 def _ask_a(state: Multi) -> dict[str, Any]:
     return {"answers": [f"a={interrupt('a?')}"]}
 
@@ -111,7 +111,7 @@ multi = (
 )
 
 
-# A subgraph with a model and custom data of its own.
+# A subgraph with its own model and custom data.
 async def _child_model(state: Chat) -> dict[str, Any]:
     get_stream_writer()({"progress": "child"})
     return {"messages": [await say("from child")]}
@@ -135,7 +135,7 @@ nested = (
     .compile(name="nested")
 )
 
-# Asks inside a subgraph.
+# Interrupts inside a subgraph.
 _child_hitl = StateGraph(Hitl).add_node("ask", _ask).add_edge(START, "ask").compile(name="child_hitl")
 nested_hitl = (
     StateGraph(Hitl)
@@ -189,7 +189,7 @@ fail = (
 _SHOWN = ("color", "thread_id", "run_id", "assistant_id", "graph_id", "x-tenant", "langgraph_auth_user_id")
 
 
-# Tells what it was run with.
+# Returns its config and context.
 async def _see(state: CtxState, config: RunnableConfig, runtime: Runtime[Ctx]) -> dict[str, Any]:
     configurable, metadata = config.get("configurable", {}), config.get("metadata", {})
     return {
@@ -237,7 +237,7 @@ tools = (
 )
 
 
-# Counts in the store that the server gives it.
+# Counts in the store of the server.
 async def _remember(state: Slow) -> dict[str, Any]:
     store = get_store()
     item = await store.aget(("gauntlet", "counter"), "n")
@@ -267,7 +267,7 @@ fanout = (
 )
 
 
-# Made anew for each run, from its config.
+# Built for each run, from its config.
 def factory(config: RunnableConfig) -> Any:
     greeting = config.get("configurable", {}).get("greeting", "hello")
 

@@ -1,4 +1,4 @@
-"""langgraph.json is read into types; what cannot be served is refused with file, key and the way out."""
+"""langgraph.json is parsed into types; unsupported content is refused with file, key and remedy."""
 
 from __future__ import annotations
 

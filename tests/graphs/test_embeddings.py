@@ -1,4 +1,4 @@
-"""The embedder that the configuration names: had, or refused with the way out."""
+"""The configured embedder: loaded, or refused with a remedy."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def _thread() -> int:
 
 
 class _Blocking(Embeddings):
-    """Tells in which thread it was called."""
+    """Records the thread in which it was called."""
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Graphs are loaded from the user's files and built once per run, whatever shape the user gave them."""
+"""Graphs are loaded from the user's files and built once per run, in whatever form the user wrote them."""
 
 from __future__ import annotations
 
@@ -315,7 +315,7 @@ def test_a_files_module_name_is_the_same_wherever_the_project_lies(tmp_path: Pat
     ],
 )
 async def test_a_graph_without_a_name_is_built_under_its_id(code: str, tmp_path: Path) -> None:
-    """Its name is what traces and the ``events`` stream call the run."""
+    """Its name is the name of the run in traces and in the ``events`` stream."""
     async with registry_of(tmp_path, code).resolve("graph").build({}) as agent:
         assert agent.name == "graph"
 
@@ -408,7 +408,7 @@ async def test_a_package_that_is_a_graph_itself_is_executed_once(tmp_path: Path)
 
 
 def test_module_is_found_by_its_path_name_under_any_import_name(tmp_path: Path) -> None:
-    # Checkpoints name classes by the module's name, and a helper may be first in one start and last in the next.
+    # Checkpoints name classes by module name, and a helper's import order may differ between starts.
     files = {"src/desk/main.py": HELPED + "graph = compiled()", "flavours.py": ""}
     project_of(tmp_path, files, {"main": "./src/desk/main.py:graph"}).load()
     by_path = importlib.import_module(module_name(tmp_path / "src/desk/main.py", tmp_path))

@@ -1,4 +1,4 @@
-"""The scripted model does all that an agent asks of a real one, and says the same thing to the same history."""
+"""The scripted model supports everything that an agent needs of a real one, and is a function of the history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmarks measure, and their arithmetic is right."""
+"""The benchmarks measure, and their arithmetic is correct."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_a_percentile_is_a_value_that_was_measured() -> None:
 
 
 def test_a_row_compares_what_was_measured_in_the_same_round() -> None:
-    """A machine that was busy in one round was busy for both."""
+    """A machine that was busy in one round was busy for both servers."""
     measured = [
         Measurement(round, server, "latency", "median_ms", value)
         for server, values in {"ours": (10.0, 30.0, 12.0), "theirs": (5.0, 15.0, 4.0)}.items()

@@ -1,4 +1,4 @@
-"""What keeps the house in order works itself."""
+"""The project's own tools work."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_ci_lets_no_missing_server_pass(ci: str, outcome: str, tmp_path: Path) -
     )
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rf", str(tmp_path)],
-        # It imports what stands beside it, and wants nobody's plugins.
+        # It imports modules next to it, and uses no pytest plugins.
         env={**os.environ, "CI": ci, "PYTHONPATH": str(CONFTEST.parents[1]), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         cwd=tmp_path,
         capture_output=True,
@@ -77,7 +77,7 @@ def test_a_python_without_ensurepip_names_the_missing_package(tmp_path: Path) ->
 
 @pytest.mark.parametrize("unwritable", [{"HOME": "/proc/nowhere"}, {"XDG_CACHE_HOME": "/proc/nowhere"}])
 def test_an_installation_needs_no_writable_home(unwritable: dict[str, str], tmp_path: Path) -> None:
-    """As uv and npm do, this one makes the folder of its cache."""
+    """Like uv and npm, this one creates its cache folder."""
     folders = tmp_path / "bin", tmp_path / "home", tmp_path / "tmp"
     for folder in folders:
         folder.mkdir()
@@ -101,7 +101,7 @@ def test_an_installation_needs_no_writable_home(unwritable: dict[str, str], tmp_
 
 @pytest.fixture
 def machine(tmp_path: Path) -> dict[str, str]:
-    """A machine whose make only says what it was asked for, and fails for targets that are named in FAILING."""
+    """A machine whose make only records its arguments, and fails for targets named in FAILING."""
     folder = tmp_path / "machine"
     folder.mkdir()
     for tool in ("bash", "cat", "dirname", "env", "grep", "head", "mktemp", "rm", "sed", "sh", "tail", "tee", "git"):
@@ -172,7 +172,7 @@ def test_environments_are_tried_with_both_commands(machine: dict[str, str]) -> N
 
 
 def test_an_environment_in_which_a_command_fails_is_named_and_its_log_is_kept(machine: dict[str, str]) -> None:
-    # Its variables come to make, and nothing else of the machine's.
+    # Its variables reach make, and no others of the machine.
     (Path(machine["PATH"]) / "make").write_text('#!/bin/sh\necho "key $OPENAI_API_KEY, $FAILING"\nexit 1\n')
     done = run_in(machine | {"FAILING": "unseen"}, *ENVIRONMENTS, "keys")
     assert done.returncode == 1

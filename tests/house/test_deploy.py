@@ -1,4 +1,4 @@
-"""The files of deploy/ give containers no more rights than they need, and start what they say."""
+"""The files of deploy/ give containers no more rights than necessary, and start the documented commands."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_container_has_least_rights(name: str) -> None:
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["pids_limit"]
     assert "privileged" not in service
-    # PostgreSQL's start script begins as root: to change the owner of its folder, and to change its own user.
+    # PostgreSQL's start script begins as root: to change the owner of its folder, and its own user.
     assert bool(service.get("cap_add")) is (name == "postgres")
 
 
@@ -84,7 +84,7 @@ def test_valkey_of_the_compose_file_asks_for_the_password(tmp_path: Path) -> Non
             with pytest.raises(redis.AuthenticationError):
                 unknown.ping()
     finally:
-        # The script became the server: a signal to it reaches no shell.
+        # The script was replaced by the server: a signal to it reaches no shell.
         server.terminate()
         assert server.wait(30) == 0
     assert oct((tmp_path / "valkey.conf").stat().st_mode & 0o777) == "0o600"

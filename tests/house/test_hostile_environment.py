@@ -16,7 +16,7 @@ ROOT: Final = Path(__file__).parents[2]
 WITHIN: Final = 300
 """Seconds: half a minute alone, and several times that beside other tests of a busy machine."""
 NOWHERE: Final = "/proc/nowhere"
-"""A folder that not even root can make."""
+"""A folder that not even root can create."""
 FAKES: Final = (
     *("redis-server", "valkey-server", "postgres", "initdb", "pg_ctl", "psql"),
     *("node", "npm", "npx", "python", "python3", "runstead", "pip", "uv"),
@@ -79,7 +79,7 @@ HOSTILE: Final = {
     "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
 }  # fmt: skip
 TESTS: Final = f"@{Path(__file__).parent / 'each_kind.txt'}"
-"""Of each kind of server, client and program that the tests start; .ci/environments.py runs the same."""
+"""Each kind of server, client and program that the tests start; .ci/environments.py runs the same."""
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_isolated_keeps_nothing_of_a_hostile_environment(hostile: dict[str, str]
 
 @pytest.mark.parametrize("name", ["VENV", "ARGS", "WORKERS", "BIN", "PYTHON"])
 def test_make_takes_its_settings_from_its_command_line_alone(name: str) -> None:
-    """An environment's variables of the same names are meant for other programs."""
+    """Variables of the same names in the environment are meant for other programs."""
     command = ["make", "--dry-run", "demo", "test"]
     elsewhere = {name: "/proc/elsewhere"}
     done = subprocess.run(
@@ -117,7 +117,7 @@ def test_make_takes_its_settings_from_its_command_line_alone(name: str) -> None:
 
 @pytest.mark.timeout(WITHIN + 10)
 def test_the_tests_pass_in_a_hostile_environment(hostile: dict[str, str]) -> None:
-    """As `make test` runs them: variables for Python itself are ignored from the start."""
+    """Like `make test`: variables for Python itself are ignored from the start."""
     done = subprocess.run(
         [sys.executable, "-E", "-X", "utf8", "-m", "pytest", "-p", "no:cacheprovider", "-n0", "-ra", TESTS],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""Hypothesis is set for machines of any speed."""
+"""Hypothesis is configured for machines of any speed."""
 
 from __future__ import annotations
 

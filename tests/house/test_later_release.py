@@ -1,4 +1,4 @@
-"""No test fails because a library has a new patch release: recorded answers are compared under fake ones."""
+"""No test fails because of a new patch release of a library: recorded responses are compared under fake versions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TESTS: Final = (
 
 @pytest.fixture
 def later(tmp_path: Path) -> Path:
-    """A folder that, first on the path, makes every library but ours one patch release newer."""
+    """A folder that, first on the path, makes every library but Runstead one patch release newer."""
     for found in distributions():
         name, newer = found.metadata["Name"], next_patch(found.version)
         if name != "runstead":

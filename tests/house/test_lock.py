@@ -30,7 +30,7 @@ lock = load()
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """Return a folder with all that the check reads."""
+    """Return a folder with all files that the check reads."""
     for file in ("pyproject.toml", "uv.lock"):
         shutil.copy(ROOT / file, tmp_path)
     shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
@@ -128,7 +128,7 @@ def test_check_names_a_file_that_is_missing(copy: Path) -> None:
 def test_check_failure_names_the_remedy(copy: Path) -> None:
     shutil.copytree(ROOT / ".ci", copy / ".ci")
     change(copy / "pyproject.toml", '    "httpx>=', '    "something-new>=1",\n    "httpx>=')
-    # As .ci/venv calls it, before anything is installed.
+    # As called by .ci/venv, before anything is installed.
     done = subprocess.run(
         [sys.executable, "-I", "-S", copy / ".ci" / "lock.py", "check"], capture_output=True, text=True, check=False
     )

@@ -27,7 +27,7 @@ def test_more_curl(): pass
 
 
 class Lines:
-    """A progress on a clock that stands still until it is set."""
+    """A progress on a manual clock."""
 
     def __init__(self, total: int) -> None:
         self.lines: list[str] = []

@@ -1,4 +1,4 @@
-"""With xdist, slow test files begin first."""
+"""With xdist, slow test files start first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class A:
-    """A test, as far as its order is concerned."""
+    """A test item, as far as ordering needs it."""
 
     nodeid: str
 

@@ -1,4 +1,4 @@
-"""Both storages, as the suites want them."""
+"""Both storages, as the suites need them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.servers.stores import stores_over
 
 @pytest.fixture(params=["sqlite", "postgres"])
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    """An empty database with all tables; who asks for it is run on either engine."""
+    """An empty database with all tables; tests with this fixture run on either engine."""
     if request.param == "sqlite":
         async with open_storage(current(tmp_path / "runs.sqlite")) as database:
             yield database

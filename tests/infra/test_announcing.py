@@ -1,4 +1,4 @@
-"""A queue in the same database hears of every run that comes up, in the transaction in which it does."""
+"""A queue in the same database is notified of every run that becomes next, in the same transaction."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from runstead.testing.conformance.run_storage import DONE, Bell, RunStorage
 
 
 class Queue:
-    """What it was told of: the waiting runs of the thread, as the transaction saw them."""
+    """Records its notifications: the pending runs of the thread, as the transaction saw them."""
 
     def __init__(self) -> None:
         self.told: list[set[RunId]] = []

@@ -29,7 +29,7 @@ class TestMemoryCache(CacheConformance):
 
 
 class RedisCacheConformance(CacheConformance):
-    """The suite over a server whose URL is ``url``."""
+    """The suite on a server whose URL is ``url``."""
 
     @pytest.fixture
     async def cache(self, url: str) -> AsyncIterator[RedisCache]:

@@ -1,4 +1,4 @@
-"""The checkpoint file of an embedded server is the one that belongs to its runs, or the server does not start."""
+"""The checkpoint file of an embedded server must belong to its runs, or the server does not start."""
 
 from __future__ import annotations
 

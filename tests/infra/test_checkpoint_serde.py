@@ -1,4 +1,4 @@
-"""Values survive in checkpoints as what they were; where one cannot, the error names its path and the setting."""
+"""Values survive in checkpoints unchanged; if one cannot, the error names its path and the setting."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ class Slotted:
 
 @dataclass(frozen=True)
 class Odd:
-    """A key that msgpack does not take."""
+    """A key that msgpack does not accept."""
 
     name: str = "odd"
 
@@ -211,7 +211,7 @@ TOO_LARGE = "a value of type int of more than 64 bits cannot be kept in a checkp
 )
 @pytest.mark.parametrize("pickles", [False, True])
 def test_unserializable_value_error_names_path_type_and_remedies(value: Any, said: str, pickles: bool) -> None:
-    # A lock, so that pickle does not take it either.
+    # A lock, which pickle does not accept either.
     whole = [value, LOCK] if pickles else value
     with pytest.raises(ValueNotKept) as refused:
         CheckpointSerializer(pickle_fallback=pickles).dumps_typed(whole)

@@ -1,4 +1,4 @@
-"""The data directory belongs to one process."""
+"""The data directory is used by one process at a time."""
 
 from __future__ import annotations
 

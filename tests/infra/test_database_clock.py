@@ -1,4 +1,4 @@
-"""A machine whose clock is wrong goes by the database's."""
+"""A machine whose clock is wrong uses the database's clock."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
 class Machine:
-    """Counts seconds in its own way, and asks a database that is some way off."""
+    """Counts seconds by itself, and queries a database after a delay."""
 
     def __init__(self) -> None:
         self.seconds = 7_000.0
         self.ways: list[tuple[float, float]] = []
-        """How long each question travels, and each answer; then at once."""
+        """Travel times of questions and replies, in order; zero afterwards."""
         self.queue = 0.0
-        """How long a question waits for a connection before it travels."""
+        """Seconds that a question waits for a connection before it travels."""
 
     def elapsed(self) -> float:
         return self.seconds
@@ -74,7 +74,7 @@ async def test_slow_answer_does_not_reset_the_clock() -> None:
 
 
 async def test_quickest_answer_sets_the_clock() -> None:
-    """One that was held up says when it was given, but not how long ago that is."""
+    """A delayed reply contains its time, but not its age."""
     machine = Machine()
     machine.ways = [(0.0, 2.0), (0.004, 0.004), (1.0, 0.0)]
     clock = DatabaseClock(machine, machine.elapsed)

@@ -1,4 +1,4 @@
-"""Dispatchers give turns to groups: in one process over its rows, and by procrastinate over several workers."""
+"""Dispatchers give turns to groups: one process on its rows, and procrastinate on several workers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.servers.postgres import PostgresSchema
 
 
 class Runs:
-    """Waiting runs of groups, in a store with turns."""
+    """Pending runs of groups, in a store with turns."""
 
     def __init__(self, create: RunCreateStore, leases: RunLeaseStore) -> None:
         self.create, self.leases = create, leases
@@ -119,7 +119,7 @@ async def test_a_worker_takes_turns_in_its_own_queues_alone(cluster: ClusterOfGr
 
 
 async def test_a_run_without_a_group_is_delivered_too(cluster: ClusterOfGroups) -> None:
-    """As a node of an earlier version creates it, while the nodes are replaced."""
+    """Created like a node of an earlier version does, during a rolling update."""
     worker = RecordingWorker(cluster, slots=3, reserved=1)
     await cluster.accept("thread-of-old", run_id="old")
     async with serving(cluster.dispatcher(fair=True), worker):

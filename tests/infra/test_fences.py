@@ -1,6 +1,6 @@
-"""Law 6 in the database: a worker that was frozen for longer than its lease, and woken again, can write nothing.
+"""Law 6 in the database: a worker that was frozen for longer than its lease, and woken again, cannot write.
 
-The frozen worker's own look at its lease says that all is well: it is the storage that has to know better.
+The frozen worker's own check of its lease succeeds: the storage has to refuse.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def storage(database: Database) -> RunStorage:
 
 
 async def taken_over(storage: RunStorage) -> tuple[Lease, Lease]:
-    """A run whose first worker froze: its lease, and that of the worker who has taken the run over."""
+    """A run whose first worker froze: its lease, and that of the worker that has taken the run over."""
     run = await storage.accept()
     late = await storage.begun(run, "frozen")
     await storage.clock.forward(2 * TERM)
@@ -82,7 +82,7 @@ async def test_a_late_worker_writes_no_events(storage: RunStorage, database: Dat
             await events.append([an_event(late)], holder=late.holder)
         await events.append([an_event(now)], holder=now.holder)
         await storage.leases.settle(now, DONE)
-        # Nor does its successor, when it has settled.
+        # The successor cannot either, once it has settled.
         with pytest.raises(LeaseLost):
             await events.append([an_event(now)], holder=now.holder)
         found = await events.list_events("t-1")
@@ -102,7 +102,7 @@ async def test_a_late_worker_writes_no_items(storage: RunStorage, database: Data
         kept = await items.aget(("notes",), "k")
         assert kept is not None
         assert kept.value == {"by": "successor"}
-        # It may look, as anybody may.
+        # It may read, like any caller.
         assert await theirs.aget(("notes",), "k") is not None
 
 
@@ -120,7 +120,7 @@ async def test_abandoned_code_of_a_stopped_run_cannot_write_items(storage: RunSt
 
 
 class TestCheckpointsOfALateWorker:
-    """On PostgreSQL, where others may have taken the run. SQLite's file has one process, which knows by itself."""
+    """On PostgreSQL, where other workers may have taken the run. SQLite has one process, which knows by itself."""
 
     @pytest.fixture
     def storage(self, postgres_storage: RunStorage) -> RunStorage:
@@ -170,7 +170,7 @@ class TestCheckpointsOfALateWorker:
     async def test_next_lease_holder_sees_the_write_in_progress(
         self, storage: RunStorage, checkpoints: PostgresCheckpoints
     ) -> None:
-        """Frozen between the database's word and its own commit: until that comes, nobody gets the run."""
+        """Frozen between the database's check and the commit: until the commit, no other worker gets the run."""
         lease = await storage.begun(await storage.accept())
         await storage.clock.forward(2 * TERM)
         writing, go_on = threading.Event(), threading.Event()
@@ -205,7 +205,7 @@ class TestCheckpointsOfALateWorker:
         saver = checkpoints.saver.fenced(check, lease.holder)
         put = asyncio.ensure_future(self.put(saver, lease, "c-1"))
         await asyncio.to_thread(writing.wait, 10)
-        # As the executor does it: first nobody may begin to write, then it is undone.
+        # Like the executor: first new writes are refused, then the rollback happens.
         over.set()
         undoing = asyncio.ensure_future(checkpoints.undo("t-1", lease.run_id))
         await asyncio.sleep(0.05)
@@ -218,7 +218,7 @@ class TestCheckpointsOfALateWorker:
         assert await checkpoints.saver.aget_tuple(ROOT) is None
 
     async def test_write_without_a_run_needs_no_lease(self, checkpoints: PostgresCheckpoints) -> None:
-        """A client that updates a thread's state, say."""
+        """For example a client that updates a thread's state."""
         await checkpoints.saver.fenced(all_is_well).aput(ROOT, a_checkpoint("c-1"), {}, {})
         assert await checkpoints.saver.aget_tuple(ROOT) is not None
 
@@ -249,7 +249,7 @@ async def test_run_continues_after_an_outage_longer_than_the_timeout(
 
 
 class Away:
-    """A Database that cannot be reached some times, before it can."""
+    """A Database that is unavailable for a number of calls."""
 
     def __init__(self, inner: Database, times: int, fault: StorageFault) -> None:
         self._inner, self.times, self._fault = inner, times, fault

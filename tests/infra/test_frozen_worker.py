@@ -101,7 +101,7 @@ async def test_frozen_worker_that_wakes_up_writes_nothing(
         assert worker.stdout is not None
         assert json.loads(await worker.stdout.readline()) == {"inside": True}
         worker.send_signal(signal.SIGSTOP)
-        # Its lease runs out; what it has locked is free once the database has waited for it long enough.
+        # Its lease expires; its locks are released after the database's idle timeout.
         async with asyncio.timeout(60):
             await asyncio.sleep(_TERM.total_seconds())
             assert await leases.recover(run.run_id, 10) is not None

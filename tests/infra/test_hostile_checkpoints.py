@@ -1,4 +1,4 @@
-"""A checkpoint that names a function, or a class that does more than hold data, calls nothing when it is read."""
+"""Reading a checkpoint that names a function, or a class that is more than data, calls nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def payload(code: int, *parts: Any) -> tuple[str, bytes]:
 
 
 def hostile(marker: Path) -> list[tuple[str, bytes]]:
-    """Values that would create ``marker``, or import what nobody uses, if they were made."""
+    """Values that would create ``marker``, or import an unused module, if they were constructed."""
     command = f"touch {marker}"
     return [
         payload(SINGLE, "os", "system", command),

@@ -1,4 +1,4 @@
-"""Filters over the values of items: what they find, and what they refuse to guess."""
+"""Filters on the values of items: their matches, and refused forms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Items that are forgotten when their time has come; time is in the test's hand."""
+"""Items with a TTL, on a manual clock."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ async def test_sweeps_come_at_their_interval_and_leave_no_row(database: Database
         await clock.forward(4.9 * MINUTE)
         assert await rows() == [BATCH + 8, BATCH + 8]
         await clock.forward(MINUTE)
-        # The sweep works in threads of the database; a sweep of our own stands behind it in the queue.
+        # The sweep works in threads of the database; a sweep of the test is queued behind it.
         await inner.sweep()
         assert await rows() == [1, 1]
 

@@ -1,4 +1,4 @@
-"""Items found by meaning, where there is an embedder, and by their words, where there is none."""
+"""Search of items by meaning with an embedder, and by words without one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def alice() -> Iterator[None]:
 
 
 def embed(texts: Sequence[str]) -> list[list[float]]:
-    """One direction for each word that it knows."""
+    """One dimension for each word that it knows."""
     return [[float(text.count(word)) for word in DIRECTIONS] for text in texts]
 
 

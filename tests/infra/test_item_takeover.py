@@ -1,4 +1,4 @@
-"""Items of a data directory from before: taken over once, with their times."""
+"""Items of an older data directory: taken over once, with their times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Items: langgraph's store on SQLite, with one room per actor."""
+"""Items: langgraph's store on SQLite, separate for each actor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Items in PostgreSQL that several processes read and sweep at once: all lock them in one order, so none deadlocks."""
+"""Items in PostgreSQL that several processes read and sweep concurrently: all lock in one order, so none deadlocks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def clock() -> HandClock:
 
 @pytest.fixture
 async def items(postgres_database: PostgresDatabase, clock: HandClock) -> SqlItemStore:
-    """Two items that live for a minute; the last one was made first, and is found first."""
+    """Two items that live for a minute; the last one was created first, and is found first."""
     items = SqlItemStore(postgres_database, clock)
     for key, words in (("z", "alpha alpha alpha"), ("a", "alpha beta")):
         await items.abatch([PutOp(NOTES, key, {"text": words}, None, 1.0)])

@@ -171,7 +171,7 @@ async def test_when_the_disk_is_full_nothing_of_the_batch_is_kept_and_later_ones
 async def test_event_loop_is_not_blocked_by_the_disk(events: JsonlRunEventStore, file: Path) -> None:
     await write(events, "a")
     file.unlink()
-    # Opening a pipe for reading waits for somebody to open it for writing.
+    # Opening a pipe for reading blocks until it is opened for writing.
     os.mkfifo(file)
     with acting(ALICE):
         stuck = asyncio.create_task(events.list_events(THREAD))

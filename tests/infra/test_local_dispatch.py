@@ -21,7 +21,7 @@ from runstead.testing.conformance.dispatcher import (
 
 
 class Rows:
-    """The waiting runs of a lease store, in a dict; counts how often it is asked, and fails when told to."""
+    """The pending runs of a lease store, in a dict; counts its queries, and fails on request."""
 
     def __init__(self, clock: HandClock | SystemClock, bell: Bell) -> None:
         self.looks = 0
@@ -112,7 +112,7 @@ async def test_wake_up_during_a_query_is_not_lost(dispatcher: LocalDispatcher, w
         waiting.looking.clear()
         dispatcher.ring()
         await waiting.looking.wait()
-        # The rows were read before this run was there, and the dispatcher has not got them yet.
+        # The rows were read before this run existed, and the dispatcher has not received them yet.
         waiting.slow = 0
         await waiting.add("in-between")
         await eventually(clock, worker.launched, 1)
@@ -193,7 +193,7 @@ async def test_capacity_is_respected_while_a_claim_is_pending(
 
 async def test_a_reserved_slot_is_kept_while_launches_are_under_way(bell: Bell, clock: HandClock) -> None:
     class OneGroup(Rows):
-        """All runs are of one group; launches make progress, and the bell rings, while they are read."""
+        """All runs are of one group; launches progress, and wake-ups arrive, while they are read."""
 
         async def waiting(self, limit: int, shared: int | None = None) -> Sequence[RunId]:
             for _ in range(20):
@@ -225,7 +225,7 @@ async def test_failing_store_is_retried_with_back_off_and_delivery_resumes(
         for _ in range(60):
             dispatcher.ring()
             await clock.forward(1)
-        # 0.1 + 0.2 + ... + 6.4 s, then every 10 s: bells do not make it ask more often.
+        # 0.1 + 0.2 + ... + 6.4 s, then every 10 s: wake-ups do not increase the rate.
         assert 8 <= waiting.looks - looks <= 14
         assert "the disk is away" in caplog.text
         waiting.failing = False
@@ -327,7 +327,7 @@ async def test_wake_up_without_listeners_is_ignored() -> None:
 
     async def listen() -> None:
         with bell.listener():
-            # A listener whose loop is closed under it never unsubscribes.
+            # A listener whose loop is closed never unsubscribes.
             await asyncio.Event().wait()
 
     loop = asyncio.new_event_loop()

@@ -134,7 +134,7 @@ async def test_a_burst_wakes_a_reader_once(clock: HandClock) -> None:
 
 
 async def test_a_long_backlog_is_read_in_pieces(clock: HandClock) -> None:
-    """So that a reader who stalls keeps a piece of it alive, and not the whole window."""
+    """A stalled reader then keeps one chunk alive, and not the whole window."""
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
         for number in range(2_000):
@@ -177,7 +177,7 @@ async def test_ended_logs_stay_within_the_memory_limit(clock: HandClock) -> None
         left = await kept(bridge, run_ids)
         assert left == run_ids[-len(left) :]
         assert 50 < len(left) <= 100
-        # The running one is larger than all of that, and is left alone.
+        # The running log is larger than the limit, and is kept.
         live = await bridge.subscribe("live")
         assert len([*await live.read(), *await live.read()]) == 20
 
@@ -228,7 +228,7 @@ async def test_eviction_takes_unread_then_waiting_then_read_streams(
             assert await kept(bridge, ["asks", "read", "unread", "live"]) == everyone
         with pytest.raises(CapacityExceeded):
             await bridge.open("new-4")
-        # The one who reads the forgotten log reads it to its end.
+        # A reader of the evicted log reads it to its end.
         assert len(await reader.read()) == 3
 
 

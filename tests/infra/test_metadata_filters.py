@@ -1,4 +1,4 @@
-"""Filters of auth handlers mean the same to a database as to one thing that is at hand."""
+"""Filters of auth handlers mean the same in the database as in memory."""
 
 from __future__ import annotations
 

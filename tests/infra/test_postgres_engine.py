@@ -1,4 +1,4 @@
-"""PostgreSQL itself: what becomes of work when servers stop, connections break and transactions collide."""
+"""The PostgreSQL engine: results of work when servers stop, connections break and transactions collide."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ OPTIONS = PostgresOptions(pool_size=4, schema="public", patience=10)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
-    """One that these tests stop and start as they please."""
-    # What was committed has to survive a crash of it.
+    """A server that these tests stop and start."""
+    # Committed data has to survive its crash.
     with own_postgres(max_connections="20", synchronous_commit="on") as server:
         with psycopg.connect(server.url) as connection:
             connection.execute("CREATE TABLE notes (n int)")
@@ -108,7 +108,7 @@ async def test_committed_callback_runs_when_the_caller_was_cancelled(database: P
 
 
 async def test_work_continued_after_a_failed_statement_is_an_error(database: PostgresDatabase) -> None:
-    """PostgreSQL answers such a COMMIT with a rollback, and calls it no error."""
+    """PostgreSQL answers such a COMMIT with a rollback, without an error."""
 
     def work(connection: Connection) -> None:
         put(1)(connection)
@@ -140,7 +140,7 @@ async def test_colliding_transactions_are_retried(database: PostgresDatabase) ->
         return work
 
     await asyncio.gather(database.write(crossing(1, 2)), database.write(crossing(2, 1)))
-    # They meet once for certain; on a busy machine those that are done again may meet again.
+    # They collide once for certain; on a busy machine retried ones may collide again.
     assert 3 <= len(tries) <= 8
 
 
@@ -226,7 +226,7 @@ async def test_queued_callers_get_unavailable_too(server: PostgresServer) -> Non
 
 
 async def test_silent_server_fails_calls_within_the_timeout(server: PostgresServer) -> None:
-    """It is stopped and its connections stay: not one of them fails, and more of them would not help."""
+    """It is suspended and its connections stay open: none of them fails, and more of them would not help."""
     options = replace(OPTIONS, pool_size=2, patience=1, statement_timeout=30)
     async with open_postgres(server.url, options) as database:
         assert await database.read(one) == 1
@@ -237,7 +237,7 @@ async def test_silent_server_fails_calls_within_the_timeout(server: PostgresServ
             assert time.monotonic() - began < 5
         assert [type(one) for one in told] == [StorageUnavailable] * 8
         assert "it answered nothing for" in str(told[1])
-        # What had not begun never does.
+        # Work that had not started never does.
         assert await database.read(one) == 1
         kept = await database.read(notes)
         assert {901, 902, 903}.isdisjoint(kept)
@@ -269,7 +269,7 @@ async def test_call_waiting_for_the_only_connection_raises_busy(server: Postgres
 
 @contextmanager
 def frozen(server: PostgresServer) -> Iterator[None]:
-    """The server and its processes are stopped, as those of a machine that hangs."""
+    """Suspend the server and its processes, like those of a hanging machine."""
     stopped = [server.pid, *_children(server.pid)]
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
@@ -344,7 +344,7 @@ async def test_more_work_than_connections_waits_and_is_refused_only_after_a_whil
         with pytest.raises(StorageBusy, match="RUNSTEAD_DATABASE_POOL_SIZE"):
             await database.read(one)
         await slow
-        # Writes have connections of their own, and were not held up.
+        # Writes have their own connections, and were not delayed.
         await database.write(put(1))
 
 
@@ -430,6 +430,6 @@ async def test_searches_leave_connections_to_other_reads(server: PostgresServer)
         ]
         await asyncio.sleep(0.1)
         assert await database.read(one) == 1
-        # One search at a time, so that one of the two readers was left.
+        # One search at a time, so that one of the two readers stayed free.
         assert not sleeping[1].done()
         assert await asyncio.gather(*sleeping) == [1, 1]

@@ -1,4 +1,4 @@
-"""The schema on PostgreSQL: made by whoever comes first, the same as the code's, and nobody else's."""
+"""The schema on PostgreSQL: created by the first server, equal to the code's, and separate from other applications."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def indexes_of(connection: Connection) -> dict[str, str]:
         text(
             "SELECT indexname, replace(indexdef, schemaname || '.', '') FROM pg_indexes"
             " WHERE schemaname = current_schema() AND indexname NOT LIKE '%pkey' AND indexname NOT LIKE 'pk_%'"
-            # These are not ours.
+            # These are not Runstead's.
             " AND tablename NOT LIKE 'procrastinate%'"
         )
     )
@@ -67,7 +67,7 @@ async def test_text_columns_use_the_c_collation(postgres_url: str) -> None:
     statement = text(
         "SELECT table_name || '.' || column_name FROM information_schema.columns WHERE data_type = 'text'"
         " AND table_schema = current_schema() AND collation_name IS DISTINCT FROM 'C'"
-        # These are not ours.
+        # These are not Runstead's.
         " AND table_name NOT LIKE 'procrastinate%'"
     )
     async with fresh_storage(postgres_url) as database:
@@ -89,7 +89,7 @@ async def test_concurrent_starts_create_the_schema_once(postgres_url: str) -> No
 
 
 async def test_another_applications_tables_in_public_are_not_ours(postgres_url: str) -> None:
-    """Also an alembic_version of somebody else, which most applications have."""
+    """Also the alembic_version of another application, as most have one."""
     with psycopg.connect(postgres_url) as connection:
         connection.execute("CREATE TABLE public.alembic_version (version_num text)")
         connection.execute("INSERT INTO public.alembic_version VALUES ('theirs')")

@@ -1,4 +1,4 @@
-"""Two servers over one PostgreSQL, each with connections of its own: what they do at the same time."""
+"""Concurrent operations of two servers on one PostgreSQL, each with its own connections."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_concurrent_inputs_on_two_servers_run_one_at_a_time(
     assert len(executed) == len(set(executed))
     with acting(ALICE):
         left = await servers[0].query.list_runs(RunFilter(thread_id="t-1"), limit=100)
-    # What was superseded before it began has ended, or has left nothing; all others have been executed, once.
+    # Runs superseded before their start have ended or were removed; all others have been executed once.
     assert {run.run_id for run in left if run.status is RunStatus.SUCCESS} == set(executed)
     assert all(run.status.is_terminal for run in left)
     assert (await servers[0].thread("t-1")).status == "idle"
@@ -62,7 +62,9 @@ async def test_concurrent_inputs_on_two_servers_run_one_at_a_time(
 
 
 async def drained(servers: tuple[RunStorage, RunStorage]) -> list[str]:
-    """Claim and settle on both servers at once until nothing waits; the runs in the order of their execution."""
+    """Claim and settle on both servers concurrently until no run is pending; return the runs in the order of
+    execution.
+    """
     executed: list[str] = []
     executing: set[str] = set()
 
@@ -137,7 +139,7 @@ async def test_events_written_by_two_servers_at_once_have_dense_numbers(
         for count in (1, 3, 2, 7):
             with acting(ALICE):
                 stored = await stores[writer % 2].append(batch(writer, count))
-            # A batch stands together.
+            # A batch is contiguous.
             assert [one.seq for one in stored] == list(range(stored[0].seq, stored[0].seq + count))
 
     await asyncio.gather(*(write(writer) for writer in range(16)))

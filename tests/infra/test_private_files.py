@@ -1,4 +1,4 @@
-"""What a server writes is for its owner alone, whatever the umask, and is not written through links."""
+"""Files of a server are private to their owner under any umask, and are not written through links."""
 
 from __future__ import annotations
 

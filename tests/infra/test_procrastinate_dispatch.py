@@ -1,4 +1,4 @@
-"""Runs are brought to workers by procrastinate, on the PostgreSQL that holds them."""
+"""Runs are delivered to workers by procrastinate, on the PostgreSQL that stores them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TestProcrastinateDispatcher(RunDispatcherConformance):
     async def test_a_delayed_run_is_delivered_when_it_falls_due_and_not_before(  # type: ignore[override]
         self, dispatcher: ProcrastinateDispatcher, waiting: Cluster, clock: HandClock
     ) -> None:
-        """The database's time is not in our hand: what the suite says of seconds is true of tenths here."""
+        """The database's time is not manual: seconds in the suite are tenths here."""
         worker = RecordingWorker(waiting)
         async with serving(dispatcher, worker):
             await waiting.add("later", due_in=1.5)
@@ -58,13 +58,13 @@ async def test_only_the_next_run_of_a_thread_has_a_job(cluster: Cluster) -> None
     lease = await cluster.leases.claim(first.run_id, "w", TERM)
     assert lease is not None
     await cluster.leases.settle(await cluster.leases.begin(lease, None), DONE)
-    # The first one's job is still there: it comes to nothing, which is harmless.
+    # The job of the first one still exists: it has no effect, which is harmless.
     assert [run for run, _, _ in await cluster.queued()] == [first.run_id, second.run_id]
     assert third.run_id not in {run for run, _, _ in await cluster.queued()}
 
 
 async def test_job_is_committed_and_rolled_back_with_its_run(cluster: Cluster) -> None:
-    """They are one transaction."""
+    """They are in one transaction."""
     with acting(ALICE), pytest.raises(RuntimeError):
         await cluster.runs.create_runs([a_spec("t-1"), a_spec("t-1", multitask_strategy="reject")], _refuse)
     assert await cluster.queued() == []
@@ -133,7 +133,7 @@ async def test_worker_recovers_from_cut_connections(cluster: Cluster) -> None:
 
 @pytest.fixture
 async def own_server() -> AsyncIterator[tuple[PostgresServer, Cluster]]:
-    """One that a test may stop."""
+    """A server that a test may stop."""
     with own_postgres() as server:
         async with open_postgres_storage(server.url, PostgresOptions(pool_size=4)) as database:
             yield server, Cluster(PostgresSchema(server.url, "runstead", database), database)
@@ -144,7 +144,7 @@ async def test_worker_is_notified_immediately_after_a_server_restart(
 ) -> None:
     server, cluster = own_server
     worker = RecordingWorker(cluster)
-    # It looks by itself too seldom for what it is told of at once.
+    # It polls too seldom to explain immediate deliveries.
     async with serving(cluster.dispatcher(poll=45.0, restore_every=600.0), worker), asyncio.timeout(110):
         await delivered(cluster, worker, "before")
         await asyncio.to_thread(server.stop)
@@ -164,9 +164,9 @@ async def delivered(cluster: Cluster, worker: RecordingWorker, run_id: RunId) ->
 
 
 async def begin_anew(cluster: Cluster, worker: RecordingWorker) -> None:
-    """End this life of procrastinate's worker, with the runs that it brought still held."""
+    """End procrastinate's worker, with the delivered runs still held."""
     await cluster.do("DELETE FROM procrastinate_workers")
-    # Its next fetch is refused, for it is nobody; the next one's is not.
+    # Its next fetch is refused, since it is not registered; that of the next worker is not.
     await delivered(cluster, worker, "the first of the next life")
 
 
@@ -201,7 +201,7 @@ async def test_restarted_full_worker_gets_the_next_run_when_an_older_one_ends(
 
 
 async def test_job_of_an_unknown_run_delays_no_other(cluster: Cluster) -> None:
-    """Nobody makes one; but everybody may write into a table."""
+    """No code creates one; but any client may write into a table."""
     worker = RecordingWorker(cluster)
     async with serving(cluster.dispatcher(), worker), asyncio.timeout(60):
         await cluster.do(
@@ -211,7 +211,7 @@ async def test_job_of_an_unknown_run_delays_no_other(cluster: Cluster) -> None:
 
 
 class NobodysWorker:
-    """Has room, and is never brought anything."""
+    """Has capacity, and is never given a run."""
 
     slots = free = 1
     reserved = 0

@@ -1,4 +1,4 @@
-"""Checkpoints in PostgreSQL are pruned while others write: what is new stays, whoever made it."""
+"""Checkpoints in PostgreSQL are pruned during other writes: new ones of any writer are kept."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def put(checkpoints: PostgresCheckpoints, number: int, parent: int, *, of:
 
 
 async def left(checkpoints: PostgresCheckpoints) -> list[tuple[str, str, list[Any]]]:
-    """Namespace, checkpoint, and what its pending writes say, in order."""
+    """Namespace, checkpoint, and values of its pending writes, in order."""
     found = [one async for one in checkpoints.saver.alist({"configurable": {"thread_id": "t-1"}})]
     return sorted(
         (
@@ -52,12 +52,12 @@ async def left(checkpoints: PostgresCheckpoints) -> list[tuple[str, str, list[An
 async def test_checkpoint_written_during_pruning_is_kept(
     postgres_schema: PostgresSchema, checkpoints: PostgresCheckpoints
 ) -> None:
-    """A client that updates the thread's state, say: it marks nothing."""
+    """For example a client that updates the thread's state: it creates no undo record."""
     for number in (1, 2):
         await put(checkpoints, number, number - 1)
     async with holding(postgres_schema, THE_OLDEST) as somebody:
         pruning = asyncio.ensure_future(checkpoints.keep_latest("t-1"))
-        # It knows by now which is the latest, and waits to delete the others.
+        # It has determined the latest one, and waits to delete the others.
         await somebody.is_waited_for()
         await put(checkpoints, 3, 2)
     assert await pruning
@@ -126,7 +126,7 @@ async def test_pruning_a_concurrently_deleted_thread_has_no_effect(
     async with holding(postgres_schema, THE_OLDEST) as somebody:
         pruning = asyncio.ensure_future(checkpoints.keep_latest("t-1"))
         await somebody.is_waited_for()
-        # Where it has not been yet.
+        # In a namespace without one so far.
         gone = f"DELETE FROM checkpoints WHERE checkpoint_ns = '{NAMESPACES[-1]}' AND checkpoint_id = 'c-2'"
         await postgres_database.write(lambda connection: connection.exec_driver_sql(gone).rowcount)
     assert await pruning

@@ -118,7 +118,7 @@ async def test_check_warns_about_settings_that_lose_streams(tmp_path: Path) -> N
     assert found["redis"].state == found["redis role"].state == "ok"
     assert [found[f"redis {name}"].state for name in ("memory", "policy", "persistence")] == ["warning"] * 3
     assert all(found[f"redis {name}"].way_out for name in ("memory", "policy", "persistence"))
-    # Snapshots may bring some of them back.
+    # Snapshots may restore some of them.
     assert "may be lost" in found["redis persistence"].detail
 
 

@@ -33,7 +33,7 @@ def prefix() -> str:
 
 @asynccontextmanager
 async def a_process(server: ValkeyServer, prefix: str) -> AsyncIterator[RedisNotices]:
-    """Notices with connections of their own, as a process has, that are being heard."""
+    """Started notices with their own connections, like a process."""
     async with open_redis(server.url) as connections, RedisNotices.running(connections, prefix) as notices:
         await soon(notices.listening.wait())
         yield notices
@@ -45,7 +45,7 @@ async def soon(waiting: Awaitable[object]) -> None:
 
 
 class Worker:
-    """Takes notices of stops."""
+    """Receives stop notices."""
 
     def __init__(self) -> None:
         self.noticed: list[RunId] = []
@@ -72,7 +72,7 @@ async def test_a_stop_reaches_the_holder_in_another_process_within_milliseconds(
                 await soon(worker.heard.wait())
                 took.append(time.perf_counter() - begun)
     assert worker.noticed == [f"run-{number}" for number in range(20)]
-    # The quicker half: on a busy machine any of them may wait for a processor.
+    # The faster half: on a busy machine any of them may wait for a CPU.
     assert sorted(took)[len(took) // 4] < 0.1
 
 
@@ -180,7 +180,7 @@ async def test_notices_resume_after_a_restart_and_missed_ones_arrive_late(server
             server.stop()
             await StopNotices(gateway).request_stop("run-1")
             server.start()
-            # It may be told before the other one listens again: that is what the flag on the row is for.
+            # It may be published before the other one listens again: the flag on the row covers that.
             await soon(holder.listening.wait())
             async with asyncio.timeout(PATIENCE):
                 while "run-2" not in worker.noticed:

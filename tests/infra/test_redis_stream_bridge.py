@@ -17,7 +17,7 @@ UNOWNED = 1_200.0
 
 
 class RedisStreamBridgeConformance(StreamBridgeConformance):
-    """The suite over a server whose URL is ``url``."""
+    """The suite on a server whose URL is ``url``."""
 
     @pytest.fixture
     async def bridge(self, url: str) -> AsyncIterator[RedisStreamBridge]:
@@ -50,7 +50,7 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A cluster of one node: every command that touches keys of two slots is refused there."""
+    """A cluster of one node: every command with keys of two slots is refused there."""
     bus = str(free_port())
     with own_valkey(tmp_path_factory.mktemp("cluster"), cluster_enabled="yes", cluster_port=bus) as server:
         server.ask("CLUSTER", "ADDSLOTSRANGE", "0", "16383")

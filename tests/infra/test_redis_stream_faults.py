@@ -1,4 +1,4 @@
-"""What happens to streams when something happens to Redis: each is really done to a real server."""
+"""Streams during faults of Redis: each fault really happens to a real server."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeySe
 
 @pytest.fixture
 def server(module_server: ValkeyServer) -> ValkeyServer:
-    """For tests that hurt it, and leave it well."""
+    """For tests that disturb it, and leave it working."""
     return module_server
 
 
 class Processes:
-    """Bridges over one server and the same streams, as the processes of a deployment have them."""
+    """Bridges on one server with the same streams, like the processes of a deployment."""
 
     def __init__(self, server: ValkeyServer, stack: AsyncExitStack) -> None:
         self._server, self._stack, self._prefix = server, stack, a_prefix()
@@ -61,7 +61,7 @@ async def processes(server: ValkeyServer) -> AsyncIterator[Processes]:
 
 
 class Reading:
-    """Someone who reads to the end, and remembers what was told, gaps in their places."""
+    """A reader that reads to the end, and records events, with gaps in their positions."""
 
     def __init__(self, subscription: StreamSubscription) -> None:
         self.subscription = subscription
@@ -91,7 +91,7 @@ class Reading:
 
 
 async def publish(bridge: RedisStreamBridge, count: int, *, attempt: int = 1, run_id: str = RUN) -> list[str]:
-    """So many events, as an agent says them: one after another, each soon."""
+    """Publish events like an agent: one after another, each soon."""
     ids: list[str] = []
     ticks = 0
 
@@ -105,7 +105,7 @@ async def publish(bridge: RedisStreamBridge, count: int, *, attempt: int = 1, ru
     for number in range(count):
         begun, before = time.perf_counter(), ticks
         ids.append(await bridge.publish(run_id, "messages", b'{"n":%d}' % number, attempt=attempt))
-        # What waits lets others go on; on a busy machine, nothing here does.
+        # Waiting lets other tasks run; on a busy machine, nothing here does.
         assert time.perf_counter() - begun < 0.25 or ticks - before < 5, "an agent was held up"
         if number % 50 == 0:
             await asyncio.sleep(0)
@@ -134,7 +134,7 @@ async def test_frozen_server_delays_no_run_and_loses_nothing(server: ValkeyServe
 
 
 async def test_stream_opened_during_an_outage_is_listed_as_open(server: ValkeyServer, processes: Processes) -> None:
-    """Also when whoever opened it has died since: it was not counted then, and nobody renews it."""
+    """Also if its opener has died since: it was not counted then, and no process renews it."""
     bridge, other = await processes.start(), await processes.start()
     server.stop()
     await bridge.open(RUN)
@@ -148,7 +148,7 @@ async def test_stream_opened_during_an_outage_is_listed_as_open(server: ValkeySe
 
 
 async def test_freeze_longer_than_the_timeouts_repeats_nothing(tmp_path: Path) -> None:
-    """What was sent and not answered is sent again; the server then does both."""
+    """Commands without a reply are sent again; the server then executes both."""
     with own_valkey(tmp_path) as server:
         async with (
             a_bridge(server.url, prefix="shared", timeout=0.3) as worker,
@@ -210,10 +210,10 @@ async def test_restart_without_data_is_reported_as_a_gap(server: ValkeyServer, p
     await reading.has(150)
     ids.append(await worker.publish_end(RUN))
     await reading.to_the_end()
-    # Who had read all of it has missed nothing.
+    # A reader that had read everything has missed nothing.
     assert reading.ids == ids
     assert reading.gaps == []
-    # Who had not is told how much, also when he comes later.
+    # Other readers get the number of missed events, also late ones.
     for subscription in (stalled, await gateway.subscribe(RUN, "1-40"), await gateway.subscribe(RUN, "1-99")):
         resumed = subscription.resumed
         late = Reading(subscription)
@@ -225,7 +225,7 @@ async def test_restart_without_data_is_reported_as_a_gap(server: ValkeyServer, p
 
 
 async def test_stream_of_a_silent_run_is_recreated_after_loss(server: ValkeyServer, processes: Processes) -> None:
-    """Nobody publishes, so that only its owner knows that there was a stream."""
+    """No event is published, so only its owner knows that a stream existed."""
     worker, gateway = await processes.start(), await processes.start()
     await worker.open(RUN)
     await publish(worker, 5)
@@ -233,7 +233,7 @@ async def test_stream_of_a_silent_run_is_recreated_after_loss(server: ValkeyServ
     server.kill()
     server.forget()
     server.start()
-    # Any other run's word tells the worker that Redis is back.
+    # An event of any other run informs the worker that Redis is back.
     await worker.open("another")
     # The renewal that follows is not announced.
     for _ in range(100):
@@ -411,7 +411,7 @@ async def test_late_worker_is_refused_and_its_events_are_not_read(processes: Pro
     await successor.open(RUN, 2)
     ids += await publish(successor, 5, attempt=2)
     await reading.has(10)
-    # Its first word is refused on the way; from then on it knows.
+    # Its first event is refused on the way; from then on it knows.
     await late.publish(RUN, "values", b'"late"')
     assert await late.status(RUN) is StreamStatus.OPEN
     with pytest.raises(StaleAttempt):

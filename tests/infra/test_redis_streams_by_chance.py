@@ -1,5 +1,5 @@
-"""Stories by chance, told to the memory bridge and to Redis: what they answer is the same, and no reader in Redis is
-given anything twice, or misses anything that it is not told of exactly.
+"""Random scenarios, applied to the memory bridge and to Redis: their results are equal, and no reader in Redis gets
+an event twice or misses any that is not reported exactly.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 class Audit:
-    """One reader, measured against everything that was ever published."""
+    """One reader, checked against everything that was ever published."""
 
     def __init__(self, ledger: list[str], subscription: StreamSubscription) -> None:
         self.subscription, self.over = subscription, False
@@ -76,14 +76,14 @@ class Audit:
             assert resumed is self._resumed
             return
         assert place > self._next, "something was given twice"
-        # Of an id from before all that is known, nobody ever knows.
+        # Ids from before all known events cannot be counted.
         missed = None if self._missed is None else self._missed + place - self._next
         assert resumed == ResumeResult("evicted", self._requested, first, missed)
         self._resumed, self._next = resumed, place
 
 
 class Story:
-    """Whatever is done is done to both bridges; in Redis, by one process or another."""
+    """Applies each action to both bridges; in Redis, through one process or another."""
 
     def __init__(self, memory: StreamBridge, redis: tuple[RedisStreamBridge, RedisStreamBridge], seed: int) -> None:
         self._memory, self._redis = memory, redis
@@ -138,7 +138,7 @@ class Story:
             self._ledger.append(event_id)
         assert await self._worker.status(RUN) == await self._memory.status(RUN)
         if self._chance.random() < 0.5:
-            # Readers' connections bring it, or pages do: both happen.
+            # Delivered by readers' connections or by pages: both happen.
             await asyncio.sleep(0.003)
 
     async def _subscribe(self) -> None:
@@ -165,7 +165,7 @@ class Story:
 async def test_gaps_report_exactly_the_missed_events(url: str, seed: int) -> None:
     prefix = a_prefix()
     terms = {"window_events": EVENTS, "window_bytes": BYTES}
-    # Tails that are almost nothing send readers back to pages all the time.
+    # Tiny tails send readers back to pages all the time.
     tails = 1_000 if seed % 2 else 10_000_000
     async with (
         MemoryStreamBridge.running(MemoryStreamSettings(**terms)) as memory,

@@ -1,4 +1,4 @@
-"""Streams in Redis between processes, and what they take in each."""
+"""Streams in Redis between processes, and the resources that they use in each."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def test_a_stream_opened_by_one_process_is_written_by_another_and_read_by_
     prefix = a_prefix()
     async with a_bridge(url, prefix=prefix) as gateway, a_bridge(url, prefix=prefix) as other:
         await gateway.open(RUN)
-        # Both are there before the first word.
+        # Both are connected before the first event.
         readers = [await gateway.subscribe(RUN), await other.subscribe(RUN), await other.subscribe(RUN, LIVE)]
         readings = [asyncio.create_task(read_to_end(reader)) for reader in readers]
         process = worker(url, prefix, 300, "end")
@@ -129,7 +129,7 @@ async def test_a_terminal_event_of_a_process_that_never_opened_the_stream_ends_i
 
 
 async def test_two_publishers_of_one_attempt_lose_nothing(url: str) -> None:
-    """Leases do not let it come to this. If it does, ids are what gives way."""
+    """Leases prevent this. If it happens, ids are given up."""
     prefix = a_prefix()
     async with a_bridge(url, prefix=prefix) as one, a_bridge(url, prefix=prefix) as two:
         await one.open(RUN)
@@ -146,7 +146,7 @@ async def test_two_publishers_of_one_attempt_lose_nothing(url: str) -> None:
 
 
 async def test_concurrent_reconcilers_publish_one_terminal_event(url: str) -> None:
-    """Of a run whose worker was lost: whoever finds that its end is untold tells a few events and the end."""
+    """Of a run whose worker was lost: several reconcilers publish the gap, the values and the terminal event."""
     prefix = a_prefix()
     async with a_bridge(url, prefix=prefix) as one, a_bridge(url, prefix=prefix) as two:
         await one.open(RUN)
@@ -182,7 +182,7 @@ async def test_many_streams_share_few_connections(url: str) -> None:
             await writer.publish_end(run_id)
         everything = await asyncio.wait_for(asyncio.gather(*readings), PATIENCE)
         assert {len(items) for items in everything} == {22}
-        # Nobody reads any more: nothing is waited for, and one connection is kept for those who come next.
+        # No reader is left: nothing is waited for, and one connection is kept for later readers.
         assert gateway.readings == (0, 1)
 
 
@@ -191,7 +191,7 @@ async def test_a_stream_that_is_added_is_read_at_once_although_its_connection_wa
     async with (
         a_bridge(url, prefix=prefix) as gateway,
         a_bridge(url, prefix=prefix) as writer,
-        # One after the other: if each waited for the command that waits for the others, it would take twice as long.
+        # In sequence: if each waited for the blocking command of the others, it would take twice as long.
         asyncio.timeout(streams * BLOCK / 2),
     ):
         for number in range(streams):
@@ -199,7 +199,7 @@ async def test_a_stream_that_is_added_is_read_at_once_although_its_connection_wa
             await gateway.open(run_id)
             reader = await gateway.subscribe(run_id)
             reading = asyncio.create_task(read(reader))
-            # The command that waits for the others is under way by now.
+            # The blocking command of the others is in progress by now.
             await asyncio.sleep(0.01 if number % 2 else 0)
             await writer.publish(run_id, "values", b"1")
             assert ids_of(await reading) == ["1-1"]
@@ -307,8 +307,8 @@ async def test_reader_of_a_permanently_lost_stream_gets_an_error(url: str) -> No
 
 
 async def throw_log_away(url: str, prefix: str) -> None:
-    """What a server does that is short of memory. It takes keys one by one, and may leave the one that says how the
-    stream stands.
+    """The effect of a server short of memory. It evicts keys one by one, and may keep the one with the state of the
+    stream.
     """
     async with open_redis(url) as connections:
         assert await connections.ask("DEL", KeySpace(prefix).of(RUN).log) == 1
@@ -346,7 +346,7 @@ async def test_reader_inside_an_evicted_ended_log_gets_stream_not_found(url: str
 
 
 async def test_reader_at_the_end_of_an_evicted_ended_log_gets_stream_not_found(url: str) -> None:
-    """Its terminal event came and went while the connection that waits for it was cut."""
+    """Its terminal event was published while the connection that waits for it was cut."""
     prefix, clock = a_prefix(), HandClock()
     settings = RedisStreamSettings(prefix=prefix, unowned_retention=100)
     async with (
@@ -477,7 +477,7 @@ def test_full_write_buffer_drops_oldest_events_of_the_longest_queue() -> None:
 
 
 def test_run_ended_by_another_process_leaves_no_buffered_writes() -> None:
-    """A worker that was frozen wakes up, and says something about a run that another one has ended by now."""
+    """A worker that was frozen wakes up, and publishes for a run that another one has ended by now."""
     outbox = Outbox(KeySpace("test"), bound=100_000)
     writer = outbox.writer(RUN)
     writer.learn(Standing(1, 1, 1, "1:0", asked=False, terminal=None))

@@ -1,4 +1,4 @@
-"""A tenant's room of items beside each user's own: who finds what in which, and on which page."""
+"""A tenant's shared items beside each user's own: visibility and pagination."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searches that look at many rows, and the reads of others beside them."""
+"""Searches that read many rows, and concurrent reads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def one(connection: Connection) -> Any:
 
 
 class Held:
-    """Reads that last until they are let go."""
+    """Reads that last until released."""
 
     def __init__(self) -> None:
         self._going = threading.Event()

@@ -1,4 +1,4 @@
-"""What was acknowledged survives a killed process."""
+"""Acknowledged writes survive a killed process."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ asyncio.run(main())
 
 
 def write_until_killed(path: Path, acknowledged: int) -> set[str]:
-    """Let a process accept runs, kill it after some were acknowledged, and return all that were."""
+    """Let a process accept runs, kill it after some were acknowledged, and return all acknowledged ones."""
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE)
     assert writer.stdout is not None
     lines = [writer.stdout.readline() for _ in range(acknowledged)]

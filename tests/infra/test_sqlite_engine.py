@@ -1,4 +1,4 @@
-"""The SQLite engine: group commit, failures that stay where they belong, and ends that leave nobody waiting."""
+"""The SQLite engine: group commit, isolated failures, and shutdown that leaves no caller waiting."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def keys_of(connection: Connection) -> set[str]:
 
 
 class Gate:
-    """Holds the writer in the middle of a piece of work, so that others queue up behind it."""
+    """Blocks the writer in the middle of a piece of work, so that others queue up behind it."""
 
     def __init__(self) -> None:
         self.entered = threading.Event()

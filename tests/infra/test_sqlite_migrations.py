@@ -1,4 +1,4 @@
-"""The schema: made, brought up to date with what is in it, and refused when it is from the future."""
+"""The schema: created, migrated with its data, and refused if it is from a later version."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ async def test_an_upgrade_that_fails_leaves_the_database_as_it_was(tmp_path: Pat
     path = tmp_path / "runs.sqlite"
     async with open_sqlite(path) as database:
         await database.write(first_release)
-        # Something of ours is in the way of the last revision.
+        # An object in the way of the last revision.
         await database.write(lambda connection: connection.execute(text("CREATE TABLE run_events (x)")).close())
     with pytest.raises(Exception, match="already exists"):
         async with open_storage(path):

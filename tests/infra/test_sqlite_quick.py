@@ -1,4 +1,4 @@
-"""What the SQLite engine does without waiting: quick reads on the spot, and commits that the disk hears of later."""
+"""Immediate operations of the SQLite engine: quick reads in the calling thread, and commits synced later."""
 
 from __future__ import annotations
 

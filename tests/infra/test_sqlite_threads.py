@@ -34,7 +34,7 @@ class TestSqliteThreadStore(ThreadStoreConformance):
 
 
 def storage_over(database: SqliteDatabase, *, default_ttl: ThreadTtl | None = None) -> RunStorage:
-    """All stores over one database."""
+    """All stores on one database."""
     clock, bell = HandClock(), Bell()
     return RunStorage(
         create=SqlRunCreateStore(database, clock, bell, default_ttl=default_ttl),
@@ -63,7 +63,7 @@ class TestSqliteThreadExpiry(ThreadExpiryConformance):
 
 
 class TestThreadsThatAreNotGivenATtl:
-    """The server's own is for all that are made from now on, whichever way, and are not temporary."""
+    """The server's default applies to all new threads that are not temporary, however they are created."""
 
     async def test_threads_without_ttl_get_the_server_default(self, tmp_path: Path) -> None:
         ttl = ThreadTtl(60, "keep_latest")

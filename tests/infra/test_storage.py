@@ -1,4 +1,4 @@
-"""What the SQL storage does beyond its ports: sweeping, stateless leftovers, quick queries, crowds."""
+"""The SQL storage beyond its ports: sweeps, stateless leftovers, query plans, long queues."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def test_ended_stateless_runs_are_swept_after_their_time(storage: RunStora
     young = await storage.ended(await storage.accept(None, scope=STATELESS))
     waiting = await storage.accept(None, scope=STATELESS)
     swept = await sweeper.sweep(HOUR)
-    # Its checkpoints went with the run; should a crash have come between, they can go now.
+    # Its checkpoints were deleted with the run; after a crash in between, they can be deleted now.
     assert (swept.runs, swept.threads) == ((old.run_id,), (old.thread_id,))
     assert await storage.run(old.run_id) is None
     for run in (kept, young, waiting):
@@ -205,7 +205,7 @@ def plan_of(connection: Connection, prepared: Prepared) -> list[str]:
     if connection.dialect.name == "sqlite":
         rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {ready.sql}", (0,) * len(ready.slots))
         return [row[3] for row in rows]
-    # A table without rows is quickest read whole; what counts is whether there is another way.
+    # An empty table is read fastest as a whole; the test checks that an index exists.
     connection.exec_driver_sql("SET LOCAL enable_seqscan TO off")
     texts: dict[str, Any] = dict.fromkeys((slot.name for slot in ready.slots), "x")
     times = dict.fromkeys(("now", "deadline", "state_at"), datetime(2030, 1, 1, tzinfo=UTC))
@@ -217,7 +217,7 @@ def plan_of(connection: Connection, prepared: Prepared) -> list[str]:
 async def test_a_thread_with_a_long_queue_is_claimed_from_as_quickly_as_a_short_one(
     storage: RunStorage, database: Database
 ) -> None:
-    """The head of a thread is found by an index, not by looking at all who wait behind it."""
+    """The head of a thread is found by an index, not by scanning all pending runs behind it."""
     await storage.accept_all([])
     first = await storage.accept("t-1")
 

@@ -1,4 +1,4 @@
-"""The memory stream bridge with files for what memory has no room for."""
+"""The memory stream bridge with files for events beyond its memory limit."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class _Spilling(StreamBridgeConformance):
 
 
 class TestEverythingIsSpilled(_Spilling):
-    """Each event goes to a file at once."""
+    """Each event is written to a file immediately."""
 
 
 class TestSomeIsSpilled(_Spilling):
@@ -75,7 +75,7 @@ class TestSomeIsSpilled(_Spilling):
 
 
 class Disk(Spool):
-    """A spool whose disk can be slow, full or broken, as the test says."""
+    """A spool whose disk can be slow, full or broken, as the test decides."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory, reserve=0)
@@ -83,7 +83,7 @@ class Disk(Spool):
         self.go_on = threading.Event()
         self.go_on.set()
         self.held: Callable[[str], bool] = lambda work: True
-        """Which work waits while ``go_on`` is not set."""
+        """Predicate of the work that waits while ``go_on`` is not set."""
 
     def _in(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> asyncio.Future[T]:
         def do() -> T:
@@ -126,7 +126,7 @@ async def publish(bridge: MemoryStreamBridge, count: int, size: int = 100, run_i
 
 
 async def until(look: Callable[[], bool]) -> None:
-    """Real time: for what threads do."""
+    """Real time: for the work of threads."""
     async with asyncio.timeout(60):
         while not look():  # noqa: ASYNC110 - threads tell nobody
             await asyncio.sleep(0.002)
@@ -321,7 +321,7 @@ async def test_full_disk_drops_oldest_events_and_reports_a_gap(
             f"events of streams are not written to {disk.directory}, the oldest ones are dropped: "
             "[Errno 28] No space left on device"
         ]
-        # It is tried again later, and then nothing is lost.
+        # It is retried later, and then nothing is lost.
         disk.fault = None
         await clock.forward(11)
         await bridge.open("later")
@@ -439,7 +439,7 @@ async def test_large_terminal_event_is_spilled_and_read_from_disk(clock: HandClo
             live = await read_to_end(await bridge.subscribe(f"run-{number}", "$"))
             assert ids_of(live) == ["1-2"]
             assert await bridge.publish_end(f"run-{number}") == "1-2"
-        # Without its end a log says nothing: the run's record does.
+        # Without its end a log has no result: the run's record does.
         for file in files_in(disk):
             file.unlink()
         with pytest.raises(StreamNotFound):
@@ -509,6 +509,6 @@ async def test_many_ended_runs_use_no_more_memory_than_a_few(clock: HandClock, d
             many = tracemalloc.get_traced_memory()[0]
         finally:
             tracemalloc.stop()
-        # A log whose events are on disk takes a few kilobytes; they and the files are bounded by their number.
+        # A log with its events on disk takes a few kilobytes; logs and files are bounded by number.
         assert (many - few) / 1_000 < 5_000
         await until(lambda: len(files_in(disk)) <= 10 * MIB / 13_000 + 1)

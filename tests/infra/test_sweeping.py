@@ -1,4 +1,4 @@
-"""Sweeps of a large storage, and of one that is in trouble: small transactions, few looks, each kind by itself."""
+"""Sweeps of a large storage, and of a failing one: small transactions, few queries, each kind separately."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def storage(database: Database) -> RunStorage:
 
 
 class Watched:
-    """A Database that calls ``before`` with the number of each write, from 0, before it is done."""
+    """A Database that calls ``before`` with the number of each write, from 0, before executing it."""
 
     def __init__(self, inner: Database, before: Callable[[int], None]) -> None:
         self._inner, self._before, self._number = inner, before, 0

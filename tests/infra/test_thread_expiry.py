@@ -1,4 +1,4 @@
-"""Threads whose time is over, swept from all that keeps something of them, by a clock in the test's hand."""
+"""Expired threads are swept from every store that has their data, on a manual clock."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Counted(TypedDict):
 
 @dataclass
 class House:
-    """All that keeps something of threads."""
+    """All stores with data of threads."""
 
     threads: SqlThreadStore
     create: SqlRunCreateStore
@@ -59,7 +59,7 @@ class House:
     clock: HandClock
 
     async def thread(self, thread_id: str, strategy: TtlStrategy = "delete") -> None:
-        """A thread for an hour, with three states."""
+        """A thread with a TTL of an hour, and three states."""
         await self.threads.create(thread_id, ttl=ThreadTtl(60, strategy))
         graph = StateGraph(Counted).add_node("count", lambda state: {"n": state["n"] + 1}).add_edge(START, "count")
         agent = graph.compile(checkpointer=self.checkpoints.saver)
@@ -228,7 +228,7 @@ async def test_server_sweeps_at_startup_and_periodically(caplog: pytest.LogCaptu
             assert sweeps.limits == [7]
             await clock.forward(timedelta(minutes=10))
             assert sweeps.limits == [7, 7]
-            # The second one has failed, and the third comes all the same.
+            # The second one has failed, and the third happens all the same.
             await clock.forward(timedelta(minutes=10))
             assert sweeps.limits == [7, 7, 7]
     assert "sweeping expired threads failed" in caplog.text

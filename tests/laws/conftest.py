@@ -1,4 +1,4 @@
-"""A server on fakes and virtual time, for tests that tell one story."""
+"""A server on fakes and virtual time, for tests of one scenario."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from runstead.testing.simulation.story import Story
 
 @pytest.fixture
 def story() -> Iterator[Story]:
-    """One process, started; nothing takes time but what is told to, and nothing fails."""
-    # What goes wrong here goes wrong on purpose.
+    """One started process, without delays and failures except scripted ones."""
+    # Errors are expected here.
     logging.disable(logging.ERROR)
     with Story() as story:
         yield story

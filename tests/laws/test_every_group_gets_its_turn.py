@@ -1,6 +1,4 @@
-"""Every waiting run gets its turn, and no group delays the first run of another, whatever arrives and however long it
-runs.
-"""
+"""Every pending run gets its turn, and no group delays the first run of another, for any arrivals and durations."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ TICK = RISES_AFTER / 3
 
 @dataclass(frozen=True)
 class Arrival:
-    """A run: when it comes, and how long it runs, in ticks."""
+    """A run: its arrival and its duration, in ticks."""
 
     at: int
     group: str
@@ -37,7 +35,7 @@ class Arrival:
 
 @dataclass
 class Server:
-    """Slots that runs begin in, each as soon as one is free. ``begun`` has the number of each run and when it began."""
+    """Slots in which runs start, each as soon as one is free. ``begun`` has the number and the start of each run."""
 
     slots: int
     reserved: int = 0
@@ -47,7 +45,7 @@ class Server:
     turns: dict[tuple[str, int], datetime] = field(default_factory=dict)
 
     def execute(self, arrivals: Sequence[Arrival], until: int | None = None) -> None:
-        """Let time pass tick by tick, until all have begun."""
+        """Advance time tick by tick, until all have started."""
         now = 0
         while len(self.begun) < len(arrivals) and now != until:
             self.waiting |= {number: run for number, run in enumerate(arrivals) if run.at == now}
@@ -81,7 +79,7 @@ class Server:
         return [WaitingRun(str(number), START + at * TICK) for at, number in sorted(runs)]
 
     def check(self, run: Arrival, counts: Counter[str]) -> None:
-        """Look at what begins, and at what each group executed before."""
+        """Return the runs in start order, with the number of runs that each group had executed before."""
 
 
 class FairServer(Server):

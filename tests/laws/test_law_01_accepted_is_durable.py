@@ -1,4 +1,4 @@
-"""Law 1: once creation was answered, the run exists until it is deleted, over any crash. And: recovery resumes."""
+"""Law 1: once its creation was acknowledged, a run exists until it is deleted, over any crash. Recovery resumes it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ UNDISTURBED = ["r1.0", "r1.1", "r1.2"]
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 def test_kill_at_any_call_does_not_change_the_outcome(durability: str) -> None:
-    """Not at random moments: at the first call that its process makes of any port, at the second, and so on."""
+    """Kills not at random moments, but at the first call that the process makes of any port, at the second, and so
+    on.
+    """
     call = 0
     while _survives_a_kill_at(call := call + 1, durability):
         pass
@@ -22,7 +24,7 @@ def test_kill_at_any_call_does_not_change_the_outcome(durability: str) -> None:
 
 
 def _survives_a_kill_at(call: int, durability: str) -> bool:
-    """False when the run had ended before so many calls were made."""
+    """Return False if the run had ended before this number of calls."""
     with Story() as story:
         story.create(a_spec("r1", *STEPS, durability=durability))
         process = story.kernel.process

@@ -18,7 +18,7 @@ SLOW = Climate(stores=Weather(instant=0.3, slowest=0.05), limits=CALM.limits)
 
 
 def double_text(story: Story, strategy: MultitaskStrategy) -> list[RunId]:
-    """Fifty runs for one thread, sent at once; returns those that were let in, in the order of their acceptance."""
+    """Send fifty runs for one thread at once; return the accepted ones, in the order of acceptance."""
     specs = [a_spec(f"r{n}", Step(takes=0.3), Step(takes=0.1), multitask_strategy=strategy) for n in range(NUMBER)]
     story.create(a_spec("r-first", Step(takes=1)))
     kernel = story.kernel
@@ -52,7 +52,7 @@ def test_fifty_double_texts_never_overlap(strategy: MultitaskStrategy) -> None:
                 assert story.status(accepted[-1]) == "success"
                 assert all(story.status(run_id) == "interrupted" for run_id in accepted[:-1])
             case "rollback":
-                # Each undid the one before, so that only the last one has ever been.
+                # Each rolled back the one before, so that only the last one has had an effect.
                 assert story.log() == [f"{accepted[-1]}.0", f"{accepted[-1]}.1"]
                 assert all(story.status(run_id) is None for run_id in accepted[:-1])
                 assert story.durable.checkpoints.marks == frozenset()

@@ -45,7 +45,7 @@ async def _reading(story: Story, spec: RunSpec) -> Sequence[StreamItem]:
 
 
 def test_terminal_event_is_not_published_before_it_is_durable() -> None:
-    """With a storage that takes its time over everything, and fails now and then to say that it has settled."""
+    """With a slow storage that sometimes loses the reply of a settle."""
     weather = Weather(instant=0.0, slowest=2.0, outages={"settle": 0.5})
     with Story(Climate(stores=weather, limits=CALM.limits), seed=4) as story:
         for number in range(20):

@@ -1,6 +1,6 @@
-"""Law 5: ids strictly increase; a resume from any id loses and repeats nothing; a gap is told, never silent.
+"""Law 5: ids strictly increase; a resume from any id loses and repeats nothing; a gap is reported, never silent.
 
-Of the facade's streams; `test_stream_resume` plays the bridge alone against a model.
+This tests the facade's streams; `test_stream_resume` checks the bridge against a model.
 """
 
 from __future__ import annotations

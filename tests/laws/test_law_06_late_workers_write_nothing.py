@@ -1,4 +1,4 @@
-"""Law 6: a late worker cannot write: no row, no checkpoint, no event, no end."""
+"""Law 6: a late worker cannot write: no row, no checkpoint, no event, no outcome."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def test_a_worker_that_slept_while_another_finished_its_run_changes_nothing(stor
     assert story.log() == ["r1.0", "r1.1", "r1.2", "r1.3"]
     assert late.facade.active_runs == 0
     later = story.durable.witness.published["r1"][published:]
-    # What a worker tells of an end that it finds untold is not the late attempt's word.
+    # A terminal event published by the reconciler is not an event of the late attempt.
     assert not any(event.terminal for event in later if event.event_id.startswith("1-")), "it told of an end"
 
 
 def test_worker_that_slept_without_a_successor_continues(story: Story) -> None:
-    """A laptop's lid: the lease has lapsed, but nobody else is there."""
+    """Like a closed laptop: the lease has expired, but no other worker exists."""
     story.create(a_spec("r1", Step(takes=1), Step(takes=1)))
     story.wait(0.5)
     story.kernel.process.freeze()
@@ -84,7 +84,7 @@ def test_every_write_of_a_lease_that_was_lost_is_refused(story: Story) -> None:
 
 
 class Items:
-    """An item store that asks whether it may be written."""
+    """An item store that checks for permission to write."""
 
     def __init__(self, check: Callable[[], object] = lambda: True) -> None:
         self._check, self.kept = check, list[str]()
@@ -99,7 +99,7 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class Keeping(FakeAgents):
-    """Factories that keep the store which they are given."""
+    """Factories that keep a reference to their store."""
 
     stores: list[Items] = field(default_factory=list)
 

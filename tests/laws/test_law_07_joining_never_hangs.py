@@ -1,4 +1,4 @@
-"""Law 7: joining or waiting on a finished, expired or unknown run answers at once; it never hangs."""
+"""Law 7: joining or waiting on a finished, expired or unknown run answers immediately; it never hangs."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_waiters_on_a_deleted_run_return(story: Story) -> None:
 
 
 def test_reader_ends_when_the_worker_was_killed_before_the_terminal_event() -> None:
-    """The next process finds the run ended, and has no stream of it."""
+    """The next process finds the run ended, without a stream."""
     with Story(replace(CALM, stores=Weather(instant=0.0, slowest=0.5))) as story:
         story.create(a_spec("r1", Step(takes=1)))
         story.world.run(lambda: story.status("r1") == "success", until=10)
@@ -85,7 +85,7 @@ def test_reader_ends_when_the_worker_was_killed_before_the_terminal_event() -> N
 
 @pytest.mark.parametrize("losses", [1, 2])
 def test_a_stream_that_is_lost_as_it_is_opened_is_not_taken_for_the_end_of_its_run(story: Story, losses: int) -> None:
-    """A server that loses its data, between the opening of a stream and the first look at it."""
+    """A server that loses its data between the opening of a stream and its first read."""
     story.create(a_spec("r1", Step(takes=5), Step(takes=5)))
     story.wait(1)
     story.kernel.streams_to_lose = losses

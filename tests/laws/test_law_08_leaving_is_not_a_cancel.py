@@ -1,4 +1,4 @@
-"""Law 8: `close()` is not a cancel, a disconnect is not a cancel (unless asked); a slow reader hurts nobody."""
+"""Law 8: `close()` is not a cancel, a disconnect is not a cancel (unless requested); a slow reader delays no other."""
 
 from __future__ import annotations
 

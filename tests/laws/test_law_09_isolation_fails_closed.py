@@ -1,4 +1,4 @@
-"""Law 9: a durable boundary reached without an actor raises; a foreign id looks like an absent one."""
+"""Law 9: a durable boundary reached without an actor raises; a foreign id looks like a missing one."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def test_foreign_runs_and_threads_are_not_listed_and_not_written_to(story: Story
 
 
 def test_run_executes_as_its_creator(story: Story) -> None:
-    """Whoever is bound where it happens to be picked up: here nobody, and in the next process nobody either."""
+    """The actor bound at the place of execution does not matter: here none is bound, and neither in the next
+    process.
+    """
     creator = ActorContext("creator", tenant_id="house", subject_id="s-1", scopes=frozenset({"write"}))
     story.tell(lambda runs: runs.create_background(a_spec("r1", Step(takes=5))), actor=creator)
     story.wait(1)

@@ -20,7 +20,7 @@ KINDS = (Step(), Step("fail"), Step("ask"), Step(takes=0.1, chunks=2))
 
 @pytest.fixture(autouse=True)
 def unrecorded() -> Iterator[None]:
-    """A run that fails is logged with its traceback, and pytest keeps whatever is logged."""
+    """A run that fails is logged with its traceback, and pytest keeps all log records."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     yield
@@ -28,7 +28,7 @@ def unrecorded() -> Iterator[None]:
 
 
 def run_many(story: Story, first: int, last: int) -> None:
-    """Finish runs of all kinds on threads of their own, and let their streams' time pass."""
+    """Finish runs of all kinds on separate threads, and let the retention of their streams pass."""
     for number in range(first, last):
         reader = Reader.of(story, a_spec(f"r{number}", KINDS[number % len(KINDS)], thread_id=f"t{number}"))
         story.wait(0.2)
@@ -37,7 +37,7 @@ def run_many(story: Story, first: int, last: int) -> None:
 
 
 def census() -> Counter[str]:
-    """How many objects of Runstead's own kernel and bridge there are, and of asyncio's."""
+    """Numbers of objects of Runstead's kernel and bridge, and of asyncio."""
     gc.collect()
     names = (f"{type(each).__module__}.{type(each).__qualname__}" for each in gc.get_objects())
     return Counter(

@@ -1,6 +1,6 @@
-"""Law 11: no field is accepted in silence: it has its effect, or the request is refused with a clear error.
+"""Law 11: no field is ignored silently: it has its effect, or the request is refused with a clear error.
 
-Whether each effect is the right one is for the tests of each field; that somebody reads it at all is shown here.
+The tests of each field check its effect; here, every field must be read by some code.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from runstead.wire.runs import RunCreate
 HOUSE = Path(runstead.__file__).parent
 
 
-# When the first test asks: not in every process that only collects this one.
+# At the first test: not in every process that only collects it.
 @cache
 def attributes_read(*folders: str) -> frozenset[str]:
-    """Every attribute that the code in these folders reads, by name."""
+    """All attribute names that the code in these folders reads."""
     found: set[str] = set()
     for folder in folders:
         for file in (HOUSE / folder).rglob("*.py"):
@@ -40,7 +40,7 @@ def _attributes(tree: ast.AST) -> Iterator[str]:
             yield node.attr
 
 
-# The kernel, what executes for it, and what streams of it; the wire, which fills these fields in, is no reader of them.
+# The kernel, its executor, and its streams; the wire fills these fields in, and does not count as a reader.
 KERNEL = ("runtime", "infra", "gateway")
 
 

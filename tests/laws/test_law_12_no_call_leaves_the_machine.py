@@ -1,4 +1,4 @@
-"""Law 12: no call leaves the machine that the user did not configure."""
+"""Law 12: the server makes no external call that the user did not configure."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_server_lifecycle_makes_no_external_call(tmp_path: Path) -> None:
     (tmp_path / "langgraph.json").write_text(
         json.dumps({"dependencies": ["."], "graphs": {"agent": "./graph.py:agent"}})
     )
-    # Nothing is switched off for it: a user's environment says nothing of tracing either.
+    # Nothing is disabled for it: a user's environment does not mention tracing either.
     done = subprocess.run(
         [sys.executable, "-c", SERVE_ONE_RUN],
         cwd=tmp_path,

@@ -1,7 +1,7 @@
-"""Checkpoints have the order in which they were written, and runs that wait are executed, whatever clocks say.
+"""Checkpoints keep the order of their writes, and pending runs are executed, whatever the clocks show.
 
-Real processes: an embedded server that starts again with a clock that was set back, and workers of a cluster whose
-clocks are a minute apart.
+Real processes: an embedded server that restarts with a clock set back, and workers of a cluster whose clocks are a
+minute apart.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ HOUR = 3_600
 
 
 async def _turn(client: Client, thread_id: str, name: str) -> list[str]:
-    """One run of two steps on the thread; the whole log that it says it leaves."""
+    """Execute one run of two steps on the thread; return the log in its output."""
     said = await client.wait(thread_id, "steps", {"name": name, "steps": 2, "pause": 0})
     log: list[str] = said["log"]
     return log
 
 
 async def _check_thread(client: Client, thread_id: str, log: list[str]) -> None:
-    """State, history and a fork agree with what the last run said."""
+    """Assert that state, history and a fork agree with the output of the last run."""
     state = await client.get(f"/threads/{thread_id}/state")
     assert state["values"]["log"] == log
     history = await client.get(f"/threads/{thread_id}/history", params={"limit": 100})
     assert [len(one["values"].get("log", [])) for one in history] == sorted(
         (len(one["values"].get("log", [])) for one in history), reverse=True
     )
-    # Each follows the one below it, so that nothing that asks for what was before is led astray.
+    # Each follows the one below it, so that a search for an earlier state finds the right one.
     for newer, older in pairwise(history):
         assert newer["parent_checkpoint"]["checkpoint_id"] == older["checkpoint"]["checkpoint_id"]
         before = await client.get(

@@ -1,4 +1,4 @@
-"""A run that was answered with success, and a state update that was acknowledged, survive a power cut."""
+"""A run reported as successful, and an acknowledged state update, survive a power cut."""
 
 from __future__ import annotations
 

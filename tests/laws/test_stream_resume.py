@@ -1,8 +1,8 @@
-"""Law 5: ids on a stream strictly increase and are never reused; a resume from any id loses nothing and repeats
-nothing; when the window has passed, the reader is told of the gap, never silence.
-Law 4: exactly one terminal event, the last on its stream.
+"""Law 5: ids on a stream strictly increase and are never reused; a resume from any id loses and repeats nothing;
+when the window has passed, the reader gets a gap, never silence. Law 4: exactly one terminal event, the last on its
+stream.
 
-Random lives of a stream are played against a model that is a plain list: with the log in memory, and in files.
+Random scenarios of a stream are compared with a model that is a plain list: with the log in memory, and in files.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ WINDOW_EVENTS, WINDOW_BYTES = 6, 60
 
 @dataclass
 class Reader:
-    """What the model knows of one reader: its place in the list, and what it has been given."""
+    """The model of one reader: its position in the list, and its received events."""
 
     subscription: StreamSubscription
     place: int
@@ -60,7 +60,7 @@ class Reader:
 
 @dataclass
 class Log:
-    """A stream as a plain list of all that was ever published to it."""
+    """A stream as a plain list of all events ever published to it."""
 
     attempt: int
     events: list[StreamEvent] = field(default_factory=list)
@@ -111,7 +111,7 @@ class Log:
 
 
 class Play:
-    """One random life of one stream: each method does a thing to the bridge and to the model, and compares."""
+    """One random scenario of one stream: each method applies an action to the bridge and the model, and compares."""
 
     def __init__(self, bridge: MemoryStreamBridge, clock: HandClock) -> None:
         self.bridge, self.clock = bridge, clock
@@ -143,7 +143,7 @@ class Play:
         else:
             event_id = await self.bridge.publish(RUN, "values", data, attempt=attempt)
             self._published(event_id, self.log.add("values", data))
-            # Where there are files, each event has gone into one before the next thing happens.
+            # With files, each event has been written to one before the next action.
             while self.bridge.bytes_in_memory:  # noqa: ASYNC110 - the disk tells nobody
                 await asyncio.sleep(0)
 
@@ -208,7 +208,7 @@ class Play:
             assert list(await reader.subscription.read()) == []
 
     async def lose(self) -> None:
-        """The log is gone, as after a crash; its readers went with it, its ids are still out there."""
+        """The log is lost, as after a crash, with its readers; its ids are still known to clients."""
         if self.log is None:
             return
         await self.finish()
@@ -218,7 +218,7 @@ class Play:
         await self.open(lost.attempt + 1)
 
     async def finish(self) -> None:
-        """Whoever still reads reads to the end, and has then missed nothing but what it was told of."""
+        """All remaining readers read to the end, and have then missed only reported events."""
         await self.end("end")
         for reader in self.readers:
             assert self.log is not None
@@ -249,7 +249,9 @@ STEPS = st.lists(
 
 
 class DiceDisk(Spool):
-    """Files, but no threads: work is done at once, its end is heard of some turns later, and writing may fail."""
+    """Files without threads: work is done immediately, its completion is reported some turns later, and writes may
+    fail.
+    """
 
     def __init__(self, directory: Path, dice: random.Random, faults: float = 0) -> None:
         super().__init__(directory, reserve=0)
@@ -282,7 +284,7 @@ class DiceDisk(Spool):
 
 
 def lives(directory: Path | None, steps: list[tuple[str, ...]]) -> None:
-    """Play on a log in memory, or in files in this directory."""
+    """Run with a log in memory, or in files in this directory."""
 
     async def play() -> None:
         clock = HandClock()
@@ -319,7 +321,7 @@ def test_readers_get_the_events_of_a_list_model_from_files(steps: list[tuple[str
 @settings(max_examples=60)
 @given(seed=st.integers(0, 2**32))
 def test_concurrent_reconnecting_readers_miss_only_reported_events(seed: int) -> None:
-    """Publisher and readers are tasks; reads are cancelled, readers hang up and come back with their last id."""
+    """Publisher and readers are tasks; reads are cancelled, and readers disconnect and resume with their last id."""
     dice = random.Random(seed)
     run_beside(seed, dice, MemoryStreamSettings(window_events=dice.choice([3, 10, 1_000])), None)
 
@@ -327,7 +329,7 @@ def test_concurrent_reconnecting_readers_miss_only_reported_events(seed: int) ->
 @settings(max_examples=400 if LONG else 60)
 @given(seed=st.integers(0, 2**32))
 def test_readers_on_a_slow_or_full_disk_miss_only_reported_events(seed: int) -> None:
-    """The same, with files that events move to while they are read, and do not move to now and then."""
+    """The same, with files that events move to while they are read, sometimes with failures."""
     dice = random.Random(seed)
     terms = MemoryStreamSettings(
         window_events=dice.choice([3, 10, 1_000, None]),
@@ -355,7 +357,7 @@ def run_beside(seed: int, dice: random.Random, terms: MemoryStreamSettings, spil
                 for _ in range(dice.choice([0, 0, 0, 1, 5])):
                     await asyncio.sleep(0)
                 if spill is not None and dice.random() < 0.05:
-                    # A disk that could not be written to is tried again.
+                    # Writing to a failed disk is retried.
                     await clock.forward(11)
             published.append(await bridge.publish_end(RUN, attempt=attempt))
             assert published == sorted(set(published), key=order_of)
@@ -368,7 +370,7 @@ def run_beside(seed: int, dice: random.Random, terms: MemoryStreamSettings, spil
 
 
 async def follow(bridge: MemoryStreamBridge, dice: random.Random) -> list[str | int]:
-    """Read a stream to its end, clumsily: the ids seen, with the sizes of the gaps told in their places."""
+    """Read a stream to its end in random steps: return the ids, with the sizes of reported gaps in their positions."""
     seen: list[str | int] = []
     last_id: str | None = "-1"
     while True:

@@ -21,7 +21,7 @@ def keyring() -> Keyring:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 async def encrypted(request: pytest.FixtureRequest, tmp_path: Path, keyring: Keyring) -> AsyncIterator[Database]:
-    """An empty database that encrypts; who asks for it is run on either engine."""
+    """An empty encrypting database; tests with this fixture run on either engine."""
     if request.param == "sqlite":
         async with open_storage(current(tmp_path / "runs.sqlite"), keyring) as database:
             yield database
@@ -34,7 +34,7 @@ async def encrypted(request: pytest.FixtureRequest, tmp_path: Path, keyring: Key
 
 @pytest.fixture
 async def raw(encrypted: Database, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    """The same database, seen as it is stored."""
+    """The same database without decryption."""
     if request.node.callspec.params["encrypted"] == "sqlite":
         async with open_storage(tmp_path / "runs.sqlite") as database:
             yield database

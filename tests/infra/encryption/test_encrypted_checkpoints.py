@@ -1,4 +1,4 @@
-"""Encrypted checkpoints keep every promise of plain ones, and nothing of a state is in the tables."""
+"""Encrypted checkpoints keep every guarantee of plain ones, and no part of a state is readable in the tables."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_the_saver_passes_langgraphs_own_conformance_suite(
 
 
 async def put(checkpoints: SqlCheckpoints) -> None:
-    """A checkpoint and a pending write with secrets in their values, their metadata and what a rollback keeps."""
+    """A checkpoint and a pending write with secrets in their values, their metadata and the undo records."""
     checkpoint = {**empty_checkpoint(), "id": "c-1", "channel_values": {"said": SECRET}}
     saved = await checkpoints.saver.aput(PLACE, checkpoint, {"source": "loop", "step": 7, "note": SECRET}, {})  # type: ignore[arg-type, typeddict-unknown-key]
     await checkpoints.mark("t-1", "r-1")

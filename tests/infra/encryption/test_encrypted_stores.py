@@ -1,4 +1,4 @@
-"""The stores over encrypted columns keep every promise but one: state that is encrypted cannot be searched."""
+"""The stores on encrypted columns keep every guarantee but one: encrypted state cannot be searched."""
 
 from __future__ import annotations
 

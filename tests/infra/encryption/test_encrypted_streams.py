@@ -1,4 +1,4 @@
-"""Encrypted streams and event files keep every promise of plain ones, and nothing that was said is in them."""
+"""Encrypted streams and event files keep every guarantee of plain ones, and no event data is readable in them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class TestEncryptedRedisStreams(StreamBridgeConformance):
 
 
 class TestEncryptedFiles(StreamBridgeConformance):
-    """Each event goes to a file at once."""
+    """Each event is written to a file immediately."""
 
     @pytest.fixture
     async def bridge(self, tmp_path: Path) -> AsyncIterator[MemoryStreamBridge]:
@@ -94,7 +94,7 @@ async def said(bridge: RedisStreamBridge | MemoryStreamBridge, run_id: str) -> l
 
 
 async def to_its_end(subscription: StreamSubscription) -> AsyncIterator[None]:
-    """Ends with the stream, or with what its reader is told instead."""
+    """Iterate until the stream ends, or raise the reader's error."""
     while await subscription.read():
         pass
     yield

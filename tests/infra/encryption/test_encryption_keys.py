@@ -1,4 +1,4 @@
-"""A database knows the keys of its values, so that a wrong key is one sentence at start and no error later."""
+"""A database records the keys of its values, so that a wrong key is one error at startup and none later."""
 
 from __future__ import annotations
 

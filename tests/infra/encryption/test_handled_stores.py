@@ -1,4 +1,4 @@
-"""The stores with handlers around them keep every promise but one: what handlers encrypt cannot be searched for."""
+"""The stores with encryption handlers keep every guarantee but one: values encrypted by handlers cannot be searched."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ MARK = "hidden:"
 
 
 def an_encryption() -> Encryption:
-    """Handlers that hide all values but those of metadata, each time in another way."""
+    """Handlers that hide all values but those of metadata, differently each time."""
     encryption, count = Encryption(), iter(range(10**9))
 
     @encryption.encrypt.json

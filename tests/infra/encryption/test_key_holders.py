@@ -1,4 +1,4 @@
-"""Processes of a cluster say which keys they have, so that nothing is encrypted that one of them could not read."""
+"""Processes of a cluster publish their keys, so that nothing is encrypted that one of them could not read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def test_a_process_that_was_killed_is_forgotten_and_one_that_lives_is_not(
     killed, living = HandClock(), HandClock()
     async with announced_keys(database, killed, []), announced_keys(database, living, []):
         assert len(await lacking(database, living, "new")) == 2
-        # The clock of the one that was killed stands still: it records nothing any more.
+        # The clock of the killed process is stopped: it records nothing any more.
         left = GONE_AFTER.total_seconds() + 1
         while left > 0:
             left -= 10

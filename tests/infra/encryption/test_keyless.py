@@ -1,4 +1,4 @@
-"""A server without keys refuses what another one has encrypted, and keeps texts of users that only look encrypted."""
+"""A server without keys refuses encrypted values, and keeps texts of users that only look encrypted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def a_line() -> bytes:
 
 
 def reading(cipher: Cipher | None) -> dict[str, Callable[[], Any]]:
-    """How each kind of encrypted value is read by a server with this cipher."""
+    """Reads of each kind of encrypted value by a server with this cipher."""
     serde = CheckpointSerializer() if cipher in (None, NO_KEYS) else encrypted_serde(CheckpointSerializer(), cipher)
     sealing = encrypted_serde(CheckpointSerializer(), KEYS)
     value, metadata = sealing.dumps_typed({"a": 1}), metadata_text(sealing, {"source": "loop"})

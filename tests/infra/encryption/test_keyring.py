@@ -1,4 +1,4 @@
-"""Values are encrypted under one key and decrypted under several; what is wrong is named."""
+"""Values are encrypted with one key and decrypted with several; errors name the problem."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Handlers are called as the SDK says, and what is wrong with them is an error that names them."""
+"""Handlers are called as the SDK defines, and their faults are errors that name them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def user_loop() -> AsyncIterator[UserLoop]:
 
 
 def answering(encrypted: Any = None, decrypted: Any = None, *, seconds: float = 0) -> Encryption:
-    """Handlers that answer so, whatever they are given."""
+    """Handlers with this result for any value."""
     encryption = Encryption()
 
     @encryption.encrypt.json
@@ -105,12 +105,12 @@ async def test_handlers_are_called_a_few_at_a_time(user_loop: UserLoop) -> None:
 
     async def release() -> None:
         await full.wait()
-        # Each that may begin has begun by now.
+        # All calls that may start have started by now.
         for _ in range(10):
             await asyncio.sleep(0)
         go_on.set()
 
-    # Calls from the server's loop, and such as are made where the handlers run.
+    # Calls from the server's loop, and from the loop of the handlers.
     releasing = asyncio.create_task(user_loop.run(release))
     made = await asyncio.gather(many(), cipher.together(many))
     await releasing

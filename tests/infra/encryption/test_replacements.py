@@ -1,4 +1,4 @@
-"""What handlers encrypt anew while they read is stored, on either engine, unless the value was changed meanwhile."""
+"""Values that handlers re-encrypt while reading are stored, on either engine, unless they were changed meanwhile."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from runstead.testing.conformance.run_storage import ALICE
 from tests.servers.handled_checkpoints import checkpoints_on
 
 KEYS = ["1"]
-"""The keys that can be used; the first one is that of new values."""
+"""The usable keys; the first one is that of new values."""
 _NUMBERS = iter(range(10**9))
 
 
 def closed(data: bytes) -> bytes:
-    """``data`` under the first key, each time in another way."""
+    """``data`` under the first key, with a different result each time."""
     return base64.b64encode(f"{KEYS[0]} {next(_NUMBERS)} ".encode() + data)
 
 
 def opened(data: bytes) -> tuple[bytes, bool]:
-    """What was closed, and whether that was by an older key."""
+    """Decrypt a value, and report whether its key was an older one."""
     key, _, plain = base64.b64decode(data).split(b" ", 2)
     if key.decode() not in KEYS:
         raise KeyError(key)

@@ -1,4 +1,4 @@
-"""All values are brought to the first key, whatever they are, while others write; and every column has its answer."""
+"""All values are re-encrypted with the first key, under concurrent writes; every column is encrypted or exempt."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.servers.stores import stores_over
 OLD, NEW = Keyring([b"o" * 32], ["title", "secret"]), Keyring([b"n" * 32, b"o" * 32], ["title", "secret"])
 TABLES: Final = (*encrypted_tables(), *encrypted_checkpoint_tables())
 
-# What SQL compares, sorts or counts by, or is no one's words. A new column has to be here, or to be encrypted.
+# Compared, sorted or counted in SQL, or not user data. A new column has to be listed here, or to be encrypted.
 IN_THE_CLEAR: Final = {
     "*": {
         "thread_id", "run_id", "assistant_id", "graph_id", "delivery_id", "cron_id", "key_id", "last_run_id",
@@ -138,7 +138,7 @@ async def changes(folder: Path, cipher: Keyring) -> int:
 
 
 async def plain(folder: Path, cipher: Keyring) -> dict[str, list[dict[str, Any]]]:
-    """What stores and savers read with the keys."""
+    """The values that stores and savers read with the keys."""
     async with data_dir_place(folder / "data", making=True) as place:
         use_cipher(place.database.dialect, cipher)  # type: ignore[attr-defined]
         found = await place.database.read(lambda connection: stored(connection, TABLES))
@@ -153,7 +153,7 @@ async def plain(folder: Path, cipher: Keyring) -> dict[str, list[dict[str, Any]]
 
 
 def hashed(rows: dict[str, list[dict[str, Any]]], cipher: Keyring) -> dict[str, list[dict[str, Any]]]:
-    """The rows as they are to be read: keys of idempotency are hashes, metadata of checkpoints are JSON."""
+    """The expected rows: idempotency keys are hashes, metadata of checkpoints are JSON."""
     for row in rows["idempotency_keys"]:
         row["key"] = HashedText().sealer(cipher)(row["key"])
     for name in ("checkpoints", "mark_checkpoints"):
