@@ -52,10 +52,13 @@ class SqlRunQueryStore:
         if not is_storable(run_id):
             return None
         wanted = {"the_run": run_id, "the_tenant": actor.tenant_id, "the_user": actor.user_id}
-        reached = select(*RECORD).where(runs.c.run_id == run_id, reached_by(runs, actor))
 
         def work(connection: Connection) -> RunRecord | None:
-            row = _RUN.first(connection, wanted) if only_own(actor) else connection.execute(reached).first()
+            if only_own(actor):
+                row = _RUN.first(connection, wanted)
+            else:
+                reached = select(*RECORD).where(runs.c.run_id == run_id, reached_by(runs, actor))
+                row = connection.execute(reached).first()
             return None if row is None else to_record(row)
 
         return await self._database.read(work, quick=True)
@@ -65,15 +68,18 @@ class SqlRunQueryStore:
         if not is_storable(thread_id):
             return None
         wanted = {"the_thread": thread_id, "the_tenant": actor.tenant_id, "the_user": actor.user_id}
-        reached = (
-            select(*RECORD)
-            .where(runs.c.thread_id == thread_id, runs.c.attempt > 0, reached_by(runs, actor))
-            .order_by(runs.c.queue_seq.desc())
-            .limit(1)
-        )
 
         def work(connection: Connection) -> RunRecord | None:
-            row = _LATEST.first(connection, wanted) if only_own(actor) else connection.execute(reached).first()
+            if only_own(actor):
+                row = _LATEST.first(connection, wanted)
+            else:
+                reached = (
+                    select(*RECORD)
+                    .where(runs.c.thread_id == thread_id, runs.c.attempt > 0, reached_by(runs, actor))
+                    .order_by(runs.c.queue_seq.desc())
+                    .limit(1)
+                )
+                row = connection.execute(reached).first()
             return None if row is None else to_record(row)
 
         return await self._database.read(work, quick=True)
