@@ -45,7 +45,7 @@ def test_a_failed_run_answers_with_its_failure(story: Story) -> None:
     story.wait(3600)
     result = story.end_of("r1", within=AT_ONCE)
     assert result.failure is not None
-    assert (result.failure.error, result.failure.message) == ("AgentFailed", "r1 was told to fail")
+    assert (result.failure.error, result.failure.message) == ("AgentFailed", "r1 fails by its script")
 
 
 def test_waiters_on_a_pending_run_return_when_it_is_cancelled(story: Story) -> None:

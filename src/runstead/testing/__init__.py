@@ -1,1 +1,1 @@
-"""What tests of the runtime, and of adapters written elsewhere, are made of. Imported by no product code."""
+"""Tools for tests of the runtime and of third-party adapters. Product code does not import them."""

@@ -1,4 +1,4 @@
-"""A clock in the test's hand: time passes when the test says so, and nothing sleeps for real."""
+"""A manual clock: time passes only when the test says so, and nothing really sleeps."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from itertools import count
 from typing import Final
 
 TURNS: Final = 25
-"""How often the loop turns after each moment, so that those who woke can do what follows at once."""
+"""Number of loop iterations after each step of time, so that woken tasks can run their follow-up work."""
 
 _Sleeper = tuple[float, int, "asyncio.Future[None]"]
 
 
 class HandClock:
-    """A Clock that stands still between two calls of `forward`. For the tasks of one event loop."""
+    """A Clock that only advances in calls of `forward`. For the tasks of one event loop."""
 
     def __init__(self, start: datetime = datetime(2030, 1, 1, tzinfo=UTC)) -> None:
         self._start = start
@@ -50,7 +50,9 @@ class HandClock:
             alarm.cancel()
 
     async def forward(self, seconds: float | timedelta) -> None:
-        """Let time pass. Sleepers wake in the order of their times, each at its own, and run before time goes on."""
+        """Advance the time. Sleepers wake in the order of their times, each at its own, and run before time
+        continues.
+        """
         if isinstance(seconds, timedelta):
             seconds = seconds.total_seconds()
         target = self._passed + seconds
@@ -67,7 +69,7 @@ class HandClock:
 
     @property
     def sleepers(self) -> int:
-        """How many wait for time to pass."""
+        """Return the number of tasks that wait for time to pass."""
         return sum(not future.done() for _, _, future in self._sleepers)
 
     async def _until(self, when: float) -> None:
@@ -77,6 +79,6 @@ class HandClock:
 
 
 async def turn(times: int = TURNS) -> None:
-    """Let every task that can run do so, ``times`` steps far."""
+    """Let every ready task run, for ``times`` iterations of the loop."""
     for _ in range(times):
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""The payload of a ``gap`` event, for tests that compare all of it."""
+"""The payload of a ``gap`` event, for tests that compare it completely."""
 
 from __future__ import annotations
 

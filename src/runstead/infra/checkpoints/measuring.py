@@ -32,7 +32,7 @@ def measure(driver: Driver, serde: SerializerProtocol, thread_id: ThreadId) -> C
     while batch := rows.fetchmany(_BATCH):
         for namespace, kind, blob, size in batch:
             count, stored = count + 1, stored + int(size)
-            # One that is damaged counts as a whole too.
+            # A damaged checkpoint also counts only in the total.
             with suppress(ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
                 checkpoint = serde.loads_typed((kind, bytes(blob)))
                 if isinstance(checkpoint, Mapping):

@@ -177,7 +177,7 @@ def _tuple(driver: Driver, serde: SerializerProtocol, row: Any) -> CheckpointTup
     with telling_damage(thread_id, checkpoint_id):
         loaded: Any = serde.loads_typed((kind, checkpoint))
         if not isinstance(loaded, Stored):
-            # One of encryption handlers is looked at when they have decrypted it.
+            # Values encrypted by handlers are checked after their decryption.
             check_parts(loaded)
         return CheckpointTuple(
             config=_config(thread_id, namespace, checkpoint_id),

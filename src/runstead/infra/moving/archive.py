@@ -30,7 +30,9 @@ _MANIFEST_BYTES: Final = 64 * 1024 * 1024
 
 
 ZIP_DAMAGE: Final = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError)
-"""What reading a damaged zip file raises: the last two for compression and encryption that it seems to have."""
+"""Errors that reading a damaged zip file raises; the last two if it appears to be compressed or encrypted
+differently.
+"""
 
 
 class ArchiveWriter:
@@ -143,7 +145,7 @@ class Archive:
                 raise LineDamaged(f"it has {rows} rows and should have {member.rows}")
 
     def _lines(self, name: str) -> Iterator[bytes]:
-        """Raises LineDamaged for a member that cannot be unpacked."""
+        """Unpack a member. Raises LineDamaged if that is impossible."""
         try:
             with self._zip.open(name) as file:
                 yield from file

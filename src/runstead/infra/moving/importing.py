@@ -121,7 +121,7 @@ async def _write(archive: Archive, member: Member, place: Place) -> int:
             )
         return written + await place.database.write(partial(_write_last, archive=archive, member=member, place=place))
     except StatementError as error:
-        # DBAPIError among them: what the database refuses, and what has no place in its columns.
+        # Including DBAPIError: a value that the database refuses, or that does not fit into its column.
         told = " ".join(str(error.orig).split())
         raise CannotBeKept(
             f"{place.name} does not take a row of {member.name} ({told}); change it where it came from, export again"

@@ -18,7 +18,7 @@ from sqlalchemy import Boolean, Column, Float, LargeBinary, Table
 from runstead.infra.storage.column_types import UtcTime, is_of
 
 _LARGEST: Final = 2**63
-"""One more than the largest integer of a database."""
+"""Smallest integer that is too large for a database column."""
 _Change: TypeAlias = Callable[[Any], Any] | None
 
 

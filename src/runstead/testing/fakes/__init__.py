@@ -1,4 +1,4 @@
-"""In-memory implementations of the kernel's ports, honest to every sentence of their contracts.
+"""In-memory implementations of the kernel's ports that fulfil their contracts completely.
 
 For tests of the kernel, of adapters, and of programs that embed Runstead. For streams use the real
 `runstead.infra.stream_bridge.memory`, which is in memory already.

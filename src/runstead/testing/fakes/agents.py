@@ -1,8 +1,7 @@
-"""A fake agent: it speaks the part of LangGraph's Pregel that the kernel calls, and follows a script.
+"""A fake agent: it implements the part of LangGraph's Pregel that the kernel calls, and follows a script.
 
-Its state lives in the checkpointer it is given and nowhere else, so that an attempt goes on exactly where the one
-before was cut off. The state's ``log`` holds one line per finished step: a run that was disturbed is compared with one
-that was not.
+Its state is only in its checkpointer, so that an attempt continues exactly where the previous one was cut off. The
+state's ``log`` has one line per finished step, so that tests can compare disturbed runs with undisturbed ones.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from .state import AgentMemory
 
 @dataclass(frozen=True, slots=True)
 class FakeAgent:
-    """One run's agent. `copy` gives it its checkpointer, as LangGraph does."""
+    """The agent of one run. `copy` sets its checkpointer, as in LangGraph."""
 
     stage: Stage
     checkpointer: Any = None
@@ -38,12 +37,12 @@ class FakeAgent:
 
     @property
     def builder(self) -> Any:
-        """The shape of the graph: one node, which answers."""
+        """Return the builder of the graph's shape: one node that answers."""
         return _shape().builder
 
     @property
     def channels(self) -> Mapping[str, Any]:
-        """The channels of the graph, with their reducers."""
+        """Return the channels of the graph with their reducers."""
         channels: Mapping[str, Any] = _shape().channels
         return channels
 
@@ -70,7 +69,7 @@ class FakeAgent:
             await play.finish()
 
     async def astream_events(self, input: Any, config: Any = None, **options: Any) -> AsyncIterator[dict[str, Any]]:
-        """The root's chunks, wrapped as LangChain's events, after one event of a model."""
+        """Yield the root's chunks wrapped as LangChain events, after one event of a model."""
         yield {"event": "on_chain_start", "run_id": "root", "name": NODE, "data": {}, "tags": [], "metadata": {}}
         yield {
             "event": "on_chat_model_start",
@@ -127,7 +126,7 @@ class FakeAgents:
         return self
 
     async def context_schema(self) -> None:
-        """Fake agents have no context."""
+        """Return None: fake agents have no context."""
 
     @asynccontextmanager
     async def build(self, config: Mapping[str, Any], store: Any = None) -> AsyncIterator[FakeAgent]:

@@ -1,4 +1,4 @@
-"""Checkpoints in memory: langgraph's own saver, with the marks that a rollback goes back to."""
+"""Checkpoints in memory: langgraph's own saver, with marks for rollbacks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runstead.runtime.runs.types import RunId, ThreadId
 
 
 class PickleSerde:
-    """Faster than langgraph's serialiser, and all that is needed inside one process."""
+    """A serializer that is faster than langgraph's, and sufficient within one process."""
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         return "pickle", pickle.dumps(obj)
@@ -25,7 +25,7 @@ class PickleSerde:
 
 
 class OrderedMemorySaver(InMemorySaver):
-    """langgraph's saver in memory, for which the latest checkpoint is the one written last, whatever its id."""
+    """langgraph's saver in memory; here the latest checkpoint is the one written last, whatever its id."""
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         place = config["configurable"]
@@ -53,14 +53,14 @@ class OrderedMemorySaver(InMemorySaver):
         yield from ordered[:limit]
 
     def _keys(self) -> Iterator[tuple[str, str, str]]:
-        """Thread, namespace and id of each checkpoint, in the order of writing within a namespace."""
+        """Yield thread, namespace and id of each checkpoint, in the order of writing within a namespace."""
         for thread_id, spaces in self.storage.items():
             for namespace, written in spaces.items():
                 yield from ((thread_id, namespace, checkpoint_id) for checkpoint_id in written)
 
 
 class _Mark:
-    """A thread's checkpoints and pending writes, as they were. Values are immutable, so the dicts are copied alone."""
+    """A copy of a thread's checkpoints and pending writes. Values are immutable, so only the dicts are copied."""
 
     def __init__(self, saver: InMemorySaver, thread_id: ThreadId) -> None:
         spaces = saver.storage.get(thread_id, {})
@@ -91,7 +91,7 @@ class InMemoryCheckpointStore:
 
     @property
     def marks(self) -> frozenset[tuple[ThreadId, RunId]]:
-        """Which runs could still be undone."""
+        """Return the runs that could still be undone."""
         return frozenset(self._marks)
 
     async def mark(self, thread_id: ThreadId, run_id: RunId) -> str | None:
@@ -120,7 +120,7 @@ class InMemoryCheckpointStore:
             if thread == thread_id
             for write in writes.values()
         ]
-        # langgraph's saver keeps the values of channels beside the checkpoints that name their versions.
+        # langgraph's saver stores channel values separately from the checkpoints that name their versions.
         values = sum(channel.size for channel in channels.values())
         return CheckpointBytes(len(stored), sum(stored) + values, channels, len(written), sum(written))
 
@@ -130,8 +130,8 @@ class InMemoryCheckpointStore:
             mark.restore(self._saver, thread_id)
 
     async def forget_mark(self, thread_id: ThreadId, run_id: RunId) -> None:
-        # Whoever was marked on the thread before this one has settled, or was lost before it began: a mark of then
-        # would not know what has been done since.
+        # Runs marked on the thread before this one have settled, or were lost before they began: such an old mark
+        # would lack everything done since.
         of_thread = [key for key in self._marks if key[0] == thread_id]
         if (thread_id, run_id) in self._marks:
             for key in of_thread[: of_thread.index((thread_id, run_id)) + 1]:

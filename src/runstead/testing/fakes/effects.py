@@ -1,6 +1,6 @@
-"""What fake agents did to the world outside: who worked on which thread, from when to when.
+"""Side effects of fake agents on the outside world: the worker of each step on each thread, with start and end.
 
-Not part of any process: what was done stays done when the one who did it is killed.
+Not part of any process: an effect remains when the process that made it is killed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from runstead.runtime.runs.types import RunId, ThreadId
 
 @dataclass(slots=True)
 class Effect:
-    """One step of one attempt at work. ``ended`` is None while it goes on."""
+    """One step of one attempt at work. ``ended`` is None while it is in progress."""
 
     thread_id: ThreadId
     run_id: RunId
@@ -28,19 +28,19 @@ class Effect:
 
 @dataclass(slots=True)
 class Effects:
-    """Every effect, in the order of their beginnings."""
+    """All effects in the order of their starts."""
 
     clock: Clock
     done: list[Effect] = field(default_factory=list)
     overlaps: list[tuple[Effect, Effect]] = field(default_factory=list)
-    """Pairs on one thread, of different attempts or runs, that were at work at the same time."""
+    """Pairs of effects on one thread, of different attempts or runs, that overlapped in time."""
     _going: dict[ThreadId, list[Effect]] = field(default_factory=dict)
 
     @contextmanager
     def at_work(
         self, thread_id: ThreadId, run_id: RunId, attempt: int, step: str, worker: str = ""
     ) -> Iterator[Effect]:
-        """For the length of a block, this attempt works on this thread."""
+        """Record work of this attempt on this thread for the length of a block."""
         effect = Effect(thread_id, run_id, attempt, step, worker, self.clock.monotonic())
         going = self._going.setdefault(thread_id, [])
         self.overlaps.extend((other, effect) for other in going if (other.run_id, other.attempt) != (run_id, attempt))
@@ -52,7 +52,7 @@ class Effects:
             self._end(effect)
 
     def worker_died(self, worker: str) -> None:
-        """What the worker was doing has stopped."""
+        """End all effects that the worker has in progress."""
         for going in self._going.values():
             for effect in [effect for effect in going if effect.worker == worker]:
                 self._end(effect)

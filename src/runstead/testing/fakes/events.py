@@ -21,7 +21,7 @@ class _Log:
 
 
 class InMemoryRunEventStore:
-    """RunEventStore in a dict. ``threads`` tells who owns a thread; one not in it belongs to its first writer."""
+    """RunEventStore in a dict. ``threads`` contains the owners; a thread not in it belongs to its first writer."""
 
     def __init__(self, threads: Mapping[ThreadId, ThreadRow] | None = None) -> None:
         self._threads = {} if threads is None else threads
@@ -90,7 +90,7 @@ class InMemoryRunEventStore:
             return 0
         kept = [stored for stored in log.events if run_id is not None and stored.event.run_id != run_id]
         deleted = len(log.events) - len(kept)
-        # The log itself stays: its last number must not come again.
+        # The log itself stays: its last number must not be reused.
         log.events = kept
         return deleted
 

@@ -1,4 +1,4 @@
-"""Leases in memory: who executes which run, and for how long that holds."""
+"""Leases of runs in memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ class InMemoryLeaseStore:
     def __init__(
         self, tables: InMemoryTables, ring: Callable[[], None] = lambda: None, *, by_turns: bool = False
     ) -> None:
-        """``ring`` is called after a commit that may have made a run claimable: the bell of a local dispatcher.
+        """Create the store. ``ring`` is called after a commit that may have made a run claimable: a local dispatcher's
+        bell.
+
         ``by_turns``: groups of runs begin in turn.
         """
         self._tables, self._ring, self._by_turns = tables, ring, by_turns
@@ -116,7 +118,7 @@ class InMemoryLeaseStore:
             self._tables.flag(row, reason)
             return StopRequest("flagged", row.record)
         ended = self._tables.end_pending(row, reason)
-        # The one behind it may be the head now.
+        # The run behind it may be the head now.
         self._ring()
         thread = self._tables.threads.get(ended.thread_id)
         return StopRequest("ended", ended, "idle" if thread is None else thread.record.status)
@@ -198,7 +200,7 @@ class InMemoryLeaseStore:
         return row.record.status.is_held and row.deadline is not None and row.deadline <= self._tables.clock.now()
 
     def _held(self, lease: Lease) -> RunRow:
-        """The row, if the lease still holds it. A lapsed lease holds until the run is recovered."""
+        """Return the row if the lease still holds it. An expired lease is valid until the run is recovered."""
         row = self._tables.runs.get(lease.run_id)
         if row is None or not row.record.status.is_held or row.record.attempt != lease.attempt:
             raise LeaseLost(lease.run_id, lease.attempt)

@@ -1,4 +1,4 @@
-"""An observer that remembers, and fails when told to."""
+"""An observer that records events, and fails on demand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runstead.runtime.runs.types import RunId
 
 
 class RecordingObserver:
-    """Keeps every lifecycle event with the actor under which it was told. ``fails`` makes it raise, after keeping."""
+    """Records every lifecycle event with the bound actor. ``fails`` makes it raise after the recording."""
 
     def __init__(self, fails: Callable[[RunLifecycleEvent], bool] = lambda event: False) -> None:
         self.events: list[RunLifecycleEvent] = []
@@ -24,5 +24,5 @@ class RecordingObserver:
             raise RuntimeError(f"the observer failed on {event.event_type.value}")
 
     def of(self, run_id: RunId) -> list[RunLifecycleEventType]:
-        """What happened to one run, in order."""
+        """Return the event types of one run, in order."""
         return [event.event_type for event in self.events if event.run_id == run_id]

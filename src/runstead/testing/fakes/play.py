@@ -1,4 +1,4 @@
-"""One performance of a script: what a fake agent does in one call of ``astream``."""
+"""One execution of a script: the work of a fake agent in one call of ``astream``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NODE: Final = "work"
 
 
 class AgentFailed(RuntimeError):
-    """What a step that is to fail raises."""
+    """The error that a failing step raises."""
 
 
 class Play:
@@ -47,10 +47,10 @@ class Play:
                 break
 
     async def _take_in(self, state: AgentState, input: Any) -> Any:
-        """Begin a script, answer a question, or go on. Returns the answer."""
+        """Begin a script, answer a question, or continue. Return the answer."""
         if isinstance(input, Command):
             if input.resume is not None and state.values["asking"]:
-                # LangGraph keeps the answer as a pending write on the checkpoint that asked.
+                # LangGraph stores the answer as a pending write on the checkpoint that asked.
                 await self._memory.checkpointer.aput_writes(state.config, [(RESUME, input.resume)], state.task_id)
                 state.values["asking"] = False
                 return input.resume
@@ -104,19 +104,21 @@ class Play:
 
     async def _do(self, step: Step, script: Script) -> None:
         if step.does == "fail":
-            raise AgentFailed(f"{script.label} was told to fail")
+            raise AgentFailed(f"{script.label} fails by its script")
         if step.does == "hang":
             await asyncio.get_running_loop().create_future()
 
     async def _keep(self, state: AgentState, source: str, is_input: bool = False) -> None:
-        """Write a checkpoint when the durability says: before the next step, beside it, or at the exit."""
+        """Write a checkpoint at the time that the durability requires: before the next step, beside it, or at the
+        exit.
+        """
         await self._written()
         self._last = state
         if self._durability == "exit":
-            # Nothing at all before the end: a lost attempt begins again with the run's input.
+            # Nothing before the end: after a lost attempt, the next one begins again with the run's input.
             self._unwritten = state
             return
-        # A copy: the next step works on the state while this is being written.
+        # A copy: the next step changes the state while this one is being written.
         frozen = AgentState(dict(state.values), state.config)
         if self._durability == "sync" or is_input:
             state.config = await self._memory.write(frozen, self._config, source)
@@ -132,7 +134,7 @@ class Play:
         if writing is None:
             return
         try:
-            # Shielded, as LangGraph does it: a stop in the middle of a write does not lose the step.
+            # Shielded, as in LangGraph: a stop during a write does not lose the step.
             await asyncio.shield(writing)
         except asyncio.CancelledError:
             if self._memory.stage.waits_for_writes:
@@ -140,12 +142,12 @@ class Play:
             raise
 
     async def finish(self) -> None:
-        """What must be durable when the stream is over, however it ended."""
+        """Complete the writes that must be durable when the stream is over, however it ended."""
         unwritten, self._unwritten = self._unwritten, None
         if unwritten is not None:
             await self._memory.write(unwritten, self._config, "exit")
         await self._written()
         asked, self._asked = self._asked, None
         if asked is not None and self._last is not None and self._last.config is not None:
-            # As LangGraph keeps it: a question is a pending write of the task that asks.
+            # As in LangGraph: a question is a pending write of the task that asks.
             await self._memory.checkpointer.aput_writes(self._last.config, [(INTERRUPT, (asked,))], self._last.task_id)

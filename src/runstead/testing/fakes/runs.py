@@ -1,4 +1,4 @@
-"""Runs in memory: created, looked up, forgotten. Who holds them is `leases`."""
+"""Runs in memory: created, queried, deleted. Leases are in `leases`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ class InMemoryRunStore:
     """RunCreateStore, RunQueryStore and RunDeleteStore over `InMemoryTables`."""
 
     def __init__(self, tables: InMemoryTables, ring: Callable[[], None] = lambda: None) -> None:
-        """``ring`` is called after a commit that may have made a run claimable: the bell of a local dispatcher."""
+        """Create the store. ``ring`` is called after a commit that may have made a run claimable: a local dispatcher's
+        bell.
+        """
         self._tables, self._ring = tables, ring
 
     async def create_runs(self, specs: Sequence[RunSpec], decide: Decide) -> Sequence[CreatedRun]:
@@ -45,7 +47,7 @@ class InMemoryRunStore:
         with self._tables.transaction():
             created = [self._create(spec, decide, actor) for spec in specs]
         self._ring()
-        # A later run of the batch may have stopped an earlier one: hand out the rows as they were committed.
+        # A later run of the batch may have stopped an earlier one: return the rows as committed.
         return [replace(each, record=self._committed(each.record)) for each in created]
 
     def _committed(self, record: RunRecord) -> RunRecord:
@@ -56,7 +58,7 @@ class InMemoryRunStore:
         tables = self._tables
         run_id = spec.run_id or tables.mint("run")
         if spec.tick is not None:
-            # Nobody keeps crons here.
+            # This storage has no crons.
             raise CronMoved(spec.tick.cron_id)
         if spec.idempotency is not None and (made := self._repeated(spec.idempotency, run_id, actor)):
             return CreatedRun(made, repeated=True)
@@ -122,7 +124,7 @@ class InMemoryRunStore:
         return row
 
     def _make_room(self, admission: Admit) -> tuple[tuple[RunId, ...], tuple[RunRecord, ...]]:
-        """Carry the decision out: flag the held runs, end the waiting ones."""
+        """Carry out the decision: flag the held runs, end the waiting ones."""
         stopping: list[RunId] = []
         ended: list[RunRecord] = []
         for run_id in admission.stopping:

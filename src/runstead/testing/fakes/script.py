@@ -1,4 +1,4 @@
-"""What a fake agent does in one run, as JSON: so that it travels in a RunSpec's input and lies in a checkpoint."""
+"""The script of a fake agent for one run, as JSON, so that it fits into a RunSpec's input and into a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Deed: TypeAlias = Literal["say", "fail", "ask", "hang"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a graph: it takes ``takes`` seconds, streams ``chunks`` tokens meanwhile, and then:
+    """One step of a graph: it takes ``takes`` seconds and streams ``chunks`` tokens meanwhile.
 
-    ``say`` goes on, ``fail`` raises, ``ask`` interrupts for a human, ``hang`` never ends by itself.
+    After that, ``say`` continues, ``fail`` raises, ``ask`` interrupts for human input, ``hang`` never ends by itself.
     """
 
     does: Deed = "say"
@@ -29,7 +29,7 @@ class Script:
     steps: Sequence[Step] = (Step(),)
 
     def to_input(self) -> dict[str, Any]:
-        """As the ``input`` of a RunSpec."""
+        """Return the script as the ``input`` of a RunSpec."""
         return {"label": self.label, "steps": [asdict(step) for step in self.steps]}
 
     @classmethod
@@ -38,15 +38,15 @@ class Script:
 
     @property
     def undisturbed(self) -> int:
-        """How many steps a run finishes that nobody disturbs, or answers."""
+        """Return the number of steps that a run finishes without disturbances and without answers."""
         return next((number for number, step in enumerate(self.steps) if step.does != "say"), len(self.steps))
 
     def entries(self, first: int = 0, last: int | None = None, answer: Any = None) -> list[str]:
-        """What an undisturbed run writes into the log between two steps."""
+        """Return the log entries of an undisturbed run between two steps."""
         numbered = list(enumerate(self.steps))[first:last]
         return [entry(self.label, number, step, answer) for number, step in numbered]
 
 
 def entry(label: str, number: int, step: Step, answer: Any = None) -> str:
-    """The line that one finished step leaves in the log."""
+    """Return the log line of one finished step."""
     return f"{label}.{number}={answer}" if step.does == "ask" else f"{label}.{number}"

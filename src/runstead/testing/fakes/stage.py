@@ -1,4 +1,4 @@
-"""Where fake agents play: their time, what they leave in the world, and what may happen before each step."""
+"""The environment of fake agents: their clock, their side effects, and a hook before each step."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ async def _at_once() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """``before_step`` is called before each step; ``worker`` is the name under which effects are recorded."""
+    """The environment. ``before_step`` is called before each step; effects are recorded under the name ``worker``."""
 
     clock: Clock = field(default_factory=SystemClock)
     effects: Effects = field(default_factory=lambda: Effects(SystemClock()))
     worker: str = ""
     before_step: Callable[[], Awaitable[None]] = _at_once
     waits_for_writes: bool = True
-    """LangGraph does not let go of a run before its checkpoints are written; agent code of one's own may."""
+    """LangGraph completes the checkpoint writes of a run before it returns; custom agent code may not."""
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
-    """Makes the ids of checkpoints; shared by all stages over one checkpoint store, for ids grow with time."""
+    """Makes the ids of checkpoints; shared by all stages over one checkpoint store, since ids grow with time."""

@@ -1,4 +1,4 @@
-"""A fake agent's state, in the checkpointer and nowhere else."""
+"""The state of a fake agent, stored only in the checkpointer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CHANNELS: Final = ("log", "messages", "script", "position", "asking")
 
 @dataclass(slots=True)
 class AgentState:
-    """A thread's state between two steps, and the checkpoint it was read from or written to."""
+    """A thread's state between two steps, and the checkpoint that it was read from or written to."""
 
     values: dict[str, Any]
     config: Any = None
@@ -40,12 +40,12 @@ class AgentState:
 
     @property
     def task_id(self) -> str:
-        """Of the task that is to run next."""
+        """Return the id of the next task."""
         return f"task-{self.values['position']}"
 
     @property
     def question(self) -> Interrupt:
-        """What the next step asks, if it asks."""
+        """Return the question of the next step, if that step asks."""
         script = self.script
         label = "" if script is None else script.label
         return Interrupt(value={"question": label}, id=f"interrupt-{label}-{self.values['position']}")
@@ -59,7 +59,7 @@ class AgentMemory:
     stage: Stage
 
     async def read(self, config: Any) -> AgentState:
-        """The state at the config's checkpoint, or the thread's latest."""
+        """Return the state at the config's checkpoint, or the thread's latest."""
         place = {"thread_id": config["configurable"]["thread_id"], "checkpoint_ns": ""}
         if checkpoint_id := config["configurable"].get("checkpoint_id"):
             place["checkpoint_id"] = checkpoint_id
@@ -68,13 +68,13 @@ class AgentMemory:
             return AgentState({"log": [], "messages": [], "script": None, "position": 0, "asking": False})
         values = dict(found.checkpoint["channel_values"])
         for task_id, channel, value in found.pending_writes or ():
-            # Writes of no task are part of the state, as in LangGraph.
+            # Writes without a task are part of the state, as in LangGraph.
             if task_id == NO_TASK and channel == "messages":
                 values["messages"] = [*values["messages"], *value]
         return AgentState(values, found.config, found.metadata, found.parent_config)
 
     async def write(self, state: AgentState, config: Any, source: str) -> Any:
-        """Put the state behind the checkpoint it came from."""
+        """Store the state after the checkpoint that it came from."""
         number = next(self.stage.numbers)
         checkpoint = {
             "v": 4,

@@ -1,7 +1,7 @@
-"""The rows that the in-memory stores share, and the rules that bind a thread's status to its runs.
+"""The rows that the in-memory stores share, and the rules that derive a thread's status from its runs.
 
-Nothing here awaits: whatever a store does between two lines is one transaction, on any event loop. What is kept
-here is what a database would keep: it survives the process that wrote it, so a test can start a second one.
+Nothing here awaits: whatever a store does between two lines is one transaction, on any event loop. These are the rows
+that a database would keep: they survive the process that wrote them, so a test can start a second one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Watch: TypeAlias = Callable[[RunRecord | None, RunRecord | None], None]
 
 @dataclass(slots=True)
 class RunRow:
-    """A run and who holds it. ``settled_by`` is the attempt whose word ended it."""
+    """A run and its lease holder. ``settled_by`` is the attempt that ended it."""
 
     record: RunRecord
     holder: str | None = None
@@ -47,7 +47,7 @@ class RunRow:
 
 @dataclass(slots=True)
 class ThreadRow:
-    """A thread, its owner, and the status it has whenever no run is in flight."""
+    """A thread, its owner, and the status that it has while no run is in flight."""
 
     record: ThreadRecord
     owner: ActorContext
@@ -59,7 +59,7 @@ class ThreadRow:
 
 
 def owns(actor: ActorContext, owner: ActorContext) -> bool:
-    """Whether a row of ``owner`` is visible to ``actor``."""
+    """Return whether ``actor`` owns a row of ``owner``."""
     return (actor.tenant_id, actor.user_id) == (owner.tenant_id, owner.user_id)
 
 
@@ -67,9 +67,8 @@ def owns(actor: ActorContext, owner: ActorContext) -> bool:
 class InMemoryTables:
     """All rows of one simulated database.
 
-    ``mint`` makes ids, in the order in which they are asked for, so that a seeded test can be repeated. ``watch``
-    is told of every move of a run, once committed: the record before (None for a new one) and after (None for a
-    deleted one).
+    ``mint`` makes ids in the order of the calls, so that a seeded test is repeatable. ``watch`` is called with every
+    committed change of a run: the record before (None for a new run) and after (None for a deleted one).
     """
 
     clock: Clock = field(default_factory=SystemClock)
@@ -78,14 +77,14 @@ class InMemoryTables:
     runs: dict[RunId, RunRow] = field(default_factory=dict)
     threads: dict[ThreadId, ThreadRow] = field(default_factory=dict)
     idempotency: dict[tuple[str, str, str], tuple[str, RunId]] = field(default_factory=dict)
-    """By tenant, user and key: the fingerprint of a request, and the run it made."""
+    """By tenant, user and key: the fingerprint of a request, and the run that it created."""
     undone: dict[RunId, tuple[int, RunRecord]] = field(default_factory=dict)
-    """What undone runs ended as, and by which attempt: their rows are gone, but settling twice is settling once."""
+    """The final records of undone runs with their attempt: their rows are gone, but settling must be idempotent."""
     _moves: list[tuple[RunRecord | None, RunRecord | None]] | None = None
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that the block writes, or nothing when it raises. Whatever is one statement long needs none."""
+        """Commit all writes of the block, or none if it raises. A single statement needs no transaction."""
         runs = {key: copy(row) for key, row in self.runs.items()}
         threads = {key: copy(row) for key, row in self.threads.items()}
         idempotency = dict(self.idempotency)
@@ -103,7 +102,7 @@ class InMemoryTables:
             self.watch(before, after)
 
     def reaches_thread(self, actor: ActorContext, row: ThreadRow) -> bool:
-        """Whether the actor may see it: their own, or what they were granted beside or instead of it."""
+        """Return whether the actor has access: to their own threads, or to those granted in addition or instead."""
         if row.owner.tenant_id != actor.tenant_id:
             return False
         if row.record.thread_id in actor.reach.thread_ids:
@@ -112,7 +111,7 @@ class InMemoryTables:
         return owns(actor, row.owner) if wanted is None else matches_metadata(row.record.metadata, wanted)
 
     def reaches_run(self, actor: ActorContext, run: RunRecord) -> bool:
-        """A run goes with its thread; where that has gone, it speaks for itself."""
+        """Return whether the actor has access to the run's thread; if that is gone, the run's own metadata decide."""
         if run.actor.tenant_id != actor.tenant_id:
             return False
         if run.thread_id in actor.reach.thread_ids:
@@ -123,28 +122,28 @@ class InMemoryTables:
         return matches_metadata(run.metadata, actor.reach.threads) if row is None else self.reaches_thread(actor, row)
 
     def visible_thread(self, thread_id: ThreadId, boundary: str) -> ThreadRow | None:
-        """The thread, when the bound actor may see it. Raises ActorRequired without one."""
+        """Return the thread if the bound actor may see it. Raises ActorRequired without an actor."""
         actor = require_actor_context(boundary)
         row = self.threads.get(thread_id)
         return row if row is not None and self.reaches_thread(actor, row) else None
 
     def visible_run(self, run_id: RunId, boundary: str) -> RunRow | None:
-        """The run, when the bound actor may see it. Raises ActorRequired without one."""
+        """Return the run if the bound actor may see it. Raises ActorRequired without an actor."""
         actor = require_actor_context(boundary)
         row = self.runs.get(run_id)
         return row if row is not None and self.reaches_run(actor, row.record) else None
 
     def of_thread(self, thread_id: ThreadId) -> list[RunRow]:
-        """The thread's runs, the oldest first."""
+        """Return the thread's runs, the oldest first."""
         rows = [row for row in self.runs.values() if row.record.thread_id == thread_id]
         return sorted(rows, key=lambda row: row.record.queue_seq)
 
     def in_flight(self, thread_id: ThreadId) -> list[RunRow]:
-        """All runs that have not ended, the oldest first."""
+        """Return all runs of the thread that have not ended, the oldest first."""
         return [row for row in self.of_thread(thread_id) if not row.record.status.is_terminal]
 
     def is_claimable(self, row: RunRow) -> bool:
-        """Pending, due, and the head of its thread."""
+        """Return whether the run is pending, due, and the head of its thread."""
         record, now = row.record, self.clock.now()
         if record.status is not RunStatus.PENDING or record.due_at > now:
             return False
@@ -176,7 +175,7 @@ class InMemoryTables:
         del self.runs[row.record.run_id]
 
     def undo(self, row: RunRow) -> None:
-        """Delete the row of a run that was rolled back: the thread is the one before's again."""
+        """Delete the row of a rolled-back run, and restore the graph and the assistant of the previous one."""
         self.remove(row)
         thread, left = self.threads.get(row.record.thread_id), self.of_thread(row.record.thread_id)
         if thread is not None and left:
@@ -185,7 +184,7 @@ class InMemoryTables:
             thread.record = replace(thread.record, metadata={**thread.record.metadata, **described})
 
     def derive_thread_status(self, thread_id: ThreadId) -> None:
-        """``busy`` while a run is in flight, else as the last one left it."""
+        """Set the status: ``busy`` while a run is in flight, else the result of the last run."""
         row = self.threads.get(thread_id)
         if row is None:
             return
@@ -194,7 +193,7 @@ class InMemoryTables:
             row.record = replace(row.record, status=status, updated_at=self.clock.now())
 
     def leave_thread(self, thread_id: ThreadId, after: ThreadAfter, title: str | None = None) -> None:
-        """Write how a run, or a state update, left the thread."""
+        """Write the result of a run or of a state update to the thread."""
         row = self.threads.get(thread_id)
         if row is None:
             return
@@ -213,11 +212,11 @@ class InMemoryTables:
         self.derive_thread_status(thread_id)
 
     def can_end_at_once(self, row: RunRow) -> bool:
-        """Nobody holds it and it has never begun. What has begun has left steps: a worker has to stop it properly."""
+        """Return whether no worker holds the run and it has never begun; otherwise a worker must stop it properly."""
         return row.record.status is RunStatus.PENDING and row.record.started_at is None
 
     def end_pending(self, row: RunRow, reason: Stopped) -> RunRecord:
-        """End a run that nobody holds; for a reason that undoes, its row goes."""
+        """End a run that no worker holds; if the reason rolls back, delete its row."""
         self.flag(row, reason)
         actor = row.record.actor.with_kept_claims()
         ended = self.write(row, status=RunStatus.INTERRUPTED, ended_at=self.clock.now(), actor=actor)
@@ -228,12 +227,12 @@ class InMemoryTables:
         return ended
 
     def drop_temporary_thread(self, ended: RunRecord) -> None:
-        """The thread of a stateless run goes with the run's end; the run's row stays for late waiters."""
+        """Delete the thread of an ended stateless run; the run's row stays for late waiters."""
         if ended.spec.scope.is_temporary:
             self.threads.pop(ended.thread_id, None)
 
     def flag(self, row: RunRow, reason: Stopped) -> None:
-        """Set the durable stop flag. The first reason counts, except that one that undoes replaces another."""
+        """Set the durable stop flag. The first reason applies, but a rollback replaces another reason."""
         current = row.record.stop_requested
         if current is None or (reason.undoes and not current.undoes):
             self.write(row, stop_requested=reason)
@@ -244,7 +243,7 @@ def page(rows: Sequence[Any], limit: int, offset: int) -> list[Any]:
 
 
 def _goes_before(one: RunRecord, other: RunRecord) -> bool:
-    """Whoever has begun goes on before anybody else begins; then in the order of the queue."""
+    """Return whether ``one`` precedes ``other``: runs that have begun come first, then the queue's order applies."""
     if (one.started_at is None) != (other.started_at is None):
         return one.started_at is not None
     return one.queue_seq < other.queue_seq

@@ -92,7 +92,7 @@ class InMemoryThreadStore:
         values_bytes: int | None = None,
     ) -> Sequence[ThreadRecord]:
         found = sorted(self._matching(where), key=lambda record: record.thread_id)
-        # A second, stable sort: the id breaks ties upwards in either direction. Threads without a state come last.
+        # A second, stable sort: ids order ties ascending in either direction. Threads without a state come last.
         dated = [record for record in found if getattr(record, sort_by) is not None]
         undated = [record for record in found if getattr(record, sort_by) is None]
         dated.sort(key=lambda record: getattr(record, sort_by), reverse=sort_order == "desc")

@@ -1,4 +1,4 @@
-"""Fair turns over rows in memory: flows are found by looking at every run."""
+"""Fair turns over rows in memory: flows are found by scanning all runs."""
 
 from __future__ import annotations
 

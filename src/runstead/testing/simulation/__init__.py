@@ -1,4 +1,4 @@
-"""The whole kernel in one process, on fakes and virtual time, under seeded random schedules."""
+"""A simulation of the whole kernel in one process, on fakes and virtual time, with seeded random schedules."""
 
 from .loop import EPOCH, LoopClock, VirtualTimeLoop
 from .plan import Plan

@@ -1,4 +1,4 @@
-"""Whether what a client was answered is true, as far as that can be told in the moment of the answer."""
+"""Checks of responses to clients, as far as they can be decided at the time of the response."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .world import World
 
 
 class Answers:
-    """Tells the witness of answers that no client should get."""
+    """Reports responses that no client should get to the witness."""
 
     def __init__(self, world: World, durable: Durable) -> None:
         self._world, self._durable = world, durable
         self._witness = durable.witness
 
     def check_result(self, run_id: RunId, result: RunResult) -> None:
-        """Law 7, and that a waiter is told what is true."""
+        """Check law 7, and that a waiter gets a true result."""
         if not result.record.status.is_terminal and not self._is_gone(run_id):
-            self.surprise(f"a waiter on {run_id} was told {result.record.status.value}")
+            self.surprise(f"a waiter on {run_id} got the result {result.record.status.value}")
         script = self._witness.wanted[run_id].script
         if result.record.status is RunStatus.SUCCESS and script is not None and result.output is not None:
             log = json.loads(result.output)["log"]
@@ -28,7 +28,10 @@ class Answers:
                 self.surprise(f"{run_id} succeeded with the output {log}")
 
     def check_absence(self, run_id: RunId, since: float) -> None:
-        """Asked ``since``, a run may be unknown when it was not created yet, not let in, deleted, or rolled back."""
+        """Check a "not found" for a request made at ``since``.
+
+        A run may be unknown if it was not created yet, refused, deleted, or rolled back.
+        """
         accepted_at = self._witness.wanted[run_id].accepted_at
         if accepted_at is not None and accepted_at < since and not self._is_gone(run_id):
             self.surprise(f"{run_id} was accepted and is not found")

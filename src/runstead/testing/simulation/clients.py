@@ -1,4 +1,4 @@
-"""The clients of a schedule: they ask, read, hang up, come back, and tell the witness what they were answered."""
+"""The clients of a schedule: they send requests, read streams, disconnect, reconnect, and record the responses."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from .world import World
 
 T = TypeVar("T")
 
-ACTOR: Final = ActorContext("somebody")
-STRANGER: Final = ActorContext("somebody else")
+ACTOR: Final = ActorContext("client")
+STRANGER: Final = ActorContext("stranger")
 
 _PATIENCE: Final = 20.0
-"""Seconds after which a client believes that nobody is there; heartbeats come far more often."""
+"""Seconds after which a client assumes that the server is gone; heartbeats come far more often."""
 _PAUSE: Final = 0.4
 
 
@@ -40,7 +40,7 @@ class Clients:
         self._answers = Answers(world, durable)
 
     async def act(self, action: Action) -> None:
-        """One action, at its time, to its end."""
+        """Carry out one action, from its time to its end."""
         await asyncio.sleep(max(action.at - self._world.now, 0))
         try:
             await self._carry_out(action)
@@ -68,7 +68,7 @@ class Clients:
         actor: ActorContext = ACTOR,
         patience: float | None = None,
     ) -> T:
-        """Ask until somebody answers; the first time not longer than ``patience``."""
+        """Repeat a request until a server answers; the first attempt lasts at most ``patience`` seconds."""
         while True:
             try:
                 async with asyncio.timeout(patience or _PATIENCE):
@@ -91,8 +91,8 @@ class Clients:
 
         while True:
             if specs[0].run_id in self._witness.moves:
-                # A try that was cut off before its answer had gone through after all. A client would look the run
-                # up; we know, also when it has been deleted since.
+                # A request that was cut off before its response had succeeded after all. A client would look the run
+                # up; here it is known, even if the run was deleted since.
                 self._accepted(specs)
                 return
             try:
@@ -196,7 +196,7 @@ class Clients:
         last_id: str | None,
         modes: tuple[str, ...] | None,
     ) -> None:
-        """Read to the end, over as many connections as it takes."""
+        """Read to the end, over as many connections as necessary."""
         hang_ups = list(habits.hangs_up_after)
         while not reading.ended:
             since, limit = self._world.now, None
@@ -223,7 +223,7 @@ class Clients:
     async def _read_connection(
         self, reading: Reading, connection: Connection, habits: Habits, limit: int | None, last_id: str | None
     ) -> str | None:
-        """Read one connection until it ends, breaks, or ``limit`` events have come; returns the last id seen."""
+        """Read one connection until it ends, breaks, or ``limit`` events were received; return the last id seen."""
         reading.processes.append(connection.process)
         seen = 0
         while limit is None or seen < limit:
@@ -288,7 +288,7 @@ class Clients:
             return
 
     async def strangers_see_nothing(self) -> None:
-        """Law 9, once per schedule: no run shows itself to somebody else."""
+        """Check law 9, once per schedule: other users see no run."""
         runs = [wanted.run_id for wanted in self._witness.wanted.values() if wanted.fate == "accepted"]
         listed = await self.insist(lambda facade: facade.list_runs(RunFilter(), limit=100), STRANGER)
         if listed:

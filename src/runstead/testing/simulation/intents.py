@@ -1,6 +1,6 @@
-"""What was asked for has happened: strategies did what they are called, stops took effect, streams told everything.
+"""Checks that requests had their intended effect: multitask strategies, stops, and complete streams.
 
-Beside the laws (`laws`), which only say what must never be: a kernel that ignored every wish could keep those.
+The laws (`laws`) only forbid: a kernel that ignored every request could obey those.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from .witness import Published
 
 
 def strategies_did_what_they_say(plan: Plan, durable: Durable) -> Iterator[str]:
-    """A new run meets an idle thread under ``reject``; under ``interrupt`` and ``rollback`` the runs in flight are
-    stopped, and under ``rollback`` undone.
+    """Check the multitask strategies.
+
+    With ``reject``, a new run finds an idle thread; with ``interrupt`` and ``rollback``, the runs in flight are
+    stopped, and with ``rollback`` also undone.
     """
     witness, standing = durable.witness, dict[RunId, RunRecord]()
     for move in witness.all_moves:
@@ -52,11 +54,11 @@ def _broken_strategy(
 
 
 def stops_take_effect_soon(plan: Plan, durable: Durable) -> Iterator[str]:
-    """A held run that is to stop has ended within milliseconds; within a lease renewal when the notice got lost."""
+    """Check that a stopped run ends within milliseconds, or within a lease renewal if the notice was lost."""
     if plan.misfortunes or plan.climate.is_stormy:
         return
     weather = plan.climate.stores
-    # On its way: the notice, the renewal that finds the flag, the step that is still written, the undoing, the end.
+    # The sum of: the notice, the renewal that finds the flag, the step being written, the rollback, the end.
     allowed = 0.2 + 16 * (weather.worst + plan.climate.slow_streams.worst)
     if weather.outages or plan.climate.lost_notices:
         allowed += 4
@@ -68,7 +70,9 @@ def stops_take_effect_soon(plan: Plan, durable: Durable) -> Iterator[str]:
 
 
 def streams_told_everything(plan: Plan, durable: Durable) -> Iterator[str]:
-    """What an undisturbed run says is all on its stream, and its last values and its end hold its whole log."""
+    """Check that all output of an undisturbed run is on its stream, and that its last values and end have its whole
+    log.
+    """
     if plan.misfortunes or plan.climate.is_stormy or plan.climate.failing_streams:
         return
     for row in durable.tables.runs.values():
@@ -105,7 +109,7 @@ def _last_values(published: list[Published]) -> Published | None:
 
 
 def only_lost_workers_lapse(plan: Plan, durable: Durable) -> Iterator[str]:
-    """A process that closes hands its runs back, and one that merely slept keeps them: neither counts as a loss."""
+    """Check that no lost attempt is counted for a process that closed, and released its runs, or merely slept."""
     is_lossy = any(
         isinstance(each, Crash) or (isinstance(each, Freeze) and each.successor) for each in plan.misfortunes
     )

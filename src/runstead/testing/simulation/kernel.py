@@ -42,7 +42,7 @@ _SAVER_WRITES = ("aput", "aput_writes", "adelete_thread")
 
 @dataclass(frozen=True, slots=True)
 class Climate:
-    """What a schedule's processes have to live with. Shares are between 0 and 1."""
+    """The faults and limits of a schedule's processes. Shares are between 0 and 1."""
 
     stores: Weather = field(default_factory=Weather)
     lost_notices: float = 0.0
@@ -62,12 +62,14 @@ class Climate:
 
     @property
     def is_stormy(self) -> bool:
-        """Any call may fail, also after it took effect: who was to be told of that effect may never hear of it."""
+        """Return whether any call may fail, even after it took effect: then the caller may never learn of that
+        effect.
+        """
         return "request_stop" in self.stores.outages
 
 
 class Durable:
-    """What survives every process: rows, checkpoints, events, and what agents did to the world."""
+    """Everything that survives a process: rows, checkpoints, events, and the agents' side effects."""
 
     def __init__(self, world: World) -> None:
         clock = LoopClock(lambda: world.now)
@@ -79,15 +81,15 @@ class Durable:
         self.effects = Effects(clock)
         self.checkpoint_numbers = count(1)
         self.woken: dict[str, float] = {}
-        """When a frozen process woke up, by its name."""
+        """The time at which a frozen process woke up, by its name."""
 
     def woke_late(self, worker: str, began: float) -> bool:
-        """Whether what a worker began then, it began right after a freeze, before it could know what had happened."""
+        """Return whether a worker began this right after a freeze, before it could know what had happened."""
         woken = self.woken.get(worker)
         return woken is not None and 0 <= began - woken < 1
 
     def has_ended(self, run_id: RunId) -> bool:
-        """Whether nothing that is durable says that the run still goes on."""
+        """Return whether no durable record says that the run is still in progress."""
         row = self.tables.runs.get(run_id)
         return row is None or row.record.status.is_terminal
 
@@ -98,7 +100,9 @@ class Kernel:
     def __init__(self, process: Process, durable: Durable, climate: Climate) -> None:
         self.process, self.durable, self.climate = process, durable, climate
         self.streams_to_lose = 0
-        """So many streams are lost before those who open them next have begun to read, as with a server's data."""
+        """Number of streams to delete before their next subscribers have begun to read, as if a server had lost its
+        data.
+        """
         settings = MemoryStreamSettings(
             window_events=climate.window_events,
             window_bytes=climate.window_bytes,
@@ -133,7 +137,7 @@ class Kernel:
         process.on_death(lambda: durable.effects.worker_died(process.name))
 
     async def start(self, *, alone: bool) -> None:
-        """As a bootstrap does it. ``alone``: the storage is this process's own, so whoever held leases is dead."""
+        """Start like a bootstrap. ``alone``: no other process uses the storage, so all lease holders are dead."""
         await self._memory.start()
         if alone:
             await self._leases.abandon_all()
@@ -144,7 +148,7 @@ class Kernel:
         await self._memory.close()
 
     async def kept_streams(self) -> list[RunId]:
-        """Runs of which a stream is still kept."""
+        """Return the runs whose streams are still kept."""
         return [run_id for run_id in self.durable.witness.published if await self._memory.status(run_id) is not None]
 
     def _remote(self, port: Any, name: str, silent: tuple[str, ...] = ()) -> Any:
@@ -152,7 +156,7 @@ class Kernel:
 
     def _checkpoints(self) -> Any:
         store = self._remote(self.durable.checkpoints, "checkpoints")
-        # The fence checks the lease in the instant of the write, so the way to the storage comes after it.
+        # The fence checks the lease at the time of the write, so the simulated delay comes after it.
         store.saver = through_network(
             self.durable.checkpoints.saver, self.process, self.climate.stores, name="saver", at_once=_SAVER_WRITES
         )
@@ -171,7 +175,7 @@ class Kernel:
 
 
 class OneLifeRunStore(InMemoryRunStore):
-    """Does not take an id again whose run was deleted. A real store may; here, what befell a run is known by its id."""
+    """Never accepts the id of a deleted run again. A real store may; here, the history of a run is found by its id."""
 
     def __init__(self, durable: Durable, ring: Callable[[], None]) -> None:
         super().__init__(durable.tables, ring)
@@ -185,7 +189,7 @@ class OneLifeRunStore(InMemoryRunStore):
 
 
 class WitnessedBridge(StreamBridge):
-    """The memory bridge, seen from outside; sometimes it does not take an event, or a reader."""
+    """The memory bridge with a recorder; sometimes it fails to accept an event or a reader."""
 
     def __init__(self, inner: MemoryStreamBridge, kernel: Kernel) -> None:
         self._inner, self._kernel = inner, kernel
@@ -264,7 +268,7 @@ class WitnessedBridge(StreamBridge):
 
 
 class ForgetfulDispatcher(LocalDispatcher):
-    """Loses some of the notices to stop."""
+    """Loses some of the stop notices."""
 
     def __init__(self, leases: Any, bell: Bell, process: Process, lost: float, settings: LocalDispatchSettings) -> None:
         super().__init__(leases, bell, process.clock, settings)
@@ -276,7 +280,7 @@ class ForgetfulDispatcher(LocalDispatcher):
 
 
 class WitnessedObserver:
-    """Tells the witness, and fails now and then."""
+    """Records events at the witness, and fails now and then."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
@@ -284,7 +288,7 @@ class WitnessedObserver:
     async def on_event(self, event: RunLifecycleEvent) -> None:
         process, durable = self._kernel.process, self._kernel.durable
         await process.port_call()
-        process.world.note(process.name, f"tells {event.event_type.value} of {event.run_id}")
+        process.world.note(process.name, f"observes {event.event_type.value} of {event.run_id}")
         durable.witness.told_as.append(require_actor_context("observing a run"))
         durable.witness.told.append((process.name, durable.has_ended(event.run_id), event))
         if process.world.chance.random() < self._kernel.climate.failing_observers:

@@ -1,4 +1,4 @@
-"""What has to be true of every schedule when it is over. Each check yields a sentence for whatever is not."""
+"""Invariants that hold at the end of every schedule. Each check yields a sentence for each violation."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _LEGAL: Final = {
     RunStatus.STARTING: {RunStatus.PENDING, RunStatus.RUNNING},
     RunStatus.RUNNING: {RunStatus.PENDING},
 }
-"""Besides the ends, which every held run may reach. Written down a second time on purpose: a check is no mirror."""
+"""Besides the ends, which every held run may reach. Duplicated on purpose: a check must not use the checked table."""
 
 
 def broken_laws(plan: Plan, durable: Durable) -> list[str]:
-    """All that is wrong with the end of a schedule."""
+    """Return all violations at the end of a schedule."""
     return [*durable.witness.surprises, *(text for check in _CHECKS for text in check(plan, durable))]
 
 
 def accepted_is_durable(plan: Plan, durable: Durable) -> Iterator[str]:
-    """Law 1."""
+    """Check law 1: accepted runs are durable."""
     for wanted in durable.witness.wanted.values():
         last = durable.witness.last(wanted.run_id)
         if wanted.fate == "refused" and wanted.run_id in durable.tables.runs:
@@ -54,14 +54,17 @@ def accepted_is_durable(plan: Plan, durable: Durable) -> Iterator[str]:
 
 
 def one_run_at_a_time(plan: Plan, durable: Durable) -> Iterator[str]:
-    """Law 2. A worker that wakes from a freeze may be inside a step, and goes on until it finds its lease gone."""
+    """Check law 2: one run at a time per thread.
+
+    A worker that wakes from a freeze may be inside a step, and continues until it finds that its lease is lost.
+    """
     for first, second in durable.effects.overlaps:
         if not any(durable.woke_late(effect.worker, effect.began) for effect in (first, second)):
             yield f"law 2: {first} and {second} overlap"
 
 
 def statuses_follow_the_table(plan: Plan, durable: Durable) -> Iterator[str]:
-    """Law 3."""
+    """Check law 3: statuses follow the transition table."""
     for run_id, wanted in durable.witness.wanted.items():
         statuses = durable.witness.statuses(run_id)
         if statuses and statuses[0] is not RunStatus.PENDING:
@@ -76,7 +79,7 @@ def statuses_follow_the_table(plan: Plan, durable: Durable) -> Iterator[str]:
 
 
 def ends_have_reasons(plan: Plan, durable: Durable) -> Iterator[str]:
-    """Law 3: the terminal status is the one that what happened calls for."""
+    """Check law 3: the terminal status matches what happened."""
     for row in durable.tables.runs.values():
         record, script = row.record, durable.witness.wanted[row.record.run_id].script
         if reason := _why_wrong(plan, record, script):
@@ -88,7 +91,7 @@ def _why_wrong(plan: Plan, record: RunRecord, script: Script | None) -> str | No
     storms = plan.climate.is_stormy
     match record.status:
         case RunStatus.INTERRUPTED if record.stop_requested is None:
-            return "though nobody stopped it"
+            return "without a stop request"
         case RunStatus.TIMEOUT if record.spec.timeout_seconds is None:
             return "without a timeout"
         case RunStatus.ERROR if record.dead_letter and not plan.misfortunes and not storms:
@@ -104,30 +107,30 @@ def _why_wrong(plan: Plan, record: RunRecord, script: Script | None) -> str | No
 
 
 def settled_then_told(plan: Plan, durable: Durable) -> Iterator[str]:
-    """Law 4: terminal events and end events are told once, and after the durable write."""
+    """Check law 4: terminal events and end events are published once, and after the durable write."""
     witness = durable.witness
     for run_id, published in witness.published.items():
         for line in published:
             if line.terminal and not line.was_durable:
-                yield f"law 4: {run_id} was told to have ended before that was durable"
+                yield f"law 4: {run_id} had a terminal event before its end was durable"
     ends: dict[RunId, int] = {}
     for process, was_durable, event in witness.told:
         if event.event_type in _END_EVENTS:
             ends[event.run_id] = ends.get(event.run_id, 0) + 1
             if not was_durable:
-                yield f"law 4: {process} told observers of the end of {event.run_id} before it was durable"
+                yield f"law 4: {process} notified observers of the end of {event.run_id} before it was durable"
     for run_id, times in ends.items():
         if times > 1 and not witness.wanted[run_id].retry_asked:
-            yield f"law 4: observers were told {times} times that {run_id} has ended"
+            yield f"law 4: observers were notified {times} times that {run_id} has ended"
     if plan.misfortunes or plan.climate.is_stormy:
         return
     for run_id in durable.tables.runs:
         if ends.get(run_id, 0) == 0:
-            yield f"law 4: observers never heard that {run_id} has ended"
+            yield f"law 4: observers were never notified that {run_id} has ended"
 
 
 def late_workers_write_nothing(plan: Plan, durable: Durable) -> Iterator[str]:
-    """Law 6, for checkpoints: a thread's checkpoints never go back to an earlier attempt of a run."""
+    """Check law 6 for checkpoints: a thread's checkpoints never go back to an earlier attempt of a run."""
     for thread_id, spaces in durable.checkpoints.saver.storage.items():
         latest: dict[RunId, int] = {}
         for checkpoint_id, metadata in _metadata(durable, spaces.get("", {})):
@@ -138,9 +141,10 @@ def late_workers_write_nothing(plan: Plan, durable: Durable) -> Iterator[str]:
 
 
 def threads_hold_what_was_done(plan: Plan, durable: Durable) -> Iterator[str]:
-    """Recovery resumes, rollback leaves nothing: a thread's log is made of its runs' steps, whole and in order.
+    """Check that recovery resumes and rollback leaves nothing: a thread's log has its runs' steps, complete and in
+    order.
 
-    A dead letter that is retried by hand on a thread that has moved on begins again, beside what it left before.
+    A dead letter that is retried by hand on a thread that has moved on begins again, in addition to its earlier steps.
     """
     for thread_id in durable.checkpoints.saver.storage:
         log = [line for line in _log_of(durable, thread_id) if not _was_retried(durable, line.partition(".")[0])]
@@ -172,7 +176,7 @@ def _broken_block(durable: Durable, label: str, lines: list[str]) -> Iterator[st
 
 
 def _missing_block(durable: Durable, wanted: Wanted) -> Iterator[str]:
-    """A run that succeeded left all its steps, up to its question if it has one."""
+    """Yield an error unless a successful run left all its steps, up to its question if it has one."""
     row = durable.tables.runs.get(wanted.run_id)
     if row is None or row.record.status is not RunStatus.SUCCESS or wanted.script is None:
         return
@@ -184,7 +188,7 @@ def _missing_block(durable: Durable, wanted: Wanted) -> Iterator[str]:
 
 
 def rolled_back_runs_left_nothing(plan: Plan, durable: Durable) -> Iterator[str]:
-    """Law of rollback: no checkpoint and no pending write of an undone run is left."""
+    """Check that no checkpoint and no pending write of an undone run is left."""
     for thread_id, spaces in durable.checkpoints.saver.storage.items():
         for checkpoint_id, metadata in _metadata(durable, spaces.get("", {})):
             run_id = metadata.get("run_id")
@@ -196,7 +200,9 @@ def rolled_back_runs_left_nothing(plan: Plan, durable: Durable) -> Iterator[str]
 
 
 def enqueued_runs_begin_in_order(plan: Plan, durable: Durable) -> Iterator[str]:
-    """FIFO: a run begins after every run before it on its thread has begun or ended. Delayed and retried runs aside."""
+    """Check FIFO: a run begins after every earlier run of its thread has begun or ended, except delayed and retried
+    runs.
+    """
     begun: dict[RunId, float] = {}
     over: dict[RunId, float] = {}
     for run_id, moves in durable.witness.moves.items():
@@ -217,21 +223,21 @@ def enqueued_runs_begin_in_order(plan: Plan, durable: Durable) -> Iterator[str]:
 
 
 def nothing_is_left_behind(plan: Plan, durable: Durable) -> Iterator[str]:
-    """Law 10. What a crash leaves of marks and temporary threads is swept later; otherwise nothing is to be swept."""
+    """Check law 10: only crashes leave marks and temporary threads, which are swept later."""
     if plan.misfortunes or plan.climate.is_stormy:
         return
     if durable.checkpoints.marks:
         yield f"law 10: marks are left of {sorted(durable.checkpoints.marks)}"
     for row in durable.tables.runs.values():
         record = row.record
-        # Its checkpoints stay, like the row, until the sweep: they answer a waiter who comes late.
+        # Its checkpoints stay, like the row, until the sweep, for waiters that come late.
         is_left = record.thread_id in durable.tables.threads
         if is_left and record.spec.scope.is_temporary and not record.dead_letter:
             yield f"law 10: the temporary thread of {record.run_id} is left"
 
 
 def threads_rest(plan: Plan, durable: Durable) -> Iterator[str]:
-    """No thread stays busy."""
+    """Check that no thread stays busy."""
     for thread_id, row in durable.tables.threads.items():
         if row.record.status == "busy":
             yield f"{thread_id} is busy for ever"

@@ -1,7 +1,7 @@
 """An event loop on virtual time, stepped from outside.
 
-It is asyncio's own selector loop with a selector that never waits, so that tasks, timeouts, events and queues behave as
-they do in production. The world steps it, and moves the time when nothing is left to do at the present one.
+It is asyncio's own selector loop with a selector that never waits, so that tasks, timeouts, events and queues behave
+as in production. The world steps it, and advances the time when nothing is left to do at the present one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ EPOCH: Final = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 class NeverReady(selectors.BaseSelector):
-    """Watches files in name only: in a simulation no byte comes from outside, and nobody waits for one."""
+    """A selector that never reports a file as ready: in a simulation no data comes from outside."""
 
     def __init__(self) -> None:
         self._keys: dict[Any, selectors.SelectorKey] = {}
@@ -43,7 +43,7 @@ class NeverReady(selectors.BaseSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """Runs only when stepped; its time is what ``now`` says."""
+    """An event loop that runs only when stepped; its time comes from ``now``."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -57,15 +57,15 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return self._now()
 
     def step(self) -> None:
-        """Run what is ready or due, once; what that makes ready is left for the next step."""
+        """Run everything that is ready or due, once; callbacks that become ready by that are left for the next step."""
         self._has_ready = False
         self._stepped_at = self._now()
-        # Documented: a loop that is told to stop before it runs goes through what is scheduled once.
+        # Documented behaviour: a loop that was stopped before it runs executes the scheduled callbacks once.
         self.stop()
         self.run_forever()
 
     def next_time(self) -> float | None:
-        """When this loop has something to do: now, at its next timer, or never (None)."""
+        """Return the time of the loop's next work: now, its next timer, or None."""
         if self._has_ready:
             return self._now()
         timers = self._timers

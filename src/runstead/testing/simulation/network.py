@@ -1,7 +1,7 @@
-"""Clients and servers: requests that travel, connections that break when a process dies, readers that are slow.
+"""Clients and servers: requests with delays, connections that break when a process dies, slow readers.
 
-A request is handled by a task of the server's own loop, as a gateway does it. What the client gets of it comes over a
-wire that keeps the order, takes its time, and carries no more than a few messages that nobody has read.
+A request is handled by a task of the server's own loop, as in a gateway. The response reaches the client over a
+simulated connection that preserves the order, has delays, and buffers only a few unread messages.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from .world import World
 T = TypeVar("T")
 
 _UNREAD: Final = 4
-"""Messages on the wire that the client has not taken; the server waits then, as a socket makes it."""
+"""Maximum number of unread messages on a connection; the server then waits, as with a socket."""
 
 
 class Disconnected(ConnectionError):
-    """The connection broke, or nobody answers at the address."""
+    """The connection broke, or no server answers at the address."""
 
 
 class Address:
-    """Where clients find the server, whichever process that is now."""
+    """The address at which clients find the server, whichever process that is now."""
 
     def __init__(self, world: World, weather: Weather) -> None:
         self._world, self._weather = world, weather
         self.kernel: Kernel | None = None
 
     async def call(self, verb: Callable[[RunsFacade], Awaitable[T]], actor: ActorContext) -> T:
-        """One request and its answer. Cancelling the call hangs up."""
+        """Send one request and return its response. Cancelling the call disconnects."""
 
         async def handled(kernel: Kernel) -> T:
             with acting(actor):
@@ -46,7 +46,7 @@ class Address:
         return await self._request(handled)
 
     async def stream(self, verb: Callable[[RunsFacade], Awaitable[RunStream]], actor: ActorContext) -> Connection:
-        """A request that is answered by a stream."""
+        """Send a request that is answered by a stream."""
         connection = Connection(self._world, self._weather)
 
         async def opened(kernel: Kernel) -> None:
@@ -57,7 +57,7 @@ class Address:
         try:
             await self._request(opened)
         except BaseException:
-            # The client is gone before it was answered; its response may have begun all the same.
+            # The client disconnected before the response; the response may have begun all the same.
             connection.hang_up()
             raise
         return connection
@@ -116,7 +116,7 @@ class Connection:
             self._task.cancel()
 
     async def receive(self) -> Sequence[StreamItem]:
-        """The next batch; an empty one at the end. Raises Disconnected."""
+        """Return the next batch; an empty one at the end. Raises Disconnected."""
         while not self._arrived:
             if self.broken:
                 raise Disconnected
@@ -131,14 +131,14 @@ class Connection:
 
     @property
     def stands_still(self) -> bool:
-        """Whether the server at the other end is frozen, or was a moment ago."""
+        """Return whether the server at the other end is frozen, or was until a moment ago."""
         if self._kernel is None:
             return True
         thawed_at = self._kernel.process.thawed_at
         return self._kernel.process.frozen or (thawed_at is not None and self._world.now - thawed_at < 30)
 
     def hang_up(self) -> None:
-        """The client leaves: the server notices as a gateway does, its response is cancelled."""
+        """Disconnect the client: the server notices as a gateway does, and its response is cancelled."""
         self.broken = True
         if self._kernel is not None and self._kernel.process.alive and self._task is not None:
             self._kernel.process.loop.call_soon(self._task.cancel)
@@ -187,7 +187,7 @@ def _copy(task: asyncio.Task[T], answer: asyncio.Future[T]) -> None:
     if answer.done():
         return
     if task.cancelled() or isinstance(task.exception(), BridgeClosed):
-        # What a gateway answers while it shuts down: come again, to somebody else.
+        # A gateway that shuts down has its clients retry, which reaches another server.
         answer.set_exception(Disconnected())
     elif (error := task.exception()) is not None:
         answer.set_exception(error)

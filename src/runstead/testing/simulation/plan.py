@@ -1,4 +1,4 @@
-"""What happens in one schedule, as data: who asks for what and when, and what goes wrong."""
+"""The plan of one schedule as data: the clients' requests with their times, and the faults."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Manner: TypeAlias = Literal["background", "stream", "wait"]
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """How a reader reads: it hangs up after so many events and comes back, and takes its time over each batch."""
+    """The habits of a reader: it disconnects after given numbers of events and reconnects, and may read slowly."""
 
     hangs_up_after: tuple[int, ...] = ()
     comes_back: bool = True
     seconds_per_batch: float = 0.0
     patience: float | None = None
-    """Seconds after which the client leaves before it has got its first answer; it comes back and asks again."""
+    """Seconds after which the client disconnects without a first response; it reconnects and asks again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ Action: TypeAlias = Submit | Cancel | Delete | Join | Retry
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """The process is killed: at once, or at its so-manyth call of a port from then on. Another starts after a while."""
+    """Kill the process: at once, or at its n-th call of a port from then on. Another one starts after a while."""
 
     at: float
     down_for: float
@@ -79,7 +79,7 @@ class Crash:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """The process is asked to close, with some grace; another starts after a while."""
+    """Ask the process to close, with a grace period; another one starts after a while."""
 
     at: float
     down_for: float
@@ -88,7 +88,7 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """The process stands still for a while. With a successor, another one has taken its work over when it wakes."""
+    """Freeze the process for a while. With a successor, another one has taken over its work when it wakes."""
 
     at: float
     seconds: float

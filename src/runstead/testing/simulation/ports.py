@@ -1,7 +1,7 @@
 """Ports as a process sees them through a network: slow, and cut off at any moment.
 
-A call first travels, then takes effect at one instant, then its answer travels. Between those the process can die, so
-that a test meets the call that was never made as well as the one that was made and never answered.
+A call first travels, then takes effect at one instant, then its response travels. In between the process can die, so
+that a test covers both the call that was never made and the one that was made and never answered.
 """
 
 from __future__ import annotations
@@ -19,21 +19,23 @@ P = TypeVar("P")
 
 
 class Outage(ConnectionError):
-    """The other side could not be reached, or its answer got lost."""
+    """The other side could not be reached, or its response was lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """How bad the network is. The share ``instant`` of trips takes no time, the others up to ``slowest`` seconds."""
+    """Network delays and faults. The share ``instant`` of trips takes no time, the others take up to ``slowest``
+    seconds.
+    """
 
     instant: float = 0.5
     slowest: float = 0.02
     outages: Mapping[str, float] = field(default_factory=dict)
-    """The share of calls that fail, by the method's name; half of them only after they took effect."""
+    """The share of calls that fail, by the method's name; half of them fail only after they took effect."""
 
     @property
     def worst(self) -> float:
-        """The longest that a trip can take, in seconds."""
+        """Return the longest possible duration of a trip in seconds."""
         return 0.0 if self.instant >= 1 else self.slowest
 
     def trip(self, chance: Random) -> float:
@@ -49,8 +51,10 @@ def through_network(
     at_once: Collection[str] = (),
     silent: Collection[str] = (),
 ) -> P:
-    """``port`` as ``process`` meets it. Methods in ``at_once`` take effect before they travel, for the fence before
-    them is checked in the same instant; those in ``silent`` are not written to the trace.
+    """Return ``port`` as ``process`` sees it through the network.
+
+    Methods in ``at_once`` take effect before they travel, since the fence before them is checked at the same instant;
+    those in ``silent`` are not written to the trace.
     """
     return cast("P", _Remote(port, process, weather, name, frozenset(at_once), frozenset(silent)))
 
@@ -85,7 +89,7 @@ class _Remote:
             if fails and chance.random() < 0.5:
                 raise Outage(f"{self._name}.{method} was not reached")
             if method not in self._silent:
-                # A worker's name is another one in every process, and a trace is to be the same.
+                # A worker's name differs in every process, but a trace must be repeatable.
                 shown = args[:1] if method == "claim" else args[:2]
                 process.world.note(process.name, f"{self._name}.{method}{_arguments(shown)}")
             result = await call(*args, **kwargs)
@@ -117,6 +121,6 @@ class _Remote:
 
 
 def _arguments(args: tuple[Any, ...]) -> str:
-    """What tells one call from another."""
+    """Return the arguments that identify a call in the trace."""
     said = [str(getattr(arg, "run_id", arg)) for arg in args if isinstance(arg, str) or hasattr(arg, "run_id")]
     return f"({', '.join(said)})"

@@ -1,4 +1,4 @@
-"""Readers for stories: what one reader of a run was given, read inside the server's process."""
+"""Readers for stories: they record the events of a run, read inside the server's process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .story import Story
 
 
 class Reader:
-    """Reads in the background of a story, to the end of its stream."""
+    """Reads a stream to its end in the background of a story."""
 
     def __init__(self, story: Story, task: asyncio.Task[None], items: list[StreamItem]) -> None:
         self._story, self._task, self.items = story, task, items
@@ -30,7 +30,7 @@ class Reader:
         modes: Sequence[str] | None = None,
         seconds_per_batch: float = 0,
     ) -> Reader:
-        """Create the run and read it from its first event; or join the one of this id."""
+        """Create the run and read it from its first event; or join the run with this id."""
         items: list[StreamItem] = []
 
         async def read() -> None:
@@ -56,24 +56,24 @@ class Reader:
 
     @property
     def ids(self) -> list[str]:
-        """The ids of events that have one; what tells of a gap has none."""
+        """Return the ids of all events that have one; gap events have none."""
         return [event.id for event in self.events if event.id]
 
     @property
     def sentinel(self) -> Sentinel | None:
-        """What the stream ended with."""
+        """Return the sentinel that the stream ended with."""
         ends = [item for item in self.items if isinstance(item, Sentinel) and item is not Sentinel.HEARTBEAT]
         return ends[0] if ends else None
 
     @property
     def is_done(self) -> bool:
-        """The stream has ended; raises what reading it raised."""
+        """Return whether the stream has ended; raise the error of reading it, if any."""
         if self._task.done():
             self._task.result()
         return self._task.done()
 
     def hang_up(self) -> None:
-        """As a gateway's response is cancelled when its client is gone."""
+        """Disconnect, in the way in which a gateway's response is cancelled when its client is gone."""
         self._story.kernel.process.loop.call_soon(self._task.cancel)
         self._story.wait(0)
 

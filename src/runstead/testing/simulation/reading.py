@@ -1,4 +1,4 @@
-"""Law 5 and law 4 as readers meet them: what one client received, held against what the bridges took."""
+"""Laws 4 and 5 for readers: compare what one client received with what the bridges accepted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from .witness import Published, Reading
 
 
 def broken_readings(plan: Plan, durable: Durable) -> Iterator[str]:
-    """Ids increase, nothing is lost or repeated without a word, and the terminal event is the last one."""
+    """Check that ids increase, that losses and repetitions are reported, and that the terminal event is the last
+    one.
+    """
     for reading in durable.witness.readings:
         text = _Check(reading, durable.witness.published.get(reading.run_id, ())).broken()
         if text is not None:
@@ -21,7 +23,7 @@ def broken_readings(plan: Plan, durable: Durable) -> Iterator[str]:
 
 
 class _Check:
-    """Walks along one reading."""
+    """Checks the items of one reading in order."""
 
     def __init__(self, reading: Reading, published: tuple[Published, ...] | list[Published]) -> None:
         self._reading = reading
@@ -59,7 +61,7 @@ class _Check:
         return self._follows(event, process) if self._reading.whole else None
 
     def _follows(self, event: StreamEvent, process: str) -> str | None:
-        """Whether nothing was lost between the event before and this one."""
+        """Return an error if events were lost without notice between the previous event and this one."""
         log = self._logs.get(process, [])
         if event.id not in log:
             return f"{event.id} was never published by {process}"
@@ -72,14 +74,14 @@ class _Check:
         if not told:
             return f"{place - expected} events were lost before {event.id} without a word"
         if self._gap is not None and before is not None and before[0] == process and self._gap != place - expected:
-            return f"{place - expected} events were lost before {event.id}, and the reader was told of {self._gap}"
+            return f"{place - expected} events were lost before {event.id}, and the reported gap is {self._gap}"
         return None
 
     def _end(self, terminal_seen: bool) -> str | None:
         if not self._reading.ended or not self._reading.whole or not self._reading.processes:
             return None
         if self._told_gap:
-            # It was told that the rest is gone: the stream's time had passed.
+            # The gap event said that the rest is gone: the stream had expired.
             return None
         process = self._reading.processes[-1]
         log = self._logs.get(process, [])

@@ -1,4 +1,4 @@
-"""One schedule: a world is made from a seed, lived through, and judged."""
+"""One schedule: a world is created from a seed, run to its end, and checked."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .workload import draw
 from .world import NotQuiescent, Process, World
 
 _CALM: Final = 240.0
-"""Virtual seconds within which everything has to have ended once nothing goes wrong any more."""
+"""Virtual seconds within which everything must have ended after the last fault."""
 _RETENTION: Final = 25.0
 """More than the bridges of a simulation keep a stream after its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of a schedule."""
+    """The result of a schedule."""
 
     seed: int
     broken: tuple[str, ...]
@@ -36,7 +36,7 @@ class Verdict:
     steps: int
 
     def report(self, lines: int = 400) -> str:
-        """For the text of a failed test."""
+        """Return a report for the text of a failed test."""
         shown = self.trace[-lines:]
         return "\n".join(
             (
@@ -49,7 +49,7 @@ class Verdict:
 
 
 def run_schedule(seed: int) -> Verdict:
-    """Live through the schedule of ``seed`` and judge it."""
+    """Run the schedule of ``seed`` and check it."""
     return Schedule(draw(seed)).run()
 
 
@@ -99,7 +99,7 @@ class Schedule:
         self._part()
 
     def _part(self) -> None:
-        """After the streams' retention nothing may be left in memory; then everything closes."""
+        """Check that nothing is left in memory after the streams' retention; then close everything."""
         world, surprises = self.world, self.durable.witness.surprises
         world.sleep_until(world.now + _RETENTION)
         for kernel in self.kernels:
@@ -108,7 +108,7 @@ class Schedule:
             name = kernel.process.name
             if kernel.facade.active_runs:
                 surprises.append(f"law 10: {name} still holds {kernel.facade.active_runs} runs")
-            # A worker that came late keeps the streams of runs that went elsewhere; one that failed has no end.
+            # A worker that was late keeps the streams of runs that went elsewhere; one that failed has no end.
             climate = self.plan.climate
             is_judged = not self._had_rivals and not climate.failing_streams
             if is_judged and (kept := world.complete(kernel.process, kernel.kept_streams(), world.now + 60)):
@@ -152,7 +152,7 @@ class Schedule:
                 died = asyncio.Event()
                 process.on_death(died.set)
                 process.dies_at_call = process.calls + (calls or 0)
-                # An idle process calls nothing: it is not waited for without end.
+                # An idle process makes no calls: the wait for its death is limited.
                 await self._patience.wait(died, 20)
                 process.kill()
             case Restart(grace=grace):
@@ -177,7 +177,7 @@ class Schedule:
         await done
 
     async def _freeze(self, process: Process, seconds: float, *, successor: bool) -> None:
-        # One that was still starting must not wake up believing that it is alone.
+        # A process that was still starting must not wake up with the belief that it is alone.
         successor = successor and self.address.kernel is self.kernels[-1]
         process.freeze()
         self.durable.effects.worker_died(process.name)

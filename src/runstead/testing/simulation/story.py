@@ -1,4 +1,4 @@
-"""A server on fakes and virtual time for tests that tell one story: nothing happens by chance, everything by order.
+"""A server on fakes and virtual time, for tests of one fixed sequence of events without random faults.
 
 ```python
 with Story() as story:
@@ -43,7 +43,7 @@ _FOR_EVER: Final = 100_000.0
 
 
 def a_spec(run_id: RunId, *steps: Step, thread_id: ThreadId | None = "t1", **fields: Any) -> RunSpec:
-    """A run of a fake agent that takes these steps, or one short step; its thread is created with it."""
+    """Return the spec of a fake agent's run with these steps, or one short step; its thread is created with it."""
     script = Script(run_id, steps or (Step(),))
     defaults: dict[str, Any] = {
         "assistant_id": "agent",
@@ -55,7 +55,7 @@ def a_spec(run_id: RunId, *steps: Step, thread_id: ThreadId | None = "t1", **fie
 
 
 class Story:
-    """Server processes, one after the other or side by side, over one storage."""
+    """Server processes, in sequence or in parallel, over one storage."""
 
     def __init__(self, climate: Climate = CALM, seed: int = 0) -> None:
         self.world = World(seed)
@@ -72,7 +72,7 @@ class Story:
 
     @property
     def kernel(self) -> Kernel:
-        """The process started last."""
+        """Return the process started last."""
         return self.kernels[-1]
 
     @property
@@ -80,7 +80,7 @@ class Story:
         return self.world.now
 
     def start(self) -> Kernel:
-        """Start a process; the storage is its own when no other one lives."""
+        """Start a process; it owns the storage if no other one lives."""
         alone = not any(kernel.process.alive for kernel in self.kernels)
         process = self.world.process(f"server-{len(self.kernels) + 1}")
         kernel = Kernel(process, self.durable, self.climate)
@@ -89,11 +89,11 @@ class Story:
         return kernel
 
     def kill(self) -> None:
-        """SIGKILL the process started last."""
+        """Kill the process started last (SIGKILL)."""
         self.kernel.process.kill()
 
     def close(self, grace: float = 10.0) -> None:
-        """SIGTERM it, and wait for its end."""
+        """Close it (SIGTERM), and wait for its end."""
         kernel = self.kernel
         self.world.complete(kernel.process, kernel.close(grace), _FOR_EVER)
         kernel.process.kill()
@@ -106,7 +106,7 @@ class Story:
         kernel: Kernel | None = None,
         within: float = _FOR_EVER,
     ) -> T:
-        """Do something in a process, and let the time pass that it takes. ``actor`` None: with nobody bound."""
+        """Call ``verb`` in a process, and let the time pass that it takes. ``actor`` None: without a bound actor."""
         kernel = kernel or self.kernel
 
         async def told() -> T:
@@ -118,11 +118,11 @@ class Story:
         return self.world.complete(kernel.process, told(), self.now + within)
 
     def create(self, spec: RunSpec, *, kernel: Kernel | None = None) -> RunRecord:
-        """Have a run accepted."""
+        """Create a run in the background."""
         return self.tell(lambda runs: runs.create_background(spec), kernel=kernel)
 
     def create_and_wait(self, spec: RunSpec) -> RunResult:
-        """Have a run accepted, and wait for its end."""
+        """Create a run, and wait for its end."""
         return self.tell(lambda runs: runs.create_and_wait(spec))
 
     def end_of(self, run_id: RunId, *, within: float = _FOR_EVER) -> RunResult:
@@ -134,13 +134,13 @@ class Story:
         self.world.sleep_until(self.now + seconds)
 
     def log(self, thread_id: ThreadId = "t1") -> list[str]:
-        """The steps that the thread's state holds."""
+        """Return the log lines in the thread's state."""
         config: Any = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
         latest = self.durable.checkpoints.saver.get_tuple(config)
         return [] if latest is None else list(latest.checkpoint["channel_values"]["log"])
 
     def status(self, run_id: RunId) -> str | None:
-        """The run's status as stored; None when there is no such run."""
+        """Return the run's stored status; None if there is no such run."""
         row = self.durable.tables.runs.get(run_id)
         return None if row is None else row.record.status.value
 

@@ -1,4 +1,4 @@
-"""Sees everything that happens in a simulation, from outside: what the laws are checked against."""
+"""A recorder of everything that happens in a simulation, for the checks of the laws."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from runstead.runtime.stream_bridge import StreamItem
 from runstead.testing.fakes import Script
 
 Fate: TypeAlias = Literal["accepted", "refused", "unknown"]
-"""What the client that created a run knows: answered, turned away, or cut off before the answer."""
+"""The outcome as known to the creating client: accepted, refused, or cut off before the response."""
 
 
 @dataclass(slots=True)
 class Wanted:
-    """A run that a client asked for, and what was done to it on purpose."""
+    """A run that a client asked for, and the operations requested on it."""
 
     spec: RunSpec
     script: Script | None
@@ -36,7 +36,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One committed change of a run's row. ``after`` is None when it was deleted."""
+    """One committed change of a run's row. ``after`` is None if it was deleted."""
 
     at: float
     before: RunRecord | None
@@ -45,7 +45,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """An event that a bridge took, and whether the run had ended durably by then."""
+    """An event that a bridge accepted, and whether the run had ended durably by then."""
 
     process: str
     at: float
@@ -58,7 +58,7 @@ class Published:
 
 @dataclass(slots=True)
 class Reading:
-    """What one client received of one run, over all its connections. A None stands for a connection that broke."""
+    """All items that one client received of one run, over all its connections. None stands for a broken connection."""
 
     run_id: RunId
     whole: bool
@@ -69,7 +69,7 @@ class Reading:
 
 @dataclass(slots=True)
 class Witness:
-    """All that was wanted, written, published, read and told."""
+    """The record of all requests, writes, publications, readings and notifications."""
 
     now: Callable[[], float]
     wanted: dict[RunId, Wanted] = field(default_factory=dict)
@@ -79,9 +79,9 @@ class Witness:
     readings: list[Reading] = field(default_factory=list)
     told: list[tuple[str, bool, RunLifecycleEvent]] = field(default_factory=list)
     told_as: list[ActorContext] = field(default_factory=list)
-    """Under which actor observers were told; in step with ``told``."""
+    """The bound actor of each notification of observers; in the same order as the notifications."""
     surprises: list[str] = field(default_factory=list)
-    """What a client met that no client should meet."""
+    """Observations of clients that must not occur."""
 
     def moved(self, before: RunRecord | None, after: RunRecord | None) -> None:
         record = after or before
@@ -91,7 +91,7 @@ class Witness:
         self.all_moves.append(move)
 
     def statuses(self, run_id: RunId) -> list[RunStatus]:
-        """The statuses that a run went through, without repetitions."""
+        """Return the statuses that a run went through, without repetitions."""
         seen: list[RunStatus] = []
         for move in self.moves.get(run_id, ()):
             if move.after is not None and (not seen or seen[-1] is not move.after.status):
@@ -99,6 +99,6 @@ class Witness:
         return seen
 
     def last(self, run_id: RunId) -> RunRecord | None:
-        """The record as it stood last, also when it was deleted since."""
+        """Return the latest record, also if the run was deleted since."""
         moves = self.moves.get(run_id)
         return None if not moves else moves[-1].after or moves[-1].before

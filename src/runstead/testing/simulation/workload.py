@@ -1,6 +1,6 @@
 """Draws the plan of a schedule from its seed.
 
-Pure: the same seed gives the same plan. Carrying it out is `clients` and `schedule`.
+Pure: the same seed gives the same plan. `clients` and `schedule` carry it out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _MODES: tuple[tuple[StreamMode, ...], ...] = (
 
 _NO_OUTAGES: dict[str, float] = {}
 _SOME_OUTAGES = {"append": 0.2, "settle": 0.1, "renew": 0.05, "waiting": 0.05}
-"""What a run has to get over without a trace."""
+"""Outages that must not affect any run."""
 _STORM = dict.fromkeys(
     [
         *(
@@ -69,12 +69,12 @@ _STORM = dict.fromkeys(
     ],
     0.04,
 )
-"""What may cost a run its success, but no law."""
+"""Outages that may make a run fail, but must not break a law."""
 
 
 def draw(seed: int) -> Plan:
-    """The plan that belongs to a seed."""
-    # Not the world's own chance: a plan must not depend on how it went.
+    """Return the plan for a seed."""
+    # Not the world's random source: a plan must not depend on the course of a schedule.
     return _Drawing(Random(f"plan {seed}"), seed).plan()
 
 
@@ -171,7 +171,7 @@ class _Drawing:
             run_id=run_id,
             thread_id=thread_id or self._chance.choice(self._threads),
             command=RunCommand(resume=f"answer-{run_id}", has_resume=True),
-            # Whoever answers a question that nobody asked goes on with what is left of the thread's script.
+            # An answer to a question that was not asked continues with the rest of the thread's script.
             timeout_seconds=5,
         )
         manner: Manner = self._chance.choice(("stream", "wait"))

@@ -1,9 +1,9 @@
-"""A world of processes on one virtual time: they are frozen, killed and started while the time stands still.
+"""A world of processes on one virtual time, which can be frozen, killed and started.
 
-Each process has an event loop of its own. Killing one means that its loop is never stepped again, at whatever await
-it stands; freezing one means that it is not stepped for a while, and finds all its timers overdue when it wakes. The
-outside, where clients live, is a process that neither happens to. One seeded source of chance decides everything else,
-so a seed is a schedule.
+Each process has an event loop of its own. A killed process is never stepped again, at whatever await it is; a frozen
+one is not stepped for a while, and finds all its timers overdue when it wakes. The outside, where clients live, is a
+process that is never killed or frozen. One seeded random source decides everything else, so a seed determines a
+schedule.
 """
 
 from __future__ import annotations
@@ -20,19 +20,21 @@ T = TypeVar("T")
 
 
 class Deadlock(AssertionError):
-    """Nothing is ready and no timer runs: whoever still waits waits for ever."""
+    """Nothing is ready and no timer runs: waiting tasks would wait forever."""
 
 
 class NotQuiescent(AssertionError):
-    """The time allowed has passed and something still waits."""
+    """The allowed time has passed and some task still waits."""
 
 
 class ProcessGone(BaseException):
-    """Thrown into what is left of a dead process when it is swept up. Not an Exception: nothing in it may go on."""
+    """Raised in the tasks of a dead process when it is swept. Not an Exception, so that no task handles it and
+    continues.
+    """
 
 
 class Process:
-    """One event loop, and whether it lives."""
+    """One event loop, and whether it is alive."""
 
     def __init__(self, world: World, name: str) -> None:
         self.world, self.name = world, name
@@ -50,11 +52,11 @@ class Process:
         return self.loop.create_task(work, name=name)
 
     def on_death(self, callback: Callable[[], None]) -> None:
-        """Called when the process dies, outside of it: what a peer notices of its connections."""
+        """Call ``callback``, outside of the process, when it dies; like a peer that notices closed connections."""
         self._dying.append(callback)
 
     def kill(self) -> None:
-        """SIGKILL: no await of this process ever returns, and nothing it does from here on has an effect."""
+        """Kill the process (SIGKILL): none of its awaits ever returns, and nothing it does has an effect any more."""
         if self.alive:
             self.alive = False
             self.world.note(self.name, "dies")
@@ -62,19 +64,19 @@ class Process:
                 callback()
 
     def freeze(self) -> None:
-        """SIGSTOP: the process stands still, its connections stay open."""
+        """Freeze the process (SIGSTOP): it stops, and its connections stay open."""
         if self.alive and not self.frozen:
             self.frozen = True
             self.world.note(self.name, "freezes")
 
     def thaw(self) -> None:
-        """SIGCONT: it goes on as if no time had passed, but all of it has."""
+        """Thaw the process (SIGCONT): it continues as if no time had passed, but all of it has."""
         if self.frozen:
             self.frozen, self.thawed_at = False, self.world.now
             self.world.note(self.name, "wakes")
 
     async def port_call(self) -> None:
-        """A point at which this process may have been told to die: between any call of a port and its effect."""
+        """Mark a point at which this process may die: between a call of a port and its effect."""
         if not self.alive:
             await self.hang()
         self.calls += 1
@@ -84,13 +86,13 @@ class Process:
             await self.hang()
 
     async def hang(self) -> None:
-        """Never returns. What is swept up meets ProcessGone, in whatever it still tries to do."""
+        """Never return. In a swept process, raise ProcessGone instead."""
         if not self.swept:
             await self.loop.create_future()
         raise ProcessGone
 
     def waiting(self) -> list[str]:
-        """What stands still here, for the text of a failure."""
+        """Return the waiting tasks of this process, for the text of a failure."""
         return sorted(f"{self.name}: {_where(task)}" for task in asyncio.all_tasks(self.loop))
 
     def sweep(self) -> None:
@@ -109,7 +111,7 @@ class Process:
 
 
 class World:
-    """Processes, their time, and the chance that rules them."""
+    """Processes, their time, and their random source."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -131,7 +133,7 @@ class World:
         self.trace.append(f"{self.now:10.4f} {who}: {what}")
 
     def run(self, done: Callable[[], bool], until: float) -> None:
-        """Let time pass until ``done``. Raises Deadlock, or NotQuiescent when ``until`` comes first."""
+        """Let time pass until ``done``. Raises Deadlock, or NotQuiescent if ``until`` comes first."""
         while not done():
             if self._step():
                 continue
@@ -143,7 +145,7 @@ class World:
             self.now = max(self.now, min(upcoming))
 
     def sleep_until(self, moment: float) -> None:
-        """Let everything that happens until ``moment`` happen."""
+        """Let everything happen that happens until ``moment``."""
         while True:
             if self._step():
                 continue
@@ -154,7 +156,7 @@ class World:
             self.now = max(self.now, min(upcoming))
 
     def complete(self, process: Process, work: Awaitable[T], until: float) -> T:
-        """Run the world until ``work`` has ended in ``process``, and return what it returned."""
+        """Run the world until ``work`` has ended in ``process``, and return its result."""
 
         async def waited() -> T:
             return await work
@@ -172,11 +174,11 @@ class World:
         return [process for process in self.processes if process.alive and not process.frozen]
 
     def _step(self) -> bool:
-        """Step every process that has something to do now."""
+        """Step every process that has work now; return whether there was one."""
         stepped = False
         for process in self._running():
             at = process.loop.next_time()
-            # Looked at again: one process may have killed or frozen another a moment ago.
+            # Checked again: one process may have killed or frozen another a moment ago.
             if at is not None and at <= self.now and process.alive and not process.frozen:
                 process.loop.step()
                 self.steps += 1
@@ -188,7 +190,7 @@ class World:
 
 
 def _where(task: asyncio.Task[Any]) -> str:
-    """The task's name and the lines it waits at, from the outermost to the innermost."""
+    """Return the task's name and the lines at which it waits, from the outermost to the innermost."""
     lines = []
     awaited: Any = task.get_coro()
     while awaited is not None:
