@@ -1,0 +1,116 @@
+"""What a server opens before the kernel: its profile, the item store, webhooks, and encryption around them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from runstead.graphs.configuration import GraphConfiguration
+from runstead.graphs.registry import GraphRegistry
+from runstead.infra.dispatch.bell import Bell
+from runstead.infra.encryption.cipher import Cipher
+from runstead.infra.engines.exceptions import StorageUnusable
+from runstead.infra.storage.items import SqlItemStore
+from runstead.infra.storage.replacements import SqlReplacements
+from runstead.plugins.langgraph_encryption import LangGraphEncryption
+from runstead.resources.items import ActorScopedStore
+from runstead.runtime.field_encryption import FieldCipher
+from runstead.runtime.runs.agent_loop import AgentLoops
+from runstead.runtime.user_code.user_loop import UserLoop
+from runstead.settings import Settings
+
+from .embedded import open_embedded
+from .encryption import load_cipher
+from .encryption_handlers import HandledStores, not_encrypted_by
+from .housekeeping import sweep_items_regularly
+from .parts import (
+    agent_loops,
+    checkpoint_serde,
+    item_index,
+    item_sweep_interval,
+    item_ttl,
+)
+from .private_logs import errors_without_texts
+from .profile import Profile
+from .refusals import auth_mode
+from .user_code import UserCode
+from .webhooks import Webhooks, open_webhooks
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What has been opened, and is closed in the reverse order. Requests use ``store``, graphs ``graph_store``."""
+
+    profile: Profile
+    store: ActorScopedStore
+    graph_store: ActorScopedStore
+    loops: AgentLoops
+    graphs: GraphRegistry
+    webhooks: Webhooks
+    cron_bell: Bell
+    handled: HandledStores
+    encrypts_values: bool
+    """Values of threads cannot be searched for, or only in part."""
+
+
+async def _open_scaled(
+    stack: AsyncExitStack,
+    settings: Settings,
+    serde: SerializerProtocol | None,
+    cipher: Cipher | None,
+    field_cipher: FieldCipher | None,
+) -> Profile:
+    try:
+        # Only a cluster needs their drivers.
+        from .scaled import open_scaled
+    except ImportError as error:
+        raise StorageUnusable(
+            f"a cluster needs packages that are not installed ({error.name}); pip install 'runstead[postgres,redis]'"
+        ) from error
+    return await open_scaled(stack, settings, serde, cipher, field_cipher)
+
+
+async def open_parts(
+    stack: AsyncExitStack,
+    settings: Settings,
+    configuration: GraphConfiguration,
+    code: UserCode,
+    user_loop: UserLoop,
+    handlers: LangGraphEncryption | None,
+) -> Parts:
+    """Open the profile of the settings and what stands on it, until the end of ``stack``. Raises StorageError."""
+    opened = _open_scaled if settings.is_cluster else open_embedded
+    # After the environment of langgraph.json was applied: LANGGRAPH_AES_KEY may stand there.
+    cipher = load_cipher(settings, os.environ)
+    stack.enter_context(errors_without_texts(cipher is not None or handlers is not None))
+    if handlers is not None and cipher is None:
+        _log.warning("%s", not_encrypted_by(handlers))
+    profile = await opened(stack, settings, checkpoint_serde(configuration, cipher), cipher, handlers)
+    handled = HandledStores(handlers)
+    # Events are many: where there are keys, a handler is not called for each of them.
+    profile = replace(profile, events=handled.run_events(profile.events, encrypts=cipher is None))
+    if handlers is not None:
+        handlers.replacements = SqlReplacements(profile.database)
+    database, clock = profile.database, profile.clock
+    loops = agent_loops(settings, configuration, user_loop)
+    stack.push_async_callback(loops.close)
+    index = item_index(configuration, code.embeddings, user_loop)
+    vectors = None if index is None else await profile.item_vectors()
+    items = SqlItemStore(
+        database, clock, index=index, ttl=item_ttl(configuration), vectors=vectors, values=handled.item_values
+    )
+    await stack.enter_async_context(sweep_items_regularly(items, clock, item_sweep_interval(configuration)))
+    store = ActorScopedStore(items, would_block=handled.would_block)
+    # Only auth handlers share items.
+    graph_store = store.finding_shared() if auth_mode(settings, configuration) == "langgraph" else store
+    webhooks = await stack.enter_async_context(
+        open_webhooks(settings, configuration, database, clock, user_loop, handled.deliveries)
+    )
+    encrypts_values = cipher is not None or (handlers is not None and handlers.encrypts_json)
+    return Parts(profile, store, graph_store, loops, code.graphs, webhooks, Bell(), handled, encrypts_values)

@@ -1,0 +1,54 @@
+"""The code of a project: everything that langgraph.json names, loaded before any file or database is opened."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.embeddings import Embeddings
+
+from runstead.gateway.custom_app import CustomApp
+from runstead.graphs.configuration import GraphConfiguration
+from runstead.graphs.registry import GraphRegistry
+from runstead.plugins.langgraph_priority import Assign
+from runstead.settings import Settings
+
+from .custom_apps import load_custom_app
+from .doors import load_auth
+from .embedders import load_embedder
+from .encryption_handlers import load_encryption
+from .priorities import load_priority
+
+
+@dataclass(frozen=True, slots=True)
+class UserCode:
+    """What was loaded. ``auth`` and ``encryption`` are the SDK's objects; None where nothing is named."""
+
+    graphs: GraphRegistry
+    auth: Any
+    embeddings: Embeddings | None
+    assign: Assign | None
+    custom: CustomApp | None
+    encryption: Any
+
+
+async def load_user_code(settings: Settings, configuration: GraphConfiguration) -> UserCode:
+    """Import the user's modules, in a thread. The environment of langgraph.json is the caller's to apply before.
+
+    Raises GraphLoadError, or several in an ExceptionGroup, and UnsupportedConfiguration.
+    """
+    return await asyncio.to_thread(_load, settings, configuration)
+
+
+def _load(settings: Settings, configuration: GraphConfiguration) -> UserCode:
+    graphs = GraphRegistry(configuration)
+    graphs.load()
+    return UserCode(
+        graphs=graphs,
+        auth=load_auth(settings, configuration),
+        embeddings=load_embedder(configuration),
+        assign=load_priority(configuration),
+        custom=load_custom_app(configuration),
+        encryption=load_encryption(configuration),
+    )
