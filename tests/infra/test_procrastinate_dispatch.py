@@ -38,7 +38,7 @@ class TestProcrastinateDispatcher(RunDispatcherConformance):
     def dispatcher(self, cluster: Cluster) -> ProcrastinateDispatcher:
         return cluster.dispatcher()
 
-    async def test_a_delayed_run_is_delivered_when_it_falls_due_and_not_before(  # type: ignore[override]
+    async def test_delayed_run_is_delivered_when_due_and_not_before(  # type: ignore[override]
         self, dispatcher: ProcrastinateDispatcher, waiting: Cluster, clock: HandClock
     ) -> None:
         """The database's time is not manual: seconds in the suite are tenths here."""

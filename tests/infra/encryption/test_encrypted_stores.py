@@ -33,7 +33,7 @@ class TestEncryptedRuns(RunStoreConformance):
 
 
 class TestEncryptedThreads(ThreadStoreConformance):
-    async def test_values_are_matched_by_containment(self, storage: RunStorage) -> None:
+    async def test_search_matches_values_by_containment(self, storage: RunStorage) -> None:
         after = ThreadAfter(values=b'{"a":{"b":1}}')
         await storage.ended(await storage.accept("t-1"), Outcome(RunStatus.SUCCESS, after))
         with acting(ALICE):

@@ -1,1 +1,1 @@
-"""One suite per port. Every adapter runs it, also one that is written elsewhere: subclass it and give it fixtures."""
+"""One test suite per port. Every adapter runs it, also third-party ones: subclass it and provide its fixtures."""

@@ -1,7 +1,7 @@
-"""What every AssistantStore must do, sentence by sentence of its contract.
+"""The conformance suite of the AssistantStore port; it covers each sentence of its contract.
 
-Subclass it and give it ``assistants`` and the ``clock`` that it reads. How assistants change is in
-`assistant_versions`, which comes along.
+Subclass it and provide ``assistants`` and the ``clock`` that it reads. Tests of changes to assistants are in
+`assistant_versions`, which is included.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ GRAPHS = {"agent": "Talks", "Tools": None, "übung": None}
 
 
 class AssistantStoreConformance(AssistantVersionsConformance):
-    """Subclass it and give it ``assistants`` and ``clock``."""
+    """The suite of AssistantStore. Subclass it and provide ``assistants`` and ``clock``."""
 
-    async def test_every_graph_gets_a_shared_assistant_of_its_own(
+    async def test_register_graphs_creates_one_shared_assistant_per_graph(
         self, assistants: AssistantStore, clock: HandClock
     ) -> None:
         await assistants.register_graphs(GRAPHS)
@@ -36,7 +36,7 @@ class AssistantStoreConformance(AssistantVersionsConformance):
                 assert found.metadata == {"created_by": "system"}
                 assert found.created_at == found.updated_at == clock.now()
 
-    async def test_the_assistant_of_a_graph_with_a_name_has_that_name(self, assistants: AssistantStore) -> None:
+    async def test_register_graphs_uses_the_given_name_of_a_graph(self, assistants: AssistantStore) -> None:
         await assistants.register_graphs({"agent": None, "tools": None}, {"agent": "Ämter agent"})
         with acting(ALICE):
             for graph_id, name in (("agent", "Ämter agent"), ("tools", "tools")):
@@ -44,7 +44,7 @@ class AssistantStoreConformance(AssistantVersionsConformance):
                 assert found is not None
                 assert (found.graph_id, found.name) == (graph_id, name)
 
-    async def test_registering_again_changes_nothing(self, assistants: AssistantStore, clock: HandClock) -> None:
+    async def test_register_graphs_again_changes_nothing(self, assistants: AssistantStore, clock: HandClock) -> None:
         await assistants.register_graphs(GRAPHS)
         with acting(ALICE):
             before = await assistants.search(AssistantFilter())
@@ -53,13 +53,13 @@ class AssistantStoreConformance(AssistantVersionsConformance):
         with acting(ALICE):
             assert await assistants.search(AssistantFilter()) == before
 
-    async def test_the_assistant_of_a_graph_that_is_gone_stays(self, assistants: AssistantStore) -> None:
+    async def test_register_graphs_keeps_the_assistant_of_a_removed_graph(self, assistants: AssistantStore) -> None:
         await assistants.register_graphs({"old": None})
         await assistants.register_graphs({"new": None})
         with acting(ALICE):
             assert await assistants.get(assistant_id_of("old")) is not None
 
-    async def test_looking_up_needs_an_actor(self, assistants: AssistantStore) -> None:
+    async def test_reads_require_an_actor(self, assistants: AssistantStore) -> None:
         with pytest.raises(ActorRequired):
             await assistants.get("a")
         with pytest.raises(ActorRequired):
@@ -67,7 +67,7 @@ class AssistantStoreConformance(AssistantVersionsConformance):
         with pytest.raises(ActorRequired):
             await assistants.count(AssistantFilter())
 
-    async def test_unknown_assistants_are_absent(self, assistants: AssistantStore) -> None:
+    async def test_get_returns_none_for_unknown_ids(self, assistants: AssistantStore) -> None:
         await assistants.register_graphs(GRAPHS)
         with acting(ALICE):
             for assistant_id in ("agent", "\ud800", "' OR 1=1 --", ""):
@@ -88,7 +88,7 @@ class AssistantStoreConformance(AssistantVersionsConformance):
         ],
         ids=ascii,
     )
-    async def test_filters_are_anded(
+    async def test_search_combines_filters_with_and(
         self, assistants: AssistantStore, where: AssistantFilter, names: list[str]
     ) -> None:
         await assistants.register_graphs(GRAPHS)
@@ -96,9 +96,7 @@ class AssistantStoreConformance(AssistantVersionsConformance):
         with acting(ALICE):
             assert await assistants.count(where) == len(names)
 
-    async def test_assistants_come_by_page_in_a_stable_order(
-        self, assistants: AssistantStore, clock: HandClock
-    ) -> None:
+    async def test_search_returns_pages_in_a_stable_order(self, assistants: AssistantStore, clock: HandClock) -> None:
         await assistants.register_graphs({"b": None})
         await clock.forward(1)
         await assistants.register_graphs({"a": None, "c": None})

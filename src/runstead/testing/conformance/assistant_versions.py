@@ -1,4 +1,4 @@
-"""What every AssistantStore must do when assistants are made, changed, set back and forgotten."""
+"""The part of the AssistantStore suite about creating, updating, restoring and deleting assistants."""
 
 from __future__ import annotations
 
@@ -35,11 +35,9 @@ DRAFT: Final = AssistantDraft(
 
 
 class AssistantVersionsConformance:
-    """Subclass `AssistantStoreConformance`, which has these too."""
+    """The tests of versions, included in `AssistantStoreConformance`."""
 
-    async def test_a_new_assistant_is_what_was_asked_for_in_version_1(
-        self, assistants: AssistantStore, clock: HandClock
-    ) -> None:
+    async def test_create_stores_the_draft_as_version_1(self, assistants: AssistantStore, clock: HandClock) -> None:
         with acting(ALICE):
             made = await assistants.create(DRAFT)
             assert made == await assistants.get(made.assistant_id)
@@ -49,12 +47,12 @@ class AssistantVersionsConformance:
         assert said_by(version) == said_by(DRAFT)
         assert (version.assistant_id, version.version, version.created_at) == (made.assistant_id, 1, clock.now())
 
-    async def test_an_id_is_minted_where_none_is_given(self, assistants: AssistantStore) -> None:
+    async def test_create_without_an_id_makes_a_new_one(self, assistants: AssistantStore) -> None:
         with acting(ALICE):
             ids = {(await assistants.create(DRAFT)).assistant_id for _ in range(3)}
         assert len(ids) == 3
 
-    async def test_an_id_that_exists_is_refused_or_given_back_unchanged(self, assistants: AssistantStore) -> None:
+    async def test_create_with_an_existing_id_raises_or_returns_it_unchanged(self, assistants: AssistantStore) -> None:
         made = await a_new(assistants, "a-1")
         with acting(ALICE):
             with pytest.raises(AssistantExists):
@@ -63,7 +61,7 @@ class AssistantVersionsConformance:
         assert found == made
         assert len(await versions_of(assistants, made)) == 1
 
-    async def test_of_many_who_create_one_id_at_once_one_does(self, assistants: AssistantStore) -> None:
+    async def test_create_of_one_id_by_many_at_once_succeeds_once(self, assistants: AssistantStore) -> None:
         with acting(ALICE):
             calls = (assistants.create(AssistantDraft("agent", f"n-{n}"), assistant_id="a-1") for n in range(8))
             answers = await asyncio.gather(*calls, return_exceptions=True)
@@ -73,14 +71,12 @@ class AssistantVersionsConformance:
             assert await assistants.get("a-1") == made
 
     @pytest.mark.parametrize("bad", ["\ud800", "a\0b", ""], ids=ascii)
-    async def test_what_cannot_be_an_id_is_refused(self, assistants: AssistantStore, bad: str) -> None:
+    async def test_create_refuses_an_invalid_id(self, assistants: AssistantStore, bad: str) -> None:
         with acting(ALICE), pytest.raises(ValueError, match="cannot be used as an id"):
             await assistants.create(DRAFT, assistant_id=bad)
 
     @pytest.mark.parametrize("stranger", STRANGERS)
-    async def test_a_foreign_assistant_looks_like_an_absent_one(
-        self, assistants: AssistantStore, stranger: ActorContext
-    ) -> None:
+    async def test_foreign_assistant_looks_absent(self, assistants: AssistantStore, stranger: ActorContext) -> None:
         made = await a_new(assistants, "a-1")
         with acting(stranger):
             assert await assistants.get("a-1") is None
@@ -95,7 +91,7 @@ class AssistantVersionsConformance:
         with acting(ALICE):
             assert await assistants.get("a-1") == made
 
-    async def test_what_is_reached_is_there_whoever_owns_it(self, assistants: AssistantStore) -> None:
+    async def test_assistant_within_reach_is_accessible_to_other_users(self, assistants: AssistantStore) -> None:
         await assistants.register_graphs({"agent": None})
         with acting(ALICE):
             made = await assistants.create(
@@ -108,7 +104,7 @@ class AssistantVersionsConformance:
                 assert [one.version for one in await assistants.versions("a-1")] == [1]
                 assert await assistants.search(AssistantFilter(name="Ours")) == [made]
         with acting(BOB.within(acme)):
-            # The server's own are there when they match as well.
+            # The server's own assistants are also visible only if they match.
             assert await assistants.search(AssistantFilter()) == [made]
         for actor in (
             ALICE_ELSEWHERE.within(acme),
@@ -127,13 +123,13 @@ class AssistantVersionsConformance:
                 with pytest.raises(AssistantExists):
                     await assistants.create(DRAFT, assistant_id="a-1", if_exists="do_nothing")
         with acting(BOB.within(acme)):
-            changed = await assistants.update("a-1", AssistantChange(name="Everybody's"))
+            changed = await assistants.update("a-1", AssistantChange(name="Shared"))
             assert changed is not None
-            assert (changed.name, changed.version) == ("Everybody's", 2)
+            assert (changed.name, changed.version) == ("Shared", 2)
             assert (await assistants.set_latest("a-1", 1)) is not None
             assert await assistants.delete("a-1")
 
-    async def test_one_s_own_are_found_beside_the_shared_ones(self, assistants: AssistantStore) -> None:
+    async def test_search_returns_own_and_shared_assistants(self, assistants: AssistantStore) -> None:
         await assistants.register_graphs({"agent": None})
         await a_new(assistants, "a-1")
         for actor, names in ((ALICE, ["Mine", "agent"]), (BOB, ["agent"])):
@@ -141,7 +137,7 @@ class AssistantVersionsConformance:
                 found = await assistants.search(AssistantFilter(graph_id="agent"), sort_by="name", sort_order="asc")
                 assert [one.name for one in found] == names
 
-    async def test_changing_needs_an_actor(self, assistants: AssistantStore) -> None:
+    async def test_writes_require_an_actor(self, assistants: AssistantStore) -> None:
         for call in (
             lambda: assistants.create(DRAFT),
             lambda: assistants.update("a-1", AssistantChange(name="x")),
@@ -152,7 +148,7 @@ class AssistantVersionsConformance:
             with pytest.raises(ActorRequired):
                 await call()
 
-    async def test_what_is_unknown_cannot_be_changed(self, assistants: AssistantStore) -> None:
+    async def test_writes_to_unknown_assistants_return_nothing(self, assistants: AssistantStore) -> None:
         with acting(ALICE):
             for assistant_id in ("a-none", "\ud800", "a\0", "", "' OR 1=1 --"):
                 assert await assistants.update(assistant_id, AssistantChange(name="x")) is None
@@ -160,7 +156,7 @@ class AssistantVersionsConformance:
                 assert await assistants.versions(assistant_id) == []
                 assert not await assistants.delete(assistant_id)
 
-    async def test_a_change_is_a_new_version_and_the_old_one_stays(
+    async def test_update_adds_a_version_and_keeps_the_old_one(
         self, assistants: AssistantStore, clock: HandClock
     ) -> None:
         made = await a_new(assistants, "a-1")
@@ -176,7 +172,7 @@ class AssistantVersionsConformance:
         assert (said_by(second), second.created_at) == (said_by(changed), clock.now())
         assert (said_by(first), first.created_at) == (said_by(made), made.created_at)
 
-    async def test_set_back_it_says_again_all_that_the_version_said(
+    async def test_set_latest_restores_all_fields_of_the_version(
         self, assistants: AssistantStore, clock: HandClock
     ) -> None:
         made = await a_new(assistants, "a-1")
@@ -199,7 +195,7 @@ class AssistantVersionsConformance:
         assert (back.version, back.created_at, back.updated_at) == (1, made.created_at, clock.now())
         assert [one.version for one in await versions_of(assistants, made)] == [2, 1]
 
-    async def test_no_number_is_given_twice_also_after_it_was_set_back(self, assistants: AssistantStore) -> None:
+    async def test_update_after_set_latest_uses_a_new_version_number(self, assistants: AssistantStore) -> None:
         made = await a_new(assistants, "a-1")
         await change(assistants, "a-1", name="second")
         with acting(ALICE):
@@ -213,14 +209,16 @@ class AssistantVersionsConformance:
         ]
 
     @pytest.mark.parametrize("version", [0, -1, 2, 2**31, 10**30])
-    async def test_a_version_that_is_not_there_changes_nothing(self, assistants: AssistantStore, version: int) -> None:
+    async def test_set_latest_to_a_missing_version_raises_and_changes_nothing(
+        self, assistants: AssistantStore, version: int
+    ) -> None:
         made = await a_new(assistants, "a-1")
         with acting(ALICE):
             with pytest.raises(VersionNotFound):
                 await assistants.set_latest("a-1", version)
             assert await assistants.get("a-1") == made
 
-    async def test_changes_at_once_each_see_the_former_and_get_a_number(self, assistants: AssistantStore) -> None:
+    async def test_concurrent_updates_are_all_applied_with_their_own_numbers(self, assistants: AssistantStore) -> None:
         made = await a_new(assistants, "a-1")
         with acting(ALICE):
             answers = await asyncio.gather(
@@ -235,9 +233,7 @@ class AssistantVersionsConformance:
         assert [one.version for one in versions] == list(range(11, 0, -1))
         assert [len(one.metadata) for one in versions] == list(range(12, 1, -1))
 
-    async def test_versions_come_by_page_the_newest_first_and_by_what_they_say(
-        self, assistants: AssistantStore
-    ) -> None:
+    async def test_versions_returns_pages_newest_first_filtered_by_metadata(self, assistants: AssistantStore) -> None:
         made = await a_new(assistants, "a-1")
         for n in range(2, 6):
             await change(assistants, "a-1", metadata={"even": n % 2 == 0})
@@ -246,7 +242,7 @@ class AssistantVersionsConformance:
         assert [one.version for one in await versions_of(assistants, made, metadata={"even": True}, limit=1)] == [4]
         assert await versions_of(assistants, made, limit=0) == await versions_of(assistants, made, offset=9) == []
 
-    async def test_deleting_forgets_the_assistant_and_its_versions(self, assistants: AssistantStore) -> None:
+    async def test_delete_removes_the_assistant_and_its_versions(self, assistants: AssistantStore) -> None:
         made, other = await a_new(assistants, "a-1"), await a_new(assistants, "a-2")
         await change(assistants, "a-1", name="x")
         with acting(ALICE):
@@ -258,21 +254,19 @@ class AssistantVersionsConformance:
         assert (await a_new(assistants, "a-1")).version == 1
         assert len(await versions_of(assistants, made)) == 1
 
-    async def test_a_shared_one_keeps_its_versions_when_graphs_are_registered_again(
-        self, assistants: AssistantStore
-    ) -> None:
+    async def test_register_graphs_again_keeps_versions_of_shared_assistants(self, assistants: AssistantStore) -> None:
         await assistants.register_graphs({"agent": None})
         assistant_id = assistant_id_of("agent")
         changed = await change(assistants, assistant_id, context={"x": 1}, metadata={"created_by": "me", "k": 1})
         assert (changed.shared, changed.version) == (True, 2)
-        # By which clients find it.
+        # Clients find it by this field.
         assert changed.metadata == {"created_by": "system", "k": 1}
         await assistants.register_graphs({"agent": None})
         with acting(BOB):
             assert await assistants.get(assistant_id) == changed
             assert [one.version for one in await assistants.versions(assistant_id)] == [2, 1]
 
-    async def test_a_graph_gets_its_id_also_when_somebody_has_taken_it(self, assistants: AssistantStore) -> None:
+    async def test_register_graphs_moves_an_assistant_that_has_a_graphs_id(self, assistants: AssistantStore) -> None:
         taken = await a_new(assistants, assistant_id_of("new"))
         await change(assistants, taken.assistant_id, metadata={"secret": 1})
         await assistants.register_graphs({"new": None})

@@ -1,4 +1,4 @@
-"""What every Cache must do. Subclass it, give it ``cache``, and say how time passes."""
+"""The conformance suite of the Cache port. Subclass it, and provide ``cache`` and a way to let time pass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SECOND = timedelta(seconds=1)
 
 
 class CacheConformance:
-    """Subclass it and give it ``cache``, an empty one, and `let_pass`."""
+    """The suite of Cache. Subclass it and provide an empty ``cache`` and `let_pass`."""
 
     async def let_pass(self, seconds: float) -> None:
         """Let time pass for entries."""
@@ -27,7 +27,7 @@ class CacheConformance:
         assert await cache.get("key") == value
         assert await cache.get("key") == value
 
-    async def test_keys_differ_in_every_character(self, cache: Cache) -> None:
+    async def test_get_distinguishes_keys_in_every_character(self, cache: Cache) -> None:
         keys = [
             "",
             " ",
@@ -50,7 +50,7 @@ class CacheConformance:
             await cache.set(key, str(number).encode(), MAX_TTL)
         assert [await cache.get(key) for key in keys] == [str(number).encode() for number in range(len(keys))]
 
-    async def test_set_replaces_value_and_time(self, cache: Cache) -> None:
+    async def test_set_replaces_value_and_ttl(self, cache: Cache) -> None:
         await cache.set("key", b"1", 10 * SECOND)
         await cache.set("key", b"2", 100 * SECOND)
         await self.let_pass(50)
@@ -59,7 +59,7 @@ class CacheConformance:
         await self.let_pass(11)
         assert await cache.get("key") is None
 
-    async def test_get_returns_none_when_the_time_is_over(self, cache: Cache) -> None:
+    async def test_get_returns_none_after_the_ttl(self, cache: Cache) -> None:
         await cache.set("short", b"1", 10 * SECOND)
         await cache.set("long", b"2", 1000 * SECOND)
         await self.let_pass(9)
@@ -67,14 +67,14 @@ class CacheConformance:
         await self.let_pass(2)
         assert (await cache.get("short"), await cache.get("long")) == (None, b"2")
 
-    async def test_reading_does_not_make_an_entry_live_longer(self, cache: Cache) -> None:
+    async def test_get_does_not_extend_the_ttl(self, cache: Cache) -> None:
         await cache.set("key", b"1", 10 * SECOND)
         await self.let_pass(6)
         assert await cache.get("key") == b"1"
         await self.let_pass(6)
         assert await cache.get("key") is None
 
-    async def test_a_time_below_a_millisecond_is_taken(self, cache: Cache) -> None:
+    async def test_set_accepts_a_ttl_below_a_millisecond(self, cache: Cache) -> None:
         await cache.set("key", b"1", timedelta(microseconds=1))
         await self.let_pass(1)
         assert await cache.get("key") is None

@@ -1,6 +1,6 @@
-"""What every RunCheckpointStore must do, sentence by sentence of its contract, with real graphs that write to it.
+"""The conformance suite of the RunCheckpointStore port, with real graphs that write to it.
 
-Subclass it and give it ``checkpoints``. Beside this, run langgraph-checkpoint-conformance over its saver.
+Subclass it and provide ``checkpoints``. In addition, run langgraph-checkpoint-conformance over its saver.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _ask(state: Said) -> dict[str, list[str]]:
 
 
 def _asking() -> StateGraph[Any, Any, Any, Any]:
-    """Says something, asks in a subgraph that keeps a state of its own, and says something more."""
+    """Return a graph that writes, asks in a subgraph with its own state, and writes again."""
     child = StateGraph(Said).add_node("ask", _ask).add_edge(START, "ask").compile(checkpointer=True)
     graph = StateGraph(Said)
     graph.add_node("before", lambda state: {"said": ["before"]})
@@ -47,16 +47,16 @@ def _asking() -> StateGraph[Any, Any, Any, Any]:
 
 
 class CheckpointStoreConformance:
-    """Subclass it and give it ``checkpoints``."""
+    """The suite of RunCheckpointStore. Subclass it and provide ``checkpoints``."""
 
-    async def test_a_mark_is_the_latest_root_checkpoint(self, checkpoints: RunCheckpointStore) -> None:
+    async def test_mark_returns_the_latest_root_checkpoint(self, checkpoints: RunCheckpointStore) -> None:
         assert await checkpoints.mark("t-1", "r-1") is None
         await _run(checkpoints, "r-1", {"said": ["hi"]})
         latest = await checkpoints.saver.aget_tuple(_config("t-1"))
         assert await checkpoints.mark("t-1", "r-2") == latest.checkpoint["id"]
         assert await checkpoints.mark("t-2", "r-3") is None
 
-    async def test_marking_twice_keeps_the_first_mark(self, checkpoints: RunCheckpointStore) -> None:
+    async def test_mark_twice_keeps_the_first_mark(self, checkpoints: RunCheckpointStore) -> None:
         await _run(checkpoints, "r-1", {"said": ["hi"]})
         before = await _everything(checkpoints.saver)
         first = await checkpoints.mark("t-1", "r-2")
@@ -66,9 +66,7 @@ class CheckpointStoreConformance:
         assert await _everything(checkpoints.saver) == before
 
     @pytest.mark.parametrize("durability", DURABILITIES)
-    async def test_the_first_run_of_a_thread_is_undone_to_nothing(
-        self, checkpoints: RunCheckpointStore, durability: str
-    ) -> None:
+    async def test_undo_of_the_first_run_leaves_nothing(self, checkpoints: RunCheckpointStore, durability: str) -> None:
         await checkpoints.mark("t-1", "r-1")
         await _run(checkpoints, "r-1", {"said": ["hi"]}, durability=durability)
         assert await _everything(checkpoints.saver) != []
@@ -76,7 +74,7 @@ class CheckpointStoreConformance:
         assert await _everything(checkpoints.saver) == []
 
     @pytest.mark.parametrize("durability", DURABILITIES)
-    async def test_a_resume_is_undone_with_what_it_wrote_onto_older_checkpoints(
+    async def test_undo_of_a_resume_restores_older_checkpoints(
         self, checkpoints: RunCheckpointStore, durability: str
     ) -> None:
         await _run(checkpoints, "r-1", {"said": ["hi"]})
@@ -89,7 +87,7 @@ class CheckpointStoreConformance:
         assert await _everything(checkpoints.saver) == before
         assert "child heard no" in await _run(checkpoints, "r-3", Command(resume="no"))
 
-    async def test_a_run_that_starts_again_from_an_older_checkpoint_is_undone(
+    async def test_undo_of_a_run_from_an_older_checkpoint_restores_the_thread(
         self, checkpoints: RunCheckpointStore
     ) -> None:
         await _run(checkpoints, "r-1", {"said": ["hi"]})
@@ -101,7 +99,7 @@ class CheckpointStoreConformance:
         await checkpoints.undo("t-1", "r-2")
         assert await _everything(checkpoints.saver) == before
 
-    async def test_measure_counts_what_is_stored_of_one_thread(self, checkpoints: RunCheckpointStore) -> None:
+    async def test_measure_counts_the_data_of_one_thread(self, checkpoints: RunCheckpointStore) -> None:
         nothing = await checkpoints.measure("t-1")
         assert (nothing.count, nothing.stored, nothing.channels, nothing.writes, nothing.written) == (0, 0, {}, 0, 0)
         await _run(checkpoints, "r-1", {"said": ["x" * 10_000]})
@@ -111,7 +109,7 @@ class CheckpointStoreConformance:
         assert small.writes == sum(len(found.pending_writes or ()) for found in stored)
         assert small.stored > 10_000
         assert small.written > 0
-        # Each version of it counts once: the input, and what the first node added.
+        # Each of its versions counts once: the input, and the addition of the first node.
         assert 10_000 * small.channels["said"].versions <= small.channels["said"].size < small.stored + small.written
         await _run(checkpoints, "r-2", Command(resume="yes"))
         large = await checkpoints.measure("t-1")
@@ -121,7 +119,7 @@ class CheckpointStoreConformance:
         await checkpoints.delete_thread("t-1")
         assert await checkpoints.measure("t-1") == nothing
 
-    async def test_latest_checkpoint_is_the_one_written_last_whatever_its_id(
+    async def test_latest_checkpoint_is_the_last_written_regardless_of_ids(
         self, checkpoints: RunCheckpointStore
     ) -> None:
         await write_checkpoints(checkpoints, "9", "2", "5")
@@ -130,7 +128,7 @@ class CheckpointStoreConformance:
         assert latest.checkpoint["id"] == "5"
         assert await checkpoints.mark("t-1", "r-1") == "5"
 
-    async def test_history_before_a_checkpoint_is_what_was_written_before_it(
+    async def test_list_before_a_checkpoint_returns_those_written_before_it(
         self, checkpoints: RunCheckpointStore
     ) -> None:
         await write_checkpoints(checkpoints, "9", "2", "5")
@@ -138,28 +136,24 @@ class CheckpointStoreConformance:
         assert await _ids(checkpoints, before=before) == ["9"]
         assert await _ids(checkpoints, limit=2) == ["5", "2"]
 
-    async def test_pruning_keeps_the_checkpoint_written_last_whatever_its_id(
-        self, checkpoints: RunCheckpointStore
-    ) -> None:
+    async def test_keep_latest_keeps_the_last_written_regardless_of_ids(self, checkpoints: RunCheckpointStore) -> None:
         await write_checkpoints(checkpoints, "9", "2", "5")
         assert await checkpoints.keep_latest("t-1")
         assert await _ids(checkpoints) == ["5"]
 
-    async def test_copy_has_its_checkpoints_in_the_order_of_the_original(self, checkpoints: RunCheckpointStore) -> None:
+    async def test_copy_keeps_the_order_of_checkpoints(self, checkpoints: RunCheckpointStore) -> None:
         await write_checkpoints(checkpoints, "9", "2", "5")
         await checkpoints.copy_thread("t-1", "t-2")
         assert await _ids(checkpoints, "t-2") == ["5", "2", "9"]
 
-    async def test_undo_restores_the_order_of_checkpoints_that_the_run_wrote_over(
-        self, checkpoints: RunCheckpointStore
-    ) -> None:
+    async def test_undo_restores_the_order_of_overwritten_checkpoints(self, checkpoints: RunCheckpointStore) -> None:
         await write_checkpoints(checkpoints, "9", "2", "5")
         await checkpoints.mark("t-1", "r-1")
         await write_checkpoints(checkpoints, "9", "7", run_id="r-1")
         await checkpoints.undo("t-1", "r-1")
         assert await _ids(checkpoints) == ["5", "2", "9"]
 
-    async def test_undoing_twice_is_undoing_once(self, checkpoints: RunCheckpointStore) -> None:
+    async def test_undo_twice_has_the_effect_of_one(self, checkpoints: RunCheckpointStore) -> None:
         await _run(checkpoints, "r-1", {"said": ["hi"]})
         await checkpoints.mark("t-1", "r-2")
         await _run(checkpoints, "r-2", Command(resume="yes"))
@@ -168,7 +162,7 @@ class CheckpointStoreConformance:
         await checkpoints.undo("t-1", "r-2")
         assert await _everything(checkpoints.saver) == before
 
-    async def test_undoing_leaves_other_threads_alone(self, checkpoints: RunCheckpointStore) -> None:
+    async def test_undo_does_not_change_other_threads(self, checkpoints: RunCheckpointStore) -> None:
         await checkpoints.mark("t-1", "r-1")
         await checkpoints.mark("t-2", "r-2")
         await _run(checkpoints, "r-2", {"said": ["there"]}, thread_id="t-2")
@@ -177,7 +171,7 @@ class CheckpointStoreConformance:
         await checkpoints.undo("t-1", "r-1")
         assert await _everything(checkpoints.saver) == before
 
-    async def test_a_run_can_be_undone_after_other_attempts_of_it(self, checkpoints: RunCheckpointStore) -> None:
+    async def test_undo_covers_all_attempts_of_a_run(self, checkpoints: RunCheckpointStore) -> None:
         await _run(checkpoints, "r-1", {"said": ["hi"]})
         before = await _everything(checkpoints.saver)
         for answer in ("one", "two"):
@@ -186,7 +180,7 @@ class CheckpointStoreConformance:
         await checkpoints.undo("t-1", "r-2")
         assert await _everything(checkpoints.saver) == before
 
-    async def test_a_settled_run_is_kept_when_a_later_one_is_undone(self, checkpoints: RunCheckpointStore) -> None:
+    async def test_undo_keeps_an_earlier_settled_run(self, checkpoints: RunCheckpointStore) -> None:
         await checkpoints.mark("t-1", "r-1")
         await _run(checkpoints, "r-1", {"said": ["hi"]})
         await checkpoints.forget_mark("t-1", "r-1")
@@ -199,7 +193,7 @@ class CheckpointStoreConformance:
         await checkpoints.forget_mark("t-none", "r-none")
         assert await _everything(checkpoints.saver) == before
 
-    async def test_a_deleted_thread_has_no_checkpoints(self, checkpoints: RunCheckpointStore) -> None:
+    async def test_delete_thread_removes_its_checkpoints(self, checkpoints: RunCheckpointStore) -> None:
         await checkpoints.mark("t-1", "r-1")
         await _run(checkpoints, "r-1", {"said": ["here"]})
         await _run(checkpoints, "r-2", {"said": ["there"]}, thread_id="t-2")
@@ -209,16 +203,16 @@ class CheckpointStoreConformance:
         assert {config["configurable"]["thread_id"] for config, *_ in left} == {"t-2"}
         assert await checkpoints.mark("t-1", "r-1") is None
 
-    async def test_a_copy_has_all_of_the_thread(self, checkpoints: RunCheckpointStore) -> None:
+    async def test_copy_has_all_data_of_the_thread(self, checkpoints: RunCheckpointStore) -> None:
         await _run(checkpoints, "r-1", {"said": ["hi"]})
         await checkpoints.copy_thread("t-1", "t-2")
         whole = await _everything(checkpoints.saver)
         assert len(whole) > 2
         assert _of(whole, "t-2") == _of(whole, "t-1")
-        # What the thread was asked can be answered on its copy.
+        # A question of the thread can be answered on its copy.
         assert "child heard yes" in await _run(checkpoints, "r-2", Command(resume="yes"), thread_id="t-2")
 
-    async def test_a_thread_and_its_copy_go_different_ways(self, checkpoints: RunCheckpointStore) -> None:
+    async def test_copy_is_independent_of_the_original(self, checkpoints: RunCheckpointStore) -> None:
         await _run(checkpoints, "r-1", {"said": ["hi"]})
         await checkpoints.copy_thread("t-1", "t-2")
         before = await _everything(checkpoints.saver)
@@ -229,7 +223,7 @@ class CheckpointStoreConformance:
         await checkpoints.delete_thread("t-1")
         assert _of(await _everything(checkpoints.saver), "t-2") == _of(after, "t-2")
 
-    async def test_a_copy_is_not_undone_with_the_run_it_was_copied_from(self, checkpoints: RunCheckpointStore) -> None:
+    async def test_undo_of_a_run_does_not_change_a_copy_of_its_thread(self, checkpoints: RunCheckpointStore) -> None:
         await checkpoints.mark("t-1", "r-1")
         await _run(checkpoints, "r-1", {"said": ["hi"]})
         await checkpoints.copy_thread("t-1", "t-2")
@@ -237,14 +231,14 @@ class CheckpointStoreConformance:
         await checkpoints.undo("t-1", "r-1")
         assert _of(await _everything(checkpoints.saver), "t-1") == []
         assert _of(await _everything(checkpoints.saver), "t-2") == before
-        # Nor is it marked: it can be pruned.
+        # It is not marked either: it can be pruned.
         assert await checkpoints.keep_latest("t-2")
 
-    async def test_a_thread_without_a_state_is_copied_to_nothing(self, checkpoints: RunCheckpointStore) -> None:
+    async def test_copy_of_a_thread_without_state_is_empty(self, checkpoints: RunCheckpointStore) -> None:
         await checkpoints.copy_thread("t-none", "t-2")
         assert await _everything(checkpoints.saver) == []
 
-    async def test_the_latest_state_stays_and_the_older_ones_go(self, checkpoints: RunCheckpointStore) -> None:
+    async def test_keep_latest_deletes_older_checkpoints(self, checkpoints: RunCheckpointStore) -> None:
         await _run(checkpoints, "r-1", {"said": ["hi"]})
         await _run(checkpoints, "r-2", {"said": ["hi"]}, thread_id="t-2")
         before = await _everything(checkpoints.saver)
@@ -256,11 +250,11 @@ class CheckpointStoreConformance:
         namespaces = [found.config["configurable"]["checkpoint_ns"] async for found in _listed(checkpoints, "t-1")]
         assert len(namespaces) == len(set(namespaces)) == 2
         assert len(_of(after, "t-1")) < len(_of(before, "t-1"))
-        # And the thread goes on from there, subgraph and all.
+        # The thread continues from there, including the subgraph.
         said = await _run(checkpoints, "r-3", Command(resume="yes"))
         assert ("child heard yes" in said, said[-1]) == (True, "after")
 
-    async def test_keeping_the_latest_twice_is_keeping_it_once(self, checkpoints: RunCheckpointStore) -> None:
+    async def test_keep_latest_twice_has_the_effect_of_one(self, checkpoints: RunCheckpointStore) -> None:
         await _run(checkpoints, "r-1", {"said": ["hi"]})
         assert await checkpoints.keep_latest("t-1")
         before = await _everything(checkpoints.saver)
@@ -268,7 +262,9 @@ class CheckpointStoreConformance:
         assert await checkpoints.keep_latest("t-none")
         assert await _everything(checkpoints.saver) == before
 
-    async def test_nothing_goes_while_a_run_could_be_undone(self, checkpoints: RunCheckpointStore) -> None:
+    async def test_keep_latest_deletes_nothing_while_a_run_could_be_undone(
+        self, checkpoints: RunCheckpointStore
+    ) -> None:
         await _run(checkpoints, "r-1", {"said": ["hi"]})
         before = await _everything(checkpoints.saver)
         await checkpoints.mark("t-1", "r-2")
@@ -305,7 +301,7 @@ async def _run(
 
 
 async def _everything(saver: BaseCheckpointSaver[Any]) -> list[Any]:
-    """All that can be read back, in an order of its own: checkpoints and their pending writes, in every namespace."""
+    """Return all readable data in a fixed order: checkpoints and their pending writes in every namespace."""
     found = [_plain(one) async for one in saver.alist(None)]
     return sorted(found, key=lambda one: repr(one[0]))
 
@@ -316,7 +312,7 @@ def _listed(checkpoints: RunCheckpointStore, thread_id: ThreadId) -> AsyncIterat
 
 
 def _of(everything: Sequence[Any], thread_id: ThreadId) -> list[Any]:
-    """What one thread has, without its name."""
+    """Return the data of one thread without its id."""
     mine = [each for each in everything if each[0]["configurable"]["thread_id"] == thread_id]
     return [_nameless(each) for each in mine]
 
@@ -345,5 +341,5 @@ async def write_checkpoints(checkpoints: RunCheckpointStore, *checkpoint_ids: st
 
 
 async def _ids(checkpoints: RunCheckpointStore, thread_id: ThreadId = "t-1", **options: Any) -> list[str]:
-    """The ids of a thread's checkpoints, the latest first."""
+    """Return the ids of a thread's checkpoints, the latest first."""
     return [found.checkpoint["id"] async for found in checkpoints.saver.alist(_config(thread_id), **options)]

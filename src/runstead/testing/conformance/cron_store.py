@@ -1,6 +1,6 @@
-"""What every CronStore must do, and what creating the run of a due moment must do to it.
+"""The conformance suite of the CronStore port, including the creation of runs at due times.
 
-Subclass it and give it ``storage`` (the run stores) and ``crons``, over the same database and clock.
+Subclass it and provide ``storage`` (the run stores) and ``crons``, over the same database and clock.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ MINUTE: Final = timedelta(minutes=1)
 
 
 class CronStoreConformance:
-    """Subclass it and give it ``storage`` and ``crons``."""
+    """The suite of CronStore. Subclass it and provide ``storage`` and ``crons``."""
 
-    async def test_a_cron_comes_back_as_it_was_written(self, storage: RunStorage, crons: CronStore) -> None:
+    async def test_create_and_get_return_the_cron_as_written(self, storage: RunStorage, crons: CronStore) -> None:
         await storage.new_thread()
         for cron in (
             a_cron(storage, "c-1"),
@@ -39,13 +39,13 @@ class CronStoreConformance:
                 assert await crons.create(cron) == cron
                 assert await crons.get(cron.cron_id) == cron
 
-    async def test_a_cron_needs_a_thread_of_one_s_own(self, storage: RunStorage, crons: CronStore) -> None:
+    async def test_create_refuses_a_thread_of_another_user(self, storage: RunStorage, crons: CronStore) -> None:
         await storage.new_thread()
         for actor, thread_id in ((ALICE, "t-2"), (BOB, "t-1"), (ALICE_ELSEWHERE, "t-1")):
             with acting(actor), pytest.raises(ThreadNotFound):
                 await crons.create(a_cron(storage, "c-1", thread_id=thread_id))
 
-    async def test_a_thread_takes_its_crons_along(self, storage: RunStorage, crons: CronStore) -> None:
+    async def test_deleting_a_thread_deletes_its_crons(self, storage: RunStorage, crons: CronStore) -> None:
         await storage.new_thread()
         await made(crons, a_cron(storage, "c-1", thread_id="t-1"))
         await made(crons, a_cron(storage, "c-2"))
@@ -53,7 +53,9 @@ class CronStoreConformance:
             await storage.threads.delete("t-1")
         assert [cron.cron_id for cron in await found(crons)] == ["c-2"]
 
-    async def test_a_cron_acts_by_what_its_user_showed_last(self, storage: RunStorage, crons: CronStore) -> None:
+    async def test_update_stores_the_latest_credentials_of_the_owner(
+        self, storage: RunStorage, crons: CronStore
+    ) -> None:
         await made(crons, a_cron(storage, "c-1"))
         shown = dataclasses.replace(ALICE, subject_id="another", scopes=frozenset({"write"}))
         reaching = dataclasses.replace(BOB, reach=Reach(crons={}))
@@ -65,7 +67,7 @@ class CronStoreConformance:
             with acting(ALICE):
                 assert await crons.get("c-1") == changed
 
-    async def test_two_changes_at_once_are_both_made(self, storage: RunStorage, crons: CronStore) -> None:
+    async def test_concurrent_updates_are_all_applied(self, storage: RunStorage, crons: CronStore) -> None:
         await made(crons, a_cron(storage, "c-1"))
 
         def name(key: str) -> Any:
@@ -77,7 +79,7 @@ class CronStoreConformance:
         assert changed is not None
         assert len(changed.metadata) == 8
 
-    async def test_a_change_that_raises_changes_nothing(self, storage: RunStorage, crons: CronStore) -> None:
+    async def test_update_that_raises_changes_nothing(self, storage: RunStorage, crons: CronStore) -> None:
         before = await made(crons, a_cron(storage, "c-1"))
 
         def refuse(cron: CronRecord) -> CronRecord:
@@ -88,14 +90,14 @@ class CronStoreConformance:
                 await crons.update("c-1", refuse)
             assert await crons.get("c-1") == before
 
-    async def test_deleting(self, storage: RunStorage, crons: CronStore) -> None:
+    async def test_delete_removes_the_cron_once(self, storage: RunStorage, crons: CronStore) -> None:
         await made(crons, a_cron(storage, "c-1"))
         with acting(ALICE):
             assert await crons.delete("c-1")
             assert not await crons.delete("c-1")
             assert await crons.get("c-1") is None
 
-    async def test_what_is_somebody_else_s_is_not_there(self, storage: RunStorage, crons: CronStore) -> None:
+    async def test_foreign_cron_looks_absent(self, storage: RunStorage, crons: CronStore) -> None:
         before = await made(crons, a_cron(storage, "c-1"))
         for actor in (BOB, ALICE_ELSEWHERE):
             with acting(actor):
@@ -106,7 +108,7 @@ class CronStoreConformance:
                 assert await crons.count(CronFilter()) == 0
         assert await found(crons) == [before]
 
-    async def test_what_is_reached_is_there_whoever_owns_it(self, storage: RunStorage, crons: CronStore) -> None:
+    async def test_cron_within_reach_is_accessible_to_other_users(self, storage: RunStorage, crons: CronStore) -> None:
         before = await made(crons, a_cron(storage, "c-1", metadata={"org": "acme"}))
         acme = Reach(crons={"org": "acme"})
         for actor in (BOB.within(acme), ALICE.within(acme)):
@@ -129,11 +131,11 @@ class CronStoreConformance:
         with acting(BOB.within(acme)):
             changed = await crons.update("c-1", lambda cron: dataclasses.replace(cron, enabled=False))
             assert changed is not None
-            # Its runs are its owner's still.
+            # Its runs still belong to its owner.
             assert (changed.enabled, changed.actor) == (False, ALICE)
             assert await crons.delete("c-1")
 
-    async def test_a_cron_may_be_on_a_thread_that_is_reached(self, storage: RunStorage, crons: CronStore) -> None:
+    async def test_create_accepts_a_thread_within_reach(self, storage: RunStorage, crons: CronStore) -> None:
         await storage.new_thread()
         on_it = BOB.also_for("t-1")
         cron = await made(crons, a_cron(storage, "c-1", thread_id="t-1", actor=BOB), on_it)
@@ -141,7 +143,7 @@ class CronStoreConformance:
         run = await ticked(storage, cron, "t-1")
         assert (run.actor, run.thread_id) == (BOB, "t-1")
 
-    async def test_users_need_an_actor(self, storage: RunStorage, crons: CronStore) -> None:
+    async def test_calls_for_users_require_an_actor(self, storage: RunStorage, crons: CronStore) -> None:
         for use in (
             lambda: crons.create(a_cron(storage, "c-1")),
             lambda: crons.get("c-1"),
@@ -153,14 +155,14 @@ class CronStoreConformance:
             with pytest.raises(ActorRequired):
                 await use()
 
-    async def test_unknown_crons_are_absent(self, crons: CronStore) -> None:
+    async def test_get_returns_none_for_unknown_ids(self, crons: CronStore) -> None:
         with acting(ALICE):
             for cron_id in ("c-9", "\ud800", "\0"):
                 assert await crons.get(cron_id) is None
                 assert not await crons.delete(cron_id)
             assert await crons.search(CronFilter(assistant_id="\0")) == []
 
-    async def test_filters_are_anded(self, storage: RunStorage, crons: CronStore) -> None:
+    async def test_search_combines_filters_with_and(self, storage: RunStorage, crons: CronStore) -> None:
         await storage.new_thread()
         await made(crons, a_cron(storage, "c-1", thread_id="t-1", metadata={"a": 1, "b": 2}))
         await made(crons, a_cron(storage, "c-2", enabled=False, metadata={"a": 1}))
@@ -179,7 +181,7 @@ class CronStoreConformance:
             with acting(ALICE):
                 assert await crons.count(CronFilter(**where)) == len(ids)
 
-    async def test_they_come_in_the_order_that_was_asked_for(self, storage: RunStorage, crons: CronStore) -> None:
+    async def test_search_returns_the_requested_order(self, storage: RunStorage, crons: CronStore) -> None:
         now = storage.clock.now()
         for cron_id, end in (("c-1", None), ("c-2", 2), ("c-3", 1)):
             await made(crons, a_cron(storage, cron_id, end_time=None if end is None else now + end * MINUTE))
@@ -195,7 +197,7 @@ class CronStoreConformance:
                 page: Any = order
                 assert [cron.cron_id for cron in await crons.search(CronFilter(), **page)] == ids, order
 
-    async def test_what_is_due_is_found_the_longest_ago_first(self, storage: RunStorage, crons: CronStore) -> None:
+    async def test_due_returns_due_crons_oldest_first(self, storage: RunStorage, crons: CronStore) -> None:
         now = storage.clock.now()
         await made(crons, a_cron(storage, "late", next_run_date=now - MINUTE))
         await made(crons, a_cron(storage, "now", next_run_date=now))
@@ -206,7 +208,7 @@ class CronStoreConformance:
         assert [cron.cron_id for cron in await crons.due(1)] == ["late"]
         assert await crons.next_due() == now - MINUTE
 
-    async def test_a_due_moment_makes_a_run_and_moves_the_cron_on(self, storage: RunStorage, crons: CronStore) -> None:
+    async def test_tick_creates_a_run_and_advances_the_cron(self, storage: RunStorage, crons: CronStore) -> None:
         cron = await made(crons, a_cron(storage, "c-1", next_run_date=storage.clock.now()))
         run = await ticked(storage, cron)
         (moved,) = await found(crons)
@@ -215,15 +217,15 @@ class CronStoreConformance:
         stands = await storage.stands(run)
         assert stands.spec.tick == run.spec.tick
 
-    async def test_of_many_who_try_one_makes_the_run(self, storage: RunStorage, crons: CronStore) -> None:
+    async def test_tick_by_many_at_once_creates_one_run(self, storage: RunStorage, crons: CronStore) -> None:
         cron = await made(crons, a_cron(storage, "c-1", next_run_date=storage.clock.now()))
         tried = await asyncio.gather(*(ticked(storage, cron) for _ in range(6)), return_exceptions=True)
         assert sum(isinstance(one, RunRecord) for one in tried) == 1
         assert sum(isinstance(one, CronMoved) for one in tried) == 5
         assert len(await runs_of(storage)) == 1
 
-    @pytest.mark.parametrize("meanwhile", ["deleted", "switched off", "changed", "somebody else's"])
-    async def test_a_cron_that_is_not_due_any_more_makes_none(
+    @pytest.mark.parametrize("meanwhile", ["deleted", "switched off", "changed", "of another user"])
+    async def test_tick_of_a_changed_cron_creates_no_run(
         self, storage: RunStorage, crons: CronStore, meanwhile: str
     ) -> None:
         cron = await made(crons, a_cron(storage, "c-1", next_run_date=storage.clock.now()))
@@ -236,14 +238,14 @@ class CronStoreConformance:
                     await crons.update("c-1", lambda one: dataclasses.replace(one, enabled=False))
                 case "changed":
                     await crons.update("c-1", lambda one: dataclasses.replace(one, next_run_date=later))
-        if meanwhile == "somebody else's":
+        if meanwhile == "of another user":
             storage.actor = BOB
         with pytest.raises(CronMoved):
             await ticked(storage, cron)
         assert await runs_of(storage) == []
         assert not await storage.has_thread("t-new")
 
-    async def test_a_run_that_is_refused_leaves_the_cron_where_it_is(
+    async def test_tick_whose_run_is_refused_does_not_advance_the_cron(
         self, storage: RunStorage, crons: CronStore
     ) -> None:
         await storage.accept()
@@ -253,7 +255,7 @@ class CronStoreConformance:
             await ticked(storage, cron, thread_id="t-1", multitask_strategy="reject")
         assert [one.next_run_date for one in await found(crons)] == [due]
 
-    async def test_a_moment_can_be_skipped_once(self, storage: RunStorage, crons: CronStore) -> None:
+    async def test_skip_of_a_due_time_succeeds_once(self, storage: RunStorage, crons: CronStore) -> None:
         now = storage.clock.now()
         await made(crons, a_cron(storage, "c-1", next_run_date=now))
         assert await crons.skip("c-1", now, now + MINUTE, "busy")
@@ -290,7 +292,7 @@ async def found(crons: CronStore, **where: Any) -> Sequence[CronRecord]:
 
 
 async def ticked(storage: RunStorage, cron: CronRecord, thread_id: str | None = None, **fields: Any) -> RunRecord:
-    """Create the run of the moment that the cron is due at."""
+    """Create the run for the cron's due time."""
     due: datetime | None = cron.next_run_date
     assert due is not None
     tick = CronTick(cron.cron_id, due.isoformat(), (due + MINUTE).isoformat())

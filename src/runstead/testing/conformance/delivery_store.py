@@ -1,6 +1,6 @@
-"""What every DeliveryStore must do, and what the ends of runs must leave in it.
+"""The conformance suite of the DeliveryStore port, including the deliveries that the ends of runs write.
 
-Subclass it and give it ``storage`` (the run stores) and ``deliveries``, over the same database and clock.
+Subclass it and provide ``storage`` (the run stores) and ``deliveries``, over the same database and clock.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ SUCCESS: Final = Outcome(RunStatus.SUCCESS, ThreadAfter(values=b'{"answer":42}')
 
 
 class DeliveryStoreConformance:
-    """Subclass it and give it ``storage`` and ``deliveries``."""
+    """The suite of DeliveryStore. Subclass it and provide ``storage`` and ``deliveries``."""
 
-    async def test_a_run_s_end_and_what_it_owes_are_one(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
+    async def test_settle_writes_the_delivery_with_the_end_of_the_run(
+        self, storage: RunStorage, deliveries: DeliveryStore
+    ) -> None:
         run = await storage.accept(webhook=URL, metadata={"a": 1})
         lease = await storage.begun(run)
         assert await found(deliveries) == []
@@ -41,13 +43,15 @@ class DeliveryStoreConformance:
         assert (told["error"], told["metadata"]["a"]) == (None, 1)
         assert due.actor == ALICE
 
-    async def test_settling_twice_owes_once(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
+    async def test_settle_twice_writes_one_delivery(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
         lease = await storage.begun(await storage.accept(webhook=URL))
         await storage.leases.settle(lease, SUCCESS)
         await storage.leases.settle(lease, SUCCESS)
         assert len(await found(deliveries)) == 1
 
-    async def test_without_a_webhook_nothing_is_owed(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
+    async def test_settle_without_a_webhook_writes_no_delivery(
+        self, storage: RunStorage, deliveries: DeliveryStore
+    ) -> None:
         await storage.ended(await storage.accept(), SUCCESS)
         assert await deliveries.claim(10, TERM) == []
         assert await deliveries.next_due() is None
@@ -62,7 +66,7 @@ class DeliveryStoreConformance:
         ],
         ids=["error", "timeout", "interrupted", "rolled back"],
     )
-    async def test_every_end_is_told(
+    async def test_every_end_of_a_run_writes_a_delivery(
         self, storage: RunStorage, deliveries: DeliveryStore, outcome: Outcome, status: str
     ) -> None:
         await storage.ended(await storage.accept(webhook=URL), outcome)
@@ -72,7 +76,7 @@ class DeliveryStoreConformance:
         assert told["error"] == (outcome.failure.to_json() if outcome.failure else None)
 
     @pytest.mark.parametrize("reason", [Stopped.BY_USER, Stopped.BY_ROLLBACK])
-    async def test_so_is_that_of_a_run_that_never_began(
+    async def test_stop_of_a_run_that_never_began_writes_a_delivery(
         self, storage: RunStorage, deliveries: DeliveryStore, reason: Stopped
     ) -> None:
         run = await storage.accept(webhook=URL)
@@ -80,7 +84,7 @@ class DeliveryStoreConformance:
         (due,) = await deliveries.claim(10, TERM)
         assert (json.loads(due.body)["status"], json.loads(due.body)["cancel_reason"]) == ("interrupted", reason.value)
 
-    async def test_so_is_that_of_a_run_that_another_one_replaced(
+    async def test_run_replaced_by_another_one_writes_a_delivery(
         self, storage: RunStorage, deliveries: DeliveryStore
     ) -> None:
         first = await storage.accept(webhook=URL)
@@ -88,22 +92,22 @@ class DeliveryStoreConformance:
         assert [due.url for due in await deliveries.claim(10, TERM)] == [URL]
         assert [owed.run_id for owed in await found(deliveries)] == [first.run_id]
 
-    async def test_so_is_a_dead_letter(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
+    async def test_dead_letter_writes_a_delivery(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
         await storage.lost(await storage.accept(webhook=URL), max_attempts=1)
         (due,) = await deliveries.claim(10, TERM)
         assert json.loads(due.body)["error"]["error"] == "AttemptsExhausted"
 
-    async def test_a_lost_attempt_is_no_end(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
+    async def test_lost_attempt_writes_no_delivery(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
         await storage.lost(await storage.accept(webhook=URL))
         assert await found(deliveries) == []
 
-    async def test_it_outlives_a_temporary_thread(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
+    async def test_delivery_outlives_a_temporary_thread(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
         run = await storage.accept(None, scope=STATELESS, webhook=URL)
         await storage.ended(run, SUCCESS)
         assert not await storage.has_thread(run.thread_id)
         assert [json.loads(due.body)["values"] for due in await deliveries.claim(10, TERM)] == [{"answer": 0}]
 
-    async def test_a_thread_that_is_deleted_takes_what_is_over_along_and_not_what_is_owed(
+    async def test_deleting_a_thread_deletes_ended_deliveries_but_not_pending_ones(
         self, storage: RunStorage, deliveries: DeliveryStore
     ) -> None:
         await owed_by(storage)
@@ -113,7 +117,7 @@ class DeliveryStoreConformance:
             await storage.threads.delete("t-1")
         assert [one.status for one in await found(deliveries)] == ["pending"]
 
-    async def test_what_is_claimed_is_nobody_else_s_until_the_term_has_passed(
+    async def test_claimed_delivery_is_not_claimable_until_the_term_has_passed(
         self, storage: RunStorage, deliveries: DeliveryStore
     ) -> None:
         for _ in range(5):
@@ -126,7 +130,7 @@ class DeliveryStoreConformance:
         await storage.clock.forward(TERM)
         assert sorted(due.delivery_id for due in await deliveries.claim(10, TERM)) == sorted(ids)
 
-    async def test_a_late_sender_settles_nothing(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
+    async def test_settle_by_a_late_sender_is_refused(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
         await owed_by(storage)
         (late,) = await deliveries.claim(1, TERM)
         await storage.clock.forward(TERM)
@@ -137,7 +141,7 @@ class DeliveryStoreConformance:
         assert (one.status, one.attempts) == ("delivered", 1)
         assert not await deliveries.settle(now, attempt_of(storage, now, status_code=200), None)
 
-    async def test_an_attempt_that_failed_is_tried_again_at_its_time(
+    async def test_failed_attempt_is_claimable_again_at_its_time(
         self, storage: RunStorage, deliveries: DeliveryStore
     ) -> None:
         await owed_by(storage)
@@ -152,7 +156,7 @@ class DeliveryStoreConformance:
     @pytest.mark.parametrize(
         ("status_code", "status"), [(200, "delivered"), (204, "delivered"), (404, "failed"), (None, "failed")]
     )
-    async def test_it_is_over_when_nothing_is_tried_any_more(
+    async def test_settle_without_a_next_attempt_ends_the_delivery(
         self, storage: RunStorage, deliveries: DeliveryStore, status_code: int | None, status: str
     ) -> None:
         await owed_by(storage)
@@ -161,7 +165,7 @@ class DeliveryStoreConformance:
         assert (one.status, one.ended_at, one.next_attempt_at) == (status, storage.clock.now(), None)
         assert await deliveries.next_due() is None
 
-    async def test_every_attempt_is_kept(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
+    async def test_attempts_returns_every_attempt(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
         await owed_by(storage)
         first = await settled(storage, deliveries, error="no answer", again_at=storage.clock.now())
         second = await settled(storage, deliveries, status_code=200)
@@ -172,7 +176,7 @@ class DeliveryStoreConformance:
             ]
         assert second.number == 2
 
-    async def test_it_can_be_sent_again_under_the_same_id(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
+    async def test_redeliver_keeps_the_delivery_id(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
         await owed_by(storage)
         before = await settled(storage, deliveries, status_code=200)
         with acting(ALICE):
@@ -182,7 +186,7 @@ class DeliveryStoreConformance:
         (due,) = await deliveries.claim(1, TERM)
         assert (due.delivery_id, due.body, due.number) == (before.delivery_id, before.body, 2)
 
-    async def test_what_is_somebody_else_s_is_not_there(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
+    async def test_foreign_delivery_looks_absent(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
         await owed_by(storage)
         (one,) = await found(deliveries)
         for actor in (BOB, ALICE_ELSEWHERE):
@@ -193,7 +197,7 @@ class DeliveryStoreConformance:
                 assert await deliveries.search(DeliveryFilter()) == []
                 assert await deliveries.count(DeliveryFilter()) == 0
 
-    async def test_what_is_told_of_a_shared_thread_is_shared(
+    async def test_delivery_of_a_shared_thread_is_accessible_within_reach(
         self, storage: RunStorage, deliveries: DeliveryStore
     ) -> None:
         await storage.new_thread("t-1", metadata={"org": "acme"})
@@ -214,7 +218,7 @@ class DeliveryStoreConformance:
         assert again is not None
         assert again.status == "pending"
 
-    async def test_looking_needs_an_actor(self, deliveries: DeliveryStore) -> None:
+    async def test_calls_for_users_require_an_actor(self, deliveries: DeliveryStore) -> None:
         for look in (
             lambda: deliveries.get("d"),
             lambda: deliveries.attempts("d"),
@@ -225,14 +229,14 @@ class DeliveryStoreConformance:
             with pytest.raises(ActorRequired):
                 await look()
 
-    async def test_unknown_ids_are_absent(self, deliveries: DeliveryStore) -> None:
+    async def test_get_returns_none_for_unknown_ids(self, deliveries: DeliveryStore) -> None:
         with acting(ALICE):
             for delivery_id in ("d", "\ud800", "\0"):
                 assert await deliveries.get(delivery_id) is None
                 assert await deliveries.redeliver(delivery_id) is None
             assert await deliveries.search(DeliveryFilter(run_id="\ud800")) == []
 
-    async def test_the_newest_come_first_and_filters_are_anded(
+    async def test_search_returns_newest_first_and_combines_filters_with_and(
         self, storage: RunStorage, deliveries: DeliveryStore
     ) -> None:
         runs: list[RunRecord] = []
@@ -250,7 +254,7 @@ class DeliveryStoreConformance:
             (middle,) = await deliveries.search(DeliveryFilter(), limit=1, offset=1)
         assert middle.run_id == runs[1].run_id
 
-    async def test_claims_of_a_process_that_died_are_let_go_at_once(
+    async def test_abandon_all_makes_claimed_deliveries_claimable(
         self, storage: RunStorage, deliveries: DeliveryStore
     ) -> None:
         await owed_by(storage)
@@ -260,7 +264,7 @@ class DeliveryStoreConformance:
 
 
 async def owed_by(storage: RunStorage, thread_id: str = "t-1", **fields: Any) -> RunRecord:
-    """A run that has ended, and owes a delivery."""
+    """Return a run that has ended and has a pending delivery."""
     return await storage.ended(await storage.accept(thread_id, scope=CREATE, webhook=URL, **fields), SUCCESS)
 
 
@@ -277,7 +281,7 @@ async def settled(
     error: str | None = None,
     again_at: Any = None,
 ) -> DueDelivery:
-    """Claim the one that is due, and write down what came of it."""
+    """Claim the due delivery, and record the result of an attempt."""
     (due,) = await deliveries.claim(1, TERM)
     attempt = attempt_of(storage, due, status_code=status_code, error=error)
     assert await deliveries.settle(due, attempt, again_at)

@@ -1,7 +1,7 @@
-"""What every run dispatcher must do.
+"""The conformance suite of run dispatchers.
 
-An adapter joins by subclassing the suite and giving it two fixtures: ``dispatcher``, and ``waiting``, which puts runs
-where the dispatcher looks for them, as a store does when it commits. Both read the suite's ``clock``.
+Subclass it and provide two fixtures: ``dispatcher``, and ``waiting``, which adds waiting runs where the dispatcher
+finds them, as a store does when it commits. Both use the suite's ``clock``.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ PATIENCE: Final = 30.0
 
 
 class WaitingRuns(Protocol):
-    """The durable rows, as far as a dispatcher is concerned."""
+    """The durable rows that a dispatcher reads."""
 
     async def add(self, run_id: RunId, *, due_in: float = 0) -> None:
-        """Make a run wait, durably, and let it be known as a store does after its commit."""
+        """Add a waiting run, durably, and signal it as a store does after its commit."""
         ...
 
     async def take(self, run_id: RunId) -> bool:
-        """Claim it: True for exactly one of those who ask."""
+        """Claim the run: True for exactly one of all callers."""
         ...
 
 
 class RecordingWorker:
-    """A worker that claims what it is given, remembers it, and executes nothing."""
+    """A worker that claims and records the runs delivered to it, and executes nothing."""
 
     def __init__(self, waiting: WaitingRuns, slots: int = 10, reserved: int = 0) -> None:
         self.launched: list[RunId] = []
@@ -87,14 +87,14 @@ class RecordingWorker:
         self.notices.append(run_id)
 
     def finish(self, run_id: RunId) -> None:
-        """The run is over: its slot is free again."""
+        """End the run, which frees its slot."""
         self._busy.discard(run_id)
         self._freed.set()
 
 
 @asynccontextmanager
 async def serving(dispatcher: RunDispatcher, worker: RunWorker) -> AsyncIterator[asyncio.Task[None]]:
-    """Deliveries to ``worker``, for the length of a block."""
+    """Deliver to ``worker`` for the length of a block."""
     task = asyncio.create_task(dispatcher.serve(worker))
     await turn()
     try:
@@ -105,7 +105,7 @@ async def serving(dispatcher: RunDispatcher, worker: RunWorker) -> AsyncIterator
 
 
 async def eventually(clock: HandClock, seen: list[RunId], count: int) -> None:
-    """Wait for ``count`` deliveries without letting the test's time pass; adapters may need real time for their I/O."""
+    """Wait for ``count`` deliveries without advancing the test's clock; adapters may need real time for their I/O."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         await turn()
@@ -116,13 +116,13 @@ async def eventually(clock: HandClock, seen: list[RunId], count: int) -> None:
 
 
 class RunDispatcherConformance:
-    """Subclass it and give it ``dispatcher``, ``waiting`` and ``clock``."""
+    """The suite of run dispatchers. Subclass it and provide ``dispatcher``, ``waiting`` and ``clock``."""
 
     @pytest.fixture
     def clock(self) -> HandClock:
         return HandClock()
 
-    async def test_a_run_that_comes_to_wait_is_delivered_without_time_passing(
+    async def test_new_waiting_run_is_delivered_at_once(
         self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
     ) -> None:
         worker = RecordingWorker(waiting)
@@ -131,7 +131,7 @@ class RunDispatcherConformance:
             await eventually(clock, worker.launched, 1)
         assert worker.launched == ["run-1"]
 
-    async def test_runs_from_before_this_process_are_delivered(
+    async def test_runs_that_wait_at_the_start_are_delivered(
         self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
     ) -> None:
         for number in range(3):
@@ -141,7 +141,7 @@ class RunDispatcherConformance:
             await eventually(clock, worker.launched, 3)
         assert sorted(worker.launched) == ["run-0", "run-1", "run-2"]
 
-    async def test_a_worker_gets_no_more_than_it_has_room_for_and_the_rest_as_slots_free(
+    async def test_worker_gets_runs_only_as_slots_become_free(
         self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
     ) -> None:
         worker = RecordingWorker(waiting, slots=2)
@@ -154,7 +154,7 @@ class RunDispatcherConformance:
                 worker.finish(worker.launched[done])
         assert sorted(worker.launched) == [f"run-{number}" for number in range(5)]
 
-    async def test_a_delayed_run_is_delivered_when_it_falls_due_and_not_before(
+    async def test_delayed_run_is_delivered_when_due_and_not_before(
         self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
     ) -> None:
         worker = RecordingWorker(waiting)
@@ -169,7 +169,7 @@ class RunDispatcherConformance:
             await eventually(clock, worker.launched, 2)
         assert worker.launched == ["sooner", "later"]
 
-    async def test_two_workers_share_the_runs_and_none_is_launched_twice(
+    async def test_two_workers_share_runs_and_launch_none_twice(
         self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
     ) -> None:
         one, two = RecordingWorker(waiting, slots=10), RecordingWorker(waiting, slots=10)
@@ -183,7 +183,7 @@ class RunDispatcherConformance:
                 await asyncio.sleep(0.01)
         assert sorted(one.launched + two.launched) == sorted(f"run-{number}" for number in range(20))
 
-    async def test_cancelling_stops_the_deliveries_and_leaves_launched_runs_alone(
+    async def test_cancelling_serve_stops_deliveries_but_not_launched_runs(
         self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
     ) -> None:
         worker = RecordingWorker(waiting)
@@ -196,7 +196,7 @@ class RunDispatcherConformance:
             await clock.forward(120)
         assert worker.launched == ["before"]
 
-    async def test_a_launch_under_way_is_not_cut_when_the_deliveries_are_cancelled(
+    async def test_cancelling_serve_completes_a_launch_under_way(
         self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
     ) -> None:
         worker = RecordingWorker(waiting)
@@ -210,7 +210,7 @@ class RunDispatcherConformance:
             await asyncio.gather(task, return_exceptions=True)
             await eventually(clock, worker.launched, 1)
 
-    async def test_a_stop_reaches_the_worker_that_serves_at_once(
+    async def test_request_stop_reaches_the_serving_worker_at_once(
         self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
     ) -> None:
         worker = RecordingWorker(waiting)
@@ -221,5 +221,5 @@ class RunDispatcherConformance:
             await eventually(clock, worker.notices, 1)
         assert worker.notices == ["run-1"]
 
-    async def test_a_stop_that_nobody_can_take_is_no_error(self, dispatcher: RunDispatcher) -> None:
-        await dispatcher.request_stop("nobody-holds-it")
+    async def test_request_stop_without_a_worker_is_no_error(self, dispatcher: RunDispatcher) -> None:
+        await dispatcher.request_stop("run-not-held")

@@ -1,4 +1,4 @@
-"""What every run event store must do.
+"""The conformance suite of the RunEventStore port.
 
 ```python
 class TestMyStore(RunEventStoreConformance):
@@ -61,10 +61,10 @@ def seqs(stored: Sequence[StoredRunEvent]) -> list[int]:
 
 
 class RunEventStoreConformance:
-    """Subclass it and give it ``events``."""
+    """The suite of RunEventStore. Subclass it and provide ``events``."""
 
     async def make_thread(self, thread_id: str, owner: ActorContext) -> None:
-        """Make a thread of ``owner``'s exist, for stores that know the threads. Called before the first write."""
+        """Create a thread of ``owner``, for stores that know the threads. Called before the first write."""
 
     async def write(self, events: RunEventStore, count: int, **fields: Any) -> Sequence[StoredRunEvent]:
         """Append ``count`` events as Alice, in one batch."""
@@ -72,23 +72,21 @@ class RunEventStoreConformance:
         with acting(ALICE):
             return await events.append([an_event(number, **fields) for number in range(count)])
 
-    async def test_events_are_numbered_densely_from_one_in_the_order_of_their_batch(
-        self, events: RunEventStore
-    ) -> None:
+    async def test_append_numbers_events_densely_from_one_in_batch_order(self, events: RunEventStore) -> None:
         first = await self.write(events, 3)
         second = await self.write(events, 2)
         assert seqs(first) == [1, 2, 3]
         assert seqs(second) == [4, 5]
         assert [entry.event.content for entry in first] == [0, 1, 2]
 
-    async def test_each_thread_is_numbered_by_itself(self, events: RunEventStore) -> None:
+    async def test_append_numbers_each_thread_separately(self, events: RunEventStore) -> None:
         await self.write(events, 3)
         assert seqs(await self.write(events, 2, thread_id=OTHER_THREAD)) == [1, 2]
         with acting(ALICE):
             assert seqs(await events.list_events(OTHER_THREAD)) == [1, 2]
             assert {entry.event.thread_id for entry in await events.list_events(OTHER_THREAD)} == {OTHER_THREAD}
 
-    async def test_what_was_stored_is_read_as_it_was(self, events: RunEventStore) -> None:
+    async def test_list_events_returns_events_as_stored(self, events: RunEventStore) -> None:
         await self.make_thread(THREAD, ALICE)
         event = RunEvent(
             RUN,
@@ -106,23 +104,23 @@ class RunEventStoreConformance:
         assert stored.event.created_at.utcoffset() == timedelta(0)
 
     @pytest.mark.parametrize("content", HOSTILE, ids=range(len(HOSTILE)))
-    async def test_any_content_is_kept_as_json_can_carry_it(self, events: RunEventStore, content: Any) -> None:
+    async def test_append_stores_any_content_that_json_can_represent(self, events: RunEventStore, content: Any) -> None:
         await self.make_thread(THREAD, ALICE)
         with acting(ALICE):
             await events.append(
                 [an_event(content), an_event(jsonable(content), hostile=jsonable(content)), an_event("after")]
             )
             read = await events.list_events(THREAD)
-        # What JSON cannot carry (NaN, bytes, ...) may come back in the nearest shape, and never as an error.
+        # Values that JSON cannot represent (NaN, bytes, ...) may return in the closest form, and never cause an error.
         assert [jsonable(entry.event.content) for entry in read] == [jsonable(content), jsonable(content), "after"]
         assert read[1].event.metadata == {"hostile": jsonable(content)}
         assert seqs(read) == [1, 2, 3]
 
-    async def test_an_empty_batch_is_nothing(self, events: RunEventStore) -> None:
+    async def test_append_of_an_empty_batch_does_nothing(self, events: RunEventStore) -> None:
         with acting(ALICE):
             assert list(await events.append([])) == []
 
-    async def test_a_batch_of_two_threads_is_refused_whole(self, events: RunEventStore) -> None:
+    async def test_append_refuses_a_batch_of_two_threads(self, events: RunEventStore) -> None:
         await self.write(events, 1)
         await self.write(events, 1, thread_id=OTHER_THREAD)
         with acting(ALICE):
@@ -130,7 +128,7 @@ class RunEventStoreConformance:
                 await events.append([an_event(), an_event(thread_id=OTHER_THREAD)])
             assert await events.count_events(THREAD) == await events.count_events(OTHER_THREAD) == 1
 
-    async def test_parallel_batches_share_no_number_and_leave_none_out(self, events: RunEventStore) -> None:
+    async def test_concurrent_appends_use_every_number_once(self, events: RunEventStore) -> None:
         await self.make_thread(THREAD, ALICE)
         with acting(ALICE):
             batches = await asyncio.gather(
@@ -144,7 +142,7 @@ class RunEventStoreConformance:
             entry.event.content for batch in sorted(batches, key=lambda batch: batch[0].seq) for entry in batch
         ]
 
-    async def test_pages_are_in_ascending_order_from_either_end(self, events: RunEventStore) -> None:
+    async def test_list_events_returns_ascending_pages_from_either_end(self, events: RunEventStore) -> None:
         await self.write(events, 100)
         with acting(ALICE):
             pages = {
@@ -164,7 +162,7 @@ class RunEventStoreConformance:
             name: list(expected) for name, (_, expected) in pages.items()
         }
 
-    async def test_paging_forward_meets_every_event_once_while_others_are_added(self, events: RunEventStore) -> None:
+    async def test_paging_forward_returns_each_event_once_during_appends(self, events: RunEventStore) -> None:
         await self.write(events, 45)
         seen: list[int] = []
         with acting(ALICE):
@@ -174,7 +172,7 @@ class RunEventStoreConformance:
                     await events.append([an_event(), an_event()])
         assert seen == list(range(1, 48))
 
-    async def test_filters_apply_before_the_limit(self, events: RunEventStore) -> None:
+    async def test_list_events_applies_filters_before_the_limit(self, events: RunEventStore) -> None:
         await self.make_thread(THREAD, ALICE)
         rare = an_event("rare", run_id=OTHER_RUN, event_type="ai_message", category="message")
         with acting(ALICE):
@@ -188,7 +186,7 @@ class RunEventStoreConformance:
             both = await events.list_events(THREAD, categories=["message", "trace"], limit=100)
             assert len(both) == 63
 
-    async def test_counting_counts_all_or_some_categories(self, events: RunEventStore) -> None:
+    async def test_count_events_counts_all_or_some_categories(self, events: RunEventStore) -> None:
         await self.write(events, 7)
         await self.write(events, 2, category="message", event_type="ai_message")
         await self.write(events, 1, category="lifecycle", event_type="run_start")
@@ -197,7 +195,7 @@ class RunEventStoreConformance:
             assert await events.count_events(THREAD, categories=["message"]) == 2
             assert await events.count_events(THREAD, categories=["message", "lifecycle"]) == 3
 
-    async def test_deleting_the_events_of_a_run_leaves_the_others_their_numbers(self, events: RunEventStore) -> None:
+    async def test_delete_events_of_a_run_keeps_the_numbers_of_others(self, events: RunEventStore) -> None:
         await self.write(events, 3)
         await self.write(events, 2, run_id=OTHER_RUN)
         await self.write(events, 1)
@@ -208,7 +206,9 @@ class RunEventStoreConformance:
             assert await events.count_events(THREAD) == 2
 
     @pytest.mark.parametrize("run_id", [None, RUN])
-    async def test_numbers_are_not_used_again_after_a_deletion(self, events: RunEventStore, run_id: str | None) -> None:
+    async def test_append_after_a_deletion_does_not_reuse_numbers(
+        self, events: RunEventStore, run_id: str | None
+    ) -> None:
         await self.write(events, 3)
         with acting(ALICE):
             assert await events.delete_events(THREAD, run_id=run_id) == 3
@@ -220,7 +220,7 @@ class RunEventStoreConformance:
             assert await events.delete_events(THREAD) == 0
         assert seqs(await self.write(events, 1)) == [6]
 
-    async def test_deleting_while_others_write_loses_nothing_of_theirs(self, events: RunEventStore) -> None:
+    async def test_delete_events_during_appends_loses_no_other_events(self, events: RunEventStore) -> None:
         await self.write(events, 10)
         with acting(ALICE):
             await asyncio.gather(
@@ -247,7 +247,7 @@ class RunEventStoreConformance:
             "%",
         ],
     )
-    async def test_a_thread_that_is_unknown_has_no_events(self, events: RunEventStore, thread_id: str) -> None:
+    async def test_unknown_thread_has_no_events(self, events: RunEventStore, thread_id: str) -> None:
         await self.write(events, 2)
         await self.write(events, 2, thread_id=OTHER_THREAD)
         with acting(ALICE):
@@ -259,7 +259,7 @@ class RunEventStoreConformance:
     @pytest.mark.parametrize(
         "stranger", [BOB, ALICE_ELSEWHERE], ids=["another user", "the same name in another tenant"]
     )
-    async def test_a_foreign_thread_looks_empty_and_cannot_be_written_to(
+    async def test_foreign_thread_looks_empty_and_refuses_appends(
         self, events: RunEventStore, stranger: ActorContext
     ) -> None:
         await self.write(events, 2)
@@ -272,7 +272,7 @@ class RunEventStoreConformance:
         with acting(ALICE):
             assert [entry.event.content for entry in await events.list_events(THREAD)] == [0, 1]
 
-    async def test_who_reaches_a_thread_reads_and_writes_it_with_its_owner(self, events: RunEventStore) -> None:
+    async def test_actor_with_access_to_a_thread_shares_it_with_its_owner(self, events: RunEventStore) -> None:
         await self.write(events, 1)
         with acting(BOB.also_for(THREAD)):
             await events.append([an_event("from bob", run_id=OTHER_RUN)])
@@ -290,7 +290,7 @@ class RunEventStoreConformance:
         with acting(ALICE.also_for(THREAD)):
             assert await events.count_events(THREAD) == 1
 
-    async def test_who_writes_first_need_not_be_the_owner(self, events: RunEventStore) -> None:
+    async def test_first_append_by_another_user_keeps_the_threads_owner(self, events: RunEventStore) -> None:
         await self.make_thread(THREAD, ALICE)
         with acting(BOB.also_for(THREAD)):
             await events.append([an_event("from bob")])
@@ -301,7 +301,7 @@ class RunEventStoreConformance:
         with acting(ALICE_ELSEWHERE.also_for(THREAD)):
             assert await events.count_events(THREAD) == 0
 
-    async def test_without_an_actor_nothing_is_read_or_written(self, events: RunEventStore) -> None:
+    async def test_calls_require_an_actor(self, events: RunEventStore) -> None:
         await self.write(events, 1)
         with pytest.raises(ActorRequired):
             await events.append([an_event()])

@@ -1,7 +1,7 @@
-"""What every dispatcher must do whose runs take turns.
+"""The conformance suite of dispatchers whose runs take fair turns.
 
-An adapter joins by subclassing the suite and giving it two fixtures: ``dispatcher``, and ``waiting``, over a store with
-turns. ``clock`` is the suite's.
+Subclass it and provide two fixtures: ``dispatcher``, and ``waiting``, over a store with fair turns. ``clock`` is the
+suite's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class GroupedRuns(WaitingRuns, Protocol):
     """Waiting runs of groups."""
 
     async def add_to(self, group: str, run_id: RunId, priority: int = 0) -> None:
-        """Make a run of a group wait, as `add` does."""
+        """Add a waiting run of a group, as `add` does."""
         ...
 
     async def end(self, run_id: RunId) -> None:
@@ -31,7 +31,7 @@ class GroupedRuns(WaitingRuns, Protocol):
 
 
 class _Worker(RecordingWorker):
-    """Whose runs end in the store, too."""
+    """A worker that also ends its runs in the store."""
 
     def __init__(self, waiting: GroupedRuns, slots: int, reserved: int = 0) -> None:
         super().__init__(waiting, slots, reserved)
@@ -43,7 +43,7 @@ class _Worker(RecordingWorker):
 
 
 async def _nothing_more(worker: _Worker, launched: int) -> None:
-    """An adapter over a network needs a moment for what it must not do."""
+    """Check that nothing more is delivered; an adapter over a network needs a moment for a wrong delivery."""
     for _ in range(10):
         await turn()
         await asyncio.sleep(0.01)
@@ -51,13 +51,13 @@ async def _nothing_more(worker: _Worker, launched: int) -> None:
 
 
 class FairDispatcherConformance:
-    """Subclass it and give it ``dispatcher`` and ``waiting``."""
+    """The suite of fair dispatchers. Subclass it and provide ``dispatcher`` and ``waiting``."""
 
     @pytest.fixture
     def clock(self) -> HandClock:
         return HandClock()
 
-    async def test_the_first_run_of_a_group_is_next_however_many_of_another_wait(
+    async def test_first_run_of_a_group_precedes_a_backlog_of_another_group(
         self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: HandClock
     ) -> None:
         for number in range(12):
@@ -70,7 +70,7 @@ class FairDispatcherConformance:
             await eventually(clock, worker.launched, 3)
         assert worker.launched[2] == "b-0"
 
-    async def test_every_run_is_delivered_and_groups_that_both_wait_do_not_overtake_each_other(
+    async def test_waiting_groups_are_delivered_in_turn(
         self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: HandClock
     ) -> None:
         for group in "abc":
@@ -84,7 +84,7 @@ class FairDispatcherConformance:
         rounds = [worker.launched[at : at + 3] for at in range(0, 12, 3)]
         assert [sorted(one) for one in rounds] == [[f"{group}-{n}" for group in "abc"] for n in range(4)]
 
-    async def test_the_more_urgent_is_delivered_first(
+    async def test_more_urgent_run_is_delivered_first(
         self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: HandClock
     ) -> None:
         worker = _Worker(waiting, slots=1)
@@ -99,7 +99,7 @@ class FairDispatcherConformance:
                 await eventually(clock, worker.launched, len(worker.launched) + 1)
         assert worker.launched == ["first", "urgent", "usual", "late"]
 
-    async def test_the_reserved_slots_are_for_groups_that_execute_nothing(
+    async def test_reserved_slots_are_for_groups_without_running_runs(
         self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: HandClock
     ) -> None:
         for number in range(12):
@@ -118,7 +118,7 @@ class FairDispatcherConformance:
             await eventually(clock, worker.launched, 6)
         assert worker.launched[4:] == ["b-0", "b-1"]
 
-    async def test_one_group_alone_gets_a_slot_back_as_soon_as_it_is_free(
+    async def test_single_group_gets_each_slot_as_soon_as_it_is_free(
         self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: HandClock
     ) -> None:
         for number in range(9):
@@ -130,14 +130,15 @@ class FairDispatcherConformance:
                 await worker.end(worker.launched[done])
         assert sorted(worker.launched) == [f"a-{number}" for number in range(9)]
 
-    async def test_two_workers_give_turns_as_one_does(
+    async def test_two_workers_deliver_groups_in_turn(
         self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: HandClock
     ) -> None:
         for number in range(20):
             await waiting.add_to("a", f"a-{number}")
         one, two = _Worker(waiting, slots=3), _Worker(waiting, slots=3)
         async with serving(dispatcher, one), serving(dispatcher, two):
-            # Both are full, however long that takes: one with a free slot would take the turns of the next groups.
+            # Both are full, however long that takes: a worker with a free slot would take the turns of the next
+            # groups.
             await eventually(clock, one.launched, 3)
             await eventually(clock, two.launched, 3)
             await waiting.add_to("b", "b-0")

@@ -1,7 +1,7 @@
-"""What every lease store whose runs take turns must do.
+"""The conformance suite of lease stores whose runs take fair turns.
 
-Subclass it and give it ``storage``, whose lease store has turns; see `run_storage`. Its runs have no other scheduling
-than the one that a test gives them.
+Subclass it and provide ``storage``, whose lease store has fair turns; see `run_storage`. Its runs have no scheduling
+except the one that a test gives them.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ def in_group(group: str) -> Scheduling:
 
 
 def assigned(priority: int, group: str | None = None) -> Scheduling:
-    """As a priority function does it; ``user`` is the default group."""
+    """Return the scheduling as a priority function assigns it; ``user`` is the default group."""
     return Scheduling("user", by_thread=True, assigned=ThreadPriority(priority, group))
 
 
 class FairTurnsConformance:
-    """Subclass it and give it ``storage``."""
+    """The suite of fair turns. Subclass it and provide ``storage``."""
 
-    async def test_groups_take_turns_however_many_runs_of_one_wait(self, storage: RunStorage) -> None:
+    async def test_waiting_alternates_groups_despite_a_backlog(self, storage: RunStorage) -> None:
         for number in range(4):
             await storage.accept(f"a-{number}", run_id=f"a-{number}", scheduling=in_group("a"))
         await storage.clock.forward(1)
@@ -37,7 +37,7 @@ class FairTurnsConformance:
         assert await storage.leases.waiting(10) == ["a-0", "b-0", "a-1", "b-1", "a-2", "a-3"]
         assert await storage.leases.waiting(3) == ["a-0", "b-0", "a-1"]
 
-    async def test_the_group_that_executes_fewer_runs_goes_first(self, storage: RunStorage) -> None:
+    async def test_waiting_puts_the_group_with_fewer_running_runs_first(self, storage: RunStorage) -> None:
         for number in range(4):
             run = await storage.accept(f"a-{number}", run_id=f"a-{number}", scheduling=in_group("a"))
             if number < 2:
@@ -46,7 +46,7 @@ class FairTurnsConformance:
             await storage.accept(f"b-{number}", run_id=f"b-{number}", scheduling=in_group("b"))
         assert await storage.leases.waiting(10) == ["b-0", "b-1", "a-2", "b-2", "a-3"]
 
-    async def test_among_idle_groups_the_one_whose_turn_is_longest_ago_goes_first(self, storage: RunStorage) -> None:
+    async def test_waiting_puts_the_idle_group_with_the_oldest_turn_first(self, storage: RunStorage) -> None:
         for number in range(3):
             await storage.accept(f"a-{number}", run_id=f"a-{number}", scheduling=in_group("a"))
         await storage.clock.forward(1)
@@ -61,7 +61,7 @@ class FairTurnsConformance:
             order.append(waiting[0])
         assert order == ["a-0", "b-0", "a-1", "b-1", "a-2", "b-2"]
 
-    async def test_the_more_urgent_goes_first_whatever_its_group_executes(self, storage: RunStorage) -> None:
+    async def test_waiting_puts_the_more_urgent_run_first_in_any_group(self, storage: RunStorage) -> None:
         for name, priority in (("late", 5), ("usual", 0), ("urgent", -5)):
             await storage.accept(name, run_id=name, scheduling=assigned(priority))
         other = await storage.accept("other", run_id="other", scheduling=in_group("other"))
@@ -69,12 +69,12 @@ class FairTurnsConformance:
         await storage.begun(await storage.accept("begun", scheduling=assigned(-5)))
         assert await storage.leases.waiting(10) == ["urgent", other.run_id, "usual", "late"]
 
-    async def test_the_priority_of_a_graph_is_added(self, storage: RunStorage) -> None:
+    async def test_waiting_adds_the_priority_of_the_graph(self, storage: RunStorage) -> None:
         for name, urgency, graph in (("a", -2, 0), ("b", 0, 10), ("c", 0, 0), ("d", -3, -2)):
             await storage.accept(name, run_id=name, scheduling=replace(assigned(urgency), graph_priority=graph))
         assert await storage.leases.waiting(10) == ["b", "a", "d", "c"]
 
-    async def test_what_gets_no_turn_becomes_more_urgent_and_after_its_turn_no_more(self, storage: RunStorage) -> None:
+    async def test_priority_of_a_waiting_group_rises_until_its_turn(self, storage: RunStorage) -> None:
         for number in range(2):
             await storage.accept(f"late-{number}", run_id=f"late-{number}", scheduling=assigned(1, "late"))
         await storage.clock.forward(RISES_AFTER.total_seconds() * 6)
@@ -82,9 +82,7 @@ class FairTurnsConformance:
             await storage.accept(f"now-{number}", run_id=f"now-{number}", scheduling=assigned(-5, "now"))
         assert await storage.leases.waiting(10) == ["late-0", "now-0", "now-1", "now-2", "late-1"]
 
-    async def test_after_the_shared_ones_only_groups_that_execute_nothing_have_a_turn(
-        self, storage: RunStorage
-    ) -> None:
+    async def test_waiting_beyond_shared_lists_only_groups_without_running_runs(self, storage: RunStorage) -> None:
         await storage.begun(await storage.accept("begun", scheduling=in_group("a")))
         for group in "abc":
             for number in range(2):
@@ -94,7 +92,7 @@ class FairTurnsConformance:
         assert await storage.leases.waiting(10, 3) == ["b-0", "c-0", "a-0"]
         assert await storage.leases.waiting(10, 1) == ["b-0", "c-0"]
 
-    async def test_turns_change_neither_the_order_of_a_thread_nor_when_a_run_is_due(self, storage: RunStorage) -> None:
+    async def test_turns_change_neither_thread_order_nor_due_times(self, storage: RunStorage) -> None:
         first = await storage.accept("t-1", scheduling=in_group("a"))
         second = await storage.accept("t-1", scheduling=in_group("b"))
         await storage.accept("t-2", run_id="later", scheduling=in_group("c"), after_seconds=60)
@@ -105,7 +103,7 @@ class FairTurnsConformance:
         await storage.clock.forward(60)
         assert await storage.leases.waiting(10) == [second.run_id, "later"]
 
-    async def test_what_is_handed_back_recovered_or_retried_keeps_its_turn(self, storage: RunStorage) -> None:
+    async def test_released_recovered_or_retried_run_keeps_its_turn(self, storage: RunStorage) -> None:
         run = await storage.accept("t-1", run_id="run", scheduling=assigned(-2, "a"), max_attempts=1)
         await storage.accept("t-2", run_id="other", scheduling=assigned(-1, "b"))
         await storage.leases.release(await storage.begun(run))
@@ -117,7 +115,7 @@ class FairTurnsConformance:
         await storage.leases.retry("run")
         assert await storage.leases.waiting(10) == ["run", "other"]
 
-    async def test_the_priority_of_a_thread_is_what_was_assigned_first(self, storage: RunStorage) -> None:
+    async def test_priority_of_a_thread_is_the_first_assigned_one(self, storage: RunStorage) -> None:
         first = await storage.accept("t-1", scheduling=assigned(-3, "a"))
         await storage.leases.settle(await storage.begun(first), DONE)
         await storage.accept("t-1", run_id="again", scheduling=assigned(4, "b"))
@@ -125,9 +123,7 @@ class FairTurnsConformance:
         await storage.accept("t-3", run_id="usual", scheduling=Scheduling("user", by_thread=True))
         assert await storage.leases.waiting(10) == ["again", "more", "usual"]
 
-    async def test_without_a_priority_function_what_a_thread_was_given_counts_no_more(
-        self, storage: RunStorage
-    ) -> None:
+    async def test_priority_of_a_thread_is_ignored_without_a_priority_function(self, storage: RunStorage) -> None:
         first = await storage.accept("t-1", scheduling=assigned(5, "a"))
         await storage.leases.settle(await storage.begun(first), DONE)
         await storage.accept("t-1", run_id="again", scheduling=in_group("user"))
@@ -135,12 +131,12 @@ class FairTurnsConformance:
         await storage.accept("t-2", run_id="more", scheduling=assigned(1, "b"))
         assert await storage.leases.waiting(10) == ["again", "more"]
 
-    async def test_a_stopped_run_has_no_turn(self, storage: RunStorage) -> None:
+    async def test_waiting_omits_a_stopped_run(self, storage: RunStorage) -> None:
         await storage.accept("t-1", run_id="run", scheduling=in_group("a"))
         await storage.leases.request_stop("run", Stopped.BY_USER)
         assert await storage.leases.waiting(10) == []
 
-    async def test_the_priority_of_a_thread_goes_with_it(self, storage: RunStorage) -> None:
+    async def test_priority_of_a_thread_is_deleted_with_it(self, storage: RunStorage) -> None:
         first = await storage.accept("t-1", scheduling=assigned(-5))
         await storage.leases.settle(await storage.begun(first), DONE)
         with acting(storage.actor):

@@ -1,4 +1,4 @@
-"""What every lease store must do for those who claim, renew, begin and hand back."""
+"""The part of the RunLeaseStore suite about claim, renew, begin and release."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .run_storage import DONE, TERM, RunStorage
 
 
 class LeaseClaiming:
-    async def test_a_claimed_run_is_starting_and_carries_its_lease(self, storage: RunStorage) -> None:
+    async def test_claim_starts_the_run_and_returns_its_lease(self, storage: RunStorage) -> None:
         run = await storage.accept(input={"x": 1})
         lease = await storage.leases.claim(run.run_id, "w-1", TERM)
         assert lease is not None
@@ -24,7 +24,7 @@ class LeaseClaiming:
         assert (lease.run.status, lease.run.attempt) == (RunStatus.STARTING, 1)
         assert (lease.run.spec, lease.run.actor) == (run.spec, storage.actor)
 
-    async def test_nobody_is_asked_for_an_actor(self, storage: RunStorage) -> None:
+    async def test_lease_calls_require_no_actor(self, storage: RunStorage) -> None:
         run = await storage.accept()
         lease = await storage.held(run)
         await storage.leases.renew(lease, TERM)
@@ -33,7 +33,7 @@ class LeaseClaiming:
         await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
         assert await storage.leases.lapsed() == []
 
-    async def test_a_run_that_is_held_ended_or_unknown_is_not_to_be_had(self, storage: RunStorage) -> None:
+    async def test_claim_returns_none_for_a_held_ended_or_unknown_run(self, storage: RunStorage) -> None:
         run = await storage.accept()
         lease = await storage.held(run)
         assert await storage.leases.claim(run.run_id, "w-2", TERM) is None
@@ -41,14 +41,14 @@ class LeaseClaiming:
         assert await storage.leases.claim(run.run_id, "w-2", TERM) is None
         assert await storage.leases.claim("r-none", "w-2", TERM) is None
 
-    async def test_of_many_who_claim_at_once_one_gets_it(self, storage: RunStorage) -> None:
+    async def test_claim_by_many_at_once_succeeds_once(self, storage: RunStorage) -> None:
         run = await storage.accept()
         claims = [storage.leases.claim(run.run_id, f"w-{n}", TERM) for n in range(20)]
         leases = [lease for lease in await asyncio.gather(*claims) if lease is not None]
         assert len(leases) == 1
         assert (await storage.stands(run)).attempt == 1
 
-    async def test_a_delayed_run_is_to_be_had_when_it_is_due(self, storage: RunStorage) -> None:
+    async def test_claim_of_a_delayed_run_succeeds_when_it_is_due(self, storage: RunStorage) -> None:
         run = await storage.accept(after_seconds=60)
         await storage.clock.forward(59)
         assert await storage.leases.claim(run.run_id, "w-1", TERM) is None
@@ -56,7 +56,7 @@ class LeaseClaiming:
         await storage.held(run)
         assert (await storage.thread()).status == "busy"
 
-    async def test_who_has_begun_goes_on_before_a_delayed_run_that_stands_before_it(self, storage: RunStorage) -> None:
+    async def test_claim_prefers_a_begun_run_to_an_earlier_delayed_one(self, storage: RunStorage) -> None:
         delayed = await storage.accept(after_seconds=60)
         begun = await storage.accept()
         await storage.leases.release(await storage.begun(begun))
@@ -66,7 +66,7 @@ class LeaseClaiming:
         await storage.leases.settle(await storage.begun(begun), DONE)
         await storage.held(delayed)
 
-    async def test_only_the_head_of_a_thread_is_to_be_had(self, storage: RunStorage) -> None:
+    async def test_claim_succeeds_only_for_the_head_of_a_thread(self, storage: RunStorage) -> None:
         first, second = await storage.accept(), await storage.accept()
         elsewhere = await storage.accept("t-2")
         assert await storage.leases.claim(second.run_id, "w-1", TERM) is None
@@ -76,7 +76,7 @@ class LeaseClaiming:
         await storage.leases.settle(lease, DONE)
         await storage.held(second)
 
-    async def test_a_later_run_goes_before_one_that_is_not_due(self, storage: RunStorage) -> None:
+    async def test_claim_of_a_later_run_succeeds_before_a_run_that_is_not_due(self, storage: RunStorage) -> None:
         delayed = await storage.accept(after_seconds=60)
         later = await storage.accept()
         lease = await storage.held(later)
@@ -85,14 +85,14 @@ class LeaseClaiming:
         await storage.leases.settle(lease, DONE)
         await storage.held(delayed)
 
-    async def test_among_due_runs_the_lower_number_goes_first(self, storage: RunStorage) -> None:
+    async def test_claim_among_due_runs_requires_the_lowest_number(self, storage: RunStorage) -> None:
         delayed = await storage.accept(after_seconds=60)
         later = await storage.accept()
         await storage.clock.forward(61)
         assert await storage.leases.claim(later.run_id, "w-1", TERM) is None
         await storage.held(delayed)
 
-    async def test_every_claim_raises_the_attempt(self, storage: RunStorage) -> None:
+    async def test_claim_increments_the_attempt(self, storage: RunStorage) -> None:
         run = await storage.accept()
         attempts = []
         for _ in range(3):
@@ -101,7 +101,7 @@ class LeaseClaiming:
             await storage.leases.release(lease)
         assert attempts == [1, 2, 3]
 
-    async def test_renewing_holds_for_another_term_from_now(self, storage: RunStorage) -> None:
+    async def test_renew_extends_the_lease_by_a_term_from_now(self, storage: RunStorage) -> None:
         lease = await storage.held(await storage.accept())
         await storage.clock.forward(20)
         renewed = await storage.leases.renew(lease, TERM)
@@ -112,7 +112,7 @@ class LeaseClaiming:
         await storage.clock.forward(1)
         assert await storage.leases.lapsed() == [lease.run_id]
 
-    async def test_a_renewed_lease_tells_of_a_stop(self, storage: RunStorage) -> None:
+    async def test_renew_returns_the_stop_request(self, storage: RunStorage) -> None:
         lease = await storage.begun(await storage.accept())
         assert (await storage.leases.renew(lease, TERM)).run.stop_requested is None
         await storage.leases.request_stop(lease.run_id, Stopped.BY_USER)
@@ -120,13 +120,13 @@ class LeaseClaiming:
         assert renewed.run.stop_requested is Stopped.BY_USER
         assert renewed.run == await storage.stands(lease.run)
 
-    async def test_a_lapsed_lease_that_nobody_recovered_can_still_be_renewed(self, storage: RunStorage) -> None:
+    async def test_renew_of_an_expired_lease_succeeds_before_its_recovery(self, storage: RunStorage) -> None:
         lease = await storage.held(await storage.accept())
         await storage.clock.forward(2 * TERM)
         await storage.leases.renew(lease, TERM)
         assert await storage.leases.lapsed() == []
 
-    async def test_beginning_records_the_start_and_the_base_once(self, storage: RunStorage) -> None:
+    async def test_begin_records_start_and_base_checkpoint_once(self, storage: RunStorage) -> None:
         run = await storage.accept()
         lease = await storage.begun(run, base="c-1")
         started = storage.clock.now()
@@ -138,12 +138,12 @@ class LeaseClaiming:
         again = await storage.begun(run, base="c-2")
         assert (again.run.started_at, again.run.base_checkpoint_id) == (started, "c-1")
 
-    async def test_a_run_that_began_without_a_base_keeps_none(self, storage: RunStorage) -> None:
+    async def test_begin_keeps_an_absent_base_checkpoint(self, storage: RunStorage) -> None:
         run = await storage.accept()
         await storage.leases.release(await storage.begun(run, base=None))
         assert (await storage.begun(run, base="c-2")).run.base_checkpoint_id is None
 
-    async def test_a_released_run_is_pending_for_any_worker_at_once(self, storage: RunStorage) -> None:
+    async def test_release_makes_the_run_claimable_at_once(self, storage: RunStorage) -> None:
         run = await storage.accept()
         lease = await storage.begun(run)
         rings = storage.bell.rings
@@ -156,7 +156,7 @@ class LeaseClaiming:
         await storage.held(run, "w-2")
 
     @pytest.mark.parametrize("how", ["released", "recovered", "succeeded"])
-    async def test_a_late_worker_has_no_say(self, storage: RunStorage, how: str) -> None:
+    async def test_calls_of_a_late_worker_raise_lease_lost(self, storage: RunStorage, how: str) -> None:
         run = await storage.accept()
         late = await storage.begun(run, "w-1")
         if how == "released":
@@ -177,9 +177,7 @@ class LeaseClaiming:
             await storage.leases.release(late)
         assert await storage.stands(run) == before
 
-    async def test_waiting_runs_are_those_that_could_be_claimed_the_longest_due_first(
-        self, storage: RunStorage
-    ) -> None:
+    async def test_waiting_returns_claimable_runs_oldest_due_time_first(self, storage: RunStorage) -> None:
         third = await storage.accept("t-3", after_seconds=30)
         first = await storage.accept("t-1")
         await storage.accept("t-1")
@@ -193,7 +191,7 @@ class LeaseClaiming:
         assert await storage.leases.waiting(10) == [first.run_id, second.run_id, third.run_id]
         assert await storage.leases.waiting(2) == [first.run_id, second.run_id]
 
-    async def test_the_next_due_is_the_earliest_delayed_run(self, storage: RunStorage) -> None:
+    async def test_next_due_returns_the_earliest_delayed_run(self, storage: RunStorage) -> None:
         assert await storage.leases.next_due() is None
         await storage.accept("t-1")
         assert await storage.leases.next_due() is None

@@ -1,4 +1,4 @@
-"""What every lease store must do when a worker is lost."""
+"""The part of the RunLeaseStore suite about lost workers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .run_storage import STATELESS, TERM, RunStorage
 
 
 class LeaseRecovering:
-    async def test_held_runs_whose_lease_has_run_out_are_found(self, storage: RunStorage) -> None:
+    async def test_lapsed_returns_held_runs_with_expired_leases(self, storage: RunStorage) -> None:
         first, second = await storage.accept("t-1"), await storage.accept("t-2")
         await storage.held(first)
         await storage.clock.forward(10)
@@ -27,7 +27,7 @@ class LeaseRecovering:
         assert await storage.leases.lapsed() == [first.run_id, second.run_id]
         assert await storage.leases.lapsed(limit=1) == [first.run_id]
 
-    async def test_of_some_runs_those_that_ended_before_a_moment_are_found(self, storage: RunStorage) -> None:
+    async def test_ended_returns_the_given_runs_that_ended_before_a_time(self, storage: RunStorage) -> None:
         early, late, going = [await storage.accept(f"t-{number}") for number in range(3)]
         early = await storage.ended(early)
         moment = storage.clock.now()
@@ -42,7 +42,7 @@ class LeaseRecovering:
         assert {record.run_id for record in found} == {early.run_id, late.run_id}
         assert await storage.leases.ended([], storage.clock.now()) == []
 
-    async def test_a_lapsed_run_waits_again(self, storage: RunStorage) -> None:
+    async def test_recover_makes_an_expired_run_pending(self, storage: RunStorage) -> None:
         run = await storage.accept()
         await storage.begun(run, base="c-1")
         await storage.clock.forward(TERM)
@@ -57,7 +57,7 @@ class LeaseRecovering:
         assert await storage.leases.waiting(10) == [run.run_id]
         assert (await storage.held(run, "w-2")).attempt == 2
 
-    async def test_what_has_not_lapsed_is_not_recovered(self, storage: RunStorage) -> None:
+    async def test_recover_returns_none_unless_the_lease_has_expired(self, storage: RunStorage) -> None:
         run = await storage.accept()
         assert await storage.leases.recover(run.run_id, 3) is None
         assert await storage.leases.recover("r-none", 3) is None
@@ -68,7 +68,7 @@ class LeaseRecovering:
         assert await storage.leases.recover(run.run_id, 3) is None
         assert (await storage.stands(run)).lapses == 0
 
-    async def test_of_many_who_recover_at_once_one_does(self, storage: RunStorage) -> None:
+    async def test_recover_by_many_at_once_succeeds_once(self, storage: RunStorage) -> None:
         run = await storage.accept()
         await storage.held(run)
         await storage.clock.forward(TERM)
@@ -76,7 +76,7 @@ class LeaseRecovering:
         assert sum(recovery is not None for recovery in recoveries) == 1
         assert (await storage.stands(run)).lapses == 1
 
-    async def test_a_run_that_lapsed_too_often_is_a_dead_letter(self, storage: RunStorage) -> None:
+    async def test_recover_after_too_many_lost_attempts_makes_a_dead_letter(self, storage: RunStorage) -> None:
         run, behind = await storage.accept(), await storage.accept()
         await storage.lost(run, max_attempts=2)
         rings = storage.bell.rings
@@ -89,26 +89,26 @@ class LeaseRecovering:
         assert dead.failure.error == "AttemptsExhausted"
         assert await storage.leases.waiting(10) == [behind.run_id]
 
-    async def test_a_dead_letter_leaves_its_thread_in_error(self, storage: RunStorage) -> None:
+    async def test_dead_letter_sets_its_thread_to_error(self, storage: RunStorage) -> None:
         dead = await storage.lost(await storage.accept(), max_attempts=1)
         thread = await storage.thread()
         assert thread.status == "error"
         assert dead.failure is not None
         assert thread.error == dead.failure.to_json()
 
-    async def test_the_specs_own_limit_comes_first(self, storage: RunStorage) -> None:
+    async def test_recover_prefers_the_attempt_limit_of_the_spec(self, storage: RunStorage) -> None:
         once = await storage.lost(await storage.accept("t-1", max_attempts=1), max_attempts=5)
         assert once.dead_letter
         often = await storage.lost(await storage.accept("t-2", max_attempts=5), max_attempts=1)
         assert often.status is RunStatus.PENDING
 
-    async def test_handing_back_does_not_count(self, storage: RunStorage) -> None:
+    async def test_release_counts_no_lost_attempt(self, storage: RunStorage) -> None:
         run = await storage.accept()
         for _ in range(3):
             await storage.leases.release(await storage.begun(run))
         assert (await storage.lost(run, max_attempts=2)).status is RunStatus.PENDING
 
-    async def test_a_run_that_was_asked_to_stop_waits_for_somebody_to_stop_it(self, storage: RunStorage) -> None:
+    async def test_recover_of_a_run_with_a_stop_request_keeps_it_pending(self, storage: RunStorage) -> None:
         run = await storage.accept()
         await storage.begun(run)
         await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
@@ -118,7 +118,7 @@ class LeaseRecovering:
         assert recovery.fate == "waiting"
         assert (await storage.held(run)).run.stop_requested is Stopped.BY_USER
 
-    async def test_a_new_owner_lets_every_lease_lapse(self, storage: RunStorage) -> None:
+    async def test_abandon_all_lets_every_lease_expire(self, storage: RunStorage) -> None:
         runs = [await storage.accept(f"t-{n}") for n in range(3)]
         await storage.begun(runs[0])
         await storage.held(runs[1])
@@ -128,7 +128,7 @@ class LeaseRecovering:
             assert await storage.leases.recover(run.run_id, 3) is not None
         assert await storage.leases.abandon_all() == 0
 
-    async def test_release_all_hands_held_runs_back_without_counting_a_lapse(self, storage: RunStorage) -> None:
+    async def test_release_all_releases_held_runs_without_counting_lost_attempts(self, storage: RunStorage) -> None:
         begun, claimed, waiting = [await storage.accept(f"t-{n}") for n in range(3)]
         await storage.begun(begun)
         await storage.held(claimed)
@@ -144,7 +144,7 @@ class LeaseRecovering:
         assert (again.attempt, again.run.stop_requested) == (2, Stopped.BY_USER)
         assert await storage.leases.release_all() == 1
 
-    async def test_a_dead_letter_can_be_retried(self, storage: RunStorage) -> None:
+    async def test_retry_makes_a_dead_letter_pending(self, storage: RunStorage) -> None:
         dead = await storage.lost(await storage.accept(), max_attempts=1)
         rings = storage.bell.rings
         again = await storage.leases.retry(dead.run_id)
@@ -156,7 +156,7 @@ class LeaseRecovering:
         assert (await storage.thread()).status == "busy"
         assert (await storage.held(dead)).attempt == dead.attempt + 1
 
-    async def test_only_a_dead_letter_can_be_retried(self, storage: RunStorage) -> None:
+    async def test_retry_refuses_runs_that_are_no_dead_letters(self, storage: RunStorage) -> None:
         assert await storage.leases.retry("r-none") is None
         run = await storage.accept()
         with pytest.raises(RunNotRetriable):
@@ -165,7 +165,7 @@ class LeaseRecovering:
         with pytest.raises(RunNotRetriable):
             await storage.leases.retry(run.run_id)
 
-    async def test_a_dead_letter_is_not_retried_beside_another_run(self, storage: RunStorage) -> None:
+    async def test_retry_refuses_a_dead_letter_on_a_busy_thread(self, storage: RunStorage) -> None:
         dead = await storage.lost(await storage.accept(), max_attempts=1)
         other = await storage.accept()
         with pytest.raises(ThreadBusy) as busy:
@@ -173,7 +173,7 @@ class LeaseRecovering:
         assert busy.value.run_ids == (other.run_id,)
         assert (await storage.stands(dead)).dead_letter
 
-    async def test_the_temporary_thread_of_a_dead_letter_stays_for_the_retry(self, storage: RunStorage) -> None:
+    async def test_dead_letter_keeps_its_temporary_thread_for_a_retry(self, storage: RunStorage) -> None:
         dead = await storage.lost(await storage.accept(None, scope=STATELESS), max_attempts=1)
         assert await storage.has_thread(dead.thread_id)
         await storage.leases.retry(dead.run_id)

@@ -1,4 +1,4 @@
-"""What every lease store must do when a run ends."""
+"""The part of the RunLeaseStore suite about the ends of runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNDONE = Outcome(RunStatus.INTERRUPTED, undone=True)
 
 
 class LeaseSettling:
-    async def test_the_end_is_written_whole(self, storage: RunStorage) -> None:
+    async def test_settle_writes_all_fields_of_the_outcome(self, storage: RunStorage) -> None:
         run = await storage.accept()
         lease = await storage.begun(run)
         await storage.clock.forward(5)
@@ -45,7 +45,7 @@ class LeaseSettling:
         assert (ended.failure, ended.completion, ended.final_checkpoint_id) == (failure, completion, "c-9")
         assert (ended.attempt, ended.dead_letter) == (1, False)
 
-    async def test_an_ended_run_forgets_what_nothing_needs_of_its_user(self, storage: RunStorage) -> None:
+    async def test_settle_removes_claims_that_are_not_kept(self, storage: RunStorage) -> None:
         kept = {"identity": "alice", "display_name": "Alice", "is_authenticated": True, "permissions": ["p"]}
         storage.actor = replace(storage.actor, claims={**kept, "token": "secret", "org": "acme"})
         settled = await storage.accept()
@@ -55,14 +55,14 @@ class LeaseSettling:
         assert (await storage.leases.settle(lease, DONE)).record == await storage.stands(settled)
         assert (await storage.stands(settled)).actor == replace(storage.actor, claims=kept)
 
-    async def test_what_is_not_to_be_stored_is_not(self, storage: RunStorage) -> None:
+    async def test_create_does_not_store_unstored_claims(self, storage: RunStorage) -> None:
         claims = {"identity": "alice", "token": "secret", "org": "acme"}
         storage.actor = replace(storage.actor, claims=claims, unstored=frozenset({"token"}))
         lease = await storage.held(await storage.accept())
         assert lease.run.actor.claims == {"identity": "alice", "org": "acme"}
 
     @pytest.mark.parametrize("status", ["idle", "interrupted", "error"])
-    async def test_the_thread_is_left_as_the_outcome_says(self, storage: RunStorage, status: str) -> None:
+    async def test_settle_writes_the_outcome_to_the_thread(self, storage: RunStorage, status: str) -> None:
         run = await storage.accept()
         failure = RunFailure("E", "m")
         after = ThreadAfter(status, b'{"messages":[]}', b'{"task":[{"value":1}]}', failure)  # type: ignore[arg-type]
@@ -73,7 +73,7 @@ class LeaseSettling:
         assert thread.error == {"error": "E", "message": "m"}
         assert thread.state_updated_at == thread.updated_at == storage.clock.now()
 
-    async def test_values_that_are_none_keep_what_is_stored(self, storage: RunStorage) -> None:
+    async def test_settle_without_values_keeps_the_stored_values(self, storage: RunStorage) -> None:
         await storage.ended(await storage.accept(), Outcome(RunStatus.SUCCESS, ThreadAfter(values=b"[1]")))
         stored = (await storage.thread()).state_updated_at
         await storage.clock.forward(5)
@@ -84,17 +84,17 @@ class LeaseSettling:
         assert (thread.values, thread.state_updated_at) == (b"[1]", stored)
         assert (thread.interrupts, thread.error, thread.status) == (b"{}", None, "idle")
 
-    async def test_values_are_bytes_and_come_back_as_they_were(self, storage: RunStorage) -> None:
+    async def test_settle_stores_values_byte_for_byte(self, storage: RunStorage) -> None:
         odd = '"\\u0000 grüße"'.encode()
         await storage.ended(await storage.accept(), Outcome(RunStatus.SUCCESS, ThreadAfter(values=odd)))
         assert (await storage.thread()).values == odd
 
-    async def test_a_run_that_did_not_begin_can_be_settled(self, storage: RunStorage) -> None:
+    async def test_settle_accepts_a_run_that_did_not_begin(self, storage: RunStorage) -> None:
         lease = await storage.held(await storage.accept())
         ended = (await storage.leases.settle(lease, Outcome(RunStatus.INTERRUPTED))).record
         assert (ended.status, ended.started_at) == (RunStatus.INTERRUPTED, None)
 
-    async def test_settling_twice_is_settling_once(self, storage: RunStorage) -> None:
+    async def test_settle_twice_returns_the_first_result(self, storage: RunStorage) -> None:
         run = await storage.accept()
         lease = await storage.begun(run)
         first = await storage.leases.settle(lease, DONE)
@@ -103,26 +103,26 @@ class LeaseSettling:
         assert second == first
         assert await storage.stands(run) == first.record
 
-    async def test_settling_at_once_from_two_places_is_settling_once(self, storage: RunStorage) -> None:
+    async def test_concurrent_settles_return_the_same_result(self, storage: RunStorage) -> None:
         lease = await storage.begun(await storage.accept())
         outcomes = [Outcome(RunStatus.SUCCESS), Outcome(RunStatus.ERROR)]
         one, two = await asyncio.gather(*(storage.leases.settle(lease, outcome) for outcome in outcomes))
         assert one == two
 
-    async def test_a_lapsed_lease_that_nobody_recovered_can_still_settle(self, storage: RunStorage) -> None:
+    async def test_settle_with_an_expired_lease_succeeds_before_its_recovery(self, storage: RunStorage) -> None:
         lease = await storage.begun(await storage.accept())
         await storage.clock.forward(2 * TERM)
         assert (await storage.leases.settle(lease, DONE)).record.status is RunStatus.SUCCESS
         assert await storage.leases.lapsed() == []
 
-    async def test_a_dead_letter_is_not_brought_back_by_its_late_worker(self, storage: RunStorage) -> None:
+    async def test_settle_of_a_dead_letter_by_its_late_worker_raises_lease_lost(self, storage: RunStorage) -> None:
         lease = await storage.begun(await storage.accept())
         await storage.clock.forward(TERM)
         await storage.leases.recover(lease.run_id, 1)
         with pytest.raises(LeaseLost):
             await storage.leases.settle(lease, DONE)
 
-    async def test_a_deleted_run_cannot_be_settled(self, storage: RunStorage) -> None:
+    async def test_settle_of_a_deleted_run_raises_lease_lost(self, storage: RunStorage) -> None:
         run = await storage.accept()
         lease = await storage.begun(run)
         await storage.leases.release(lease)
@@ -130,7 +130,7 @@ class LeaseSettling:
         with pytest.raises(LeaseLost):
             await storage.leases.settle(lease, DONE)
 
-    async def test_the_next_waiting_run_comes_up(self, storage: RunStorage) -> None:
+    async def test_settle_makes_the_next_run_claimable(self, storage: RunStorage) -> None:
         first, second = await storage.accept(), await storage.accept()
         lease = await storage.begun(first)
         assert await storage.leases.waiting(10) == []
@@ -140,7 +140,7 @@ class LeaseSettling:
         assert settled.thread_status == (await storage.thread()).status == "busy"
         assert await storage.leases.waiting(10) == [second.run_id]
 
-    async def test_what_the_last_run_left_shows_when_nobody_waits_any_more(self, storage: RunStorage) -> None:
+    async def test_thread_status_is_the_last_result_after_the_last_waiting_run(self, storage: RunStorage) -> None:
         first, second = await storage.accept(), await storage.accept()
         interrupted = Outcome(RunStatus.SUCCESS, ThreadAfter("interrupted"))
         await storage.leases.settle(await storage.begun(first), interrupted)
@@ -148,7 +148,7 @@ class LeaseSettling:
         assert stopped is not None
         assert stopped.thread_status == (await storage.thread()).status == "interrupted"
 
-    async def test_a_thread_with_a_delayed_run_is_busy(self, storage: RunStorage) -> None:
+    async def test_thread_with_a_delayed_run_is_busy(self, storage: RunStorage) -> None:
         first = await storage.accept()
         delayed = await storage.accept(after_seconds=60)
         settled = await storage.leases.settle(await storage.begun(first), DONE)
@@ -158,7 +158,7 @@ class LeaseSettling:
         assert stopped is not None
         assert stopped.thread_status == (await storage.thread()).status == "idle"
 
-    async def test_an_undone_run_is_gone(self, storage: RunStorage) -> None:
+    async def test_settle_undone_deletes_the_run(self, storage: RunStorage) -> None:
         run, behind = await storage.accept(), await storage.accept()
         lease = await storage.begun(run)
         await storage.leases.request_stop(run.run_id, Stopped.BY_ROLLBACK)
@@ -169,7 +169,7 @@ class LeaseSettling:
         assert (again.record.run_id, again.record.status) == (run.run_id, RunStatus.INTERRUPTED)
         assert await storage.leases.waiting(10) == [behind.run_id]
 
-    async def test_a_rollback_gives_the_thread_back_to_the_graph_before(self, storage: RunStorage) -> None:
+    async def test_settle_undone_restores_the_threads_previous_graph(self, storage: RunStorage) -> None:
         await storage.ended(await storage.accept(graph_id="g-before", assistant_id="a-before"))
         lease = await storage.begun(await storage.accept(graph_id="g-other", assistant_id="a-other"))
         assert (await storage.thread()).metadata["graph_id"] == "g-other"
@@ -178,14 +178,14 @@ class LeaseSettling:
         metadata = (await storage.thread()).metadata
         assert (metadata["graph_id"], metadata["assistant_id"]) == ("g-before", "a-before")
 
-    async def test_so_does_the_rollback_of_a_run_that_never_began(self, storage: RunStorage) -> None:
+    async def test_rollback_of_a_waiting_run_restores_the_previous_graph(self, storage: RunStorage) -> None:
         await storage.begun(await storage.accept(graph_id="g-before"))
         waiting = await storage.accept(graph_id="g-other")
         await storage.leases.request_stop(waiting.run_id, Stopped.BY_ROLLBACK)
         assert (await storage.thread()).metadata["graph_id"] == "g-before"
 
     @pytest.mark.parametrize("reason", [reason for reason in Stopped if reason.undoes])
-    async def test_a_run_that_is_to_be_rolled_back_settles_only_undone(
+    async def test_settle_of_a_run_to_roll_back_requires_an_undone_outcome(
         self, storage: RunStorage, reason: Stopped
     ) -> None:
         run = await storage.accept()
@@ -197,7 +197,7 @@ class LeaseSettling:
         await storage.leases.settle(lease, UNDONE)
         assert await storage.run(run.run_id) is None
 
-    async def test_a_run_that_was_asked_to_stop_otherwise_may_still_succeed(self, storage: RunStorage) -> None:
+    async def test_settle_may_succeed_despite_a_stop_without_rollback(self, storage: RunStorage) -> None:
         run = await storage.accept()
         lease = await storage.begun(run)
         await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
@@ -205,19 +205,19 @@ class LeaseSettling:
         assert settled.record.status is RunStatus.SUCCESS
         assert settled.record.stop_requested is Stopped.BY_USER
 
-    async def test_a_temporary_thread_goes_with_its_run_and_the_run_stays(self, storage: RunStorage) -> None:
+    async def test_settle_deletes_a_temporary_thread_but_not_its_run(self, storage: RunStorage) -> None:
         run = await storage.accept(None, scope=STATELESS)
         settled = await storage.leases.settle(await storage.begun(run), DONE)
         assert settled.thread_status == "idle"
         assert not await storage.has_thread(run.thread_id)
         assert (await storage.stands(run)).status is RunStatus.SUCCESS
 
-    async def test_a_temporary_thread_goes_when_its_run_is_stopped_before_it_began(self, storage: RunStorage) -> None:
+    async def test_stop_before_the_start_deletes_a_temporary_thread(self, storage: RunStorage) -> None:
         run = await storage.accept(None, scope=STATELESS)
         await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
         assert not await storage.has_thread(run.thread_id)
 
-    async def test_a_title_is_written_to_the_thread(self, storage: RunStorage) -> None:
+    async def test_settle_writes_the_title_to_the_thread(self, storage: RunStorage) -> None:
         await storage.new_thread("t-1", metadata={"mine": 1})
         await storage.ended(await storage.accept(), Outcome(RunStatus.SUCCESS, title="x" * 300))
         metadata = (await storage.thread()).metadata

@@ -1,4 +1,4 @@
-"""What every lease store must do when a run is to stop."""
+"""The part of the RunLeaseStore suite about stop requests."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .run_storage import DONE, TERM, RunStorage
 
 
 class LeaseStopping:
-    async def test_stopping_an_unknown_run_is_none(self, storage: RunStorage) -> None:
+    async def test_request_stop_of_an_unknown_run_returns_none(self, storage: RunStorage) -> None:
         assert await storage.leases.request_stop("r-none", Stopped.BY_USER) is None
 
-    async def test_a_run_that_is_stopped_before_it_began_forgets_its_users_fields(self, storage: RunStorage) -> None:
+    async def test_request_stop_before_the_start_removes_claims_not_kept(self, storage: RunStorage) -> None:
         kept = {"identity": "alice", "permissions": ["p"]}
         storage.actor = replace(storage.actor, claims={**kept, "token": "secret"})
         run = await storage.accept()
@@ -24,7 +24,7 @@ class LeaseStopping:
         assert (await storage.stands(run)).actor == replace(storage.actor, claims=kept)
 
     @pytest.mark.parametrize("reason", [Stopped.BY_USER, Stopped.BY_DISCONNECT, Stopped.DELETED])
-    async def test_a_waiting_run_ends_at_once(self, storage: RunStorage, reason: Stopped) -> None:
+    async def test_request_stop_ends_a_waiting_run_at_once(self, storage: RunStorage, reason: Stopped) -> None:
         run = await storage.accept()
         stopped = await storage.leases.request_stop(run.run_id, reason)
         assert stopped is not None
@@ -36,21 +36,21 @@ class LeaseStopping:
         assert (await storage.thread()).status == "idle"
         assert await storage.leases.claim(run.run_id, "w-1", TERM) is None
 
-    async def test_a_waiting_run_is_deleted_for_a_reason_that_undoes(self, storage: RunStorage) -> None:
+    async def test_request_stop_with_rollback_deletes_a_waiting_run(self, storage: RunStorage) -> None:
         run = await storage.accept()
         stopped = await storage.leases.request_stop(run.run_id, Stopped.BY_ROLLBACK)
         assert stopped is not None
         assert (stopped.effect, stopped.record.status) == ("ended", RunStatus.INTERRUPTED)
         assert await storage.run(run.run_id) is None
 
-    async def test_a_delayed_run_can_be_stopped(self, storage: RunStorage) -> None:
+    async def test_request_stop_ends_a_delayed_run(self, storage: RunStorage) -> None:
         run = await storage.accept(after_seconds=60)
         stopped = await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
         assert stopped is not None
         assert stopped.effect == "ended"
         assert await storage.leases.next_due() is None
 
-    async def test_the_run_behind_a_stopped_one_comes_up(self, storage: RunStorage) -> None:
+    async def test_request_stop_makes_the_next_run_claimable(self, storage: RunStorage) -> None:
         run, behind = await storage.accept(), await storage.accept()
         rings = storage.bell.rings
         stopped = await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
@@ -59,7 +59,7 @@ class LeaseStopping:
         assert storage.bell.rings > rings
         assert await storage.leases.waiting(10) == [behind.run_id]
 
-    async def test_a_held_run_is_flagged(self, storage: RunStorage) -> None:
+    async def test_request_stop_flags_a_held_run(self, storage: RunStorage) -> None:
         run = await storage.accept()
         await storage.begun(run)
         stopped = await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
@@ -68,30 +68,28 @@ class LeaseStopping:
         assert stopped.record == await storage.stands(run)
         assert (stopped.record.status, stopped.record.stop_requested) == (RunStatus.RUNNING, Stopped.BY_USER)
 
-    async def test_an_ended_run_is_left_alone(self, storage: RunStorage) -> None:
+    async def test_request_stop_does_not_change_an_ended_run(self, storage: RunStorage) -> None:
         ended = await storage.ended(await storage.accept())
         stopped = await storage.leases.request_stop(ended.run_id, Stopped.BY_ROLLBACK)
         assert stopped is not None
         assert (stopped.effect, stopped.record) == ("already_ended", ended)
         assert await storage.stands(ended) == ended
 
-    async def test_the_first_reason_counts(self, storage: RunStorage) -> None:
+    async def test_request_stop_keeps_the_first_reason(self, storage: RunStorage) -> None:
         run = await storage.accept()
         await storage.begun(run)
         for reason in (Stopped.BY_DISCONNECT, Stopped.BY_USER, Stopped.DELETED):
             await storage.leases.request_stop(run.run_id, reason)
         assert (await storage.stands(run)).stop_requested is Stopped.BY_DISCONNECT
 
-    async def test_a_reason_that_undoes_replaces_one_that_does_not(self, storage: RunStorage) -> None:
+    async def test_request_stop_with_rollback_replaces_another_reason(self, storage: RunStorage) -> None:
         run = await storage.accept()
         await storage.begun(run)
         for reason in (Stopped.BY_USER, Stopped.BY_ROLLBACK, Stopped.SUPERSEDED_ROLLBACK, Stopped.BY_USER):
             await storage.leases.request_stop(run.run_id, reason)
         assert (await storage.stands(run)).stop_requested is Stopped.BY_ROLLBACK
 
-    async def test_a_waiting_run_that_has_begun_before_is_flagged_for_its_next_holder(
-        self, storage: RunStorage
-    ) -> None:
+    async def test_request_stop_flags_a_waiting_run_that_has_begun(self, storage: RunStorage) -> None:
         run = await storage.accept()
         await storage.leases.release(await storage.begun(run))
         rings = storage.bell.rings
@@ -103,20 +101,20 @@ class LeaseStopping:
         lease = await storage.held(run)
         assert lease.run.stop_requested is Stopped.BY_ROLLBACK
 
-    async def test_a_flag_survives_being_handed_back(self, storage: RunStorage) -> None:
+    async def test_stop_flag_survives_a_release(self, storage: RunStorage) -> None:
         run = await storage.accept()
         lease = await storage.begun(run)
         await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
         await storage.leases.release(lease)
         assert (await storage.held(run)).run.stop_requested is Stopped.BY_USER
 
-    async def test_stopping_ten_times_at_once_has_one_effect(self, storage: RunStorage) -> None:
+    async def test_concurrent_stop_requests_have_one_effect(self, storage: RunStorage) -> None:
         run = await storage.accept()
         stops = await asyncio.gather(*(storage.leases.request_stop(run.run_id, Stopped.BY_USER) for _ in range(10)))
         effects = sorted(stop.effect for stop in stops if stop is not None)
         assert effects == ["already_ended"] * 9 + ["ended"]
 
-    async def test_a_stop_and_a_claim_at_once_never_both_win(self, storage: RunStorage) -> None:
+    async def test_concurrent_stop_and_claim_never_both_succeed(self, storage: RunStorage) -> None:
         for n in range(10):
             run = await storage.accept(f"t-{n}")
             lease, stopped = await asyncio.gather(

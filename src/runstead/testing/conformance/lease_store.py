@@ -1,6 +1,6 @@
-"""What every RunLeaseStore must do, sentence by sentence of its contract.
+"""The conformance suite of the RunLeaseStore port; it covers each sentence of its contract.
 
-Subclass it and give it ``storage``; see `run_storage`.
+Subclass it and provide ``storage``; see `run_storage`.
 """
 
 from __future__ import annotations
@@ -12,4 +12,4 @@ from .lease_stopping import LeaseStopping
 
 
 class RunLeaseStoreConformance(LeaseClaiming, LeaseSettling, LeaseStopping, LeaseRecovering):
-    """Subclass it and give it ``storage``."""
+    """The suite of RunLeaseStore. Subclass it and provide ``storage``."""

@@ -1,4 +1,4 @@
-"""What every store must do when runs come into being."""
+"""The part of the run store suite about the creation of runs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ HARD: Final[tuple[Any, ...]] = (2**70, -(2**64), "\ud800 half", "nul \0", float(
 
 
 class RunCreating:
-    async def test_a_created_run_is_found_as_it_was_made(self, storage: RunStorage) -> None:
+    async def test_create_stores_the_run_as_returned(self, storage: RunStorage) -> None:
         run = await storage.accept(
             run_id="r-1", input={"messages": [{"role": "user", "content": "grüße"}]}, metadata={"k": [1, {"x": None}]}
         )
@@ -50,9 +50,7 @@ class RunCreating:
         assert run.actor == storage.actor
         assert await storage.run("r-1") == run
 
-    async def test_the_thread_shows_the_config_that_a_run_brings_and_the_run_does_not_keep_it(
-        self, storage: RunStorage
-    ) -> None:
+    async def test_create_writes_the_thread_config_to_the_thread_only(self, storage: RunStorage) -> None:
         first = await storage.accept(thread_config={"tags": ["a"], "configurable": {}})
         assert (await storage.thread()).config == {"tags": ["a"], "configurable": {}}
         assert first.spec.thread_config is None
@@ -64,7 +62,7 @@ class RunCreating:
         await storage.accept(thread_config={"recursion_limit": 3}, after_seconds=60)
         assert (await storage.thread()).config == {"recursion_limit": 3}
 
-    async def test_no_field_of_a_specification_is_lost(self, storage: RunStorage) -> None:
+    async def test_create_stores_every_field_of_the_spec(self, storage: RunStorage) -> None:
         spec = RunSpec(
             assistant_id="a-2",
             graph_id="g-2",
@@ -97,29 +95,29 @@ class RunCreating:
         assert found.spec == spec
 
     @pytest.mark.parametrize("hard", HARD, ids=ascii)
-    async def test_what_json_can_hardly_say_comes_back_unchanged(self, storage: RunStorage, hard: object) -> None:
+    async def test_create_stores_values_beyond_strict_json_unchanged(self, storage: RunStorage, hard: object) -> None:
         run = await storage.accept(input={"it": [hard, None]}, metadata={"it": hard})
         found = await storage.stands(run)
         assert found.spec.input == {"it": [hard, None]}
         assert found.metadata == {"it": hard}
 
-    async def test_a_number_that_is_none_comes_back_as_none(self, storage: RunStorage) -> None:
+    async def test_create_stores_nan_as_nan(self, storage: RunStorage) -> None:
         run = await storage.accept(input={"it": float("nan"), "nothing": None})
         found = (await storage.stands(run)).spec.input
         assert found["it"] != found["it"]
         assert found["nothing"] is None
 
-    async def test_creating_needs_an_actor(self, storage: RunStorage) -> None:
+    async def test_create_requires_an_actor(self, storage: RunStorage) -> None:
         with pytest.raises(ActorRequired):
             await storage.create.create_runs([a_spec()], decide)
 
-    async def test_ids_are_minted_where_the_specification_leaves_them_out(self, storage: RunStorage) -> None:
+    async def test_create_without_ids_makes_new_ones(self, storage: RunStorage) -> None:
         one = await storage.accept(None)
         two = await storage.accept(None)
         assert len({one.run_id, two.run_id, one.thread_id, two.thread_id}) == 4
         assert await storage.has_thread(one.thread_id)
 
-    async def test_a_taken_run_id_is_a_conflict_also_when_it_is_somebody_elses(self, storage: RunStorage) -> None:
+    async def test_create_with_an_existing_run_id_of_any_user_is_a_conflict(self, storage: RunStorage) -> None:
         await storage.accept(run_id="r-1")
         with pytest.raises(RunConflict):
             await storage.accept(run_id="r-1")
@@ -127,19 +125,19 @@ class RunCreating:
         with pytest.raises(RunConflict):
             await storage.accept("t-2", run_id="r-1")
 
-    async def test_a_thread_is_created_only_when_the_scope_says_so(self, storage: RunStorage) -> None:
+    async def test_create_makes_a_thread_only_if_the_scope_allows_it(self, storage: RunStorage) -> None:
         with pytest.raises(ThreadNotFound):
             await storage.accept("t-none", scope=EXISTING)
         await storage.accept("t-none")
         await storage.accept("t-none", scope=EXISTING)
 
-    async def test_a_stateless_run_brings_its_own_thread(self, storage: RunStorage) -> None:
+    async def test_create_of_a_stateless_run_makes_its_thread(self, storage: RunStorage) -> None:
         run = await storage.accept(None, scope=STATELESS)
         assert await storage.has_thread(run.thread_id)
 
     @pytest.mark.parametrize("scope", [EXISTING, RunScope(if_not_exists="create"), STATELESS])
     @pytest.mark.parametrize("stranger", [BOB, ALICE_ELSEWHERE])
-    async def test_somebody_elses_thread_is_not_there(
+    async def test_create_on_a_foreign_thread_raises_thread_not_found(
         self, storage: RunStorage, scope: RunScope, stranger: ActorContext
     ) -> None:
         run = await storage.accept("t-1")
@@ -148,19 +146,19 @@ class RunCreating:
             await storage.accept("t-1", scope=scope)
         assert await storage.run(run.run_id) is None
 
-    async def test_the_thread_is_busy_and_knows_its_graph_and_assistant(self, storage: RunStorage) -> None:
+    async def test_create_marks_the_thread_busy_with_its_graph_and_assistant(self, storage: RunStorage) -> None:
         await storage.new_thread("t-1", metadata={"mine": 1, "graph_id": "old"})
         await storage.accept("t-1")
         thread = await storage.thread("t-1")
         assert thread.status == "busy"
         assert thread.metadata == {"mine": 1, "graph_id": "g-1", "assistant_id": "a-1"}
 
-    async def test_runs_of_a_thread_are_ordered_by_their_creation(self, storage: RunStorage) -> None:
+    async def test_create_numbers_runs_of_a_thread_in_order(self, storage: RunStorage) -> None:
         runs = [await storage.accept() for _ in range(3)]
         places = [run.queue_seq for run in runs]
         assert places == sorted(set(places))
 
-    async def test_decide_is_asked_with_what_is_held_or_due_the_oldest_first(self, storage: RunStorage) -> None:
+    async def test_create_passes_runs_in_flight_to_decide_oldest_first(self, storage: RunStorage) -> None:
         asked: list[tuple[MultitaskStrategy, list[RunId]]] = []
 
         def remember(strategy: MultitaskStrategy, in_flight: Sequence[RunId]) -> Admission:
@@ -178,7 +176,7 @@ class RunCreating:
             await storage.create.create_runs([a_spec("t-1", multitask_strategy="interrupt")], remember)
         assert asked == [("interrupt", [held.run_id, delayed.run_id, waiting.run_id])]
 
-    async def test_a_delayed_run_is_in_flight(self, storage: RunStorage) -> None:
+    async def test_delayed_run_counts_as_in_flight(self, storage: RunStorage) -> None:
         delayed = await storage.accept(after_seconds=60)
         assert delayed.due_at == storage.clock.now() + timedelta(seconds=60)
         for after_seconds in (0, 100):
@@ -186,14 +184,14 @@ class RunCreating:
                 await storage.accept("t-1", multitask_strategy="reject", after_seconds=after_seconds)
             assert busy.value.run_ids == (delayed.run_id,)
 
-    async def test_a_delayed_run_makes_its_thread_busy(self, storage: RunStorage) -> None:
+    async def test_create_of_a_delayed_run_marks_the_thread_busy(self, storage: RunStorage) -> None:
         await storage.new_thread("t-1")
         await storage.accept("t-1", after_seconds=60)
         await storage.accept("t-2", after_seconds=60)
         assert (await storage.thread("t-1")).status == (await storage.thread("t-2")).status == "busy"
 
     @pytest.mark.parametrize(("strategy", "is_left"), [("interrupt", True), ("rollback", False)])
-    async def test_a_delayed_run_gives_way(
+    async def test_interrupt_and_rollback_end_a_delayed_run(
         self, storage: RunStorage, strategy: MultitaskStrategy, is_left: bool
     ) -> None:
         delayed = await storage.accept(after_seconds=60)
@@ -203,18 +201,18 @@ class RunCreating:
         assert (await storage.run(delayed.run_id) is not None) is is_left
         assert await storage.leases.waiting(10) == [created.record.run_id]
 
-    async def test_a_delay_in_the_past_is_none(self, storage: RunStorage) -> None:
+    async def test_create_with_a_negative_delay_is_due_at_once(self, storage: RunStorage) -> None:
         run = await storage.accept(after_seconds=-60)
         assert run.due_at == storage.clock.now()
 
-    async def test_a_refused_run_leaves_nothing(self, storage: RunStorage) -> None:
+    async def test_create_that_is_refused_leaves_nothing(self, storage: RunStorage) -> None:
         first = await storage.accept()
         with pytest.raises(ThreadBusy) as busy:
             await storage.accept(run_id="r-2", multitask_strategy="reject")
         assert busy.value.run_ids == (first.run_id,)
         assert await storage.run("r-2") is None
 
-    async def test_interrupt_flags_the_held_run_and_ends_the_waiting_ones(self, storage: RunStorage) -> None:
+    async def test_interrupt_flags_the_held_run_and_ends_waiting_ones(self, storage: RunStorage) -> None:
         held = await storage.accept()
         await storage.begun(held)
         waiting = await storage.accept()
@@ -227,7 +225,7 @@ class RunCreating:
         assert ended == created.ended[0]
         assert await storage.leases.claim(waiting.run_id, "w-2", timedelta(seconds=1)) is None
 
-    async def test_rollback_flags_the_held_run_and_deletes_the_waiting_ones(self, storage: RunStorage) -> None:
+    async def test_rollback_flags_the_held_run_and_deletes_waiting_ones(self, storage: RunStorage) -> None:
         held = await storage.accept()
         await storage.begun(held)
         waiting = await storage.accept()
@@ -237,7 +235,7 @@ class RunCreating:
         assert (await storage.stands(held)).stop_requested is Stopped.SUPERSEDED_ROLLBACK
         assert await storage.run(waiting.run_id) is None
 
-    async def test_a_waiting_run_that_has_begun_before_is_left_to_its_next_holder(self, storage: RunStorage) -> None:
+    async def test_rollback_flags_a_waiting_run_that_has_begun(self, storage: RunStorage) -> None:
         begun = await storage.accept()
         await storage.lost(begun)
         created = await storage.created(multitask_strategy="rollback")
@@ -245,56 +243,56 @@ class RunCreating:
         lease = await storage.held(begun)
         assert lease.run.stop_requested is Stopped.SUPERSEDED_ROLLBACK
 
-    async def test_a_batch_sees_its_own_earlier_runs(self, storage: RunStorage) -> None:
+    async def test_create_of_a_batch_sees_its_earlier_runs(self, storage: RunStorage) -> None:
         specs = [a_spec("t-1"), a_spec("t-1", multitask_strategy="interrupt"), a_spec("t-2")]
         first, second, third = await storage.accept_all(specs)
         assert first.record.status is RunStatus.INTERRUPTED
         assert [ended.run_id for ended in second.ended] == [first.record.run_id]
         assert set(await storage.leases.waiting(10)) == {second.record.run_id, third.record.run_id}
 
-    async def test_a_batch_is_written_whole_or_not_at_all(self, storage: RunStorage) -> None:
+    async def test_create_of_a_batch_is_atomic(self, storage: RunStorage) -> None:
         await storage.accept("t-1")
         with pytest.raises(ThreadBusy):
             await storage.accept_all([a_spec("t-2", run_id="r-2"), a_spec("t-1", multitask_strategy="reject")])
         assert await storage.run("r-2") is None
         assert not await storage.has_thread("t-2")
 
-    async def test_the_same_key_gives_the_same_run_as_it_stands(self, storage: RunStorage) -> None:
+    async def test_create_with_a_used_key_returns_the_current_run(self, storage: RunStorage) -> None:
         first = await storage.accept(run_id="r-1", idempotency=AGAIN)
         await storage.begun(first)
-        # The thread is busy, and would refuse anybody else.
+        # The thread is busy, and would refuse any other request.
         again = await storage.created(run_id="r-2", idempotency=AGAIN, multitask_strategy="reject")
         assert (again.repeated, again.record) == (True, await storage.run("r-1"))
         assert again.record.status is RunStatus.RUNNING
         assert await storage.run("r-2") is None
 
-    async def test_of_many_requests_with_one_key_at_once_one_creates(self, storage: RunStorage) -> None:
+    async def test_concurrent_creates_with_one_key_create_one_run(self, storage: RunStorage) -> None:
         created = await asyncio.gather(*(storage.created(None, scope=STATELESS, idempotency=AGAIN) for _ in range(20)))
         assert len({one.record.run_id for one in created}) == 1
         assert [one.repeated for one in created].count(False) == 1
         assert len(await storage.leases.waiting(100)) == 1
 
-    async def test_the_same_key_with_another_request_is_refused(self, storage: RunStorage) -> None:
+    async def test_create_with_a_used_key_and_another_request_is_refused(self, storage: RunStorage) -> None:
         first = await storage.accept(idempotency=AGAIN)
         with pytest.raises(IdempotencyMismatch) as refused:
             await storage.accept(idempotency=Idempotency(AGAIN.key, "another"))
         assert refused.value.run_id == first.run_id
 
     @pytest.mark.parametrize("stranger", [BOB, ALICE_ELSEWHERE])
-    async def test_somebody_elses_key_is_another_key(self, storage: RunStorage, stranger: ActorContext) -> None:
+    async def test_idempotency_keys_are_separate_per_user(self, storage: RunStorage, stranger: ActorContext) -> None:
         mine = await storage.created("t-1", idempotency=AGAIN)
         storage.actor = stranger
         theirs = await storage.created("t-2", idempotency=AGAIN)
         assert not theirs.repeated
         assert theirs.record.run_id != mine.record.run_id
 
-    async def test_a_key_whose_run_was_refused_is_free(self, storage: RunStorage) -> None:
+    async def test_idempotency_key_of_a_refused_run_is_free(self, storage: RunStorage) -> None:
         await storage.accept("t-1")
         with pytest.raises(ThreadBusy):
             await storage.accept("t-1", multitask_strategy="reject", idempotency=AGAIN)
         assert not (await storage.created("t-1", idempotency=AGAIN)).repeated
 
-    async def test_a_key_whose_run_is_gone_does_not_make_it_again(self, storage: RunStorage) -> None:
+    async def test_create_with_the_key_of_a_deleted_run_raises_run_not_found(self, storage: RunStorage) -> None:
         run = await storage.accept(idempotency=AGAIN)
         await storage.ended(run)
         with acting(storage.actor):
@@ -302,7 +300,7 @@ class RunCreating:
         with pytest.raises(RunNotFound):
             await storage.accept(idempotency=AGAIN)
 
-    async def test_a_new_thread_begins_with_what_is_said_of_its_first_run(self, storage: RunStorage) -> None:
+    async def test_create_gives_a_new_thread_the_metadata_of_its_first_run(self, storage: RunStorage) -> None:
         run = await storage.accept("t-1", metadata={"owner": "alice", "graph_id": "g-0"})
         assert (await storage.thread(run.thread_id)).metadata == {
             "owner": "alice",
@@ -310,10 +308,10 @@ class RunCreating:
             "assistant_id": "a-1",
         }
 
-    async def test_a_batch_of_none_is_none(self, storage: RunStorage) -> None:
+    async def test_create_of_an_empty_batch_returns_nothing(self, storage: RunStorage) -> None:
         assert list(await storage.accept_all([])) == []
 
-    async def test_waiting_runs_are_made_known(self, storage: RunStorage) -> None:
+    async def test_create_rings_the_bell(self, storage: RunStorage) -> None:
         before = storage.bell.rings
         await storage.accept("t-1")
         assert storage.bell.rings > before
@@ -322,7 +320,7 @@ class RunCreating:
         assert storage.bell.rings > before
 
     @pytest.mark.parametrize("strategy", ["reject", "interrupt", "rollback", "enqueue"])
-    async def test_of_many_double_texts_at_once_at_most_one_can_be_claimed(
+    async def test_concurrent_creates_on_a_thread_leave_at_most_one_claimable(
         self, storage: RunStorage, strategy: MultitaskStrategy
     ) -> None:
         lease = await storage.begun(await storage.accept())

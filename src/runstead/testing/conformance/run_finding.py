@@ -1,4 +1,4 @@
-"""What every store must do when runs are looked up, and forgotten."""
+"""The part of the run store suite about queries and deletion."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MATCHES: Final[tuple[tuple[dict[str, Any], bool], ...]] = (
 
 
 class RunFinding:
-    async def test_looking_up_needs_an_actor(self, storage: RunStorage) -> None:
+    async def test_queries_require_an_actor(self, storage: RunStorage) -> None:
         run = await storage.accept()
         with pytest.raises(ActorRequired):
             await storage.query.get_run(run.run_id)
@@ -39,13 +39,13 @@ class RunFinding:
         with pytest.raises(ActorRequired):
             await storage.query.count_runs(RunFilter())
 
-    async def test_an_unknown_run_is_none(self, storage: RunStorage) -> None:
+    async def test_get_run_returns_none_for_unknown_ids(self, storage: RunStorage) -> None:
         assert await storage.run("r-none") is None
         assert await storage.run("\ud800") is None
         assert await storage.run("' OR 1=1 --") is None
 
     @pytest.mark.parametrize("stranger", [BOB, ALICE_ELSEWHERE])
-    async def test_a_foreign_run_looks_like_an_absent_one(self, storage: RunStorage, stranger: ActorContext) -> None:
+    async def test_foreign_run_looks_absent(self, storage: RunStorage, stranger: ActorContext) -> None:
         run = await storage.accept()
         storage.actor = stranger
         assert await storage.run(run.run_id) is None
@@ -57,7 +57,7 @@ class RunFinding:
         storage.actor = ALICE
         assert await storage.run(run.run_id) == run
 
-    async def test_the_latest_run_of_a_thread_is_the_newest_that_has_begun(self, storage: RunStorage) -> None:
+    async def test_get_latest_run_returns_the_newest_begun_run(self, storage: RunStorage) -> None:
         assert await _latest(storage) is None
         first = await storage.accept()
         assert await _latest(storage) is None
@@ -73,21 +73,21 @@ class RunFinding:
         assert await _latest(storage, "\ud800") is None
 
     @pytest.mark.parametrize("stranger", [BOB, ALICE_ELSEWHERE])
-    async def test_the_latest_run_of_a_foreign_thread_is_none(
+    async def test_get_latest_run_of_a_foreign_thread_returns_none(
         self, storage: RunStorage, stranger: ActorContext
     ) -> None:
         await storage.ended(await storage.accept())
         storage.actor = stranger
         assert await _latest(storage) is None
 
-    async def test_the_newest_come_first_and_by_page(self, storage: RunStorage) -> None:
+    async def test_list_runs_returns_pages_newest_first(self, storage: RunStorage) -> None:
         ids = [(await storage.accept(f"t-{n}")).run_id for n in range(5)]
         assert await _list(storage, RunFilter()) == ids[::-1]
         assert await _list(storage, RunFilter(), limit=2) == [ids[4], ids[3]]
         assert await _list(storage, RunFilter(), limit=2, offset=3) == [ids[1], ids[0]]
         assert await _list(storage, RunFilter(), limit=0) == []
 
-    async def test_filters_are_anded_and_apply_before_the_limit(self, storage: RunStorage) -> None:
+    async def test_list_runs_combines_filters_with_and_before_the_limit(self, storage: RunStorage) -> None:
         wanted = await storage.accept("t-1", metadata={"color": "red"})
         await storage.ended(wanted)
         for n in range(5):
@@ -102,41 +102,41 @@ class RunFinding:
             assert await storage.query.count_runs(RunFilter(metadata={"color": "blue"})) == 5
 
     @pytest.mark.parametrize(("wanted", "matches"), MATCHES)
-    async def test_metadata_match_when_every_pair_is_contained(
+    async def test_list_runs_matches_metadata_by_containment(
         self, storage: RunStorage, wanted: dict[str, Any], matches: bool
     ) -> None:
         held = {"name": "x", "nested": {"a": 1, "b": 2}, "list": [1, 3, {"deep": True, "x": 0}], "nothing": None}
         run = await storage.accept(metadata={**held, "number": 1})
         assert await _list(storage, RunFilter(metadata=wanted)) == ([run.run_id] if matches else [])
 
-    async def test_metadata_that_json_can_hardly_say_do_not_break_a_search(self, storage: RunStorage) -> None:
+    async def test_list_runs_supports_metadata_beyond_strict_json(self, storage: RunStorage) -> None:
         hard = await storage.accept(metadata={"nan": float("nan"), "half": "\ud800", "big": 2**80})
         assert await _list(storage, RunFilter(metadata={"half": "\ud800", "big": 2**80})) == [hard.run_id]
         assert await _list(storage, RunFilter(metadata={"color": "red"})) == []
 
-    async def test_an_unknown_thread_has_no_runs(self, storage: RunStorage) -> None:
+    async def test_list_runs_of_an_unknown_thread_is_empty(self, storage: RunStorage) -> None:
         await storage.accept()
         assert await _list(storage, RunFilter(thread_id="t-none")) == []
         assert await _list(storage, RunFilter(thread_id="\ud800")) == []
 
-    async def test_runs_of_one_assistant_can_be_listed_alone(self, storage: RunStorage) -> None:
+    async def test_list_runs_filters_by_assistant(self, storage: RunStorage) -> None:
         run = await storage.accept("t-1", assistant_id="a-2")
         await storage.accept("t-1")
         assert await _list(storage, RunFilter(assistant_id="a-2")) == [run.run_id]
         assert await _list(storage, RunFilter("t-none", assistant_id="a-2")) == []
         assert await _list(storage, RunFilter(assistant_id="\ud800")) == []
 
-    async def test_dead_letters_can_be_listed_alone(self, storage: RunStorage) -> None:
+    async def test_list_runs_filters_dead_letters(self, storage: RunStorage) -> None:
         dead = await storage.lost(await storage.accept("t-1"), max_attempts=1)
         await storage.accept("t-2")
         assert await _list(storage, RunFilter(dead_letters_only=True)) == [dead.run_id]
 
-    async def test_deleting_needs_an_actor(self, storage: RunStorage) -> None:
+    async def test_delete_run_requires_an_actor(self, storage: RunStorage) -> None:
         run = await storage.accept()
         with pytest.raises(ActorRequired):
             await storage.delete.delete_run(run.run_id)
 
-    async def test_an_ended_run_is_forgotten(self, storage: RunStorage) -> None:
+    async def test_delete_run_removes_an_ended_run(self, storage: RunStorage) -> None:
         run = await storage.accept()
         await storage.ended(run)
         assert await _delete(storage, run.run_id)
@@ -144,7 +144,7 @@ class RunFinding:
         assert not await _delete(storage, run.run_id)
         assert not await _delete(storage, "\ud800")
 
-    async def test_a_held_run_cannot_be_deleted(self, storage: RunStorage) -> None:
+    async def test_delete_run_refuses_a_held_run(self, storage: RunStorage) -> None:
         run = await storage.accept()
         lease = await storage.held(run)
         with pytest.raises(ThreadBusy) as busy:
@@ -152,7 +152,7 @@ class RunFinding:
         assert busy.value.run_ids == (run.run_id,)
         await storage.leases.begin(lease, None)
 
-    async def test_a_waiting_run_is_deleted_before_it_can_begin(self, storage: RunStorage) -> None:
+    async def test_delete_run_removes_a_waiting_run(self, storage: RunStorage) -> None:
         run = await storage.accept()
         behind = await storage.accept()
         rings = storage.bell.rings
@@ -160,7 +160,7 @@ class RunFinding:
         assert storage.bell.rings > rings
         assert await storage.leases.waiting(10) == [behind.run_id]
 
-    async def test_the_status_of_the_thread_is_derived_from_what_is_left(self, storage: RunStorage) -> None:
+    async def test_delete_run_updates_the_status_of_the_thread(self, storage: RunStorage) -> None:
         one, two = await storage.accept(), await storage.accept()
         await _delete(storage, one.run_id)
         assert (await storage.thread()).status == "busy"

@@ -1,4 +1,4 @@
-"""What the suites of the run, lease and thread stores share: one storage behind all of these ports, and short words.
+"""The storage behind the suites of the run, lease and thread stores, with short forms of common calls.
 
 An adapter joins all three suites with one fixture:
 
@@ -56,7 +56,7 @@ DONE: Final = Outcome(RunStatus.SUCCESS)
 
 
 class Bell:
-    """Counts how often a store said that a run may be claimable."""
+    """Counts the signals of a store that a run may be claimable."""
 
     def __init__(self) -> None:
         self.rings = 0
@@ -66,7 +66,7 @@ class Bell:
 
 
 def decide(strategy: MultitaskStrategy, in_flight: Sequence[RunId]) -> Admission:
-    """The kernel's own decision, said again: the stores carry out whatever they are told."""
+    """Decide on admission as the kernel does; written again here, since stores carry out any decision."""
     if not in_flight:
         return Admit()
     match strategy:
@@ -83,13 +83,13 @@ def decide(strategy: MultitaskStrategy, in_flight: Sequence[RunId]) -> Admission
 
 
 def a_spec(thread_id: ThreadId | None = "t-1", **fields: Any) -> RunSpec:
-    """A specification that creates its thread, unless ``fields`` say otherwise."""
+    """Return a specification that creates its thread, unless ``fields`` override that."""
     return RunSpec(**{"assistant_id": "a-1", "graph_id": "g-1", "scope": CREATE, "thread_id": thread_id, **fields})
 
 
 @dataclass
 class RunStorage:
-    """The ports of one storage, on one clock. ``bell`` is what its stores ring."""
+    """The ports of one storage, on one clock. Its stores ring ``bell``."""
 
     create: RunCreateStore
     query: RunQueryStore
@@ -101,11 +101,11 @@ class RunStorage:
     actor: ActorContext = field(default=ALICE)
 
     async def accept(self, thread_id: ThreadId | None = "t-1", **fields: Any) -> RunRecord:
-        """Create one run, and return its row."""
+        """Create one run, and return its record."""
         return (await self.created(thread_id, **fields)).record
 
     async def created(self, thread_id: ThreadId | None = "t-1", **fields: Any) -> CreatedRun:
-        """Create one run, and return what that did."""
+        """Create one run, and return the whole result."""
         with acting(self.actor):
             (created,) = await self.create.create_runs([a_spec(thread_id, **fields)], decide)
         return created
@@ -115,9 +115,9 @@ class RunStorage:
             return await self.create.create_runs(specs, decide)
 
     async def held(self, run: RunRecord, worker: str = "w-1") -> Lease:
-        """Claim a run that is to be had."""
+        """Claim a run that must be claimable."""
         lease = await self.leases.claim(run.run_id, worker, TERM)
-        assert lease is not None, f"run {run.run_id} was not to be had"
+        assert lease is not None, f"run {run.run_id} could not be claimed"
         return lease
 
     async def begun(self, run: RunRecord, worker: str = "w-1", base: str | None = None) -> Lease:
@@ -125,7 +125,7 @@ class RunStorage:
         return await self.leases.begin(await self.held(run, worker), base)
 
     async def ended(self, run: RunRecord, outcome: Outcome = DONE) -> RunRecord:
-        """Take a run from waiting to its end."""
+        """Claim, begin and settle a run."""
         return (await self.leases.settle(await self.begun(run), outcome)).record
 
     async def lost(self, run: RunRecord, max_attempts: int = 10) -> RunRecord:
@@ -141,7 +141,7 @@ class RunStorage:
             return await self.query.get_run(run_id)
 
     async def stands(self, run: RunRecord) -> RunRecord:
-        """The run as it is now; it has to be there."""
+        """Return the current record of the run, which must exist."""
         found = await self.run(run.run_id)
         assert found is not None, f"run {run.run_id} is gone"
         return found

@@ -1,6 +1,6 @@
-"""What every RunCreateStore, RunQueryStore and RunDeleteStore must do, sentence by sentence of their contracts.
+"""The conformance suite of the ports RunCreateStore, RunQueryStore and RunDeleteStore.
 
-Subclass it and give it ``storage``; see `run_storage`.
+Subclass it and provide ``storage``; see `run_storage`.
 """
 
 from __future__ import annotations
@@ -10,4 +10,4 @@ from .run_finding import RunFinding
 
 
 class RunStoreConformance(RunCreating, RunFinding):
-    """Subclass it and give it ``storage``."""
+    """The suite of the run stores. Subclass it and provide ``storage``."""

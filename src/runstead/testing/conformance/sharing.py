@@ -1,6 +1,6 @@
-"""What every thread and run store must do for an actor who reaches more than what is their own, or less.
+"""The part of the thread and run store suites about actors with more or less access than to their own rows.
 
-It comes along with `ThreadStoreConformance`.
+It is included in `ThreadStoreConformance`.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ WHO_DO_NOT: Final = (
     BOB.within(Reach(threads=AnyOf(()))),
     BOB.within(Reach(assistants={}, crons={}, assistant_ids=frozenset({"t-1"}))),
     BOB.within(Reach(thread_ids=frozenset({"t-2"}))),
-    # Nothing reaches into another tenant.
+    # No access extends to another tenant.
     ALICE_ELSEWHERE.within(ACME),
     ALICE_ELSEWHERE.within(Reach(threads={})),
     ALICE_ELSEWHERE.within(Reach(threads=AllOf(()))),
     ALICE_ELSEWHERE.within(Reach(thread_ids=frozenset({"t-1"}))),
-    # A filter says what is there, of one's own as well.
+    # A filter also limits access to the actor's own threads.
     ALICE.within(Reach(threads={"org": "other"})),
 )
 OF_ACME: Final = {"org": "acme", "members": ["alice", "bob"]}
@@ -57,7 +57,7 @@ OF_ACME: Final = {"org": "acme", "members": ["alice", "bob"]}
 
 class ThreadSharing:
     @pytest.mark.parametrize("actor", WHO_REACH, ids=str)
-    async def test_what_is_reached_is_there(self, storage: RunStorage, actor: ActorContext) -> None:
+    async def test_thread_within_reach_is_accessible(self, storage: RunStorage, actor: ActorContext) -> None:
         made = await storage.new_thread("t-1", metadata=OF_ACME)
         run = await storage.accept("t-1")
         with acting(actor):
@@ -86,7 +86,7 @@ class ThreadSharing:
         assert not await storage.has_thread("t-1")
 
     @pytest.mark.parametrize("actor", WHO_DO_NOT, ids=str)
-    async def test_what_is_not_reached_looks_like_nothing(self, storage: RunStorage, actor: ActorContext) -> None:
+    async def test_thread_out_of_reach_looks_absent(self, storage: RunStorage, actor: ActorContext) -> None:
         await storage.new_thread("t-1", metadata=OF_ACME)
         run = await storage.accept("t-1")
         before = await storage.thread("t-1")
@@ -112,8 +112,8 @@ class ThreadSharing:
         assert await storage.thread("t-1") == before
         assert await storage.stands(run) == run
 
-    async def test_what_is_made_is_one_s_own(self, storage: RunStorage) -> None:
-        """Whoever makes it in a wide reach: the thread and the run are theirs, and their reach is not kept."""
+    async def test_create_within_a_wide_reach_is_owned_by_its_creator(self, storage: RunStorage) -> None:
+        """Thread and run belong to their creator, even one with wide access, and that access is not stored."""
         await storage.new_thread("t-1", metadata=OF_ACME)
         storage.actor = BOB.within(ACME)
         run = await storage.accept("t-1", scope=RunScope())
@@ -127,7 +127,7 @@ class ThreadSharing:
         assert await storage.run(run.run_id) is None
         assert not await storage.has_thread("t-2")
 
-    async def test_runs_of_several_take_their_turns_on_one_thread(self, storage: RunStorage) -> None:
+    async def test_runs_of_several_users_execute_in_turn_on_one_thread(self, storage: RunStorage) -> None:
         await storage.new_thread("t-1", metadata=OF_ACME)
         hers = await storage.accept("t-1")
         storage.actor = BOB.within(ACME)
@@ -137,7 +137,7 @@ class ThreadSharing:
         assert (await storage.leases.settle(await storage.begun(hers), DONE)).record.status == "success"
         assert (await storage.leases.settle(await storage.begun(his), DONE)).record.actor == BOB
 
-    async def test_runs_whose_thread_has_gone_speak_for_themselves(self, storage: RunStorage) -> None:
+    async def test_run_without_its_thread_is_matched_by_its_own_metadata(self, storage: RunStorage) -> None:
         ours, other = [
             await storage.ended(await storage.accept(None, scope=STATELESS, metadata={"org": org}))
             for org in ("acme", "other")
@@ -147,13 +147,13 @@ class ThreadSharing:
         assert await storage.run(other.run_id) is None
         assert [run.run_id for run in await _runs(storage)] == [ours.run_id]
 
-    async def test_a_run_is_as_its_thread_is_and_not_as_it_says(self, storage: RunStorage) -> None:
+    async def test_run_on_a_thread_is_matched_by_the_threads_metadata(self, storage: RunStorage) -> None:
         await storage.new_thread("t-1", metadata={"org": "other"})
         run = await storage.accept("t-1", metadata={"org": "acme"})
         storage.actor = BOB.within(ACME)
         assert await storage.run(run.run_id) is None
 
-    async def test_a_change_may_take_something_from_who_makes_it(self, storage: RunStorage) -> None:
+    async def test_update_may_remove_access_of_its_caller(self, storage: RunStorage) -> None:
         await storage.new_thread("t-1", metadata=OF_ACME)
         with acting(BOB.within(ACME)):
             changed = await storage.threads.update("t-1", metadata={"org": "other"})
@@ -161,7 +161,7 @@ class ThreadSharing:
             assert changed.metadata["org"] == "other"
             assert await storage.threads.get("t-1") is None
 
-    async def test_one_that_is_made_is_told_though_it_does_not_match(self, storage: RunStorage) -> None:
+    async def test_create_returns_a_thread_that_the_filter_does_not_match(self, storage: RunStorage) -> None:
         with acting(BOB.within(ACME)):
             assert (await storage.threads.create("t-1", metadata={"org": "none"})).thread_id == "t-1"
             assert await storage.threads.get("t-1") is None

@@ -1,4 +1,4 @@
-"""What every stream bridge must do, sentence by sentence of its contract.
+"""The conformance suite of the StreamBridge port; it covers each sentence of its contract.
 
 ```python
 class TestMyBridge(StreamBridgeConformance):
@@ -19,4 +19,4 @@ from .stream_resuming import StreamResuming
 
 
 class StreamBridgeConformance(StreamPublishing, StreamResuming, StreamReaders, StreamKeeping):
-    """Subclass it, give it ``bridge``, and say how time passes."""
+    """The suite of StreamBridge. Subclass it, and provide ``bridge`` and a way to let time pass."""

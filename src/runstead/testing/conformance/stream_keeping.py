@@ -1,4 +1,4 @@
-"""What every stream bridge must do about readers who wait, and for how long it keeps what."""
+"""The part of the StreamBridge suite about waiting readers and retention."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .stream_reading import (
 
 
 class StreamReaders(StreamBridgeTerms):
-    async def test_a_waiting_reader_gets_what_is_published(self, bridge: StreamBridge) -> None:
+    async def test_waiting_reader_gets_a_published_event(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         subscription = await bridge.subscribe(RUN)
         reading = asyncio.create_task(read_events(subscription, 1))
@@ -41,9 +41,7 @@ class StreamReaders(StreamBridgeTerms):
         [published] = await publish_many(bridge, 1)
         assert ids_of(await reading) == [published]
 
-    async def test_a_reader_gets_the_end_together_with_its_sentinel_and_then_nothing(
-        self, bridge: StreamBridge
-    ) -> None:
+    async def test_reader_gets_the_end_with_its_sentinel_and_then_nothing(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         subscription = await bridge.subscribe(RUN)
         reading = asyncio.create_task(read(subscription))
@@ -55,7 +53,7 @@ class StreamReaders(StreamBridgeTerms):
         for _ in range(3):
             assert list(await read(subscription)) == []
 
-    async def test_a_slow_reader_loses_nothing_and_holds_up_nobody(self, bridge: StreamBridge) -> None:
+    async def test_slow_reader_loses_nothing_and_does_not_delay_others(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         slow, quick = await bridge.subscribe(RUN), await bridge.subscribe(RUN)
         ids: list[str] = []
@@ -65,19 +63,19 @@ class StreamReaders(StreamBridgeTerms):
         ids.append(await bridge.publish_end(RUN))
         assert ids_of(await read_to_end(slow)) == ids
 
-    async def test_what_has_gathered_is_read_at_once(self, bridge: StreamBridge) -> None:
+    async def test_read_returns_all_available_events_at_once(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         subscription = await bridge.subscribe(RUN)
         ids = await publish_many(bridge, 20)
         ids.append(await bridge.publish_end(RUN))
-        # The first batch may be what an adapter had fetched by then; the rest comes whole.
+        # The first batch may be what an adapter had fetched by then; the rest comes in one batch.
         batches = [await read(subscription)]
         while items := await read(subscription):
             batches.append(items)
         assert [event_id for batch in batches for event_id in ids_of(batch)] == ids
         assert len(batches) <= 2
 
-    async def test_a_reader_that_the_window_has_overtaken_is_told_of_its_gap(self, bridge: StreamBridge) -> None:
+    async def test_reader_overtaken_by_the_window_gets_its_gap(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         subscription = await bridge.subscribe(RUN)
         ids = await publish_many(bridge, 2)
@@ -93,7 +91,7 @@ class StreamReaders(StreamBridgeTerms):
         else:
             assert subscription.resumed == started
 
-    async def test_a_cancelled_read_loses_nothing(self, bridge: StreamBridge) -> None:
+    async def test_cancelled_read_loses_nothing(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         subscription = await bridge.subscribe(RUN)
         ids: list[str] = []
@@ -109,7 +107,7 @@ class StreamReaders(StreamBridgeTerms):
         ids.append(await bridge.publish_end(RUN))
         assert seen + ids_of(await read_to_end(subscription)) == ids
 
-    async def test_a_reader_may_leave_twice_and_in_the_middle_and_stops_nobody(self, bridge: StreamBridge) -> None:
+    async def test_aclose_twice_does_not_affect_other_readers(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         leaver, stayer = await bridge.subscribe(RUN), await bridge.subscribe(RUN)
         await publish_many(bridge, 2)
@@ -119,7 +117,7 @@ class StreamReaders(StreamBridgeTerms):
         assert await bridge.status(RUN) is StreamStatus.OPEN
         assert len(await read_events(stayer, 2)) == 2
 
-    async def test_leaving_ends_a_read_that_waits(self, bridge: StreamBridge) -> None:
+    async def test_aclose_ends_a_waiting_read(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         subscription = await bridge.subscribe(RUN)
         reading = asyncio.create_task(read(subscription))
@@ -127,7 +125,7 @@ class StreamReaders(StreamBridgeTerms):
         await subscription.aclose()
         assert list(await reading) == []
 
-    async def test_closing_the_bridge_wakes_every_reader_and_ends_no_run(self, bridge: StreamBridge) -> None:
+    async def test_close_wakes_every_reader_with_bridge_closed(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         subscriptions = [await bridge.subscribe(RUN, heartbeat_interval=beat) for beat in (None, 5, None)]
         readings = [asyncio.create_task(subscription.read()) for subscription in subscriptions]
@@ -142,7 +140,7 @@ class StreamReaders(StreamBridgeTerms):
             await bridge.publish(RUN, "values", b"1")
         await bridge.close()
 
-    async def test_silence_is_told_by_heartbeats(self, bridge: StreamBridge) -> None:
+    async def test_idle_reader_gets_heartbeats(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         subscription = await bridge.subscribe(RUN, heartbeat_interval=self.heartbeat)
         for _ in range(3):
@@ -154,7 +152,7 @@ class StreamReaders(StreamBridgeTerms):
         ids = await publish_many(bridge, 1)
         assert ids_of(await read(subscription)) == ids
 
-    async def test_heartbeats_are_not_kept(self, bridge: StreamBridge) -> None:
+    async def test_heartbeats_are_not_stored(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         subscription = await bridge.subscribe(RUN, heartbeat_interval=self.heartbeat)
         await publish_many(bridge, 1)
@@ -165,7 +163,7 @@ class StreamReaders(StreamBridgeTerms):
         assert await bridge.publish(RUN, "values", b"2") == "1-2"
         assert ids_of(await read_events(await bridge.subscribe(RUN), 2)) == ["1-1", "1-2"]
 
-    async def test_an_event_puts_the_heartbeat_off(self, bridge: StreamBridge) -> None:
+    async def test_event_restarts_the_heartbeat_interval(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         subscription = await bridge.subscribe(RUN, heartbeat_interval=self.heartbeat)
         for _ in range(4):
@@ -174,7 +172,7 @@ class StreamReaders(StreamBridgeTerms):
             ids = await publish_many(bridge, 1)
             assert ids_of(await reading) == ids
 
-    async def test_without_an_interval_there_are_no_heartbeats(self, bridge: StreamBridge) -> None:
+    async def test_reader_without_an_interval_gets_no_heartbeats(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         subscription = await bridge.subscribe(RUN)
         reading = asyncio.create_task(read(subscription))
@@ -184,7 +182,7 @@ class StreamReaders(StreamBridgeTerms):
 
 
 class StreamKeeping(StreamBridgeTerms):
-    async def test_an_ended_stream_is_kept_for_late_readers_and_then_forgotten(self, bridge: StreamBridge) -> None:
+    async def test_ended_stream_expires_after_its_retention(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         await publish_many(bridge, 2)
         await bridge.publish_end(RUN)
@@ -195,7 +193,7 @@ class StreamKeeping(StreamBridgeTerms):
         with pytest.raises(StreamNotFound):
             await bridge.subscribe(RUN)
 
-    async def test_a_quiet_run_is_a_healthy_run(self, bridge: StreamBridge) -> None:
+    async def test_silent_stream_stays_open(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         await publish_many(bridge, 1)
         await self.let_pass(self.awaiting_retention * 3)
@@ -203,9 +201,7 @@ class StreamKeeping(StreamBridgeTerms):
         assert await bridge.publish(RUN, "values", b"1") == "1-2"
 
     @pytest.mark.parametrize("marked_first", [True, False])
-    async def test_a_run_that_asked_a_human_keeps_its_stream_for_longer(
-        self, bridge: StreamBridge, marked_first: bool
-    ) -> None:
+    async def test_stream_awaiting_input_has_a_longer_retention(self, bridge: StreamBridge, marked_first: bool) -> None:
         await bridge.open(RUN)
         await publish_many(bridge, 1)
         if marked_first:
@@ -220,7 +216,7 @@ class StreamKeeping(StreamBridgeTerms):
         await self.let_pass(self.awaiting_retention * 0.4)
         assert await bridge.status(RUN) is None
 
-    async def test_a_run_that_goes_on_after_asking_is_open_again(self, bridge: StreamBridge) -> None:
+    async def test_publish_after_awaiting_input_reopens_the_stream(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         await bridge.mark_awaiting_input(RUN)
         await publish_many(bridge, 1)
@@ -228,11 +224,11 @@ class StreamKeeping(StreamBridgeTerms):
         await self.let_pass(self.awaiting_retention * 2)
         assert await bridge.status(RUN) is StreamStatus.OPEN
 
-    async def test_marking_an_unknown_run_is_ignored(self, bridge: StreamBridge) -> None:
-        await bridge.mark_awaiting_input("nobody")
-        assert await bridge.status("nobody") is None
+    async def test_mark_awaiting_input_ignores_an_unknown_run(self, bridge: StreamBridge) -> None:
+        await bridge.mark_awaiting_input("unknown")
+        assert await bridge.status("unknown") is None
 
-    async def test_cleaning_up_forgets_and_a_reader_in_the_middle_reads_to_the_end(self, bridge: StreamBridge) -> None:
+    async def test_cleanup_lets_an_active_reader_read_to_the_end(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         ids = await publish_many(bridge, 2)
         subscription = await bridge.subscribe(RUN)
@@ -245,7 +241,7 @@ class StreamKeeping(StreamBridgeTerms):
             await bridge.subscribe(RUN)
         assert ids_of(await read_to_end(subscription)) == ids
 
-    async def test_cleaning_up_later_leaves_time(self, bridge: StreamBridge) -> None:
+    async def test_cleanup_with_a_delay_deletes_later(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         await bridge.publish_end(RUN)
         await bridge.cleanup(RUN, self.retention / 2)
@@ -254,9 +250,7 @@ class StreamKeeping(StreamBridgeTerms):
         await self.let_pass(self.retention * 0.2)
         assert await bridge.status(RUN) is None
 
-    async def test_a_reader_of_a_run_that_was_forgotten_before_its_end_does_not_wait_for_ever(
-        self, bridge: StreamBridge
-    ) -> None:
+    async def test_cleanup_of_an_open_stream_ends_its_readers_with_an_error(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         waiting, behind = await bridge.subscribe(RUN), await bridge.subscribe(RUN)
         ids = await publish_many(bridge, 2)
@@ -270,11 +264,11 @@ class StreamKeeping(StreamBridgeTerms):
         with pytest.raises(StreamNotFound):
             await read(behind)
 
-    async def test_cleaning_up_an_unknown_run_is_ignored(self, bridge: StreamBridge) -> None:
-        await bridge.cleanup("nobody")
-        await bridge.cleanup("nobody", 5)
+    async def test_cleanup_ignores_an_unknown_run(self, bridge: StreamBridge) -> None:
+        await bridge.cleanup("unknown")
+        await bridge.cleanup("unknown", 5)
 
-    async def test_a_run_may_be_opened_again_after_it_was_cleaned_up(self, bridge: StreamBridge) -> None:
+    async def test_open_after_cleanup_starts_a_new_stream(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         await publish_many(bridge, 2)
         await bridge.publish_terminal(RUN, "error", b"{}")
@@ -285,7 +279,7 @@ class StreamKeeping(StreamBridgeTerms):
         assert subscription.resumed == ResumeResult("evicted", "1-2", "2-1", None)
         assert ids_of(await read_events(subscription, 1)) == ids
 
-    async def test_streams_that_have_not_ended_can_be_found(self, bridge: StreamBridge) -> None:
+    async def test_unended_returns_the_open_streams(self, bridge: StreamBridge) -> None:
         for number in range(3):
             await bridge.open(f"run-{number}")
         assert set(await bridge.unended()) == {"run-0", "run-1", "run-2"}
@@ -295,7 +289,7 @@ class StreamKeeping(StreamBridgeTerms):
         await bridge.cancel("run-2")
         assert list(await bridge.unended()) == []
 
-    async def test_room_is_made_by_forgetting_what_has_ended(self, bridge: StreamBridge) -> None:
+    async def test_open_at_the_limit_deletes_an_ended_stream(self, bridge: StreamBridge) -> None:
         for number in range(self.max_streams):
             await bridge.open(f"run-{number}")
         await bridge.publish_end("run-3")
@@ -303,7 +297,7 @@ class StreamKeeping(StreamBridgeTerms):
         assert await bridge.status("one-more") is StreamStatus.OPEN
         assert await bridge.status("run-3") is None
 
-    async def test_when_every_stream_is_live_there_is_no_room(self, bridge: StreamBridge) -> None:
+    async def test_open_at_the_limit_raises_when_all_streams_are_open(self, bridge: StreamBridge) -> None:
         for number in range(self.max_streams):
             await bridge.open(f"run-{number}")
         with pytest.raises(CapacityExceeded) as full:

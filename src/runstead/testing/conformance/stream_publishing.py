@@ -1,4 +1,4 @@
-"""What every stream bridge must do for those who publish."""
+"""The part of the StreamBridge suite about publishing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .stream_reading import RUN, StreamBridgeTerms, ids_of, order_of, publish_ma
 
 
 class StreamPublishing(StreamBridgeTerms):
-    async def test_what_was_published_is_read_in_order_as_it_was(self, bridge: StreamBridge) -> None:
+    async def test_read_returns_events_as_published_in_order(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         published = [
             ("metadata", b'{"a":1}'),
@@ -34,30 +34,28 @@ class StreamPublishing(StreamBridgeTerms):
             StreamEvent(event_id, name, data) for event_id, (name, data) in zip(ids, published, strict=True)
         ]
 
-    async def test_ids_are_attempt_and_sequence_and_strictly_increase_as_numbers(self, bridge: StreamBridge) -> None:
+    async def test_publish_returns_increasing_ids_of_attempt_and_sequence(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         ids = await publish_many(bridge, 12)
         assert ids == [f"1-{seq}" for seq in range(1, 13)]
         terminal = await bridge.publish_end(RUN)
         assert order_of(terminal) > order_of(ids[-1])
 
-    async def test_opening_an_open_stream_keeps_its_log(self, bridge: StreamBridge) -> None:
+    async def test_open_of_an_open_stream_keeps_its_log(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         first = await bridge.publish(RUN, "values", b"1")
         await bridge.open(RUN)
         second = await bridge.publish(RUN, "values", b"2")
         assert ids_of(await read_events(await bridge.subscribe(RUN), 2)) == [first, second] == ["1-1", "1-2"]
 
-    async def test_a_higher_attempt_takes_over_and_its_ids_begin_anew_behind_its_number(
-        self, bridge: StreamBridge
-    ) -> None:
+    async def test_open_with_a_higher_attempt_takes_over_with_new_ids(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         await publish_many(bridge, 3)
         await bridge.open(RUN, 2)
         assert await bridge.publish(RUN, "values", b"1", attempt=2) == "2-1"
         assert ids_of(await read_events(await bridge.subscribe(RUN), 4)) == ["1-1", "1-2", "1-3", "2-1"]
 
-    async def test_a_reader_reads_on_over_a_takeover(self, bridge: StreamBridge) -> None:
+    async def test_reader_continues_across_a_takeover(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         subscription = await bridge.subscribe(RUN)
         await publish_many(bridge, 2)
@@ -66,12 +64,12 @@ class StreamPublishing(StreamBridgeTerms):
         await publish_many(bridge, 1, attempt=3)
         assert ids_of(await read_events(subscription, 1)) == ["3-1"]
 
-    async def test_opening_for_a_lower_attempt_changes_nothing(self, bridge: StreamBridge) -> None:
+    async def test_open_with_a_lower_attempt_changes_nothing(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN, 2)
         await bridge.open(RUN, 1)
         assert await bridge.publish(RUN, "values", b"1", attempt=2) == "2-1"
 
-    async def test_a_late_worker_cannot_publish(self, bridge: StreamBridge) -> None:
+    async def test_publish_of_a_lower_attempt_raises_stale_attempt(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         await publish_many(bridge, 1)
         await bridge.open(RUN, 2)
@@ -86,14 +84,12 @@ class StreamPublishing(StreamBridgeTerms):
         await bridge.publish_end(RUN, attempt=2)
         assert ids_of(await read_to_end(await bridge.subscribe(RUN))) == ["1-1", "2-1"]
 
-    async def test_publishing_to_a_stream_that_was_never_opened_is_an_error_and_creates_nothing(
-        self, bridge: StreamBridge
-    ) -> None:
+    async def test_publish_without_a_stream_raises_and_creates_nothing(self, bridge: StreamBridge) -> None:
         with pytest.raises(StreamNotFound):
-            await bridge.publish("nobody", "values", b"1")
+            await bridge.publish("unknown", "values", b"1")
         with pytest.raises(StreamNotFound):
-            await bridge.publish_end("nobody")
-        assert await bridge.status("nobody") is None
+            await bridge.publish_end("unknown")
+        assert await bridge.status("unknown") is None
 
     @pytest.mark.parametrize(
         ("kind", "status", "sentinel"),
@@ -103,7 +99,7 @@ class StreamPublishing(StreamBridgeTerms):
             ("cancel", StreamStatus.CANCELLED, CANCELLED_SENTINEL),
         ],
     )
-    async def test_the_terminal_event_is_the_last_and_is_followed_by_its_sentinel(
+    async def test_terminal_event_is_last_and_followed_by_its_sentinel(
         self, bridge: StreamBridge, kind: TerminalKind, status: StreamStatus, sentinel: Sentinel
     ) -> None:
         await bridge.open(RUN)
@@ -114,7 +110,7 @@ class StreamPublishing(StreamBridgeTerms):
         assert [item.terminal for item in items[:2] if isinstance(item, StreamEvent)] == [None, None]
         assert await bridge.status(RUN) is status
 
-    async def test_a_second_terminal_is_the_first_one(self, bridge: StreamBridge) -> None:
+    async def test_publish_terminal_twice_returns_the_first_id(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         first = await bridge.publish_terminal(RUN, "error", b'{"error":"x"}')
         assert await bridge.publish_terminal(RUN, "cancel", b"null") == first
@@ -123,14 +119,14 @@ class StreamPublishing(StreamBridgeTerms):
         assert await bridge.status(RUN) is StreamStatus.ERRORED
         assert ids_of(await read_to_end(await bridge.subscribe(RUN))) == [first]
 
-    async def test_nothing_is_published_after_the_end(self, bridge: StreamBridge) -> None:
+    async def test_publish_after_the_end_raises_stream_terminated(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         end = await bridge.publish_end(RUN)
         with pytest.raises(StreamTerminated):
             await bridge.publish(RUN, "values", b"1")
         assert ids_of(await read_to_end(await bridge.subscribe(RUN))) == [end]
 
-    async def test_opening_a_terminated_stream_leaves_it_terminated(self, bridge: StreamBridge) -> None:
+    async def test_open_of_an_ended_stream_keeps_it_ended(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         await bridge.publish_end(RUN)
         await bridge.open(RUN, 2)
@@ -138,18 +134,18 @@ class StreamPublishing(StreamBridgeTerms):
         with pytest.raises(StreamTerminated):
             await bridge.publish(RUN, "values", b"1", attempt=2)
 
-    async def test_ending_and_cancelling_carry_null(self, bridge: StreamBridge) -> None:
+    async def test_end_and_cancel_events_have_null_data(self, bridge: StreamBridge) -> None:
         for run_id, kind in (("one", "end"), ("two", "cancel")):
             await bridge.open(run_id)
             await (bridge.publish_end(run_id) if kind == "end" else bridge.cancel(run_id))
             [event, _] = await read_to_end(await bridge.subscribe(run_id))
             assert event == StreamEvent("1-1", kind, b"null", terminal=kind)  # type: ignore[arg-type]
 
-    async def test_cancelling_a_stream_that_is_not_there_does_nothing(self, bridge: StreamBridge) -> None:
-        await bridge.cancel("nobody")
-        assert await bridge.status("nobody") is None
+    async def test_cancel_without_a_stream_does_nothing(self, bridge: StreamBridge) -> None:
+        await bridge.cancel("unknown")
+        assert await bridge.status("unknown") is None
 
-    async def test_the_streams_of_two_runs_have_nothing_to_do_with_each_other(self, bridge: StreamBridge) -> None:
+    async def test_streams_of_two_runs_are_independent(self, bridge: StreamBridge) -> None:
         await bridge.open("one")
         await bridge.open("two")
         await publish_many(bridge, 2, run_id="one")

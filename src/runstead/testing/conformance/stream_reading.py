@@ -1,4 +1,4 @@
-"""Ways to read a stream in a test, and what the parts of the stream bridge suite share."""
+"""Functions to read a stream in a test, and the settings that the parts of the StreamBridge suite share."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from runstead.runtime.stream_bridge import StreamBridge, StreamEvent, StreamItem
 
 RUN: Final = "01a2b3c4-run"
 PATIENCE: Final = 30.0
-"""Real seconds that an answer may take before the test fails instead of hanging."""
+"""Real seconds that a response may take before the test fails instead of hanging."""
 
 
 class StreamBridgeTerms:
-    """What the suite expects ``bridge`` to be set to. Build it from these, or change them for an adapter.
+    """The settings that the suite expects of ``bridge``. Use them for it, or change them for an adapter.
 
-    ``let_pass`` lets time go by as the bridge knows it: a clock in the test's hand, or a real sleep together with
-    terms that are short.
+    ``let_pass`` lets time pass for the bridge: by a manual clock, or by a real sleep together with short times.
     """
 
     window_events: ClassVar[int] = 50
@@ -28,17 +27,17 @@ class StreamBridgeTerms:
     heartbeat: ClassVar[float] = 5
 
     async def let_pass(self, seconds: float) -> None:
-        raise NotImplementedError("tell the suite how time passes for this adapter")
+        raise NotImplementedError("implement let_pass: it lets time pass for this adapter")
 
 
 async def read(subscription: StreamSubscription) -> Sequence[StreamItem]:
-    """One batch, soon."""
+    """Return the next batch, within the time limit."""
     async with asyncio.timeout(PATIENCE):
         return await subscription.read()
 
 
 async def read_events(subscription: StreamSubscription, count: int) -> list[StreamEvent]:
-    """The next ``count`` events, in as many batches as it takes; neither more nor fewer."""
+    """Return exactly the next ``count`` events, in as many batches as necessary."""
     events: list[StreamEvent] = []
     while len(events) < count:
         items = await read(subscription)
@@ -49,7 +48,7 @@ async def read_events(subscription: StreamSubscription, count: int) -> list[Stre
 
 
 async def read_to_end(subscription: StreamSubscription) -> list[StreamItem]:
-    """Everything until the stream has ended."""
+    """Return all items until the stream has ended."""
     everything: list[StreamItem] = []
     while items := await read(subscription):
         everything += items
@@ -57,7 +56,7 @@ async def read_to_end(subscription: StreamSubscription) -> list[StreamItem]:
 
 
 async def publish_many(bridge: StreamBridge, count: int, *, run_id: str = RUN, attempt: int = 1) -> list[str]:
-    """Publish ``count`` small events, each with other data, and return their ids."""
+    """Publish ``count`` small events with different data, and return their ids."""
     return [await bridge.publish(run_id, "values", b'{"n":%d}' % number, attempt=attempt) for number in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""What every stream bridge must do for readers who come back, and for those who come late."""
+"""The part of the StreamBridge suite about readers that reconnect and readers that come late."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GARBAGE: Final = (
 
 
 class StreamResuming(StreamBridgeTerms):
-    async def test_a_reader_without_an_id_reads_everything_kept_and_then_what_comes(self, bridge: StreamBridge) -> None:
+    async def test_subscribe_without_an_id_reads_kept_and_then_new_events(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         ids = await publish_many(bridge, 3)
         subscription = await bridge.subscribe(RUN)
@@ -35,7 +35,7 @@ class StreamResuming(StreamBridgeTerms):
         later = await publish_many(bridge, 2)
         assert ids_of(await read_events(subscription, 2)) == later
 
-    async def test_resuming_after_any_id_loses_nothing_and_repeats_nothing(self, bridge: StreamBridge) -> None:
+    async def test_resume_after_any_id_loses_and_repeats_nothing(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         ids = await publish_many(bridge, 11)
         await bridge.open(RUN, 2)
@@ -47,7 +47,7 @@ class StreamResuming(StreamBridgeTerms):
             assert ids_of(await read_to_end(subscription)) == ids[place + 1 :]
 
     @pytest.mark.parametrize("start", ["-1", "0-0"])
-    async def test_resuming_from_the_start_reads_everything(self, bridge: StreamBridge, start: str) -> None:
+    async def test_resume_from_the_start_reads_everything(self, bridge: StreamBridge, start: str) -> None:
         await bridge.open(RUN)
         ids = await publish_many(bridge, 4)
         subscription = await bridge.subscribe(RUN, start)
@@ -55,14 +55,16 @@ class StreamResuming(StreamBridgeTerms):
         assert ids_of(await read_events(subscription, 4)) == ids
 
     @pytest.mark.parametrize("start", [None, "-1", "0-0"])
-    async def test_an_empty_stream_can_be_read_from_the_start(self, bridge: StreamBridge, start: str | None) -> None:
+    async def test_subscribe_to_an_empty_stream_reads_later_events(
+        self, bridge: StreamBridge, start: str | None
+    ) -> None:
         await bridge.open(RUN)
         subscription = await bridge.subscribe(RUN, start)
         assert subscription.resumed == ResumeResult("fresh" if start is None else "resumed", start, None)
         ids = await publish_many(bridge, 1)
         assert ids_of(await read_events(subscription, 1)) == ids
 
-    async def test_a_reader_who_asks_for_what_is_live_gets_nothing_from_before(self, bridge: StreamBridge) -> None:
+    async def test_subscribe_live_omits_earlier_events(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         await publish_many(bridge, 3)
         subscription = await bridge.subscribe(RUN, LIVE)
@@ -71,13 +73,13 @@ class StreamResuming(StreamBridgeTerms):
         ids.append(await bridge.publish_end(RUN))
         assert ids_of(await read_to_end(subscription)) == ids
 
-    async def test_what_is_live_on_an_ended_stream_is_its_end(self, bridge: StreamBridge) -> None:
+    async def test_subscribe_live_to_an_ended_stream_reads_its_end(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         await publish_many(bridge, 3)
         end = await bridge.publish_end(RUN)
         assert ids_of(await read_to_end(await bridge.subscribe(RUN, LIVE))) == [end]
 
-    async def test_the_window_keeps_the_latest_and_a_gap_is_told_exactly(self, bridge: StreamBridge) -> None:
+    async def test_resume_of_evicted_events_reports_the_exact_gap(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         ids = await publish_many(bridge, self.window_events * 3)
         await bridge.publish_end(RUN)
@@ -90,7 +92,7 @@ class StreamResuming(StreamBridgeTerms):
             assert subscription.resumed == ResumeResult("evicted", asked, kept[0], missed)
             assert ids_of(await read_to_end(subscription))[:-1] == kept
 
-    async def test_nothing_is_missing_after_the_last_event_that_was_evicted(self, bridge: StreamBridge) -> None:
+    async def test_resume_after_the_last_evicted_event_reports_no_gap(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         ids = await publish_many(bridge, self.window_events * 3)
         await bridge.publish_end(RUN)
@@ -99,7 +101,7 @@ class StreamResuming(StreamBridgeTerms):
         subscription = await bridge.subscribe(RUN, last_gone)
         assert subscription.resumed == ResumeResult("resumed", last_gone, kept[0])
 
-    async def test_a_gap_over_a_takeover_is_counted_over_both_attempts(self, bridge: StreamBridge) -> None:
+    async def test_resume_across_a_takeover_counts_the_gap_of_both_attempts(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         ids = await publish_many(bridge, self.window_events)
         await bridge.open(RUN, 4)
@@ -159,7 +161,9 @@ class StreamResuming(StreamBridgeTerms):
         assert ids_of(await read_to_end(again)) == ids[ids.index(str(rejoin)) + 1 :]
 
     @pytest.mark.parametrize("garbage", GARBAGE)
-    async def test_a_garbage_id_is_told_and_reads_everything(self, bridge: StreamBridge, garbage: str) -> None:
+    async def test_resume_with_a_garbage_id_is_invalid_and_reads_everything(
+        self, bridge: StreamBridge, garbage: str
+    ) -> None:
         await bridge.open(RUN)
         ids = await publish_many(bridge, 2)
         subscription = await bridge.subscribe(RUN, garbage)
@@ -167,7 +171,9 @@ class StreamResuming(StreamBridgeTerms):
         assert ids_of(await read_events(subscription, 2)) == ids
 
     @pytest.mark.parametrize("future", ["1-3", "1-4000", "2-1", "999-999"])
-    async def test_an_id_from_the_future_is_told_and_reads_everything(self, bridge: StreamBridge, future: str) -> None:
+    async def test_resume_with_a_future_id_is_invalid_and_reads_everything(
+        self, bridge: StreamBridge, future: str
+    ) -> None:
         await bridge.open(RUN)
         ids = await publish_many(bridge, 2)
         subscription = await bridge.subscribe(RUN, future)
@@ -175,7 +181,7 @@ class StreamResuming(StreamBridgeTerms):
         assert ids_of(await read_events(subscription, 2)) == ids
 
     @pytest.mark.parametrize("published", [0, 2])
-    async def test_when_the_log_of_an_earlier_attempt_was_lost_nobody_knows_how_much_is_missing(
+    async def test_resume_after_a_lost_log_reports_a_gap_of_unknown_size(
         self, bridge: StreamBridge, published: int
     ) -> None:
         await bridge.open(RUN, 3)
@@ -185,16 +191,14 @@ class StreamResuming(StreamBridgeTerms):
         ids += await publish_many(bridge, 1, attempt=3)
         assert ids_of(await read_events(subscription, len(ids))) == ids
 
-    async def test_ids_are_compared_as_numbers(self, bridge: StreamBridge) -> None:
+    async def test_resume_compares_ids_as_numbers(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         ids = await publish_many(bridge, 12)
         assert sorted(ids) != sorted(ids, key=order_of) == ids
         subscription = await bridge.subscribe(RUN, "1-9")
         assert ids_of(await read_events(subscription, 3)) == ["1-10", "1-11", "1-12"]
 
-    async def test_one_who_has_seen_the_terminal_event_is_told_the_end_and_nothing_else(
-        self, bridge: StreamBridge
-    ) -> None:
+    async def test_resume_after_the_terminal_event_reads_only_the_sentinel(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         await publish_many(bridge, 2)
         end = await bridge.publish_end(RUN)
@@ -203,7 +207,7 @@ class StreamResuming(StreamBridgeTerms):
         assert list(await read(subscription)) == [END_SENTINEL]
         assert list(await read(subscription)) == []
 
-    async def test_a_finished_stream_is_replayed_and_ends_for_each_who_comes(self, bridge: StreamBridge) -> None:
+    async def test_subscribe_to_an_ended_stream_replays_it_each_time(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         ids = await publish_many(bridge, 3)
         ids.append(await bridge.publish_end(RUN))
@@ -211,24 +215,24 @@ class StreamResuming(StreamBridgeTerms):
             assert ids_of(await read_to_end(await bridge.subscribe(RUN))) == ids
 
     @pytest.mark.parametrize("last_event_id", [None, "-1", "1-1", "garbage"])
-    async def test_subscribing_to_a_run_without_a_stream_is_an_error_and_creates_nothing(
+    async def test_subscribe_without_a_stream_raises_and_creates_nothing(
         self, bridge: StreamBridge, last_event_id: str | None
     ) -> None:
         for _ in range(self.max_streams + 1):
             with pytest.raises(StreamNotFound):
-                await bridge.subscribe("nobody", last_event_id)
-        assert await bridge.status("nobody") is None
-        # No ghost takes the room of a run.
+                await bridge.subscribe("unknown", last_event_id)
+        assert await bridge.status("unknown") is None
+        # Missing streams take no capacity.
         for number in range(self.max_streams):
             await bridge.open(f"run-{number}")
 
-    async def test_the_terminal_event_does_not_count_towards_the_window(self, bridge: StreamBridge) -> None:
+    async def test_terminal_event_does_not_count_towards_the_window(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         ids = await publish_many(bridge, self.window_events)
         ids.append(await bridge.publish_terminal(RUN, "error", b'"' + b"x" * self.window_bytes * 2 + b'"'))
         assert ids_of(await read_to_end(await bridge.subscribe(RUN))) == ids
 
-    async def test_the_window_is_bounded_by_bytes_too(self, bridge: StreamBridge) -> None:
+    async def test_window_is_limited_by_bytes(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         data = b'"' + b"x" * (self.window_bytes // 10) + b'"'
         ids = [await bridge.publish(RUN, "values", data) for _ in range(self.window_events)]
@@ -237,7 +241,7 @@ class StreamResuming(StreamBridgeTerms):
         assert kept == ids[-len(kept) :]
         assert 1 <= len(kept) <= 10
 
-    async def test_an_oversized_event_evicts_others_but_not_itself(self, bridge: StreamBridge) -> None:
+    async def test_oversized_event_evicts_others_but_not_itself(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         small = await publish_many(bridge, 3)
         data = b'"' + b"x" * self.window_bytes * 3 + b'"'

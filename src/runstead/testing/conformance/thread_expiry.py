@@ -1,6 +1,6 @@
-"""What every ThreadExpiryStore must do, sentence by sentence of its contract.
+"""The conformance suite of the ThreadExpiryStore port; it covers each sentence of its contract.
 
-Subclass it and give it ``storage`` (see `run_storage`) and, over the same rows, ``expiry``.
+Subclass it and provide ``storage`` (see `run_storage`) and, over the same rows, ``expiry``.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ MINUTE = timedelta(minutes=1)
 
 
 class ThreadExpiryConformance:
-    """Subclass it and give it ``storage`` and ``expiry``."""
+    """The suite of ThreadExpiryStore. Subclass it and provide ``storage`` and ``expiry``."""
 
-    async def test_a_thread_that_nobody_has_used_for_its_time_is_taken(
+    async def test_take_returns_a_thread_unused_for_its_ttl(
         self, storage: RunStorage, expiry: ThreadExpiryStore
     ) -> None:
         await _kept(storage, "t-1")
@@ -38,14 +38,14 @@ class ThreadExpiryConformance:
         assert (expired.owner.user_id, expired.owner.tenant_id) == (ALICE.user_id, ALICE.tenant_id)
         assert await storage.has_thread("t-ever")
 
-    async def test_threads_are_taken_whosever_they_are(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
+    async def test_take_returns_threads_of_all_users(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
         await _kept(storage, "t-1")
         with acting(BOB):
             await storage.threads.create("t-2", ttl=ThreadTtl(60))
         await storage.clock.forward(HOUR)
         assert {one.owner.user_id for one in await expiry.take(10)} == {ALICE.user_id, BOB.user_id}
 
-    async def test_what_was_taken_is_absent_and_its_id_is_not_free(
+    async def test_taken_thread_looks_absent_and_its_id_stays_reserved(
         self, storage: RunStorage, expiry: ThreadExpiryStore
     ) -> None:
         run = await storage.ended(await storage.accept("t-1"))
@@ -66,9 +66,7 @@ class ThreadExpiryConformance:
         with acting(ALICE):
             assert (made.values, await storage.threads.get_ttl("t-1")) == (None, None)
 
-    async def test_what_was_taken_and_not_finished_is_taken_again(
-        self, storage: RunStorage, expiry: ThreadExpiryStore
-    ) -> None:
+    async def test_take_returns_unfinished_threads_again(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
         await _kept(storage, "t-1")
         await _kept(storage, "t-2", strategy="keep_latest")
         await storage.clock.forward(HOUR)
@@ -79,7 +77,7 @@ class ThreadExpiryConformance:
             await expiry.finish(expired)
         assert await expiry.take(10) == []
 
-    async def test_two_may_sweep_at_once(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
+    async def test_concurrent_sweeps_take_every_thread(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
         for number in range(10):
             await _kept(storage, f"t-{number}")
         await storage.clock.forward(HOUR)
@@ -89,7 +87,7 @@ class ThreadExpiryConformance:
         for number in range(10):
             await storage.new_thread(f"t-{number}")
 
-    async def test_finishing_twice_is_finishing_once(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
+    async def test_finish_twice_has_the_effect_of_one(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
         await _kept(storage, "t-1")
         await storage.clock.forward(HOUR)
         (expired,) = await expiry.take(10)
@@ -98,14 +96,14 @@ class ThreadExpiryConformance:
         assert await expiry.finish(expired) == []
         assert await storage.thread("t-1") == made
 
-    async def test_only_what_was_taken_is_deleted(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
+    async def test_finish_deletes_only_taken_threads(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
         made = await _kept(storage, "t-1")
         assert await expiry.finish(ExpiredThread("t-1", ALICE, "delete")) == []
         assert await expiry.finish(ExpiredThread("t-none", ALICE, "keep_latest")) == []
         assert await storage.thread("t-1") == made
 
     @pytest.mark.parametrize("strategy", ["delete", "keep_latest"])
-    async def test_a_busy_thread_is_never_taken(
+    async def test_take_never_returns_a_busy_thread(
         self, storage: RunStorage, expiry: ThreadExpiryStore, strategy: TtlStrategy
     ) -> None:
         await _kept(storage, "t-1", strategy=strategy)
@@ -115,9 +113,7 @@ class ThreadExpiryConformance:
             assert await expiry.take(10) == []
         assert (await storage.thread("t-1")).status == "busy"
 
-    async def test_a_thread_with_a_run_for_later_is_in_use(
-        self, storage: RunStorage, expiry: ThreadExpiryStore
-    ) -> None:
+    async def test_take_omits_a_thread_with_a_delayed_run(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
         await _kept(storage, "t-1")
         run = await storage.accept("t-1", after_seconds=10 * 3600)
         for _ in range(9):
@@ -125,7 +121,7 @@ class ThreadExpiryConformance:
             assert await expiry.take(10) == []
         assert await storage.stands(run)
 
-    async def test_the_time_counts_from_the_last_use(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
+    async def test_ttl_counts_from_the_last_use(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
         for thread_id in ("t-run", "t-state", "t-words", "t-idle"):
             await _kept(storage, thread_id)
         await storage.clock.forward(HOUR / 2)
@@ -140,7 +136,7 @@ class ThreadExpiryConformance:
         await storage.clock.forward(MINUTE)
         assert await _taken(expiry) == {"t-run", "t-state", "t-words"}
 
-    async def test_a_thread_that_stays_comes_up_again_after_its_time(
+    async def test_take_returns_a_kept_thread_again_after_its_ttl(
         self, storage: RunStorage, expiry: ThreadExpiryStore
     ) -> None:
         made = await _kept(storage, "t-1", strategy="keep_latest")
@@ -151,9 +147,7 @@ class ThreadExpiryConformance:
             assert await _taken(expiry) == {"t-1"}
         assert await storage.thread("t-1") == made
 
-    async def test_a_ttl_that_is_given_later_counts_from_then(
-        self, storage: RunStorage, expiry: ThreadExpiryStore
-    ) -> None:
+    async def test_ttl_set_later_counts_from_then(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
         await storage.new_thread("t-1")
         await storage.clock.forward(5 * HOUR)
         with acting(ALICE):
@@ -162,19 +156,17 @@ class ThreadExpiryConformance:
         await storage.clock.forward(HOUR)
         assert await _taken(expiry) == {"t-1"}
 
-    async def test_no_more_are_taken_than_were_asked_for(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
+    async def test_take_returns_at_most_limit_threads(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
         for number in range(5):
             await _kept(storage, f"t-{number}")
-        # Those at the front are in use, and hide nobody.
+        # The first threads are in use, and must not hide the others.
         for thread_id in ("t-0", "t-1"):
             await storage.begun(await storage.accept(thread_id))
         await storage.clock.forward(HOUR)
         assert len(await expiry.take(2)) == 2
         assert await _taken(expiry) == {"t-2", "t-3", "t-4"}
 
-    async def test_the_temporary_thread_of_a_run_goes_with_the_run_alone(
-        self, storage: RunStorage, expiry: ThreadExpiryStore
-    ) -> None:
+    async def test_take_never_returns_a_temporary_thread(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
         run = await storage.accept(None, scope=RunScope("stateless", "create", "delete"))
         await storage.clock.forward(1_000 * HOUR)
         assert await expiry.take(10) == []
@@ -182,7 +174,7 @@ class ThreadExpiryConformance:
 
 
 async def _kept(storage: RunStorage, thread_id: ThreadId, *, strategy: TtlStrategy = "delete") -> object:
-    """A thread that is kept for an hour, made now unless it is there."""
+    """Give the thread a TTL of one hour; create it if it does not exist."""
     with acting(ALICE):
         if await storage.threads.get(thread_id) is None:
             return await storage.threads.create(thread_id, ttl=ThreadTtl(60, strategy))
@@ -190,7 +182,7 @@ async def _kept(storage: RunStorage, thread_id: ThreadId, *, strategy: TtlStrate
 
 
 async def _taken(expiry: ThreadExpiryStore) -> set[ThreadId]:
-    """Take all there are, and finish them."""
+    """Take all expired threads, and finish them."""
     taken = await expiry.take(100)
     for expired in taken:
         await expiry.finish(expired)

@@ -1,6 +1,6 @@
-"""What every ThreadStore must do, sentence by sentence of its contract.
+"""The conformance suite of the ThreadStore port; it covers each sentence of its contract.
 
-Subclass it and give it ``storage``; see `run_storage`.
+Subclass it and provide ``storage``; see `run_storage`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ STRANGERS: Final = (BOB, ALICE_ELSEWHERE)
 
 
 class ThreadStoreConformance(ThreadSharing):
-    """Subclass it and give it ``storage``."""
+    """The suite of ThreadStore. Subclass it and provide ``storage``."""
 
-    async def test_a_new_thread_is_idle_and_empty(self, storage: RunStorage) -> None:
+    async def test_create_makes_an_idle_empty_thread(self, storage: RunStorage) -> None:
         with acting(ALICE):
             made = await storage.threads.create("t-1", metadata={"a": [1, None]}, config={"tags": ["x"]})
         now = storage.clock.now()
@@ -38,12 +38,12 @@ class ThreadStoreConformance(ThreadSharing):
         assert (made.created_at, made.updated_at, made.state_updated_at) == (now, now, None)
         assert (made.values, made.interrupts, made.error) == (None, b"{}", None)
 
-    async def test_an_id_is_minted_where_none_is_given(self, storage: RunStorage) -> None:
+    async def test_create_without_an_id_makes_a_new_one(self, storage: RunStorage) -> None:
         with acting(ALICE):
             ids = {(await storage.threads.create()).thread_id for _ in range(3)}
         assert len(ids) == 3
 
-    async def test_everything_needs_an_actor(self, storage: RunStorage) -> None:
+    async def test_calls_require_an_actor(self, storage: RunStorage) -> None:
         threads = storage.threads
         await storage.new_thread("t-1")
         for call in (
@@ -60,7 +60,7 @@ class ThreadStoreConformance(ThreadSharing):
             with pytest.raises(ActorRequired):
                 await call()
 
-    async def test_an_id_that_exists_is_refused_or_given_back_unchanged(self, storage: RunStorage) -> None:
+    async def test_create_with_an_existing_id_raises_or_returns_it_unchanged(self, storage: RunStorage) -> None:
         made = await storage.new_thread("t-1", metadata={"a": 1})
         with acting(ALICE):
             with pytest.raises(ThreadExists):
@@ -69,7 +69,7 @@ class ThreadStoreConformance(ThreadSharing):
         assert found == made
 
     @pytest.mark.parametrize("stranger", STRANGERS)
-    async def test_a_foreign_thread_looks_like_an_absent_one(self, storage: RunStorage, stranger: ActorContext) -> None:
+    async def test_foreign_thread_looks_absent(self, storage: RunStorage, stranger: ActorContext) -> None:
         with acting(ALICE):
             made = await storage.threads.create("t-1", metadata={"a": 1}, ttl=ThreadTtl(5))
         with acting(stranger):
@@ -88,7 +88,7 @@ class ThreadStoreConformance(ThreadSharing):
         with acting(ALICE):
             assert await storage.threads.get_ttl("t-1") == ThreadTtl(5)
 
-    async def test_a_thread_is_kept_for_ever_until_something_else_is_said(self, storage: RunStorage) -> None:
+    async def test_thread_has_no_ttl_until_update_sets_one(self, storage: RunStorage) -> None:
         await storage.new_thread("t-1")
         with acting(ALICE):
             assert await storage.threads.get_ttl("t-1") is None
@@ -98,7 +98,7 @@ class ThreadStoreConformance(ThreadSharing):
             await storage.threads.update("t-1", metadata={}, ttl=ThreadTtl(60))
             assert await storage.threads.get_ttl("t-1") == ThreadTtl(60, "delete")
 
-    async def test_a_ttl_goes_with_its_thread(self, storage: RunStorage) -> None:
+    async def test_delete_removes_the_ttl(self, storage: RunStorage) -> None:
         with acting(ALICE):
             await storage.threads.create("t-1", ttl=ThreadTtl(60))
             await storage.threads.create("t-1", ttl=ThreadTtl(1), if_exists="do_nothing")
@@ -108,11 +108,11 @@ class ThreadStoreConformance(ThreadSharing):
             assert await storage.threads.get_ttl("t-1") is None
 
     @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf"), 1e12])
-    def test_a_ttl_is_a_time(self, minutes: float) -> None:
+    def test_ttl_refuses_minutes_that_are_not_positive_and_finite(self, minutes: float) -> None:
         with pytest.raises(ValueError, match="more than 0"):
             ThreadTtl(minutes)
 
-    async def test_values_of_a_page_are_read_as_far_as_they_fit(self, storage: RunStorage) -> None:
+    async def test_search_includes_values_up_to_values_bytes(self, storage: RunStorage) -> None:
         for number, size in enumerate((50_000, 0, 12_000, 3_000)):
             await storage.new_thread(f"t-{number}")
             if size:
@@ -130,16 +130,16 @@ class ThreadStoreConformance(ThreadSharing):
 
         read_, none, omitted = (True, False), (False, False), (False, True)
         assert await read(None) == [read_, none, read_, read_]
-        # A store that encrypts needs up to three times as much, and the bounds leave room for that.
+        # A store that encrypts needs up to three times as much, and the limits leave room for that.
         assert await read(200_000) == [read_, none, read_, read_]
         # The page begins with the last thread here.
         assert await read(50_000) == [omitted, none, read_, read_]
         assert await read(12_000) == [omitted, none, omitted, read_]
-        # At least one, so that each can be had.
+        # At least one, so that every thread's values can be read.
         assert await read(1) == [omitted, none, omitted, read_]
         assert await read(0) == [omitted, none, omitted, omitted]
 
-    async def test_unknown_threads_are_absent(self, storage: RunStorage) -> None:
+    async def test_calls_for_unknown_threads_return_nothing(self, storage: RunStorage) -> None:
         with acting(ALICE):
             for thread_id in ("t-none", "\ud800", "../x", "' OR 1=1 --"):
                 assert await storage.threads.get(thread_id) is None
@@ -150,7 +150,7 @@ class ThreadStoreConformance(ThreadSharing):
                 await storage.threads.set_state(thread_id, ThreadAfter())
             assert await storage.threads.count(ThreadFilter()) == 0
 
-    async def test_metadata_are_merged_key_by_key(self, storage: RunStorage) -> None:
+    async def test_update_merges_metadata_by_key(self, storage: RunStorage) -> None:
         await storage.new_thread("t-1", metadata={"a": {"x": 1}, "b": 1})
         await storage.clock.forward(5)
         with acting(ALICE):
@@ -161,7 +161,7 @@ class ThreadStoreConformance(ThreadSharing):
         assert updated.updated_at == storage.clock.now()
         assert updated.created_at < updated.updated_at
 
-    async def test_deleting_forgets_the_thread_and_its_runs(self, storage: RunStorage) -> None:
+    async def test_delete_removes_the_thread_and_its_runs(self, storage: RunStorage) -> None:
         ended = await storage.ended(await storage.accept("t-1"))
         waiting = await storage.accept("t-1")
         other = await storage.accept("t-2")
@@ -172,7 +172,7 @@ class ThreadStoreConformance(ThreadSharing):
         assert [await storage.run(run.run_id) for run in (ended, waiting)] == [None, None]
         assert await storage.leases.waiting(10) == [other.run_id]
 
-    async def test_a_thread_whose_run_is_held_cannot_be_deleted(self, storage: RunStorage) -> None:
+    async def test_delete_refuses_a_thread_with_a_held_run(self, storage: RunStorage) -> None:
         run = await storage.accept()
         lease = await storage.held(run)
         with acting(ALICE), pytest.raises(ThreadBusy) as busy:
@@ -180,7 +180,7 @@ class ThreadStoreConformance(ThreadSharing):
         assert busy.value.run_ids == (run.run_id,)
         await storage.leases.settle(lease, DONE)
 
-    async def test_filters_are_anded_and_apply_before_the_limit(self, storage: RunStorage) -> None:
+    async def test_search_combines_filters_with_and_before_the_limit(self, storage: RunStorage) -> None:
         for n in range(5):
             await storage.new_thread(f"t-{n}", metadata={"kind": "chat", "n": n})
         await storage.new_thread("t-5", metadata={"kind": "other"})
@@ -194,7 +194,7 @@ class ThreadStoreConformance(ThreadSharing):
             assert await storage.threads.count(ThreadFilter(metadata={"kind": "chat"})) == 5
             assert await storage.threads.count(ThreadFilter(status="idle")) == 5
 
-    async def test_values_are_matched_by_containment(self, storage: RunStorage) -> None:
+    async def test_search_matches_values_by_containment(self, storage: RunStorage) -> None:
         await storage.new_thread("t-none")
         for thread_id, values in (("t-1", b'{"a":{"b":1,"c":[1,2]}}'), ("t-2", b'{"a":{"b":2}}')):
             await storage.ended(await storage.accept(thread_id), Outcome(RunStatus.SUCCESS, ThreadAfter(values=values)))
@@ -203,7 +203,7 @@ class ThreadStoreConformance(ThreadSharing):
         assert await _ids(storage, ThreadFilter(values={"a": {}})) == ["t-1", "t-2"]
         assert await _ids(storage, ThreadFilter(values={"z": 1})) == []
 
-    async def test_threads_come_by_page_in_a_stable_order(self, storage: RunStorage) -> None:
+    async def test_search_returns_pages_in_a_stable_order(self, storage: RunStorage) -> None:
         for thread_id in ("t-2", "t-1", "t-3"):
             await storage.new_thread(thread_id)
         await storage.clock.forward(1)
@@ -215,7 +215,7 @@ class ThreadStoreConformance(ThreadSharing):
         assert pages == [["t-0", "t-1"], ["t-2", "t-3"], []]
         assert await _ids(storage, limit=0) == []
 
-    async def test_threads_can_be_sorted_by_what_changes(self, storage: RunStorage) -> None:
+    async def test_search_sorts_by_changing_fields(self, storage: RunStorage) -> None:
         for thread_id in ("t-1", "t-2", "t-3"):
             await storage.new_thread(thread_id)
         await storage.clock.forward(1)
@@ -227,7 +227,7 @@ class ThreadStoreConformance(ThreadSharing):
         assert await _ids(storage, sort_by="state_updated_at", sort_order="asc") == ["t-2", "t-1", "t-3"]
         assert await _ids(storage, sort_by="status", sort_order="asc") == ["t-2", "t-3", "t-1"]
 
-    async def test_an_update_of_the_state_is_recorded(self, storage: RunStorage) -> None:
+    async def test_set_state_writes_all_fields(self, storage: RunStorage) -> None:
         await storage.new_thread("t-1")
         failure = RunFailure("E", "m")
         await _leave(storage, "t-1", ThreadAfter("interrupted", b'{"x":1}', b'{"t":[]}', failure))
@@ -236,24 +236,24 @@ class ThreadStoreConformance(ThreadSharing):
         assert thread.error == {"error": "E", "message": "m"}
         assert thread.state_updated_at == storage.clock.now()
 
-    async def test_an_update_of_the_state_leaves_a_busy_thread_busy(self, storage: RunStorage) -> None:
+    async def test_set_state_keeps_a_busy_thread_busy(self, storage: RunStorage) -> None:
         await storage.begun(await storage.accept())
         await _leave(storage, "t-1", ThreadAfter("idle", values=b"2"))
         thread = await storage.thread("t-1")
         assert (thread.status, thread.values) == ("busy", b"2")
 
-    async def test_a_title_is_written_into_the_metadata(self, storage: RunStorage) -> None:
+    async def test_set_title_writes_the_metadata(self, storage: RunStorage) -> None:
         await storage.new_thread("t-1", metadata={"mine": 1})
         with acting(ALICE):
             await storage.threads.set_title("t-1", "A talk")
         assert (await storage.thread("t-1")).metadata == {"mine": 1, "title": "A talk"}
 
-    async def test_a_title_that_a_client_writes_into_the_state_is_the_threads_title(self, storage: RunStorage) -> None:
+    async def test_set_state_takes_the_title_from_the_values(self, storage: RunStorage) -> None:
         await storage.new_thread("t-1", metadata={"mine": 1})
         for values, title in (
             (b'{"title":"Gr\xc3\xbc\xc3\x9fe \\"you\\" \\\\ %s :x"}', 'Grüße "you" \\ %s :x'),
             (b'{"title":"' + b"x" * 300 + b'"}', "x" * 200),
-            # No title: the thread's stays.
+            # No title: the thread keeps its own.
             (b'{"other":1}', "x" * 200),
             (b'{"title":""}', "x" * 200),
             (b'{"title":7}', "x" * 200),
@@ -263,7 +263,7 @@ class ThreadStoreConformance(ThreadSharing):
             await _leave(storage, "t-1", ThreadAfter("idle", values=values))
             assert (await storage.thread("t-1")).metadata == {"mine": 1, "title": title}, values
 
-    async def test_a_title_of_the_users_own_stays_while_the_states_does_not_change(self, storage: RunStorage) -> None:
+    async def test_set_state_keeps_a_set_title_while_the_values_title_is_unchanged(self, storage: RunStorage) -> None:
         await storage.new_thread("t-1")
         await _leave(storage, "t-1", ThreadAfter("idle", values=b'{"title":"theirs","n":1}'))
         with acting(ALICE):
