@@ -18,6 +18,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    # Not at collection: an error there ends xdist's workers without a word.
+    # Not at collection: an error there ends xdist's workers without a message.
     if (count := item.config.stash[_COUNTS][item.nodeid]) > 1:
         pytest.fail(f"{count} tests have the node id {item.nodeid}; give each an id of its own", pytrace=False)

@@ -1,7 +1,8 @@
-"""Progress of a long test run: slow and failed tests by name as they end, counts every half a minute, and a last line.
+"""Progress of a long test run: slow and failed tests by name as they end, counts every half minute, and a last
+line.
 
-A pytest plugin that is active with ``--progress``, in place of pytest's dots. The last line comes after pytest's own
-summary and says what was run, and what was skipped for which reason.
+A pytest plugin that is active with ``--progress``, in place of pytest's dots. The last line comes after pytest's
+own summary and gives the number of tests run, and of those skipped by reason.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import pytest
 SLOW: Final = 10.0
 """Seconds after which a test is named when it ends."""
 FAILURE_LINES: Final = 20
-"""Lines of a failure's message that are printed at once."""
+"""Lines of a failure's message that are printed immediately."""
 EVERY: Final = 30.0
 """Seconds between two lines of counts."""
 
@@ -36,7 +37,7 @@ class Progress:
         self._reasons: Counter[str] = Counter()
 
     def start(self, nodeid: str) -> None:
-        """Remember that a test has begun."""
+        """Record the start of a test."""
         with self._lock:
             self._running[nodeid] = self._now()
 
@@ -75,7 +76,7 @@ class Progress:
             self._write(line)
 
     def last_line(self, deselected: int = 0) -> str:
-        """Return what was run, and what was not for which reason."""
+        """Return the number of tests run, and of those skipped by reason."""
         with self._lock:
             counts = Counter(self._outcomes.values())
             ran = counts["passed"] + counts["failed"]
@@ -91,7 +92,7 @@ class Progress:
 
 
 def failure_of(report: pytest.TestReport) -> list[str]:
-    """Return the place and the first lines of a failure; pytest prints the whole of it when all tests have ended."""
+    """Return the location and the first lines of a failure; pytest prints it completely when all tests have ended."""
     crash = getattr(report.longrepr, "reprcrash", None)
     if crash is None:
         return []
@@ -99,7 +100,7 @@ def failure_of(report: pytest.TestReport) -> list[str]:
 
 
 def reason_of(report: pytest.TestReport) -> str:
-    """Return why a test was skipped, in one line."""
+    """Return the reason for a skip, in one line."""
     text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     return " ".join(text.removeprefix("Skipped: ").split()) or "no reason given"
 

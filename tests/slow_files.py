@@ -1,6 +1,7 @@
-"""Order of test files for xdist: those that take longest first, so that no process is left alone with one at the end.
+"""Order of test files for xdist: the slowest first, so that no process is left alone with one at the end.
 
-By itself xdist begins with the files that have the most tests; the slowest have few, which start servers and browsers.
+By default xdist begins with the files that have the most tests; the slowest have few, which start servers and
+browsers.
 """
 
 from __future__ import annotations
@@ -44,11 +45,11 @@ SLOW_FILES: Final = (
     "tests/laws/test_stream_resume.py",
     "tests/cli/test_serving.py",
 )
-"""Of more than about ten seconds, the longest first."""
+"""Longer than about ten seconds, the slowest first."""
 
 
 class HasNodeId(Protocol):
-    """As tests have."""
+    """The used part of a test item."""
 
     @property
     def nodeid(self) -> str: ...
@@ -58,7 +59,7 @@ Test = TypeVar("Test", bound=HasNodeId)
 
 
 def slow_first(tests: Sequence[Test]) -> list[Test]:
-    """Return the tests with slow files first, then by the number of tests in their file; in a file as they were."""
+    """Return the tests with slow files first, then by the number of tests in their file; unchanged within a file."""
     places = {file: place for place, file in enumerate(SLOW_FILES)}
     counts = Counter(_file_of(test) for test in tests)
 
@@ -74,13 +75,13 @@ def _file_of(test: HasNodeId) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # xdist's own order, in the process that hands out files; not in every version of it.
+    # xdist's own order, in the process that assigns files; not in every version of it.
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Order them in xdist's workers; a process that is alone keeps pytest's order."""
+    """Order them in xdist's workers; a single process keeps pytest's order."""
     if hasattr(config, "workerinput"):
         items[:] = slow_first(items)

@@ -1,4 +1,4 @@
-"""The names of the top-level package: all there, typed, and imported only when they are used."""
+"""The names of the top-level package: complete, typed, and imported on first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings: where they come from, which source wins, and what is said about a bad one."""
+"""Settings: their sources, precedence, and errors."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("how", DAMAGED)
-async def test_damaged_checkpoint_is_told_and_its_thread_can_be_deleted(
+async def test_damaged_checkpoint_is_reported_and_its_thread_can_be_deleted(
     how: str, application: Application, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     thread_id = (await client.post("/threads", json={})).json()["thread_id"]

@@ -1,4 +1,4 @@
-"""One ``runstead dev`` for all libraries, over fake providers, a PostgreSQL and a Valkey."""
+"""One ``runstead dev`` for all libraries, with fake providers, a PostgreSQL and a Valkey."""
 
 from __future__ import annotations
 

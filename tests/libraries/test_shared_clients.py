@@ -1,4 +1,4 @@
-"""Clients that a module makes once, used by many runs at once: every run succeeds, on both profiles."""
+"""Module-level clients, used by many concurrent runs: every run succeeds, on both profiles."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def configuration(folder: Path, *graphs: str, **parts: Any) -> Path:
 
 
 async def limited(make: Callable[[int], Awaitable[T]], count: int = RUNS, at_once: int = AT_ONCE) -> list[T]:
-    """The results of ``count`` calls, so many of them at once."""
+    """The results of ``count`` calls, a limited number of them concurrently."""
     free = asyncio.Semaphore(at_once)
 
     async def one(number: int) -> T:
@@ -74,7 +74,7 @@ async def test_a_hundred_and_twenty_runs_share_one_chat_model(profile: pytest.Fi
 
 
 async def test_a_page_may_read_states_beside_the_runs(profile: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """Reads open the graph too: on a loop of another run's, they broke its client."""
+    """Reads open the graph too: on the loop of another run, they broke its client."""
     config = configuration(tmp_path, "agent")
     async with served(config, tmp_path, profile) as url, httpx.AsyncClient(base_url=url, timeout=90) as http:
         threads = [(await http.post("/threads", json={})).json()["thread_id"] for _ in range(5)]

@@ -1,4 +1,4 @@
-"""Objects of the real libraries, made at module level and in the lifespan, shared by runs and routes at once."""
+"""Objects of the real libraries, created at module level and in the lifespan, shared by concurrent runs and routes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def expected(library: str, text: str) -> list[str]:
 
 
 async def use_at_once(url: str, library: str, name: str, runs: int = RUNS) -> list[Any]:
-    """Return what went wrong in so many runs, with a few requests to a route beside them."""
+    """Return the errors of a number of runs, with a few requests to a route beside them."""
 
     async def run(text: str) -> Any:
         body = {"assistant_id": "shared", "input": {"library": library, "text": text}}

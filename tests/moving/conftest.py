@@ -1,4 +1,4 @@
-"""Places to move to and from: directories, and schemas of one PostgreSQL."""
+"""Sources and targets of transfers: directories, and schemas of one PostgreSQL."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def postgres(postgres_schema: PostgresSchema) -> NewPlace:
 
 
 class ThreePlaces:
-    """Two directories, and between them a schema: opened once, on a loop of their own, for many examples of a test."""
+    """Two directories, and between them a schema: opened once, on their own loop, for many examples of a test."""
 
     def __init__(self, runner: asyncio.Runner, places: Sequence[Place]) -> None:
         self._runner, self._places = runner, places

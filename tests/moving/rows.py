@@ -1,4 +1,4 @@
-"""Rows of every table that is moved, made at random and as hostile as their columns allow."""
+"""Random rows of every table that is transferred, as extreme as their columns allow."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from runstead.infra.storage.tables import item_vectors, items
 
 Rows: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]
 
-# Few, so that rows of many tables share a thread; some sort differently by language than by their bytes.
+# Few, so that rows of many tables share a thread; some sort differently by locale than by their bytes.
 _IDS: Final = st.sampled_from(
     ["a", "B", "é", "z.z", "Ω\U0001f600", "\U0001f600", "\uffff", "0 1", "a-b", "a_b", "\x01\x7f"]
 )
 _TEXTS: Final = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
-# As our columns of JSON have it: NUL, halves of pairs and what JSON has no word for stand there as escapes.
+# As in JSON columns: NUL, lone surrogates and values without a JSON form are escaped there.
 _JSON: Final = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8) | st.just("\ud800\0"),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
@@ -43,7 +43,7 @@ def _value(column: Column[Any]) -> st.SearchStrategy[Any]:
         case kind if is_of(kind, LargeBinary):
             found = st.binary(max_size=60) | st.binary(min_size=1, max_size=4).map(lambda some: some * 20_000)
         case UtcTime():
-            # A lease that holds is a run that is being executed, and such a place is not exported.
+            # An unexpired lease means a running run, and such a place is not exported.
             found = _TIMES.filter(lambda time: time.year < 2000) if column.name == "lease_until" else _TIMES
         case Boolean():
             found = st.booleans()
@@ -65,7 +65,7 @@ def _value(column: Column[Any]) -> st.SearchStrategy[Any]:
 def _unique(table: Table) -> list[tuple[str, ...]]:
     keys = [tuple(column.name for column in table.primary_key.columns)]
     keys += [tuple(column.name for column in index.columns) for index in table.indexes if index.unique]
-    # Counted by the database, so no two rows have the same.
+    # Assigned by the database, so no two rows have the same.
     keys += [(column.name,) for column in table.c if column.identity is not None]
     return keys
 
@@ -77,7 +77,7 @@ def _rows(table: Table) -> st.SearchStrategy[list[dict[str, Any]]]:
 
 
 def _consistent(rows: dict[str, list[dict[str, Any]]]) -> Rows:
-    """Vectors are of items that are there."""
+    """Vectors belong to existing items."""
     there = {(row["namespace"], row["key"]) for row in rows[items.name]}
     rows[item_vectors.name] = [row for row in rows[item_vectors.name] if (row["namespace"], row["key"]) in there]
     return rows
@@ -87,7 +87,7 @@ any_rows: Final = st.fixed_dictionaries({table.name: _rows(table) for table in m
 
 
 def put(connection: Connection, rows: Rows) -> None:
-    """Write them as the stores would, with SQLAlchemy's own hands."""
+    """Insert them like the stores would, directly with SQLAlchemy."""
     for table in moved_tables():
         if rows.get(table.name):
             connection.execute(insert(table), list(rows[table.name]))

@@ -1,4 +1,4 @@
-"""Rows by hand, where a test wants to know them."""
+"""Hand-written rows, for tests that need to know them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def insert_run(connection: Connection, run_id: str, *, queue_seq: int | None = N
 
 
 def insert_thread(connection: Connection, thread_id: str, *, steps: int = 3, size: int = 100, **columns: Any) -> None:
-    """A thread with so many checkpoints and a write of each; ``size`` bytes each."""
+    """A thread with this number of checkpoints and a write of each; ``size`` bytes each."""
     row: dict[str, Any] = {
         **_OWNER,
         "thread_id": thread_id,
@@ -62,7 +62,7 @@ def insert_thread(connection: Connection, thread_id: str, *, steps: int = 3, siz
 
 
 def threads_of(count: int, **columns: Any) -> Callable[[Connection], None]:
-    """Work that makes ``thread-0000`` and so on, each with a run."""
+    """Work that creates ``thread-0000`` and so on, each with a run."""
 
     def work(connection: Connection) -> None:
         for number in range(count):

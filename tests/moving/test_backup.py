@@ -1,4 +1,4 @@
-"""A backup of a running server, restored: whole, of one moment, and its runs go on."""
+"""A backup of a running server, restored: complete, consistent, and its runs continue."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_run_in_flight_resumes_after_the_restore(
     said = command(tmp_path, "backup", "kept.zip", "--data-dir", "data")
     assert said["event"] == "backed up"
     assert stat.S_IMODE((tmp_path / "kept.zip").stat().st_mode) == 0o600
-    # What comes after the backup is not in it.
+    # Changes after the backup are not in it.
     late = client.post("/threads", json={}).json()["thread_id"]
     command(tmp_path, "export", "export.zip", "--data-dir", "data")
     assert command(tmp_path, "restore", "kept.zip", "--data-dir", "data", exit_code=1)["event"] == "error"
@@ -89,11 +89,11 @@ def test_run_in_flight_resumes_after_the_restore(
     assert (record["status"], record["attempt"]) == ("success", 2)
     assert client.get(f"/threads/{thread}").json()["metadata"]["topic"] == "kept"
     assert client.get(f"/threads/{late}").status_code == 404
-    # The first node was done, and was not done again.
+    # The first node was complete, and was not executed again.
     assert begun.read_text().split() == ["1", "2", "2", "3"]
     assert serving.end() == 0
 
-    # An export of the running server is as good.
+    # An export of the running server is equivalent.
     command(tmp_path, "import", "export.zip", "--data-dir", "imported")
     serving, client = serve(tmp_path / "imported")
     assert client.get(f"/threads/{thread}/runs/{run}/join").json()["log"] == [1, 2, 3]
@@ -112,7 +112,7 @@ def _two_databases(data: Path) -> None:
 
 
 def test_backup_of_both_databases_is_consistent(tmp_path: Path) -> None:
-    """The writer settles a number in the second file after it is in the first, as a run is after its checkpoint."""
+    """The writer writes a number to the second file after the first, like a run after its checkpoint."""
     data = tmp_path / "data"
     _two_databases(data)
     over, written = threading.Event(), threading.Semaphore(0)
@@ -134,7 +134,7 @@ def test_backup_of_both_databases_is_consistent(tmp_path: Path) -> None:
     writer.start()
     try:
         for number in range(10):
-            # Some numbers further than at the last time.
+            # Some numbers further than the last time.
             assert all(written.acquire(timeout=WITHIN) for _ in range(5))
             back_up(data, tmp_path / f"{number}.zip")
     finally:

@@ -1,4 +1,4 @@
-"""Files that are damaged, or made by hand: refused in a sentence, whatever is wrong with them."""
+"""Damaged or hand-made files: refused with a sentence, for any damage."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _opened(file: Path, change: Callable[[str, bytes], bytes]) -> AbstractContex
 
 
 def changed(file: Path, change: Callable[[str, bytes], bytes]) -> Path:
-    """The file with its members changed."""
+    """The file with changed members."""
     with zipfile.ZipFile(file) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(file, "w") as archive:
@@ -101,7 +101,7 @@ async def test_import_of_a_row_with_a_value_that_no_column_holds_is_refused(
 async def test_comparison_that_ends_early_logs_nothing(
     exported: Path, new_data_dir: NewPlace, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its readers are closed before the database is, not when their exception is forgotten."""
+    """Its readers are closed before the database, not when their exception is garbage collected."""
 
     def change(name: str, data: bytes) -> bytes:
         return data if name == "manifest.json" else data.replace(b'["runs"', b'["walks"')
@@ -120,7 +120,7 @@ async def test_comparison_that_ends_early_logs_nothing(
 
 
 def flipped(file: Path, name: str) -> Path:
-    """The file with a byte of a compressed member changed."""
+    """The file with a changed byte in a compressed member."""
     with zipfile.ZipFile(file) as archive:
         start = archive.getinfo(name).header_offset + 30 + len(name)
     data = bytearray(file.read_bytes())

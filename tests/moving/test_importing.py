@@ -1,4 +1,4 @@
-"""Imports that are cut off, repeated, or meet what they must not overwrite."""
+"""Imports that are interrupted, repeated, or meet rows that they must not overwrite."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_interrupted_import_continues(file: Path, new_place: NewPlace) -> 
 async def test_killed_import_leaves_only_complete_threads(
     file: Path, tmp_path: Path, postgres: NewPlace, postgres_schema: PostgresSchema, new_data_dir: NewPlace
 ) -> None:
-    """Also where checkpoints are in another file."""
+    """Also for checkpoints in a separate file."""
     schema = {"RUNSTEAD_DATABASE_URL": postgres_schema.url, "RUNSTEAD_DATABASE_SCHEMA": postgres_schema.name}
     for environ, place in (
         ({**schema, "RUNSTEAD_REDIS_URL": "redis://127.0.0.1:1"}, postgres),
@@ -96,7 +96,7 @@ async def test_killed_import_leaves_only_complete_threads(
 
 
 def killed_after(members: int, command: list[str], environ: dict[str, str]) -> None:
-    """Run it, and kill it without warning when it says that it has done so many."""
+    """Run it, and kill it without warning when it reports this progress."""
     with subprocess.Popen(
         [sys.executable, "-m", "runstead.cli", *command],
         env=child_environment(environ),
@@ -224,7 +224,7 @@ async def test_text_postgresql_cannot_store_is_reported_before_any_write(
 async def test_rejected_row_is_reported_with_its_position(
     new_data_dir: NewPlace, postgres: NewPlace, tmp_path: Path
 ) -> None:
-    # PostgreSQL has an index over these, and so reads them as JSON.
+    # PostgreSQL has an index on these, and so parses them as JSON.
     file = await exported(new_data_dir, tmp_path / "broken.zip", count=30, metadata="no JSON")
     async with postgres() as target:
         with Archive.opened(file) as archive, pytest.raises(CannotBeKept, match="a row of 000001-threads"):
@@ -286,7 +286,7 @@ async def test_rows_are_read_by_an_index_and_not_sorted(new_data_dir: NewPlace) 
 
 
 class _CutOffError(Exception):
-    """As if the power had gone."""
+    """Like a power failure."""
 
 
 def _cut_off_after(members: int) -> Callable[[int, int], None]:
@@ -303,7 +303,7 @@ def _threads(connection: Connection) -> int:
 
 
 def _halves(connection: Connection) -> list[str]:
-    """Threads that are there without all their checkpoints, or their run."""
+    """Threads without all their checkpoints, or without their run."""
     whole = (
         select(checkpoints.c.thread_id)
         .join(runs, runs.c.thread_id == checkpoints.c.thread_id)
@@ -321,7 +321,7 @@ def _spoil(connection: Connection) -> None:
 
 
 def _damaged(file: Path) -> tuple[Path, Path]:
-    """The file cut off in the middle, and with a wrong byte in its first member."""
+    """The file truncated in the middle, and with a wrong byte in its first member."""
     whole, half, spoilt = file.read_bytes(), file.with_name("half.zip"), file.with_name("spoilt.zip")
     half.write_bytes(whole[: len(whole) // 2])
     spoilt.write_bytes(whole[:200] + bytes([whole[200] ^ 0xFF]) + whole[201:])

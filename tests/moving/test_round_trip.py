@@ -1,4 +1,4 @@
-"""What goes there and back is what it was, whatever it is."""
+"""A round trip changes no row, for any content."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _numbers = itertools.count()
 
 
 async def moved(source: Place, target: Place, folder: Path, *, member_bytes: int = 20_000) -> None:
-    """By way of a file, each time another one."""
+    """Through a file, a different one each time."""
     file = folder / f"export-{next(_numbers)}.zip"
     manifest = await export(source, file, member_bytes=member_bytes)
     assert manifest.tables == await source.database.read(sums_of)
@@ -37,7 +37,7 @@ async def moved(source: Place, target: Place, folder: Path, *, member_bytes: int
     assert (imported.written, imported.more) == (manifest.rows, 0)
 
 
-# Not made smaller when it fails: an example is three databases read and written.
+# No shrinking on failure: an example is three databases written and read.
 @settings(max_examples=8, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(rows=any_rows)
 def test_all_data_survives_a_round_trip_through_postgresql(rows: Rows, three_places: ThreePlaces) -> None:
@@ -68,22 +68,22 @@ async def test_every_column_is_moved(new_place: NewPlace) -> None:
     async with new_place() as place:
         for table in moved_tables():
             there = await place.database.read(partial(_columns, table=table.name))
-            # pgvector's form of the vector, which servers make of it when they start.
+            # pgvector's form of the vector, which servers derive when they start.
             there -= {"meaning"} if table.name == "item_vectors" else set()
-            # SQLite has it in any case.
+            # SQLite always has it.
             assert there | ({"rowid"} if table is marks else set()) == {column.name for column in table.c}
 
 
 async def test_sequences_continue_above_all_imported_numbers(
     new_place: NewPlace, new_data_dir: NewPlace, tmp_path: Path
 ) -> None:
-    """Also above those of rows that have gone."""
+    """Also above those of deleted rows."""
     async with new_data_dir() as source, new_place() as target:
         await source.database.write(_run_of(7))
         await source.database.write(_run_of(41))
         await source.database.write(_gone)
         await moved(source, target, tmp_path)
-        # Other tests may have used the schema's counters before.
+        # Other tests may have used the schema's sequences before.
         highest = (await target.database.read(counters_of))["runs.queue_seq"]
         assert highest >= 41
         await target.database.write(_run_of(None))

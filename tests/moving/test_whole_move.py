@@ -1,4 +1,4 @@
-"""A server with a past moves to a cluster and goes on there, and back again: real processes, real commands."""
+"""A server with data moves to a cluster and continues there, and back again: real processes, real commands."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def said(word: str) -> dict[str, Any]:
 
 
 def commanded(*arguments: str, environ: Mapping[str, str], exit_code: int = 0) -> dict[str, Any]:
-    """Run a command to its end; the last thing it says."""
+    """Run a command to its end; return its last output line."""
     clean: dict[str, str | None] = {name: None for name in os.environ if name.startswith("RUNSTEAD_")}
     done = CliRunner().invoke(app, [*arguments, "--json"], env={**clean, **environ})
     assert done.exit_code == exit_code, done.output
@@ -62,7 +62,7 @@ def commanded(*arguments: str, environ: Mapping[str, str], exit_code: int = 0) -
 
 
 class _Past:
-    """What a client left behind at one server, and looks for at another."""
+    """The data that a client created on one server, and looks for on another."""
 
     def __init__(self, key: str) -> None:
         self._key = {"x-api-key": key}
@@ -126,7 +126,7 @@ class _Past:
 
             await eventually(has_fired)
             await client.http.delete(f"/runs/crons/{cron_id}")
-            # A number that is given anew stands above all that came along.
+            # A newly assigned number is above all imported ones.
             again = await client.wait(self.talked, "greeter", said("three"))
             assert [message["content"] for message in again["messages"]][::2] == ["one", "two", "three"]
             assert len(await client.runs_of(self.talked)) == 3
@@ -157,7 +157,7 @@ async def test_server_moves_to_a_cluster_and_continues(
             assert beside["event"] == "exported"
             in_use = await asyncio.to_thread(commanded, "import", f"{file}.beside", environ=alone, exit_code=1)
             assert "in use by the process" in in_use["error"]
-            # A crash: what it held is taken over where it goes on.
+            # A crash: its held runs are recovered on the target.
             old.kill()
             exported = await asyncio.to_thread(commanded, "export", file, environ=alone)
             imported = await asyncio.to_thread(commanded, "import", file, environ=shared)

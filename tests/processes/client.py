@@ -1,4 +1,4 @@
-"""The wire as these tests speak it: over real connections, with every answer checked."""
+"""HTTP client of these tests: real connections, and a check of every response."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENDED: Final = ("success", "error", "interrupted", "timeout")
 
 
 class Client:
-    """A client of one server, which may be away for a while."""
+    """A client of one server, which may be unavailable for a while."""
 
     def __init__(self, url: str, *, timeout: float = 60) -> None:
         limits = httpx.Limits(max_connections=400, max_keepalive_connections=100)
@@ -36,37 +36,37 @@ class Client:
         return _checked(await self.http.post(path, json={} if body is None else body, **options))
 
     async def create(self, thread_id: str | None, graph: str, input: Any, **fields: Any) -> Any:
-        """A run in the background; the record."""
+        """Create a run in the background; return its record."""
         return await self.post(f"{_runs(thread_id)}", run_body(thread_id, graph, input, **fields))
 
     async def wait(self, thread_id: str | None, graph: str, input: Any, **fields: Any) -> Any:
-        """A run's last values."""
+        """Return a run's last values."""
         return await self.post(f"{_runs(thread_id)}/wait", run_body(thread_id, graph, input, **fields))
 
     @asynccontextmanager
     async def stream(
         self, thread_id: str | None, graph: str, input: Any, **fields: Any
     ) -> AsyncIterator[httpx.Response]:
-        """A new run's stream, at its first byte."""
+        """Open the stream of a new run, at its first byte."""
         path, body = f"{_runs(thread_id)}/stream", run_body(thread_id, graph, input, **fields)
         async with self.http.stream("POST", path, json=body) as response:
             assert response.status_code == 200, await response.aread()
             yield response
 
     async def frames(self, thread_id: str | None, graph: str, input: Any, **fields: Any) -> list[Frame]:
-        """All frames of a new run."""
+        """Return all frames of a new run."""
         async with self.stream(thread_id, graph, input, **fields) as response:
             return await all_frames(response)
 
     async def replay(self, location: str, last_event_id: str = "-1") -> list[Frame]:
-        """The frames of a run after an id, to its end."""
+        """Return the frames of a run after an event id, to its end."""
         headers = {"last-event-id": last_event_id}
         async with self.http.stream("GET", f"{location}/stream", headers=headers) as response:
             assert response.status_code == 200, await response.aread()
             return await all_frames(response)
 
     async def ended(self, location: str, within: float = 60) -> Any:
-        """The record of a run once it has ended."""
+        """Return the record of a run once it has ended."""
 
         async def look() -> Any:
             record = await self.get(location)
@@ -75,7 +75,7 @@ class Client:
         return await eventually(look, within)
 
     async def runs_of(self, thread_id: str) -> list[Any]:
-        """The runs of a thread in the order they were accepted in."""
+        """Return the runs of a thread in the order of acceptance."""
         found: list[Any] = await self.get(f"/threads/{thread_id}/runs", params={"limit": 1_000})
         return found[::-1]
 
@@ -93,7 +93,7 @@ def new_id() -> str:
 
 
 def location_of(response: httpx.Response) -> str:
-    """Where the run of an answer is found."""
+    """Return the location of the run in a response."""
     return str(response.headers["content-location"])
 
 
@@ -103,7 +103,7 @@ async def all_frames(response: httpx.Response) -> list[Frame]:
 
 
 async def eventually(look: Callable[[], Awaitable[Any]], within: float = 60, every: float = 0.02) -> Any:
-    """What ``look`` finds once it finds something."""
+    """Poll ``look`` until it returns a result, and return that."""
     patience = time.monotonic() + within
     while not (found := await look()):
         assert time.monotonic() < patience, f"it did not come to pass within {within} s"
@@ -116,7 +116,7 @@ def _runs(thread_id: str | None) -> str:
 
 
 class StorageAway(httpx.TransportError):
-    """The server says that it cannot tell now: as good as no answer, and to be asked again."""
+    """The server reports that it cannot answer now: to be treated like no response, and requested again."""
 
 
 def _checked(response: httpx.Response) -> Any:
@@ -126,6 +126,6 @@ def _checked(response: httpx.Response) -> Any:
 
 
 def refuse_away(response: httpx.Response) -> None:
-    """Raises StorageAway for a 503."""
+    """Raise StorageAway for a 503."""
     if response.status_code == 503:
         raise StorageAway(f"{response.request.method} {response.request.url}: {response.headers}")

@@ -1,4 +1,4 @@
-"""Real server processes for tests. ``RUNSTEAD_LONG=1`` makes these tests as long as a release deserves."""
+"""Real server processes for tests. ``RUNSTEAD_LONG=1`` makes these tests as long as for a release."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def is_long() -> bool:
 
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[StartServer]:
-    """Starts servers of a test's own; all are gone when it ends."""
+    """Starts servers of one test; all are ended with it."""
     started: list[ServerProcess] = []
 
     def start(**options: Any) -> ServerProcess:
@@ -38,7 +38,7 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """One server for a module's tests, which leave it as they find it."""
+    """One server for the tests of a module that do not change it."""
     server = ServerProcess(tmp_path_factory.mktemp("server") / "data")
     server.start()
     yield server

@@ -1,4 +1,4 @@
-"""Server-sent events as a careful client reads them: byte by byte, and strict about the JSON inside."""
+"""Strict parser of server-sent events: byte by byte, with strict JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Frame:
 
 
 class FrameReader:
-    """Takes bytes as they come; a frame counts once its blank line is there."""
+    """Collects bytes; a frame counts once its blank line has arrived."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -42,22 +42,22 @@ class FrameReader:
         return frames
 
     def cut(self) -> None:
-        """The connection broke: half a frame is no frame."""
+        """Reset after a broken connection: half a frame is no frame."""
         self._rest = b""
 
 
 def place_of(event_id: str) -> tuple[int, int]:
-    """An event id as what it orders by."""
+    """Return the sort key of an event id."""
     attempt, _, number = event_id.partition("-")
     return int(attempt), int(number)
 
 
 def strict(text: str | bytes) -> Any:
-    """JSON, and nothing that only Python takes for it."""
+    """Parse JSON without Python's extensions."""
     if isinstance(text, bytes):
         text = text.decode("utf-8")
     value = json.loads(text, parse_constant=_refuse)
-    # A lone surrogate parses; it cannot be written as UTF-8 again.
+    # A lone surrogate is parsed, but cannot be written as UTF-8 again.
     json.dumps(value, ensure_ascii=False).encode("utf-8")
     return value
 

@@ -1,4 +1,4 @@
-"""The graphs that the server processes of these tests serve: deterministic, without network, each for one purpose."""
+"""The graphs of these tests' server processes: deterministic, without network, each for one purpose."""
 
 # No `from __future__ import annotations`: LangGraph reads the annotations of states and nodes.
 import asyncio
@@ -29,12 +29,12 @@ class Steps(TypedDict, total=False):
 
 
 def steps_taken(state: Steps) -> int:
-    """Steps of the present run: earlier runs of the thread have left theirs in the same log."""
+    """Steps of the current run: earlier runs of the thread have left theirs in the same log."""
     return sum(entry.startswith(f"{state['name']}:") for entry in state.get("log", []))
 
 
 def is_open(gate: str) -> bool:
-    """Whether the test has made the file: no event crosses from its process."""
+    """True if the test has created the file: no event object reaches this process."""
     return not gate or os.path.exists(gate)
 
 
@@ -61,7 +61,7 @@ steps = (
 # --- agent: tools and tokens, with a scripted model ----------------------------------------------------------------
 @tool
 def measure(thing: str) -> str:
-    """How long a thing is."""
+    """Return the length of a text."""
     return f"{thing} is {len(thing)} long"
 
 
@@ -105,7 +105,7 @@ class Witnessed(TypedDict, total=False):
 
 
 def _write(state: Witnessed, word: str) -> None:
-    # One write to a file opened for appending: it lands whole and in order, whichever thread it comes from.
+    # One write to a file opened for appending is atomic and ordered, also between threads.
     file = os.open(state["file"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
         os.write(file, f"{word} {state['name']}\n".encode())
@@ -155,7 +155,7 @@ noop = StateGraph(Small).add_node("noop", _noop).add_edge(START, "noop").compile
 class Rude(TypedDict, total=False):
     seconds: float
     held: tuple[float, float]
-    """Begin and end on the clock that all processes of a machine share."""
+    """Record start and end on the clock that all processes of a machine share."""
 
 
 async def _block(state: Rude) -> Rude:
@@ -184,7 +184,7 @@ class Hostile(TypedDict, total=False):
 
 
 class Unspeakable(Exception):
-    """Its text cannot be had."""
+    """An exception whose text cannot be produced."""
 
     def __str__(self) -> str:
         raise RuntimeError("no text for you")
@@ -193,7 +193,7 @@ class Unspeakable(Exception):
 
 
 class Unrepresentable:
-    """An object that nobody can look at."""
+    """An object that raises on every access."""
 
     def __repr__(self) -> str:
         raise RuntimeError("do not look")

@@ -1,4 +1,4 @@
-"""Clients that keep a server busy, come back whenever it was away, and remember what they were promised."""
+"""Clients that keep a server busy, reconnect after outages, and record its promises."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _AWAY: Final = (httpx.TransportError, httpx.RemoteProtocolError)
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """A run whose creation was answered."""
+    """A run whose creation was acknowledged."""
 
     name: str
     graph: str
@@ -31,21 +31,21 @@ class Promise:
 
 @dataclass(slots=True)
 class Load:
-    """Runs of all kinds, by clients that each do one thing after another until `stop`."""
+    """Runs of all kinds, by clients that each repeat one operation until `stop`."""
 
     client: Client
     chance: random.Random
     pause: float = 0.04
-    """How long each step of a run takes, in seconds."""
+    """Duration of each step of a run, in seconds."""
     promises: list[Promise] = field(default_factory=list)
     rejoined: int = 0
-    """How often a reader or waiter lost its connection and came back."""
+    """Number of reconnects by readers and waiters."""
     faults: list[str] = field(default_factory=list)
     _stopping: bool = False
     _made: int = 0
 
     async def run(self, clients: int) -> None:
-        """Until `stop`; then every client finishes what it has begun."""
+        """Run until `stop`; then every client finishes its current operation."""
         kinds = (self._background, self._streamed, self._awaited, self._stateless, self._double_texts, self._agent)
         async with asyncio.TaskGroup() as group:
             for number in range(clients):
@@ -60,7 +60,7 @@ class Load:
             try:
                 await kind(f"run-{self._made}")
             except _AWAY:
-                # Not answered, so nothing was promised.
+                # No response, so no promise.
                 await asyncio.sleep(0.05)
 
     async def _background(self, name: str) -> None:
@@ -90,7 +90,7 @@ class Load:
 
     async def _stateless(self, name: str) -> None:
         values = await self._wait(name, None, "/join")
-        # The thread went with the run: who comes after a crash, to a run that had ended before it, finds it ended.
+        # The thread was deleted with the run: a reader after a crash finds the run ended.
         if values:
             self._expect(name, "the values its waiter got", values.get("log"), log_of(name))
 
@@ -117,7 +117,7 @@ class Load:
                 continue
 
     async def _read(self, name: str, graph: str, input: Any, **fields: Any) -> list[Frame]:
-        """All frames of a new run, over as many connections as it takes, until the run has ended."""
+        """Return all frames of a new run, over as many connections as necessary, until the run has ended."""
         thread_id = new_id()
         body = run_body(thread_id, graph, input, metadata={"name": name}, stream_resumable=True, **fields)
         reader, seen = FrameReader(), list[Frame]()
@@ -134,7 +134,7 @@ class Load:
                     await self._take(response, reader, seen)
             except _AWAY:
                 continue
-        # Between the last frame and a cut the run may have ended: what was missed is there for who asks again.
+        # Between the last frame and a cut the run may have ended: another request gets the missed rest.
         seen += await self._rest(location, reader.last_id or "-1")
         self._check_ids(name, seen)
         return seen
@@ -180,5 +180,5 @@ class Load:
 
 
 def log_of(name: str) -> list[str]:
-    """What an undisturbed run of this name leaves in the log."""
+    """Return the log of an undisturbed run of this name."""
     return [f"{name}:{number}" for number in range(STEPS)]

@@ -1,8 +1,8 @@
-"""Server processes that have imported everything before they are born: forks of one that has done nothing else.
+"""Server processes that are forks of a process with all imports done.
 
-From the first line of ``python -m runstead.cli`` on they do what any process does; what they spare is the two seconds
-of importing, each time. With ``RUNSTEAD_LONG=1``, and where forking is no good, each process starts from nothing. The
-command line's own tests always start it from nothing.
+From the first line of ``python -m runstead.cli`` on they behave like any process; they only save the two seconds of
+importing. With ``RUNSTEAD_LONG=1``, and on platforms where forking is unsafe, each process is started normally. The
+command line's own tests always start processes normally.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _IMPORTED: Final = (
 
 
 class Process(Protocol):
-    """What is wanted of a process that was started."""
+    """The part of a started process's interface that tests use."""
 
     @property
     def pid(self) -> int: ...
@@ -56,8 +56,8 @@ class Process(Protocol):
 def started(
     arguments: Sequence[str], *, parent_fd: int, log: IO[bytes], env: Mapping[str, str], program: str | None = None
 ) -> Process:
-    """``python -m runstead.cli`` with ``arguments``, which ends when ``parent_fd`` does and says everything to ``log``.
-    A ``program`` of the caller's stands for it.
+    """Run ``python -m runstead.cli`` with ``arguments``; it ends when ``parent_fd`` closes, and writes all output
+    to ``log``. A ``program`` of the caller replaces it.
     """
     if program is not None or sys.platform != "linux" or os.environ.get("RUNSTEAD_LONG") == "1":
         python = [sys.executable, *(["-m", _MODULE] if program is None else ["-c", program])]
@@ -73,7 +73,7 @@ def started(
 
 
 class Nursery:
-    """The process that has imported, seen from here. It ends with this process."""
+    """Handle of the process that has done the imports. It ends with this process."""
 
     def __init__(self) -> None:
         self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -102,7 +102,7 @@ class Nursery:
 
 
 class Fork:
-    """A process whose end somebody else tells of: it is no child of ours."""
+    """A process whose exit is reported by another one: it is no child of this process."""
 
     def __init__(self, reports: int) -> None:
         self._reports = os.fdopen(reports, "rb", buffering=0)
@@ -139,7 +139,7 @@ _made: list[Nursery] = []
 
 
 def _nursery() -> Nursery:
-    """One for all tests of this process, made when it is wanted."""
+    """One for all tests of this process, created on first use."""
     with _lock:
         if not _made:
             _made.append(Nursery())
@@ -147,8 +147,8 @@ def _nursery() -> Nursery:
 
 
 def _serve(orders: socket.socket) -> None:
-    """Import, then give birth until whoever asks is gone."""
-    # As the server does it.
+    """Import, then fork on request until the requesting process is gone."""
+    # Like the server does.
     gc.disable()
     for name in _IMPORTED:
         importlib.import_module(name)
@@ -156,7 +156,7 @@ def _serve(orders: socket.socket) -> None:
     keepers: set[int] = set()
     while True:
         text, fds, _, _ = socket.recv_fds(orders, 1 << 18, 3)
-        # Waited for, not ignored: so what they took of the processors is told to whoever measures the tests.
+        # Awaited, not ignored: so their CPU time is included in measurements of the tests.
         keepers -= {pid for pid in keepers if os.waitpid(pid, os.WNOHANG)[0]}
         if not text:
             return
@@ -169,7 +169,7 @@ def _serve(orders: socket.socket) -> None:
 
 
 def _keep(order: Any, reports: int, log: int, parent: int) -> NoReturn:
-    """Give birth to one, say its pid, and at its end its exit code."""
+    """Fork once; report its pid, and its exit code at its end."""
     if (pid := os.fork()) == 0:
         os.close(reports)
         _live(order, log, parent)
@@ -182,7 +182,7 @@ def _keep(order: Any, reports: int, log: int, parent: int) -> NoReturn:
 
 
 def _live(order: Any, log: int, parent: int) -> NoReturn:
-    """Be what ``python -m`` would have made."""
+    """Set up the process like ``python -m``."""
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)

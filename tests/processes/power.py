@@ -1,4 +1,4 @@
-"""Power cuts: a server process of which only what was synced to disk is left."""
+"""Power cuts: a server process of which only the data synced to disk remains."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 from .server import ServerProcess
 
 _SOURCE: Final = Path(__file__).with_name("power_cut.c")
-# A process of its own from the first line on: the library is loaded before anything else.
+# A normally started process: the library must be loaded before anything else.
 _PROGRAM: Final = "from runstead.cli.__main__ import main\nmain()\n"
 
 
 def power_cut_library(folder: Path) -> Path:
-    """Compile the library that keeps what was synced. Without a C compiler the test is skipped, and fails in CI."""
+    """Compile the library that tracks synced data. Without a C compiler the test is skipped, and fails in CI."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         if os.environ.get("CI") == "true":
@@ -42,7 +42,7 @@ class UnpluggableServer(ServerProcess):
         super().__init__(data, program=_PROGRAM, environ=environ, **options)
 
     def cut_power(self) -> None:
-        """End the process and leave of its files what was synced by then."""
+        """Kill the process and restore its files to their last synced content."""
         self.kill()
         shutil.rmtree(self.data_dir)
         shutil.copytree(self._disk, self.data_dir)

@@ -1,6 +1,6 @@
-"""A ``runstead serve`` of one's own: a real process on a free loopback port, which can be killed and started again.
+"""A ``runstead serve`` for one test: a real process on a free loopback port, which can be killed and restarted.
 
-It never outlives the test: it drains when this process goes away, and `stop` reaps it.
+It never outlives the test: it drains when this process ends, and `stop` reaps it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class ServerProcess:
         environ: Mapping[str, str] | None = None,
         insistent: bool = False,
     ) -> None:
-        """``insistent``: started anew while it ends because a server of its own is away, as a cluster's nodes are."""
+        """``insistent``: restarted while it exits because one of its own servers is unavailable, like nodes of a
+        cluster.
+        """
         self.data_dir, self.log_file = data_dir, data_dir.with_suffix(".log")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -49,7 +51,7 @@ class ServerProcess:
         self._lifeline: int | None = None
 
     def _what(self) -> list[str]:
-        """What the process is to be, and where."""
+        """Return the started process and its log."""
         return ["serve", "--port", str(self.port), "--data-dir", str(self.data_dir)]
 
     @property
@@ -59,7 +61,7 @@ class ServerProcess:
 
     @property
     def log(self) -> str:
-        """All that its processes have written so far."""
+        """All output of its processes so far."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def start(self) -> None:
@@ -72,7 +74,7 @@ class ServerProcess:
             time.sleep(_AGAIN_AFTER)
 
     def _starts(self, patience: float) -> bool:
-        """Whether requests are answered before it ends."""
+        """True if requests are answered before it exits."""
         theirs, self._lifeline = os.pipe()
         with self.log_file.open("ab") as log:
             self._process = started(
@@ -87,37 +89,37 @@ class ServerProcess:
         return True
 
     def kill(self) -> None:
-        """End it as a crash would: no warning, no clean-up."""
+        """Kill it like a crash: no warning, no cleanup."""
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
-        """Crash, and start again on the same data and port."""
+        """Crash, and restart on the same data and port."""
         self.kill()
         self.start()
 
     def terminate(self) -> None:
-        """Ask it to drain and go."""
+        """Send SIGTERM, so that it drains and exits."""
         os.kill(self.pid, signal.SIGTERM)
 
     def wait(self, seconds: float = _STOP_WITHIN) -> int:
-        """Its exit code, once it has ended by itself."""
+        """Return its exit code, once it has exited by itself."""
         assert self._process is not None
         code = self._process.wait(seconds)
         self._forget()
         return code
 
     def stop(self) -> None:
-        """Whatever state it is in: gone afterwards."""
+        """End the process in any state."""
         self.kill()
 
     def resident_bytes(self) -> int:
-        """Physical memory it holds."""
+        """Its resident memory in bytes."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def processor_seconds(self) -> float:
-        """Processor time that it has used: a busy machine does not change it."""
-        # The name of the program, in parentheses, may hold spaces.
+        """Its CPU time: independent of other load."""
+        # The program's name, in parentheses, may contain spaces.
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

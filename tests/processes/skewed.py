@@ -1,4 +1,4 @@
-"""Server processes whose wall clock is wrong. Clocks that only count seconds (monotonic ones) are left as they are."""
+"""Server processes whose wall clock is wrong. Monotonic clocks are unchanged."""
 
 from __future__ import annotations
 

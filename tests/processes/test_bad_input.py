@@ -1,7 +1,7 @@
-"""Whatever a client sends, it gets 4xx with a sentence, and the server goes on.
+"""Any invalid request gets a 4xx with an error text, and the server keeps running.
 
-One table of requests per kind of badness, over every route, on real connections: what a test client would not
-let through (NUL in a path, half a body) counts as well.
+One table of requests per kind of error, over every route, on real connections: requests that a test client would
+refuse (NUL in a path, half a body) count as well.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 @pytest.fixture
 async def thread_id(client: Client) -> AsyncIterator[str]:
-    """A thread with a finished run, which must be as it was when the test is over."""
+    """A thread with a finished run, which must be unchanged at the end of the test."""
     thread_id = new_id()
     await client.wait(thread_id, "noop", {"n": 1})
     yield thread_id
@@ -40,7 +40,7 @@ async def thread_id(client: Client) -> AsyncIterator[str]:
 
 RUN = {"assistant_id": "noop", "input": {}}
 
-# Routes that read a body, with one that they accept. {t}: the thread, {u}: an unknown id.
+# Routes that read a body, each with an accepted one. {t}: the thread, {u}: an unknown id.
 WITH_BODY: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/threads", {}),
     ("POST", "/threads/search", {}),
@@ -80,7 +80,7 @@ BAD_BODIES: dict[str, bytes] = {
     "too large": b'{"assistant_id": "noop", "input": "' + b"x" * (LIMIT + 1) + b'"}',
 }
 
-# One wrong field each; the rest of the body is as it should be.
+# One wrong field each; the rest of the body is valid.
 WRONG_FIELDS: list[tuple[str, dict[str, Any]]] = [
     ("/threads", {"thread_id": "../../etc/passwd"}),
     ("/threads", {"thread_id": 7}),
@@ -200,7 +200,7 @@ WRONG_PATHS: list[tuple[str, str]] = [
 
 
 async def _refused(client: Client, thread_id: str, method: str, path: str, **options: Any) -> int:
-    """The status of a request that must be refused: 4xx, and a sentence in JSON."""
+    """Send a request that must be refused with 4xx and an error text in JSON; return its status."""
     url = path.replace("{t}", thread_id).replace("{u}", new_id())
     async with client.http.stream(method, url, **options) as response:
         body = await response.aread()
@@ -261,7 +261,7 @@ async def test_unknown_url_is_refused(client: Client, thread_id: str, method: st
 
 
 async def test_reserved_keys_change_nothing(client: Client, thread_id: str) -> None:
-    """Who acts and what a run is called is not for the request to say."""
+    """A request cannot set the acting user or the ids of a run."""
     forged = {
         "thread_id": new_id(),
         "run_id": new_id(),
@@ -302,10 +302,10 @@ async def test_bytes_that_are_not_http_do_no_harm(client: Client, server: Server
         writer.write_eof()
         answer = await asyncio.wait_for(reader.read(), 15)
     except TimeoutError:
-        # An OSError too, and a request that is never answered.
+        # It is an OSError too: a request that is never answered.
         raise
     except OSError:
-        # It was refused before it was all sent.
+        # The server refused it before it was sent completely.
         answer = b""
     finally:
         writer.close()

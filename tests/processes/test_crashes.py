@@ -1,4 +1,4 @@
-"""SIGKILL at random moments under load, and a new process on the same data: nothing that was promised is lost."""
+"""SIGKILL at random moments under load, and a new process on the same data: no promise is broken."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .load import Load, Promise, log_of
 from .server import ServerProcess
 
 NAME = "the-name-that-was-given"
-# A run that is killed over and over is given up after some attempts: here it must go on.
+# A run that is killed repeatedly becomes a dead letter after some attempts: here it must continue.
 SETTINGS = {"max_attempts": 1_000, "max_concurrent_runs": 32}
 
 
@@ -56,11 +56,11 @@ async def _check_kept(client: Client, load: Load) -> None:
 
 
 async def _check_thread(client: Client, thread_id: str, promises: list[Promise], undisturbed: str) -> None:
-    """The state is that of the runs, each undisturbed, in the order they were accepted in."""
+    """Assert that the state is that of the runs, each undisturbed, in the order of acceptance."""
     runs = await client.runs_of(thread_id)
     names = [run["metadata"]["name"] for run in runs]
     assert set(names) >= {promise.name for promise in promises}
-    # One that was accepted while the server died was promised to nobody, and runs all the same.
+    # A run accepted while the server died was not acknowledged, and runs all the same.
     assert {run["status"] for run in runs} == {"success"}
     assert (await client.get(f"/threads/{thread_id}"))["status"] == "idle"
     values = await client.values(thread_id)
@@ -71,7 +71,7 @@ async def _check_thread(client: Client, thread_id: str, promises: list[Promise],
 
 
 async def _undisturbed(client: Client) -> str:
-    """What the agent leaves when nobody kills it, for the name NAME."""
+    """The result of the agent without a kill, for the name NAME."""
     said = {"messages": [{"role": "human", "content": NAME}]}
     return _said(await client.wait(new_id(), "agent", said))
 
@@ -133,7 +133,7 @@ async def test_interrupted_and_delayed_runs_survive_a_kill(start_server: StartSe
 
 
 async def test_requested_cancel_survives_the_process(start_server: StartServer) -> None:
-    """The flag is on the row: whoever takes the run over finds it."""
+    """The flag is on the row: the next lease holder of the run finds it."""
     server = start_server()
     async with Client(server.url) as client:
         thread_id = new_id()
@@ -157,7 +157,7 @@ async def _running(client: Client, location: str, attempt: int) -> None:
         return record["status"] == "running" and record["attempt"] == attempt
 
     await eventually(look)
-    # Into the middle of its steps.
+    # In the middle of its steps.
     await asyncio.sleep(0.4)
 
 

@@ -1,4 +1,4 @@
-"""Fifty double texts at once on one thread: the four strategies, seen in the side effects of the runs."""
+"""Fifty concurrent inputs on one thread: the four strategies, verified by the side effects of the runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GRAPHS = ["witness", "witness_in_a_thread"]
 
 @dataclass
 class Burst:
-    """What fifty clients sent at once to one thread, and what came of it."""
+    """The inputs that fifty clients sent concurrently to one thread, and the results."""
 
     client: Client
     thread_id: str

@@ -1,4 +1,4 @@
-"""A machine that has nothing left to give: no room on its disk, no file descriptors. No accepted run is lost."""
+"""A machine without free resources: a full disk, no file descriptors. No accepted run is lost."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """Take all the room that is left."""
+    """Fill all remaining space."""
     filler = disk / "filler"
     with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
         while True:
@@ -136,7 +136,7 @@ def test_runs_in_flight_resume_when_disk_space_is_freed(project: Path, small_dis
         assert answer.status_code == 503
         assert "disk is full" in answer.json()["detail"]
         assert client.get("/ok").status_code == 200
-        # Longer than a lease lasts.
+        # Longer than a lease term.
         time.sleep(12)
         assert client.get(location).json()["status"] == "running"
         filler.unlink()

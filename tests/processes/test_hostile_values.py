@@ -1,4 +1,4 @@
-"""States and errors that JSON, SQL or a log line cannot carry end a run like any other."""
+"""States and errors that cannot be expressed in JSON, SQL or a log line end a run like any other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EVERYTHING = ["values", "updates", "messages", "custom", "tasks", "checkpoints",
 
 
 async def _watched(client: Client, kind: str, where: str, modes: list[str]) -> tuple[str, Any, list[Frame]]:
-    """A run of the hostile graph: its thread, its record, and what its reader saw, all of it strict JSON."""
+    """A run of the hostile graph: its thread, its record, and its frames, all of it strict JSON."""
     thread_id = new_id()
     frames = await client.frames(
         thread_id, "hostile", {"kind": kind, "where": where}, stream_mode=modes, stream_resumable=True
@@ -27,7 +27,7 @@ async def _watched(client: Client, kind: str, where: str, modes: list[str]) -> t
 
 
 async def _is_usable(client: Client, thread_id: str) -> None:
-    """The thread rests, all that can be asked about it is answered, and it takes another run."""
+    """Assert that the thread is idle, all requests about it are answered, and it accepts another run."""
     assert (await client.get(f"/threads/{thread_id}"))["status"] in ("idle", "error")
     await client.get(f"/threads/{thread_id}/state")
     await client.get(f"/threads/{thread_id}/history")
@@ -74,7 +74,7 @@ async def test_unprintable_exception_ends_the_run_with_an_error(client: Client, 
 
 
 async def test_hostile_value_of_one_run_does_not_affect_the_next(client: Client) -> None:
-    """A value that only the stream could not carry does not stay with the server, the thread or the loop."""
+    """A value that only the stream could not express does not remain in the server, the thread or the loop."""
     thread_id = new_id()
     for kind in ("nan", "surrogate", "large", "nan"):
         values = await client.wait(thread_id, "hostile", {"kind": kind, "where": "state"})

@@ -1,4 +1,4 @@
-"""User code that never gives its event loop back: its runs are handed back, and the process replaces itself."""
+"""User code that blocks its event loop forever: its runs are released, and the process replaces itself."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FOR_EVER = {"seconds": 10_000.0}
 
 
 async def _follow(client: Client, location: str) -> list[Frame]:
-    """All frames of a run, by a reader that comes back until it has the end."""
+    """Return all frames of a run, with reconnects until its end."""
     reader, seen = FrameReader(), list[Frame]()
     while not (seen and seen[-1].event == "end"):
         headers = {"last-event-id": reader.last_id or "-1"}
@@ -41,7 +41,7 @@ async def _follow(client: Client, location: str) -> list[Frame]:
 
 
 async def _knock(server: ServerProcess, over: asyncio.Event) -> int:
-    """How many new connections were refused, until it is over."""
+    """Count refused new connections, until the end of the block."""
     refused = 0
     while not over.is_set():
         try:
@@ -80,7 +80,7 @@ async def test_run_blocking_the_loop_becomes_a_dead_letter_without_other_losses(
         frames = await asyncio.wait_for(following, 30)
     over.set()
     assert await knocking == 0, "the socket listens all the time"
-    # The attempts that it lost by its neighbour do not count: two are allowed.
+    # Attempts lost by a neighbour's block do not count: two are allowed.
     assert finished["status"] == "success"
     assert finished["attempt"] == 3
     assert server.pid == pid, "a supervisor sees the same process"

@@ -1,4 +1,4 @@
-"""Many short runs leave the process as large as few of them had left it."""
+"""Many short runs leave the process as large as a few runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIB = 1024 * 1024
 
 
 async def _short_runs(client: Client, count: int) -> None:
-    """Runs of all kinds: waited for, streamed, in the background; with threads and without."""
+    """Execute runs of all kinds: awaited, streamed, in the background; with and without threads."""
     todo = iter(range(count))
 
     async def one_client() -> None:
@@ -34,7 +34,7 @@ async def _short_runs(client: Client, count: int) -> None:
 
 
 async def _settled(server: ServerProcess) -> int:
-    """Resident bytes once the allocator has had a moment."""
+    """Resident bytes after the allocator had time to return memory."""
     gc.collect()
     await asyncio.sleep(1.0)
     return server.resident_bytes()
@@ -43,7 +43,7 @@ async def _settled(server: ServerProcess) -> int:
 @pytest.mark.timeout(1_800)
 async def test_many_short_runs_use_no_more_memory_than_a_few(start_server: StartServer, is_long: bool) -> None:
     few, many, allowed = (500, 10_000, 16 * MIB) if is_long else (300, 1_500, 16 * MIB)
-    # Streams of ended runs are kept for a while by design: here for so short that they do not count.
+    # Streams of ended runs are retained by design: here so briefly that they do not count.
     server = start_server(settings={"stream_retention_seconds": 1})
     async with Client(server.url) as client:
         await _short_runs(client, few)

@@ -1,8 +1,8 @@
-"""Agents that misbehave and readers that do not read: the server does not notice, and with a loop for each run
-(``agent_isolation: run``) no other run does.
+"""Agents that block and readers that stall: the server is not affected, and with a loop per run (``agent_isolation:
+run``) no other run is.
 
-Everything is measured from outside, over real connections, by the order of events and by ratios: on a busy machine
-everything takes longer, and what is held up still comes after what holds it up.
+All measurements are external, over real connections, by the order of events and by ratios: on a busy machine
+everything takes longer, but blocked requests still complete after the code that blocks them.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ SECONDS = 5.0
 HEARTBEAT = 0.5
 LEASE = 3.0
 AT_LEAST = 3
-"""Of each kind, as many begin and end while user code holds its loop: of those held up, none."""
+"""Number of requests of each kind that start and end while user code blocks its loop; zero for blocked kinds."""
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Heartbeats and leases so short that a server which stands still for 5 s misses some of each."""
+    """Heartbeats and leases so short that a server which is blocked for 5 s misses some of each."""
     settings = {
         "heartbeat_seconds": HEARTBEAT,
         "lease_term_seconds": LEASE,
@@ -49,7 +49,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @dataclass
 class Delays:
-    """When things began and ended, by kind, on the machine's monotonic clock."""
+    """Start and end of operations, by kind, on the machine's monotonic clock."""
 
     spans: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
 
@@ -63,7 +63,7 @@ class Delays:
         self.spans.setdefault(kind, []).append((began, ended))
 
     def within(self, kind: str, held: tuple[float, float]) -> int:
-        """How many both began and ended in a span of time."""
+        """Number of operations that both started and ended within a period."""
         return sum(held[0] <= began and ended <= held[1] for began, ended in self.spans.get(kind, ()))
 
     def __str__(self) -> str:
@@ -81,7 +81,7 @@ async def _repeat(until: asyncio.Event, do: Callable[[], Awaitable[None]]) -> No
 
 
 async def _watch_stream(client: Client, delays: Delays, over: asyncio.Event) -> None:
-    """The silences of a run that says a token every 20 ms, and of a quiet one that heartbeats."""
+    """Gaps between frames of a run that emits a token every 20 ms, and of a silent one with heartbeats."""
 
     async def talker() -> None:
         talk = {"messages": [{"role": "human", "content": "go on"}], "tokens": 2_000, "pause": 0.02}
@@ -113,7 +113,7 @@ async def _watch_stream(client: Client, delays: Delays, over: asyncio.Event) -> 
 
 
 async def _life_beside(client: Client, rude: Callable[[], Awaitable[Any]]) -> tuple[Delays, Any]:
-    """What others experience while ``rude`` goes on."""
+    """Latencies of other clients while ``rude`` runs."""
     delays, over = Delays(), asyncio.Event()
 
     async def requests() -> None:
@@ -137,7 +137,7 @@ async def _life_beside(client: Client, rude: Callable[[], Awaitable[Any]]) -> tu
 
 
 async def _run_of(client: Client, graph: str) -> tuple[Any, tuple[float, float]]:
-    """The record of a run that holds its thread for so long, and since when until when it did."""
+    """Return the record of a run that blocks its thread for this long, and the start and end of the block."""
     thread_id = new_id()
     began, ended = (await client.wait(thread_id, graph, {"seconds": SECONDS}))["held"]
     (run,) = await client.runs_of(thread_id)
@@ -152,7 +152,7 @@ async def test_node_blocking_its_thread_delays_no_other_request(
     print(f"\n{graph}: {delays}")
     for kind in ("GET /ok", "search", "create", "next token", "next heartbeat", "whole run"):
         assert delays.within(kind, held) >= AT_LEAST, f"{kind}: {delays}"
-    # Its lease was renewed all the while: nobody took the run for lost.
+    # Its lease was renewed all the time: no worker took the run for lost.
     assert (run["status"], run["attempt"]) == ("success", 1)
 
 
@@ -165,7 +165,7 @@ async def test_node_blocking_the_user_loop_delays_only_user_code(
     print(f"\n{graph}: {delays}")
     for kind in ("GET /ok", "search", "create", "next heartbeat"):
         assert delays.within(kind, held) >= AT_LEAST, f"{kind}: {delays}"
-    # One that was under way went on when the block was over, and was taken from nobody.
+    # A run in progress continued after the block, and was not taken from its worker.
     assert max(ended for _, ended in delays.spans["whole run"]) > held[1], str(delays)
     assert (run["status"], run["attempt"]) == ("success", 1)
     assert f"node={'block' if graph == 'blocks' else 'burn'} at " in server.log
@@ -192,7 +192,7 @@ async def test_cancelled_run_blocking_its_thread_is_settled(client: Client, grap
 
 @pytest.mark.parametrize("graph", ["blocks", "burns"])
 async def test_cancelled_run_blocking_the_user_loop_is_settled(client: Client, graph: str) -> None:
-    """Settling needs none of its code; what reads its values does, and waits for the loop."""
+    """Settling needs none of its code; reading its values does, and waits for the loop."""
     thread_id = new_id()
     began = time.monotonic()
     run = await client.create(thread_id, graph, {"seconds": SECONDS})
@@ -214,7 +214,7 @@ async def _is_running(client: Client, thread_id: str) -> bool:
 
 
 async def _thirty_runs(client: Client, server: ServerProcess, delays: Delays) -> float:
-    """Seconds of processor time that they take."""
+    """CPU seconds that they use."""
     before = server.processor_seconds()
     for _ in range(30):
         await delays.measure("GET /ok", client.get("/ok"))
@@ -225,7 +225,7 @@ async def _thirty_runs(client: Client, server: ServerProcess, delays: Delays) ->
 async def test_a_hundred_waits_and_a_hundred_and_twenty_idle_readers_at_once(
     client: Client, server: ServerProcess, tmp_path: Path
 ) -> None:
-    """Each of them costs next to nothing, and new runs end before they do."""
+    """Each of them costs almost nothing, and new runs end before them."""
     gate, delays = tmp_path / "gate", Delays()
 
     def gated(name: str) -> dict[str, Any]:
@@ -254,7 +254,7 @@ async def test_a_hundred_waits_and_a_hundred_and_twenty_idle_readers_at_once(
 
 
 async def test_stalled_reader_delays_no_one_and_gets_everything_later(client: Client, server: ServerProcess) -> None:
-    """Fifty of them, each behind the smallest socket buffer there is, and a run that says megabytes."""
+    """Fifty readers, each with the smallest possible socket buffer, and a run that streams megabytes."""
     talk = {"messages": [{"role": "human", "content": "go on"}], "tokens": 1_500, "pause": 0.001}
     run = await client.create(
         new_id(), "talker", talk, stream_mode=["messages-tuple", "messages"], stream_resumable=True
@@ -266,7 +266,7 @@ async def test_stalled_reader_delays_no_one_and_gets_everything_later(client: Cl
         for _ in range(30):
             await delays.measure("GET /ok", client.get("/ok"))
             await delays.measure("whole run", client.wait(None, "noop", {"n": 1}))
-        # None of them has read a byte by now.
+        # None of them has read a byte yet.
         ended = await client.ended(location)
         print(f"\n{delays}")
         assert ended["status"] == "success"
@@ -281,7 +281,7 @@ async def test_stalled_reader_delays_no_one_and_gets_everything_later(client: Cl
 
 
 async def test_disconnected_clients_leave_no_resources(client: Client, server: ServerProcess) -> None:
-    """Two hundred streams and waits, abandoned: their runs go on, and their sockets and tasks are gone."""
+    """Two hundred streams and waits are abandoned: their runs continue, and their sockets and tasks are gone."""
     await client.wait(None, "noop", {"n": 1})
     files = server.open_files()
     run = await client.create(new_id(), "steps", {"name": "it", "steps": 20, "pause": 0.2})
@@ -290,7 +290,7 @@ async def test_disconnected_clients_leave_no_resources(client: Client, server: S
         hasty = [_connection(server.port, f"{location}/{what}") for what in ("stream", "join") for _ in range(25)]
         await asyncio.sleep(0.1)
         for one in hasty:
-            # A reset, not a polite end.
+            # A reset, not an orderly close.
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
             one.close()
 
@@ -313,10 +313,10 @@ async def test_disconnect_cancels_the_run_if_requested(client: Client) -> None:
 
 
 def _lost_to_acknowledgements(connection: socket.socket) -> float:
-    """Seconds by which an answer on a kept connection comes later when its client delays acknowledgements.
+    """Extra seconds of a response on a kept connection if its client delays acknowledgements.
 
-    Forty milliseconds where a body waits until its headers are acknowledged. Both kinds of client take turns, so that
-    whatever else the machine does delays both.
+    Forty milliseconds if a body waits until its headers are acknowledged. Both kinds of client take turns, so that
+    other load delays both.
     """
     if not hasattr(socket, "TCP_QUICKACK"):
         pytest.skip("only Linux lets a client choose when it acknowledges")
@@ -327,14 +327,14 @@ def _lost_to_acknowledgements(connection: socket.socket) -> float:
         connection.sendall(b"GET /threads/%s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % new_id().encode())
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, is_quick)
         _read_answer(connection)
-        # A new connection is acknowledged at once for its first packets.
+        # The first packets of a new connection are acknowledged immediately.
         if number >= 40:
             taken[is_quick].append(time.monotonic() - began)
     return statistics.median(taken[False]) - statistics.median(taken[True])
 
 
 def _read_answer(connection: socket.socket) -> None:
-    """Read one answer, which says how long it is."""
+    """Read one response with a content length."""
     data = b""
     while b"\r\n\r\n" not in data:
         data += connection.recv(65_536)
@@ -350,7 +350,7 @@ async def test_small_responses_on_keep_alive_are_sent_immediately(server: Server
 
 
 def _early_connection(port: int, patience: float = 60.0) -> socket.socket:
-    """One that waits in the listening socket's queue before the server takes connections from it."""
+    """A connection that waits in the listen queue before the server accepts connections."""
     until = time.monotonic() + patience
     while True:
         try:
@@ -400,7 +400,7 @@ def _stalled_reader(port: int, path: str) -> socket.socket:
 
 
 def _read_all(connection: socket.socket) -> bytes:
-    """The body of an answer that ends with its connection."""
+    """Return the body of a response that ends with its connection."""
     connection.settimeout(20)
     data = b"".join(iter(lambda: connection.recv(65_536), b""))
     return data.partition(b"\r\n\r\n")[2]

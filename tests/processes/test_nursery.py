@@ -1,4 +1,4 @@
-"""A process that was born with its imports is as good as one that was started."""
+"""A forked process with imports behaves like a started one."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 from .nursery import Fork, started
 from .server import GRAPHS
 
-# What ``python -m runstead.cli`` does, as a program: those are always started from nothing.
+# The effect of ``python -m runstead.cli``, as a program: such programs are always started normally.
 _FROM_NOTHING: Final = "import runpy; runpy.run_module('runstead.cli', run_name='__main__', alter_sys=True)"
 
 
 def _lived(log: Path, arguments: list[str], env: Mapping[str, str], program: str | None = None) -> tuple[int, str]:
-    """Its exit code, and what it said."""
+    """Its exit code and output."""
     theirs, ours = os.pipe()
     with log.open("wb") as file:
         process = started(arguments, program=program, parent_fd=theirs, log=file, env=env)

@@ -18,7 +18,7 @@ EVERYTHING = ["values", "updates", "messages", "messages-tuple", "custom", "task
 
 
 async def _talking(client: Client, cuts: int) -> AsyncIterator[httpx.Response]:
-    """A run with several times as many events as there will be cuts, which goes on while they are made."""
+    """A run with several times as many events as cuts, which continues while they are made."""
     talk = {"messages": [{"role": "human", "content": "go on"}], "tokens": cuts * 4, "pause": 0.01}
     async with client.stream(
         new_id(), "talker", talk, stream_mode=EVERYTHING, stream_resumable=True, stream_subgraphs=True
@@ -27,11 +27,11 @@ async def _talking(client: Client, cuts: int) -> AsyncIterator[httpx.Response]:
 
 
 async def _cut_and_resumed(client: Client, location: str, cuts: int, chance: random.Random) -> tuple[list[Frame], int]:
-    """What a reader gets whose connection is cut after random numbers of bytes, and how many cuts there were."""
+    """Return a reader's frames over connections cut after random numbers of bytes, and the number of cuts."""
     reader, seen, made = FrameReader(), list[Frame](), 0
     while True:
         headers = {"last-event-id": reader.last_id or "-1"}
-        # The last connection is let through; so is one whose stream ends before its cut.
+        # The last connection is not cut; neither is one whose stream ends before its cut.
         left = chance.randrange(1, 1_200) if made < cuts else None
         async with client.http.stream("GET", f"{location}/stream", headers=headers) as response:
             assert response.status_code == 200
@@ -100,7 +100,7 @@ async def test_curl_that_is_killed_again_and_again_misses_nothing(client: Client
                 await curl.wait()
                 break
             curl.kill()
-            # Reads what was under way as well, so that the pipe is closed and not left to the garbage.
+            # Reads the output in progress as well, so that the pipe is closed and not left to the garbage collector.
             await curl.communicate()
             reader.cut()
             kills += 1

@@ -1,4 +1,4 @@
-"""SIGTERM: the server says it is going, lets runs finish, hands the rest back, and leaves in good order."""
+"""SIGTERM: the server reports not ready, lets runs finish, releases the others, and exits in order."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def _is_ready(url: str) -> bool:
 
 
 async def _until_cut(client: Client, location: str) -> list[Frame]:
-    """The frames of a run until the server goes, which cuts the connection: so nobody takes them for all."""
+    """Return the frames of a run until shutdown, which cuts the connection: so clients do not take them as complete."""
     reader, seen = FrameReader(), list[Frame]()
 
     async def read() -> None:
@@ -61,10 +61,10 @@ async def test_a_run_that_can_finish_within_the_grace_finishes(start_server: Sta
             await asyncio.sleep(0.1)
             server.terminate()
             await asyncio.sleep(0.3)
-            # A balancer is told to send nobody here any more.
+            # The load balancer sees that it must send no new requests here.
             assert not await _is_ready(server.url)
             read = b"".join([data async for data in reader.aiter_raw()])
-        # Who was there when it began to go gets the end.
+        # Readers connected at the start of the shutdown get the end.
         assert FrameReader().feed(read)[-1].json["log"] == [f"it:{number}" for number in range(4)]
         assert strict((await waiting).content)["log"] == [f"it:{number}" for number in range(4)]
     assert await asyncio.to_thread(server.wait) == 0
@@ -83,9 +83,9 @@ async def test_server_is_not_ready_during_the_shutdown_notice(start_server: Star
         server.terminate()
         await asyncio.sleep(0.5)
         answer = await client.http.get("/ready")
-        # Who keeps a connection comes to another server next time.
+        # A kept connection is closed, so that the client's next one goes to another server.
         assert (answer.status_code, answer.headers["connection"]) == (503, "close")
-        # Over a connection that is new, and what comes over it is done.
+        # Over a new connection, and its requests are executed.
         assert await client.wait(new_id(), "noop", {"n": 1}) == {"n": 2}
     assert await asyncio.to_thread(server.wait) == 0
     assert "Traceback" not in server.log
@@ -101,7 +101,7 @@ async def test_a_run_that_cannot_finish_is_handed_back_and_resumed(start_server:
         began = time.monotonic()
         server.terminate()
         seen = await reading
-        # Half an answer tells the waiter to come back for the rest; a whole one would be taken for the result.
+        # An incomplete response makes the waiter come back for the rest; a complete one would be taken as the result.
         with pytest.raises(httpx.RemoteProtocolError):
             await waiting
         assert await asyncio.to_thread(server.wait) == 0
@@ -134,7 +134,7 @@ async def test_waiting_runs_are_left_waiting_and_run_after_the_restart(start_ser
 
 
 async def test_unresponsive_agent_code_does_not_keep_the_process_alive(start_server: StartServer) -> None:
-    """It is handed back all the same; its late writes find that the lease is gone."""
+    """It is released all the same; its late writes are refused without the lease."""
     server = start_server(settings={"shutdown_grace_seconds": 0.2, "stop_grace_seconds": 0.5})
     async with Client(server.url) as client:
         thread_id = new_id()

@@ -1,4 +1,5 @@
-"""Fake model providers and an MCP server: real HTTP servers that speak the wire of the real ones.
+"""Fake model providers and an MCP server: real HTTP servers with the protocols of the real ones.
 
-Answers are scripted by the request's content (`script`), so that a killed and resumed run gets the same answers again.
+Responses are scripted by the content of the request (`script`), so that a killed and resumed run gets the same ones
+again.
 """

@@ -1,4 +1,4 @@
-"""Anthropic's messages, as `anthropic` and `langchain-anthropic` ask for them."""
+"""Anthropic's messages API, as `anthropic` and `langchain-anthropic` use it."""
 
 from __future__ import annotations
 

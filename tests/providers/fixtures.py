@@ -1,4 +1,4 @@
-"""Fixtures of the fake providers, for the ``conftest`` of those who want them."""
+"""Fixtures of the fake providers, to be imported by a ``conftest``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Google's GenerativeService over gRPC, as `google-ai-generativelanguage` asks for it."""
+"""Google's GenerativeService over gRPC, as `google-ai-generativelanguage` uses it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SERVICE = "google.ai.generativelanguage.v1beta.GenerativeService"
 
 @contextmanager
 def google_grpc_running(answers: ScriptedAnswers) -> Iterator[str]:
-    """Yield the ``host:port`` of a server without TLS, in a thread of its own."""
+    """Yield the ``host:port`` of a server without TLS, in its own thread."""
     loop, addresses = asyncio.new_event_loop(), list[str]()
     thread = threading.Thread(target=loop.run_forever, name="google-grpc", daemon=True)
     thread.start()

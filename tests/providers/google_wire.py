@@ -1,4 +1,4 @@
-"""Google's generateContent, as `google-genai` and `langchain-google-genai` ask for it over REST."""
+"""Google's generateContent, as `google-genai` and `langchain-google-genai` use it over REST."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def _events(prompt: Prompt, answer: Answer) -> AsyncIterator[str]:
 
 
 def google_parts(answer: Answer) -> list[dict[str, Any]]:
-    """Return the parts of an answer that is not streamed."""
+    """Return the parts of a response that is not streamed."""
     return [*([{"text": answer.text}] if answer.text else []), *_call_parts(answer)]
 
 

@@ -16,7 +16,7 @@ logging.getLogger("mcp.server.streamable_http").setLevel(logging.CRITICAL)
 
 
 def mcp_sessions() -> StreamableHTTPSessionManager:
-    """Return what serves the requests of all sessions, as an ASGI application's endpoint."""
+    """Return the ASGI endpoint of all sessions."""
     server: Server[Any, Any] = Server("fake")
 
     @server.list_tools()  # type: ignore[no-untyped-call, untyped-decorator]

@@ -1,4 +1,4 @@
-"""An MCP server over standard input and output, as a program that starts in milliseconds: it imports nothing but json.
+"""An MCP server over standard input and output, as a program that starts in milliseconds: it imports only json.
 
 Its tools are those of `mcp_http`.
 """

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions and embeddings, as `openai` and `langchain-openai` ask for them."""
+"""OpenAI's chat completions and embeddings, as `openai` and `langchain-openai` use them."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from .script import ScriptedAnswers
 
 @dataclass
 class Providers:
-    """The running providers: where they are, and what they were asked."""
+    """The running providers: their URLs, and their received requests."""
 
     url: str
     answers: ScriptedAnswers = field(default_factory=ScriptedAnswers)
@@ -37,7 +37,7 @@ class Providers:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The variables by which the SDKs find these providers instead of the real ones."""
+        """The variables that direct the SDKs to these providers instead of the real ones."""
         return {
             "OPENAI_API_KEY": "fake",
             "OPENAI_BASE_URL": f"{self.url}/openai/v1",
@@ -87,5 +87,5 @@ def _application(answers: ScriptedAnswers) -> Starlette:
 
 
 async def _nobody_listens(_: Request, __: Exception) -> Response:
-    """Answer a client that was stopped in the middle of its request."""
+    """Ignore a client that was killed in the middle of its request."""
     return Response(status_code=499)

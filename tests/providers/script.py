@@ -46,7 +46,7 @@ _WORD: Final = re.compile(r"[\w-]+")
 
 @dataclass(frozen=True, slots=True)
 class PromptMessage:
-    """One message of a request, whichever provider it was written for."""
+    """One message of a request, independent of the provider."""
 
     role: Literal["human", "assistant", "tool"]
     text: str
@@ -54,7 +54,7 @@ class PromptMessage:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A request for an answer. ``forced_tool`` is the tool that the model has to call."""
+    """A request to a model. ``forced_tool`` is the tool that the model has to call."""
 
     provider: str
     model: str
@@ -64,12 +64,12 @@ class Prompt:
 
     @property
     def text(self) -> str:
-        """All that the model is asked to read."""
+        """The whole prompt as text."""
         return "\n".join([self.system, *(message.text for message in self.messages)])
 
     @property
     def digest(self) -> str:
-        """Equal for equal prompts."""
+        """A key that is equal for equal prompts."""
         return hashlib.sha256(f"{self.provider}\n{self.text}".encode()).hexdigest()
 
 
@@ -83,59 +83,59 @@ class ToolCall:
 
 
 class Hold:
-    """Keeps the answers to prompts with a certain text, from the ``after``-th on, until it is released."""
+    """Holds the responses to prompts with a certain text, from the ``after``-th on, until released."""
 
     def __init__(self, text: str, after: int) -> None:
         self.text, self._left = text, after
         self._reached, self._released = threading.Event(), threading.Event()
 
     def applies_to(self, prompt: Prompt) -> bool:
-        """Count the prompt if it has the text, and return whether its answer is to be held."""
+        """Count the prompt if it has the text, and return True if its response is to be held."""
         if self.text not in prompt.text or self._released.is_set():
             return False
         self._left -= 1
         return self._left < 0
 
     async def pause(self) -> None:
-        """Return once it is released."""
+        """Return once released."""
         self._reached.set()
-        # Released by other threads, waited for on several loops.
+        # Released by other threads, awaited on several loops.
         while not self._released.is_set():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
     async def reached(self, seconds: float = 60) -> None:
-        """Return once an answer is held."""
+        """Return once a response is held."""
         assert await asyncio.to_thread(self._reached.wait, seconds), f"no prompt with {self.text!r} was held"
 
     def release(self) -> None:
-        """Let all be answered, now and later."""
+        """Release all, now and later."""
         self._released.set()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model says: a text, tool calls, or both."""
+    """A model response: a text, tool calls, or both."""
 
     text: str = ""
     calls: Sequence[ToolCall] = ()
     pace: float = 0.0
     holds: str | None = None
     failure: tuple[int, int] | None = None
-    """An error status, and for how many requests it is answered."""
+    """An error status, and the number of requests that get it."""
     hold: Hold | None = None
-    """Held in the middle of the answer."""
+    """The response is held in the middle."""
 
     @property
     def tokens(self) -> list[str]:
         return _TOKEN.findall(self.text)
 
     async def whole(self) -> None:
-        """Return when the answer may be given in one piece."""
+        """Return when the response may be sent in one piece."""
         async for _ in self.paced([None]):
             pass
 
     async def paced(self, pieces: Sequence[T]) -> AsyncIterator[T]:
-        """Yield what is streamed, at the answer's pace."""
+        """Yield the chunks to stream, at the response's pace."""
         for place, piece in enumerate(pieces):
             if self.hold is not None and place == len(pieces) // 2:
                 await self.hold.pause()
@@ -144,7 +144,7 @@ class Answer:
 
 
 def answer_to(prompt: Prompt) -> Answer:
-    """Return the answer that the prompt's script has for its turn."""
+    """Return the response of the prompt's script for its turn."""
     last_human = max((place for place, each in enumerate(prompt.messages) if each.role == "human"), default=-1)
     human = prompt.messages[last_human].text if last_human >= 0 else ""
     found = _SCRIPT.search(prompt.system) or _SCRIPT.search(human)
@@ -210,7 +210,7 @@ def _call(text: str) -> ToolCall:
 def _filled(value: Any, names: dict[str, str]) -> Any:
     match value:
         case str():
-            # A script inside is for the prompt that it becomes part of.
+            # A script inside belongs to the prompt that it becomes part of.
             script = _SCRIPT.search(value)
             start, end = script.span() if script else (len(value), len(value))
             before, after = value[:start], value[end:]
@@ -227,7 +227,7 @@ def _filled(value: Any, names: dict[str, str]) -> Any:
 
 @dataclass
 class ScriptedAnswers:
-    """Answers prompts, remembers them, and keeps those that hold until they are released.
+    """Answers prompts, records them, and holds responses until released.
 
     The providers use it on their event loop, tests from other threads.
     """
@@ -240,7 +240,7 @@ class ScriptedAnswers:
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     async def answer(self, prompt: Prompt) -> Answer | int:
-        """Return the answer, or the status of the error that the script asks for."""
+        """Return the response, or the error status that the script asks for."""
         answer = answer_to(prompt)
         self.prompts.append(prompt)
         for hold in self.holds:
@@ -250,7 +250,7 @@ class ScriptedAnswers:
             with self._changed:
                 self._arrived.add(answer.holds)
                 self._changed.notify_all()
-            # Released by other threads, waited for on several loops.
+            # Released by other threads, awaited on several loops.
             while answer.holds not in self._released:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         if answer.failure is not None:
@@ -261,12 +261,12 @@ class ScriptedAnswers:
         return answer
 
     def hold(self, text: str, after: int) -> Hold:
-        """Hold the answers to prompts that contain ``text`` in the middle, but for the first ``after`` of them."""
+        """Hold the responses to prompts that contain ``text`` in the middle, except for the first ``after`` of them."""
         self.holds.append(hold := Hold(text, after))
         return hold
 
     def asked(self, text: str) -> int:
-        """Return how many prompts contained ``text``."""
+        """Return the number of prompts that contained ``text``."""
         return sum(text in prompt.text for prompt in self.prompts)
 
     def wait_held(self, key: str, seconds: float = 60) -> None:
@@ -275,12 +275,12 @@ class ScriptedAnswers:
             assert self._changed.wait_for(lambda: key in self._arrived, seconds), f"no request is held under {key!r}"
 
     def release(self, key: str) -> None:
-        """Let the requests under ``key`` be answered, now and later."""
+        """Release the requests under ``key``, now and later."""
         self._released.add(key)
 
 
 def embedding(text: str, dimensions: int = 64) -> list[float]:
-    """Return a vector that is near to those of texts with the same words."""
+    """Return a vector that is close to those of texts with the same words."""
     vector = [0.0] * dimensions
     for word in _WORD.findall(text.lower()):
         vector[int.from_bytes(hashlib.sha256(word.encode()).digest()[:4]) % dimensions] += 1

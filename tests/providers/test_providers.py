@@ -1,4 +1,4 @@
-"""The fake providers, asked by the real client libraries."""
+"""The fake providers, called by the real client libraries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from . import mcp_stdio
 from .running import Providers
 from .script import embedding
 
-# The SDKs share their HTTP clients over a process, and those belong to one event loop.
+# The SDKs share their HTTP clients within a process, and those belong to one event loop.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 

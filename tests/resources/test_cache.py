@@ -23,13 +23,13 @@ DAY: Final = timedelta(days=1)
 
 
 class Team(BaseModel):
-    """What a loader may return."""
+    """Possible result of a loader."""
 
     name: str
 
 
 class Source:
-    """A loader that counts, and may be held."""
+    """A loader that counts its calls, and can be blocked."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -47,7 +47,7 @@ class Source:
 
 
 class AwayCache:
-    """A cache whose server does not answer."""
+    """A cache whose server does not respond."""
 
     async def get(self, key: str) -> bytes | None:
         raise RedisUnavailable("redis://localhost", "refused")
@@ -143,7 +143,7 @@ async def test_swr_misses_then_is_fresh_then_stale_then_expired(clock: HandClock
         result = await swr("k", source, **times)
         seen.append((result.value, result.status))
         await settled()
-    # At 11 s the old value is given while the second is loaded.
+    # At 11 s the old value is returned while the second is loaded.
     assert seen == [(1, "miss"), (1, "fresh"), (1, "stale"), (2, "stale"), (4, "miss")]
 
 
@@ -265,5 +265,5 @@ async def test_each_event_loop_loads_for_itself(swr: Any) -> None:
 
 
 async def settled() -> None:
-    """Let background loads end: each asks the cache a few times, by way of the loop."""
+    """Let background loads end: each calls the cache a few times, through the loop."""
     await turn(100)

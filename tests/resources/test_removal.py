@@ -1,4 +1,4 @@
-"""A thread's past is forgotten as soon as nobody needs it."""
+"""A thread's history is deleted as soon as it is unused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.faults.kernel import ALICE, Storage, a_spec
 
 
 class SlowToForget(InMemoryCheckpointStore):
-    """A worker that has told the end of its run, and gets to letting the mark go when it is told to."""
+    """A worker that has published the terminal event, and deletes its undo record on request."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,9 @@ async def test_thread_can_be_pruned_immediately_after_waiting_for_its_run() -> N
 
 
 async def test_run_deleted_before_worker_cleanup_leaves_no_undo_record() -> None:
-    """Nor does one whose worker never does: it has not heard that the run was settled, and now the run is gone."""
+    """The same for a worker that never deletes it: it does not know that the run was settled, and now the run is
+    deleted.
+    """
     storage, checkpoints = Storage(), SlowToForget()
     async with storage.worker(checkpoints=checkpoints) as runs:
         with acting(ALICE):

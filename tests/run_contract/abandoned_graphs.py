@@ -1,4 +1,4 @@
-"""Graphs whose node does not react to a stop, until the file is there that the input names."""
+"""Graphs whose node does not react to a stop, until the file named by the input exists."""
 
 from __future__ import annotations
 

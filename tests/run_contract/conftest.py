@@ -1,4 +1,4 @@
-"""The whole application in process, over graphs that show what they were given."""
+"""The whole application in process, with graphs that expose their config and context."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Served: TypeAlias = Callable[..., AbstractAsyncContextManager[Browser]]
 
 @pytest.fixture
 def served(tmp_path: Path) -> Served:
-    """Serves one data directory, as often as it is asked to: streams do not outlive the server, the rest does."""
+    """Serves one data directory, as often as requested: streams do not outlive the server, the other data do."""
 
     @asynccontextmanager
     async def serve(*, users: bool = False, graphs: Path = GRAPHS, **flags: Any) -> AsyncIterator[Browser]:

@@ -1,4 +1,4 @@
-"""Graphs for what a run is given and gives back: contexts, questions, output schemas, user keys."""
+"""Graphs for the input and output of runs: contexts, interrupts, output schemas, user keys."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ payments = create_agent(
         )
     ],
 )
-"""Asks about each of two calls by itself."""
+"""Interrupts separately for each of two calls."""
 
 
 def _now(state: Log) -> dict[str, Any]:
@@ -93,7 +93,7 @@ async def _slow(state: Log) -> dict[str, Any]:
 
 
 def _beside(asking: Any) -> Any:
-    """A graph of which one branch asks and the other one ends after that."""
+    """A graph of which one branch interrupts and the other one ends after that."""
     graph = StateGraph(Log).add_node("asking", asking).add_node("slow", _slow)
     return graph.add_edge(START, "asking").add_edge(START, "slow").compile()
 
@@ -117,7 +117,7 @@ pair = (
     .add_edge(START, "b")
     .compile()
 )
-"""Two branches that ask two questions each."""
+"""Two branches with two interrupts each."""
 
 
 class Question(TypedDict):
@@ -227,7 +227,7 @@ context_sent = (
 
 
 def made_needs(config: RunnableConfig) -> Any:
-    """Nobody knows the schema of what a factory makes before it is made."""
+    """The schema of a factory's graph is unknown before it is built."""
     return data_needs
 
 

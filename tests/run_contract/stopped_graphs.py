@@ -1,6 +1,6 @@
-"""Graphs that are stopped while a model talks: the answer itself, a router, a tool's own model, and others.
+"""Graphs that are stopped while a model is streaming: the answer itself, a router, a tool's own model, and others.
 
-Every model says three words and then waits for the file that the human's message names.
+Every model emits three words and then waits for the file named by the human's message.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from typing_extensions import TypedDict
 
 
 class Talker(BaseChatModel):
-    """Says ``words``, one after the other."""
+    """Emits ``words``, one after the other."""
 
     words: str = "one two three four five"
     waits: bool = True
@@ -83,7 +83,7 @@ class Talker(BaseChatModel):
 
 
 async def opened(messages: Sequence[BaseMessage]) -> None:
-    """Return when the file is there that the first human message names; another file says that it is waited for."""
+    """Create a file that reports the wait, and return when the file named by the first human message exists."""
     is_open = _reached(next(message.text for message in messages if message.type == "human"))
     for _ in range(20_000):
         if is_open():
@@ -139,7 +139,7 @@ def _said(state: Conversation) -> dict[str, Any]:
 
 
 async def _aside(state: Conversation) -> dict[str, Any]:
-    """The only node of its graph, and what its model says is no message."""
+    """The only node of its graph; its model's output is not a message."""
     return {"label": (await Talker().ainvoke(state["messages"])).text}
 
 
@@ -174,7 +174,7 @@ class Lined(AgentMiddleware):
 
 
 def _graph(*nodes: tuple[str, Callable[..., Any]], state: Any = Conversation) -> StateGraph[Any]:
-    """Nodes one after the other; the end comes by itself."""
+    """A linear sequence of nodes."""
     graph = StateGraph(state)
     for before, (name, node) in zip([START, *(name for name, _ in nodes)], nodes, strict=False):
         graph.add_node(name, node).add_edge(before, name)
@@ -197,7 +197,7 @@ branches = _graph(("reply", _reply)).add_node("label", _classify).add_edge(START
 
 
 class Caller(Talker):
-    """Hands the place of the file on to the tool that it calls."""
+    """Passes the path of the file on to the tool that it calls."""
 
     tool: str = "summarize"
 
@@ -232,12 +232,12 @@ def _with_tools(tool: Any) -> Any:
 
 @tool("summarize")
 def quick(gate: str) -> str:
-    """No model at all."""
+    """Without a model."""
     return "quick"
 
 
 class Thinker(Talker):
-    """Says a text in blocks, and begins to call a tool."""
+    """Emits a text in blocks, and starts a tool call."""
 
     async def _astream(
         self,

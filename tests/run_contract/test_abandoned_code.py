@@ -1,4 +1,4 @@
-"""A run is stopped whose node does not react: thread, state and history say alike which node is still to be done."""
+"""A run is stopped whose node does not react: thread, state and history agree about the node to be executed next."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class Gate:
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[Gate]:
-    """It is open in the end, so that no code goes on."""
+    """It is opened at the end, so that no code keeps running."""
     gate = Gate(tmp_path / "gate")
     yield gate
     gate.open()
 
 
 async def started(browser: Browser, thread: str, graph: str, gate: Gate, **fields: Any) -> str:
-    """The path of a run whose node waits for the gate."""
+    """Return the path of a run whose node waits for the gate."""
     run = await browser.create(thread, graph, fields.pop("input", {"gate": str(gate.file)}), **fields)
     await gate.reached()
     return run

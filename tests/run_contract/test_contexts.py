@@ -1,4 +1,4 @@
-"""Nodes get the context that their graph's schema describes, and a run without what it requires is refused."""
+"""Nodes get the context described by their graph's schema, and a run without required fields is refused."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_context_is_merged_from_assistant_configurable_and_request(browser
 
 @pytest.mark.parametrize("graph", ["model_keys", "data_keys", "dict_keys", "no_schema_keys"])
 async def test_configurable_mirrors_what_fits_of_the_context(browser: Browser, graph: str) -> None:
-    """As on the reference server: what a client puts into configurable itself stays there."""
+    """As on the reference server: keys that a client puts into configurable itself stay there."""
     has_schema = graph != "no_schema_keys"
 
     async def keys(of: str = graph, **fields: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""A graph with an output schema gives back its output channels alone; its state keeps everything."""
+"""A graph with an output schema returns only its output channels; its state keeps all channels."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def test_webhook_has_output_channels(served: Served, graph: str, values: A
 
 
 async def test_late_reader_without_a_stream_gets_output_channels_and_interrupts(served: Served) -> None:
-    """The server that kept the run's events is gone: they are read from the state."""
+    """The server with the run's events has ended: they are read from the state."""
     async with served() as browser:
         answered, asking = await browser.new_thread(), await browser.new_thread()
         done = await browser.create(answered, "narrow", {"question": "q"})

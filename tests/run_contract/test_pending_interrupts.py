@@ -1,4 +1,4 @@
-"""A run's output names every interrupt that waits for an answer, in whatever order the branches of its graph end."""
+"""A run's output names every pending interrupt, in whatever order the branches of its graph end."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_output_names_the_next_question_of_one_branch_and_the_old_one_of_t
     (run, *_) = await browser.get(f"{thread}/runs")
     assert questions(await browser.get(f"{thread}/runs/{run['run_id']}/join")) == ["a 2", "b 1"]
     ids = {interrupt["value"]: interrupt["id"] for interrupt in last_values(frames)["__interrupt__"]}
-    # One branch has ended; its answered questions do not come back.
+    # One branch has ended; its answered interrupts do not reappear.
     waited = await browser.wait(thread, "pair", None, command={"resume": {ids["a 2"]: "B"}})
     assert questions(waited) == ["b 1"]
     state = await browser.get(f"{thread}/state")

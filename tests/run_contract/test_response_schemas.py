@@ -1,4 +1,4 @@
-"""An interrupt's ``response_schema`` is shown wherever the interrupt is, and answers are checked against it."""
+"""An interrupt's ``response_schema`` is shown wherever the interrupt is, and resume values are checked against it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCHEMA = Decision.model_json_schema() | {"description": "An answer that `interru
 
 
 async def asked(browser: Browser, graph: str) -> str:
-    """The path of a thread that waits for an answer."""
+    """Return the path of an interrupted thread."""
     thread = await browser.new_thread()
     await browser.wait(thread, graph, {})
     return thread
@@ -102,7 +102,7 @@ async def test_answer_that_breaks_the_schema_is_refused_by_the_event_protocol(br
     start = {"assistant_id": graph, "input": {"type": "maybe"}}
     for method, params in (("input.respond", respond), ("input.respond", several), ("run.start", start)):
         told = await browser.http.post(f"{thread}/commands", json={"id": 1, "method": method, "params": params})
-        # The protocol answers failed commands with 200, and says why.
+        # The protocol answers failed commands with 200, and a reason.
         assert (told.status_code, told.json()["error"]) == (200, "invalid_argument")
         assert "does not fit its response_schema" in told.json()["message"]
     assert await browser.get(thread) == before
@@ -144,7 +144,7 @@ async def test_repeated_request_gives_its_run_though_the_thread_asks_something_e
 
 
 async def test_answer_refused_by_the_graph_leaves_the_thread_unchanged(browser: Browser) -> None:
-    """The interrupt was not there yet when the run was created: the graph itself refuses the answer."""
+    """The interrupt did not exist when the run was created: the graph itself refuses the resume value."""
     thread = await browser.new_thread()
     first = await browser.create(thread, "decide", {})
     second = await browser.create(thread, "decide", None, command={"resume": "banana"})

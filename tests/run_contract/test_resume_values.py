@@ -1,4 +1,4 @@
-"""Whatever JSON a client answers with, it is an answer: null and the empty object too."""
+"""Any JSON resume value is an answer: null and the empty object too."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_empty_command_answers_the_one_pending_question_with_null(browser:
     thread = await browser.new_thread()
     await browser.wait(thread, "ask", {})
     assert (await browser.wait(thread, "ask", None, command=command))["seen"] == [None]
-    # There is nothing left to answer.
+    # No interrupt is pending.
     assert (await browser.wait(thread, "ask", None, command=command))["seen"] == [None]
     two = await browser.new_thread()
     await browser.wait(two, "pair", {})

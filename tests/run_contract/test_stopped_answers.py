@@ -1,4 +1,4 @@
-"""A run is stopped while a model talks: what the node has not done stays to be done, and only its answer is kept."""
+"""A run is stopped while a model is streaming: the node stays pending, and only its answer is kept."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def browser(served: Served) -> AsyncIterator[Browser]:
 
 
 class Gate:
-    """Models wait for it after three words, and say so."""
+    """Models wait for it after three words, and report that."""
 
     def __init__(self, file: Path) -> None:
         self._file, self._reached = file, file.with_suffix(".reached")
@@ -57,7 +57,9 @@ def gate(tmp_path: Path) -> Gate:
 
 
 async def stopped(browser: Browser, graph: str, gate: Gate, *, pieces: int = 0, **fields: Any) -> str:
-    """The path of a thread whose run was stopped after a model had said three words, ``pieces`` of them streamed."""
+    """Return the path of a thread whose run was stopped after a model had emitted three words, ``pieces`` of them
+    streamed.
+    """
     thread = await browser.new_thread()
     body = {"assistant_id": graph, "input": gate.question, "stream_mode": ["messages-tuple"], **fields}
     async with browser.watching("POST", f"{thread}/runs/stream", body) as request:
@@ -71,7 +73,9 @@ async def stopped(browser: Browser, graph: str, gate: Gate, *, pieces: int = 0, 
 
 
 async def left(browser: Browser, thread: str) -> tuple[list[str], list[tuple[str, str]]]:
-    """What comes next, and the messages after the question; the same for the thread's record and its state."""
+    """Return the next nodes, and the messages after the question; they must agree in the thread's record and its
+    state.
+    """
     state = await browser.get(f"{thread}/state")
     record = await browser.get(thread)
     assert record["values"] == state["values"]
@@ -95,7 +99,7 @@ async def test_answer_so_far_is_kept_and_its_node_comes_next(
         partial["response_metadata"] | {"partial": True, "stop_reason": "user_interrupt"}
         == partial["response_metadata"]
     )
-    # It has an id of its own, and is the same whenever it is read.
+    # It has its own id, and is the same at every read.
     assert partial["id"] == (await browser.get(f"{thread}/state"))["values"]["messages"][-1]["id"]
     gate.open()
     more = (await browser.wait(thread, graph, {"messages": [{"role": "user", "content": "and?"}]}))["messages"]

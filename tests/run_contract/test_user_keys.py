@@ -1,4 +1,4 @@
-"""Keys of the client's reach the graph; who was authenticated is the server's to say."""
+"""Configurable keys of the client reach the graph; the authenticated user is set by the server only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is acting, and that nobody acts for nobody."""
+"""The acting user, and refusal of actions without one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Admission is a decision about values: checked for every strategy and any runs in flight."""
+"""Admission is a pure decision: checked for every strategy and any runs in flight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Agent code on loops of its own: what it does there stays there."""
+"""Agent code on its own loops: its failures stay there."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _alive() -> set[threading.Thread]:
 
 
 async def _gone(threads: set[threading.Thread]) -> bool:
-    """Whether they have ended, within a moment."""
+    """True if they have ended, within a moment."""
     for thread in threads:
         await asyncio.to_thread(thread.join, 30)
     return not threads & _alive()
@@ -48,7 +48,7 @@ async def test_system_exit_in_a_node_ends_only_its_task(loops: ThreadAgentLoops,
         raise error
 
     async def agent() -> str:
-        # As langgraph does it: each node is a task, and the graph waits for it.
+        # Like langgraph: each node is a task, and the graph awaits it.
         node = asyncio.ensure_future(rude())
         await asyncio.wait({node})
         return type(node.exception()).__name__
@@ -86,7 +86,7 @@ async def test_code_blocking_an_abandoned_loop_is_ended(loops: ThreadAgentLoops)
 
     async def node() -> None:
         while True:
-            # As retrying code does it.
+            # Like retrying code.
             with contextlib.suppress(Exception):
                 begun.set()
 

@@ -1,4 +1,4 @@
-"""Whether a resume answers what is asked."""
+"""Comparison of resume values with pending interrupts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ A, B = "a" * 32, "b" * 32
         ({"approved": True}, [A], None),
         ({"approved": True}, [], []),
         ({}, [A], None),
-        # Ids of another make are known by one that waits.
+        # Ids of another format are recognised by a pending one.
         ({"mine": 1, "gone": 2}, ["mine"], ["gone"]),
     ],
 )

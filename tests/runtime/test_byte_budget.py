@@ -1,4 +1,4 @@
-"""Bytes that are held for clients: counted, and bounded."""
+"""Bytes held for clients: counted, and bounded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the callbacks collect: tokens by caller, titles, events. Parallel calls count once each."""
+"""Data collected by the callbacks: tokens by caller, titles, events. Parallel calls count once each."""
 
 from __future__ import annotations
 

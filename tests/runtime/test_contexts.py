@@ -1,4 +1,4 @@
-"""What a context schema takes, and what it requires."""
+"""Fields that a context schema accepts and requires."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which texts of errors clients are told."""
+"""Texts of errors that clients get."""
 
 from __future__ import annotations
 

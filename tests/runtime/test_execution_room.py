@@ -1,4 +1,4 @@
-"""Which claimed runs may execute beside each other in one worker."""
+"""Selection of claimed runs that may execute concurrently in one worker."""
 
 from __future__ import annotations
 
@@ -100,10 +100,10 @@ async def test_a_run_that_lost_two_workers_comes_back_later_and_alone() -> None:
         assert running(storage) == ["r1"]
         await accepted(storage, 1, start=3)
         await storage.clock.forward(PROBATION - 1)
-        # Nothing begins beside it yet.
+        # Nothing else starts beside it yet.
         assert running(storage) == ["r1"]
         await storage.clock.forward(31)
-        # Another one of its kind waits for its end, and holds up no others.
+        # Another one of its kind waits for its end, and delays no others.
         assert running(storage) == ["r1", "r3"]
         await runs.cancel("r1", wait=True)
         await storage.clock.forward(0)

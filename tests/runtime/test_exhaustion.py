@@ -1,4 +1,4 @@
-"""Failures that are the machine's are told from those of the run, however deep they are."""
+"""Failures of the machine are distinguished from those of the run, at any depth of the exception chain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The fence around a graph's checkpoints: who has lost the run writes nothing, and nobody else pays for encoding."""
+"""The fence around a graph's checkpoints: a worker without the lease writes nothing, and encoding blocks no other
+code.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ THREAD: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": ""
 
 
 class Holder:
-    """Who holds the run, as the executor says it: lost or not, sure or not."""
+    """The lease holder, as the executor reports it: lost or not, sure or not."""
 
     def __init__(self) -> None:
         self.lost, self.sure, self.asked = False, True, 0
@@ -39,7 +41,7 @@ class Holder:
 
 
 class Watched(JsonPlusSerializer):
-    """Remembers in which threads it encoded."""
+    """Records the threads in which it encoded."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +71,7 @@ async def _fenced(checkpoints: SqlCheckpoints, holder: Holder) -> FencedSaver:
 
 
 async def test_checkpoints_are_encoded_on_the_loop_of_the_graph(tmp_path: Path, holder: Holder) -> None:
-    """A state of some megabytes would hold up every other answer."""
+    """Encoding a state of some megabytes would delay every other response."""
     serde, loops = Watched(), ThreadAgentLoops()
     async with open_checkpoints(tmp_path / "c.sqlite", serde=serde) as checkpoints:
         saver = await _fenced(checkpoints, holder)
@@ -97,7 +99,7 @@ async def test_lost_lease_refuses_writes(tmp_path: Path, holder: Holder) -> None
 
 
 async def test_lease_lost_while_a_write_is_queued_refuses_the_write(tmp_path: Path, holder: Holder) -> None:
-    """The fence stands in the transaction: passing it before queueing up would not be enough."""
+    """The fence is inside the transaction: passing it before queueing up would not be enough."""
     entered, opened = threading.Event(), threading.Event()
 
     async with open_checkpoints(tmp_path / "c.sqlite") as checkpoints:
@@ -108,7 +110,7 @@ async def test_lease_lost_while_a_write_is_queued_refuses_the_write(tmp_path: Pa
             assert opened.wait(10)
 
         holding = asyncio.create_task(
-            checkpoints.saver.fenced(hold).adelete_thread("another")  # it holds the writer, in front of the others
+            checkpoints.saver.fenced(hold).adelete_thread("another")  # it blocks the writer, ahead of the others
         )
         await asyncio.to_thread(entered.wait, 10)
         writing = asyncio.create_task(_put(saver))
@@ -158,7 +160,7 @@ async def test_a_saver_that_lives_on_one_loop_is_called_there(holder: Holder) ->
 
 
 class Slow(InMemorySaver):
-    """Stores when it is allowed to."""
+    """Stores when permitted."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -171,7 +173,7 @@ class Slow(InMemorySaver):
 
 
 async def test_writes_ended_returns_after_writes_that_wait_for_each_other(holder: Holder) -> None:
-    """As LangGraph chains checkpoints in the background, also of a graph that has been stopped."""
+    """Like LangGraph, which chains checkpoints in the background, also for a stopped graph."""
     slow = Slow()
     saver = FencedSaver(slow, asyncio.get_running_loop(), holder.guard, {}, holder.check)
 

@@ -1,4 +1,4 @@
-"""A run that was stopped after a step's nodes had ended, and before the checkpoint that follows them was stored."""
+"""A run that was stopped after a step's nodes had ended, and before the next checkpoint was stored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class State(TypedDict, total=False):
 
 
 class Stopping(InMemorySaver):
-    """A saver under which the checkpoint after ``last_step`` is not stored any more."""
+    """A saver that does not store the checkpoint after ``last_step``."""
 
     last_step: int | None = 0
     failure: Exception = RuntimeError("stopped")
@@ -51,7 +51,7 @@ def node(executed: list[str]) -> Callable[[str], Any]:
 
 
 async def stopped(builder: Any) -> Any:
-    """Return the graph on whose thread the first step has ended, and its checkpoint is missing."""
+    """Return a graph on whose thread the first step has ended, and its checkpoint is missing."""
     saver = Stopping()
     graph = builder.compile(checkpointer=saver)
     with pytest.raises(RuntimeError, match="stopped"):

@@ -1,5 +1,6 @@
-"""A client that answers a gap by reading the state and joining again from the id in the gap loses nothing and is told
-of no second gap."""
+"""A client that handles a gap by reading the state and rejoining from the id in the gap loses nothing and gets no
+second gap.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +36,13 @@ def gaps_of(reader: Reader) -> list[dict[str, Any]]:
 
 
 def rejoined(story: Story, gap: dict[str, Any], *, seconds: float = 0) -> Reader:
-    """The client's second connection, as DeerFlow's page opens it."""
+    """The client's second connection, as opened by DeerFlow's page."""
     story.wait(seconds)
     return Reader.of(story, "r1", last_event_id=gap["latest_available_event_id"])
 
 
 def after_a_crash(story: Story, last_event_id: str = "-1", *, seconds: float = 0) -> tuple[Reader, Reader]:
-    """A reader who sees every event of attempt 2, and one who joins with an id of attempt 1."""
+    """Return a reader that sees every event of attempt 2, and one that joins with an id of attempt 1."""
     Reader.of(story, SPEC)
     story.wait(1.5)
     story.kill()
@@ -111,7 +112,7 @@ def test_rejoin_while_the_window_moves_gets_no_second_gap() -> None:
         while not gaps_of(slow):
             story.wait(0.1)
         gap = gaps_of(slow)[0]
-        # Two more events push the window on before the client is back.
+        # Two more events move the window before the client reconnects.
         again = rejoined(story, gap, seconds=0.25)
         story.wait(60)
         published = [event.event_id for event in story.durable.witness.published["r1"]]

@@ -1,4 +1,4 @@
-"""Joining a run that has ended, while the stream that tells its end is lost or cannot be reached."""
+"""Joining a run that has ended, while the stream with its terminal event is lost or unreachable."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Shelf:
         if self._at_read is not None:
             raise self._at_read
         if not self._items:
-            # Silence, as of a server that is away: for ever, for who asks for no heartbeats.
+            # Silence, like an unavailable server: endless for readers without heartbeats.
             await self._clock.wait(asyncio.Event(), self._heartbeat)
             return [HEARTBEAT_SENTINEL]
         return self._items
@@ -73,7 +73,7 @@ class Shelf:
 
 
 async def joined(shelf: Shelf, storage: Storage) -> bytes | None:
-    """What somebody is given who joins a run that ended well, with this for the bridge."""
+    """Return the output for a waiter that joins a successfully ended run, with this bridge."""
 
     async def values(record: RunRecord) -> bytes | None:
         return b'"from the record"'

@@ -1,4 +1,4 @@
-"""A worker keeps the leases of all that it holds, each by itself."""
+"""A worker renews all its leases, each separately."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.faults.kernel import ALICE, Storage, a_spec
 
 
 class SlowForOne(InMemoryLeaseStore):
-    """The renewal of one run takes longer than anybody waits."""
+    """The renewal of one run takes longer than any timeout."""
 
     slow = "r1"
     renewed: Counter[str]
@@ -37,7 +37,7 @@ async def test_slow_renewal_does_not_delay_other_renewals() -> None:
                 await runs.create_background(a_spec(f"r{number}", Step("hang"), thread_id=f"t{number}"))
             for _ in range(4):
                 await storage.clock.forward(1)
-            # It was asked once, and is waited for; the other one is asked each second.
+            # It was requested once, and is awaited; the other one is requested each second.
             assert leases.renewed == {"r1": 1, "r2": 4}
             for number in (1, 2):
                 await runs.cancel(f"r{number}")

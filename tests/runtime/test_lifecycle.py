@@ -1,4 +1,4 @@
-"""The lifecycle of a run's status: one table, walked in every way."""
+"""The lifecycle of a run's status: one transition table, tested by all walks through it."""
 
 from __future__ import annotations
 

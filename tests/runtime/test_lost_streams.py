@@ -1,4 +1,4 @@
-"""A stream that is lost, with the server that kept it, while somebody reads: never silence about what is missing."""
+"""A stream is lost with its server during reads: missing events are always reported."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Away(StorageFault):
 
 
 class Reading:
-    """A subscription that gives a few items and then finds its stream lost, or hears nothing any more."""
+    """A subscription that yields a few items and then finds its stream lost, or yields nothing more."""
 
     def __init__(self, *items: StreamItem, then: Sentinel | None) -> None:
         self._items, self._then = list(items), then
@@ -52,7 +52,7 @@ class Reading:
 
 
 async def told(storage: Storage, ended: RunRecord, subscription: Reading, **ports: object) -> list[StreamItem]:
-    """All that a reader gets who came back after 1-1, and whose subscription this is."""
+    """Return all items of a reader that resumed after 1-1 with this subscription."""
 
     async def values(record: RunRecord) -> bytes | None:
         if "values" in ports:
@@ -87,7 +87,7 @@ async def test_reader_of_an_ended_run_gets_a_gap_and_the_values(then: Sentinel |
 
 
 async def test_running_run_with_a_lost_stream_is_read_on_and_not_cancelled() -> None:
-    """Though its reader wanted it stopped when he leaves: it is the stream that has left."""
+    """Although the run is to be cancelled when its reader disconnects: it is the stream that was lost."""
     storage, left = Storage(), list[str]()
     subscriptions = [Reading(then=None), Reading(StreamEvent("1-9", "values", b"2"), then=END_SENTINEL)]
 
@@ -147,7 +147,7 @@ async def test_reader_is_disconnected_when_values_cannot_be_read() -> None:
 
 
 async def test_stream_of_an_unreachable_server_is_not_removed() -> None:
-    """Its run has ended by now, and whoever executed it is about to say so."""
+    """Its run has ended by now, and its worker is about to publish that."""
     storage = Storage()
     async with storage.workers(False) as (runs,):
         with acting(ALICE):
@@ -166,7 +166,7 @@ async def test_stream_of_an_unreachable_server_is_not_removed() -> None:
 
 
 class Unasked:
-    """A bridge that cannot say, at first, whether there is a stream."""
+    """A bridge that cannot determine, at first, if a stream exists."""
 
     def __init__(self, inner: MemoryStreamBridge) -> None:
         self._inner, self._asked = inner, False
@@ -185,12 +185,12 @@ async def no_values(record: RunRecord) -> bytes | None:
 
 @pytest.mark.parametrize("comes", ["before", "after"])
 async def test_full_replay_after_loss_of_the_first_log_gets_a_gap(comes: str) -> None:
-    """The log that is there begins with the second attempt, and misses nothing of that."""
+    """The existing log begins with the second attempt, and lacks nothing of that."""
     storage = Storage()
     async with storage.workers(False) as (runs,):
         with acting(ALICE):
             run = await runs.create_background(a_spec("r1"))
-            # As a reader makes it who found none.
+            # Created like a reader does that found none.
             await storage.bridge.open("r1", 1)
             streams = RunStreamService(storage.runtime(), no_values)
             early = await streams.open(run, last_event_id="-1")

@@ -1,4 +1,4 @@
-"""Observers are told in order, and what they do wrong stays with them."""
+"""Observers are notified in order, and their failures are isolated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A specification in LangGraph's terms."""
+"""Conversion of a run specification to LangGraph's terms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoding never fails, and what it gives is strict JSON."""
+"""Encoding never fails, and its result is strict JSON."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ PANDAS: list[tuple[Any, Any]] = [
 @pytest.mark.parametrize(("value", "shown"), [*NUMPY, *PANDAS], ids=repr)
 def test_values_of_numpy_and_pandas_are_shown_as_the_nearest_json(value: Any, shown: Any) -> None:
     assert strictly_decoded(encode(value)) == shown
-    # Beside something that has to be encoded the slow way.
+    # Next to a value that has to be encoded the slow way.
     assert strictly_decoded(encode({"deep": [value], "slow": "\ud800"}))["deep"] == [shown]
 
 

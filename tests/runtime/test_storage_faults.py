@@ -1,4 +1,4 @@
-"""The storage's trouble is not the run's: an attempt that it cost is followed by another."""
+"""Storage failures are not failures of the run: a lost attempt is followed by another."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Fault(StorageFault):
 
 
 class FailingOnce(InMemoryCheckpointStore):
-    """Fails when the first attempt begins."""
+    """Fails when the first attempt starts."""
 
     def __init__(self, kind: FaultKind) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ async def test_a_disk_that_is_full_costs_an_attempt_and_no_run() -> None:
 
 
 async def test_permanent_storage_error_fails_the_run() -> None:
-    """Another attempt would meet the same."""
+    """Another attempt would fail in the same way."""
     storage = Storage()
     async with storage.worker(checkpoints=FailingOnce("read_only")) as runs:
         with acting(ALICE):
@@ -70,7 +70,7 @@ async def test_permanent_storage_error_fails_the_run() -> None:
 
 
 class NeedsKey(InMemoryCheckpointStore):
-    """Fails as a storage does whose values need a key that this process lacks."""
+    """Fails like a storage whose values need a key that this process lacks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ async def test_run_that_needs_a_missing_key_is_released_to_others() -> None:
     async with storage.worker(checkpoints=checkpoints) as runs:
         with acting(ALICE):
             await runs.create_background(a_spec("r1"))
-        # Turns of the loop are no time that passes: without a pause it would be claimed again in each.
+        # Turns of the loop do not advance time: without a pause it would be claimed again in each.
         await turn(500)
         assert (storage.status("r1"), checkpoints.begun) == ("pending", 1)
         await storage.clock.forward(29)
@@ -100,7 +100,7 @@ async def test_run_that_needs_a_missing_key_is_released_to_others() -> None:
 
 
 class UnreadableEnd(InMemoryLeaseStore):
-    """What stands on the row of a run needs a missing key by the time that the run ends, or begins."""
+    """The row of a run needs a missing key by the time that the run ends, or starts."""
 
     def __init__(self, storage: Storage, *, at: str) -> None:
         super().__init__(storage.tables, storage.bell.ring)
@@ -140,7 +140,7 @@ async def test_wait_raises_when_the_output_cannot_be_read() -> None:
     async with storage.worker() as runs:
         with acting(ALICE):
             ended = (await runs.create_and_wait(a_spec("r1"))).record
-            # Its end is not on its stream any more.
+            # Its terminal event is no longer on its stream.
             await storage.bridge.cleanup("r1")
 
             async def cannot_be_read(record: RunRecord) -> bytes | None:
@@ -153,7 +153,7 @@ async def test_wait_raises_when_the_output_cannot_be_read() -> None:
 
 
 class Held(InMemoryCheckpointStore):
-    """The first attempt waits for the storage, and then hears that it is away."""
+    """The first attempt waits for the storage, and then gets an unavailable error."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -194,7 +194,7 @@ async def test_stop_during_a_storage_failure_is_applied_by_the_next_attempt() ->
 
 
 class UndoingLate(InMemoryCheckpointStore):
-    """Cannot undo at first."""
+    """Cannot roll back at first."""
 
     def __init__(self) -> None:
         super().__init__()

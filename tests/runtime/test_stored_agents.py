@@ -1,4 +1,4 @@
-"""What a checkpoint tells without its graph, against what its graph tells."""
+"""Information from a checkpoint without its graph, compared with that from its graph."""
 
 from __future__ import annotations
 

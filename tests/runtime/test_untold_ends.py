@@ -1,4 +1,4 @@
-"""A run ended whose worker was lost before it could tell: others tell its readers, once, and what is known."""
+"""Runs whose worker was lost before it published the terminal event: other workers publish it, once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.faults.kernel import ALICE, Storage, a_spec
 
 TERM = 10.0
 LIMITS = RunLimits(lease_term=timedelta(seconds=TERM), heartbeat=100 * TERM)
-"""Readers find out by what they are told, and not by a silence."""
+"""Readers learn the end from events, not from a timeout."""
 
 
 class Away(StorageFault):
@@ -29,7 +29,7 @@ class Away(StorageFault):
 
 
 class SpeechlessBridge(MemoryStreamBridge):
-    """Loses the ends of runs for as long as it is told to, as if who published them had died."""
+    """Drops terminal events of runs while enabled, as if their publisher had died."""
 
     speechless = True
 
@@ -43,7 +43,7 @@ class SpeechlessStorage(Storage):
         self.bridge: SpeechlessBridge = SpeechlessBridge(clock=self.clock)
 
     async def ended_untold(self, runs: RunsFacade, run_id: str = "r1") -> RunRecord:
-        """A run whose end is in the storage and on no stream."""
+        """End a run in the storage without a terminal event on its stream."""
         await runs.create_background(a_spec(run_id))
         await self.clock.forward(1)
         assert self.status(run_id) == "success"
@@ -65,7 +65,7 @@ async def test_reconciled_stream_has_gap_values_and_end() -> None:
     assert values.event == "values"
     assert (end.terminal, end.data) == ("end", values.data)
     assert state == values.data
-    # In the name of a later attempt: the lost one cannot go on behind it.
+    # Published as a later attempt: the lost one cannot continue behind it.
     assert [item.id for item in (gap, values, end)] == ["2-1", "2-2", "2-3"]
 
 
@@ -96,7 +96,7 @@ async def test_late_worker_publishes_its_own_terminal_event() -> None:
     async with storage.worker(limits=LIMITS) as runs:
         with acting(ALICE):
             await storage.ended_untold(runs)
-            # Time enough for one look after the end, and not for a second.
+            # Time for one check after the end, and not for a second.
             await storage.clock.forward(TERM)
             assert await storage.bridge.status("r1") is StreamStatus.OPEN
             assert await storage.bridge.publish_end("r1") == "1-4"
@@ -138,7 +138,7 @@ async def read(stream: object) -> list[StreamItem]:
 
 @asynccontextmanager
 async def found_untold(storage: SpeechlessStorage, *run_ids: str) -> AsyncIterator[None]:
-    """Runs that ended untold, long enough ago, and that nobody but the test looks for."""
+    """Runs that ended without a terminal event, long enough ago, and are not searched for except by the test."""
     async with storage.worker() as runs:
         with acting(ALICE):
             for number, run_id in enumerate(run_ids):
@@ -156,7 +156,7 @@ def looking(storage: Storage, read_values: ReadValues) -> UntoldEnds:
 
 
 async def test_worker_without_the_values_leaves_the_end_to_another() -> None:
-    """A graph that is not there: to end the stream without them would give all waiters nothing."""
+    """The graph is missing: ending the stream without values would give all waiters an empty result."""
 
     async def unreadable(record: RunRecord) -> bytes | None:
         raise ValueError("there is no such graph")

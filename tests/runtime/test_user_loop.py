@@ -60,7 +60,7 @@ async def test_run_cancels_work_that_takes_too_long(user_loop: UserLoop, nested:
 
     with pytest.raises(UserCodeTimeout, match=r"no answer within 0\.02 seconds"):
         await (user_loop.run(within) if nested else within())
-    # On a busy machine it may be cancelled before its first step, and then it has nothing to clean up.
+    # On a busy machine it may be cancelled before its first step, and then has nothing to clean up.
     assert await asyncio.to_thread(cancelled.wait, 5) or not began.is_set()
 
 
@@ -206,7 +206,7 @@ async def test_unresponsive_loop_is_replaced(user_loop: UserLoop) -> None:
     assert await user_loop.run(_alive)
     assert user_loop.loop is not old
     release.set()
-    # Its thread came back: it ends, and what it came to changes nothing.
+    # Its thread returned: it ends, and its result has no effect.
     for _ in range(500):
         if old.is_closed():
             break
@@ -261,7 +261,7 @@ def test_threads_grow_while_all_of_them_wait_and_end_when_they_are_idle() -> Non
     pool = SyncThreads("test-sync", idle_seconds=0.05)
 
     def chain(depth: int) -> int:
-        """Each call waits for the next one: with a bounded pool, the last would never begin."""
+        """Each call waits for the next one: with a bounded pool, the last would never start."""
         return pool.size if depth == 0 else pool.submit(chain, depth - 1).result(60)
 
     assert pool.submit(chain, 100).result(60) >= 100

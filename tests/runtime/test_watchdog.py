@@ -1,4 +1,4 @@
-"""User code that blocks its loop is found, with where and for whom."""
+"""User code that blocks its loop is reported, with its location and its run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WORK = UserWork("run", "agent", "r-1", "t-1")
 
 
 class Watched:
-    """A loop, looked at by a test's own clock."""
+    """A loop, checked on a manual clock."""
 
     def __init__(self, lost_after: float = 60.0) -> None:
         self.thread_loop = ThreadLoop("watched")
@@ -32,13 +32,13 @@ class Watched:
         self._release, self._begun = threading.Event(), threading.Event()
 
     def look(self, seconds: float) -> None:
-        """Look as often as the watchdog does in so much time."""
+        """Check as often as the watchdog does in this time."""
         for _ in range(round(seconds / PERIOD)):
             self._now += PERIOD
             self.watchdog.look(self._now)
 
     def stand_still(self, seconds: float) -> None:
-        """Look once, after a time in which the whole process did nothing."""
+        """Check once, after a time in which the whole process was suspended."""
         self._now += seconds
         self.watchdog.look(self._now)
 
@@ -67,7 +67,7 @@ def watched() -> Iterator[Watched]:
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
-    # Not asyncio's: tasks that other tests left are collected at any time.
+    # Not asyncio's: tasks left by other tests are collected at any time.
     ours = [record for record in caplog.records if record.name.startswith("runstead.")]
     return [record.getMessage() for record in ours if record.levelno >= logging.WARNING]
 
@@ -116,7 +116,7 @@ def test_short_callbacks_and_an_idle_loop_are_no_block(watched: Watched, caplog:
 
 
 def test_suspended_process_does_not_count_as_a_lost_loop(watched: Watched) -> None:
-    """It was frozen in the middle of a callback, as a laptop is that is closed."""
+    """It was suspended in the middle of a callback, like a closed laptop."""
     watched.block()
     watched.look(0.1)
     for _ in range(5):
@@ -171,7 +171,7 @@ def test_stack_is_read_only_while_the_loop_is_blocked(watched: Watched) -> None:
     watched.look(0.1)
     assert collected == []
     watched.look(1.0)
-    # Once, for the block; and no collection could begin meanwhile.
+    # Once, for the block; and no garbage collection could start meanwhile.
     assert collected == [False]
     assert gc.isenabled()
     watched.unblock()

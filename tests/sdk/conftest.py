@@ -23,7 +23,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def crew(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server for those who hand work to others."""
+    """A server for clients that delegate work."""
     with serving(tmp_path_factory.mktemp("crew"), CREW) as url:
         yield url
 

@@ -1,4 +1,6 @@
-"""Graphs for clients that hand work to others: they answer, take their time, ask, and fail; and one that announces."""
+"""Graphs for clients that delegate work: they answer, take long, interrupt, and fail; and one that sends
+notifications.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from langgraph.types import interrupt
 
 
 async def _research(state: MessagesState) -> dict[str, Any]:
-    """Works until it is stopped when it is told to take long; asks, fails or answers as it is told."""
+    """Takes long until stopped, interrupts, fails or answers, as requested."""
     asked = [message.text for message in state["messages"] if message.type == "human"]
     if "take long" in asked[-1]:
         await asyncio.sleep(60)

@@ -1,6 +1,6 @@
-"""The two clients of langgraph_sdk behind one way of calling, so that each scenario is told once.
+"""The two clients of langgraph_sdk behind one interface, so that each scenario is written once.
 
-Nothing of the clients is replaced: the synchronous one is called from a thread.
+The clients are unchanged: the synchronous one is called from a thread.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Call:
 
 
 def remote_of(flavour: Flavour, graph: Any) -> Any:
-    """``graph`` by the one half of its methods: ``invoke`` is either its `ainvoke`, or its `invoke` in a thread."""
+    """``graph`` with half of its methods: ``invoke`` is either its `ainvoke`, or its `invoke` in a thread."""
     return _Half("a" if flavour == "async" else "", graph)
 
 

@@ -1,7 +1,8 @@
-"""What the installed client can do, read off its classes; and what the tests here use of it, read off their text.
+"""Methods of the installed client, read from its classes; and methods used by the tests here, read from their
+source.
 
-A name is ``noun.verb`` for the methods of the clients (``threads.create``, ``client.close``), and ``stream.…`` for what
-a thread's stream has (``stream.values``, ``stream.run.start``).
+A name is ``noun.verb`` for methods of the clients (``threads.create``, ``client.close``), and ``stream.…`` for
+those of a thread's stream (``stream.values``, ``stream.run.start``).
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from .flavours import Flavour
 
 NOWHERE = "http://127.0.0.1:1"
 _TRANSPORT = "http"
-"""Below all clients; it speaks no language of its own."""
+"""Below all clients; it has no protocol of its own."""
 
 
 def methods(flavour: Flavour) -> set[str]:
-    """Every public method of every class of this client."""
+    """Return every public method of every class of this client."""
     client: Any = (get_client if flavour == "async" else get_sync_client)(url=NOWHERE, api_key=None)
     nouns = {name: value for name, value in vars(client).items() if name != _TRANSPORT}
     found = {f"client.{verb}" for verb in _public(client) if verb not in vars(client)}
@@ -30,10 +31,10 @@ def methods(flavour: Flavour) -> set[str]:
 
 
 def used_by_tests(flavour: Flavour, folder: Path) -> set[str]:
-    """Every method that a test in ``folder`` uses with this client.
+    """Return every method that a test in ``folder`` uses with this client.
 
-    A test that takes the client, or its flavour, from a fixture is made for both; another one is for the client that
-    it can be written for: the asynchronous one in an ``async def``.
+    A test that takes the client, or its flavour, from a fixture counts for both; another one counts for the client
+    that it can be written for: the asynchronous one in an ``async def``.
     """
     found: set[str] = set()
     for file in folder.glob("test_*.py"):
@@ -54,7 +55,7 @@ def _of_stream(stream: Any) -> Iterator[str]:
     for name in _public(stream):
         yield f"stream.{name}"
         if isinstance(getattr(type(stream), name, None), property):
-            # Readable only while the stream is open; what it gives is not the client's own.
+            # Readable only while the stream is open; its items are not the client's own.
             continue
         part = getattr(stream, name)
         if type(part).__module__.startswith("langgraph_sdk") and not callable(part):
@@ -78,7 +79,9 @@ def _used(test: ast.AST) -> Iterator[str]:
 
 
 def _chain(node: ast.AST) -> list[str]:
-    """``a.b.c`` as its names, with or without a call at its end; of anything but a name, what comes after it."""
+    """Return the names of ``a.b.c``, with or without a call at its end; for another base expression, the names
+    after it.
+    """
     if isinstance(node, ast.Call):
         node = node.func
     names: list[str] = []

@@ -25,7 +25,7 @@ _SETTINGS: Final[dict[str, Any]] = {"heartbeat_seconds": 0.3, "max_body_bytes": 
 
 @contextmanager
 def serving(place: Path, config: Path, **environment: str) -> Iterator[str]:
-    """The URL of a server for ``config`` that keeps its data in ``place``, with these variables besides ours."""
+    """The URL of a server for ``config`` that stores its data in ``place``, with these additional variables."""
     one = cluster_serving if os.environ.get(PROFILE_VARIABLE) == "cluster" else _serving
     with one(place, config, **environment) as url:
         yield url
@@ -33,7 +33,7 @@ def serving(place: Path, config: Path, **environment: str) -> Iterator[str]:
 
 @contextmanager
 def cluster_serving(place: Path, config: Path, **environment: str) -> Iterator[str]:
-    """The same of a whole cluster: each connection goes to another gateway, and each run to another worker."""
+    """The same with a whole cluster: each connection goes to another gateway, and each run to another worker."""
     with (
         Cluster.running(place, workers=2, config=config, environ=environment, **_SETTINGS) as cluster,
         TcpProxy.running([gateway.port for gateway in cluster.gateways]) as balancer,
@@ -47,7 +47,7 @@ def _serving(place: Path, config: Path, **environment: str) -> Iterator[str]:
     command += ["--data-dir", str(place / "data")]
     for name, value in _SETTINGS.items():
         command += ["--set", f"{name}={value}"]
-    # Started somewhere without settings of anybody's, and told of the end by a pipe that closes with this process.
+    # Started in a folder without settings, and ended by a pipe that closes with this process.
     theirs, ours = os.pipe()
     log = (place / "log").open("wb")
     server = subprocess.Popen(

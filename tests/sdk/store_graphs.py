@@ -1,4 +1,4 @@
-"""Graphs that remember and search, on an event loop and in a thread, and an embedder of the user's own."""
+"""Graphs that store and search items, on an event loop and in a thread, and a user's embedder."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ WORDS = ("cat", "dog", "car")
 
 
 def embed(texts: list[str]) -> list[list[float]]:
-    """One direction for each word that it knows. It blocks, as real ones do."""
+    """One dimension for each word that it knows. It blocks, like real ones."""
     time.sleep(0.02)
     return [[float(text.count(word)) for word in WORDS] for text in texts]
 
 
 class Asked(TypedDict, total=False):
-    """What is looked for where, and what was found."""
+    """A search, and its results."""
 
     room: str
     query: str

@@ -1,4 +1,4 @@
-"""Assistants: made, found, changed, set back, described and deleted by the Python SDK; every method it has."""
+"""Assistants: created, found, updated, restored, described and deleted by the Python SDK, with every method."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GRAPHS = {
 
 
 SYSTEM = {"created_by": "system"}
-"""By which the graphs' own assistants are told from those that other tests make here."""
+"""Distinguishes the default assistants from those that other tests create here."""
 
 
 async def a_new(client: Any, **fields: Any) -> Any:
@@ -91,7 +91,7 @@ async def test_create_with_own_id_and_if_exists(client: Any) -> None:
 
 
 async def test_names_are_not_ids(client: Any) -> None:
-    """Two may have the same one, and one may be called like a graph: by the name of a graph its own is meant."""
+    """Names need not be unique or differ from graph names: a graph name refers to its default assistant."""
     name = str(uuid.uuid4())
     both = {(await a_new(client, name=name))["assistant_id"] for _ in range(2)}
     assert {one["assistant_id"] for one in await client.assistants.search(name=name)} == both
@@ -126,7 +126,7 @@ async def test_update_creates_a_version_and_keeps_other_fields(client: Any) -> N
     assert sixth["config"] == {"configurable": {"color": "teal"}}
     seventh = await client.assistants.update(assistant_id, context={})
     assert (seventh["config"], seventh["context"]) == ({}, {})
-    # An update that names nothing makes a version too, as on the reference server.
+    # An empty update creates a version too, as on the reference server.
     eighth = await client.assistants.update(assistant_id)
     assert eighth == {**seventh, "version": 8, "updated_at": eighth["updated_at"]}
     assert await client.assistants.get(assistant_id) == eighth

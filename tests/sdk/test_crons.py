@@ -1,4 +1,4 @@
-"""Crons through the Python SDK: every method it has, and runs that come by the clock."""
+"""Crons through the Python SDK: every method, and runs started by schedule."""
 
 from __future__ import annotations
 

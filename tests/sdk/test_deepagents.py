@@ -1,6 +1,7 @@
-"""The asynchronous subagents of deepagents, unmodified: a supervisor here, whose subagents are graphs that we serve.
+"""The asynchronous subagents of deepagents, unmodified: a supervisor here, whose subagents are graphs of the
+server.
 
-The supervisor's model calls the tool that it is told to, and repeats what the tool, or a notification, says.
+The supervisor's model makes the requested tool call, and repeats the text of the tool result or notification.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from .flavours import Flavour, remote_of
 
 
 def obeying(history: Sequence[BaseMessage]) -> AIMessage:
-    # A notification may come behind the order, before anything was done about it.
+    # A notification may come after the request, before the request was processed.
     since = list(itertools.takewhile(lambda message: message.type == "human", reversed(history)))
     order = next((message.text for message in since if message.text.startswith("{")), None)
     if order is None:
@@ -34,7 +35,7 @@ def obeying(history: Sequence[BaseMessage]) -> AIMessage:
 
 
 class Supervisor:
-    """A deep agent on a thread of its own, told one tool call after the other."""
+    """A deep agent on its own thread, given one tool call after the other."""
 
     def __init__(self, flavour: Flavour, url: str, **subagent: Any) -> None:
         spec: Any = {"name": "researcher", "description": "finds out", "graph_id": "researcher", "url": url, **subagent}
@@ -45,13 +46,13 @@ class Supervisor:
         self._agent = remote_of(flavour, agent)
 
     async def hears(self, text: str) -> list[BaseMessage]:
-        """All that was said on its thread, once it has answered."""
+        """Return all messages on its thread, once it has answered."""
         output = await self._agent.invoke({"messages": [{"role": "user", "content": text}]}, self.config)
         messages: list[BaseMessage] = output["messages"]
         return messages
 
     async def calls(self, tool: str, **arguments: Any) -> str:
-        """What the tool answers."""
+        """Return the tool's result."""
         messages = await self.hears(json.dumps({"name": tool, "args": arguments}))
         return [message.text for message in messages if message.type == "tool"][-1]
 
@@ -88,13 +89,13 @@ async def test_task_is_started_and_its_answer_fetched(supervisor: Supervisor) ->
 
 
 async def test_supervisor_is_notified_of_the_answer(crew: str) -> None:
-    """On its asynchronous side, it looks after its tasks whenever it is at work."""
+    """In its asynchronous variant, it checks its tasks whenever it runs."""
     supervisor = Supervisor("async", crew)
     task_id = await supervisor.starts("find the book")
     client = get_client(url=crew, api_key=None)
     (run,) = await client.runs.list(task_id)
     await client.runs.join(task_id, run["run_id"])
-    # It comes once: with the answer to the start already, or with this one.
+    # It comes once: either with the answer to the start, or with this one.
     told = [message.text for message in await supervisor.hears("anything new?") if message.type == "human"]
     (notice,) = [text for text in told if "<status>success</status>" in text]
     assert f"<task-id>{task_id}</task-id>" in notice
@@ -127,7 +128,7 @@ async def test_update_can_be_enqueued(flavour: Flavour, crew: str) -> None:
     client = get_client(url=crew, api_key=None)
     runs = await client.runs.list(task_id)
     assert {run["multitask_strategy"] for run in runs} == {"enqueue"}
-    # Cancelling the task cancels what waits and what is at work.
+    # Cancelling the task cancels its pending and running runs.
     await supervisor.calls("cancel_async_task", task_id=task_id)
     for run in runs:
         await client.runs.join(task_id, run["run_id"])

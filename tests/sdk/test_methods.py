@@ -1,4 +1,4 @@
-"""Every method that the installed langgraph_sdk has is used by a test in this folder, with both of its clients."""
+"""Every method of the installed langgraph_sdk is used by a test in this folder, with both of its clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""langgraph's RemoteGraph, unmodified: a graph that we serve, used as if it were at hand."""
+"""langgraph's RemoteGraph, unmodified: a graph of the server, used like a local one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def somewhere() -> RunnableConfig:
 
 @pytest.fixture
 def remote(flavour: Flavour, url: str) -> Any:
-    """Makes a remote graph of either kind: ``remote("agent").invoke(...)`` is awaited, whichever it is."""
+    """Return a remote graph of either kind: ``remote("agent").invoke(...)`` is awaited in both cases."""
     return lambda name, **options: remote_of(flavour, RemoteGraph(name, url=url, **options))
 
 
@@ -176,7 +176,7 @@ class TestState:
         assert (await graph.get_state(place)).parent_config["configurable"]["checkpoint_id"] == state.config[
             "configurable"
         ]["checkpoint_id"]
-        # From before the change, on a branch of its own.
+        # From before the update, on its own branch.
         await graph.update_state(state.config, {"messages": [{"role": "human", "content": "other"}]}, as_node="model")
         assert texts((await graph.get_state(place)).values) == [*ECHOED, "other"]
 
@@ -188,7 +188,7 @@ class TestState:
         assert len(await collect(graph.get_state_history(place, limit=1))) == 1
         assert len(await collect(graph.get_state_history(place, before=history[1].config))) == 2
         assert len(await collect(graph.get_state_history(place, filter={"source": "input"}))) == 1
-        # And a run can begin anew from any of it; the client leaves out the checkpoint that a config names.
+        # A run can also start from any of it; the client ignores the checkpoint that a config names.
         again = history[1].config["configurable"]["checkpoint_id"]
         assert (await graph.invoke(None, place, checkpoint_id=again))["done"] == 2
         assert [
@@ -229,7 +229,7 @@ class TestGraph:
         assert "child:child_model" in (await remote("nested").get_graph(xray=True)).nodes
 
     async def test_operations_missing_in_the_client_raise(self, remote: Any) -> None:
-        """Of what a local graph can do: the client raises before it asks anybody."""
+        """Methods of a local graph: the client raises before it sends a request."""
         with pytest.raises(NotImplementedError):
             await remote("agent").bulk_update_state(somewhere(), [])
         assert not hasattr(RemoteGraph, "get_subgraphs")
@@ -272,7 +272,9 @@ class TestAsANodeOfALocalGraph:
         assert "".join(tokens) == "from child"
 
     async def test_remote_interrupt_stops_the_local_graph(self, local: Any, remote: Any) -> None:
-        """The remote graph is on the thread of the same id: there it is answered, and the local one is told."""
+        """The remote graph is on the thread of the same id: the interrupt is answered there, and the local graph is
+        updated.
+        """
         graph, place = local("hitl"), somewhere()
         stopped = await graph.invoke(HELLO, place)
         assert [one.value for one in stopped["__interrupt__"]] == [{"question": "approve?"}]

@@ -1,4 +1,6 @@
-"""langgraph's RemoteGraph, unmodified, by its newest stream: ``astream_events(version="v3")`` and ``stream_events``."""
+"""langgraph's RemoteGraph, unmodified, with its newest stream: ``astream_events(version="v3")`` and
+``stream_events``.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from .test_thread_streams import collected, words
 from .test_thread_streams_sync import come_true
 
 CHANNELS = {"updates": 3, "checkpoints": 7, "tasks": 6, "custom": 2, "messages": 1, "tool_calls": 0, "subgraphs": 1}
-"""How much a run of a graph with a subgraph says in each; of messages, the root's alone."""
+"""Number of events of a run of a graph with a subgraph, by kind; of messages, only the root's."""
 
 
 def a_place() -> RunnableConfig:

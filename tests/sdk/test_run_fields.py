@@ -1,4 +1,4 @@
-"""Fields of a run's creation that the other scenarios do not need, each with its effect; through both clients."""
+"""Fields of run creation that other scenarios do not need, each with its effect; through both clients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ async def thread_of(client: Any) -> str:
 
 
 async def asked(client: Any, graph: str = "hitl") -> tuple[str, list[str]]:
-    """A thread that waits, and the ids of what it waits for."""
+    """Return an interrupted thread, and the ids of its interrupts."""
     thread_id = await thread_of(client)
     await client.runs.wait(thread_id, graph, input={})
     state = await client.threads.get_state(thread_id)
@@ -134,7 +134,7 @@ class TestCancelReason:
 
 
 class TestRemarks:
-    """What is accepted and cannot have an effect is said in a header."""
+    """Accepted fields without effect are named in a header."""
 
     @pytest.mark.parametrize("path", ["runs", "runs/stream", "runs/wait"])
     @pytest.mark.parametrize("stateless", [False, True])

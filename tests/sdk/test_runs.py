@@ -1,4 +1,4 @@
-"""Runs, by every method that the Python SDK has for them."""
+"""Runs, with every method that the Python SDK has for them."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_waiting_for_a_failure_raises_it(client: Any) -> None:
 
 
 async def test_wait_sends_keep_alive_newlines(url: str) -> None:
-    """Newlines while the run goes on; JSON allows them before its value."""
+    """Newlines while the run continues; JSON allows them before its value."""
     async with httpx.AsyncClient(base_url=url) as http:
         body = {"assistant_id": "slow", "input": {"steps": 1, "delay": 1}}
         answer = await http.post("/runs/wait", json=body)
@@ -102,7 +102,7 @@ async def test_a_run_in_the_background(client: Any) -> None:
     assert texts(await client.runs.join(thread_id, run["run_id"])) == ["hi there", "echo: hi there"]
     assert (await client.runs.get(thread_id, run["run_id"]))["status"] == "success"
     assert [one["run_id"] for one in await client.runs.list(thread_id)] == [run["run_id"]]
-    # Joining what has ended answers at once, as often as one likes.
+    # Joining an ended run answers immediately, any number of times.
     assert texts(await client.runs.join(thread_id, run["run_id"])) == ["hi there", "echo: hi there"]
 
 
@@ -145,7 +145,7 @@ async def test_a_run_is_joined_live_and_from_any_id(client: Any) -> None:
     for number in (0, 3, len(ids) - 1):
         again = await collect(client.runs.join_stream(*place, last_event_id=ids[number]))
         assert [(part.id, part.data) for part in again] == [(part.id, part.data) for part in everything[number + 1 :]]
-    # Without an id, a run that has ended has nothing to say any more.
+    # Without an event id, an ended run streams nothing more.
     assert await collect(client.runs.join_stream(*place)) == []
     ticks = await collect(client.runs.join_stream(*place, stream_mode="custom", last_event_id="-1"))
     assert [part.event for part in ticks] == ["metadata", *["custom"] * 6]
@@ -203,7 +203,7 @@ async def test_many_runs_are_cancelled_by_their_ids(client: Any) -> None:
     thread_id = await a_thread(client)
     runs = [(await client.runs.create(thread_id, "slow", input=SLOW))["run_id"] for _ in range(3)]
     await reached(client, thread_id, steps=1)
-    # One of them twice, and one that never was.
+    # One of them twice, and one that does not exist.
     await client.runs.cancel_many(thread_id=thread_id, run_ids=[*runs, runs[0], str(uuid.uuid4())])
     for run_id in runs:
         await client.runs.join(thread_id, run_id)
@@ -284,7 +284,7 @@ async def test_the_reader_of_a_cancelled_run_sees_its_stream_close(client: Any) 
     reading = asyncio.create_task(collect(client.runs.join_stream(thread_id, run["run_id"])))
     await reached(client, thread_id, steps=2)
     await client.runs.cancel(thread_id, run["run_id"], wait=True)
-    # Values, and the metadata where the reader came before the run began; neither an end nor an error.
+    # Values, and metadata if the reader connected before the run started; neither an end nor an error.
     assert {part.event for part in await reading} - {"metadata"} == {"values"}
 
 
@@ -299,7 +299,7 @@ async def test_a_run_is_deleted_also_while_it_runs(client: Any) -> None:
 
 
 class TestDoubleTexts:
-    """A second run comes while the first is at work."""
+    """A second run is created while the first one runs."""
 
     async def test_reject_refuses_a_second_run(self, client: Any) -> None:
         thread_id = await self.busy(client)
@@ -339,7 +339,7 @@ class TestDoubleTexts:
 
 
 class TestHumans:
-    """The graph asks, a human answers."""
+    """The graph interrupts, a human answers."""
 
     async def test_interrupt_is_resumed(self, client: Any) -> None:
         thread_id = await a_thread(client)
@@ -453,7 +453,7 @@ async def test_silent_or_filtered_stream_sends_heartbeats(url: str) -> None:
 
 
 async def reached(client: Any, thread_id: str, *, steps: int) -> None:
-    """Return when the slow graph has done so many steps."""
+    """Return when the slow graph has done this number of steps."""
     for _ in range(400):
         if (await client.threads.get_state(thread_id))["values"].get("done", 0) >= steps:
             return

@@ -1,4 +1,4 @@
-"""Store items, by the methods that the Python SDK has for them."""
+"""Store items, with the methods that the Python SDK has for them."""
 
 from __future__ import annotations
 
@@ -64,6 +64,6 @@ async def test_a_graph_and_a_client_see_the_same_items(client: Any) -> None:
 
 
 async def test_a_namespace_with_a_period_is_refused(client: Any) -> None:
-    # The SDK itself refuses the plain call, so the request is made by hand.
+    # The SDK itself refuses the plain call, so the request is sent directly.
     with pytest.raises(UnprocessableEntityError, match=r"Namespace label 'a\.b' must be"):
         await client.http.put("/store/items", json={"namespace": ["a.b"], "key": "k", "value": {}})

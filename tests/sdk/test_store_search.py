@@ -1,4 +1,4 @@
-"""Items with an index and times to live, by every parameter that the Python SDK has for them."""
+"""Items with an index and a TTL, with every parameter that the Python SDK has for them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def test_items_may_expire(client: Any, url: str, room: str) -> None:
     for ttl in (0, -1, "1", 1e12):
         with pytest.raises(UnprocessableEntityError, match="ttl"):
             await client.http.put("/store/items", json={"namespace": [room], "key": "k", "value": {}, "ttl": ttl})
-    # The SDKs leave null out; others send it, for an item that stays.
+    # The SDKs omit null; other clients send it, for an item without expiry.
     async with httpx.AsyncClient(base_url=url) as http:
         body: dict[str, Any] = {"namespace": [room], "key": "stays", "value": {}, "ttl": None}
         assert (await http.put("/store/items", json=body)).status_code == 204

@@ -1,4 +1,4 @@
-"""A thread is joined with ``threads.join_stream``: from run to run, and again from any place."""
+"""A thread is joined with ``threads.join_stream``: across runs, and resumed from any event."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MORE = {"messages": [{"role": "human", "content": "more"}]}
 
 
 class Joined:
-    """What a client has read so far."""
+    """The events that a client has read so far."""
 
     def __init__(self) -> None:
         self.parts: list[Any] = []
@@ -54,11 +54,11 @@ class Joined:
 
 @asynccontextmanager
 async def joined(client: Any, thread_id: str, **options: Any) -> AsyncIterator[Joined]:
-    """A reader of the thread, which has connected."""
+    """A connected reader of the thread."""
     stream = await client.threads.join_stream(thread_id, **options)
     reader = Joined()
     reading = asyncio.create_task(reader.read(stream))
-    # Connected when something would be read; what comes before that is not this reader's.
+    # Connected once it could read; earlier events are not this reader's.
     await asyncio.sleep(0.25)
     try:
         yield reader
@@ -89,7 +89,7 @@ async def test_join_shows_runs_one_after_the_other(client: Any) -> None:
     async with joined(client, thread_id) as reader:
         first = await client.runs.create(thread_id, "agent", input=HELLO, stream_mode=["values", "messages-tuple"])
         await reader.runs_done(1)
-        # It stays open between runs, for as long as it takes.
+        # It stays open between runs, however long.
         await asyncio.sleep(0.7)
         second = await client.runs.create(thread_id, "fail", input=HELLO)
         parts = await reader.runs_done(2)
@@ -163,7 +163,7 @@ async def everything(client: Any, thread_id: str, runs: int, updates: int, since
 
 
 async def a_story(client: Any) -> tuple[str, list[Any]]:
-    """Two runs with a change of the state before, between and after them, as somebody saw it who was there."""
+    """Two runs with a state update before, between and after them, as seen by a connected reader."""
     thread_id = (await client.threads.create(graph_id="agent"))["thread_id"]
     async with joined(client, thread_id, stream_mode=ALL) as reader:
         for _ in range(2):
@@ -258,7 +258,8 @@ async def test_a_reader_comes_back_after_a_restart(tmp_path: Path) -> None:
         thread_id, seen = await a_story(client)
     async with serving(application()) as url:
         client = client_of("async", url)
-        # The logs of the runs have gone with the process; that and how they ended is told still, at the same places.
+        # The logs of the runs were lost with the process; the runs and their ends are still reported, in the same
+        # positions.
         (place,) = [part.id for part in seen if part.event == "updates"][:1]
         late = await everything(client, thread_id, 2, 2, place)
         of_first, *rest = late

@@ -1,4 +1,4 @@
-"""The event protocol as langgraph_sdk's asynchronous client speaks it: the streams of threads."""
+"""The event protocol through langgraph_sdk's asynchronous client: the streams of threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from langgraph_sdk import get_client
 
 SIDE_BY_SIDE = {"values": 4, "messages": 2, "tool_calls": 1, "updates": 3, "tasks": 6, "checkpoints": 5}
-"""How many of each a run of a model, a tool and a model again is told in."""
+"""Number of events of each kind in a run of a model, a tool and a model again."""
 HI = {"messages": [{"role": "human", "content": "hi there"}]}
 
 Transport = Literal["sse", "websocket"]
@@ -49,7 +49,7 @@ async def test_values_are_snapshots(threads: Any, transport: Transport) -> None:
         seen = [
             values.get("log") async for values in until(thread.values, lambda values: len(values.get("log", [])) == 4)
         ]
-    # The first is what the client has read from the state: how far the run has come by then is chance.
+    # The first is the client's read of the state: the progress of the run at that time is random.
     assert seen[1:] in (
         [["plan"], ["plan", "work 0", "work 1", "work 2"]],
         [["plan", "work 0", "work 1", "work 2"]],
@@ -184,7 +184,7 @@ async def test_output_with_timeout_raises_when_it_expires(threads: Any, transpor
 
 
 async def test_stream_continues_after_the_applied_sequence(threads: Any) -> None:
-    """The cursor that a command's answer moves: nothing before it is told again."""
+    """The cursor that a command's response moves: no event before it is sent again."""
     thread_id = str(uuid4())
     async with asyncio.timeout(60), threads.stream(thread_id, assistant_id="agent") as thread:
         await thread.run.start(input=HI)
@@ -202,7 +202,7 @@ async def test_closed_stream_yields_nothing(threads: Any, transport: Transport) 
         await thread.close()
         with pytest.raises(asyncio.CancelledError):
             await thread.output
-    # The run is nobody's business but its own: it goes on.
+    # The run is independent: it continues.
     (run,) = await get_client(url=str(threads.http.client.base_url), api_key=None).runs.list(thread.thread_id)
     assert run["status"] in ("pending", "running", "success")
 
@@ -228,8 +228,8 @@ async def words(message: Any) -> list[str]:
 
 
 async def collected(items: Any, count: int, use: Callable[[Any], Awaitable[Any]]) -> list[Any]:
-    """What ``use`` makes of the first so many. The client hands out what belongs to an item only while somebody waits
-    for the next one, so each is read beside that.
+    """Apply ``use`` to the first ``count`` items. The client delivers an item's parts only while the next one is
+    awaited, so both are read in parallel.
     """
     results: list[Any] = []
     enough = asyncio.Event()
@@ -248,7 +248,7 @@ async def collected(items: Any, count: int, use: Callable[[Any], Awaitable[Any]]
     waiting = asyncio.create_task(enough.wait())
     try:
         await asyncio.wait({reading, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        # Streams of threads have no end; those of graphs have, and then what was begun is read to its end.
+        # Streams of threads do not end; those of graphs do, and are then read to their end.
         await (asyncio.gather(*tasks) if reading.done() else waiting)
         return results
     finally:

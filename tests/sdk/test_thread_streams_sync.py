@@ -1,4 +1,4 @@
-"""The event protocol as langgraph_sdk's synchronous client speaks it: the streams of threads."""
+"""The event protocol through langgraph_sdk's synchronous client: the streams of threads."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_values_are_snapshots(threads: Any, transport: Transport) -> None:
         thread.run.start(input={})
         seen = [values.get("log") for values in thread.values]
         assert thread.values.get()["log"] == ["plan", "work 0", "work 1", "work 2"]
-    # The first is what the client has read from the state.
+    # The first is the client's read of the state.
     assert seen[-1] == ["plan", "work 0", "work 1", "work 2"]
 
 
@@ -71,7 +71,7 @@ def test_tool_calls_have_inputs_and_outputs(threads: Any, transport: Transport) 
 def test_subgraphs_are_found_and_then_read(threads: Any, transport: Transport) -> None:
     with threads.stream(assistant_id="nested", transport=transport) as thread:
         thread.run.start(input=HI)
-        # One after the other: this client takes what belongs to a subgraph while it looks for the next one.
+        # In sequence: this client consumes the events of a subgraph while it looks for the next one.
         (child,) = list(thread.subgraphs)
         said = [str(message.text) for message in list(child.messages)]
     assert (child.graph_name, child.status, said) == ("child", "completed", ["from child"])

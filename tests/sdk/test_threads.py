@@ -1,4 +1,4 @@
-"""Threads, by the methods that the Python SDK has for them."""
+"""Threads, with the methods that the Python SDK has for them."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ async def test_expired_thread_is_removed(tmp_path: Path, flavour: Flavour) -> No
             await client.threads.get(short)
         assert (await client.threads.get_state(trimmed))["values"]["done"] == 2
         assert await client.threads.get(long)
-        # It works for longer than its time, and is not touched.
+        # It runs for longer than its TTL, and is not swept.
         assert (await client.runs.join(busy["thread_id"], busy["run_id"]))["done"] == 60
 
 
@@ -110,7 +110,7 @@ async def test_copy_is_independent_of_the_thread(client: Any) -> None:
     assert {state["checkpoint"]["thread_id"] for state in theirs} == {copy_id}
     assert {state["metadata"]["thread_id"] for state in theirs} == {copy_id}
     assert await client.runs.list(copy_id) == []
-    # What was asked can be answered on both, each for itself.
+    # The interrupt can be answered on both, separately.
     for one, said in ((copy_id, "no"), (thread_id, "yes")):
         answered = await client.runs.wait(one, "hitl", command={"resume": said})
         assert texts(answered)[-1] == f"answer={said}"
@@ -326,7 +326,7 @@ async def test_thread_is_created_with_supersteps(client: Any) -> None:
     thread = await client.threads.create(graph_id="agent", supersteps=[{"updates": [step]}, {"updates": [answer]}])
     assert texts(thread["values"])[-1] == "bulk"
     assert len(await client.threads.get_history(thread["thread_id"])) == 2
-    # And it goes on from there.
+    # It continues from there.
     assert texts(await client.runs.wait(thread["thread_id"], "agent", input=HELLO)) == [
         "bulk",
         "hi there",

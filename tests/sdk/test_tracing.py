@@ -1,4 +1,4 @@
-"""Traces by LangSmith: where they go, and that nobody but the operator switches them on."""
+"""Tracing with LangSmith: the target of traces, and activation by the operator only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEADERS = {
 
 
 class Smith:
-    """Takes what is traced."""
+    """Receives traces."""
 
     def __init__(self) -> None:
         self.got = b""
@@ -73,7 +73,7 @@ def a_smith() -> Iterator[Smith]:
 
 @contextmanager
 def traced(place: Path, tracing: str) -> Iterator[tuple[Smith, httpx.Client]]:
-    """A client of a server that would trace to a smith."""
+    """A client of a server that traces to a fake LangSmith."""
     with a_smith() as smith:
         environment = {
             "LANGSMITH_TRACING": tracing,

@@ -1,4 +1,4 @@
-"""What the reference server gets wrong, one test each in which we do it right; through unmodified clients."""
+"""Errors of the reference server, one test each in which Runstead behaves correctly; through unmodified clients."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def sdk(url: str) -> Any:
 
 
 async def thread_of(client: Any, graph: str = "agent", runs: int = 1) -> str:
-    """A thread with a past."""
+    """A thread with a history."""
     thread_id: str = (await client.threads.create())["thread_id"]
     for _ in range(runs):
         await client.runs.wait(thread_id, graph, input=HI)
@@ -30,7 +30,9 @@ async def thread_of(client: Any, graph: str = "agent", runs: int = 1) -> str:
 
 
 async def test_event_ids_never_repeat_and_a_resume_from_each_loses_nothing(client: Any) -> None:
-    """There: made of the millisecond alone, so that a replay of what is greater skips those of the same one."""
+    """Reference: ids contain only the millisecond, so that a replay after an id skips events of the same
+    millisecond.
+    """
     thread_id = await thread_of(client, runs=0)
     stream = client.runs.stream(
         thread_id, "nested", input=HI, stream_mode=ALL_MODES, stream_subgraphs=True, stream_resumable=True
@@ -47,7 +49,7 @@ async def test_event_ids_never_repeat_and_a_resume_from_each_loses_nothing(clien
 
 
 async def test_threads_are_searched_by_their_values(client: Any) -> None:
-    """There: a 500 that is not even JSON, and the connection is closed."""
+    """Reference: a 500 that is not even JSON, and the connection is closed."""
     thread_id = await thread_of(client, "hitl")
     mark = str(uuid4())
     await client.threads.update_state(thread_id, {"answer": mark}, as_node="ask")
@@ -57,7 +59,7 @@ async def test_threads_are_searched_by_their_values(client: Any) -> None:
 
 @pytest.mark.parametrize("form", ["id", "checkpoint", "config"])
 async def test_history_accepts_every_form_of_before(client: Any, form: str) -> None:
-    """There: a 422 for an id, a 500 for a checkpoint."""
+    """Reference: a 422 for an id, a 500 for a checkpoint."""
     thread_id = await thread_of(client, runs=2)
     states = await client.threads.get_history(thread_id, limit=100)
     middle = states[2]["checkpoint"]
@@ -71,14 +73,14 @@ async def test_history_accepts_every_form_of_before(client: Any, form: str) -> N
 
 
 async def test_state_is_limited_to_the_selected_fields(client: Any) -> None:
-    """There: ``select`` is passed over."""
+    """Reference: ``select`` is ignored."""
     thread_id = await thread_of(client)
     state = await client.threads.get_state(thread_id, select=["next", "checkpoint_id"])
     assert set(state) == {"next", "checkpoint_id"}
 
 
 async def test_a_thread_can_be_pruned_to_its_latest_state(client: Any) -> None:
-    """There: a 422 where threads are kept in memory."""
+    """Reference: a 422 if threads are kept in memory."""
     thread_id = await thread_of(client, runs=2)
     before = await client.threads.get_state(thread_id)
     assert await client.threads.prune([thread_id], strategy="keep_latest") == {"pruned_count": 1}
@@ -87,7 +89,7 @@ async def test_a_thread_can_be_pruned_to_its_latest_state(client: Any) -> None:
 
 
 async def test_location_of_a_stateless_stream_is_valid(url: str) -> None:
-    """There: the place that the header names is a 404, so nobody can come back."""
+    """Reference: the location in the header is a 404, so no client can resume."""
     async with httpx.AsyncClient(base_url=url) as http:
         body = {"assistant_id": "slow", "input": {"steps": 4, "delay": 0.1}, "stream_resumable": True}
         async with http.stream("POST", "/runs/stream", json=body) as stream:
@@ -95,7 +97,7 @@ async def test_location_of_a_stateless_stream_is_valid(url: str) -> None:
             async for line in stream.aiter_lines():
                 if line.startswith("id: "):
                     break
-        # Dropped in mid-stream; the place that was named has the rest.
+        # Disconnected in mid-stream; the named location has the rest.
         rest = await http.get(place, headers={"last-event-id": line.removeprefix("id: ")})
     assert rest.status_code == 200
     assert '"done":4' in rest.text
@@ -103,7 +105,7 @@ async def test_location_of_a_stateless_stream_is_valid(url: str) -> None:
 
 @pytest.mark.parametrize("what", ["join", "stream"])
 async def test_a_run_that_does_not_exist_is_a_404(sdk: Any, url: str, what: str) -> None:
-    """There: a 200 with the text of an error in it."""
+    """Reference: a 200 with the text of an error in it."""
     thread_id = await thread_of(sdk, runs=0)
     async with httpx.AsyncClient(base_url=url) as http:
         answer = await http.get(f"/threads/{thread_id}/runs/{uuid4()}/{what}")
@@ -112,7 +114,7 @@ async def test_a_run_that_does_not_exist_is_a_404(sdk: Any, url: str, what: str)
 
 
 async def test_older_version_of_an_assistant_is_restored_completely(client: Any) -> None:
-    """There: the context of the newer one stays."""
+    """Reference: the context of the newer version stays."""
     made = await client.assistants.create("ctx", context={"color": "red"}, name="first")
     assistant_id = made["assistant_id"]
     await client.assistants.update(assistant_id, context={"color": "blue"}, name="second")
@@ -124,7 +126,7 @@ async def test_older_version_of_an_assistant_is_restored_completely(client: Any)
 
 
 async def test_interrupt_value_is_sent_under_both_names(sdk: Any, url: str) -> None:
-    """There: ``payload`` alone, and langgraph_sdk reads ``value``."""
+    """Reference: ``payload`` only, while langgraph_sdk reads ``value``."""
     async with asyncio.timeout(60), sdk.threads.stream(assistant_id="hitl", transport="sse") as thread:
         await thread.run.start(input={})
         async for event in thread.subscribe(["input"]):
@@ -141,7 +143,7 @@ async def test_interrupt_value_is_sent_under_both_names(sdk: Any, url: str) -> N
     [("updates", "agent"), ("tasks", "agent"), ("checkpoints", "agent"), ("custom", "nested"), ("tools", "tools")],
 )
 async def test_every_channel_of_a_thread_has_events(sdk: Any, channel: str, graph: str) -> None:
-    """There: nothing ever comes on these."""
+    """Reference: these channels never have events."""
     async with asyncio.timeout(60), sdk.threads.stream(assistant_id=graph, transport="sse") as thread:
         await thread.run.start(input=HI)
         async for event in thread.subscribe([channel]):
@@ -150,7 +152,7 @@ async def test_every_channel_of_a_thread_has_events(sdk: Any, channel: str, grap
 
 
 async def test_checkpoint_events_do_not_expose_the_user(client: Any) -> None:
-    """There: the whole configurable, the authenticated user in it."""
+    """Reference: the whole configurable, including the authenticated user."""
     thread_id = await thread_of(client, runs=0)
     stream = client.runs.stream(thread_id, "agent", input=HI, stream_mode=["checkpoints", "debug", "tasks"])
     told = json.dumps([part.data async for part in stream])
@@ -160,7 +162,7 @@ async def test_checkpoint_events_do_not_expose_the_user(client: Any) -> None:
 
 
 async def test_run_starts_immediately(sdk: Any) -> None:
-    """There: half a second to a second goes by. The benchmark has our figure."""
+    """Reference: half a second to a second passes. The benchmark has Runstead's figure."""
     thread_id = await thread_of(sdk)
     waits = []
     for _ in range(5):

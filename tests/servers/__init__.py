@@ -1,1 +1,1 @@
-"""Servers of others, for tests."""
+"""Third-party servers, for tests."""

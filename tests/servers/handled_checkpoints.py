@@ -1,4 +1,4 @@
-"""Checkpoints of either engine that handlers encrypt, with keys of the server around them or without."""
+"""Checkpoints of either engine that handlers encrypt, with or without additional keys of the server."""
 
 from __future__ import annotations
 

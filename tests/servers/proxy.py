@@ -1,4 +1,4 @@
-"""A TCP proxy on a free loopback port: a balancer before several servers, or a slow way to one."""
+"""A TCP proxy on a free loopback port: a balancer before several servers, or a slow connection to one."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _CHUNK = 65_536
 
 
 class TcpProxy:
-    """Each connection goes to the next server that takes it. ``delay``: seconds by which whatever clients say is late;
-    it may be changed at any time.
+    """Each connection goes to the next server that accepts it. ``delay``: seconds by which data from clients is
+    delayed; it may be changed at any time.
     """
 
     def __init__(self, ports: Sequence[int], delay: float) -> None:
@@ -25,7 +25,7 @@ class TcpProxy:
     @classmethod
     @contextmanager
     def running(cls, ports: Sequence[int], delay: float = 0.0) -> Iterator[Self]:
-        """For the length of a block, in a thread with an event loop of its own."""
+        """Run for the length of a block, in a thread with its own event loop."""
         proxy, loop = cls(ports, delay), asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name="proxy", daemon=True)
         thread.start()
@@ -79,7 +79,7 @@ class TcpProxy:
             sink.write(data)
             await sink.drain()
         with suppress(OSError):
-            # Half of a connection may end before the other.
+            # One direction of a connection may end before the other.
             sink.write_eof()
 
 

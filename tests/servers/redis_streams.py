@@ -1,4 +1,4 @@
-"""Redis streams for tests: a bridge with keys of its own, and time that passes in Redis as in the test's hand."""
+"""Redis streams for tests: a bridge with separate keys, and a manual clock for time in Redis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runstead.runtime.clock import Clock
 from runstead.testing.clock import HandClock
 
 PATIENCE: Final = 60.0
-"""Real seconds that anything may take, on a machine that does other things too."""
+"""Real seconds as a limit for any operation, on a busy machine."""
 _AGE: Final = """
 for _, key in ipairs(KEYS) do
   local left = redis.call('PTTL', key)
@@ -32,7 +32,7 @@ end
 async def a_bridge(
     url: str, clock: Clock | None = None, /, *, prefix: str | None = None, timeout: float = TIMEOUT, **terms: float
 ) -> AsyncIterator[RedisStreamBridge]:
-    """A bridge with connections of its own, as a process has. Those with one prefix share their streams."""
+    """A bridge with its own connections, like a process. Bridges with one prefix share their streams."""
     settings = RedisStreamSettings(prefix=prefix or a_prefix(), **terms)  # type: ignore[arg-type]
     async with (
         open_redis(url, timeout=timeout) as connections,
@@ -42,7 +42,7 @@ async def a_bridge(
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    """Return as soon as it is so; fail instead of hanging."""
+    """Return as soon as the condition holds; fail instead of hanging."""
     async with asyncio.timeout(PATIENCE):
         while not is_so():  # noqa: ASYNC110 - what happens in another process sets no event here
             await asyncio.sleep(0.005)
@@ -53,26 +53,26 @@ def a_prefix() -> str:
 
 
 async def age(connections: RedisConnections, prefix: str, seconds: float) -> None:
-    """Make everything in Redis older: what would have left in that time leaves."""
+    """Age everything in Redis: keys that would have expired in that time are removed."""
     keys: list[Any] = await connections.ask("KEYS", f"*{prefix}*")
     for key in keys:
         await connections.ask("EVAL", _AGE, 1, key, round(seconds * 1000))
 
 
 async def let_pass(clock: HandClock, connections: RedisConnections, prefix: str, seconds: float, step: float) -> None:
-    """Time passes here and there, in steps that leave owners the time to renew what is theirs."""
+    """Advance time here and in Redis, in steps that let owners renew their streams."""
     left = seconds
     while left > 0:
         now = min(step, left)
         await clock.forward(now)
         await age(connections, prefix, now)
-        # Answers from Redis come in real time.
+        # Replies from Redis come in real time.
         await asyncio.sleep(0.02)
         left -= now
 
 
 async def everything_in(connections: RedisConnections, prefix: str) -> bytes:
-    """All keys with ``prefix`` in their names, and all that is in them."""
+    """All keys with ``prefix`` in their names, and their content."""
     found: list[bytes] = []
     for key in await connections.ask("KEYS", f"*{prefix}*"):
         kind = (await connections.ask("TYPE", key)).decode()

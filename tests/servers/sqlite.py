@@ -1,4 +1,4 @@
-"""SQLite files that are up to date before a test opens them: brought there once, and copied for each."""
+"""SQLite files that are up to date before a test opens them: migrated once, and copied for each test."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from runstead.infra.storage.sqlite import open_storage
 
 
 def current(path: Path) -> Path:
-    """``path``, where an empty database with the schema of this version is, unless there was one already."""
+    """Return ``path`` with an empty database of the current schema, unless a file exists there."""
     if not path.exists():
         path.write_bytes(_current())
     return path
 
 
 def current_data(data_dir: Path) -> Path:
-    """``data_dir``, where a server has been that kept nothing, unless there was one already."""
+    """Return ``data_dir`` as left by a server without data, unless it exists."""
     data_dir.mkdir(exist_ok=True)
     current(data_dir / "runstead.db")
     return data_dir
@@ -31,7 +31,7 @@ def _current() -> bytes:
         async with open_storage(path):
             pass
 
-    # In a thread: whoever asks for it first may be on an event loop.
+    # In a thread: the first caller may be on an event loop.
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as thread:
         path = Path(folder) / "empty.db"
         thread.submit(asyncio.run, make(path)).result()

@@ -1,4 +1,4 @@
-"""All stores over one database, on a clock in the test's hand, as the conformance suites want them."""
+"""All stores on one database, with a manual clock, as the conformance suites need them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TLS in front of a server that has none, with a certificate of its own."""
+"""TLS in front of a server without it, with a self-signed certificate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """A key and a certificate for 127.0.0.1 that signs itself."""
+    """A key and a self-signed certificate for 127.0.0.1."""
     if shutil.which("openssl") is None:
         pytest.skip("missing server: openssl, to make a certificate with")
     key, certificate = folder / "key.pem", folder / "certificate.pem"
@@ -27,7 +27,7 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
 
 @asynccontextmanager
 async def tls_in_front_of(port: int, key: Path, certificate: Path) -> AsyncIterator[int]:
-    """The port on 127.0.0.1 where the same server is reached by TLS."""
+    """The port on 127.0.0.1 that reaches the same server through TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
 

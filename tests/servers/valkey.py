@@ -1,4 +1,4 @@
-"""A Valkey for tests: the one that RUNSTEAD_TEST_REDIS_URL names, or one of our own from the PyPI wheel.
+"""A Valkey for tests: the one that RUNSTEAD_TEST_REDIS_URL names, or one from the PyPI wheel.
 
 Never one from the PATH: its version is unknown. Without any, tests skip loudly, and fail in CI.
 """
@@ -19,7 +19,7 @@ URL_VARIABLE = "RUNSTEAD_TEST_REDIS_URL"
 
 @contextmanager
 def valkey_url(folder: Path) -> Iterator[str]:
-    """A server's URL, for tests that only use it. Whose it is, and what else is in it, is not ours to know."""
+    """A server's URL, for tests that only use it. The server may be shared and contain other data."""
     if url := os.environ.get(URL_VARIABLE):
         yield url
         return

@@ -1,8 +1,7 @@
-"""The whole kernel lives through thousands of seeded schedules on virtual time, and keeps its laws.
+"""The whole kernel runs thousands of seeded schedules on virtual time, and keeps its laws.
 
-A failure prints its seed. ``RUNSTEAD_SIM_SEED=123 pytest tests/simulation`` lives through exactly that schedule again;
-``RUNSTEAD_SIM_SCHEDULES`` says how many there are in a run of the tests, ``RUNSTEAD_SIM_FIRST`` with which seed they
-begin.
+A failure prints its seed. ``RUNSTEAD_SIM_SEED=123 pytest tests/simulation`` runs exactly that schedule again;
+``RUNSTEAD_SIM_SCHEDULES`` sets the number of schedules in a test run, ``RUNSTEAD_SIM_FIRST`` the first seed.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _BATCHES = (
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """What goes wrong in a schedule goes wrong on purpose: the warnings of thousands of them tell nothing."""
+    """Errors in a schedule are expected: warnings from thousands of them are meaningless."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     yield
@@ -49,7 +48,7 @@ def test_every_schedule_satisfies_the_laws(seeds: range) -> None:
 
 
 def test_seed_determines_the_schedule() -> None:
-    """The same seed gives the same trace, twice in one process and in another one that hashes differently."""
+    """The same seed gives the same trace, twice in one process and in another one with another hash seed."""
     seeds = range(40, 60)
     traces = [_digest(seeds), _digest(seeds)]
     script = f"import logging; logging.disable(50); from {__name__} import _digest; print(_digest(range(40, 60)))"

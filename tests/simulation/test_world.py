@@ -1,4 +1,4 @@
-"""What a simulation rests on: time that moves by itself, processes that die and freeze, and a watch for deadlocks."""
+"""Basis of the simulation: virtual time, processes that die and freeze, and deadlock detection."""
 
 from __future__ import annotations
 

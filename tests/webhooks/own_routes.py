@@ -1,4 +1,4 @@
-"""An app of a user's own that gets webhooks on a route of its own, behind auth handlers."""
+"""A custom app that receives webhooks on its own route, behind auth handlers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from fastapi import FastAPI, Request, Response
 from langgraph_sdk import Auth
 
 RECEIVED: list[tuple[str, bytes, dict[str, str]]] = []
-"""User, body and headers of each."""
+"""User, body and headers of each request."""
 ANSWERS: list[int] = []
-"""Status codes of the next answers; 200 when there are none."""
+"""Status codes of the next responses; 200 when there are none."""
 
 app = FastAPI()
 

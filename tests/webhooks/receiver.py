@@ -1,4 +1,4 @@
-"""A receiver of webhooks on loopback: real sockets, answers in the test's hand, and everything it got."""
+"""A receiver of webhooks on loopback: real sockets, scripted responses, and all received requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Received:
 
 
 Answer: TypeAlias = Callable[[Received], bytes | None]
-"""The bytes to answer with; None says nothing at all, for ever."""
+"""The response bytes; None never responds."""
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Receiver:
         return f"http://127.0.0.1:{self.port}/hook"
 
     async def count(self, wanted: int, within: float = 30) -> list[Received]:
-        """All that came, once it is as many as ``wanted``."""
+        """Return all received requests, once there are ``wanted`` of them."""
         async with asyncio.timeout(within):
             while len(self.received) < wanted:
                 self.came.clear()

@@ -1,4 +1,4 @@
-"""Which addresses are called: what the URL says, what the name stands for, and what lies inside of that."""
+"""Addresses that may be called: the URL's host, its resolved addresses, and addresses embedded in those."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_embedded_address_is_checked_too(address: ipaddress.IPv4Address) -> None
 
 
 class Names:
-    """A name server in the test's hand. ``asked`` is what it was asked for."""
+    """A fake name server. ``asked`` lists its queries."""
 
     def __init__(self, **names: Sequence[str]) -> None:
         self.names = {name.replace("_", "."): found for name, found in names.items()}

@@ -1,4 +1,4 @@
-"""One POST, over real sockets: pinned to what was checked, bounded in time, following nobody."""
+"""One POST, over real sockets: pinned to the checked address, bounded in time, without following redirects."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_client_resolves_once_and_connects_to_the_checked_address() -> Non
         return ["127.0.0.1"]
 
     async with receiving() as receiver:
-        # Nobody but the resolver knows this name: whoever looked it up again would find nothing.
+        # Only the resolver knows this name: a second look-up by any other code would fail.
         assert (await post(f"http://only-here.invalid:{receiver.port}/", resolve=once)).status_code == 204
     assert asked == ["only-here.invalid"]
 
@@ -126,7 +126,7 @@ async def test_proxy_variables_are_ignored(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_tls_verifies_the_host_name() -> None:
-    """Nobody here has a certificate that is trusted: what counts is which name the client says hello to."""
+    """No trusted certificate exists here: the test checks the host name that the client sends."""
     said: list[bytes] = []
 
     async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

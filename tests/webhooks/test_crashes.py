@@ -1,4 +1,4 @@
-"""SIGKILL between a run's end and its delivery: the next process delivers what the first one owed."""
+"""SIGKILL between a run's end and its delivery: the next process sends the pending deliveries."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 
 
 async def test_a_kill_between_the_end_and_the_delivery_loses_nothing(tmp_path: Path) -> None:
-    """The receiver takes the connection and says nothing: the run has ended, and the delivery has not when the process
-    dies. Of the runs that nobody could even try to tell, and of the one that was cut off, all are told by the next.
+    """The receiver accepts the connection and does not respond: the run has ended, but not the delivery, when the
+    process dies. The next process sends all deliveries: those never attempted, and the interrupted one.
     """
     settings = {
         "webhook_allow_loopback": "true",
@@ -50,7 +50,7 @@ async def test_a_kill_between_the_end_and_the_delivery_loses_nothing(tmp_path: P
             told = [Webhook(SECRET).verify(got.body, got.headers) for got in receiver.received]
             assert sorted(one["run_id"] for one in told) == sorted(run_ids)
             assert {one["status"] for one in told} == {"success"}
-            # Those that were cut off come again under the id that they had.
+            # The interrupted ones are sent again under their first id.
             assert before <= {got.headers["webhook-id"] for got in receiver.received}
             async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
 

@@ -1,4 +1,4 @@
-"""When a delivery is tried again."""
+"""Times of delivery retries."""
 
 from __future__ import annotations
 

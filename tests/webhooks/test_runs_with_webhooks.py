@@ -1,4 +1,6 @@
-"""The whole way: a run is created with a webhook, ends, and somebody is told. With the unmodified client, too."""
+"""End to end: a run is created with a webhook, ends, and the receiver gets a request. Also with the unmodified
+client.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is owed is sent until it is taken, on a clock in the test's hand."""
+"""Pending deliveries are sent until accepted, on a manual clock."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["database", "deliveries", "storage"]
 
 
 class Posts:
-    """A WebhookClient in the test's hand: answers in turn, the last one for ever."""
+    """A fake WebhookClient: scripted responses in turn, the last one repeated."""
 
     def __init__(self, *answers: Reply | Exception) -> None:
         self.answers = list(answers)
@@ -57,7 +57,7 @@ class Play:
         self.storage, self.deliveries, self.posts, self.bell = storage, deliveries, posts, bell
 
     async def until(self, look: Callable[[DeliveryRecord], bool]) -> DeliveryRecord:
-        """The one delivery, once it is as wanted. The storage has threads of its own, so this takes real moments."""
+        """Return the only delivery, once it matches. The storage has its own threads, so this takes real time."""
         (one,) = await self.all_until(lambda every: look(every[0]))
         return one
 
@@ -76,7 +76,7 @@ class Play:
         await eventually(there, 20, 0.005)
 
     async def passes(self, seconds: float) -> None:
-        """Time passes in steps, each once the sender has looked and sleeps."""
+        """Advance time in steps, each once the sender has checked and sleeps."""
 
         async def sleeps() -> bool:
             return self.storage.clock.sleepers > 0

@@ -1,4 +1,4 @@
-"""Signatures, checked with nothing but the words of the specification."""
+"""Signatures, verified using only the specification."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BODY = '{"a":"ä"}'.encode()
 
 @pytest.fixture
 def now() -> datetime:
-    """The library takes no signature that is older than five minutes, and the suite may be."""
+    """The library accepts no signature older than five minutes, and the test data may be."""
     return datetime.now(UTC)
 
 

@@ -1,4 +1,4 @@
-"""The recorded graphs behind our wire, in process."""
+"""The recorded graphs behind Runstead's API, in process."""
 
 from __future__ import annotations
 

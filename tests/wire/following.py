@@ -1,4 +1,4 @@
-"""A reader of a thread's events, in a test's hand, over a real server."""
+"""A reader of a thread's events, controlled by a test, on a real server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HI = {"messages": [{"role": "human", "content": "hi there"}]}
 
 
 class Follower:
-    """One connection. Events are read as they come, and kept; so are names of frames and comments."""
+    """One connection. Events are read as they arrive, and stored; so are names of frames and comments."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.headers = response.headers
@@ -53,14 +53,14 @@ class Follower:
             self._news.set()
 
     async def until(self, wanted: Callable[[Follower], object], seconds: float = 20) -> None:
-        """Return when it has seen what was waited for."""
+        """Return when the awaited events have arrived."""
         async with asyncio.timeout(seconds):
             while not wanted(self):
                 self._news.clear()
                 await self._news.wait()
 
     async def run_ended(self, runs: int = 1) -> Sequence[Event]:
-        """The events up to the end of so many runs."""
+        """Return the events up to the end of this number of runs."""
         await self.until(lambda it: len(endings(it.events)) >= runs)
         return self.events
 
@@ -72,7 +72,7 @@ class Follower:
 async def following(
     http: httpx.AsyncClient, thread_id: str, path: str = "stream/events", **wanted: Any
 ) -> AsyncIterator[Follower]:
-    """Reads until the block ends. All channels, unless some are named."""
+    """Read until the block ends. All channels, unless some are named."""
     body = {"channels": EVERYTHING, **wanted}
     async with http.stream("POST", f"/threads/{thread_id}/{path}", json=body) as response:
         follower = Follower(response)
@@ -85,7 +85,7 @@ async def following(
 
 
 async def command(http: httpx.AsyncClient, thread_id: str, method: str, **params: Any) -> Mapping[str, Any]:
-    """The answer to a command, whether it succeeded or not."""
+    """Return the response to a command, successful or not."""
     body = {"id": 7, "method": method, "params": params}
     response = await http.post(f"/threads/{thread_id}/commands", json=body)
     assert response.status_code == 200, response.text
@@ -95,14 +95,14 @@ async def command(http: httpx.AsyncClient, thread_id: str, method: str, **params
 
 
 async def start(http: httpx.AsyncClient, thread_id: str, graph: str, given: Any = None, **more: Any) -> str:
-    """Starts a run and returns its id."""
+    """Start a run and return its id."""
     answer = await command(http, thread_id, "run.start", assistant_id=graph, input=given or HI, **more)
     run_id: str = answer["result"]["run_id"]
     return run_id
 
 
 def endings(events: Sequence[Event]) -> list[Event]:
-    """The ends of runs."""
+    """Return the terminal events of runs."""
     return [
         event
         for event in events

@@ -1,4 +1,5 @@
-"""Fields of recorded answers that a library fills in, with the library and its version at the time of the recording.
+"""Fields of recorded responses that a library fills in, with the library and its version at the time of the
+recording.
 
 Their values change with every release of the library, so no release may fail a comparison. Each of them is still
 checked for its form.
@@ -23,7 +24,7 @@ class LibraryField:
 
 
 def is_version(value: Any) -> bool:
-    """Return whether ``value`` is a version number that pip would accept."""
+    """Return True if ``value`` is a version number that pip would accept."""
     try:
         Version(value)
     except (InvalidVersion, TypeError):
@@ -32,7 +33,7 @@ def is_version(value: Any) -> bool:
 
 
 def are_versions(value: Any) -> bool:
-    """Return whether ``value`` maps names of libraries to version numbers."""
+    """Return True if ``value`` maps names of libraries to version numbers."""
     return isinstance(value, dict) and bool(value) and all(map(is_version, value.values()))
 
 
@@ -41,4 +42,4 @@ LIBRARY_FIELDS: Final[Mapping[str, LibraryField]] = {
     "langgraph_py_version": LibraryField("langgraph", "1.2.22", is_version),
     "lc_versions": LibraryField("langchain-core", "1.7.2", are_versions),
 }
-"""By key, wherever the key stands in an answer."""
+"""By key, at any position in a response."""

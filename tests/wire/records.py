@@ -1,4 +1,4 @@
-"""Records as stores would give them, for tests of how they are shown and merged."""
+"""Records as stores return them, for tests of their serialization and merging."""
 
 from __future__ import annotations
 

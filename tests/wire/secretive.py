@@ -1,4 +1,4 @@
-"""Graphs that know what readers must not."""
+"""Graphs with data that readers must not see."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from langgraph.graph import START, StateGraph
 
 
 class VendorError(Exception):
-    """What a client library raises, with more in it than its user should see."""
+    """An exception as raised by a client library, with more details than its user should see."""
 
 
 class Text(TypedDict, total=False):

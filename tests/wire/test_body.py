@@ -1,4 +1,4 @@
-"""Bodies become typed values, or one sentence."""
+"""Bodies become typed values, or an error of one sentence."""
 
 from __future__ import annotations
 

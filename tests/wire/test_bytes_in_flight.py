@@ -1,4 +1,4 @@
-"""Large bodies and answers, many at once: refused while there is no room, and never kept for longer than needed."""
+"""Many large bodies and responses: refused while the budget is exhausted, and never held longer than needed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def serve(tmp_path: Path) -> Serve:
 
 
 async def half_a_body(url: str, token: str | None = None, size: int = 2 * MB) -> Pipe:
-    """A request whose body has come but for its last bytes."""
+    """A request whose body has arrived except for its last bytes."""
     host, _, port = url.removeprefix("http://").rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     who = f"Authorization: Bearer {token}\r\n" if token else ""

@@ -1,4 +1,6 @@
-"""The comparison of recorded answers with ours: equal but for ids, times and what a library fills in."""
+"""The comparison of recorded responses with Runstead's: equal except for ids, times and fields that a library fills
+in.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,7 @@ def test_every_recorded_version_belongs_to_a_library_or_to_the_reference_server(
 
 
 def _fields() -> Iterator[tuple[str, str, Any]]:
-    """Yield recording, key and value of each field that an answer of a compared recording has, at any depth."""
+    """Yield recording, key and value of each field in a response of a compared recording, at any depth."""
     for name in sorted({file.stem for file in FOLDER.glob("*.txt")} - set(NOT_SERVED)):
         for exchange in read_transcript(name):
             for answer in _answers(exchange):

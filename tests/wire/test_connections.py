@@ -1,4 +1,4 @@
-"""Clients that open connections and are slow, or silent, or too many."""
+"""Clients with slow, silent, or too many connections."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def dial(url: str) -> Pipe:
 
 
 async def rest_of(pipe: Pipe, *, drip: bytes = b"") -> bytes:
-    """Return what the server says until it closes the connection; meanwhile send a byte now and then."""
+    """Return the received data until the server closes the connection; meanwhile send a byte now and then."""
     reader, writer = pipe
 
     async def dripping() -> None:
@@ -82,7 +82,7 @@ async def test_the_next_request_of_a_connection_has_no_more_time_than_the_first(
         pipe = reader, writer = await dial(url)
         writer.write(b"GET /ok HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b'"ok":true' in await reader.readuntil(b"}}")
-        # A connection that rests between two requests is left alone.
+        # A connection that is idle between two requests is kept.
         await asyncio.sleep(1)
         writer.write(b"GET /ok HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b'"ok":true' in await reader.readuntil(b"}}")

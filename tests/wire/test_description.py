@@ -1,7 +1,7 @@
-"""The API's own description, asked at random: what it says is answered is what is answered, and nothing breaks.
+"""The OpenAPI document, tested with random requests: responses are as documented, and no request breaks the server.
 
-Requests are made of the description by schemathesis: proper ones, and ones that are wrong in every way it knows. Half
-of them are about a thread that exists. The same ones every time, so that a failure is found again.
+Requests are generated from the document by schemathesis: valid ones, and invalid ones of every kind it knows. Half
+of them are about an existing thread. They are the same every time, so that a failure is reproducible.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from runstead.settings import load_settings
 from .conftest import GRAPHS
 
 EXAMPLES = 10
-"""Of each operation. There are some sixty of them, and ten seconds for all together."""
+"""Examples of each operation. There are some sixty operations, and ten seconds for all together."""
 ENDLESS = ("/threads/{thread_id}/stream", "/threads/{thread_id}/stream/events")
-"""They tell of a thread until their reader leaves."""
+"""Streams of a thread that last until their reader disconnects."""
 
 schema = schemathesis.openapi.from_dict(create_api(cast(Any, None), authenticator=cast(Any, None)).openapi())
 schema.config.phases.coverage.enabled = False
 schema.config.phases.examples.enabled = False
 
 real: dict[str, Any] = {}
-"""Ids of what exists, by the names that parameters and fields have for them."""
+"""Ids of existing resources, by the names of parameters and fields for them."""
 
 
 @schema.hook
@@ -61,7 +61,7 @@ def flatmap_body(_: HookContext, given: Any) -> Any:
 
 
 def _soon(body: Any, *, existing: bool = False) -> Any:
-    """Nothing that would be waited for until next year; with names of what exists."""
+    """Replace values that would delay runs for a year; insert ids of existing resources."""
     if isinstance(body, list):
         return [_soon(one, existing=existing) for one in body]
     if not isinstance(body, dict):
@@ -73,7 +73,7 @@ def _soon(body: Any, *, existing: bool = False) -> Any:
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real server, on a loop of its own: the requests are made by a client that blocks."""
+    """A real server, on its own loop: the requests are sent by a blocking client."""
     place: Path = tmp_path_factory.mktemp("described")
     flags = {"data_dir": place / "data", "port": 0, "shutdown_grace_seconds": 0.1}
     application = Application(load_settings(flags, project=place), read_configuration(GRAPHS))
@@ -103,7 +103,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def existing(url: str) -> None:
-    """A thread with a run and its checkpoints, anew for each operation: some of them delete it."""
+    """A thread with a run and its checkpoints, created for each operation: some of them delete it."""
     with httpx.Client(base_url=url) as http:
         thread_id = http.post("/threads", json={}).json()["thread_id"]
         said = {"messages": [{"role": "human", "content": "hi"}]}

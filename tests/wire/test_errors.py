@@ -1,4 +1,4 @@
-"""What goes wrong is told with a number and a sentence, and the inside stays inside."""
+"""Errors have a status and a sentence, and internals stay hidden."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_each_error_has_its_status_and_text(error: Exception, problem: Problem) 
 
 
 def test_every_error_a_caller_can_get_has_a_status() -> None:
-    """What the kernel and the resources declare is either told properly, or is nobody's business but ours."""
+    """Every error declared by the kernel and the resources has a mapping, or is internal."""
     internal = {RunError, LeaseLost, IllegalTransition, RollbackRequested, CronMoved}
     declared = {
         kind

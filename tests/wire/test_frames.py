@@ -1,4 +1,4 @@
-"""Frames, byte for byte as the recorded ones."""
+"""Frames equal the recorded ones byte for byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Store items: which namespaces can be."""
+"""Store items: valid namespaces."""
 
 from __future__ import annotations
 

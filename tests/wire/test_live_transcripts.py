@@ -1,6 +1,6 @@
-"""Transcripts in which several things go on at once: a run and its reader, two runs on one thread, one who leaves.
+"""Transcripts of concurrent events: a run and its reader, two runs on one thread, a disconnecting client.
 
-How far a run has come when something happens to it is chance, there and here; all else is compared.
+The progress of a run at such an event is random on both servers; all else is compared.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ async def reached(http: httpx.AsyncClient, thread_id: str, *, steps: int) -> Non
 
 
 def shape(frames: list[Frame]) -> tuple[list[str], bool]:
-    """What kinds of frames, in order of their first appearance, and whether one of them came with an id."""
+    """Return the kinds of frames, in order of first appearance, and True if one of them had an id."""
     return list(dict.fromkeys(frame.event for frame in frames)), any(frame.has_id for frame in frames)
 
 
@@ -115,7 +115,7 @@ async def test_second_run_is_created_while_the_first_runs(strategy: str, http: h
     reading = asyncio.create_task(http.post(first.path, json=body))
     await reached(http, thread_id, steps=1)
     await replay(http, faster(second, 0.05), comparison)
-    # What the first reader saw to its end, whichever that was, and then the rest of the conversation.
+    # The events that the first reader saw to its end, whichever that was, and then the remaining exchanges.
     assert shape(read_frames((await reading).text)) == shape(read_frames(first.text))
     for exchange in others:
         await replay(http, exchange, comparison)
@@ -162,7 +162,7 @@ async def test_long_wait_sends_newlines(http: httpx.AsyncClient) -> None:
     assert not comparison.differences, "\n" + "\n".join(comparison.differences)
     newlines, brace, _ = response.text.partition("{")
     assert (newlines.strip("\n"), brace) == ("", "{")
-    # One a heartbeat: two while the node sleeps, and more only where the machine took longer.
+    # One per heartbeat: two while the node sleeps, and more only if the machine was slower.
     assert 2 <= len(newlines) <= elapsed / HEARTBEAT
 
 
@@ -196,7 +196,7 @@ async def test_joined_thread_shows_its_run_and_a_state_update(http: httpx.AsyncC
             if "state_update" in text and text.endswith("\r\n\r\n"):
                 break
     ours = read_frames(text)
-    # The change came after the run. Theirs tells of it in the middle, under an id that is not in order.
+    # The change came after the run. The reference reports it in the middle, under an id that is out of order.
     theirs = sorted(read_frames(watched.text), key=lambda frame: frame.event == "state_update")
     comparison.same_frames(theirs, ours)
     assert not comparison.differences, "\n" + "\n".join(comparison.differences)

@@ -1,4 +1,4 @@
-"""From a run's log to the protocol, without a server: messages in pieces, tools, subgraphs, and the order of things."""
+"""From a run's log to the protocol, without a server: message deltas, tools, subgraphs, and the order of events."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def run(modes: tuple[StreamMode, ...] = MODES, began: datetime = BEGAN) -> RunRe
 
 
 def translated(*log: tuple[str, Any], record: RunRecord | None = None) -> list[ProtocolEvent]:
-    """The events of a log, up to where it stops."""
+    """Return the events of a log, up to its current end."""
     translator = RunTranslator(record or run())
     return [
         event
@@ -178,7 +178,7 @@ def test_failed_tool_is_reported() -> None:
     failed = {"type": "tool", "id": "n", "content": "no", "tool_call_id": "c", "status": "error", "name": "f"}
     task = {"id": "x", "name": "act", "input": {"messages": [asked]}, "triggers": []}
     events = said(translated(("tasks", task), ("messages", [failed, {}])), "tools")
-    # A node of another name than "tools" may be anything: its calls are told of when they have ended.
+    # A node not named "tools" may be anything: its calls are reported when they have ended.
     assert events == [
         {"event": "tool-started", "tool_call_id": "c", "tool_name": "f", "input": {"a": 1}},
         {"event": "tool-error", "tool_call_id": "c", "message": "no"},

@@ -26,7 +26,7 @@ from .following import EVERYTHING, HI, endings, following
 
 
 class Socket:
-    """A client's end. Answers and events come on one line and are told apart here."""
+    """The client side. Responses and events share one connection and are separated here."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
@@ -47,7 +47,7 @@ class Socket:
                 self.events.append(await self._next())
 
     async def silence(self, seconds: float = 0.3) -> None:
-        """Return when nothing more has been said for a while."""
+        """Return when nothing more has arrived for a while."""
         while True:
             try:
                 async with asyncio.timeout(seconds):
@@ -74,7 +74,7 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def small(tmp_path: Path) -> AsyncIterator[str]:
-    """A server that takes bodies of 100 kB."""
+    """A server that accepts bodies of 100 kB."""
     flags = {
         "data_dir": current_data(tmp_path / "data"),
         "port": 0,
@@ -263,7 +263,7 @@ async def test_a_binary_message_is_answered_with_an_error(url: str, thread_id: s
             refused = json.loads(await connection.recv())
         assert (refused["type"], refused["id"], refused["error"]) == ("error", None, "invalid_argument")
         assert "text" in refused["message"]
-        # The connection goes on.
+        # The connection stays open.
         socket = Socket(connection)
         assert (await socket.ask("subscription.subscribe", channels=["lifecycle"]))["type"] == "success"
 
@@ -313,7 +313,7 @@ async def test_pings_whose_answers_are_not_read_end_the_connection(url: str, thr
     ping = bytes([0x89, 0x80 | 125, 0, 0, 0, 0]) + b"x" * 125
 
     async def flood() -> None:
-        # 250 MiB: more than any buffer of the system takes.
+        # 250 MiB: more than any buffer of the system holds.
         for _ in range(4000):
             writer.write(ping * 500)
             await writer.drain()
@@ -324,7 +324,7 @@ async def test_pings_whose_answers_are_not_read_end_the_connection(url: str, thr
 
 
 async def closing(connection: ClientConnection) -> int:
-    """Return the code that the server closes with."""
+    """Return the server's close code."""
 
     async def read() -> None:
         while True:

@@ -1,4 +1,4 @@
-"""Threads read as streams of events, over a real server: what is told, to whom, how often, and after what."""
+"""Threads read as streams of events, on a real server: content, recipients, repetition, and order."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .following import EVERYTHING, HI, command, data_of, endings, following, sta
 
 @asynccontextmanager
 async def server(place: Path, **flags: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """A server over the data in ``place``; another one later finds what this one left."""
+    """A server on the data in ``place``; a later server finds the data of this one."""
     options = {
         "data_dir": current_data(place / "data"),
         "port": 0,
@@ -104,7 +104,7 @@ async def test_checkpoint_event_precedes_its_values(http: httpx.AsyncClient, thr
 
 
 async def test_events_are_no_younger_than_the_state_they_are_in(http: httpx.AsyncClient, thread_id: str) -> None:
-    """A client that has read the state drops what is older than it, and must not drop what is newer."""
+    """A client that has read the state drops events older than it, and must not drop newer ones."""
     async with following(http, thread_id) as follower:
         await start(http, thread_id, "agent")
         await follower.run_ended()
@@ -267,11 +267,11 @@ async def test_several_interrupts_are_answered_together(http: httpx.AsyncClient,
 
 
 async def test_several_interrupts_are_answered_one_by_one(http: httpx.AsyncClient, thread_id: str) -> None:
-    """Also at once: the second answer need not wait until the first one's run has ended."""
+    """Also concurrently: the second answer need not wait until the first one's run has ended."""
     async with following(http, thread_id) as follower:
         await start(http, thread_id, "multi", {"answers": []})
         await follower.run_ended()
-        # Two nodes ask at the same time: which question comes first is not promised.
+        # Two nodes interrupt at the same time: the order of the interrupts is not guaranteed.
         asked = {data["payload"]: data["interrupt_id"] for data in data_of(follower.of("input.requested"))}
         for number, question in enumerate(("a?", "b?")):
             answer = await command(http, thread_id, "input.respond", interrupt_id=asked[question], response=number)
@@ -369,14 +369,14 @@ async def test_thread_is_replayed_from_storage_after_a_restart(tmp_path: Path, t
             await after.run_ended(3)
         known = {event["event_id"]: event for event in before.events}
         told = [event for event in after.events if event["seq"] <= endings(after.events)[1]["seq"]]
-        # What a client has already seen, it knows again; of what it has not seen it gets the latest values.
+        # Events that a client has already seen keep their ids; of the others it gets the latest values.
         assert {event["event_id"] for event in told} - known.keys() == {f"synth:{run_of(told)}:values"}
         assert [event["event_id"] for event in endings(told)] == [event["event_id"] for event in endings(before.events)]
         asked = after.of("input.requested")[0]
         assert asked["params"] == {**known[asked["event_id"]]["params"], "timestamp": asked["params"]["timestamp"]}
         assert [event["seq"] for event in after.events] == sorted({event["seq"] for event in after.events})
         assert endings(told)[0]["params"]["data"] == {"event": "failed", "graph_name": "fail", "error": "boom"}
-        # Numbers go on where they were: nothing of a later run hides behind what was seen before the restart.
+        # Numbers continue: no event of a later run has a number seen before the restart.
         assert after.events[len(told)]["seq"] > max(event["seq"] for event in before.events)
 
 

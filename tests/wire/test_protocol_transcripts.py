@@ -1,4 +1,6 @@
-"""The event protocol: what the reference said, and what we say. Each wanted difference is named, with its reason."""
+"""The event protocol: recorded events of the reference, compared with Runstead's. Each wanted difference is named,
+with its reason.
+"""
 
 from __future__ import annotations
 
@@ -63,11 +65,11 @@ async def test_events_equal_those_of_the_reference(name: str, http: httpx.AsyncC
 async def told(
     http: httpx.AsyncClient, exchange: Exchange, theirs: Sequence[Event], before: Sequence[Event]
 ) -> list[Event]:
-    """What we say to the same request, up to the same end of a run."""
+    """Return Runstead's events for the same request, up to the same end of a run."""
     wanted = dict(exchange.body)
     since = wanted.pop("since", None)
     if since is not None:
-        # Their number, as the one of ours that stands at the same event.
+        # Their sequence number, replaced by that of Runstead's event in the same position.
         since = wanted["since"] = next(event for event in before if event["method"] == "values")["seq"]
     thread_id = exchange.path.split("/")[2]
     async with following(http, thread_id, **wanted) as follower:
@@ -78,7 +80,7 @@ async def told(
 
 
 def compare(comparison: Comparison, theirs: Sequence[Event], ours: Sequence[Event]) -> None:
-    """Event by event, within each channel: SILENT, IN_ONE_PIECE and LAST are what differs between them."""
+    """Compare event by event, within each channel; wanted differences are SILENT, IN_ONE_PIECE and LAST."""
     assert [event["seq"] for event in ours] == sorted({event["seq"] for event in ours}), NUMBERS
     assert len({event["event_id"] for event in ours}) == len(ours)
     whole = whole_messages(ours)
@@ -90,7 +92,7 @@ def compare(comparison: Comparison, theirs: Sequence[Event], ours: Sequence[Even
 
 
 def whole_messages(events: Sequence[Event]) -> set[int]:
-    """Events of messages in one piece (IN_ONE_PIECE): those that no model streamed have ids of their own kind."""
+    """Replace events of messages in one piece (IN_ONE_PIECE): those not streamed by a model have other ids."""
     found: set[int] = set()
     is_whole = False
     for event in events:
@@ -103,7 +105,7 @@ def whole_messages(events: Sequence[Event]) -> set[int]:
 
 
 def ends_last(events: Sequence[Event]) -> list[Event]:
-    """Each run's end behind everything else of it (LAST)."""
+    """Move the end of each run behind its other events (LAST)."""
     ordered: list[Event] = []
     ended: list[Event] = []
     for event in events:
@@ -118,14 +120,14 @@ def ends_last(events: Sequence[Event]) -> list[Event]:
 
 
 def shown(event: Event) -> dict[str, Any]:
-    """An event without its number and its times; the id counts where it is made of what the event says."""
+    """Return an event without its number and times; the id is kept if derived from the event's content."""
     event_id = event["event_id"] if event["event_id"].endswith(("|running", "|completed", "|failed")) else ""
     data = plain(event["params"]["data"])
     return {"id": event_id, "type": event["type"], "namespace": event["params"]["namespace"], "data": data}
 
 
 def plain(value: Any) -> Any:
-    """Content in blocks as the text it is: their models are asked for blocks, ours are not."""
+    """Return content blocks as plain text: the reference's models are asked for blocks, Runstead's are not."""
     if isinstance(value, list):
         if value and all(isinstance(one, dict) and one.get("type") == "text" and "index" in one for one in value):
             return "".join(one["text"] for one in value)
@@ -145,12 +147,12 @@ async def test_wrong_commands_are_refused_in_the_same_way(http: httpx.AsyncClien
         response = await http.post(exchange.path, json=exchange.body)
         theirs, ours = json.loads(exchange.text), response.json()
         if "state.get" in json.dumps(exchange.body):
-            # Theirs does not know the command, which is in the specification.
+            # The reference does not know the command, which is in the specification.
             assert (ours["type"], ours["error"]) == ("error", "no_such_run")
             continue
         for one in (theirs, ours):
             if "Allowed: " in one.get("detail", ""):
-                # The list names channels that theirs takes too.
+                # The list names channels that the reference accepts too.
                 one["detail"] = one["detail"].partition("Allowed: ")[0]
         if (exchange.status, theirs) != (response.status_code, ours):
             different.append(f"{exchange.body}: theirs {theirs}, ours {ours}")
@@ -162,7 +164,7 @@ async def test_a_stream_opens_before_its_thread_exists(http: httpx.AsyncClient) 
     async with following(http, exchange.path.split("/")[2], **exchange.body) as follower:
         assert follower.status == exchange.status
         assert follower.headers["content-type"] == exchange.answer_headers["content-type"]
-        # Open, and silent but for its heart: theirs was closed by the client in the end.
+        # Open, with heartbeats only: the reference's stream was closed by the client in the end.
         await follower.until(lambda it: it.comments >= 2)
         assert follower.events == []
 

@@ -1,7 +1,7 @@
-"""For every recording there is a test that compares it with what we say, or a reason why there is none.
+"""Every recording is compared with Runstead's responses by a test, or has a reason for not being compared.
 
-A recording counts as compared where a test of this folder reads it: the name is what the call in the test's text says,
-with each of the test's parameters.
+A recording counts as compared if a test of this folder reads it: the name is taken from the call in the test's
+source, with each of the test's parameters.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _read_by(test: Callable[..., Any]) -> Iterator[str]:
 
 
 def _parameters(test: Callable[..., Any]) -> Iterator[Mapping[str, Any]]:
-    """Every set of values that the test is run with."""
+    """Every set of parameter values of the test."""
     marks = [mark for mark in getattr(test, "pytestmark", []) if mark.name == "parametrize"]
     choices = []
     for names, values in (mark.args for mark in marks):

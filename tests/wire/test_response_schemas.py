@@ -1,4 +1,4 @@
-"""Answers against schemas, as pydantic writes them and as authors do."""
+"""Resume values against schemas, as pydantic and authors write them."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ ANSWERS: list[Any] = [
 
 
 def check(kind: Any, answer: Any) -> None:
-    """What the graph would accept is not refused; what it would refuse is refused here."""
+    """Values that the graph would accept are not refused; values that it would refuse are refused here."""
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
     problem = violation(answer, adapter.json_schema())
     try:

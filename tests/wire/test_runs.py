@@ -1,4 +1,4 @@
-"""A request for a run becomes a specification: each field with its effect, or refused with a sentence."""
+"""A request for a run becomes a specification: each field has its effect, or is refused with a message."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_parsed_run_spec_round_trips_through_storage() -> None:
 
 
 class TestMerging:
-    """Thread, then assistant, then the run: the later wins."""
+    """Thread, then assistant, then the run: the later one wins."""
 
     def test_configurable_tags_and_metadata(self) -> None:
         spec = spec_of(
@@ -292,7 +292,7 @@ class TestMerging:
 
 
 class TestHeaders:
-    """Which of a request's headers a run sees, and as what."""
+    """Request headers that a run sees, and their keys."""
 
     def test_headers_are_dropped_unless_allowed(self) -> None:
         sent = {"x-tenant": "acme", "user-agent": "me", "baggage": "a=b"}
@@ -315,7 +315,7 @@ class TestHeaders:
 
 
 class TestRemarks:
-    """What is accepted and has no effect is said."""
+    """Accepted fields without effect are reported."""
 
     def told(self, *, is_traced: bool = False, **fields: Any) -> Any:
         return remarks_on([body(json.dumps({"assistant_id": "agent", **fields}).encode())] * 2, is_traced=is_traced)

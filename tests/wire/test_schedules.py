@@ -1,4 +1,4 @@
-"""When a cron is due, over every change of the clocks."""
+"""Due times of crons, over every clock change."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ def local(text: str, zone: str) -> datetime:
         # The sixth field is the second, at the end.
         ("* * * * * 30", None, "2026-11-22T09:53:30", "2026-11-22T09:54:30"),
         ("30 8 * * * */20", None, "2026-11-22T08:30:00", "2026-11-22T08:30:20"),
-        # 02:30 does not exist on 2026-03-29 in Paris: the first moment after the gap is 03:00.
+        # 02:30 does not exist on 2026-03-29 in Paris: the first time after the gap is 03:00.
         ("30 2 * * *", "Europe/Paris", "2026-03-28T12:00:00", "2026-03-29T01:00:00"),
         ("30 2 * * *", "Europe/Paris", "2026-03-29T01:00:00", "2026-03-30T00:30:00"),
-        # 02:30 comes twice on 2026-10-25: it is due at the first one alone.
+        # 02:30 comes twice on 2026-10-25: the cron is due only at the first one.
         ("30 2 * * *", "Europe/Paris", "2026-10-24T12:00:00", "2026-10-25T00:30:00"),
         ("30 2 * * *", "Europe/Paris", "2026-10-25T00:30:00", "2026-10-26T01:30:00"),
-        # Asked in the second of the two hours, before its half: what the wall clock shows next has been already.
+        # Computed in the second of the two hours, before its half: the next wall-clock time has been due already.
         ("30 2 * * *", "Europe/Paris", "2026-10-25T01:15:00", "2026-10-26T01:30:00"),
-        # What is due every so often is so through both.
+        # Interval schedules are due in both.
         ("*/30 * * * *", "Europe/Paris", "2026-10-25T00:30:00", "2026-10-25T01:00:00"),
         ("*/30 * * * *", "Europe/Paris", "2026-03-29T00:30:00", "2026-03-29T01:00:00"),
     ],
@@ -86,7 +86,7 @@ moments = st.datetimes(datetime(2024, 1, 1), datetime(2030, 1, 1)).map(lambda wh
 @given(minutes, hours, zones, moments)
 @settings(max_examples=300)
 def test_once_a_day_means_once_a_day(minute: int, hour: int, zone: str, start: datetime) -> None:
-    """Whatever the clocks do: at its time, or at the first moment after the gap that its time fell into."""
+    """Despite clock changes: at its time, or at the first time after the gap that contains it."""
     schedule = Schedule.parse(f"{minute} {hour} * * *", zone)
     days, moment = [], start
     for _ in range(10):
@@ -102,7 +102,7 @@ def test_once_a_day_means_once_a_day(minute: int, hour: int, zone: str, start: d
         moment = due
     assert len(set(days)) == 10, "twice on one day"
     gaps = {(later - earlier).days for earlier, later in pairwise(days)}
-    # Samoa left out a whole day once; here no zone does.
+    # Samoa once skipped a whole day; here no zone does.
     assert gaps == {1}
 
 

@@ -1,4 +1,4 @@
-"""What readers are not told: the texts of errors that nobody wrote for them, who was authenticated, credentials."""
+"""Data hidden from readers: internal error texts, the authenticated user, credentials."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def serve(tmp_path: Path) -> Serve:
 
 
 async def everything(client: httpx.AsyncClient, graph: str) -> str:
-    """All that can be read of one run of ``graph``, by whoever may read it."""
+    """Return all data of one run of ``graph`` that its readers can get."""
     thread_id = (await client.post("/threads", json={})).json()["thread_id"]
     body = {"assistant_id": graph, "input": {"text": "hi"}, "stream_mode": MODES, "stream_subgraphs": True}
     place = f"/threads/{thread_id}"
@@ -90,7 +90,7 @@ async def test_error_raised_by_the_author_is_shown(serve: Serve) -> None:
 async def test_responses_do_not_expose_the_user_or_credentials(serve: Serve, graph: str) -> None:
     async with serve() as client:
         told = await everything(client, graph)
-    # The graph itself sees the user, and says so; nobody else does.
+    # The graph itself sees the user, and outputs it; no other output does.
     assert told.count("seen by the graph: alice") > 0
     for name in ("langgraph_auth", "langgraph_request_id", SECRET, "alice-token"):
         assert name not in told, told[told.index(name) - 300 : told.index(name) + 100]

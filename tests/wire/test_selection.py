@@ -1,4 +1,4 @@
-"""Parts of an answer: select and extract."""
+"""Parts of a response: select and extract."""
 
 from __future__ import annotations
 

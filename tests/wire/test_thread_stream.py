@@ -1,4 +1,4 @@
-"""The ids and choices of a thread's stream, as older clients know it."""
+"""Event ids and modes of a thread's stream, as older clients know it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the reference server said, and what we say to the same requests. Differences are wanted: see `wanted`."""
+"""Recorded responses of the reference server, compared with Runstead's. Wanted differences are listed in `wanted`."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_wrong_requests_are_refused_with_the_same_status(client: httpx.Asy
 
 
 async def test_texts_that_clients_show_are_the_same(client: httpx.AsyncClient) -> None:
-    """Those of the reference that say something; "Not Found" alone, and the words of a schema validator, do not."""
+    """Error texts of the reference that are meaningful; not a mere "Not Found" or the text of a schema validator."""
     different = []
     for exchange in read_transcript("errors"):
         theirs = json.loads(exchange.text)["detail"] if exchange.status in (400, 404, 409) else ""
@@ -87,7 +87,8 @@ async def test_threads(client: httpx.AsyncClient) -> None:
         if exchange.path.endswith(NOT_OURS_YET):
             continue
         if exchange.status in (422, 500):
-            # Forms of ``before`` that their own types allow, and a search by values: theirs cannot, ours can.
+            # Forms of ``before`` permitted by the reference's own types, and a search by values: only Runstead supports
+            # them.
             response = await ask(client, with_our_ids(exchange, comparison))
             assert response.status_code == 200, response.text
         elif exchange.path == "/threads/search":
@@ -103,7 +104,7 @@ async def test_threads(client: httpx.AsyncClient) -> None:
 
 
 def _among_its_own(exchange: Exchange) -> Exchange:
-    """The recording's searches found threads of other recordings as well; there is but one here."""
+    """The recording's searches also found threads of other recordings; here only one exists."""
     found = [one for one in json.loads(exchange.text) if one["status"] == "idle"]
     return replace(exchange, text=json.dumps(found))
 
@@ -114,7 +115,7 @@ async def test_store_items(client: httpx.AsyncClient) -> None:
     for exchange in exchanges:
         await replay(client, exchange, comparison)
     assert not comparison.differences, "\n" + "\n".join(comparison.differences)
-    # Theirs is plain text, ours says the same sentence as JSON.
+    # The reference's is plain text, Runstead's has the same sentence as JSON.
     answer = await client.request(refused.method, refused.path, json=refused.body)
     assert answer.status_code == 422
     assert answer.json() == {"detail": "Namespace label 'a.b' must be a non-empty string without periods"}
@@ -132,7 +133,7 @@ async def test_delayed_runs_and_batches(name: str, client: httpx.AsyncClient) ->
 
 
 async def test_context_and_config_seen_by_a_run(client: httpx.AsyncClient) -> None:
-    """context.txt, in which the first run is of the assistant that assistants.txt made, changed and set back."""
+    """context.txt, in which the first run uses the assistant that assistants.txt created, changed and restored."""
     comparison = Comparison(OF_CONTEXT)
     exchanges = read_transcript("context")
     made, changed, back = (one for one in read_transcript("assistants") if one.status == 200 and _settles(one))
@@ -149,7 +150,7 @@ async def test_context_and_config_seen_by_a_run(client: httpx.AsyncClient) -> No
 
 
 def _settles(exchange: Exchange) -> bool:
-    """Whether it says what an assistant is."""
+    """True if the response describes an assistant."""
     return exchange.path == "/assistants" or exchange.method == "PATCH" or exchange.path.endswith("/latest")
 
 
@@ -163,11 +164,11 @@ async def test_configured_headers_are_seen_by_the_run(client: httpx.AsyncClient)
 
 
 OF_CTX = "9ff15f2d-6694-43e8-a743-df01c7739379"
-"""The assistant that is made in assistants.txt, and run in context.txt."""
+"""The assistant that is created in assistants.txt, and used in context.txt."""
 
 
 async def test_assistants(client: httpx.AsyncClient) -> None:
-    """assistants.txt, whole. Of the first page, whose total is one more than its limit there, only the shape counts."""
+    """assistants.txt, complete. Of the first page, whose total exceeds its limit by one, only the shape is compared."""
     comparison = Comparison(OF_ASSISTANTS)
     first, *exchanges = read_transcript("assistants")
     page = await ask(client, first)
@@ -211,7 +212,7 @@ async def test_the_server_itself(client: httpx.AsyncClient) -> None:
 
 
 async def test_crons(client: httpx.AsyncClient) -> None:
-    """crons.txt, whole."""
+    """crons.txt, complete."""
     comparison = Comparison(OF_CRONS)
     exchanges = read_transcript("crons")
     for thread_id in threads_of(exchanges):

@@ -1,9 +1,8 @@
-"""Recorded exchanges: read from their files, and compared with ours.
+"""Recorded exchanges: read from their files, and compared with Runstead's responses.
 
-What two servers say differs in ids, times and versions of libraries even when they mean the same. An id of theirs
-stands for one id of ours, everywhere and always; a time stands for any time; a field that a library fills in
-(`libraries`) stands for whatever another release of it writes there; all else has to be equal, but for the differences
-that we want.
+Responses of two servers differ in ids, times and versions of libraries even when they are equivalent. An id of the
+reference corresponds to one id of Runstead, everywhere; a time matches any time; a field that a library fills in
+(`libraries`) matches the value of any other release; all else has to be equal, except for the wanted differences.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _STATUS: Final = re.compile(r"^-> (\d{3}) \(")
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One server-sent event; ``has_id`` tells whether it came with an id."""
+    """One server-sent event; ``has_id``: it had an id."""
 
     event: str
     data: Any
@@ -35,7 +34,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request and what came back. ``body`` is the request's, as JSON, or None."""
+    """One request and its response. ``body`` is the request's, as JSON, or None."""
 
     method: str
     path: str
@@ -51,7 +50,7 @@ class Exchange:
 
 
 def read_transcript(name: str) -> list[Exchange]:
-    """The exchanges of a file that have been recorded whole."""
+    """Return the completely recorded exchanges of a file."""
     lines = (FOLDER / f"{name}.txt").read_text().splitlines()
     starts = [number for number, line in enumerate(lines) if line.startswith("### ")]
     parts = [lines[start:end] for start, end in zip(starts, [*starts[1:], len(lines)], strict=True)]
@@ -59,14 +58,14 @@ def read_transcript(name: str) -> list[Exchange]:
 
 
 def read_socket(name: str) -> tuple[list[str], list[str]]:
-    """What the client sent over a WebSocket, and what the server did."""
+    """The messages of client and server over a WebSocket."""
     lines = (FOLDER / f"{name}.txt").read_text().splitlines()
     sent, said = ([line[3:] for line in lines if line.startswith(mark)] for mark in ("C> ", "S> "))
     return sent, said
 
 
 def read_frames(text: str) -> list[Frame]:
-    """The events of a stream; comments, such as heartbeats, are left out."""
+    """The events of a stream; comments, such as heartbeats, are omitted."""
     frames = []
     for block in re.split(r"\r?\n\r?\n", text):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if re.match(r"\w+: ", line))
@@ -95,10 +94,10 @@ def _read_exchange(lines: Sequence[str]) -> Exchange | None:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Differences that we want. Each entry says why.
+    """Wanted differences. Each entry gives the reason.
 
     ``theirs`` and ``ours`` are keys that only one side has, ``values`` are keys whose values differ. A key may be
-    given with those above it: ``config.configurable``.
+    given with its parents: ``config.configurable``.
     """
 
     theirs: Mapping[str, str] = field(default_factory=dict)
@@ -107,7 +106,7 @@ class Wanted:
 
 
 class Comparison:
-    """Compares what they said with what we say, remembering which id of theirs is which of ours."""
+    """Compares the reference's responses with Runstead's, and records the correspondence of ids."""
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
@@ -116,7 +115,7 @@ class Comparison:
         self.differences: list[str] = []
 
     def to_ours(self, text: str) -> str:
-        """``text`` with every id of theirs that has been met replaced by ours."""
+        """Return ``text`` with every known id of the reference replaced by Runstead's."""
         return _ID.sub(lambda match: self._ours.get(match[0], match[0]), text)
 
     def same(self, theirs: Any, ours: Any, place: str = "$") -> None:
@@ -163,7 +162,7 @@ class Comparison:
                 self._differ(f"{place}.{key}", "(nothing)", value)
 
     def _found(self, key: str, ours: Mapping[str, Any]) -> str | None:
-        """The key of ours that stands for theirs: the same, or one that differs in ids only."""
+        """Return Runstead's key for one of the reference: the same, or one that differs in ids only."""
         if key in ours:
             return key
         shape = _ID.sub("#", key)
@@ -209,7 +208,7 @@ def _short(value: Any) -> str:
 
 
 def threads_of(exchanges: Sequence[Exchange]) -> Iterator[str]:
-    """Ids of the threads that a transcript found in place when it began."""
+    """Ids of the threads that existed when a transcript began."""
     seen: set[str] = set()
     for exchange in exchanges:
         match = re.match(rf"/threads/({_ID.pattern})(/|$)", exchange.path)

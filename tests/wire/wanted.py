@@ -1,4 +1,4 @@
-"""In what we want to differ from the reference, and why; and how a recorded request is asked again."""
+"""Wanted differences from the reference, with reasons; and replay of a recorded request."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ NOT_SERVED = {
     "mcp": "agents as tools for MCP clients are not what clients of runs, threads and assistants ask for; not yet",
     "a2a": "neither is Agent2Agent; not yet",
 }
-"""Recordings of what we do not speak; asked for, it is not found."""
+"""Recordings of unsupported features; requests for them get 404."""
 
 OTHER_STATUS = {
     ("GET", "join", 200): (404, "a run that does not exist has no values; the reference says so inside of a success"),
@@ -78,7 +78,7 @@ OTHER_STATUS = {
 }
 
 NOT_OURS_YET = ("/storage",)
-"""How many bytes a thread takes; nobody was found who asks."""
+"""Storage size of a thread in bytes; no known client requests it."""
 THREADS = Wanted(
     theirs=WANTED.theirs,
     ours={
@@ -161,7 +161,7 @@ def with_our_ids(exchange: Exchange, comparison: Comparison) -> Exchange:
 
 
 async def replay(client: httpx.AsyncClient, exchange: Exchange, comparison: Comparison) -> httpx.Response:
-    """Ask what was asked, and compare what we answer."""
+    """Send a recorded request, and compare the response."""
     response = await ask(client, with_our_ids(exchange, comparison))
     comparison.same(exchange.status, response.status_code, "status")
     for name in ("content-type", "location", "content-location", "cache-control", "x-accel-buffering"):
@@ -169,7 +169,7 @@ async def replay(client: httpx.AsyncClient, exchange: Exchange, comparison: Comp
     if exchange.is_stream:
         comparison.same_frames(read_frames(exchange.text), read_frames(response.text))
     elif exchange.status >= 400:
-        # The reference's texts come from a JSON schema validator; what counts is that there is one.
+        # The reference's texts come from a JSON schema validator; only their existence counts.
         assert isinstance(response.json()["detail"], str)
     elif exchange.text:
         comparison.same(json.loads(exchange.text), response.json())

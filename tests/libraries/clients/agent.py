@@ -1,4 +1,4 @@
-"""An agent as people write it: one model and one Redis pool for the whole process, made at module level."""
+"""An agent as users write it: one model and one Redis pool for the whole process, created at module level."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing_extensions import TypedDict
 model = ChatOpenAI(model="gpt-4o-mini", max_retries=0)
 pool = redis.asyncio.BlockingConnectionPool.from_url(os.environ["APP_REDIS_URL"], max_connections=4, timeout=30)
 app_redis: list[redis.asyncio.Redis] = []
-"""The client that the lifespan made, while it lasts."""
+"""The client that the lifespan created, while it is open."""
 
 
 def from_pool() -> redis.asyncio.Redis:
@@ -36,7 +36,7 @@ agent = create_agent(model, [multiply])
 
 
 class Count(TypedDict, total=False):
-    """How often the node was called, by each client."""
+    """Number of calls of the node, by client."""
 
     counts: list[int]
 

@@ -1,6 +1,6 @@
-"""One object of each library made at module level, another in the lifespan, both used by a graph and by a route.
+"""One object of each library at module level, another one in the lifespan, both used by a graph and by a route.
 
-What cannot be made before there is an event loop is made by the first user, as a module-level cache does.
+An object that needs a running event loop is created by its first user, like a module-level cache.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 DATABASE_URL = os.environ["APP_DATABASE_URL"]
 REDIS_URL = os.environ["APP_REDIS_URL"]
-# Fewer than there are runs at once, so that runs wait for each other.
+# Fewer than concurrent runs, so that runs wait for each other.
 CONNECTIONS = 5
 
 Use = Callable[[Any, str], Awaitable[str]]
@@ -98,7 +98,7 @@ async def waits_for_lock(lock: Any, text: str) -> str:
 
 
 class SingleFlight:
-    """A value that the first who asks loads for all who ask meanwhile."""
+    """A value that the first caller loads for all concurrent callers."""
 
     def __init__(self) -> None:
         self._loading: asyncio.Future[str] | None = None
@@ -119,7 +119,7 @@ async def waits_for_flight(flight: Any, text: str) -> str:
 
 
 class Cached:
-    """An object that needs a running event loop: made once, by the first user, and kept open."""
+    """An object that needs a running event loop: created once, by the first user, and kept open."""
 
     def __init__(self, opening: Opening) -> None:
         self._opening, self._lock, self._kept = opening, asyncio.Lock(), AsyncExitStack()
@@ -210,7 +210,7 @@ def aiohttp_session() -> Any:
 
 @asynccontextmanager
 async def unmanaged(make: Callable[[], Any], close: str | None = None) -> AsyncIterator[Any]:
-    """What has no context manager of its own."""
+    """Adapter for an object without a context manager."""
     made = make()
     yield made
     if close:
@@ -231,7 +231,7 @@ def google_model() -> ChatGoogleGenerativeAI:
 
 @dataclass(frozen=True)
 class Library:
-    """How an object is used, and how one is opened in the lifespan; ``at_import`` is the module's own."""
+    """A use of an object, and its opening in the lifespan; ``at_import`` is the module-level object."""
 
     use: Use
     opening: Opening
@@ -251,7 +251,7 @@ psycopg_at_import, psycopg_lock = psycopg_connections(), asyncio.Lock()
 
 
 async def opens_and_queries(pool: Any, text: str) -> str:
-    """As a module does that made its pool when it was imported, where it cannot be opened."""
+    """Like a module that created its pool at import, where it cannot be opened."""
     async with psycopg_lock:
         if pool.closed:
             await pool.open()
