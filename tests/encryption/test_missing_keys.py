@@ -4,6 +4,7 @@ worker.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 from pathlib import Path
@@ -13,13 +14,16 @@ import httpx
 import pytest
 from langgraph_sdk import get_client
 
+from runstead.bootstrap.application import Application
 from runstead.bootstrap.encryption_commands import ServersLackKey, rewrite_all
+from runstead.bootstrap.server import serving
 from runstead.infra.encryption.envelope import SEALED
 from runstead.infra.encryption.keyring import Keyring
 from runstead.infra.engines.sqlite import open_sqlite
 from runstead.infra.storage.encryption_recoding import encrypted_checkpoint_tables, encrypted_tables
 from runstead.infra.storage.encryption_rewriting import rewrite
 from runstead.settings import Settings, load_settings
+from tests.processes.client import eventually
 from tests.servers.postgres import a_schema
 from tests.servers.sqlite import current_data
 from tests.servers.valkey import valkey_url
@@ -111,3 +115,61 @@ async def test_nothing_is_rewritten_in_a_cluster_until_all_its_servers_have_the_
                 with pytest.raises(ServersLackKey, match="1 servers or workers of schema"):
                     await rewritten(settings)
         assert await rewritten(settings) > 0
+
+
+HOLDING: Final = """
+import asyncio
+from pathlib import Path
+from langgraph.config import get_store
+from langgraph.graph import START, StateGraph
+
+FOLDER = Path(__file__).parent
+
+
+async def hold(state: dict) -> dict:
+    with (FOLDER / "begun").open("a") as file:
+        file.write("x")
+    while not (FOLDER / "go").exists():
+        await asyncio.sleep(0.01)
+    await get_store().aget(("notes",), "one")
+    return {"answer": "done"}
+
+
+graph = StateGraph(dict).add_node(hold).add_edge(START, "hold").compile()
+"""
+
+
+async def test_executing_run_whose_data_was_encrypted_is_handed_back_and_ends_elsewhere(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, begun = current_data(tmp_path / "data"), tmp_path / "begun"
+    (tmp_path / "holding_graph.py").write_text(HOLDING)
+    config = tmp_path / "langgraph.json"
+    config.write_text('{"graphs": {"agent": "./holding_graph.py:graph"}}')
+    chosen: dict[str, Any] = {"data_dir": data, "port": 0, "shutdown_grace_seconds": 0.1, "shutdown_notice_seconds": 0}
+    async with serving(Application.from_file(config, **chosen)) as url:
+        client: Any = get_client(url=url)
+        thread_id = (await client.threads.create())["thread_id"]
+        await client.store.put_item(["notes"], "one", value={"note": "x"})
+        run_id = (await client.runs.create(thread_id, "agent", input={"told": "hello"}))["run_id"]
+        await eventually(lambda: asyncio.sleep(0, begun.exists()))
+        await encrypt(data)
+        (tmp_path / "go").touch()
+        await eventually(lambda: status_of(data, run_id, "pending"))
+        # Nothing claims it meanwhile, and the log holds no ciphertext.
+        assert begun.read_text() == "x"
+        assert len([line for line in caplog.messages if "no run is claimed here" in line]) == 1
+    async with serving(Application.from_file(config, **chosen, encryption_keys=KEY)) as url:
+        client = get_client(url=url)
+        await client.runs.join(thread_id, run_id)
+        assert (await client.runs.get(thread_id, run_id))["status"] == "success"
+
+
+async def status_of(data: Path, run_id: str, wanted: str) -> bool:
+    async with open_sqlite(data / "runstead.db") as database:
+        found = await database.read(
+            lambda connection: connection.exec_driver_sql(
+                "SELECT status FROM runs WHERE run_id = ?", (run_id,)
+            ).scalar()
+        )
+    return bool(found == wanted)
