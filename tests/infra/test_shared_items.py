@@ -10,6 +10,7 @@ from runstead.infra.storage.database import Database
 from runstead.infra.storage.items import SqlItemStore
 from runstead.resources.items import ActorScopedStore
 from runstead.runtime.actor_context import ActorContext, Reach, acting
+from runstead.runtime.page_budget import page_within
 from runstead.testing.clock import HandClock
 
 ACME = ("org", "acme")
@@ -61,6 +62,19 @@ async def test_page_covers_own_and_shared_items(
     assert await keys(requests, led(BOB), ACME) == await keys(graphs, BOB, ()) == ["k4", "k2", "k0"]
     assert await keys(requests, BOB, ()) == await keys(requests, led(ELSEWHERE), ACME) == []
     assert await keys(graphs, ELSEWHERE, ()) == []
+
+
+async def test_page_of_own_and_shared_items_ends_at_its_bytes(requests: ActorScopedStore, clock: HandClock) -> None:
+    for number in range(4):
+        await clock.forward(1)
+        with acting(ALICE if number % 2 else led(ALICE)):
+            await requests.aput((*ACME, "n"), f"k{number}", {"text": "x" * 4_000})
+    found: list[str] = []
+    while len(found) < 4:
+        with page_within(10_000) as page:
+            found += await keys(requests, led(ALICE), ACME, limit=100, offset=len(found))
+        assert page.is_cut == (len(found) < 4)
+    assert found == ["k3", "k2", "k1", "k0"]
 
 
 async def test_namespaces_of_own_and_shared_items_are_listed(

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
-from langgraph.store.base import BaseStore, Op, Result
+from langgraph.store.base import BaseStore, Op, Result, SearchItem
 
 from runstead.runtime.actor_context import require_actor_context
-from runstead.runtime.page_budget import page_within
+from runstead.runtime.page_budget import PageBudget, page_budget, page_within
 from runstead.runtime.runs.types import Holder
+from runstead.runtime.serialization import encode
 
 from .item_scoping import InvalidItem as InvalidItem
 from .item_scoping import ScopedBatch
@@ -82,16 +83,25 @@ class ActorScopedStore(BaseStore):
         actor, asked = require_actor_context("the item store"), list(ops)
         led_to = actor.reach.items
         if self._finds_shared or led_to is not None:
-            return _uncut(SharedRoom(self._inner, actor, led_to).answer(asked)), list
+            return _cut_after(SharedRoom(self._inner, actor, led_to).answer(asked)), list
         # Checked and read here, beside the caller, and not on the loop of all.
         own = ScopedBatch(own_room(actor), asked)
         return self._inner.abatch(own.ops), own.results
 
 
-async def _uncut(answering: _Answering) -> list[Result]:
-    """What is awaited, with whole pages: a page of two rooms is made of pages that must not be cut before."""
+async def _cut_after(answering: _Answering) -> list[Result]:
+    """What is awaited, with pages cut afterwards: a page of two rooms is made of pages that must not be cut before."""
+    budget = page_budget()
     with page_within(None):
-        return await answering
+        results = await answering
+    return results if budget is None else [_fitting(result, budget) for result in results]
+
+
+def _fitting(result: Result, budget: PageBudget) -> Result:
+    if not isinstance(result, list) or not all(isinstance(item, SearchItem) for item in result):
+        return result
+    found = cast("list[SearchItem]", result)
+    return found[: budget.fitting(len(encode(item.value)) for item in found)]
 
 
 def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
