@@ -117,7 +117,7 @@ async def test_work_continued_after_a_failed_statement_is_an_error(database: Pos
         except Exception:
             return
 
-    with pytest.raises(RuntimeError, match="nothing was kept"):
+    with pytest.raises(RuntimeError, match="was rolled back"):
         await database.write(work)
     assert await database.read(notes) == []
 
@@ -147,7 +147,7 @@ async def test_colliding_transactions_are_retried(database: PostgresDatabase) ->
 @pytest.mark.parametrize("state", ["40P01", "40001"])
 async def test_transactions_colliding_for_too_long_raise(server: PostgresServer, state: str) -> None:
     async with open_postgres(server.url, replace(OPTIONS, patience=0.3)) as database:
-        with pytest.raises(StorageBusy, match="collided with others for too long"):
+        with pytest.raises(StorageBusy, match="conflicted with other transactions for too long"):
             await database.write(lambda c: c.exec_driver_sql(f"DO $$ BEGIN RAISE SQLSTATE '{state}'; END $$").close())
 
 
@@ -236,7 +236,7 @@ async def test_silent_server_fails_calls_within_the_timeout(server: PostgresServ
             told = await asyncio.wait_for(asyncio.gather(*asking, return_exceptions=True), 60)
             assert time.monotonic() - began < 5
         assert [type(one) for one in told] == [StorageUnavailable] * 8
-        assert "it answered nothing for" in str(told[1])
+        assert "no answer for" in str(told[1])
         # Work that had not started never does.
         assert await database.read(one) == 1
         kept = await database.read(notes)

@@ -177,7 +177,7 @@ def test_a_backup_that_is_damaged_foreign_or_hostile_is_refused(tmp_path: Path) 
         return file
 
     swapped = changed("swapped.zip", **{"runstead.db": members["runstead.db"][:-1] + b"x"})
-    with pytest.raises(FileUnusable, match="is not what was written to it"):
+    with pytest.raises(FileUnusable, match="does not match its hash"):
         restore(swapped, place)
     manifest = json.loads(members["manifest.json"])
     manifest["sizes"]["events/../../outside"] = 1

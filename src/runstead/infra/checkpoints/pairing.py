@@ -89,7 +89,7 @@ async def _report_missing(runs: SqliteDatabase, checkpoints: SqliteDatabase, fil
     missing = await checkpoints.read(lambda connection: _missing(driver_of(connection), last))
     if missing:
         _log.error(
-            "the final state of %d runs is not in %s; their threads stand at an earlier state: %s%s",
+            "the final state of %d runs is not in %s; their threads are at an earlier state: %s%s",
             len(missing),
             file,
             ", ".join(missing[:_NAMED]),

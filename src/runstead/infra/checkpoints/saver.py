@@ -353,7 +353,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
             except (StorageUnavailable, StorageBusy, StorageDemoted):
                 if self._holder is None or self._check is None:
                     raise
-                _log.warning("the storage is away; run %s waits for it", self._holder.run_id, exc_info=True)
+                _log.warning("the storage is unavailable; run %s waits for it", self._holder.run_id, exc_info=True)
                 await asyncio.sleep(pause)
                 self._check()
         raise AssertionError("unreachable: the pauses never end")

@@ -102,7 +102,7 @@ class CronScheduler:
                     if (next_due := await self._crons.next_due()) is not None:
                         seconds = min(max((next_due - self._clock.now()).total_seconds(), 0.05), seconds)
                 except Exception:
-                    _log.exception("looking for crons that are due failed; looking again in %g s", seconds)
+                    _log.exception("reading due crons failed; retrying in %g s", seconds)
                 await self._clock.wait(heard, seconds)
 
     async def _create(self, cron: CronRecord) -> None:
@@ -127,7 +127,7 @@ class CronScheduler:
             # This due time is not retried: one failing cron would delay all others.
             problem = problem_of(error)
             if problem.status == UNEXPECTED:
-                _log.exception("cron %s, due at %s, made no run", cron.cron_id, due_at.isoformat())
+                _log.exception("cron %s, due at %s, created no run", cron.cron_id, due_at.isoformat())
             await self._skip(cron, due_at, next_at, problem.detail)
 
     def _too_late(self, cron: CronRecord, due_at: datetime, now: datetime) -> str | None:
@@ -153,4 +153,4 @@ class CronScheduler:
 
     async def _skip(self, cron: CronRecord, due_at: datetime, next_at: datetime | None, error: str) -> None:
         if await self._crons.skip(cron.cron_id, due_at, next_at, error):
-            _log.warning("cron %s, due at %s, made no run: %s", cron.cron_id, due_at.isoformat(), error)
+            _log.warning("cron %s, due at %s, created no run: %s", cron.cron_id, due_at.isoformat(), error)

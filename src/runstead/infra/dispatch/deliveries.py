@@ -106,7 +106,7 @@ class Deliveries:
         except Exception:
             self._failures += 1
             patience = self._settings.patience(self._failures)
-            _log.exception("looking for waiting runs failed; trying again in %.1f s", patience)
+            _log.exception("reading waiting runs failed; retrying in %.1f s", patience)
             # Without listening meanwhile: wake-ups do not help while the store fails.
             await self._clock.sleep(patience)
         else:
@@ -154,7 +154,7 @@ class Deliveries:
         try:
             begun = await self._worker.launch(run_id)
         except Exception:
-            _log.exception("run %s could not be launched; it stays waiting and is tried again", run_id)
+            _log.exception("run %s could not be launched; it stays pending and is retried", run_id)
         finally:
             del self._launching[run_id]
             if not begun:

@@ -69,4 +69,4 @@ def _notice(notice_stop: Callable[[RunId], None], run_id: RunId) -> None:
         notice_stop(run_id)
     except Exception:
         # The durable flag remains; the lease holder finds it when it renews its lease.
-        _log.exception("a worker did not take the notice to stop run %s", run_id)
+        _log.exception("a worker failed on the stop notice of run %s", run_id)

@@ -101,7 +101,7 @@ class ProcrastinateDispatcher:
             try:
                 await deliveries.run(self._url, self._settings)
             except Exception:
-                _log.exception("procrastinate's worker failed; another begins in %.1f s", self._settings.patience)
+                _log.exception("procrastinate's worker failed; restarting in %.1f s", self._settings.patience)
             finally:
                 # Half a claim would look like a lost worker.
                 await deliveries.all_launched()
@@ -112,9 +112,9 @@ class ProcrastinateDispatcher:
             try:
                 restored = await self._jobs.restore(silent=self._settings.silent)
                 if restored:
-                    _log.warning("%d threads had a waiting run without a job; they have one again", restored)
+                    _log.warning("missing jobs of waiting runs were created again for %d threads", restored)
             except Exception:
-                _log.exception("lost jobs could not be looked for; trying again later")
+                _log.exception("lost jobs could not be restored; retrying later")
             await self._clock.sleep(self._settings.restore_every)
 
 
@@ -185,7 +185,7 @@ class _Deliveries:
         self._launching.discard(launch)
         # The task that awaited it may be cancelled, with the listener of an unavailable database: log the error here.
         if not launch.cancelled() and (error := launch.exception()) is not None:
-            _log.info("%s failed, and its run waits to be delivered again: %s", launch.get_name(), error)
+            _log.info("%s failed; its run will be delivered again: %s", launch.get_name(), error)
 
     async def _launch(self, run_id: RunId) -> bool:
         # The launch is counted from its first step.
@@ -206,5 +206,5 @@ async def _until_told_to_stop(work: Coroutine[Any, Any, None], farewell: float) 
             working.cancel()
             await asyncio.wait([working], timeout=farewell)
         if working.done() and not working.cancelled() and (error := working.exception()):
-            _log.warning("procrastinate's worker stopped, and could not tell the database: %s", error)
+            _log.warning("procrastinate's worker stopped, but could not unregister: %s", error)
         raise

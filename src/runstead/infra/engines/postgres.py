@@ -180,7 +180,7 @@ class PostgresDatabase:
         if self._away is not None:
             return StorageUnavailable(self.place, self._away)
         if (silence := self._watch.silence) >= self.options.patience / 2:
-            return StorageUnavailable(self.place, f"it answered nothing for {silence:.0f} s")
+            return StorageUnavailable(self.place, f"no answer for {silence:.0f} s")
         return StorageBusy(self.place, _no_connection(self.options))
 
     def _done(self, work: Callable[[Connection], T], begin: str | None) -> T:
@@ -267,9 +267,11 @@ class PostgresDatabase:
             if was_cut_off_before(error):
                 raise _Undone from error
             # Not repeated: the commit may have succeeded.
-            raise StorageUnavailable(self.place, f"it went away during a commit: {error}") from error
+            raise StorageUnavailable(self.place, f"the connection was lost during a commit: {error}") from error
         if ended != "COMMIT":
-            raise RuntimeError("work on the database went on after one of its statements had failed; nothing was kept")
+            raise RuntimeError(
+                "work on the database continued after a failed statement; the transaction was rolled back"
+            )
 
     def _roll_back(self, connection: Connection, driver: psycopg.Connection[Any]) -> None:
         try:

@@ -68,21 +68,21 @@ def _durability(settings: dict[str, str]) -> Iterator[Finding]:
         yield Finding(
             "postgres durability",
             "failed" if name == "fsync" else "warning",
-            f"{name} is off: a crash of its machine may lose runs whose acceptance was answered",
+            f"{name} is off: a crash of its machine may lose runs that were accepted",
             f"set {name} to on",
         )
     if not off:
-        yield Finding("postgres durability", "ok", "what is committed is on disk")
+        yield Finding("postgres durability", "ok", "committed data is on disk")
 
 
 def _clock(ahead: float) -> Finding:
     if abs(ahead) > _SKEW:
         told = f"its clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this machine's"
-        return Finding("postgres clock", "warning", told, "runs go by its clock; times in logs go by this one's")
+        return Finding("postgres clock", "warning", told, "runs use its clock; log times use this machine's")
     return Finding("postgres clock", "ok", "this machine's clock agrees with it")
 
 
 def _vectors(are_there: bool) -> Finding:
     if are_there:
         return Finding("postgres vectors", "ok", "pgvector can compare vectors of items in the database")
-    return Finding("postgres vectors", "ok", "no pgvector: vectors of items are compared by us")
+    return Finding("postgres vectors", "ok", "no pgvector: Runstead compares vectors of items itself")

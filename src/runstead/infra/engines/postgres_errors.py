@@ -33,13 +33,15 @@ _TROUBLES: Final[dict[str, Callable[[str, str], StorageError]]] = {
     "08": StorageUnavailable,
     "25006": lambda place, _: StorageDemoted(place, _REPLICA),
     "25P03": StorageUnavailable,
-    "28": lambda place, text: StorageUnusable(f"{place} does not let us in ({text}); check user and password"),
+    "28": lambda place, text: StorageUnusable(f"{place} refuses access ({text}); check user and password"),
     "3D000": lambda place, text: StorageUnusable(f"{place}: {text}; create it, or name another in the URL"),
-    "40": lambda place, text: StorageBusy(place, f"collided with others for too long ({text}); try again"),
+    "40": lambda place, text: StorageBusy(
+        place, f"conflicted with other transactions for too long ({text}); try again"
+    ),
     "42501": lambda place, text: StorageUnusable(f"{place}: {text}; grant it to the user of the URL"),
     "42P01": lambda place, text: StorageUnusable(f"{place}: {text}; run `runstead migrate`"),
     "42703": lambda place, text: StorageUnusable(f"{place}: {text}; run `runstead migrate`"),
-    "53": lambda place, text: StorageBusy(place, f"is overrun ({text}); try again, or give it more"),
+    "53": lambda place, text: StorageBusy(place, f"is overloaded ({text}); try again, or give it more resources"),
     "53100": lambda place, _: StorageFull(place),
     "53300": lambda place, _: StorageBusy(place, _NO_CONNECTIONS),
     "55P03": lambda place, _: StorageBusy(place, _LOCKED),

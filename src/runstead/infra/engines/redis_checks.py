@@ -62,13 +62,13 @@ def _memory(about: Mapping[str, str], policy: str) -> Iterator[Finding]:
             "redis memory",
             "warning",
             f"{used // _MB} MB used, without a limit",
-            "set its maxmemory: without one, it takes all the machine has before it refuses anything",
+            "set its maxmemory: without one, it uses all memory of the machine before it refuses writes",
         )
     elif used >= most:
         yield Finding(
             "redis memory",
             "failed",
-            f"{used // _MB} of {most // _MB} MB are used: events of running agents are not being taken",
+            f"{used // _MB} of {most // _MB} MB are used: new events of runs are refused",
             "raise its maxmemory; runs continue meanwhile, and their readers get a notice of the gap",
         )
     elif used > most * _NEARLY:
@@ -83,8 +83,8 @@ def _memory(about: Mapping[str, str], policy: str) -> Iterator[Finding]:
         yield Finding(
             "redis policy",
             "warning",
-            f"maxmemory-policy is {policy}: streams that are being read may be thrown away",
-            "set it to volatile-ttl (the streams of ended runs go first) or noeviction (new events wait)",
+            f"maxmemory-policy is {policy}: streams in use may be evicted",
+            "set it to volatile-ttl (evicts streams of ended runs first) or noeviction (new events wait)",
         )
 
 
@@ -96,5 +96,5 @@ def _persistence(about: Mapping[str, str]) -> Finding:
         "redis persistence",
         "warning",
         "after a restart, open streams may be lost; readers get a notice of the gap, and no run is lost",
-        "set appendonly to yes, where that matters",
+        "set appendonly to yes if that matters",
     )

@@ -18,7 +18,7 @@ class RedisRefused(StorageUnusable):
 
     def __init__(self, place: str, details: str) -> None:
         self.place, self.details = place, details
-        super().__init__(f"{place} does not let us in ({details}); check the user and the password in the URL")
+        super().__init__(f"{place} refuses access ({details}); check the user and the password in the URL")
 
 
 class RedisFull(StorageError):

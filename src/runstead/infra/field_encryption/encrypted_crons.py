@@ -99,7 +99,7 @@ class EncryptedCronStore:
             try:
                 found += await self._unsealed([record])
             except EncryptionFailed as error:
-                _log.warning("cron %s makes no run: %s", record.cron_id, error)
+                _log.warning("cron %s creates no run: %s", record.cron_id, error)
                 if (due_at := record.next_run_date) is not None:
                     await self._inner.skip(record.cron_id, due_at, record.due_after(due_at), str(error))
         return found

@@ -48,7 +48,9 @@ class EncryptedDeliveryStore:
                 body = await unseal_end_of_run(self._cipher, due.body)
                 found.append(replace(due, body=body, actor=await unseal_actor(self._cipher, due.actor)))
             except EncryptionFailed as error:
-                _log.warning("webhook delivery %s waits: %s", due.delivery_id, error)
+                _log.warning(
+                    "webhook delivery %s cannot be decrypted now, and is retried later: %s", due.delivery_id, error
+                )
         return found
 
     async def settle(self, due: DueDelivery, attempt: DeliveryAttempt, again_at: datetime | None) -> bool:

@@ -39,5 +39,5 @@ async def unseal_each(
             try:
                 await cipher.replacements.replace(table, key(row), replaced)
             except StorageError as error:
-                _log.warning("a value of %s was not encrypted anew: %s", table, error)
+                _log.warning("a value of %s was not re-encrypted: %s", table, error)
     return [plain for plain, _ in found]

@@ -207,7 +207,7 @@ def _extract(archive: ZipFile, name: str, target: Path, expected: str, file: Pat
         written.flush()
         os.fsync(written.fileno())
     if digest.hexdigest() != expected:
-        raise FileUnusable(file, f"is damaged: {name} is not what was written to it")
+        raise FileUnusable(file, f"is damaged: {name} does not match its hash")
 
 
 def _check(database: Path, file: Path) -> None:

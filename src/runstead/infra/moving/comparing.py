@@ -127,7 +127,7 @@ def _rows_of_file(archive: Archive, part: Part) -> Iterator[Placed]:
         with archive.telling_damage(member.name):
             for line in archive.lines(member):
                 if (found := readers.get(table_of(line))) is None:
-                    raise LineDamaged(f"rows of {table_of(line)!r} do not belong there")
+                    raise LineDamaged(f"rows of {table_of(line)!r} are not expected here")
                 number, lines = found
                 row = lines.row(line)
                 key: Sequence[Any] = tuple(row[column.name] for column in part.orders[number])

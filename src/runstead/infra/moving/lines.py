@@ -52,7 +52,9 @@ class Lines:
                 raise LineDamaged(f"this is not a row of {self.table.name}: {line[:200]!r}")
             for value in values:
                 if isinstance(value, (list, dict)) or (isinstance(value, int) and not -_LARGEST <= value < _LARGEST):
-                    raise LineDamaged(f"a row of {self.table.name} holds what no column does: {line[:200]!r}")
+                    raise LineDamaged(
+                        f"a row of {self.table.name} has a value that its columns cannot hold: {line[:200]!r}"
+                    )
             for place, change in self._in:
                 if values[place] is not None:
                     values[place] = change(values[place])

@@ -107,7 +107,7 @@ class Manifest:
 
 def _counter(number: Any) -> int:
     if not 0 <= int(number) < 2**63:
-        raise ValueError(f"{number} is no number that a database counts to")
+        raise ValueError(f"{number} is not a valid counter value")
     return int(number)
 
 

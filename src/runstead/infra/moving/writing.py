@@ -60,7 +60,7 @@ class _Filler:
 
     def fill(self, name: str, batch: Sequence[bytes]) -> int:
         if name not in self._lines:
-            raise LineDamaged(f"rows of {name!r} do not belong there")
+            raise LineDamaged(f"rows of {name!r} are not expected here")
         lines = self._lines[name]
         rows = [lines.row(line) for line in batch]
         values = [{f"v{place}": value for place, value in enumerate(row.values())} for row in rows]

@@ -99,7 +99,7 @@ class RedisNotices:
             try:
                 listener.heard(said)
             except Exception:
-                _log.exception("a notice was not taken")
+                _log.exception("a listener failed on a notice")
 
     def _missed(self) -> None:
         for listeners in self._listeners.values():
@@ -108,7 +108,7 @@ class RedisNotices:
                     if listener.missed is not None:
                         listener.missed()
                 except Exception:
-                    _log.exception("a listener did not look again")
+                    _log.exception("a listener failed after missed notices")
 
     async def _send(self) -> None:
         line: RedisLine | None = None
@@ -150,16 +150,18 @@ class RedisNotices:
                 self.listening.set()
                 failures = 0
                 if not first:
-                    _log.info("notices are heard again")
+                    _log.info("notices of other processes are received again")
                     self._missed()
                 first = False
                 while True:
                     self._take(await line.hear(_BETWEEN_PINGS))
             except StorageError as error:
                 if not failures:
-                    _log.warning("notices of other processes are not heard, which makes them slower: %s", error)
+                    _log.warning(
+                        "notices of other processes are not received; stops and thread readers are slower: %s", error
+                    )
             except Exception:
-                _log.exception("notices could not be heard; trying again")
+                _log.exception("receiving notices failed; retrying")
             finally:
                 self.listening.clear()
                 if line is not None:

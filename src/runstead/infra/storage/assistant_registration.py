@@ -39,5 +39,5 @@ def _made_room(connection: Connection, assistant_id: str, row: Mapping[str, obje
     elsewhere = str(uuid7())
     for table in (assistants, assistant_versions):
         connection.execute(update(table).where(table.c.assistant_id == assistant_id).values(assistant_id=elsewhere))
-    _log.warning("assistant %s has the id of graph %s and is %s from now on", assistant_id, row["graph_id"], elsewhere)
+    _log.warning("assistant %s has the id of graph %s; its new id is %s", assistant_id, row["graph_id"], elsewhere)
     return add_unless_there(connection, assistants, row)

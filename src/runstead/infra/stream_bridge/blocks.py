@@ -219,7 +219,7 @@ class Piece:
         except struct.error as error:
             raise ValueError(f"not a block of events: {error}") from error
         if self._offsets[-1] != len(data) or len(self._ids) != count or max(self._labels) >= len(self._texts):
-            raise ValueError(f"not a block of events, though of {len(data)} bytes")
+            raise ValueError(f"not a block of events: it has {len(data)} bytes")
         self.first, self.count, self._data = first, int(count), data
 
     @property

@@ -227,7 +227,7 @@ class MemoryStreamBridge:
         if self._closed:
             raise BridgeClosed
         if self._loop is not None and asyncio.get_running_loop() is not self._loop:
-            raise RuntimeError("the memory stream bridge was called from another event loop than the one it lives on")
+            raise RuntimeError("the memory stream bridge was called from another event loop than its own")
 
     def _found(self, run_id: str) -> RunLog:
         self._check()

@@ -40,7 +40,7 @@ class Pages:
             return Page.of(answer, self._cipher)
         except CannotDecrypt as error:
             # As if Redis had lost the stream: readers then use the run's record.
-            _log.error("the stream %s is given up: %s", keys.log, error)
+            _log.error("the stream %s cannot be decrypted and is closed: %s", keys.log, error)
             return Page.of([0, *answer[1:10]])
 
     async def read_patiently(self, keys: RunKeys, after: str) -> Page:

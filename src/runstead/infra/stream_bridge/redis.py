@@ -269,7 +269,7 @@ class RedisStreamBridge:
         if self._closed:
             raise BridgeClosed
         if self._loop is not None and asyncio.get_running_loop() is not self._loop:
-            raise RuntimeError("the Redis stream bridge was called from another event loop than the one it lives on")
+            raise RuntimeError("the Redis stream bridge was called from another event loop than its own")
 
     async def _looked_at(self, run_id: str) -> RunWriter:
         """Return the writer of a run that this process has not opened."""

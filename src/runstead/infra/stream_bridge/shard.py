@@ -130,7 +130,7 @@ class Shard:
         try:
             tail.add(event_of(event_id, fields[1], fields[3], kind, self._cipher))
         except CannotDecrypt as error:
-            _log.error("the stream of run %s is given up: %s", tail.run_id, error)
+            _log.error("the stream of run %s cannot be decrypted and is closed: %s", tail.run_id, error)
             return False
         return True
 

@@ -102,9 +102,7 @@ class WebhookSender:
                 try:
                     seconds = await self._send_due(heard)
                 except Exception:
-                    _log.exception(
-                        "looking for webhook deliveries failed; looking again in %g s", self._settings.recheck
-                    )
+                    _log.exception("reading webhook deliveries failed; retrying in %g s", self._settings.recheck)
                     seconds = self._settings.recheck
                 await self._clock.wait(heard, seconds)
 
