@@ -50,8 +50,9 @@ class HandClock:
             alarm.cancel()
 
     async def forward(self, seconds: float | timedelta) -> None:
-        """Advance the time. Sleepers wake in the order of their times, each at its own, and run before time
-        continues.
+        """Advance the time.
+
+        Sleepers wake in the order of their times, each at its own, and run before time continues.
         """
         if isinstance(seconds, timedelta):
             seconds = seconds.total_seconds()

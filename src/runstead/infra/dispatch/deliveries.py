@@ -87,8 +87,9 @@ class Deliveries:
         self._failures = 0
 
     async def run(self) -> None:
-        """Deliver runs until cancelled. Launches under way are completed: half a claim would look like a lost
-        worker.
+        """Deliver runs until cancelled.
+
+        Launches under way are completed: half a claim would look like a lost worker.
         """
         try:
             while True:

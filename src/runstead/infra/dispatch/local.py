@@ -24,8 +24,9 @@ _log = logging.getLogger(__name__)
 
 
 class LocalDispatcher:
-    """A RunDispatcher over the rows of a lease store. It may serve several workers: claiming decides which gets a
-    run.
+    """A RunDispatcher over the rows of a lease store.
+
+    It may serve several workers: claiming decides which gets a run.
     """
 
     def __init__(

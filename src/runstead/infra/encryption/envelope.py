@@ -59,8 +59,9 @@ def sealed_bytes(text: str) -> bytes | None:
 
 
 def open_document(cipher: Cipher, text: str, purpose: str) -> str:
-    """Return the decrypted text of a document; a text that is not sealed is returned unchanged. Raises
-    CannotDecrypt.
+    """Return the decrypted text of a document; a text that is not sealed is returned unchanged.
+
+    Raises CannotDecrypt.
     """
     sealed = sealed_bytes(text)
     return text if sealed is None else cipher.decrypt(sealed, purpose).decode("utf-8", "surrogatepass")

@@ -28,8 +28,9 @@ class Job:
     has_begun: bool = False
 
     def deliver(self) -> None:
-        """Resolve the future, on the caller's loop. The caller may have been cancelled; the commit stands all the
-        same.
+        """Resolve the future, on the caller's loop.
+
+        The caller may have been cancelled; the commit stands all the same.
         """
         if self.failure is None and self.committed is not None:
             try:

@@ -113,8 +113,9 @@ class PostgresDatabase:
         return result
 
     def close(self) -> None:
-        """Finish queued work, then close. Blocks; safe to call twice. Does not wait for a server that does not
-        answer.
+        """Finish queued work, then close.
+
+        Blocks; safe to call twice. Does not wait for a server that does not answer.
         """
         self._closing.set()
         closed = threading.Event()

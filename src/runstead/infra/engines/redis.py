@@ -103,8 +103,9 @@ class RedisConnections:
         self._closed = False
 
     async def ask(self, *command: Word) -> Any:
-        """Return the reply to one command. Raises StorageError if the server fails, ResponseError for a wrong
-        command.
+        """Return the reply to one command.
+
+        Raises StorageError if the server fails, ResponseError for a wrong command.
         """
         if self._closed:
             raise RedisUnavailable(self.place, "closed; the server is shutting down")

@@ -121,8 +121,9 @@ class SqliteDatabase:
         committed: Callable[[T], None] | None = None,
         durable: bool = True,
     ) -> T:
-        """Return the result of ``work`` once it is on disk. An exception rolls back this work alone and is raised
-        here.
+        """Return the result of ``work`` once it is on disk.
+
+        An exception rolls back this work alone and is raised here.
 
         ``work`` may be repeated if the engine refused the transaction that it shared, so it must have no effects
         outside the connection. ``committed`` is called with the result on the caller's event loop, even if the caller

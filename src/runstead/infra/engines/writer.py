@@ -121,8 +121,9 @@ class GroupWriter:
         tell(jobs)
 
     def _sync(self, durable: bool) -> None:
-        """Set whether the next commit waits for the disk. A later commit that waits also brings earlier ones to
-        disk.
+        """Set whether the next commit waits for the disk.
+
+        A later commit that waits also brings earlier ones to disk.
         """
         wanted = self._syncs and durable
         if wanted is not self._syncing:

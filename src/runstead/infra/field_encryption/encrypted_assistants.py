@@ -29,8 +29,9 @@ _FIELDS: Final = ("metadata", "config", "context")
 
 
 class EncryptedAssistantStore:
-    """An AssistantStore that encrypts fields through handlers. The server's own entries for its graphs stay in plain
-    text.
+    """An AssistantStore that encrypts fields through handlers.
+
+    The server's own entries for its graphs stay in plain text.
     """
 
     def __init__(self, inner: AssistantStore, cipher: FieldCipher) -> None:

@@ -59,8 +59,9 @@ class EncryptedCronStore:
         return await self._inner.count(where)
 
     async def update(self, cron_id: str, change: Change) -> CronRecord | None:
-        """Update a cron; see the port. ``change`` is applied to the cron as read, and again if it has changed
-        meanwhile.
+        """Update a cron; see the port.
+
+        ``change`` is applied to the cron as read, and again if it has changed meanwhile.
         """
         actor = require_actor_context("changing a cron")
         sealed_actor = await seal_actor(self._cipher, actor)
@@ -91,8 +92,9 @@ class EncryptedCronStore:
         return await self._inner.delete(cron_id)
 
     async def due(self, limit: int) -> Sequence[CronRecord]:
-        """Return the due crons; see the port. One that cannot be decrypted moves to its next date and records the
-        error.
+        """Return the due crons; see the port.
+
+        One that cannot be decrypted moves to its next date and records the error.
         """
         found: list[CronRecord] = []
         for record in await self._inner.due(limit):

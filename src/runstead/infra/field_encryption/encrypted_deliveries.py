@@ -39,8 +39,9 @@ class EncryptedDeliveryStore:
         return await self._one(await self._inner.redeliver(delivery_id))
 
     async def claim(self, limit: int, term: timedelta) -> Sequence[DueDelivery]:
-        """Claim due deliveries; see the port. One that cannot be decrypted stays claimed for its term and is then
-        retried.
+        """Claim due deliveries; see the port.
+
+        One that cannot be decrypted stays claimed for its term and is then retried.
         """
         found = []
         for due in await self._inner.claim(limit, term):

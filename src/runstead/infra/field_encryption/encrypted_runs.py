@@ -129,8 +129,10 @@ class EncryptedRunLeaseStore:
         self._inner, self._cipher, self._threads = inner, cipher, threads
 
     async def claim(self, run_id: RunId, worker: WorkerId, term: timedelta) -> Lease | None:
-        """Claim a run; see the port. A run that cannot be decrypted keeps the lease until it expires after ``term``,
-        is then retried, and finally becomes a dead letter.
+        """Claim a run; see the port.
+
+        A run that cannot be decrypted keeps the lease until it expires after ``term``, is then retried, and finally
+        becomes a dead letter.
         """
         if (lease := await self._inner.claim(run_id, worker, term)) is None:
             return None
@@ -147,8 +149,9 @@ class EncryptedRunLeaseStore:
         return await self._inner.begin(lease, base_checkpoint_id)
 
     async def settle(self, lease: Lease, outcome: Outcome) -> Settled:
-        """Settle a run; see the port. Raises EncryptionFailed, and writes nothing, if the outcome cannot be
-        encrypted.
+        """Settle a run; see the port.
+
+        Raises EncryptionFailed, and writes nothing, if the outcome cannot be encrypted.
         """
         cipher, run = self._cipher, lease.run
         with acting(run.actor.also_for(run.thread_id)):

@@ -49,8 +49,9 @@ class ArchiveWriter:
     @classmethod
     @contextmanager
     def writing(cls, path: Path, *, member_bytes: int = MEMBER_BYTES) -> Iterator[Self]:
-        """Write an export; ``path`` is created or replaced at the end of the block, unless that fails. Raises
-        FileUnusable.
+        """Write an export; ``path`` is created or replaced at the end of the block, unless that fails.
+
+        Raises FileUnusable.
         """
         unfinished = path.with_name(f"{path.name}.part")
         try:
@@ -162,8 +163,9 @@ class Archive:
 
 
 def _read_manifest(archive: zipfile.ZipFile) -> bytes:
-    """Return the manifest. Raises ManifestUnreadable if it is too large, whatever size the file claims; KeyError if
-    missing.
+    """Return the manifest.
+
+    Raises ManifestUnreadable if it is too large, whatever size the file claims; KeyError if missing.
     """
     with archive.open(MANIFEST) as file:
         text = file.read(_MANIFEST_BYTES + 1)

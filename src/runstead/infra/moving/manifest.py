@@ -30,8 +30,9 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The content of the manifest. ``created_at``: ISO 8601. ``nul``: the first rows whose text PostgreSQL cannot
-    store.
+    """The content of the manifest.
+
+    ``created_at``: ISO 8601. ``nul``: the first rows whose text PostgreSQL cannot store.
     """
 
     created_at: str

@@ -44,8 +44,9 @@ class Place:
     is_shared: bool
 
     def refuse_while_used(self, connection: Connection) -> None:
-        """Check that no server or worker uses the database. Raises StillUsed. We own a data directory, so it is not
-        checked.
+        """Check that no server or worker uses the database.
+
+        Raises StillUsed. We own a data directory, so it is not checked.
         """
         if not self.is_shared:
             return

@@ -29,8 +29,9 @@ class Placed(NamedTuple):
 
 @contextmanager
 def placed_rows(connection: Connection, part: Part) -> Iterator[Iterator[tuple[Placed, Any]]]:
-    """Yield all rows of a part as lines, each with the row itself, for the length of a block. The transaction is one
-    snapshot.
+    """Yield all rows of a part as lines, each with the row itself, for the length of a block.
+
+    The transaction is one snapshot.
     """
     with ExitStack() as stack:
         streams = [

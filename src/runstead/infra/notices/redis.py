@@ -30,8 +30,9 @@ Heard: TypeAlias = Callable[[str], None]
 
 TOPICS: Final[tuple[Topic, ...]] = ("stop", "thread")
 MOST_UNSENT: Final = 10_000
-"""Maximum number of notices that wait while Redis is unavailable. The oldest are dropped first: their listeners have
-polled by then.
+"""Maximum number of notices that wait while Redis is unavailable.
+
+The oldest are dropped first: their listeners have polled by then.
 """
 _BETWEEN_PINGS: Final = 5.0
 """Seconds of silence after which the connection is tested, so that a silently dead one is detected."""
@@ -77,8 +78,9 @@ class RedisNotices:
             await end_all(tasks)
 
     def tell(self, topic: Topic, said: str) -> None:
-        """Send a notice to all processes; listeners in this process get it at once. Never blocks, never fails. Call it
-        on the event loop.
+        """Send a notice to all processes; listeners in this process get it at once.
+
+        Never blocks, never fails. Call it on the event loop.
         """
         self._hear(topic, said)
         self._unsent.append((topic, said))

@@ -19,8 +19,9 @@ class StopNotices:
         self._notices = notices
 
     async def request_stop(self, run_id: RunId) -> None:
-        """Ask the lease holder to read the run's stop flag, which must have been written before. Best effort and
-        quick.
+        """Ask the lease holder to read the run's stop flag, which must have been written before.
+
+        Best effort and quick.
         """
         self._notices.tell("stop", run_id)
 

@@ -142,8 +142,9 @@ class EventFile:
             yield file, end
 
     def _is_of_another_run(self, line: bytes, run_id: RunId) -> bool:
-        """Return whether to keep the line. Unreadable lines are kept; an old mark is not, since a new one is
-        written.
+        """Return whether to keep the line.
+
+        Unreadable lines are kept; an old mark is not, since a new one is written.
         """
         head = head_of(line)
         if head and not head.category:

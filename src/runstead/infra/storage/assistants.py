@@ -1,5 +1,6 @@
-"""Assistants in SQL: those of an actor, and those that the server shares. Each row has its current version's
-content.
+"""Assistants in SQL: those of an actor, and those that the server shares.
+
+Each row has its current version's content.
 """
 
 from __future__ import annotations

@@ -105,8 +105,9 @@ class EncryptedText(_Encrypted):
 
 
 class EncryptedBytes(_Encrypted):
-    """Bytes of UTF-8 text, encrypted as a whole for ``purpose``. The result is text, so that SQL can read it as
-    JSON.
+    """Bytes of UTF-8 text, encrypted as a whole for ``purpose``.
+
+    The result is text, so that SQL can read it as JSON.
     """
 
     cache_ok = True

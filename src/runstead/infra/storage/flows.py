@@ -98,8 +98,9 @@ class FairQueue:
 
 
 async def group_by_user(database: Database) -> int:
-    """Assign open runs without a group to the groups of their users; return their number. For a start with fair
-    turns.
+    """Assign open runs without a group to the groups of their users; return their number.
+
+    For a start with fair turns.
     """
     group = literal(USER_GROUP) + runs.c.tenant_id + "/" + runs.c.user_id
     ungrouped = update(runs).where(runs.c.ended_at.is_(None), runs.c.fairness_group.is_(None))

@@ -48,8 +48,9 @@ _RECORD: Final = (
 
 
 class SqlRunEventStore:
-    """RunEventStore over a Database. A thread's events belong to the thread's owner, or to the actor of the first
-    event.
+    """RunEventStore over a Database.
+
+    A thread's events belong to the thread's owner, or to the actor of the first event.
     """
 
     def __init__(self, database: Database) -> None:

@@ -33,8 +33,9 @@ _THREAD: Final = Prepared(
 
 
 def turn_of(connection: Connection, thread_id: ThreadId, spec: RunSpec) -> ThreadPriority:
-    """Return the priority and group of a new run, and store what was assigned. The caller must have locked the
-    thread.
+    """Return the priority and group of a new run, and store what was assigned.
+
+    The caller must have locked the thread.
     """
     scheduling = spec.scheduling
     if scheduling is None:

@@ -71,8 +71,9 @@ _HELD: Final = Prepared(
 
 
 class SqlThreadStore:
-    """ThreadStore over a Database. ``default_ttl`` is for threads without a ttl of their own; None keeps them
-    forever.
+    """ThreadStore over a Database.
+
+    ``default_ttl`` is for threads without a ttl of their own; None keeps them forever.
     """
 
     def __init__(self, database: Database, clock: Clock, *, default_ttl: ThreadTtl | None = None) -> None:

@@ -153,8 +153,9 @@ class Blocks:
         return offset
 
     def failed(self) -> int:
-        """Return the blocks to memory after a failed write. Return the bytes of memory of those that are still
-        needed.
+        """Return the blocks to memory after a failed write.
+
+        Return the bytes of memory of those that are still needed.
         """
         wanted = [block for block in self.writing if not block.dropped]
         self.unwritten[:0] = wanted

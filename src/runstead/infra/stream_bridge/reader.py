@@ -123,8 +123,9 @@ class LogReader:
         self._wake()
 
     def _take(self) -> list[StreamItem]:
-        """Return the items that can be read now. There is no await before the return, so a cancelled read loses
-        nothing.
+        """Return the items that can be read now.
+
+        There is no await before the return, so a cancelled read loses nothing.
         """
         log = self._log
         if self._fetching is not None:

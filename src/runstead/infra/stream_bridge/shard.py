@@ -135,8 +135,9 @@ class Shard:
         return True
 
     async def _poke(self) -> None:
-        """Unblock until the waiting command includes the latest tail. A command that is still being sent cannot be
-        unblocked.
+        """Unblock until the waiting command includes the latest tail.
+
+        A command that is still being sent cannot be unblocked.
         """
         while self._served < self._wanted and self._client_id is not None:
             try:

@@ -120,8 +120,9 @@ class LogSubscription:
         self.wake()
 
     def _take(self) -> list[StreamItem]:
-        """Return the items that can be read now. There is no await before the return, so a cancelled read loses
-        nothing.
+        """Return the items that can be read now.
+
+        There is no await before the return, so a cancelled read loses nothing.
         """
         if self._page is not None:
             page, self._page = self._page, None

@@ -31,8 +31,9 @@ class InMemoryLeaseStore:
     def __init__(
         self, tables: InMemoryTables, ring: Callable[[], None] = lambda: None, *, by_turns: bool = False
     ) -> None:
-        """Create the store. ``ring`` is called after a commit that may have made a run claimable: a local dispatcher's
-        bell.
+        """Create the store.
+
+        ``ring`` is called after a commit that may have made a run claimable: a local dispatcher's bell.
 
         ``by_turns``: groups of runs begin in turn.
         """

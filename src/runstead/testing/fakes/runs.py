@@ -37,8 +37,9 @@ class InMemoryRunStore:
     """RunCreateStore, RunQueryStore and RunDeleteStore over `InMemoryTables`."""
 
     def __init__(self, tables: InMemoryTables, ring: Callable[[], None] = lambda: None) -> None:
-        """Create the store. ``ring`` is called after a commit that may have made a run claimable: a local dispatcher's
-        bell.
+        """Create the store.
+
+        ``ring`` is called after a commit that may have made a run claimable: a local dispatcher's bell.
         """
         self._tables, self._ring = tables, ring
 

@@ -24,8 +24,9 @@ class Outage(ConnectionError):
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """Network delays and faults. The share ``instant`` of trips takes no time, the others take up to ``slowest``
-    seconds.
+    """Network delays and faults.
+
+    The share ``instant`` of trips takes no time, the others take up to ``slowest`` seconds.
     """
 
     instant: float = 0.5

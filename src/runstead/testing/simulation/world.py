@@ -28,8 +28,9 @@ class NotQuiescent(AssertionError):
 
 
 class ProcessGone(BaseException):
-    """Raised in the tasks of a dead process when it is swept. Not an Exception, so that no task handles it and
-    continues.
+    """Raised in the tasks of a dead process when it is swept.
+
+    Not an Exception, so that no task handles it and continues.
     """
 
 
