@@ -26,9 +26,7 @@ class CheckpointDamaged(StorageError):
 
 @contextmanager
 def telling_damage(thread_id: str, checkpoint_id: str) -> Iterator[None]:
-    """Raise CheckpointDamaged for errors of decoding, but not for a lack of memory or failing disks, which damage
-    nothing.
-    """
+    """Raise CheckpointDamaged for errors of decoding, but not for a lack of memory or failing disks."""
     try:
         yield
     except (StorageError, MemoryError, OSError):

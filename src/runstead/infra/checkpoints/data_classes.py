@@ -28,8 +28,9 @@ _HOLDERS: Final = (
 
 
 class DataClasses:
-    """A container of (module, name): Pydantic models, dataclasses, named tuples, enums, and subclasses of built-in
-    data.
+    """A container of (module, name) pairs of classes that only hold data.
+
+    Pydantic models, dataclasses, named tuples, enums, and subclasses of built-in data.
 
     Their package must have been imported by this process. Of the standard library it contains only enums, besides the
     types that langgraph itself lists. It contains no functions and no other classes.

@@ -31,9 +31,7 @@ def foreign_parts(value: Any) -> Call | None:
 
 
 def _exception(value: BaseException) -> Call:
-    """Return the call with the class by name: an exception may contain anything, so only its class and text are
-    stored.
-    """
+    """Return the call for an exception, which may contain anything: only its class name and text are stored."""
     kind = type(value)
     # A group cannot be created without its members.
     bases = [

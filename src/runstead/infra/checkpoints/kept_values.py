@@ -16,9 +16,7 @@ def complex_number(real: float, imag: float) -> complex:
 
 
 def exception(name: str, module: str, base: str, text: str) -> BaseException:
-    """Return an exception that looks like the stored one: an instance of a new class of its name that extends
-    ``base``.
-    """
+    """Return an exception that looks like the stored one: of a new class of its name that extends ``base``."""
     parent = getattr(builtins, base, Exception)
     if not (isinstance(parent, type) and issubclass(parent, BaseException)):
         parent = Exception

@@ -27,7 +27,7 @@ from .encrypted import read_metadata
 from .handled import Stored
 
 PAGE_BYTES: Final = 8 * 1024 * 1024
-"""Bytes of checkpoints that are read at a time. Decoded, they take several times as much."""
+"""Maximum bytes of checkpoints read at a time. Decoded, they take several times as much."""
 Place: TypeAlias = tuple[int | str, ...]
 """The end of a page: the last checkpoint's values of the columns that order the listing."""
 
@@ -95,8 +95,9 @@ def page(
     filter: Mapping[str, Any],
     size: int,
 ) -> tuple[list[CheckpointTuple], Place | None]:
-    """Return up to ``size`` checkpoints after a position, newest first, without those that ``filter`` excludes; fewer
-    large ones, at least one.
+    """Return up to ``size`` checkpoints after a position, newest first, without those that ``filter`` excludes.
+
+    If they are large, fewer are read at a time, but at least one.
 
     The second value is the position to continue from, or None if there are no more.
     """
@@ -123,9 +124,7 @@ def page(
 def delta_history(
     driver: Driver, serde: SerializerProtocol, config: RunnableConfig, channels: Sequence[str]
 ) -> Mapping[str, DeltaChannelHistory]:
-    """Return, per channel, the writes since its last complete value; see
-    BaseCheckpointSaver.get_delta_channel_history.
-    """
+    """Return the writes of each channel since its last complete value; see BaseCheckpointSaver."""
     writes: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}
     seeds: dict[str, Any] = {}
     missing = set(channels)

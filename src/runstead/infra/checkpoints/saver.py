@@ -371,5 +371,5 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
 
 
 def _size(limit: int | None, given: int, filter: Mapping[str, Any] | None) -> int:
-    """How many checkpoints to read next. Of those that a filter may take out, many."""
+    """Return how many checkpoints to read next: a whole page if a filter may exclude some of them."""
     return PAGE if limit is None or filter else max(1, min(PAGE, limit - given))

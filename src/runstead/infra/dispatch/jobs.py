@@ -79,9 +79,7 @@ class RunJobs:
         connection.execute(self._owed_on, {"the_thread": thread_id, "now": self._clock.now()})
 
     async def look_again(self, run_id: RunId) -> None:
-        """Create a missing job after a job of this run had no effect: for the run itself or the next one of its
-        thread.
-        """
+        """Create a missing job of the run, or of the next run of its thread, after a job had no effect."""
 
         def work(connection: Connection) -> None:
             thread_id = connection.execute(select(runs.c.thread_id).where(runs.c.run_id == run_id)).scalar()
@@ -91,8 +89,7 @@ class RunJobs:
         await self._database.write(work)
 
     async def restore(self, *, silent: float) -> int:
-        """Delete jobs that failed or whose worker was lost (no heartbeat for ``silent`` seconds), and create missing
-        jobs.
+        """Delete jobs that failed or whose worker sent no heartbeat for ``silent`` seconds; create missing jobs.
 
         Returns the number of threads that had missing jobs.
         """

@@ -66,8 +66,9 @@ class JobsForRoom(JobManager):
 
 
 class Life(Worker):
-    """A worker that ends when one of its side tasks ends: otherwise it would miss new jobs, or count as dead,
-    unnoticed.
+    """A worker that ends when one of its side tasks ends.
+
+    Otherwise it would miss new jobs, or count as dead, unnoticed.
     """
 
     def __init__(self, app: App, worker: RunWorker, jobs: JobsForRoom, **options: Any) -> None:

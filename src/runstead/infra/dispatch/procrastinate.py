@@ -194,8 +194,9 @@ class _Deliveries:
 
 
 async def _until_told_to_stop(work: Coroutine[Any, Any, None], farewell: float) -> None:
-    """Await ``work``; when cancelled, stop it within a time limit, also if the database is unavailable, and do not
-    fail.
+    """Await ``work``; when cancelled, stop it within a time limit, and do not fail.
+
+    The limit also applies if the database is unavailable.
     """
     working = asyncio.create_task(work, name="procrastinate")
     try:

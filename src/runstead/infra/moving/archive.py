@@ -1,5 +1,4 @@
-"""The export file: a zip of JSON lines, with some MB of complete threads per member, and a manifest as the last
-member.
+"""The export file: a zip of JSON lines, some MB of complete threads per member, with a manifest as the last member.
 
 It is written under another name and renamed when complete, so that a partial file is never mistaken for an export.
 """

@@ -11,8 +11,9 @@ from .redis import RedisNotices
 
 
 class StopNotices:
-    """The stop half of a RunDispatcher: `request_stop` sends, `brought_to` receives for a worker on the notices'
-    loop.
+    """The stop half of a RunDispatcher: `request_stop` sends stops, `brought_to` receives them for a worker.
+
+    Both belong to the event loop of the notices.
     """
 
     def __init__(self, notices: RedisNotices) -> None:

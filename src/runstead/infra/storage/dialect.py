@@ -72,8 +72,9 @@ def _contains_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
 
 
 class mentions(FunctionElement[bool]):  # noqa: N801
-    """SQL condition: a column of JSON text contains a piece of text; TRUE if another condition is as fast without
-    it.
+    """SQL condition: a column of JSON text contains a piece of text.
+
+    It is TRUE on engines where the condition beside it is as fast without it.
     """
 
     type = Boolean()

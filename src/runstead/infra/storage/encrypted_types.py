@@ -74,9 +74,7 @@ class _Encrypted(TypeDecorator[Any]):
         raise NotImplementedError
 
     def opener(self, cipher: Cipher) -> Callable[[Any], Any]:
-        """Return the function that converts a stored value to a plain one; a value stored unencrypted stays as it
-        is.
-        """
+        """Return the function that converts a stored value to a plain one; unencrypted values stay as they are."""
         raise NotImplementedError
 
 

@@ -91,9 +91,7 @@ async def _each(database: Database, table: Table, work: _Work, *, writing: bool)
 
 
 def replaced(connection: Connection, table: Table, row: Mapping[str, Any], changed: Mapping[str, Any]) -> int:
-    """Write the changed columns of a row unless one of them has changed since it was read; return 1 if written, else
-    0.
-    """
+    """Write the changed columns of a row unless one has changed since it was read; return 1 if written, else 0."""
     if not changed:
         return 0
     same_row = [column == row[column.name] for column in table.primary_key.columns]

@@ -31,8 +31,7 @@ class ItemVectors(Protocol):
     def closest(
         self, connection: Connection, *, query: bytes, embedder: str, op: SearchOp, now: datetime
     ) -> Scores[Place]:
-        """Return the similarity of items to ``query``, at least of all items on the page ``op`` asks for and before
-        it.
+        """Return the similarity of items to ``query``, at least up to the end of the page that ``op`` asks for.
 
         Items without vectors of this embedder are not found by meaning.
         """

@@ -1,4 +1,4 @@
-"""Read the rows of one page of a list, as many as its budget of bytes has room for."""
+"""Read the rows of one page of a list, limited by a budget of bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from .column_types import is_of
 
 
 def rows_of_page(connection: Connection, statement: Select[Any], budget: PageBudget | None) -> Sequence[Any]:
-    """Return the rows of ``statement``, which has a limit, or the first of them that fit. Sizes are asked for first."""
+    """Return the rows of ``statement``, or the first of them that fit into ``budget``.
+
+    ``statement`` must have a limit. The sizes are read first.
+    """
     if budget is None:
         return connection.execute(statement).all()
     columns = [
@@ -29,5 +32,5 @@ def rows_of_page(connection: Connection, statement: Select[Any], budget: PageBud
 
 
 def _length(column: ColumnElement[Any]) -> ColumnElement[int]:
-    # Characters, of text: what is not ASCII counts for less than its bytes.
+    # For text these are characters, so that non-ASCII text counts less than its bytes.
     return func.coalesce(func.length(column, type_=Integer()), 0, type_=Integer())

@@ -15,8 +15,9 @@ from .tables import assistants, crons, runs, threads, webhook_deliveries
 
 
 def reached_by(table: Table, actor: ActorContext) -> ColumnElement[bool]:
-    """Return the condition that the actor has access to a row of threads, runs, webhook deliveries, assistants or
-    crons.
+    """Return the condition that the actor has access to a row of ``table``.
+
+    For threads, runs, webhook deliveries, assistants and crons.
 
     Any access is limited to the actor's tenant. A thread that is being swept belongs to no tenant at all.
     """

@@ -147,9 +147,7 @@ def described(metadata: str, graph_id: str, assistant_id: str) -> str:
 
 
 def describe_by_last_run(connection: Connection, thread_id: ThreadId) -> None:
-    """Restore the graph and assistant of the previous run after a rollback, since the state is read through its
-    graph.
-    """
+    """Restore the previous run's graph and assistant after a rollback: the state is read through that graph."""
     last = _LAST_SPEC.first(connection, {"the_thread": thread_id})
     thread = _METADATA.first(connection, {"the_thread": thread_id})
     if last is not None and thread is not None:

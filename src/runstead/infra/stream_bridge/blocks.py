@@ -63,9 +63,7 @@ class Block:
 
 
 class Blocks:
-    """The blocks of one log, in order and without gaps: first those in files, then those being written, then in
-    memory.
-    """
+    """The blocks of one log, in order and without gaps: in files, then being written, then in memory."""
 
     __slots__ = ("_blocks", "cost", "end", "files", "size", "unwritten", "writing")
 
@@ -132,9 +130,7 @@ class Blocks:
         return found
 
     def begin_writing(self, at_most: int) -> Sequence[Block]:
-        """Return the oldest blocks in memory, at least one and at most ``at_most`` bytes, and mark them as being
-        written.
-        """
+        """Return the oldest blocks in memory, at least one, in ``at_most`` bytes, and mark them as being written."""
         length = count = 0
         for block in self.unwritten:
             if count and length + block.length > at_most:

@@ -42,9 +42,7 @@ class StreamIndex:
         return script("index").call((self.keys.live, self.keys.ended), ("ended", keep, self.most, run_id))
 
     def entered(self, run_ids: Sequence[str]) -> Command:
-        """Return the command that registers runs without regard to the limit: those opened while Redis was
-        unavailable.
-        """
+        """Return the command that registers runs regardless of the limit, if opened while Redis was unavailable."""
         return script("index").call((self.keys.live, self.keys.ended), ("renew", self.unowned, self.most, *run_ids))
 
     async def renew(self, run_ids: Sequence[str]) -> None:

@@ -337,8 +337,9 @@ class RunLog:
         self._waiting.clear()
 
     def shut(self, gone: Callable[[], StreamBridgeError]) -> None:
-        """Announce that no more events follow: readers get ``gone`` after the remaining events, unless the run has
-        ended.
+        """Announce that no more events follow.
+
+        Readers get ``gone`` after the remaining events, unless the run has ended.
         """
         self.gone = gone
         self.wake()

@@ -134,9 +134,7 @@ class RunWriter:
         return taken
 
     def renumber(self, seq: int) -> None:
-        """Renumber the waiting events after ``seq``, which another publisher of this attempt has used, so none is
-        lost.
-        """
+        """Renumber the waiting events after ``seq``, which another publisher of this attempt has used."""
         for order in self.orders:
             if order.kind in ("event", "end") and order.attempt == self.attempt:
                 seq += 1

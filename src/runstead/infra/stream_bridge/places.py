@@ -66,9 +66,7 @@ class LogShape:
         return place, self._resumed("resumed", last_event_id)
 
     def evicted(self, last_event_id: str | None, missed: int | None) -> ResumeResult:
-        """Return the result for a reader that has missed events after this id and continues with the oldest kept
-        one.
-        """
+        """Return the result for a reader that missed events after this id; it continues with the oldest kept one."""
         return self._resumed("evicted", last_event_id, missed)
 
     def place_after(self, attempt: int, seq: int) -> int | None:

@@ -132,9 +132,7 @@ class RedisStreamBridge:
 
     @property
     def events_dropped(self) -> int:
-        """Return the number of events dropped since the start because an outage of Redis was too long for the
-        buffer.
-        """
+        """Return the number of events dropped since the start because an outage of Redis filled the buffer."""
         return self._outbox.dropped
 
     @property

@@ -195,9 +195,7 @@ class Spilling:
             yield self._latest
 
     def _kept_of(self, log: RunLog) -> int:
-        """Return the memory that a running log may keep: as little as needed to reach the goal, but at least a
-        fourth.
-        """
+        """Return the memory that a running log may keep to reach the goal, but at least a fourth of its memory."""
         return max(log.memory // 4, log.memory - (self._meter.used - self._goal))
 
     # --- files -----------------------------------------------------------------------------------------------------

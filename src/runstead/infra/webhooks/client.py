@@ -99,8 +99,9 @@ class _CheckedTransport(httpx.AsyncBaseTransport):
             await self._opened.aclose()
 
     async def _inner(self) -> httpx.AsyncHTTPTransport:
-        """Return the transport, created for the first webhook: loading the CA certificates takes longer than the rest
-        of a server's start.
+        """Return the transport, which is created for the first webhook.
+
+        Loading the CA certificates takes longer than the rest of a server's start.
         """
         if self._opened is None:
             context = await asyncio.to_thread(httpx.create_ssl_context)

@@ -64,9 +64,7 @@ def _why(address: IpAddress, allow_loopback: bool, allow_private: bool) -> str |
 
 
 def _meant(address: IpAddress) -> Iterator[IpAddress]:
-    """Yield the addresses that packets end at: inner addresses if this one contains any, otherwise the address
-    itself.
-    """
+    """Yield the addresses at which packets end: the inner addresses, if any, otherwise the address itself."""
     if isinstance(address, ipaddress.IPv4Address):
         yield address
     elif address.ipv4_mapped is not None:

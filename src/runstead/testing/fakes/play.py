@@ -109,9 +109,7 @@ class Play:
             await asyncio.get_running_loop().create_future()
 
     async def _keep(self, state: AgentState, source: str, is_input: bool = False) -> None:
-        """Write a checkpoint at the time that the durability requires: before the next step, beside it, or at the
-        exit.
-        """
+        """Write a checkpoint when the durability requires it: before the next step, during it, or at the exit."""
         await self._written()
         self._last = state
         if self._durability == "exit":

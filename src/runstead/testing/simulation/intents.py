@@ -70,9 +70,7 @@ def stops_take_effect_soon(plan: Plan, durable: Durable) -> Iterator[str]:
 
 
 def streams_told_everything(plan: Plan, durable: Durable) -> Iterator[str]:
-    """Check that all output of an undisturbed run is on its stream, and that its last values and end have its whole
-    log.
-    """
+    """Check that an undisturbed run's output is all on its stream; its last values and end have the whole log."""
     if plan.misfortunes or plan.climate.is_stormy or plan.climate.failing_streams:
         return
     for row in durable.tables.runs.values():

@@ -62,9 +62,7 @@ class Climate:
 
     @property
     def is_stormy(self) -> bool:
-        """Return whether any call may fail, even after it took effect: then the caller may never learn of that
-        effect.
-        """
+        """Return whether any call may fail, even after it took effect, so that the caller may never know of it."""
         return "request_stop" in self.stores.outages
 
 

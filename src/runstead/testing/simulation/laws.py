@@ -141,8 +141,9 @@ def late_workers_write_nothing(plan: Plan, durable: Durable) -> Iterator[str]:
 
 
 def threads_hold_what_was_done(plan: Plan, durable: Durable) -> Iterator[str]:
-    """Check that recovery resumes and rollback leaves nothing: a thread's log has its runs' steps, complete and in
-    order.
+    """Check that recovery resumes and rollback leaves nothing.
+
+    A thread's log must have its runs' steps, complete and in order.
 
     A dead letter that is retried by hand on a thread that has moved on begins again, in addition to its earlier steps.
     """
@@ -200,8 +201,9 @@ def rolled_back_runs_left_nothing(plan: Plan, durable: Durable) -> Iterator[str]
 
 
 def enqueued_runs_begin_in_order(plan: Plan, durable: Durable) -> Iterator[str]:
-    """Check FIFO: a run begins after every earlier run of its thread has begun or ended, except delayed and retried
-    runs.
+    """Check FIFO order of a thread's runs, except delayed and retried ones.
+
+    A run begins after every earlier one has begun or ended.
     """
     begun: dict[RunId, float] = {}
     over: dict[RunId, float] = {}

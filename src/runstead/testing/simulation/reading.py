@@ -13,9 +13,7 @@ from .witness import Published, Reading
 
 
 def broken_readings(plan: Plan, durable: Durable) -> Iterator[str]:
-    """Check that ids increase, that losses and repetitions are reported, and that the terminal event is the last
-    one.
-    """
+    """Check that ids increase, that losses are reported, and that the terminal event is the last one."""
     for reading in durable.witness.readings:
         text = _Check(reading, durable.witness.published.get(reading.run_id, ())).broken()
         if text is not None:
