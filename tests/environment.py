@@ -17,7 +17,7 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Final
 
-_CERTIFICATES: Final = Path(__file__).parent / "servers" / "nobody.pem"
+_CERTIFICATES: Final = Path(__file__).parent / "servers" / "unrelated.pem"
 _OWN_PREFIX: Final = "RUNSTEAD_"
 
 KEPT: Final = frozenset(

@@ -161,7 +161,7 @@ def test_a_cluster_needs_both_servers() -> None:
 
 def test_a_server_that_executes_nothing_needs_others_that_do() -> None:
     assert load_settings({**CLUSTER, "max_concurrent_runs": 0}).max_concurrent_runs == 0
-    with pytest.raises(SettingsError, match="nobody else could execute"):
+    with pytest.raises(SettingsError, match="max_concurrent_runs is 0"):
         load_settings({"max_concurrent_runs": 0})
 
 

@@ -10,30 +10,30 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, StateGraph
 
 
-class Told(TypedDict, total=False):
-    told: dict[str, Any]
+class Observed(TypedDict, total=False):
+    observed: dict[str, Any]
     wait: float
 
 
-async def _tell(state: Told, config: RunnableConfig) -> dict[str, Any]:
+async def _tell(state: Observed, config: RunnableConfig) -> dict[str, Any]:
     if wait := state.get("wait"):
         time.sleep(wait)  # noqa: ASYNC251
     configurable = config["configurable"]
     shown = {
         name: value for name, value in configurable.items() if name.startswith("langgraph_auth") or name == "user_id"
     }
-    return {"told": {**shown, "tags": config.get("tags")}}
+    return {"observed": {**shown, "tags": config.get("tags")}}
 
 
-teller = StateGraph(Told).add_node("tell", _tell).add_edge(START, "tell").compile(name="teller")
+teller = StateGraph(Observed).add_node("tell", _tell).add_edge(START, "tell").compile(name="teller")
 
 
-async def _wait(state: Told) -> Told:
+async def _wait(state: Observed) -> Observed:
     await asyncio.sleep(state.get("wait", 0))
     return {"wait": 0}
 
 
-patient = StateGraph(Told).add_node("wait_a_while", _wait).add_edge(START, "wait_a_while").compile(name="patient")
+patient = StateGraph(Observed).add_node("wait_a_while", _wait).add_edge(START, "wait_a_while").compile(name="patient")
 
 
 class Known(TypedDict, total=False):

@@ -53,10 +53,10 @@ async def only_one_s_own_is_deleted(ctx: Auth.types.AuthContext, value: Any) -> 
 
 
 @auth.on.assistants
-async def assistants_if_somebody_thought_of_it(ctx: Auth.types.AuthContext, value: Any) -> Any:
+async def shared_assistants_on_request(ctx: Auth.types.AuthContext, value: Any) -> Any:
     return within(ctx) if "everything" in ctx.permissions else None
 
 
 @auth.on.crons
-async def crons_if_somebody_thought_of_it(ctx: Auth.types.AuthContext, value: Any) -> Any:
+async def shared_crons_on_request(ctx: Auth.types.AuthContext, value: Any) -> Any:
     return within(ctx) if "everything" in ctx.permissions else None

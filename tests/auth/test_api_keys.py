@@ -48,8 +48,8 @@ async def test_a_key_acts_for_its_user_until_it_is_revoked(url: str, tmp_path: P
     # Unmodified clients send their key as x-api-key.
     alice, bob = get_client(url=url, api_key=made["key"]), get_client(url=url, api_key=other["key"])
     thread = (await alice.threads.create())["thread_id"]
-    told = (await alice.runs.wait(thread, "teller", input={}))["told"]  # type: ignore[call-overload]
-    assert (told["user_id"], told["langgraph_auth_permissions"]) == ("alice", ["write"])
+    observed = (await alice.runs.wait(thread, "teller", input={}))["observed"]  # type: ignore[call-overload]
+    assert (observed["user_id"], observed["langgraph_auth_permissions"]) == ("alice", ["write"])
     with pytest.raises(NotFoundError):
         await bob.threads.get(thread)
     async with httpx.AsyncClient(base_url=url) as http:

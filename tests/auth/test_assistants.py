@@ -133,7 +133,7 @@ async def test_delete_interrupts_only_permitted_runs(client_of: ClientOf) -> Non
 
 async def test_operator_permission_allows_updating_default_assistants(client_of: ClientOf) -> None:
     for who in ("alice", "alice gold janitor"):
-        with pytest.raises(PermissionDeniedError, match="everybody uses"):
+        with pytest.raises(PermissionDeniedError, match="create one of your own"):
             await client_of(who).assistants.update("teller", metadata={"x": 1})
     changed = await client_of("olga operator").assistants.update("teller", metadata={"x": 1})
     assert changed["metadata"] == {"created_by": "system", "x": 1}

@@ -22,7 +22,7 @@ auth = Auth()
 
 @auth.authenticate
 async def authenticate(headers: dict[bytes, bytes]) -> str:
-    return headers.get(b"x-user", b"nobody").decode()
+    return headers.get(b"x-user", b"unknown").decode()
 
 
 @auth.on.threads.create

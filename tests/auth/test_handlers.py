@@ -84,7 +84,7 @@ async def test_handler_receives_every_parameter_it_declares() -> None:
 
 async def test_body_is_read_only_for_handlers_that_declare_it() -> None:
     async def never() -> bytes:
-        raise AssertionError("nobody asked for it")
+        raise AssertionError("no handler declared it")
 
     async def handler(authorization: str) -> str:
         return authorization
@@ -102,16 +102,16 @@ class User:
 
 
 @pytest.mark.parametrize(
-    ("told", "shown"),
+    ("returned", "shown"),
     [
         ("alice", {"permissions": []}),
         ({"identity": "alice", "permissions": ("b", "a"), "org": "acme"}, {"permissions": ["b", "a"], "org": "acme"}),
         (User("alice", ("a",)), {"permissions": ["a"], "org": "acme"}),
     ],
 )
-async def test_a_user_is_a_text_a_dict_or_an_object(told: Any, shown: dict[str, Any]) -> None:
+async def test_a_user_is_a_text_a_dict_or_an_object(returned: Any, shown: dict[str, Any]) -> None:
     async def handler() -> Any:
-        return told
+        return returned
 
     actor = await authenticated(handler)
     assert (actor.user_id, actor.scopes) == ("alice", frozenset(shown["permissions"]))
@@ -120,10 +120,12 @@ async def test_a_user_is_a_text_a_dict_or_an_object(told: Any, shown: dict[str, 
     assert ActorContext.from_json(actor.to_json()) == actor
 
 
-@pytest.mark.parametrize("told", [None, "", {}, {"identity": 7}, {"identity": "nul\0"}, 3.5, {"identity": "\ud800"}])
-async def test_user_without_identity_is_invalid(told: Any) -> None:
+@pytest.mark.parametrize(
+    "returned", [None, "", {}, {"identity": 7}, {"identity": "nul\0"}, 3.5, {"identity": "\ud800"}]
+)
+async def test_user_without_identity_is_invalid(returned: Any) -> None:
     async def handler() -> Any:
-        return told
+        return returned
 
     with pytest.raises(InvalidUser, match="identity"):
         await authenticated(handler)
@@ -184,7 +186,7 @@ async def test_unusable_auth_object_is_refused_at_startup(auth: Any, said: str) 
             pass
 
 
-async def nobody() -> str:
+async def unused_handler() -> str:
     return "alice"
 
 
@@ -194,7 +196,7 @@ async def asked(auth: Auth, resource: Resource, action: Action, value: dict[str,
 
 
 async def test_only_the_most_specific_handler_is_called() -> None:
-    auth = auth_of(nobody)
+    auth = auth_of(unused_handler)
 
     def answering(name: str) -> Any:
         async def handler(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> Any:
@@ -220,7 +222,7 @@ async def test_only_the_most_specific_handler_is_called() -> None:
 
 
 async def test_own_resources_are_allowed_without_a_handler() -> None:
-    auth = auth_of(nobody)
+    auth = auth_of(unused_handler)
     assert await asked(auth, "threads", "read") is None
     async with LangGraphAuth.running(auth) as door:
         assert not door.decides
@@ -241,7 +243,7 @@ async def test_unsupported_handler_result_denies_access(answer: Any, expected: t
 
 
 def answers(answer: Any) -> Auth:
-    auth = auth_of(nobody)
+    auth = auth_of(unused_handler)
 
     @auth.on
     async def handler(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> Any:
@@ -251,7 +253,7 @@ def answers(answer: Any) -> Auth:
 
 
 async def test_handler_receives_the_user_and_may_change_the_value() -> None:
-    auth = auth_of(nobody)
+    auth = auth_of(unused_handler)
 
     @auth.on.threads.create
     async def handler(ctx: Auth.types.AuthContext, value: Any) -> Any:

@@ -50,7 +50,7 @@ async def test_repeated_request_returns_the_same_run_after_restart_and_end(tmp_p
             answer = await http.post("/runs", json={**RUN, "on_completion": "keep"}, headers={**ALICE, **KEY})
             runs.append(run_of(answer))
             joined = await http.get(f"/runs/{runs[-1]}/join", headers=ALICE)
-            assert joined.json()["told"]["user_id"] == "alice"
+            assert joined.json()["observed"]["user_id"] == "alice"
     assert runs[0] == runs[1]
 
 

@@ -190,7 +190,7 @@ async def test_a_delayed_run_of_a_user_without_rights_is_not_executed(tmp_path: 
         assert (shown["status"], shown["cancel_reason"]) == ("interrupted", "access_revoked")
         assert (await client.get(f"/threads/{thread}/state", headers=headers)).json()["checkpoint"] == before
         # After the right is granted again, the thread accepts runs.
-        assert (await client.post(f"{place}/wait", json=body, headers=headers)).json()["told"]
+        assert (await client.post(f"{place}/wait", json=body, headers=headers)).json()["observed"]
 
 
 def storage_of(

@@ -23,7 +23,7 @@ BODIES: dict[Route, Any] = {
     ("POST", "/threads/{thread_id}/runs"): RUN,
     ("POST", "/threads/{thread_id}/runs/stream"): RUN,
     ("POST", "/threads/{thread_id}/runs/wait"): {**RUN, "if_not_exists": "create"},
-    ("POST", "/threads/{thread_id}/state"): {"values": {"told": {}}},
+    ("POST", "/threads/{thread_id}/state"): {"values": {"observed": {}}},
     ("PATCH", "/threads/{thread_id}"): {"metadata": {"x": 1}},
     ("PATCH", "/threads/{thread_id}/state"): {"metadata": {"x": 1}},
 }
@@ -89,7 +89,7 @@ async def test_resource_of_another_user_is_not_found(
     wrong = {route: (each.status_code, each.text[:200]) for route, each in answers.items() if each.status_code != 404}
     # One check comes earlier: bob may not delete at all.
     refused = {route for route in wrong if route[0] == "DELETE" and wrong[route][0] == 403 and stranger is BOB}
-    assert {route: told for route, told in wrong.items() if route not in refused} == {}
+    assert {route: observed for route, observed in wrong.items() if route not in refused} == {}
     assert all(isinstance(each.json()["detail"], str) for each in answers.values())
     # The thread is unchanged.
     thread = (await http.get(f"/threads/{ids['thread_id']}", headers=ALICE)).json()

@@ -305,7 +305,7 @@ async def test_assistants_and_crons_are_shared_where_their_handlers_say_so(clien
     changed = await alice.crons.update(cron["cron_id"], schedule="0 1 29 2 *")
     assert (changed["schedule"], changed["user_id"]) == ("0 1 29 2 *", "bob")
     assert [one["cron_id"] for one in await alice.crons.search()] == [cron["cron_id"]]
-    assert (await bob.assistants.update(name, name="Everybody's"))["version"] == 2
+    assert (await bob.assistants.update(name, name="Shared"))["version"] == 2
     assert (await bob.assistants.set_latest(name, 1))["version"] == 1
     assert [one["assistant_id"] for one in await bob.assistants.search()] == [name]
     tries: Tries = (

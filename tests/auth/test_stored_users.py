@@ -57,9 +57,9 @@ async def has_ended(client: httpx.AsyncClient, run: dict[str, Any]) -> dict[str,
 async def test_graph_gets_all_user_fields_and_ended_run_keeps_the_identity(tmp_path: Path) -> None:
     async with server(tmp_path, webhook_allow_loopback=True) as client:
         body = {**TELL, "webhook": "http://127.0.0.1:1/hook"}
-        told = (await client.post("/runs/wait", json={**body, "on_completion": "keep"})).json()["told"]
-        assert told["langgraph_auth_user"]["token"] == TOKEN
-        assert told["langgraph_auth_user"]["org"] == "acme"
+        observed = (await client.post("/runs/wait", json={**body, "on_completion": "keep"})).json()["observed"]
+        assert observed["langgraph_auth_user"]["token"] == TOKEN
+        assert observed["langgraph_auth_user"]["org"] == "acme"
         thread = (await client.post("/threads", json={})).json()["thread_id"]
         delayed = (await client.post(f"/threads/{thread}/runs", json={**body, "after_seconds": 600})).json()
         assert TOKEN in await stored(tmp_path)
@@ -75,8 +75,8 @@ async def test_pending_run_passes_all_user_fields_to_another_process(tmp_path: P
         run = (await client.post(f"/threads/{thread}/runs", json=TELL)).json()
     async with server(tmp_path) as client:
         assert await eventually(lambda: has_ended(client, run), 30)
-        told = (await client.get(f"/threads/{thread}/state")).json()["values"]["told"]
-    assert told["langgraph_auth_user"]["token"] == TOKEN
+        observed = (await client.get(f"/threads/{thread}/state")).json()["values"]["observed"]
+    assert observed["langgraph_auth_user"]["token"] == TOKEN
 
 
 async def test_unlisted_user_fields_are_not_stored_but_reach_local_runs(tmp_path: Path) -> None:
@@ -93,10 +93,10 @@ async def test_unlisted_user_fields_are_not_stored_but_reach_local_runs(tmp_path
         assert files_with(tmp_path / "data", "acme") != []
     async with server(tmp_path, **listed) as client:
         assert await eventually(lambda: has_ended(client, delayed), 30)
-        told = (await client.get(f"/threads/{thread}/state")).json()["values"]["told"]
+        observed = (await client.get(f"/threads/{thread}/state")).json()["values"]["observed"]
     # After a restart the unlisted field is lost; the listed ones remain.
-    assert "token" not in told["langgraph_auth_user"]
-    assert told["langgraph_auth_user"]["org"] == "acme"
+    assert "token" not in observed["langgraph_auth_user"]
+    assert observed["langgraph_auth_user"]["org"] == "acme"
 
 
 async def test_concurrent_runs_get_the_fields_of_their_own_user(tmp_path: Path) -> None:

@@ -38,8 +38,8 @@ async def test_each_user_runs_graphs_on_own_threads(url: str) -> None:
     assistant = await alice.assistants.create("agent")
     thread = (await alice.threads.create())["thread_id"]
     for name in ("agent", assistant_id_of("agent"), assistant["assistant_id"]):
-        assert (await alice.runs.wait(thread, name, input={}))["told"]["langgraph_auth_user_id"] == "user1"
-        assert (await alice.runs.wait(None, name, input={}))["told"]["langgraph_auth_user_id"] == "user1"
+        assert (await alice.runs.wait(thread, name, input={}))["observed"]["langgraph_auth_user_id"] == "user1"
+        assert (await alice.runs.wait(None, name, input={}))["observed"]["langgraph_auth_user_id"] == "user1"
     parts = [part.event async for part in alice.runs.stream(thread, "agent", input={}, stream_mode="values")]
     assert parts[0] == "metadata"
     assert "error" not in parts
@@ -84,12 +84,12 @@ async def test_commands_run_the_graphs_as_well(url: str) -> None:
     for client, is_let in ((alice, True), (bob, False)):
         command = {"id": 1, "method": "run.start", "params": {"assistant_id": "agent", "input": {}}}
         try:
-            told = await client.http.post(f"/threads/{thread}/commands", json=command)
+            observed = await client.http.post(f"/threads/{thread}/commands", json=command)
         except NotFoundError:
-            told = {"type": "refused"}
-        assert (told["type"] == "success") is is_let, told
+            observed = {"type": "refused"}
+        assert (observed["type"] == "success") is is_let, observed
     await alice.runs.join(thread, (await alice.runs.list(thread))[0]["run_id"])
-    assert (await alice.threads.get_state(thread))["values"]["told"]["langgraph_auth_user_id"] == "user1"
+    assert (await alice.threads.get_state(thread))["values"]["observed"]["langgraph_auth_user_id"] == "user1"
 
 
 async def test_graphs_stay_runnable_when_a_handler_denies_assistants(scoped_url: str) -> None:
@@ -102,7 +102,7 @@ async def test_graphs_stay_runnable_when_a_handler_denies_assistants(scoped_url:
         with pytest.raises(PermissionDeniedError, match="User lacks the required permissions"):
             await call
     thread = (await alice.threads.create())["thread_id"]
-    assert (await alice.runs.wait(thread, "agent", input={}))["told"]["langgraph_auth_user_id"] == "user1"
+    assert (await alice.runs.wait(thread, "agent", input={}))["observed"]["langgraph_auth_user_id"] == "user1"
     assert await alice.crons.create("agent", schedule=YEARLY, input={})
     with pytest.raises(NotFoundError):
         await bob.threads.get(thread)

@@ -48,10 +48,12 @@ async def test_created_resources_are_stamped_and_visible_to_their_owner_only(ali
 async def test_graph_receives_its_authenticated_user(alice: Any) -> None:
     thread = await alice.threads.create()
     forged = {"langgraph_auth_user": {"identity": "root"}, "langgraph_auth_user_id": "root", "user_id": "root"}
-    told = (await alice.runs.wait(thread["thread_id"], "teller", input={}, config={"configurable": forged}))["told"]
-    assert told["user_id"] == told["langgraph_auth_user_id"] == "alice"
-    assert told["langgraph_auth_permissions"] == ["write"]
-    assert told["langgraph_auth_user"] == {
+    observed = (await alice.runs.wait(thread["thread_id"], "teller", input={}, config={"configurable": forged}))[
+        "observed"
+    ]
+    assert observed["user_id"] == observed["langgraph_auth_user_id"] == "alice"
+    assert observed["langgraph_auth_permissions"] == ["write"]
+    assert observed["langgraph_auth_user"] == {
         "identity": "alice",
         "display_name": "Alice",
         "permissions": ["write"],
@@ -59,7 +61,7 @@ async def test_graph_receives_its_authenticated_user(alice: Any) -> None:
         "plan": {"tier": "gold"},
     }
     # The run is executed with the values that a handler set.
-    assert told["tags"] == ["stamped"]
+    assert observed["tags"] == ["stamped"]
 
 
 async def test_authenticated_user_is_not_exposed_elsewhere(alice: Any, http: httpx.AsyncClient) -> None:
@@ -84,7 +86,7 @@ async def test_thread_of_a_stateless_run_belongs_to_its_creator(alice: Any, bob:
     for other in (bob, client_of("guest-token")):
         with pytest.raises(NotFoundError):
             await other.http.get(ask)
-    assert (await alice.http.get(f"{ask}/join"))["told"]["user_id"] == "alice"
+    assert (await alice.http.get(f"{ask}/join"))["observed"]["user_id"] == "alice"
 
 
 async def test_filter_narrows_own_resources(alice: Any, client_of: ClientOf) -> None:

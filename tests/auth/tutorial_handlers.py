@@ -87,5 +87,5 @@ async def refuse_readers(ctx: Auth.types.AuthContext, value: Any) -> Any:
 
 
 @reading.on.threads.read
-async def let_everybody_read(ctx: Auth.types.AuthContext, value: Any) -> Any:
+async def let_all_users_read(ctx: Auth.types.AuthContext, value: Any) -> Any:
     return True

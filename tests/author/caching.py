@@ -61,7 +61,7 @@ auth = Auth()
 async def authenticate(headers: dict[bytes, bytes]) -> Auth.types.MinimalUserDict:
     name = headers.get(b"x-user", b"").decode()
     await cache_set("authenticated", name)
-    return {"identity": name or "nobody"}
+    return {"identity": name or "unknown"}
 
 
 caching = StateGraph(Cached).add_node("use", use).add_edge(START, "use").compile()

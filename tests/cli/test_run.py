@@ -61,7 +61,7 @@ def test_yes_approves_without_asking(invoke: Run, server: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "said"),
     [
-        (["nobody", "hi"], 1, "Invalid assistant: 'nobody'"),
+        (["missing", "hi"], 1, "Invalid assistant: 'missing'"),
         (["greeter"], 2, "say something to it"),
         (["greeter", "hi", "--input", "{}"], 2, "one of them"),
         (["greeter", "--input", "{"], 2, "--input is not JSON"),

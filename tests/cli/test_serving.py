@@ -97,7 +97,7 @@ def test_a_data_directory_belongs_to_one_server(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--host", "0.0.0.0"], "0.0.0.0 can be reached by others, and nobody would have to log in"),
+        (["--host", "0.0.0.0"], "0.0.0.0 can be reached by others"),
         (["--host", "no.such.host.invalid", "--allow-unauthenticated"], "is no address of this machine"),
         (["--set", "port"], "write it as NAME=VALUE"),
         (["--set", "prot=1"], "flag --prot: there is no such setting"),

@@ -20,13 +20,13 @@ def ai(text: str, message_id: str = "m", **more: Any) -> dict[str, Any]:
     return {"type": "ai", "id": message_id, "content": text, **more}
 
 
-def told(transcript: Transcript, *events: tuple[str, Any]) -> list[Item]:
+def items_of(transcript: Transcript, *events: tuple[str, Any]) -> list[Item]:
     return [item for event, data in events for item in transcript.feed(event, data)]
 
 
 def test_streamed_tokens_are_shown_once() -> None:
     transcript = Transcript()
-    items = told(
+    items = items_of(
         transcript,
         ("metadata", {"run_id": "r", "attempt": 1}),
         chunk("Hel"),
@@ -42,7 +42,7 @@ def test_streamed_tokens_are_shown_once() -> None:
 
 def test_a_tool_call_comes_in_pieces_and_its_result_once() -> None:
     result = {"type": "tool", "id": "t", "name": "add", "content": "5"}
-    items = told(
+    items = items_of(
         Transcript(),
         chunk("", tool_call_chunks=[{"name": "add", "args": "", "id": "c", "index": 0}]),
         chunk("", tool_call_chunks=[{"name": None, "args": '{"a": 2}', "id": None, "index": 0}]),
@@ -54,7 +54,7 @@ def test_a_tool_call_comes_in_pieces_and_its_result_once() -> None:
 
 
 def test_unstreamed_messages_are_shown_whole() -> None:
-    items = told(
+    items = items_of(
         Transcript(),
         ("updates", {"model": {"messages": [ai("Hi", tool_calls=[{"name": "add", "args": {"a": 2}}])]}}),
         ("updates", {"other": {"messages": ai("single", "n")}}),
@@ -65,7 +65,7 @@ def test_unstreamed_messages_are_shown_whole() -> None:
 
 
 def test_cumulative_messages_add_what_is_new() -> None:
-    items = told(
+    items = items_of(
         Transcript(),
         ("messages/metadata", {"m": {"metadata": {}}}),
         ("messages/partial", [ai("He")]),
@@ -77,7 +77,7 @@ def test_cumulative_messages_add_what_is_new() -> None:
 
 def test_first_values_are_history_and_later_ones_are_new() -> None:
     human = {"type": "human", "id": "h", "content": "question"}
-    items = told(
+    items = items_of(
         Transcript(),
         ("values", {"messages": [ai("long ago", "old"), human]}),
         ("values", {"messages": [ai("long ago", "old"), human, ai("new")]}),
@@ -87,7 +87,7 @@ def test_first_values_are_history_and_later_ones_are_new() -> None:
 
 def test_state_after_a_gap_fills_missed_messages() -> None:
     transcript = Transcript()
-    items = told(
+    items = items_of(
         transcript,
         chunk("seen", "one", usage_metadata=USAGE),
         chunk("cut o", "two"),
@@ -104,7 +104,7 @@ def test_state_after_a_gap_fills_missed_messages() -> None:
 def test_interrupt_reported_by_two_modes_is_shown_once() -> None:
     asked = [{"id": "i", "value": {"q": "?"}, "response_schema": None}]
     transcript = Transcript()
-    items = told(
+    items = items_of(
         transcript, ("updates", {"__interrupt__": asked}), ("values", {"messages": [], "__interrupt__": asked})
     )
     assert items == [Interrupt("i", {"q": "?"})] == transcript.interrupts
@@ -112,16 +112,16 @@ def test_interrupt_reported_by_two_modes_is_shown_once() -> None:
 
 def test_another_run_of_the_thread_does_not_repeat_old_messages() -> None:
     first = Transcript()
-    told(first, chunk("Hello", usage_metadata=USAGE))
+    items_of(first, chunk("Hello", usage_metadata=USAGE))
     second = first.next_run()
-    assert told(second, ("updates", {"approval": {"messages": [ai("Hello", usage_metadata=USAGE)]}})) == []
+    assert items_of(second, ("updates", {"approval": {"messages": [ai("Hello", usage_metadata=USAGE)]}})) == []
     assert second.usage.calls == 0
     assert second.interrupts == []
 
 
 def test_errors_custom_events_and_other_updates_are_shown() -> None:
     transcript = Transcript()
-    items = told(
+    items = items_of(
         transcript,
         ("custom|child:1", {"progress": 3}),
         ("updates", {"count": {"n": 1}, "quiet": None}),
@@ -134,7 +134,7 @@ def test_errors_custom_events_and_other_updates_are_shown() -> None:
 def test_unknown_frames_are_ignored() -> None:
     strange: list[tuple[str, Any]] = [("debug", {}), ("tasks", []), ("messages", []), ("messages", None)]
     strange += [("values", 3), ("updates", "x")]
-    assert told(Transcript(), *strange) == []
-    assert told(Transcript(), chunk([{"type": "text", "text": "in blocks"}, {"type": "image"}])) == [
+    assert items_of(Transcript(), *strange) == []
+    assert items_of(Transcript(), chunk([{"type": "text", "text": "in blocks"}, {"type": "image"}])) == [
         Said("m", "in blocks")
     ]

@@ -51,7 +51,7 @@ async def _tell_half(state: MessagesState, config: RunnableConfig) -> dict[str, 
     store, thread_id = get_store(), str(config["configurable"]["thread_id"])
 
     async def gate() -> None:
-        while await store.aget(GATE, thread_id) is None:  # noqa: ASYNC110 - whoever opens it is another process
+        while await store.aget(GATE, thread_id) is None:  # noqa: ASYNC110 - another process opens it
             await asyncio.sleep(0.02)
 
     return {"messages": [await GatedModel(script=tale, delay=PACE, gate=gate).ainvoke(state["messages"])]}

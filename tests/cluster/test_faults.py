@@ -16,7 +16,7 @@ from tests.processes.load import Load
 from .conftest import balanced
 from .laws import check_laws
 from .nodes import Cluster, freeze, thaw
-from .storm.streams import Told, streams_of
+from .storm.streams import StreamEnds, streams_of
 
 LEASE = 3.0
 """Seconds; see `nodes.SETTINGS`."""
@@ -104,19 +104,19 @@ async def test_redis_is_restarted_without_its_data(cluster: Cluster) -> None:
 
 async def test_terminal_event_missing_after_workers_are_killed_is_published(cluster: Cluster) -> None:
     async with balanced(cluster) as client:
-        steps = {"name": "untold", "steps": 8, "pause": 0.1}
+        steps = {"name": "orphaned", "steps": 8, "pause": 0.1}
         run = await client.create(thread_id := new_id(), "steps", steps)
         location = f"/threads/{thread_id}/runs/{run['run_id']}"
 
-        async def told() -> Told | None:
+        async def ends() -> StreamEnds | None:
             return (await asyncio.to_thread(streams_of, cluster.valkey)).get(run["run_id"])
 
-        async def is_told() -> bool:
-            stream = await told()
+        async def is_published() -> bool:
+            stream = await ends()
             return stream is not None and stream.is_right
 
         reading = asyncio.create_task(client.replay(location))
-        await eventually(told)
+        await eventually(ends)
         cluster.valkey.freeze()
         assert (await client.ended(location))["status"] == "success"
         for worker in cluster.workers:
@@ -124,11 +124,11 @@ async def test_terminal_event_missing_after_workers_are_killed_is_published(clus
         cluster.valkey.thaw()
         for worker in cluster.workers:
             await asyncio.to_thread(worker.start)
-        await eventually(is_told, within=6 * LEASE)
+        await eventually(is_published, within=6 * LEASE)
         frames = await client.replay(location)
         assert "gap" in [frame.event for frame in await reading]
     assert [frame.event for frame in frames][-2:] == ["gap", "values"]
-    assert frames[-1].json["log"] == [f"untold:{number}" for number in range(8)]
+    assert frames[-1].json["log"] == [f"orphaned:{number}" for number in range(8)]
 
 
 async def test_redis_outage_loses_nothing(cluster: Cluster, is_long: bool) -> None:

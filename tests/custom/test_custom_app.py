@@ -144,26 +144,26 @@ async def test_starlette_app_is_accepted(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    ("app", "told"),
+    ("app", "message"),
     [
         ("./absent.py:app", "there is no file"),
         (f"{with_app()['app']}lication", "it has no variable 'application'"),
         (with_app("no_app")["app"], "is a dict; it must be an app of Starlette or FastAPI"),
     ],
 )
-async def test_unloadable_app_prevents_startup(configured: Configured, app: str, told: str) -> None:
-    with pytest.raises(UnsupportedConfiguration, match=told):
+async def test_unloadable_app_prevents_startup(configured: Configured, app: str, message: str) -> None:
+    with pytest.raises(UnsupportedConfiguration, match=message):
         await configured(http={"app": app}).running().__aenter__()
 
 
 async def test_openapi_document_has_configured_security_schemes(configured: Configured) -> None:
-    told: dict[str, Any] = {
+    message: dict[str, Any] = {
         "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "x-api-key"}},
         "security": [{"key": []}],
         "paths": {"/threads": {"POST": []}},
     }
-    schema = configured(auth={**WITH_AUTH, "openapi": told}).asgi.openapi()
-    assert schema["components"]["securitySchemes"] == told["securitySchemes"]
+    schema = configured(auth={**WITH_AUTH, "openapi": message}).asgi.openapi()
+    assert schema["components"]["securitySchemes"] == message["securitySchemes"]
     assert "RunCreate" in schema["components"]["schemas"]
     assert schema["security"] == [{"key": []}]
     assert schema["paths"]["/threads"]["post"]["security"] == []

@@ -52,7 +52,7 @@ async def asked(database: PostgresDatabase, name: str) -> list[dict[str, Any]]:
     return await database.read(work)
 
 
-async def told(database: PostgresDatabase, statement: str, *rows: dict[str, Any]) -> None:
+async def insert(database: PostgresDatabase, statement: str, *rows: dict[str, Any]) -> None:
     await database.write(lambda connection: connection.execute(text(statement), list(rows)).close())
 
 
@@ -67,7 +67,7 @@ async def test_a_query_runs(name: str, database: PostgresDatabase) -> None:
 
 
 async def test_backlog_counts_runs_waiting_for_a_worker(database: PostgresDatabase) -> None:
-    await told(
+    await insert(
         database,
         _RUN,
         a_run("waits", "one", due=-60),
@@ -82,7 +82,7 @@ async def test_backlog_counts_runs_waiting_for_a_worker(database: PostgresDataba
 
 
 async def test_expired_leases_are_listed_with_their_workers(database: PostgresDatabase) -> None:
-    await told(
+    await insert(
         database,
         _RUN,
         a_run("one", "one", status="running", worker="alive", lease=10),
@@ -94,12 +94,12 @@ async def test_expired_leases_are_listed_with_their_workers(database: PostgresDa
 
 
 async def test_dead_letters_are_listed(database: PostgresDatabase) -> None:
-    await told(database, _RUN, a_run("dead", "one", status="error", dead=True), a_run("alive", "two"))
+    await insert(database, _RUN, a_run("dead", "one", status="error", dead=True), a_run("alive", "two"))
     assert [row["run_id"] for row in await asked(database, "dead")] == ["dead"]
 
 
 async def test_pending_deliveries_are_counted(database: PostgresDatabase) -> None:
-    await told(
+    await insert(
         database,
         _DELIVERY,
         {"id": "1", "status": "pending", "due": -30, "ended": None},
@@ -118,14 +118,14 @@ async def test_crons_that_are_late_or_fail_are_listed(database: PostgresDatabase
         ("paused", False, -120, None),
         ("fine", True, 60, None),
     ]
-    await told(
+    await insert(
         database, _CRON, *({"id": name, "enabled": on, "due": due, "error": error} for name, on, due, error in rows)
     )
     assert {row["cron_id"] for row in await asked(database, "crons")} == {"late", "fails"}
 
 
 async def test_jobs_are_counted_by_queue(database: PostgresDatabase) -> None:
-    await told(
+    await insert(
         database,
         "INSERT INTO procrastinate_jobs (queue_name, task_name, scheduled_at)"
         " VALUES (:queue, 'x', now() + :due * interval '1 second')",

@@ -15,7 +15,7 @@ class State(TypedDict, total=False):
 
     messages: Annotated[list[Any], add_messages]
     title: str
-    told: str
+    given: str
     answer: str
     fails: str
 
@@ -27,15 +27,15 @@ class Context(TypedDict, total=False):
 
 
 async def remember(state: State) -> State:
-    get_stream_writer()({"custom": state.get("told", "") + "-streamed"})
-    await get_store().aput(("notes",), "one", {"note": state.get("told", "") + "-item"})
-    return {"messages": [("ai", state.get("told", "") + "-said")], "title": state.get("told", "") + "-title"}
+    get_stream_writer()({"custom": state.get("given", "") + "-streamed"})
+    await get_store().aput(("notes",), "one", {"note": state.get("given", "") + "-item"})
+    return {"messages": [("ai", state.get("given", "") + "-said")], "title": state.get("given", "") + "-title"}
 
 
 async def ask(state: State) -> State:
     if state.get("fails"):
         raise ValueError(state["fails"])
-    return {"answer": interrupt(state.get("told", "") + "-question")}
+    return {"answer": interrupt(state.get("given", "") + "-question")}
 
 
 graph = (

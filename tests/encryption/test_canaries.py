@@ -61,12 +61,12 @@ async def say_everything(url: str) -> None:
         description=next(c),
     )
     other = await client.assistants.create("agent", context={"who": next(c)})
-    await client.runs.wait(None, other["assistant_id"], input={"told": next(c)}, context={"who": next(c)})
-    told = next(c)
+    await client.runs.wait(None, other["assistant_id"], input={"given": next(c)}, context={"who": next(c)})
+    given = next(c)
     run = await client.runs.create(
         thread_id,
         assistant["assistant_id"],
-        input={"told": told, "messages": [{"role": "user", "content": next(c)}]},
+        input={"given": given, "messages": [{"role": "user", "content": next(c)}]},
         config={"configurable": {"b": next(c)}, "metadata": {"m": next(c)}, "tags": [next(c)]},
         metadata={"secret": next(c)},
         stream_mode=["values", "custom", "messages-tuple", "debug"],
@@ -76,22 +76,22 @@ async def say_everything(url: str) -> None:
     # From its start: the run may have progressed before the stream is joined.
     parts = client.runs.join_stream(thread_id, run["run_id"], last_event_id="-1")
     streamed = "".join([str(part) async for part in parts])
-    assert f"{told}-streamed" in streamed
+    assert f"{given}-streamed" in streamed
     state = await client.threads.get_state(thread_id)
-    assert f"{told}-question" in str(state)
+    assert f"{given}-question" in str(state)
     await client.runs.wait(thread_id, assistant["assistant_id"], command={"resume": next(c)})
     await client.threads.update_state(thread_id, {"answer": next(c)})
     failing = next(c)
-    await client.runs.wait(thread_id, "agent", input={"fails": failing, "told": next(c)}, raise_error=False)
+    await client.runs.wait(thread_id, "agent", input={"fails": failing, "given": next(c)}, raise_error=False)
     await client.store.put_item(["notes"], "two", value={"note": next(c)})
     cron = await client.crons.create_for_thread(
-        thread_id, "agent", schedule="0 0 1 1 *", input={"told": next(c)}, metadata={"secret": next(c)}
+        thread_id, "agent", schedule="0 0 1 1 *", input={"given": next(c)}, metadata={"secret": next(c)}
     )
     copied = await client.threads.copy(thread_id)
     found = str([await client.threads.get_history(thread_id), copied, cron])
     found += str([await client.store.get_item(["notes"], key) for key in ("one", "two")])
     found += str(await client.threads.get(thread_id)) + str(await client.assistants.get(assistant["assistant_id"]))
-    assert told in found
+    assert given in found
     assert [one["thread_id"] for one in await client.threads.search(metadata={"colour": PLAIN})]
     assert await client.threads.search(metadata={"secret": CANARIES[0]}) == []
 

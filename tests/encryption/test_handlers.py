@@ -106,7 +106,7 @@ async def test_encryption_context_is_stored_with_the_data(tmp_path: Path) -> Non
     async with served(tmp_path) as url:
         client: Any = get_client(url=url, headers=context(tenant="acme"))
         thread = await client.threads.create(metadata={"note": "n-1", "colour": "red"})
-        await client.runs.wait(thread["thread_id"], "agent", input={"told": "t-1"})
+        await client.runs.wait(thread["thread_id"], "agent", input={"given": "t-1"})
         stored = rows_of(tmp_path)
         assert b'{"tenant":"acme"}' in stored
         assert b"n-1" not in stored
@@ -199,7 +199,7 @@ async def test_run_with_unencryptable_state_ends_with_encryption_error(fault: st
     async with served(tmp_path) as url:
         client: Any = get_client(url=url)
         thread = await client.threads.create()
-        run = await client.runs.create(thread["thread_id"], "agent", input={"told": "t"}, after_seconds=1)
+        run = await client.runs.create(thread["thread_id"], "agent", input={"given": "t"}, after_seconds=1)
         loaded().FAULTS[fault] = "k"
         ended = await client.runs.join(thread["thread_id"], run["run_id"])
         loaded().FAULTS.clear()
@@ -209,7 +209,7 @@ async def test_run_with_unencryptable_state_ends_with_encryption_error(fault: st
         assert "EncryptionFailed" in str(ended)
         assert (await client.threads.get(thread["thread_id"]))["status"] == "error"
         # The thread continues once the handlers work.
-        await client.runs.wait(thread["thread_id"], "agent", input={"told": "t-2"})
+        await client.runs.wait(thread["thread_id"], "agent", input={"given": "t-2"})
 
 
 async def test_data_from_before_the_handlers_are_read_and_encrypted_when_they_change(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ async def test_data_from_before_the_handlers_are_read_and_encrypted_when_they_ch
     async with serving(Application.from_file(plain, port=0, data_dir=tmp_path)) as url:
         client: Any = get_client(url=url)
         thread = await client.threads.create(metadata={"note": "before"})
-        await client.runs.wait(thread["thread_id"], "agent", input={"told": "early"})
+        await client.runs.wait(thread["thread_id"], "agent", input={"given": "early"})
         await client.store.put_item(["a"], "b", value={"note": "kept"})
     async with served(tmp_path) as url:
         client = get_client(url=url)
@@ -242,7 +242,7 @@ async def test_titles_of_states_become_titles_of_threads(tmp_path: Path) -> None
     async with served(tmp_path) as url:
         client: Any = get_client(url=url)
         thread = await client.threads.create()
-        await client.runs.wait(thread["thread_id"], "agent", input={"told": "one"})
+        await client.runs.wait(thread["thread_id"], "agent", input={"given": "one"})
         assert (await client.threads.get(thread["thread_id"]))["metadata"]["title"] == "one-title"
         await client.threads.update(thread["thread_id"], metadata={"title": "mine"})
         await client.threads.update_state(thread["thread_id"], {"answer": "x"})
@@ -259,19 +259,19 @@ async def test_webhook_receives_decrypted_values(tmp_path: Path) -> None:
         await client.runs.create(
             thread["thread_id"],
             "agent",
-            input={"told": "t-1"},
+            input={"given": "t-1"},
             metadata={"note": "n-1"},
             context={"who": "w-1"},
             webhook=receiver.url,
         )
         [got] = await receiver.count(1)
-        told = json.loads(got.body)
-        assert told["kwargs"]["input"] == {"told": "t-1"}
-        assert told["kwargs"]["context"] == {"who": "w-1"}
-        assert told["kwargs"]["config"]["configurable"]["who"] == "w-1"
-        assert told["metadata"]["note"] == "n-1"
-        assert told["values"]["told"] == "t-1"
-        assert "__encryption_context__" not in json.dumps(told)
+        payload = json.loads(got.body)
+        assert payload["kwargs"]["input"] == {"given": "t-1"}
+        assert payload["kwargs"]["context"] == {"who": "w-1"}
+        assert payload["kwargs"]["config"]["configurable"]["who"] == "w-1"
+        assert payload["metadata"]["note"] == "n-1"
+        assert payload["values"]["given"] == "t-1"
+        assert "__encryption_context__" not in json.dumps(payload)
 
 
 async def everything(client: Any, thread_id: str, assistant_id: str) -> list[Any]:
@@ -294,10 +294,10 @@ async def test_value_reencrypted_while_reading_replaces_the_stored_one(tmp_path:
         assistant = await client.assistants.create("agent", context={"who": "w"}, metadata={"note": "n"})
         thread = await client.threads.create(metadata={"note": "n"})
         ids = (thread["thread_id"], assistant["assistant_id"])
-        await client.runs.wait(ids[0], ids[1], input={"told": "t"}, metadata={"note": "n"})
+        await client.runs.wait(ids[0], ids[1], input={"given": "t"}, metadata={"note": "n"})
         await client.runs.wait(ids[0], ids[1], command={"resume": "r"})
         await client.store.put_item(["a"], "b", value={"note": "n"})
-        await client.crons.create_for_thread(ids[0], ids[1], schedule="0 0 1 1 *", input={"told": "t"})
+        await client.crons.create_for_thread(ids[0], ids[1], schedule="0 0 1 1 *", input={"given": "t"})
         before = await everything(client, *ids)
         loaded().KEYS[:] = ["2", "1"]
         assert await everything(client, *ids) == before
@@ -311,7 +311,7 @@ async def test_undecryptable_run_is_executed_after_the_handlers_recover(tmp_path
     async with served(tmp_path, lease_term_seconds=1) as url:
         client: Any = get_client(url=url)
         thread = await client.threads.create()
-        run = await client.runs.create(thread["thread_id"], "agent", input={"told": "t"}, after_seconds=1)
+        run = await client.runs.create(thread["thread_id"], "agent", input={"given": "t"}, after_seconds=1)
         loaded().FAULTS["decrypt.json"] = "k"
         await asyncio.sleep(1.5)
         loaded().FAULTS.clear()
@@ -328,7 +328,7 @@ async def test_keys_encrypt_the_output_of_handlers_and_rotate(tmp_path: Path) ->
         assistant = await client.assistants.create("agent", context={"who": "w"})
         thread = await client.threads.create(metadata={"note": "n"})
         ids = (thread["thread_id"], assistant["assistant_id"])
-        await client.runs.wait(ids[0], ids[1], input={"told": "canary-01-"})
+        await client.runs.wait(ids[0], ids[1], input={"given": "canary-01-"})
         await client.store.put_item(["a"], "b", value={"note": "n"})
         before = await everything(client, *ids)
     for keys in (old, f"{new} {old}"):
@@ -348,7 +348,7 @@ async def test_data_encrypted_with_keys_is_read_after_handlers_are_added(tmp_pat
     async with serving(Application.from_file(plain, port=0, data_dir=tmp_path, encryption_keys=KEY)) as url:
         client: Any = get_client(url=url)
         thread = await client.threads.create(metadata={"note": "n"})
-        await client.runs.wait(thread["thread_id"], "agent", input={"told": "t"})
+        await client.runs.wait(thread["thread_id"], "agent", input={"given": "t"})
         before = await client.threads.get_history(thread["thread_id"])
     async with served(tmp_path, encryption_keys=KEY) as url:
         client = get_client(url=url)

@@ -111,7 +111,7 @@ async def test_a_gateway_and_a_worker_of_a_cluster_call_the_same_handlers(tmp_pa
         await say_everything(cluster.urls[0])
         client: Any = get_client(url=cluster.urls[0], headers=context(tenant="acme"))
         thread = await client.threads.create()
-        await client.runs.wait(thread["thread_id"], "agent", input={"told": "t-1"})
+        await client.runs.wait(thread["thread_id"], "agent", input={"given": "t-1"})
         assert "t-1" in str(await client.threads.get_state(thread["thread_id"]))
         assert leaks(cluster.postgres.folder) == {}
         assert PLAIN.encode() in b"".join(content for _, content in files_below(cluster.postgres.folder))

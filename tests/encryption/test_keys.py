@@ -93,7 +93,7 @@ async def used(data: Path, keys: str | None) -> None:
     async with served(data, encryption_keys=keys, encryption_json_keys=[]) as url:
         client = get_client(url=url)
         thread = await client.threads.create()
-        await client.runs.wait(thread["thread_id"], "agent", input={"told": "canary-01-"})
+        await client.runs.wait(thread["thread_id"], "agent", input={"given": "canary-01-"})
         assert "canary-01-" in str(await client.threads.search(limit=100))
 
 

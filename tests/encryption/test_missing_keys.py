@@ -47,10 +47,10 @@ async def test_a_running_server_whose_data_was_encrypted_answers_503_and_no_ciph
     async with served(data, encryption_keys=None, encryption_json_keys=[]) as url:
         client: Any = get_client(url=url)
         thread_id = (await client.threads.create(metadata={"colour": "red"}))["thread_id"]
-        run = await client.runs.create(thread_id, "agent", input={"told": "hello"})
+        run = await client.runs.create(thread_id, "agent", input={"given": "hello"})
         await client.runs.join(thread_id, run["run_id"])
         await client.store.put_item(["notes"], "one", value={"note": "x"})
-        await client.crons.create("agent", schedule="0 0 1 1 *", input={"told": "x"})
+        await client.crons.create("agent", schedule="0 0 1 1 *", input={"given": "x"})
         await encrypt(data)
         caplog.clear()
         async with httpx.AsyncClient(base_url=url, timeout=60) as http:
@@ -69,7 +69,7 @@ async def test_a_running_server_whose_data_was_encrypted_answers_503_and_no_ciph
                 await http.post("/store/items/search", json={"namespace_prefix": ["notes"]}),
                 await http.post("/runs/crons/search", json={}),
                 await http.post("/assistants/search", json={}),
-                await http.post(f"{of_thread}/runs/wait", json={"assistant_id": "agent", "input": {"told": "x"}}),
+                await http.post(f"{of_thread}/runs/wait", json={"assistant_id": "agent", "input": {"given": "x"}}),
             ]
     for answer in answers:
         assert answer.status_code == 503, (str(answer.request.url), answer.text)

@@ -10,7 +10,7 @@ from langgraph.graph import START, StateGraph
 
 
 class State(TypedDict, total=False):
-    """``how`` the store is used, and the result."""
+    """A use of the store (``how``), and the result."""
 
     how: str
     found: str

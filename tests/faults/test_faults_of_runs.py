@@ -94,7 +94,7 @@ async def test_fault_06_run_without_observers_succeeds() -> None:
             )
         )
         await facade.start()
-        with acting(ActorContext("somebody")):
+        with acting(ActorContext("other")):
             result = await asyncio.wait_for(facade.create_and_wait(a_spec("r1")), timeout=60)
         await facade.close()
     assert result.record.status is RunStatus.SUCCESS
@@ -237,7 +237,7 @@ def test_fault_29_stopping_server_releases_its_runs_cleanly(story: Story) -> Non
     story.close(grace=0.1)
     assert {story.status(f"r{number}") for number in range(10)} == {"pending"}
     assert story.kernel.process.waiting() == [], "something was left running"
-    assert all(reader.sentinel is None for reader in readers), "closing was told as an end"
+    assert all(reader.sentinel is None for reader in readers), "closing was reported as an end"
     story.start()
     story.wait(60)
     assert {story.status(f"r{number}") for number in range(10)} == {"success"}

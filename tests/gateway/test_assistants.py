@@ -136,9 +136,9 @@ async def test_nested_graphs_are_drawn_to_the_requested_depth(served: Served, tm
                 for recurse in ("", "?recurse=true", "?recurse=false"):
                     found = await client.get(f"{place}/subgraphs/{namespace}{recurse}")
                     assert found.json() == {namespace: described}
-            for nobody in ("inner", "middle|", "middle|other", "midd", "*"):
-                refused = await client.get(f"{place}/subgraphs/{nobody}")
-                assert (refused.status_code, "There is no subgraph" in refused.json()["detail"]) == (404, True), nobody
+            for unknown in ("inner", "middle|", "middle|other", "midd", "*"):
+                refused = await client.get(f"{place}/subgraphs/{unknown}")
+                assert (refused.status_code, "There is no subgraph" in refused.json()["detail"]) == (404, True), unknown
             depths = {"false": "middle", "0": "middle", "1": "middle:inner", "2": "middle:inner:leaf"}
             for xray, deepest in {**depths, "true": "middle:inner:leaf", "True": "middle:inner:leaf"}.items():
                 drawn = (await client.get(f"{place}/graph?xray={xray}")).json()

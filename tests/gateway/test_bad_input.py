@@ -109,13 +109,13 @@ def filled(path: str, value: str) -> str:
     return path.format_map(dict.fromkeys(re.findall(r"\{(\w+)\}", path), value))
 
 
-def is_told(response: httpx.Response) -> bool:
+def has_message(response: httpx.Response) -> bool:
     """Assert that a request was served or refused with a message."""
     if response.status_code < 400:
         return True
-    told = response.json()
+    body = response.json()
     # Invalid commands are refused in the envelope of commands.
-    sentence = told.get("message") if told.get("type") == "error" else told.get("detail")
+    sentence = body.get("message") if body.get("type") == "error" else body.get("detail")
     return response.status_code < 500 and isinstance(sentence, str) and bool(sentence)
 
 
@@ -148,7 +148,7 @@ async def test_bad_bodies(
             # Bodies come first: their target must still exist.
             target = path if method == "DELETE" and "store" not in path else path.format_map(places)
             response = await client.request(method, target, content=BODIES[name], headers=JSON)
-            if not is_told(response):
+            if not has_message(response):
                 failures.append(f"{method} {path}: {response.status_code} {response.text[:200]}")
     assert failures == []
 
@@ -161,7 +161,7 @@ async def test_bad_ids(value: str, application: Application, client: httpx.Async
             continue
         for target in {filled(path, value), path.format_map({**places, "run_id": value, "checkpoint_id": value})}:
             response = await client.request(method, target, json={} if method != "GET" else None)
-            if not is_told(response):
+            if not has_message(response):
                 failures.append(f"{method} {target[:100]}: {response.status_code} {response.text[:200]}")
     assert failures == []
 
@@ -180,7 +180,7 @@ async def test_bad_parameters(
             response = await client.request(
                 method, path.format_map(places), params=names, json={} if method != "GET" else None
             )
-            if not is_told(response):
+            if not has_message(response):
                 failures.append(f"{method} {path} {names}: {response.status_code} {response.text[:200]}")
     assert failures == []
 
@@ -225,7 +225,7 @@ async def test_paths_and_methods_that_do_not_exist(client: httpx.AsyncClient) ->
 
 
 async def test_a_run_with_hostile_input_ends_like_any_other(client: httpx.AsyncClient) -> None:
-    hostile: list[Any] = ["x", 5, [[]], {"messages": 7}, {"messages": [{"role": "nobody"}]}, {"__root__": 1}, []]
+    hostile: list[Any] = ["x", 5, [[]], {"messages": 7}, {"messages": [{"role": "unknown"}]}, {"__root__": 1}, []]
     for value in hostile:
         response = await client.post("/runs/wait", json={"assistant_id": "agent", "input": value})
         assert response.status_code == 200

@@ -94,7 +94,7 @@ async def filled(client: httpx.AsyncClient) -> str:
 
 
 async def pages(client: httpx.AsyncClient, method: str, path: str, key: str | None = None) -> list[tuple[int, bool]]:
-    """How many entries each page has, and if it says that it is cut, following offsets until there is no more."""
+    """Follow offsets to the last page; return each page's number of entries, and True if it is marked as cut."""
     found, offset = [], 0
     while True:
         place = {"limit": 3, "offset": offset}

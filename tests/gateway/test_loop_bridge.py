@@ -24,7 +24,7 @@ from runstead.runtime.user_code.user_loop import UserLoop
 
 from .asgi import HTTP, Connection
 
-WHO: ContextVar[str] = ContextVar("who", default="nobody")
+WHO: ContextVar[str] = ContextVar("who", default="unknown")
 CHUNK = b"x" * 64 * 1024
 
 

@@ -48,13 +48,13 @@ async def test_a_thread_is_measured_by_channel(http: httpx.AsyncClient) -> None:
     assert sum(part["bytes"] for part in parts) == first["total_bytes"]
     assert all(part["count"] > 0 and part["bytes"] > 0 for part in parts)
     channels = first["channel_values"]["by_channel"]
-    assert channels["told"]["versions"] == 1
+    assert channels["observed"]["versions"] == 1
     assert sum(channel["bytes"] for channel in channels.values()) == first["channel_values"]["bytes"]
     assert sum(channel["versions"] for channel in channels.values()) == first["channel_values"]["count"]
     await http.post(f"/threads/{thread}/runs/wait", json=run, headers=ALICE)
     second = await measured(http, thread)
     assert second["total_bytes"] > first["total_bytes"]
-    assert second["channel_values"]["by_channel"]["told"]["versions"] == 2
+    assert second["channel_values"]["by_channel"]["observed"]["versions"] == 2
 
 
 async def test_thread_of_another_user_is_not_found(http: httpx.AsyncClient) -> None:

@@ -61,7 +61,7 @@ def test_load_embeddings_without_index_returns_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("embed", "told"),
+    ("embed", "message"),
     [
         ("./absent.py:embed", "there is no file"),
         ("./embed.py:absent", "it has no variable 'absent'"),
@@ -69,13 +69,13 @@ def test_load_embeddings_without_index_returns_none(tmp_path: Path) -> None:
         ("./embed.py:Mine", "is a type; it must be a function"),
         ("./embed.py", "cannot be used"),
         ("no.such.module:embed", "No module named"),
-        ("nobody:model", "cannot be used"),
+        ("missing:model", "cannot be used"),
         ("openai:text-embedding-3-small", 'write "provider:model"'),
         ("nothing", "cannot be used"),
     ],
 )
-def test_unloadable_embedder_prevents_startup(tmp_path: Path, embed: str, told: str) -> None:
-    with pytest.raises(UnsupportedConfiguration, match=told) as refused:
+def test_unloadable_embedder_prevents_startup(tmp_path: Path, embed: str, message: str) -> None:
+    with pytest.raises(UnsupportedConfiguration, match=message) as refused:
         load_embedder(configured(tmp_path, embed))
     assert f"{tmp_path}: store.index.embed: {embed!r}" in str(refused.value)
 

@@ -73,8 +73,8 @@ def test_registry_implements_the_agent_resolver(tmp_path: Path) -> None:
     factory: AgentFactory = registry.resolve("graph")
     assert resolver.graph_ids == ("graph",)
     assert factory
-    with pytest.raises(AgentNotFound, match="'nobody'; registered graphs: graph"):
-        registry.resolve("nobody")
+    with pytest.raises(AgentNotFound, match="'unknown'; registered graphs: graph"):
+        registry.resolve("unknown")
 
 
 @pytest.mark.parametrize(
@@ -138,20 +138,20 @@ async def test_a_factory_gets_the_servers_runtime(tmp_path: Path) -> None:
 
     async def graph(config: RunnableConfig, runtime: ServerRuntime[Shop]):
         executing = runtime.execution_runtime
-        who = runtime.user.identity if runtime.user else "nobody"
+        who = runtime.user.identity if runtime.user else "unknown"
         word = executing.context.word if executing else ""
         return compiled(f"{runtime.access_context} {who} {word} {type(runtime.store).__name__}")
     """
     registry = registry_of(tmp_path, code)
     run = {"configurable": {"run_id": "r", "thread_id": "t", "word": "given"}}
 
-    assert await said_by(registry, run) == "threads.create_run nobody given InMemoryStore"
-    assert await said_by(registry, {"configurable": {"thread_id": "t"}}) == "threads.read nobody  InMemoryStore"
-    assert await said_by(registry) == "assistants.read nobody  InMemoryStore"
+    assert await said_by(registry, run) == "threads.create_run unknown given InMemoryStore"
+    assert await said_by(registry, {"configurable": {"thread_id": "t"}}) == "threads.read unknown  InMemoryStore"
+    assert await said_by(registry) == "assistants.read unknown  InMemoryStore"
     with acting(ActorContext(user_id="ann", auth_source="api_key")):
         assert await said_by(registry, run) == "threads.create_run ann given InMemoryStore"
     with acting(ActorContext(user_id="local", auth_source="none")):
-        assert await said_by(registry, run) == "threads.create_run nobody given InMemoryStore"
+        assert await said_by(registry, run) == "threads.create_run unknown given InMemoryStore"
 
 
 async def test_context_manager_of_a_factory_is_closed_after_a_failed_run(tmp_path: Path) -> None:

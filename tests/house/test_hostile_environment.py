@@ -23,14 +23,14 @@ FAKES: Final = (
 )
 HOSTILE: Final = {
     "REDIS_URL": "redis://127.0.0.1:1/0",
-    "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing",
-    "RUNSTEAD_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing",
+    "DATABASE_URL": "postgresql://stranger@127.0.0.1:1/nothing",
+    "RUNSTEAD_DATABASE_URL": "postgresql://stranger@127.0.0.1:1/nothing",
     "RUNSTEAD_REDIS_URL": "redis://127.0.0.1:1/0",
     "RUNSTEAD_PORT": "1",
     "RUNSTEAD_NO_SUCH_SETTING": "1",
     **{name: value for tool in ("LANGSMITH", "LANGCHAIN") for name, value in {
         f"{tool}_TRACING": "true", f"{tool}_TRACING_V2": "true", f"{tool}_API_KEY": "lsv2-secret",
-        f"{tool}_ENDPOINT": "http://127.0.0.1:1", f"{tool}_PROJECT": "somebody's",
+        f"{tool}_ENDPOINT": "http://127.0.0.1:1", f"{tool}_PROJECT": "stranger's",
     }.items()},
     "LANGGRAPH_API_URL": "http://127.0.0.1:1",
     "OPENAI_API_KEY": "sk-secret",
@@ -55,7 +55,7 @@ HOSTILE: Final = {
     "PYTHONNOUSERSITE": "",
     "PGHOST": "127.0.0.1",
     "PGPORT": "1",
-    "PGUSER": "somebody",
+    "PGUSER": "stranger",
     "PGDATABASE": "somebodys",
     "PGPASSWORD": "wrong",
     "PGSSLMODE": "verify-full",

@@ -71,7 +71,7 @@ def test_filter_does_not_match(wanted: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("wanted", "message"),
     [
         ({"n": {"$in": [1]}}, r"filter.n: there is no operator '\$in'; known are \$eq, \$ne"),
         ({"deep": {"x": {"$regex": "a"}}}, r"filter.deep.x: there is no operator"),
@@ -85,6 +85,6 @@ def test_filter_does_not_match(wanted: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_unknown_filter_is_refused(wanted: Any, told: str) -> None:
-    with pytest.raises(InvalidFilter, match=told):
+def test_unknown_filter_is_refused(wanted: Any, message: str) -> None:
+    with pytest.raises(InvalidFilter, match=message):
         check_filter(wanted)

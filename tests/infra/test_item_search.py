@@ -114,7 +114,7 @@ async def test_another_length_of_vectors_is_another_embedder(database: Database)
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("how", "message"),
     [
         (lambda texts: [[1.0, 2.0]] * len(texts), "a vector of 2 numbers, and store.index.dims is 3"),
         (lambda texts: [], "one vector for each text"),
@@ -124,9 +124,9 @@ async def test_another_length_of_vectors_is_another_embedder(database: Database)
     ],
     ids=["dims", "none", "words", "nan", "raises"],
 )
-async def test_embedder_failure_is_raised_and_stores_nothing(database: Database, how: Any, told: str) -> None:
+async def test_embedder_failure_is_raised_and_stores_nothing(database: Database, how: Any, message: str) -> None:
     store = indexed(database, how)
-    with pytest.raises(EmbeddingFailed, match=told):
+    with pytest.raises(EmbeddingFailed, match=message):
         await store.aput(("a",), "k", {"text": "cat"})
     assert await store.aget(("a",), "k") is None
 

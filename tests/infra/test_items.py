@@ -170,7 +170,7 @@ async def test_unstorable_item_is_refused(store: BaseStore, alice: ActorContext)
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         ({"x": float("nan")}, "value.x is not a finite number"),
         ({"x": [1, {"y": float("inf")}]}, r"value.x\[1\].y is not a finite number"),
@@ -181,9 +181,9 @@ async def test_unstorable_item_is_refused(store: BaseStore, alice: ActorContext)
     ids=ascii,
 )
 async def test_value_not_expressible_in_json_is_refused(
-    store: BaseStore, alice: ActorContext, value: Any, told: str
+    store: BaseStore, alice: ActorContext, value: Any, message: str
 ) -> None:
-    with pytest.raises(InvalidItem, match=told):
+    with pytest.raises(InvalidItem, match=message):
         await store.aput(("notes",), "k", value)
     assert await store.aget(("notes",), "k") is None
 

@@ -195,7 +195,7 @@ async def test_a_page_of_a_large_file_takes_little_memory(events: JsonlRunEventS
             assert seqs(await events.list_events(THREAD, after=19_000, limit=2)) == [19_001, 19_002]
             assert seqs(await events.list_events(THREAD, before=3)) == [1, 2]
             assert await events.count_events(THREAD) == 20_000
-            assert await events.delete_events(THREAD, run_id="of nobody") == 0
+            assert await events.delete_events(THREAD, run_id="unknown run") == 0
             assert seqs(await events.append([an_event()])) == [20_001]
             peak = tracemalloc.get_traced_memory()[1]
         finally:

@@ -391,7 +391,7 @@ async def test_event_loop_is_not_blocked_by_a_slow_query(database: PostgresDatab
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("postgresql://nobody:wrong@127.0.0.1:{port}/postgres", "check user and password"),
+        ("postgresql://stranger:wrong@127.0.0.1:{port}/postgres", "check user and password"),
         ("postgresql://postgres:{password}@127.0.0.1:{port}/absent", "create it, or name another"),
         ("postgresql://127.0.0.1:1/x", "cannot be reached"),
         ("postgresql://[::1", "postgresql://user:password@host"),

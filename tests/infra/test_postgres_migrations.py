@@ -23,16 +23,16 @@ OF_POSTGRESQL_ALONE = {"checkpoints", "writes", "marks", "mark_checkpoints", "ma
 
 async def test_migrations_create_the_tables_of_the_code(postgres_url: str) -> None:
     def differences(connection: Connection) -> object:
-        options = {"compare_type": False, "include_object": is_told_in_the_code}
+        options = {"compare_type": False, "include_object": is_defined_in_the_code}
         return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
 
     async with fresh_storage(postgres_url) as database:
         assert await database.read(differences) == []
 
 
-def is_told_in_the_code(_what: object, name: str | None, kind: str, _reflected: bool, _other: object) -> bool:
-    told_elsewhere = name in OF_POSTGRESQL_ALONE or str(name).startswith("procrastinate_")
-    return not (kind == "table" and told_elsewhere) and not str(name).endswith("_json")
+def is_defined_in_the_code(_what: object, name: str | None, kind: str, _reflected: bool, _other: object) -> bool:
+    defined_elsewhere = name in OF_POSTGRESQL_ALONE or str(name).startswith("procrastinate_")
+    return not (kind == "table" and defined_elsewhere) and not str(name).endswith("_json")
 
 
 async def test_partial_index_conditions_equal_those_of_the_code(postgres_url: str) -> None:

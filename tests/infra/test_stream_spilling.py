@@ -128,7 +128,7 @@ async def publish(bridge: MemoryStreamBridge, count: int, size: int = 100, run_i
 async def until(look: Callable[[], bool]) -> None:
     """Real time: for the work of threads."""
     async with asyncio.timeout(60):
-        while not look():  # noqa: ASYNC110 - threads tell nobody
+        while not look():  # noqa: ASYNC110 - threads do not notify
             await asyncio.sleep(0.002)
 
 

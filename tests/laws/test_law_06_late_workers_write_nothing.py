@@ -40,7 +40,7 @@ def test_a_worker_that_slept_while_another_finished_its_run_changes_nothing(stor
     assert late.facade.active_runs == 0
     later = story.durable.witness.published["r1"][published:]
     # A terminal event published by the reconciler is not an event of the late attempt.
-    assert not any(event.terminal for event in later if event.event_id.startswith("1-")), "it told of an end"
+    assert not any(event.terminal for event in later if event.event_id.startswith("1-")), "it published an end"
 
 
 def test_worker_that_slept_without_a_successor_continues(story: Story) -> None:

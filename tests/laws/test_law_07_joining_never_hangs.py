@@ -74,7 +74,7 @@ def test_reader_ends_when_the_worker_was_killed_before_the_terminal_event() -> N
     with Story(replace(CALM, stores=Weather(instant=0.0, slowest=0.5))) as story:
         story.create(a_spec("r1", Step(takes=1)))
         story.world.run(lambda: story.status("r1") == "success", until=10)
-        assert not any(event.terminal for event in story.durable.witness.published["r1"]), "it was told of already"
+        assert not any(event.terminal for event in story.durable.witness.published["r1"]), "it was published already"
         story.kill()
         story.start()
         for last_event_id in (None, "-1"):

@@ -14,7 +14,7 @@ from runstead.runtime.runs.types import RunFilter
 from runstead.testing.fakes import Step
 from runstead.testing.simulation.story import Story, a_spec
 
-STRANGERS = [ActorContext("a stranger"), ActorContext("somebody", tenant_id="another house")]
+STRANGERS = [ActorContext("a stranger"), ActorContext("other", tenant_id="another house")]
 
 VERBS: dict[str, Callable[[RunsFacade], Awaitable[Any]]] = {
     "get": lambda runs: runs.get_run("r1"),

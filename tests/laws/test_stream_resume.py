@@ -144,7 +144,7 @@ class Play:
             event_id = await self.bridge.publish(RUN, "values", data, attempt=attempt)
             self._published(event_id, self.log.add("values", data))
             # With files, each event has been written to one before the next action.
-            while self.bridge.bytes_in_memory:  # noqa: ASYNC110 - the disk tells nobody
+            while self.bridge.bytes_in_memory:  # noqa: ASYNC110 - the disk does not notify
                 await asyncio.sleep(0)
 
     async def end(self, kind: TerminalKind) -> None:

@@ -290,12 +290,12 @@ class _CutOffError(Exception):
 
 
 def _cut_off_after(members: int) -> Callable[[int, int], None]:
-    def told(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         assert total > members
         if done == members:
             raise _CutOffError
 
-    return told
+    return report
 
 
 def _threads(connection: Connection) -> int:

@@ -19,7 +19,7 @@ from typing_extensions import TypedDict
 from runstead.graphs.scripted import ScriptedChatModel
 
 
-# --- steps: a run that takes a while, and whose state tells which steps were taken how often ---------------------
+# --- steps: a run that takes a while, and whose state counts the steps taken ---------------------
 class Steps(TypedDict, total=False):
     name: str
     steps: int

@@ -265,7 +265,7 @@ async def test_reserved_keys_change_nothing(client: Client, thread_id: str) -> N
     forged = {
         "thread_id": new_id(),
         "run_id": new_id(),
-        "user_id": "somebody else",
+        "user_id": "another user",
         "checkpoint_ns": "elsewhere",
         "__pregel_task_id": "x",
         "langgraph_auth_user": {"identity": "root"},

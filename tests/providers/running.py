@@ -81,11 +81,11 @@ def _application(answers: ScriptedAnswers) -> Starlette:
             Mount("/google", routes=google_routes(answers)),
             Route("/mcp", StreamableHTTPASGIApp(sessions)),
         ],
-        exception_handlers={ClientDisconnect: _nobody_listens},
+        exception_handlers={ClientDisconnect: _client_is_gone},
         lifespan=lifespan,
     )
 
 
-async def _nobody_listens(_: Request, __: Exception) -> Response:
+async def _client_is_gone(_: Request, __: Exception) -> Response:
     """Ignore a client that was killed in the middle of its request."""
     return Response(status_code=499)

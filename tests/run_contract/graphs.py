@@ -155,13 +155,13 @@ narrow_above = StateGraph(Whole).add_node("child", narrow).add_edge(START, "chil
 
 
 class ModelContext(BaseModel):
-    user: str = "nobody"
+    user: str = "unknown"
     level: int = 0
 
 
 @dataclass
 class DataContext:
-    user: str = "nobody"
+    user: str = "unknown"
     level: int = 0
 
 

@@ -89,7 +89,7 @@ async def opened(messages: Sequence[BaseMessage]) -> None:
         if is_open():
             return
         await asyncio.sleep(0.005)
-    raise TimeoutError("nobody has opened the gate")
+    raise TimeoutError("the gate was not opened")
 
 
 def _reached(gate: str) -> Callable[[], bool]:

@@ -17,10 +17,10 @@ NOTHING: list[dict[str, Any]] = [
     {"context": {"other": 1}},
     {"config": {"configurable": {"other": 1}}},
 ]
-DEFAULTS = "{'user': 'nobody', 'level': 0}"
+DEFAULTS = "{'user': 'unknown', 'level': 0}"
 
 
-async def told(browser: Browser, graph: str, **fields: Any) -> str:
+async def logged(browser: Browser, graph: str, **fields: Any) -> str:
     (line,) = (await browser.wait("", graph, {}, **fields))["log"]
     return str(line)
 
@@ -38,11 +38,11 @@ async def told(browser: Browser, graph: str, **fields: Any) -> str:
 async def test_context_without_values_has_the_schemas_defaults(
     browser: Browser, graph: str, kind: str, fields: dict[str, Any]
 ) -> None:
-    assert await told(browser, graph, **fields) == f"{kind} {DEFAULTS}"
+    assert await logged(browser, graph, **fields) == f"{kind} {DEFAULTS}"
 
 
 async def test_context_of_a_typed_dict_has_what_was_given(browser: Browser) -> None:
-    assert await told(browser, "dict_context", context={"user": "ada", "other": 1}) == "dict {'user': 'ada'}"
+    assert await logged(browser, "dict_context", context={"user": "ada", "other": 1}) == "dict {'user': 'ada'}"
 
 
 @pytest.mark.parametrize("fields", NOTHING, ids=str)
@@ -51,16 +51,16 @@ async def test_context_of_a_typed_dict_is_none_without_values_as_langgraph_has_i
     browser: Browser, fields: dict[str, Any], context: Any
 ) -> None:
     (without_server,) = (await dict_context.ainvoke({}, context=context))["log"]
-    assert await told(browser, "dict_context", **fields) == without_server == "NoneType None"
+    assert await logged(browser, "dict_context", **fields) == without_server == "NoneType None"
 
 
 @pytest.mark.parametrize("graph", ["model_context", "data_context"])
 async def test_context_is_merged_from_assistant_configurable_and_request(browser: Browser, graph: str) -> None:
     body = {"graph_id": graph, "context": {"user": "bob"}}
     assistant = (await browser.post("/assistants", body))["assistant_id"]
-    assert await told(browser, assistant) == await told(browser, assistant, context={"level": 0})
-    assert "'user': 'bob', 'level': 2" in await told(browser, assistant, context={"level": 2})
-    assert "'user': 'ada'" in await told(browser, assistant, config={"configurable": {"user": "ada", "x": 1}})
+    assert await logged(browser, assistant) == await logged(browser, assistant, context={"level": 0})
+    assert "'user': 'bob', 'level': 2" in await logged(browser, assistant, context={"level": 2})
+    assert "'user': 'ada'" in await logged(browser, assistant, config={"configurable": {"user": "ada", "x": 1}})
 
 
 @pytest.mark.parametrize("graph", ["model_keys", "data_keys", "dict_keys", "no_schema_keys"])
@@ -109,7 +109,7 @@ async def test_run_without_required_context_is_refused_with_the_names(
 
 @pytest.mark.parametrize("graph", ["model_needs", "data_needs", "made_needs"])
 async def test_run_with_required_context_has_it(browser: Browser, graph: str) -> None:
-    line = await told(browser, graph, context={"user": "ada", "tenant": "t", "other": 1})
+    line = await logged(browser, graph, context={"user": "ada", "tenant": "t", "other": 1})
     assert line.endswith(" {'user': 'ada', 'tenant': 't', 'level': 0}")
 
 

@@ -34,7 +34,7 @@ def test_a_message_keeps_its_role(given: Any, kind: type) -> None:
     assert isinstance(to_message(given), kind)
 
 
-@pytest.mark.parametrize("given", [None, 1, {"content": 1}, {"role": "nobody", "content": "a"}, object()])
+@pytest.mark.parametrize("given", [None, 1, {"content": 1}, {"role": "unknown", "content": "a"}, object()])
 def test_to_message_returns_none_for_other_values(given: Any) -> None:
     assert to_message(given) is None
 

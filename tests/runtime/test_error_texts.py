@@ -49,14 +49,14 @@ def test_exceptions_of_libraries_are_masked_unless_show_all(error: Exception) ->
 
 @pytest.mark.parametrize("kind", [StorageFull, StorageReadOnly, StorageBusy])
 def test_storage_errors_show_the_remedy_without_the_location(kind: type[StorageError]) -> None:
-    error = kind(Path("/data/of/somebody.db"))
-    assert "somebody" not in MASKING.of(error)
+    error = kind(Path("/data/of/someone.db"))
+    assert "someone" not in MASKING.of(error)
     assert "again" in MASKING.of(error)
-    assert "somebody" in ALL.of(error)
+    assert "someone" in ALL.of(error)
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "text"),
     [
         (ValueError("boom"), "ValueError('boom')"),
         ("ValueError('boom')", "ValueError('boom')"),
@@ -64,9 +64,9 @@ def test_storage_errors_show_the_remedy_without_the_location(kind: type[StorageE
         (VendorError("sk"), "VendorError('An internal error occurred')"),
         ("VendorError('sk')", "VendorError('An internal error occurred')"),
         ("OSError(2, 'No such file')", "OSError('An internal error occurred')"),
-        ("nobody knows sk-1", "Error('An internal error occurred')"),
+        ("unknown key sk-1", "Error('An internal error occurred')"),
     ],
 )
-def test_errors_of_tasks_in_a_state(error: object, told: str) -> None:
-    assert MASKING.of_task(error) == told
+def test_errors_of_tasks_in_a_state(error: object, text: str) -> None:
+    assert MASKING.of_task(error) == text
     assert ALL.of_task("VendorError('sk')") == "VendorError('sk')"

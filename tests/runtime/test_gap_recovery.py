@@ -124,7 +124,7 @@ async def test_rejoin_from_the_gap_before_a_reconciled_end_reads_the_end_alone()
     storage = SpeechlessStorage()
     async with storage.worker(limits=LIMITS) as runs:
         with acting(ALICE):
-            await storage.ended_untold(runs)
+            await storage.end_unpublished(runs)
             await storage.clock.forward(3 * TERM)
             items = await read(await runs.join_stream("r1", last_event_id="-1"))
             (place,) = [place for place, item in enumerate(items) if getattr(item, "event", "") == "gap"]

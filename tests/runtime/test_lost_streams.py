@@ -51,7 +51,7 @@ class Reading:
         return
 
 
-async def told(storage: Storage, ended: RunRecord, subscription: Reading, **ports: object) -> list[StreamItem]:
+async def items_of(storage: Storage, ended: RunRecord, subscription: Reading, **ports: object) -> list[StreamItem]:
     """Return all items of a reader that resumed after 1-1 with this subscription."""
 
     async def values(record: RunRecord) -> bytes | None:
@@ -76,7 +76,7 @@ async def test_reader_of_an_ended_run_gets_a_gap_and_the_values(then: Sentinel |
     async with storage.worker() as runs:
         with acting(ALICE):
             ended = (await runs.create_and_wait(a_spec("r1"))).record
-            items = await told(storage, ended, Reading(StreamEvent("1-2", "values", b"1"), then=then))
+            items = await items_of(storage, ended, Reading(StreamEvent("1-2", "values", b"1"), then=then))
     heard, gap, values, end = [item for item in items if item is not HEARTBEAT_SENTINEL]
     assert isinstance(heard, StreamEvent)
     assert isinstance(gap, StreamEvent)
@@ -143,7 +143,7 @@ async def test_reader_is_disconnected_when_values_cannot_be_read() -> None:
         with acting(ALICE):
             ended = (await runs.create_and_wait(a_spec("r1"))).record
             with pytest.raises(Away):
-                await told(storage, ended, Reading(then=None), values="away")
+                await items_of(storage, ended, Reading(then=None), values="away")
 
 
 async def test_stream_of_an_unreachable_server_is_not_removed() -> None:
@@ -214,5 +214,5 @@ async def test_reader_resumed_after_an_outage_misses_nothing() -> None:
     async with storage.worker() as runs:
         with acting(ALICE):
             ended = (await runs.create_and_wait(a_spec("r1"))).record
-            items = await told(storage, ended, Late(StreamEvent("1-2", "values", b"1"), then=END_SENTINEL))
+            items = await items_of(storage, ended, Late(StreamEvent("1-2", "values", b"1"), then=END_SENTINEL))
     assert items == [StreamEvent("1-2", "values", b"1"), END_SENTINEL]

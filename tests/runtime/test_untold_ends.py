@@ -42,7 +42,7 @@ class SpeechlessStorage(Storage):
         super().__init__()
         self.bridge: SpeechlessBridge = SpeechlessBridge(clock=self.clock)
 
-    async def ended_untold(self, runs: RunsFacade, run_id: str = "r1") -> RunRecord:
+    async def end_unpublished(self, runs: RunsFacade, run_id: str = "r1") -> RunRecord:
         """End a run in the storage without a terminal event on its stream."""
         await runs.create_background(a_spec(run_id))
         await self.clock.forward(1)
@@ -55,7 +55,7 @@ async def test_reconciled_stream_has_gap_values_and_end() -> None:
     storage = SpeechlessStorage()
     async with storage.worker(limits=LIMITS) as runs:
         with acting(ALICE):
-            await storage.ended_untold(runs)
+            await storage.end_unpublished(runs)
             stream = await runs.join_stream("r1", last_event_id="-1")
             await storage.clock.forward(3 * TERM)
             items = [item async for item in stream if isinstance(item, StreamEvent)]
@@ -73,7 +73,7 @@ async def test_late_subscriber_replays_identical_events() -> None:
     storage = SpeechlessStorage()
     async with storage.worker(limits=LIMITS) as runs:
         with acting(ALICE):
-            await storage.ended_untold(runs)
+            await storage.end_unpublished(runs)
             first = await runs.join_stream("r1", last_event_id="-1")
             await storage.clock.forward(3 * TERM)
             assert await read(first) == await read(await runs.join_stream("r1", last_event_id="-1"))
@@ -83,7 +83,7 @@ async def test_only_one_worker_publishes_the_missing_terminal_event() -> None:
     storage = SpeechlessStorage()
     async with storage.workers(True, True, True, limits=LIMITS) as (runs, *_):
         with acting(ALICE):
-            await storage.ended_untold(runs)
+            await storage.end_unpublished(runs)
             await storage.clock.forward(5 * TERM)
             items = await read(await runs.join_stream("r1", last_event_id="-1"))
     told = [item.event for item in items if isinstance(item, StreamEvent)]
@@ -95,7 +95,7 @@ async def test_late_worker_publishes_its_own_terminal_event() -> None:
     storage = SpeechlessStorage()
     async with storage.worker(limits=LIMITS) as runs:
         with acting(ALICE):
-            await storage.ended_untold(runs)
+            await storage.end_unpublished(runs)
             # Time for one check after the end, and not for a second.
             await storage.clock.forward(TERM)
             assert await storage.bridge.status("r1") is StreamStatus.OPEN
@@ -137,7 +137,7 @@ async def read(stream: object) -> list[StreamItem]:
 
 
 @asynccontextmanager
-async def found_untold(storage: SpeechlessStorage, *run_ids: str) -> AsyncIterator[None]:
+async def orphaned_runs(storage: SpeechlessStorage, *run_ids: str) -> AsyncIterator[None]:
     """Runs that ended without a terminal event, long enough ago, and are not searched for except by the test."""
     async with storage.worker() as runs:
         with acting(ALICE):
@@ -165,7 +165,7 @@ async def test_worker_without_the_values_leaves_the_end_to_another() -> None:
         return b'{"log":["all"]}'
 
     storage = SpeechlessStorage()
-    async with found_untold(storage, "r1"):
+    async with orphaned_runs(storage, "r1"):
         here, elsewhere = looking(storage, unreadable), looking(storage, readable)
         assert [await here.tell() for _ in range(4)] == [0, 0, 0, 0]
         assert await storage.bridge.status("r1") is StreamStatus.OPEN
@@ -183,7 +183,7 @@ async def test_storage_failure_of_one_run_does_not_delay_others() -> None:
         return b"{}"
 
     storage = SpeechlessStorage()
-    async with found_untold(storage, "r1", "r2"):
+    async with orphaned_runs(storage, "r1", "r2"):
         ends = looking(storage, values)
         assert [await ends.tell() for _ in range(2)] == [0, 1]
         assert await storage.bridge.status("r1") is StreamStatus.OPEN
@@ -197,7 +197,7 @@ async def test_run_retried_meanwhile_is_not_ended() -> None:
         storage.tables.write(storage.tables.runs["r1"], status=RunStatus.PENDING, ended_at=None)
         return b"{}"
 
-    async with found_untold(storage, "r1"):
+    async with orphaned_runs(storage, "r1"):
         ends = looking(storage, values)
         assert [await ends.tell() for _ in range(3)] == [0, 0, 0]
         assert await storage.bridge.status("r1") is StreamStatus.OPEN
@@ -207,7 +207,7 @@ async def test_reader_with_a_mode_filter_still_gets_the_values_after_a_gap() -> 
     storage = SpeechlessStorage()
     async with storage.worker(limits=LIMITS) as runs:
         with acting(ALICE):
-            await storage.ended_untold(runs)
+            await storage.end_unpublished(runs)
             stream = await runs.join_stream("r1", last_event_id="-1", modes=["messages-tuple"])
             await storage.clock.forward(3 * TERM)
             items = await read(stream)
@@ -218,7 +218,7 @@ async def test_log_that_starts_with_a_gap_has_only_one_gap() -> None:
     storage = SpeechlessStorage()
     async with storage.worker(limits=LIMITS) as runs:
         with acting(ALICE):
-            await storage.ended_untold(runs)
+            await storage.end_unpublished(runs)
             await storage.bridge.cleanup("r1")
             await storage.bridge.open("r1", 1)
             await storage.clock.forward(3 * TERM)

@@ -15,7 +15,7 @@ from runstead.runtime.user_code.sync_threads import SyncThreads
 from runstead.runtime.user_code.thread_loop import LoopLost, UserCodeExit
 from runstead.runtime.user_code.user_loop import UserCodeTimeout, UserLoop
 
-WHO: ContextVar[str] = ContextVar("who", default="nobody")
+WHO: ContextVar[str] = ContextVar("who", default="unknown")
 
 
 @pytest.fixture

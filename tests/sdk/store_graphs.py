@@ -27,20 +27,20 @@ class Asked(TypedDict, total=False):
     scores: list[float | None]
 
 
-def _told(found: Any) -> Asked:
+def _answer(found: Any) -> Asked:
     return {"keys": [item.key for item in found], "scores": [item.score for item in found]}
 
 
 async def _on_the_loop(state: Asked, runtime: Runtime) -> Asked:
     assert runtime.store is not None
     await runtime.store.aput((state["room"],), "graph", {"text": "a cat and a car"})
-    return _told(await runtime.store.asearch((state["room"],), query=state["query"]))
+    return _answer(await runtime.store.asearch((state["room"],), query=state["query"]))
 
 
 def _in_a_thread(state: Asked) -> Asked:
     store = get_store()
     store.put((state["room"],), "graph", {"text": "a cat and a car"})
-    return _told(store.search((state["room"],), query=state["query"]))
+    return _answer(store.search((state["room"],), query=state["query"]))
 
 
 def _cannot(state: Asked) -> Asked:

@@ -35,7 +35,7 @@ async def test_every_graph_has_an_assistant_with_the_id_it_has_everywhere(client
 
 async def test_assistants_are_found(client: Any) -> None:
     assert [one["graph_id"] for one in await client.assistants.search(graph_id="hitl")] == ["hitl"]
-    assert await client.assistants.search(graph_id="nobody") == []
+    assert await client.assistants.search(graph_id="unknown") == []
     by_name = await client.assistants.search(metadata=SYSTEM, sort_by="name", sort_order="asc", limit=2, offset=1)
     assert [one["name"] for one in by_name] == sorted(GRAPHS)[1:3]
     assert await client.assistants.search(graph_id="hitl", select=["graph_id"]) == [{"graph_id": "hitl"}]
@@ -226,8 +226,8 @@ async def test_default_assistant_of_a_served_graph_cannot_be_deleted(client: Any
 
 
 async def test_an_assistant_that_does_not_exist(client: Any) -> None:
-    nobody = str(uuid.uuid4())
-    for name, error in ((nobody, NotFoundError), ("nope", UnprocessableEntityError)):
+    unknown = str(uuid.uuid4())
+    for name, error in ((unknown, NotFoundError), ("nope", UnprocessableEntityError)):
         for call in (
             client.assistants.get(name),
             client.assistants.update(name, name="x"),
@@ -320,7 +320,7 @@ async def test_subgraphs(client: Any) -> None:
     assert list(await client.assistants.get_subgraphs("nested", namespace="child")) == ["child"]
     assert await client.assistants.get_subgraphs("agent") == {}
     with pytest.raises(NotFoundError):
-        await client.assistants.get_subgraphs("nested", namespace="nobody")
+        await client.assistants.get_subgraphs("nested", namespace="unknown")
 
 
 async def test_an_assistant_is_described_by_its_graph(client: Any) -> None:

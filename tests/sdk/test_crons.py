@@ -166,7 +166,7 @@ async def test_pages_order_and_selection(client: Any, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"schedule": "bogus"}, "Invalid cron schedule: 'bogus'"),
         ({"schedule": "0 0 30 2 *"}, "Invalid cron schedule"),
@@ -176,11 +176,11 @@ async def test_pages_order_and_selection(client: Any, url: str) -> None:
         ({"schedule": "* * * * *", "on_run_completed": "odd"}, "on_run_completed"),
     ],
 )
-async def test_invalid_cron_is_refused_on_create_and_update(client: Any, fields: Any, told: str) -> None:
-    with pytest.raises(UnprocessableEntityError, match=told):
+async def test_invalid_cron_is_refused_on_create_and_update(client: Any, fields: Any, message: str) -> None:
+    with pytest.raises(UnprocessableEntityError, match=message):
         await client.crons.create("agent", **fields)
     made = await client.crons.create("agent", schedule=NEVER_SOON)
-    with pytest.raises(UnprocessableEntityError, match=told):
+    with pytest.raises(UnprocessableEntityError, match=message):
         await client.crons.update(made["cron_id"], **fields)
     (same,) = [one for one in await client.crons.search(limit=100) if one["cron_id"] == made["cron_id"]]
     assert same == made
@@ -188,23 +188,23 @@ async def test_invalid_cron_is_refused_on_create_and_update(client: Any, fields:
 
 
 async def test_other_refusals(client: Any, url: str) -> None:
-    nobody = str(uuid.uuid4())
+    unknown = str(uuid.uuid4())
     with pytest.raises(NotFoundError):
-        await client.crons.create(nobody, schedule=NEVER_SOON)
+        await client.crons.create(unknown, schedule=NEVER_SOON)
     with pytest.raises(NotFoundError):
-        await client.crons.create_for_thread(nobody, "agent", schedule=NEVER_SOON)
+        await client.crons.create_for_thread(unknown, "agent", schedule=NEVER_SOON)
     with pytest.raises(UnprocessableEntityError, match="Invalid assistant"):
-        await client.crons.create("nobody", schedule=NEVER_SOON)
+        await client.crons.create("unknown", schedule=NEVER_SOON)
     with pytest.raises(BadRequestError, match="both configurable and context"):
         await client.crons.create("agent", schedule=NEVER_SOON, config={"configurable": {"a": 1}}, context={"b": 1})
     with pytest.raises(NotFoundError, match="not found"):
-        await client.crons.update(nobody, enabled=False)
+        await client.crons.update(unknown, enabled=False)
     with pytest.raises(UnprocessableEntityError, match="select"):
         await client.crons.search(select=["odd"])
     made = await client.crons.create("agent", schedule=NEVER_SOON)
     thread = (await client.threads.create())["thread_id"]
     async with httpx.AsyncClient(base_url=url) as http:
-        assert (await http.get(f"/runs/crons/{nobody}")).status_code == 404
+        assert (await http.get(f"/runs/crons/{unknown}")).status_code == 404
         assert (await http.get("/runs/crons/nonsense")).status_code == 422
         empty = await http.patch(f"/runs/crons/{made['cron_id']}", json={})
         assert (empty.status_code, empty.json()) == (400, {"detail": "No fields to update"})

@@ -179,8 +179,8 @@ async def test_the_tasks_of_a_supervisor_are_found(supervisor: Supervisor, crew:
 
 
 async def test_unknown_subagent_is_reported(flavour: Flavour, crew: str) -> None:
-    told = await Supervisor(flavour, crew, graph_id="nobody").calls(
+    told = await Supervisor(flavour, crew, graph_id="unknown").calls(
         "start_async_task", description="find the book", subagent_type="researcher"
     )
     assert "Failed to launch async subagent 'researcher'" in told
-    assert "Invalid assistant: 'nobody'" in told
+    assert "Invalid assistant: 'unknown'" in told

@@ -70,21 +70,21 @@ async def test_items_may_expire(client: Any, url: str, room: str) -> None:
 @pytest.mark.parametrize("graph", ["searching", "searching_in_a_thread"])
 async def test_graphs_search_what_clients_wrote(client: Any, room: str, graph: str) -> None:
     await client.store.put_item([room], key="client", value={"text": "a cat"})
-    told = await client.runs.wait(None, graph, input={"room": room, "query": "cat"})
-    assert told["keys"] == ["client", "graph"]
-    assert told["scores"] == pytest.approx([1, 0.5**0.5], abs=1e-5)
+    output = await client.runs.wait(None, graph, input={"room": room, "query": "cat"})
+    assert output["keys"] == ["client", "graph"]
+    assert output["scores"] == pytest.approx([1, 0.5**0.5], abs=1e-5)
     found = await client.store.search_items([room], query="car")
     assert found["items"][0]["key"] == "graph"
 
 
 async def test_unstorable_item_fails_the_run_with_a_reason(client: Any, room: str) -> None:
-    told = await client.runs.wait(None, "unstorable", input={"room": room}, raise_error=False)
-    assert told["__error__"]["error"] == "InvalidItem"
-    assert "cannot be stored as JSON" in told["__error__"]["message"]
+    output = await client.runs.wait(None, "unstorable", input={"room": room}, raise_error=False)
+    assert output["__error__"]["error"] == "InvalidItem"
+    assert "cannot be stored as JSON" in output["__error__"]["message"]
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"filter": {"a": {"$in": [1]}}}, r"there is no operator '\\?\$in'"),
         ({"filter": {"$and": []}}, "stands where a field is expected"),
@@ -97,8 +97,8 @@ async def test_unstorable_item_fails_the_run_with_a_reason(client: Any, room: st
     ],
     ids=str,
 )
-async def test_invalid_search_is_refused(client: Any, room: str, wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(UnprocessableEntityError, match=told):
+async def test_invalid_search_is_refused(client: Any, room: str, wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(UnprocessableEntityError, match=message):
         await client.http.post("/store/items/search", json={"namespace_prefix": [room], **wrong})
 
 

@@ -103,16 +103,16 @@ async def test_a_thread_is_joined_by_a_second_client(threads: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("namespace", "told"),
+    ("namespace", "received"),
     [([], ["custom", "updates", "updates"]), (["child"], ["custom", "updates"])],
 )
 async def test_all_events_of_some_channels(
-    threads: Any, transport: Transport, namespace: list[str], told: list[str]
+    threads: Any, transport: Transport, namespace: list[str], received: list[str]
 ) -> None:
     async with asyncio.timeout(60), threads.stream(assistant_id="nested", transport=transport) as thread:
         await thread.run.start(input=HI)
         events = [event async for event in thread.subscribe(["custom", "updates"], namespaces=[namespace], depth=0)]
-    assert [event["method"] for event in events] == told
+    assert [event["method"] for event in events] == received
     assert {event["params"]["namespace"][0].partition(":")[0] for event in events if namespace} == set(namespace)
 
 
@@ -128,8 +128,8 @@ async def test_projections_side_by_side(threads: Any, transport: Transport) -> N
     channels = ["values", "messages", "tool_calls", "updates", "tasks", "checkpoints"]
     async with asyncio.timeout(60), threads.stream(assistant_id="tools", transport=transport) as thread:
         await thread.run.start(input=HI)
-        told = [name async for name, _ in thread.interleave_projections(channels)]
-    assert dict(Counter(told)) == SIDE_BY_SIDE
+        received = [name async for name, _ in thread.interleave_projections(channels)]
+    assert dict(Counter(received)) == SIDE_BY_SIDE
     async with asyncio.timeout(60), threads.stream(assistant_id="nested", transport=transport) as thread:
         await thread.run.start(input=HI)
         children = [item.graph_name async for _, item in thread.interleave_projections(["subgraphs"])]
@@ -152,7 +152,7 @@ async def test_one_of_two_interrupts_is_resumed(threads: Any, transport: Transpo
             await thread.run.respond("1")
         asked = {one["value"]: one["interrupt_id"] for one in thread.interrupts}
         assert set(asked) == {"a?", "b?"}
-        told = await thread.run.respond("1", interrupt_id=asked["a?"])
+        received = await thread.run.respond("1", interrupt_id=asked["a?"])
     state = await threads.get_state(thread.thread_id)
     for _ in range(500):
         if len(state["interrupts"]) == 1 and state["values"].get("answers") == ["a=1"]:
@@ -160,7 +160,7 @@ async def test_one_of_two_interrupts_is_resumed(threads: Any, transport: Transpo
         await asyncio.sleep(0.01)
         state = await threads.get_state(thread.thread_id)
     assert [one["value"] for one in state["interrupts"]] == ["b?"]
-    assert told["run_id"]
+    assert received["run_id"]
 
 
 async def test_stream_attributes_and_graph_tree(threads: Any) -> None:
@@ -192,8 +192,8 @@ async def test_stream_continues_after_the_applied_sequence(threads: Any) -> None
         assert len(first) == 2
     async with asyncio.timeout(60), threads.stream(thread_id, assistant_id="agent") as thread:
         thread.observe_applied_through_seq(first[0]["seq"])
-        told = await collected(thread.subscribe(["values"]), 1, itself)
-    assert [event["event_id"] for event in told] == [first[1]["event_id"]]
+        received = await collected(thread.subscribe(["values"]), 1, itself)
+    assert [event["event_id"] for event in received] == [first[1]["event_id"]]
 
 
 async def test_closed_stream_yields_nothing(threads: Any, transport: Transport) -> None:

@@ -207,7 +207,7 @@ async def test_threads_are_found(client: Any) -> None:
     assert await ids(status="interrupted") == [made[0]]
     assert await ids(values={"done": 1}) == [made[1]]
     assert await ids(metadata={"mark": mark, "n": 4}) == [made[4]]
-    assert await ids(metadata={"mark": "nobody's"}) == []
+    assert await ids(metadata={"mark": "unowned"}) == []
     assert await client.threads.count(metadata={"mark": mark}) == 5
     assert await client.threads.count(metadata={"mark": mark}, status="idle") == 4
     assert await client.threads.count(values={"done": 1}, metadata={"mark": mark}) == 1
@@ -272,7 +272,7 @@ async def test_an_update_goes_through_the_reducers(client: Any) -> None:
 async def test_update_as_an_unknown_node_is_refused(client: Any) -> None:
     thread_id = (await client.threads.create(graph_id="agent"))["thread_id"]
     with pytest.raises(BadRequestError, match="refused"):
-        await client.threads.update_state(thread_id, HELLO, as_node="nobody")
+        await client.threads.update_state(thread_id, HELLO, as_node="unknown")
 
 
 async def test_an_update_waits_its_turn(client: Any) -> None:
@@ -371,7 +371,7 @@ async def test_superstep_command_sets_the_next_node(client: Any) -> None:
         ({"values": None, "command": {"resume": "yes"}, "as_node": "model"}, "needs a run"),
         ({"values": None, "command": {}, "as_node": "model"}, "at least one of"),
         ({"values": {"messages": []}, "command": {"update": {}}, "as_node": "model"}, "values or a command"),
-        ({"values": {"messages": []}, "as_node": "nobody"}, "refused"),
+        ({"values": {"messages": []}, "as_node": "unknown"}, "refused"),
     ],
 )
 async def test_invalid_supersteps_create_no_thread(client: Any, update: Any, said: str) -> None:

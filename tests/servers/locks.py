@@ -29,7 +29,7 @@ class Holder:
             if await self._count():
                 return
             await asyncio.sleep(0.01)
-        raise TimeoutError("nobody waits")
+        raise TimeoutError("no transaction waits")
 
     async def _count(self) -> int:
         row = await (await self._connection.execute(_WAITING)).fetchone()

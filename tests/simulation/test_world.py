@@ -65,8 +65,8 @@ def test_deadlock_is_detected_and_names_the_waiting_tasks(world: World) -> None:
     async def waits_for_ever() -> None:
         await asyncio.Event().wait()
 
-    world.outside.spawn(waits_for_ever(), name="somebody")
-    with pytest.raises(Deadlock, match="somebody at waits_for_ever"):
+    world.outside.spawn(waits_for_ever(), name="waiter")
+    with pytest.raises(Deadlock, match="waiter at waits_for_ever"):
         world.run(lambda: False, until=10)
 
 

@@ -138,7 +138,7 @@ NAMES.names["xn--bcher-kva.example"] = ["93.184.216.34"]
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "message"),
     [
         ("http://127.0.0.1:1/x", "Webhook host blocked: loopback IP range"),
         ("http://localhost/x", "Webhook host blocked: loopback IP range"),
@@ -168,10 +168,10 @@ NAMES.names["xn--bcher-kva.example"] = ["93.184.216.34"]
         ("https://example.org/" + "x" * 5000, "Webhook URL too long"),
     ],
 )
-async def test_invalid_url_is_refused_with_a_message(url: str, told: str) -> None:
+async def test_invalid_url_is_refused_with_a_message(url: str, message: str) -> None:
     with pytest.raises(WebhookRefused) as refused:
         await WebhookAddresses(UrlPolicy(), NAMES).check(url)
-    assert str(refused.value).startswith(told)
+    assert str(refused.value).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ async def test_valid_url_is_accepted(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "url", "told"),
+    ("policy", "url", "message"),
     [
         (UrlPolicy(require_https=True), "http://example.org/", "Webhook must use https"),
         (UrlPolicy(require_https=True), "https://example.org/", None),
@@ -202,12 +202,12 @@ async def test_valid_url_is_accepted(url: str) -> None:
         (UrlPolicy(disabled=True), "https://example.org/", "Webhooks are disabled on this server"),
     ],
 )
-async def test_the_operator_s_policy(policy: UrlPolicy, url: str, told: str | None) -> None:
+async def test_the_operator_s_policy(policy: UrlPolicy, url: str, message: str | None) -> None:
     addresses = WebhookAddresses(policy, NAMES)
-    if told is None:
+    if message is None:
         await addresses.check(url)
         return
-    with pytest.raises(WebhookRefused, match=told):
+    with pytest.raises(WebhookRefused, match=message):
         await addresses.check(url)
 
 

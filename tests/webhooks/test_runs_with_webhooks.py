@@ -75,12 +75,16 @@ async def test_ended_run_sends_a_signed_webhook_and_lists_the_delivery(tmp_path:
         assert run["kwargs"]["webhook"] == receiver.url  # type: ignore[typeddict-item]
         values = await sdk.runs.join(thread["thread_id"], run["run_id"])
         (got,) = await receiver.count(1)
-        told = Webhook(SECRET).verify(got.body, got.headers)
-        assert (told["run_id"], told["thread_id"], told["status"]) == (run["run_id"], thread["thread_id"], "success")
-        assert told["values"] == values
-        assert told["error"] is None
-        assert told["metadata"]["a"] == 1
-        assert told["run_started_at"] <= told["run_ended_at"] <= told["webhook_sent_at"]
+        payload = Webhook(SECRET).verify(got.body, got.headers)
+        assert (payload["run_id"], payload["thread_id"], payload["status"]) == (
+            run["run_id"],
+            thread["thread_id"],
+            "success",
+        )
+        assert payload["values"] == values
+        assert payload["error"] is None
+        assert payload["metadata"]["a"] == 1
+        assert payload["run_started_at"] <= payload["run_ended_at"] <= payload["webhook_sent_at"]
         (listed,) = await deliveries(client, run_id=run["run_id"])
         one = await ended(client, listed["delivery_id"])
         assert one["delivery_id"] == got.headers["webhook-id"]
@@ -130,7 +134,7 @@ async def test_failed_delivery_is_retried(tmp_path: Path) -> None:
 async def test_invalid_webhook_url_is_refused_like_the_reference(tmp_path: Path) -> None:
     async with served(tmp_path, webhook_allow_loopback=False, webhooks={"url": {"allowed_ports": [80, 443]}}) as client:
         thread = (await client.post("/threads", json={})).json()["thread_id"]
-        for url, told in (
+        for url, message in (
             ("http://127.0.0.1/x", "Webhook host blocked: loopback IP range"),
             ("http://10.0.0.1/x", "Webhook host blocked: private IP range"),
             ("http://169.254.169.254/x", "Webhook host blocked: cloud metadata endpoint"),
@@ -139,7 +143,7 @@ async def test_invalid_webhook_url_is_refused_like_the_reference(tmp_path: Path)
             body = {"assistant_id": "agent", "input": HELLO, "webhook": url}
             for path in (f"/threads/{thread}/runs", "/runs", "/runs/stream", f"/threads/{thread}/runs/wait"):
                 refused = await client.post(path, json=body)
-                assert (refused.status_code, refused.json()) == (422, {"detail": told}), path
+                assert (refused.status_code, refused.json()) == (422, {"detail": message}), path
             assert (await client.post("/runs/batch", json=[body])).status_code == 422
         assert (await client.get(f"/threads/{thread}/runs")).json() == []
 
@@ -167,7 +171,7 @@ async def test_configured_headers_are_sent(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("headers", "told"),
+    ("headers", "message"),
     [
         ({"x": "${{ env.HOME }}"}, "does not begin with webhooks.env_prefix"),
         ({"x": "${{ env.LG_WEBHOOK_NOT_THERE }}"}, "LG_WEBHOOK_NOT_THERE is not set"),
@@ -177,8 +181,8 @@ async def test_configured_headers_are_sent(tmp_path: Path, monkeypatch: pytest.M
         ({"x": "a\r\nb: c"}, "no header can carry"),
     ],
 )
-async def test_unsendable_headers_prevent_startup(tmp_path: Path, headers: dict[str, str], told: str) -> None:
-    with pytest.raises(UnsupportedConfiguration, match=told):
+async def test_unsendable_headers_prevent_startup(tmp_path: Path, headers: dict[str, str], message: str) -> None:
+    with pytest.raises(UnsupportedConfiguration, match=message):
         async with application(tmp_path, webhooks={"headers": headers}).running():
             pass
 
@@ -213,9 +217,9 @@ async def test_too_large_values_are_omitted_with_their_size(tmp_path: Path) -> N
         large = {"messages": [{"role": "human", "content": "x" * 3_000_000}]}
         await client.post("/runs/wait", json={"assistant_id": "agent", "input": large, "webhook": receiver.url})
         (got,) = await receiver.count(1)
-        told = json.loads(got.body)
-        assert told["values"] is None
-        assert told["values_omitted"] > 6_000_000
+        payload = json.loads(got.body)
+        assert payload["values"] is None
+        assert payload["values_omitted"] > 6_000_000
         assert len(got.body) < 4_300_000
 
 

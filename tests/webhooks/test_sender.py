@@ -144,20 +144,20 @@ async def test_retry_after_is_honoured(storage: RunStorage, deliveries: SqlDeliv
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "recorded"),
     [
         (WebhookRefused("Webhook host blocked: loopback IP range"), "Webhook host blocked: loopback IP range"),
         (Reply(410), "answered 410"),
     ],
 )
 async def test_some_failures_are_final(
-    storage: RunStorage, deliveries: SqlDeliveryStore, answer: Reply | Exception, told: str
+    storage: RunStorage, deliveries: SqlDeliveryStore, answer: Reply | Exception, recorded: str
 ) -> None:
     await owed_by(storage)
     async with sending(storage, deliveries, answer) as play:
         one = await play.until(lambda one: one.status == "failed")
     with acting(ALICE):
-        assert [each.error for each in await deliveries.attempts(one.delivery_id)] == [told]
+        assert [each.error for each in await deliveries.attempts(one.delivery_id)] == [recorded]
 
 
 async def test_redirect_is_a_recorded_failure(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:

@@ -158,7 +158,7 @@ async def test_up_to_date_reader_waits_for_the_next_run(http: httpx.AsyncClient,
         ([[]], 0, {"root"}),
         ([[]], 1, {"root", "child"}),
         ([["child"]], None, {"child"}),
-        ([["child:nobody"]], None, set()),
+        ([["child:unknown"]], None, set()),
         ([["other"], []], 0, {"root"}),
         (None, None, {"root", "child"}),
     ],
@@ -313,7 +313,7 @@ async def test_missing_resource_is_named_in_the_error(http: httpx.AsyncClient, t
     async with following(http, thread_id) as follower:
         await start(http, thread_id, "agent")
         await follower.run_ended()
-    assert (await command(http, thread_id, "state.get", namespace=["nobody"]))["error"] == "no_such_namespace"
+    assert (await command(http, thread_id, "state.get", namespace=["unknown"]))["error"] == "no_such_namespace"
     assert (await command(http, thread_id, "state.fork", checkpoint_id=nowhere))["error"] == "no_such_checkpoint"
     assert (await command(http, thread_id, "state.fork", checkpoint_id="x"))["error"] == "no_such_checkpoint"
     assert (await command(http, thread_id, "input.respond", response=1))["error"] == "invalid_argument"
@@ -368,16 +368,18 @@ async def test_thread_is_replayed_from_storage_after_a_restart(tmp_path: Path, t
             await command(http, thread_id, "input.respond", interrupt_id=interrupt_id, response="yes")
             await after.run_ended(3)
         known = {event["event_id"]: event for event in before.events}
-        told = [event for event in after.events if event["seq"] <= endings(after.events)[1]["seq"]]
+        replayed = [event for event in after.events if event["seq"] <= endings(after.events)[1]["seq"]]
         # Events that a client has already seen keep their ids; of the others it gets the latest values.
-        assert {event["event_id"] for event in told} - known.keys() == {f"synth:{run_of(told)}:values"}
-        assert [event["event_id"] for event in endings(told)] == [event["event_id"] for event in endings(before.events)]
+        assert {event["event_id"] for event in replayed} - known.keys() == {f"synth:{run_of(replayed)}:values"}
+        assert [event["event_id"] for event in endings(replayed)] == [
+            event["event_id"] for event in endings(before.events)
+        ]
         asked = after.of("input.requested")[0]
         assert asked["params"] == {**known[asked["event_id"]]["params"], "timestamp": asked["params"]["timestamp"]}
         assert [event["seq"] for event in after.events] == sorted({event["seq"] for event in after.events})
-        assert endings(told)[0]["params"]["data"] == {"event": "failed", "graph_name": "fail", "error": "boom"}
+        assert endings(replayed)[0]["params"]["data"] == {"event": "failed", "graph_name": "fail", "error": "boom"}
         # Numbers continue: no event of a later run has a number seen before the restart.
-        assert after.events[len(told)]["seq"] > max(event["seq"] for event in before.events)
+        assert after.events[len(replayed)]["seq"] > max(event["seq"] for event in before.events)
 
 
 def run_of(events: list[Any]) -> str:
@@ -427,7 +429,7 @@ async def test_thread_sends_no_events_to_other_users(tmp_path: Path, thread_id: 
             await services.runs.create_and_wait(spec)
             told = await services.thread_events.told(thread_id, wanted)
             assert [event.method for event in told] == ["lifecycle", "values", "values", "lifecycle"]
-        with acting(ActorContext(user_id="somebody else")):
+        with acting(ActorContext(user_id="other")):
             assert await services.thread_events.told(thread_id, wanted) == []
             async with services.interrupts.of(thread_id) as waiting:
                 assert waiting == {}

@@ -57,12 +57,12 @@ async def test_events_equal_those_of_the_reference(name: str, http: httpx.AsyncC
                 comparison.same(json.loads(exchange.text), response.json())
             continue
         theirs = [frame.data for frame in read_frames(exchange.text)]
-        seen = await told(http, asked, theirs, seen)
+        seen = await our_events(http, asked, theirs, seen)
         compare(comparison, theirs, seen)
     assert not comparison.differences, "\n" + "\n".join(comparison.differences)
 
 
-async def told(
+async def our_events(
     http: httpx.AsyncClient, exchange: Exchange, theirs: Sequence[Event], before: Sequence[Event]
 ) -> list[Event]:
     """Return Runstead's events for the same request, up to the same end of a run."""

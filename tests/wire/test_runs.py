@@ -317,16 +317,16 @@ class TestHeaders:
 class TestRemarks:
     """Accepted fields without effect are reported."""
 
-    def told(self, *, is_traced: bool = False, **fields: Any) -> Any:
+    def remarks(self, *, is_traced: bool = False, **fields: Any) -> Any:
         return remarks_on([body(json.dumps({"assistant_id": "agent", **fields}).encode())] * 2, is_traced=is_traced)
 
     def test_no_remark_when_every_field_has_an_effect(self) -> None:
-        assert self.told(feedback_keys=[], langsmith_tracer={}) == {}
-        assert self.told(langsmith_tracer={"project_name": "p"}, is_traced=True) == {}
+        assert self.remarks(feedback_keys=[], langsmith_tracer={}) == {}
+        assert self.remarks(langsmith_tracer={"project_name": "p"}, is_traced=True) == {}
 
     def test_one_remark_per_ignored_field(self) -> None:
-        told = self.told(feedback_keys=["thumbs"], langsmith_tracer={"project_name": "p"})
-        sentences = told["runstead-remark"].split("; ")
+        remarks = self.remarks(feedback_keys=["thumbs"], langsmith_tracer={"project_name": "p"})
+        sentences = remarks["runstead-remark"].split("; ")
         assert [sentence.split()[0] for sentence in sentences] == ["feedback_keys", "langsmith_tracer"]
 
 

@@ -9,14 +9,14 @@ import httpx
 
 from .transcript import Comparison, Exchange, Wanted, read_frames
 
-NOT_OURS = "names a server that we are not"
-SECRET = "data about who asked, and the server's own bookkeeping, are nobody's business"
-AS_CREATED = "the echo shows what the run was created with, and nothing that came to it later"
-EMPTY = "an empty object says nothing"
-PLACE = "where a subgraph stands is in its checkpoint and in the path of its task"
+NOT_OURS = "names the reference server"
+SECRET = "data about the user, and the server's internal data, are not exposed"
+AS_CREATED = "the echo shows the run as created, without later additions"
+EMPTY = "an empty object has no information"
+PLACE = "the position of a subgraph is in its checkpoint and in the path of its task"
 UNNAMED = "LangGraph names a message when it is merged into the state; events from before that have no id for it"
-WHOLE = "a thread is shown whole, also before its first run"
-MORE = "tells more; clients pass over what they do not know"
+WHOLE = "a thread is shown with all fields, also before its first run"
+MORE = "additional field; clients ignore unknown fields"
 
 PLACES = (
     "checkpoint_map", "checkpoint_ns", "langgraph_step", "langgraph_node", "langgraph_triggers", "langgraph_path",
@@ -43,13 +43,13 @@ WANTED = Wanted(
         **{f"tasks.state.metadata.{name}": PLACE for name in PLACES},
     },
     values={
-        "user_id": "whoever acts has a name here, also without authentication",
+        "user_id": "the acting user has a name here, also without authentication",
         **{f"data.{path}.id": UNNAMED for path in ("output", "output.messages", "chunk.messages")},
     },
     ours={
-        "thread_id": "the metadata event also says on which thread the run is",
+        "thread_id": "the metadata event also names the thread of the run",
         "graph_id": "a run's metadata names its graph from the first run on, not from the second",
-        "user_id": "the one who acts has a name here, also without authentication",
+        "user_id": "the acting user has a name here, also without authentication",
         "attempt": MORE,
         "started_at": MORE,
         "ended_at": MORE,
@@ -58,22 +58,25 @@ WANTED = Wanted(
         "completion": MORE,
         "cancel_reason": MORE,
         "$.answers": "a waiter gets all values, also beside interrupts",
-        "$.error": f"{WHOLE}; and a run says why it failed, where deepagents looks for it",
+        "$.error": f"{WHOLE}; and a run has its error, where deepagents reads it",
         "$.interrupts": WHOLE,
         "$.checkpoint.checkpoint_ns": "a checkpoint names its namespace, also when it is the root's",
-        "context": "a thread is shown whole, in the clients' own type",
+        "context": "a thread is shown with all fields of the clients' own type",
     },
 )
 
 
 NOT_SERVED = {
-    "mcp": "agents as tools for MCP clients are not what clients of runs, threads and assistants ask for; not yet",
-    "a2a": "neither is Agent2Agent; not yet",
+    "mcp": "agents as tools for MCP clients: not needed by clients of runs, threads and assistants; not supported yet",
+    "a2a": "Agent2Agent: likewise; not supported yet",
 }
 """Recordings of unsupported features; requests for them get 404."""
 
 OTHER_STATUS = {
-    ("GET", "join", 200): (404, "a run that does not exist has no values; the reference says so inside of a success"),
+    ("GET", "join", 200): (
+        404,
+        "an unknown run has no values; the reference reports that inside a successful response",
+    ),
     ("GET", "stream", 200): (404, "the same, for its stream"),
 }
 
@@ -83,16 +86,16 @@ THREADS = Wanted(
     theirs=WANTED.theirs,
     ours={
         **WANTED.ours,
-        "ttl": "theirs forgets it: a server in memory has no expiry",
+        "ttl": "the reference drops it: its in-memory server has no expiry",
         "$.values": "a copy is shown with the values that were copied",
     },
     values=WANTED.values,
 )
 
-SET_BACK = "set back to an older version, an assistant has that one's context too, not the newer one"
+SET_BACK = "an assistant restored to an older version has that version's context too, not the newer one"
 OF_CONTEXT = replace(WANTED, values={**WANTED.values, "$.seen.context.color": SET_BACK})
-NOT_NAMED = "a change of the context alone leaves the tags of the config where they were"
-BY_NAME = "an assistant may be named by the graph whose own it is, everywhere"
+NOT_NAMED = "an update of the context only keeps the tags of the config"
+BY_NAME = "a default assistant may be named by its graph, everywhere"
 OF_ASSISTANTS = replace(
     WANTED, ours={**WANTED.ours, "config.tags": NOT_NAMED}, values={**WANTED.values, "context.color": SET_BACK}
 )
@@ -101,14 +104,14 @@ OTHERWISE_ASSISTANTS = {
     "GET /assistants/nested/subgraphs?recurse=true": (200, BY_NAME),
     "GET /assistants/nested/subgraphs/child": (200, BY_NAME),
     "GET /assistants/agent": (200, BY_NAME),
-    "DELETE /assistants/agent": (409, "named by its graph, too; and a graph that is served has an assistant"),
+    "DELETE /assistants/agent": (409, "named by its graph, too; and a served graph has an assistant"),
 }
 
-SOON = "our crons wake for the moment itself, and say what their last run was"
+SOON = "Runstead's crons start at the due time, and report their last run"
 OF_CRONS = replace(WANTED, ours={**WANTED.ours, "last_run_id": SOON, "last_error": SOON})
 
-CHANCE = "how far the run had come is chance"
-SPEED = "ours are made to go faster"
+CHANCE = "the progress of the run is random"
+SPEED = "Runstead's are made faster"
 LIVE = Wanted(
     theirs={**WANTED.theirs, "values.done": CHANCE},
     ours={**WANTED.ours, "values.done": CHANCE},
@@ -118,37 +121,39 @@ LIVE = Wanted(
         "log": CHANCE,
         "metadata.step": CHANCE,
         "delay": SPEED,
-        "error.message": "says it in other words",
+        "error.message": "has another wording",
     },
 )
 
 PROTOCOL = Wanted(
     theirs={
-        "output_version": "their models are asked for content in blocks; ours say what they say elsewhere too",
+        "output_version": "the reference's models are asked for content blocks; Runstead's output is as elsewhere",
     },
     ours={
         "value": "langgraph-sdk for Python reads the value of an interrupt, which the reference leaves out",
-        "metadata": "which node speaks: clients show it",
-        "run_id": "an answer to an interrupt starts a run, and the client may want to know which",
+        "metadata": "the node of the message: clients show it",
+        "run_id": "a response to an interrupt starts a run, and the client may need its id",
     },
     values={
-        "applied_through_seq": "ours are not counted: see NUMBERS",
+        "applied_through_seq": "Runstead's are not counted: see NUMBERS",
     },
 )
 
-NUMBERS = """Our seq is made of time and place, not counted: it stays the same when earlier runs are no longer kept."""
+NUMBERS = (
+    """Runstead's seq is derived from time and position, not counted: it is stable when earlier runs are deleted."""
+)
 SILENT = {
-    "updates": "their server takes the channel and sends nothing in it",
+    "updates": "the reference accepts the channel and sends nothing in it",
     "tasks": "the same",
     "tools": "the same",
     "custom": "the same",
     "checkpoints": "the same",
-    "input.answered": "in the newest specification, and not in their server yet",
+    "input.answered": "in the newest specification, and not in the reference server yet",
 }
 IN_ONE_PIECE = (
-    "what a node says in one piece is a message too, as in LangGraph's own stream; theirs shows streamed ones alone"
+    "a node's unstreamed message is a message too, as in LangGraph's own stream; the reference shows streamed ones only"
 )
-LAST = "the end of a run is the last that is told of it; theirs tells of an interrupt's state after the end"
+LAST = "the end of a run is its last event; the reference sends an interrupt's state after the end"
 
 
 async def ask(client: httpx.AsyncClient, exchange: Exchange) -> httpx.Response:

@@ -37,7 +37,7 @@ class Account:
     wrong: list[str] = field(default_factory=list)
     terminals: Counter[int] = field(default_factory=Counter)
     """Number of runs by the number of terminal events on their streams, at any check."""
-    untold: int = 0
+    without_end: int = 0
     """Runs that ended while their streams were being lost."""
     recovered: int = 0
     ends: Counter[str] = field(default_factory=Counter)
@@ -119,19 +119,19 @@ def _check_streams(cluster: Cluster, rows: Mapping[str, _Row], losses: Sequence[
     for run_id in rows.keys() | remaining.keys():
         seen = [loss.streams[run_id] for loss in losses if run_id in loss.streams]
         seen += [remaining[run_id]] if run_id in remaining else []
-        told = [stream for stream in seen if stream.terminals]
+        with_end = [stream for stream in seen if stream.terminals]
         row = rows.get(run_id)
         # A run that never started has published nothing; the reconciler has removed its empty stream.
         has_begun = row is not None and row.attempt > 0
-        if not told and (row is None or not (seen or has_begun) or _may_be_untold(row, losses)):
-            result.untold += row is not None
+        if not with_end and (row is None or not (seen or has_begun) or _may_lack_end(row, losses)):
+            result.without_end += row is not None
             continue
-        result.terminals[max((stream.terminals for stream in told), default=0)] += 1
-        if not told or not all(stream.is_right for stream in told):
+        result.terminals[max((stream.terminals for stream in with_end), default=0)] += 1
+        if not with_end or not all(stream.is_right for stream in with_end):
             result.wrong.append(f"the stream of {row or run_id} was seen as {seen}")
 
 
-def _may_be_untold(row: _Row, losses: Sequence[Loss]) -> bool:
+def _may_lack_end(row: _Row, losses: Sequence[Loss]) -> bool:
     """True if the run ended around the time of a loss, so that its terminal event went to a server that lost it."""
     return any(loss.since - _SETTLE_AFTER <= row.ended_at <= loss.back + _SETTLE_AFTER for loss in losses)
 

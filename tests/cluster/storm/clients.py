@@ -130,7 +130,7 @@ async def _double_texts(at: Connection, name: str, strategy: str, ends: Sequence
             "steps",
             _steps(text),
             run_id=run_id,
-            metadata=_told(text),
+            metadata=_reported(text),
             multitask_strategy=strategy,
         )
         try:
@@ -161,7 +161,7 @@ async def _stopped(at: Connection, name: str) -> None:
 async def _deserted(at: Connection, name: str) -> None:
     """The reader disconnects and wants the run cancelled then. A killed gateway cannot notice that."""
     thread_id, run_id = new_id(), new_id()
-    body = run_body(thread_id, "steps", _steps(name, _LASTING), run_id=run_id, metadata=_told(name, _LASTING))
+    body = run_body(thread_id, "steps", _steps(name, _LASTING), run_id=run_id, metadata=_reported(name, _LASTING))
     promise = Promise(name, "deserted", thread_id, run_id, ("success", "interrupted"))
     try:
         path = f"/threads/{thread_id}/runs/stream"
@@ -211,7 +211,7 @@ def _steps(name: str, steps: int = STEPS) -> dict[str, Any]:
     return {"name": name, "steps": steps, "pause": 0.04}
 
 
-def _told(name: str, steps: int = STEPS) -> dict[str, Any]:
+def _reported(name: str, steps: int = STEPS) -> dict[str, Any]:
     """The data for the final check."""
     return {"name": name, "steps": steps}
 
@@ -230,7 +230,7 @@ async def _created(
     """Create a run in the background, and repeat the request until it is accepted: its own id makes that idempotent."""
     thread_id, run_id = thread_id or new_id(), new_id()
     fields.setdefault("input", _steps(name, steps))
-    body = run_body(thread_id, graph, run_id=run_id, metadata=_told(name, steps), **fields)
+    body = run_body(thread_id, graph, run_id=run_id, metadata=_reported(name, steps), **fields)
     response = await at.asked("POST", f"/threads/{thread_id}/runs", json=body)
     promise = Promise(name, kind, thread_id, run_id, ends)
     if response.status_code != 200:
@@ -244,7 +244,7 @@ async def _created(
 async def _read(at: Connection, name: str, graph: str, input: Any, **fields: Any) -> list[Frame]:
     """Read all frames of a new run; the reader disconnects now and then."""
     thread_id, run_id = new_id(), new_id()
-    fields["metadata"] = _told(name, input.get("steps", STEPS))
+    fields["metadata"] = _reported(name, input.get("steps", STEPS))
     body = run_body(thread_id, graph, input, run_id=run_id, stream_resumable=True, **fields)
     promise = Promise(name, f"streamed {graph}", thread_id, run_id)
     reader, seen = FrameReader(), list[Frame]()
@@ -282,7 +282,7 @@ async def _take_some(
 async def _wait(at: Connection, name: str, thread_id: str | None, kind: str) -> Any:
     run_id = new_id()
     path = f"/threads/{thread_id}/runs/wait" if thread_id else "/runs/wait"
-    body = run_body(thread_id, "steps", _steps(name), run_id=run_id, metadata=_told(name))
+    body = run_body(thread_id, "steps", _steps(name), run_id=run_id, metadata=_reported(name))
     promise = Promise(name, kind, thread_id, run_id)
     accepted = False
     while True:

@@ -24,8 +24,8 @@ from runstead.graphs.scripted import ScriptedChatModel
 @contextmanager
 def witnessed(config: RunnableConfig) -> Iterator[None]:
     """Record the start and the end of a step, whatever its outcome; a killed process leaves only the start."""
-    told = config["metadata"]
-    who = f"{os.getpid()} {told['thread_id']} {told['run_id']} {told['run_attempt']}"
+    ids = config["metadata"]
+    who = f"{os.getpid()} {ids['thread_id']} {ids['run_id']} {ids['run_attempt']}"
     _write(f"begin {time.monotonic():.6f} {who}\n")
     try:
         yield
@@ -42,7 +42,7 @@ def _write(line: str) -> None:
         os.close(file)
 
 
-# --- steps: the state tells which were taken how often --------------------------------------------------------------
+# --- steps: the state counts the steps taken --------------------------------------------------------------
 class Steps(TypedDict, total=False):
     name: str
     steps: int

@@ -67,7 +67,7 @@ class Outcome:
                 f"accepted {done.accepted}, and {done.unanswered} whose answer was cut off: {dict(done.ends)}",
                 f"lost {len(done.lost)}, ran twice at once {len(self.at_once)}, hung readers {len(self.ledger.hung)}, "
                 f"otherwise wrong {wrong}, left {self.left}",
-                f"terminal events per run {dict(done.terminals)}, ended while the streams were lost {done.untold}",
+                f"terminal events per run {dict(done.terminals)}, ended while the streams were lost {done.without_end}",
                 f"harm: {harms}; {self.harms.total()} in all",
                 f"runs recovered {done.recovered}, steps {self.steps}, taken over {self.moves}, {dict(counts)}",
             )

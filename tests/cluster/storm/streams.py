@@ -11,7 +11,7 @@ from runstead.cli.servers.valkey import ValkeyServer
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class StreamEnds:
     """One run's stream: its number of terminal events, and whether its last event is one."""
 
     terminals: int
@@ -27,12 +27,12 @@ class Told:
 class Loss:
     """All ``streams`` as they were when lost at ``since``; the server returned at ``back`` (both epoch seconds)."""
 
-    streams: Mapping[str, Told]
+    streams: Mapping[str, StreamEnds]
     since: float
     back: float
 
 
-def streams_of(valkey: ValkeyServer) -> dict[str, Told]:
+def streams_of(valkey: ValkeyServer) -> dict[str, StreamEnds]:
     """All existing streams, by run."""
     with redis.Redis.from_url(valkey.url) as server:
         keys = list(server.scan_iter(match="*:log:*", count=1_000))
@@ -43,5 +43,5 @@ def streams_of(valkey: ValkeyServer) -> dict[str, Told]:
                 # A removed stream, kept for its current readers.
                 continue
             ends = [b"t" in fields for _, fields in entries]
-            found[key.rpartition(b":")[2].decode()] = Told(sum(ends), bool(ends) and ends[-1])
+            found[key.rpartition(b":")[2].decode()] = StreamEnds(sum(ends), bool(ends) and ends[-1])
     return found

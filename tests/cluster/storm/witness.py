@@ -69,7 +69,7 @@ def _step(
     pid, thread_id, run_id, attempt = key
     first = min((cut.since for cut in cuts if cut.since >= begin), default=None)
     if end is None and first is None:
-        raise ValueError(f"a step of run {run_id} in process {pid} has no end, and nobody has harmed that process")
+        raise ValueError(f"a step of run {run_id} in process {pid} has no end, and no fault hit that process")
     end = min(value for value in (end, first) if value is not None)
     excused = any(
         cut.until is not None and attempt_begun <= cut.since and cut.until <= begin <= cut.until + AWAKENING
