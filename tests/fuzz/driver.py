@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, islice
@@ -27,6 +27,7 @@ class Report:
 
     examples: Counter[str] = field(default_factory=Counter)
     seconds: Counter[str] = field(default_factory=Counter)
+    outcomes: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     faults: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     occurrences: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -35,12 +36,15 @@ class Report:
         text = "".join(traceback.format_exception(error))
         shortest = self.faults.get((target, kind))
         self.occurrences[target, kind] += 1
+        if shortest is None:
+            print(f"FAULT {target}: {kind}", flush=True)
         if shortest is None or len(repr(example)) < len(shortest[0]):
             self.faults[target, kind] = (repr(example), text)
 
     def __str__(self) -> str:
         lines = [
             f"{name}: {count} examples, {count / max(self.seconds[name], 0.001):.0f} a second"
+            + "".join(f", {outcome} {times}" for outcome, times in sorted(self.outcomes[name].items()))
             for name, count in sorted(self.examples.items())
         ]
         for (target, kind), (example, text) in self.faults.items():
@@ -94,7 +98,8 @@ def _batch(target: Target, report: Report, number: int, examples: int, goes_on: 
             return
         report.examples[target.name] += 1
         try:
-            target.attempt(example)
+            if outcome := target.attempt(example):
+                report.outcomes[target.name][outcome] += 1
         except Exception as error:
             # Not raised: the state of the server has changed, so a second try could be meaningless.
             report.add(target.name, example, error)

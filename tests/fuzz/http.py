@@ -38,9 +38,11 @@ def http_targets(world: World) -> list[Target]:
     description = Description()
     known = {**world.ids, "namespace": ["n"], "checkpoint": {"checkpoint_id": world.ids["checkpoint_id"]}}
 
-    def attempt(request: Request) -> None:
-        check_answer(request, _sent(world, request))
+    def attempt(request: Request) -> str:
+        answer = _sent(world, request)
+        check_answer(request, answer)
         world.log.check()
+        return f"{answer.status // 100}xx" if answer.status else "hung up"
 
     strategies = {
         "bodies": _bodies(description, world, known),

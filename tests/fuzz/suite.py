@@ -21,9 +21,11 @@ TARGETS: Final = (
 
 
 @contextmanager
-def world_and_targets(folder: Path, names: Sequence[str] = ()) -> Iterator[tuple[World, list[Target]]]:
+def world_and_targets(
+    folder: Path, names: Sequence[str] = (), *, with_handlers: bool = False
+) -> Iterator[tuple[World, list[Target]]]:
     """A running server, and the targets with these names; all targets, if no names are given."""
-    with running(folder) as world, file_targets(folder / "files") as of_files:
+    with running(folder, with_handlers=with_handlers) as world, file_targets(folder / "files") as of_files:
         targets = [*http_targets(world), *socket_targets(world), *checkpoint_targets(world, folder), *of_files]
         assert [target.name for target in targets] == list(TARGETS)
         yield world, [target for target in targets if not names or target.name in names]

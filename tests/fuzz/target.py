@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """``attempt`` raises Fault, or any other unexpected exception, for a violation."""
+    """``attempt`` raises Fault, or any other unexpected exception, for a violation. It may return an outcome, which is
+    counted.
+    """
 
     name: str
     examples: st.SearchStrategy[Any]
-    attempt: Callable[[Any], None]
+    attempt: Callable[[Any], str | None]

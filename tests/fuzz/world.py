@@ -247,19 +247,25 @@ async def _asked(app: Callable[..., Any], scope: Mapping[str, Any], body: bytes,
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[World]:
-    """Run a server on ``folder``, on its own loop in another thread."""
+def running(folder: Path, *, with_handlers: bool) -> Iterator[World]:
+    """Run a server on ``folder``, on its own loop in another thread. Its users have API keys, or are those of auth
+    handlers.
+    """
     data_dir = current_data(folder / "data")
     flags = {
         "data_dir": data_dir,
         "port": 0,
-        "auth": "keys",
+        "auth": "langgraph" if with_handlers else "keys",
         "shutdown_grace_seconds": 0.1,
         "max_body_bytes": 200_000,
     }
     settings = load_settings(flags, project=folder)
-    application = Application(settings, read_configuration(HERE / "langgraph.json"))
-    keys = asyncio.run(_make_keys(data_dir / "runstead.db"))
+    config = HERE / ("handlers.json" if with_handlers else "langgraph.json")
+    application = Application(settings, read_configuration(config))
+    if with_handlers:
+        keys = {user: f"token-of-{user}" for user in ("alice", "mallory")}
+    else:
+        keys = asyncio.run(_make_keys(data_dir / "runstead.db"))
     log = ErrorLog()
     logging.getLogger().addHandler(log)
     try:
