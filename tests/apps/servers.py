@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from runstead.cli.servers.ports import free_port
 from tests.cluster.nodes import Cluster
@@ -17,7 +17,7 @@ from tests.servers.proxy import TcpProxy
 from tests.servers.valkey import own_valkey
 
 CONFIG: Final = Path(__file__).parent / "project" / "langgraph.json"
-_SETTINGS: Final = {"show_errors": True, "heartbeat_seconds": 1, "shutdown_grace_seconds": 1}
+_SETTINGS: Final[Mapping[str, Any]] = {"show_errors": True, "heartbeat_seconds": 1, "shutdown_grace_seconds": 1}
 
 
 class Site:

@@ -89,14 +89,18 @@ class Cluster:
         workers: int = 3,
         config: Path = GRAPHS,
         environ: Mapping[str, str] | None = None,
+        postgres_disk: str | None = None,
         **settings: Any,
     ) -> Iterator[Self]:
         """Start the cluster, and end it at the end of the block. Gateways execute nothing. Skips without the
         servers.
+
+        ``postgres_disk``: the size of a disk for PostgreSQL alone, so that it can be filled.
         """
         with ExitStack() as stack:
             # Durable as in production: a database that loses data is out of scope here.
-            postgres = stack.enter_context(own_postgres(fsync="off", synchronous_commit="on", max_connections="200"))
+            kept = {"synchronous_commit": "on", "max_connections": "200", "max_wal_size": "256MB"}
+            postgres = stack.enter_context(own_postgres(None, disk=postgres_disk, fsync="off", **kept))
             valkey = stack.enter_context(own_valkey(folder / "valkey"))
             servers = {"RUNSTEAD_DATABASE_URL": postgres.url, "RUNSTEAD_REDIS_URL": valkey.url}
             common: dict[str, Any] = {"config": config, "environ": {**servers, **(environ or {})}}

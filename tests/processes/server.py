@@ -9,7 +9,8 @@ import http.client
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -87,6 +88,18 @@ class ServerProcess:
                 return False
             time.sleep(0.02)
         return True
+
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @contextmanager
+    def running_as(self, program: str) -> Iterator[None]:
+        """What is started within the block is ``program``."""
+        before, self._program = self._program, program
+        try:
+            yield
+        finally:
+            self._program = before
 
     def kill(self) -> None:
         """Kill it like a crash: no warning, no cleanup."""

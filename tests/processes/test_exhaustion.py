@@ -17,6 +17,8 @@ import pytest
 
 from tests.cli.processes import Background, command_of
 from tests.environment import child_environment
+from tests.servers.disks import fill
+from tests.servers.disks import small_disk as small_disk_at
 
 pytestmark = pytest.mark.timeout(300)
 WITHIN = 90.0
@@ -91,23 +93,10 @@ def project(tmp_path: Path) -> Path:
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 6 MiB."""
     place = tmp_path / "disk"
-    place.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(place)], capture_output=True, check=False
-    )
-    if made.returncode != 0:
-        pytest.skip("missing right: to mount a small file system")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def fill(disk: Path) -> Path:
-    """Fill all remaining space."""
-    filler = disk / "filler"
-    with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(b"x" * 4096)
-    return filler
+    with small_disk_at(place, "6m") as is_mounted:
+        if not is_mounted:
+            pytest.skip("missing right: to mount a small file system")
+        yield place
 
 
 def serve(project: Path, data: Path, *arguments: str) -> tuple[Background, str]:

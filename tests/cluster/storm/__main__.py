@@ -8,9 +8,13 @@ import random
 import sys
 import tempfile
 from pathlib import Path
+from typing import Final
 
 from ..nodes import Cluster
 from .storm import GRAPHS, Storm, ride_out
+
+_DISK: Final = "1500m"
+"""Of PostgreSQL: more than it needs for hours, and little enough to be filled in a moment."""
 
 
 def main() -> int:
@@ -33,6 +37,7 @@ def main() -> int:
             workers=chosen.workers,
             config=GRAPHS,
             environ={"STORM_WITNESS": str(witness)},
+            postgres_disk=_DISK,
             # Everything is checked at the end.
             stream_retention_seconds=chosen.seconds + 3_600,
         ) as cluster:

@@ -47,7 +47,15 @@ async def _background(at: Connection, name: str) -> None:
 
 
 async def _in_a_thread(at: Connection, name: str) -> None:
-    await _created(at, name, "in a thread", graph="steps_in_a_thread")
+    """A run that needs a file descriptor in each step."""
+    promise = await _created(at, name, "in a thread", graph="steps_in_a_thread", steps=_LASTING)
+    await at.ended(promise)
+
+
+async def _heavy(at: Connection, name: str) -> None:
+    """A run that needs memory in each step: its worker dies when there is none."""
+    promise = await _created(at, name, "heavy", graph="heavy", steps=_LASTING)
+    await at.ended(promise)
 
 
 async def _lasting(at: Connection, name: str) -> None:
@@ -188,6 +196,7 @@ async def _asks(at: Connection, name: str) -> None:
 STORIES: Final[Sequence[Story]] = (
     _background,
     _in_a_thread,
+    _heavy,
     # Twice, since these steps are the ones disturbed.
     _lasting,
     _lasting,

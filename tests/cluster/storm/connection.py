@@ -20,7 +20,8 @@ from tests.processes.frames import Frame, FrameReader, place_of, strict
 from .promises import Ledger, Promise
 
 AWAY: Final = (httpx.TransportError, httpx.RemoteProtocolError)
-_UNAVAILABLE: Final = 503
+_UNAVAILABLE: Final = (503, 507)
+"""The storage is away, or full: nothing was kept."""
 _OVERDUE: Final = 15.0
 """Seconds after which a reader that still reads is hung, once it is connected and its run has ended. Longer than
 any freeze of a plan, and than the two heartbeats after which a reader reads the run record if the stream has no
@@ -45,7 +46,7 @@ class Connection:
             response = await self.client.http.request(method, path, **options)
         except AWAY as error:
             raise Away from error
-        if response.status_code == _UNAVAILABLE:
+        if response.status_code in _UNAVAILABLE:
             raise Away
         if response.status_code >= 500:
             self.ledger.faults.append(f"{method} {path}: {response.status_code} {response.text[:300]}")
@@ -94,7 +95,7 @@ class Connection:
         """A response at its first byte. Raises Away, also from within the block."""
         try:
             async with self.client.http.stream(method, path, **options) as response:
-                if response.status_code == _UNAVAILABLE:
+                if response.status_code in _UNAVAILABLE:
                     raise Away
                 yield response
         except AWAY as error:

@@ -4,9 +4,11 @@
 import asyncio
 import operator
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Annotated, Any
 
 from langchain.agents import create_agent
@@ -19,6 +21,9 @@ from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
 from runstead.graphs.scripted import ScriptedChatModel
+
+_HEAVY = 64 * 1024 * 1024
+"""Bytes that a heavy step needs."""
 
 
 @contextmanager
@@ -35,11 +40,13 @@ def witnessed(config: RunnableConfig) -> Iterator[None]:
 
 def _write(line: str) -> None:
     # One write to a file opened for appending is atomic and ordered, also between processes.
-    file = os.open(os.environ["STORM_WITNESS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    try:
-        os.write(file, line.encode())
-    finally:
-        os.close(file)
+    os.write(_witness(), line.encode())
+
+
+@cache
+def _witness() -> int:
+    # Opened once: the end of a step is written also when the process has no descriptors left.
+    return os.open(os.environ["STORM_WITNESS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
 # --- steps: the state counts the steps taken --------------------------------------------------------------
@@ -50,6 +57,18 @@ class Steps(TypedDict, total=False):
     gate: str
     """A file: the steps continue until it exists, so that a run lasts as long as a test needs on any machine."""
     log: Annotated[list[str], operator.add]
+
+
+async def _heavy_step(state: Steps, config: RunnableConfig) -> Steps:
+    with witnessed(config):
+        try:
+            block = bytearray(_HEAVY)
+        except MemoryError:
+            # As the kernel does with a process that has reached the limit of its memory.
+            os.kill(os.getpid(), signal.SIGKILL)
+        await asyncio.sleep(state.get("pause", 0.04))
+        del block
+    return {"log": [f"{state['name']}:{_taken(state)}"]}
 
 
 def _taken(state: Steps) -> int:
@@ -64,7 +83,8 @@ async def _step(state: Steps, config: RunnableConfig) -> Steps:
 
 
 def _step_in_a_thread(state: Steps, config: RunnableConfig) -> Steps:
-    with witnessed(config):
+    # It needs a file descriptor, as every client of a model or a database does.
+    with witnessed(config), open(os.devnull):
         time.sleep(state.get("pause", 0.04))
     return {"log": [f"{state['name']}:{_taken(state)}"]}
 
@@ -80,6 +100,7 @@ def _looping(name: str, step: Any) -> Any:
 
 
 steps = _looping("steps", _step)
+heavy = _looping("heavy", _heavy_step)
 steps_in_a_thread = _looping("steps_in_a_thread", _step_in_a_thread)
 
 

@@ -12,12 +12,17 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tests.processes.server import ServerProcess
+from tests.processes.skewed import skewed
+from tests.servers.disks import full
 
 from ..nodes import Cluster, freeze, thaw
+from .limits import frozen, no_descriptors, no_memory
 from .plan import Harm
 from .streams import Loss, streams_of
 from .witness import Cut
 
+_SKEW: Final = 7_200.0
+"""Seconds that a clock is wrong, at most."""
 _GOES_WITHIN: Final = 40.0
 """Seconds for an orderly process exit: its grace, and its timeouts for unavailable servers."""
 
@@ -46,18 +51,19 @@ class Harmer:
     def _do(self, harm: Harm) -> None:
         verb, _, whom = harm.kind.partition(" ")
         if whom == "worker":
-            self._to_node(verb, self.cluster.workers[harm.target], harm.lasts)
+            self._to_node(verb, self.cluster.workers[harm.target], harm)
         elif whom == "gateway":
-            self._to_node(verb, self.cluster.gateways[harm.target], harm.lasts)
+            self._to_node(verb, self.cluster.gateways[harm.target], harm)
         elif whom == "postgres":
-            self.cluster.postgres.stop(signal.SIGINT if verb == "restart" else signal.SIGQUIT)
-            time.sleep(harm.lasts)
-            self.cluster.postgres.start()
+            self._to_postgres(verb, harm.lasts)
         else:
             self._to_valkey(verb, harm.lasts)
 
-    def _to_node(self, verb: str, node: ServerProcess, lasts: float) -> None:
-        pid = node.pid
+    def _to_node(self, verb: str, node: ServerProcess, harm: Harm) -> None:
+        pid, lasts = node.pid, harm.lasts
+        if verb in ("starve", "squeeze"):
+            self._take_from(verb, node, lasts)
+            return
         if verb == "freeze":
             freeze(node)
             since = time.monotonic()
@@ -70,8 +76,33 @@ class Harmer:
         else:
             node.kill()
         self.cuts.append(Cut(pid, time.monotonic()))
+        if verb == "skew":
+            self._skew(node, harm)
+            return
         time.sleep(lasts)
         node.start()
+
+    def _skew(self, node: ServerProcess, harm: Harm) -> None:
+        """Run the node with a wrong clock for a while."""
+        with node.running_as(skewed(_SKEW * harm.size)):
+            node.start()
+            pid = node.pid
+            time.sleep(harm.lasts)
+            node.kill()
+            self.cuts.append(Cut(pid, time.monotonic()))
+        node.start()
+
+    def _take_from(self, what: str, node: ServerProcess, lasts: float) -> None:
+        """Leave the node no file descriptors, or no memory, for a while. If that ends it, it is started again."""
+        pid = node.pid
+        with (no_descriptors if what == "starve" else no_memory)(pid):
+            until = time.monotonic() + lasts
+            while time.monotonic() < until and node.is_alive():
+                time.sleep(0.02)
+        if not node.is_alive():
+            self.cuts.append(Cut(pid, time.monotonic()))
+            self.done["out of memory" if what == "squeeze" else "out of descriptors"] += 1
+            node.restart()
 
     def _see_out(self, node: ServerProcess) -> None:
         """Terminate a process and check that it exits, whatever else is broken."""
@@ -84,6 +115,22 @@ class Harmer:
         else:
             if code != 0:
                 self.faults.append(f"{node.data_dir.name} was asked to go, and went with {code}")
+
+    def _to_postgres(self, verb: str, lasts: float) -> None:
+        postgres = self.cluster.postgres
+        if verb == "freeze":
+            with frozen(postgres.pid):
+                time.sleep(lasts)
+            return
+        if verb == "fill":
+            with full(postgres.folder):
+                time.sleep(lasts)
+            # It may have ended by itself, or be about to.
+            postgres.stop(signal.SIGINT)
+        else:
+            postgres.stop(signal.SIGINT if verb == "restart" else signal.SIGQUIT)
+            time.sleep(lasts)
+        postgres.start()
 
     def _to_valkey(self, verb: str, lasts: float) -> None:
         valkey = self.cluster.valkey

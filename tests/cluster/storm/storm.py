@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ from .account import Account, account, settled
 from .clients import weather
 from .connection import Connection
 from .harm import Harmer
-from .plan import plan
+from .plan import Kind, plan
 from .promises import Ledger
 from .witness import Step, at_once, steps_by_others, steps_of
 
@@ -74,11 +75,21 @@ class Outcome:
         )
 
 
+def _impossible(cluster: Cluster) -> Collection[Kind]:
+    """What is not done to this cluster: the disk that is filled is never that of the machine."""
+    return [] if cluster.postgres.folder.is_mount() else ["fill postgres"]
+
+
 async def ride_out(storm: Storm, cluster: Cluster, witness: Path) -> Outcome:
     """Run the storm, and return its report."""
     ledger, harmer = Ledger(), Harmer(cluster)
     lanes = plan(
-        storm.seed, storm.seconds, gateways=len(cluster.gateways), workers=len(cluster.workers), calm=storm.calm
+        storm.seed,
+        storm.seconds,
+        gateways=len(cluster.gateways),
+        workers=len(cluster.workers),
+        calm=storm.calm,
+        without=_impossible(cluster),
     )
     until = time.monotonic() + storm.seconds
     async with balanced(cluster, storm.seed) as client:

@@ -59,3 +59,10 @@ def test_a_seed_decides_the_plan() -> None:
         return plan(seed, 600, gateways=2, workers=3, calm=5)
 
     assert planned(3) == planned(3) != planned(4)
+
+
+def test_plan_leaves_out_what_is_impossible() -> None:
+    lanes = plan(3, 600, gateways=2, workers=3, calm=5, without=["fill postgres"])
+    kinds = {harm.kind for lane in lanes for harm in lane}
+    assert "freeze postgres" in kinds
+    assert "fill postgres" not in kinds
