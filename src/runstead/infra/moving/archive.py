@@ -145,7 +145,7 @@ class Archive:
                 raise LineDamaged(f"it has {rows} rows and should have {member.rows}")
 
     def _lines(self, name: str) -> Iterator[bytes]:
-        """Unpack a member. Raises LineDamaged if that is impossible."""
+        """Yield the lines of a member. Raises LineDamaged if it cannot be unpacked."""
         try:
             with self._zip.open(name) as file:
                 yield from file
