@@ -34,6 +34,11 @@ class Lines:
         self.names: Final = tuple(column.name for column in table.c)
         self.prefix: Final = orjson.dumps([table.name])[:-1] + b","
         self._out = tuple((place, change) for place, change in _changes(table, _WRITING))
+        self._keys = tuple(
+            (place, kind)
+            for place, column in enumerate(table.c)
+            if column.primary_key and (kind := column.type.python_type) in (int, str)
+        )
         self._in = tuple((place, change) for place, change in _changes(table, _READING))
 
     def line(self, row: Sequence[Any]) -> bytes:
@@ -58,6 +63,10 @@ class Lines:
             for place, change in self._in:
                 if values[place] is not None:
                     values[place] = change(values[place])
+            for place, kind in self._keys:
+                if type(values[place]) is not kind:
+                    # Rows are sorted and compared by their keys.
+                    raise LineDamaged(f"the key of a row of {self.table.name} is {values[place]!r}: {line[:200]!r}")
         except LineDamaged:
             raise
         except (ArithmeticError, TypeError, ValueError) as error:
