@@ -42,6 +42,9 @@ class Failures:
             if isinstance(error, StorageFault) and (error.passes or error.kind == "keyless"):
                 # While it lasts, or until a restart with the key, every request fails in the same place.
                 _log.warning("%s %s: %s", scope["method"], scope["path"], error)
+            elif isinstance(error, StorageFault) and error.kind in ("full", "read_only"):
+                # The same, until the operator has done something; the log may be on the same disk.
+                _log.error("%s %s: %s", scope["method"], scope["path"], error)
             elif problem.status == UNEXPECTED or isinstance(error, StorageFault):
                 _log.exception("%s %s failed", scope["method"], scope["path"])
             if started:
