@@ -95,7 +95,7 @@ class Cluster:
         """Start the cluster, and end it at the end of the block. Gateways execute nothing. Skips without the
         servers.
 
-        ``postgres_disk``: the size of a disk for PostgreSQL alone, so that it can be filled.
+        ``postgres_disk``: size in bytes of a separate disk for PostgreSQL, so that it can be filled.
         """
         with ExitStack() as stack:
             # Durable as in production: a database that loses data is out of scope here.

@@ -1,4 +1,4 @@
-"""The code that a langgraph.json names is loaded once, and what was loaded is what is served."""
+"""The code named by langgraph.json is loaded once, and the loaded objects are served."""
 
 from __future__ import annotations
 

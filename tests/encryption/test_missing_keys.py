@@ -151,12 +151,12 @@ async def test_executing_run_whose_data_was_encrypted_is_handed_back_and_ends_el
         client: Any = get_client(url=url)
         thread_id = (await client.threads.create())["thread_id"]
         await client.store.put_item(["notes"], "one", value={"note": "x"})
-        run_id = (await client.runs.create(thread_id, "agent", input={"told": "hello"}))["run_id"]
+        run_id = (await client.runs.create(thread_id, "agent", input={"given": "hello"}))["run_id"]
         await eventually(lambda: asyncio.sleep(0, begun.exists()))
         await encrypt(data)
         (tmp_path / "go").touch()
         await eventually(lambda: status_of(data, run_id, "pending"))
-        # Nothing claims it meanwhile, and the log holds no ciphertext.
+        # No worker claims it meanwhile, and the log contains no ciphertext.
         assert begun.read_text() == "x"
         assert len([line for line in caplog.messages if "no run is claimed here" in line]) == 1
     async with serving(Application.from_file(config, **chosen, encryption_keys=KEY)) as url:

@@ -1,4 +1,4 @@
-"""Users by auth handlers, as langgraph.json names them: each sees what they own."""
+"""Auth handlers of a langgraph.json: users see their own resources only."""
 
 from __future__ import annotations
 

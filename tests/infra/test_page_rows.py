@@ -1,4 +1,4 @@
-"""A page ends where its bytes do, on either engine, and what does not fit is not read."""
+"""A page ends at its byte limit, on either engine, and rows beyond it are not read."""
 
 from __future__ import annotations
 

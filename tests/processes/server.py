@@ -94,7 +94,7 @@ class ServerProcess:
 
     @contextmanager
     def running_as(self, program: str) -> Iterator[None]:
-        """What is started within the block is ``program``."""
+        """Start ``program`` in place of the server within the block."""
         before, self._program = self._program, program
         try:
             yield

@@ -32,7 +32,7 @@ class Burst:
 
     @property
     def begun(self) -> list[str]:
-        """Names of the runs that had an effect, in the order of their effects. Raises when two overlapped."""
+        """Return the names of the runs with effects, in the order of these. Raises if two overlapped."""
         effects = self.effects
         pairs = list(zip(effects[::2], effects[1::2], strict=True))
         for first, last in pairs:
@@ -41,10 +41,10 @@ class Burst:
         return [first[1] for first, _ in pairs]
 
     async def settled(self) -> list[dict[str, Any]]:
-        """The runs that are left when the thread has come to rest, in the order they were accepted in."""
+        """Return the runs that remain when the thread is idle, in the order of acceptance."""
 
         async def look() -> Any:
-            # A run that was rolled back is gone, so the thread says when all is over.
+            # A rolled-back run is deleted, so the status of the thread shows the end.
             return (await self.client.get(f"/threads/{self.thread_id}"))["status"] != "busy"
 
         await eventually(look)
@@ -52,7 +52,7 @@ class Burst:
 
 
 async def _burst(client: Client, graph: str, strategy: str, file: Path, pause: float = 0.02, waves: int = 1) -> Burst:
-    """Send all at once, or in ``waves``: each once a run of the wave before it has begun."""
+    """Send all at once, or in ``waves``: each once a run of the previous wave has started."""
     thread_id = new_id()
     await client.post("/threads", {"thread_id": thread_id})
     names = [f"text-{number}" for number in range(TEXTS)]
@@ -125,7 +125,7 @@ async def test_interrupting_inputs_stop_each_other_and_the_last_wins(
     begun = burst.begun
     assert len(begun) >= waves
     assert begun == sorted(begun, key=order.index)
-    # What was interrupted keeps the steps it had finished, so the log may hold more than the runs that succeeded.
+    # Interrupted runs keep their finished steps, so the log may contain more than the successful runs.
     log = (await client.values(burst.thread_id))["log"]
     assert log == sorted(log, key=order.index)
     assert set(_names(runs, "success")) <= set(log) <= set(begun)
@@ -140,7 +140,7 @@ async def test_rollback_inputs_leave_nothing_of_each_other(
     runs = await burst.settled()
     assert len(burst.accepted) == TEXTS
     assert {run["status"] for run in runs} == {"success"}
-    # Side effects outside of the thread cannot be taken back, but they do not overlap.
+    # External side effects cannot be rolled back, but they do not overlap.
     assert set(_names(runs)) <= set(burst.begun)
     assert len(burst.begun) >= waves
     assert (await client.values(burst.thread_id))["log"] == _names(runs)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 _BLOCKS: Final = (1024 * 1024, 4_096)
-"""Sizes in bytes of what is written: large pieces first."""
+"""Sizes in bytes of the written chunks: large ones first."""
 
 
 def fill(folder: Path) -> Path:
@@ -36,7 +36,7 @@ def full(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[bool]:
-    """Make ``folder`` a file system of this size, in memory. False where this process has no right to do so."""
+    """Mount a file system of this size, in memory, on ``folder``. Return False without the privilege to mount."""
     folder.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", str(folder)]
     is_mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0

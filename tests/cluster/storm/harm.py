@@ -22,7 +22,7 @@ from .streams import Loss, streams_of
 from .witness import Cut
 
 _SKEW: Final = 7_200.0
-"""Seconds that a clock is wrong, at most."""
+"""Maximum seconds by which a clock is wrong."""
 _GOES_WITHIN: Final = 40.0
 """Seconds for an orderly process exit: its grace, and its timeouts for unavailable servers."""
 
@@ -93,7 +93,7 @@ class Harmer:
         node.start()
 
     def _take_from(self, what: str, node: ServerProcess, lasts: float) -> None:
-        """Leave the node no file descriptors, or no memory, for a while. If that ends it, it is started again."""
+        """Leave the node without file descriptors, or memory, for a while. If it exits, restart it."""
         pid = node.pid
         with (no_descriptors if what == "starve" else no_memory)(pid):
             until = time.monotonic() + lasts
@@ -125,7 +125,7 @@ class Harmer:
         if verb == "fill":
             with full(postgres.folder):
                 time.sleep(lasts)
-            # It may have ended by itself, or be about to.
+            # It may have exited by itself, or be exiting.
             postgres.stop(signal.SIGINT)
         else:
             postgres.stop(signal.SIGINT if verb == "restart" else signal.SIGQUIT)

@@ -77,8 +77,8 @@ def plan(
 ) -> list[list[Harm]]:
     """Two parallel lanes, so that faults overlap: one for nodes, one for servers.
 
-    ``calm``: maximum seconds without a fault after each. Every kind occurs once before one is repeated, except those in
-    ``without``, which do not occur.
+    ``calm``: maximum seconds without a fault after each. Every kind occurs once before one is repeated, except
+    those in ``without``, which do not occur.
     """
     lanes = []
     for number, kinds in enumerate((NODES, SERVERS)):

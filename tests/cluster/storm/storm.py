@@ -76,7 +76,7 @@ class Outcome:
 
 
 def _impossible(cluster: Cluster) -> Collection[Kind]:
-    """What is not done to this cluster: the disk that is filled is never that of the machine."""
+    """Return the faults that this cluster does not support: only a separate disk is filled, never the machine's."""
     return [] if cluster.postgres.folder.is_mount() else ["fill postgres"]
 
 
