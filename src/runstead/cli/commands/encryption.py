@@ -25,7 +25,7 @@ def encryption_status(
     assign: Assign = None,
     json: Json = False,
 ) -> None:
-    """Count the values that each key encrypts, and those that are not encrypted. Servers may go on meanwhile."""
+    """Count the values that each key encrypts, and those that are not encrypted. Fails if a key is missing."""
     from ..encryption import status
     from ..request import ServeRequest
 
@@ -42,7 +42,7 @@ def encryption_rewrite(
     assign: Assign = None,
     json: Json = False,
 ) -> None:
-    """Encrypt everything with the first key, also what is not encrypted yet. Servers may go on meanwhile."""
+    """Encrypt everything with the first key, also unencrypted data. Servers that have the key may go on meanwhile."""
     from ..encryption import rewrite
     from ..request import ServeRequest
 
