@@ -19,7 +19,7 @@ def _a_clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     monkeypatch.chdir(tmp_path)
 
 
-def test_flags_beat_the_file_and_the_file_beats_the_environment(
+def test_flags_override_the_file_and_the_file_overrides_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"PORT": "1001", "MAX_ATTEMPTS": "11", "LOG_LEVEL": "error"}.items():
@@ -32,7 +32,7 @@ def test_flags_beat_the_file_and_the_file_beats_the_environment(
     assert settings.host == "127.0.0.2", "a flag that was not given hides nothing"
 
 
-def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+def test_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     (tmp_path / "runstead.toml").write_bytes("port = 2002\n".encode("utf-8-sig"))
     assert load_settings({}, project=tmp_path).port == 2002
 
@@ -77,7 +77,7 @@ def test_every_project_has_a_data_directory_of_its_own(tmp_path: Path) -> None:
     assert default_data_dir(Path("/"), env, "linux").name.startswith("project-")
 
 
-def test_the_project_of_a_configuration_elsewhere_is_its_directory(tmp_path: Path) -> None:
+def test_project_of_a_configuration_elsewhere_is_its_directory(tmp_path: Path) -> None:
     place = tmp_path / "elsewhere"
     assert load_settings({"config": place / "langgraph.json"}).data_dir == default_data_dir(place.resolve())
 
@@ -105,7 +105,7 @@ def test_relative_paths_are_relative_to_their_file(tmp_path: Path) -> None:
         ({}, 'lease_term_seconds = "soon"', {}, "got 'soon'"),
     ],
 )
-def test_a_bad_setting_is_refused_with_its_source(
+def test_bad_setting_is_refused_with_its_source(
     flags: dict[str, object],
     toml: str,
     env: dict[str, str],
@@ -120,7 +120,7 @@ def test_a_bad_setting_is_refused_with_its_source(
         load_settings(flags)
 
 
-def test_a_settings_file_that_was_named_must_exist(tmp_path: Path) -> None:
+def test_settings_file_that_was_named_must_exist(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="there is no such settings file"):
         load_settings(file=tmp_path / "nowhere.toml")
 
@@ -151,7 +151,7 @@ def test_every_setting_is_read_by_the_code() -> None:
 CLUSTER = {"database_url": "postgresql://me:secret@db/runstead", "redis_url": "redis://cache:6379"}
 
 
-def test_a_cluster_needs_both_servers() -> None:
+def test_cluster_needs_both_servers() -> None:
     assert load_settings(CLUSTER).is_cluster
     assert not load_settings().is_cluster
     for name in CLUSTER:
@@ -159,13 +159,13 @@ def test_a_cluster_needs_both_servers() -> None:
             load_settings({name: CLUSTER[name]})
 
 
-def test_a_server_that_executes_nothing_needs_others_that_do() -> None:
+def test_server_that_executes_nothing_needs_others_that_do() -> None:
     assert load_settings({**CLUSTER, "max_concurrent_runs": 0}).max_concurrent_runs == 0
     with pytest.raises(SettingsError, match="max_concurrent_runs is 0"):
         load_settings({"max_concurrent_runs": 0})
 
 
-def test_a_cluster_keeps_events_where_all_of_it_can_see_them() -> None:
+def test_cluster_with_events_in_files_is_refused() -> None:
     assert load_settings({"run_events": "jsonl"}).run_events == "jsonl"
     with pytest.raises(SettingsError, match="run_events is jsonl"):
         load_settings({**CLUSTER, "run_events": "jsonl"})
@@ -182,7 +182,7 @@ def test_url_of_another_scheme_is_refused_without_its_password(name: str, url: s
 
 
 @pytest.mark.parametrize(("name", "meaning"), [("thread", "run"), ("server", "shared"), ("run", "run")])
-def test_the_first_names_of_isolation_still_work(name: str, meaning: str) -> None:
+def test_former_names_of_isolation_still_work(name: str, meaning: str) -> None:
     assert load_settings({"agent_isolation": name}).agent_isolation == meaning
 
 

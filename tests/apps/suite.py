@@ -38,7 +38,7 @@ class AppSuite:
             yield user
 
     @each_app
-    async def test_twenty_runs_at_once_give_each_user_their_own_result(self, app: App, ada: User, bob: User) -> None:
+    async def test_twenty_concurrent_runs_give_each_user_the_own_result(self, app: App, ada: User, bob: User) -> None:
         users = [(ada, bob)[number % 2] for number in range(AT_ONCE)]
         texts = [f"{app}-at-once-{number:03d}" for number in range(AT_ONCE)]
         values = await asyncio.gather(*(user.run_to_end(app, text) for user, text in zip(users, texts, strict=True)))
@@ -58,7 +58,7 @@ class AppSuite:
             assert not different, "\n".join([mode, *different])
 
     @each_app
-    async def test_a_reader_that_was_cut_off_misses_nothing(self, app: App, ada: User) -> None:
+    async def test_reader_that_was_cut_off_misses_nothing(self, app: App, ada: User) -> None:
         thread_id, text = new_id(), f"{app}-rejoin"
         modes = {"stream_mode": ["values", "messages-tuple", "custom"], "stream_subgraphs": True}
         body = ada.body(app, text, stream_resumable=True, **modes)
@@ -70,7 +70,7 @@ class AppSuite:
         assert app.result(await ada.continued(app, text, thread_id)) == app.expected("ada", text)
 
     @each_app
-    async def test_a_cancelled_run_can_be_continued(self, app: App, ada: User, providers: Providers) -> None:
+    async def test_cancelled_run_can_be_continued(self, app: App, ada: User, providers: Providers) -> None:
         """The cancel comes while a randomly chosen model is producing its answer."""
 
         async def cancel(number: int) -> None:
@@ -89,7 +89,7 @@ class AppSuite:
         await asyncio.gather(*(cancel(number) for number in range(MOMENTS)))
 
     @each_app
-    async def test_a_run_cancelled_at_any_time_leaves_a_usable_thread(self, app: App, ada: User) -> None:
+    async def test_run_cancelled_at_any_time_leaves_a_usable_thread(self, app: App, ada: User) -> None:
         async def cancel(number: int) -> None:
             thread_id, text = new_id(), f"{app}-any-time-{number}"
             location = await ada.created(app, text, thread_id)
@@ -103,7 +103,7 @@ class AppSuite:
         await asyncio.gather(*(cancel(number) for number in range(MOMENTS)))
 
     @each_app
-    async def test_a_fork_ends_like_its_original(self, app: App, ada: User) -> None:
+    async def test_fork_ends_like_its_original(self, app: App, ada: User) -> None:
         thread_id, text = new_id(), f"{app}-fork"
         await ada.run_to_end(app, text, thread_id)
         history = await ada.get(f"/threads/{thread_id}/history", params={"limit": 100})
@@ -120,7 +120,7 @@ class AppSuite:
         assert len(await ada.get(f"/threads/{thread_id}/history", params={"limit": 100})) > len(history)
 
     @each_app
-    async def test_another_user_sees_nothing(self, app: App, ada: User, bob: User) -> None:
+    async def test_threads_are_invisible_to_another_user(self, app: App, ada: User, bob: User) -> None:
         thread_id, text = new_id(), f"{app}-private"
         location = await ada.created(app, text, thread_id)
         reads = [f"/threads/{thread_id}{part}" for part in ("", "/state", "/history", "/stream")]
@@ -135,7 +135,7 @@ class AppSuite:
         assert app.result(own[1]) == app.expected("bob", text)
         assert app.result(await ada.answer(app, thread_id, own[0])) == app.expected("ada", text)
 
-    async def test_routes_use_the_pools_of_nodes_and_auth_handlers_at_once(self, ada: User, bob: User) -> None:
+    async def test_routes_nodes_and_auth_handlers_share_pools_concurrently(self, ada: User, bob: User) -> None:
         (app,) = [each for each in APPS if each.name == "visits"]
 
         async def visit(user: User, number: int) -> None:

@@ -21,7 +21,9 @@ def site(providers: Providers, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 class TestEmbedded(AppSuite):
-    async def test_a_cached_task_is_done_once_and_a_busy_one_again(self, ada: User, providers: Providers) -> None:
+    async def test_cached_task_is_executed_once_and_failed_task_is_retried(
+        self, ada: User, providers: Providers
+    ) -> None:
         """The cache is per process; each draft fails once before it calls the model."""
         (app,) = [each for each in APPS if each.name == "essay"]
         for _ in range(2):

@@ -22,5 +22,5 @@ from runstead.plugins.answer_shapes import shape_of
         (list(range(12)), "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...]"),
     ],
 )
-def test_a_shape_has_no_text(value: Any, shape: str) -> None:
+def test_shape_of_a_handler_result_contains_no_values(value: Any, shape: str) -> None:
     assert shape_of(value) == shape

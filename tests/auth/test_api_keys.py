@@ -42,7 +42,7 @@ async def cli(tmp_path: Path, *arguments: str, exit_code: int = 0) -> list[dict[
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-async def test_a_key_acts_for_its_user_until_it_is_revoked(url: str, tmp_path: Path) -> None:
+async def test_key_acts_for_its_user_until_it_is_revoked(url: str, tmp_path: Path) -> None:
     (made,) = await cli(tmp_path, "create", "--user", "alice", "--scope", "write", "--name", "laptop")
     (other,) = await cli(tmp_path, "create", "--user", "bob")
     # Unmodified clients send their key as x-api-key.

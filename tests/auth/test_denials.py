@@ -81,7 +81,7 @@ async def test_handler_is_called_for_any_request_body(url: str) -> None:
     assert wrong == {}
 
 
-async def test_a_web_socket_is_closed(url: str) -> None:
+async def test_web_socket_is_closed_when_the_handler_refuses(url: str) -> None:
     assert len(sockets()) == 2
     for _, path in sockets():
         place = url.replace("http", "ws") + filled(path)

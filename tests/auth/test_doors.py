@@ -43,7 +43,7 @@ def test_auth_mode_follows_the_setting_then_the_configured_handlers(
     assert auth_mode(settings_of(tmp_path, auth=setting), configured(tmp_path, path)) == mode
 
 
-def test_an_address_that_others_can_reach_needs_users(tmp_path: Path) -> None:
+def test_non_loopback_address_without_authentication_is_refused(tmp_path: Path) -> None:
     handlers = configured(tmp_path, "./auth.py:auth")
     with pytest.raises(CommandError, match="can be reached by others") as refused:
         refuse_strangers(configured(tmp_path), settings_of(tmp_path, host="0.0.0.0"))

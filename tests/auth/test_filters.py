@@ -118,7 +118,9 @@ def test_filter_matches_when_all_conditions_match(metadata: dict[str, Any], filt
 
 
 @given(documents, groups, simple)
-def test_groups_are_or_and_and(metadata: dict[str, Any], group: list[dict[str, Any]], beside: dict[str, Any]) -> None:
+def test_filter_groups_or_and_and_are_combined(
+    metadata: dict[str, Any], group: list[dict[str, Any]], beside: dict[str, Any]
+) -> None:
     fulfilled = [matches(metadata, one) for one in group]
     assert matches(metadata, {"$or": group}) == any(fulfilled)
     assert matches(metadata, {"$and": group}) == all(fulfilled)

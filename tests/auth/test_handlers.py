@@ -109,7 +109,7 @@ class User:
         (User("alice", ("a",)), {"permissions": ["a"], "org": "acme"}),
     ],
 )
-async def test_a_user_is_a_text_a_dict_or_an_object(returned: Any, shown: dict[str, Any]) -> None:
+async def test_user_is_a_text_a_dict_or_an_object(returned: Any, shown: dict[str, Any]) -> None:
     async def handler() -> Any:
         return returned
 
@@ -161,7 +161,7 @@ async def test_user_with_is_authenticated_false_is_unauthenticated() -> None:
         await authenticated(handler)
 
 
-async def test_a_handler_need_not_be_async() -> None:
+async def test_handler_need_not_be_async() -> None:
     def handler(method: str) -> str:
         return f"{method}-{threading.current_thread() is not threading.main_thread()}"
 
@@ -337,7 +337,7 @@ async def test_handler_that_never_returns_times_out(is_async: bool) -> None:
 
 
 @pytest.mark.parametrize("timeout", [TimeoutError("slow"), httpx.ReadTimeout("slow"), httpx.PoolTimeout("slow")])
-async def test_a_timeout_of_the_handlers_own_is_an_answer_that_may_come_later(timeout: Exception) -> None:
+async def test_timeout_raised_by_the_handler_is_a_retriable_503(timeout: Exception) -> None:
     async def handler() -> str:
         raise timeout
 

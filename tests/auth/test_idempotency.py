@@ -63,7 +63,7 @@ async def test_repeated_stream_request_replays_the_run_from_its_start(http: http
     ]
 
 
-async def test_the_same_key_with_another_body_is_refused(http: httpx.AsyncClient) -> None:
+async def test_same_key_with_another_body_is_refused(http: httpx.AsyncClient) -> None:
     place = f"/threads/{await thread_of(http)}/runs"
     run_id = run_of(await http.post(place, json=RUN, headers={**ALICE, **KEY}))
     refused = await http.post(place, json={**RUN, "input": {"wait": 0.1}}, headers={**ALICE, **KEY})
@@ -77,7 +77,7 @@ async def test_the_same_key_with_another_body_is_refused(http: httpx.AsyncClient
     assert run_of(again) == run_id
 
 
-async def test_a_key_counts_for_its_user_and_route(http: httpx.AsyncClient) -> None:
+async def test_key_is_scoped_to_user_and_route(http: httpx.AsyncClient) -> None:
     mine, other, theirs = await thread_of(http), await thread_of(http), await thread_of(http, BOB)
     runs = {
         run_of(await http.post(place, json=RUN, headers={**who, **KEY}))
@@ -93,7 +93,7 @@ async def test_a_key_counts_for_its_user_and_route(http: httpx.AsyncClient) -> N
     assert len(runs) == 6
 
 
-async def test_a_batch_is_repeated_whole(http: httpx.AsyncClient) -> None:
+async def test_repeated_batch_returns_all_its_runs(http: httpx.AsyncClient) -> None:
     batch = [RUN, {**RUN, "thread_id": await thread_of(http)}]
     first, again = [
         [run["run_id"] for run in (await http.post("/runs/batch", json=batch, headers={**ALICE, **KEY})).json()]

@@ -46,7 +46,7 @@ async def test_filter_applies_to_commands_and_streams(http: httpx.AsyncClient, t
         assert (await http.post(f"/threads/{thread_id}/{path}", json=body, headers=GUEST)).status_code == 404
 
 
-async def test_a_run_that_a_command_starts_is_stamped(http: httpx.AsyncClient, thread_id: str, alice: Any) -> None:
+async def test_run_that_a_command_starts_is_stamped(http: httpx.AsyncClient, thread_id: str, alice: Any) -> None:
     who = {"x-api-key": "alice-token"}
     status, error, told = await command(http, thread_id, who, "run.start", assistant_id="teller", input={})
     assert (status, error) == (200, None), told

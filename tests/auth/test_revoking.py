@@ -172,7 +172,7 @@ async def ended(application: Application, name: str, run: dict[str, Any]) -> Run
     return found
 
 
-async def test_a_delayed_run_of_a_user_without_rights_is_not_executed(tmp_path: Path, carol: str) -> None:
+async def test_delayed_run_of_a_user_without_rights_is_not_executed(tmp_path: Path, carol: str) -> None:
     _, headers = user(tmp_path, carol)
     body = {"assistant_id": "teller", "input": {}}
     async with one_server(tmp_path) as (application, client):
@@ -206,7 +206,7 @@ def storage_of(
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-async def test_runs_of_a_revoked_key_are_stopped_and_waiting_ones_never_begin(
+async def test_runs_of_a_revoked_key_are_stopped_and_pending_ones_never_start(
     profile: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     first, second = new_key(), new_key()

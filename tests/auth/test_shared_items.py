@@ -84,7 +84,7 @@ async def test_handler_can_set_one_namespace_for_all_items(client_of: ClientOf) 
     assert (await bob.store.get_item(["b"], "k"))["namespace"] == ["one", "place"]
 
 
-async def test_a_filter_narrows_a_search_of_what_is_shared(client_of: ClientOf) -> None:
+async def test_filter_narrows_a_search_of_shared_items(client_of: ClientOf) -> None:
     alice, bob = client_of("alice acme mine"), client_of("bob acme mine")
     await alice.store.put_item(["notes"], "a", {"by": "alice", "x": 1})
     await bob.store.put_item(["notes"], "b", {"by": "bob", "x": 1})

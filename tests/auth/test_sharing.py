@@ -295,7 +295,7 @@ async def test_handler_for_threads_only_shares_no_assistants(alice: Any, bob: An
     assert await bob.crons.count() == 0
 
 
-async def test_assistants_and_crons_are_shared_where_their_handlers_say_so(client_of: ClientOf) -> None:
+async def test_assistants_and_crons_are_shared_by_their_own_handlers(client_of: ClientOf) -> None:
     alice, bob, eve = (client_of(f"{who} everything") for who in (ALICE, BOB, EVE))
     made = await alice.assistants.create("clerk", name="Ours", metadata={"org": "acme"})
     name = made["assistant_id"]

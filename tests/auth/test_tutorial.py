@@ -78,7 +78,7 @@ async def test_default_assistants_can_be_scheduled_and_have_no_owner(url: str) -
         await alice.assistants.get(assistant_id_of("agent"))
 
 
-async def test_commands_run_the_graphs_as_well(url: str) -> None:
+async def test_event_protocol_commands_run_the_graphs(url: str) -> None:
     alice, bob = user(url, 1), user(url, 2)
     thread = (await alice.threads.create())["thread_id"]
     for client, is_let in ((alice, True), (bob, False)):

@@ -109,7 +109,7 @@ async def test_filter_narrows_own_resources(alice: Any, client_of: ClientOf) -> 
     assert await alice.http.get("/runs") == await guest.http.get("/runs") == []
 
 
-async def test_the_most_specific_handler_decides(alice: Any, bob: Any, client_of: ClientOf) -> None:
+async def test_most_specific_handler_decides(alice: Any, bob: Any, client_of: ClientOf) -> None:
     reader = client_of("reader-token")
     thread = (await reader.threads.create())["thread_id"]
     run = await reader.runs.create(thread, "teller", input={"wait": 0.3})
@@ -127,7 +127,7 @@ async def test_the_most_specific_handler_decides(alice: Any, bob: Any, client_of
         await alice.threads.get(thread)
 
 
-async def test_assistants_are_searched_with_a_filter_of_their_own(alice: Any) -> None:
+async def test_assistant_search_uses_its_own_filter(alice: Any) -> None:
     assert [one["graph_id"] for one in await alice.assistants.search()] == ["teller"]
     assert (await alice.assistants.get_schemas("teller"))["graph_id"] == "teller"
 
@@ -172,7 +172,7 @@ async def test_each_run_of_a_batch_is_authorized(alice: Any, bob: Any) -> None:
         await alice.runs.create_batch([{"assistant_id": "teller"}, {"assistant_id": "teller", **theirs}])
 
 
-async def test_a_handler_that_blocks_delays_other_user_code_and_not_the_server(client_of: ClientOf, alice: Any) -> None:
+async def test_blocking_handler_delays_user_code_but_not_the_server(client_of: ClientOf, alice: Any) -> None:
     """As on the reference server, all handlers share a loop with all graphs; requests that need neither do not wait."""
     slow = asyncio.create_task(client_of("slow-token").threads.create())
     await asyncio.sleep(0.3)

@@ -102,7 +102,7 @@ def test_update_the_next_node_rejects_is_stored_and_readable(client: Any, api: h
     assert (thread["status"], thread["values"]["word"]) == ("interrupted", "rude")
 
 
-def test_a_thread_whose_factory_raises_shows_what_is_stored(client: Any, api: httpx.Client) -> None:
+def test_thread_whose_factory_raises_shows_the_stored_state(client: Any, api: httpx.Client) -> None:
     tenant = f"t-{uuid4()}"
     thread_id = started(client, "tenanted", {}, config={"configurable": {"tenant": tenant}})
     whole = client.threads.get_state(thread_id)
@@ -140,7 +140,7 @@ def test_assistant_whose_factory_raises_reports_the_error(api: httpx.Client, rou
     assert refused.json()["detail"] == "The code of graph 'tenanted' failed: KeyError: 'tenant'"
 
 
-def test_a_thread_of_a_factory_that_raised_at_its_first_run_can_be_read(client: Any) -> None:
+def test_thread_whose_factory_raised_in_its_first_run_is_readable(client: Any) -> None:
     thread_id = started(client, "tenanted", {})
     state = client.threads.get_state(thread_id)
     assert (state["values"], state["next"], state["checkpoint"]) == ({}, [], None)

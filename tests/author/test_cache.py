@@ -42,7 +42,7 @@ def test_nodes_share_values_with_later_runs_and_routes(url: str, graph: str) -> 
     assert cached(url, graph) == 2
 
 
-def test_a_lifespan_and_auth_handlers_share_values_too(url: str) -> None:
+def test_lifespan_and_auth_handlers_share_values_too(url: str) -> None:
     assert cached(url, "lifespan") == "was here"
     wait(url, "caching", "grace", key="by handlers")
     assert cached(url, "authenticated") == "grace"

@@ -74,7 +74,7 @@ def test_state_of_a_copy_shows_the_nodes_of_the_copied_thread(client: Any) -> No
     assert answered["said"][-1] == "mint done yes"
 
 
-def test_threads_made_of_supersteps_are_made_by_the_nodes_of_their_assistant(client: Any) -> None:
+def test_supersteps_are_applied_by_the_nodes_of_the_assistant(client: Any) -> None:
     assistant = client.assistants.create("flavoured", config=LIME)
     metadata = {"graph_id": "flavoured", "assistant_id": assistant["assistant_id"]}
     steps = [
@@ -92,7 +92,7 @@ def test_resume_without_config_uses_the_config_of_the_interrupted_run(client: An
     assert answered["said"] == ["mint", "mint done yes"]
 
 
-def test_a_run_without_input_continues_with_the_config_of_the_run_that_stopped(client: Any) -> None:
+def test_run_without_input_uses_the_config_of_the_stopped_run(client: Any) -> None:
     thread_id = client.threads.create()["thread_id"]
     client.runs.wait(thread_id, "flavoured", input={"said": []}, config=MINT, interrupt_before=["ask_mint"])
     client.runs.wait(thread_id, "flavoured", input=None)
@@ -132,7 +132,7 @@ class TestThreadConfig:
         client.runs.wait(thread_id, "flavoured", input={"said": []}, config=MINT, if_not_exists="create")
         assert client.threads.get(thread_id)["config"] == {"configurable": {}}
 
-    def test_tags_and_limits_of_one_run_are_not_those_of_the_next(self, client: Any) -> None:
+    def test_tags_and_limits_of_a_run_do_not_affect_the_next(self, client: Any) -> None:
         thread_id = asked(client, config={"tags": ["r"], "recursion_limit": 44, "metadata": {"m": 1}})
         client.runs.wait(thread_id, "flavoured", input={"said": []})
         kwargs = client.runs.list(thread_id)[0]["kwargs"]

@@ -11,14 +11,14 @@ from .conftest import GRAPHS
 from .serving import server_for
 
 
-def test_a_client_without_url_reaches_the_server_of_its_node(client: Any) -> None:
+def test_client_without_url_reaches_the_server_of_its_node(client: Any) -> None:
     called = client.runs.wait(None, "calling", input={})
     assert called["said"] == "1+2j"
     for thread_id in called["thread_ids"]:
         assert client.threads.get(thread_id)["thread_id"] == thread_id
 
 
-def test_a_run_that_waited_for_the_start_reaches_its_server_at_once(tmp_path: Path) -> None:
+def test_run_pending_at_startup_reaches_its_server_immediately(tmp_path: Path) -> None:
     with server_for(GRAPHS, tmp_path, execute=False) as url:
         client = get_sync_client(url=url, api_key=None)
         thread_id = client.threads.create()["thread_id"]

@@ -22,7 +22,7 @@ SHOWN: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("kind", "shown", "seen"), SHOWN)
-def test_a_value_survives_an_interrupt_and_is_the_same_json_everywhere(
+def test_value_survives_an_interrupt_and_is_the_same_json_everywhere(
     client: Any, kind: str, shown: Any, seen: str
 ) -> None:
     thread_id = client.threads.create()["thread_id"]
@@ -34,7 +34,7 @@ def test_a_value_survives_an_interrupt_and_is_the_same_json_everywhere(
 
 
 @pytest.mark.parametrize(("kind", "shown"), [(kind, shown) for kind, shown, _ in SHOWN])
-def test_the_value_of_an_interrupt_is_the_same_json_as_that_of_a_state(client: Any, kind: str, shown: Any) -> None:
+def test_value_of_an_interrupt_is_the_same_json_as_that_of_a_state(client: Any, kind: str, shown: Any) -> None:
     thread_id = client.threads.create()["thread_id"]
     asked = client.runs.wait(thread_id, "asking", input={"kind": kind})
     assert asked["__interrupt__"][0]["value"] == shown
@@ -65,7 +65,7 @@ def test_unserializable_value_error_names_path_and_setting(client: Any) -> None:
     assert "pickle_fallback" in message
 
 
-def test_context_values_are_in_no_checkpoint(client: Any) -> None:
+def test_context_values_are_not_stored_in_checkpoints(client: Any) -> None:
     thread_id = client.threads.create()["thread_id"]
     context = {"user": "ann", "jwt": "hush-context"}
     client.runs.wait(thread_id, "contextual", input={}, context=context)

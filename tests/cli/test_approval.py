@@ -50,7 +50,7 @@ def answer(value: Any, *lines: str) -> Any:
         ),
     ],
 )
-def test_a_tool_call_is_approved_refused_or_edited(lines: list[str], decision: dict[str, Any]) -> None:
+def test_tool_call_is_approved_refused_or_edited(lines: list[str], decision: dict[str, Any]) -> None:
     assert answer(request(), *lines) == {"decisions": [decision]}
 
 
@@ -68,7 +68,7 @@ def test_only_allowed_decisions_are_offered() -> None:
     assert "n = reject" in asked[0]
 
 
-def test_a_request_of_one_call_is_answered_with_one_decision() -> None:
+def test_request_of_one_call_is_answered_with_one_decision() -> None:
     value = {"type": "tool_approval", "name": "pay", "args": {}, "tool_call_id": "c"}
     assert answer(value, "y") == {"type": "approve"}
 
@@ -81,7 +81,7 @@ def test_other_interrupts_accept_any_answer(lines: list[str], value: Any) -> Non
     assert answer({"question": "really?"}, *lines) == value
 
 
-def test_several_questions_are_answered_each_by_its_id() -> None:
+def test_several_interrupts_are_resumed_by_their_ids() -> None:
     resume = ask_about([Interrupt("a", "first?"), Interrupt("b", "second?")], typing("y", "n"))
     assert resume == {"a": True, "b": False}
 
@@ -157,11 +157,11 @@ def test_ask_about_asks_again_when_an_edit_breaks_the_schema() -> None:
         ({"type": "object"}, ['{"a": 1}'], {"a": 1}),
     ],
 )
-def test_ask_about_takes_only_answers_that_fit_the_schema(schema: Any, lines: list[str], value: Any) -> None:
+def test_ask_about_accepts_only_answers_that_fit_the_schema(schema: Any, lines: list[str], value: Any) -> None:
     assert ask_about([Interrupt("i", "which?", schema)], typing(*lines)) == value
 
 
-def test_approve_all_approves_calls_and_refuses_where_a_yes_is_not_allowed() -> None:
+def test_approve_all_approves_calls_and_rejects_if_approval_is_not_allowed() -> None:
     assert approve_all([per_call("reject", "approve")]) == {"type": "approve"}
     assert approve_all([Interrupt("i", "sure?", {"type": "boolean"})]) is True
     for cannot in (

@@ -12,7 +12,7 @@ import httpx
 from .processes import Background, Done
 
 
-def test_a_dead_letter_is_listed_and_given_new_attempts(
+def test_dead_letter_is_listed_and_retried(
     background: Callable[..., Background], invoke: Callable[..., Done], project: Path, tmp_path: Path
 ) -> None:
     serve = ("serve", "--port", "0", "--data-dir", str(tmp_path / "data"), "--set", "max_attempts=1", "--json")

@@ -70,7 +70,7 @@ def shown(runstead: Callable[..., Done], heard: Path) -> Done:
     return runstead("demo", "--json", PYTHONPATH=str(heard), HEARD=str(heard / "heard"), TMPDIR=str(heard / "tmp"))
 
 
-def test_the_killed_run_ends_like_the_undisturbed_one(shown: Done) -> None:
+def test_killed_run_has_the_outcome_of_an_undisturbed_one(shown: Done) -> None:
     assert shown.exit_code == 0, shown
     (outcome,) = shown.of("outcome")
     assert outcome["same"]
@@ -113,7 +113,7 @@ def test_socket_audit_detects_an_external_connection(
     assert "203.0.113.1" in (tmp_path / "heard").read_text()
 
 
-def test_a_person_may_refuse_the_payment(terminal: Callable[..., Terminal]) -> None:
+def test_person_may_refuse_the_payment(terminal: Callable[..., Terminal]) -> None:
     demo = terminal("demo", "--ask")
     demo.wait_for("n = reject", seconds=60)
     demo.press("n\n")
@@ -125,7 +125,7 @@ def test_a_person_may_refuse_the_payment(terminal: Callable[..., Terminal]) -> N
 
 
 @pytest.mark.parametrize("moment", ["starting a server", "creating a run", "starting a new one"])
-def test_ctrl_c_ends_everything(moment: str, terminal: Callable[..., Terminal]) -> None:
+def test_ctrl_c_ends_all_processes(moment: str, terminal: Callable[..., Terminal]) -> None:
     demo = terminal("demo")
     seen = ""
     demo.wait_for(moment, seconds=60)

@@ -63,7 +63,7 @@ def test_run_in_flight_resumes_after_a_reload(
     assert talking.end() == 0
 
 
-def test_a_mistake_is_survived_and_its_correction_served(
+def test_dev_survives_a_syntax_error_and_serves_the_correction(
     developing: tuple[Background, str], work: Path, invoke: Callable[..., Done]
 ) -> None:
     dev, url = developing
@@ -75,9 +75,7 @@ def test_a_mistake_is_survived_and_its_correction_served(
     assert "hello to you" in invoke("run", "greeter", "hi", "--url", url).out
 
 
-def test_a_signal_in_the_middle_of_a_reload_ends_the_server_that_comes_after(
-    developing: tuple[Background, str], work: Path
-) -> None:
+def test_signal_during_a_reload_ends_the_next_server(developing: tuple[Background, str], work: Path) -> None:
     dev, _ = developing
     change(work, "hello to you", "changed words")
     dev.wait_for("reloading")
@@ -88,7 +86,7 @@ def test_a_signal_in_the_middle_of_a_reload_ends_the_server_that_comes_after(
     assert '"killed"' not in said
 
 
-def test_files_that_runs_write_change_nothing(developing: tuple[Background, str], work: Path) -> None:
+def test_files_written_by_runs_cause_no_reload(developing: tuple[Background, str], work: Path) -> None:
     dev, url = developing
     (work / "data" / "note.py").write_text("")
     (work / "notes.txt").write_text("")
@@ -112,7 +110,7 @@ def test_dev_prints_url_and_snippet_and_stops_on_ctrl_c(work: Path, terminal: Ca
         httpx.get(f"{url}/ok")
 
 
-def test_without_reload_it_is_one_process(work: Path, background: Start) -> None:
+def test_dev_without_reload_is_one_process(work: Path, background: Start) -> None:
     dev = background(
         "dev", "agent.py:greeter", "--no-reload", "--port", "0", "--data-dir", str(work / "data"), "--json", cwd=work
     )
@@ -120,7 +118,7 @@ def test_without_reload_it_is_one_process(work: Path, background: Start) -> None
     assert dev.end(signal.SIGINT) == 0
 
 
-def test_a_snippet_that_is_shown_works(developing: tuple[Background, str]) -> None:
+def test_printed_snippet_works(developing: tuple[Background, str]) -> None:
     from langgraph_sdk import get_sync_client
 
     client = get_sync_client(url=developing[1])

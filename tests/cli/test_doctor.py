@@ -156,14 +156,14 @@ def test_missing_configuration_names_both_remedies(place: Path) -> None:
     )
 
 
-def test_an_address_that_others_can_reach_is_refused(place: Path) -> None:
+def test_non_loopback_address_without_authentication_is_reported(place: Path) -> None:
     host = look(place, config=configure(place), host="0.0.0.0")["host"]
     assert host.state == "failed"
     assert host.way_out
     assert "--allow-unauthenticated" in host.way_out
 
 
-def test_a_taken_port_is_found(tmp_path: Path) -> None:
+def test_taken_port_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         finding = look_at_port(Settings(port=port, data_dir=tmp_path))
@@ -188,7 +188,7 @@ def test_owner_of_the_data_directory_is_reported(place: Path) -> None:
     assert look(place, config=configure(place))["owner"].state == "ok"
 
 
-def test_a_data_directory_below_a_file_is_a_failure(place: Path) -> None:
+def test_data_directory_below_a_file_is_a_failure(place: Path) -> None:
     # Permissions cannot serve as an example: root may write everywhere.
     (place / "file").write_text("")
     found = look(place, config=configure(place), data_dir=place / "file" / "data")
@@ -210,7 +210,7 @@ def test_misspelt_variable_is_reported(place: Path, runstead: Callable[..., Done
     assert done.exit_code == 0
 
 
-def test_a_bad_setting_ends_the_examination(runstead: Callable[..., Done]) -> None:
+def test_invalid_setting_ends_the_checks(runstead: Callable[..., Done]) -> None:
     done = runstead("doctor", "--json", "--set", "max_attempts=none")
     assert done.exit_code == 1
     (failed,) = [finding for finding in done.of("finding") if finding["state"] == "failed"]
@@ -287,7 +287,7 @@ def _with_databases(place: Path, name: str = "data") -> Path:
     return data
 
 
-def test_sound_databases_are_found_sound_also_while_a_server_uses_them(place: Path) -> None:
+def test_intact_databases_pass_while_a_server_uses_them(place: Path) -> None:
     data = _with_databases(place)
     assert look(place, config=configure(place))["database"].state == "ok"
     with own_data_dir(data):
@@ -296,7 +296,7 @@ def test_sound_databases_are_found_sound_also_while_a_server_uses_them(place: Pa
 
 @pytest.mark.parametrize("name", ["runstead.db", "checkpoints.db"])
 @pytest.mark.parametrize("damage", ["header", "page", "cut"])
-def test_a_corrupt_database_is_found_and_named(place: Path, name: str, damage: str) -> None:
+def test_corrupt_database_is_reported_by_name(place: Path, name: str, damage: str) -> None:
     file = _with_databases(place) / name
     with sqlite3.connect(file) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -316,7 +316,7 @@ def test_a_corrupt_database_is_found_and_named(place: Path, name: str, damage: s
     assert "backup" in found.way_out
 
 
-def test_a_checkpoint_file_of_another_server_is_found(place: Path) -> None:
+def test_checkpoint_file_of_another_server_is_reported(place: Path) -> None:
     data, other = _with_databases(place), _with_databases(place, "other")
     for file in data.glob("checkpoints.db*"):
         file.unlink()
@@ -327,7 +327,7 @@ def test_a_checkpoint_file_of_another_server_is_found(place: Path) -> None:
     assert (found.state, "belongs to another database" in found.detail) == ("failed", True)
 
 
-def test_a_database_of_a_later_version_is_found(place: Path) -> None:
+def test_database_of_a_later_version_is_reported(place: Path) -> None:
     data = _with_databases(place)
     with sqlite3.connect(data / "runstead.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")

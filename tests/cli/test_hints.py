@@ -18,7 +18,7 @@ NAMES = ("agent", "my graph", "it's", 'a "b" $(c)', "grüße;ls")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_graph_is_quoted_where_it_needs_to_be(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_graph_name_is_quoted_if_needed(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     configuration = GraphConfiguration(tmp_path, (parse_source(name, "runstead.graphs.demo:agent", tmp_path),))
     settings = load_settings({"data_dir": tmp_path / "data"}, project=tmp_path)
     announce("http://127.0.0.1:2024", configuration, settings, Output())

@@ -64,7 +64,7 @@ def test_location_headers_lead_to_its_runs(name: str, http: httpx.Client) -> Non
 
 
 @pytest.mark.parametrize("name", IDS)
-def test_the_sdk_finds_its_assistant_and_describes_it(name: str, url: str) -> None:
+def test_sdk_finds_its_assistant_and_describes_it(name: str, url: str) -> None:
     client: Any = get_sync_client(url=url, api_key=None)
     (found,) = client.assistants.search(graph_id=name)
     assert found["graph_id"] == name
@@ -93,12 +93,12 @@ def test_unknown_graph_id_is_refused_with_a_detail(name: str, http: httpx.Client
 
 
 @pytest.mark.parametrize("name", IDS)
-def test_commands_run_and_list_it(name: str, url: str) -> None:
+def test_commands_run_and_list_the_graph(name: str, url: str) -> None:
     assert "echo: hello there" in commanded(url, "run", name, "hello there")
     assert name.split()[0] in commanded(url, "runs", "ls")
 
 
-def test_doctor_names_them_all(config: Path) -> None:
+def test_doctor_lists_all_graphs(config: Path) -> None:
     place = ["--config", str(config), "--data-dir", str(config.parent / "none")]
     lines = CliRunner().invoke(app, ["doctor", *place, "--json"]).output.splitlines()
     said = [line["detail"] for line in map(json.loads, lines) if line.get("subject") == "graph"]

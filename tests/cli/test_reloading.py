@@ -137,7 +137,7 @@ def start(tmp_path: Path, background: Start) -> Iterator[Callable[..., Project]]
 
 
 @pytest.mark.parametrize("graph", ["blocks_thread", "blocks_loop"])
-def test_three_saves_in_the_middle_of_a_node_end_in_success(start: Callable[..., Project], graph: str) -> None:
+def test_run_succeeds_after_three_saves_during_a_node(start: Callable[..., Project], graph: str) -> None:
     project = start(graph)
     location = project.begin(graph)
     for save in range(1, 4):

@@ -12,14 +12,14 @@ Run = Callable[..., Done]
 Open = Callable[..., Terminal]
 
 
-def test_a_run_is_shown_to_its_end(invoke: Run, server: str) -> None:
+def test_run_is_shown_to_its_end(invoke: Run, server: str) -> None:
     done = invoke("run", "greeter", "hi", "--url", server)
     assert done.exit_code == 0, done
     assert "ai      hello to you\n" in done.out
     assert "-- success, 1 input tokens, 3 output tokens" in done.out
 
 
-def test_a_program_gets_one_object_per_line(invoke: Run, server: str) -> None:
+def test_program_gets_one_object_per_line(invoke: Run, server: str) -> None:
     done = invoke("run", "greeter", "hi", "--url", server, "--json")
     (created,), (ended,) = done.of("created"), done.of("ended")
     assert created["run_id"] == ended["run_id"]
@@ -33,7 +33,7 @@ def test_input_may_be_any_json(invoke: Run, server: str) -> None:
     assert "4 input tokens" in invoke("run", "greeter", "--input", text, "--url", server).out
 
 
-def test_a_failed_run_fails_the_command(invoke: Run, server: str) -> None:
+def test_failed_run_fails_the_command(invoke: Run, server: str) -> None:
     done = invoke("run", "broken", "hi", "--url", server)
     assert done.exit_code == 1
     assert "ValueError" in done.out
@@ -93,7 +93,7 @@ def test_server_url_comes_from_the_settings(invoke: Run, server: str) -> None:
     assert invoke("runs", "ls", RUNSTEAD_PORT=server.rpartition(":")[2]).exit_code == 0
 
 
-def test_a_finished_run_can_be_watched_again_from_its_beginning(invoke: Run, server: str) -> None:
+def test_finished_run_can_be_watched_again_from_its_beginning(invoke: Run, server: str) -> None:
     first = invoke("run", "greeter", "hi", "--url", server, "--json")
     run_id = first.of("created")[0]["run_id"]
     again = invoke("watch", run_id, "--url", server, "--json")
@@ -140,7 +140,7 @@ def test_ctrl_c_detaches_and_the_run_continues(terminal: Open, invoke: Run, serv
     assert again.out.count("word99") == 1
 
 
-def test_a_second_ctrl_c_cancels(terminal: Open, invoke: Run, server: str) -> None:
+def test_second_ctrl_c_cancels(terminal: Open, invoke: Run, server: str) -> None:
     talking = terminal("run", "talker", "hi", "--url", server)
     talking.wait_for("word5")
     talking.press(CTRL_C)
@@ -152,7 +152,7 @@ def test_a_second_ctrl_c_cancels(terminal: Open, invoke: Run, server: str) -> No
     assert run["status"] == "interrupted"
 
 
-def test_a_run_is_cancelled_by_its_id(terminal: Open, invoke: Run, server: str) -> None:
+def test_run_is_cancelled_by_its_id(terminal: Open, invoke: Run, server: str) -> None:
     talking = terminal("run", "talker", "hi", "--url", server)
     talking.wait_for("word5")
     (run,) = invoke("runs", "ls", "--limit", "1", "--url", server, "--json").of("run")
@@ -165,7 +165,7 @@ def test_a_run_is_cancelled_by_its_id(terminal: Open, invoke: Run, server: str) 
 @pytest.mark.parametrize(
     ("keys", "answer"), [(["y\n"], "True"), (["n\n"], "False"), (["e\n", '{"a": 1}\n'], "{'a': 1}")]
 )
-def test_a_person_answers_at_the_terminal(keys: list[str], answer: str, terminal: Open, server: str) -> None:
+def test_person_answers_at_the_terminal(keys: list[str], answer: str, terminal: Open, server: str) -> None:
     asking = terminal("run", "asker", "hi", "--url", server)
     asking.wait_for("e = enter an answer: ")
     for key in keys:

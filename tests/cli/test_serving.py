@@ -82,9 +82,7 @@ def test_taken_port_error_names_the_remedy(runstead: Run, project: Path, tmp_pat
     assert "--port 0" in done.err
 
 
-def test_a_data_directory_belongs_to_one_server(
-    background: Start, runstead: Run, project: Path, tmp_path: Path
-) -> None:
+def test_data_directory_belongs_to_one_server(background: Start, runstead: Run, project: Path, tmp_path: Path) -> None:
     serve = ("serve", "--port", "0", "--data-dir", str(tmp_path / "data"))
     first = background(*serve, "--json", cwd=project)
     first.wait_for("started")

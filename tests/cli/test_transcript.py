@@ -40,7 +40,7 @@ def test_streamed_tokens_are_shown_once() -> None:
     assert transcript.is_whole("m")
 
 
-def test_a_tool_call_comes_in_pieces_and_its_result_once() -> None:
+def test_streamed_tool_call_and_its_result_are_shown_once() -> None:
     result = {"type": "tool", "id": "t", "name": "add", "content": "5"}
     items = items_of(
         Transcript(),
@@ -64,7 +64,7 @@ def test_unstreamed_messages_are_shown_whole() -> None:
     assert [item.text for item in items[3:] if isinstance(item, Said)] == ["as written"]
 
 
-def test_cumulative_messages_add_what_is_new() -> None:
+def test_cumulative_messages_add_only_new_text() -> None:
     items = items_of(
         Transcript(),
         ("messages/metadata", {"m": {"metadata": {}}}),

@@ -45,12 +45,12 @@ async def under_load(cluster: Cluster) -> AsyncIterator[tuple[Client, Load]]:
         await check_laws(cluster, client, load)
 
 
-async def test_a_worker_is_killed(cluster: Cluster) -> None:
+async def test_killed_worker_loses_nothing(cluster: Cluster) -> None:
     async with under_load(cluster):
         await asyncio.to_thread(cluster.workers[0].restart)
 
 
-async def test_a_gateway_is_killed(cluster: Cluster) -> None:
+async def test_killed_gateway_loses_nothing(cluster: Cluster) -> None:
     async with under_load(cluster) as (_, load):
         # Until a gateway with an active client was hit.
         for _ in range(10):
@@ -60,7 +60,7 @@ async def test_a_gateway_is_killed(cluster: Cluster) -> None:
     assert load.rejoined > 0
 
 
-async def test_a_worker_is_frozen_for_longer_than_its_lease_and_wakes_up(cluster: Cluster) -> None:
+async def test_worker_frozen_beyond_its_lease_loses_nothing(cluster: Cluster) -> None:
     async with under_load(cluster):
         freeze(cluster.workers[0])
         # The search for lost runs happens twice in a lease term.
@@ -69,33 +69,33 @@ async def test_a_worker_is_frozen_for_longer_than_its_lease_and_wakes_up(cluster
         await asyncio.sleep(1)
 
 
-async def test_a_gateway_is_frozen_for_a_while(cluster: Cluster) -> None:
+async def test_frozen_gateway_loses_nothing(cluster: Cluster) -> None:
     async with under_load(cluster):
         freeze(cluster.gateways[1])
         await asyncio.sleep(3)
         thaw(cluster.gateways[1])
 
 
-async def test_postgresql_is_restarted(cluster: Cluster) -> None:
+async def test_postgresql_restart_loses_nothing(cluster: Cluster) -> None:
     async with under_load(cluster):
         await asyncio.to_thread(cluster.postgres.stop)
         await asyncio.sleep(1)
         await asyncio.to_thread(cluster.postgres.start)
 
 
-async def test_postgresql_crashes(cluster: Cluster) -> None:
+async def test_postgresql_crash_loses_nothing(cluster: Cluster) -> None:
     async with under_load(cluster):
         await asyncio.to_thread(cluster.postgres.stop, signal.SIGQUIT)
         await asyncio.to_thread(cluster.postgres.start)
 
 
-async def test_redis_is_restarted_with_its_data(cluster: Cluster) -> None:
+async def test_redis_restart_with_data_loses_nothing(cluster: Cluster) -> None:
     async with under_load(cluster):
         await asyncio.to_thread(cluster.valkey.stop)
         await asyncio.to_thread(cluster.valkey.start)
 
 
-async def test_redis_is_restarted_without_its_data(cluster: Cluster) -> None:
+async def test_redis_restart_without_data_loses_nothing(cluster: Cluster) -> None:
     async with under_load(cluster):
         await asyncio.to_thread(cluster.valkey.kill)
         cluster.valkey.forget()

@@ -133,7 +133,7 @@ async def test_run_of_a_killed_worker_resumes_within_two_lease_terms(
     assert len(begun) <= 40 + 2
 
 
-async def test_a_frozen_worker_that_wakes_up_writes_nothing_anywhere(cluster: Cluster, client: Client) -> None:
+async def test_frozen_worker_that_wakes_up_writes_nothing_anywhere(cluster: Cluster, client: Client) -> None:
     held = await Held.begun(cluster, client, "keeps", 25, 0.1, stream_mode=["values", "custom"])
     holder = await held.holder()
     freeze(holder)

@@ -15,7 +15,7 @@ import httpx
 from tests.processes.server import ServerProcess
 
 
-async def test_kills_between_due_moments_make_no_run_twice_and_lose_none(tmp_path: Path) -> None:
+async def test_kills_between_due_times_duplicate_and_lose_no_run(tmp_path: Path) -> None:
     chance = random.Random(7)
     server = ServerProcess(tmp_path / "data")
     await asyncio.to_thread(server.start)

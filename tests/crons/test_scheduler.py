@@ -167,7 +167,7 @@ async def test_refused_execution_is_skipped_and_its_reason_recorded(play: Play) 
     assert cron.next_run_date == play.storage.clock.now() + timedelta(minutes=10)
 
 
-async def test_the_run_s_user_is_asked_about_as_if_they_created_it_now(play: Play) -> None:
+async def test_run_of_a_cron_is_authorized_as_a_new_request_of_its_user(play: Play) -> None:
     await play.cron("*/10 * * * *")
 
     async def stamped(cron: CronRecord, run: Any) -> Any:

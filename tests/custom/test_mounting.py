@@ -136,7 +136,7 @@ def examples() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("code", list(examples()))
-async def test_the_examples_of_embedding_serve_every_client(
+async def test_examples_of_embedding_serve_every_client(
     configured: Configured, tmp_path: Path, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configured()

@@ -23,7 +23,7 @@ WITH_AUTH: dict[str, Any] = {**DOCUMENT, "auth": {"path": f"{FILE}:auth"}}
 ADA, BOB = {"x-user": "ada"}, {"x-user": "bob"}
 
 
-async def test_without_users_all_code_of_the_app_is_the_one_user(served: Served) -> None:
+async def test_without_users_app_code_acts_as_the_local_user(served: Served) -> None:
     async with served(**DOCUMENT) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
         made = (await http.post("/make")).json()
         (await http.post("/run")).raise_for_status()
@@ -68,7 +68,7 @@ async def test_user_with_the_identity_of_the_server_is_refused(served: Served, n
 
 
 @pytest.mark.parametrize("graph", ["graph", "own-loop"])
-async def test_two_servers_in_a_process_each_reach_themselves(
+async def test_clients_of_two_servers_in_a_process_reach_their_own_server(
     configured: Configured, graph: str, tmp_path: Path
 ) -> None:
     one = configured({"data_dir": tmp_path / "one", "webhook_allow_loopback": True}, **DOCUMENT)

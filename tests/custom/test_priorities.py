@@ -57,7 +57,7 @@ async def test_more_urgent_run_starts_first(served: Served) -> None:
         assert await begun(4) == ["first", "urgent", "usual", "late"]
 
 
-async def test_a_group_with_many_runs_does_not_keep_the_first_run_of_another_waiting(served: Served) -> None:
+async def test_group_with_many_runs_does_not_delay_the_first_run_of_another(served: Served) -> None:
     async with served(graphs=GRAPHS, priority=PRIORITY, settings={"max_concurrent_runs": 2}) as url:
         client = get_client(url=url, api_key=None)
         for number in range(8):
@@ -78,7 +78,7 @@ async def test_users_take_turns_without_a_priority_function(served: Served) -> N
         assert "bob" in (await begun(4))[:4]
 
 
-async def test_a_user_with_64_long_runs_does_not_keep_the_first_run_of_another_waiting(served: Served) -> None:
+async def test_user_with_64_long_runs_does_not_delay_the_first_run_of_another(served: Served) -> None:
     async with served(graphs=GRAPHS, auth=WITH_AUTH) as url:
         ada, bob = (get_client(url=url, api_key=None, headers={"x-user": name}) for name in ("ada", "bob"))
         await asyncio.gather(*(begin(ada, "ada", seconds=20) for _ in range(64)))

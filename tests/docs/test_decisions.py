@@ -14,19 +14,19 @@ NUMBERS = {int(page.name.partition("-")[0]): page for page in DECISIONS}
 MENTION = re.compile(r"\bADR (\d+)|\badr/(\d{4})(?![\w-]*\.md)")
 
 
-def test_no_number_is_given_twice() -> None:
+def test_decision_numbers_are_unique() -> None:
     assert len(NUMBERS) == len(DECISIONS)
 
 
 @pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
-def test_a_decision_is_headed_by_its_number_and_listed(page: Path) -> None:
+def test_decision_is_headed_by_its_number_and_listed(page: Path) -> None:
     number = int(page.name.partition("-")[0])
     assert page.read_text().startswith(f"# {number}. ")
     listed = (page.parent / "README.md").read_text()
     assert f"[{number}]({page.name})" in listed, f"docs/adr/README.md has no line for {page.name}"
 
 
-def test_every_decision_that_is_referred_to_exists() -> None:
+def test_every_mentioned_decision_exists() -> None:
     found = [(text.name, int(a or b)) for text in TEXTS for a, b in MENTION.findall(text.read_text())]
     assert found, "the code refers to decisions"
     assert [mention for mention in found if mention[1] not in NUMBERS] == []

@@ -24,7 +24,7 @@ def examples() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("code", list(examples()))
-def test_an_example_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_example_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "langgraph.json").write_text(
         json.dumps({"dependencies": [], "graphs": {"agent": "runstead.graphs.demo:agent"}})
     )
@@ -33,7 +33,7 @@ def test_an_example_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
+def test_links_inside_the_project_are_valid(page: Path) -> None:
     for link in LINK.finditer(BLOCK.sub("", page.read_text())):
         target = (page.parent / link["target"]).resolve() if link["target"] else page
         assert target.exists(), f"{page.name} links to {link['target']}"

@@ -62,7 +62,7 @@ def a_run(run: str, thread: str, **how: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", QUERIES)
-async def test_a_query_runs(name: str, database: PostgresDatabase) -> None:
+async def test_query_runs(name: str, database: PostgresDatabase) -> None:
     await asked(database, name)
 
 

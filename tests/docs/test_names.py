@@ -72,7 +72,7 @@ def test_call_in_a_code_block_is_parsed(line: str) -> None:
 
 
 @pytest.mark.parametrize("span", list(in_spans()))
-def test_a_command_in_a_sentence_exists(span: str) -> None:
+def test_command_in_a_sentence_exists(span: str) -> None:
     command, rest = found(span.split()[1:])
     options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     assert {word for word in rest if word.startswith("--")} <= options | {"--help"}

@@ -112,7 +112,7 @@ def leaks(folder: Path) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("run_events", ["sql", "jsonl"])
-async def test_no_file_of_one_server_has_a_canary(
+async def test_files_of_one_server_contain_no_canary(
     run_events: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -133,7 +133,7 @@ async def test_no_file_of_one_server_has_a_canary(
     assert canaries_in((caplog.text + out + err).encode()) == []
 
 
-async def test_neither_postgresql_nor_redis_of_a_cluster_has_a_canary(
+async def test_postgresql_and_redis_of_a_cluster_contain_no_canary(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)

@@ -76,7 +76,7 @@ def context(**metadata: Any) -> dict[str, str]:
     return {"X-Encryption-Context": base64.b64encode(json.dumps(metadata).encode()).decode()}
 
 
-async def test_handlers_encrypt_everything_that_the_reference_gives_them(tmp_path: Path) -> None:
+async def test_handlers_encrypt_all_fields_of_the_reference(tmp_path: Path) -> None:
     data = current_data(tmp_path / "data")
     async with served(data) as url:
         await say_everything(url)
@@ -93,7 +93,7 @@ async def test_handlers_encrypt_everything_that_the_reference_gives_them(tmp_pat
     } <= loaded().SEEN  # fmt: skip
 
 
-async def test_with_keys_too_no_file_has_a_canary(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_files_contain_no_canary_with_keys_and_handlers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = current_data(tmp_path / "data")
     async with served(data, encryption_keys=KEY, encryption_json_keys=["m"]) as url:
         await say_everything(url)
@@ -163,7 +163,7 @@ async def test_input_that_is_not_an_object_is_encrypted(given: Any, tmp_path: Pa
         ("/runs/crons", {"assistant_id": "agent", "schedule": "0 0 1 1 *", "input": {"__encryption_context__": {}}}),
     ],
 )
-async def test_a_reserved_key_is_refused(path: str, body: dict[str, Any], tmp_path: Path) -> None:
+async def test_reserved_key_is_refused(path: str, body: dict[str, Any], tmp_path: Path) -> None:
     async with served(tmp_path) as url, httpx.AsyncClient(base_url=url) as client:
         answer = await client.request("PUT" if path == "/store/items" else "POST", path, json=body)
         assert answer.status_code == 422, answer.text
@@ -185,7 +185,7 @@ async def test_failing_handler_is_named_in_the_response(
     assert canaries_in((answer.text + caplog.text).encode()) == []
 
 
-async def test_reading_says_which_handler_failed(tmp_path: Path) -> None:
+async def test_read_error_names_the_failing_handler(tmp_path: Path) -> None:
     async with served(tmp_path) as url, httpx.AsyncClient(base_url=url) as client:
         thread = (await client.post("/threads", json={"metadata": {"note": "n"}})).json()["thread_id"]
         loaded().FAULTS["decrypt.json"] = "k"

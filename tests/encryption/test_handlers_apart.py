@@ -49,7 +49,7 @@ async def test_nodes_use_the_store_and_a_deadlocking_wait_is_refused(graph: str,
         assert b"remembered" not in rows_of(tmp_path)
 
 
-async def test_the_context_handler_takes_the_tenant_from_the_user(tmp_path: Path) -> None:
+async def test_context_handler_takes_the_tenant_from_the_user(tmp_path: Path) -> None:
     async with served(tmp_path) as url:
         for name in ("ann", "bob"):
             client = client_of(url, name)
@@ -68,7 +68,7 @@ async def test_the_context_handler_takes_the_tenant_from_the_user(tmp_path: Path
         assert all(b"tenant-of-" in blob for blob in blobs)
 
 
-async def test_a_context_handler_that_fails_is_named(tmp_path: Path) -> None:
+async def test_context_handler_that_fails_is_named(tmp_path: Path) -> None:
     async with served(tmp_path) as url:
         header = context(fails="context")["X-Encryption-Context"]
         client = client_of(url, **{"X-Encryption-Context": header})
@@ -102,7 +102,7 @@ async def test_runs_of_crons_use_the_context_of_the_cron_creator(tmp_path: Path)
         assert all(b"tenant-of-ann" in blob for blob in blobs)
 
 
-async def test_a_gateway_and_a_worker_of_a_cluster_call_the_same_handlers(tmp_path: Path) -> None:
+async def test_gateway_and_a_worker_of_a_cluster_call_the_same_handlers(tmp_path: Path) -> None:
     settings: dict[str, Any] = {
         "encryption_keys": KEY,
         "webhook_allow_loopback": "true",

@@ -102,7 +102,7 @@ async def started(data: Path, keys: str | None) -> None:
         pass
 
 
-async def test_a_server_without_the_key_of_its_data_does_not_start(tmp_path: Path) -> None:
+async def test_server_without_the_key_of_its_data_does_not_start(tmp_path: Path) -> None:
     await used(tmp_path, text_of(OLD))
     for keys in (None, text_of(NEW)):
         with pytest.raises(StorageUnusable, match=key_id_of_key(OLD)):
@@ -157,7 +157,7 @@ def test_status_and_rewrite_name_the_key_that_is_missing(tmp_path: Path) -> None
     assert f"{key_id_of_key(OLD)}  " in refused(data, "status", "--set", f"encryption_keys={text_of(NEW)}")
 
 
-def test_a_backup_names_its_key_and_a_restore_says_that_it_is_missing(tmp_path: Path) -> None:
+def test_backup_names_its_key_and_a_restore_says_that_it_is_missing(tmp_path: Path) -> None:
     data, file = current_data(tmp_path / "data"), tmp_path / "backup.zip"
     asyncio.run(used(data, text_of(OLD)))
 

@@ -40,7 +40,7 @@ async def encrypt(data: Path) -> None:
             await rewrite(database, tables, KEYS, lambda *_: None)
 
 
-async def test_a_running_server_whose_data_was_encrypted_answers_503_and_no_ciphertext(
+async def test_running_server_whose_data_was_encrypted_answers_503_and_no_ciphertext(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = current_data(tmp_path / "data")
@@ -139,7 +139,7 @@ graph = StateGraph(dict).add_node(hold).add_edge(START, "hold").compile()
 """
 
 
-async def test_executing_run_whose_data_was_encrypted_is_handed_back_and_ends_elsewhere(
+async def test_running_run_with_encrypted_data_is_released_and_ends_elsewhere(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     data, begun = current_data(tmp_path / "data"), tmp_path / "begun"

@@ -30,7 +30,7 @@ SOON = 60
 """Seconds; exceeded only by a hanging test."""
 
 
-async def test_fault_01_a_run_that_was_streamed_to_its_end_is_a_success(browser: Browser, gate: Gate) -> None:
+async def test_fault_01_run_that_was_streamed_to_its_end_is_a_success(browser: Browser, gate: Gate) -> None:
     """A successful streamed run recorded as `interrupted` because the response's `finally` cancelled it after its
     end.
     """
@@ -51,7 +51,7 @@ async def test_fault_01_a_run_that_was_streamed_to_its_end_is_a_success(browser:
     assert (await browser.get(thread))["status"] == "idle"
 
 
-async def test_fault_02_a_slow_reader_gets_the_tail(storage: Storage) -> None:
+async def test_fault_02_slow_reader_gets_the_tail(storage: Storage) -> None:
     """A slow reader got `cancel` instead of the tail, since the stream was cleaned at delay 0."""
     async with storage.worker() as runs:
         with acting(ALICE):
@@ -66,7 +66,7 @@ async def test_fault_02_a_slow_reader_gets_the_tail(storage: Storage) -> None:
     assert tail[-1] is END_SENTINEL
 
 
-async def test_fault_03_joining_a_finished_run_answers_at_once(storage: Storage) -> None:
+async def test_fault_03_joining_a_finished_run_answers_immediately(storage: Storage) -> None:
     """Joining a finished run sends heartbeats forever, since subscribing re-created its stream."""
     async with storage.worker() as runs, asyncio.timeout(SOON):
         with acting(ALICE):
@@ -95,7 +95,7 @@ async def test_fault_03_http_join_of_a_finished_run_ends_without_heartbeat(
     assert (joined.status_code, joined.text) == (200, "")
 
 
-async def test_fault_04_a_rollback_restores_the_thread(browser: Browser, gate: Gate, tmp_path: Path) -> None:
+async def test_fault_04_rollback_restores_the_thread(browser: Browser, gate: Gate, tmp_path: Path) -> None:
     """Rollback unreachable; nothing restored."""
     thread, no_gate = await browser.new_thread(), Gate(tmp_path / "open")
     no_gate.open()
@@ -160,7 +160,7 @@ async def test_fault_05_run_cancelled_without_lease_ends_immediately(
 
 
 @pytest.mark.parametrize("is_there", [False, True])
-async def test_fault_06_a_run_needs_no_observer(storage: Storage, is_there: bool) -> None:
+async def test_fault_06_run_needs_no_observer(storage: Storage, is_there: bool) -> None:
     """A missing observer crashes the run. (An observer that always fails must not crash it either.)"""
     observer = RecordingObserver(fails=lambda event: True)
     ports: dict[str, Any] = {"observer": observer} if is_there else {}
@@ -180,7 +180,7 @@ async def test_fault_06_a_run_needs_no_observer(storage: Storage, is_there: bool
     assert len(observer.events) == (0 if not is_there else len(observer.actors))
 
 
-async def test_fault_07_a_resume_command_answers_the_question(browser: Browser) -> None:
+async def test_fault_07_resume_command_answers_the_question(browser: Browser) -> None:
     """A resume command is ignored and the interrupt ends as success/idle."""
     thread = await browser.new_thread()
     asked = await browser.wait(thread, "hitl", HELLO)

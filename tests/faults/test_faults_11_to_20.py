@@ -156,7 +156,7 @@ async def test_fault_14_wait_for_a_failed_run_returns_the_error_as_json(browser:
 
 
 @pytest.mark.parametrize("kept_as", ["sql", "jsonl"])
-async def test_fault_15_parallel_batches_of_events_share_and_skip_no_number(
+async def test_fault_15_parallel_event_batches_have_dense_unique_numbers(
     make_application: MakeApplication, kept_as: str
 ) -> None:
     """Parallel event batches collide on the per-thread sequence."""
@@ -337,7 +337,7 @@ async def test_fault_19_unknown_and_foreign_threads_look_the_same(
                 await services.events.append([an_event("x")])
 
 
-async def test_fault_19_there_is_no_row_without_an_owner(make_application: MakeApplication, tmp_path: Path) -> None:
+async def test_fault_19_every_row_has_an_owner(make_application: MakeApplication, tmp_path: Path) -> None:
     """Isolation fails open for null owners."""
     with pytest.raises(ValueError, match="user_id"):
         ActorContext("")

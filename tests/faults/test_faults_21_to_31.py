@@ -36,7 +36,7 @@ SOON = 60
 """Seconds; exceeded only by a hanging test."""
 
 
-async def test_fault_21_a_state_update_goes_through_the_reducers(browser: Browser) -> None:
+async def test_fault_21_state_update_goes_through_the_reducers(browser: Browser) -> None:
     """State updates bypass reducers."""
     thread = await browser.new_thread()
     await browser.wait(thread, "slow", {"steps": 2, "delay": 0})
@@ -96,7 +96,7 @@ class Opened:
             self.threads.append(threading.get_ident())
 
 
-async def test_fault_23_the_event_loop_never_waits_for_a_file(tmp_path: Path) -> None:
+async def test_fault_23_event_loop_never_waits_for_a_file(tmp_path: Path) -> None:
     """Blocking file I/O in the JSONL store."""
     opened = Opened(tmp_path / "events")
     try:
@@ -113,7 +113,7 @@ async def test_fault_23_the_event_loop_never_waits_for_a_file(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("cut", [1, 20, 60])
-async def test_fault_23_a_torn_last_line_costs_that_line_alone(tmp_path: Path, cut: int) -> None:
+async def test_fault_23_torn_last_line_loses_only_that_line(tmp_path: Path, cut: int) -> None:
     """A torn last line breaks reads."""
     with acting(ALICE):
         async with JsonlRunEventStore.open(tmp_path) as store:
@@ -177,7 +177,7 @@ async def test_fault_24_frames_of_a_subgraph_carry_its_name(browser: Browser) ->
     assert not any("|" in frame.event for frame in without)
 
 
-async def test_fault_25_a_run_whose_process_was_killed_is_resumed(start_server: StartServer, gate: Gate) -> None:
+async def test_fault_25_run_whose_process_was_killed_is_resumed(start_server: StartServer, gate: Gate) -> None:
     """A crash marks runs as failed and never resumes them."""
     server = start_server()
     async with Client(server.url) as client:
@@ -221,7 +221,7 @@ async def ends_well(client: Client, run: str, gate: Gate) -> None:
     assert (await client.get(f"/threads/{record['thread_id']}"))["status"] == "idle"
 
 
-async def test_fault_26_a_cancel_reaches_another_worker_at_once(storage: Storage) -> None:
+async def test_fault_26_cancel_reaches_another_worker_immediately(storage: Storage) -> None:
     """Cancel on another worker takes up to 10 s."""
     # The clock is stopped and the lease lasts a year: no renewal finds the flag.
     async with storage.workers(True, False) as (holder, gateway), asyncio.timeout(SOON):
@@ -249,7 +249,7 @@ class FailingBridge(MemoryStreamBridge):
 
 
 @pytest.mark.parametrize("failing", [range(2, 4), range(1, 1_000)])
-async def test_fault_27_a_stream_that_fails_costs_no_run(storage: Storage, failing: range) -> None:
+async def test_fault_27_failing_stream_fails_no_run(storage: Storage, failing: range) -> None:
     """A Redis error in publish fails the run."""
     bridge = FailingBridge(storage.clock, failing)
     async with storage.worker(bridge=bridge) as runs, asyncio.timeout(SOON):
@@ -266,7 +266,7 @@ async def test_fault_27_a_stream_that_fails_costs_no_run(storage: Storage, faili
 
 
 @pytest.mark.parametrize("mode", ["messages-tuple", "messages", "values"])
-async def test_fault_28_a_stop_keeps_the_text_so_far(browser: Browser, mode: str) -> None:
+async def test_fault_28_stop_keeps_the_partial_text(browser: Browser, mode: str) -> None:
     """Stop loses the partial answer."""
     thread = await browser.new_thread()
     talk = {**HELLO, "tokens": 10_000, "pause": 0.005}
@@ -287,7 +287,7 @@ async def test_fault_28_a_stop_keeps_the_text_so_far(browser: Browser, mode: str
     assert len((await browser.wait(thread, "agent", HELLO))["messages"]) == 4
 
 
-async def test_fault_30_a_browser_closed_in_the_middle_loses_nothing(
+async def test_fault_30_browser_closed_in_the_middle_loses_nothing(
     browser: Browser, services: Services, gate: Gate
 ) -> None:
     """A browser closed mid-run loses the answer."""

@@ -61,7 +61,7 @@ def test_fault_04_rollback_is_reachable_and_restores_everything(story: Story) ->
 
 
 @pytest.mark.parametrize("moment", [0, 0.1, 0.3, 0.6, 1.0, 1.5, 3.0])
-def test_fault_05_a_cancel_before_the_first_step_blocks_nothing(moment: float) -> None:
+def test_fault_05_cancel_before_the_first_step_blocks_nothing(moment: float) -> None:
     """At every moment of a slow start: pending, claimed, marked, started."""
     with Story(replace(CALM, stores=Weather(instant=0.0, slowest=0.5))) as story:
         story.create(a_spec("r1", Step(takes=60)))
@@ -182,7 +182,7 @@ def test_fault_18_terminal_event_is_sent_after_the_durable_write(story: Story) -
     assert story.tell(look_at_the_end) is RunStatus.SUCCESS
 
 
-def test_fault_25_a_crash_marks_nothing_as_failed_and_the_run_is_resumed(story: Story) -> None:
+def test_fault_25_crash_fails_no_run_and_the_run_is_resumed(story: Story) -> None:
     story.create(a_spec("r1", *TALKS))
     story.wait(1.5)
     story.kill()
@@ -219,7 +219,7 @@ def test_fault_27_failing_stream_loses_live_events_and_no_run() -> None:
 
 
 @pytest.mark.parametrize("modes", [("messages",), ("messages-tuple",)])
-def test_fault_28_the_answer_so_far_is_kept_when_a_run_is_stopped(story: Story, modes: tuple[str, ...]) -> None:
+def test_fault_28_partial_answer_is_kept_when_a_run_is_stopped(story: Story, modes: tuple[str, ...]) -> None:
     story.create(a_spec("r1", Step(takes=10, chunks=9), stream_modes=modes))
     story.wait(4.5)
     story.tell(lambda runs: runs.cancel("r1", wait=True))

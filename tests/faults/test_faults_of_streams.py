@@ -21,7 +21,7 @@ TALKS = [Step(takes=1, chunks=4) for _ in range(3)]
 
 
 @pytest.mark.parametrize("on_disconnect", ["cancel", "continue"])
-def test_fault_01_a_successful_streamed_run_is_not_recorded_as_interrupted(story: Story, on_disconnect: str) -> None:
+def test_fault_01_successful_streamed_run_is_not_recorded_as_interrupted(story: Story, on_disconnect: str) -> None:
     """The response closes its stream at the end, as every ``finally`` does; the run has ended by then."""
     reader = Reader.of(story, a_spec("r1", *TALKS, on_disconnect=on_disconnect))
     story.wait(60)
@@ -29,7 +29,7 @@ def test_fault_01_a_successful_streamed_run_is_not_recorded_as_interrupted(story
     assert story.durable.witness.statuses("r1")[-1].value == "success"
 
 
-def test_fault_02_a_slow_reader_gets_the_tail_and_no_cancel(story: Story) -> None:
+def test_fault_02_slow_reader_gets_the_tail_and_no_cancel(story: Story) -> None:
     slow = Reader.of(story, a_spec("r1", *TALKS, stream_modes=("values", "custom")), seconds_per_batch=30)
     story.wait(900)
     assert slow.is_done
@@ -106,7 +106,7 @@ def test_fault_11_unknown_event_id_replays_everything_and_is_reported(story: Sto
     assert reader.ids == whole.ids
 
 
-async def test_fault_12_an_oversized_event_evicts_others_and_not_itself() -> None:
+async def test_fault_12_oversized_event_evicts_others_and_not_itself() -> None:
     async with MemoryStreamBridge.running(MemoryStreamSettings(window_bytes=100), HandClock()) as bridge:
         await bridge.open("r1")
         await bridge.publish("r1", "values", b"1" * 40)

@@ -10,7 +10,7 @@ from .assistants import Served, a_new, a_thread
 LATER = 3600
 
 
-async def test_a_run_keeps_the_version_that_it_was_created_with(served: Served) -> None:
+async def test_run_keeps_the_version_that_it_was_created_with(served: Served) -> None:
     """Also pending runs: enqueued or delayed ones."""
     async with served() as client:
         made = await a_new(client, context={"color": "red"}, metadata={"k": "old"}, config={"tags": ["old"]})

@@ -224,7 +224,7 @@ async def test_paths_and_methods_that_do_not_exist(client: httpx.AsyncClient) ->
         assert (response.status_code, list(response.json())) == (status, ["detail"])
 
 
-async def test_a_run_with_hostile_input_ends_like_any_other(client: httpx.AsyncClient) -> None:
+async def test_run_with_hostile_input_ends_like_any_other(client: httpx.AsyncClient) -> None:
     hostile: list[Any] = ["x", 5, [[]], {"messages": 7}, {"messages": [{"role": "unknown"}]}, {"__root__": 1}, []]
     for value in hostile:
         response = await client.post("/runs/wait", json={"assistant_id": "agent", "input": value})

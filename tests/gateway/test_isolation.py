@@ -118,7 +118,7 @@ async def test_run_acts_for_its_creator(door: httpx.AsyncClient) -> None:
         assert answer.json()["done"] == (2 if number == 2 else 1)
 
 
-async def test_the_actor_is_bound_for_the_request_alone(door: httpx.AsyncClient) -> None:
+async def test_actor_is_bound_for_the_request_alone(door: httpx.AsyncClient) -> None:
     await door.post("/threads", json={}, headers=ALICE)
     assert get_actor_context() is None
 

@@ -56,7 +56,7 @@ async def test_values_beyond_the_page_limit_are_omitted_with_a_remark(client: ht
     assert (contents(last), remark) == ([4_000], "")
 
 
-async def test_a_page_without_values_has_nothing_to_omit(client: httpx.AsyncClient) -> None:
+async def test_page_without_values_has_no_remark(client: httpx.AsyncClient) -> None:
     threads, remark = await search(client, select=["thread_id", "status"])
     assert len(threads) == 3
     assert remark == ""
@@ -116,9 +116,7 @@ async def pages(client: httpx.AsyncClient, method: str, path: str, key: str | No
             return found
 
 
-async def test_every_list_is_cut_at_the_bytes_of_a_page_and_goes_on_there(
-    client: httpx.AsyncClient, filled: str
-) -> None:
+async def test_list_page_ends_at_its_byte_limit_and_the_next_continues(client: httpx.AsyncClient, filled: str) -> None:
     cut = [(2, True), (1, False)]
     # A run has its text as input and as output, an assistant as context and in its config.
     twice = [(1, True), (1, True), (1, False)]
@@ -131,7 +129,7 @@ async def test_every_list_is_cut_at_the_bytes_of_a_page_and_goes_on_there(
         assert (len(answer.json()["items"]), "is cut after 2" in answer.headers["runstead-remark"]) == (2, True)
 
 
-async def test_a_history_is_cut_at_the_bytes_of_a_page_and_goes_on_before_its_last_state(
+async def test_history_page_ends_at_its_byte_limit_and_the_next_continues(
     client: httpx.AsyncClient, filled: str
 ) -> None:
     seen: list[str] = []
@@ -148,7 +146,7 @@ async def test_a_history_is_cut_at_the_bytes_of_a_page_and_goes_on_before_its_la
     assert (len(seen), len(set(seen))) == (9, 9)
 
 
-async def test_large_checkpoints_are_read_a_few_at_a_time(tmp_path: Path) -> None:
+async def test_large_checkpoints_are_read_in_small_batches(tmp_path: Path) -> None:
     async with open_checkpoints(tmp_path / "checkpoints.db") as store:
         for number in range(6):
             checkpoint: Any = {

@@ -83,7 +83,7 @@ async def test_nested_unknown_field_is_named_by_its_path(client: httpx.AsyncClie
     assert thread == "'ttl.bogus' has no effect, for there is no such field"
 
 
-async def test_a_parameter_of_a_command_is_remarked_on(client: httpx.AsyncClient) -> None:
+async def test_parameter_of_a_command_is_remarked_on(client: httpx.AsyncClient) -> None:
     command = {"id": 1, "method": "run.start", "params": {**RUN, "multitaskStrategy": "reject", "bogus": 1}}
     answer = await client.post(f"/threads/{uuid.uuid4()}/commands", json=command)
     assert answer.json()["type"] == "success"
@@ -108,7 +108,7 @@ async def test_known_field_is_not_remarked_on(client: httpx.AsyncClient) -> None
 
 
 @pytest.mark.parametrize("action", ["bogus", "", "Rollback"])
-async def test_a_cancel_of_an_unknown_kind_interrupts(client: httpx.AsyncClient, action: str) -> None:
+async def test_cancel_of_an_unknown_kind_interrupts(client: httpx.AsyncClient, action: str) -> None:
     thread = (await client.post("/threads", json={})).json()["thread_id"]
     slow = {"assistant_id": "slow", "input": {"steps": 200, "delay": 0.05}}
     said = "action is neither interrupt nor rollback, so the run is interrupted"

@@ -67,7 +67,7 @@ class Upload:
         return {"type": "http.request", "body": CHUNK, "more_body": self.left > 0}
 
 
-async def test_the_app_runs_on_its_loop_with_the_callers_context(user_loop: UserLoop, submit: Submit) -> None:
+async def test_app_runs_on_its_loop_with_the_callers_context(user_loop: UserLoop, submit: Submit) -> None:
     async def endpoint(request: Request) -> Response:
         assert user_loop.is_current
         return PlainTextResponse(WHO.get())
@@ -104,7 +104,7 @@ async def test_client_that_reads_nothing_pauses_the_app(submit: Submit) -> None:
     assert b"".join(connection.bodies) == CHUNK * 100
 
 
-async def test_an_upload_is_fetched_as_the_app_reads_it(submit: Submit) -> None:
+async def test_upload_is_fetched_as_the_app_reads_it(submit: Submit) -> None:
     upload, go_on, read = Upload(50), threading.Event(), 0
 
     async def endpoint(request: Request) -> Response:
@@ -189,7 +189,7 @@ async def test_cancelled_receive_loses_no_message(submit: Submit) -> None:
     assert got == [b"%d" % number for number in range(20)]
 
 
-async def test_a_cancelled_caller_cancels_the_app_and_waits_for_it(submit: Submit) -> None:
+async def test_cancelled_caller_cancels_the_app_and_waits_for_it(submit: Submit) -> None:
     begun, ended = threading.Event(), threading.Event()
 
     async def endpoint(request: Request) -> Response:
@@ -231,7 +231,7 @@ async def test_exception_of_the_app_is_raised(
 
 
 @pytest.mark.parametrize("swallowed", [True, False])
-async def test_a_connection_that_breaks_fails_the_apps_next_send(submit: Submit, swallowed: bool) -> None:
+async def test_connection_that_breaks_fails_the_apps_next_send(submit: Submit, swallowed: bool) -> None:
     seen: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -383,7 +383,7 @@ async def test_receive_after_the_end_returns_a_disconnect(user_loop: UserLoop, s
     assert await user_loop.run(later[0]) == {"type": "http.disconnect"}
 
 
-async def test_starlettes_own_middleware_works_across(submit: Submit) -> None:
+async def test_starlette_middleware_works_across_the_bridge(submit: Submit) -> None:
     """BaseHTTPMiddleware has its own tasks and cancel scopes around receive and send."""
     from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 
@@ -403,7 +403,7 @@ async def test_starlettes_own_middleware_works_across(submit: Submit) -> None:
     assert b"".join(connection.bodies) == CHUNK * 3
 
 
-async def test_a_client_that_leaves_during_its_upload_is_an_error_of_the_app(submit: Submit) -> None:
+async def test_disconnect_during_an_upload_raises_in_the_app(submit: Submit) -> None:
     async def endpoint(request: Request) -> Response:
         return PlainTextResponse(await request.body())
 

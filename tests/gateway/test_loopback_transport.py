@@ -26,7 +26,7 @@ def chunk(body: bytes, *, more: bool = True) -> dict[str, Any]:
     return {"type": "http.response.body", "body": body, "more_body": more}
 
 
-async def test_a_request_arrives_whole() -> None:
+async def test_request_arrives_completely() -> None:
     seen: dict[str, Any] = {}
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,7 +78,7 @@ async def test_app_waits_for_a_slow_reader_and_sees_its_disconnect() -> None:
         await heard.wait()
 
 
-async def test_a_request_that_is_cancelled_is_a_disconnect() -> None:
+async def test_request_that_is_cancelled_is_a_disconnect() -> None:
     heard = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,7 +96,7 @@ async def test_a_request_that_is_cancelled_is_a_disconnect() -> None:
 
 
 @pytest.mark.parametrize("begun", [False, True])
-async def test_an_error_of_the_app_is_raised(begun: bool) -> None:
+async def test_error_of_the_app_is_raised(begun: bool) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if begun:
             await send(START)
@@ -107,7 +107,7 @@ async def test_an_error_of_the_app_is_raised(begun: bool) -> None:
         await client(app).get("/")
 
 
-async def test_an_app_that_sends_nothing_is_an_error() -> None:
+async def test_app_that_sends_nothing_is_an_error() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         return
 

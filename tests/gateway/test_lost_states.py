@@ -50,7 +50,7 @@ async def remarks(client: httpx.AsyncClient, thread_id: str) -> list[str | None]
 
 # A turn of this graph creates three checkpoints.
 @pytest.mark.parametrize(("keep", "in_history"), [(3, True), (5, True), (0, False)])
-async def test_a_state_that_lacks_the_last_run_says_so(
+async def test_state_without_the_last_run_has_a_remark(
     keep: int, in_history: bool, client: httpx.AsyncClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     thread_id = await a_thread(client, "one", "two")
@@ -67,7 +67,7 @@ async def test_a_state_that_lacks_the_last_run_says_so(
     assert await remarks(client, other) == [None, None]
 
 
-async def test_a_state_that_went_on_says_nothing(client: httpx.AsyncClient) -> None:
+async def test_state_updated_since_has_no_remark(client: httpx.AsyncClient) -> None:
     async def last_run(thread_id: str) -> Any:
         return (await client.get(f"/threads/{thread_id}/runs")).json()[0]["run_id"]
 

@@ -123,7 +123,7 @@ async def test_foreign_host_name_is_refused_with_a_remedy(tmp_path: Path) -> Non
             assert await statuses(client, {"host": host}) == {200}, host
 
 
-async def test_websockets_are_refused_alike(tmp_path: Path) -> None:
+async def test_websockets_of_foreign_origins_are_refused(tmp_path: Path) -> None:
     async with running(tmp_path) as application:
         assert await closed_with(application, host="127.0.0.1:2024", origin="http://localhost:3000") is None
         assert await closed_with(application, host="127.0.0.1:2024") is None
@@ -154,7 +154,7 @@ async def test_origins_that_the_custom_app_allows_are_listed(tmp_path: Path) -> 
         assert await statuses(client, {"origin": EVIL}) == {403}
 
 
-async def test_names_can_be_listed(tmp_path: Path) -> None:
+async def test_host_names_can_be_listed(tmp_path: Path) -> None:
     async with serving(tmp_path, allowed_hosts=("chat.example.org", "*.team.example")) as client:
         for host in ("chat.example.org", "Chat.example.org:8443", "a.team.example"):
             assert await statuses(client, {"host": host}) == {200}, host
@@ -174,7 +174,7 @@ async def test_network_server_allows_its_own_pages(tmp_path: Path) -> None:
         assert await statuses(client, {"host": "10.0.0.5:2024", "origin": EVIL}) == {403}
 
 
-async def test_a_refused_page_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_refused_page_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         async with serving(tmp_path) as client:
             for _ in range(3):

@@ -65,7 +65,7 @@ async def test_headers_are_sent_before_the_first_event(connection: Connection) -
     await task
 
 
-async def test_the_frames_of_a_batch_go_out_in_one_piece(connection: Connection) -> None:
+async def test_frames_of_a_batch_are_sent_in_one_chunk(connection: Connection) -> None:
     end = StreamEvent("1-4", "end", b"null", "end")
     reader = ScriptedReader([event(1), event(2)], [event(3)], [end, END_SENTINEL], [])
     await serve(reader, connection)
@@ -117,7 +117,7 @@ async def test_stalled_client_that_disconnects_is_released(connection: Connectio
     assert reader.closed == 1
 
 
-async def test_a_large_batch_is_handed_over_in_pieces(connection: Connection) -> None:
+async def test_large_batch_is_sent_in_several_chunks(connection: Connection) -> None:
     await serve(ScriptedReader([event(1, b'"' + b"x" * 1_000_000 + b'"')], []), connection)
     assert max(len(body) for body in connection.bodies) == 256 * 1024
     assert b"".join(connection.bodies).count(b"x") == 1_000_000

@@ -31,7 +31,7 @@ async def measured(http: httpx.AsyncClient, thread: str) -> Any:
     return answer.json()
 
 
-async def test_a_thread_is_measured_by_channel(http: httpx.AsyncClient) -> None:
+async def test_thread_is_measured_by_channel(http: httpx.AsyncClient) -> None:
     thread = (await http.post("/threads", json={}, headers=ALICE)).json()["thread_id"]
     nothing = {"count": 0, "bytes": 0}
     assert await measured(http, thread) == {

@@ -74,7 +74,7 @@ async def test_newlines_are_sent_until_the_value(waiting: Waiting, connection: C
     assert connection.bodies[-1] == b"{}"
 
 
-async def test_a_client_that_leaves_cancels_the_wait(waiting: Waiting, connection: Connection) -> None:
+async def test_disconnect_cancels_the_wait(waiting: Waiting, connection: Connection) -> None:
     task = serve(waiting, connection)
     await until(lambda: connection.sent)
     connection.hang_up()

@@ -32,7 +32,7 @@ def read(directory: Path, **keys: Any) -> GraphConfiguration:
     return read_configuration(write(directory, **keys))
 
 
-def test_the_smallest_file_names_one_graph(tmp_path: Path) -> None:
+def test_smallest_file_names_one_graph(tmp_path: Path) -> None:
     configuration = read(tmp_path)
 
     (source,) = configuration.graphs
@@ -41,7 +41,7 @@ def test_the_smallest_file_names_one_graph(tmp_path: Path) -> None:
     assert configuration.search_paths == (tmp_path,)
 
 
-def test_a_graph_may_have_an_isolation_of_its_own(tmp_path: Path) -> None:
+def test_graph_may_have_an_isolation_of_its_own(tmp_path: Path) -> None:
     graphs = {"a": "./agent.py:graph", "b": {"path": "./agent.py:graph", "agent_isolation": "run"}}
     read_graphs = read(tmp_path, graphs=graphs).graphs
     assert [graph.agent_isolation for graph in read_graphs] == [None, "run"]
@@ -143,7 +143,7 @@ def test_invalid_value_is_refused_with_key_and_expectation(
         ('{"graphs": ' + "[" * 100_000, "cannot be read"),
     ],
 )
-def test_a_file_that_is_no_json_object_is_refused(text: str, said: str, tmp_path: Path) -> None:
+def test_file_that_is_no_json_object_is_refused(text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "langgraph.json").write_text(text)
     with pytest.raises(ConfigurationError, match=re.escape(said)):
         read_configuration(tmp_path / "langgraph.json")
@@ -174,7 +174,7 @@ def test_two_graphs_of_one_name_are_refused(tmp_path: Path) -> None:
         configuration_of(["agent.py:graph", "agent.py:graph"], tmp_path)
 
 
-def test_the_process_environment_wins_over_the_configured_one(tmp_path: Path) -> None:
+def test_process_environment_wins_over_the_configured_one(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text('TOKEN="from file"\nMODE=file\nNAMED_ONLY\n')
     environ = {"MODE": "process"}
 
@@ -189,18 +189,18 @@ def remarks(configuration: GraphConfiguration) -> list[str]:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
-def test_a_file_is_read_in_every_encoding_that_editors_write_json_in(encoding: str, tmp_path: Path) -> None:
+def test_file_is_read_in_every_encoding_that_editors_write_json_in(encoding: str, tmp_path: Path) -> None:
     file = write(tmp_path, env={"A": "\u00fc"})
     file.write_bytes(file.read_text().encode(encoding))
     assert read_configuration(file).env == {"A": "\u00fc"}
 
 
-def test_an_env_file_with_a_byte_order_mark_keeps_its_first_name(tmp_path: Path) -> None:
+def test_env_file_with_a_byte_order_mark_keeps_its_first_name(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes("A=\u00fc\n".encode("utf-8-sig"))
     assert read_environment(read(tmp_path, env=".env")) == {"A": "\u00fc"}
 
 
-def test_an_env_file_that_is_missing_is_a_warning(tmp_path: Path) -> None:
+def test_env_file_that_is_missing_is_a_warning(tmp_path: Path) -> None:
     configuration = read(tmp_path, env=".env")
     assert read_environment(configuration) == {}
     (said,) = remarks(configuration)
@@ -213,7 +213,7 @@ def test_unreadable_env_file_is_refused(tmp_path: Path) -> None:
         read_environment(read(tmp_path, env=".env"))
 
 
-def test_an_env_file_may_be_a_pipe(tmp_path: Path) -> None:
+def test_env_file_may_be_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / ".env")
     configuration = read(tmp_path, env=".env")
     writing = threading.Thread(target=lambda: (tmp_path / ".env").write_text("A=1\n"), daemon=True)
@@ -231,7 +231,7 @@ def test_env_file_without_a_key_is_not_read_and_causes_a_remark(tmp_path: Path) 
     assert remarks(read(tmp_path, env={"B": "2"})) == []
 
 
-def test_a_dependency_that_is_no_directory_is_a_warning(tmp_path: Path) -> None:
+def test_dependency_that_is_no_directory_is_a_warning(tmp_path: Path) -> None:
     configuration = read(tmp_path, dependencies=["./gone", "."])
     assert configuration.search_paths == (tmp_path,)
     (said,) = remarks(configuration)
@@ -273,5 +273,5 @@ def test_serde_accepts_what_the_reference_accepts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("given", "prefix"), [("", None), ("/agents/", "/agents"), ("/a/b", "/a/b"), (None, None)])
-def test_a_mount_prefix_is_read_as_by_the_reference(given: str | None, prefix: str | None, tmp_path: Path) -> None:
+def test_mount_prefix_is_read_as_by_the_reference(given: str | None, prefix: str | None, tmp_path: Path) -> None:
     assert read(tmp_path, http={"mount_prefix": given}).http.mount_prefix == prefix

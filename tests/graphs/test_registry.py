@@ -99,7 +99,7 @@ async def test_graph_can_be_given_in_several_forms(code: str, tmp_path: Path) ->
     assert await said_by(registry_of(tmp_path, code)) == "hello"
 
 
-async def test_a_functional_entrypoint_is_a_graph(tmp_path: Path) -> None:
+async def test_functional_entrypoint_is_a_graph(tmp_path: Path) -> None:
     code = """
     from langgraph.func import entrypoint
 
@@ -121,13 +121,13 @@ async def test_a_functional_entrypoint_is_a_graph(tmp_path: Path) -> None:
         "config: RunnableConfig | None = None",
     ],
 )
-async def test_a_factory_gets_the_config_it_asks_for(signature: str, tmp_path: Path) -> None:
+async def test_factory_gets_the_config_it_asks_for(signature: str, tmp_path: Path) -> None:
     name = signature.partition(":")[0]
     code = f"def graph({signature}): return compiled({name}['configurable']['word'])"
     assert await said_by(registry_of(tmp_path, code), {"configurable": {"word": "given"}}) == "given"
 
 
-async def test_a_factory_gets_the_servers_runtime(tmp_path: Path) -> None:
+async def test_factory_gets_the_servers_runtime(tmp_path: Path) -> None:
     code = """
     from dataclasses import dataclass
     from langgraph_sdk.runtime import ServerRuntime
@@ -180,7 +180,7 @@ async def test_context_manager_of_a_factory_is_closed_after_a_failed_run(tmp_pat
     assert log == ["opened", "closed"]
 
 
-async def test_a_factory_is_called_anew_for_each_run_and_its_module_is_run_once(tmp_path: Path) -> None:
+async def test_factory_is_called_for_each_run_and_its_module_imported_once(tmp_path: Path) -> None:
     code = """
     calls = []
 
@@ -240,7 +240,9 @@ def test_load_error_ends_with_the_failing_line_of_user_code(tmp_path: Path) -> N
         ("async def graph():\n    if False: yield", "yielded nothing"),
     ],
 )
-async def test_build_says_what_a_factory_returned_instead_of_a_graph(code: str, returned: str, tmp_path: Path) -> None:
+async def test_build_error_names_the_object_returned_instead_of_a_graph(
+    code: str, returned: str, tmp_path: Path
+) -> None:
     with pytest.raises(NoGraphReturned) as caught:
         await said_by(registry_of(tmp_path, code))
     assert f"the factory graph() {returned}; " in str(caught.value)
@@ -258,7 +260,7 @@ def test_load_reports_every_broken_graph(tmp_path: Path) -> None:
     assert len(caught.value.exceptions) == 3
 
 
-def test_a_graph_that_failed_to_load_is_tried_again(tmp_path: Path) -> None:
+def test_graph_that_failed_to_load_is_retried(tmp_path: Path) -> None:
     registry = registry_of(tmp_path, "graph = nothing")
     with pytest.raises(GraphLoadError, match="NameError"):
         registry.load()
@@ -281,7 +283,7 @@ def test_files_of_one_name_are_separate_and_siblings_importable(tmp_path: Path) 
     assert registry.graph_ids == ("a", "b")
 
 
-async def test_a_file_of_a_package_may_import_relatively(tmp_path: Path) -> None:
+async def test_file_of_a_package_may_import_relatively(tmp_path: Path) -> None:
     package = tmp_path / "src" / "shopkeeper"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
@@ -292,14 +294,14 @@ async def test_a_file_of_a_package_may_import_relatively(tmp_path: Path) -> None
     assert "shopkeeper.agent" in sys.modules
 
 
-async def test_a_module_is_found_on_the_projects_path(tmp_path: Path) -> None:
+async def test_module_is_found_on_the_projects_path(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(PRELUDE + "graph = compiled('module')")
     registry = GraphRegistry(configuration_of(["shop:graph"], tmp_path))
     registry.load()
     assert await said_by(registry) == "module"
 
 
-def test_a_files_module_name_is_the_same_wherever_the_project_lies(tmp_path: Path) -> None:
+def test_module_name_of_a_file_is_independent_of_the_project_folder(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     assert module_name(here / "x" / "agent.py", here) == module_name(there / "x" / "agent.py", there)
     assert module_name(here / "x" / "agent.py", here) != module_name(here / "y" / "agent.py", here)
@@ -314,13 +316,13 @@ def test_a_files_module_name_is_the_same_wherever_the_project_lies(tmp_path: Pat
         "async def graph(config: RunnableConfig): return compiled()",
     ],
 )
-async def test_a_graph_without_a_name_is_built_under_its_id(code: str, tmp_path: Path) -> None:
+async def test_graph_without_a_name_is_built_under_its_id(code: str, tmp_path: Path) -> None:
     """Its name is the name of the run in traces and in the ``events`` stream."""
     async with registry_of(tmp_path, code).resolve("graph").build({}) as agent:
         assert agent.name == "graph"
 
 
-async def test_a_graph_with_a_name_keeps_it(tmp_path: Path) -> None:
+async def test_graph_with_a_name_keeps_it(tmp_path: Path) -> None:
     registry = registry_of(tmp_path, "graph = builder().compile(name='Weather')")
     async with registry.resolve("graph").build({}) as agent:
         assert agent.name == "Weather"
@@ -400,7 +402,7 @@ def test_two_files_of_one_name_beside_each_other_on_the_path_are_two_modules(tmp
     GraphRegistry(configuration).load()
 
 
-async def test_a_package_that_is_a_graph_itself_is_executed_once(tmp_path: Path) -> None:
+async def test_package_that_is_a_graph_itself_is_executed_once(tmp_path: Path) -> None:
     files = {"desk/__init__.py": HELPED + "graph = compiled(repr(loads))", "flavours.py": "import desk"}
     registry = project_of(tmp_path, files, {"main": "./desk/__init__.py:graph"})
     registry.load()

@@ -36,7 +36,7 @@ async def test_streamed_chunks_add_up_to_the_message() -> None:
         assert streamed.usage_metadata == said.usage_metadata
 
 
-async def test_text_comes_word_by_word_and_a_tool_call_in_pieces() -> None:
+async def test_text_is_streamed_by_word_and_a_tool_call_in_chunks() -> None:
     chunks = [chunk async for chunk in MODEL.astream(ASKED)]
 
     assert [chunk.text for chunk in chunks if chunk.text] == ["Let", " me", "  see.", "\n"]
@@ -85,7 +85,7 @@ async def history_after(decision: dict[str, object], question: str = "Please pay
     return messages
 
 
-async def test_the_demo_agent_looks_up_asks_pays_and_reports() -> None:
+async def test_demo_agent_looks_up_asks_pays_and_reports() -> None:
     messages = await history_after({"type": "approve"})
     assert [type(message).__name__ for message in messages] == [
         "HumanMessage",

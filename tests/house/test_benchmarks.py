@@ -14,12 +14,12 @@ from benchmarks.figures import Measurement, percentile, rows, table
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_percentile_is_a_value_that_was_measured() -> None:
+def test_percentile_is_a_value_that_was_measured() -> None:
     values = [5.0, 1.0, 4.0, 2.0, 3.0]
     assert [percentile(values, percent) for percent in (0, 50, 95, 100)] == [1.0, 3.0, 5.0, 5.0]
 
 
-def test_a_row_compares_what_was_measured_in_the_same_round() -> None:
+def test_row_compares_what_was_measured_in_the_same_round() -> None:
     """A machine that was busy in one round was busy for both servers."""
     measured = [
         Measurement(round, server, "latency", "median_ms", value)
@@ -32,11 +32,11 @@ def test_a_row_compares_what_was_measured_in_the_same_round() -> None:
     assert "2.00" in table([row], "ours", "theirs")
 
 
-def test_a_figure_that_only_one_server_has_is_not_compared() -> None:
+def test_figure_that_only_one_server_has_is_not_compared() -> None:
     assert rows([Measurement(0, "ours", "latency", "median_ms", 1.0)], "ours", "theirs") == []
 
 
-def test_the_benchmarks_run_and_write_only_what_they_are_asked_to(tmp_path: Path) -> None:
+def test_benchmarks_run_and_write_only_what_they_are_asked_to(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     command = [sys.executable, "-m", "benchmarks", "--rounds", "1", "--size", "0.1", "--json", str(file)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=True)

@@ -55,7 +55,7 @@ def test_old_python_is_refused_with_a_message(tmp_path: Path) -> None:
     assert "Python 3.9.1 is too old, 3.11 or newer is needed" in done.stderr
 
 
-def test_a_python_without_ensurepip_names_the_missing_package(tmp_path: Path) -> None:
+def test_python_without_ensurepip_names_the_missing_package(tmp_path: Path) -> None:
     # Debian's python3 without python3-venv, and no uv on the PATH.
     (tmp_path / "bin").mkdir()
     debian = tmp_path / "bin" / "debian-python"
@@ -76,7 +76,7 @@ def test_a_python_without_ensurepip_names_the_missing_package(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("unwritable", [{"HOME": "/proc/nowhere"}, {"XDG_CACHE_HOME": "/proc/nowhere"}])
-def test_an_installation_needs_no_writable_home(unwritable: dict[str, str], tmp_path: Path) -> None:
+def test_installation_needs_no_writable_home(unwritable: dict[str, str], tmp_path: Path) -> None:
     """Like uv and npm, this one creates its cache folder."""
     folders = tmp_path / "bin", tmp_path / "home", tmp_path / "tmp"
     for folder in folders:
@@ -171,7 +171,7 @@ def test_environments_are_tried_with_both_commands(machine: dict[str, str]) -> N
     assert second.startswith("ok      time-zone-unknown ")
 
 
-def test_an_environment_in_which_a_command_fails_is_named_and_its_log_is_kept(machine: dict[str, str]) -> None:
+def test_environment_in_which_a_command_fails_is_named_and_its_log_is_kept(machine: dict[str, str]) -> None:
     # Its variables reach make, and no others of the machine.
     (Path(machine["PATH"]) / "make").write_text('#!/bin/sh\necho "key $OPENAI_API_KEY, $FAILING"\nexit 1\n')
     done = run_in(machine | {"FAILING": "unseen"}, *ENVIRONMENTS, "keys")
@@ -182,7 +182,7 @@ def test_an_environment_in_which_a_command_fails_is_named_and_its_log_is_kept(ma
     assert str(log) in done.stdout
 
 
-def test_an_unknown_environment_is_refused_with_the_names(machine: dict[str, str]) -> None:
+def test_unknown_environment_is_refused_with_the_names(machine: dict[str, str]) -> None:
     done = run_in(machine, *ENVIRONMENTS, "moon")
     assert done.returncode == 2
     assert "there is no moon; there are empty, user, " in done.stderr

@@ -116,7 +116,7 @@ def test_make_takes_its_settings_from_its_command_line_alone(name: str) -> None:
 
 
 @pytest.mark.timeout(WITHIN + 10)
-def test_the_tests_pass_in_a_hostile_environment(hostile: dict[str, str]) -> None:
+def test_tests_pass_in_a_hostile_environment(hostile: dict[str, str]) -> None:
     """Like `make test`: variables for Python itself are ignored from the start."""
     done = subprocess.run(
         [sys.executable, "-E", "-X", "utf8", "-m", "pytest", "-p", "no:cacheprovider", "-n0", "-ra", TESTS],

@@ -17,7 +17,7 @@ WITHIN: Final = 300
 """Seconds: half a minute alone, and several times that beside other tests of a busy machine."""
 TESTS: Final = (
     "tests/wire/test_transcripts.py::test_context_and_config_seen_by_a_run",
-    "tests/wire/test_transcripts.py::test_the_server_itself",
+    "tests/wire/test_transcripts.py::test_server_routes",
     "tests/wire/test_transcripts.py::test_responses_equal_those_of_the_reference[stream_agent_events]",
     "tests/wire/test_transcripts.py::test_responses_equal_those_of_the_reference[stream_tools_messages-tuple]",
     "tests/wire/test_comparison.py",

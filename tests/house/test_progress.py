@@ -86,7 +86,7 @@ def test_last_line_counts_skips_by_reason(lines: Lines) -> None:
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-def test_a_run_prints_failures_pytest_s_summary_and_the_last_line(workers: str, tmp_path: Path) -> None:
+def test_run_prints_failures_pytest_s_summary_and_the_last_line(workers: str, tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(TESTS)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "tests.progress", "--progress", "-n", workers, str(tmp_path)],

@@ -66,7 +66,7 @@ async def test_checkpoint_file_of_another_server_is_an_error_that_names_it(folde
             pass
 
 
-async def test_missing_checkpoint_file_is_made_anew_where_no_thread_has_a_state(tmp_path: Path) -> None:
+async def test_missing_checkpoint_file_is_created_if_no_thread_has_a_state(tmp_path: Path) -> None:
     async with _opened(tmp_path):
         pass
     (tmp_path / "checkpoints.db").unlink()

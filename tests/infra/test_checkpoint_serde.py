@@ -136,7 +136,7 @@ def test_stored_value_is_encoded_as_before(value: Any) -> None:
         assert encode(serde.loads_typed(serde.dumps_typed(whole))) == encode(whole)
 
 
-def test_an_exception_comes_back_as_one_of_its_name_and_kind() -> None:
+def test_exception_is_restored_with_its_name_and_base_class() -> None:
     serde = CheckpointSerializer()
     found = serde.loads_typed(serde.dumps_typed({"found": KeyError("x")}))["found"]
     assert (type(found).__name__, str(found), isinstance(found, LookupError)) == ("KeyError", "'x'", True)
@@ -148,7 +148,7 @@ def test_missing_value_singletons_stay_singletons() -> None:
     assert serde.loads_typed(serde.dumps_typed(pd.NA)) is pd.NA
 
 
-def test_an_array_that_comes_back_can_be_written_to() -> None:
+def test_restored_array_is_writable() -> None:
     serde = CheckpointSerializer()
     array = serde.loads_typed(serde.dumps_typed({"a": np.array([1.0])}))["a"]
     array += 1
@@ -221,7 +221,7 @@ def test_unserializable_value_error_names_path_type_and_remedies(value: Any, sai
     )
 
 
-def test_a_value_that_is_nested_too_deeply_is_named_as_such() -> None:
+def test_value_that_is_nested_too_deeply_is_named_as_such() -> None:
     deep: Any = LOCK
     for _ in range(200):
         deep = [deep]

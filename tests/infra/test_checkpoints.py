@@ -47,7 +47,7 @@ class TestCheckpoints(CheckpointStoreConformance):
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"])
-async def test_the_saver_passes_langgraphs_own_conformance_suite(
+async def test_saver_passes_langgraphs_own_conformance_suite(
     engine: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     @checkpointer_test(name=f"SqlCheckpointSaver on {engine}")
@@ -81,7 +81,7 @@ def a_checkpoint(checkpoint_id: str) -> Any:
     return {"v": 4, "id": checkpoint_id, "ts": "2030-01-01T00:00:00+00:00", **empty}
 
 
-async def test_a_graph_can_run_on_an_event_loop_of_its_own(checkpoints: SqlCheckpoints) -> None:
+async def test_graph_can_run_on_an_event_loop_of_its_own(checkpoints: SqlCheckpoints) -> None:
     agent = noting().compile(checkpointer=checkpoints.saver)
 
     async def both() -> Any:
@@ -91,7 +91,7 @@ async def test_a_graph_can_run_on_an_event_loop_of_its_own(checkpoints: SqlCheck
     assert await asyncio.to_thread(lambda: asyncio.run(both())) == {"notes": [0, 1]}
 
 
-async def test_a_synchronous_graph_can_run_in_a_thread(checkpoints: SqlCheckpoints) -> None:
+async def test_synchronous_graph_can_run_in_a_thread(checkpoints: SqlCheckpoints) -> None:
     agent = noting().compile(checkpointer=checkpoints.saver)
 
     def both() -> tuple[Any, int]:
@@ -101,12 +101,12 @@ async def test_a_synchronous_graph_can_run_in_a_thread(checkpoints: SqlCheckpoin
     assert await asyncio.to_thread(both) == ({"notes": [0, 1]}, 2)
 
 
-async def test_a_call_that_would_block_its_own_loop_is_refused(checkpoints: SqlCheckpoints) -> None:
+async def test_call_that_would_block_its_own_loop_is_refused(checkpoints: SqlCheckpoints) -> None:
     with pytest.raises(asyncio.InvalidStateError, match="use the async method"):
         checkpoints.saver.get_tuple(thread())
 
 
-async def test_a_listing_can_be_left_and_others_go_on_inside_it(checkpoints: SqlCheckpoints) -> None:
+async def test_listing_can_be_abandoned_and_interleaved(checkpoints: SqlCheckpoints) -> None:
     saver = checkpoints.saver
     for n in range(130):
         await saver.aput(thread(f"t-{n % 3}"), a_checkpoint(f"c-{n // 3:03}"), {"step": n}, {})
@@ -136,7 +136,7 @@ async def test_metadata_hard_to_express_in_json_is_stored_and_found(checkpoints:
     assert await checkpoints.saver.aget_tuple(thread()) is None
 
 
-async def test_an_older_checkpoint_that_is_written_over_comes_back_with_its_writes(
+async def test_overwritten_older_checkpoint_is_restored_with_its_writes(
     checkpoints: SqlCheckpoints,
 ) -> None:
     saver = checkpoints.saver
@@ -152,7 +152,7 @@ async def test_an_older_checkpoint_that_is_written_over_comes_back_with_its_writ
     assert restored.pending_writes == [("task-1", "x", "before")]
 
 
-async def test_writes_that_were_made_before_their_checkpoint_go_with_the_run(checkpoints: SqlCheckpoints) -> None:
+async def test_writes_stored_before_their_checkpoint_are_undone_with_the_run(checkpoints: SqlCheckpoints) -> None:
     saver = checkpoints.saver
     at = await saver.aput(thread(), a_checkpoint("c-1"), {"run_id": "r-1"}, {})
     await checkpoints.mark("t-1", "r-2")
@@ -217,6 +217,6 @@ async def test_channels_that_store_differences_are_rebuilt_after_copying_and_pru
     assert (await agent.aget_state(thread("t-2"))).values["said"] == whole
 
 
-async def test_an_unknown_way_to_prune_is_refused(checkpoints: SqlCheckpoints) -> None:
+async def test_unknown_prune_strategy_is_refused(checkpoints: SqlCheckpoints) -> None:
     with pytest.raises(ValueError, match="keep_latest"):
         await checkpoints.saver.aprune(["t-1"], strategy="all")

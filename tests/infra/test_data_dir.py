@@ -49,7 +49,7 @@ def test_other_process_gets_the_pid_and_killed_owner_leaves_no_lock(tmp_path: Pa
         pass
 
 
-def test_a_deleted_lock_file_lets_no_second_owner_in(tmp_path: Path) -> None:
+def test_deleted_lock_file_does_not_admit_a_second_owner(tmp_path: Path) -> None:
     with own_data_dir(tmp_path):
         (tmp_path / LOCK_FILE).unlink()
         with pytest.raises(DataDirInUse, match=rf"pid {os.getpid()}"):

@@ -110,7 +110,7 @@ class TestProcrastinateTurns(FairDispatcherConformance):
         return cluster.dispatcher(fair=True)
 
 
-async def test_a_worker_takes_turns_in_its_own_queues_alone(cluster: ClusterOfGroups) -> None:
+async def test_worker_takes_turns_in_its_own_queues_alone(cluster: ClusterOfGroups) -> None:
     await cluster.add_to("a", "a-0")
     assert await FairJobs(cluster.database, cluster.clock, ["gpu"]).take(1, 1) is None
     job = await FairJobs(cluster.database, cluster.clock, ["gpu", "default"]).take(await cluster.registered(), 1)
@@ -118,7 +118,7 @@ async def test_a_worker_takes_turns_in_its_own_queues_alone(cluster: ClusterOfGr
     assert job.task_kwargs == {"run_id": "a-0"}
 
 
-async def test_a_run_without_a_group_is_delivered_too(cluster: ClusterOfGroups) -> None:
+async def test_run_without_a_group_is_delivered_too(cluster: ClusterOfGroups) -> None:
     """Created like a node of an earlier version does, during a rolling update."""
     worker = RecordingWorker(cluster, slots=3, reserved=1)
     await cluster.accept("thread-of-old", run_id="old")
@@ -127,7 +127,7 @@ async def test_a_run_without_a_group_is_delivered_too(cluster: ClusterOfGroups) 
     assert worker.launched == ["old"]
 
 
-async def test_the_priority_of_a_run_and_of_its_graph_are_added(cluster: ClusterOfGroups) -> None:
+async def test_priority_of_a_run_and_of_its_graph_are_added(cluster: ClusterOfGroups) -> None:
     await cluster.add_to("a", "urgent", -5)
     await cluster.add_to("a", "late", 5)
     assert await cluster.queued() == [("urgent", "default", 5), ("late", "default", -5)]

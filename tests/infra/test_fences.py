@@ -61,7 +61,7 @@ def an_event(lease: Lease) -> RunEvent:
     )
 
 
-async def test_a_late_worker_writes_no_status(storage: RunStorage) -> None:
+async def test_late_worker_writes_no_status(storage: RunStorage) -> None:
     late, now = await taken_over(storage)
     for write in (
         lambda: storage.leases.begin(late, None),
@@ -74,7 +74,7 @@ async def test_a_late_worker_writes_no_status(storage: RunStorage) -> None:
     assert (await storage.leases.settle(now, DONE)).record.status is RunStatus.SUCCESS
 
 
-async def test_a_late_worker_writes_no_events(storage: RunStorage, database: Database) -> None:
+async def test_late_worker_writes_no_events(storage: RunStorage, database: Database) -> None:
     events = SqlRunEventStore(database)
     late, now = await taken_over(storage)
     with acting(ALICE):
@@ -89,7 +89,7 @@ async def test_a_late_worker_writes_no_events(storage: RunStorage, database: Dat
     assert [(one.seq, one.event.content) for one in found] == [(1, {"by": "successor"})]
 
 
-async def test_a_late_worker_writes_no_items(storage: RunStorage, database: Database) -> None:
+async def test_late_worker_writes_no_items(storage: RunStorage, database: Database) -> None:
     items = ActorScopedStore(SqlItemStore(database, storage.clock))
     late, now = await taken_over(storage)
     theirs, ours = (items.fenced(all_is_well, lease.holder) for lease in (late, now))
@@ -135,7 +135,7 @@ class TestCheckpointsOfALateWorker:
         metadata: Any = {"run_id": lease.run_id, "run_attempt": lease.attempt}
         return await saver.aput(ROOT, a_checkpoint(checkpoint_id), metadata, {})
 
-    async def test_neither_checkpoints_nor_pending_writes_are_written(
+    async def test_late_worker_writes_no_checkpoints_and_no_pending_writes(
         self, storage: RunStorage, checkpoints: PostgresCheckpoints
     ) -> None:
         late, now = await taken_over(storage)
@@ -154,7 +154,7 @@ class TestCheckpointsOfALateWorker:
         assert found.metadata["run_attempt"] == now.attempt  # type: ignore[typeddict-item]
         assert found.pending_writes == [("task-1", "said", "successor")]
 
-    async def test_nothing_is_written_after_the_run_has_settled_or_was_handed_back(
+    async def test_writes_after_settle_or_release_are_refused(
         self, storage: RunStorage, checkpoints: PostgresCheckpoints
     ) -> None:
         lease = await storage.begun(await storage.accept())
@@ -189,7 +189,7 @@ class TestCheckpointsOfALateWorker:
         assert await recovery is not None
         assert await checkpoints.saver.aget_tuple(ROOT) is not None
 
-    async def test_a_rollback_leaves_nothing_of_a_write_that_was_under_way(
+    async def test_rollback_removes_a_write_in_progress(
         self, storage: RunStorage, checkpoints: PostgresCheckpoints
     ) -> None:
         lease = await storage.begun(await storage.accept())

@@ -92,7 +92,7 @@ async def test_stored_checkpoint_that_names_a_function_is_read_without_it_and_lo
     assert "Blocked deserialization of os.system" in caplog.text
 
 
-async def test_on_postgresql_it_is_read_without_it_too(
+async def test_stored_checkpoint_on_postgresql_is_read_without_the_function(
     postgres_database: PostgresDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     marker = tmp_path / "marker"
@@ -163,7 +163,7 @@ def test_data_round_trips_without_an_allow_list(value: Any, caplog: pytest.LogCa
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
-def test_nothing_is_found_in_data(value: Any) -> None:
+def test_plain_data_has_no_blocked_name(value: Any) -> None:
     assert BlockedNames().first(*CheckpointSerializer().dumps_typed({"value": [value]})) is None
 
 
@@ -172,7 +172,7 @@ def test_classes_of_packages_that_are_not_imported_are_left_to_readers() -> None
     assert "agents_of_mine" not in sys.modules
 
 
-def test_names_can_be_allowed() -> None:
+def test_listed_names_are_allowed() -> None:
     assert (
         BlockedNames(frozenset({("fractions", "Fraction")})).first(*payload(POSITIONAL, "fractions", "Fraction", [1]))
         is None

@@ -58,7 +58,7 @@ async def test_nearest_items_come_first_with_scores(database: Database) -> None:
     assert [item.score for item in await store.asearch(("pets",))] == [None, None, None]
 
 
-async def test_a_query_keeps_to_namespace_filter_and_owner(database: Database) -> None:
+async def test_query_keeps_to_namespace_filter_and_owner(database: Database) -> None:
     store = indexed(database)
     await store.aput(("pets",), "old", {"text": "cat", "age": 9})
     await store.aput(("pets", "young"), "young", {"text": "cat", "age": 1})

@@ -45,7 +45,7 @@ def alice() -> Iterator[ActorContext]:
         yield ALICE
 
 
-async def test_an_item_comes_back_as_it_was_put(store: BaseStore, alice: ActorContext) -> None:
+async def test_item_round_trips(store: BaseStore, alice: ActorContext) -> None:
     value = {"text": "grüße \0", "nested": [1, None, {"x": 1.5}]}
     await store.aput(("notes", "2030"), "k", value)
     found = await store.aget(("notes", "2030"), "k")
@@ -105,7 +105,7 @@ async def test_nothing_is_done_without_an_actor(store: BaseStore) -> None:
         await asyncio.to_thread(store.get, ("notes",), "k")
 
 
-async def test_a_batch_answers_in_its_order(store: BaseStore, alice: ActorContext) -> None:
+async def test_batch_results_are_in_order(store: BaseStore, alice: ActorContext) -> None:
     await store.aput(("a",), "k", {"n": 1})
     got, put, found, absent = await store.abatch(
         [GetOp(("a",), "k"), PutOp(("b",), "k", {"n": 2}), SearchOp(()), GetOp(("a",), "none")]
@@ -205,7 +205,7 @@ class Seen(TypedDict):
     n: int
 
 
-async def test_a_graph_remembers_for_its_actor(store: BaseStore) -> None:
+async def test_graph_stores_items_for_its_actor(store: BaseStore) -> None:
     async def remember(state: Seen, *, store: BaseStore) -> Seen:
         before = await store.aget(("seen",), "n")
         seen = (before.value["n"] if before else 0) + 1
@@ -230,7 +230,7 @@ async def test_cancelled_caller_leaves_the_store_usable(store: BaseStore, alice:
     assert await store.aget(("notes",), "last") is not None
 
 
-async def test_items_are_there_after_opening_again(tmp_path: Path, alice: ActorContext) -> None:
+async def test_items_survive_reopening(tmp_path: Path, alice: ActorContext) -> None:
     for expected in (None, "there"):
         async with open_storage(tmp_path / "again.sqlite") as database:
             store = ActorScopedStore(SqlItemStore(database, HandClock()))

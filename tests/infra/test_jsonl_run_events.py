@@ -67,7 +67,7 @@ def files_under(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-async def test_a_thread_is_a_file_of_strict_json_lines_under_its_owner(
+async def test_thread_is_a_file_of_strict_json_lines_under_its_owner(
     events: JsonlRunEventStore, root: Path, file: Path
 ) -> None:
     await write(events, {"nan": float("nan")}, "line\u2028separators\nstay inside", "\ud800")
@@ -101,7 +101,7 @@ async def test_truncated_file_keeps_whole_batches_and_dense_numbers(root: Path, 
             assert await read(events) == [*expected, (survivors + 1, "next"), (survivors + 2, "over")]
 
 
-async def test_a_damaged_line_is_skipped_and_the_rest_is_read(
+async def test_damaged_line_is_skipped_and_the_rest_is_read(
     events: JsonlRunEventStore, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     await write(events, "a", "b", "c", "d")
@@ -114,7 +114,7 @@ async def test_a_damaged_line_is_skipped_and_the_rest_is_read(
     assert seqs(await write(events, "e")) == [5]
 
 
-async def test_a_damaged_last_line_keeps_its_number(events: JsonlRunEventStore, file: Path) -> None:
+async def test_damaged_last_line_keeps_its_number(events: JsonlRunEventStore, file: Path) -> None:
     await write(events, "a")
     await write(events, "b")
     lines = file.read_bytes().splitlines(keepends=True)
@@ -156,7 +156,7 @@ def disk_with_room_for(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-async def test_when_the_disk_is_full_nothing_of_the_batch_is_kept_and_later_ones_fit(
+async def test_full_disk_stores_no_part_of_a_batch_and_later_ones_succeed(
     events: JsonlRunEventStore, file: Path
 ) -> None:
     await write(events, "a")
@@ -184,7 +184,7 @@ async def test_event_loop_is_not_blocked_by_the_disk(events: JsonlRunEventStore,
         await stuck
 
 
-async def test_a_page_of_a_large_file_takes_little_memory(events: JsonlRunEventStore, file: Path) -> None:
+async def test_page_of_a_large_file_takes_little_memory(events: JsonlRunEventStore, file: Path) -> None:
     for _ in range(20):
         await write(events, *["x" * 1_000] * 1_000)
     assert file.stat().st_size > 20_000_000
@@ -237,7 +237,7 @@ async def test_hostile_id_stays_inside_the_root_and_is_found(
     assert all(len(part) <= 100 for path in logs for part in path.parts)
 
 
-async def test_no_two_ids_share_a_file_also_where_case_does_not_count(events: JsonlRunEventStore, root: Path) -> None:
+async def test_ids_have_separate_files_on_case_insensitive_file_systems(events: JsonlRunEventStore, root: Path) -> None:
     ids = ["a", "A", "a/b", "a_b", "a:b", "é", "e\u0301", "x" * 100, "x" * 101, "con", "CON", "a~b", " a", "a "]
     with acting(ALICE):
         for thread_id in ids:
@@ -249,14 +249,12 @@ async def test_no_two_ids_share_a_file_also_where_case_does_not_count(events: Js
     assert len({name.casefold() for name in folders}) == len(ids)
 
 
-async def test_an_empty_id_is_no_thread(events: JsonlRunEventStore) -> None:
+async def test_empty_thread_id_is_refused(events: JsonlRunEventStore) -> None:
     with acting(ALICE), pytest.raises(ThreadNotFound):
         await events.append([an_event(thread_id="")])
 
 
-async def test_a_link_that_leads_out_of_the_root_is_not_followed(
-    events: JsonlRunEventStore, root: Path, tmp_path: Path
-) -> None:
+async def test_link_out_of_the_root_is_not_followed(events: JsonlRunEventStore, root: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (root / "default").mkdir(parents=True)

@@ -118,7 +118,7 @@ async def test_wake_up_during_a_query_is_not_lost(dispatcher: LocalDispatcher, w
         await eventually(clock, worker.launched, 1)
 
 
-async def test_a_run_is_not_delivered_again_while_its_launch_is_under_way(
+async def test_run_is_not_delivered_again_during_its_launch(
     dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
 ) -> None:
     worker = RecordingWorker(waiting)
@@ -134,7 +134,7 @@ async def test_a_run_is_not_delivered_again_while_its_launch_is_under_way(
         await eventually(clock, worker.launched, 1)
 
 
-async def test_a_slow_launch_does_not_hold_up_the_others(
+async def test_slow_launch_does_not_delay_the_others(
     dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
 ) -> None:
     class OneSlowClaim(RecordingWorker):
@@ -191,7 +191,7 @@ async def test_capacity_is_respected_while_a_claim_is_pending(
         assert len(worker.offered) == 4
 
 
-async def test_a_reserved_slot_is_kept_while_launches_are_under_way(bell: Bell, clock: HandClock) -> None:
+async def test_reserved_slot_is_kept_during_launches(bell: Bell, clock: HandClock) -> None:
     class OneGroup(Rows):
         """All runs are of one group; launches progress, and wake-ups arrive, while they are read."""
 
@@ -353,7 +353,7 @@ async def test_stop_notice_reaches_other_workers_when_one_fails(
     assert "not listening" in caplog.text
 
 
-async def test_a_stop_reaches_a_worker_on_another_loop(waiting: Rows, bell: Bell, clock: HandClock) -> None:
+async def test_stop_reaches_a_worker_on_another_loop(waiting: Rows, bell: Bell, clock: HandClock) -> None:
     dispatcher = LocalDispatcher(waiting, bell, clock)
     serving_now = threading.Event()
 
@@ -381,7 +381,7 @@ async def test_a_stop_reaches_a_worker_on_another_loop(waiting: Rows, bell: Bell
 
 
 @pytest.mark.parametrize("wrong", [{"parallel_launches": 0}, {"recheck": 0}, {"retry_after": -1.0}])
-def test_settings_that_cannot_work_are_refused(wrong: dict[str, float]) -> None:
+def test_invalid_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"must be|positive"):
         LocalDispatchSettings(**wrong)  # type: ignore[arg-type]
 
@@ -398,7 +398,7 @@ async def test_launching_fifty_runs_takes_few_queries(
     assert waiting.looks < 60
 
 
-async def test_the_deliveries_end_only_after_the_launches_under_way(
+async def test_serve_ends_only_after_launches_in_progress(
     dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
 ) -> None:
     worker = RecordingWorker(waiting)

@@ -122,7 +122,7 @@ async def test_slow_reader_gets_its_overdue_heartbeat_immediately(clock: HandClo
         assert list(await subscription.read()) == [HEARTBEAT_SENTINEL]
 
 
-async def test_a_burst_wakes_a_reader_once(clock: HandClock) -> None:
+async def test_burst_wakes_a_reader_once(clock: HandClock) -> None:
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
         subscription = await bridge.subscribe(RUN)
@@ -133,7 +133,7 @@ async def test_a_burst_wakes_a_reader_once(clock: HandClock) -> None:
         assert len(await reading) == 500
 
 
-async def test_a_long_backlog_is_read_in_pieces(clock: HandClock) -> None:
+async def test_long_backlog_is_read_in_chunks(clock: HandClock) -> None:
     """A stalled reader then keeps one chunk alive, and not the whole window."""
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
@@ -155,7 +155,7 @@ async def test_a_long_backlog_is_read_in_pieces(clock: HandClock) -> None:
         assert pieces[-1][-2].terminal == "end"
 
 
-async def test_the_data_is_shared_and_not_copied(clock: HandClock) -> None:
+async def test_data_is_shared_and_not_copied(clock: HandClock) -> None:
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
         data = b'"shared"'
@@ -287,7 +287,7 @@ async def test_cleanup_does_not_remove_a_reopened_stream(clock: HandClock) -> No
         assert await bridge.status(RUN) is StreamStatus.OPEN
 
 
-async def test_a_higher_attempt_takes_over_by_publishing(clock: HandClock) -> None:
+async def test_higher_attempt_takes_over_by_publishing(clock: HandClock) -> None:
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
         assert await bridge.publish(RUN, "values", b"1", attempt=2) == "2-1"
@@ -321,7 +321,7 @@ async def test_two_tasks_cannot_read_one_subscription_at_once(clock: HandClock) 
         assert len(await reading) == 1
 
 
-async def test_a_call_from_another_event_loop_is_refused(clock: HandClock) -> None:
+async def test_call_from_another_event_loop_is_refused(clock: HandClock) -> None:
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
 
@@ -332,7 +332,7 @@ async def test_a_call_from_another_event_loop_is_refused(clock: HandClock) -> No
             await asyncio.to_thread(elsewhere)
 
 
-async def test_a_deadline_that_fails_is_logged_and_the_others_are_kept(
+async def test_deadline_that_fails_is_logged_and_the_others_are_kept(
     clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     alarms = Alarms(clock)
@@ -358,6 +358,6 @@ async def test_invalid_heartbeat_interval_is_refused(clock: HandClock, interval:
 
 
 @pytest.mark.parametrize("wrong", [{"window_events": 0}, {"window_bytes": 0}, {"max_streams": 0}, {"retention": -1}])
-def test_settings_that_cannot_work_are_refused(wrong: dict[str, int]) -> None:
+def test_invalid_settings_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"at least 1|negative"):
         MemoryStreamSettings(**wrong)

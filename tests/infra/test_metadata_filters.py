@@ -41,7 +41,7 @@ FILTERS: Final = [
 _documents = Table("documents_of_a_test", MetaData(), Column("metadata", Text, nullable=False))
 
 
-async def test_a_database_finds_what_matches(database: Database) -> None:
+async def test_database_finds_what_matches(database: Database) -> None:
     stored = sorted({dump(document) for document in DOCUMENTS})
 
     def found(connection: Any) -> list[list[str]]:

@@ -14,7 +14,7 @@ from tests.servers.stores import stores_over
 LARGE = "x" * 4_000
 
 
-async def test_a_page_of_runs_ends_where_its_bytes_do(database: Database) -> None:
+async def test_page_of_runs_ends_at_its_byte_limit(database: Database) -> None:
     stores = stores_over(database)
     for number in range(3):
         await stores.accept(f"t-{number}", input={"text": LARGE})
@@ -26,7 +26,7 @@ async def test_a_page_of_runs_ends_where_its_bytes_do(database: Database) -> Non
     assert found == [(3, False), (1, True), (2, True), (3, False)]
 
 
-async def test_a_page_of_items_ends_where_its_bytes_do(database: Database) -> None:
+async def test_page_of_items_ends_at_its_byte_limit(database: Database) -> None:
     store = SqlItemStore(database, HandClock())
     for number in range(3):
         await store.aput(("notes",), str(number), {"text": LARGE})

@@ -73,7 +73,7 @@ async def test_exception_rolls_the_transaction_back_and_is_raised(database: Post
     assert await database.read(notes, quick=True) == [2]
 
 
-async def test_a_read_sees_one_snapshot_and_cannot_write(database: PostgresDatabase) -> None:
+async def test_read_sees_one_snapshot_and_cannot_write(database: PostgresDatabase) -> None:
     between, go_on = threading.Event(), threading.Event()
 
     def work(connection: Connection) -> tuple[list[int], list[int]]:
@@ -330,7 +330,7 @@ async def test_lock_timeout_and_statement_timeout_raise(server: PostgresServer) 
             await database.read(lambda c: c.exec_driver_sql("SELECT pg_sleep(5)").close())
 
 
-async def test_more_work_than_connections_waits_and_is_refused_only_after_a_while(server: PostgresServer) -> None:
+async def test_work_beyond_the_pool_waits_and_is_refused_after_the_timeout(server: PostgresServer) -> None:
     async with open_postgres(server.url, replace(OPTIONS, pool_size=2, patience=2)) as database:
         assert await asyncio.gather(*(database.read(one) for _ in range(200))) == [1] * 200
         held = threading.Event()
@@ -406,7 +406,7 @@ async def test_invalid_url_is_refused_with_a_reason(server: PostgresServer, url:
     assert password not in str(refused.value)
 
 
-async def test_a_database_that_is_not_utf8_is_refused(server: PostgresServer) -> None:
+async def test_database_that_is_not_utf8_is_refused(server: PostgresServer) -> None:
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
     with pytest.raises(StorageUnusable, match="ENCODING 'UTF8'"):

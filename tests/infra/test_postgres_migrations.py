@@ -88,7 +88,7 @@ async def test_concurrent_starts_create_the_schema_once(postgres_url: str) -> No
             connection.execute(f"DROP SCHEMA {schema} CASCADE".encode())
 
 
-async def test_another_applications_tables_in_public_are_not_ours(postgres_url: str) -> None:
+async def test_tables_of_another_application_in_public_are_ignored(postgres_url: str) -> None:
     """Also the alembic_version of another application, as most have one."""
     with psycopg.connect(postgres_url) as connection:
         connection.execute("CREATE TABLE public.alembic_version (version_num text)")
@@ -114,7 +114,7 @@ async def test_outdated_schema_is_not_migrated_when_migration_is_manual(postgres
 
 
 @pytest.mark.parametrize("migrating", [True, False])
-async def test_a_schema_from_the_future_is_refused(migrating: bool, postgres_url: str) -> None:
+async def test_schema_of_a_later_version_is_refused(migrating: bool, postgres_url: str) -> None:
     async with fresh_storage(postgres_url) as database:
         await database.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")).close())
         with pytest.raises(SchemaTooNew, match="9999"):
@@ -122,7 +122,7 @@ async def test_a_schema_from_the_future_is_refused(migrating: bool, postgres_url
                 pass
 
 
-async def test_an_upgrade_that_fails_leaves_nothing(postgres_url: str) -> None:
+async def test_failed_upgrade_is_rolled_back(postgres_url: str) -> None:
     schema = a_schema()
     with psycopg.connect(postgres_url) as connection:
         connection.execute(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.run_events (x int)".encode())
@@ -154,7 +154,7 @@ async def test_an_upgrade_that_fails_leaves_nothing(postgres_url: str) -> None:
         ('{"a":["x"]}', '{"a":"x"}', False),
     ],
 )
-async def test_stored_json_is_searched_whatever_it_holds(
+async def test_any_stored_json_can_be_searched(
     postgres_database: PostgresDatabase, stored: str, wanted: str, contained: bool
 ) -> None:
     statement = text("SELECT runstead_json(:stored) @> runstead_json(:wanted)")

@@ -117,7 +117,7 @@ async def test_concurrent_settle_and_recovery_apply_once(servers: tuple[RunStora
             assert (await here.stands(run)).status is RunStatus.SUCCESS
 
 
-async def test_the_same_request_sent_to_two_servers_at_once_makes_one_run(
+async def test_same_request_sent_to_two_servers_creates_one_run(
     servers: tuple[RunStorage, RunStorage],
 ) -> None:
     key = Idempotency("key-1", "the same body")
@@ -126,7 +126,7 @@ async def test_the_same_request_sent_to_two_servers_at_once_makes_one_run(
     assert sum(not one.repeated for one in made) == 1
 
 
-async def test_events_written_by_two_servers_at_once_have_dense_numbers(
+async def test_events_of_two_concurrent_servers_have_dense_numbers(
     two: tuple[PostgresDatabase, PostgresDatabase],
 ) -> None:
     stores = [SqlRunEventStore(database) for database in two]

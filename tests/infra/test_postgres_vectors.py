@@ -76,7 +76,7 @@ async def found(store: SqlItemStore, place: tuple[str, ...], query: str, more: A
     return sorted(said, key=lambda one: (-one[1], one[0]))
 
 
-async def test_vectors_from_before_pgvector_are_found_and_taken_along(database: PostgresDatabase) -> None:
+async def test_vectors_from_before_pgvector_are_found_and_converted(database: PostgresDatabase) -> None:
     before = SqlItemStore(database, HandClock(), index=index())
     await before.aput(("room",), "old", {"text": "cat"})
     store = await open_postgres_items(database, HandClock(), index=index())

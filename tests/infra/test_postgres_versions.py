@@ -55,7 +55,7 @@ async def will_do(binaries: Path | None) -> None:
             assert (await stores_over(database).stands(run)).status is RunStatus.SUCCESS
 
 
-async def test_order_and_letters_do_not_depend_on_the_language_of_the_database(postgres_url: str) -> None:
+async def test_sort_order_and_case_do_not_depend_on_the_locale(postgres_url: str) -> None:
     """A server that sorts by the rules of a country, and whose "lower" knows only its letters."""
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         icu = connection.execute("SELECT 1 FROM pg_collation WHERE collname = 'und-x-icu'").fetchone()

@@ -34,7 +34,7 @@ def open_to_others(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("events", ["sql", "jsonl"])
-async def test_everything_in_a_data_directory_is_for_its_owner_alone(events: str, tmp_path: Path) -> None:
+async def test_data_directory_is_private_to_its_owner(events: str, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir(mode=0o777)
     application = Application.from_file(GRAPHS, data_dir=data, run_events=events, stream_memory_bytes=1)
@@ -48,7 +48,7 @@ async def test_everything_in_a_data_directory_is_for_its_owner_alone(events: str
         assert open_to_others(tmp_path) == {}
 
 
-def test_an_export_is_not_written_through_a_link(tmp_path: Path) -> None:
+def test_export_is_not_written_through_a_link(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("precious")
     export = tmp_path / "export.zip"

@@ -74,7 +74,7 @@ def _refuse(*_: object) -> Admission:
     raise RuntimeError
 
 
-async def test_a_run_goes_to_the_queue_of_its_graph_and_the_urgent_ones_first(postgres_schema: PostgresSchema) -> None:
+async def test_run_goes_to_the_queue_of_its_graph_and_the_urgent_ones_first(postgres_schema: PostgresSchema) -> None:
     routing = JobRouting(queues={"painter": "gpu"}, priorities={"painter": 5})
     cluster = Cluster(postgres_schema, await postgres_schema.emptied(), routing)
     plain = await cluster.accept("t-1")
@@ -100,7 +100,7 @@ async def test_job_lost_with_its_worker_is_recreated(cluster: Cluster) -> None:
     assert worker.launched == [run.run_id]
 
 
-async def test_jobs_leave_nothing_behind(cluster: Cluster) -> None:
+async def test_finished_jobs_are_deleted(cluster: Cluster) -> None:
     worker = RecordingWorker(cluster)
     for number in range(5):
         await cluster.add(f"run-{number}")

@@ -58,7 +58,7 @@ class Worker:
         self.heard.set()
 
 
-async def test_a_stop_reaches_the_holder_in_another_process_within_milliseconds(
+async def test_stop_reaches_the_holder_in_another_process_within_milliseconds(
     server: ValkeyServer, prefix: str
 ) -> None:
     worker = Worker()

@@ -173,7 +173,7 @@ async def test_freeze_longer_than_the_timeouts_repeats_nothing(tmp_path: Path) -
     assert reading.gaps == again.gaps == []
 
 
-async def test_a_restart_with_its_data_loses_nothing(server: ValkeyServer, processes: Processes) -> None:
+async def test_restart_with_its_data_loses_nothing(server: ValkeyServer, processes: Processes) -> None:
     worker, gateway = await processes.start(), await processes.start()
     await worker.open(RUN)
     reading = Reading(await gateway.subscribe(RUN, heartbeat_interval=0.2))
@@ -265,7 +265,7 @@ async def test_loss_of_worker_and_data_is_reported_and_the_next_attempt_read(
     assert reading.gaps == [("1-30", "2-1", None)]
 
 
-async def test_connections_that_are_cut_lose_nothing(server: ValkeyServer, processes: Processes) -> None:
+async def test_cut_connections_lose_nothing(server: ValkeyServer, processes: Processes) -> None:
     worker, gateway = await processes.start(), await processes.start()
     await worker.open(RUN)
     reading = Reading(await gateway.subscribe(RUN))
@@ -423,7 +423,7 @@ async def test_late_worker_is_refused_and_its_events_are_not_read(processes: Pro
     assert reading.ids == ids
 
 
-async def test_a_frozen_worker_that_wakes_during_an_outage_is_still_refused(
+async def test_frozen_worker_that_wakes_during_an_outage_is_still_refused(
     server: ValkeyServer, processes: Processes
 ) -> None:
     late, successor, gateway = [await processes.start() for _ in range(3)]

@@ -77,7 +77,7 @@ async def ended(process: subprocess.Popen[bytes]) -> int:
     return await asyncio.to_thread(process.wait, 30)
 
 
-async def test_a_stream_opened_by_one_process_is_written_by_another_and_read_by_a_third(url: str) -> None:
+async def test_stream_opened_by_one_process_is_written_by_another_and_read_by_a_third(url: str) -> None:
     prefix = a_prefix()
     async with a_bridge(url, prefix=prefix) as gateway, a_bridge(url, prefix=prefix) as other:
         await gateway.open(RUN)
@@ -116,7 +116,7 @@ async def test_stream_of_a_killed_worker_is_continued_by_the_next_attempt(url: s
         assert ids_of(await read_to_end(reader)) == ids
 
 
-async def test_a_terminal_event_of_a_process_that_never_opened_the_stream_ends_it(url: str) -> None:
+async def test_terminal_event_of_a_process_that_never_opened_the_stream_ends_it(url: str) -> None:
     prefix = a_prefix()
     async with a_bridge(url, prefix=prefix) as one, a_bridge(url, prefix=prefix) as two:
         await one.open(RUN)
@@ -186,7 +186,7 @@ async def test_many_streams_share_few_connections(url: str) -> None:
         assert gateway.readings == (0, 1)
 
 
-async def test_a_stream_that_is_added_is_read_at_once_although_its_connection_waits(url: str) -> None:
+async def test_added_stream_is_read_immediately_on_a_blocked_connection(url: str) -> None:
     prefix, streams = a_prefix(), 20
     async with (
         a_bridge(url, prefix=prefix) as gateway,
@@ -205,7 +205,7 @@ async def test_a_stream_that_is_added_is_read_at_once_although_its_connection_wa
             assert ids_of(await reading) == ["1-1"]
 
 
-async def test_a_slow_reader_reads_pages_and_takes_no_memory_from_the_others(url: str) -> None:
+async def test_slow_reader_reads_pages_and_takes_no_memory_from_the_others(url: str) -> None:
     prefix = a_prefix()
     async with a_bridge(url, prefix=prefix, tail_bytes=100_000) as gateway, a_bridge(url, prefix=prefix) as writer:
         await gateway.open(RUN)
@@ -242,7 +242,7 @@ async def test_unreferenced_reader_is_not_read_for(url: str) -> None:
         await until(lambda: bridge.readings[0] == 0)
 
 
-async def test_ended_runs_leave_the_process_as_it_was(url: str) -> None:
+async def test_ended_runs_leave_no_state_in_the_process(url: str) -> None:
     async with a_bridge(url) as bridge:
 
         async def one(run_id: str) -> None:
@@ -429,7 +429,7 @@ async def test_close_flushes_buffered_events(url: str) -> None:
             await worker.open(RUN)
 
 
-async def test_a_call_from_another_event_loop_is_refused(url: str) -> None:
+async def test_call_from_another_event_loop_is_refused(url: str) -> None:
     async with a_bridge(url) as bridge:
 
         def elsewhere() -> None:
@@ -456,7 +456,7 @@ async def test_deployments_on_one_server_are_isolated(url: str) -> None:
         {"prefix": "{}"},
     ],
 )
-def test_settings_that_cannot_work_are_refused(wrong: dict[str, float]) -> None:
+def test_invalid_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"at least|negative|braces"):
         RedisStreamSettings(**wrong)  # type: ignore[arg-type]
 

@@ -64,7 +64,9 @@ async def test_page_covers_own_and_shared_items(
     assert await keys(graphs, ELSEWHERE, ()) == []
 
 
-async def test_page_of_own_and_shared_items_ends_at_its_bytes(requests: ActorScopedStore, clock: HandClock) -> None:
+async def test_page_of_own_and_shared_items_ends_at_its_byte_limit(
+    requests: ActorScopedStore, clock: HandClock
+) -> None:
     for number in range(4):
         await clock.forward(1)
         with acting(ALICE if number % 2 else led(ALICE)):
@@ -119,7 +121,7 @@ async def test_handler_grants_only_the_namespace_it_sets(requests: ActorScopedSt
     assert await keys(requests, led(ALICE, ("org", "other")), ("org", "other")) == ["k"]
 
 
-async def test_graphs_share_what_they_write_where_items_are_shared(
+async def test_graph_writes_to_a_shared_namespace_are_shared(
     requests: ActorScopedStore, graphs: ActorScopedStore
 ) -> None:
     await put(graphs, BOB, ACME, "before")

@@ -57,7 +57,7 @@ async def test_searches_leave_threads_to_other_reads(database: SqliteDatabase) -
     assert await asyncio.gather(*searches) == [1] * len(searches)
 
 
-async def test_more_searches_than_may_wait_are_refused(database: SqliteDatabase) -> None:
+async def test_searches_beyond_the_queue_limit_are_refused(database: SqliteDatabase) -> None:
     held = Held()
     searches = [asyncio.ensure_future(database.read(held.read, slow=True)) for _ in range(MOST_WAITING + 1)]
     await asyncio.sleep(0)

@@ -88,7 +88,7 @@ async def test_written_row_is_read_after_reopening(tmp_path: Path) -> None:
         assert await database.read(keys_of) == {"a"}
 
 
-async def test_many_at_once_share_a_commit(tmp_path: Path) -> None:
+async def test_concurrent_writes_share_a_commit(tmp_path: Path) -> None:
     said: list[str] = []
     async with opened(tmp_path / "a.sqlite", prepare=lambda c: c.set_trace_callback(said.append)) as database:
         gate, waiting = await held(database)
@@ -177,7 +177,7 @@ async def test_committed_callback_does_not_run_on_failure(database: SqliteDataba
     assert told == []
 
 
-async def test_a_callback_that_fails_does_not_fail_the_write(database: SqliteDatabase) -> None:
+async def test_callback_that_fails_does_not_fail_the_write(database: SqliteDatabase) -> None:
     def refuse(key: str) -> None:
         raise RuntimeError("no bell")
 
@@ -233,7 +233,7 @@ async def test_reading_cannot_write(database: SqliteDatabase) -> None:
     assert await database.read(keys_of) == set()
 
 
-async def test_closing_writes_what_is_queued(tmp_path: Path) -> None:
+async def test_close_completes_queued_writes(tmp_path: Path) -> None:
     async with opened(tmp_path / "a.sqlite") as database:
         gate, waiting = await held(database)
         writes = [asyncio.create_task(database.write(inserting(str(n)))) for n in range(50)]

@@ -35,7 +35,7 @@ def scripts() -> ScriptDirectory:
     return ScriptDirectory.from_config(config)
 
 
-def test_the_head_that_opening_relies_on_is_the_latest_revision() -> None:
+def test_head_that_opening_relies_on_is_the_latest_revision() -> None:
     assert scripts().get_heads() == [migrations.HEAD]
 
 
@@ -63,7 +63,7 @@ def indexes_of(connection: Connection) -> dict[str, str]:
     return {name: " ".join(sql.split()) for name, sql in rows}
 
 
-async def test_opening_again_changes_nothing(tmp_path: Path) -> None:
+async def test_reopening_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "runs.sqlite"
     async with open_storage(path) as database:
         before = await database.read(indexes_of)
@@ -137,7 +137,7 @@ def with_an_assistant(connection: Connection) -> None:
     )
 
 
-async def test_an_upgrade_that_fails_leaves_the_database_as_it_was(tmp_path: Path) -> None:
+async def test_failed_upgrade_is_rolled_back(tmp_path: Path) -> None:
     path = tmp_path / "runs.sqlite"
     async with open_sqlite(path) as database:
         await database.write(first_release)
@@ -152,7 +152,7 @@ async def test_an_upgrade_that_fails_leaves_the_database_as_it_was(tmp_path: Pat
     connection.close()
 
 
-async def test_a_database_from_the_future_is_refused(tmp_path: Path) -> None:
+async def test_database_of_a_later_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "runs.sqlite"
     async with open_storage(path) as database:
         await database.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")).close())
@@ -161,7 +161,7 @@ async def test_a_database_from_the_future_is_refused(tmp_path: Path) -> None:
             pass
 
 
-async def test_checkpoints_from_the_future_are_refused(tmp_path: Path) -> None:
+async def test_checkpoints_of_a_later_version_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "checkpoints.sqlite"
     async with open_checkpoints(path):
         pass
@@ -173,7 +173,7 @@ async def test_checkpoints_from_the_future_are_refused(tmp_path: Path) -> None:
             pass
 
 
-async def test_a_current_database_is_opened_without_alembic(tmp_path: Path) -> None:
+async def test_current_database_is_opened_without_alembic(tmp_path: Path) -> None:
     path = tmp_path / "runs.sqlite"
     async with open_storage(path):
         pass

@@ -41,7 +41,7 @@ def _level(connection: Connection) -> int:
     return level
 
 
-async def test_a_quick_read_is_done_in_the_calling_thread_and_sees_what_was_committed(database: SqliteDatabase) -> None:
+async def test_quick_read_is_done_in_the_calling_thread_and_sees_what_was_committed(database: SqliteDatabase) -> None:
     await database.write(lambda connection: _run(connection, _insert("a")))
 
     def work(connection: Connection) -> tuple[list[str], int]:
@@ -76,7 +76,7 @@ async def test_quick_reads_may_come_from_many_threads_at_once(database: SqliteDa
     assert await database.read(_keys, quick=True) == ["a"]
 
 
-async def test_a_quick_read_cannot_write(database: SqliteDatabase) -> None:
+async def test_quick_read_cannot_write(database: SqliteDatabase) -> None:
     with pytest.raises((OperationalError, StorageError)):
         await database.read(lambda connection: _run(connection, _insert("a")), quick=True)
     assert await database.read(_keys) == []
@@ -88,7 +88,7 @@ async def test_quick_read_of_a_closed_database_raises(database: SqliteDatabase) 
         await database.read(_keys, quick=True)
 
 
-async def test_only_what_must_be_durable_waits_for_the_disk(database: SqliteDatabase) -> None:
+async def test_only_durable_writes_wait_for_the_disk(database: SqliteDatabase) -> None:
     levels = [await database.write(_level, durable=durable) for durable in (True, False, False, True)]
     assert levels == [FULL, NORMAL, NORMAL, FULL]
 

@@ -51,14 +51,14 @@ async def test_ended_stateless_runs_are_swept_after_their_time(storage: RunStora
     assert (await sweeper.sweep(HOUR)).runs == ()
 
 
-async def test_a_large_sweep_is_done_in_pieces_and_whole(storage: RunStorage, sweeper: StorageSweeper) -> None:
+async def test_large_sweep_is_complete_in_small_transactions(storage: RunStorage, sweeper: StorageSweeper) -> None:
     runs = await asyncio.gather(*(storage.accept(None, scope=STATELESS) for _ in range(1100)))
     await asyncio.gather(*(storage.leases.request_stop(run.run_id, Stopped.BY_USER) for run in runs))
     await storage.clock.forward(HOUR)
     assert len((await sweeper.sweep(HOUR)).runs) == 1100
 
 
-async def test_the_thread_of_an_old_dead_letter_is_swept_too(storage: RunStorage, sweeper: StorageSweeper) -> None:
+async def test_thread_of_an_old_dead_letter_is_swept_too(storage: RunStorage, sweeper: StorageSweeper) -> None:
     dead = await storage.lost(await storage.accept(None, scope=STATELESS), max_attempts=1)
     await storage.clock.forward(HOUR)
     swept = await sweeper.sweep(HOUR)
@@ -214,9 +214,7 @@ def plan_of(connection: Connection, prepared: Prepared) -> list[str]:
     return list(plan.scalars())
 
 
-async def test_a_thread_with_a_long_queue_is_claimed_from_as_quickly_as_a_short_one(
-    storage: RunStorage, database: Database
-) -> None:
+async def test_claim_time_does_not_depend_on_the_queue_length(storage: RunStorage, database: Database) -> None:
     """The head of a thread is found by an index, not by scanning all pending runs behind it."""
     await storage.accept_all([])
     first = await storage.accept("t-1")

@@ -148,7 +148,7 @@ def gap_of(subscription: StreamSubscription) -> tuple[str, int | None]:
     return subscription.resumed.status, subscription.resumed.gap_count
 
 
-def test_a_block_gives_back_what_was_put_into_it() -> None:
+def test_block_round_trips() -> None:
     events = [
         StreamEvent("1-9", "messages|child\n:\ud800", b'{"a":1}'),
         StreamEvent("1-10", "values", b""),
@@ -186,7 +186,7 @@ async def test_finished_run_is_fully_readable_with_bounded_memory(clock: HandClo
             assert items[-1] is END_SENTINEL
 
 
-async def test_files_are_for_their_owner_alone(clock: HandClock, disk: Disk) -> None:
+async def test_files_are_private_to_their_owner(clock: HandClock, disk: Disk) -> None:
     async with bridge_on(disk, clock) as bridge:
         await bridge.open(RUN)
         await publish(bridge, 1_000)
@@ -196,7 +196,7 @@ async def test_files_are_for_their_owner_alone(clock: HandClock, disk: Disk) -> 
         assert modes == {0o600}
 
 
-async def test_files_go_with_their_log(clock: HandClock, disk: Disk) -> None:
+async def test_files_are_deleted_with_their_log(clock: HandClock, disk: Disk) -> None:
     async with bridge_on(disk, clock, retention=100) as bridge:
         for run_id in ("expires", "deleted", "stays"):
             await bridge.open(run_id)
@@ -241,7 +241,7 @@ async def read_many(subscription: StreamSubscription, count: int) -> list[Any]:
     return items
 
 
-async def test_a_reader_in_the_middle_reads_deleted_files_to_their_end(clock: HandClock, disk: Disk) -> None:
+async def test_reader_of_deleted_files_reads_to_their_end(clock: HandClock, disk: Disk) -> None:
     async with bridge_on(disk, clock) as bridge:
         await bridge.open(RUN)
         ids = await publish(bridge, 5_000)
@@ -260,9 +260,7 @@ async def test_a_reader_in_the_middle_reads_deleted_files_to_their_end(clock: Ha
         assert open_files() <= before
 
 
-async def test_readers_get_what_is_in_files_before_they_learn_that_the_bridge_is_closed(
-    clock: HandClock, disk: Disk
-) -> None:
+async def test_close_lets_readers_read_spilled_events_first(clock: HandClock, disk: Disk) -> None:
     async with bridge_on(disk, clock) as bridge:
         await bridge.open(RUN)
         ids = await publish(bridge, 3_000)
@@ -275,7 +273,7 @@ async def test_readers_get_what_is_in_files_before_they_learn_that_the_bridge_is
             await read(subscription)
 
 
-async def test_a_slow_disk_stops_neither_live_readers_nor_heartbeats(clock: HandClock, disk: Disk) -> None:
+async def test_slow_disk_stops_neither_live_readers_nor_heartbeats(clock: HandClock, disk: Disk) -> None:
     async with bridge_on(disk, clock) as bridge:
         await bridge.open(RUN)
         ids = await publish(bridge, 1_000)
@@ -406,7 +404,7 @@ async def test_hanging_disk_delays_the_run_for_a_second_then_drops_events(clock:
 
 
 @pytest.mark.parametrize("damage", ["deleted", "shortened", "overwritten"])
-async def test_a_damaged_file_is_a_gap_and_no_error(clock: HandClock, disk: Disk, damage: str) -> None:
+async def test_damaged_file_is_a_gap_and_no_error(clock: HandClock, disk: Disk, damage: str) -> None:
     async with bridge_on(disk, clock) as bridge:
         await bridge.open(RUN)
         ids = await publish(bridge, 1_000)

@@ -79,7 +79,9 @@ def put_events(connection: Connection, at: datetime, thread_ids: list[str]) -> N
     connection.execute(insert(run_events), [{"thread_id": one, "seq": 1, **event} for one in thread_ids])
 
 
-async def test_keys_and_deliveries_are_swept_in_pieces_and_whole(storage: RunStorage, database: Database) -> None:
+async def test_keys_and_deliveries_are_swept_completely_in_small_transactions(
+    storage: RunStorage, database: Database
+) -> None:
     now, writes = storage.clock.now(), 0
 
     def fill(connection: Connection) -> None:

@@ -75,7 +75,7 @@ def test_run_accepted_just_before_a_kill_is_executed_after_restart(story: Story)
         assert story.end_of(f"r{number}", within=60).record.status is RunStatus.SUCCESS
 
 
-def test_a_run_whose_worker_is_lost_too_often_is_a_dead_letter_that_can_be_retried(story: Story) -> None:
+def test_run_whose_worker_is_lost_too_often_is_a_dead_letter_that_can_be_retried(story: Story) -> None:
     story.create(a_spec("r1", Step(takes=60), max_attempts=2))
     for _ in range(2):
         story.wait(1)

@@ -38,7 +38,7 @@ async def _send(story: Story, spec: RunSpec) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["enqueue", "interrupt", "rollback", "reject"])
-def test_fifty_double_texts_never_overlap(strategy: MultitaskStrategy) -> None:
+def test_fifty_concurrent_inputs_never_overlap(strategy: MultitaskStrategy) -> None:
     with Story(SLOW) as story:
         accepted = double_text(story, strategy)
         assert story.durable.effects.overlaps == []

@@ -22,7 +22,7 @@ _P, _S, _R = RunStatus.PENDING, RunStatus.STARTING, RunStatus.RUNNING
         (Step("hang"), {"timeout_seconds": 5}, RunStatus.TIMEOUT, "interrupted"),
     ],
 )
-def test_a_run_goes_through_its_statuses_once(
+def test_run_passes_through_each_status_once(
     story: Story, step: Step, fields: dict[str, Any], end: RunStatus, thread: str
 ) -> None:
     story.create_and_wait(a_spec("r1", step, **fields))
@@ -42,7 +42,7 @@ def test_run_cancelled_while_pending_ends_without_starting(story: Story) -> None
     assert story.durable.witness.statuses("r2") == [_P, RunStatus.INTERRUPTED]
 
 
-def test_ends_are_idempotent(story: Story) -> None:
+def test_settling_is_idempotent(story: Story) -> None:
     story.create(a_spec("r1", Step("hang")))
     story.wait(1)
     effects = [story.tell(lambda runs: runs.cancel("r1", wait=True)).effect for _ in range(5)]
@@ -50,7 +50,7 @@ def test_ends_are_idempotent(story: Story) -> None:
     assert story.durable.witness.statuses("r1") == [_P, _S, _R, RunStatus.INTERRUPTED]
 
 
-def test_a_run_that_was_lost_waits_again_and_ends_once(story: Story) -> None:
+def test_lost_run_is_pending_again_and_ends_once(story: Story) -> None:
     story.create(a_spec("r1", Step(takes=10)))
     story.wait(1)
     story.kill()

@@ -26,7 +26,7 @@ async def read_all(runs: RunsFacade, spec: RunSpec) -> Sequence[StreamItem]:
 
 
 @pytest.mark.parametrize("kind", ENDS)
-def test_the_terminal_event_comes_once_and_last(story: Story, kind: str) -> None:
+def test_terminal_event_comes_once_and_last(story: Story, kind: str) -> None:
     reading = story.kernel.process.spawn(_reading(story, a_spec("r1", ENDS[kind])))
     story.wait(1)
     if kind == "cancel":

@@ -21,7 +21,7 @@ TERM = timedelta(seconds=3)
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
-def test_a_worker_that_slept_while_another_finished_its_run_changes_nothing(story: Story, durability: str) -> None:
+def test_worker_that_slept_while_another_finished_its_run_changes_nothing(story: Story, durability: str) -> None:
     steps = [Step(takes=1, chunks=3) for _ in range(4)]
     story.create(a_spec("r1", *steps, durability=durability))
     story.wait(1.5)

@@ -19,7 +19,7 @@ AT_ONCE = 0.001
 
 
 @pytest.mark.parametrize("age", [0, 1, 3600], ids=["just finished", "finished", "expired"])
-def test_a_finished_run_is_joined_at_once(story: Story, age: float) -> None:
+def test_join_of_a_finished_run_returns_immediately(story: Story, age: float) -> None:
     story.create_and_wait(a_spec("r1", Step(), Step()))
     story.wait(age)
     result = story.end_of("r1", within=AT_ONCE)
@@ -31,7 +31,7 @@ def test_a_finished_run_is_joined_at_once(story: Story, age: float) -> None:
         assert reader.is_done, f"a reader that came with {last_event_id} still waits"
 
 
-def test_an_unknown_run_is_not_found_at_once(story: Story) -> None:
+def test_join_of_an_unknown_run_is_not_found_immediately(story: Story) -> None:
     with pytest.raises(RunNotFound):
         story.tell(lambda runs: runs.join_wait("r-none"), within=AT_ONCE)
     with pytest.raises(RunNotFound):
@@ -40,7 +40,7 @@ def test_an_unknown_run_is_not_found_at_once(story: Story) -> None:
         story.tell(lambda runs: runs.cancel("r-none", wait=True), within=AT_ONCE)
 
 
-def test_a_failed_run_answers_with_its_failure(story: Story) -> None:
+def test_failed_run_answers_with_its_failure(story: Story) -> None:
     story.create_and_wait(a_spec("r1", Step("fail")))
     story.wait(3600)
     result = story.end_of("r1", within=AT_ONCE)
@@ -84,7 +84,7 @@ def test_reader_ends_when_the_worker_was_killed_before_the_terminal_event() -> N
 
 
 @pytest.mark.parametrize("losses", [1, 2])
-def test_a_stream_that_is_lost_as_it_is_opened_is_not_taken_for_the_end_of_its_run(story: Story, losses: int) -> None:
+def test_stream_lost_while_opening_is_not_mistaken_for_the_end_of_the_run(story: Story, losses: int) -> None:
     """A server that loses its data between the opening of a stream and its first read."""
     story.create(a_spec("r1", Step(takes=5), Step(takes=5)))
     story.wait(1)

@@ -49,7 +49,7 @@ def test_call_without_actor_is_refused(story: Story, verb: str) -> None:
 
 @pytest.mark.parametrize("stranger", STRANGERS, ids=lambda actor: f"{actor.tenant_id}/{actor.user_id}")
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_foreign_run_looks_like_an_absent_one(story: Story, verb: str, stranger: ActorContext) -> None:
+def test_foreign_run_looks_like_an_absent_one(story: Story, verb: str, stranger: ActorContext) -> None:
     story.create(a_spec("r1", Step(takes=1)))
     with pytest.raises(RunNotFound) as foreign:
         story.tell(VERBS[verb], actor=stranger)

@@ -45,7 +45,7 @@ def census() -> Counter[str]:
     )
 
 
-def test_a_thousand_finished_runs_leave_no_more_behind_than_a_hundred() -> None:
+def test_thousand_finished_runs_leave_no_more_objects_than_a_hundred() -> None:
     with Story(replace(CALM, retention=10, awaiting_retention=20)) as story:
         run_many(story, 0, 100)
         before = census()
@@ -55,7 +55,7 @@ def test_a_thousand_finished_runs_leave_no_more_behind_than_a_hundred() -> None:
         assert after - before == Counter(), "these have become more"
 
 
-def test_a_thousand_readers_of_finished_and_unknown_runs_leave_nothing_behind(story: Story) -> None:
+def test_thousand_readers_of_finished_and_unknown_runs_leave_no_objects(story: Story) -> None:
     story.create_and_wait(a_spec("r1"))
     reader = Reader.of(story, "r1")
     before = census()

@@ -45,7 +45,7 @@ KERNEL = ("runtime", "infra", "gateway")
 
 
 @pytest.mark.parametrize("shape", [RunSpec, RunScope, RunCommand, CheckpointRef, RunLimits])
-def test_every_field_that_the_kernel_is_given_is_read_by_it(shape: Any) -> None:
+def test_every_field_of_the_kernel_input_is_read(shape: Any) -> None:
     assert {field.name for field in fields(shape)} <= attributes_read(*KERNEL)
 
 

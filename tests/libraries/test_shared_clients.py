@@ -58,7 +58,7 @@ def profile(request: pytest.FixtureRequest) -> pytest.FixtureRequest:
     return request
 
 
-async def test_a_hundred_and_twenty_runs_share_one_chat_model(profile: pytest.FixtureRequest, tmp_path: Path) -> None:
+async def test_hundred_and_twenty_runs_share_one_chat_model(profile: pytest.FixtureRequest, tmp_path: Path) -> None:
     """With a loop per run, 10 to 43 % of them ended with `bound to a different event loop`."""
     config = configuration(tmp_path, "agent")
     async with served(config, tmp_path, profile) as url, httpx.AsyncClient(base_url=url, timeout=90) as http:
@@ -73,7 +73,7 @@ async def test_a_hundred_and_twenty_runs_share_one_chat_model(profile: pytest.Fi
             assert said == [f"it is {number * 3}" for number in range(RUNS)]
 
 
-async def test_a_page_may_read_states_beside_the_runs(profile: pytest.FixtureRequest, tmp_path: Path) -> None:
+async def test_page_may_read_states_beside_the_runs(profile: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Reads open the graph too: on the loop of another run, they broke its client."""
     config = configuration(tmp_path, "agent")
     async with served(config, tmp_path, profile) as url, httpx.AsyncClient(base_url=url, timeout=90) as http:

@@ -43,7 +43,7 @@ async def use_at_once(url: str, library: str, name: str, runs: int = RUNS) -> li
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-async def test_objects_are_shared_by_runs_at_once(library: str, development: Development) -> None:
+async def test_objects_are_shared_by_concurrent_runs(library: str, development: Development) -> None:
     for number in range(ROUNDS):
         wrong = await use_at_once(development.url, library, f"round {number}")
         assert not wrong, f"round {number}: {len(wrong)} of {RUNS + 5}, such as {wrong[:2]}"

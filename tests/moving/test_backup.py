@@ -154,7 +154,7 @@ def test_backup_of_both_databases_is_consistent(tmp_path: Path) -> None:
     assert last[-1] > last[0] > 0
 
 
-def test_a_backup_that_is_damaged_foreign_or_hostile_is_refused(tmp_path: Path) -> None:
+def test_backup_that_is_damaged_foreign_or_hostile_is_refused(tmp_path: Path) -> None:
     data, place = tmp_path / "data", tmp_path / "place"
     _two_databases(data)
     place.mkdir()
@@ -191,7 +191,7 @@ def test_a_backup_that_is_damaged_foreign_or_hostile_is_refused(tmp_path: Path) 
         restore(good, place)
 
 
-def test_a_directory_without_a_database_is_not_backed_up(tmp_path: Path) -> None:
+def test_directory_without_a_database_is_not_backed_up(tmp_path: Path) -> None:
     with pytest.raises(MoveError, match="there is nothing in"):
         back_up(tmp_path, tmp_path / "file.zip")
     assert list(tmp_path.iterdir()) == []

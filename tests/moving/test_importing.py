@@ -129,7 +129,7 @@ async def test_import_keeps_other_rows(file: Path, new_place: NewPlace) -> None:
         assert await target.database.read(_threads) == 41
 
 
-async def test_a_row_that_differs_is_named_and_nothing_is_written(file: Path, new_place: NewPlace) -> None:
+async def test_differing_row_is_named_and_nothing_is_written(file: Path, new_place: NewPlace) -> None:
     async with new_place() as target:
         await target.database.write(lambda connection: insert_thread(connection, "thread-0007", status="error"))
         before = await target.database.read(sums_of)
@@ -139,9 +139,7 @@ async def test_a_row_that_differs_is_named_and_nothing_is_written(file: Path, ne
         assert await target.database.read(sums_of) == before
 
 
-async def test_a_row_that_changes_while_an_import_is_cut_off_is_not_overwritten(
-    file: Path, new_place: NewPlace
-) -> None:
+async def test_row_changed_after_an_interrupted_import_is_not_overwritten(file: Path, new_place: NewPlace) -> None:
     async with new_place() as target:
         with Archive.opened(file) as archive:
             with pytest.raises(_CutOffError):
@@ -179,7 +177,7 @@ async def test_verify_lists_the_differences(file: Path, new_place: NewPlace) -> 
         )
 
 
-async def test_a_damaged_file_is_refused_and_nothing_of_the_member_is_written(file: Path, new_place: NewPlace) -> None:
+async def test_damaged_file_is_refused_and_nothing_of_the_member_is_written(file: Path, new_place: NewPlace) -> None:
     half, spoilt = _damaged(file)
     with pytest.raises(FileUnusable, match="not a whole one"), Archive.opened(half):
         pass
@@ -189,7 +187,7 @@ async def test_a_damaged_file_is_refused_and_nothing_of_the_member_is_written(fi
         assert await target.database.read(is_empty)
 
 
-async def test_a_file_of_another_revision_is_refused(file: Path, new_data_dir: NewPlace) -> None:
+async def test_file_of_another_revision_is_refused(file: Path, new_data_dir: NewPlace) -> None:
     changed = file.with_name("changed.zip")
     _with_manifest(file, changed, b'"revision": "', b'"revision": "0')
     async with new_data_dir() as target:
@@ -200,7 +198,7 @@ async def test_a_file_of_another_revision_is_refused(file: Path, new_data_dir: N
         pass
 
 
-async def test_an_older_schema_is_to_be_migrated_first(file: Path, tmp_path: Path, new_data_dir: NewPlace) -> None:
+async def test_older_schema_is_refused_until_migrated(file: Path, tmp_path: Path, new_data_dir: NewPlace) -> None:
     async with new_data_dir() as place:
         await place.database.write(_older)
     with pytest.raises(StorageUnusable, match="run `runstead migrate` first"):
@@ -376,7 +374,7 @@ async def hostile_file(new_data_dir: NewPlace, tmp_path: Path) -> Path:
     return path
 
 
-async def test_a_file_that_names_functions_is_refused_and_logged(
+async def test_file_that_names_functions_is_refused_and_logged(
     new_data_dir: NewPlace, new_place: NewPlace, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = await hostile_file(new_data_dir, tmp_path)

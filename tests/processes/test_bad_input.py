@@ -220,7 +220,7 @@ def _filled(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", BAD_BODIES)
-async def test_a_body_that_is_bad_for_any_route_is_refused_by_every_route(
+async def test_body_that_is_bad_for_any_route_is_refused_by_every_route(
     client: Client, thread_id: str, kind: str
 ) -> None:
     for method, path, _ in WITH_BODY:
@@ -238,14 +238,14 @@ async def test_body_with_another_content_type_is_refused(client: Client, thread_
 
 
 @pytest.mark.parametrize(("path", "fields"), WRONG_FIELDS)
-async def test_a_field_of_the_wrong_kind_is_refused(
+async def test_field_of_the_wrong_kind_is_refused(
     client: Client, thread_id: str, path: str, fields: dict[str, Any]
 ) -> None:
     await _refused(client, thread_id, "POST", path, json=fields)
 
 
 @pytest.mark.parametrize("fields", WRONG_RUNS, ids=str)
-async def test_a_run_with_a_wrong_field_is_refused_wherever_runs_are_created(
+async def test_run_with_a_wrong_field_is_refused_wherever_runs_are_created(
     client: Client, thread_id: str, fields: dict[str, Any]
 ) -> None:
     for path in ("/threads/{t}/runs", "/threads/{t}/runs/stream", "/threads/{t}/runs/wait", "/runs", "/runs/wait"):
@@ -260,7 +260,7 @@ async def test_unknown_url_is_refused(client: Client, thread_id: str, method: st
     await _refused(client, thread_id, method, path, **options)
 
 
-async def test_reserved_keys_change_nothing(client: Client, thread_id: str) -> None:
+async def test_reserved_keys_have_no_effect(client: Client, thread_id: str) -> None:
     """A request cannot set the acting user or the ids of a run."""
     forged = {
         "thread_id": new_id(),

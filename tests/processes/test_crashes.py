@@ -80,7 +80,7 @@ def _said(values: Any) -> str:
     return json.dumps([(one["type"], one["content"], one.get("tool_calls")) for one in values["messages"]])
 
 
-async def test_a_run_killed_again_and_again_is_a_dead_letter_that_can_be_retried(start_server: StartServer) -> None:
+async def test_run_killed_again_and_again_is_a_dead_letter_that_can_be_retried(start_server: StartServer) -> None:
     server = start_server(settings={"max_attempts": 2})
     async with Client(server.url) as client:
         thread_id = new_id()
@@ -161,7 +161,7 @@ async def _running(client: Client, location: str, attempt: int) -> None:
     await asyncio.sleep(0.4)
 
 
-def test_a_second_server_on_the_same_data_is_refused(start_server: StartServer) -> None:
+def test_second_server_on_the_same_data_is_refused(start_server: StartServer) -> None:
     first = start_server()
     second = ServerProcess(first.data_dir)
     try:

@@ -37,7 +37,7 @@ async def _is_usable(client: Client, thread_id: str) -> None:
 
 
 @pytest.mark.parametrize("kind", VALUES)
-async def test_a_state_that_json_cannot_carry_ends_the_run_like_any_other(client: Client, kind: str) -> None:
+async def test_state_not_expressible_in_json_ends_the_run_normally(client: Client, kind: str) -> None:
     modes = ["values", "updates"] if kind == "large" else EVERYTHING
     thread_id, run, frames = await _watched(client, kind, "state", modes)
     if run["status"] == "success":

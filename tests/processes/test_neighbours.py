@@ -222,7 +222,7 @@ async def _thirty_runs(client: Client, server: ServerProcess, delays: Delays) ->
     return server.processor_seconds() - before
 
 
-async def test_a_hundred_waits_and_a_hundred_and_twenty_idle_readers_at_once(
+async def test_hundred_waits_and_idle_readers_do_not_delay_new_runs(
     client: Client, server: ServerProcess, tmp_path: Path
 ) -> None:
     """Each of them costs almost nothing, and new runs end before them."""

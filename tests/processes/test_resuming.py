@@ -47,7 +47,7 @@ async def _cut_and_resumed(client: Client, location: str, cuts: int, chance: ran
         made += 1
 
 
-async def test_a_stream_cut_fifty_times_equals_an_uncut_one(client: Client) -> None:
+async def test_stream_cut_fifty_times_equals_an_uncut_one(client: Client) -> None:
     async for response in _talking(client, cuts=50):
         location = location_of(response)
         uncut = asyncio.create_task(all_frames(response))
@@ -69,7 +69,7 @@ async def test_readers_that_are_cut_at_the_same_time_do_not_disturb_each_other(c
     assert sum(made for _, made in results) >= 8 * 10
 
 
-async def test_a_finished_run_is_replayed_from_every_single_id(client: Client) -> None:
+async def test_finished_run_is_replayed_from_every_single_id(client: Client) -> None:
     talk = {"messages": [{"role": "human", "content": "briefly"}], "tokens": 12}
     async with client.stream(new_id(), "talker", talk, stream_mode=EVERYTHING, stream_resumable=True) as response:
         location = location_of(response)

@@ -51,7 +51,7 @@ async def _begin(client: Client, steps: int, pause: float, **fields: Any) -> str
     return location
 
 
-async def test_a_run_that_can_finish_within_the_grace_finishes(start_server: StartServer) -> None:
+async def test_run_that_can_finish_within_the_grace_finishes(start_server: StartServer) -> None:
     server = start_server(settings={"shutdown_grace_seconds": 10})
     async with Client(server.url) as client:
         location = await _begin(client, steps=4, pause=0.4)
@@ -91,7 +91,7 @@ async def test_server_is_not_ready_during_the_shutdown_notice(start_server: Star
     assert "Traceback" not in server.log
 
 
-async def test_a_run_that_cannot_finish_is_handed_back_and_resumed(start_server: StartServer) -> None:
+async def test_run_that_cannot_finish_is_released_and_resumed(start_server: StartServer) -> None:
     server = start_server(settings={"shutdown_grace_seconds": 0.3})
     async with Client(server.url) as client:
         location = await _begin(client, steps=6, pause=0.4, stream_resumable=True)
@@ -118,7 +118,7 @@ async def test_a_run_that_cannot_finish_is_handed_back_and_resumed(start_server:
         assert (await client.values(record["thread_id"]))["log"] == wanted
 
 
-async def test_waiting_runs_are_left_waiting_and_run_after_the_restart(start_server: StartServer) -> None:
+async def test_pending_runs_stay_pending_and_run_after_the_restart(start_server: StartServer) -> None:
     server = start_server(settings={"shutdown_grace_seconds": 0.2, "max_concurrent_runs": 1})
     async with Client(server.url) as client:
         first = await _begin(client, steps=4, pause=0.4)

@@ -106,7 +106,7 @@ async def test_failures_are_counted_and_clients_try_again(model: BaseChatModel, 
     assert len(providers.answers.prompts) - before == 2
 
 
-async def test_an_answer_is_held_until_it_is_released(model: BaseChatModel, providers: Providers) -> None:
+async def test_answer_is_held_until_it_is_released(model: BaseChatModel, providers: Providers) -> None:
     key = f"held {type(model).__name__}"
     asking = asyncio.create_task(model.ainvoke([scripted(f"hold {key}", "say at last")]))
     await asyncio.to_thread(providers.answers.wait_held, key)
@@ -115,7 +115,7 @@ async def test_an_answer_is_held_until_it_is_released(model: BaseChatModel, prov
     assert (await asking).text == "at last"
 
 
-async def test_an_answer_is_held_in_the_middle(model: BaseChatModel, providers: Providers) -> None:
+async def test_answer_is_held_in_the_middle(model: BaseChatModel, providers: Providers) -> None:
     text = f"middle {type(model).__name__}"
     hold = providers.answers.hold(text, after=1)
     assert (await model.ainvoke(text)).text == f"echo: {text}"
@@ -133,7 +133,7 @@ async def test_an_answer_is_held_in_the_middle(model: BaseChatModel, providers: 
     assert providers.answers.asked(text) == 2
 
 
-async def test_a_script_may_refer_to_a_part_of_the_prompt(model: BaseChatModel) -> None:
+async def test_script_may_refer_to_a_part_of_the_prompt(model: BaseChatModel) -> None:
     known: Any = [SystemMessage("You know <facts>the sky is blue</facts>."), scripted("say {input}: {tag:facts}")]
     assert (await model.ainvoke(known)).text == "hi: the sky is blue"
 

@@ -77,7 +77,7 @@ async def source() -> Source:
 
 
 @pytest.mark.parametrize("value", [None, True, 0, 1.5, "", "é", [], [1, [None]], {}, {"a": {"b": [1]}}])
-async def test_values_of_json_come_back(cache: UserCache, value: Any) -> None:
+async def test_json_values_round_trip(cache: UserCache, value: Any) -> None:
     await cache.set("key", value)
     assert await cache.get("key") == value
 
@@ -95,7 +95,7 @@ async def test_too_large_value_is_refused_with_a_remedy(cache: UserCache) -> Non
         await cache.set("k", "x" * MAX_VALUE_BYTES)
 
 
-async def test_a_key_is_a_string(cache: UserCache) -> None:
+async def test_key_is_a_string(cache: UserCache) -> None:
     with pytest.raises(TypeError, match="string, not int"):
         await cache.get(1)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="string, not bytes"):
@@ -103,7 +103,7 @@ async def test_a_key_is_a_string(cache: UserCache) -> None:
 
 
 @pytest.mark.parametrize("ttl", [None, timedelta(0), -SECOND, 30 * DAY], ids=str)
-async def test_a_time_to_live_is_a_day_at_most(cache: UserCache, clock: HandClock, ttl: timedelta | None) -> None:
+async def test_time_to_live_is_a_day_at_most(cache: UserCache, clock: HandClock, ttl: timedelta | None) -> None:
     await cache.set("k", 1, ttl)
     await clock.forward(DAY - SECOND)
     assert await cache.get("k") == 1
@@ -111,7 +111,7 @@ async def test_a_time_to_live_is_a_day_at_most(cache: UserCache, clock: HandCloc
     assert await cache.get("k") is None
 
 
-async def test_a_shorter_time_to_live_counts(cache: UserCache, clock: HandClock) -> None:
+async def test_shorter_time_to_live_counts(cache: UserCache, clock: HandClock) -> None:
     await cache.set("k", 1, 5 * SECOND)
     await clock.forward(6)
     assert await cache.get("k") is None
@@ -168,7 +168,7 @@ async def test_concurrent_callers_share_a_load(swr: Any, source: Source) -> None
     assert source.calls == 1
 
 
-async def test_an_error_of_the_loader_reaches_its_callers_and_is_not_kept(swr: Any, source: Source) -> None:
+async def test_error_of_the_loader_reaches_its_callers_and_is_not_kept(swr: Any, source: Source) -> None:
     source.error = RuntimeError("no answer")
     with pytest.raises(RuntimeError, match="no answer"):
         await swr("k", source)
@@ -176,7 +176,7 @@ async def test_an_error_of_the_loader_reaches_its_callers_and_is_not_kept(swr: A
     assert (await swr("k", source)).value == 2
 
 
-async def test_a_refresh_that_fails_is_logged_and_keeps_the_value(
+async def test_refresh_that_fails_is_logged_and_keeps_the_value(
     swr: Any, source: Source, caplog: pytest.LogCaptureFixture
 ) -> None:
     await swr("k", source)
@@ -196,7 +196,7 @@ async def test_mutate_writes_a_value_and_loads_one(swr: Any, source: Source) -> 
     assert (await swr("k", source, fresh_for=DAY)).value == 2
 
 
-async def test_a_value_that_was_given_is_not_replaced_by_an_older_load(swr: Any, source: Source) -> None:
+async def test_value_that_was_given_is_not_replaced_by_an_older_load(swr: Any, source: Source) -> None:
     result = await swr("k", source)
     source.gate.clear()
     await swr("k", source)
@@ -218,7 +218,7 @@ async def test_models_are_kept_as_json_and_come_back_as_models(cache: UserCache,
     assert (await swr("k", load, fresh_for=DAY)).value == {"name": "red"}
 
 
-async def test_a_value_of_an_earlier_model_is_loaded_anew(swr: Any, source: Source) -> None:
+async def test_value_of_an_earlier_model_is_reloaded(swr: Any, source: Source) -> None:
     async def load() -> Team:
         return Team(name="blue")
 

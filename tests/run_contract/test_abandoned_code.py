@@ -57,9 +57,7 @@ async def started(browser: Browser, thread: str, graph: str, gate: Gate, **field
 
 
 @pytest.mark.parametrize("graph", ["sleeping", "after_another", "spinning"])
-async def test_stop_of_a_node_that_does_not_react_leaves_it_to_be_done(
-    browser: Browser, gate: Gate, graph: str
-) -> None:
+async def test_stop_of_an_unresponsive_node_leaves_it_pending(browser: Browser, gate: Gate, graph: str) -> None:
     thread = await browser.new_thread()
     run = await started(browser, thread, graph, gate)
     await browser.post(f"{run}/cancel?wait=1")
@@ -74,7 +72,7 @@ async def test_stop_of_a_node_that_does_not_react_leaves_it_to_be_done(
     assert (await browser.get(thread))["status"] == "idle"
 
 
-async def test_stop_of_a_node_that_blocks_the_loop_of_all_leaves_it_to_be_done(browser: Browser, gate: Gate) -> None:
+async def test_stop_of_a_node_that_blocks_the_shared_loop_leaves_it_pending(browser: Browser, gate: Gate) -> None:
     thread = await browser.new_thread()
     run = await started(browser, thread, "blocking", gate)
     await browser.post(f"{run}/cancel?wait=0")
@@ -91,7 +89,7 @@ async def test_stop_of_a_node_that_blocks_the_loop_of_all_leaves_it_to_be_done(b
 
 
 @pytest.mark.parametrize("graph", ["sleeping", "spinning"])
-async def test_run_that_does_not_react_to_its_stop_gives_its_slot_back(served: Served, gate: Gate, graph: str) -> None:
+async def test_unresponsive_stopped_run_frees_its_slot(served: Served, gate: Gate, graph: str) -> None:
     async with served(graphs=GRAPHS, stop_grace_seconds=0.05, max_concurrent_runs=1) as browser:
         thread = await browser.new_thread()
         run = await started(browser, thread, graph, gate)
@@ -103,7 +101,7 @@ async def test_run_that_does_not_react_to_its_stop_gives_its_slot_back(served: S
         assert (await browser.ended(waiting))["status"] == "success"
 
 
-async def test_timeout_of_a_node_that_does_not_react_leaves_it_to_be_done(browser: Browser, gate: Gate) -> None:
+async def test_timeout_of_an_unresponsive_node_leaves_it_pending(browser: Browser, gate: Gate) -> None:
     thread = await browser.new_thread()
     run = await started(browser, thread, "sleeping", gate)
     await browser.post(f"{run}/cancel?wait=1")

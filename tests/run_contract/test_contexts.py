@@ -41,7 +41,7 @@ async def test_context_without_values_has_the_schemas_defaults(
     assert await logged(browser, graph, **fields) == f"{kind} {DEFAULTS}"
 
 
-async def test_context_of_a_typed_dict_has_what_was_given(browser: Browser) -> None:
+async def test_context_of_a_typed_dict_has_the_given_values(browser: Browser) -> None:
     assert await logged(browser, "dict_context", context={"user": "ada", "other": 1}) == "dict {'user': 'ada'}"
 
 
@@ -64,7 +64,7 @@ async def test_context_is_merged_from_assistant_configurable_and_request(browser
 
 
 @pytest.mark.parametrize("graph", ["model_keys", "data_keys", "dict_keys", "no_schema_keys"])
-async def test_configurable_mirrors_what_fits_of_the_context(browser: Browser, graph: str) -> None:
+async def test_configurable_mirrors_fitting_context_keys(browser: Browser, graph: str) -> None:
     """As on the reference server: keys that a client puts into configurable itself stay there."""
     has_schema = graph != "no_schema_keys"
 

@@ -74,9 +74,7 @@ async def refused(browser: Browser, path: str, body: Any) -> str:
 
 
 @pytest.mark.parametrize("graph", ["decide", "decide_below"])
-async def test_answer_that_breaks_the_schema_is_refused_and_the_thread_is_as_it_was(
-    browser: Browser, graph: str
-) -> None:
+async def test_answer_that_violates_the_schema_leaves_the_thread_unchanged(browser: Browser, graph: str) -> None:
     thread = await asked(browser, graph)
     before, state = await browser.get(thread), await browser.get(f"{thread}/state")
     (interrupt,) = state["interrupts"]
@@ -120,7 +118,7 @@ async def test_answer_that_breaks_a_json_schema_of_the_author_is_refused(browser
 
 
 @pytest.mark.parametrize("graph", ["decide", "decide_below"])
-async def test_answer_at_a_checkpoint_is_checked_against_what_is_asked_there(browser: Browser, graph: str) -> None:
+async def test_answer_at_a_checkpoint_is_checked_against_its_interrupts(browser: Browser, graph: str) -> None:
     thread = await asked(browser, graph)
     checkpoint = (await browser.get(f"{thread}/state"))["checkpoint"]
     await browser.wait(thread, "ask", {})
@@ -130,7 +128,7 @@ async def test_answer_at_a_checkpoint_is_checked_against_what_is_asked_there(bro
     assert answered["log"] == ["reject None"]
 
 
-async def test_repeated_request_gives_its_run_though_the_thread_asks_something_else_now(browser: Browser) -> None:
+async def test_repeated_request_returns_its_run_despite_a_newer_interrupt(browser: Browser) -> None:
     thread = await asked(browser, "decide")
     body = {"assistant_id": "decide", "command": {"resume": {"type": "approve"}}}
     key = {"idempotency-key": "once"}

@@ -49,7 +49,7 @@ async def test_empty_command_answers_the_one_pending_question_with_null(browser:
 
 @pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("value", [None, {}], ids=repr)
-async def test_empty_answer_to_two_questions_is_an_error_that_says_how(
+async def test_empty_answer_to_two_interrupts_fails_and_names_the_remedy(
     browser: Browser, value: Any, strict: bool
 ) -> None:
     thread = await browser.new_thread()
@@ -61,7 +61,7 @@ async def test_empty_answer_to_two_questions_is_an_error_that_says_how(
 
 
 @pytest.mark.parametrize("value", [None, {}], ids=repr)
-async def test_empty_answer_to_nothing_does_nothing_or_is_refused_when_strict(browser: Browser, value: Any) -> None:
+async def test_empty_answer_without_interrupts_has_no_effect_or_fails_if_strict(browser: Browser, value: Any) -> None:
     thread = await browser.new_thread()
     await browser.wait(thread, "ask", {})
     before = await browser.wait(thread, "ask", None, command={"resume": 1})

@@ -89,7 +89,7 @@ async def left(browser: Browser, thread: str) -> tuple[list[str], list[tuple[str
 @pytest.mark.parametrize(
     ("graph", "node"), [("reply", "reply"), ("agent", "model"), ("approving_agent", "model"), ("delta", "reply")]
 )
-async def test_answer_so_far_is_kept_and_its_node_comes_next(
+async def test_partial_answer_is_kept_and_its_node_runs_next(
     browser: Browser, gate: Gate, graph: str, node: str
 ) -> None:
     thread = await stopped(browser, graph, gate, pieces=3)

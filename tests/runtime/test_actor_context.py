@@ -52,12 +52,12 @@ def test_log_name_is_always_set() -> None:
 
 
 @pytest.mark.parametrize("fields", [{"user_id": ""}, {"user_id": "a", "tenant_id": ""}])
-def test_an_actor_without_a_name_is_refused(fields: dict[str, Any]) -> None:
+def test_actor_without_a_name_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="not empty"):
         ActorContext(**fields)
 
 
-def test_an_actor_survives_storage() -> None:
+def test_actor_survives_storage() -> None:
     actor = ActorContext("ada", "acme", "subject", frozenset({"b", "a"}), "api_key")
     assert ActorContext.from_json(actor.to_json()) == actor
 

@@ -192,7 +192,7 @@ async def test_exception_of_a_synchronous_node_reaches_the_awaiting_task(loops: 
             task.result()
 
 
-def test_a_synchronous_node_that_hangs_does_not_keep_the_process_from_ending() -> None:
+def test_synchronous_node_that_hangs_does_not_keep_the_process_from_ending() -> None:
     program = """
 import asyncio, time
 from runstead.runtime.runs.agent_loop import ThreadAgentLoops

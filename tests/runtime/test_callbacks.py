@@ -31,7 +31,7 @@ def callbacks() -> RunCallbacks:
     return RunCallbacks.build("run", "thread", lambda: datetime(2026, 1, 1, tzinfo=UTC))
 
 
-def test_the_caller_is_the_first_tag_that_names_one() -> None:
+def test_caller_is_the_first_tag_that_names_one() -> None:
     assert caller_of(["seq:step:1", "subagent:search", "lead_agent"]) == "subagent:search"
     assert caller_of(["middleware:title"]) == "middleware:title"
     assert caller_of(None) == caller_of(["other"]) == "lead_agent"
@@ -64,7 +64,7 @@ def test_parallel_calls_count_once_each() -> None:
     assert (data.llm_call_count, data.total_tokens) == (500, 1_000)
 
 
-def test_a_failed_call_is_not_counted() -> None:
+def test_failed_call_is_not_counted() -> None:
     tokens = RunTokenCallback()
     call_id = uuid4()
     tokens.on_chat_model_start({}, [[]], run_id=call_id)
@@ -73,14 +73,14 @@ def test_a_failed_call_is_not_counted() -> None:
     assert tokens.completion_data().llm_call_count == 0
 
 
-def test_the_first_human_message_is_kept() -> None:
+def test_first_human_message_is_kept() -> None:
     both = callbacks()
     both.saw_input([HumanMessage("first"), HumanMessage("second")])
     assert both.completion_data().first_human_message == "first"
     assert [event.event_type for event in both.events.take()] == ["human_message", "human_message"]
 
 
-def test_a_title_comes_from_the_title_middleware_or_a_custom_event() -> None:
+def test_title_comes_from_the_title_middleware_or_a_custom_event() -> None:
     both = callbacks()
     run_id = uuid4()
     both.titles.on_chat_model_start({}, [[]], run_id=run_id, tags=["middleware:title"])
@@ -93,7 +93,7 @@ def test_a_title_comes_from_the_title_middleware_or_a_custom_event() -> None:
     assert both.title == "From a dict"
 
 
-def test_a_model_that_is_no_title_middleware_gives_no_title() -> None:
+def test_model_that_is_no_title_middleware_gives_no_title() -> None:
     both = callbacks()
     run_id = uuid4()
     both.titles.on_chat_model_start({}, [[]], run_id=run_id, tags=["lead_agent"])
@@ -130,7 +130,7 @@ def test_events_of_models_tools_and_messages_are_in_order() -> None:
     assert events.take() == []
 
 
-def test_a_tool_that_asks_a_human_has_not_failed() -> None:
+def test_tool_that_asks_a_human_has_not_failed() -> None:
     events = callbacks().events
     events.on_tool_start({"name": "pay"}, "{}", run_id=(tool := uuid4()))
     events.on_tool_error(GraphInterrupt(), run_id=tool)

@@ -30,7 +30,7 @@ from runstead.runtime.converters import (
         ("a", HumanMessage),
     ],
 )
-def test_a_message_keeps_its_role(given: Any, kind: type) -> None:
+def test_message_keeps_its_role(given: Any, kind: type) -> None:
     assert isinstance(to_message(given), kind)
 
 
@@ -47,7 +47,7 @@ def test_messages_of_an_input_are_found_at_any_position() -> None:
     assert messages_in({"question": "a"}) == messages_in(None) == messages_in("a") == []
 
 
-def test_the_last_human_text_is_the_last_human_one() -> None:
+def test_last_human_text_is_the_last_human_one() -> None:
     talk = [("human", "first"), ("human", "second"), ("ai", "answer")]
     assert last_human_text({"messages": talk}) == "second"
     assert last_human_text({"messages": [("ai", "answer")]}) is None

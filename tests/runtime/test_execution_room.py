@@ -61,7 +61,7 @@ async def test_single_run_is_executed_at_any_input_size() -> None:
         assert running(storage) == ["r2"]
 
 
-async def test_no_more_runs_are_claimed_while_claimed_ones_wait_for_room() -> None:
+async def test_no_run_is_claimed_while_claimed_ones_wait_for_memory() -> None:
     storage = Storage()
     await accepted(storage, 2, size=BIG)
     async with working(storage, input_bytes=10):
@@ -70,7 +70,7 @@ async def test_no_more_runs_are_claimed_while_claimed_ones_wait_for_room() -> No
         assert (storage.status("r2"), storage.status("r3")) == ("starting", "pending")
 
 
-async def test_a_run_that_waits_for_room_can_be_stopped() -> None:
+async def test_run_waiting_for_memory_can_be_stopped() -> None:
     storage = Storage()
     await accepted(storage, 2, size=BIG)
     async with working(storage, input_bytes=10) as runs:
@@ -79,7 +79,7 @@ async def test_a_run_that_waits_for_room_can_be_stopped() -> None:
         assert running(storage) == ["r1"]
 
 
-async def test_runs_that_lost_a_worker_come_back_one_after_the_other() -> None:
+async def test_runs_that_lost_a_worker_restart_one_after_the_other() -> None:
     storage = Storage()
     await accepted(storage, 3, lapses=1)
     async with working(storage):
@@ -90,7 +90,7 @@ async def test_runs_that_lost_a_worker_come_back_one_after_the_other() -> None:
         assert running(storage) == ["r1", "r2", "r3"]
 
 
-async def test_a_run_that_lost_two_workers_comes_back_later_and_alone() -> None:
+async def test_run_that_lost_two_workers_restarts_later_and_alone() -> None:
     storage = Storage()
     await accepted(storage, 2, lapses=2)
     async with working(storage) as runs:
@@ -110,7 +110,7 @@ async def test_a_run_that_lost_two_workers_comes_back_later_and_alone() -> None:
         assert running(storage) == ["r2", "r3"]
 
 
-async def test_others_execute_while_a_run_waits_to_come_back() -> None:
+async def test_other_runs_execute_while_a_run_waits_to_restart() -> None:
     storage = Storage()
     await accepted(storage, 1, lapses=2)
     await accepted(storage, 1, start=2)

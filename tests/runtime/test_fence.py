@@ -133,7 +133,7 @@ async def test_holder_unsure_of_its_lease_checks_before_writing(tmp_path: Path, 
         assert holder.asked == 1
 
 
-async def test_a_saver_that_lives_on_one_loop_is_called_there(holder: Holder) -> None:
+async def test_saver_that_lives_on_one_loop_is_called_there(holder: Holder) -> None:
     home = threading.get_ident()
     threads: list[int] = []
 

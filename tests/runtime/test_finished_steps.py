@@ -98,7 +98,7 @@ async def test_finish_step_sends_to_all_that_come_next(executed: list[str], node
     assert executed == ["a"]
 
 
-async def test_finish_step_leaves_a_node_that_asks(executed: list[str]) -> None:
+async def test_finish_step_keeps_an_interrupted_node(executed: list[str]) -> None:
     def ask(state: State) -> State:
         return {"done": [interrupt("really?")]}
 
@@ -110,7 +110,7 @@ async def test_finish_step_leaves_a_node_that_asks(executed: list[str]) -> None:
     assert (await graph.aget_state(CONFIG)).config == state.config
 
 
-async def test_finish_step_leaves_the_thread_as_it_was_when_it_fails(node: Any) -> None:
+async def test_finish_step_failure_leaves_the_thread_unchanged(node: Any) -> None:
     graph = await stopped(StateGraph(State).add_node("a", node("a")).add_edge(START, "a"))
     state = await graph.aget_state(CONFIG)
     graph.checkpointer.last_step = 0

@@ -83,7 +83,7 @@ def test_rejoin_while_the_next_attempt_streams_gets_no_second_gap(story: Story, 
     assert again.ids == [event_id for event_id in witness.ids if event_id != gap[key]]
 
 
-def test_rejoin_after_the_stream_was_forgotten_ends_at_once(story: Story) -> None:
+def test_rejoin_after_the_stream_was_removed_ends_immediately(story: Story) -> None:
     Reader.of(story, SPEC)
     story.wait(3600)
     late = Reader.of(story, "r1", last_event_id="1-2")

@@ -111,7 +111,7 @@ async def test_running_run_with_a_lost_stream_is_read_on_and_not_cancelled() -> 
     assert left == []
 
 
-async def test_a_stream_that_breaks_stops_no_run() -> None:
+async def test_stream_that_breaks_stops_no_run() -> None:
     storage, left = Storage(), list[str]()
 
     async def on_leave() -> None:

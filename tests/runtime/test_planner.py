@@ -64,7 +64,7 @@ def test_command_is_converted_to_a_langgraph_command() -> None:
     assert plan.input.goto == ["node", Send("work", {"n": 1})]
 
 
-def test_an_input_beside_a_command_is_not_dropped() -> None:
+def test_input_beside_a_command_is_not_dropped() -> None:
     assert planned(command=RunCommand(goto=("node",)), input={"a": 1}).input.update == {"a": 1}
 
 

@@ -193,7 +193,7 @@ def test_unserializable_value_does_not_affect_its_neighbours() -> None:
     assert shown["hostile"] == "<Hostile>"
 
 
-def test_a_cycle_and_deep_nesting_end() -> None:
+def test_cycle_and_deep_nesting_end() -> None:
     cycle: dict[str, Any] = {"a": 1}
     cycle["self"] = cycle
     assert strictly_decoded(encode(cycle))["a"] == 1
@@ -218,7 +218,7 @@ def test_encoding_anything_gives_strict_json(value: Any) -> None:
         AIMessage("x", usage_metadata={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}, extra_field=1),
     ],
 )
-def test_a_message_is_shown_as_its_own_dump_shows_it(message: Any) -> None:
+def test_message_is_shown_as_its_own_dump_shows_it(message: Any) -> None:
     assert jsonable(message) == jsonable(message.model_dump())
     assert list(message_fields(message)) == list(message.model_dump())
 

@@ -49,7 +49,7 @@ async def test_unavailable_storage_costs_an_attempt_and_no_run(kind: FaultKind) 
     assert (result.record.status, result.record.attempt, result.record.lapses) == (RunStatus.SUCCESS, 2, 0)
 
 
-async def test_a_disk_that_is_full_costs_an_attempt_and_no_run() -> None:
+async def test_disk_that_is_full_costs_an_attempt_and_no_run() -> None:
     storage = Storage()
     async with storage.worker(checkpoints=FailingOnce("full")) as runs:
         with acting(ALICE):
@@ -118,7 +118,7 @@ class UnreadableEnd(InMemoryLeaseStore):
 
 
 @pytest.mark.parametrize("at", ["claim", "settle"])
-async def test_a_run_whose_row_needs_a_missing_key_waits_for_another_worker(at: str) -> None:
+async def test_run_whose_row_needs_a_missing_key_waits_for_another_worker(at: str) -> None:
     storage = Storage()
     leases = UnreadableEnd(storage, at=at)
     async with storage.worker(

@@ -95,7 +95,7 @@ async def _alive() -> bool:
     return True
 
 
-async def test_a_cancelled_caller_cancels_the_work(user_loop: UserLoop) -> None:
+async def test_cancelled_caller_cancels_the_work(user_loop: UserLoop) -> None:
     begun, cancelled = threading.Event(), threading.Event()
 
     async def work() -> None:
@@ -214,7 +214,7 @@ async def test_unresponsive_loop_is_replaced(user_loop: UserLoop) -> None:
     assert old.is_closed()
 
 
-async def test_a_run_waits_for_its_own_threads_only(user_loop: UserLoop) -> None:
+async def test_run_waits_for_its_own_threads_only(user_loop: UserLoop) -> None:
     loops = SharedAgentLoops(user_loop)
     release_mine, release_theirs, begun = threading.Event(), threading.Event(), threading.Barrier(3)
 
@@ -273,7 +273,7 @@ def test_threads_grow_while_all_of_them_wait_and_end_when_they_are_idle() -> Non
     assert pool.submit(chain, 3).result(60) >= 3
 
 
-def test_a_pool_at_its_limit_makes_calls_wait() -> None:
+def test_pool_at_its_limit_makes_calls_wait() -> None:
     pool = SyncThreads("test-sync", limit=2)
     release, begun = threading.Event(), threading.Barrier(3)
 

@@ -72,7 +72,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in ours if record.levelno >= logging.WARNING]
 
 
-def test_a_block_is_logged_and_counted_once_with_where_and_for_whom(
+def test_block_is_logged_and_counted_once_with_location_and_run(
     watched: Watched, caplog: pytest.LogCaptureFixture
 ) -> None:
     watched.block()
@@ -93,7 +93,7 @@ def test_a_block_is_logged_and_counted_once_with_where_and_for_whom(
     assert (count.last.work, count.last.node) == (WORK, "node")
 
 
-def test_a_long_block_is_logged_while_it_lasts(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:
+def test_long_block_is_logged_while_it_lasts(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:
     watched.block()
     watched.look(20.0)
     (line,) = logged(caplog)
@@ -179,7 +179,7 @@ def test_stack_is_read_only_while_the_loop_is_blocked(watched: Watched) -> None:
     assert watched.watchdog.count.blocks == 1
 
 
-async def test_a_blocking_call_in_a_thread_is_no_block(watched: Watched) -> None:
+async def test_blocking_call_in_a_thread_is_no_block(watched: Watched) -> None:
     release = threading.Event()
 
     async def work() -> None:

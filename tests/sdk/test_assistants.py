@@ -90,7 +90,7 @@ async def test_create_with_own_id_and_if_exists(client: Any) -> None:
     )
 
 
-async def test_names_are_not_ids(client: Any) -> None:
+async def test_assistant_names_are_not_ids(client: Any) -> None:
     """Names need not be unique or differ from graph names: a graph name refers to its default assistant."""
     name = str(uuid.uuid4())
     both = {(await a_new(client, name=name))["assistant_id"] for _ in range(2)}
@@ -184,7 +184,7 @@ async def test_run_uses_the_current_version(client: Any) -> None:
     assert (third["context"], third["configurable"]["color"], third["metadata"]["k"]) == ({"color": "red"}, "red", "v")
 
 
-async def test_deleting(client: Any) -> None:
+async def test_delete_assistant(client: Any) -> None:
     made = await a_new(client)
     assert await client.assistants.delete(made["assistant_id"]) is None
     for call in (
@@ -202,7 +202,7 @@ async def test_deleting(client: Any) -> None:
             await call
 
 
-async def test_deleting_with_its_threads(client: Any) -> None:
+async def test_delete_assistant_with_its_threads(client: Any) -> None:
     made, other = await a_new(client), await a_new(client)
     used, kept = await client.threads.create(), await client.threads.create()
     for thread, assistant in ((used, made), (kept, other)):
@@ -225,7 +225,7 @@ async def test_default_assistant_of_a_served_graph_cannot_be_deleted(client: Any
     assert (await client.assistants.get("agent"))["version"] == 1
 
 
-async def test_an_assistant_that_does_not_exist(client: Any) -> None:
+async def test_unknown_assistant_is_not_found(client: Any) -> None:
     unknown = str(uuid.uuid4())
     for name, error in ((unknown, NotFoundError), ("nope", UnprocessableEntityError)):
         for call in (
@@ -323,7 +323,7 @@ async def test_subgraphs(client: Any) -> None:
         await client.assistants.get_subgraphs("nested", namespace="unknown")
 
 
-async def test_an_assistant_is_described_by_its_graph(client: Any) -> None:
+async def test_assistant_is_described_by_its_graph(client: Any) -> None:
     made = await client.assistants.create("nested")
     assistant_id = made["assistant_id"]
     for describe in (client.assistants.get_schemas, client.assistants.get_graph, client.assistants.get_subgraphs):

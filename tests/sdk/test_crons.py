@@ -98,7 +98,7 @@ async def test_every_field_is_accepted(client: Any) -> None:
     assert await client.crons.search(thread_id=thread["thread_id"]) == []
 
 
-async def test_a_cron_on_a_thread_makes_its_runs_there(client: Any, url: str) -> None:
+async def test_cron_on_a_thread_makes_its_runs_there(client: Any, url: str) -> None:
     thread = await client.threads.create()
     cron = await client.crons.create_for_thread(
         thread["thread_id"], "agent", schedule=EVERY_SECOND, input=INPUT, metadata={"mark": "x"}
@@ -120,7 +120,7 @@ async def _ended(client: Any, thread_id: str, count: int) -> Any:
 
 
 @pytest.mark.parametrize("keep", [True, False])
-async def test_a_cron_without_a_thread_makes_a_new_one_for_each_run(client: Any, url: str, keep: bool) -> None:
+async def test_cron_without_a_thread_makes_a_new_one_for_each_run(client: Any, url: str, keep: bool) -> None:
     mark = str(uuid.uuid4())
     more = {"on_run_completed": "keep"} if keep else {}
     cron = await client.crons.create("agent", schedule=EVERY_SECOND, input=INPUT, metadata={"mark": mark}, **more)
@@ -187,7 +187,7 @@ async def test_invalid_cron_is_refused_on_create_and_update(client: Any, fields:
     await client.crons.delete(made["cron_id"])
 
 
-async def test_other_refusals(client: Any, url: str) -> None:
+async def test_invalid_references_are_refused(client: Any, url: str) -> None:
     unknown = str(uuid.uuid4())
     with pytest.raises(NotFoundError):
         await client.crons.create(unknown, schedule=NEVER_SOON)

@@ -135,7 +135,7 @@ async def test_update_can_be_enqueued(flavour: Flavour, crew: str) -> None:
     assert {run["status"] for run in await client.runs.list(task_id)} == {"interrupted"}
 
 
-async def test_a_task_is_cancelled(supervisor: Supervisor, crew: str) -> None:
+async def test_task_is_cancelled(supervisor: Supervisor, crew: str) -> None:
     task_id = await supervisor.starts("take long over it")
     assert "Cancelled" in await supervisor.calls("cancel_async_task", task_id=task_id)
     assert (await supervisor.checks_until(task_id, "cancelled"))["status"] == "cancelled"
@@ -170,7 +170,7 @@ async def test_failed_task_reports_its_error(supervisor: Supervisor) -> None:
     assert "no such book" in checked["error"]
 
 
-async def test_the_tasks_of_a_supervisor_are_found(supervisor: Supervisor, crew: str) -> None:
+async def test_tasks_of_a_supervisor_are_found(supervisor: Supervisor, crew: str) -> None:
     task_id = await supervisor.starts("find the book")
     (thread,) = await get_client(url=crew, api_key=None).threads.search(
         metadata={"parent_thread_id": supervisor.config["configurable"]["thread_id"], "subagent_name": "researcher"}

@@ -20,7 +20,7 @@ def test_every_method_has_a_test(flavour: Flavour) -> None:
     assert there - used_by_tests(flavour, HERE) == set(), f"langgraph-sdk {version('langgraph-sdk')}, {flavour}"
 
 
-async def test_a_client_is_closed(url: str) -> None:
+async def test_client_is_closed(url: str) -> None:
     async with get_client(url=url, api_key=None) as client:
         assert await client.threads.count() >= 0
     with pytest.raises(RuntimeError, match="closed"):
@@ -28,7 +28,7 @@ async def test_a_client_is_closed(url: str) -> None:
     await client.aclose()
 
 
-def test_a_synchronous_client_is_closed(url: str) -> None:
+def test_synchronous_client_is_closed(url: str) -> None:
     with get_sync_client(url=url, api_key=None) as client:
         assert client.threads.count() >= 0
     with pytest.raises(RuntimeError, match="closed"):

@@ -62,7 +62,7 @@ class TestInvoke:
         seen = (await remote("ctx").invoke({}, headers={"x-tenant": "acme"}))["seen"]
         assert seen["configurable"]["x-tenant"] == "acme"
 
-    async def test_an_error_of_the_graph(self, remote: Any) -> None:
+    async def test_error_of_the_graph(self, remote: Any) -> None:
         with pytest.raises(RemoteException) as raised:
             await remote("fail").invoke(HELLO)
         assert raised.value.args == ({"error": "ValueError", "message": "boom"},)

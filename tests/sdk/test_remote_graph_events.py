@@ -77,7 +77,7 @@ class TestAsynchronous:
         async with asyncio.timeout(60), await graph.astream_events(answer, place, version="v3") as run:
             assert (await run.output())["answer"] == "yes"
 
-    async def test_a_run_is_aborted(self, url: str) -> None:
+    async def test_run_is_aborted(self, url: str) -> None:
         place = a_place()
         stream = await RemoteGraph("slow", url=url).astream_events({"steps": 200, "delay": 0.05}, place, version="v3")
         async with asyncio.timeout(60), stream as run:
@@ -146,7 +146,7 @@ class TestSynchronous:
         with graph.stream_events(Command(resume="yes"), place, version="v3") as run:
             assert run.output["answer"] == "yes"
 
-    def test_a_run_is_aborted(self, url: str) -> None:
+    def test_run_is_aborted(self, url: str) -> None:
         place = a_place()
         graph = RemoteGraph("slow", url=url)
         begun = time.monotonic()

@@ -100,7 +100,7 @@ class TestNamespaces:
     async def test_unknown_namespace_yields_nothing(self, client: Any) -> None:
         assert await self.names(client, "other:1") == set()
 
-    async def test_a_run_is_joined_in_one_of_its_graphs(self, client: Any) -> None:
+    async def test_run_is_joined_in_one_of_its_graphs(self, client: Any) -> None:
         thread_id = await thread_of(client)
         stream = client.runs.stream(
             thread_id, "nested", input=HI, stream_mode="values", stream_subgraphs=True, stream_resumable=True
@@ -169,7 +169,7 @@ async def test_stream_without_modes_has_only_metadata(client: Any) -> None:
     assert parts == ["metadata"]
 
 
-async def test_a_caller_s_trace_reaches_the_run(url: str) -> None:
+async def test_caller_s_trace_reaches_the_run(url: str) -> None:
     trace = "20261122T000000000000Z01a202ac-a895-7148-89f0-26ba5aeb42ff"
     headers = {"langsmith-trace": trace, "baggage": "langsmith-project=theirs"}
     async with httpx.AsyncClient(base_url=url) as http:

@@ -27,7 +27,7 @@ def texts(values: Any) -> list[str]:
     return [message["content"] for message in values["messages"]]
 
 
-async def test_a_run_is_streamed(client: Any) -> None:
+async def test_run_is_streamed(client: Any) -> None:
     thread_id = await a_thread(client)
     told: list[Any] = []
     parts = await collect(
@@ -42,7 +42,7 @@ async def test_a_run_is_streamed(client: Any) -> None:
     assert told[0]["thread_id"] == thread_id
 
 
-async def test_a_run_without_a_thread_is_streamed_and_leaves_no_thread(client: Any) -> None:
+async def test_run_without_a_thread_is_streamed_and_leaves_no_thread(client: Any) -> None:
     parts = await collect(client.runs.stream(None, "agent", input=HELLO))
     assert texts(parts[-1].data) == ["hi there", "echo: hi there"]
     run_id = parts[0].data["run_id"]
@@ -52,7 +52,7 @@ async def test_a_run_without_a_thread_is_streamed_and_leaves_no_thread(client: A
         await client.threads.get(run["thread_id"])
 
 
-async def test_frames_in_the_newer_form_of_the_client(client: Any) -> None:
+async def test_frames_in_the_v2_form_of_the_client(client: Any) -> None:
     thread_id = await a_thread(client)
     parts = await collect(client.runs.stream(thread_id, "hitl", input=HELLO, stream_mode="values", version="v2"))
     assert parts[-1]["type"] == "values"
@@ -68,12 +68,12 @@ async def test_subgraph_events_carry_their_namespace(client: Any) -> None:
     assert names == ["metadata", "custom", "updates", "custom|child", "updates|child", "updates"]
 
 
-async def test_an_error_ends_the_stream(client: Any) -> None:
+async def test_error_ends_the_stream(client: Any) -> None:
     parts = await collect(client.runs.stream(None, "fail", input=HELLO))
     assert (parts[-1].event, parts[-1].data) == ("error", {"error": "ValueError", "message": "boom"})
 
 
-async def test_a_run_is_waited_for(client: Any) -> None:
+async def test_run_is_waited_for(client: Any) -> None:
     thread_id = await a_thread(client)
     assert texts(await client.runs.wait(thread_id, "agent", input=HELLO)) == ["hi there", "echo: hi there"]
     assert (await client.runs.wait(None, "fanout", input={}))["log"] == ["plan", "work 0", "work 1", "work 2"]
@@ -95,7 +95,7 @@ async def test_wait_sends_keep_alive_newlines(url: str) -> None:
     assert answer.json()["done"] == 1
 
 
-async def test_a_run_in_the_background(client: Any) -> None:
+async def test_run_in_the_background(client: Any) -> None:
     thread_id = await a_thread(client)
     run = await client.runs.create(thread_id, "agent", input=HELLO, metadata={"a": 1})
     assert (run["status"], run["multitask_strategy"], run["metadata"]["a"]) == ("pending", "enqueue", 1)
@@ -121,19 +121,19 @@ async def test_runs_are_listed_by_status_and_field(client: Any) -> None:
     assert (await client.runs.list(thread_id, limit=1, offset=1))[0]["run_id"] != newest[0]["run_id"]
 
 
-async def test_a_batch_of_runs(client: Any) -> None:
+async def test_batch_of_runs(client: Any) -> None:
     runs = await client.runs.create_batch([{"assistant_id": "agent", "input": HELLO}] * 3)
     assert len({run["run_id"] for run in runs}) == 3
     for run in runs:
         assert texts(await client.runs.join(run["thread_id"], run["run_id"])) == ["hi there", "echo: hi there"]
 
 
-async def test_a_batch_is_all_or_nothing(client: Any) -> None:
+async def test_batch_is_all_or_nothing(client: Any) -> None:
     with pytest.raises(UnprocessableEntityError):
         await client.runs.create_batch([{"assistant_id": "agent"}, {"assistant_id": "nope"}])
 
 
-async def test_a_run_is_joined_live_and_from_any_id(client: Any) -> None:
+async def test_run_is_joined_live_and_from_any_id(client: Any) -> None:
     thread_id = await a_thread(client)
     run = await client.runs.create(
         thread_id, "slow", input={"steps": 6, "delay": 0.1}, stream_mode=["values", "custom"], stream_resumable=True
@@ -163,7 +163,7 @@ async def test_both_kinds_of_messages_can_be_chosen_by_their_mode(client: Any, m
     assert shown == ({"messages"} if mode == "messages-tuple" else {"messages/metadata", "messages/partial"})
 
 
-async def test_a_run_is_cancelled_and_its_steps_are_kept(client: Any) -> None:
+async def test_run_is_cancelled_and_its_steps_are_kept(client: Any) -> None:
     thread_id = await a_thread(client)
     run = await client.runs.create(thread_id, "slow", input=SLOW)
     await reached(client, thread_id, steps=2)
@@ -177,7 +177,7 @@ async def test_a_run_is_cancelled_and_its_steps_are_kept(client: Any) -> None:
         await client.runs.cancel(thread_id, run["run_id"])
 
 
-async def test_a_run_is_rolled_back_without_a_trace(client: Any) -> None:
+async def test_run_is_rolled_back_without_a_trace(client: Any) -> None:
     thread_id = await a_thread(client)
     run = await client.runs.create(thread_id, "slow", input=SLOW)
     await reached(client, thread_id, steps=2)
@@ -191,7 +191,7 @@ async def test_a_run_is_rolled_back_without_a_trace(client: Any) -> None:
         await client.runs.cancel(thread_id, run["run_id"])
 
 
-async def test_a_cancel_that_does_not_wait(client: Any) -> None:
+async def test_cancel_without_wait(client: Any) -> None:
     thread_id = await a_thread(client)
     run = await client.runs.create(thread_id, "slow", input=SLOW)
     await client.runs.cancel(thread_id, run["run_id"])
@@ -278,7 +278,7 @@ async def test_location_headers_of_a_stateless_run_are_valid(url: str, on_comple
             assert texts((await http.get(f"/runs/{run_id}/join")).json())[-1] == "echo: hi there"
 
 
-async def test_the_reader_of_a_cancelled_run_sees_its_stream_close(client: Any) -> None:
+async def test_reader_of_a_cancelled_run_sees_its_stream_close(client: Any) -> None:
     thread_id = await a_thread(client)
     run = await client.runs.create(thread_id, "slow", input=SLOW)
     reading = asyncio.create_task(collect(client.runs.join_stream(thread_id, run["run_id"])))
@@ -288,7 +288,7 @@ async def test_the_reader_of_a_cancelled_run_sees_its_stream_close(client: Any) 
     assert {part.event for part in await reading} - {"metadata"} == {"values"}
 
 
-async def test_a_run_is_deleted_also_while_it_runs(client: Any) -> None:
+async def test_run_is_deleted_also_while_it_runs(client: Any) -> None:
     thread_id = await a_thread(client)
     run = await client.runs.create(thread_id, "slow", input=SLOW)
     await reached(client, thread_id, steps=1)
@@ -375,7 +375,7 @@ class TestHumans:
         assert texts(done)[-1] == "answer=skipped"
 
 
-async def test_a_run_from_an_earlier_checkpoint(client: Any) -> None:
+async def test_run_from_an_earlier_checkpoint(client: Any) -> None:
     thread_id = await a_thread(client)
     await client.runs.wait(thread_id, "agent", input=HELLO)
     (before_model,) = [state for state in await client.threads.get_history(thread_id) if state["next"] == ["model"]]
@@ -419,7 +419,7 @@ async def test_if_not_exists_create_creates_the_thread(client: Any) -> None:
     assert (await client.threads.get(thread_id))["metadata"]["graph_id"] == "agent"
 
 
-async def test_a_thread_that_was_kept_for_a_stateless_run(client: Any) -> None:
+async def test_thread_that_was_kept_for_a_stateless_run(client: Any) -> None:
     run = await client.runs.create(None, "agent", input=HELLO, on_completion="keep")
     await client.runs.join(run["thread_id"], run["run_id"])
     assert texts((await client.threads.get(run["thread_id"]))["values"])[-1] == "echo: hi there"

@@ -56,14 +56,14 @@ async def test_namespaces_are_listed(client: Any, room: str) -> None:
     assert await listed(suffix=["x"]) == [["a", "x"], ["b", "x"]]
 
 
-async def test_a_graph_and_a_client_see_the_same_items(client: Any) -> None:
+async def test_graph_and_a_client_see_the_same_items(client: Any) -> None:
     before = await client.store.get_item(["gauntlet", "counter"], key="n")
     await client.runs.wait(None, "memory", input={})
     after = await client.store.get_item(["gauntlet", "counter"], key="n")
     assert after["value"]["n"] == (before["value"]["n"] if before else 0) + 1
 
 
-async def test_a_namespace_with_a_period_is_refused(client: Any) -> None:
+async def test_namespace_with_a_period_is_refused(client: Any) -> None:
     # The SDK itself refuses the plain call, so the request is sent directly.
     with pytest.raises(UnprocessableEntityError, match=r"Namespace label 'a\.b' must be"):
         await client.http.put("/store/items", json={"namespace": ["a.b"], "key": "k", "value": {}})

@@ -188,7 +188,7 @@ async def test_reconnecting_reader_gets_each_event_once(client: Any) -> None:
         assert [part.id for part in late] == [part.id for part in rest], number
 
 
-async def test_a_reader_joins_in_the_middle_of_a_run(client: Any) -> None:
+async def test_reader_joins_in_the_middle_of_a_run(client: Any) -> None:
     thread_id = await a_thread(client)
     await client.runs.wait(thread_id, "agent", input=HELLO)
     run = await client.runs.create(thread_id, "slow", input={"steps": 30, "delay": 0.05})
@@ -220,7 +220,7 @@ async def test_unknown_event_id_is_refused(client: Any, last: str) -> None:
     assert parts[0].data == a_gap(None, last, None, None, "-1")
 
 
-async def test_the_stream_ends_with_its_thread(client: Any) -> None:
+async def test_stream_ends_with_its_thread(client: Any) -> None:
     thread_id = await a_thread(client)
     stream = await client.threads.join_stream(thread_id)
 
@@ -246,7 +246,7 @@ async def test_silent_thread_sends_heartbeats(client: Any, url: str) -> None:
             break
 
 
-async def test_a_reader_comes_back_after_a_restart(tmp_path: Path) -> None:
+async def test_reader_comes_back_after_a_restart(tmp_path: Path) -> None:
     config = tmp_path / "langgraph.json"
     config.write_text(json.dumps({"graphs": {"agent": f"{GRAPHS.parent / 'recorded.py'}:agent"}}))
 

@@ -29,7 +29,7 @@ def threads(url: str) -> Any:
     return get_client(url=url, api_key=None).threads
 
 
-async def test_the_output_of_a_run(threads: Any, transport: Transport) -> None:
+async def test_output_of_a_run(threads: Any, transport: Transport) -> None:
     async with asyncio.timeout(60), threads.stream(assistant_id="agent", transport=transport) as thread:
         await thread.run.start(input=HI)
         output = await thread.output
@@ -71,7 +71,7 @@ async def test_subgraphs_are_found_and_read(threads: Any, transport: Transport) 
     assert said == ("child", ["from", " ", "child"])
 
 
-async def test_an_interrupt_is_answered(threads: Any, transport: Transport) -> None:
+async def test_interrupt_is_answered(threads: Any, transport: Transport) -> None:
     async with asyncio.timeout(60), threads.stream(assistant_id="nested_hitl", transport=transport) as thread:
         await thread.run.start(input=HI)
         await collected(thread.subscribe(["input"]), 1, itself)
@@ -91,7 +91,7 @@ async def test_failed_run_reports_its_error(threads: Any, transport: Transport) 
             await thread.output
 
 
-async def test_a_thread_is_joined_by_a_second_client(threads: Any) -> None:
+async def test_thread_is_joined_by_a_second_client(threads: Any) -> None:
     thread_id = str(uuid4())
     async with asyncio.timeout(60), threads.stream(thread_id, assistant_id="agent") as thread:
         await thread.run.start(input=HI)

@@ -28,7 +28,7 @@ def come_true(look: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_the_output_of_a_run(threads: Any, transport: Transport) -> None:
+def test_output_of_a_run(threads: Any, transport: Transport) -> None:
     with threads.stream(assistant_id="agent", transport=transport) as thread:
         thread.run.start(input=HI)
         said = [str(message.text) for message in thread.messages]
@@ -99,7 +99,7 @@ def test_projections_side_by_side(threads: Any, transport: Transport) -> None:
     assert dict(Counter(told)) == SIDE_BY_SIDE
 
 
-def test_an_interrupt_is_answered(threads: Any, transport: Transport) -> None:
+def test_interrupt_is_answered(threads: Any, transport: Transport) -> None:
     with threads.stream(assistant_id="nested_hitl", transport=transport) as thread:
         thread.run.start(input=HI)
         come_true(lambda: bool(thread.interrupted))

@@ -133,7 +133,7 @@ async def test_busy_thread_is_copied(client: Any) -> None:
     assert (await client.runs.wait(copied["thread_id"], "slow", input=None))["done"] == done + 1
 
 
-async def test_an_empty_thread_is_copied(client: Any) -> None:
+async def test_empty_thread_is_copied(client: Any) -> None:
     thread_id = (await client.threads.create(metadata={"a": 1}))["thread_id"]
     copied = await client.threads.copy(thread_id)
     assert (copied["metadata"], copied["values"], copied["status"]) == ({"a": 1}, None, "idle")
@@ -225,7 +225,7 @@ async def test_parts_of_threads_are_found(client: Any) -> None:
         await client.threads.search(select=["bogus"])
 
 
-async def test_the_state_of_a_thread(client: Any) -> None:
+async def test_state_of_a_thread(client: Any) -> None:
     thread_id = (await client.threads.create())["thread_id"]
     assert (await client.threads.get_state(thread_id))["checkpoint"] is None
     await client.runs.wait(thread_id, "agent", input=HELLO)
@@ -240,7 +240,7 @@ async def test_the_state_of_a_thread(client: Any) -> None:
         await client.threads.get_state(thread_id, checkpoint_id=str(uuid.uuid4()))
 
 
-async def test_the_state_of_a_subgraph(client: Any) -> None:
+async def test_state_of_a_subgraph(client: Any) -> None:
     thread_id = (await client.threads.create())["thread_id"]
     await client.runs.wait(thread_id, "nested_hitl", input=HELLO)
     state = await client.threads.get_state(thread_id, subgraphs=True)
@@ -252,7 +252,7 @@ async def test_the_state_of_a_subgraph(client: Any) -> None:
     assert (await client.threads.get_state(thread_id, checkpoint=place))["next"] == ["ask"]
 
 
-async def test_an_update_goes_through_the_reducers(client: Any) -> None:
+async def test_update_goes_through_the_reducers(client: Any) -> None:
     thread_id = (await client.threads.create())["thread_id"]
     with pytest.raises(BadRequestError, match="no assigned graph ID"):
         await client.threads.update_state(thread_id, HELLO)
@@ -275,7 +275,7 @@ async def test_update_as_an_unknown_node_is_refused(client: Any) -> None:
         await client.threads.update_state(thread_id, HELLO, as_node="unknown")
 
 
-async def test_an_update_waits_its_turn(client: Any) -> None:
+async def test_update_waits_its_turn(client: Any) -> None:
     thread_id = (await client.threads.create())["thread_id"]
     run = await client.runs.create(thread_id, "slow", input=SLOW)
     await reached(client, thread_id, steps=1)
@@ -286,7 +286,7 @@ async def test_an_update_waits_its_turn(client: Any) -> None:
     assert (await client.threads.get_state(thread_id))["values"]["done"] == 7
 
 
-async def test_an_update_after_a_question_answers_it_for_the_human(client: Any) -> None:
+async def test_update_after_a_question_answers_it_for_the_human(client: Any) -> None:
     thread_id = (await client.threads.create())["thread_id"]
     await client.runs.wait(thread_id, "hitl", input=HELLO)
     await client.threads.update_state(thread_id, {"answer": "by hand"}, as_node="ask")
@@ -295,7 +295,7 @@ async def test_an_update_after_a_question_answers_it_for_the_human(client: Any) 
     assert texts(await client.runs.wait(thread_id, "hitl", input=None))[-1] == "answer=by hand"
 
 
-async def test_the_history_of_a_thread(client: Any) -> None:
+async def test_history_of_a_thread(client: Any) -> None:
     thread_id = (await client.threads.create())["thread_id"]
     assert await client.threads.get_history(thread_id) == []
     for number in range(2):
@@ -312,7 +312,7 @@ async def test_the_history_of_a_thread(client: Any) -> None:
     assert await client.threads.get_history(thread_id, select=["next"], limit=1) == [{"next": []}]
 
 
-async def test_the_history_of_a_subgraph(client: Any) -> None:
+async def test_history_of_a_subgraph(client: Any) -> None:
     thread_id = (await client.threads.create())["thread_id"]
     await client.runs.wait(thread_id, "nested_hitl", input=HELLO)
     place = (await client.threads.get_state(thread_id))["tasks"][0]["checkpoint"]

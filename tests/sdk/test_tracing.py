@@ -99,7 +99,7 @@ def test_trace_goes_to_the_named_project_under_the_caller_s_trace(tmp_path: Path
         assert smith.has(TRACE_ID.encode(), b'"whose":"caller"', b'"session_name":"callers"')
 
 
-def test_nothing_that_a_client_sends_switches_tracing_on(tmp_path: Path) -> None:
+def test_client_cannot_enable_tracing(tmp_path: Path) -> None:
     with traced(tmp_path, "false") as (smith, http):
         body = {"assistant_id": "agent", "input": HI, "langsmith_tracer": {"project_name": "theirs"}}
         told = http.post("/runs/wait", json=body, headers=HEADERS)

@@ -79,7 +79,7 @@ async def test_state_is_limited_to_the_selected_fields(client: Any) -> None:
     assert set(state) == {"next", "checkpoint_id"}
 
 
-async def test_a_thread_can_be_pruned_to_its_latest_state(client: Any) -> None:
+async def test_thread_can_be_pruned_to_its_latest_state(client: Any) -> None:
     """Reference: a 422 if threads are kept in memory."""
     thread_id = await thread_of(client, runs=2)
     before = await client.threads.get_state(thread_id)
@@ -104,7 +104,7 @@ async def test_location_of_a_stateless_stream_is_valid(url: str) -> None:
 
 
 @pytest.mark.parametrize("what", ["join", "stream"])
-async def test_a_run_that_does_not_exist_is_a_404(sdk: Any, url: str, what: str) -> None:
+async def test_run_that_does_not_exist_is_a_404(sdk: Any, url: str, what: str) -> None:
     """Reference: a 200 with the text of an error in it."""
     thread_id = await thread_of(sdk, runs=0)
     async with httpx.AsyncClient(base_url=url) as http:

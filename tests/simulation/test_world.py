@@ -51,7 +51,7 @@ def test_sleepers_of_all_processes_wake_in_the_order_of_time(world: World) -> No
     assert woken == [(1, "first"), (2, "second"), (3, "second"), (4, "first")]
 
 
-def test_a_timeout_is_virtual_too(world: World) -> None:
+def test_timeout_is_virtual_too(world: World) -> None:
     async def waits() -> float:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(5):
@@ -80,7 +80,7 @@ def test_endless_activity_is_detected(world: World) -> None:
         world.run(lambda: False, until=100)
 
 
-def test_a_killed_process_does_nothing_more(world: World) -> None:
+def test_killed_process_does_nothing_more(world: World) -> None:
     done: list[str] = []
 
     async def works() -> None:
@@ -98,7 +98,7 @@ def test_a_killed_process_does_nothing_more(world: World) -> None:
     assert done == []
 
 
-def test_a_frozen_process_finds_its_timers_overdue(world: World) -> None:
+def test_frozen_process_finds_its_timers_overdue(world: World) -> None:
     woken: list[float] = []
 
     async def ticks() -> None:
@@ -117,7 +117,7 @@ def test_a_frozen_process_finds_its_timers_overdue(world: World) -> None:
 
 
 @pytest.mark.parametrize(("call", "counted"), [(1, 0), (2, 1)])
-def test_a_process_can_die_before_a_call_takes_effect_and_after_it(world: World, call: int, counted: int) -> None:
+def test_process_can_die_before_a_call_takes_effect_and_after_it(world: World, call: int, counted: int) -> None:
     counter, process = Counter(), world.process("victim")
     port = through_network(counter, process, Weather(), name="counter")
     process.dies_at_call = call

@@ -33,7 +33,7 @@ async def test_sleepers_wake_in_the_order_of_their_times_each_at_its_own() -> No
     await asyncio.gather(*tasks)
 
 
-async def test_a_wait_ends_with_the_event_or_with_its_time() -> None:
+async def test_wait_ends_with_the_event_or_with_its_time() -> None:
     clock, event = HandClock(), asyncio.Event()
     in_time, too_late = (asyncio.create_task(clock.wait(event, seconds)) for seconds in (10, 3))
     for_ever = asyncio.create_task(clock.wait(event, None))

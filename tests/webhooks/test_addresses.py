@@ -94,7 +94,7 @@ def test_operator_permission_allows_only_its_range() -> None:
 
 
 @given(st.ip_addresses())
-def test_no_address_that_is_not_public_is_ever_called(address: IpAddress) -> None:
+def test_non_public_addresses_are_never_called(address: IpAddress) -> None:
     if why_blocked(address) is None:
         mapped = getattr(address, "ipv4_mapped", None)
         assert (mapped or address).is_global or int(address) >> 32 == 0x64FF9B << 64 or int(address) >> 32 == 0
@@ -202,7 +202,7 @@ async def test_valid_url_is_accepted(url: str) -> None:
         (UrlPolicy(disabled=True), "https://example.org/", "Webhooks are disabled on this server"),
     ],
 )
-async def test_the_operator_s_policy(policy: UrlPolicy, url: str, message: str | None) -> None:
+async def test_operator_s_policy(policy: UrlPolicy, url: str, message: str | None) -> None:
     addresses = WebhookAddresses(policy, NAMES)
     if message is None:
         await addresses.check(url)

@@ -75,7 +75,7 @@ async def test_client_tries_the_next_address_of_a_name() -> None:
         assert (await post(f"http://two.example.org:{receiver.port}/", resolve=two)).status_code == 204
 
 
-async def test_a_redirect_is_an_answer_and_not_followed() -> None:
+async def test_redirect_is_not_followed() -> None:
     async with receiving() as inside:
 
         def elsewhere(_: Received) -> bytes:

@@ -18,7 +18,7 @@ from .receiver import OK, receiving
 SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 
 
-async def test_a_kill_between_the_end_and_the_delivery_loses_nothing(tmp_path: Path) -> None:
+async def test_kill_between_the_end_and_the_delivery_loses_nothing(tmp_path: Path) -> None:
     """The receiver accepts the connection and does not respond: the run has ended, but not the delivery, when the
     process dies. The next process sends all deliveries: those never attempted, and the interrupted one.
     """

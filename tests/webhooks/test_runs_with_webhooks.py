@@ -193,7 +193,7 @@ async def test_invalid_secret_prevents_startup(tmp_path: Path) -> None:
             pass
 
 
-def test_a_secret_is_not_shown_with_the_settings(tmp_path: Path) -> None:
+def test_secret_is_not_shown_with_the_settings(tmp_path: Path) -> None:
     settings = load_settings({"webhook_secrets": SECRET, "data_dir": tmp_path})
     assert SECRET not in repr(settings)
     assert SECRET not in settings.model_dump_json()
@@ -246,7 +246,7 @@ async def test_route_of_the_custom_app_is_called_as_the_user_of_the_run(tmp_path
         assert Webhook(SECRET).verify(got, headers)["run_id"] == run["run_id"]
 
 
-async def test_a_path_is_refused_unless_it_is_allowed(tmp_path: Path) -> None:
+async def test_path_is_refused_unless_it_is_allowed(tmp_path: Path) -> None:
     async with served(tmp_path, webhook_allow_loopback=False) as client:
         refused = await client.post("/runs", json={"assistant_id": "agent", "input": HELLO, "webhook": "/hook"})
         assert refused.status_code == 422

@@ -23,7 +23,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def test_a_signature_is_over_id_time_and_body(now: datetime) -> None:
+def test_signature_is_over_id_time_and_body(now: datetime) -> None:
     headers = WebhookSigner([SECRET]).headers("d-1", now, BODY)
     wanted = hmac.new(KEY, f"d-1.{int(now.timestamp())}.".encode() + BODY, hashlib.sha256).digest()
     assert headers == {
@@ -40,7 +40,7 @@ def test_both_secrets_are_valid_during_rotation(now: datetime) -> None:
         assert Webhook(secret).verify(BODY, headers) == {"a": "ä"}
 
 
-def test_without_a_secret_nothing_is_signed(now: datetime) -> None:
+def test_delivery_without_a_secret_is_not_signed(now: datetime) -> None:
     assert set(WebhookSigner().headers("d-1", now, BODY)) == {"webhook-id", "webhook-timestamp"}
 
 

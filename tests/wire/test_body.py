@@ -40,7 +40,7 @@ def test_body_that_is_not_strict_json_is_refused(raw: bytes) -> None:
         parse_json(raw)
 
 
-def test_an_empty_body_is_an_empty_object() -> None:
+def test_empty_body_is_an_empty_object() -> None:
     assert parse_json(b" \n") == {}
 
 
@@ -50,7 +50,7 @@ def test_nul_is_refused_at_any_position(raw: bytes) -> None:
         parse_json(raw)
 
 
-def test_the_letters_of_an_escaped_nul_are_harmless() -> None:
+def test_text_that_looks_like_an_escaped_nul_is_accepted() -> None:
     assert parse_json(b'{"a": "\\\\u0000"}') == {"a": "\\u0000"}
 
 
@@ -78,7 +78,7 @@ def test_missing_field_error_names_the_field() -> None:
         parse_body(b"{}", ADAPTER)
 
 
-def test_a_body_of_another_shape_is_refused() -> None:
+def test_body_of_another_shape_is_refused() -> None:
     with pytest.raises(Unprocessable, match="should be an object"):
         parse_body(b"[]", ADAPTER)
 

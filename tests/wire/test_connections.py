@@ -69,7 +69,7 @@ async def rest_of(pipe: Pipe, *, drip: bytes = b"") -> bytes:
     [(b"", b""), (b"GET /ok HT", b""), (b"GET /ok HTTP/1.1\r\n", b"X"), (b"", b"G")],
     ids=["nothing", "half-a-line", "headers-byte-by-byte", "request-line-byte-by-byte"],
 )
-async def test_a_connection_without_a_whole_request_is_closed(sent: bytes, drip: bytes, serve: Serve) -> None:
+async def test_connection_without_a_whole_request_is_closed(sent: bytes, drip: bytes, serve: Serve) -> None:
     async with serve(request_timeout_seconds=0.5) as url:
         pipe = await dial(url)
         pipe[1].write(sent)
@@ -77,7 +77,7 @@ async def test_a_connection_without_a_whole_request_is_closed(sent: bytes, drip:
     assert answer.startswith(b"HTTP/1.1 408 ") if sent or drip else answer == b""
 
 
-async def test_the_next_request_of_a_connection_has_no_more_time_than_the_first(serve: Serve) -> None:
+async def test_next_request_of_a_connection_has_no_more_time_than_the_first(serve: Serve) -> None:
     async with serve(request_timeout_seconds=0.5) as url:
         pipe = reader, writer = await dial(url)
         writer.write(b"GET /ok HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -90,7 +90,7 @@ async def test_the_next_request_of_a_connection_has_no_more_time_than_the_first(
         assert (await rest_of(pipe, drip=b"X")).startswith(b"HTTP/1.1 408 ")
 
 
-async def test_a_body_that_stops_coming_ends_its_connection(serve: Serve) -> None:
+async def test_stalled_body_ends_its_connection(serve: Serve) -> None:
     async with serve(request_timeout_seconds=0.5) as url:
         pipe = await dial(url)
         head = (
@@ -100,7 +100,7 @@ async def test_a_body_that_stops_coming_ends_its_connection(serve: Serve) -> Non
         await rest_of(pipe)
 
 
-async def test_an_answer_may_take_longer_than_a_request(serve: Serve) -> None:
+async def test_answer_may_take_longer_than_a_request(serve: Serve) -> None:
     async with (
         serve(request_timeout_seconds=0.2, heartbeat_seconds=0.1) as url,
         httpx.AsyncClient(base_url=url) as http,
@@ -113,7 +113,7 @@ async def test_an_answer_may_take_longer_than_a_request(serve: Serve) -> None:
                     await anext(lines)
 
 
-async def test_slow_clients_do_not_keep_others_out(serve: Serve) -> None:
+async def test_slow_clients_do_not_block_others(serve: Serve) -> None:
     async with serve(request_timeout_seconds=0.5, max_connections=50) as url, AsyncExitStack() as stack:
         slow = [await dial(url) for _ in range(80)]
         for _, writer in slow:

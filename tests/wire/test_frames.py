@@ -13,16 +13,16 @@ def test_frame_is_event_data_and_empty_line() -> None:
     assert frames([METADATA], with_ids=False) == b'event: metadata\r\ndata: {"run_id":"r","attempt":1}\r\n\r\n'
 
 
-def test_the_id_comes_last_and_only_when_asked_for() -> None:
+def test_id_comes_last_and_only_when_asked_for() -> None:
     assert frames([VALUES], with_ids=True) == b'event: values|child:f166\r\ndata: {"a":1}\r\nid: 1-2\r\n\r\n'
 
 
-def test_a_batch_goes_out_in_one_piece() -> None:
+def test_batch_is_encoded_in_one_chunk() -> None:
     both = frames([METADATA, VALUES], with_ids=True)
     assert both == frames([METADATA], with_ids=True) + frames([VALUES], with_ids=True)
 
 
-def test_a_heartbeat_is_a_comment() -> None:
+def test_heartbeat_is_a_comment() -> None:
     assert frames([HEARTBEAT_SENTINEL], with_ids=True) == b": heartbeat\r\n\r\n"
 
 
@@ -44,7 +44,7 @@ def test_transient_event_keeps_the_last_event_id() -> None:
     assert frames([gap], with_ids=True) == b'event: gap\r\ndata: {"missed":3}\r\n\r\n'
 
 
-def test_a_node_s_name_cannot_forge_a_frame() -> None:
+def test_node_s_name_cannot_forge_a_frame() -> None:
     hostile = StreamEvent("1-1", "values|x\r\n\r\nevent: error\ndata: {}:1", b"1")
     shown = frames([hostile], with_ids=False)
     assert shown.count(b"\r\n") == 3

@@ -19,7 +19,7 @@ def put(**changes: Any) -> Any:
     return parse_body(json.dumps({**GOOD, **changes}).encode(), ITEM_PUT)
 
 
-def test_an_item_is_a_namespace_a_key_and_an_object() -> None:
+def test_item_is_a_namespace_a_key_and_an_object() -> None:
     assert put(index=["x"], ttl=5).namespace == ["a", "b"]
     assert put(index=False).index is False
 
@@ -58,6 +58,6 @@ def test_unstorable_item_is_refused(changes: dict[str, Any], sentence: str) -> N
         (NAMESPACE_SEARCH, {"prefix": ["a.b"]}),
     ],
 )
-def test_a_search_has_bounds(adapter: TypeAdapter[Any], body: dict[str, Any]) -> None:
+def test_search_limit_is_bounded(adapter: TypeAdapter[Any], body: dict[str, Any]) -> None:
     with pytest.raises(Unprocessable):
         parse_body(json.dumps(body).encode(), adapter)

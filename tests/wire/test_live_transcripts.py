@@ -78,7 +78,7 @@ async def test_run_is_cancelled_while_a_reader_streams(action: str, http: httpx.
     assert shape(read_frames((await reading).text)) == shape(read_frames(watched.text))
 
 
-async def test_a_run_is_cancelled_without_waiting(http: httpx.AsyncClient) -> None:
+async def test_run_is_cancelled_without_waiting(http: httpx.AsyncClient) -> None:
     comparison = Comparison(LIVE)
     created, cancelled, read = read_transcript("cancel_nowait")
     (thread_id,) = threads_of([created])

@@ -120,7 +120,7 @@ def test_reasoning_comes_in_blocks_of_its_own() -> None:
     ]
 
 
-def test_the_bytes_of_media_come_as_deltas_and_again_at_the_end() -> None:
+def test_bytes_of_media_come_as_deltas_and_again_at_the_end() -> None:
     picture = {"type": "image", "mime_type": "image/png", "index": 0}
     events = said(
         translated(
@@ -152,7 +152,7 @@ def test_usage_of_parts_adds_up() -> None:
     assert events[-1]["usage"] == {"input_tokens": 5, "details": {"cached": 10}}
 
 
-def test_a_message_whose_last_chunk_never_comes_ends_with_its_step() -> None:
+def test_message_whose_last_chunk_never_comes_ends_with_its_step() -> None:
     events = said(translated(chunk("half"), ("updates", {"model": {}})))
     assert [event["event"] for event in events][-2:] == ["content-block-finish", "message-finish"]
 
@@ -200,7 +200,7 @@ def test_agent_inside_a_tool_names_its_tool_call() -> None:
     }
 
 
-def test_a_custom_event_with_a_name_has_a_channel_of_its_own() -> None:
+def test_custom_event_with_a_name_has_a_channel_of_its_own() -> None:
     events = [
         event
         for event in translated(
@@ -223,7 +223,7 @@ def channels(names: list[str]) -> Subscription:
     return subscription_of({"channels": names})
 
 
-def test_values_wait_for_their_checkpoint_and_for_nothing_else() -> None:
+def test_values_wait_only_for_their_checkpoint() -> None:
     held = translated(("values", {"a": 1}))
     assert [event.method for event in held] == ["lifecycle"]
     freed = translated(("values", {"a": 1}), ("custom", 1))
@@ -232,7 +232,7 @@ def test_values_wait_for_their_checkpoint_and_for_nothing_else() -> None:
     assert [event.method for event in without] == ["lifecycle", "values"]
 
 
-def test_numbers_rise_from_run_to_run_and_do_not_depend_on_what_is_kept() -> None:
+def test_numbers_increase_over_runs_independent_of_kept_events() -> None:
     first, second = run(), run(began=BEGAN + timedelta(seconds=2, milliseconds=1))
     events = translated(*[("custom", number) for number in range(500)], record=first)
     translator = RunTranslator(first)

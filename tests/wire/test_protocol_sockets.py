@@ -256,7 +256,7 @@ async def test_shutdown_closes_the_socket_with_a_restart_code(tmp_path: Path, th
     assert connection.close_code == 1012
 
 
-async def test_a_binary_message_is_answered_with_an_error(url: str, thread_id: str) -> None:
+async def test_binary_message_is_answered_with_an_error(url: str, thread_id: str) -> None:
     async with connect(address(url, thread_id)) as connection:
         await connection.send(b'{"id": 1, "method": "run.start"}')
         async with asyncio.timeout(20):
@@ -269,19 +269,19 @@ async def test_a_binary_message_is_answered_with_an_error(url: str, thread_id: s
 
 
 @pytest.mark.parametrize("message", ["x" * 200_000, b"x" * 200_000], ids=["text", "binary"])
-async def test_a_message_has_the_limit_of_a_body(message: str | bytes, small: str, thread_id: str) -> None:
+async def test_message_has_the_limit_of_a_body(message: str | bytes, small: str, thread_id: str) -> None:
     async with connect(address(small, thread_id), compression=None) as connection:
         await connection.send(message)
         assert await closing(connection) == 1009
 
 
-async def test_a_message_has_the_limit_of_a_body_also_when_it_is_compressed(small: str, thread_id: str) -> None:
+async def test_message_has_the_limit_of_a_body_also_when_it_is_compressed(small: str, thread_id: str) -> None:
     async with connect(address(small, thread_id), compression="deflate") as connection:
         await connection.send("x" * 200_000)
         assert await closing(connection) == 1009
 
 
-async def test_a_flood_of_commands_is_closed_with_a_code(url: str, thread_id: str) -> None:
+async def test_flood_of_commands_is_closed_with_a_code(url: str, thread_id: str) -> None:
     async with connect(address(url, thread_id)) as connection:
         command = json.dumps({"id": 1, "method": "subscription.subscribe", "params": {"channels": ["lifecycle"]}})
         with suppress(ConnectionClosed):

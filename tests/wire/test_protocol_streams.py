@@ -52,7 +52,7 @@ def thread_id() -> str:
     return str(uuid4())
 
 
-async def test_a_client_that_came_before_the_thread_sees_its_first_run(http: httpx.AsyncClient, thread_id: str) -> None:
+async def test_client_that_came_before_the_thread_sees_its_first_run(http: httpx.AsyncClient, thread_id: str) -> None:
     async with following(http, thread_id, "stream") as follower:
         run_id = await start(http, thread_id, "agent")
         events = await follower.run_ended()
@@ -130,7 +130,7 @@ async def test_every_reader_sees_the_same_numbers_and_ids(http: httpx.AsyncClien
     assert narrow.events == [event for event in live.events if event["method"] in ("lifecycle", "values")]
 
 
-async def test_since_hides_what_has_been_seen(http: httpx.AsyncClient, thread_id: str) -> None:
+async def test_since_skips_events_already_seen(http: httpx.AsyncClient, thread_id: str) -> None:
     await start(http, thread_id, "agent")
     async with following(http, thread_id) as whole:
         await whole.run_ended()
@@ -199,7 +199,7 @@ async def test_run_created_through_the_rest_api_appears_too(http: httpx.AsyncCli
     assert {event["method"] for event in follower.events} == {"lifecycle", "values"}
 
 
-async def test_a_run_that_is_stopped_ends_as_interrupted(http: httpx.AsyncClient, thread_id: str) -> None:
+async def test_run_that_is_stopped_ends_as_interrupted(http: httpx.AsyncClient, thread_id: str) -> None:
     async with following(http, thread_id) as follower:
         run_id = await start(http, thread_id, "slow", {"steps": 100, "delay": 0.05})
         await follower.until(lambda it: it.of("custom"))
@@ -280,7 +280,7 @@ async def test_several_interrupts_are_answered_one_by_one(http: httpx.AsyncClien
     assert sorted((await http.get(f"/threads/{thread_id}/state")).json()["values"]["answers"]) == ["a=0", "b=1"]
 
 
-async def test_an_input_for_a_thread_that_waits_is_taken_as_the_answer(http: httpx.AsyncClient, thread_id: str) -> None:
+async def test_input_for_an_interrupted_thread_is_taken_as_the_answer(http: httpx.AsyncClient, thread_id: str) -> None:
     async with following(http, thread_id) as follower:
         await start(http, thread_id, "hitl")
         await follower.run_ended()
@@ -332,7 +332,7 @@ async def test_message_can_be_inserted(http: httpx.AsyncClient, thread_id: str) 
     ]
 
 
-async def test_the_tree_shows_the_graphs_of_a_run(http: httpx.AsyncClient, thread_id: str) -> None:
+async def test_tree_shows_the_graphs_of_a_run(http: httpx.AsyncClient, thread_id: str) -> None:
     async with following(http, thread_id) as follower:
         await start(http, thread_id, "nested_hitl")
         await follower.run_ended()
@@ -348,7 +348,7 @@ async def test_the_tree_shows_the_graphs_of_a_run(http: httpx.AsyncClient, threa
     assert (tree["status"], tree["graph_name"]) == ("running", "slow")
 
 
-async def test_a_strategy_counts_under_both_of_its_names(http: httpx.AsyncClient, thread_id: str) -> None:
+async def test_strategy_counts_under_both_of_its_names(http: httpx.AsyncClient, thread_id: str) -> None:
     await start(http, thread_id, "slow", {"steps": 50, "delay": 0.05})
     for name in ("multitaskStrategy", "multitask_strategy"):
         params = {"assistant_id": "slow", "input": {}, name: "reject"}
@@ -404,7 +404,7 @@ async def test_reader_of_permanently_lost_events_gets_a_gap(tmp_path: Path, thre
         assert nothing_missed.notices == []
 
 
-async def test_a_server_that_goes_down_cuts_its_streams(tmp_path: Path, thread_id: str) -> None:
+async def test_shutdown_cuts_streams(tmp_path: Path, thread_id: str) -> None:
     options = {"data_dir": tmp_path / "data", "port": 0, "shutdown_grace_seconds": 0.1, "heartbeat_seconds": 0.2}
     application = Application(load_settings(options, project=tmp_path), read_configuration(GRAPHS))
     async with httpx.AsyncClient(timeout=30) as http:

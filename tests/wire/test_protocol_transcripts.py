@@ -159,7 +159,7 @@ async def test_wrong_commands_are_refused_in_the_same_way(http: httpx.AsyncClien
     assert different == []
 
 
-async def test_a_stream_opens_before_its_thread_exists(http: httpx.AsyncClient) -> None:
+async def test_stream_opens_before_its_thread_exists(http: httpx.AsyncClient) -> None:
     (exchange,) = read_transcript("v2_subscribe_before_thread")
     async with following(http, exchange.path.split("/")[2], **exchange.body) as follower:
         assert follower.status == exchange.status

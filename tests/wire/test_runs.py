@@ -28,7 +28,7 @@ def stateless(**fields: Any) -> RunSpec:
     return spec_of(json.dumps({"assistant_id": "agent", **fields}).encode(), thread_id=None, thread=None)
 
 
-def test_the_defaults_are_those_of_the_reference() -> None:
+def test_defaults_are_those_of_the_reference() -> None:
     spec = made(input={"x": 1})
     assert (spec.stream_modes, spec.durability, spec.multitask_strategy) == (("values",), "async", "enqueue")
     assert (spec.on_disconnect, spec.after_seconds, spec.stream_resumable, spec.stream_subgraphs) == (
@@ -131,7 +131,7 @@ def test_unsupported_run_is_refused_with_a_message(fields: dict[str, Any], sente
         made(**fields)
 
 
-def test_a_run_without_a_thread_can_neither_resume_nor_fork() -> None:
+def test_run_without_a_thread_can_neither_resume_nor_fork() -> None:
     with pytest.raises(BadRequest, match="You must provide a thread_id when resuming"):
         stateless(command={"resume": "x"})
     with pytest.raises(Unprocessable, match="at least one of resume"):
@@ -140,7 +140,7 @@ def test_a_run_without_a_thread_can_neither_resume_nor_fork() -> None:
         stateless(checkpoint_id=CHECKPOINT)
 
 
-def test_a_thread_is_named_by_the_path() -> None:
+def test_thread_is_named_by_the_path() -> None:
     with pytest.raises(Unprocessable, match=f"created at /threads/{THREAD}/runs"):
         stateless(thread_id=THREAD)
 
@@ -161,7 +161,7 @@ def test_commands_in_all_their_forms(command: dict[str, Any], expected: RunComma
     assert made(command=command).command == expected
 
 
-def test_an_empty_input_beside_a_resume_is_what_chat_clients_send() -> None:
+def test_empty_input_beside_a_resume_is_what_chat_clients_send() -> None:
     spec = made(input={}, command={"resume": "yes"})
     assert spec.command == RunCommand("yes", has_resume=True)
 
@@ -258,15 +258,15 @@ class TestMerging:
         assert spec.thread_config == {"configurable": {}, "tags": ["r"]}
         assert "thread_config" not in spec.to_json()
 
-    def test_the_context_of_the_assistant_is_the_default(self) -> None:
+    def test_context_of_the_assistant_is_the_default(self) -> None:
         spec = spec_of(b'{"assistant_id": "a", "context": {"b": 2}}', assistant=assistant(context={"a": 1, "b": 1}))
         assert spec.context == {"a": 1, "b": 2}
 
-    def test_both_at_once_are_refused(self) -> None:
+    def test_context_and_configurable_together_are_refused(self) -> None:
         with pytest.raises(BadRequest, match=r"^Cannot specify both configurable and context"):
             made(context={"a": 1}, config={"configurable": {"b": 2}})
 
-    def test_empty_ones_beside_each_other_are_fine(self) -> None:
+    def test_empty_context_and_configurable_together_are_accepted(self) -> None:
         assert made(context={}, config={"configurable": {"b": 2}}).context == {"b": 2}
 
     def test_keys_that_only_the_server_sets_are_dropped(self) -> None:
@@ -299,7 +299,7 @@ class TestHeaders:
         assert configurable_of(sent, lambda name: False) == {}
         assert configurable_of(sent, lambda name: name == "x-tenant") == {"x-tenant": "acme"}
 
-    def test_a_caller_s_trace_with_what_it_carries(self) -> None:
+    def test_caller_s_trace_with_what_it_carries(self) -> None:
         carried = "langsmith-metadata=%7B%22a%22%3A1%7D, langsmith-tags=x%2Cy,langsmith-project=p%20q"
         baggage = f"{carried},langsmith-replicas=%5B%22http://elsewhere%22%5D,other=1"
         assert configurable_of({TRACE: "t", "baggage": baggage}, lambda name: True) == {
@@ -333,7 +333,7 @@ class TestRemarks:
 class TestShown:
     """A record as clients read it."""
 
-    def test_a_new_run_looks_as_the_reference_shows_it(self) -> None:
+    def test_new_run_looks_as_the_reference_shows_it(self) -> None:
         spec = made(input={"messages": []}, metadata={"a": 1})
         shown = from_run_record(run_record(spec))
         expected = {
@@ -392,7 +392,7 @@ def test_modes_in_a_query_come_in_the_forms_of_all_clients(texts: list[str], mod
     assert stream_modes_of(texts) == modes
 
 
-def test_an_unknown_mode_in_a_query_is_refused() -> None:
+def test_unknown_mode_in_a_query_is_refused() -> None:
     with pytest.raises(Unprocessable, match="'bogus' is not one of"):
         stream_modes_of(["values", "bogus"])
 

@@ -53,7 +53,7 @@ def local(text: str, zone: str) -> datetime:
         ("*/30 * * * *", "Europe/Paris", "2026-03-29T00:30:00", "2026-03-29T01:00:00"),
     ],
 )
-def test_the_next_moment(expression: str, zone: str | None, after: str, due: str) -> None:
+def test_next_due_time(expression: str, zone: str | None, after: str, due: str) -> None:
     assert Schedule.parse(expression, zone).after(utc(after)) == utc(due)
 
 
@@ -125,7 +125,7 @@ def test_moments_only_go_forward_and_each_is_on_the_schedule(expression: str, zo
     st.integers(0, 60 * 60 * 24 * 9),
 )
 @settings(max_examples=300)
-def test_the_last_moment_is_the_one_that_going_forward_ends_at(
+def test_last_moment_is_the_one_that_going_forward_ends_at(
     expression: str, zone: str, start: datetime, later: int
 ) -> None:
     schedule = Schedule.parse(expression, zone)

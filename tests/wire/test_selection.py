@@ -24,7 +24,7 @@ def test_fields_keep_their_own_order() -> None:
     assert list(selected(FIELDS, ["status", "thread_id"])) == ["thread_id", "status"]
 
 
-def test_a_single_key_of_an_object() -> None:
+def test_single_key_of_an_object() -> None:
     assert selected(FIELDS, ["values.n", "status"]) == {"values": {"n": 1}, "status": "idle"}
     assert selected(FIELDS, ["values.absent"]) == {"values": {}}
 
@@ -34,7 +34,7 @@ def test_whole_field_overrides_its_part() -> None:
 
 
 @pytest.mark.parametrize("name", ["bogus", "status.x", "values.", ""])
-def test_an_unknown_field_is_refused(name: str) -> None:
+def test_unknown_field_is_refused(name: str) -> None:
     with pytest.raises(Unprocessable, match="is not one of thread_id, values, status"):
         check_select([name], KNOWN, below=("values",))
 

@@ -36,7 +36,7 @@ def test_missing_before_is_none() -> None:
     assert before_of(None) is None
 
 
-def test_a_thread_without_runs_has_an_empty_state() -> None:
+def test_thread_without_runs_has_an_empty_state() -> None:
     assert orjson.loads(orjson.dumps(from_thread_state(ThreadState()))) == {
         "values": {},
         "next": [],
@@ -51,7 +51,7 @@ def test_a_thread_without_runs_has_an_empty_state() -> None:
     }
 
 
-def test_a_task_with_a_subgraph_shows_the_state_below() -> None:
+def test_task_with_a_subgraph_shows_the_state_below() -> None:
     below = ThreadState(values=b'{"x":1}', checkpoint={"checkpoint_id": CHECKPOINT})
     task = TaskState("t1", "child", b'["__pregel_pull","child"]', None, b'[{"id":"i","value":1}]', None, below, None)
     shown = orjson.loads(orjson.dumps(from_thread_state(ThreadState(next=("child",), tasks=(task,)))))

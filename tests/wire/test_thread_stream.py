@@ -62,6 +62,6 @@ def test_modes_are_parsed_in_every_client_form(
     assert thread_modes_of(*parameters) == modes
 
 
-def test_an_unknown_mode_is_refused() -> None:
+def test_unknown_mode_is_refused() -> None:
     with pytest.raises(Unprocessable, match="'values' is not one of run_modes, lifecycle, state_update"):
         thread_modes_of(["values"], None)

@@ -199,7 +199,7 @@ async def test_older_version_is_restored_completely(client: httpx.AsyncClient) -
     assert {**ours, "updated_at": None} == {**before, "updated_at": None}
 
 
-async def test_the_server_itself(client: httpx.AsyncClient) -> None:
+async def test_server_routes(client: httpx.AsyncClient) -> None:
     exchanges = {one.path: one for one in read_transcript("meta")}
     comparison = Comparison(WANTED)
     for path in ("/ok", "/ok?check_db=1", "/"):

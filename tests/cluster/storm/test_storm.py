@@ -14,7 +14,7 @@ SEED = int(os.environ.get("STORM_SEED", "2"))
 
 
 @pytest.mark.timeout(300)
-async def test_nothing_is_lost_and_nothing_runs_twice(tmp_path: Path) -> None:
+async def test_storm_loses_no_run_and_executes_none_twice(tmp_path: Path) -> None:
     witness = tmp_path / "witness"
     with Cluster.running(tmp_path, config=GRAPHS, environ={"STORM_WITNESS": str(witness)}) as cluster:
         outcome = await ride_out(Storm(SEED, seconds=18, clients=8, calm=1.0), cluster, witness)

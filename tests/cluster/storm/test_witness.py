@@ -29,7 +29,7 @@ def test_sequential_steps_and_separate_threads_are_not_concurrent() -> None:
     assert at_once(steps_of(["begin 1 1 t a 1", "begin 2 1 u b 1", "end 3 1 t a 1", "end 3 1 u b 1"], [])) == []
 
 
-def test_a_step_of_a_process_that_was_killed_ends_with_it() -> None:
+def test_step_of_a_process_that_was_killed_ends_with_it() -> None:
     lines = [f"begin 1 10 {ONE}", f"begin 3 20 {OTHER}", f"end 4 20 {OTHER}"]
     assert at_once(steps_of(lines, [Cut(10, 2)])) == []
     assert len(at_once(steps_of(lines, [Cut(10, 3.5)]))) == 1
@@ -54,7 +54,7 @@ def test_frozen_process_is_excused_for_a_limited_time() -> None:
     assert len(at_once(steps_of(late, frozen))) == 1
 
 
-def test_a_seed_decides_the_plan() -> None:
+def test_seed_decides_the_plan() -> None:
     def planned(seed: int) -> object:
         return plan(seed, 600, gateways=2, workers=3, calm=5)
 

@@ -59,7 +59,7 @@ class TestEncryptedCheckpoints(CheckpointStoreConformance):
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"])
-async def test_the_saver_passes_langgraphs_own_conformance_suite(
+async def test_saver_passes_langgraphs_own_conformance_suite(
     engine: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     @checkpointer_test(name=f"encrypted SqlCheckpointSaver on {engine}")
@@ -82,7 +82,7 @@ async def put(checkpoints: SqlCheckpoints) -> None:
     await checkpoints.saver.aput_writes(saved, [("__error__", ValueError(SECRET))], "task-1")
 
 
-async def test_no_column_of_any_table_has_a_value_in_the_clear(checkpoints: SqlCheckpoints) -> None:
+async def test_no_column_contains_an_unencrypted_value(checkpoints: SqlCheckpoints) -> None:
     await put(checkpoints)
     tables = ("checkpoints", "writes", "marks", "mark_checkpoints", "mark_writes")
     rows = await checkpoints._database.read(

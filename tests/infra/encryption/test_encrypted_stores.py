@@ -70,7 +70,7 @@ class TestEncryptedDeliveries(DeliveryStoreConformance):
         return SqlDeliveryStore(encrypted, storage.clock, storage.bell)
 
 
-async def test_metadata_are_found_by_what_is_not_encrypted_alone(storage: RunStorage) -> None:
+async def test_search_finds_only_unencrypted_metadata(storage: RunStorage) -> None:
     with acting(ALICE):
         made = await storage.threads.create("t-1", metadata={"colour": "red", "hidden": {"a": "x"}, "title": None})
         assert made.metadata == {"colour": "red", "hidden": {"a": "x"}, "title": None}

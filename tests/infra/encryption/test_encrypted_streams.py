@@ -107,7 +107,7 @@ async def publish(bridge: RedisStreamBridge | MemoryStreamBridge, run_id: str = 
     await bridge.publish_terminal(run_id, "error", SECRET)
 
 
-async def test_no_key_of_redis_has_a_frame_in_the_clear(url: str) -> None:
+async def test_redis_contains_no_unencrypted_frame(url: str) -> None:
     prefix = a_prefix()
     async with (
         open_redis(url) as connections,
@@ -154,7 +154,7 @@ async def test_undecryptable_live_stream_does_not_delay_another(url: str) -> Non
         assert event.data == SECRET
 
 
-async def test_no_file_of_the_spool_has_an_event_in_the_clear(tmp_path: Path) -> None:
+async def test_spool_files_contain_no_unencrypted_event(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "streams", cipher=Keyring([NEW]))
     async with MemoryStreamBridge.running(
         MemoryStreamSettings(), HandClock(), SpillSettings(memory_bytes=1, spool=spool)

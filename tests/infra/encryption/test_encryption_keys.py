@@ -17,7 +17,7 @@ async def test_without_keys_nothing_is_recorded(database: Database) -> None:
     assert await database.read(recorded_keys) == frozenset()
 
 
-async def test_a_database_of_another_key_is_refused(database: Database) -> None:
+async def test_database_of_another_key_is_refused(database: Database) -> None:
     await check_encryption_keys(database, Keyring([OLD]), "here")
     with pytest.raises(StorageUnusable, match=f"here has .* with the key {key_id_of_key(OLD)}; those .* are "):
         await check_encryption_keys(database, Keyring([NEW]), "here")
@@ -26,7 +26,7 @@ async def test_a_database_of_another_key_is_refused(database: Database) -> None:
     assert await database.read(recorded_keys) == {key_id_of_key(OLD)}
 
 
-async def test_both_keys_are_needed_until_the_old_one_is_forgotten(database: Database) -> None:
+async def test_both_keys_are_needed_until_the_old_one_is_removed(database: Database) -> None:
     await check_encryption_keys(database, Keyring([OLD]), "here")
     await check_encryption_keys(database, Keyring([NEW, OLD]), "here")
     with pytest.raises(StorageUnusable):

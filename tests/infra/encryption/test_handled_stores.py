@@ -112,9 +112,7 @@ class TestHandledRuns(RunStoreConformance):
 
 
 class TestHandledSettling(LeaseSettling):
-    async def test_nothing_is_stored_in_the_clear_of_the_user_of_an_ended_run(
-        self, storage: RunStorage, encrypted: Database
-    ) -> None:
+    async def test_user_of_an_ended_run_is_stored_encrypted(self, storage: RunStorage, encrypted: Database) -> None:
         for webhook in (None, "/own", "https://example.org"):
             storage.actor = replace(ALICE, claims={"identity": "alice", "display_name": "Ada L.", "token": "secret"})
             run = await storage.accept(webhook=webhook)
@@ -182,7 +180,7 @@ class TestHandledCheckpoints(CheckpointStoreConformance):
 
 @pytest.mark.parametrize("has_keys", [False, True])
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"])
-async def test_the_saver_passes_langgraphs_own_conformance_suite(
+async def test_saver_passes_langgraphs_own_conformance_suite(
     engine: str, has_keys: bool, request: pytest.FixtureRequest, tmp_path: Path, handled: LangGraphEncryption
 ) -> None:
     @checkpointer_test(name=f"handled SqlCheckpointSaver on {engine}")

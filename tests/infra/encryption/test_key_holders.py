@@ -16,7 +16,7 @@ async def lacking(database: Database, clock: HandClock, key_id: str) -> Sequence
     return await database.read(lambda connection: processes_without(connection, clock, key_id))
 
 
-async def test_a_process_is_listed_without_the_keys_it_lacks_until_it_ends(database: Database) -> None:  # noqa: F811
+async def test_process_is_listed_without_the_keys_it_lacks_until_it_ends(database: Database) -> None:  # noqa: F811
     clock = HandClock()
     async with announced_keys(database, clock, ["old", "new"]):
         async with announced_keys(database, clock, ["old"]):
@@ -26,7 +26,7 @@ async def test_a_process_is_listed_without_the_keys_it_lacks_until_it_ends(datab
         assert len(await lacking(database, clock, "other")) == 1
 
 
-async def test_a_process_that_was_killed_is_forgotten_and_one_that_lives_is_not(database: Database) -> None:  # noqa: F811
+async def test_killed_process_is_removed_and_running_one_is_kept(database: Database) -> None:  # noqa: F811
     killed, living = HandClock(), HandClock()
     async with announced_keys(database, killed, []), announced_keys(database, living, []):
         assert len(await lacking(database, living, "new")) == 2
@@ -40,7 +40,7 @@ async def test_a_process_that_was_killed_is_forgotten_and_one_that_lives_is_not(
         assert len(living_records) == 1
 
 
-def test_the_owner_of_a_directory_says_which_keys_it_has(tmp_path: Path) -> None:
+def test_owner_of_a_directory_publishes_its_keys(tmp_path: Path) -> None:
     with own_data_dir(tmp_path, ["b", "a"]):
         assert keys_of_owner(tmp_path) == {"a", "b"}
         assert owner_of(tmp_path) is not None

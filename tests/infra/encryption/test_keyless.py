@@ -53,7 +53,7 @@ def reading(cipher: Cipher | None) -> dict[str, Callable[[], Any]]:
 
 @pytest.mark.parametrize("kind", reading(None))
 @pytest.mark.parametrize("cipher", [None, OTHER], ids=["no key", "another key"])
-def test_a_value_whose_key_is_missing_is_refused_by_the_name_of_the_key(kind: str, cipher: Cipher | None) -> None:
+def test_value_whose_key_is_missing_is_refused_by_the_name_of_the_key(kind: str, cipher: Cipher | None) -> None:
     with pytest.raises(KeyMissing, match=KEYS.key_id) as refused:
         reading(cipher)[kind]()
     assert (KEYS.key_id in refused.value.told, "encryption_keys" in refused.value.told) == (True, True)
@@ -66,7 +66,7 @@ LOOK_SEALED_VALUES: Final = [VALUE_MARK + FORGED, VALUE_MARK, f"{VALUE_MARK}plai
 
 
 @pytest.mark.parametrize("text", LOOKS_SEALED)
-def test_a_text_of_a_user_that_looks_encrypted_is_kept(text: str) -> None:
+def test_text_of_a_user_that_looks_encrypted_is_kept(text: str) -> None:
     column, data = EncryptedText("x"), EncryptedBytes("x")
     keep, keep_bytes = column.keeper(), data.keeper()
     assert keep is not None
@@ -78,7 +78,7 @@ def test_a_text_of_a_user_that_looks_encrypted_is_kept(text: str) -> None:
 
 @pytest.mark.parametrize("value", LOOK_SEALED_VALUES)
 @pytest.mark.parametrize("writer", [NO_KEYS, KEYS], ids=["no key", "key"])
-def test_a_value_of_metadata_that_looks_encrypted_is_kept(value: Any, writer: Cipher) -> None:
+def test_value_of_metadata_that_looks_encrypted_is_kept(value: Any, writer: Cipher) -> None:
     column, text = EncryptedMetadata(), json.dumps({"a": value, "secret": value})
     stored = (column.keeper() if writer is NO_KEYS else column.sealer(writer))(text)
     assert json.loads(column.opener(KEYS)(stored)) == json.loads(text)
@@ -86,7 +86,7 @@ def test_a_value_of_metadata_that_looks_encrypted_is_kept(value: Any, writer: Ci
         assert json.loads(column.opener(NO_KEYS)(stored)) == json.loads(text)
 
 
-async def test_a_run_whose_key_is_missing_is_not_claimed(tmp_path: Path) -> None:
+async def test_run_whose_key_is_missing_is_not_claimed(tmp_path: Path) -> None:
     async with open_storage(current(tmp_path / "runs.sqlite"), NO_KEYS) as database:
         plain = await stores_over(database).accept("t-1")
         async with open_storage(tmp_path / "runs.sqlite", KEYS) as keyed:

@@ -32,12 +32,12 @@ def test_encrypted_value_is_hidden_and_decrypts(data: bytes, size: int) -> None:
     assert len(data) < 4 or data not in sealed
 
 
-def test_the_same_value_is_never_encrypted_to_the_same_bytes() -> None:
+def test_same_value_is_never_encrypted_to_the_same_bytes() -> None:
     keyring = Keyring([NEW])
     assert len({keyring.encrypt(b"again", "p") for _ in range(100)}) == 100
 
 
-def test_a_new_first_key_encrypts_and_the_old_one_still_decrypts() -> None:
+def test_new_first_key_encrypts_and_the_old_one_still_decrypts() -> None:
     before = Keyring([OLD]).encrypt(b"kept", "p")
     both = Keyring([NEW, OLD])
     assert both.decrypt(before, "p") == b"kept"
@@ -45,7 +45,7 @@ def test_a_new_first_key_encrypts_and_the_old_one_still_decrypts() -> None:
     assert both.key_ids == {key_id_of_key(OLD), key_id_of_key(NEW)}
 
 
-def test_a_salt_is_renewed_and_values_of_the_former_one_are_still_decrypted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_salt_is_renewed_and_values_of_the_former_one_are_still_decrypted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runstead.infra.encryption.keyring._VALUES_PER_SALT", 3)
     keyring = Keyring([NEW])
     sealed = [keyring.encrypt(b"x", "p") for _ in range(8)]
@@ -53,14 +53,14 @@ def test_a_salt_is_renewed_and_values_of_the_former_one_are_still_decrypted(monk
     assert [Keyring([NEW]).decrypt(value, "p") for value in sealed] == [b"x"] * 8
 
 
-def test_a_missing_key_is_named() -> None:
+def test_missing_key_is_named() -> None:
     sealed = Keyring([OLD]).encrypt(b"x", "runs.spec")
     with pytest.raises(CannotDecrypt, match=f"runs.spec is encrypted with the key {key_id_of_key(OLD)}, which is not"):
         Keyring([NEW]).decrypt(sealed, "runs.spec")
 
 
 @pytest.mark.parametrize("place", [0, 6, 20, 30, -1])
-def test_a_changed_value_is_refused(place: int) -> None:
+def test_changed_value_is_refused(place: int) -> None:
     keyring = Keyring([OLD])
     sealed = bytearray(keyring.encrypt(b"0123456789", "p"))
     sealed[place] ^= 1
@@ -68,7 +68,7 @@ def test_a_changed_value_is_refused(place: int) -> None:
         keyring.decrypt(bytes(sealed), "p")
 
 
-def test_a_value_is_decrypted_for_its_purpose_alone() -> None:
+def test_value_is_decrypted_for_its_purpose_alone() -> None:
     keyring = Keyring([OLD])
     with pytest.raises(CannotDecrypt, match="was changed since"):
         keyring.decrypt(keyring.encrypt(b"x", "threads.metadata"), "runs.spec")
@@ -81,7 +81,7 @@ def test_keys_of_other_sizes_are_refused(keys: list[bytes]) -> None:
 
 
 @given(st.text(st.characters()), st.dictionaries(st.sampled_from(("graph_id", "step")), st.integers() | st.text()))
-def test_a_document_is_json_before_and_after(text: str, plain: dict[str, object]) -> None:
+def test_document_is_json_before_and_after(text: str, plain: dict[str, object]) -> None:
     keyring = Keyring([NEW])
     sealed = seal_document(keyring, text, "p", plain)
     assert open_document(keyring, sealed, "p") == text
@@ -89,7 +89,7 @@ def test_a_document_is_json_before_and_after(text: str, plain: dict[str, object]
     assert {name: json.loads(sealed)[name] for name in plain} == plain
 
 
-def test_texts_that_only_look_like_envelopes_are_left_alone() -> None:
+def test_texts_that_look_like_envelopes_are_unchanged() -> None:
     keyring = Keyring([NEW])
     for text in ('{"__runstead_encrypted__":"!"}', '{"__runstead_encrypted__":"aGk="}', '{"a":1}', ""):
         assert sealed_bytes(text) is None
@@ -100,6 +100,6 @@ def test_texts_that_only_look_like_envelopes_are_left_alone() -> None:
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
-def test_a_value_of_metadata_comes_back(value: object) -> None:
+def test_metadata_value_round_trips(value: object) -> None:
     keyring = Keyring([NEW])
     assert open_value(keyring, seal_value(keyring, value, "p"), "p") == value

@@ -73,13 +73,13 @@ async def test_blobs_are_bytes(user_loop: UserLoop) -> None:
         await LangGraphEncryption(answering(), user_loop).decrypt_blob("checkpoint", "writes", b"y")
 
 
-async def test_a_handler_that_does_not_answer_is_given_up(user_loop: UserLoop) -> None:
+async def test_handler_that_does_not_return_times_out(user_loop: UserLoop) -> None:
     slow = LangGraphEncryption(answering({"a": 1}, seconds=30), user_loop, answer_within=0.05)
     with pytest.raises(EncryptionFailed, match="does not answer; try again later"):
         await slow.encrypt("run", "input", {"a": 1})
 
 
-async def test_handlers_are_called_a_few_at_a_time(user_loop: UserLoop) -> None:
+async def test_concurrent_handler_calls_are_limited(user_loop: UserLoop) -> None:
     encryption, running, most = Encryption(), 0, 0
     full, go_on = asyncio.Event(), asyncio.Event()
 
@@ -130,7 +130,7 @@ def test_warning_names_exactly_what_handlers_leave_unencrypted() -> None:
             assert "streams, cached values" in said
 
 
-async def test_fields_of_the_server_are_not_given_and_come_back(user_loop: UserLoop) -> None:
+async def test_server_fields_are_not_passed_to_handlers_and_are_kept(user_loop: UserLoop) -> None:
     cipher = LangGraphEncryption(answering({"a": "x"}), user_loop)
     with acting(ActorContext("ann", encryption={"tenant": "acme"})):
         made = await cipher.encrypt("run", "config", {"graph_id": "g", "a": 1, "recursion_limit": 7})

@@ -80,7 +80,7 @@ async def rotating() -> AsyncIterator[LangGraphEncryption]:
     KEYS[:] = ["1"]
 
 
-async def test_a_field_is_replaced_in_its_row(encrypted: Database, rotating: LangGraphEncryption) -> None:
+async def test_field_is_replaced_in_its_row(encrypted: Database, rotating: LangGraphEncryption) -> None:
     rotating.replacements = SqlReplacements(encrypted)
     stored = SqlThreadStore(encrypted, HandClock())
     threads = EncryptedThreadStore(stored, rotating)

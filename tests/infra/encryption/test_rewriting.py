@@ -162,7 +162,7 @@ def hashed(rows: dict[str, list[dict[str, Any]]], cipher: Keyring) -> dict[str, 
     return {name: sorted(some, key=repr) for name, some in rows.items()}
 
 
-async def test_a_value_that_changed_since_it_was_read_is_left_as_it_is_now(encrypted: Database, raw: Database) -> None:
+async def test_value_changed_since_it_was_read_is_not_overwritten(encrypted: Database, raw: Database) -> None:
     run = await stores_over(raw).accept("t-1")
     read = await raw.read(lambda connection: dict(connection.execute(select(*runs.c)).one()._mapping))
     changed = recoded(NEW, runs, read)
