@@ -158,7 +158,7 @@ async def test_running_run_with_encrypted_data_is_released_and_ends_elsewhere(
         await eventually(lambda: status_of(data, run_id, "pending"))
         # No worker claims it meanwhile, and the log contains no ciphertext.
         assert begun.read_text() == "x"
-        assert len([line for line in caplog.messages if "no run is claimed here" in line]) == 1
+        assert len([line for line in caplog.messages if "no runs are claimed for" in line]) == 1
     async with serving(Application.from_file(config, **chosen, encryption_keys=KEY)) as url:
         client = get_client(url=url)
         await client.runs.join(thread_id, run_id)

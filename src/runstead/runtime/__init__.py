@@ -1,4 +1,4 @@
-"""The kernel: what a run is, how it is executed, streamed and isolated. Knows neither HTTP nor SQL nor Redis.
+"""Kernel: creates, executes, streams and isolates runs. Independent of HTTP, SQL and Redis.
 
 This is the public surface; import from here. Adapters for its ports live in `runstead.infra`.
 """

@@ -1,10 +1,9 @@
-"""Who is acting: one ContextVar that every durable boundary reads.
+"""Acting user and tenant, in one ContextVar that every durable boundary reads.
 
-An entry point (an HTTP request, a chat channel, the executor of a run) binds the
-actor; stores, paths and streams read it. The kernel never sees a request or a
-user model. Isolation fails closed: where an actor is needed and none is bound,
-``ActorRequired`` is raised; the explicit ``None`` of `resolve_user_id` is the only
-way to be unscoped, and is meant for migrations and admin commands.
+An entry point (an HTTP request, a chat channel, the executor of a run) binds the actor; stores, paths and streams read
+it. The kernel never sees a request or a user model. Isolation fails closed: an operation that needs an actor raises
+``ActorRequired`` if none is bound. Only the explicit ``None`` of `resolve_user_id` removes the scope; it is meant for
+migrations and admin commands.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from .metadata_filter import MetadataFilter
 DEFAULT_USER_ID: Final = "default"
 DEFAULT_TENANT_ID: Final = "default"
 RESERVED_USER_IDS: Final = "runstead:"
-"""How ids begin that no user may have."""
+"""Prefix of reserved ids, which no user may have."""
 _SERVER: Final = "server"
 KEPT_CLAIMS: Final = frozenset(("identity", "display_name", "is_authenticated", "permissions"))
-"""Claims that stay with a run when it has ended: what langgraph_sdk knows of every user."""
+"""Claims that stay with a run after it has ended: those that langgraph_sdk defines for every user."""
 ENCRYPTED: Final = "__encryption_context__"
-"""A key of claims that handlers have encrypted: those to keep, and under ENCRYPTED_CLAIMS the others."""
+"""Key in claims that handlers have encrypted. It holds the claims to keep; ENCRYPTED_CLAIMS holds the others."""
 ENCRYPTED_CLAIMS: Final = "langgraph_auth_user"
 
 
@@ -42,14 +41,14 @@ class ActorRequired(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What somebody reaches beside what is their own, for the length of one thing that was granted. Never beyond
-    their tenant, and never stored: whoever is asked again decides again.
+    """Additional access granted for one operation, within the actor's tenant. Never stored: each operation is
+    authorized again.
 
-    ``threads``, ``assistants`` and ``crons`` are filters over metadata. With one, all that matches is reached, whoever
-    owns it, and nothing else; None is what is one's own. Runs and what is told of them go by their
-    thread. ``thread_ids`` and ``assistant_ids`` are reached besides: somebody has looked, and they may be. ``items`` is
-    the namespace of the store that is shared with the tenant: the items in it and below it are reached, whoever wrote
-    them.
+    ``threads``, ``assistants`` and ``crons`` are filters over metadata. With a filter, the actor accesses exactly the
+    matching objects, of any owner; with None, the actor's own objects. Runs and their events follow their thread.
+    ``thread_ids`` and ``assistant_ids`` are accessible in addition, since the access was already checked. ``items`` is
+    the namespace of the store that is shared with the tenant: the items in it and below it are accessible,
+    also those of other writers.
     """
 
     threads: MetadataFilter | None = field(default=None, hash=False)
@@ -61,21 +60,20 @@ class Reach:
 
 
 OWN: Final = Reach()
-"""What is one's own, and no more."""
+"""Access to the actor's own objects only."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActorContext:
-    """The one on whose behalf the current task runs.
+    """Actor on whose behalf the current task runs.
 
-    ``user_id`` and ``tenant_id`` scope rows and paths. ``subject_id`` is a stable
-    identity key where user ids can change; ``scopes`` are permissions; ``auth_source``
-    says how the identity was proved ("none", "api_key", "channel:slack", ...). ``claims`` is
-    what else the one who proved it told of the user, as JSON: the actor carries it to wherever
-    work is done for them, into runs that begin later too. ``encryption`` is the context (not secret) that encryption
-    handlers are given for what is stored on the actor's behalf. ``reach`` is wider than their own while something
-    is done that was granted; it does not travel, and makes nobody another. ``unstored`` names claims that are never
-    written, and so do not travel to another process.
+    ``user_id`` and ``tenant_id`` scope rows and paths. ``subject_id`` is a stable identity key for systems in which
+    user ids can change; ``scopes`` are permissions; ``auth_source`` says how the user was authenticated ("none",
+    "api_key", "channel:slack", ...). ``claims`` are further data about the user from authentication, as JSON; they stay
+    with the actor wherever work is done for the user, also in later runs. ``encryption`` is the (not secret) context
+    that encryption handlers get for data stored on the actor's behalf. ``reach`` is additional access for one
+    authorized operation; it is not stored and not part of the identity. ``unstored`` names claims that are never
+    written, and so never reach another process.
     """
 
     user_id: str
@@ -94,20 +92,20 @@ class ActorContext:
 
     @property
     def is_server(self) -> bool:
-        """Whether this is the server's own code, see `SERVER_ACTOR`."""
+        """True for the server's own code, see `SERVER_ACTOR`."""
         return self.auth_source == _SERVER
 
     @property
     def is_authenticated(self) -> bool:
-        """Whether somebody decided who this is; False on a server without authentication."""
+        """True if the user was authenticated; False on a server without authentication."""
         return self.auth_source != "none"
 
     def within(self, reach: Reach) -> ActorContext:
-        """The same one, with this reach."""
+        """Return this actor with the given access."""
         return self if reach == self.reach else replace(self, reach=reach)
 
     def also_for(self, thread_id: str | None, assistant_id: str | None = None) -> ActorContext:
-        """The same one, who reaches this thread too, and all that is on it; and this assistant."""
+        """Return this actor with access to this thread and everything on it, and to this assistant."""
         reach = self.reach
         return self.within(
             replace(
@@ -118,7 +116,7 @@ class ActorContext:
         )
 
     def with_kept_claims(self) -> ActorContext:
-        """The same one, without claims that nothing needs any more, a token perhaps."""
+        """Return this actor without claims that are no longer needed, such as a token."""
         if ENCRYPTED in self.claims:
             kept = {name: value for name, value in self.claims.items() if name != ENCRYPTED_CLAIMS}
             return self if len(kept) == len(self.claims) else replace(self, claims=kept)
@@ -127,12 +125,12 @@ class ActorContext:
         return replace(self, claims={name: value for name, value in self.claims.items() if name in KEPT_CLAIMS})
 
     def as_stored(self) -> ActorContext:
-        """Who it is, as far as that may be stored; not their reach."""
+        """Return the part of the actor that may be stored, without additional access."""
         claims = {name: value for name, value in self.claims.items() if name not in self.unstored}
         return replace(self, claims=claims, reach=OWN, unstored=frozenset())
 
     def to_json(self) -> dict[str, Any]:
-        """`as_stored`, as JSON."""
+        """Return `as_stored` as JSON."""
         claims = self.as_stored().claims
         return {
             "user_id": self.user_id,
@@ -163,8 +161,8 @@ SERVER_ACTOR: Final = ActorContext(
     claims={"identity": f"{RESERVED_USER_IDS}server", "display_name": "server", "permissions": []},
     reach=Reach(threads={}, assistants={}, crons={}),
 )
-"""Code of the server's author, outside of what is done for a user, on a server whose users authenticate. It reaches all
-threads, runs, assistants and crons of its tenant, and no auth handler is asked. Items that it writes are its own."""
+"""Actor of the server author's code that does not act for a user, on a server with authentication. It can access all
+threads, runs, assistants and crons of its tenant, and no auth handler is called. Items that it writes belong to it."""
 
 
 class _Auto(Enum):
@@ -172,24 +170,24 @@ class _Auto(Enum):
 
 
 AUTO: Final = _Auto.AUTO
-"""Stands for "the bound actor's user" in `resolve_user_id`."""
+"""Stands for the bound actor's user in `resolve_user_id`."""
 
 _current_actor: ContextVar[ActorContext | None] = ContextVar("runstead_actor", default=None)
 
 
 def bind_actor_context(actor: ActorContext) -> Token[ActorContext | None]:
-    """Make ``actor`` the current one for this task and the tasks it starts."""
+    """Bind ``actor`` for this task and the tasks that it starts."""
     return _current_actor.set(actor)
 
 
 def reset_actor_context(token: Token[ActorContext | None]) -> None:
-    """Restore what was bound before the matching `bind_actor_context`."""
+    """Restore the binding from before the matching `bind_actor_context`."""
     _current_actor.reset(token)
 
 
 @contextmanager
 def acting(actor: ActorContext) -> Iterator[ActorContext]:
-    """Bind ``actor`` for the length of a block."""
+    """Bind ``actor`` for the duration of a block."""
     token = bind_actor_context(actor)
     try:
         yield actor
@@ -198,12 +196,12 @@ def acting(actor: ActorContext) -> Iterator[ActorContext]:
 
 
 def get_actor_context() -> ActorContext | None:
-    """The current actor, or None when none is bound."""
+    """Return the current actor, or None if none is bound."""
     return _current_actor.get()
 
 
 def require_actor_context(boundary: str = "this operation") -> ActorContext:
-    """The current actor. Raises ActorRequired, naming ``boundary``, when none is bound."""
+    """Return the current actor. Raises ActorRequired, naming ``boundary``, if none is bound."""
     actor = _current_actor.get()
     if actor is None:
         raise ActorRequired(boundary)
@@ -212,24 +210,22 @@ def require_actor_context(boundary: str = "this operation") -> ActorContext:
 
 @contextmanager
 def also_on(thread_id: str) -> Iterator[ActorContext]:
-    """For the length of a block, the current actor reaches a thread that was found to be there for them, and all that
-    is on it: also the runs that others have on it. Raises ActorRequired.
-    """
+    """Give the current actor access to a thread, for the duration of a block, and to everything on it, including runs
+    of other users. Call only after access to the thread was checked. Raises ActorRequired."""
     with acting(require_actor_context("a thread").also_for(thread_id)) as actor:
         yield actor
 
 
 def get_effective_user_id() -> str:
-    """The current user's id, or DEFAULT_USER_ID. For names and logs, never for access decisions."""
+    """Return the current user's id, or DEFAULT_USER_ID. For names and logs, never for access decisions."""
     actor = _current_actor.get()
     return actor.user_id if actor else DEFAULT_USER_ID
 
 
 def resolve_user_id(value: str | Literal[_Auto.AUTO] | None = AUTO) -> str | None:
-    """The user id that scopes a storage operation.
+    """Return the user id that scopes a storage operation.
 
-    AUTO is the bound actor's (ActorRequired when none is bound), a string is itself,
-    and None is explicitly unscoped.
+    AUTO is the bound actor's (ActorRequired if none is bound), a string is itself, and None is explicitly unscoped.
     """
     if value is AUTO:
         return require_actor_context("user isolation").user_id

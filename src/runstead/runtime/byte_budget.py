@@ -1,4 +1,4 @@
-"""A bound for the bytes that a process holds for its clients at once, and for those of one user."""
+"""Limit for the bytes that a process holds at once for all its clients, and for one user."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MIB: Final = 1024 * 1024
 
 
 class BudgetExceeded(Exception):
-    """There is no room for more bytes now: not in the process, or not for this user."""
+    """The budget of the process or of this user has no room for more bytes now."""
 
     def __init__(self, whose: Literal["process", "user"], limit: int) -> None:
         self.whose, self.limit = whose, limit
@@ -18,9 +18,9 @@ class BudgetExceeded(Exception):
 
 
 class ByteBudget:
-    """Counts the bytes that are held. May be used from any thread.
+    """Counter of held bytes. Usable from any thread.
 
-    What is alone always fits, however large it is: a bound for one thing is somebody else's to set.
+    A single holder is always admitted, however large it is: other code limits the size of a single object.
     """
 
     def __init__(self, limit: int = 256 * MIB, user_limit: int | None = None) -> None:
@@ -32,11 +32,11 @@ class ByteBudget:
 
     @property
     def held(self) -> int:
-        """How many bytes are held."""
+        """Number of held bytes."""
         return self._held
 
     def share(self) -> ByteShare:
-        """Return a share with no bytes yet."""
+        """Return a new, empty share."""
         return ByteShare(self)
 
     def _take(self, share: ByteShare, size: int, user: str | None) -> None:
@@ -63,7 +63,7 @@ class ByteBudget:
 
 
 class ByteShare:
-    """The part of a budget that one request, or one run, holds. ``size`` is how many bytes that are."""
+    """Part of a budget that one request or run holds. ``size`` is in bytes."""
 
     def __init__(self, budget: ByteBudget) -> None:
         self._budget = budget
@@ -71,15 +71,15 @@ class ByteShare:
         self.size = 0
 
     def take(self, size: int) -> None:
-        """Hold so many bytes more. Raises BudgetExceeded, and holds no more than before."""
+        """Take more bytes. Raises BudgetExceeded, and then holds no more than before."""
         self._budget._take(self, size, self._user)
 
     def give_back(self, size: int | None = None) -> None:
-        """Hold so many bytes less; None: none at all any more."""
+        """Give bytes back; None gives all back."""
         self._budget._give_back(self, self.size if size is None else size, self._user)
 
     def assign(self, user: str) -> None:
-        """Count these bytes as this user's too, from now on. Raises BudgetExceeded, and holds none then."""
+        """Count these bytes for this user too, from now on. Raises BudgetExceeded, and then holds none."""
         size = self.size
         self.give_back()
         self._user = user

@@ -1,6 +1,6 @@
-"""Now and sleep, behind one seam, so that tests own time.
+"""Clock port: current time and sleeping, which tests control.
 
-Leases, heartbeats, delays and retention all read this clock and no other.
+Leases, heartbeats, delays and retention read only this clock.
 """
 
 from __future__ import annotations
@@ -13,27 +13,28 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """The time as the kernel sees it."""
+    """Time as the kernel sees it."""
 
     def now(self) -> datetime:
-        """Wall-clock time, aware, in UTC. What is stored and compared between processes."""
+        """Return wall-clock time, timezone-aware, in UTC. It is stored, and compared between processes."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that never step back. For deadlines that stay in this process."""
+        """Return seconds that never go backwards. For deadlines within this process."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Return after ``seconds``; a value of zero or less yields once."""
+        """Return after ``seconds``; zero or less yields to the event loop once."""
         ...
 
     async def wait(self, event: asyncio.Event, seconds: float | None) -> bool:
-        """True as soon as ``event`` is set; False when ``seconds`` passed first. None waits for ever."""
+        """Wait for ``event`` and return True as soon as it is set; return False after ``seconds``. None waits without
+        limit."""
         ...
 
 
 class SystemClock:
-    """The machine's clock and asyncio's timers."""
+    """Clock of the machine, with asyncio's timers."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)

@@ -1,6 +1,6 @@
-"""LangChain messages to and from the shapes that clients speak: LangGraph's wire and OpenAI's.
+"""Conversion of LangChain messages to and from the formats of clients: LangGraph's and OpenAI's.
 
-Roles are kept: an assistant's or a tool's message in an input stays what it is.
+Roles are kept, also for an assistant's or a tool's message in an input.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from .serialization import jsonable, message_fields
 
 
 def to_message(value: Any) -> BaseMessage | None:
-    """A message from what a client may send (a message, ``{"role"|"type", "content"}``, a pair, a string); None when
-    it is none.
-    """
+    """Return a message from a client's value (a message, ``{"role"|"type", "content"}``, a pair or a string); None if
+    it is not a message."""
     try:
         (message,) = convert_to_messages([value])
     except Exception:
@@ -31,24 +30,24 @@ def to_message(value: Any) -> BaseMessage | None:
 
 
 def from_message(message: BaseMessage) -> dict[str, Any]:
-    """A message as LangGraph's wire has it, in JSON values."""
+    """Return a message in LangGraph's wire format, as JSON values."""
     fields: dict[str, Any] = jsonable(message_fields(message))
     return fields
 
 
 def to_openai(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
-    """Messages as OpenAI's chat completions have them."""
+    """Return messages in the format of OpenAI's chat completions."""
     converted = convert_to_openai_messages(list(messages))
     return converted if isinstance(converted, list) else [converted]
 
 
 def from_openai(messages: Sequence[Mapping[str, Any]]) -> list[BaseMessage]:
-    """Messages from OpenAI's shape. Raises ValueError for a role that does not exist."""
+    """Return messages from OpenAI's format. Raises ValueError for an unknown role."""
     return convert_to_messages([dict(message) for message in messages])
 
 
 def text_of(message: BaseMessage) -> str:
-    """The text of a message; its text blocks joined, when its content is made of blocks."""
+    """Return the text of a message. If its content consists of blocks, their texts are joined."""
     content = message.content
     if isinstance(content, str):
         return content
@@ -60,9 +59,8 @@ def text_of(message: BaseMessage) -> str:
 
 
 def messages_in(value: Any) -> list[BaseMessage]:
-    """The messages of an input or a state: its ``messages``, or itself when it is a list; what is no message is left
-    out.
-    """
+    """Return the messages of an input or a state: its ``messages``, or the value itself if it is a list. Other values
+    are left out."""
     candidates = value.get("messages") if isinstance(value, Mapping) else value
     if candidates is None or isinstance(candidates, (str, bytes)) or not isinstance(candidates, Sequence):
         candidates = [candidates] if isinstance(candidates, (str, BaseMessage)) and isinstance(value, Mapping) else []
@@ -72,10 +70,10 @@ def messages_in(value: Any) -> list[BaseMessage]:
 
 
 def last_human_text(value: Any) -> str | None:
-    """The text of the last human message of an input; None when there is none."""
+    """Return the text of the last human message of an input; None if there is none."""
     return next((text_of(m) for m in reversed(messages_in(value)) if isinstance(m, HumanMessage)), None)
 
 
 def last_ai_text(messages: Sequence[BaseMessage]) -> str | None:
-    """The text of the last message of an assistant that has any; None when there is none."""
+    """Return the text of the last assistant message that has any; None if there is none."""
     return next((text for m in reversed(messages) if isinstance(m, AIMessage) and (text := text_of(m))), None)

@@ -1,6 +1,6 @@
-"""The port of encryption by handlers: fields of records and blobs are encrypted by coroutines that the operator wrote.
+"""Port for encryption by handlers: coroutines written by the operator encrypt fields of records and blobs.
 
-Handlers may call a key service and run on the loop of user code, so that nothing is encrypted inside a transaction.
+Handlers may call a key service, and run on the loop of user code. Therefore nothing is encrypted inside a transaction.
 """
 
 from __future__ import annotations
@@ -14,57 +14,58 @@ from .actor_context import ENCRYPTED
 T = TypeVar("T")
 
 CONTEXT: Final = ENCRYPTED
-"""The key that an encrypted object has beside its own: the context that it was encrypted with."""
+"""Additional key of an encrypted object, which holds the context that it was encrypted with."""
 RESERVED: Final = frozenset((CONTEXT, "__blob_encryption_context__"))
 
 
 class EncryptionFailed(RuntimeError):
-    """A handler failed, or returned what cannot be stored. The text says which one, and holds nothing of the data."""
+    """A handler failed, or returned a value that cannot be stored. The text names the handler, and contains no data."""
 
 
 class ReservedKey(ValueError):
-    """A value has a key that encryption needs for itself."""
+    """A value has a key that is reserved for encryption."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"the key {key!r} is reserved on this server, which encrypts; use another name")
 
 
 Replacement: TypeAlias = tuple[Any, Any]
-"""An encrypted object or blob as it was read, and another one that a handler wants to have stored instead of it."""
+"""Encrypted object or blob as it was read, and the one that a handler wants stored in its place."""
 _replaced: ContextVar[list[Replacement] | None] = ContextVar("runstead_replaced", default=None)
 
 
 def collect_replacements() -> list[Replacement]:
-    """Return a list to which replacements of what the current task decrypts from now on are added."""
+    """Return a list to which the replacements of all data that the current task decrypts from now on are added."""
     collected: list[Replacement] = []
     _replaced.set(collected)
     return collected
 
 
 def replace_stored(before: Any, after: Any) -> None:
-    """Ask for ``after`` to be stored instead of ``before``, by the one who has read that; nothing where none does."""
+    """Request that the reader stores ``after`` instead of ``before``. Ignored if the reader does not collect
+    replacements."""
     if (collected := _replaced.get()) is not None:
         collected.append((before, after))
 
 
 class Replacements(Protocol):
-    """Stores replacements of fields."""
+    """Store for replacements of fields."""
 
     async def replace(self, table: str, key: Mapping[str, Any], replaced: Sequence[Replacement]) -> None:
-        """Replace fields in a row, where they are still what they were."""
+        """Replace fields in a row if they are unchanged since they were read."""
         ...
 
 
 class FieldCipher(Protocol):
-    """Encrypts fields of records (JSON objects, keys are kept) and blobs. Usable from any event loop.
+    """Cipher for fields of records (JSON objects, whose keys are kept) and for blobs. Usable from any event loop.
 
-    ``model`` and ``field`` tell handlers what a value is of. What is encrypted carries the context of the bound actor,
+    ``model`` and ``field`` identify the value for the handlers. Encrypted data contains the context of the bound actor,
     with which it is decrypted later. Every method raises EncryptionFailed.
     """
 
     @property
     def replacements(self) -> Replacements | None:
-        """Where handlers' replacements are stored; None: they are dropped."""
+        """Store for the handlers' replacements; None: they are dropped."""
         ...
 
     @property
@@ -75,15 +76,15 @@ class FieldCipher(Protocol):
 
     @property
     def is_here(self) -> bool:
-        """Whether the caller's thread runs the loop of the handlers, and so must not block for what they do."""
+        """True if the caller's thread runs the loop of the handlers, and so must not block while it waits for them."""
         ...
 
     async def encrypt(self, model: str, field: str, value: Mapping[str, Any]) -> dict[str, Any]:
-        """Return an object of the same keys and CONTEXT. Raises ReservedKey."""
+        """Return an object with the same keys and CONTEXT. Raises ReservedKey."""
         ...
 
     async def decrypt(self, model: str, field: str, value: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the object behind one of `encrypt`, without CONTEXT; one that has no CONTEXT as it is."""
+        """Reverse `encrypt`, and return the object without CONTEXT. An object without CONTEXT is returned unchanged."""
         ...
 
     async def encrypt_blob(self, model: str, field: str, data: bytes) -> bytes: ...
@@ -91,5 +92,6 @@ class FieldCipher(Protocol):
     async def decrypt_blob(self, model: str, field: str, data: bytes) -> bytes: ...
 
     async def together(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return what ``work`` returns, done where the handlers run: its calls of this cipher need no way there."""
+        """Run ``work`` on the loop of the handlers and return its result, so that its calls of this cipher need no
+        switch of loops."""
         ...

@@ -1,6 +1,6 @@
-"""Values of numpy and pandas as simpler ones on their way to JSON. Neither is imported unless a value is one of theirs.
+"""Conversion of numpy and pandas values to simpler ones for JSON. Neither library is imported unless a value needs it.
 
-A frame is a list of records, a series a list of values; what says that a value is missing is None.
+A data frame becomes a list of records, a series a list of values; a missing value becomes None.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ _LIBRARIES: Final = ("numpy", "pandas")
 
 
 def is_foreign(value: Any) -> bool:
-    """Return whether ``value`` is one of numpy or pandas, or of a class that extends one of theirs."""
+    """Return whether ``value`` belongs to numpy or pandas, or to a class derived from one of theirs."""
     return any(base.__module__.partition(".")[0] in _LIBRARIES for base in type(value).__mro__)
 
 
 def simplified(value: Any) -> Any:
-    """Return a foreign value as one of Python's own, its parts still to be simplified; what is unknown as its text."""
+    """Return a foreign value as a plain Python value, whose parts may need further conversion. Unknown values become
+    text."""
     numpy, pandas = (sys.modules.get(name) for name in _LIBRARIES)
     if pandas is not None and _is_of(value, "pandas"):
         return _of_pandas(value, pandas)
@@ -36,14 +37,14 @@ def _of_numpy(value: Any, numpy: Any) -> Any:
         return str(value)
     if value.dtype.kind in "biuf" and not isinstance(value, numpy.ma.MaskedArray):
         with contextlib.suppress(TypeError):
-            # Quickly, and with the digits that a float of its size has. Not for dates: orjson shows NaT as one.
+            # Fast, and with as many digits as the float's size has. Not for dates: orjson writes NaT as a date.
             plain = value if isinstance(value, numpy.generic) else numpy.asarray(value, order="C")
             return orjson.Fragment(orjson.dumps(plain, option=orjson.OPT_SERIALIZE_NUMPY))
     if value.dtype.kind in "Mm":
-        # In nanoseconds they would become numbers.
+        # In nanoseconds, `tolist` would return numbers.
         value = value.astype(f"{value.dtype.kind}8[us]")
     plain = value.tolist()
-    # A long double has no simpler form of its own; a structure names its fields.
+    # A long double has no plain Python equivalent; a structured value names its fields.
     if isinstance(plain, numpy.generic):
         return float(plain) if plain.dtype.kind == "f" else str(plain)
     if value.dtype.names is None:
@@ -56,7 +57,8 @@ def _named(plain: Any, names: tuple[str, ...]) -> Any:
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """Names of columns, with a number behind each that was there before: as pandas reads such columns from a file."""
+    """Return unique column names: a repeated name gets a number, as pandas does when it reads such columns from a
+    file."""
     made: list[str] = []
     for name in names:
         new, number = name, 0

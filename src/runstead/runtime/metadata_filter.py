@@ -1,6 +1,6 @@
-"""Filters over JSON metadata, and the two comparisons they are made of: containment and equality.
+"""Filters over JSON metadata, and the two comparisons that they use: containment and equality.
 
-Adapters translate a filter into the language of their database; `matches_metadata` is what each translation must say.
+Adapters translate a filter for their database; each translation must agree with `matches_metadata`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class FieldEquals:
-    """Metadata whose top-level ``key`` is there and equals ``value``, in whole."""
+    """Metadata whose top-level ``key`` exists and equals ``value`` completely."""
 
     key: str
     value: Any
@@ -20,14 +20,14 @@ class FieldEquals:
 
 @dataclass(frozen=True, slots=True)
 class AllOf:
-    """Metadata that every part matches; any metadata where there is no part."""
+    """Metadata that matches every part; without parts, any metadata."""
 
     parts: tuple[MetadataFilter, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """Metadata that at least one part matches."""
+    """Metadata that matches at least one part."""
 
     parts: tuple[MetadataFilter, ...]
 
@@ -50,9 +50,8 @@ def matches_metadata(metadata: Any, wanted: MetadataFilter) -> bool:
 
 
 def json_contains(stored: Any, wanted: Any) -> bool:
-    """Return whether JSON contains other JSON: objects have every pair, arrays some element for each wanted one, all
-    else is equal.
-    """
+    """Return whether JSON contains other JSON: objects contain every pair, arrays contain an element for each wanted
+    one, other values are equal."""
     if isinstance(wanted, Mapping):
         return isinstance(stored, Mapping) and all(
             key in stored and json_contains(stored[key], value) for key, value in wanted.items()
@@ -63,7 +62,7 @@ def json_contains(stored: Any, wanted: Any) -> bool:
 
 
 def json_equals(one: Any, other: Any) -> bool:
-    """Return whether two JSON values are the same, in whole."""
+    """Return whether two JSON values are completely equal."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(json_equals(one[name], other[name]) for name in one)
     if _is_array(one) and _is_array(other):
@@ -76,5 +75,5 @@ def _is_array(value: Any) -> bool:
 
 
 def _same(one: Any, other: Any) -> bool:
-    # In JSON true is no number, though it is one in Python.
+    # In JSON, true is not a number, although it is one in Python.
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)

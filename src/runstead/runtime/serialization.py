@@ -1,9 +1,9 @@
-"""LangChain and LangGraph values to JSON, encoded once.
+"""Serialization of LangChain and LangGraph values to JSON, encoded once.
 
-`encode` never fails and its result is always strict JSON: what JSON cannot carry is
-given the nearest shape it can (NaN is null, bytes are base64, a lock is its repr), for a
-state that cannot be shown must not end a run or a stream. Where the reference server has a shape for something, it
-is that one; values of numpy and pandas are in `foreign_values`.
+`encode` never fails, and its result is always strict JSON. Values that JSON cannot represent get the closest
+representation (NaN is null, bytes are base64, a lock is its repr), since a state that cannot be displayed must not end
+a run or a stream. If the reference server has a representation for a value, it is used; values of numpy and pandas are
+in `foreign_values`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pydantic import BaseModel, SecretBytes, SecretStr
 
 from .foreign_values import is_foreign, simplified
 
-# Not OPT_SERIALIZE_NUMPY: with it, orjson imports numpy to ask about any value that it does not know.
+# Not OPT_SERIALIZE_NUMPY: with it, orjson imports numpy to check every value that it does not know.
 _OPTIONS: Final = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_UUID
 _AS_TEXT: Final = (
     PurePath,
@@ -47,23 +47,23 @@ _MAX_REPR: Final = 1_000
 
 
 def encode(value: Any) -> bytes:
-    """``value`` as strict JSON in UTF-8."""
+    """Return ``value`` as strict JSON in UTF-8."""
     try:
         return orjson.dumps(value, default=_plain, option=_OPTIONS)
     except Exception:
-        # Lone surrogates, ints over 64 bits, cycles, keys of odd types: rare, so found out by failing.
+        # Lone surrogates, integers over 64 bits, cycles, unusual key types: rare, so they are handled only after a
+        # failure.
         return orjson.dumps(_sanitized(value, 0), option=_OPTIONS)
 
 
 def jsonable(value: Any) -> Any:
-    """``value`` as plain JSON values: what a reader of `encode` would get."""
+    """Return ``value`` as plain JSON values, as a reader of `encode` would get them."""
     return orjson.loads(encode(value))
 
 
 def describe(error: BaseException, limit: int = 10_000) -> str:
-    """The text of an exception, whatever its ``__str__`` does: always a string, at most ``limit`` characters, in
-    valid UTF-8.
-    """
+    """Return the text of an exception, even if its ``__str__`` fails: always a string, at most ``limit`` characters, in
+    valid UTF-8."""
     try:
         text = str(error)
     except Exception:
@@ -72,7 +72,8 @@ def describe(error: BaseException, limit: int = 10_000) -> str:
 
 
 def written_out(value: Any, limit: int = _MAX_REPR) -> str:
-    """The ``repr`` of a value, whatever that does: always a string, at most ``limit`` characters, in valid UTF-8."""
+    """Return the ``repr`` of a value, even if that fails: always a string, at most ``limit`` characters, in valid
+    UTF-8."""
     try:
         return _valid_text(repr(value)[:limit])
     except Exception:
@@ -80,7 +81,7 @@ def written_out(value: Any, limit: int = _MAX_REPR) -> str:
 
 
 def message_fields(message: BaseMessage) -> dict[str, Any]:
-    """A message's fields as `model_dump` orders them, without its cost: this is done for every token."""
+    """Return a message's fields in the order of `model_dump`, without its cost: this is called for every token."""
     values = message.__dict__
     fields = {name: values[name] for name in type(message).model_fields if name in values}
     if extra := message.model_extra:
@@ -89,7 +90,7 @@ def message_fields(message: BaseMessage) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """One step towards JSON for a value that orjson does not know."""
+    """Convert a value that orjson does not know one step towards JSON."""
     if isinstance(value, BaseMessage):
         return message_fields(value)
     if isinstance(value, BaseModel):
@@ -126,12 +127,12 @@ def _plain(value: Any) -> Any:
 def _number(value: Decimal) -> int | float | None:
     if not value.is_finite():
         return None
-    # Of many digits only a float is left, as of 1E+400.
+    # Decimals with an exponent, such as 1E+400, become floats.
     return int(value) if value.as_tuple().exponent == 0 else float(value)
 
 
 def _sanitized(value: Any, depth: int) -> Any:
-    """``value`` as plain JSON values, the slow and certain way."""
+    """Return ``value`` as plain JSON values, by the slow method that always works."""
     if depth > _MAX_DEPTH:
         return "(nested too deeply)"
     if value is None or isinstance(value, bool):
@@ -139,7 +140,7 @@ def _sanitized(value: Any, depth: int) -> Any:
     if isinstance(value, str):
         return _valid_text(str.__str__(value))
     if isinstance(value, int):
-        # JSON has no integer limit, but readers have: past 64 bits the digits travel as text.
+        # JSON has no integer limit, but its readers have: beyond 64 bits, the digits are sent as text.
         return int(value) if -(2**63) <= value < 2**64 else str(int(value))
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
@@ -170,7 +171,7 @@ def _key(key: Any) -> str:
     try:
         if is_foreign(key):
             key = jsonable(key)
-        # As it is where all keys are of a kind that orjson knows.
+        # Use the form that orjson gives to a key of a known type.
         (shown,) = orjson.loads(orjson.dumps({key: None}, option=_OPTIONS))
     except Exception:
         return written_out(key)

@@ -1,7 +1,7 @@
-"""The storage cannot do its work now: what every adapter raises for that, and what may be told of it.
+"""Errors for storage that cannot work at present, raised by all adapters, and their public texts.
 
-Adapters know more (which file, which server), and their texts say it to the operator. Clients are told what it
-means for them and what helps; where things lie is not their business.
+Adapters know details (which file, which server), and put them in the error's text for the operator. Clients get only
+the consequence and the remedy, without locations.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ FaultKind: TypeAlias = Literal["full", "read_only", "busy", "away", "closed", "k
 
 _TOLD: Final[dict[FaultKind, str]] = {
     "full": "The server's disk is full, and nothing of this was kept. Free some space on it, then send it again.",
-    "read_only": "The server's storage is read-only, and nothing of this was kept. Whoever runs the server has to give "
-    "it the right to write; then send it again.",
+    "read_only": "The server's storage is read-only, and nothing of this was kept. The operator must give the server "
+    "write permission; then send it again.",
     "busy": "The server's storage is locked by something else. Send it again in a moment.",
     "away": "The server cannot reach its storage, so it cannot tell whether this was kept. Send it again in a moment.",
     "closed": "The server is about to stop. Send it again in a moment.",
@@ -24,16 +24,16 @@ _TOLD: Final[dict[FaultKind, str]] = {
 
 
 class StorageFault(Exception):
-    """Root of what adapters raise when the storage as a whole is the trouble; ``kind`` says which one it is."""
+    """Base class of errors that concern the storage as a whole; ``kind`` says which fault it is."""
 
     kind: FaultKind = "broken"
 
     @property
     def passes(self) -> bool:
-        """It is nobody's doing and passes by itself: what was being done is worth doing again."""
+        """True for a transient fault: retrying the operation is worthwhile."""
         return self.kind in ("busy", "away", "closed")
 
     @property
     def told(self) -> str:
-        """The sentence for clients."""
+        """Public text for clients."""
         return _TOLD[self.kind]

@@ -1,4 +1,4 @@
-"""Runs: their types, the facade, the ports, and the events of their lives."""
+"""Runs: types, facade, ports and lifecycle events."""
 
 from .agent_loop import AgentLoop, AgentLoops, InlineAgentLoops, ThreadAgentLoops
 from .agents import Agent, AgentFactory, AgentResolver

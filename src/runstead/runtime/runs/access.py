@@ -1,4 +1,4 @@
-"""Whether the user of a run still has the right to it, asked when it begins and while it is executed."""
+"""Port that checks a user's access to a run, when it begins and during execution."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from .types import RunRecord
 
 
 class RunAccess(Protocol):
-    """Knows who has lost access. Failures to find out decide nothing, and are not raised."""
+    """Check for lost access. If the check itself fails, access is kept, and no error is raised."""
 
     async def is_revoked(self, run: RunRecord, *, begins: bool) -> bool:
-        """Return whether the run must not be executed, any more. ``begins``: it has not begun yet, or begins again."""
+        """Return whether the run must not be executed, or not any longer. ``begins`` is True at the start of each
+        attempt."""
         ...
 
 
 class EveryAccess:
-    """Nobody loses access."""
+    """Access check under which no user loses access."""
 
     async def is_revoked(self, run: RunRecord, *, begins: bool) -> bool:
         return False

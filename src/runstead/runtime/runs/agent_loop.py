@@ -1,8 +1,8 @@
-"""Where the code of graphs runs: on the one loop for all user code, or on a loop of its own for each run.
+"""Event loops for graph code: one loop shared by all user code, or a separate loop for each run.
 
-Both are apart from the server's loop, so that a node which blocks delays neither the API nor heartbeats nor leases. On
-the shared loop it delays other user code; on a loop of its own it delays its own run alone, and shares no client, lock
-or pool of asyncio with anything. (docs/adr/0020)
+Both are separate from the server's loop, so that a blocking node delays neither the API nor heartbeats nor leases. On
+the shared loop it delays other user code. On a separate loop it delays only its own run, and shares no asyncio client,
+lock or pool with other code. (docs/adr/0020)
 """
 
 from __future__ import annotations
@@ -23,66 +23,67 @@ T = TypeVar("T")
 R = TypeVar("R", covariant=True)
 
 Isolation: TypeAlias = Literal["shared", "run"]
-"""``shared``: on the loop of all user code. ``run``: a loop of its own for each run, read and update."""
+"""``shared``: the loop of all user code. ``run``: a separate loop for each run, read and update."""
 
 _GRAPH: Final = UserWork("graph")
 
 
 class AgentTask(Protocol[R]):
-    """Work going on on an agent loop."""
+    """Work that executes on an agent loop."""
 
     @property
     def ended(self) -> bool: ...
 
     async def wait(self, seconds: float | None = None) -> bool:
-        """True when the work has ended, within ``seconds``; None waits for ever. Never raises what the work raised."""
+        """Wait up to ``seconds`` (None: without limit). Return whether the work has ended. Never raises the work's
+        error."""
         ...
 
     def result(self) -> R:
-        """What the work returned, or raise what it raised. Only after it has ended. Raises LoopLost when its loop was
-        given up.
-        """
+        """Return the work's result or raise its error. Call only after it has ended. Raises LoopLost if its loop was
+        abandoned."""
         ...
 
     def call(self, function: Callable[[], object]) -> None:
-        """Run a quick function on the work's loop, soon. Ignored when the loop is gone."""
+        """Schedule a quick function on the work's loop. Ignored if the loop is gone."""
         ...
 
     def when_ended(self, do: Callable[[], object]) -> None:
-        """Call ``do`` once the work has ended, in any thread."""
+        """Call ``do`` once the work has ended, from any thread."""
         ...
 
 
 class AgentLoop(Protocol):
-    """An event loop, as the code of one run, read or update uses it."""
+    """Event loop for the code of one run, read or update."""
 
     def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> AgentTask[T]:
-        """Begin ``work`` on this loop, with the caller's context variables. Called from the server's loop."""
+        """Start ``work`` on this loop with the caller's context variables. Call from the server's loop."""
         ...
 
     async def threads_idle(self) -> None:
-        """Called on this loop: return when the threads that carry synchronous nodes of this work are free again."""
+        """Wait until the threads of this work's synchronous nodes are free. Call on this loop."""
         ...
 
 
 class AgentLoops(Protocol):
-    """Lends agent loops."""
+    """Pool of agent loops."""
 
     def lease(self, work: UserWork = _GRAPH, *, apart: bool = False) -> AbstractAsyncContextManager[AgentLoop]:
-        """A loop for ``work``, for the length of a block. Work that has not ended by then can no longer be waited for,
-        and a loop of its own is given up with it: what blocks it is ended by CodeAbandoned.
+        """Lease a loop for ``work`` for the duration of a block.
 
-        ``apart``: a loop of its own whatever the graph's isolation is, where there are such loops.
+        Work that has not ended by then can no longer be awaited. A separate loop is abandoned with it: CodeAbandoned
+        ends the code that blocks it. With ``apart``, the loop is separate whatever the graph's isolation is, if
+        separate loops exist.
         """
         ...
 
     async def close(self) -> None:
-        """Stop the idle loops. Loops that are stuck in user code die with the process."""
+        """Stop the idle loops. Loops that are blocked by user code end with the process."""
         ...
 
 
 class _Leased:
-    """A loop and the scope of what is done on it."""
+    """A loop, and the scope of the work on it."""
 
     def __init__(self, submit: Callable[..., LoopTask[Any]], work: UserWork, server: object | None) -> None:
         self._submit, self._scope = submit, WorkScope(work, server)
@@ -95,7 +96,7 @@ class _Leased:
 
 
 class SharedAgentLoops:
-    """All graphs on the loop of all user code, which stays whatever their runs do."""
+    """All graphs on the loop of all user code. The loop is kept after each run."""
 
     def __init__(self, user_loop: UserLoop) -> None:
         self._user_loop = user_loop
@@ -109,8 +110,10 @@ class SharedAgentLoops:
 
 
 class ThreadAgentLoops:
-    """A loop in a thread for each run, made when needed, kept for the next one, the last used first. ``sync_threads``
-    bounds the threads of one run's synchronous nodes; ``server`` identifies the server, see `current_server`.
+    """One thread and loop per run, created on demand and reused, the most recently used first.
+
+    ``sync_threads`` limits the threads for one run's synchronous nodes; ``server`` identifies the server, see
+    `current_server`.
     """
 
     def __init__(self, *, max_idle: int = 64, sync_threads: int = LIMIT, server: object | None = None) -> None:
@@ -130,7 +133,7 @@ class ThreadAgentLoops:
             for task in stuck:
                 task.when_ended(loop.stop)
             if stuck:
-                # Not at once: a loop that is at work for a moment is not blocked.
+                # With a delay: a loop that is merely busy for a moment is not blocked.
                 asyncio.get_running_loop().call_later(BLOCK, loop.end_blocking_code, loop.turn)
 
     async def close(self) -> None:
@@ -149,7 +152,7 @@ class ThreadAgentLoops:
 
 
 class AgentLoopsByGraph:
-    """Each graph as its ``isolation`` says."""
+    """Loops chosen by the ``isolation`` of each graph."""
 
     def __init__(self, user_loop: UserLoop, isolation: Callable[[str | None], Isolation]) -> None:
         self._isolation = isolation
@@ -194,7 +197,7 @@ def _retrieve(future: asyncio.Future[Any]) -> None:
 
 
 class InlineAgentLoops:
-    """Runs agent code on the caller's own loop: for simulations on virtual time."""
+    """Agent code on the caller's own loop, for simulations on virtual time."""
 
     @asynccontextmanager
     async def lease(self, work: UserWork = _GRAPH, *, apart: bool = False) -> AsyncIterator[AgentLoop]:

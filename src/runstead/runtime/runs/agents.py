@@ -1,6 +1,6 @@
-"""The port to the graphs: a graph id is resolved to a factory, and the factory makes an agent for one run.
+"""Port to the graphs: a graph id is resolved to a factory, and the factory builds an agent for one run.
 
-The kernel knows agents only by the few methods of LangGraph's Pregel that it calls, so that a fake can stand in.
+The kernel uses only the few methods of LangGraph's Pregel that `Agent` lists, so that tests can use a fake.
 """
 
 from __future__ import annotations
@@ -25,24 +25,26 @@ class Agent(Protocol):
 
 
 class AgentFactory(Protocol):
-    """Makes the agent of one run."""
+    """Factory of the agent for one run."""
 
     async def context_schema(self) -> Any | None:
-        """Return the type of the graph's context; None if it has none, or if nobody knows before the graph is made."""
+        """Return the type of the graph's context; None if it has none, or if it is unknown before the graph is
+        built."""
         ...
 
     def build(self, config: Mapping[str, Any], store: Any = None) -> AbstractAsyncContextManager[Any]:
         """Open the graph for a run with this RunnableConfig: a compiled graph, or a builder still to be compiled.
-        ``store`` is langgraph's BaseStore as this run may write it, for those who ask for one before there is a graph.
 
-        Entered and left on the event loop on which the agent will run, never on the server's: user code is called here.
-        Whatever the factory opened (an async context manager) is closed on leaving.
+        ``store`` is the LangGraph BaseStore that this run may write, for factories that take one as a parameter.
+
+        Enter and exit on the event loop on which the agent will run, never on the server's loop: user code is called
+        here. A context manager that the factory opened is closed on exit.
         """
         ...
 
 
 class AgentResolver(Protocol):
-    """Knows the registered graphs."""
+    """Registry of graphs."""
 
     @property
     def graph_ids(self) -> Sequence[str]:
@@ -50,5 +52,5 @@ class AgentResolver(Protocol):
         ...
 
     def resolve(self, graph_id: str) -> AgentFactory:
-        """The factory behind an id. Raises AgentNotFound."""
+        """Return the factory for an id. Raises AgentNotFound."""
         ...

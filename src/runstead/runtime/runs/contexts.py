@@ -1,4 +1,4 @@
-"""Contexts of runs against the context schemas of graphs: a dataclass, a pydantic model, a TypedDict."""
+"""Match of run contexts with the context schemas of graphs: a dataclass, a pydantic model or a TypedDict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 @dataclass(frozen=True, slots=True)
 class ContextField:
-    """A field of a context schema, and the keys by which a context may give it."""
+    """Field of a context schema, and the keys under which a context may contain it."""
 
     name: str
     keys: Collection[str]
@@ -21,10 +21,10 @@ class ContextField:
 
 
 def fitting_context(schema: Any, context: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return ``context`` without the keys that the schema does not have; all of it without a schema.
+    """Return ``context`` without keys that the schema lacks; all of it without a schema.
 
-    A run's context mirrors its configurable, and may hold keys that were meant for something else: a dataclass would
-    refuse them all. Never None: LangGraph makes the schema's defaults of an empty context, and nothing of None.
+    A run's context mirrors its configurable and may contain keys with other purposes, which a dataclass would refuse.
+    Never None: LangGraph applies the schema's defaults to an empty context, but not to None.
     """
     given = dict(context or {})
     if schema is None:
@@ -34,14 +34,14 @@ def fitting_context(schema: Any, context: Mapping[str, Any] | None) -> dict[str,
 
 
 def missing_fields(schema: Any, context: Mapping[str, Any] | None) -> list[str]:
-    """Return the required fields that ``context`` does not give. LangGraph requires none of a TypedDict."""
+    """Return the required fields that ``context`` lacks. LangGraph requires no fields of a TypedDict."""
     given = context or {}
     return [field.name for field in _fields(schema) if field.required and not any(key in given for key in field.keys)]
 
 
 def _fields(schema: Any) -> Iterator[ContextField]:
     if isinstance(schema, type) and issubclass(schema, BaseModel):
-        # Code of the author's may fill in what is missing.
+        # Custom code of the model may fill in missing fields.
         may_be_filled = schema.__init__ is not BaseModel.__init__ or bool(
             schema.__pydantic_decorators__.model_validators
         )
@@ -54,12 +54,12 @@ def _fields(schema: Any) -> Iterator[ContextField]:
             if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 yield ContextField(name, (name,), parameter.default is parameter.empty)
     else:
-        # A TypedDict, of typing or of typing_extensions.
+        # A TypedDict, from typing or typing_extensions.
         yield from (ContextField(name, (name,), False) for name in getattr(schema, "__annotations__", ()))
 
 
 def _keys(name: str, field: FieldInfo) -> tuple[Collection[str], bool]:
-    """The keys of a field; False for one that may also be given inside of another."""
+    """Return the keys of a field, and False if it may also be given inside another field."""
     alias = field.validation_alias
     aliases = alias.choices if isinstance(alias, AliasChoices) else [alias]
     keys = {name, field.alias, *(each for each in aliases if isinstance(each, str))}

@@ -1,7 +1,7 @@
-"""The port that brings waiting runs to workers, and stops to the one who holds the run.
+"""Port that delivers pending runs to workers, and stop requests to lease holders.
 
-Nothing here is the truth: the durable row is. A lost delivery is made again from the
-row, a lost stop notice is found by the holder when it renews its lease.
+The database row is authoritative. A lost delivery is repeated from the row, and the lease holder finds a lost stop
+request when it renews its lease.
 """
 
 from __future__ import annotations
@@ -12,54 +12,55 @@ from .types import RunId
 
 
 class RunWorker(Protocol):
-    """What a dispatcher delivers to; the supervisor is one."""
+    """Receiver of a dispatcher's deliveries, such as the supervisor."""
 
     @property
     def slots(self) -> int:
-        """How many runs it can hold at once."""
+        """Number of runs that the worker can hold at once."""
         ...
 
     @property
     def free(self) -> int:
-        """How many more runs it can take now."""
+        """Number of further runs that the worker can take now."""
         ...
 
     @property
     def reserved(self) -> int:
-        """How many of its slots are kept for runs of groups that execute none."""
+        """Number of slots that are reserved for runs of groups that have no executing run."""
         ...
 
     async def wait_free(self, more_than: int = 0) -> None:
-        """Return when ``free`` is more than ``more_than``. May return at once."""
+        """Wait until ``free`` is more than ``more_than``. May return at once."""
         ...
 
     async def launch(self, run_id: RunId) -> bool:
-        """Claim the run and begin to execute it; False when it was not to be had. Returns once begun, not when done."""
+        """Claim the run and begin to execute it. Return False if it is not claimable. Returns when the run has begun,
+        not when it has ended."""
         ...
 
     async def finished(self, run_id: RunId) -> None:
-        """Return once this worker does not hold the run (any more)."""
+        """Wait until this worker does not hold the run (any more)."""
         ...
 
     def notice_stop(self, run_id: RunId) -> None:
-        """The run's stop flag may have changed: look at it. Unknown runs are ignored; called from the worker's loop."""
+        """Check the run's stop flag, which may have changed. Unknown runs are ignored. Call from the worker's loop."""
         ...
 
 
 class RunDispatcher(Protocol):
-    """Knows which runs wait, and who serves them."""
+    """Dispatcher of pending runs to workers."""
 
     async def serve(self, worker: RunWorker) -> None:
-        """Deliver runs to ``worker``, never more than it has room for, until cancelled.
+        """Deliver runs to ``worker`` until cancelled, never more than it has free slots for.
 
-        Where groups of runs take turns, waiting runs are delivered in fair order (see `fair_turns`), and the last
-        ``reserved`` slots only get runs of groups that execute none.
-        Every waiting run that is due is delivered at least once, soon after it became so (a bell, not polling),
-        also those from before this process; delivering a run twice is harmless, for claiming decides.
-        Cancelling stops the deliveries and leaves launched runs alone.
+        If groups of runs take turns, pending runs are delivered in fair order (see `fair_turns`), and the last
+        ``reserved`` slots only receive runs of groups that have no executing run. Every pending run that is due is
+        delivered at least once, soon after it became due (by a wake-up, not by polling), including runs from before
+        this process. Delivering a run twice is harmless, since claiming decides. Cancelling stops the deliveries and
+        leaves launched runs alone.
         """
         ...
 
     async def request_stop(self, run_id: RunId) -> None:
-        """Tell the holder, wherever it is, to look at the run's stop flag. Best effort and quick."""
+        """Ask the lease holder, in whatever process, to check the run's stop flag. Best effort; returns quickly."""
         ...

@@ -1,7 +1,7 @@
-"""Which errors' texts are told to clients. The others may hold what is nobody's business: hosts, paths, keys, rows.
+"""Redaction of error texts for clients. Texts of other errors may contain hosts, paths, keys or database rows.
 
-An error that an agent's author raises says something to its user. One that comes out of a library says it to the
-author, who finds it in the log, whole and with the run's id.
+An error that an agent's author raises is meant for its user. An error from a library is meant for the author, who finds
+its full text in the log with the run's id.
 """
 
 from __future__ import annotations
@@ -36,31 +36,32 @@ _TOLD: Final[tuple[type[BaseException], ...]] = (
     graph_errors.TaskNotFound,
     RunError,
 )
-"""With all that inherit from them; so with GraphRecursionError, and with most of what is raised on purpose."""
+"""Includes all subclasses, and so GraphRecursionError and most errors that are raised on purpose."""
 
 _CALL: Final = re.compile(r"(\w+)\(")
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorTexts:
-    """``shows_all``: for who works on the agents, and reads the answers as well as the log."""
+    """Error texts as clients see them. ``shows_all``: expose full error texts (development only)."""
 
     shows_all: bool = False
 
     def of(self, error: BaseException) -> str:
-        """The text of ``error``, as clients are told it."""
+        """Return the text of ``error`` for clients."""
         if isinstance(error, StorageFault) and not self.shows_all:
             return error.told
         return describe(error) if self.shows_all or isinstance(error, _TOLD) else MASKED
 
     def named(self, error: BaseException) -> str:
-        """The class of ``error``, and its text as clients are told it."""
+        """Return the class of ``error``, with its text for clients."""
         return f"{type(error).__name__}: {self.of(error)}"
 
     def of_task(self, error: object) -> str:
-        """An error of a task in a state, in the form that clients know: the class, and the text in brackets.
+        """Return the error of a task in a state, in the form that clients know: the class, with the text in
+        parentheses.
 
-        What comes out of a checkpoint is that form already, and its class is known by its name alone.
+        An error from a checkpoint already has that form, and only the name of its class is known.
         """
         if isinstance(error, BaseException):
             return f"{type(error).__name__}({self.of(error)!r})"
@@ -68,7 +69,7 @@ class ErrorTexts:
         return text if self.shows_all or _is_told(name) else f"{name or 'Error'}({MASKED!r})"
 
     def shown(self, error: object) -> object:
-        """An error inside of an event: one that was raised becomes class and text."""
+        """Return an error inside an event; an exception becomes its class and text."""
         if isinstance(error, BaseException):
             return {"error": type(error).__name__, "message": self.of(error)}
         return self.of_task(error) if isinstance(error, str) else error

@@ -1,4 +1,4 @@
-"""What a caller of the runs API may meet. Every text says what happened and the way out."""
+"""Exceptions of the runs API. Each text says what happened and what to do."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from .types import RunId, RunStatus, ThreadId
 
 
 class RunError(Exception):
-    """Root of all errors about runs."""
+    """Base class of all errors about runs."""
 
 
 class RunNotFound(RunError):
-    """No such run for this actor: unknown, deleted, on another thread, or somebody else's."""
+    """The actor has no such run: it is unknown, deleted, on another thread, or belongs to another user."""
 
     def __init__(self, run_id: RunId) -> None:
         self.run_id = run_id
@@ -20,7 +20,7 @@ class RunNotFound(RunError):
 
 
 class ThreadNotFound(RunError):
-    """No such thread for this actor."""
+    """The actor has no such thread."""
 
     def __init__(self, thread_id: ThreadId) -> None:
         self.thread_id = thread_id
@@ -28,7 +28,7 @@ class ThreadNotFound(RunError):
 
 
 class ThreadBusy(RunError):
-    """Another run is in flight on this thread, and what was asked needs it to be idle."""
+    """Another run is in flight on this thread, and the operation needs an idle thread."""
 
     def __init__(self, run_ids: Sequence[RunId]) -> None:
         self.run_ids = tuple(run_ids)
@@ -37,7 +37,7 @@ class ThreadBusy(RunError):
 
 
 class CronMoved(RunError):
-    """The cron is not due at this moment any more: it was run by somebody else, changed, switched off or deleted."""
+    """The cron is not due at this time any more: another worker ran it, or it was changed, disabled or deleted."""
 
     def __init__(self, cron_id: str) -> None:
         super().__init__(f"cron {cron_id} is not due at this moment any more")
@@ -52,7 +52,7 @@ class RunConflict(RunError):
 
 
 class IdempotencyMismatch(RunError):
-    """This idempotency key has made a run from another request."""
+    """This idempotency key has created a run from a different request."""
 
     def __init__(self, run_id: RunId) -> None:
         self.run_id = run_id
@@ -68,11 +68,11 @@ class RunNotRetriable(RunError):
 
 
 class InvalidRunSpec(RunError):
-    """The specification contradicts itself, or asks for what does not exist."""
+    """The specification contradicts itself, or refers to something that does not exist."""
 
 
 class UnknownInterruptError(RunError):
-    """A strict resume answers what its thread does not ask (any more). The thread is as it was."""
+    """A strict resume answers an interrupt that is not pending (any more). The thread is unchanged."""
 
     def __init__(self, interrupt_ids: Sequence[str], pending_ids: Sequence[str]) -> None:
         self.interrupt_ids, self.pending_ids = tuple(interrupt_ids), tuple(pending_ids)
@@ -91,16 +91,16 @@ class AgentNotFound(RunError):
 
 
 class GraphCodeFailed(RunError):
-    """The graph's own code raised outside of a run: its factory, a reducer, a validator, a schema."""
+    """The graph's own code failed outside a run: its factory, a reducer, a validator or a schema."""
 
     def __init__(self, graph_id: str, words: str) -> None:
-        """``words`` are what clients may be told of the error."""
+        """Create the error. ``words`` is the text that clients may see."""
         self.graph_id, self.words = graph_id, words
         super().__init__(f"The code of graph {graph_id!r} failed: {words}")
 
 
 class LeaseLost(RunError):
-    """A late worker: the run was claimed by another since, or the lease's time has passed. Its word does not count."""
+    """A late worker: another worker has claimed the run, or the lease has expired. Its writes do not count."""
 
     def __init__(self, run_id: RunId, attempt: int) -> None:
         self.run_id, self.attempt = run_id, attempt
@@ -108,7 +108,8 @@ class LeaseLost(RunError):
 
 
 class RollbackRequested(RunError):
-    """The run cannot be settled as it is: a rollback was asked for. Undo it, then settle it as undone."""
+    """The run cannot be settled with this outcome, since a rollback was requested. Roll it back, then settle it as
+    rolled back."""
 
     def __init__(self, run_id: RunId) -> None:
         self.run_id = run_id
@@ -116,7 +117,7 @@ class RollbackRequested(RunError):
 
 
 class IllegalTransition(RunError):
-    """A status move that the lifecycle table does not know."""
+    """A status transition that the transition table does not contain."""
 
     def __init__(self, run_id: RunId, before: RunStatus, after: RunStatus) -> None:
         self.run_id, self.before, self.after = run_id, before, after

@@ -1,7 +1,7 @@
-"""The public entry to runs: nine verbs, and the life of the part that executes.
+"""Public API for runs: create, stream, wait, cancel, query, delete; start and stop the executor.
 
-Each verb acts for the bound actor (ActorRequired without one); a foreign run looks like an absent one.
-What is decided, executed, streamed and waited for is the business of `internal`.
+Each method acts for the bound actor (ActorRequired without one); another user's run looks like a missing one.
+Decisions, execution, streaming and waiting are implemented in `internal`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = ["RunStream", "RunsFacade"]
 
 
 class RunsFacade:
-    """Creates, streams, waits for, cancels, finds and deletes runs."""
+    """Facade that creates, streams, waits for, cancels, finds and deletes runs."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class RunsFacade:
 
     @classmethod
     def assemble(cls, runtime: RunsRuntime) -> Self:
-        """The facade over everything that was injected."""
+        """Build the facade from the injected ports."""
         registry, planner = RunRegistry(), ExecutionPlanner()
         values = RunValues(runtime, planner).read
         streams = RunStreamService(runtime, values)
@@ -76,24 +76,24 @@ class RunsFacade:
         )
 
     async def start(self, *, execute: bool = True) -> None:
-        """Begin to execute waiting runs, also those from before; with ``execute=False``, only accept and stream."""
+        """Begin to execute pending runs, including those from before the start. With ``execute=False``, only accept and
+        stream."""
         if not execute:
             return
         self._supervisor.start()
         self._serving = [
             asyncio.create_task(self._runtime.dispatcher.serve(self._supervisor), name="dispatcher"),
             asyncio.create_task(self._recovery.watch(), name="recovery"),
-            asyncio.create_task(self._untold.watch(), name="untold ends"),
+            asyncio.create_task(self._untold.watch(), name="missing terminal events"),
         ]
 
     def stop_claiming(self) -> None:
-        """Begin no more runs here. To be followed by `close`."""
+        """Begin no more runs in this process. Call `close` afterwards."""
         self._supervisor.stop_claiming()
 
     async def close(self, grace: float = 10.0) -> None:
-        """Stop claiming, let runs finish for ``grace`` seconds, and hand the rest back, so that another worker (or
-        the next start) resumes them.
-        """
+        """Stop claiming, let runs finish for ``grace`` seconds, and hand the rest back, so that another worker (or the
+        next start) resumes them."""
         for task in self._serving:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
@@ -104,38 +104,39 @@ class RunsFacade:
 
     @property
     def active_runs(self) -> int:
-        """How many runs this process holds."""
+        """Number of runs that this process holds."""
         return len(self._registry)
 
     async def create_background(self, spec: RunSpec) -> RunRecord:
-        """Accept a run, and return at once. It survives any crash from here on.
+        """Accept a run and return at once. From then on the run survives any crash.
 
-        With ``spec.idempotency``, the run that the same request made before is returned instead of a second one.
-        Raises ThreadNotFound, ThreadBusy (strategy ``reject``), RunConflict, IdempotencyMismatch.
+        With ``spec.idempotency``, a repeated request returns the run that the first one created, instead of a second
+        run. Raises ThreadNotFound, ThreadBusy (strategy ``reject``), RunConflict, IdempotencyMismatch.
         """
         (record,) = await self.create_batch([spec])
         return record
 
     async def create_batch(self, specs: Sequence[RunSpec]) -> Sequence[RunRecord]:
-        """Accept several runs: all, or none. Raises like `create_background`."""
+        """Accept several runs: all, or none. Raises the same errors as `create_background`."""
         return await self._errands.finish(self._create(specs))
 
     async def create_and_stream(
         self, spec: RunSpec, *, namespaces: Collection[str] | None = None
     ) -> tuple[RunRecord, RunStream]:
-        """Accept a run and read its stream from the first event. Closing the stream before the end stops the run when
-        ``spec.on_disconnect`` is ``cancel``. ``namespaces`` as for `join_stream`. Raises like `create_background`.
+        """Accept a run and read its stream from the first event.
+
+        Closing the stream before the end stops the run if ``spec.on_disconnect`` is ``cancel``. ``namespaces`` as in
+        `join_stream`. Raises the same errors as `create_background`.
         """
         record = await self.create_background(spec)
         leave = spec.on_disconnect == "cancel"
-        # From the first event on, and told of it should the window have passed that one already.
+        # From the first event on, with a gap event if that one is no longer kept.
         choice = StreamChoice(namespaces=namespaces)
         return record, await self._open(record, "-1", choice, cancel_on_leave=leave, is_new=True)
 
     async def create_and_wait(self, spec: RunSpec) -> RunResult:
-        """Accept a run and wait for its end. Cancelling the call stops the run when ``spec.on_disconnect`` is
-        ``cancel``.
-        """
+        """Accept a run and wait for its end. Cancelling the call stops the run if ``spec.on_disconnect`` is
+        ``cancel``."""
         record = await self.create_background(spec)
         return await self._wait(record, cancel_on_leave=spec.on_disconnect == "cancel", is_new=True)
 
@@ -149,11 +150,11 @@ class RunsFacade:
         namespaces: Collection[str] | None = None,
         cancel_on_disconnect: bool = False,
     ) -> RunStream:
-        """Read a run that exists. Without an id only what comes from now on, and nothing when the run has ended;
-        with one, all after it, and with ``-1`` all that is kept. ``modes`` hides the events of other stream modes,
-        ``namespaces`` those of other graphs inside the run; the root's is the empty one.
+        """Read the stream of an existing run.
 
-        Raises RunNotFound.
+        Without ``last_event_id``, return only new events, and none if the run has ended; with an id, all events after
+        it, and with ``-1`` all that are kept. ``modes`` limits the events to these stream modes, ``namespaces`` to
+        these graphs inside the run; the root's namespace is empty. Raises RunNotFound.
         """
         record = await self.get_run(run_id, thread_id=thread_id)
         choice = StreamChoice(modes, namespaces)
@@ -162,7 +163,7 @@ class RunsFacade:
     async def join_wait(
         self, run_id: RunId, *, thread_id: ThreadId | None = None, cancel_on_disconnect: bool = False
     ) -> RunResult:
-        """Wait for the end of a run that exists; answers at once when it has ended. Raises RunNotFound."""
+        """Wait for the end of an existing run; returns at once if it has ended. Raises RunNotFound."""
         return await self._wait(await self.get_run(run_id, thread_id=thread_id), cancel_on_leave=cancel_on_disconnect)
 
     async def cancel(
@@ -175,10 +176,9 @@ class RunsFacade:
         wait: bool = False,
     ) -> StopRequest:
         """Stop a run: ``interrupt`` keeps its steps, ``rollback`` restores the thread and deletes the run.
-        ``taken`` records with an interrupt that another run has taken the input over.
 
-        Cancelling twice, or after the end, changes nothing. With ``wait``, returns when the run has ended. Raises
-        RunNotFound.
+        ``taken`` records with an interrupt that another run has taken over the input. A second cancel, or one after the
+        end, changes nothing. With ``wait``, return when the run has ended. Raises RunNotFound.
         """
         record = await self.get_run(run_id, thread_id=thread_id)
         kept = Stopped.TAKEN if taken else Stopped.BY_USER
@@ -189,23 +189,23 @@ class RunsFacade:
         return request
 
     async def get_run(self, run_id: RunId, *, thread_id: ThreadId | None = None) -> RunRecord:
-        """The run as it stands. Raises RunNotFound; also when it belongs to another thread than ``thread_id``."""
+        """Return the stored run. Raises RunNotFound, also if the run belongs to another thread than ``thread_id``."""
         record = await self._runtime.query_store.get_run(run_id)
         if record is None or thread_id not in (None, record.thread_id):
             raise RunNotFound(run_id)
         return record
 
     async def list_runs(self, where: RunFilter, *, limit: int = 10, offset: int = 0) -> Sequence[RunRecord]:
-        """Matching runs, the newest first."""
+        """Return matching runs, newest first."""
         return await self._runtime.query_store.list_runs(where, limit=limit, offset=offset)
 
     async def count_runs(self, where: RunFilter) -> int:
-        """How many runs match."""
+        """Return the number of matching runs."""
         return await self._runtime.query_store.count_runs(where)
 
     async def delete_run(self, run_id: RunId, *, thread_id: ThreadId | None = None) -> None:
-        """Stop a run, then forget its row, its events and its stream. Its checkpoints stay: `cancel` with
-        ``rollback`` removes those.
+        """Stop a run, then delete its row, its events and its stream. Its checkpoints stay; `cancel` with ``rollback``
+        removes them.
 
         Raises RunNotFound.
         """
@@ -220,16 +220,18 @@ class RunsFacade:
         await self._runtime.delete_store.delete_run(run_id)
         with also_on(record.thread_id):
             await self._runtime.event_store.delete_events(record.thread_id, run_id=run_id)
-        # Its worker forgets the mark when it hears that it has settled, and may not have heard it yet.
+        # Its worker deletes the mark after settling, and may not have done so yet.
         await self._runtime.checkpoints.forget_mark(record.thread_id, run_id)
         await self._runtime.bridge.cleanup(run_id)
 
     async def retry(self, run_id: RunId) -> RunRecord:
-        """Let a dead letter run again, with its attempts forgotten. Raises RunNotFound, RunNotRetriable, ThreadBusy."""
+        """Make a dead letter pending again, with its attempts reset. Raises RunNotFound, RunNotRetriable,
+        ThreadBusy."""
         record = await self.get_run(run_id)
         if not record.dead_letter:
             raise RunNotRetriable(run_id, record.status)
-        # First, for a stream that has ended stays ended, and the next attempt may begin at any moment after.
+        # Delete the stream first: a stream that has ended stays ended, and the next attempt may begin at any moment
+        # afterwards.
         await self._runtime.bridge.cleanup(run_id)
         retried = await self._runtime.lease_store.retry(run_id)
         if retried is None:
@@ -260,12 +262,13 @@ class RunsFacade:
             return await self._waits.wait(record, is_new=is_new)
         except asyncio.CancelledError:
             if cancel_on_leave:
-                # The caller is gone; the stop it asked for must still be written.
+                # The caller is gone, but the stop that it requested must still be written.
                 await self._stop(record, Stopped.BY_DISCONNECT)
             raise
 
     async def _stop(self, record: RunRecord, reason: Stopped) -> StopRequest:
-        """Ask durably, then tell the holder, or the readers when nobody holds it."""
+        """Store the stop request, then notify the lease holder, or publish the terminal event if no worker holds the
+        run."""
         return await self._errands.finish(self._request_stop(record, reason))
 
     async def _request_stop(self, record: RunRecord, reason: Stopped) -> StopRequest:
@@ -290,7 +293,7 @@ class RunsFacade:
         return [one.record for one in created]
 
     async def _carry_out(self, created: CreatedRun) -> None:
-        """What a creation did to the runs in flight: tell their holders and their readers."""
+        """Notify the lease holders and readers of the runs in flight that this creation stops."""
         for run_id in created.stopping:
             await self._runtime.dispatcher.request_stop(run_id)
         for ended in created.ended:
@@ -300,7 +303,7 @@ class RunsFacade:
         await self._tell_ended(record, record.stop_requested or Stopped.SUPERSEDED, None)
 
     async def _tell_ended(self, record: RunRecord, reason: Stopped, thread_status: ThreadStatus | None) -> None:
-        """A run ended that nobody held: its readers and the observers have not heard of it yet."""
+        """Publish the end of a run that no worker held to its readers and to the observers."""
         with acting(record.actor):
             await tell_end(self._runtime.bridge, record)
             emitter = RunEventEmitter(record, self._runtime.observer, self._runtime.clock)
@@ -308,13 +311,13 @@ class RunsFacade:
 
 
 def _without_input(record: RunRecord) -> RunRecord:
-    """The record for a reader, who may stay for hours, and would keep a large input in memory as long."""
+    """Return the record without its input: a reader may stay for hours, and would keep a large input in memory."""
     return replace(record, spec=replace(record.spec, input=None))
 
 
 async def _scheduled(specs: Sequence[RunSpec], scheduler: RunScheduler) -> Sequence[RunSpec]:
     if len(specs) == 1:
         return [replace(specs[0], scheduling=await scheduler.schedule(specs[0]))]
-    # Together: a slow priority function delays a batch once.
+    # In parallel, so that a slow priority function delays a batch only once.
     turns = await asyncio.gather(*(scheduler.schedule(spec) for spec in specs))
     return [replace(spec, scheduling=turn) for spec, turn in zip(specs, turns, strict=True)]

@@ -1,8 +1,8 @@
-"""The order in which waiting runs begin: the more urgent first, and groups in turn.
+"""Fair order of pending runs: by urgency, and within the same urgency by turns of groups.
 
-A flow is what waits of one group with one priority. Among flows of the same urgency, the one whose group executes the
-fewest runs goes first, then the one whose last turn is the longest ago. A priority that gets no turn becomes more
-urgent with time, so that each gets one. What waits, and what is executed, is read by the stores.
+A flow is the set of pending runs with the same group and priority. Among flows of the same urgency, the flow whose
+group has the fewest executing runs comes first, then the flow whose last turn is longest ago. A priority that gets no
+turn becomes more urgent over time, so that none starves. The stores read which runs are pending and executing.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from .types import RunId
 MOST_URGENT: Final = -5
 LEAST_URGENT: Final = 5
 USER_GROUP: Final = "user:"
-"""The beginning of the name of a user's group."""
+"""Prefix of the name of a user's group."""
 NAMED_GROUP: Final = "group:"
-"""The beginning of the name of a group that a priority function named: it is never a user's."""
+"""Prefix of the name of a group that a priority function named; never the group of a user."""
 RISES_AFTER: Final = timedelta(seconds=60)
-"""Runs of a priority that gets no turn for this long count as one step more urgent, up to the most urgent that
-waits."""
+"""Runs of a priority that gets no turn for this long count as one step more urgent, up to the most urgent pending
+priority."""
 
 
 def group_of(actor: ActorContext) -> str:
@@ -35,10 +35,10 @@ def group_of(actor: ActorContext) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """The waiting runs of a group that have the same priority.
+    """Pending runs of one group with the same priority.
 
-    ``oldest_due`` is no later than the due time of any of its runs; ``last_turn`` is when a run of it began last, if
-    one is known.
+    ``oldest_due`` is no later than the due time of any of its runs; ``last_turn`` is the latest start of one of its
+    runs, if known.
     """
 
     group: str
@@ -49,20 +49,21 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class WaitingRun:
-    """A run that could be claimed now, and since when it waits."""
+    """A claimable run, and the time since which it is due."""
 
     run_id: RunId
     due_at: datetime
 
 
 RunsOfFlow: TypeAlias = Callable[[Flow, int], Sequence[WaitingRun]]
-"""The first so many runs of a flow, in the order in which they begin."""
+"""Reader of the first runs of a flow, up to a limit, in the order in which they begin."""
 
 _Key: TypeAlias = tuple[int, int, datetime, int, str]
 
 
 class _Waiting:
-    """A flow while its runs are put in order. ``since`` is when it last had a turn, or since when it waits for one."""
+    """A flow while its runs are ordered. ``since`` is the time of its last turn, or since when it waits for its
+    first."""
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
@@ -76,7 +77,7 @@ class _Waiting:
 
 
 class _Order:
-    """Whose turn it is, as far as runs have been taken. Every key only grows while runs are read and taken."""
+    """Order of turns, given the runs taken so far. Every key only grows while runs are read and taken."""
 
     def __init__(self, flows: Sequence[Flow], executing: Counter[str], now: datetime) -> None:
         self._now = now
@@ -90,7 +91,7 @@ class _Order:
 
     def key(self, waiting: _Waiting) -> _Key:
         flow = waiting.flow
-        # All of a priority rise together, so that among them only the groups count.
+        # All flows of a priority rise together, so that only their groups decide among them.
         risen = max(self._now - self._turns[flow.priority], timedelta()) // RISES_AFTER
         urgency = max(flow.priority - risen, self._most_urgent)
         return urgency, self.executing[flow.group], waiting.since, flow.priority, flow.group
@@ -112,10 +113,10 @@ def in_fair_order(
     limit: int,
     shared: int,
 ) -> list[RunId]:
-    """Return the next ``limit`` runs, as if each began at once; the runs of one flow stay in their order.
+    """Return the next ``limit`` runs as if each began at once; the runs of one flow keep their order.
 
-    Only the first ``shared`` of them may be of groups that execute a run; the others are the first of their groups.
-    ``executing`` counts the runs that each group executes.
+    Only the first ``shared`` of them may belong to groups with an executing run; each of the others is the first of its
+    group. ``executing`` counts the executing runs of each group.
     """
     all_flows = list(flows)
     order = _Order(all_flows, executing, now)

@@ -1,7 +1,7 @@
-"""The acting user in the words of graphs: the keys of ``configurable`` by which they ask who was authenticated.
+"""Acting user as graphs see it: the keys of ``configurable`` with the authenticated user.
 
-Where users prove who they are, only the server sets these keys. Where nobody does, ``user_id`` is a key like any other:
-clients say for whom they ask. The other keys are dropped by the wire, and nothing that streams shows them.
+On a server with authentication, only the server sets these keys. Without authentication, clients may set ``user_id``
+themselves. The other keys are dropped by the wire, and never appear in streams.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from runstead.runtime.actor_context import ActorContext
 
 
 def identity_of(actor: ActorContext, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return ``user_id``, and what is known of the user where somebody had to prove who they are, ``tenant_id`` too.
+    """Return ``user_id`` and, for an authenticated user, ``tenant_id`` and the known claims.
 
-    ``given`` is the configurable that the client, the thread and the assistant have said.
+    ``given`` is the merged configurable of the client, the thread and the assistant.
     """
     said = None if actor.is_authenticated else (given or {}).get("user_id")
     identity: dict[str, Any] = {"user_id": said or actor.user_id}

@@ -1,4 +1,4 @@
-"""Pending interrupts as clients read them, and resume values as LangGraph takes them. Pure."""
+"""Pending interrupts in the form for clients, and resume values in the form for LangGraph. Pure."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 INTERRUPT: Final = "__interrupt__"
-"""The channel in which LangGraph keeps pending interrupts (langgraph.constants, private there)."""
+"""Channel in which LangGraph keeps pending interrupts (langgraph.constants, private there)."""
 NO_TASK: Final = "00000000-0000-0000-0000-000000000000"
-"""The task id of pending writes that are of no task: they are part of the state."""
+"""Task id of pending writes without a task: they are part of the state."""
 TASK_EVENTS: Final = frozenset(("__error__", "__error_source_node__", INTERRUPT, "__resume__"))
-"""Channels of pending writes that say what happened to a task, not what it gave."""
+"""Channels of pending writes that record events of a task, not its output."""
 _INTERRUPT_ID: Final = re.compile(r"[0-9a-f]{32}")
 _REFUSED: Final = "_langgraph_invalid_resume"
-"""Set by LangGraph on an error that an answer has caused (langgraph.errors.is_invalid_resume, of 1.2 and later)."""
+"""Attribute that LangGraph sets on an error caused by an answer (langgraph.errors.is_invalid_resume, since 1.2)."""
 
 
 def shown_interrupt(interrupt: Any) -> dict[str, Any]:
-    """Return a LangGraph interrupt as clients read it: with its ``response_schema`` if it has one."""
+    """Return a LangGraph interrupt in the form for clients, with its ``response_schema`` if it has one."""
     shown = {"id": interrupt.id, "value": interrupt.value}
     if (schema := getattr(interrupt, "response_schema", None)) is not None:
         shown["response_schema"] = schema
@@ -26,14 +26,14 @@ def shown_interrupt(interrupt: Any) -> dict[str, Any]:
 
 
 def is_refused_answer(error: BaseException | None) -> bool:
-    """Return whether a graph refused an answer that breaks a ``response_schema``. Nothing of the answer is saved."""
+    """Return whether a graph refused an answer that violates a ``response_schema``. Nothing of the answer is saved."""
     return getattr(error, _REFUSED, False) is True
 
 
 def pending_interrupts(writes: Iterable[tuple[str, str, Any]] | None) -> dict[str, list[dict[str, Any]]]:
     """Return the interrupts that wait for an answer, by task, from a checkpoint's pending writes.
 
-    The latest question of a task waits until the task has given something (langgraph.pregel._task_status).
+    The latest interrupt of a task waits until the task has written output (langgraph.pregel._task_status).
     """
     return {
         task_id: [shown_interrupt(interrupt) for interrupt in interrupts]
@@ -58,7 +58,8 @@ def asked_interrupts(writes: Iterable[tuple[str, str, Any]] | None) -> dict[str,
 def is_by_interrupt(resume: Any, pending: Collection[str]) -> bool:
     """Return whether ``resume`` maps interrupt ids to answers.
 
-    It does when LangGraph takes it for such a mapping, or when it names a pending one. An empty mapping is an answer.
+    It does if LangGraph treats it as such a mapping, or if it names a pending interrupt. An empty mapping is a plain
+    answer.
     """
     return (
         isinstance(resume, Mapping)
@@ -71,7 +72,7 @@ def is_by_interrupt(resume: Any, pending: Collection[str]) -> bool:
 
 
 def answers_of(resume: Any, pending: Collection[str]) -> dict[str, Any]:
-    """Return the answers by interrupt. One that names no interrupt is for the only pending one."""
+    """Return the answers by interrupt. An answer that names no interrupt belongs to the only pending one."""
     if is_by_interrupt(resume, pending):
         return {key: value for key, value in resume.items() if key in pending}
     return {next(iter(pending)): resume} if len(pending) == 1 else {}

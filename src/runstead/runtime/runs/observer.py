@@ -1,4 +1,4 @@
-"""Lifecycle events and those who watch them: durable side effects leave the kernel here."""
+"""Lifecycle events and their observers, by which other components add durable side effects."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class RunLifecycleEventType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunLifecycleEvent:
-    """Something that happened to a run. ``sequence`` counts from 1 within one attempt; ``occurred_at`` is UTC.
+    """Event in the life of a run. ``sequence`` counts from 1 within one attempt; ``occurred_at`` is UTC.
 
-    The payload of RUN_COMPLETED, RUN_FAILED and RUN_CANCELLED holds ``completion`` (see RunCompletionData);
-    RUN_COMPLETED also ``title`` when one was found; RUN_FAILED ``error``; RUN_CANCELLED ``reason``;
-    HUMAN_MESSAGE ``content``; THREAD_STATUS_UPDATED ``status``.
+    The payload of RUN_COMPLETED, RUN_FAILED and RUN_CANCELLED contains ``completion`` (see RunCompletionData);
+    RUN_COMPLETED also ``title`` if one was found; RUN_FAILED ``error``; RUN_CANCELLED ``reason``; HUMAN_MESSAGE
+    ``content``; THREAD_STATUS_UPDATED ``status``.
     """
 
     event_id: str
@@ -42,15 +42,16 @@ class RunLifecycleEvent:
 
 
 class RunObserver(Protocol):
-    """Told of every lifecycle event, in order, after it is durably true, under the run's actor."""
+    """Observer of all lifecycle events, called in order, after each is durable, under the run's actor."""
 
     async def on_event(self, event: RunLifecycleEvent) -> None: ...
 
 
 class CompositeObserver:
-    """Tells several observers, in order. One that fails is logged and changes neither the run nor the others,
+    """Observer that notifies several observers in order.
 
-    unless it was registered as required: then the failure is raised after all were told.
+    An observer that fails is logged and affects neither the run nor the others, unless it was registered as required:
+    then its error is raised after all were notified.
     """
 
     def __init__(self, observers: Sequence[RunObserver] = (), *, required: Sequence[RunObserver] = ()) -> None:

@@ -1,4 +1,4 @@
-"""Reads the values that a run left, for a reader who has no stream to read them from."""
+"""Reader of the values that a run left, for callers without a stream."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .types import Lease, RunRecord
 
 
 class RunValues:
-    """Reads through the graph: what a state's values are is the graph's to say."""
+    """Reader that goes through the graph, since the graph decides what a state's values are."""
 
     def __init__(self, runtime: RunsRuntime, planner: ExecutionPlanner) -> None:
         self._clock, self._planner = runtime.clock, planner
@@ -24,10 +24,10 @@ class RunValues:
         )
 
     async def read(self, record: RunRecord) -> bytes | None:
-        """Return the values of the graph's output channels as JSON: those that an ended run left, with the interrupts
-        that wait for an answer, or the thread's latest while the run goes on. None when there are none (any more).
+        """Return the values of the graph's output channels as JSON, or None if there are none (any more).
 
-        Raises AgentNotFound, AgentUnresponsive, GraphCodeFailed.
+        For an ended run: the values that it left, with the interrupts that wait for an answer. While the run executes:
+        the thread's latest values. Raises AgentNotFound, AgentUnresponsive, GraphCodeFailed.
         """
         lease = Lease(record, "reader", max(record.attempt, 1), self._clock.now())
         config = self._planner.plan(lease, resuming=True).state_config
@@ -43,7 +43,7 @@ class RunValues:
             state = await read_state(agent, config)
             if (left := output_values(agent, state)) is None:
                 return None
-            # Of a run that goes on, nobody can say yet what it is going to answer and what to ask.
+            # While a run executes, its final interrupts are unknown.
             waiting = waiting_interrupts(state) if record.status.is_terminal else ()
             return encode(with_interrupts(left, waiting))
 

@@ -1,4 +1,4 @@
-"""Everything the runs domain is given from outside, in one place; `bootstrap` fills it in."""
+"""Ports and limits that the runs domain receives from `bootstrap`."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from .store import (
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:
-    """Bounds, each with its unit.
+    """Limits, each with its unit.
 
-    ``lease_term``: how long a worker may be silent before its runs are taken over; renewed at a third of it.
-    ``max_attempts``: a run that lost its worker this often is a dead letter. ``reserved_slots``: of
-    ``max_concurrent_runs``, for runs of groups that execute none. ``stop_grace`` (seconds): how long a
-    stop waits for agent code that does not react, before the run is settled without it. ``run_timeout`` (seconds):
-    for runs that name none; None for no limit. ``hand_back_grace`` (seconds): as ``stop_grace``, when the process is to
-    end and its runs are handed back. ``heartbeat`` (seconds): of silence on a stream, after which readers
-    get a heartbeat. ``input_bytes``: of the inputs of all runs that execute at once; None for no limit.
-    ``access_check`` (seconds): how often it is asked whether users still have access.
+    ``lease_term``: time without renewal after which other workers take a worker's runs over; renewed at a third of it.
+    ``max_attempts``: number of lost workers after which a run is a dead letter. ``reserved_slots``: part of
+    ``max_concurrent_runs``, reserved for runs of groups that have no executing run. ``stop_grace`` (seconds): time that
+    a stop waits for agent code that does not react, before the run is settled without it. ``run_timeout`` (seconds):
+    for runs that name none; None for no limit. ``hand_back_grace`` (seconds): as ``stop_grace``, when the process shuts
+    down and hands its runs back. ``heartbeat`` (seconds): silence on a stream after which readers get a heartbeat.
+    ``input_bytes``: total size of the inputs of all executing runs; None for no limit. ``access_check`` (seconds):
+    interval between checks that users still have access.
     """
 
     max_concurrent_runs: int = 64
@@ -53,9 +53,10 @@ class RunLimits:
 
 @dataclass(frozen=True, slots=True)
 class RunsRuntime:
-    """The ports of the runs domain. ``store`` is langgraph's BaseStore for graphs, if there is one; ``error_texts``
-    says which failures of agents are told in their own words; without a ``scheduler``, runs begin in the order in which
-    they fall due.
+    """Ports of the runs domain.
+
+    ``store`` is the LangGraph BaseStore for graphs, if there is one. ``error_texts`` decides which errors of agents are
+    shown to clients in full. Without a ``scheduler``, runs begin in the order in which they become due.
     """
 
     create_store: RunCreateStore

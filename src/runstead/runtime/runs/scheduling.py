@@ -1,4 +1,4 @@
-"""How new runs get their turn: by their user, or as a priority function of langgraph.json says."""
+"""Scheduling of new runs, by user or by a priority function of langgraph.json."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from .types import RunSpec, Scheduling
 
 
 class RunScheduler(Protocol):
-    """Decides how a run that is about to be created takes its turn."""
+    """Scheduler that decides the priority and group of a run that is about to be created."""
 
     async def schedule(self, spec: RunSpec) -> Scheduling:
-        """Decide for a run of the bound actor (ActorRequired without one). It may be asked again for the same run, and
-        what it returns may not be used.
+        """Return the scheduling of a run for the bound actor (ActorRequired without one).
+
+        May be called several times for the same run, and its result may be discarded.
         """
         ...
 
 
 class UserScheduler:
-    """The RunScheduler of a server with users and without a priority function: each user is a group.
+    """Scheduler for a server with users and without a priority function: each user is a group.
 
-    ``graph_priorities`` are by graph id, and the higher number is the more urgent.
+    ``graph_priorities`` are by graph id; a higher number is more urgent.
     """
 
     def __init__(self, graph_priorities: Mapping[str, int]) -> None:

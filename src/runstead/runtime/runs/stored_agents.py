@@ -1,8 +1,8 @@
-"""A graph that reads what is stored without calling its author's code: for states on which that code raises.
+"""Graph copies that read stored states without calling the author's code, for states on which that code raises.
 
-LangGraph applies reducers to pending writes when a state is read, and validates the input of the nodes that come next.
-A reducer or a validator that raises would make the thread unreadable for ever. Leaves to others: factories that raise,
-where there is no graph at all (`stored_snapshot`).
+LangGraph applies reducers to pending writes when a state is read, and validates the input of the next nodes. A reducer
+or validator that raises would make the thread permanently unreadable. If the factory itself raises there is no graph,
+and `stored_snapshot` is used instead.
 """
 
 from __future__ import annotations
@@ -27,34 +27,36 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 OURS: Final = (RunError, StorageFault)
-"""Errors that say something of this server, and not of a graph's code."""
+"""Errors that originate in this server, not in a graph's code."""
 BROKEN: Final = (Exception, SystemExit, KeyboardInterrupt)
-"""What a graph's code may raise; not the cancellation of what is being done."""
+"""Exceptions that a graph's code may raise, except for cancellation."""
 
 _BRANCH: Final = "branch:to:"
 """Prefix of the channels that trigger the nodes of a StateGraph."""
 _JOIN: Final = "join:"
-"""Prefix of the channels that wait for several nodes: their names, and the one that comes then."""
+"""Prefix of the channels that wait for several nodes. The channel's name contains these nodes and the node that
+follows."""
 _INTERNAL: Final = ("__", "branch:", "join:", "start:")
-"""Prefixes of channels that are no part of any state."""
+"""Prefixes of channels that are not part of any state."""
 _RESULT: Final = "__end__"
-"""The channel with what a functional entrypoint returned."""
+"""Channel with the return value of a functional entrypoint."""
 _SENDS: Final = "__pregel_tasks"
 
 
 async def read_state(agent: Agent, config: Mapping[str, Any]) -> Any:
-    """Return the graph's StateSnapshot; where its author's code raises, what is stored, without that code."""
+    """Return the graph's StateSnapshot. If the author's code raises, return the stored state, read without that
+    code."""
     try:
         return await agent.aget_state(config)
     except OURS:
         raise
     except BROKEN:
-        _log.warning("a state is read without the graph's own code, which raised", exc_info=True)
+        _log.warning("reading a state without the graph's own code, which raised an error", exc_info=True)
         return await without_author_code(agent).aget_state(config)
 
 
 def without_validation(agent: T) -> T:
-    """Return a copy of a compiled graph that does not validate the input of its nodes: not for execution."""
+    """Return a copy of a compiled graph that does not validate the input of its nodes. Not for execution."""
     graph: Any = agent
     nodes = {name: _unvalidated(node) for name, node in getattr(graph, "nodes", {}).items()}
     copied: T = graph.copy(update={"nodes": nodes})
@@ -62,16 +64,16 @@ def without_validation(agent: T) -> T:
 
 
 def without_author_code(agent: T) -> T:
-    """Return a copy of a compiled graph for reading: pending writes are not applied, and nothing is validated."""
+    """Return a copy of a compiled graph for reading: it neither applies pending writes nor validates anything."""
     graph: Any = without_validation(agent)
     quiet: T = graph.copy(update={"checkpointer": _AsStored(graph.checkpointer)})
     return quiet
 
 
 def nodes_of_step(saved: CheckpointTuple) -> list[str]:
-    """Return the nodes of the step after a checkpoint, those that have ended too: as a history shows them.
+    """Return the nodes of the step after a checkpoint, including those that have ended, as a history shows them.
 
-    As far as the channels of a StateGraph or an entrypoint tell it.
+    Limited to the information in the channels of a StateGraph or an entrypoint.
     """
     stored: Mapping[str, Any] = saved.checkpoint["channel_values"]
     nodes = [send.node for send in stored.get(_SENDS) or ()]
@@ -88,7 +90,7 @@ def is_unfinished(saved: CheckpointTuple) -> bool:
 
 
 def _is_complete(name: str, seen: Any) -> bool:
-    """Whether a channel that waits for several nodes has seen them all."""
+    """Return whether a channel that waits for several nodes has received all of them."""
     starts, _, _ = name.removeprefix(_JOIN).rpartition(":")
     return (
         name.startswith(_JOIN)
@@ -98,10 +100,10 @@ def _is_complete(name: str, seen: Any) -> bool:
 
 
 def stored_snapshot(saved: CheckpointTuple) -> StateSnapshot:
-    """Return the state that a checkpoint holds, as far as it can be told without its graph.
+    """Return the state in a checkpoint as far as it is known without its graph.
 
-    Values are those of all channels, private ones too, without what LangGraph computes from a history of writes.
-    A task has a name only if the next step has no other node.
+    The values are those of all channels, including private ones, without values that LangGraph computes from a history
+    of writes. A task has a name only if the next step has a single node.
     """
     stored: Mapping[str, Any] = saved.checkpoint["channel_values"]
     comes = nodes_of_step(saved)
@@ -132,7 +134,7 @@ def _unvalidated(node: Any) -> Any:
 
 
 class _AsStored(BaseCheckpointSaver[Any]):
-    """``inner`` for reading, without the pending writes that are values."""
+    """Read access to ``inner`` without pending writes that contain values."""
 
     def __init__(self, inner: BaseCheckpointSaver[Any]) -> None:
         super().__init__(serde=inner.serde)

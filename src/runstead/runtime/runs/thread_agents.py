@@ -1,6 +1,6 @@
-"""Graphs opened outside of runs: to read a thread's state, to update it, or to describe the graph itself.
+"""Access to graphs outside runs: to read a thread's state, to update it, or to describe the graph itself.
 
-Whatever belongs to the graph's author (factories, reducers, schemas) runs on an agent loop, never on the server's.
+All code of the graph's author (factories, reducers, schemas) runs on an agent loop, never on the server's.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ Guard = Callable[[], Coroutine[Any, Any, None]]
 
 
 class AgentUnresponsive(RunError):
-    """The graph's own code did not come back in time."""
+    """The graph's own code did not return in time."""
 
     def __init__(self, graph_id: str, seconds: float | None = None) -> None:
-        """``seconds`` None: its loop was given up, or its server stops."""
+        """Create the error. ``seconds`` is None if the code's loop was abandoned, or its server stops."""
         within = "" if seconds is None else f" within {seconds:g} seconds"
         super().__init__(f"The code of graph {graph_id!r} did not answer{within}; send the request again in a moment")
 
 
 async def unguarded() -> None:
-    """Lets every write pass."""
+    """Allow every write."""
 
 
 class ThreadAgents:
-    """Opens graphs for short work. ``store`` is langgraph's BaseStore for graphs, if there is one."""
+    """Access to graphs for short work. ``store`` is the LangGraph BaseStore for graphs, if there is one."""
 
     ANSWER_WITHIN: Final = 30.0
 
@@ -63,11 +63,11 @@ class ThreadAgents:
         config: dict[str, Any] | None = None,
         guard: Guard = unguarded,
     ) -> T:
-        """What ``work`` returns or raises, done with the graph on an agent loop.
+        """Run ``work`` with the graph on an agent loop, and return its result or raise its error.
 
-        ``guard`` is asked, on the caller's loop, before each write of a checkpoint; what it raises stops the work.
-        Raises AgentNotFound, AgentUnresponsive, GraphCodeFailed for what the graph's own code raises, and what ``work``
-        raises of RunError and StorageFault.
+        ``guard`` is called on the caller's loop before each write of a checkpoint; its error stops the work. Raises
+        AgentNotFound, AgentUnresponsive, GraphCodeFailed for errors of the graph's own code, and any RunError or
+        StorageFault that ``work`` raises.
         """
         factory = self._agents.resolve(graph_id)
         saver = FencedSaver(self._checkpoints.saver, asyncio.get_running_loop(), guard, {})
@@ -79,7 +79,7 @@ class ThreadAgents:
         name = UserWork("state", graph_id, thread_id=(config or {}).get("configurable", {}).get("thread_id"))
         async with self._loops.lease(name) as loop:
             task = loop.submit(on_agent_loop)
-            # A loop that is stuck in user code is given up with the lease; the caller must not be stuck with it.
+            # A loop that user code blocks is abandoned with the lease; the caller must not be blocked by it.
             if not await task.wait(self.ANSWER_WITHIN):
                 raise AgentUnresponsive(graph_id, self.ANSWER_WITHIN)
             try:

@@ -1,6 +1,6 @@
-"""What a run is: its specification, its record, its ends. Frozen, JSON-able, plain Python.
+"""Types of a run: specification, record, outcome. Frozen, JSON-able, plain Python.
 
-``RunCreate`` (wire) -> ``RunSpec`` -> ``RunRecord`` -> ``StreamEvent`` -> frame: the five shapes of one run.
+``RunCreate`` (wire) -> ``RunSpec`` -> ``RunRecord`` -> ``StreamEvent`` -> frame: the five forms of one run.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ ThreadStatus: TypeAlias = Literal["idle", "busy", "interrupted", "error"]
 StopAction: TypeAlias = Literal["interrupt", "rollback"]
 
 NOT_STORED: Final = frozenset(("thread_config", "scheduling"))
-"""The fields of a RunSpec that are used when the run is created, and not kept with it."""
+"""Fields of a RunSpec that are used only when the run is created, and are not stored with it."""
 STREAM_MODES: Final[tuple[StreamMode, ...]] = get_args(StreamMode)
 
 
 class RunStatus(StrEnum):
-    """Where a run stands. `internal.lifecycle` says which moves are legal."""
+    """Status of a run. `internal.lifecycle` defines the legal transitions."""
 
     PENDING = "pending"
     STARTING = "starting"
@@ -50,15 +50,15 @@ class RunStatus(StrEnum):
 
     @property
     def is_held(self) -> bool:
-        """Some worker has claimed it."""
+        """True if a worker has claimed the run."""
         return self in (RunStatus.STARTING, RunStatus.RUNNING)
 
 
 class Stopped(StrEnum):
-    """Why a run is made to stop. Handed over with the stop; the first reason counts.
+    """Reason of a stop. It is passed on with the stop; the first reason counts.
 
-    ``TAKEN``: by a user whose other run has taken the input over; an interrupt in all else. ``REVOKED``: its user, or
-    the key that made it, has lost the right to it.
+    ``TAKEN``: stopped by a user whose other run has taken over the input; otherwise like an interrupt. ``REVOKED``: the
+    run's user, or the API key that created it, has lost access.
     """
 
     BY_USER = "user_interrupt"
@@ -75,22 +75,21 @@ class Stopped(StrEnum):
 
     @property
     def undoes(self) -> bool:
-        """The run's checkpoints are rolled back and its row is deleted."""
+        """True if the run's checkpoints are rolled back and its row is deleted."""
         return self in (Stopped.BY_ROLLBACK, Stopped.SUPERSEDED_ROLLBACK)
 
     @property
     def settles(self) -> bool:
-        """The run ends by this stop. Otherwise another worker goes on with it."""
+        """True if the run ends by this stop. Otherwise another worker continues it."""
         return self not in (Stopped.SHUTDOWN, Stopped.LEASE_LOST)
 
 
 @dataclass(frozen=True, slots=True)
 class RunScope:
-    """Whether a run belongs to a thread of the user's, or to a temporary one of its own.
+    """Kind of the run's thread: one of the user's, or a temporary one for this run.
 
-    A stateless run gets a temporary thread; with ``on_completion="delete"`` the thread and its
-    checkpoints are gone when the run has ended (the run's row is kept for a while, so that
-    late waiters get an answer).
+    A stateless run gets a temporary thread. With ``on_completion="delete"``, the thread and its checkpoints are deleted
+    when the run has ended (the run's row is kept for a while, so that late waiters get a response).
     """
 
     kind: Literal["stateful", "stateless"] = "stateful"
@@ -104,10 +103,10 @@ class RunScope:
 
 @dataclass(frozen=True, slots=True)
 class RunCommand:
-    """LangGraph's Command, as data: resume an interrupt, update the state, go to nodes.
+    """LangGraph's Command as data: resume an interrupt, update the state, go to nodes.
 
-    ``resume`` is a value, or a mapping of interrupt id to value; ``has_resume`` tells a resume with
-    None from none at all. ``goto`` holds node names and ``{"node": ..., "input": ...}`` sends.
+    ``resume`` is a value, or a mapping of interrupt id to value; ``has_resume`` distinguishes a resume with None from
+    no resume. ``goto`` holds node names and ``{"node": ..., "input": ...}`` sends.
     """
 
     resume: Any = None
@@ -118,7 +117,7 @@ class RunCommand:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointRef:
-    """The checkpoint a run starts from instead of the thread's latest (a fork)."""
+    """Checkpoint from which a run starts instead of the thread's latest (a fork)."""
 
     checkpoint_id: str | None = None
     checkpoint_ns: str = ""
@@ -127,7 +126,8 @@ class CheckpointRef:
 
 @dataclass(frozen=True, slots=True)
 class RunTracing:
-    """Where a run's trace goes, for who has tracing by LangSmith switched on: a project, an example it is a run of."""
+    """Destination of a run's LangSmith trace, if tracing is enabled: a project, and the dataset example that the run
+    executes."""
 
     project_name: str | None = None
     example_id: str | None = None
@@ -135,10 +135,10 @@ class RunTracing:
 
 @dataclass(frozen=True, slots=True)
 class Idempotency:
-    """The caller's name for one creation, so that repeating the request does not repeat the run.
+    """Caller's key for one creation, so that a repeated request does not create a second run.
 
-    ``key`` is theirs within the actor. ``fingerprint`` is of the whole request: the same key with another one is a
-    mistake of the caller's.
+    ``key`` is chosen by the caller and scoped to the actor. ``fingerprint`` covers the whole request: the same key with
+    a different fingerprint is a mistake of the caller.
     """
 
     key: str
@@ -147,9 +147,9 @@ class Idempotency:
 
 @dataclass(frozen=True, slots=True)
 class CronTick:
-    """The due moment of a cron that a run stands for, and the one that comes after it (None: none does). As ISO texts.
+    """Due time of a cron for which a run is created, and the next due time (None: there is none). As ISO 8601 texts.
 
-    The run is created together with the cron's move from the one to the other, so that each moment makes one run.
+    The run is created together with the cron's move from the one to the other, so that each due time creates one run.
     """
 
     cron_id: str
@@ -159,7 +159,8 @@ class CronTick:
 
 @dataclass(frozen=True, slots=True)
 class ThreadPriority:
-    """How urgent the runs of a thread are, -5 first and 5 last, and their fairness group; None for the default one."""
+    """Priority of a thread's runs, from -5 (first) to 5 (last), and their fairness group; None for the default
+    group."""
 
     priority: int = 0
     group: str | None = None
@@ -167,10 +168,10 @@ class ThreadPriority:
 
 @dataclass(frozen=True, slots=True)
 class Scheduling:
-    """How a new run takes its turn. ``group`` is the default group of its user, ``graph_priority`` its graph's, where
-    the higher number is the more urgent; it is added to the thread's.
+    """Scheduling of a new run. ``group`` is the default group of its user. ``graph_priority`` is its graph's priority,
+    where a higher number is more urgent; it is combined with the thread's.
 
-    ``by_thread``: its thread's priority counts, if the thread has one. ``assigned`` is stored as the priority of a
+    ``by_thread``: the priority of the run's thread counts, if it has one. ``assigned`` is stored as the priority of a
     thread that has none.
     """
 
@@ -187,18 +188,18 @@ class Scheduling:
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """What to execute, complete: assistant defaults are already merged in. JSON-able throughout.
+    """Complete specification of a run: assistant defaults are already merged in. JSON-able throughout.
 
-    ``graph_id`` names the graph; ``assistant_id`` the assistant whose settings were merged.
-    ``config`` holds ``configurable``, ``tags``, ``metadata``, ``recursion_limit``. Times are in seconds.
-    ``input`` None goes on from the thread's state. With ``strict_resume``, a command that answers what is not asked
-    fails the run and leaves the thread as it was. ``webhook`` is the address that is told of the run's end.
+    ``graph_id`` names the graph; ``assistant_id`` the assistant whose settings were merged. ``config`` holds
+    ``configurable``, ``tags``, ``metadata``, ``recursion_limit``. Times are in seconds. If ``input`` is None, the run
+    continues from the thread's state. With ``strict_resume``, a command that answers an interrupt that is not pending
+    fails the run and leaves the thread unchanged. ``webhook`` is the URL that is notified of the run's end.
 
-    ``context_only`` names what is in ``configurable`` only because the context is mirrored there; no checkpoint's
-    metadata have it. With ``context_given``, by the request itself, what does not fit the graph's context schema is
-    left out there too. ``thread_config`` is written to the thread's record when the run is created (None leaves that as
-    it is). ``scheduling`` says in which turn the run begins; None: first come, first served. Both are no part of the
-    run, and not stored with it.
+    ``context_only`` names keys of ``configurable`` that are there only because the context is mirrored into it; they
+    are kept out of checkpoint metadata. ``context_given`` means that the request itself gave the context; then mirrored
+    keys that do not fit the graph's context schema are left out too. ``thread_config`` is written to the thread's
+    record when the run is created (None leaves the record unchanged). ``scheduling`` decides the order in which the run
+    begins; None: first come, first served. Both are not part of the run, and not stored with it.
     """
 
     assistant_id: str
@@ -234,7 +235,7 @@ class RunSpec:
     scheduling: Scheduling | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As a dict of JSON values; `from_json` restores it."""
+        """Return a dict of JSON values; `from_json` restores the specification."""
         return {name: value for name, value in asdict(self).items() if name not in NOT_STORED}
 
     @classmethod
@@ -258,9 +259,8 @@ class RunSpec:
 
 @dataclass(frozen=True, slots=True)
 class RunFailure:
-    """Why a run failed. ``error`` is the exception's class, or a reason such as ``RunTimeout`` or
-    ``AttemptsExhausted``. ``facts`` are what a program may want to know of it, as JSON.
-    """
+    """Failure of a run. ``error`` is the exception's class, or a reason such as ``RunTimeout`` or
+    ``AttemptsExhausted``. ``facts`` are details for programs, as JSON."""
 
     error: str
     message: str
@@ -277,7 +277,7 @@ class RunFailure:
 
 @dataclass(frozen=True, slots=True)
 class RunCompletionData:
-    """What a run used and said; counted over all its models and tools, per attempt."""
+    """Totals of one attempt, over all its models and tools, and its first and last message."""
 
     total_input_tokens: int = 0
     total_output_tokens: int = 0
@@ -296,11 +296,11 @@ class RunCompletionData:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run as stored: the durable truth. Times are aware and in UTC.
+    """Run as stored; authoritative. Times are timezone-aware, in UTC.
 
-    ``attempt`` counts claims, ``lapses`` those that ended with a lost worker. ``queue_seq`` orders the runs of a
-    thread. ``base_checkpoint_id`` is the thread's checkpoint from before the run (None: there was none, or it has not
-    begun), ``final_checkpoint_id`` the one it left. ``stop_requested`` is the durable flag behind a stop.
+    ``attempt`` counts claims, ``lapses`` the attempts that lost their worker. ``queue_seq`` orders the runs of a
+    thread. ``base_checkpoint_id`` is the thread's checkpoint from before the run (None: there was none, or the run has
+    not begun), ``final_checkpoint_id`` the one that the run left. ``stop_requested`` is the durable stop flag.
     """
 
     run_id: RunId
@@ -331,7 +331,7 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """For whom something is written: one attempt of a run, as long as it holds the run."""
+    """Holder on whose behalf a write is made: one attempt of a run, valid as long as it holds the run."""
 
     run_id: RunId
     attempt: int
@@ -339,7 +339,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to execute one attempt of a run until ``deadline``. Every write of the holder carries it."""
+    """Right to execute one attempt of a run until ``deadline``. Every write of the holder carries it."""
 
     run: RunRecord
     worker: WorkerId
@@ -361,11 +361,11 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class ThreadAfter:
-    """How a run leaves its thread. ``values`` and ``interrupts`` are JSON, encoded; ``values`` None keeps what is
-    stored.
+    """State in which a run leaves its thread. ``values`` and ``interrupts`` are encoded JSON; ``values`` None keeps the
+    stored ones.
 
-    ``interrupts`` maps task ids to lists of pending interrupts. ``described`` is merged into the thread's metadata;
-    None: its title is, where that has changed in ``values``, or the run has another one.
+    ``interrupts`` maps task ids to lists of pending interrupts. ``described`` is merged into the thread's metadata. If
+    it is None, the thread's title is merged in, if ``values`` contain a new one or the run has another one.
     """
 
     status: ThreadStatus = "idle"
@@ -377,10 +377,10 @@ class ThreadAfter:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended; what `RunLeaseStore.settle` writes.
+    """Outcome of a run, which `RunLeaseStore.settle` writes.
 
-    ``output`` is the run's last values, as JSON, told to waiters and not stored. ``undone`` means that its
-    checkpoints were rolled back: the row is deleted instead of ended.
+    ``output`` is the run's last values as JSON; it is passed to waiters and not stored. ``undone`` means that the run's
+    checkpoints were rolled back: its row is deleted instead of marked as ended.
     """
 
     status: RunStatus
@@ -399,7 +399,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a waiter gets: the record as it ended, and its last values (JSON) or its failure."""
+    """Result for a waiter: the record of the ended run, and its last values (JSON) or its failure."""
 
     record: RunRecord
     output: bytes | None = None
@@ -408,7 +408,7 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """Which runs to list; ANDed. ``metadata`` matches when every pair is contained."""
+    """Filter of runs; all conditions must hold. ``metadata`` matches if every pair is contained."""
 
     thread_id: ThreadId | None = None
     statuses: Sequence[RunStatus] = ()

@@ -1,14 +1,14 @@
-"""What can go wrong between a publisher, a stream and its readers."""
+"""Exceptions of stream bridges, for publishers and readers."""
 
 from __future__ import annotations
 
 
 class StreamBridgeError(Exception):
-    """Root of what a stream bridge raises."""
+    """Base class of the errors of a stream bridge."""
 
 
 class StreamNotFound(StreamBridgeError):
-    """No stream is kept for this run: it was never opened, or its time has passed."""
+    """No stream is kept for this run: it was never opened, or its retention has ended."""
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
@@ -16,7 +16,7 @@ class StreamNotFound(StreamBridgeError):
 
 
 class StreamTerminated(StreamBridgeError):
-    """Something was published after the stream's terminal event."""
+    """An event was published after the stream's terminal event."""
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
@@ -24,7 +24,7 @@ class StreamTerminated(StreamBridgeError):
 
 
 class StaleAttempt(StreamBridgeError):
-    """A late worker published for an attempt that has been succeeded by another."""
+    """A late worker published for an attempt that another attempt has succeeded."""
 
     def __init__(self, run_id: str, attempt: int, current: int) -> None:
         self.run_id, self.attempt, self.current = run_id, attempt, current
@@ -32,14 +32,14 @@ class StaleAttempt(StreamBridgeError):
 
 
 class BridgeClosed(StreamBridgeError):
-    """The bridge is shutting down. Says nothing about any run: read again elsewhere, or later."""
+    """The bridge is shutting down. Independent of any run: read again elsewhere, or later."""
 
     def __init__(self) -> None:
         super().__init__("the stream bridge is closed; reconnect to go on reading")
 
 
 class CapacityExceeded(StreamBridgeError):
-    """The bridge keeps as many streams as it may, and each of them is in use."""
+    """The bridge holds its maximum number of streams, and all of them are in use."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -47,9 +47,9 @@ class CapacityExceeded(StreamBridgeError):
 
 
 class BridgeUnavailable(StreamBridgeError):
-    """The place where streams are kept does not answer at the moment. Says nothing about any run."""
+    """The server of the streams is not reachable at present. Independent of any run."""
 
     def __init__(self, details: str) -> None:
         self.details = details
-        # Clients are told this, and where streams are kept is not their business.
+        # Clients see this text, which must not reveal where streams are kept.
         super().__init__("streams cannot be reached at the moment; the run goes on, try again in a moment")

@@ -1,7 +1,7 @@
-"""The payload of a ``gap`` event: a reader has missed events, and learns how to recover.
+"""Payload of a ``gap`` event, for a reader that has missed events and must recover.
 
-``from``, ``to`` and ``missed`` name what was missed. The other fields are those of DeerFlow's gateway, whose frontend
-checks them: it loads the thread's state and joins again with ``latest_available_event_id``.
+``from``, ``to`` and ``missed`` describe the missed events. The other fields are those of DeerFlow's gateway, whose
+frontend checks them: it loads the thread's state and joins again with ``latest_available_event_id``.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Final
 from .contract import ResumeResult
 
 GAP: Final = "gap"
-"""The event's name."""
+"""Name of the event."""
 
 
 def gap_payload(run_id: str | None, resumed: ResumeResult, rejoin: str) -> dict[str, object]:
-    """Return what a reader is sent that was ``resumed`` with a gap.
+    """Return the payload for a reader that was ``resumed`` with a gap.
 
-    A client that comes back with ``rejoin`` gets everything that is still kept, and no second gap. ``run_id`` is None
-    for a stream of more than one run.
+    A client that returns with ``rejoin`` gets everything that is still kept, and no second gap. ``run_id`` is None for
+    a stream of more than one run.
     """
     return {
         "from": resumed.requested,

@@ -1,1 +1,1 @@
-"""Where user code runs: event loops and threads apart from the server's own loop."""
+"""Event loops and threads for user code, separate from the server's own loop."""

@@ -1,4 +1,4 @@
-"""A queue from one event loop to another: many items per wake-up, and producers that wait when they are far ahead."""
+"""Queue from one event loop to another, with many items per wake-up. Producers that are far ahead wait."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 class CrossLoopQueue(Generic[T]):
-    """Producers on one event loop, whichever it is; one reader, on the loop where the queue was made."""
+    """Queue with producers on one event loop, and one reader on the loop on which the queue was created."""
 
     def __init__(self, capacity: int = 1_000, *, size: Callable[[T], int] | None = None) -> None:
-        """``capacity`` counts items, or the sum of their ``size``."""
+        """Create a queue. ``capacity`` counts items, or the sum of their ``size``."""
         self._items: deque[T] = deque()
         self._capacity, self._size = capacity, size
         # Each is written by one side only, so that neither needs a lock.
@@ -28,23 +28,23 @@ class CrossLoopQueue(Generic[T]):
         self._closed = False
         self._failure: BaseException | None = None
         self.finished = False
-        """The last item has been put; what is left is read without waiting."""
+        """True when the last item has been added; remaining items are read without waiting."""
 
     async def put(self, item: T) -> None:
-        """Append; wait while the reader is ``capacity`` behind. After `close` the item is dropped.
+        """Append an item; wait while the reader is ``capacity`` behind. After `close` the item is dropped.
 
-        Raises what `fail` was given.
+        Raises the error that was passed to `fail`.
         """
         self.append(item)
         if self._is_full() and not self._closed:
             room: Future[None] = Future()
             self._waiting.append(room)
-            # Looked at again after the reader can see the future: it may have emptied the queue in between.
+            # Checked again after the reader can see the future: it may have emptied the queue in between.
             if self._is_full() and not self._closed:
                 await asyncio.wrap_future(room)
 
     def append(self, item: T) -> None:
-        """Append without waiting for room. Raises as `put`; after `close` the item is dropped."""
+        """Append an item without waiting for room. Raises as `put`; after `close` the item is dropped."""
         if self._failure is not None:
             raise self._failure
         if self._closed:
@@ -55,23 +55,23 @@ class CrossLoopQueue(Generic[T]):
         self.wake()
 
     def finish(self) -> None:
-        """No more items will be put. Safe to call twice, from any thread."""
+        """Mark the end: no more items will be added. Idempotent, callable from any thread."""
         self.finished = True
         self.wake()
 
     def wake(self) -> None:
-        """Make the reader's `read` return, with nothing when there is nothing."""
+        """Make a waiting `read` return, with an empty list if there are no items."""
         if not self._waking:
             self._waking = True
             with contextlib.suppress(RuntimeError):
                 self._reader_loop.call_soon_threadsafe(self._readable.set)
 
     async def read(self) -> list[T]:
-        """Return all items there are; wait until there are some, or until `wake` or `finish`."""
+        """Return all available items; wait until there are some, or until `wake` or `finish`."""
         if not self.finished:
             await self._readable.wait()
         self._readable.clear()
-        # Cleared before the items are taken: an item appended from now on wakes again.
+        # Cleared before the items are taken, so that an item appended from now on wakes the reader again.
         self._waking = False
         items: list[T] = []
         with contextlib.suppress(IndexError):
@@ -80,17 +80,17 @@ class CrossLoopQueue(Generic[T]):
         if self._size is not None:
             self._size_taken += sum(map(self._size, items))
         self._let_go_on()
-        # A producer that never pauses must not keep the reader's loop to itself.
+        # A producer that never pauses must not monopolize the reader's loop.
         await asyncio.sleep(0)
         return items
 
     def close(self) -> None:
-        """Drop what is put from now on: the reader is gone, and producers do not have to know."""
+        """Drop all later items: the reader is gone, and producers need not notice."""
         self._closed = True
         self._let_go_on()
 
     def fail(self, error: BaseException) -> None:
-        """As `close`, and make every later `put` raise ``error``."""
+        """Close the queue, and make every later `put` raise ``error``."""
         self._failure = error
         self.close()
 
@@ -101,6 +101,6 @@ class CrossLoopQueue(Generic[T]):
     def _let_go_on(self) -> None:
         with contextlib.suppress(IndexError):
             while True:
-                # Its producer may have given up waiting.
+                # Its producer may have stopped waiting.
                 with contextlib.suppress(InvalidStateError):
                     self._waiting.popleft().set_result(None)

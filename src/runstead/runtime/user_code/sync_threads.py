@@ -1,8 +1,8 @@
-"""Threads for synchronous user code: as many as are needed at once, given back when they are idle.
+"""Thread pool for synchronous user code, which grows on demand and shrinks when idle.
 
 The standard library's executor has a fixed size: a synchronous task that waits for another one occupies its thread, and
-when all threads wait the tasks that they wait for never start. It also keeps the process from ending while a thread
-hangs. Threads of this pool are daemons and die with the process.
+if all threads wait, the tasks that they wait for never start. It also keeps the process from exiting while a thread
+hangs. Threads of this pool are daemons and end with the process.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ _Call: TypeAlias = tuple[Future[Any], Callable[[], Any]]
 _log = logging.getLogger(__name__)
 
 LIMIT: Final = 2_000
-"""Threads of one pool. A safety limit: code that needs more starts calls without end."""
+"""Maximum number of threads of one pool. A safety limit: code that needs more starts calls without bound."""
 IDLE_SECONDS: Final = 30.0
 
 
 class SyncThreads(ThreadPoolExecutor):
-    """An executor that starts a thread whenever none is idle, up to ``limit``; further calls wait for a free one.
+    """Executor that starts a thread whenever none is idle, up to ``limit``; further calls wait for a free one.
 
-    A thread that had nothing to do for ``idle_seconds`` ends. It is a ThreadPoolExecutor by name only, because event
-    loops accept nothing else as their own.
+    A thread that was idle for ``idle_seconds`` ends. The class derives from ThreadPoolExecutor only because event loops
+    accept no other type.
     """
 
     def __init__(self, name: str, *, limit: int = LIMIT, idle_seconds: float = IDLE_SECONDS) -> None:
         super().__init__(max_workers=limit, thread_name_prefix=name)
         self._name, self._limit, self._idle_seconds = name, limit, idle_seconds
         self._gate = threading.Lock()
-        # The thread that became idle last is used first, so that those which are not needed get to their end.
+        # The thread that became idle last is used first, so that surplus threads reach their idle timeout.
         self._idle: list[_Worker] = []
         self._backlog: deque[_Call] = deque()
         self._alive, self._started, self._closed = 0, 0, False
 
     @property
     def size(self) -> int:
-        """Threads that are alive."""
+        """Number of live threads."""
         return self._alive
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Call ``fn`` in a thread. The call counts for the scope that is current where it is submitted."""
+        """Call ``fn`` in a thread. The call counts for the scope that is current on submission."""
         future: Future[T] = Future()
         if (scope := CURRENT_SCOPE.get()) is not None:
             scope.add(future)
@@ -67,7 +67,7 @@ class SyncThreads(ThreadPoolExecutor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Let every thread end once it is free. Never waits: a call that hangs would hang the caller."""
+        """Let every thread end once it is free. Never waits: a call that hangs would block the caller."""
         with self._gate:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -75,7 +75,8 @@ class SyncThreads(ThreadPoolExecutor):
             worker.calls.put(None)
 
     def _start(self, call: _Call) -> bool:
-        """Start a thread with ``call`` as its first; False when the machine has none to give and others will do it."""
+        """Start a thread with ``call`` as its first call. Return False if the machine refuses a new thread and existing
+        ones can take the call."""
         worker = _Worker()
         worker.calls.put(call)
         thread = threading.Thread(target=self._work, args=(worker,), name=f"{self._name}-{self._started}", daemon=True)
@@ -84,7 +85,7 @@ class SyncThreads(ThreadPoolExecutor):
         except RuntimeError:
             if not self._alive:
                 raise
-            _log.warning("%s: no more threads than %d can be started", self._name, self._alive)
+            _log.warning("%s: could not start a thread in addition to %d", self._name, self._alive)
             return False
         self._started += 1
         self._alive += 1
@@ -93,11 +94,11 @@ class SyncThreads(ThreadPoolExecutor):
     def _work(self, worker: _Worker) -> None:
         while (call := self._next(worker)) is not None:
             self._do(worker, *call)
-            # An idle thread must not hold on to what it did last.
+            # An idle thread must not keep references to its last call.
             del call
 
     def _next(self, worker: _Worker) -> _Call | None:
-        """The next call for ``worker``; None when its thread is to end."""
+        """Return the next call for ``worker``; None if its thread is to end."""
         try:
             call = worker.calls.get(timeout=self._idle_seconds)
         except Empty:
@@ -106,7 +107,7 @@ class SyncThreads(ThreadPoolExecutor):
                     self._idle.remove(worker)
                     self._alive -= 1
                     return None
-            # It was given a call, or its end, at the last moment.
+            # It was given a call, or the signal to end, at the last moment.
             call = worker.calls.get()
         if call is None:
             with self._gate:
@@ -120,11 +121,13 @@ class SyncThreads(ThreadPoolExecutor):
                 result = work()
             except BaseException as error:
                 failure = error
-        # Free before the result is known: code that submits at once gets this thread, and not a new one.
+        # Mark the thread free before publishing the result: code that submits at once gets this thread instead of a new
+        # one.
         self._free(worker)
         if failure is not None:
             future.set_exception(failure)
-            # Its traceback knows this frame, and this frame would know it: a circle around all that the call held.
+            # The exception's traceback references this frame, and this frame the exception: a cycle that would keep
+            # everything that the call held.
             failure = None
         elif wanted:
             future.set_result(result)
@@ -140,7 +143,7 @@ class SyncThreads(ThreadPoolExecutor):
 
 
 class _Worker:
-    """A thread of the pool, as the pool knows it: ``calls`` brings what it is to do, and None as its end."""
+    """Thread of the pool. ``calls`` delivers its calls, and None as the signal to end."""
 
     __slots__ = ("calls",)
 

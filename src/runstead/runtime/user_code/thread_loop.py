@@ -1,4 +1,4 @@
-"""An event loop in a daemon thread of its own, and work that is started on it from other threads."""
+"""Event loop in a daemon thread of its own, and tasks that other threads start on it."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from .sync_threads import LIMIT, SyncThreads
 T = TypeVar("T")
 
 _CANCEL_WITHIN: Final = 1.0
-"""Seconds that tasks which are left at the end may take to react to their cancellation."""
+"""Seconds that remaining tasks have to react to their cancellation."""
 
 
 class LoopLost(Exception):
-    """The loop did not come back from ``culprit``'s code, and was given up with everything on it."""
+    """The code of ``culprit`` blocked the loop permanently, and the loop was abandoned with everything on it."""
 
     def __init__(self, culprit: WorkScope | None) -> None:
         self.culprit = culprit
-        super().__init__(f"the event loop of user code does not come back from {culprit.work if culprit else 'a call'}")
+        super().__init__(f"user code blocked its event loop: {culprit.work if culprit else 'a call'}")
 
 
 class UserCodeExit(RuntimeError):
-    """User code raised SystemExit or KeyboardInterrupt, or was cancelled: its loop and the server go on."""
+    """User code raised SystemExit or KeyboardInterrupt, or was cancelled. Its loop and the server continue."""
 
 
 class UserCodeCancelled(UserCodeExit):
@@ -37,11 +37,11 @@ class UserCodeCancelled(UserCodeExit):
 
 
 class CodeAbandoned(BaseException):
-    """Raised in code that blocks a loop which was given up. No Exception, so that most code does not handle it."""
+    """Raised in code that blocks an abandoned loop. Not derived from Exception, so that most code does not catch it."""
 
 
 class LoopTask(Generic[T]):
-    """Work that was started on a ThreadLoop. Its methods are for other threads."""
+    """Task on a ThreadLoop. Call its methods from other threads."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, scope: WorkScope | None) -> None:
         self._loop, self.scope = loop, scope
@@ -54,19 +54,20 @@ class LoopTask(Generic[T]):
         return self._future.done()
 
     async def wait(self, seconds: float | None = None) -> bool:
-        """True when the work has ended, within ``seconds``; None waits for ever. Never raises what the work raised.
+        """Wait up to ``seconds`` (None: without limit). Return whether the work has ended. Never raises the work's
+        error.
 
-        Giving up the wait does not cancel the work.
+        Cancelling the wait does not cancel the work.
         """
         if not self._future.done():
-            # asyncio.wait, for giving up the wait must not cancel the work.
+            # asyncio.wait, because cancelling the wait must not cancel the work.
             waiting = asyncio.wrap_future(self._future)
             waiting.add_done_callback(_retrieve)
             await asyncio.wait({waiting}, timeout=seconds)
         return self._future.done()
 
     def settle(self, seconds: float) -> bool:
-        """`wait` for a thread that has no event loop: True when the work has ended well."""
+        """Wait in a thread that has no event loop. Return whether the work has ended without an error."""
         try:
             self._future.result(timeout=seconds)
         except Exception:
@@ -74,34 +75,34 @@ class LoopTask(Generic[T]):
         return True
 
     def result(self) -> T:
-        """Return what the work returned, or raise what it raised. Only after it has ended.
+        """Return the work's result or raise its error. Call only after it has ended.
 
-        Raises LoopLost when its loop was given up, UserCodeCancelled when it was cancelled.
+        Raises LoopLost if its loop was abandoned, UserCodeCancelled if it was cancelled.
         """
         try:
             return self._future.result(timeout=0)
         except CancelledError as error:
-            # Never asyncio's: that one would cancel the caller, which is on another loop and has nothing to do with it.
+            # Never asyncio's CancelledError: it would cancel the caller, which runs on another loop and is unrelated.
             raise UserCodeCancelled("user code was cancelled") from error
 
     def call(self, function: Callable[[], object]) -> None:
-        """Run a quick function on the work's loop, soon. Ignored when the loop is gone."""
+        """Schedule a quick function on the work's loop. Ignored if the loop is gone."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function)
 
     def cancel(self) -> None:
-        """Cancel the work, soon."""
+        """Request cancellation of the work."""
         self._is_cancelled = True
         self.call(lambda: self._task and self._task.cancel())
 
     def when_ended(self, do: Callable[[], object]) -> None:
-        """Call ``do`` once the work has ended, in any thread."""
+        """Call ``do`` once the work has ended, from any thread."""
         self._future.add_done_callback(lambda _: do())
 
     def start(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
-        """Start ``work``, once. It is lost at once when the loop is closed."""
+        """Start ``work``, once. If the loop is closed, the task fails at once with LoopLost."""
         try:
-            # The handle made here copies the caller's context, so the actor is bound on the other side too.
+            # The handle created here copies the caller's context, so the actor is bound on the loop too.
             self._loop.call_soon_threadsafe(self._begin, work)
         except RuntimeError:
             self.lose(LoopLost(None))
@@ -114,12 +115,12 @@ class LoopTask(Generic[T]):
             self._task.cancel()
 
     def lose(self, error: LoopLost) -> None:
-        """End with ``error``, for those who wait: the work itself cannot be reached any more."""
+        """Fail with ``error`` for all waiters: the work itself can no longer be reached."""
         with contextlib.suppress(InvalidStateError):
             self._future.set_exception(error)
 
     def _finish(self, task: asyncio.Task[T]) -> None:
-        # Lost in the meantime: it has ended for everybody, and what it came to is dropped.
+        # If the task was lost in the meantime, it has already ended for all waiters, and its result is dropped.
         with contextlib.suppress(InvalidStateError):
             if task.cancelled():
                 self._future.set_exception(CancelledError())
@@ -137,7 +138,8 @@ async def _started(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 def submit_to(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, T]]) -> LoopTask[T]:
-    """Start ``work`` on a loop that is not ours to keep, with the caller's context variables. For any thread."""
+    """Start ``work`` on a loop that another component owns, with the caller's context variables. Callable from any
+    thread."""
     task: LoopTask[T] = LoopTask(loop, None)
     task.start(work)
     return task
@@ -149,7 +151,7 @@ def _retrieve(future: asyncio.Future[Any]) -> None:
 
 
 class _Turns(selectors.DefaultSelector):
-    """A selector that counts the turns of its loop: between two waits for events, a loop runs what is due."""
+    """Selector that counts the turns of its loop. Between two waits for events, a loop runs its due callbacks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -166,10 +168,10 @@ class _Turns(selectors.DefaultSelector):
 
 
 class ThreadLoop:
-    """An event loop that runs in a daemon thread until it is closed. Its synchronous calls go to threads of its own."""
+    """Event loop that runs in a daemon thread until it is closed. Its synchronous calls run in its own thread pool."""
 
     def __init__(self, name: str, *, sync_threads: int = LIMIT) -> None:
-        # Of asyncio itself, whatever the server's loop is: the watchdog can look into it.
+        # Always asyncio's own loop, whichever loop the server uses: the watchdog can inspect it.
         self._turns = _Turns()
         proactor = getattr(asyncio, "ProactorEventLoop", None)
         self.loop: asyncio.AbstractEventLoop = proactor() if proactor else asyncio.SelectorEventLoop(self._turns)
@@ -183,7 +185,7 @@ class ThreadLoop:
         self.thread.start()
 
     def submit(self, work: Callable[[], Coroutine[Any, Any, T]], scope: WorkScope | None = None) -> LoopTask[T]:
-        """Start ``work``, with the caller's context variables. For any thread."""
+        """Start ``work`` with the caller's context variables. Callable from any thread."""
         task: LoopTask[T] = LoopTask(self.loop, scope)
         self._tasks.add(task)
         task.when_ended(lambda: self._tasks.discard(task))
@@ -195,7 +197,7 @@ class ThreadLoop:
 
     @property
     def turn(self) -> int | None:
-        """The number of the turn that the loop makes, None while it waits for events. For any thread.
+        """Number of the loop's current turn; None while it waits for events. Readable from any thread.
 
         Always 0 on Windows, whose loop has no selector.
         """
@@ -203,21 +205,22 @@ class ThreadLoop:
 
     @property
     def tasks(self) -> list[LoopTask[Any]]:
-        """What was submitted and has not ended."""
+        """Submitted tasks that have not ended."""
         return list(self._tasks)
 
     def lose(self, culprit: WorkScope | None) -> None:
-        """Give the loop up: everything on it ends with LoopLost, and if its thread ever comes back it ends too."""
+        """Abandon the loop: all its tasks fail with LoopLost, and its thread ends if it ever responds again."""
         self._culprit, self._is_lost = culprit, True
         for task in self.tasks:
-            # One for each: they are raised in different places.
+            # One instance for each, since they are raised in different places.
             task.lose(LoopLost(culprit))
         self.stop()
 
     def end_blocking_code(self, turn: int | None) -> None:
-        """Raise CodeAbandoned in what blocks the loop, if it is still in that ``turn``. A call into C code ends first.
+        """Raise CodeAbandoned in the code that blocks the loop, if the loop is still in that ``turn``. A call into C
+        code ends first.
 
-        Only for a loop that is given up: the exception may come between any two instructions. For any thread. Does
+        Only for an abandoned loop: the exception may occur between any two instructions. Callable from any thread. Does
         nothing on Windows, where turns are not counted.
         """
         if turn and turn == self.turn and self.thread.ident is not None:
@@ -226,17 +229,19 @@ class ThreadLoop:
             )
 
     def stop(self) -> None:
-        """Let the thread end soon, and cancel what is left. Returns at once; safe to call twice."""
+        """Let the thread end soon. Returns at once; idempotent."""
         self._closing = True
         with contextlib.suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self.loop.stop)
 
     def clear(self) -> bool:
-        """Cancel what is left on it; False when the loop does not react. Blocks; not for the loop's own thread."""
+        """Cancel remaining tasks. Return False if the loop does not react. Blocks; do not call from the loop's own
+        thread."""
         return self.submit(_cancel_others).settle(_CANCEL_WITHIN)
 
     def close(self) -> None:
-        """Cancel what is left, stop, and wait a moment for it. Blocks; not for the loop's own thread."""
+        """Cancel remaining tasks, stop, and wait briefly for the thread. Blocks; do not call from the loop's own
+        thread."""
         if self.clear():
             self.submit(self.loop.shutdown_asyncgens).settle(_CANCEL_WITHIN)
         self.stop()
@@ -247,20 +252,20 @@ class ThreadLoop:
             try:
                 self.loop.run_forever()
             except (SystemExit, KeyboardInterrupt):
-                # Raised by a node. Its task has it as its result; asyncio lets these two fall through the loop as
-                # well, which would leave every other task, and so every other run, hanging for ever.
+                # Raised by a node. Its task has it as its result, but asyncio also lets these two escape from the loop,
+                # which would leave all other tasks, and so all other runs, hanging.
                 continue
             except CodeAbandoned:
-                # Raised beside the code that it was meant for, and the callback that was at work is lost.
+                # Raised outside the code that it was meant for; the callback that was executing is lost.
                 break
         with contextlib.suppress(BaseException):
-            # The rest of a run that was given up, which no caller waits for any more.
+            # Remaining tasks of an abandoned run, for which no caller waits any more.
             self.loop.run_until_complete(_cancel_others())
         self.loop.close()
 
 
 async def _cancel_others() -> None:
-    """Cancel all other tasks of the loop, and wait a moment for them."""
+    """Cancel all other tasks of the loop, and wait briefly for them."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()

@@ -1,8 +1,7 @@
-"""The one event loop for all user code of a server, in a thread of its own, so that no user code delays the server.
+"""Single event loop for all user code of a server, in its own thread, so that user code never delays the server.
 
-Clients, locks, pools and sessions of asyncio belong to the loop on which they are used first. Graphs, ``http.app``,
-auth handlers and embedding functions share such objects by way of their modules, so they share this loop.
-(docs/adr/0020)
+Asyncio clients, locks, pools and sessions belong to the loop on which they are first used. Graphs, ``http.app``, auth
+handlers and embedding functions share such objects through their modules, so they share this loop. (docs/adr/0020)
 """
 
 from __future__ import annotations
@@ -25,13 +24,12 @@ _UNNAMED: Final = UserWork()
 
 
 class UserCodeTimeout(TimeoutError):
-    """User code did not answer within the time that it was given."""
+    """User code did not return within its time limit."""
 
 
 class _ProcessLoop:
-    """The loop of this process. It stays when the last server has stopped, for the next one: modules are loaded once a
-    process, and what they hold belongs to the loop on which it was used first.
-    """
+    """User-code loop of this process. It is kept for the next server when the last one has stopped: modules are loaded
+    once per process, and their objects belong to the loop on which they were first used."""
 
     def __init__(self) -> None:
         self._gate = threading.Lock()
@@ -43,11 +41,11 @@ class _ProcessLoop:
             self._users += 1
 
     def leave(self) -> None:
-        """Cancel what is left when no other server uses the loop. Blocks."""
+        """Deregister a server, and cancel the remaining tasks if no other server uses the loop. Blocks."""
         with self._gate:
             self._users -= 1
             current = self._current if self._users == 0 else None
-        # Not under the lock: what is cancelled may still ask for the loop.
+        # Not under the lock: cancelled code may still ask for the loop.
         if current is not None and not current.clear():
             self.lose(current, None)
 
@@ -65,7 +63,7 @@ class _ProcessLoop:
         lost.lose(culprit)
 
     def close(self) -> None:
-        """At the end of the process."""
+        """Close the loop at the end of the process."""
         if self._current is not None:
             self._current.close()
 
@@ -75,7 +73,7 @@ atexit.register(_PROCESS.close)
 
 
 class UserLoop:
-    """Runs user code of one server. Its methods may be called from any thread, and from user code itself.
+    """Runner of one server's user code. Its methods may be called from any thread, and from user code itself.
 
     All servers of a process share the loop itself, since they share the modules.
     """
@@ -84,13 +82,13 @@ class UserLoop:
         self._tasks: set[LoopTask[Any]] = set()
         self._closed = False
         _PROCESS.enter()
-        # Now: later there may be no file descriptors left for one.
+        # Created now: later there may be no file descriptors left for a loop.
         _PROCESS.current()
 
     @classmethod
     @asynccontextmanager
     async def running(cls) -> AsyncIterator[Self]:
-        """Running for the length of a block. What is left at its end is cancelled."""
+        """Yield a user loop for the duration of a block. Remaining tasks are cancelled at its end."""
         user_loop = cls()
         try:
             yield user_loop
@@ -99,19 +97,19 @@ class UserLoop:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The asyncio loop that is in use at the moment."""
+        """The asyncio loop that is currently in use."""
         return _PROCESS.current().loop
 
     @property
     def is_current(self) -> bool:
-        """Whether the caller runs on this loop."""
+        """True if the caller runs on this loop."""
         try:
             return asyncio.get_running_loop() is self.loop
         except RuntimeError:
             return False
 
     def submit(self, work: Callable[[], Coroutine[Any, Any, T]], scope: WorkScope | UserWork = _UNNAMED) -> LoopTask[T]:
-        """Start ``work`` with the caller's context variables. ``scope`` is what log lines call it."""
+        """Start ``work`` with the caller's context variables. ``scope`` describes it in log lines."""
         current, scope = _PROCESS.current(), scope if isinstance(scope, WorkScope) else WorkScope(scope, self)
         if self._closed:
             closed: LoopTask[T] = LoopTask(current.loop, scope)
@@ -125,10 +123,10 @@ class UserLoop:
     async def run(
         self, work: Callable[[], Coroutine[Any, Any, T]], timeout: float | None = None, *, named: UserWork = _UNNAMED
     ) -> T:
-        """Return what ``work`` returns or raises, done on this loop with the caller's context variables.
+        """Run ``work`` on this loop with the caller's context variables, and return its result or raise its error.
 
-        A cancelled caller cancels the work. Raises UserCodeTimeout, and cancels the work, when it takes longer than
-        ``timeout`` seconds; UserCodeExit for SystemExit and KeyboardInterrupt; LoopLost when the loop was given up.
+        A cancelled caller cancels the work. Raises UserCodeTimeout, and cancels the work, if it takes longer than
+        ``timeout`` seconds; UserCodeExit for SystemExit and KeyboardInterrupt; LoopLost if the loop was abandoned.
         """
         if self.is_current:
             return await self._here(work, timeout, named)
@@ -144,8 +142,10 @@ class UserLoop:
     async def run_sync(
         self, function: Callable[[], T], timeout: float | None = None, *, named: UserWork = _UNNAMED
     ) -> T:
-        """Return what the synchronous ``function`` returns or raises, called in a thread with the caller's context
-        variables. It does not wait for the loop, which other code may block. Raises as `run` does.
+        """Call the synchronous ``function`` in a thread with the caller's context variables, and return its result or
+        raise its error.
+
+        The call does not wait for the loop, which other code may block. Raises as `run` does.
         """
         context = copy_context()
         context.run(CURRENT_SCOPE.set, CURRENT_SCOPE.get() or WorkScope(named, self))
@@ -161,7 +161,7 @@ class UserLoop:
             raise UserCodeExit(f"user code raised {type(error).__name__}") from error
 
     async def _here(self, work: Callable[[], Coroutine[Any, Any, T]], timeout: float | None, named: UserWork) -> T:
-        """As user code called by user code: part of whatever the caller is doing."""
+        """Run user code that was called by user code, as part of the caller's work."""
         scope = CURRENT_SCOPE.get()
         token = CURRENT_SCOPE.set(scope or WorkScope(named, self))
         try:
@@ -176,20 +176,20 @@ class UserLoop:
 
     @property
     def thread_loop(self) -> ThreadLoop:
-        """The loop that is in use at the moment, with its thread."""
+        """The loop that is currently in use, with its thread."""
         return _PROCESS.current()
 
     @staticmethod
     def replace(lost: ThreadLoop, culprit: WorkScope | None = None) -> None:
-        """Give up a loop that does not come back; the next call starts a fresh one in a new thread.
+        """Abandon a loop that is permanently blocked; the next call starts a new one in a new thread.
 
-        Everything on the old one ends with LoopLost. Objects of asyncio that modules made on it are of no use on the
-        new one: only where the process cannot be replaced is this better than nothing.
+        Everything on the old loop fails with LoopLost. Asyncio objects that modules created on it do not work on the
+        new one, so this is only a last resort for processes that cannot be replaced.
         """
         _PROCESS.lose(lost, culprit)
 
     async def close(self) -> None:
-        """Cancel what is left. A loop that is stuck in user code is given up, and dies with the process."""
+        """Cancel the remaining tasks. A loop that user code blocks is abandoned, and ends with the process."""
         self._closed = True
         for task in list(self._tasks):
             task.cancel()

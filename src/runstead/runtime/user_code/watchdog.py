@@ -1,9 +1,10 @@
-"""Notices user code that blocks the loop of user code: says where, counts, and gives up a loop that never comes back.
+"""Watchdog for code that blocks the user-code loop: reports the location, counts blocks, and abandons a loop that stays
+blocked.
 
-A thread looks at the loop twenty times a second, or ten times while it is idle. What runs on the loop is one callback
-after the other; one that is still the same after a quarter of a second blocks everything else there. Which one it is
-stands in the loop's stack, which is read only if the loop has not come back since the last look: reading the stack of a
-thread that runs is not safe in itself, see `_no_collection`.
+A thread checks the loop twenty times per second, or ten times while it is idle. A loop runs one callback after the
+other; a callback that is still the same after a quarter of a second blocks all others. The loop's stack shows which
+callback it is. The stack is read only if the loop has made no turn since the last check: reading the stack of a running
+thread is not safe in itself, see `_no_collection`.
 """
 
 from __future__ import annotations
@@ -27,20 +28,21 @@ from .thread_loop import ThreadLoop
 _log = logging.getLogger(__name__)
 
 PERIOD: Final = 0.05
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 _PAUSE: Final = 5.0
-"""Seconds after a look that failed."""
+"""Seconds to wait after a check that failed."""
 BLOCK: Final = 0.25
-"""Seconds from which on a callback is said to block."""
+"""Seconds after which a callback counts as blocking."""
 _LONG: Final = 5.0
 """Seconds after which a block is logged although it has not ended."""
 _STEP: Final = 4 * PERIOD
-"""Seconds that one look counts at most: a process that stood still as a whole was not blocked by its user code."""
+"""Maximum seconds that one check counts: a process that was suspended as a whole was not blocked by its user code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """User code that held the loop: for whom, where (``file:line in function``), how long so far."""
+    """User code that blocked the loop: its purpose, its location (``file:line in function``), and its duration so
+    far."""
 
     work: UserWork
     node: str | None
@@ -54,7 +56,7 @@ class Block:
 
 @dataclass(slots=True)
 class BlockCount:
-    """Blocks since the start, for metrics."""
+    """Number and duration of blocks since the start, for metrics."""
 
     blocks: int = 0
     seconds: float = 0.0
@@ -62,7 +64,7 @@ class BlockCount:
 
 
 class WatchedLoop(Protocol):
-    """Whose current loop is watched. See UserLoop."""
+    """Owner of the loop to watch. See UserLoop."""
 
     @property
     def thread_loop(self) -> ThreadLoop: ...
@@ -70,8 +72,10 @@ class WatchedLoop(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WatchdogOptions:
-    """``is_user_code`` says of a file name whether its code is the user's. ``node_in`` names the graph's node whose
-    code runs in a context. A loop that is blocked for ``lost_after`` seconds is lost.
+    """Options of the watchdog.
+
+    ``is_user_code`` decides by file name whether code belongs to the user. ``node_in`` returns the graph node whose
+    code runs in a context. A loop that is blocked for ``lost_after`` seconds is abandoned.
     """
 
     is_user_code: Callable[[str], bool] = lambda _: True
@@ -80,7 +84,8 @@ class WatchdogOptions:
 
 
 class LoopWatchdog:
-    """Watches one loop. ``on_lost`` is called from the watchdog's thread, with the lost loop and who blocks it."""
+    """Watchdog of one loop. ``on_lost`` is called from the watchdog's thread, with the abandoned loop and the work that
+    blocks it."""
 
     def __init__(
         self,
@@ -95,11 +100,12 @@ class LoopWatchdog:
         self._turn_since = 0.0
         self._looked_at = time.monotonic()
         self._is_running = threading.Lock()
-        """Held while it runs. Waiting for it with a timeout costs no more than a sleep; its release ends the wait."""
+        """Held while the watchdog runs. Waiting for it with a timeout costs no more than a sleep; its release ends the
+        wait."""
 
     @contextmanager
     def running(self) -> Iterator[BlockCount]:
-        """Watch for the length of a block."""
+        """Watch for the duration of a block."""
         thread = threading.Thread(target=self._watch, name="user-code-watchdog", daemon=True)
         self._is_running.acquire()
         thread.start()
@@ -116,12 +122,12 @@ class LoopWatchdog:
                 self.look(time.monotonic())
                 pause = 2 * PERIOD if self._turn is None else PERIOD
             except Exception:
-                _log.exception("the watchdog of user code could not look at the loop")
+                _log.exception("the watchdog of user code could not check the loop")
                 pause = _PAUSE
         self._is_running.release()
 
     def look(self, now: float) -> None:
-        """Look at the loop once, at ``now`` (seconds on a monotonic clock)."""
+        """Check the loop once, at ``now`` (seconds on a monotonic clock)."""
         elapsed, self._looked_at = now - self._looked_at, now
         loop = self._watched.thread_loop
         turn = loop.turn
@@ -130,7 +136,7 @@ class LoopWatchdog:
                 self._look_at_stack(loop, now, elapsed)
             return
         self._turn = turn
-        # It began somewhere between the last look and this one.
+        # The turn began at some time between the last check and this one.
         self._turn_since = now - min(elapsed / 2, PERIOD)
         self._end_seen(now - elapsed / 2)
 
@@ -171,7 +177,7 @@ class LoopWatchdog:
         self.count.seconds += seconds
         self.count.last = block
         if seen.is_lost:
-            # Given up, and not ended; that has been logged.
+            # The loop was abandoned, which has been logged; the block has not ended.
             return
         _log.warning(
             "user code blocked its event loop for %.2f s: %s; other runs, http.app and auth handlers waited; %s",
@@ -187,7 +193,7 @@ class LoopWatchdog:
         return Block(work, self._options.node_in(context), self._place(frame), seconds)
 
     def _place(self, frame: FrameType) -> str:
-        """The innermost frame of the user's, else the innermost of all."""
+        """Return the innermost frame of the user's code, or the innermost frame of all."""
         frames = list(_frames(frame))
         own = (one for one in frames if self._options.is_user_code(one.f_code.co_filename))
         found = next(own, frames[0])
@@ -195,14 +201,14 @@ class LoopWatchdog:
 
 
 def way_out(graph_id: str | None) -> str:
-    """Say what an author can do about code that blocks."""
+    """Return advice for the author of code that blocks."""
     ways = "await an asynchronous client, or make it a plain `def`, which gets a thread"
     return ways if graph_id is None else f'{ways}, or set "agent_isolation": "run" for graph {graph_id!r}'
 
 
 @dataclass(slots=True)
 class _Callback:
-    """What the loop was found to be doing, since when, and for how long it was seen to do it (seconds)."""
+    """Callback that the loop was seen executing, its start, and how long it was observed (seconds)."""
 
     handle: Handle
     began: float
@@ -219,10 +225,10 @@ def _context_of(handle: Handle) -> Context:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector from running in this thread, whose allocations could start it.
+    """Disable garbage collection, which allocations in this thread could start.
 
-    Python makes the object of a frame when it is asked for. Up to 3.11 that may start a collection, whose finalizers
-    let the other thread run on: its frame is gone when the object is filled in, and the process crashes later.
+    Python creates the frame object when it is requested. Up to 3.11, that may start a collection, whose finalizers let
+    the other thread continue: its frame is gone when the object is filled in, and the process crashes later.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -240,7 +246,7 @@ def _frames(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def _handle_in(frame: FrameType | None) -> Handle | None:
-    """The callback that runs in a loop's stack; None when the loop waits."""
+    """Return the callback that a loop's stack executes; None if the loop waits."""
     for one in _frames(frame):
         if one.f_code is Handle._run.__code__:
             handle = one.f_locals.get("self")

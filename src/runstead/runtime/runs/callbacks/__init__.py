@@ -1,1 +1,1 @@
-"""LangChain callbacks that collect what a run did."""
+"""LangChain callbacks that collect a run's events, token usage and title."""

@@ -1,4 +1,4 @@
-"""Makes the callbacks of one attempt, and gathers what they collected."""
+"""Callbacks of one attempt, and the data that they collected."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class RunCallbacks:
         return cls(RunEventCallback(run_id, thread_id, now, texts), RunTokenCallback(), RunTitleCallback())
 
     def handlers(self) -> list[BaseCallbackHandler]:
-        """For LangChain's ``callbacks``."""
+        """Return the handlers for LangChain's ``callbacks``."""
         return [self.events, self.tokens, self.titles]
 
     def saw_input(self, messages: Sequence[BaseMessage]) -> None:
-        """The messages that the run was given; the graph itself never tells of them."""
+        """Record the run's input messages, for which the graph itself emits no event."""
         self.events.saw_input(messages)
         self.tokens.saw_input(messages)
 

@@ -1,4 +1,4 @@
-"""Records what happens inside a run, as run events: lifecycle, traces of models and tools, messages."""
+"""Recorder of a run's events: lifecycle, traces of models and tools, messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from .tokens import caller_of, generated_messages
 
 
 class RunEventCallback(BaseCallbackHandler):
-    """Collects events; the executor takes them in batches. Called on any thread, so the order is that of arrival."""
+    """Collector of events, which the executor takes in batches. Called from any thread; events are ordered by
+    arrival."""
 
     run_inline = True
 
@@ -40,18 +41,18 @@ class RunEventCallback(BaseCallbackHandler):
         return len(self._pending)
 
     def take(self) -> Sequence[RunEvent]:
-        """The events since the last call."""
+        """Return the events since the last call."""
         with self._lock:
             taken, self._pending = self._pending, []
         return taken
 
     def put_back(self, events: Sequence[RunEvent]) -> None:
-        """Keep what could not be stored, before everything newer."""
+        """Return events that could not be stored to the front of the queue."""
         with self._lock:
             self._pending = [*events, *self._pending]
 
     def saw_input(self, messages: Sequence[BaseMessage]) -> None:
-        """The messages that the run was given."""
+        """Record the run's input messages."""
         for message in messages:
             if message.type == "human":
                 self._record("human_message", "message", from_message(message))
@@ -121,7 +122,7 @@ class RunEventCallback(BaseCallbackHandler):
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         name = self._tools.pop(run_id, "tool")
-        # A tool that asks a human has not failed: LangGraph lets an interrupt travel as an exception.
+        # A tool that asks a human has not failed: LangGraph raises an interrupt as an exception.
         if isinstance(error, GraphBubbleUp):
             return
         content = {

@@ -1,4 +1,4 @@
-"""Finds the thread's title: what a title middleware's model said, or a custom event named ``title``."""
+"""Detection of a thread's title: the output of a title middleware's model, or a custom event named ``title``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from runstead.runtime.converters import text_of
 from .tokens import generated_messages
 
 MAX_TITLE: Final = 200
-"""Characters of a title that are kept."""
+"""Maximum number of characters kept of a title."""
 
 
 class RunTitleCallback(BaseCallbackHandler):
-    """Remembers the last title seen."""
+    """Callback that keeps the last title seen."""
 
     run_inline = True
 

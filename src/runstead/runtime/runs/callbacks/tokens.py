@@ -1,4 +1,4 @@
-"""Counts what a run's models use, by who called them, and what was said first and last."""
+"""Token counts of a run's models by caller, and the first and last message of the conversation."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ _MAX_TEXT: Final = 2_000
 
 
 def caller_of(tags: Sequence[str] | None) -> str:
-    """Who made a model call: the first tag among ``subagent:*``, ``middleware:*`` and ``lead_agent``; by default the
-    lead agent.
-    """
+    """Return the caller of a model: the first tag among ``subagent:*``, ``middleware:*`` and ``lead_agent``, or by
+    default the lead agent."""
     for tag in tags or ():
         if tag == "lead_agent" or tag.startswith(("subagent:", "middleware:")):
             return tag
@@ -31,7 +30,7 @@ def caller_of(tags: Sequence[str] | None) -> str:
 
 
 class RunTokenCallback(BaseCallbackHandler):
-    """Aggregates token usage. Calls may end on any thread, in parallel; each counts once."""
+    """Token usage in total. Calls may end on any thread and in parallel; each counts once."""
 
     run_inline = True
 
@@ -44,7 +43,7 @@ class RunTokenCallback(BaseCallbackHandler):
         self._last_ai: str | None = None
 
     def saw_input(self, messages: Sequence[BaseMessage]) -> None:
-        """The messages that the run was given."""
+        """Record the run's input messages."""
         with self._lock:
             self._messages += len(messages)
             first = next((text_of(m) for m in messages if isinstance(m, HumanMessage)), None)
@@ -68,7 +67,7 @@ class RunTokenCallback(BaseCallbackHandler):
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         with self._lock:
-            # A call whose end was counted already, or whose start was never seen, is no call of this run's.
+            # A call whose end was already counted, or whose start was never seen, does not belong to this run.
             caller = self._callers.pop(run_id, None)
             if caller is None:
                 return
@@ -80,7 +79,7 @@ class RunTokenCallback(BaseCallbackHandler):
             self._messages += isinstance(output, BaseMessage)
 
     def completion_data(self) -> RunCompletionData:
-        """The sums so far."""
+        """Return the sums so far."""
         with self._lock:
             return RunCompletionData(
                 total_input_tokens=self._input,
@@ -114,7 +113,7 @@ class RunTokenCallback(BaseCallbackHandler):
 
 
 def generated_messages(response: LLMResult) -> list[AIMessage]:
-    """The first candidate of each prompt; further ones are alternatives that were not said."""
+    """Return the first candidate of each prompt; further candidates are unused alternatives."""
     return [
         generations[0].message
         for generations in response.generations

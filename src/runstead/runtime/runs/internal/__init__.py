@@ -1,1 +1,1 @@
-"""How runs are carried out. Imported by `runstead.runtime.runs` alone."""
+"""Execution of runs. Imported only by `runstead.runtime.runs`."""

@@ -1,7 +1,7 @@
-"""What an attempt leaves whose code does not react to its stop: its writes are refused, and its thread is read.
+"""Recovery of the thread's state after an attempt whose code does not react to its stop.
 
-It is read with the graph, as after a stop that the code reacts to, so that the thread's status, values and next nodes
-are those that a reader of its state finds. Leaves to others: threads whose graph does not answer (`read_stored`).
+The thread is read with its graph, as after a normal stop, so that its stored status, values and next nodes are those
+that a reader of its state finds. Threads whose graph does not respond are left to `read_stored`.
 """
 
 from __future__ import annotations
@@ -28,27 +28,28 @@ from .snapshot import output_values, snapshot_of, waiting_interrupts, with_inter
 _log = logging.getLogger(__name__)
 
 _WRITES_WITHIN: Final = 1.0
-"""Seconds that writes under way are waited for. Those of a loop that does not come back are never seen to end."""
+"""Seconds to wait for writes in progress. Writes of a loop that never responds again are not seen to end."""
 
 
 class WriteGate:
-    """Lets code of ``lease``'s attempt write, until it is closed. ``check`` and ``guard`` are the executor's."""
+    """Permission to write for the code of ``lease``'s attempt, until it is closed. ``check`` and ``guard`` are the
+    executor's."""
 
     def __init__(self, lease: Lease, check: Callable[[], bool], guard: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._lease, self._check, self._guard = lease, check, guard
         self._is_closed = False
 
     def close(self) -> None:
-        """Refuse every write from now on with LeaseLost."""
+        """Refuse every later write with LeaseLost."""
         self._is_closed = True
 
     def check(self) -> bool:
-        """As FencedSaver asks it. For any thread."""
+        """Check the permission for FencedSaver. Callable from any thread."""
         self._require_open()
         return self._check()
 
     async def guard(self) -> None:
-        """As FencedSaver asks it, on the server's loop."""
+        """Check the permission for FencedSaver, on the server's loop."""
         self._require_open()
         await self._guard()
 
@@ -59,9 +60,9 @@ class WriteGate:
 
 @dataclass(frozen=True, slots=True)
 class AbandonedAttempt:
-    """Reads what an attempt has left, with the ``agent`` that it has opened.
+    """Reader of the state that an attempt left behind, with the ``agent`` that the attempt opened.
 
-    ``abandoned`` is the attempt's saver, which writes nothing more; ``checkpointer`` may.
+    ``abandoned`` is the attempt's saver, which writes nothing more; ``checkpointer`` may still write.
     """
 
     agent: Agent
@@ -70,9 +71,10 @@ class AbandonedAttempt:
     checkpointer: FencedSaver
 
     async def read(self) -> AttemptEnd:
-        """Return the end of a stopped attempt, without a snapshot where the state cannot be read.
+        """Return the end of a stopped attempt, without a snapshot if the state cannot be read.
 
-        On any loop but that of the abandoned code: of the graph's code, this calls reducers and validators alone.
+        Call on any loop except that of the abandoned code. Of the graph's code, this calls only reducers and
+        validators.
         """
         try:
             with contextlib.suppress(TimeoutError):
@@ -84,5 +86,5 @@ class AbandonedAttempt:
             output = encode(with_interrupts(output_values(agent, state), waiting_interrupts(state)))
             return AttemptEnd(True, output, snapshot_of(state))
         except Exception:
-            _log.warning("the state that a stopped run has left could not be read with its graph", exc_info=True)
+            _log.warning("could not read the state of a stopped run with its graph", exc_info=True)
             return AttemptEnd(stopped=True)

@@ -1,7 +1,7 @@
-"""Decide what a new run does to the runs already in flight on its thread.
+"""Decision about the runs in flight on a thread when a new run is created.
 
-Pure: no clock, no store. The store carries the decision out in the transaction
-that writes the row, so two requests can never both be let in.
+Pure: no clock, no store. The store carries the decision out in the transaction that writes the row, so that two
+concurrent requests are never both admitted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..types import MultitaskStrategy, RunId, Stopped
 
 
 def decide(strategy: MultitaskStrategy, in_flight: Sequence[RunId]) -> Admission:
-    """What ``strategy`` means for the runs in flight, the oldest first."""
+    """Return the admission that ``strategy`` gives a new run. ``in_flight`` lists the thread's runs, oldest first."""
     if not in_flight:
         return Admit()
     match strategy:

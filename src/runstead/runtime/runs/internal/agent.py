@@ -1,6 +1,6 @@
-"""Plan and factory to compiled agent: the graph of one run, with the checkpointer and store of that run.
+"""Compiled agent of one run, built from its plan and factory, with the run's checkpointer and store.
 
-User code is called here (factories), so this runs on an agent loop.
+Factories are user code, so this runs on an agent loop.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ..agents import Agent, AgentFactory
 async def opened(
     factory: AgentFactory, config: dict[str, Any], checkpointer: BaseCheckpointSaver[Any], store: Any | None
 ) -> AsyncIterator[Agent]:
-    """The agent, ready to run, for the length of a block."""
+    """Yield the agent, ready to run, for the duration of a block."""
     async with factory.build(config, store) as graph:
         if not hasattr(graph, "astream") and hasattr(graph, "compile"):
             graph = graph.compile()
         update = {"checkpointer": checkpointer}
-        # A graph that was compiled with a store of its own keeps it where the server has none.
+        # A graph that was compiled with its own store keeps that store if the server has none.
         if store is not None:
             update["store"] = store
         yield graph.copy(update=update)

@@ -1,6 +1,6 @@
-"""Answers of a resume, looked at right before the graph gets them.
+"""Validation of resume answers immediately before the graph receives them.
 
-Not before the run begins: until then another run of the thread may take the interrupt.
+They cannot be validated when the run is created: another run of the thread may still take the interrupt.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _AMBIGUOUS: Final = (
 
 
 async def answering(agent: Agent, plan: ExecutionPlan) -> ExecutionPlan:
-    """Return the plan with answers as LangGraph understands them. On an agent loop.
+    """Return the plan with its answers in the form that LangGraph expects. Call on an agent loop.
 
-    A strict resume is checked, since LangGraph ignores an answer that no interrupt waits for. LangGraph takes null for
-    no answer, and an empty mapping for answers to nothing: here they name the one pending interrupt.
+    A strict resume is checked, because LangGraph ignores an answer for which no interrupt is pending. LangGraph treats
+    null as no answer, and an empty mapping as answers to no interrupt; here both answer the one pending interrupt.
 
-    Raises UnknownInterruptError, and RuntimeError for an empty answer to several interrupts.
+    Raises UnknownInterruptError, and RuntimeError for an empty answer when several interrupts are pending.
     """
     command = plan.command
     if command is None or not command.has_resume:
@@ -46,9 +46,9 @@ async def answering(agent: Agent, plan: ExecutionPlan) -> ExecutionPlan:
 
 
 def unknown_answers(resume: Any, pending: Sequence[str]) -> list[str] | None:
-    """Return the ids that ``resume`` answers and that are not ``pending``; None when it answers only what is.
+    """Return the ids that ``resume`` answers and that are not ``pending``; None if all answered ids are pending.
 
-    An answer that names no interrupt answers whatever waits, and needs something to.
+    An answer that names no interrupt answers any pending interrupt. Without a pending interrupt, return an empty list.
     """
     if not is_by_interrupt(resume, pending):
         return None if pending else []

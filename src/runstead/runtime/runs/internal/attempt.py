@@ -1,6 +1,6 @@
 """One attempt of a run on its agent loop: build the agent, stream it, read the state it left.
 
-The executor, on the server's loop, holds the other end of the queue. Nothing here publishes or settles.
+The executor, on the server's loop, reads the other end of the queue. This module neither publishes nor settles.
 """
 
 from __future__ import annotations
@@ -46,9 +46,8 @@ GraphChunk: TypeAlias = tuple[tuple[str, ...], str, Any]
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnd:
-    """How the agent's code ended: by itself, with an error, or ``stopped``. ``snapshot`` None: the state could not be
-    read.
-    """
+    """End of the agent's code: normal, with an error, or ``stopped``. ``snapshot`` is None if the state could not be
+    read."""
 
     stopped: bool = False
     output: bytes | None = None
@@ -58,7 +57,7 @@ class AttemptEnd:
 
 @dataclass(slots=True)
 class AgentAttempt:
-    """Everything one attempt needs on the agent's side. ``agent`` is there once it has been opened."""
+    """Agent side of one attempt, with everything that it needs. ``agent`` is set once it has been opened."""
 
     loop: AgentLoop
     factory: AgentFactory
@@ -74,13 +73,13 @@ class AgentAttempt:
     _streaming: asyncio.Task[None] | None = field(default=None, init=False)
 
     def stop(self, reason: Stopped) -> None:
-        """Make the graph stop where it can. On the agent's loop."""
+        """Stop the graph at its next possible point. Call on the agent's loop."""
         self.stop_reason = reason
         if self._streaming is not None:
             self._streaming.cancel()
 
     async def run(self) -> AttemptEnd:
-        """Execute to the end, to an error, or to a stop. Finishes the queue."""
+        """Execute until the graph ends, fails or is stopped. Always finishes the queue."""
         try:
             async with opened(self.factory, self.plan.config, self.checkpointer, self.store) as agent:
                 self.agent = agent
@@ -95,7 +94,7 @@ class AgentAttempt:
         encoder = ChunkEncoder(self.plan.wanted, self.error_texts, answers)
         error = await self._stream(agent, encoder)
         if self.stop_reason is not None:
-            # The threads of synchronous nodes cannot be cancelled: the run has ended when they have.
+            # Threads of synchronous nodes cannot be cancelled: the run ends only after they do.
             await self.loop.threads_idle()
             await self.checkpointer.writes_ended()
             if not self.stop_reason.settles:
@@ -113,7 +112,10 @@ class AgentAttempt:
         return AttemptEnd(self.stop_reason is not None, output, snapshot_of(state), error)
 
     def _output(self, agent: Agent, encoder: ChunkEncoder, state: Any, error: Exception | None) -> bytes | None:
-        """The run's last values, with all interrupts that wait. Readers get them too if they have not seen them so."""
+        """Return the run's last values with all pending interrupts.
+
+        Also queue them as an event if the readers have not seen these interrupts yet.
+        """
         interrupts = waiting_interrupts(state)
         values = output_values(agent, state) if encoder.last_values is None else encoder.last_values
         output = encode(with_interrupts(values, interrupts))
@@ -135,7 +137,7 @@ class AgentAttempt:
         finally:
             self._streaming.cancel()
         if self._streaming.cancelled():
-            # Not always a stop of ours: agent code may raise CancelledError by itself.
+            # Not always our stop: agent code may raise CancelledError by itself.
             return None if self.stop_reason else RuntimeError(_CANCELLED)
         failure = self._streaming.exception()
         if failure is None or isinstance(failure, Exception):
@@ -154,7 +156,8 @@ class AgentAttempt:
                         await self.queue.put(event)
 
     async def _chunks(self, agent: Agent, config: dict[str, Any]) -> AsyncGenerator[GraphChunk, None]:
-        # Closed here, and not some time later by the garbage collector: the graph stores what it still has to store.
+        # Close the generator here instead of leaving it to the garbage collector, so that the graph stores its pending
+        # writes now.
         async with aclosing(agent.astream(self.plan.input, config, **self._options(agent))) as chunks:
             async for chunk in chunks:
                 yield chunk if self.plan.subgraphs else ((), *chunk)
@@ -162,7 +165,7 @@ class AgentAttempt:
     async def _events(
         self, agent: Agent, config: dict[str, Any], encoder: ChunkEncoder
     ) -> AsyncGenerator[GraphChunk, None]:
-        """The graph through ``astream_events``: the root's chunks come wrapped in events of their own."""
+        """Run the graph through ``astream_events``, and unwrap the root's chunks from their events."""
         root: str | None = None
         events = agent.astream_events(self.plan.input, config, version="v2", **self._options(agent))
         async with aclosing(events):
@@ -175,7 +178,7 @@ class AgentAttempt:
                     await self.queue.put(encoder.event(event))
 
     def _config(self, agent: Agent) -> dict[str, Any]:
-        """The plan's config, without what mirrors values of the context that do not fit the graph."""
+        """Return the plan's config without mirrored context values that do not fit the graph's context schema."""
         dropped = self.plan.mirrored - self._context(agent).keys()
         configurable = {key: value for key, value in self.plan.config["configurable"].items() if key not in dropped}
         return {**self.plan.config, "configurable": configurable}
@@ -186,6 +189,6 @@ class AgentAttempt:
     def _options(self, agent: Agent) -> dict[str, Any]:
         options = {**self.plan.options, "context": self._context(agent)}
         if (channels := getattr(agent, "output_channels", None)) is not None:
-            # Left to itself, LangGraph streams private channels too.
+            # By default, LangGraph streams private channels too.
             options["output_keys"] = channels
         return options

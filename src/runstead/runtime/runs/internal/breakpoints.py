@@ -1,7 +1,7 @@
-"""Whether an attempt that resumes finds its run already stopped at a static breakpoint.
+"""Detection of a resumed attempt whose run has already stopped at a static breakpoint.
 
-A run that reached its breakpoint and lost its worker before it could settle must not run past it: for LangGraph, going
-on without an input is what passes a breakpoint.
+A run that reached its breakpoint and lost its worker before it was settled must not run past it: LangGraph passes a
+breakpoint when it continues without an input.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from .planner import ExecutionPlan
 
 
 async def stopped_at_breakpoint(agent: Agent, plan: ExecutionPlan) -> bool:
-    """Only for a thread whose latest checkpoint is this run's own: the run came to where it is by its own steps."""
+    """Return whether the run has already stopped at a breakpoint.
+
+    True only if the thread's latest checkpoint was written by this run: then the run's own steps led to the breakpoint.
+    """
     if plan.interrupt_before is None and plan.interrupt_after is None:
         return False
     state = await agent.aget_state(plan.state_config)

@@ -1,6 +1,6 @@
-"""LangGraph chunks to stream events, encoded once. One encoder per attempt; it lives on the agent's loop.
+"""Conversion of LangGraph chunks to stream events, encoded once. Each attempt has one encoder, on the agent's loop.
 
-The names and shapes of the events are the wire's (LangGraph Platform), for that is what readers know.
+Events have the names and shapes of the LangGraph Platform API, which clients know.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from ..types import StreamMode
 from .partial_answers import Asides, StreamedAnswers
 
 EncodedEvent: TypeAlias = tuple[str, bytes]
-"""The event's name, with its namespace, and its data."""
+"""Name of the event, with its namespace, and its encoded data."""
 
 _PLACE_KEYS: Final = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
 
 
 class ChunkEncoder:
-    """Turns ``(namespace, mode, chunk)`` into events, and remembers what the end of a run needs to know."""
+    """Encoder of ``(namespace, mode, chunk)`` into events. Also keeps the values that the end of the run needs."""
 
     def __init__(
         self,
@@ -40,10 +40,10 @@ class ChunkEncoder:
         self._metadata: tuple[Any, bytes] = (None, b"null")
         self._asked: dict[str, Any] = {}
         self.last_values: Any = None
-        """The root graph's last values, not yet encoded, with all interrupts that were raised so far."""
+        """Last values of the root graph, not yet encoded, with all interrupts raised so far."""
 
     def encode(self, namespace: tuple[str, ...], mode: str, chunk: Any) -> Iterator[EncodedEvent]:
-        """The events of one chunk."""
+        """Yield the events of one chunk."""
         match mode:
             case "values":
                 if not namespace:
@@ -63,7 +63,7 @@ class ChunkEncoder:
                 yield _name(mode, namespace), encode(chunk)
 
     def event(self, event: Mapping[str, Any]) -> EncodedEvent:
-        """An event of ``astream_events``."""
+        """Return the stream event for an event of ``astream_events``."""
         shown = _redacted_metadata(event)
         if isinstance(data := shown.get("data"), Mapping) and "error" in data:
             shown = {**shown, "data": {**data, "error": self._texts.shown(data["error"])}}
@@ -71,18 +71,19 @@ class ChunkEncoder:
 
     @property
     def shown_interrupts(self) -> Set[str]:
-        """The ids of the interrupts in the root graph's last values."""
+        """Ids of the interrupts in the root graph's last values."""
         return self._asked.keys()
 
     def _with_interrupts(self, chunk: Any) -> Any:
-        """Interrupts come one by one, and the values of a slower branch may follow them without any."""
+        """Return the values with all interrupts so far. LangGraph emits interrupts one by one, and later values of a
+        slower branch may contain none."""
         if not isinstance(chunk, Mapping):
             return chunk
         self._asked.update({interrupt.id: interrupt for interrupt in chunk.get(INTERRUPT, ())})
         return {**chunk, INTERRUPT: tuple(self._asked.values())} if self._asked else chunk
 
     def _step_ended(self, values: Any) -> None:
-        # What was streamed in the step is in the state now; its messages get no more tokens.
+        # The messages streamed in this step are in the state now, and receive no more tokens.
         self._answers.step_ended(values)
         self._parts.clear()
         self._announced.clear()
@@ -115,20 +116,20 @@ class ChunkEncoder:
             self._answers.begun(key, parts, metadata)
 
     def _whole(self, chunk: BaseMessageChunk) -> BaseMessageChunk:
-        """The message as far as it has come. Kept added up, so that a token costs one addition."""
+        """Return the message so far. The parts are merged each time, so that a token costs one addition."""
         parts = self._parts[chunk.id or ""]
         parts[:] = [sum(parts[1:], start=parts[0])]
         return parts[0]
 
     def _encoded_metadata(self, metadata: Mapping[str, Any]) -> bytes:
-        # LangGraph hands out the same mapping for every token of a model call.
+        # LangGraph passes the same mapping object for every token of a model call.
         if self._metadata[0] is not metadata:
             self._metadata = (metadata, encode(public(metadata)))
         return self._metadata[1]
 
 
 def redacted_checkpoint(chunk: Any, texts: ErrorTexts = MASKING) -> Any:
-    """A checkpoint frame without what a reader must not see: who was authenticated, internal keys, texts of errors."""
+    """Return a checkpoint frame without the authenticated user, internal keys and full error texts."""
     if not isinstance(chunk, Mapping):
         return chunk
     return {
@@ -163,7 +164,7 @@ def _redacted_debug(chunk: Any, texts: ErrorTexts) -> Any:
 
 
 def _debug_checkpoint(payload: Any) -> Any:
-    """With the places that clients address checkpoints by, beside the configs that LangGraph does."""
+    """Return the payload with the checkpoint fields that clients use, in addition to LangGraph's configs."""
     if not isinstance(payload, Mapping):
         return payload
     places = {

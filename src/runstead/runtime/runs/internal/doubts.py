@@ -1,7 +1,7 @@
-"""Whether runs have ended of which nobody can say: the write that would have ended them was not answered.
+"""Resolution of ambiguous commits: the database may have applied a write whose reply was lost.
 
-A storage may do what it is asked and fail before it says so. A run that waited and was ended by such a write has no
-holder who would tell its readers: its stream would stay open for as long as the process lives.
+If such a write ended a pending run, the run has no lease holder to publish its terminal event, and its stream would
+stay open for as long as the process lives.
 """
 
 from __future__ import annotations
@@ -25,23 +25,28 @@ _log = logging.getLogger(__name__)
 
 _PAUSES: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 _TRIES: Final = 200
-"""With the last pause repeated, a quarter of an hour: a reader who still listens then finds out by its heartbeats."""
+"""With the last pause repeated, a quarter of an hour. A reader that still waits then learns of the end by its
+heartbeats."""
 
 _AT_RISK: Final = 1_000
-"""Waiting runs of one thread that are looked at; as many as a batch makes."""
+"""Maximum number of pending runs that are checked per thread; equal to the maximum size of a batch."""
 
 Tell: TypeAlias = Callable[[RunRecord], Awaitable[None]]
 
 
 class Doubts:
-    """Looks at the rows, as soon as they can be read again, and has the ends told that nobody else will tell."""
+    """Resolver that reads the rows again once the database is available, and publishes terminal events that are
+    missing."""
 
     def __init__(self, runtime: RunsRuntime, registry: RunRegistry, errands: Errands, tell: Tell) -> None:
         self._runtime, self._registry, self._errands, self._tell = runtime, registry, errands, tell
 
     @asynccontextmanager
     async def about(self, suspects: Sequence[RunRecord]) -> AsyncIterator[None]:
-        """Around a write that may end ``suspects``, which are as they stood before."""
+        """Guard a write that may end ``suspects``, which are the records from before the write.
+
+        If the write fails without a clear refusal, check the pending suspects in the background.
+        """
         try:
             yield
         except RunError:
@@ -53,7 +58,7 @@ class Doubts:
             raise
 
     async def at_risk(self, specs: Sequence[RunSpec]) -> Sequence[RunRecord]:
-        """The waiting runs that the creation of these may end."""
+        """Return the pending runs that the creation of ``specs`` may end."""
         threads = {spec.thread_id for spec in specs if spec.multitask_strategy in ("interrupt", "rollback")}
         found: list[RunRecord] = []
         for thread_id in sorted(thread_id for thread_id in threads if thread_id is not None):
@@ -67,17 +72,17 @@ class Doubts:
             if not (left := [run for run in left if not await self._settled(run)]):
                 return
             await self._runtime.clock.sleep(pause)
-        _log.warning("it could not be found out whether %s have ended", ", ".join(run.run_id for run in left))
+        _log.warning("could not determine the final status of runs %s", ", ".join(run.run_id for run in left))
 
     async def _settled(self, suspect: RunRecord) -> bool:
-        """Whether there is nothing more to find out."""
+        """Return whether this run needs no further check."""
         try:
             with acting(suspect.actor):
                 run = await self._runtime.query_store.get_run(suspect.run_id)
         except Exception:
             return False
         if run is None:
-            # Rolled back before it began: that is how such a run ends.
+            # A run that is rolled back before it begins has no row any more.
             run = dataclasses.replace(suspect, status=RunStatus.INTERRUPTED)
         if run.status.is_terminal and run.started_at is None and await self._is_untold(run.run_id):
             await self._tell(run)
@@ -86,6 +91,9 @@ class Doubts:
         return True
 
     async def _is_untold(self, run_id: RunId) -> bool:
-        """Nobody here will tell its end or has told it: whoever asked again had an answer, perhaps."""
+        """Return whether the stream is open and no local handle will publish its terminal event.
+
+        A repeated request may already have published it.
+        """
         status = await self._runtime.bridge.status(run_id)
         return self._registry.get(run_id) is None and status is not None and not status.is_terminal

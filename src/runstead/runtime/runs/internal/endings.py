@@ -1,4 +1,4 @@
-"""What the end of an attempt means for its run and its thread. Pure: the same end and state give the same outcome."""
+"""Outcome of an attempt for its run and its thread. Pure: the same end and state give the same outcome."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ def outcome_of(
     title: str | None,
     texts: ErrorTexts,
 ) -> Outcome:
-    """How the run ended, leaving the thread in the state ``left``. What is written is what may be told.
+    """Return the outcome of a run that left its thread in the state ``left``. Errors are stored as they may be shown to
+    clients.
 
-    A stop that came after the agent had ended by itself changes nothing any more.
+    A stop has no effect if it arrived after the agent had ended by itself.
     """
     if not end.stopped:
         stop = None
@@ -45,7 +46,7 @@ def outcome_of(
     told = failure or (RunFailure("UserInterrupt", f"the run was stopped: {stop.value}") if stop else None)
     thread_status: ThreadStatus = "error" if end.error is not None else _resting(left)
     if isinstance(end.error, UnknownInterruptError) or is_refused_answer(end.error):
-        # Nothing has happened to the thread: it waits for what it waited for.
+        # The thread is unchanged: it still waits for the same input.
         told, thread_status = None, _resting(left)
     return Outcome(
         status=status,
@@ -59,7 +60,10 @@ def outcome_of(
 
 
 def outcome_of_rollback(restored: StateSnapshot, completion: RunCompletionData) -> Outcome:
-    """The run is undone. The thread's stored values are still those from before it: only settling writes them."""
+    """Return the outcome of a run that was rolled back.
+
+    The thread keeps its stored values from before the run: only settling writes them.
+    """
     return Outcome(
         status=RunStatus.INTERRUPTED,
         thread=ThreadAfter(_resting(restored), None, restored.interrupts, _ROLLED_BACK),
@@ -69,8 +73,9 @@ def outcome_of_rollback(restored: StateSnapshot, completion: RunCompletionData) 
 
 
 def outcome_not_encrypted(outcome: Outcome, error: EncryptionFailed) -> Outcome:
-    """Handlers could not encrypt what the run came to: it has failed, and the thread's stored values are those from
-    before it. Its checkpoints stay.
+    """Return the outcome of a run whose results the encryption handlers could not encrypt: the run has failed.
+
+    The thread keeps its stored values from before the run. Its checkpoints stay.
     """
     failure = RunFailure(type(error).__name__, str(error))
     return Outcome(

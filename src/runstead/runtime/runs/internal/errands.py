@@ -1,7 +1,7 @@
-"""Work that is carried to its end although the one who asked for it leaves in the middle.
+"""Follow-up work that runs to completion even if the requesting task is cancelled.
 
-A client that hangs up cancels its request. What the request has written durably by then must still be told: to the
-holder of a run that is to stop, to the readers of one that has ended.
+A client that disconnects cancels its request. Whatever the request has already committed must still be reported: to the
+lease holder of a run that is to stop, and to the readers of a run that has ended.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ _log = logging.getLogger(__name__)
 
 
 class Errands:
-    """The errands of one process."""
+    """Background tasks of one process."""
 
     def __init__(self) -> None:
-        # The loop itself holds tasks weakly.
+        # The event loop itself keeps only weak references to tasks.
         self._running: set[asyncio.Task[Any]] = set()
         self._loose: set[asyncio.Task[Any]] = set()
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await ``work``. Cancelling the await leaves the work running."""
+        """Await ``work``. If the caller is cancelled, ``work`` continues."""
         task = asyncio.ensure_future(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -36,25 +36,25 @@ class Errands:
             raise
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Let ``work`` go on by itself; nobody waits for it, not even at the end."""
+        """Start ``work`` in the background. ``all_done`` does not wait for it."""
         task = asyncio.ensure_future(work)
         self._loose.add(task)
         task.add_done_callback(self._loose.discard)
         task.add_done_callback(_log_failure)
 
     async def drop(self) -> None:
-        """End what was begun and is not done."""
+        """Cancel the tasks that ``begin`` started, and wait for them to end."""
         loose = list(self._loose)
         for task in loose:
             task.cancel()
         await asyncio.gather(*loose, return_exceptions=True)
 
     async def all_done(self) -> None:
-        """Return when nothing is under way any more."""
+        """Wait until all work that was passed to ``finish`` has ended."""
         while self._running:
             await asyncio.wait(list(self._running))
 
 
 def _log_failure(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        _log.warning("an errand whose caller had left failed: %s", error)
+        _log.warning("background work failed after its caller was cancelled: %s", error)

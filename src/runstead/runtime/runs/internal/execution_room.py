@@ -1,7 +1,7 @@
-"""Room in a worker's memory: which claimed runs may execute beside each other.
+"""Admission of claimed runs to execution by the memory of their worker.
 
-A run whose input does not fit waits until others have ended. A run that has cost workers their lives comes back later,
-and not beside others of its kind: if it is what ends them, the others go on without it.
+A run whose input does not fit waits until other runs have ended. A run that has already lost workers (a suspect) starts
+later, and never beside another suspect: if it is the run that crashes workers, the other runs continue without it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from runstead.runtime.serialization import encode
 from .registry import RunHandle
 
 STEP: Final = 0.25
-"""Seconds between the starts of two runs that have lost a worker once."""
+"""Seconds between the starts of two runs that have each lost one worker."""
 BACK_OFF: Final = 10.0
-"""Seconds that a run waits which has lost two workers; twice as long for each further one."""
+"""Seconds that a run waits after it has lost two workers. Doubles with each further lost worker."""
 _LONGEST: Final = 300.0
 PROBATION: Final = 10.0
-"""Seconds after the start of such a run for which nothing else starts beside it."""
+"""Seconds after the start of a suspect in which no other run starts."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,9 +36,9 @@ class _Entry:
 
 
 class ExecutionRoom:
-    """The runs that execute here, and those that wait for room, in their order.
+    """Runs that execute in this process, and runs that wait for room, in order.
 
-    ``limit`` bounds the bytes of the inputs of executing runs; one that is alone always fits. ``on_change`` is called
+    ``limit`` bounds the total bytes of the inputs of executing runs; a single run always fits. ``on_change`` is called
     when no run waits any more.
     """
 
@@ -52,12 +52,13 @@ class ExecutionRoom:
 
     @property
     def is_full(self) -> bool:
-        """Claimed runs wait for room: more of them would only take memory."""
+        """True while claimed runs wait for room: further claims would only use memory."""
         return self._first is not None
 
     @asynccontextmanager
     async def held(self, handle: RunHandle) -> AsyncIterator[None]:
-        """Room for the run of ``handle`` during a block, which begins when there is room, or the run is to stop."""
+        """Hold room for the run of ``handle`` during a block. The block begins when there is room, or when the run is
+        to stop."""
         run = handle.lease.run
         size = 0 if self._limit is None else len(encode(run.spec.input))
         entry = _Entry(size, is_suspect=run.lapses > 1)
@@ -73,7 +74,7 @@ class ExecutionRoom:
             self._leave(entry)
 
     def _pause(self, lapses: int) -> float:
-        """How many seconds a run waits that has lost so many workers."""
+        """Return the seconds that a run with this number of lost workers waits."""
         if lapses == 0:
             return 0
         if lapses > 1:
@@ -97,7 +98,7 @@ class ExecutionRoom:
 
     @property
     def _first(self) -> _Entry | None:
-        """The entry whose turn it is. Suspects that wait for another one hold up no others."""
+        """The next entry to admit. Suspects that wait for another suspect do not block other entries."""
         return next((entry for entry in self._queue if not (entry.is_suspect and self._suspect is not None)), None)
 
     def _fits(self, entry: _Entry) -> bool:

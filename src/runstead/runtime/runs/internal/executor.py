@@ -1,7 +1,8 @@
-"""One attempt of a run: start, prepare, stream, settle. On the server's loop; agent code runs on an agent loop.
+"""Execution of one attempt of a run: start, prepare, stream, settle. Runs on the server's loop; agent code runs on an
+agent loop.
 
-Law 4: settle, then tell. The durable end is written first, fenced by the lease; then the stream ends,
-then the observers hear of it. A stop has one reason, which travels with the handle.
+Law 4: settle first, publish second. The terminal status is written first, fenced by the lease; then the stream ends,
+then the observers are notified. A stop has one reason, which is stored in the handle.
 """
 
 from __future__ import annotations
@@ -50,16 +51,16 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _PAUSES: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
-"""Seconds between tries while the storage fails; past the last one, the last repeats until the lease is lost."""
+"""Seconds between retries while the database is unavailable. The last value repeats until the lease is lost."""
 _LONGEST_REST: Final = 30.0
-"""Seconds before a run is handed back that found no file descriptors, or no room on the disk."""
+"""Maximum seconds before a run is handed back that failed for lack of file descriptors or disk space."""
 _ATTEMPTS_WITHOUT_MEANS: Final = 20
 _READ_WITHIN: Final = 10.0
-"""Seconds that a graph has to read what its abandoned attempt has left."""
+"""Seconds that a graph has to read the state of its abandoned attempt."""
 
 
 class RunExecution:
-    """Executes what a handle holds. Made for one attempt and used once."""
+    """Execution of the run that a handle holds. Create one per attempt, and use it once."""
 
     def __init__(
         self,
@@ -69,7 +70,10 @@ class RunExecution:
         asides: Asides,
         on_missing_key: Callable[[BaseException], None],
     ) -> None:
-        """``on_missing_key`` is called before a run is handed back that needs a key which this process lacks."""
+        """Create an execution.
+
+        ``on_missing_key`` is called before a run is handed back because it needs a key that this process lacks.
+        """
         self._handle, self._runtime, self._planner, self._asides = handle, runtime, planner, asides
         self._on_missing_key = on_missing_key
         run = handle.lease.run
@@ -81,9 +85,9 @@ class RunExecution:
         self._gate = WriteGate(self._lease, self._check, self._guard)
 
     async def run(self) -> None:
-        """Execute, and settle or hand back. Never raises, but for a cancellation."""
+        """Execute the run, then settle it or hand it back. Never raises, except for a cancellation."""
         run = self._lease.run
-        # The thread may be somebody else's, who shares it: the run was let onto it when it was created.
+        # The thread may belong to another user who shares it: access was checked when the run was created.
         with acting(run.actor.also_for(run.thread_id)):
             try:
                 await self._finish(await self._execute())
@@ -102,7 +106,7 @@ class RunExecution:
         return self._handle.lease
 
     async def _execute(self) -> AttemptEnd:
-        """``run`` without its end: an attempt that was stopped before it began ends with nothing."""
+        """Execute the run without settling it. An attempt that was stopped before it began returns an empty end."""
         try:
             if (reason := self._lease.run.stop_requested) is not None:
                 self._handle.stop(reason)
@@ -115,7 +119,7 @@ class RunExecution:
         except LeaseLost:
             raise
         except Exception as error:
-            # Logged where all failures are.
+            # All failures are logged in one place, `_finish`.
             return AttemptEnd(error=error)
 
     async def _start(self) -> ExecutionPlan:
@@ -124,7 +128,7 @@ class RunExecution:
         base = await self._runtime.checkpoints.mark(run.thread_id, run.run_id)
         self._handle.lease = await self._runtime.lease_store.begin(self._lease, base)
         if (reason := self._lease.run.stop_requested) is not None:
-            # Asked for while nobody here held the run yet, or by whom its last worker was lost: no notice will come.
+            # The stop was requested before this worker held the run, so no notification will arrive.
             self._handle.stop(reason)
         await self._publisher.publish(
             "metadata", encode({"run_id": run.run_id, "attempt": self._lease.attempt, "thread_id": run.thread_id})
@@ -138,7 +142,7 @@ class RunExecution:
         return plan
 
     async def _is_resuming(self) -> bool:
-        """Whether the thread's latest checkpoint was written by an earlier attempt of this run."""
+        """Return whether an earlier attempt of this run wrote the thread's latest checkpoint."""
         if self._lease.attempt == 1:
             return False
         config = {"configurable": {"thread_id": self._lease.thread_id, "checkpoint_ns": ""}}
@@ -146,19 +150,19 @@ class RunExecution:
         return latest is not None and latest.metadata.get("run_id") == self._lease.run_id
 
     async def _stream(self, plan: ExecutionPlan) -> AttemptEnd:
-        """Run the agent on its loop, and publish what it yields until it ends or is told to stop. Raises LoopLost."""
+        """Run the agent on its loop, and publish its events until it ends or is stopped. Raises LoopLost."""
         queue: CrossLoopQueue[EncodedEvent] = CrossLoopQueue()
         work = UserWork("run", plan.graph_id, self._lease.run_id, self._lease.thread_id)
         async with self._runtime.agent_loops.lease(work) as loop, self._timeout():
             attempt = self._attempt(plan, loop, queue)
             task = loop.submit(attempt.run)
-            # The attempt finishes the queue by itself, unless its loop is given up.
+            # The attempt finishes the queue itself, unless its loop is abandoned.
             task.when_ended(queue.finish)
             self._handle.on_stop(queue.wake)
             try:
                 await self._publish_all(queue)
             except Exception:
-                # The thread's next run must not begin beside code of this one that is still running.
+                # The thread's next run must not begin while code of this run is still executing.
                 task.call(lambda: attempt.stop(Stopped.LEASE_LOST))
                 queue.close()
                 await task.wait(self._runtime.limits.stop_grace)
@@ -169,7 +173,7 @@ class RunExecution:
             if end is None:
                 end = await self._abandoned(attempt, plan)
             if queue.finished:
-                # What it had said by then is told too: it may have ended by itself while the stop was on its way.
+                # Publish the remaining events too: the agent may have ended by itself before the stop arrived.
                 for event, data in await queue.read():
                     await self._publisher.publish(event, data)
             queue.close()
@@ -201,7 +205,7 @@ class RunExecution:
         )
 
     async def _abandoned(self, attempt: AgentAttempt, plan: ExecutionPlan) -> AttemptEnd:
-        """Refuse what the attempt's code still writes, and read what it has left if the run ends by this stop."""
+        """Refuse further writes of the attempt's code, and read the state it left if this stop ends the run."""
         self._gate.close()
         reason, agent = self._handle.stop_reason, attempt.agent
         if agent is None or reason is None or reason.undoes or not reason.settles:
@@ -218,32 +222,36 @@ class RunExecution:
         return AttemptEnd(stopped=True)
 
     def _check(self) -> bool:
-        """Law 6: nothing is written once the lease is gone or the run has been settled. False when the lease is over
-        by the clock, and has to be asked for. For any thread: it looks and changes nothing.
+        """Check that the attempt may still write (law 6: nothing is written after the lease is lost or the run is
+        settled).
+
+        Return False if the lease has expired by the clock, so that it must be renewed. Callable from any thread,
+        without side effects. Raises LeaseLost.
         """
         if self._handle.stop_reason is Stopped.LEASE_LOST or not self._writable:
             raise LeaseLost(self._lease.run_id, self._lease.attempt)
         return self._runtime.clock.now() < self._lease.deadline
 
     async def _guard(self) -> None:
-        """`_check`, with time to ask for the lease."""
+        """Check as `_check` does, and renew an expired lease."""
         lease = self._lease
         for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
-            # Looked at after each wait: the run may have been settled, or undone, in the meantime.
+            # Checked again after each wait: the run may have been settled or rolled back in the meantime.
             if self._check():
                 return
-            # The process slept past its lease. Unless somebody else has begun, it may go on; renewing finds out.
+            # The process was suspended past the end of its lease. It may continue unless another worker has claimed the
+            # run; renewing shows that.
             try:
                 self._handle.lease = await self._runtime.lease_store.renew(lease, self._runtime.limits.lease_term)
             except LeaseLost:
                 raise
             except Exception:
-                # The storage is away. The agent waits with its write; that it cannot be asked is no failure of the run.
-                _log.warning("the lease of run %s could not be renewed", lease.run_id, exc_info=True)
+                # The database is unavailable. The agent waits with its write; the run does not fail for that.
+                _log.warning("could not renew the lease of run %s", lease.run_id, exc_info=True)
                 await self._runtime.clock.sleep(pause)
 
     async def _publish_all(self, queue: CrossLoopQueue[EncodedEvent]) -> None:
-        """Until the agent has ended or is told to stop."""
+        """Publish queued events until the agent has ended or is to stop."""
         while True:
             finished = queue.finished
             for event, data in await queue.read():
@@ -255,7 +263,7 @@ class RunExecution:
                 return
 
     async def _ended(self, task: AgentTask[AttemptEnd]) -> AttemptEnd | None:
-        """How the attempt ended; None when its code does not react to a stop."""
+        """Wait for the end of the attempt and return it; None if its code does not react to a stop."""
         reason, limits = self._handle.stop_reason, self._runtime.limits
         grace = limits.hand_back_grace if reason is Stopped.SHUTDOWN else limits.stop_grace
         if not await task.wait(None if reason is None else grace):
@@ -271,7 +279,7 @@ class RunExecution:
         except LoopLost:
             if self._handle.stop_reason is None:
                 raise
-            # Its code is stuck: stopped, as it was asked to.
+            # The code is blocked; treat it as stopped, as requested.
             return None
 
     @asynccontextmanager
@@ -294,12 +302,12 @@ class RunExecution:
             timer.cancel()
 
     async def _finish(self, end: AttemptEnd) -> None:
-        # From here on agent code that was left behind can no longer write.
+        # From here on, agent code that still runs can no longer write.
         self._writable = False
         stop = self._handle.stop_reason
         is_keyless = lacks_key(end.error)
         if end.error is not None and not is_keyless and not isinstance(end.error, RunError | LoopLost):
-            # Whole, and here alone: clients may be told less of it.
+            # The full error is logged only here: clients may see a redacted text.
             _log.warning("run %s failed", self._lease.run_id, exc_info=end.error)
         await self._trace.finish(wait_for_room=stop is not Stopped.SHUTDOWN)
         if stop is Stopped.LEASE_LOST or isinstance(end.error, LeaseLost):
@@ -310,11 +318,11 @@ class RunExecution:
         is_exhausted = is_exhaustion(end.error)
         was_cut_off = is_exhausted or is_keyless or (isinstance(end.error, StorageFault) and end.error.passes)
         if stop is Stopped.SHUTDOWN and (end.stopped or was_cut_off):
-            # Once: a process that goes does not wait for a storage that is away. The lease lapses then.
+            # Tried once: a process that shuts down does not wait for an unavailable database. The lease then expires.
             await self._runtime.lease_store.release(self._lease)
             return
         if was_cut_off and not (stop is not None and stop.undoes):
-            # Not the run's failure: another attempt goes on from what was kept, and finds the stop that was asked for.
+            # Not a failure of the run: another attempt continues from the stored state, and finds the requested stop.
             if is_exhausted and not await self._rest_a_while():
                 return
             if is_keyless and end.error is not None:
@@ -347,7 +355,7 @@ class RunExecution:
 
     async def _settle(self, outcome: Outcome, stop: Stopped | None) -> None:
         lifecycle.check(self._lease.run_id, self._lease.run.status, outcome.status)
-        # The state first: no run is reported as ended whose state a power cut could take back.
+        # Sync the state first: a run must not be reported as ended if a power failure could lose its state.
         await self._patiently("synced", self._runtime.checkpoints.sync)
         settled, outcome = await self._settled(outcome)
         if outcome.status is RunStatus.SUCCESS and outcome.thread.status == "interrupted":
@@ -357,7 +365,8 @@ class RunExecution:
         await self._tidy()
 
     async def _settled(self, outcome: Outcome) -> tuple[Settled, Outcome]:
-        """The end, and what it was in the end: a rollback may have been asked for in the meantime."""
+        """Settle the run, and return the result with the outcome that was written: a rollback may have been requested
+        in the meantime."""
 
         async def settle() -> tuple[Settled, Outcome]:
             try:
@@ -368,7 +377,7 @@ class RunExecution:
                 return await self._runtime.lease_store.settle(self._lease, undone), undone
             except EncryptionFailed as error:
                 if isinstance(error.__cause__, LoopLost):
-                    # Not the handlers' failure: it is tried again, on another loop or by another process.
+                    # Not a failure of the handlers: settling is tried again, on another loop or in another process.
                     raise
                 failed = outcome_not_encrypted(outcome, error)
                 return await self._runtime.lease_store.settle(self._lease, failed), failed
@@ -376,17 +385,20 @@ class RunExecution:
         return await self._patiently("settled", settle)
 
     async def _give_up(self, lost: LoopLost) -> None:
-        """Hand the run back after its loop was given up. The run whose own code did not come back is left to lapse, as
-        if its worker had died: that counts as a lost attempt, so that it is a dead letter one day.
+        """Hand the run back after its loop was abandoned.
+
+        If the run's own code blocked the loop, let the lease expire instead, as if the worker had died. That counts as
+        a lost attempt, so that the run finally becomes a dead letter.
         """
         culprit = lost.culprit
         if culprit is None or culprit.work.run_id != self._lease.run_id:
             await self._hand_back()
 
     async def _rest_a_while(self) -> bool:
-        """Wait before another attempt, longer each time: the machine may have something left by then.
+        """Wait before another attempt, longer each time: the machine may have free resources by then.
 
-        False after many attempts: the run is left to lapse, and is a dead letter one day, which can be retried.
+        Return False after too many attempts: the lease then expires, and the run finally becomes a dead letter, which
+        an operator can retry.
         """
         if self._lease.attempt > _ATTEMPTS_WITHOUT_MEANS:
             return False
@@ -399,11 +411,12 @@ class RunExecution:
         await self._patiently("handed back", lambda: self._runtime.lease_store.release(self._lease))
 
     async def _patiently(self, what: str, work: Callable[[], Awaitable[T]]) -> T:
-        """However long the storage takes to come back: as long as the lease is ours, nothing of the run is lost.
+        """Retry ``work`` until the database is available again: as long as the worker holds the lease, nothing of the
+        run is lost.
 
-        Raises LeaseLost once somebody else has taken the run over, and only when the storage says so. The keeper's word
-        is not enough: the lease looks lost too once a write went through whose answer did not come back. Raises the
-        error of a storage that needs a key which this process lacks: no time brings it.
+        Raises LeaseLost when the database reports that another worker has taken the run over. The lease keeper's
+        opinion does not count: the lease also looks lost after a committed write whose reply was lost. Raises the error
+        of a database that needs a key which this process lacks: retrying cannot help.
         """
         for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
             try:
@@ -413,18 +426,19 @@ class RunExecution:
             except Exception as error:
                 if lacks_key(error):
                     raise
-                _log.warning("run %s could not be %s; trying again", self._lease.run_id, what, exc_info=True)
+                _log.warning("run %s could not be %s; retrying", self._lease.run_id, what, exc_info=True)
                 await self._runtime.clock.sleep(pause)
         raise AssertionError("unreachable: the pauses never end")
 
     async def _tidy(self) -> None:
-        """The mark is no longer needed. One that a crash leaves is harmless, and replaced by the thread's next.
+        """Delete the run's undo mark, which is no longer needed. A mark that remains after a crash is harmless; the
+        thread's next run replaces it.
 
-        The checkpoints of a temporary thread stay, like the run's row, until the storage is swept: they are what
-        answers a waiter who comes after a crash.
+        The checkpoints of a temporary thread stay, like the run's row, until the storage is cleaned up: after a crash,
+        late waiters get their response from them.
         """
         run = self._lease.run
         try:
             await self._runtime.checkpoints.forget_mark(run.thread_id, run.run_id)
         except Exception:
-            _log.warning("run %s left something behind", run.run_id, exc_info=True)
+            _log.warning("could not delete the undo mark of run %s", run.run_id, exc_info=True)

@@ -1,4 +1,5 @@
-"""Recognize failures of a run that are the worker's: no room on its disk, no file descriptors left, a missing key."""
+"""Classification of failures that are the worker's and not the run's: a full disk, no file descriptors, a missing
+key."""
 
 from __future__ import annotations
 
@@ -13,9 +14,9 @@ _DEPTH: Final = 50
 
 
 def is_exhaustion(error: BaseException | None) -> bool:
-    """Whether ``error``, or what it was raised for, says that the machine had nothing left to give.
+    """Return whether ``error``, or one of its causes, says that the machine ran out of resources.
 
-    A full disk counts where the storage met it: agent code may write to a disk of its own.
+    A full disk counts only if the storage reported it: agent code may write to a disk of its own.
     """
     return any(
         each.kind == "full"
@@ -26,7 +27,7 @@ def is_exhaustion(error: BaseException | None) -> bool:
 
 
 def lacks_key(error: BaseException | None) -> bool:
-    """Return whether ``error``, or what it was raised for, says that stored data needs a key which is missing here."""
+    """Return whether ``error``, or one of its causes, says that stored data needs a key which this process lacks."""
     return any(isinstance(each, StorageFault) and each.kind == "keyless" for each in _chain(error))
 
 

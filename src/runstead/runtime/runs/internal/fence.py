@@ -1,8 +1,8 @@
-"""The checkpointer as one attempt of a run sees it: fenced by the lease, stamped with the run, usable from any loop.
+"""Checkpointer for one attempt of a run: fenced by the lease, stamped with the run, usable from any loop.
 
-Law 6: a late worker cannot write. Each write is checked right before it is made, in its own transaction where the
-saver can do that and on the saver's own loop otherwise, so that a node which was frozen, abandoned or cut off by a
-stop leaves nothing behind.
+Law 6: a late worker cannot write. Each write is checked immediately before it is made: in its own transaction if the
+saver supports that, otherwise on the saver's own loop. A node that was frozen, abandoned or stopped therefore writes
+nothing.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _PAUSES: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
-"""Seconds between tries while the disk is full."""
+"""Seconds between retries while the disk is full."""
 
 _PLACE: Final = frozenset(("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map"))
-"""Keys of a configuration that say which checkpoint is meant."""
+"""Keys of a configuration that identify the checkpoint."""
 _TURNS: Final = 5
-"""Turns of the event loop in which a write begins that waited for another: it takes two."""
+"""Turns of the event loop to wait for the start of a write that waited for another write: it needs two."""
 
 
 def _pass() -> bool:
@@ -46,20 +46,20 @@ def _pass() -> bool:
 
 
 def fenced_store(store: Any | None, check: Callable[[], object], holder: Holder) -> Any | None:
-    """The item store as one attempt sees it, when it is a FenceableStore; otherwise as it is."""
+    """Return the item store fenced for one attempt if it is a FenceableStore, otherwise the store itself."""
     fenced = getattr(store, "fenced", None)
     return store if fenced is None else fenced(check, holder)
 
 
 class WritesUnderWay:
-    """The writes of an attempt that have begun and not ended yet, on whichever loop."""
+    """Writes of an attempt that have begun and not yet ended, on any loop."""
 
     def __init__(self) -> None:
         self._writes: set[concurrent.futures.Future[None]] = set()
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Count a write for the length of a block."""
+        """Count a write for the duration of a block."""
         ended: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._writes.add(ended)
         try:
@@ -69,7 +69,7 @@ class WritesUnderWay:
             ended.set_result(None)
 
     async def ended(self) -> None:
-        """Return when no write is under way, nor one that waited for another and begins when that has ended."""
+        """Wait until no write is in progress, including writes that start when another write has ended."""
         quiet = 0
         while quiet < _TURNS:
             if writes := list(self._writes):
@@ -81,13 +81,13 @@ class WritesUnderWay:
 
 
 class FencedSaver(BaseCheckpointSaver[Any]):
-    """Forwards to the real saver: directly when it is a FenceableSaver, otherwise on the loop it lives on.
+    """Fenced saver: calls the real saver directly if it is a FenceableSaver, otherwise on the loop that it lives on.
 
-    ``guard``, on the home loop, raises LeaseLost when nothing may be written any more; ``check`` does too, from any
-    thread, and is false when only the guard can tell. Without a check every write goes by way of the guard.
-    ``stamp`` goes into every checkpoint's metadata. ``holder`` is whom a shared storage looks for.
-    ``hidden`` are keys of the configurable that no metadata get. A write that finds the disk full is tried again until
-    there is room, with ``sleep`` between the tries.
+    ``guard`` runs on the home loop and raises LeaseLost if nothing may be written any more. ``check`` does the same
+    from any thread, and returns False if only the guard can decide. Without a check, every write goes through the
+    guard. ``stamp`` is added to the metadata of every checkpoint. ``holder`` identifies the lease holder to a shared
+    database. ``hidden`` are keys of the configurable that are kept out of all metadata. A write that finds the disk
+    full is retried until there is space, with ``sleep`` between the tries.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         writes: WritesUnderWay | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        # Not by way of the parent: it would look again, and slowly, whether this serializer is one.
+        # Not through the parent's constructor: it would check again, and slowly, that this serializer is one.
         self.serde = inner.serde
         self._inner, self._home, self._guard, self._stamp, self._check = inner, home, guard, stamp, check
         self._holder, self._hidden, self._writes = holder, hidden, writes or WritesUnderWay()
@@ -123,9 +123,8 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         return FencedSaver(inner, *options, self._sleep)
 
     async def writes_ended(self) -> None:
-        """Return when nothing is being written. LangGraph stores in the background, and a graph that is stopped while
-        it ends leaves that behind.
-        """
+        """Wait until no write is in progress. LangGraph stores in the background, and a graph that is stopped while it
+        ends leaves such writes running."""
         await self._writes.ended()
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -157,8 +156,9 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         return await self._write(lambda saver: saver.aput(shown, checkpoint, stamped, new_versions))
 
     def _without_hidden(self, config: RunnableConfig) -> RunnableConfig:
-        """Savers copy what is configurable into the metadata of checkpoints, where all readers of the thread see it."""
-        # A client may name in its context what the saver goes by, as DeerFlow's does with thread_id.
+        """Return the config without hidden keys: savers copy the configurable into checkpoint metadata, which every
+        reader of the thread sees."""
+        # A client's context may contain keys that the saver needs, as DeerFlow's does with thread_id.
         hidden = self._hidden - _PLACE
         shown = {name: value for name, value in config["configurable"].items() if name not in hidden}
         return {**config, "configurable": shown}
@@ -174,7 +174,7 @@ class FencedSaver(BaseCheckpointSaver[Any]):
     async def aget_delta_channel_history(self, *, config: RunnableConfig, channels: Sequence[str]) -> Any:
         return await self._read(lambda saver: saver.aget_delta_channel_history(config=config, channels=channels))
 
-    # The synchronous side, for graphs that are invoked from a synchronous node: that node has a thread of its own.
+    # The synchronous methods, for graphs that are invoked from a synchronous node: that node runs in its own thread.
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return self._block(self.aget_tuple(config))
@@ -225,8 +225,8 @@ class FencedSaver(BaseCheckpointSaver[Any]):
                 except StorageFault as fault:
                     if fault.kind != "full":
                         raise
-                    # What the node has done must not be lost: it waits, and goes on when there is room.
-                    _log.warning("run %s waits for room to store its state: %s", self._stamp.get("run_id"), fault)
+                    # The node's results must not be lost: it waits until there is space.
+                    _log.warning("run %s waits for disk space to store its state: %s", self._stamp.get("run_id"), fault)
                     await self._sleep(pause)
             raise AssertionError("unreachable: the pauses never end")
 

@@ -1,7 +1,7 @@
-"""Finish a step whose nodes had all ended when their run was stopped.
+"""Completion of a step whose nodes had all ended when their run was stopped.
 
-LangGraph stores what each node wrote, and after the last one a checkpoint that says which nodes come next. A stop
-between the two leaves a thread that looks done: no node comes next, and a run with a new message drops what they wrote.
+LangGraph stores the writes of each node, and after the last node a checkpoint that names the next nodes. A stop between
+the two leaves a thread that looks finished: it has no next node, and a run with a new message drops the nodes' writes.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _log = logging.getLogger(__name__)
 
 
 async def finish_step(agent: Agent, config: Mapping[str, Any], state: Any) -> bool:
-    """Write the checkpoint after the last step of a thread if it is missing. Return whether it was.
+    """Write the checkpoint after the last step of a thread if it is missing. Return whether it was missing.
 
-    ``state`` is what ``config`` reads, which names no checkpoint. No node is executed: the graph stops before the next.
-    Raises LeaseLost.
+    ``state`` is the state read with ``config``, which names no checkpoint. No node is executed: the graph stops before
+    the next one. Raises LeaseLost.
     """
     if state.next or not state.tasks or not all(_has_ended(task) for task in state.tasks):
         return False
@@ -28,10 +28,10 @@ async def finish_step(agent: Agent, config: Mapping[str, Any], state: Any) -> bo
         async for _ in agent.astream(None, config, interrupt_before="*", durability="sync"):
             pass
     except LeaseLost:
-        # Not a fault: the run was settled, or another worker has it, and what is left of this attempt writes nothing.
+        # Not a failure: the run was settled or another worker has claimed it, and this attempt may write nothing more.
         raise
     except Exception:
-        _log.warning("the last step of a stopped run could not be finished", exc_info=True)
+        _log.warning("could not complete the last step of a stopped run", exc_info=True)
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""Ids to come back with after a gap in the stream of a run."""
+"""Gap events of a run's stream, and the ids from which to rejoin after a gap."""
 
 from __future__ import annotations
 
@@ -17,22 +17,21 @@ from ..types import RunRecord, RunStatus
 
 
 def gap_event(record: RunRecord, resumed: ResumeResult) -> StreamEvent:
-    """Return the ``gap`` event for a reader of the run that was ``resumed`` with a gap."""
+    """Return the ``gap`` event for a reader that resumed the run's stream with a gap."""
     payload = gap_payload(record.run_id, resumed, resumed.rejoin or _position(record, resumed))
     return StreamEvent("", GAP, encode(payload))
 
 
 def position_after_run(record: RunRecord) -> str:
-    """Return the id of a reader that needs nothing more of the run's attempts so far: the next one, if there ever is
-    one, begins behind it."""
+    """Return the id that lies behind all attempts of the run so far. A later attempt, if any, begins after it."""
     return position_after(max(record.attempt, 1) + 1, 0)
 
 
 def is_after_run(record: RunRecord, last_event_id: str | None, *, is_kept: bool) -> bool:
-    """Return whether the run has ended and this id lies behind all of it.
+    """Return whether the run has ended and this id lies behind all of its events.
 
-    The end of a run that its own worker did not publish is published under the next attempt's number, so that other
-    ids of that attempt mean something as long as the stream is kept.
+    A terminal event that the run's own worker did not publish is published under the next attempt's number, so other
+    ids of that attempt are valid as long as the stream is kept.
     """
     numbers = numbers_of(last_event_id or "")
     if numbers is None or not record.status.is_terminal or numbers[0] != max(record.attempt, 1) + 1:
@@ -41,7 +40,7 @@ def is_after_run(record: RunRecord, last_event_id: str | None, *, is_kept: bool)
 
 
 def _position(record: RunRecord, resumed: ResumeResult) -> str:
-    """Return the id to come back with where the bridge names none."""
+    """Return the id to rejoin from if the bridge names none."""
     if resumed.oldest is not None:
         return position_before(resumed.oldest)
     if record.status in (RunStatus.STARTING, RunStatus.RUNNING):

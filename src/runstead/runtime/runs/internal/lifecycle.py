@@ -1,4 +1,4 @@
-"""The legal moves of a run's status: one table, and nothing beside it."""
+"""Transition table of a run's status, the only place that defines legal transitions."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _ENDS: Final = frozenset(status for status in RunStatus if status.is_terminal)
 
 MOVES: Final[Mapping[RunStatus, frozenset[RunStatus]]] = MappingProxyType(
     {
-        # A pending run is claimed, stopped before it began, or given up as a dead letter.
+        # A pending run is claimed, stopped before it began, or becomes a dead letter.
         _P: frozenset({_S, RunStatus.INTERRUPTED, RunStatus.ERROR}),
-        # A held run goes on, ends, or goes back to waiting: handed back, or its worker was lost.
+        # A claimed run continues, ends, or becomes pending again: handed back, or its worker was lost.
         _S: frozenset({_R, _P}) | _ENDS,
         _R: frozenset({_P}) | _ENDS,
-        # Nothing leaves a terminal status; a dead letter that is retried is the one exception, made by hand.
+        # Terminal statuses are final. A dead letter that an operator retries is the only exception.
         RunStatus.SUCCESS: frozenset(),
         RunStatus.INTERRUPTED: frozenset(),
         RunStatus.TIMEOUT: frozenset(),
@@ -29,18 +29,18 @@ MOVES: Final[Mapping[RunStatus, frozenset[RunStatus]]] = MappingProxyType(
 
 
 def is_legal(before: RunStatus, after: RunStatus) -> bool:
-    """Whether the table knows the move."""
+    """Return whether the table contains the transition."""
     return after in MOVES[before]
 
 
 def check(run_id: RunId, before: RunStatus, after: RunStatus) -> None:
-    """Raise IllegalTransition for a move the table does not know."""
+    """Raise IllegalTransition for a transition that the table does not contain."""
     if not is_legal(before, after):
         raise IllegalTransition(run_id, before, after)
 
 
 def status_after(stop: Stopped) -> RunStatus:
-    """The terminal status of a run that ended by ``stop``."""
+    """Return the terminal status of a run that ``stop`` ended."""
     if not stop.settles:
         raise ValueError(f"{stop.value} does not end a run")
     return RunStatus.TIMEOUT if stop is Stopped.TIMED_OUT else RunStatus.INTERRUPTED

@@ -1,4 +1,4 @@
-"""Tells the observers of one attempt what happened, in order and numbered."""
+"""Emitter of one attempt's lifecycle events to the observers, in order and numbered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 class RunEventEmitter:
-    """Numbers events from 1. What an observer does wrong never reaches the run."""
+    """Emitter that numbers events from 1. A failing observer never affects the run."""
 
     def __init__(self, run: RunRecord, observer: RunObserver, clock: Clock) -> None:
         self._run, self._observer, self._clock = run, observer, clock
@@ -46,7 +46,7 @@ class RunEventEmitter:
         title: str | None = None,
         stop: Stopped | None = None,
     ) -> None:
-        """The event for how the run ended, and the one for its thread, unless that is left as it was (None)."""
+        """Emit the event for the end of the run, and one for its thread's status unless that is unchanged (None)."""
         completion = record.completion.to_json() if record.completion else {}
         match record.status:
             case RunStatus.SUCCESS:

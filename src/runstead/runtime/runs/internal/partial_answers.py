@@ -1,8 +1,8 @@
-"""The answer that a node was giving when its run was stopped: kept on the thread, while the node stays to be done.
+"""Partial answer of a stopped run: kept on the thread, while its node remains the next node to execute.
 
-Only what surely is the node's answer is kept. A model's words may as well be a router's choice, a tool's thoughts or a
-title. So the node must be the only one at work and one that answers by its place in the graph, must have said nothing
-else, and the conversation must wait for an answer. See docs/adr/0026.
+Only text that is certainly the node's answer is kept. The output of a model may also be a router's choice, a tool's
+reasoning or a title. So the node must be the only active one, must answer by its position in the graph, must have
+streamed nothing else, and the conversation must wait for an answer. See docs/adr/0026.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _log = logging.getLogger(__name__)
 
 _MESSAGES: Final = "messages"
 _AGENT_NODE: Final = ("langchain.agents.factory", "model")
-"""Where LangChain's create_agent makes the node that answers, and its name."""
+"""Module in which LangChain's create_agent defines the node that answers, and the node's name."""
 
 
 class Asides:
-    """Nodes of this process that were seen to say something that did not become a message of the state."""
+    """Nodes of this process that have streamed a message which did not become part of the state."""
 
     def __init__(self) -> None:
         self._nodes: set[tuple[str, str]] = set()
@@ -57,14 +57,14 @@ class _Said:
 
 @dataclass(slots=True)
 class StreamedAnswers:
-    """What the tasks of the root graph have streamed in the step under way."""
+    """Messages that the tasks of the root graph have streamed in the current step."""
 
     graph_id: str
     asides: Asides
     _said: dict[str, dict[str, _Said]] = field(default_factory=dict)
 
     def begun(self, key: str, parts: Sequence[BaseMessageChunk], metadata: Mapping[str, Any]) -> None:
-        """A message of the root graph has its first part; the others are added to ``parts``."""
+        """Record the first part of a message of the root graph. The caller appends later parts to ``parts``."""
         if not isinstance(parts[0], AIMessageChunk):
             return
         node = str(metadata.get("langgraph_node", ""))
@@ -73,7 +73,8 @@ class StreamedAnswers:
         self._said.setdefault(task, {})[key] = _Said(node, parts, is_lead)
 
     def step_ended(self, values: Any) -> None:
-        """The step's messages are in the state now, or never will be."""
+        """Forget the step's messages: they are in the state now, or never will be. Record nodes whose message is
+        missing there."""
         if not self._said:
             return
         kept = values.get(_MESSAGES) if isinstance(values, Mapping) else None
@@ -85,7 +86,8 @@ class StreamedAnswers:
         self._said.clear()
 
     def of_task(self, task: Any) -> AIMessage | None:
-        """The one thing that a task has said; None if it was silent, said more than one, or is known for asides."""
+        """Return the only message that a task has streamed; None if it streamed none or several, or its node is in
+        ``asides``."""
         said = self._said.get(f"{task.name}:{task.id}") or self._said.get(task.name) or {}
         if len(said) != 1 or (self.graph_id, task.name) in self.asides:
             return None
@@ -99,7 +101,8 @@ async def keep_partial_answer(
 ) -> bool:
     """Write the partial answer of the stopped node to the thread, if there is one. Return whether it was written.
 
-    As LangGraph keeps a command's update: a pending write of no task, so that the same nodes come next as before.
+    It is stored as LangGraph stores a command's update: as a pending write without a task, so that the next nodes stay
+    the same.
     """
     if reason.undoes:
         return False
@@ -111,7 +114,7 @@ async def keep_partial_answer(
         stored = await saver.aget_tuple(state.config)
         if stored is None or not message.content or not _can_be_taken_back(agent, state, message):
             return False
-        # A write is stored by its place in the list, and what is stored stays: the new one comes last.
+        # A write is stored by its index in the list, and stored writes stay: the new one comes last.
         writes = [
             (channel, value)
             for task_id, channel, value in stored.pending_writes or ()
@@ -119,13 +122,14 @@ async def keep_partial_answer(
         ]
         await saver.aput_writes(stored.config, [*writes, (_MESSAGES, [message])], NO_TASK)
     except Exception:
-        _log.warning("the partial answer of a stopped run could not be kept", exc_info=True)
+        _log.warning("could not store the partial answer of a stopped run", exc_info=True)
         return False
     return True
 
 
 async def without_partial_answer(agent: Agent, plan: ExecutionPlan) -> ExecutionPlan:
-    """Return the plan of a run that goes on where one was stopped: the node answers again, to the same messages."""
+    """Return the plan of a run that continues a stopped one. It removes the partial answer, so that the node answers
+    the same messages again."""
     if plan.input is not None or plan.resuming:
         return plan
     state = await read_state(agent, plan.config)
@@ -148,7 +152,7 @@ def _answer(agent: Any, state: Any, answers: StreamedAnswers) -> AIMessage | Non
 
 
 def _waits_for_answer(messages: Any) -> bool:
-    """Whether the conversation ends with something to answer, and no tool is at work for it."""
+    """Return whether the conversation ends with a message to answer, and no tool call is still open."""
     if not isinstance(messages, list):
         return False
     if messages and isinstance(messages[-1], AIMessage):
@@ -159,7 +163,8 @@ def _waits_for_answer(messages: Any) -> bool:
 
 
 def _is_answering(agent: Any, node: str) -> bool:
-    """Whether the node answers by its place: the agent's own, or one after which only tools or the end can come."""
+    """Return whether the node answers by its position: the agent's own node, or one that only tools or the end can
+    follow."""
     builder = getattr(agent, "builder", None)
     if builder is None or node not in builder.nodes:
         return False
@@ -167,7 +172,7 @@ def _is_answering(agent: Any, node: str) -> bool:
     if any(function.__module__ == _AGENT_NODE[0] for function in functions):
         return node == _AGENT_NODE[1]
     if any({"Command", "Send"} & set(getattr(function, "__code__", _NO_CODE).co_names) for function in functions):
-        # It may say by itself where to go.
+        # The function may choose the next node itself.
         return False
     targets: set[str] = {end for start, end in builder.edges if start == node}
     targets |= {end for starts, end in builder.waiting_edges if node in starts}
@@ -189,14 +194,14 @@ def _functions(runnable: Any) -> Sequence[Any]:
 
 
 def _no_code() -> None:
-    """Stands for a callable without code of its own."""
+    """Stand in for a callable that has no code object."""
 
 
 _NO_CODE: Final = _no_code.__code__
 
 
 def _can_be_taken_back(agent: Any, state: Any, message: AIMessage) -> bool:
-    """Whether the state's reducer adds messages to the others, and removes them again. Not every channel does."""
+    """Return whether the state's reducer appends messages and can remove them again. Not every channel does."""
     channel = agent.channels.get(_MESSAGES)
     if (operator := getattr(channel, "operator", None)) is not None:
         add = operator
@@ -215,13 +220,13 @@ def _can_be_taken_back(agent: Any, state: Any, message: AIMessage) -> bool:
 def _marked(message: AIMessage, reason: Stopped) -> AIMessage:
     content = message.content
     if isinstance(content, list):
-        # Pieces of a call, and of thoughts that were not signed, would be refused by the model that reads them next.
+        # The next model would refuse fragments of a tool call, or reasoning without a signature.
         content = [part for part in content if isinstance(part, str) or part.get("type") == "text"]
     return message.model_copy(
         update={
             "id": message.id or str(uuid.uuid4()),
             "content": content,
-            # A tool call that was cut off must not look like one that is still to be answered.
+            # An incomplete tool call must not look like an open one.
             "tool_calls": [],
             "invalid_tool_calls": [],
             "additional_kwargs": {

@@ -1,4 +1,5 @@
-"""What a run's specification means for LangGraph: input, config, modes. Pure; the same lease gives the same plan."""
+"""Translation of a run's specification to LangGraph's input, config and modes. Pure; the same lease gives the same
+plan."""
 
 from __future__ import annotations
 
@@ -31,9 +32,10 @@ _GRAPH_MODES: Final[Mapping[StreamMode, str]] = {
 class ExecutionPlan:
     """One attempt of a run, in LangGraph's terms.
 
-    ``command`` is what ``input`` was made of, if it is a command. ``graph_modes`` are LangGraph's stream modes;
-    ``values`` is always among them, for a run's last values are its output. ``wanted`` are the modes that readers asked
-    for. ``mirrored`` names what is in the configurable only because the request's context is mirrored there.
+    ``command`` is the command from which ``input`` was made, if any. ``graph_modes`` are LangGraph's stream modes; they
+    always include ``values``, because a run's last values are its output. ``wanted`` are the modes that readers
+    requested. ``mirrored`` names the keys of the configurable that are there only because the request's context is
+    mirrored into it.
     """
 
     graph_id: str
@@ -58,7 +60,7 @@ class ExecutionPlan:
 
     @property
     def state_config(self) -> dict[str, Any]:
-        """The config that reads the thread's latest state."""
+        """Config that reads the thread's latest state."""
         configurable = {k: v for k, v in self.config["configurable"].items() if k != "checkpoint_id"}
         return {**self.config, "configurable": {**configurable, "checkpoint_ns": ""}}
 
@@ -76,11 +78,13 @@ class ExecutionPlan:
 
 
 class ExecutionPlanner:
-    """Makes the plan of an attempt."""
+    """Planner of attempts."""
 
     def plan(self, lease: Lease, *, resuming: bool) -> ExecutionPlan:
-        """``resuming``: the thread's latest checkpoint is this run's own, so go on from there instead of beginning
-        again.
+        """Return the plan of an attempt.
+
+        ``resuming`` means that the thread's latest checkpoint was written by this run: continue from it instead of
+        starting with the input.
         """
         spec = lease.run.spec
         modes = {_GRAPH_MODES[mode] for mode in spec.stream_modes if mode in _GRAPH_MODES} | {"values"}
@@ -109,7 +113,7 @@ def _input(spec: RunSpec) -> Any:
 
 def _command(command: RunCommand, update: Any) -> Command[Any]:
     goto = [target if isinstance(target, str) else Send(target["node"], target.get("input")) for target in command.goto]
-    # An input beside a command is an update of the state: nothing a client sent is dropped.
+    # An input next to a command is an update of the state: nothing that a client sent is dropped.
     update = command.update if command.update is not None else update
     if isinstance(update, list):
         update = [tuple(pair) for pair in update]
@@ -130,7 +134,7 @@ def _config(lease: Lease, *, resuming: bool) -> dict[str, Any]:
     given: Mapping[str, Any] = spec.config.get("configurable", {})
     configurable: dict[str, Any] = {**given, **identity, **identity_of(run.actor, given)}
     if spec.checkpoint is not None and not resuming:
-        # Only where one is meant: LangChain copies configurable into the metadata of every event.
+        # Only if given: LangChain copies the configurable into the metadata of every event.
         if spec.checkpoint.checkpoint_ns:
             configurable["checkpoint_ns"] = spec.checkpoint.checkpoint_ns
         if spec.checkpoint.checkpoint_id:
@@ -149,7 +153,7 @@ def _config(lease: Lease, *, resuming: bool) -> dict[str, Any]:
             "langgraph_version": _LANGGRAPH_VERSION,
         },
     }
-    # The id of a callback tree must be new for each attempt: tracers refuse to see one start twice.
+    # Each attempt needs a new id for its callback tree: tracers refuse an id that has already started.
     if lease.attempt == 1 and (trace_id := _uuid(run.run_id)):
         config["run_id"] = trace_id
     return config

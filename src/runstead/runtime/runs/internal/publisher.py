@@ -1,4 +1,4 @@
-"""Publishes one attempt's events. A stream that fails costs live streaming, never the run."""
+"""Publisher of one attempt's events. If the stream fails, live streaming is lost, but the run continues."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _log = logging.getLogger(__name__)
 
 
 class RunPublisher:
-    """One attempt's side of its stream."""
+    """Writing side of one attempt's stream."""
 
     def __init__(self, bridge: StreamBridge, run_id: RunId, attempt: int) -> None:
         self._bridge, self._run_id, self._attempt = bridge, run_id, attempt
         self._failing = False
         self.superseded = False
-        """A higher attempt publishes: this one has lost its run."""
+        """True if a higher attempt publishes: this attempt has lost its run."""
 
     async def open(self) -> None:
-        """Take the stream over for this attempt."""
+        """Open the stream for this attempt; earlier attempts can no longer publish."""
         try:
             await self._bridge.open(self._run_id, self._attempt)
         except Exception as error:
@@ -49,7 +49,7 @@ class RunPublisher:
             self._failing = False
 
     async def awaiting_input(self) -> None:
-        """The run stopped to ask a human."""
+        """Mark the stream as waiting for human input."""
         try:
             await self._bridge.mark_awaiting_input(self._run_id)
         except Exception as error:
@@ -62,17 +62,17 @@ class RunPublisher:
             self._failed(error)
 
     def _failed(self, error: Exception) -> None:
-        # Once per stretch of failures: a stream that is down would fill the log with every token.
+        # Logged once per series of failures: otherwise every token would add a log line while the stream is down.
         if not self._failing:
             expected = isinstance(error, StreamBridgeError)
             _log.warning(
-                "run %s goes on without its stream: %s", self._run_id, error, exc_info=None if expected else error
+                "run %s continues without its stream: %s", self._run_id, error, exc_info=None if expected else error
             )
         self._failing = True
 
 
 def terminal_of(outcome: Outcome) -> tuple[TerminalKind, bytes]:
-    """The terminal event that tells of an outcome; an ``end`` carries the run's output."""
+    """Return the kind and data of the terminal event for an outcome; an ``end`` event carries the run's output."""
     if outcome.failure is not None:
         return "error", encode(outcome.failure.to_json())
     if outcome.status is RunStatus.INTERRUPTED:
@@ -81,10 +81,10 @@ def terminal_of(outcome: Outcome) -> tuple[TerminalKind, bytes]:
 
 
 async def tell_end(bridge: StreamBridge, record: RunRecord, missed: Sequence[StreamEvent] = ()) -> None:
-    """End the stream of a run that nobody executed, or whose executor was lost before it could. ``missed`` is what its
-    readers are told first; the values in it are the run's output.
+    """Publish the terminal event of a run that was never executed, or whose worker died before it could.
 
-    In the name of a later attempt: what the lost one still says, should it wake up, is refused.
+    ``missed`` are events that readers receive first; the values among them are the run's output. The events are
+    published under the number of a later attempt, so that the bridge refuses further events of the lost worker.
     """
     publisher = RunPublisher(bridge, record.run_id, record.attempt + 1)
     await publisher.open()

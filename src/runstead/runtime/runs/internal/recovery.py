@@ -1,4 +1,5 @@
-"""Lapsed leases: their runs wait again, or are dead letters. Every worker looks; the store decides who is right."""
+"""Recovery of expired leases: their runs become pending again, or dead letters. Every worker scans; the store
+decides."""
 
 from __future__ import annotations
 
@@ -18,28 +19,29 @@ _LOOKS_PER_TERM: Final = 2
 
 
 class RunRecovery:
-    """Looks for runs whose worker was lost, twice in a lease term."""
+    """Scanner for runs whose worker was lost. Scans twice per lease term."""
 
     def __init__(self, runtime: RunsRuntime, registry: RunRegistry) -> None:
         self._runtime, self._registry = runtime, registry
 
     async def watch(self) -> None:
-        """Until cancelled."""
+        """Scan until cancelled."""
         pause = self._runtime.limits.lease_term.total_seconds() / _LOOKS_PER_TERM
         while True:
             try:
                 await self.recover_lapsed()
             except Exception:
-                _log.exception("looking for lapsed leases failed; trying again in %.1f s", pause)
+                _log.exception("the scan for expired leases failed; retrying in %.1f s", pause)
             await self._runtime.clock.sleep(pause)
 
     async def recover_lapsed(self) -> int:
-        """Recover what has lapsed by now; returns how many runs that were."""
+        """Recover all runs whose lease has expired. Return their number."""
         lapsed = await self._runtime.lease_store.lapsed()
         recovered = 0
         for run_id in lapsed:
             if self._registry.get(run_id) is not None:
-                # Held here: this process slept past the lease, as a laptop does. It renews, or learns that it has lost.
+                # Held by this process, which was suspended past the end of the lease, as a laptop is. It renews the
+                # lease or finds that it has lost it.
                 continue
             recovery = await self._runtime.lease_store.recover(run_id, self._runtime.limits.max_attempts)
             if recovery is None:

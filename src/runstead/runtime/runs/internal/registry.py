@@ -1,4 +1,4 @@
-"""The handles of the runs that this process holds. Never the truth: that is the durable row."""
+"""Handles of the runs that this process holds. The database row is authoritative, not the handle."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from ..types import Lease, RunId, RunRecord, Stopped
 _log = logging.getLogger(__name__)
 
 _REMEMBERED: Final = 10_000
-"""Runs whose actors are kept: most of them may be executed elsewhere, of which nothing is heard here."""
+"""Maximum number of runs whose actors are kept. Most of them may execute in other processes, which do not report to
+this one."""
 
 
 @dataclass(slots=True, eq=False)
 class RunHandle:
-    """One held run: its lease, its task, and the one reason it is to stop for, if any."""
+    """One held run: its lease, its task, and its stop reason if it is to stop."""
 
     lease: Lease
     stop_reason: Stopped | None = None
@@ -30,14 +31,16 @@ class RunHandle:
     _told: Callable[[], None] | None = field(default=None, init=False)
 
     def on_stop(self, tell: Callable[[], None]) -> None:
-        """Call ``tell`` at every stop from now on, and at once when there was one already."""
+        """Call ``tell`` at every later stop, and immediately if the run is already to stop."""
         self._told = tell
         if self.stop_reason is not None:
             tell()
 
     def stop(self, reason: Stopped) -> None:
-        """Ask the run to stop. The first reason counts, but for two: a lost lease overrules every other,
-        for nothing may be written any more; and a rollback overrules a stop that keeps the steps.
+        """Request that the run stops. The first reason counts, with two exceptions.
+
+        A lost lease overrules every other reason, since nothing may be written any more. A rollback overrules a stop
+        that keeps the steps.
         """
         current = self.stop_reason
         overrules = current is not None and (
@@ -50,42 +53,43 @@ class RunHandle:
 
 
 async def stop_revoked(handle: RunHandle, leases: RunLeaseStore) -> None:
-    """Stop a held run whose user has lost access; its row says why, unless the storage is away."""
+    """Stop a held run whose user has lost access, and store the reason in its row unless the database is
+    unavailable."""
     handle.stop(Stopped.REVOKED)
     try:
         await leases.request_stop(handle.lease.run_id, Stopped.REVOKED)
     except Exception:
-        _log.warning("the reason of the stop of run %s could not be stored", handle.lease.run_id, exc_info=True)
+        _log.warning("could not store the stop reason of run %s", handle.lease.run_id, exc_info=True)
 
 
 class RunRegistry:
-    """Finds the handle of a held run by its id."""
+    """Registry of held runs by id."""
 
     def __init__(self) -> None:
         self._handles: dict[RunId, RunHandle] = {}
         self._actors: dict[RunId, ActorContext] = {}
 
     def remember(self, record: RunRecord, actor: ActorContext) -> None:
-        """Keep what is not stored of a new run's actor, for the case that it is executed here."""
+        """Keep the parts of a new run's actor that are not stored, in case this process executes the run."""
         if actor.unstored and record.actor == replace(actor, claims=record.actor.claims):
             self._actors[record.run_id] = actor
             if len(self._actors) > _REMEMBERED:
                 del self._actors[next(iter(self._actors))]
 
     def whole(self, lease: Lease) -> Lease:
-        """The lease with what this process remembers of its run's actor."""
+        """Return the lease with the parts of its run's actor that this process remembers."""
         if (actor := self._actors.get(lease.run_id)) is None:
             return lease
         return replace(lease, run=replace(lease.run, actor=replace(actor, reach=lease.run.actor.reach)))
 
     def add(self, handle: RunHandle) -> None:
         if (earlier := self._handles.get(handle.lease.run_id)) is not None:
-            # Its lease had lapsed, unnoticed until now.
+            # The earlier handle's lease expired without this process noticing.
             earlier.stop(Stopped.LEASE_LOST)
         self._handles[handle.lease.run_id] = handle
 
     def remove(self, handle: RunHandle) -> None:
-        """Forget the handle, unless a later attempt has taken its place."""
+        """Remove the handle, unless a later attempt has replaced it."""
         if self._handles.get(handle.lease.run_id) is handle:
             del self._handles[handle.lease.run_id]
         if handle.stop_reason is None or handle.stop_reason.settles:

@@ -1,4 +1,5 @@
-"""A thread's state as a run needs it: JSON of the values, the run's output, pending interrupts, whether it waits."""
+"""Thread state in the form that a run needs: values as JSON, output, pending interrupts, and whether the thread
+waits."""
 
 from __future__ import annotations
 
@@ -17,8 +18,9 @@ from ..stored_agents import is_unfinished
 
 @dataclass(frozen=True, slots=True)
 class StateSnapshot:
-    """A thread's state at its latest checkpoint, encoded. ``is_waiting``: the graph stopped before its end, at an
-    interrupt, a breakpoint, a stop or an error.
+    """Encoded state of a thread at its latest checkpoint.
+
+    ``is_waiting`` means that the graph stopped before its end: at an interrupt, a breakpoint, a stop or an error.
     """
 
     values: bytes | None = None
@@ -28,7 +30,7 @@ class StateSnapshot:
 
 
 def snapshot_of(state: Any) -> StateSnapshot:
-    """Encode what LangGraph's ``aget_state`` returned."""
+    """Encode the result of LangGraph's ``aget_state``."""
     checkpoint_id = _checkpoint_id(state)
     if checkpoint_id is None:
         return StateSnapshot()
@@ -51,16 +53,16 @@ def output_values(agent: Agent, state: Any) -> Any:
 
 
 def waiting_interrupts(state: Any) -> tuple[Any, ...]:
-    """Return LangGraph's interrupts that wait for an answer, in the order of their tasks."""
+    """Return the interrupts that wait for an answer, in the order of their tasks."""
     return tuple(interrupt for task in state.tasks if task.result is None for interrupt in task.interrupts)
 
 
 def with_interrupts(values: Any, interrupts: Sequence[Any]) -> Any:
-    """Return ``values`` as clients read a run's output: with all interrupts that wait for an answer, and no others."""
+    """Return ``values`` as clients read a run's output: with exactly the interrupts that wait for an answer."""
     if isinstance(values, Mapping):
         values = {name: value for name, value in values.items() if name != INTERRUPT}
     elif interrupts:
-        # The value of a graph with one output channel, as LangGraph shows it beside an interrupt: not at all.
+        # If a graph has a single output channel, LangGraph omits its value next to an interrupt.
         values = {}
     return {**values, INTERRUPT: tuple(interrupts)} if interrupts else values
 
@@ -71,7 +73,7 @@ def _checkpoint_id(state: Any) -> str | None:
 
 
 async def read_stored(saver: BaseCheckpointSaver[Any], thread_id: str) -> StateSnapshot:
-    """As much as the checkpoint alone tells, without the graph: the values are left out."""
+    """Return the state that the checkpoint contains without its graph. The values are left out."""
     stored = await saver.aget_tuple({"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}})
     if stored is None:
         return StateSnapshot()

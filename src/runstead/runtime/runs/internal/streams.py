@@ -1,7 +1,7 @@
-"""Publish and subscribe for one run, as readers of the facade see it.
+"""Stream of one run as the facade's readers see it.
 
-Adds to the bridge what a reader of runs needs: the record decides when there is no stream, a gap is told and
-followed by the current values, and a reader never hangs on a run that has ended.
+Adds to the bridge: the record answers if there is no stream, a gap is reported and followed by the current values, and
+a reader never waits forever for a run that has ended.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _TRIES: Final = 3
 _log = logging.getLogger(__name__)
 
 ReadValues: TypeAlias = Callable[[RunRecord], Awaitable[bytes | None]]
-"""The values that a run left, or the thread's latest, as JSON; None when there are none."""
+"""Reader of the values that a run left, or of the thread's latest, as JSON; None if there are none."""
 
 
 class RunStream:
     """One reader of one run. Iterate it, or `read` it in batches; close it when leaving early.
 
-    Yields StreamEvents, HEARTBEAT_SENTINEL after silence, and at the end the terminal event with its sentinel.
-    Raises BridgeClosed when the server shuts down before the run has ended: read again later.
+    Yields StreamEvents, HEARTBEAT_SENTINEL after silence, and finally the terminal event with its sentinel. Raises
+    BridgeClosed when the server shuts down before the run has ended: read again later.
     """
 
     def __init__(
@@ -71,35 +71,35 @@ class RunStream:
         self._on_leave = on_leave
         self._clock, self._heartbeat = clock, heartbeat
         self._shown_at = clock.monotonic()
-        # Of a run that had ended when this reader came, the terminal event has had its time.
+        # If the run had already ended when the reader came, its terminal event should be in the stream by now.
         self._suspect = record.status.is_terminal
         self._over = subscription is None
         self._closed = False
         self._buffer: list[StreamItem] = []
 
     async def read(self) -> Sequence[StreamItem]:
-        """What can be read now, at least one item; an empty sequence after the end.
+        """Return the items that can be read now, at least one; an empty sequence after the end.
 
-        A read that is cancelled loses nothing.
+        A cancelled read loses no items.
         """
         try:
             if self._gap is None and not self._unread:
                 self._unread = await self._batch()
-            # What was read stays here until it is returned, for telling of a gap takes a while.
+            # Items stay in `_unread` until they are returned, since reading the values for a gap takes a while.
             told = [] if self._gap is None else await self._streams.told_of_gap(self.record, self._gap)
         except Exception:
-            # The stream broke, or the server leaves; the reader does not: nothing is to be stopped for that.
+            # The stream broke or the server shuts down. The reader did not leave, so the run must not be stopped.
             self._over = True
             raise
         items, self._unread, self._gap = [*told, *self._unread], [], None
         return items
 
     async def _batch(self) -> list[StreamItem]:
-        """The next items that this reader wants; none at the end."""
+        """Return the next items that pass this reader's filter; none at the end."""
         while not self._over and self._subscription is not None:
             items = self._choice.of(await self._from(self._subscription))
-            # Only the last item can be a sentinel. Many readers may come back to a long log at once, so that a look at
-            # every item would be felt by everybody else.
+            # Only the last item can be a sentinel. Many readers may rejoin a long log at once, and a check of every
+            # item would delay all other requests.
             last = items[-1] if items else None
             if last is HEARTBEAT_SENTINEL and (ended := await self._ended_unseen()) is not None:
                 items, last = self._lost(ended), END_SENTINEL
@@ -107,7 +107,7 @@ class RunStream:
                 self._over = True
             now = self._clock.monotonic()
             if not items and now - self._shown_at >= self._heartbeat:
-                # The run is busy with events that this reader does not want: silence, for the reader.
+                # The run publishes events, but none that pass the filter: this reader needs a heartbeat.
                 items = [HEARTBEAT_SENTINEL]
             if items or self._gap is not None:
                 self._shown_at = now
@@ -120,7 +120,7 @@ class RunStream:
         except StreamNotFound:
             return await self._after_loss(subscription)
         if subscription.resumed is not self._resumed:
-            # The window has overtaken this reader since its last read, or it has only now found its place.
+            # Retention has overtaken this reader since its last read, or its position is resolved only now.
             self._resumed = subscription.resumed
             self._gap = _gap_in(self._resumed)
         self._gap = self._gap or self._lost_before(items)
@@ -128,8 +128,10 @@ class RunStream:
         return items
 
     def _lost_before(self, items: Sequence[StreamItem]) -> ResumeResult | None:
-        """For a reader who wants everything from a log that begins with a later attempt: what the ones before said is
-        not kept any more, and nobody knows how much that was. A log may begin with telling so by itself.
+        """Return a gap for a reader from the start if the log begins with a later attempt.
+
+        The events of earlier attempts are no longer kept, and their number is unknown. None if the log itself begins
+        with a gap event.
         """
         first = items[0] if items else None
         if self._last_id not in FROM_THE_START or self._resumed is None or self._resumed.status != "resumed":
@@ -139,7 +141,8 @@ class RunStream:
         return ResumeResult("evicted", self._last_id, first.id, None, position_before(first.id))
 
     async def _after_loss(self, subscription: StreamSubscription) -> Sequence[StreamItem]:
-        """Forgotten before its end: the run was deleted, or the stream was lost with the server that kept it."""
+        """Continue after the stream was lost before its end: the run was deleted, or the server that kept the stream
+        failed."""
         current = await self._streams.current(self.record)
         if not current.status.is_terminal:
             found = await self._streams.subscription(current, self._last_id)
@@ -154,13 +157,13 @@ class RunStream:
         return self._lost(current)
 
     def _lost(self, ended: RunRecord) -> list[StreamItem]:
-        """The end of a run whose stream does not tell of it: nobody knows what else it would have told."""
+        """Return the items for an ended run whose stream was lost: record a gap of unknown size, then END."""
         if ended.started_at is not None:
             self._gap = ResumeResult("evicted", self._last_id, None, None, position_after_run(ended))
         return [END_SENTINEL]
 
     async def aclose(self) -> None:
-        """Leave. Before the end, this stops the run only where that was asked for."""
+        """Stop reading. Before the end, call ``on_leave`` if it is given, which may stop the run."""
         if self._closed:
             return
         self._closed = True
@@ -186,16 +189,17 @@ class RunStream:
         await self.aclose()
 
     async def _ended_unseen(self) -> RunRecord | None:
-        """The run, where it ended and its terminal event never came: its publisher was lost between settling and
-        telling, or the stream was.
+        """Return the run if it has ended without a terminal event in the stream.
+
+        Its publisher was lost between settling and publishing, or the stream was lost.
         """
         try:
             current = await self._streams.current(self.record)
         except StorageFault as fault:
-            # The stream goes on, and whether the run does is asked again at the next heartbeat.
-            _log.warning("whether run %s has ended cannot be asked: %s", self.record.run_id, fault)
+            # The stream remains open; the run's status is checked again at the next heartbeat.
+            _log.warning("could not check whether run %s has ended: %s", self.record.run_id, fault)
             return None
-        # Twice in a row, for the terminal event may be just on its way.
+        # Required twice in a row, since the terminal event may be about to arrive.
         was_suspect, self._suspect = self._suspect, current.status.is_terminal
         if not (was_suspect and self._suspect):
             return None
@@ -208,7 +212,7 @@ def _gap_in(resumed: ResumeResult) -> ResumeResult | None:
 
 
 class RunStreamService:
-    """Opens streams on runs."""
+    """Service that opens streams on runs."""
 
     def __init__(self, runtime: RunsRuntime, read_values: ReadValues) -> None:
         self._runtime, self._read_values = runtime, read_values
@@ -222,18 +226,20 @@ class RunStreamService:
         on_leave: Callable[[], Awaitable[object]] | None = None,
         is_new: bool = False,
     ) -> RunStream:
-        """A reader of ``record``'s stream. ``last_event_id`` as for StreamBridge.subscribe; ``is_new`` for a record
-        that was made a moment ago. Raises BridgeUnavailable when streams are lost as fast as they are made.
+        """Return a reader of ``record``'s stream.
+
+        ``last_event_id`` as in StreamBridge.subscribe; ``is_new`` for a record that was just created. Raises
+        BridgeUnavailable if streams are lost as soon as they are created.
         """
         subscription: StreamSubscription | None = None
         if not is_after_run(record, last_event_id, is_kept=True):
             subscription = await self.subscription(record, last_event_id, is_new=is_new)
         gap: ResumeResult | None = None
         if subscription is not None:
-            # An id that never was is answered by everything kept, and the reader is told so.
+            # An unknown id is answered with all kept events, and a gap that says so.
             gap = _gap_in(subscription.resumed)
         elif is_new or (last_event_id not in (None, LIVE) and not is_after_run(record, last_event_id, is_kept=False)):
-            # The run has ended and its stream is gone: what was missed is lost, what it came to is not.
+            # The run has ended and its stream is gone: missed events are lost, but the run's values are not.
             gap = ResumeResult("evicted", last_event_id, None, None)
         return RunStream(
             record,
@@ -249,7 +255,7 @@ class RunStreamService:
     async def subscription(
         self, record: RunRecord, last_event_id: str | None, *, is_new: bool = False
     ) -> StreamSubscription | None:
-        """None for a run that has ended and whose stream is gone: its record answers."""
+        """Return a subscription; None if the run has ended and its stream is gone, so that its record answers."""
         if record.status.is_terminal:
             return await self._subscribe(record, last_event_id)
         for again in range(_TRIES):
@@ -257,20 +263,22 @@ class RunStreamService:
             subscription = await self._subscribe(record, last_event_id)
             if subscription is not None or await self._has_ended(record):
                 return subscription
-            # Lost with the server that kept it, in this very moment. The run goes on: nobody may take this for its end.
+            # Lost at this moment with the server that kept it. The run continues, so this must not look like its end.
         raise BridgeUnavailable(f"the stream of run {record.run_id} was lost {_TRIES} times")
 
     async def _make_exist(self, record: RunRecord, *, is_new: bool) -> None:
-        """A live run has a stream, also when the process that kept it is gone. While it waits, its next attempt is the
-        one that will publish.
+        """Open the stream of a live run, even if the process that kept it is gone.
+
+        For a pending run, the next attempt is the one that will publish.
         """
         bridge = self._runtime.bridge
         was_kept = await bridge.status(record.run_id) is not None
         waiting = record.status is RunStatus.PENDING
         await bridge.open(record.run_id, record.attempt + 1 if waiting else max(record.attempt, 1))
         if not was_kept and not is_new and await self._has_ended(record):
-            # It ended, and its stream was forgotten, since the record was read. Or there was one all the time, whose
-            # server could not be asked: then its end comes, or is told by others (see `untold`).
+            # Either the run ended and its stream was deleted after the record was read, or the stream existed all the
+            # time and its server did not respond. In the second case its terminal event arrives, or `UntoldEnds`
+            # publishes it.
             status = await bridge.status(record.run_id)
             if status is not None and not status.is_terminal:
                 await self.forget(record)
@@ -282,24 +290,26 @@ class RunStreamService:
             return None
 
     async def told_of_gap(self, record: RunRecord, resumed: ResumeResult) -> list[StreamEvent]:
-        """Law 5: never silence. The reader is told what it missed, and given the values as they stand."""
+        """Return the events for a reader with a gap: the gap itself, and the current values (law 5: never stay
+        silent)."""
         told = [gap_event(record, resumed)]
         try:
             values = await self._read_values(record)
         except StorageFault:
-            # They are there, and who comes back gets them.
+            # The values exist, and a reader that rejoins gets them.
             raise
         except Exception:
-            _log.warning("the values of run %s could not be read for a reader with a gap", record.run_id, exc_info=True)
+            _log.warning("could not read the values of run %s for a reader with a gap", record.run_id, exc_info=True)
             values = None
         if values is not None:
             told.append(StreamEvent("", "values", values))
         return told
 
     async def forget(self, record: RunRecord) -> None:
-        """Of a run that ended without having begun nobody would ever end the stream. Its record answers from now on.
+        """Delete the stream of a run that ended before it began, since no worker would ever end it. The run's record
+        answers from now on.
 
-        Who executed a run may be late, and ends its stream in time, or somebody else does for him: see `untold`.
+        A run that did begin is left alone: its worker may be late but ends its stream in time, or `UntoldEnds` does.
         """
         with acting(record.actor):
             current = await self._runtime.query_store.get_run(record.run_id)
@@ -310,8 +320,8 @@ class RunStreamService:
         return (await self.current(record)).status.is_terminal
 
     async def current(self, record: RunRecord) -> RunRecord:
-        """The run as it stands. One that is there no more was stopped, and has told nobody anything."""
-        # A stream outlives the request that opened it: it reads on for the actor it was opened by.
+        """Return the stored run; a deleted run is reported as INTERRUPTED."""
+        # A stream outlives the request that opened it, so it reads on behalf of the actor that opened it.
         with acting(record.actor):
             current = await self._runtime.query_store.get_run(record.run_id)
         return current or replace(record, status=RunStatus.INTERRUPTED, started_at=None)

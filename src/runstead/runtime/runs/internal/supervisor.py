@@ -1,4 +1,4 @@
-"""Starts runs, keeps their leases, stops them for one reason each, drains. The worker that a dispatcher delivers to."""
+"""Supervisor of a worker's runs: starts them, keeps their leases, stops each for one reason, drains."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _log = logging.getLogger(__name__)
 
 _RENEWALS_PER_TERM: Final = 3
 _KEYLESS_PAUSE: Final = 30.0
-"""Seconds without claims after a run was found that needs a key which this process lacks: others may have it."""
+"""Seconds without claims after finding a run that needs a key which this process lacks. Other workers may have it."""
 
 
 class RunSupervisor:
-    """Holds the runs of this process."""
+    """Holder of all runs of this process. Dispatchers deliver to it as a RunWorker."""
 
     def __init__(self, runtime: RunsRuntime, registry: RunRegistry, planner: ExecutionPlanner) -> None:
         self._runtime, self._registry, self._planner = runtime, registry, planner
@@ -41,7 +41,7 @@ class RunSupervisor:
         self._notices: set[asyncio.Task[None]] = set()
         self._keeper: asyncio.Task[None] | None = None
         self._access_watch: asyncio.Task[None] | None = None
-        # Readable in a listing, and never the same for two processes.
+        # Readable in listings, and different for every process.
         self.worker_id: WorkerId = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
     @property
@@ -64,7 +64,7 @@ class RunSupervisor:
             await self._slot_freed.wait()
 
     async def launch(self, run_id: RunId) -> bool:
-        """Claim the run and begin; False when it was not to be had, or this worker is draining."""
+        """Claim the run and begin to execute it. Return False if it is not claimable, or this worker is draining."""
         if self._draining:
             return False
         self._claiming += 1
@@ -82,7 +82,7 @@ class RunSupervisor:
             self._claiming -= 1
             self._slot_freed.set()
         if self._draining:
-            # Claimed while the drain began: it goes back like the others.
+            # Claimed while the drain began: handed back like the others.
             handle.stop(Stopped.SHUTDOWN)
         handle.task = asyncio.create_task(self._execute(handle), name=f"run {run_id} attempt {lease.attempt}")
         return True
@@ -93,7 +93,7 @@ class RunSupervisor:
             await asyncio.wait([handle.task])
 
     def notice_stop(self, run_id: RunId) -> None:
-        """Look at the run's stop flag, soon; what nobody holds here is ignored."""
+        """Check the run's stop flag soon. Runs that this process does not hold are ignored."""
         if (handle := self._registry.get(run_id)) is not None:
             self._spawn(self._look(handle))
 
@@ -103,12 +103,13 @@ class RunSupervisor:
         self._access_watch = asyncio.create_task(self._watch_access(), name="access of runs")
 
     def stop_claiming(self) -> None:
-        """Claim nothing more; what is held goes on."""
+        """Claim no more runs; runs that are held continue."""
         self._draining = True
 
     async def drain(self, grace: float) -> None:
-        """Claim nothing more, let runs finish for ``grace`` seconds, hand the rest back, and return when all have
-        settled or gone back.
+        """Claim no more runs, let held runs finish for ``grace`` seconds, and hand the rest back.
+
+        Return when all have settled or were handed back.
         """
         self.stop_claiming()
         tasks = self._tasks()
@@ -132,18 +133,18 @@ class RunSupervisor:
                 execution = RunExecution(handle, self._runtime, self._planner, self._asides, self._pause_claims)
                 await execution.run()
         except Exception:
-            # The lease lapses and the run is recovered: nothing is lost, but it should not have happened.
-            _log.exception("run %s: its attempt broke down", handle.lease.run_id)
+            # The lease expires and the run is recovered. Nothing is lost, but this is a fault.
+            _log.exception("run %s: its attempt failed unexpectedly", handle.lease.run_id)
         finally:
             self._registry.remove(handle)
             self._slot_freed.set()
 
     def _pause_claims(self, error: BaseException) -> None:
-        """Claim nothing for a while: a run that cannot be read here would be claimed and handed back at once."""
+        """Pause claims for a while: a run that cannot be read here would only be claimed and handed back again."""
         now = self._runtime.clock.monotonic()
         if now < self._claims_paused_until:
             return
-        _log.error("no run is claimed here for %.0f s: %s", _KEYLESS_PAUSE, error)
+        _log.error("no runs are claimed for %.0f s: %s", _KEYLESS_PAUSE, error)
         self._claims_paused_until = now + _KEYLESS_PAUSE
         self._spawn(self._resume_claims())
 
@@ -152,17 +153,17 @@ class RunSupervisor:
         self._slot_freed.set()
 
     async def _keep_leases(self) -> None:
-        """Renew every held lease at a third of its term. Also finds stop flags whose notice was lost."""
+        """Renew every held lease at a third of its term. This also finds stop flags whose notification was lost."""
         pause = self._runtime.limits.lease_term.total_seconds() / _RENEWALS_PER_TERM
         while True:
             await self._runtime.clock.sleep(pause)
             for handle in self._registry:
-                # Each by itself: one that takes long must not make the others late.
+                # Each in its own task: a slow renewal must not delay the others.
                 if handle.renewing is None or handle.renewing.done():
                     handle.renewing = self._spawn(self._look(handle))
 
     async def _watch_access(self) -> None:
-        """Stop runs whose users lose access while they are executed."""
+        """Stop runs whose users lose access during execution."""
         while True:
             await self._runtime.clock.sleep(self._runtime.limits.access_check)
             for handle in self._registry:
@@ -172,14 +173,14 @@ class RunSupervisor:
                     await stop_revoked(handle, self._runtime.lease_store)
 
     async def _look(self, handle: RunHandle) -> None:
-        """Renew the lease, which also tells whether the run is to stop."""
+        """Renew the lease, which also returns the run's stop flag."""
         try:
             renewed = await self._runtime.lease_store.renew(handle.lease, self._runtime.limits.lease_term)
         except LeaseLost:
             handle.stop(Stopped.LEASE_LOST)
         except Exception:
-            # The next round tries again. Past the deadline nothing may be written unless a renewal succeeds.
-            _log.warning("the lease of run %s could not be renewed", handle.lease.run_id, exc_info=True)
+            # The next round tries again. After the deadline, nothing may be written unless a renewal succeeds.
+            _log.warning("could not renew the lease of run %s", handle.lease.run_id, exc_info=True)
         else:
             handle.lease = renewed
             if (reason := renewed.run.stop_requested) is not None:

@@ -1,6 +1,6 @@
-"""Brings what the callbacks collected to the event store: in batches, beside the stream, before the run settles.
+"""Writer of the callbacks' events to the event store: in batches, in parallel with the stream, before the run settles.
 
-A store that fails is tried again and then given up on with a log line. It never fails the run.
+A failing store is retried, then its events are dropped with a log line. It never fails the run.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _log = logging.getLogger(__name__)
 
 _BATCH: Final = 100
 _INTERVAL: Final = 1.0
-"""Seconds after which fewer events than a batch are written too, so that a page of them is fresh."""
+"""Seconds after which an incomplete batch is written too, so that readers find fresh events."""
 _PAUSES: Final = (0.05, 0.2, 0.5)
 _FULL_PAUSE: Final = 2.0
-"""Seconds between tries while the disk is full."""
+"""Seconds between retries while the disk is full."""
 
 
 class TraceWriter:
-    """One attempt's writer. One write at a time, so the order is kept."""
+    """Writer of one attempt. One write at a time, which keeps the order."""
 
     def __init__(self, source: RunEventCallback, store: RunEventStore, clock: Clock, holder: Holder) -> None:
         self._source, self._store, self._clock, self._holder = source, store, clock, holder
@@ -37,7 +37,7 @@ class TraceWriter:
         self._is_full = False
 
     def write_soon(self) -> None:
-        """Write what there is, if it is enough or old enough, without making the caller wait."""
+        """Start to write pending events if there are enough or they are old enough. Does not block the caller."""
         waiting = len(self._source)
         if not waiting or (self._writing is not None and not self._writing.done()):
             return
@@ -47,12 +47,13 @@ class TraceWriter:
             self._writing = asyncio.ensure_future(self._write())
 
     async def finish(self, *, wait_for_room: bool = True) -> None:
-        """Write the rest. Returns when it is written, or given up on; a full disk is waited for, if that is wanted."""
+        """Write the remaining events. Return when they are written or dropped. A full disk is waited for if
+        ``wait_for_room``."""
         if self._writing is not None:
             await asyncio.wait({self._writing})
         pauses = iter(_PAUSES)
         while not await self._write():
-            # A run whose disk is full cannot be settled either.
+            # While the disk is full, the run cannot be settled either.
             pause = _FULL_PAUSE if self._is_full and wait_for_room else next(pauses, None)
             if pause is None:
                 _log.error("%d run events are lost: the event store keeps failing", len(self._source.take()))
@@ -66,11 +67,11 @@ class TraceWriter:
         try:
             await self._store.append(events, holder=self._holder)
         except LeaseLost:
-            # The run is somebody else's, who tells what happens in it.
+            # Another worker holds the run and records its events.
             self._is_full = False
             return True
         except Exception as error:
-            _log.warning("run events could not be stored; trying again", exc_info=True)
+            _log.warning("could not store run events; retrying", exc_info=True)
             self._source.put_back(events)
             self._is_full = is_exhaustion(error)
             return False

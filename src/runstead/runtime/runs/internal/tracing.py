@@ -1,7 +1,7 @@
-"""Traces by LangSmith, for operators who have switched them on: LangChain sends them by itself, and here is where to.
+"""LangSmith traces of runs, if the operator has enabled them. LangChain sends them; this module sets their destination.
 
-Nothing here switches tracing on. A caller's trace, or a project that a client names, would: LangSmith takes a parent
-for a reason to trace. So both are looked at only where the environment says that this server traces.
+This module never enables tracing. A caller's trace or a project named by a client would, since LangSmith starts to
+trace when it gets a parent. Both are therefore used only if the environment enables tracing for this server.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ _CARRIED: Final = ("langsmith-metadata", "langsmith-tags", "langsmith-project")
 
 @contextmanager
 def traced(plan: ExecutionPlan) -> Iterator[list[Any]]:
-    """The block's trace belongs where the run says. Gives the callbacks that send it, where LangChain's own would not.
+    """Attach traces of the block to the run's project and parent. Yield extra callbacks for a destination that
+    LangChain's own tracer would not use.
 
-    On the agent's loop, around everything that the graph does.
+    Call on the agent's loop, around everything that the graph does.
     """
     if not tracing_is_enabled():
         yield []
@@ -39,7 +40,7 @@ def traced(plan: ExecutionPlan) -> Iterator[list[Any]]:
 
 
 def _parent(configurable: Mapping[str, Any]) -> Mapping[str, str] | None:
-    """The caller's trace, as the headers that it came in."""
+    """Return the caller's trace, in the form of its headers."""
     if not isinstance(trace := configurable.get(_TRACE), str):
         return None
     baggage = [f"{name}={quote(_text(configurable[name]))}" for name in _CARRIED if name in configurable]

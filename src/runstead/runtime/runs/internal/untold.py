@@ -1,7 +1,8 @@
-"""Ends that nobody has told: a run has ended, and its stream goes on, because whoever was to end it was lost.
+"""Publication of missing terminal events of runs that ended while their worker died.
 
-Between settling and telling there is an instant (law 4); while the stream's server is away it can last. Every worker
-looks, like for lapsed leases, and tells the readers what is known: a gap, the values that the run left, and its end.
+A worker settles a run first and publishes the terminal event second (law 4). If it dies in between, or the stream's
+server is unavailable, the stream stays open. Every worker scans for such runs, as it does for expired leases, and
+publishes a gap, the values that the run left, and its terminal event.
 """
 
 from __future__ import annotations
@@ -25,33 +26,37 @@ _log = logging.getLogger(__name__)
 
 
 class UntoldEnds:
-    """Finds them a lease term after the run has ended, twice in a row, for the one who executed it may only be late."""
+    """Reconciler of runs that ended more than one lease term ago and whose stream was found open in two consecutive
+    scans.
+
+    Before that, the run's own worker may only be late.
+    """
 
     def __init__(self, runtime: RunsRuntime, streams: RunStreamService) -> None:
         self._runtime, self._streams = runtime, streams
         self._suspects: Collection[RunId] = ()
         self._unreadable: set[RunId] = set()
-        """Those whose values cannot be read by this process."""
+        """Runs whose values this process cannot read."""
 
     async def watch(self) -> None:
-        """Until cancelled."""
+        """Scan until cancelled."""
         pause = self._runtime.limits.lease_term.total_seconds() / _LOOKS_PER_TERM
         while True:
             await self._runtime.clock.sleep(pause)
             try:
                 await self.tell()
             except Exception:
-                _log.warning("looking for untold ends failed; trying again in %.1f s", pause, exc_info=True)
+                _log.warning("the scan for missing terminal events failed; retrying in %.1f s", pause, exc_info=True)
 
     async def tell(self) -> int:
-        """Tell what was untold at the last look and still is; returns how many ends that were."""
+        """Publish the terminal events that were missing at the last scan and still are. Return their number."""
         suspects, self._suspects = self._suspects, ()
         told = 0
         for record in await self._ended(suspects):
             try:
                 told += await self._tell(record)
             except StorageFault as fault:
-                _log.warning("the end of run %s cannot be told now: %s", record.run_id, fault)
+                _log.warning("could not publish the terminal event of run %s: %s", record.run_id, fault)
         unended = await self._runtime.bridge.unended()
         self._unreadable.intersection_update(unended)
         found = await self._ended(unended)
@@ -69,24 +74,25 @@ class UntoldEnds:
         return status is not None and not status.is_terminal
 
     async def _tell(self, record: RunRecord) -> bool:
-        """False where it cannot be told here, or need not any more."""
+        """Publish one terminal event. Return False if this process cannot publish it, or need not any more."""
         if not await self._goes_on(record.run_id):
             return False
         with acting(record.actor.also_for(record.thread_id)):
             missed = [] if record.started_at is None else await self._streams.told_of_gap(record, _lost_after(record))
             if record.final_checkpoint_id is not None and not any(event.event == "values" for event in missed):
-                # To end it with less than the run came to would be what all waiters get. Others may have its graph.
+                # All waiters would receive an incomplete result. Another worker may have the run's graph.
                 self._unreadable.add(record.run_id)
                 return False
-            # To read the values takes a while, in which others told it, or somebody had a dead letter tried again.
+            # Reading the values takes a while, in which another worker may publish the event, or an operator may retry
+            # the dead letter.
             if record not in await self._ended([record.run_id]) or not await self._goes_on(record.run_id):
                 return False
-            _log.warning("run %s has ended, and nobody told its readers: they are told now", record.run_id)
+            _log.warning("run %s has ended without a terminal event; publishing it now", record.run_id)
             await tell_end(self._runtime.bridge, record, missed)
             return True
 
 
 def _lost_after(record: RunRecord) -> ResumeResult:
-    """The gap that stands first in the next attempt's part of the log: how much the lost worker had still to publish is
-    unknown, and a reader that comes back after it goes on with the values."""
+    """Return the gap that comes first among the next attempt's events. The number of events that the lost worker did
+    not publish is unknown. A reader that rejoins after the gap continues with the values."""
     return ResumeResult("evicted", None, None, None, position_after(record.attempt + 1, 1))

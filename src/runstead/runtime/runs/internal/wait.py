@@ -1,4 +1,4 @@
-"""The end of a run: its last values, or the error. Answers at once for a run that has ended."""
+"""Waiting for the end of a run: its last values, or its error. Returns at once for a run that has ended."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from ..types import RunRecord, RunResult
 from .streams import ReadValues, RunStreamService
 
 _KEPT_WITHIN: Final = 1.0
-"""Seconds to wait for an end that is kept. The record knows it too."""
+"""Seconds to wait for a kept terminal event. The record contains the result too."""
 
 _log = logging.getLogger(__name__)
 
 
 class RunWaitService:
-    """Waits by reading the run's stream to its terminal event; the durable record has the last word."""
+    """Service that waits by reading the run's stream to its terminal event. The stored record is authoritative."""
 
     def __init__(self, runtime: RunsRuntime, streams: RunStreamService, read_values: ReadValues) -> None:
         self._runtime, self._streams, self._read_values = runtime, streams, read_values
 
     async def wait(self, record: RunRecord, *, is_new: bool = False) -> RunResult:
-        """How the run ended. Raises BridgeClosed when the server shuts down first, StorageFault or AgentUnresponsive
-        when the values that it left cannot be read now.
+        """Return the result of the run when it has ended.
+
+        Raises BridgeClosed when the server shuts down first, StorageFault or AgentUnresponsive when the values that the
+        run left cannot be read at present.
         """
         if record.status.is_terminal:
             return await self._result(record, await self._kept_terminal(record))
@@ -37,12 +39,12 @@ class RunWaitService:
             current = await self._runtime.query_store.get_run(record.run_id)
             if terminal is not None or current is None or current.status.is_terminal:
                 return await self._result(current or record, terminal)
-            # Its stream was lost with the server that kept it. The run goes on, and so does waiting for it.
+            # The stream was lost with its server. The run continues, so wait on.
             record, is_new = current, False
 
     async def _read_to_the_end(self, record: RunRecord, *, is_new: bool) -> StreamEvent | None:
-        """The terminal event; None when the stream came to an end without it."""
-        # The end cannot be missed: live reading of a stream that has ended gives its terminal event.
+        """Return the terminal event; None if the stream ended without one."""
+        # The end cannot be missed: a live read of an ended stream returns its terminal event.
         async with await self._streams.open(record, last_event_id=LIVE, is_new=is_new) as stream:
             while items := await stream.read():
                 if (terminal := _terminal_in(items)) is not None:
@@ -57,28 +59,29 @@ class RunWaitService:
         try:
             return RunResult(record, output=await self._read_values(record))
         except (StorageFault, AgentUnresponsive):
-            # They are there, and who asks again gets them.
+            # The values exist, and a repeated request gets them.
             raise
         except Exception:
-            # A graph that no longer loads must not make its finished runs unanswerable.
-            _log.warning("the values that run %s left could not be read", record.run_id, exc_info=True)
+            # A graph that no longer loads must not make its finished runs fail.
+            _log.warning("could not read the values of run %s", record.run_id, exc_info=True)
             return RunResult(record)
 
     async def _kept_terminal(self, record: RunRecord) -> StreamEvent | None:
-        """The terminal event of an ended run, if its stream is still kept and can be read now."""
+        """Return the terminal event of an ended run if its stream is still kept and readable now."""
         bridge = self._runtime.bridge
         try:
             status = await bridge.status(record.run_id)
             if status is None or not status.is_terminal:
                 return None
-            # It is there at once, or its server went away since that look: then a heartbeat is all that comes.
+            # The event arrives at once. If the server became unavailable since the status check, only a heartbeat
+            # arrives.
             subscription = await bridge.subscribe(record.run_id, LIVE, _KEPT_WITHIN)
             try:
                 return _terminal_in(await subscription.read())
             finally:
                 await subscription.aclose()
         except StreamBridgeError as error:
-            _log.debug("the end of run %s is told by its record: %s", record.run_id, error)
+            _log.debug("the result of run %s is taken from its record: %s", record.run_id, error)
             return None
 
 

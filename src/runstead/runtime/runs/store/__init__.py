@@ -1,4 +1,4 @@
-"""Ports of the runs domain: what the runtime asks of storage. Adapters live in `runstead.infra`."""
+"""Storage ports of the runs domain. Adapters live in `runstead.infra`."""
 
 from .checkpoint_store import ChannelBytes, CheckpointBytes, FenceableSaver, RunCheckpointStore
 from .create_store import Admission, Admit, CreatedRun, Decide, Refuse, RunCreateStore

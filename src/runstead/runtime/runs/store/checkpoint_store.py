@@ -1,7 +1,7 @@
-"""Port: what the kernel asks of checkpoints beyond what a graph does with its saver.
+"""Port of checkpoints for the kernel, beyond the saver that graphs use.
 
-A rollback has to restore a thread exactly: the checkpoints that a run wrote go, and the pending
-writes it put onto older checkpoints (a resume does that) are as they were.
+A rollback restores a thread exactly: the checkpoints of the run are removed, and pending writes that the run added to
+older checkpoints (as a resume does) are removed too.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from ..types import Holder, RunId, ThreadId
 
 
 class FenceableSaver(Protocol):
-    """A saver that may be used from any event loop, and asks by itself whether it may write.
+    """Saver that is usable from any event loop and checks by itself whether it may write.
 
-    A graph on a loop of its own then needs no other loop for its checkpoints: what it saves is encoded where it runs,
-    and the fence stands in the transaction of the write, where nothing can come between.
+    A graph on a separate loop then needs no other loop for its checkpoints: they are encoded where the graph runs, and
+    the fence is checked in the transaction of the write, so that nothing can happen in between.
     """
 
     def fenced(self, check: Callable[[], object], holder: Holder | None = None) -> Any:
-        """The same saver for one holder. ``check`` is called from any thread, as the last thing before each write;
-        what it raises is raised to who writes, and nothing is written.
+        """Return the same saver for one holder. ``check`` is called from any thread, immediately before each write; its
+        error is raised to the caller of the write, and nothing is written.
 
-        A saver that shares its storage with other processes asks that storage too, in the transaction of the write,
-        whether the run is still ``holder``'s, and raises LeaseLost when it is not. None: no run is written for.
+        A saver whose database is shared with other processes also checks there, in the transaction of the write, that
+        ``holder`` still holds the run, and raises LeaseLost if it does not. With None, no run is checked.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelBytes:
-    """Versions of a channel's value, and the bytes of all of them."""
+    """Number of stored versions of a channel's value, and their total size in bytes."""
 
     versions: int
     size: int
@@ -40,7 +40,7 @@ class ChannelBytes:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointBytes:
-    """What is stored of a thread's states: ``stored`` bytes in ``count`` checkpoints, and pending writes."""
+    """Stored size of a thread's states: ``stored`` bytes in ``count`` checkpoints, and its pending writes."""
 
     count: int
     stored: int
@@ -54,32 +54,31 @@ class RunCheckpointStore(Protocol):
 
     @property
     def saver(self) -> Any:
-        """langgraph's BaseCheckpointSaver. Usable from the event loop it was opened on; graphs get it behind a
-        fence, by way of that loop, unless it is a `FenceableSaver` as well.
-        """
+        """LangGraph's BaseCheckpointSaver, usable from the event loop on which it was opened. Graphs use it behind a
+        fence and by way of that loop, unless it is also a `FenceableSaver`."""
         ...
 
     async def mark(self, thread_id: ThreadId, run_id: RunId) -> str | None:
-        """Remember, durably, what `undo` will need, and return the id of the thread's latest root checkpoint, if any.
+        """Record durably what `undo` will need, and return the id of the thread's latest root checkpoint, if any.
 
-        Called before the run's first write; marking twice keeps the first mark.
+        Called before the run's first write. A second call for the same run keeps the first mark.
         """
         ...
 
     async def sync(self) -> None:
-        """Return once all that was written before this call would survive a power cut.
+        """Return once everything written before this call would survive a power failure.
 
-        Called before a run is settled and before a state update is acknowledged. Writes need not be durable by
-        themselves; they survive the process in any case.
+        Called before a run is settled and before a state update is acknowledged. Single writes need not be durable
+        themselves, but survive the end of the process.
         """
         ...
 
     async def undo(self, thread_id: ThreadId, run_id: RunId) -> None:
-        """Make the thread's checkpoints and pending writes those from before the run. Twice is once."""
+        """Restore the thread's checkpoints and pending writes from before the run. Idempotent."""
         ...
 
     async def forget_mark(self, thread_id: ThreadId, run_id: RunId) -> None:
-        """The run has settled: what `mark` kept is no longer needed."""
+        """Delete the data that `mark` recorded: the run has settled, and it is no longer needed."""
         ...
 
     async def delete_thread(self, thread_id: ThreadId) -> None:
@@ -87,20 +86,20 @@ class RunCheckpointStore(Protocol):
         ...
 
     async def copy_thread(self, source: ThreadId, target: ThreadId) -> None:
-        """Give ``target``, which has none, all checkpoints and pending writes of ``source``, as they are at one moment.
+        """Copy all checkpoints and pending writes of ``source``, as of one moment, to ``target``, which has none.
 
-        Under the same ids, so that the chain behind each is there. From then on the two have nothing in common; what a
-        `mark` keeps stays with ``source``.
+        The ids stay the same, so that each checkpoint keeps its ancestors. Afterwards the two threads are independent.
+        The data of a `mark` stays with ``source``.
         """
         ...
 
     async def measure(self, thread_id: ThreadId) -> CheckpointBytes:
-        """Return how much is stored of a thread. Reads all of its checkpoints."""
+        """Return the stored size of a thread. Reads all of its checkpoints."""
         ...
 
     async def keep_latest(self, thread_id: ThreadId) -> bool:
-        """Delete the thread's checkpoints but for the latest of each namespace, and what that one is read with.
+        """Delete the thread's checkpoints except for the latest of each namespace and the data needed to read it.
 
-        False, and nothing has happened, while a run of the thread is marked: `undo` needs the older ones.
+        Return False without any change while a run of the thread is marked: `undo` needs the older checkpoints.
         """
         ...

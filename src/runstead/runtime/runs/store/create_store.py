@@ -1,4 +1,4 @@
-"""Port: runs come into being."""
+"""Port for the creation of runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..types import MultitaskStrategy, RunId, RunRecord, RunSpec, Stopped
 
 @dataclass(frozen=True, slots=True)
 class Admit:
-    """Let the run in. First stop the runs in ``stopping``, for ``reason``; it begins when they have settled."""
+    """Admit the run. First stop the runs in ``stopping`` for ``reason``; the new run begins when they have settled."""
 
     stopping: tuple[RunId, ...] = ()
     reason: Stopped | None = None
@@ -19,22 +19,22 @@ class Admit:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Do not let the run in: the thread is busy with these."""
+    """Refuse the run: the thread is busy with these runs."""
 
     busy_with: tuple[RunId, ...]
 
 
 Admission: TypeAlias = Admit | Refuse
 Decide: TypeAlias = Callable[[MultitaskStrategy, Sequence[RunId]], Admission]
-"""Pure. Takes the strategy and the runs in flight, the oldest first."""
+"""Pure function of the strategy and the runs in flight, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class CreatedRun:
-    """What a creation did: the new row; the held runs that were flagged to stop; the waiting ones that ended at once.
+    """Result of a creation: the new row; the held runs that were flagged to stop; the pending runs that ended at once.
 
-    ``ended`` holds the records as they ended (status ``interrupted``), also of those whose row a rollback deleted.
-    ``repeated``: nothing was created, for this run had been made from the same request before.
+    ``ended`` contains the records as they ended (status ``interrupted``), including those whose row a rollback deleted.
+    ``repeated`` means that nothing was created: an earlier identical request had created this run.
     """
 
     record: RunRecord
@@ -44,29 +44,29 @@ class CreatedRun:
 
 
 class RunCreateStore(Protocol):
-    """Creates runs under the bound actor (ActorRequired without one)."""
+    """Creation of runs under the bound actor (ActorRequired without one)."""
 
     async def create_runs(self, specs: Sequence[RunSpec], decide: Decide) -> Sequence[CreatedRun]:
-        """Write the rows of ``specs``, in order, in ONE transaction; all or none.
+        """Write the rows of ``specs``, in order, in ONE transaction: all or none.
 
-        For each: the thread is locked; it is created when the scope says so or the run is stateless
-        (ThreadNotFound otherwise, also for somebody else's thread, even one named by ``if_not_exists="create"``);
-        ``decide`` is asked with the runs in flight: all that have not ended. Refuse raises ThreadBusy.
-        Admit sets the durable stop flag of held runs in ``stopping``, and of pending ones that have begun before (their
-        next holder stops them properly), and ends the others at once (deletes them, for a reason that undoes). The
-        thread becomes ``busy``, also for a delayed run (``after_seconds``); its metadata gets graph_id and
-        assistant_id. ``run_id`` and ``thread_id`` are minted (uuid7) where the spec leaves them out; a taken run_id
-        raises RunConflict.
+        For each spec, the thread is locked. It is created if the scope says so or the run is stateless (otherwise
+        ThreadNotFound, also for another user's thread, even one named with ``if_not_exists="create"``). Then ``decide``
+        gets the runs in flight, which are all that have not ended. Refuse raises ThreadBusy. Admit sets the durable
+        stop flag of held runs in ``stopping``, and of pending runs that have begun before (their next holder stops them
+        properly). It ends the other pending runs at once (deletes them if the reason rolls back). The thread becomes
+        ``busy``, also for a delayed run (``after_seconds``); graph_id and assistant_id are added to its metadata.
+        ``run_id`` and ``thread_id`` are generated (uuid7) if the spec omits them; a ``run_id`` that exists raises
+        RunConflict.
 
-        A spec with ``idempotency`` is looked up before anything else: a key that has made a run of this actor's gives
-        that run as it stands now, and changes nothing. The key is written together with the row, so of many such
-        calls at once one creates. IdempotencyMismatch when the fingerprint is another one; RunNotFound when the run
-        is gone: keys are remembered for a day at least, whatever becomes of their runs.
+        A spec with ``idempotency`` is looked up before anything else: a key that has created a run of this actor
+        returns that run in its present state and changes nothing. The key is written together with the row, so that of
+        many concurrent calls only one creates a run. Raises IdempotencyMismatch if the fingerprint differs, and
+        RunNotFound if the run no longer exists: keys are kept for at least a day, even if their run is deleted.
 
-        A spec with ``tick`` is created together with the cron's move to its next date; CronMoved, and nothing is
-        created, unless the cron is the actor's, enabled, and due at that very moment.
+        A spec with ``tick`` is created together with the cron's move to its next date. Raises CronMoved without
+        creating anything unless the cron belongs to the actor, is enabled, and is due at exactly that time.
 
-        When the call returns, the rows survive a crash, and waiting runs are on their way to a worker:
-        a run is queued by being created.
+        When the call returns, the rows survive a crash, and pending runs are on their way to a worker: creating a run
+        also enqueues it.
         """
         ...

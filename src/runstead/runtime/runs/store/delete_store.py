@@ -1,4 +1,4 @@
-"""Port: runs are forgotten."""
+"""Port for the deletion of runs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ..types import RunId
 
 
 class RunDeleteStore(Protocol):
-    """Deletes runs of the bound actor (ActorRequired without one)."""
+    """Deletion of runs of the bound actor (ActorRequired without one)."""
 
     async def delete_run(self, run_id: RunId) -> bool:
-        """Forget the row of a run that has ended; False when there is none (or it is foreign).
+        """Delete the row of a run that has ended. Return False if there is none, or if it belongs to another user.
 
         Raises ThreadBusy for a run that a worker holds: stop it first. A pending run is deleted before it can begin.
-        The thread's status is derived again from what is left.
+        The thread's status is derived again from the remaining runs.
         """
         ...

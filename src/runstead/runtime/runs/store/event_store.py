@@ -1,4 +1,4 @@
-"""Port: what happened inside runs, as events that are kept: messages, traces, lifecycle."""
+"""Port for the stored events of runs: messages, traces, lifecycle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RunEventCategory: TypeAlias = Literal["lifecycle", "trace", "message"]
 
 @dataclass(frozen=True, slots=True)
 class RunEvent:
-    """One event, before it is stored. ``content`` and ``metadata`` are JSON values; ``created_at`` is UTC."""
+    """Event before it is stored. ``content`` and ``metadata`` are JSON values; ``created_at`` is UTC."""
 
     run_id: RunId
     thread_id: ThreadId
@@ -27,24 +27,24 @@ class RunEvent:
 
 @dataclass(frozen=True, slots=True)
 class StoredRunEvent:
-    """An event with its place: ``seq`` is dense per thread, from 1."""
+    """Stored event with its position: ``seq`` counts from 1 without gaps per thread."""
 
     seq: int
     event: RunEvent
 
 
 class RunEventStore(Protocol):
-    """Keeps the events of threads under the bound actor (ActorRequired without one).
+    """Events of threads under the bound actor (ActorRequired without one).
 
-    A thread that is unknown to the store or belongs to somebody else has no events, and cannot be written to by
-    a foreign actor (ThreadNotFound).
+    A thread that is unknown to the store or belongs to another user has no events, and another actor cannot write to it
+    (ThreadNotFound).
     """
 
     async def append(self, events: Sequence[RunEvent], *, holder: Holder | None = None) -> Sequence[StoredRunEvent]:
-        """Store a batch, in order, all or none, all of one thread. Parallel batches never share or skip a ``seq``.
+        """Store a batch of events of one thread, in order, all or none. Parallel batches never share or skip a ``seq``.
 
-        With ``holder``, a store that is beside the runs looks, in the same transaction, whether the run is still
-        its: raises LeaseLost when it is not, and nothing is stored.
+        With ``holder``, a store that shares the runs' database checks in the same transaction that the holder still
+        holds the run; otherwise it raises LeaseLost and stores nothing.
         """
         ...
 
@@ -59,19 +59,18 @@ class RunEventStore(Protocol):
         before: int | None = None,
         limit: int = 50,
     ) -> Sequence[StoredRunEvent]:
-        """A page in ascending ``seq``: the first ``limit`` after ``after``; with ``before`` alone, the last ``limit``
-        before it.
+        """Return a page in ascending ``seq``: the first ``limit`` events after ``after``, or with only ``before`` the
+        last ``limit`` events before it.
 
-        With neither, the last ``limit`` events. Filters apply before the limit.
+        With neither, return the last ``limit`` events. Filters apply before the limit.
         """
         ...
 
     async def count_events(self, thread_id: ThreadId, *, categories: Sequence[RunEventCategory] = ()) -> int:
-        """How many events the thread has."""
+        """Return the number of events of the thread."""
         ...
 
     async def delete_events(self, thread_id: ThreadId, *, run_id: RunId | None = None) -> int:
-        """Forget the events of a thread, or of one of its runs; returns how many. ``seq`` never goes back for new
-        ones.
-        """
+        """Delete the events of a thread, or of one of its runs, and return their number. New events never reuse a
+        ``seq``."""
         ...

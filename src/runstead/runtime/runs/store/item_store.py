@@ -1,4 +1,4 @@
-"""Port: what the kernel asks of the store for items beyond what a graph does with it (langgraph's BaseStore)."""
+"""Port of the item store for the kernel, beyond the BaseStore that graphs use."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ..types import Holder
 
 
 class FenceableStore(Protocol):
-    """A store whose writes can be refused to an attempt that has lost its run."""
+    """Store that can refuse the writes of an attempt that has lost its run."""
 
     def fenced(self, check: Callable[[], object], holder: Holder) -> Any:
-        """The same store for one holder. ``check`` is called from any thread, before each write, and in its
-        transaction; what it raises is raised to who writes, and nothing is written.
+        """Return the same store for one holder. ``check`` is called from any thread before each write, in its
+        transaction; its error is raised to the caller of the write, and nothing is written.
 
-        A store that shares its storage with the runs asks there too, in the same transaction, whether the run is still
-        ``holder``'s, and raises LeaseLost when it is not.
+        A store that shares the runs' database also checks there, in the same transaction, that ``holder`` still holds
+        the run, and raises LeaseLost if it does not.
         """
         ...

@@ -1,7 +1,7 @@
-"""Port: who executes which run, and for how long that holds.
+"""Port for leases: which worker executes which run, and until when.
 
-The runtime's own side: these calls serve workers, not users, and are not scoped by an actor.
-A lease carries the run's actor; the executor binds it.
+These calls serve workers, not users, and are not scoped by an actor. A lease carries the run's actor; the executor
+binds it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from ..types import Lease, Outcome, RunId, RunRecord, Stopped, ThreadStatus, Wor
 
 @dataclass(frozen=True, slots=True)
 class StopRequest:
-    """What asking a run to stop came to.
+    """Result of a stop request.
 
-    ``ended``: it had never begun and has ended now (deleted, for a reason that undoes); ``flagged``: somebody holds it,
-    tell them, or it has begun before and waits for its next holder to stop it properly; ``already_ended``: nothing
-    was changed. ``record`` is the run as it stands after that; ``thread_status`` is the thread's, when the run has
-    ended by this.
+    ``ended``: the run had never begun and has ended now (deleted, if the reason rolls back). ``flagged``: a worker
+    holds the run and must be notified, or the run has begun before and its next holder will stop it properly.
+    ``already_ended``: nothing changed. ``record`` is the run after that; ``thread_status`` is the thread's, if this
+    request ended the run.
     """
 
     effect: Literal["ended", "flagged", "already_ended"]
@@ -31,7 +31,7 @@ class StopRequest:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A settled run, as it ended, and the status in which its thread is now (``busy`` while another due run waits)."""
+    """Settled run as it ended, and its thread's new status (``busy`` while another due run waits)."""
 
     record: RunRecord
     thread_status: ThreadStatus
@@ -39,105 +39,105 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What became of a run whose lease had lapsed: ``waiting`` again, or ``dead`` (a dead letter)."""
+    """Result for a run whose lease had expired: ``waiting`` (pending again), or ``dead`` (a dead letter)."""
 
     fate: Literal["waiting", "dead"]
     record: RunRecord
 
 
 class RunLeaseStore(Protocol):
-    """Every write of a holder carries the lease; a stale attempt, or a lapsed lease that was recovered, raises
-    LeaseLost.
+    """Leases of runs.
+
+    Every write of a holder carries its lease. It raises LeaseLost if a newer attempt exists, or the lease has expired
+    and was recovered (fencing).
     """
 
     async def claim(self, run_id: RunId, worker: WorkerId, term: timedelta) -> Lease | None:
-        """Take a waiting run for the time of ``term`` (status ``starting``); None when it is not to be had.
+        """Claim a pending run for ``term`` (status ``starting``) and increment its attempt; None if it is not
+        claimable.
 
-        To be had is a run that is pending, due, and the head of its thread: no other run of the thread is held, and
-        no due one goes before it. Who has begun (``started_at``) goes on before anybody else begins; then the lower
-        ``queue_seq`` counts. No two workers hold the same attempt: every claim raises ``attempt``.
+        A run is claimable if it is pending, due, and the head of its thread: no other run of the thread is held, and no
+        due run precedes it. A run that has begun (``started_at``) precedes all that have not; then the lower
+        ``queue_seq`` decides. No two workers ever hold the same attempt.
         """
         ...
 
     async def renew(self, lease: Lease, term: timedelta) -> Lease:
-        """Hold for another ``term`` from now. The returned lease's ``run.stop_requested`` is the flag as it stands now.
+        """Extend the lease to ``term`` from now. The returned lease's ``run.stop_requested`` is the present stop flag.
 
         Raises LeaseLost.
         """
         ...
 
     async def begin(self, lease: Lease, base_checkpoint_id: str | None) -> Lease:
-        """Status ``running``. On the first attempt that begins, ``started_at`` and the base checkpoint are recorded;
-        a later attempt keeps what is there. Raises LeaseLost.
-        """
+        """Set the status to ``running``. The first attempt that begins also records ``started_at`` and the base
+        checkpoint; later attempts keep these. Raises LeaseLost."""
         ...
 
     async def settle(self, lease: Lease, outcome: Outcome) -> Settled:
-        """Write how the run ended, and its thread's status, values, interrupts, in one transaction. Settling twice is
-        settling once.
+        """Write the run's outcome and its thread's status, values and interrupts in one transaction. Idempotent.
 
-        The thread's next waiting run becomes its head in the same transaction; the thread stays ``busy`` while a due
-        run waits. An undone run's row is deleted, and the thread's metadata name the graph and assistant of the run
-        before it; a temporary thread is deleted. ``outcome.title`` becomes ``metadata.title``. Raises LeaseLost when
-        someone has claimed the run since: their word counts. Raises RollbackRequested when a stop that undoes was
-        asked for and the outcome is not undone: whoever asked was promised that nothing is left.
+        The thread's next pending run becomes its head in the same transaction; the thread stays ``busy`` while a due
+        run waits. The row of a rolled-back run is deleted, and the thread's metadata get the graph and assistant of the
+        run before it; a temporary thread is deleted. ``outcome.title`` becomes ``metadata.title``. Raises LeaseLost if
+        another worker has claimed the run since. Raises RollbackRequested if a stop that rolls back was requested and
+        the outcome is not rolled back: its caller was promised that nothing remains.
         """
         ...
 
     async def release(self, lease: Lease) -> None:
-        """Hand the run back: ``pending`` again, for any worker, at once. Not counted as a lapse. Raises LeaseLost."""
+        """Hand the run back: it is ``pending`` again at once, for any worker. Does not count as a lost attempt. Raises
+        LeaseLost."""
         ...
 
     async def request_stop(self, run_id: RunId, reason: Stopped) -> StopRequest | None:
-        """Stop a run, durably; None when it is unknown. The first reason counts, except that one that undoes
-        replaces one that does not.
-        """
+        """Request durably that a run stops; None if it is unknown. The first reason counts, except that a reason that
+        rolls back replaces one that does not."""
         ...
 
     async def waiting(self, limit: int, shared: int | None = None) -> Sequence[RunId]:
-        """Runs that could be claimed now: those due for longest first or, where groups of runs take turns, in fair
+        """Return runs that are claimable now: those due for longest first or, if groups of runs take turns, in fair
         order (see `fair_turns`).
 
-        With turns, those after the first ``shared`` are of groups that execute no run; None: there is no such limit.
+        With turns, the runs after the first ``shared`` belong to groups that have no executing run; None means no such
+        limit.
         """
         ...
 
     async def next_due(self) -> datetime | None:
-        """When the next delayed run falls due; None when none is delayed."""
+        """Return the time at which the next delayed run becomes due; None if no run is delayed."""
         ...
 
     async def lapsed(self, limit: int = 100) -> Sequence[RunId]:
-        """Held runs whose lease has run out."""
+        """Return up to ``limit`` held runs whose lease has expired."""
         ...
 
     async def ended(self, run_ids: Collection[RunId], before: datetime) -> Sequence[RunRecord]:
-        """Those of these runs that ended before that moment, whoever they belong to."""
+        """Return those of these runs that ended before that time, of all users."""
         ...
 
     async def recover(self, run_id: RunId, max_attempts: int) -> Recovery | None:
-        """Free a run whose lease has run out; None when that is no longer so. Counts one lapse.
+        """Recover a run whose lease has expired, and count one lost attempt; None if its lease is not expired any more.
 
-        ``waiting`` again, unless it has lapsed ``max_attempts`` times (the spec's own ``max_attempts`` comes first)
-        and no stop was asked for: then it is a dead letter, status ``error``, failure ``AttemptsExhausted``, thread
-        status ``error``. A run that was asked to stop goes back to waiting with its flag, for the next holder to stop
-        it properly.
+        The run is ``waiting`` again, unless it has lost ``max_attempts`` workers (the spec's own ``max_attempts`` takes
+        precedence) and no stop was requested. Then it is a dead letter: status ``error``, failure
+        ``AttemptsExhausted``, thread status ``error``. A run with a stop request becomes pending again and keeps its
+        flag, so that the next holder stops it properly.
         """
         ...
 
     async def abandon_all(self) -> int:
-        """Let every lease lapse now; returns how many. Only for the one process that owns the storage, at its start:
-        whoever held them is dead.
-        """
+        """Expire all leases now; return their number. Only for the single process that owns the database, at its start:
+        the process that held them is dead."""
         ...
 
     async def release_all(self) -> int:
-        """Hand every held run back, as `release` does; returns how many. Only for the one process that owns the
-        storage, at its start, after it has ended the process that held them: no worker was lost, and no lapse counts.
-        """
+        """Hand all held runs back, as `release` does; return their number. Only for the single process that owns the
+        database, at its start, after it has ended the process that held them: no worker was lost, and no lost attempt
+        is counted."""
         ...
 
     async def retry(self, run_id: RunId) -> RunRecord | None:
-        """Put a dead letter back to ``pending`` with its lapses forgotten; None when unknown. Raises RunNotRetriable,
-        ThreadBusy.
-        """
+        """Make a dead letter ``pending`` again with its lost attempts reset; None if it is unknown. Raises
+        RunNotRetriable, ThreadBusy."""
         ...

@@ -1,4 +1,4 @@
-"""Port: runs are looked up."""
+"""Port for reading runs."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from ..types import RunFilter, RunId, RunRecord, ThreadId
 
 
 class RunQueryStore(Protocol):
-    """Reads runs of the bound actor (ActorRequired without one); a foreign run looks like an absent one."""
+    """Runs of the bound actor (ActorRequired without one). Another user's run looks like a missing one."""
 
     async def get_run(self, run_id: RunId) -> RunRecord | None:
-        """The run as last written, or None."""
+        """Return the run as last written, or None."""
         ...
 
     async def get_latest_run(self, thread_id: ThreadId) -> RunRecord | None:
-        """Return the newest run of the thread that a worker has claimed at least once, ended or not; None without one.
+        """Return the newest run of the thread that a worker has claimed at least once, ended or not; None if there is
+        none.
 
-        Runs that wait for their first attempt, and those that ended before it, do not count.
+        Runs that wait for their first attempt, or ended before it, do not count.
         """
         ...
 
     async def list_runs(self, where: RunFilter, *, limit: int = 10, offset: int = 0) -> Sequence[RunRecord]:
-        """Matching runs, the newest first. Filters apply before ``limit``; a thread that is unknown or foreign has
-        none.
-        """
+        """Return matching runs, newest first. Filters apply before ``limit``. A thread that is unknown or belongs to
+        another user has no runs."""
         ...
 
     async def count_runs(self, where: RunFilter) -> int:
-        """How many runs match, without any limit."""
+        """Return the number of matching runs, without any limit."""
         ...

@@ -1,4 +1,4 @@
-"""Port: what is known of a thread when a run is about to be created on it."""
+"""Port for the scheduling data of a thread on which a run is about to be created."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from ..types import ThreadId, ThreadPriority
 
 @dataclass(frozen=True, slots=True)
 class ThreadScheduling:
-    """A thread's metadata, and its priority; None when none has been assigned."""
+    """Metadata of a thread, and its priority; None if none has been assigned."""
 
     metadata: Mapping[str, Any]
     priority: ThreadPriority | None
 
 
 class ThreadPriorityStore(Protocol):
-    """Reads under the bound actor (ActorRequired without one). The priority is written by the RunCreateStore."""
+    """Scheduling data of threads, read under the bound actor (ActorRequired without one). The RunCreateStore writes
+    priorities."""
 
     async def get(self, thread_id: ThreadId) -> ThreadScheduling | None:
-        """Return what is known; None for a thread that the actor does not reach."""
+        """Return the thread's scheduling data; None for a thread that the actor cannot access."""
         ...
