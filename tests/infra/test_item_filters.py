@@ -81,7 +81,7 @@ def test_filter_does_not_match(wanted: dict[str, Any]) -> None:
         ({"n": {"$gt": None}}, "compares numbers, or texts; got NoneType"),
         ({"n": {"$lt": True}}, "compares numbers, or texts; got bool"),
         ({"n": {"$gte": [1]}}, "compares numbers, or texts; got list"),
-        ({1: 2}, "is no name of a field"),
+        ({1: 2}, "is not a field name"),
     ],
     ids=str,
 )

@@ -1,1 +1,2 @@
-"""The other nouns: threads, assistants, items. Each with its port; adapters live in `runstead.infra`."""
+"""Resources other than runs: threads, assistants, items and more, each with its port. Adapters live in
+`runstead.infra`."""

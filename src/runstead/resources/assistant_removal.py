@@ -1,6 +1,6 @@
-"""An assistant is forgotten: what it has in flight is stopped, and where that is asked for its threads go with it.
+"""Deletion of an assistant: its runs in flight are stopped and, if requested, its threads are deleted too.
 
-Runs that have ended stay: they say what was done. Who may touch which thread is asked of the one who calls.
+Runs that have ended stay as a record. The caller decides which threads may be changed.
 """
 
 from __future__ import annotations
@@ -17,32 +17,33 @@ from .removal import ThreadRemoval
 from .threads import ThreadFilter, ThreadRecord, ThreadStore
 
 MayTouch: TypeAlias = Callable[[Literal["update", "delete"], ThreadId, Mapping[str, Any]], Awaitable[bool]]
-"""Whether the actor may change, or delete, a thread with this metadata; it may raise to refuse all of it."""
+"""Return whether the actor may update or delete a thread with this metadata; may raise to refuse the whole
+operation."""
 
 _PAGE: Final = 500
 _IN_FLIGHT: Final = (RunStatus.PENDING, RunStatus.STARTING, RunStatus.RUNNING)
 
 
 class AssistantRemoval:
-    """Deletes assistants for the bound actor."""
+    """Deletion of assistants for the bound actor."""
 
     def __init__(self, editor: AssistantEditor, runs: RunsFacade, threads: ThreadStore, removal: ThreadRemoval) -> None:
         self._editor, self._runs, self._threads, self._removal = editor, runs, threads, removal
 
     async def remove(self, name: str, *, with_threads: bool, may: MayTouch) -> None:
-        """Forget the assistant with this id, or of this graph.
+        """Delete the assistant with this id, or of this graph.
 
-        Its runs in flight are interrupted. ``with_threads``: the threads that were last used with it are deleted.
-        Raises what AssistantEditor.delete and ``may`` raise, before anything has happened; ThreadBusy.
+        Its runs in flight are interrupted. With ``with_threads``, the threads that last used it are deleted. Raises
+        ThreadBusy, and the errors of AssistantEditor.delete and ``may`` before anything has changed.
         """
         assistant = await self._editor.removable(name)
         threads = await self._threads_of(assistant.assistant_id, may) if with_threads else []
         await self._in_flight(assistant.assistant_id, may)
-        # The threads first: if this is cut short, the assistant is still there to ask it of again.
+        # Threads first: if this is interrupted, the assistant still exists and the request can be repeated.
         for thread_id in threads:
             await self._forget(thread_id)
         await self._editor.delete(assistant.assistant_id)
-        # Now nobody can add to them.
+        # From now on no request can create further runs of it.
         for run in await self._in_flight(assistant.assistant_id, may):
             await self._stop(run)
 
@@ -56,7 +57,7 @@ class AssistantRemoval:
         return [one.thread_id for one in found if await may("delete", one.thread_id, one.metadata)]
 
     async def _in_flight(self, assistant_id: str, may: MayTouch) -> Sequence[RunRecord]:
-        """The newest first: to stop the head of a thread would let the next one begin."""
+        """Return the runs in flight, newest first: stopping the head of a thread would let the next run begin."""
         found: list[RunRecord] = []
         where = RunFilter(statuses=_IN_FLIGHT, assistant_id=assistant_id)
         while page := await self._runs.list_runs(where, limit=_PAGE, offset=len(found)):
@@ -64,7 +65,7 @@ class AssistantRemoval:
         return [run for run in found if await may("update", run.thread_id, await self._metadata_of(run))]
 
     async def _metadata_of(self, run: RunRecord) -> Mapping[str, Any]:
-        # A stateless run's thread may be gone; its metadata began as the run's.
+        # The thread of a stateless run may be gone; its metadata started as the run's.
         thread = await self._threads.get(run.thread_id)
         return run.metadata if thread is None else thread.metadata
 

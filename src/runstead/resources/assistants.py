@@ -1,6 +1,7 @@
-"""Assistants: a graph with settings, under an id, in versions; and the port that stores them.
+"""Assistants, each a graph with settings, under an id, in versions; and the port that stores them.
 
-Every graph has an assistant of its own, made when the server starts. Who may change what is in `assistant_editor`.
+Every graph has a default assistant, created when the server starts. `assistant_editor` decides who may change an
+assistant.
 """
 
 from __future__ import annotations
@@ -13,22 +14,22 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 NAMESPACE_GRAPH: Final = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
-"""The namespace in which langgraph-api derives a graph's own assistant id (4-wire, section 2)."""
+"""Namespace from which langgraph-api derives the id of a graph's default assistant (4-wire, section 2)."""
 
 AssistantSortField: TypeAlias = Literal["assistant_id", "graph_id", "name", "created_at", "updated_at"]
 
 UNTITLED: Final = "Untitled"
-"""The name of an assistant that was given none."""
+"""Name of an assistant without a given name."""
 
 
 def assistant_id_of(graph_id: str) -> str:
-    """The id of a graph's own assistant: the same on every server."""
+    """Return the id of a graph's default assistant: the same on every server."""
     return str(uuid.uuid5(NAMESPACE_GRAPH, graph_id))
 
 
 @dataclass(frozen=True, slots=True)
 class AssistantDraft:
-    """All that a version says: what is written when an assistant is made, changed, or set back."""
+    """Complete content of a version, which is written when an assistant is created, changed, or set back."""
 
     graph_id: str
     name: str = UNTITLED
@@ -40,9 +41,8 @@ class AssistantDraft:
 
 @dataclass(frozen=True, slots=True)
 class AssistantRecord:
-    """An assistant as stored: what its current version says. A ``shared`` one belongs to the server and is visible to
-    everybody.
-    """
+    """Assistant as stored, with the content of its current version. A ``shared`` one belongs to the server and is
+    visible to all users."""
 
     assistant_id: str
     graph_id: str
@@ -59,7 +59,7 @@ class AssistantRecord:
 
 @dataclass(frozen=True, slots=True)
 class AssistantVersion:
-    """What an assistant was when this version was made. Versions are numbered from 1 and never change."""
+    """Content of an assistant when this version was created. Versions are numbered from 1 and never change."""
 
     assistant_id: str
     version: int
@@ -74,11 +74,11 @@ class AssistantVersion:
 
 @dataclass(frozen=True, slots=True)
 class AssistantChange:
-    """What is to be changed. None leaves a field as it is.
+    """Change of an assistant. None leaves a field unchanged.
 
-    ``metadata`` are merged in (top-level keys replace); config and context are replaced. ``has_description`` tells that
-    the description is meant, also when it is None. Configurable and context are one thing under two names: whichever is
-    given is both afterwards, and a config that does not speak of configurable keeps it.
+    ``metadata`` are merged (top-level keys replace); config and context are replaced. ``has_description`` means that
+    the description is changed, even to None. Configurable and context are two names for the same values: whichever is
+    given replaces both, and a config without configurable keeps it.
     """
 
     graph_id: str | None = None
@@ -90,7 +90,7 @@ class AssistantChange:
     has_description: bool = False
 
     def applied_to(self, before: AssistantRecord) -> AssistantDraft:
-        """What the next version says."""
+        """Return the content of the next version."""
         config = dict(before.config if self.config is None else self.config)
         context = dict(before.context)
         if self.context is not None:
@@ -99,7 +99,7 @@ class AssistantChange:
             context = dict(self.config["configurable"])
         metadata = {**before.metadata, **(self.metadata or {})}
         if before.shared:
-            # Clients find the graphs' own assistants by this mark.
+            # Clients recognize default assistants by this mark.
             metadata |= {"created_by": "system"}
         return AssistantDraft(
             graph_id=self.graph_id or before.graph_id,
@@ -112,14 +112,15 @@ class AssistantChange:
 
 
 def mirrored(config: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
-    """``config`` with ``context`` as its configurable; without one where there is nothing to say."""
+    """Return ``config`` with ``context`` as its configurable, or without configurable if ``context`` is empty."""
     others = {key: value for key, value in config.items() if key != "configurable"}
     return {**others, "configurable": dict(context)} if context else others
 
 
 @dataclass(frozen=True, slots=True)
 class AssistantFilter:
-    """Which assistants to find; ANDed. ``name`` is a case-insensitive part; ``metadata`` is contained."""
+    """Filter of assistants; all conditions must hold. ``name`` is a case-insensitive substring; ``metadata`` must be
+    contained."""
 
     graph_id: str | None = None
     name: str | None = None
@@ -142,20 +143,21 @@ class VersionNotFound(Exception):
 
 
 class AssistantStore(Protocol):
-    """Keeps assistants under the bound actor (ActorRequired without one): their own and the shared ones.
+    """Assistants under the bound actor (ActorRequired without one): the actor's own and the shared ones.
 
-    Somebody else's look absent. The store knows no policy: whoever sees a shared one can change it here.
+    Another user's assistant looks like a missing one. The store enforces no policy: an actor who can see a shared
+    assistant can change it here.
     """
 
     async def register_graphs(
         self, graphs: Mapping[str, str | None], names: Mapping[str, str] = MappingProxyType({})
     ) -> None:
-        """Make a shared assistant for every graph (id -> description) that has none; unscoped, at start-up. It is
-        called by the graph's id unless ``names`` has another name.
+        """Create a shared assistant for every graph (id -> description) that has none; unscoped, at start-up. Its name
+        is the graph's id unless ``names`` contains another one.
 
-        One that is there stays as it is, whatever it was changed to, with all its versions. Shared assistants of graphs
-        that are gone stay, so that their threads remain readable. Somebody's assistant that has taken a graph's id
-        is moved to a new one, with its versions: a graph is everybody's.
+        An existing one is kept with all its changes and versions. Shared assistants of removed graphs stay, so that
+        their threads remain readable. A user's assistant that occupies a graph's id is moved to a new id, with its
+        versions, since a graph is shared by all users.
         """
         ...
 
@@ -168,24 +170,25 @@ class AssistantStore(Protocol):
         assistant_id: str | None = None,
         if_exists: Literal["raise", "do_nothing"] = "raise",
     ) -> AssistantRecord:
-        """A new assistant of the actor's (uuid7 where no id is given), in version 1; or the one that exists, unchanged,
-        for ``do_nothing``.
+        """Return a new assistant of the actor (uuid7 if no id is given), in version 1; or with ``do_nothing`` the
+        existing one, unchanged.
 
-        Raises AssistantExists; also when the id is somebody else's, whatever ``if_exists`` says. ValueError for what
-        cannot be an id.
+        Raises AssistantExists; also if the id belongs to another user, regardless of ``if_exists``. Raises ValueError
+        for an invalid id.
         """
         ...
 
     async def update(self, assistant_id: str, change: AssistantChange) -> AssistantRecord | None:
-        """The assistant after ``change``, as a new version, which is the current one; None when there is none.
+        """Return the assistant after ``change``, which creates a new, current version; None if there is no such
+        assistant.
 
-        The number is one more than the highest, also while an older version is the current one. Changes at once are
-        made one after the other: each sees what the former left, and each gets a number of its own.
+        The new number is one more than the highest, even if an older version is current. Concurrent changes are applied
+        one after the other: each sees the result of the previous one, and each gets its own number.
         """
         ...
 
     async def delete(self, assistant_id: str) -> bool:
-        """Forget the assistant and its versions; False when there is none. Runs and threads are not touched."""
+        """Delete the assistant and its versions; return False if there is none. Runs and threads are not changed."""
         ...
 
     async def search(
@@ -197,7 +200,7 @@ class AssistantStore(Protocol):
         limit: int = 10,
         offset: int = 0,
     ) -> Sequence[AssistantRecord]:
-        """Matching assistants, by what they are now, in a stable order (the id breaks ties)."""
+        """Return matching assistants, compared by their current version, in a stable order (the id breaks ties)."""
         ...
 
     async def count(self, where: AssistantFilter) -> int: ...
@@ -205,12 +208,13 @@ class AssistantStore(Protocol):
     async def versions(
         self, assistant_id: str, *, metadata: Mapping[str, Any] | None = None, limit: int = 10, offset: int = 0
     ) -> Sequence[AssistantVersion]:
-        """Its versions that contain ``metadata``, the newest first; none when there is no such assistant."""
+        """Return its versions that contain ``metadata``, newest first; none if there is no such assistant."""
         ...
 
     async def set_latest(self, assistant_id: str, version: int) -> AssistantRecord | None:
-        """Make ``version`` the current one: the assistant says again all that it said; None when there is none.
+        """Make ``version`` the current one, and return the assistant with its content; None if there is no such
+        assistant.
 
-        No version is made or lost. Raises VersionNotFound.
+        No version is created or lost. Raises VersionNotFound.
         """
         ...

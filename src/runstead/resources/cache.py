@@ -1,4 +1,4 @@
-"""The cache that graphs, http.app and auth handlers share: a port, and what user code calls in front of it."""
+"""Cache that graphs, http.app and auth handlers share: the port, and its front end for user code."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ T = TypeVar("T")
 
 MAX_TTL: Final = timedelta(days=1)
 MAX_VALUE_BYTES: Final = 16 * 1024 * 1024
-"""Size of a value, as JSON."""
+"""Maximum size of a value, as JSON, in bytes."""
 
 
 class Cache(Protocol):
-    """Bytes by key, each for a limited time, shared by all processes of a deployment and by all its users.
+    """Bytes by key, each for a limited time, shared by all processes of a deployment and all its users.
 
-    An entry may be forgotten before its time, when memory is short. Lives on the event loop that it was opened on.
+    An entry may be evicted early when memory is short. The cache belongs to the event loop on which it was opened.
     """
 
     async def get(self, key: str) -> bytes | None:
-        """Return the value of ``key``; None if it was never set, has expired, or was forgotten.
+        """Return the value of ``key``; None if it was never set, has expired, or was evicted.
 
         Raises StorageFault if the cache cannot be reached.
         """
         ...
 
     async def set(self, key: str, value: bytes, ttl: timedelta) -> None:
-        """Replace the value of ``key`` and its time to live, which is more than zero.
+        """Replace the value of ``key`` and its time to live, which must be more than zero.
 
         Raises StorageFault if the cache cannot be reached or has no memory left.
         """
@@ -40,7 +40,7 @@ class Cache(Protocol):
 
 
 class UserCache:
-    """Values of JSON in a `Cache`, for user code: its methods may be awaited on any event loop.
+    """JSON values in a `Cache`, for user code: its methods may be awaited on any event loop.
 
     Create it on the loop of the cache.
     """
@@ -54,9 +54,9 @@ class UserCache:
         return None if found is None else orjson.loads(found)
 
     async def set(self, key: str, value: Any, ttl: timedelta | None = None) -> None:
-        """Set the value of ``key``. ``ttl`` is a day at most, and a day if it is None, zero or less.
+        """Set the value of ``key``. ``ttl`` is at most a day, and a day if it is None, zero or less.
 
-        Raises TypeError for what is no JSON, ValueError for what is larger than MAX_VALUE_BYTES.
+        Raises TypeError for a value that is not JSON, ValueError for one larger than MAX_VALUE_BYTES.
         """
         _checked(key)
         text = _encoded(key, value)

@@ -1,7 +1,7 @@
-"""A thread is copied: its metadata, its state and all that led there, and not its runs.
+"""Copy of a thread: its metadata, state and history, without its runs.
 
-The copy is a thread of its own from then on. A thread can be copied while it works; the copy is as it was at one
-moment, and can be gone on with from there.
+The copy is an independent thread. A thread can be copied while a run executes on it: the copy has the state of one
+moment, from which it can be continued.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .threads import ThreadRecord, ThreadStore
 
 
 class ThreadCopies:
-    """Copies threads of the bound actor."""
+    """Copies of threads of the bound actor."""
 
     def __init__(
         self, threads: ThreadStore, checkpoints: RunCheckpointStore, states: ThreadStates, configs: ThreadConfigs
@@ -31,22 +31,22 @@ class ThreadCopies:
         self._threads, self._checkpoints, self._states, self._configs = threads, checkpoints, states, configs
 
     async def copy(self, thread_id: ThreadId, *, metadata: Mapping[str, Any]) -> ThreadRecord:
-        """The copy, under an id of its own. Raises ThreadNotFound."""
+        """Copy a thread and return the copy, under a new id. Raises ThreadNotFound."""
         thread = await self._threads.get(thread_id)
         if thread is None:
             raise ThreadNotFound(thread_id)
         ttl = await self._threads.get_ttl(thread_id)
         target = str(uuid7())
-        # The state first: a copy that is there, and is empty, would look like a thread that has lost it.
+        # State first: an existing but empty copy would look like a thread that has lost its state.
         await self._checkpoints.copy_thread(thread_id, target)
         await self._checkpoints.sync()
-        # Its runs stay behind, and with them the config that says which graph a factory is to make.
+        # The runs are not copied, and with them the config from which a factory builds the graph would be lost.
         configurable = (await self._configs.config_of(thread)).get("configurable")
         config = {"configurable": configurable} if configurable else {}
         made = await self._threads.create(target, metadata=metadata, config=config, ttl=ttl)
         with also_on(target):
             if thread.status == "busy":
-                # What its record says was left by the run before the one that is at work.
+                # The record still has the values of the run before the executing one.
                 await self._states.record(target)
             elif thread.values is not None or thread.status != "idle":
                 await self._threads.set_state(target, _left(thread))

@@ -1,4 +1,4 @@
-"""Crons: runs that are created by the clock, on a thread or each on a new one."""
+"""Crons: schedules that create runs, on one thread or each on a new one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CronSortField: TypeAlias = Literal[
 
 
 class CronNotFound(Exception):
-    """No such cron for this actor."""
+    """The actor has no such cron."""
 
     def __init__(self, cron_id: str) -> None:
         super().__init__(f"Cron '{cron_id}' not found")
@@ -27,11 +27,11 @@ class CronNotFound(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CronRecord:
-    """A cron as stored. ``payload`` is what its runs are created from, as it was sent; they act as ``actor``.
+    """Cron as stored. ``payload`` is the request from which its runs are created; they act as ``actor``.
 
-    ``thread_id`` None: each run gets a thread of its own, and ``on_run_completed`` says what becomes of that.
-    ``next_run_date`` None: no moment is left before ``end_time``. ``last_error`` is why the latest due moment made no
-    run, None when it did; ``last_run_id`` the run that was made last.
+    With ``thread_id`` None, each run gets its own thread, and ``on_run_completed`` decides whether that is kept. With
+    ``next_run_date`` None, no due time is left before ``end_time``. ``last_error`` is the reason why the latest due
+    time created no run, None if it created one; ``last_run_id`` is the run created last.
     """
 
     cron_id: str
@@ -52,18 +52,18 @@ class CronRecord:
     last_error: str | None = None
 
     def due_after(self, moment: datetime) -> datetime | None:
-        """The first moment after ``moment`` that it is due at. Raises InvalidSchedule."""
+        """Return the first due time after ``moment``; None if there is none. Raises InvalidSchedule."""
         found = Schedule.parse(self.schedule, self.timezone).after(moment)
         return None if found is None or (self.end_time is not None and found > self.end_time) else found
 
     def scheduled(self, now: datetime) -> CronRecord:
-        """With its next date as seen from ``now``: what is already past is not made up for."""
+        """Return the cron with its next date after ``now``: due times in the past are not caught up."""
         return dataclasses.replace(self, next_run_date=self.due_after(now))
 
 
 @dataclass(frozen=True, slots=True)
 class CronFilter:
-    """Which crons to find; ANDed. ``metadata`` is contained."""
+    """Filter of crons; all conditions must hold. ``metadata`` must be contained."""
 
     assistant_id: str | None = None
     thread_id: ThreadId | None = None
@@ -72,14 +72,14 @@ class CronFilter:
 
 
 Change: TypeAlias = Callable[[CronRecord], CronRecord]
-"""Pure: the cron as it stands, and as it is to be. What it raises undoes the change, and is raised to the caller."""
+"""Pure function from the stored cron to the changed one. An exception undoes the change and is raised to the caller."""
 
 
 class CronStore(Protocol):
-    """Keeps crons under the bound actor (ActorRequired without one); a foreign one looks absent."""
+    """Crons under the bound actor (ActorRequired without one). Another user's cron looks like a missing one."""
 
     async def create(self, cron: CronRecord) -> CronRecord:
-        """Write a new cron. Raises ThreadNotFound when its thread is not the actor's, also when it has just gone."""
+        """Store a new cron. Raises ThreadNotFound if its thread does not belong to the actor, or was just deleted."""
         ...
 
     async def get(self, cron_id: str) -> CronRecord | None: ...
@@ -93,36 +93,37 @@ class CronStore(Protocol):
         limit: int = 10,
         offset: int = 0,
     ) -> Sequence[CronRecord]:
-        """What has no value to sort by comes last, whichever way."""
+        """Return matching crons. Those without a value to sort by come last in either order."""
         ...
 
     async def count(self, where: CronFilter) -> int: ...
 
     async def update(self, cron_id: str, change: Change) -> CronRecord | None:
-        """Change a cron in one transaction, so that two changes at once are both made; None when it is not there.
+        """Change a cron in one transaction, so that no concurrent change is lost; None if there is no such cron.
 
-        From then on its runs act as the changer, if that is the same user: by the credentials shown last.
+        From then on its runs act with the changer's credentials, if that is the same user.
         """
         ...
 
     async def delete(self, cron_id: str) -> bool:
-        """False when it is not there. A thread that is deleted takes its crons along."""
+        """Delete a cron; return False if there is none. Deleting a thread deletes its crons too."""
         ...
 
-    # --- for the scheduler: unscoped, since it serves everybody -----------------------------------------------------
+    # --- for the scheduler: unscoped, since it serves all users -----------------------------------------------------
 
     async def due(self, limit: int) -> Sequence[CronRecord]:
-        """Enabled crons whose next date has come, the longest ago first. Their runs are created by
-        `RunCreateStore.create_runs` with a ``tick``, which moves the cron on in the same transaction.
+        """Return enabled crons whose next date has passed, longest ago first.
+
+        Their runs are created by `RunCreateStore.create_runs` with a ``tick``, which moves the cron to its next date in
+        the same transaction.
         """
         ...
 
     async def next_due(self) -> datetime | None:
-        """The earliest next date of all enabled crons."""
+        """Return the earliest next date of all enabled crons."""
         ...
 
     async def skip(self, cron_id: str, due_at: datetime, next_at: datetime | None, error: str) -> bool:
-        """Move a cron on without a run, and say why. False, and nothing changes, when it is not due at ``due_at`` any
-        more.
-        """
+        """Move a cron to its next date without a run, and store the reason. Return False without any change if it is
+        not due at ``due_at`` any more."""
         ...

@@ -1,4 +1,4 @@
-"""The assistants as callers name them: by id, or by the name of a graph."""
+"""Lookup of assistants by id or by the name of a graph."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .assistants import AssistantRecord, AssistantStore, assistant_id_of
 
 
 class AssistantNotFound(Exception):
-    """No such assistant for this actor."""
+    """The actor has no such assistant."""
 
     def __init__(self, assistant_id: str) -> None:
         self.assistant_id = assistant_id
@@ -21,7 +21,7 @@ class AssistantNotFound(Exception):
 
 
 class InvalidAssistant(Exception):
-    """Neither an id nor the name of a graph."""
+    """The name is neither an id nor the name of a graph."""
 
     def __init__(self, name: str, graph_ids: Sequence[str]) -> None:
         graphs = ", ".join(graph_ids) or "none"
@@ -39,14 +39,14 @@ class SubgraphNotFound(Exception):
 
 
 class GraphNotFound(Exception):
-    """No graph of this name is served."""
+    """No graph with this name is served."""
 
     def __init__(self, graph_id: str, graph_ids: Sequence[str]) -> None:
         super().__init__(f"Graph '{graph_id[:100]}' not found. Expected one of: {sorted(graph_ids)}")
 
 
 class ContextIncomplete(Exception):
-    """The graph needs fields of its context that are not given."""
+    """Required fields of the graph's context are missing."""
 
     def __init__(self, graph_id: str, missing: Sequence[str]) -> None:
         self.missing = tuple(missing)
@@ -55,13 +55,13 @@ class ContextIncomplete(Exception):
 
 
 class AssistantDirectory:
-    """Finds assistants under the bound actor."""
+    """Lookup of assistants under the bound actor."""
 
     def __init__(self, store: AssistantStore, agents: AgentResolver) -> None:
         self._store, self._agents = store, agents
 
     async def find(self, name: str) -> AssistantRecord:
-        """The assistant with this id, or the own one of the graph with this name.
+        """Return the assistant with this id, or the default assistant of the graph with this name.
 
         Raises AssistantNotFound, InvalidAssistant.
         """
@@ -76,16 +76,17 @@ class AssistantDirectory:
         return record
 
     def serves(self, graph_id: str) -> bool:
-        """Whether there is such a graph now. An assistant outlives its graph."""
+        """Return whether the graph is served now. An assistant outlives its graph."""
         return graph_id in self._agents.graph_ids
 
     def check_graph(self, graph_id: str) -> None:
-        """Raises GraphNotFound."""
+        """Raise GraphNotFound if the graph is not served."""
         if not self.serves(graph_id):
             raise GraphNotFound(graph_id, self._agents.graph_ids)
 
     async def check_context(self, graph_id: str, context: Mapping[str, Any] | None) -> None:
-        """Raise ContextIncomplete if the graph is sure to refuse the context. One still to be made may do so later."""
+        """Raise ContextIncomplete if the graph will certainly refuse the context. A graph that is built per run may
+        still refuse it later."""
         schema = await self._agents.resolve(graph_id).context_schema()
         if missing := missing_fields(schema, context):
             raise ContextIncomplete(graph_id, missing)

@@ -1,7 +1,7 @@
-"""Threads whose time is over: all that was kept of them goes, or all but their latest state.
+"""Expiry of threads by their time to live: everything is deleted, or everything except the latest state.
 
-The time counts from when a thread was last used, so that nobody loses a conversation in the middle of it.
-A thread with a run in flight, or with one that is still to come, is in use.
+The time counts from the last use of a thread, so that no conversation expires while it is in use. A thread with a run
+in flight, or with a delayed run, is in use.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BATCH: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class ExpiredThread:
-    """A thread whose time is over, whose it was, and what is to be done."""
+    """Expired thread, its owner, and the action to take."""
 
     thread_id: ThreadId
     owner: ActorContext
@@ -33,26 +33,25 @@ class ExpiredThread:
 
 
 class ThreadExpiryStore(Protocol):
-    """Knows whose time is over, of all users: unscoped, for it serves the server."""
+    """Store of expired threads of all users. Unscoped, since it serves the server."""
 
     async def take(self, limit: int) -> Sequence[ExpiredThread]:
-        """Up to ``limit`` threads that have not been used for as long as their ttl says.
+        """Return up to ``limit`` threads that were not used for as long as their ttl.
 
-        A thread that is to be deleted is absent for everybody from now on, and its id is taken until `finish`: whoever
-        comes in between finds no half of it, and no new thread finds its old state. What has been taken and not
-        finished is taken again, by whoever comes next: a process may die in between.
+        From now on, a thread to be deleted looks missing to all callers, and its id stays reserved until `finish`: no
+        request sees a partly deleted thread, and no new thread finds its old state. Threads that were taken but not
+        finished are taken again by a later call of any process, since a process may die in between.
         """
         ...
 
     async def finish(self, expired: ExpiredThread) -> Sequence[RunId]:
-        """What there was to be done is done: the rows of a deleted thread go, and its runs, which are returned. The
-        time of one that stays begins anew. Twice is once.
-        """
+        """Complete the expiry: delete the rows of a thread to be deleted and its runs, and return these. The time of a
+        thread that is kept starts anew. Idempotent."""
         ...
 
 
 class ThreadExpiry:
-    """Does what is to be done with threads whose time is over."""
+    """Deletion or reduction of expired threads."""
 
     def __init__(
         self, store: ThreadExpiryStore, events: RunEventStore, checkpoints: RunCheckpointStore, bridge: StreamBridge
@@ -60,7 +59,8 @@ class ThreadExpiry:
         self._store, self._events, self._checkpoints, self._bridge = store, events, checkpoints, bridge
 
     async def sweep(self, limit: int = 1_000) -> int:
-        """How many threads were done with, at most ``limit``. One that cannot be is logged, and left for next time."""
+        """Process up to ``limit`` expired threads and return their number. Failures are logged, and tried again at the
+        next sweep."""
         swept = 0
         while swept < limit and (expired := await self._store.take(min(_BATCH, limit - swept))):
             done = [one for one in expired if await self._is_carried_out(one)]
@@ -73,13 +73,13 @@ class ThreadExpiry:
         try:
             await self._carry_out(expired)
         except Exception:
-            _log.exception("thread %s has expired and could not be swept", expired.thread_id)
+            _log.exception("could not clean up expired thread %s", expired.thread_id)
             return False
         return True
 
     async def _carry_out(self, expired: ExpiredThread) -> None:
         if expired.strategy == "keep_latest":
-            # A mark that a crash has left keeps the older ones until the next run, or the next time.
+            # A mark that remains after a crash keeps older checkpoints until the thread's next run, or the next sweep.
             await self._checkpoints.keep_latest(expired.thread_id)
             await self._store.finish(expired)
             return

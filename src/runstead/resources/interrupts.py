@@ -1,7 +1,7 @@
-"""The interrupts of threads: which wait for an answer, and whether an answer fits.
+"""Open interrupts of threads, and validation of answers to them.
 
-Two clients may answer the same interrupt at once. The first one's run takes it; from then on it is no longer open, even
-though the thread shows it until that run has settled.
+Two clients may answer the same interrupt at once. The first one's run takes it; from then on it is no longer open,
+although the thread shows it until that run has settled.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from .state_views import checkpoint_config
 from .threads import ThreadStore
 
 Interrupt: TypeAlias = Mapping[str, Any]
-"""As clients read it: ``id``, ``value``, and ``response_schema`` if it has one."""
+"""Interrupt in the form for clients: ``id``, ``value``, and ``response_schema`` if it has one."""
 
 _IN_FLIGHT: Final = (RunStatus.PENDING, RunStatus.STARTING, RunStatus.RUNNING)
 _MANY: Final = 1_000
 
 
 class InvalidAnswer(Exception):
-    """The answer breaks the ``response_schema`` of its interrupt."""
+    """The answer violates the ``response_schema`` of its interrupt."""
 
     def __init__(self, interrupt_id: str, problem: str) -> None:
         super().__init__(f"The answer to interrupt {interrupt_id} does not fit its response_schema: {problem}")
 
 
 class OpenInterrupts:
-    """The open interrupts of the bound actor's threads."""
+    """Open interrupts of the bound actor's threads."""
 
     def __init__(self, threads: ThreadStore, runs: RunQueryStore, checkpoints: RunCheckpointStore) -> None:
         self._threads, self._runs, self._checkpoints = threads, runs, checkpoints
@@ -46,17 +46,16 @@ class OpenInterrupts:
 
     @asynccontextmanager
     async def of(self, thread_id: ThreadId) -> AsyncIterator[Mapping[str, Interrupt]]:
-        """Open interrupts by id; none for a thread that is unknown. Nobody else in this process answers while the block
-        lasts.
-        """
+        """Yield open interrupts by id; none for an unknown thread. No other request of this process can answer during
+        the block."""
         lock = self._locks.setdefault(thread_id, asyncio.Lock())
         async with lock:
             yield await self._open(thread_id)
 
     async def check_answers(self, spec: RunSpec) -> None:
-        """Raise InvalidAnswer if the run to be created gives an answer that breaks its interrupt's response_schema.
+        """Raise InvalidAnswer if the new run gives an answer that violates its interrupt's response_schema.
 
-        An interrupt that is not open yet, or not known, is left to the graph. So is a repeated request (the same
+        Interrupts that are not open yet, or unknown, are left to the graph. So is a repeated request (the same
         idempotency key): its run exists, and may have taken the interrupt that it answered.
         """
         command = spec.command
@@ -64,7 +63,7 @@ class OpenInterrupts:
             return
         asked = await self._asked(spec, spec.thread_id)
         if spec.after_seconds > 0 and not is_by_interrupt(command.resume, asked):
-            # It answers the interrupt that is pending then.
+            # It answers the interrupt that is pending when it begins.
             return
         for interrupt_id, answer in answers_of(command.resume, asked).items():
             problem = violation(answer, asked[interrupt_id].get("response_schema"))
@@ -72,7 +71,7 @@ class OpenInterrupts:
                 raise InvalidAnswer(interrupt_id, problem)
 
     async def _asked(self, spec: RunSpec, thread_id: ThreadId) -> Mapping[str, Interrupt]:
-        """The interrupts that the run finds: those of the checkpoint that it starts from."""
+        """Return the interrupts that the run will find: those of the checkpoint from which it starts."""
         at = spec.checkpoint
         if at is None or not (at.checkpoint_id or at.checkpoint_ns):
             return await self._open(thread_id)
@@ -81,7 +80,7 @@ class OpenInterrupts:
         return _by_id(jsonable(pending_interrupts(writes)))
 
     async def _open(self, thread_id: ThreadId) -> Mapping[str, Interrupt]:
-        # The runs first: one that settles between the two looks has then taken its interrupts off the thread.
+        # Runs first: a run that settles between the two reads has then removed its interrupts from the thread.
         in_flight = await self._runs.list_runs(RunFilter(thread_id, _IN_FLIGHT), limit=_MANY)
         thread = await self._threads.get(thread_id)
         if thread is None:
@@ -102,9 +101,9 @@ def _by_id(found: Mapping[str, list[dict[str, Any]]]) -> dict[str, Interrupt]:
 
 
 def _answers(run: RunRecord, waiting: Mapping[str, Interrupt]) -> list[str]:
-    """Which of the waiting interrupts a run in flight takes. One that begins anew leaves none of them open."""
+    """Return the waiting interrupts that a run in flight takes. A run without a resume takes all of them."""
     if run.spec.after_seconds > 0 and run.status is RunStatus.PENDING:
-        # For later: until then there is time to answer.
+        # Delayed: until it begins, the interrupts can be answered.
         return []
     command = run.spec.command
     if command is None or not command.has_resume or not is_by_interrupt(command.resume, waiting):

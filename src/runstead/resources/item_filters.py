@@ -1,7 +1,7 @@
-"""Filters over the values of items: what they may say, and what they match. Pure.
+"""Filters over the values of items: validation and matching. Pure.
 
 A filter names fields of a value. Each is compared with a plain value, with an object of operators, or with an object of
-fields below it. Whatever it does not know it refuses: a filter that says less than its writer meant finds too much.
+nested fields. Unknown operators are refused: a filter that ignored a condition would match too much.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ OPERATORS: Final = ("$eq", "$ne", *_ORDERED)
 
 
 class InvalidFilter(ValueError):
-    """A filter that cannot be meant; the text says which part, and what is known."""
+    """The filter is invalid; the text names the invalid part and the known operators."""
 
 
 def check_filter(wanted: Mapping[str, Any] | None) -> None:
-    """Raises InvalidFilter."""
+    """Raise InvalidFilter for an invalid filter."""
     if wanted is None:
         return
     if not isinstance(wanted, Mapping):
         raise InvalidFilter("filter: must be an object of fields")
     for field, condition in wanted.items():
         if not isinstance(field, str):
-            raise InvalidFilter(f"filter: {field!r} is no name of a field; names are text")
+            raise InvalidFilter(f"filter: {field!r} is not a field name; names are strings")
         if field.startswith("$"):
             raise InvalidFilter(
                 f'filter: {field!r} stands where a field is expected; write {{"field": {{"$eq": value}}}}'
@@ -40,7 +40,7 @@ def check_filter(wanted: Mapping[str, Any] | None) -> None:
 
 
 def matches_filter(value: Any, wanted: Mapping[str, Any] | None) -> bool:
-    """Whether ``value`` has all that ``wanted`` says. An absent field counts as null. Call `check_filter` before."""
+    """Return whether ``value`` matches ``wanted``. A missing field counts as null. Call `check_filter` first."""
     return all(_meets(_field(value, field), condition) for field, condition in (wanted or {}).items())
 
 
@@ -53,7 +53,7 @@ def _check_condition(place: str, condition: Any) -> None:
             if name in operators:
                 _check_operator(place, name, below)
             elif not isinstance(name, str):
-                raise InvalidFilter(f"{place}: {name!r} is no name of a field; names are text")
+                raise InvalidFilter(f"{place}: {name!r} is not a field name; names are strings")
             else:
                 _check_condition(f"{place}.{name}", below)
     elif isinstance(condition, list | tuple):
@@ -90,7 +90,7 @@ def _operate(name: str, value: Any, operand: Any) -> bool:
     if name == "$ne":
         return not _equal(value, operand)
     alike = (_is_number(value) and _is_number(operand)) or (isinstance(value, str) and isinstance(operand, str))
-    # A text is neither greater nor less than a number.
+    # Text and numbers have no order between them.
     return alike and _ORDERED[name](value, operand)
 
 
@@ -99,7 +99,7 @@ def _equal(one: Any, other: Any) -> bool:
         return one.keys() == other.keys() and all(_equal(one[name], other[name]) for name in one)
     if _is_array(one) and _is_array(other):
         return len(one) == len(other) and all(map(_equal, one, other))
-    # In JSON true is no number, though it is one in Python.
+    # In JSON, true is not a number, although it is one in Python.
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 

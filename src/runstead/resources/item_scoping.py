@@ -1,6 +1,6 @@
-"""Batches of item operations inside one room: namespaces are prefixed on the way in, and bare on the way out.
+"""Batches of item operations inside one room: namespaces get a prefix on the way in, and lose it on the way out.
 
-What cannot be kept is refused here, before any room is touched.
+Values that cannot be stored are refused here, before the store is called.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from langgraph.store.base import (
 from .item_filters import InvalidFilter, check_filter
 
 MAX_TTL: Final = 500_000_000
-"""Minutes, nearly a thousand years: what is added to a date must give a date."""
+"""Minutes, nearly a thousand years: adding it to a date must result in a valid date."""
 
 Namespace: TypeAlias = tuple[str, ...]
 ItemT = TypeVar("ItemT", bound=Item)
 
 
 class InvalidItem(ValueError):
-    """An item that cannot be kept: its key, namespace or value has no place in JSON or in a database."""
+    """The item cannot be stored: its key, namespace or value is not valid in JSON or in a database."""
 
 
 class ScopedBatch:
-    """A batch as the inner store sees it, with every namespace below the room's, and the way back."""
+    """Batch with every namespace below the room's prefix for the inner store, and its results without the prefix."""
 
     def __init__(self, room: Namespace, asked: Sequence[Op]) -> None:
         self._prefix = room
@@ -66,7 +66,7 @@ class ScopedBatch:
             MatchCondition("prefix", self._prefix),
         )
         if _has_suffix(op):
-            # A suffix might match the prefix's own labels: these are looked at, cut and paged on the way back.
+            # A suffix might match labels of the prefix, so suffixes are matched, cut and paged on the way out.
             return ListNamespacesOp(match_conditions=prefixes, max_depth=None, limit=ALL, offset=0)
         depth = None if op.max_depth is None else op.max_depth + len(self._prefix)
         return op._replace(match_conditions=prefixes, max_depth=depth)
@@ -89,7 +89,7 @@ class ScopedBatch:
         return cut[op.offset : op.offset + op.limit]
 
     def _bare(self, item: ItemT) -> ItemT:
-        # A copy: the store may hand out the very item that it keeps.
+        # A copy: the store may return the very object that it keeps.
         bare = copy(item)
         bare.namespace = self._without(tuple(item.namespace))
         return bare
@@ -126,14 +126,14 @@ def _check_value(value: Mapping[str, Any] | None) -> None:
     except (TypeError, RecursionError) as error:
         raise InvalidItem(f"the value cannot be stored as JSON: {error}") from error
     if b"null" in text and (place := _not_finite(value)):
-        # orjson would write null, and nobody would know.
+        # orjson would silently write null.
         raise InvalidItem(
             f"the value cannot be stored as JSON: {place} is not a finite number; leave it out, or use null"
         )
 
 
 def _not_finite(value: Any) -> str | None:
-    """Where in ``value`` there is a NaN or an infinity."""
+    """Return the location of a NaN or an infinity in ``value``; None if there is none."""
     waiting: list[tuple[str, Any]] = [("value", value)]
     while waiting:
         place, one = waiting.pop()
@@ -153,12 +153,12 @@ def _check_index(index: Any) -> None:
         raise InvalidItem('index: must be false, or a list of paths such as ["text", "parts[*].text"]')
     for path in index:
         if not path.strip() or any(path.count(pair[0]) != path.count(pair[1]) for pair in ("[]", "{}")):
-            raise InvalidItem(f'index: {path!r} is no path; write one such as "text", "meta.title" or "parts[*].text"')
+            raise InvalidItem(f'index: {path!r} is not a path; write one such as "text" or "parts[*].text"')
 
 
 def _check_ttl(ttl: Any) -> None:
     if ttl is not None and not (isinstance(ttl, int | float) and abs(ttl) <= MAX_TTL):
-        raise InvalidItem(f"ttl: {ttl!r} is no number of minutes up to {MAX_TTL}")
+        raise InvalidItem(f"ttl: {ttl!r} is not a number of minutes up to {MAX_TTL}")
 
 
 def _check_search(op: SearchOp) -> None:

@@ -1,7 +1,8 @@
-"""Rooms of items: one for each user, and one for each tenant, which holds what auth handlers share.
+"""Rooms of items: one for each user, and one for each tenant with the items that auth handlers share.
 
-A handler shares a namespace by leading a client to it. From the first item on, that namespace and all below it are
-shared: graphs of the tenant find the items beside their user's own, and write theirs there too.
+A handler shares a namespace by redirecting a client's request to it. From the first item on, that namespace and
+everything below it are shared: graphs of the tenant read its items in addition to their user's own, and write theirs
+there too.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from runstead.runtime.actor_context import ActorContext
 
 from .item_scoping import ALL, Namespace, ScopedBatch
 
-# No user has such a label: quoting leaves no "@".
+# No user has such a label: quoting removes every "@".
 _SHARED: Final = "@tenant"
 _MARKS: Final = "@shared"
-"""In this room an item stands for each namespace that is shared with all below it."""
+"""Room that contains one item for each namespace that is shared with everything below it."""
 _MARK: Final = "shared"
 
 
@@ -38,10 +39,11 @@ def own_room(actor: ActorContext) -> Namespace:
 
 
 class SharedRoom:
-    """Answers batches of one actor over their own room and their tenant's; items of the tenant's hide equal ones.
+    """Room of one actor that combines the actor's own room and the tenant's. Items of the tenant hide items with the
+    same key.
 
-    ``led_to``: the namespace that a handler has led the actor to; all that is written is shared below it. Without it,
-    what is written is shared where items are shared already.
+    ``led_to`` is the namespace to which a handler has redirected the actor; every write is shared below it. Without it,
+    a write is shared if its namespace is already shared.
     """
 
     def __init__(self, inner: BaseStore, actor: ActorContext, led_to: Namespace | None) -> None:
@@ -53,7 +55,7 @@ class SharedRoom:
         """Return a result for each operation, as `BaseStore.abatch` does."""
         shared_puts = await self._shared_puts(asked)
         wide = [_whole(op) for op in asked]
-        # A deletion takes the item out of both rooms.
+        # A deletion removes the item from both rooms.
         in_shared = [
             index for index, op in enumerate(wide) if index in shared_puts or (not _is_put(op) and self._is_led(op))
         ]
@@ -67,7 +69,7 @@ class SharedRoom:
         return [_merged(op, theirs.get(index), mine.get(index)) for index, op in enumerate(asked)]
 
     async def _shared_puts(self, asked: Sequence[Op]) -> set[int]:
-        """Return which operations write to the tenant's room."""
+        """Return the indices of the operations that write to the tenant's room."""
         puts = {index: op for index, op in enumerate(asked) if isinstance(op, PutOp)}
         if self._led_to is not None or not puts:
             return {index for index, op in puts.items() if self._is_led(op)}
@@ -83,12 +85,13 @@ class SharedRoom:
         }
 
     def _is_led(self, op: Op) -> bool:
-        """Return whether an operation stays where the handler has led the actor, if it has."""
+        """Return whether an operation stays within the namespace to which the handler has redirected the actor, if
+        any."""
         wanted = self._led_to or ()
         return any(namespace[: len(wanted)] == wanted for namespace in _namespaces(op))
 
     def _new_marks(self, asked: Iterable[Op]) -> list[Op]:
-        """Return what says from now on that the namespace is shared, if anything is written to it."""
+        """Return the operations that mark the namespace as shared, if anything is written to it."""
         if self._led_to is None or not any(_is_put(op) and not _is_deletion(op) and self._is_led(op) for op in asked):
             return []
         return ScopedBatch(self._marks, [PutOp(self._led_to, _MARK, {}, index=False, ttl=None)]).ops
@@ -106,7 +109,7 @@ def _merged(op: Op, shared: Result, own: Result) -> Result:
 
 
 def _page(shared: Sequence[SearchItem], own: Sequence[SearchItem], op: SearchOp) -> list[SearchItem]:
-    """The best, or the newest, first; as in one room."""
+    """Return one page of both rooms: best or newest first, as in one room."""
     hidden = {_place(item) for item in shared}
     both = [*shared, *(item for item in own if _place(item) not in hidden)]
     both.sort(key=_place)
@@ -122,7 +125,7 @@ def _place(item: Item) -> tuple[Namespace, str]:
 
 
 def _whole(op: Op) -> Op:
-    """The operation with all that its page, made of two rooms, may show."""
+    """Return the operation with a limit that covers everything a page of two rooms may contain."""
     if isinstance(op, SearchOp):
         return op._replace(limit=op.limit + op.offset, offset=0)
     if isinstance(op, ListNamespacesOp):
@@ -131,7 +134,7 @@ def _whole(op: Op) -> Op:
 
 
 def _namespaces(op: Op) -> list[Namespace]:
-    """Where an operation looks or writes; everywhere, where it does not say."""
+    """Return the namespaces that an operation reads or writes; the root if it names none."""
     if isinstance(op, SearchOp):
         return [op.namespace_prefix]
     if isinstance(op, ListNamespacesOp):
@@ -149,5 +152,5 @@ def _is_deletion(op: Op) -> bool:
 
 
 def _label(name: str) -> str:
-    """A tenant or user as one label. A dot would make it two, and one user's room a part of another's."""
+    """Quote a tenant or user as one label. A dot would make it two labels, and one user's room a part of another's."""
     return quote(name, safe="", errors="surrogatepass").replace(".", "%2E")

@@ -1,8 +1,8 @@
-"""Items: what agents remember across threads. langgraph's store, with one room per actor.
+"""Items: LangGraph's store, which agents use across threads, with one room per actor.
 
-A namespace is prefixed with the actor's tenant and user before it reaches the store, and without that prefix when it
-comes back: neither a graph nor a client can name, list or search what belongs to somebody else. What auth handlers
-share is in the tenant's room, see `item_sharing`.
+A namespace gets the actor's tenant and user as its prefix before it reaches the store, and loses it on the way back:
+neither a graph nor a client can name, list or search another user's items. Items that auth handlers share are in the
+tenant's room, see `item_sharing`.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _Answering: TypeAlias = Coroutine[Any, Any, list[Result]]
 
 
 class EmbeddingFailed(Exception):
-    """The embedder of the configuration did not give what it should; nothing was stored or found."""
+    """The configured embedder did not return valid embeddings; nothing was stored or found."""
 
 
 class ActorScopedStore(BaseStore):
-    """A BaseStore in which every actor has a room of their own (ActorRequired without one).
+    """BaseStore in which every actor has a separate room (ActorRequired without one).
 
-    ``inner`` lives on ``loop`` (default: the running one). May be called from any other event loop, and, synchronously,
-    from any other thread. With ``finds_shared``, for graphs where auth handlers may share, actors also find what their
-    tenant shares; otherwise only those whose reach says so.
+    ``inner`` belongs to ``loop`` (default: the running one). Callable from any other event loop, and, synchronously,
+    from any other thread. With ``finds_shared``, for graphs if auth handlers may share, actors also find the items that
+    their tenant shares; otherwise only actors with that access do.
     """
 
     def __init__(
@@ -45,18 +45,19 @@ class ActorScopedStore(BaseStore):
         finds_shared: bool = False,
         would_block: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``would_block``: whether the caller's thread is needed for what the store does, and must not wait for it."""
+        """Create a store. ``would_block`` returns whether the store needs the caller's thread, which therefore must not
+        wait for it."""
         self._inner, self._finds_shared, self._would_block = inner, finds_shared, would_block
         self._loop = asyncio.get_running_loop() if loop is None else loop
         self.supports_ttl = inner.supports_ttl
         self.ttl_config = inner.ttl_config
 
     def finding_shared(self) -> ActorScopedStore:
-        """Return this store for graphs where auth handlers may share items."""
+        """Return this store for graphs whose actors may find items that auth handlers share."""
         return ActorScopedStore(self._inner, self._loop, finds_shared=True, would_block=self._would_block)
 
     def fenced(self, check: Callable[[], object], holder: Holder) -> ActorScopedStore:
-        """FenceableStore, when what is inside is one; otherwise the same."""
+        """Return the fenced store (FenceableStore) if the inner store is one; otherwise this store."""
         fenced = getattr(self._inner, "fenced", None)
         if fenced is None:
             return self
@@ -66,7 +67,7 @@ class ActorScopedStore(BaseStore):
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         answering, results = self._batch(ops)
-        # A task of its own, on the store's loop: a caller who leaves does not tear a transaction there.
+        # A separate task on the store's loop: cancelling the caller must not interrupt a transaction there.
         running = asyncio.run_coroutine_threadsafe(answering, self._loop)
         return results(await asyncio.shield(asyncio.wrap_future(running)))
 
@@ -79,12 +80,12 @@ class ActorScopedStore(BaseStore):
         return results(asyncio.run_coroutine_threadsafe(answering, self._loop).result())
 
     def _batch(self, ops: Iterable[Op]) -> tuple[_Answering, Callable[[list[Result]], list[Result]]]:
-        """Return what is to be awaited on the store's loop, and how its results are seen by the caller."""
+        """Return the coroutine for the store's loop, and the function that converts its results for the caller."""
         actor, asked = require_actor_context("the item store"), list(ops)
         led_to = actor.reach.items
         if self._finds_shared or led_to is not None:
             return _cut_after(SharedRoom(self._inner, actor, led_to).answer(asked)), list
-        # Checked and read here, beside the caller, and not on the loop of all.
+        # Validated and decoded in the caller's thread, not on the shared loop.
         own = ScopedBatch(own_room(actor), asked)
         return self._inner.abatch(own.ops), own.results
 

@@ -1,4 +1,4 @@
-"""API keys: what a program shows to act for a user. The key itself is told once, when it is made, and kept nowhere."""
+"""API keys, with which programs act for a user. The key itself is returned once, on creation, and never stored."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from datetime import datetime
 from typing import Final, Protocol
 
 PREFIX: Final = "rsk_"
-"""So that a key is seen to be one, by people and by programs that look for leaked secrets."""
+"""Prefix by which people, and scanners for leaked secrets, recognize a key."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyRecord:
-    """A key as stored. ``digest`` is what is kept of the key itself."""
+    """API key as stored. ``digest`` is the stored form of the key itself."""
 
     key_id: str
     name: str
@@ -29,41 +29,40 @@ class ApiKeyRecord:
 
 
 def new_key() -> str:
-    """A key that nobody can guess: 256 random bits."""
+    """Return a new key with 256 random bits."""
     return PREFIX + secrets.token_urlsafe(32)
 
 
 def digest_of(key: str) -> str:
-    """What is stored instead of the key.
+    """Return the digest that is stored instead of the key.
 
-    One round of SHA-256, without salt: slow, salted hashes protect secrets that people choose and that can be tried
-    one after the other. Of 256 random bits no two are the same and none can be tried out, and this one is computed on
-    every request.
+    One round of SHA-256 without salt: slow, salted hashes protect secrets that people choose and attackers can
+    enumerate. 256 random bits are unique and cannot be enumerated, and this digest is computed on every request.
     """
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class ApiKeyStore(Protocol):
-    """Keeps keys. Unscoped: it is asked before it is known who is acting, and by the operator."""
+    """Store of API keys. Unscoped: it is read before the actor is known, and by the operator."""
 
     async def add(self, key: ApiKeyRecord) -> None: ...
 
     async def find(self, digest: str) -> ApiKeyRecord | None:
-        """The key with this digest, also a revoked one."""
+        """Return the key with this digest, also if it is revoked."""
         ...
 
     async def get(self, key_id: str) -> ApiKeyRecord | None:
-        """Return the key with this id, also a revoked one."""
+        """Return the key with this id, also if it is revoked."""
         ...
 
     async def list_keys(self) -> Sequence[ApiKeyRecord]:
-        """All keys, revoked ones too, the oldest first."""
+        """Return all keys, also revoked ones, oldest first."""
         ...
 
     async def revoke(self, key_id: str, at: datetime) -> bool:
-        """From now on the key opens nothing. Revoking twice keeps the first time; False when there is no such key."""
+        """Revoke a key from now on. A second call keeps the first time; returns False if there is no such key."""
         ...
 
     async def used(self, key_id: str, at: datetime) -> None:
-        """Remember that the key was used."""
+        """Record that the key was used."""
         ...

@@ -1,7 +1,7 @@
-"""A thread is forgotten: its runs are stopped, and everything that was kept of it goes, the row last. Or its past is.
+"""Deletion of a thread: its runs are stopped, its data deleted, and its row last. Or deletion of its history only.
 
-The row goes last so that a deletion which was cut short can be repeated, and no later thread of the
-same id finds an old state.
+The row is deleted last, so that an interrupted deletion can be repeated, and no later thread with the same id finds an
+old state.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ROUNDS: Final = 5
 
 
 class ThreadRemoval:
-    """Deletes threads of the bound actor."""
+    """Deletion of threads of the bound actor."""
 
     def __init__(
         self,
@@ -37,11 +37,12 @@ class ThreadRemoval:
         self._checkpoints, self._bridge = checkpoints, bridge
 
     async def remove(self, thread_id: ThreadId) -> None:
-        """Raises ThreadNotFound; ThreadBusy when new runs keep coming in while the old ones are being stopped."""
+        """Delete a thread. Raises ThreadNotFound, and ThreadBusy if new runs keep arriving while the old ones are being
+        stopped."""
         for attempt in range(1, _ROUNDS + 1):
             if await self._threads.get(thread_id) is None:
                 raise ThreadNotFound(thread_id)
-            # With those that others have on it.
+            # Includes the runs of other users on this thread.
             with also_on(thread_id):
                 runs = await self._stopped(thread_id)
                 await self._checkpoints.delete_thread(thread_id)
@@ -57,15 +58,17 @@ class ThreadRemoval:
             return
 
     async def keep_latest(self, thread_id: ThreadId) -> bool:
-        """Forget all states of a thread but the latest. False when the older ones are needed still: a run that a crash
-        has cut off may have to be undone. Raises ThreadNotFound, and ThreadBusy while a run is in flight.
+        """Delete all states of a thread except the latest.
+
+        Return False if the older ones are still needed, since a run that a crash interrupted may be rolled back. Raises
+        ThreadNotFound, and ThreadBusy while a run is in flight.
         """
         thread = await self._threads.get(thread_id)
         if thread is None:
             raise ThreadNotFound(thread_id)
         if thread.status == "busy":
             raise ThreadBusy([run.run_id for run in await self._runs.list_runs(RunFilter(thread_id))])
-        # Whoever waits for a run is answered before its worker has let its mark go, and may come here at once.
+        # A waiter gets its response before the worker has deleted the run's mark, and may call this at once.
         for run in await self._runs.list_runs(RunFilter(thread_id), limit=_PAGE):
             if run.status.is_terminal and run.started_at is not None:
                 await self._checkpoints.forget_mark(thread_id, run.run_id)
@@ -73,11 +76,11 @@ class ThreadRemoval:
         return await self._checkpoints.keep_latest(thread_id)
 
     async def _stopped(self, thread_id: ThreadId) -> Sequence[RunId]:
-        """All runs of the thread, none of them in flight any more."""
+        """Stop all runs of the thread, and return their ids."""
         runs: list[RunRecord] = []
         while page := await self._runs.list_runs(RunFilter(thread_id), limit=_PAGE, offset=len(runs)):
             runs.extend(page)
-        # The newest first: stopping the head would let the next one begin.
+        # Newest first: stopping the head of the thread would let the next run begin.
         for run in runs:
             if not run.status.is_terminal:
                 await self._stop(run.run_id)

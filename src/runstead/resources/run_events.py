@@ -1,4 +1,4 @@
-"""One run as events, from its log where there is one, else from what its record tells."""
+"""Protocol events of one run, read from its log, or derived from its record if the log is gone."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from .threads import ThreadStore
 EventItem: TypeAlias = ProtocolEvent | Sentinel
 
 _AT_ONCE: Final = 0.05
-"""Seconds of silence after which a run has nothing to say for now, to one who does not wait."""
+"""Seconds of silence after which a reader that does not wait considers all present events read."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventSources:
-    """Everything that readers read from."""
+    """Components from which readers read."""
 
     runs: RunsFacade
     bridge: StreamBridge
@@ -50,16 +50,15 @@ class EventSources:
 
 
 class RunReading:
-    """One run, from its first event to its last."""
+    """Reading of one run, from its first event to its last."""
 
     def __init__(self, sources: EventSources, run: RunRecord, wanted: Subscription, *, is_last: bool) -> None:
         self._sources, self._run, self._wanted, self._is_last = sources, run, wanted, is_last
         self._translator = RunTranslator(run, says=wanted.wants("messages", "tools"))
 
     async def items(self, wait: bool) -> AsyncGenerator[Sequence[EventItem]]:
-        """Its events in batches, and heartbeats. With ``wait`` off, those that are there already, and a heartbeat where
-        more are to come.
-        """
+        """Yield its events in batches, and heartbeats. Without ``wait``, yield the present events, and a heartbeat if
+        more are to come."""
         if self._run.status.is_terminal and await self._sources.bridge.status(self._run.run_id) is None:
             yield [event async for event in self._recalled()]
             return
@@ -108,7 +107,7 @@ class RunReading:
             yield event
 
     async def _ended_unseen(self) -> Sequence[EventItem]:
-        """The log ended without its last event, or was forgotten: the record has the last word."""
+        """Return the terminal events for a log that ended without them, or was deleted: the record is authoritative."""
         run = await run_or_none(self._sources.runs, self._run.run_id)
         if run is None:
             return list(self._translator.end(self._run, "cancel"))
@@ -117,7 +116,7 @@ class RunReading:
         return list(self._translator.end(run, kind_of(run), run.failure.message if run.failure else None))
 
     async def _recalled(self) -> AsyncIterator[ProtocolEvent]:
-        """A run of which only the record is left."""
+        """Yield the events of a run that has only its record left."""
         run, translator = self._run, self._translator
         for event in translator.begin():
             yield event
@@ -131,7 +130,7 @@ class RunReading:
             yield event
 
     async def _left(self) -> AsyncIterator[ProtocolEvent]:
-        """What the thread's last run has left: its values, and what it asked."""
+        """Yield the values and interrupts that the thread's last run left."""
         if self._wanted.wants("values"):
             result = await self._sources.runs.join_wait(self._run.run_id)
             if result.output is not None:
@@ -153,7 +152,7 @@ class RunReading:
 
 
 def pending_in(tasks: Sequence[TaskState], above: Namespace = ()) -> list[tuple[Namespace, dict[str, object]]]:
-    """The interrupts that tasks wait for, each with the namespace of the graph that asks."""
+    """Return the interrupts for which tasks wait, each with the namespace of its graph."""
     found: list[tuple[Namespace, dict[str, object]]] = []
     for task in tasks:
         below = pending_in(task.state.tasks, (*above, f"{task.name}:{task.id}")) if task.state else []

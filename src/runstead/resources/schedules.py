@@ -1,8 +1,8 @@
-"""When a cron is due: an expression, a time zone, and the moments that follow from them.
+"""Cron schedule: an expression, a time zone, and the due times that follow from them.
 
-Five fields are minute, hour, day of month, month, day of week; a sixth, at the end, is the second. Pure: nobody's clock
-is read here. Over changes of the clocks, an expression that names its hour is due once a day: at the next moment there
-is when its own is skipped, and at the first of two when it comes twice.
+The five fields are minute, hour, day of month, month, day of week; an optional sixth field at the end is the second.
+Pure: reads no clock. When clocks change, an expression with a fixed hour is due once a day: at the next existing time
+if its own is skipped, and at the first of the two if it occurs twice.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 
 LONGEST: Final = 200
-"""Characters of an expression."""
+"""Maximum number of characters of an expression."""
 _LONGEST_ZONE: Final = 100
 _NAMED: Final = {
     "@yearly": "0 0 1 1 *",
@@ -33,19 +33,20 @@ _HOW: Final = (
 
 
 class InvalidSchedule(Exception):
-    """An expression, or a time zone, that nothing can be due by; the text is for the one who wrote it."""
+    """The expression or time zone is invalid; the text is for its author."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Moments that a cron is due at."""
+    """Due times of a cron."""
 
     expression: str
     zone: tzinfo
 
     @classmethod
     def parse(cls, text: str, timezone: str | None = None) -> Self:
-        """Raises InvalidSchedule, also for an expression that no moment in the next fifty years fulfils."""
+        """Parse an expression. Raises InvalidSchedule, also for an expression without a due time in the next fifty
+        years."""
         zone = _zone(timezone)
         try:
             schedule = cls(_in_our_order(text), zone)
@@ -57,16 +58,17 @@ class Schedule:
         return schedule
 
     def after(self, moment: datetime) -> datetime | None:
-        """The first moment later than ``moment``, in UTC; None when there is none in sight."""
+        """Return the first due time later than ``moment``, in UTC; None if there is none within fifty years."""
         for found in CronSim(self.expression, moment.astimezone(self.zone)):
             due = found.astimezone(UTC)
-            # In the hour that comes twice, the wall clock shows moments that have been already.
+            # In the hour that occurs twice, the wall clock shows times that have passed already.
             if due > moment:
                 return due
         return None
 
     def last(self, moment: datetime, *, since: datetime) -> datetime:
-        """The latest moment that is not later than ``moment``, and not before ``since``, which is one of them."""
+        """Return the latest due time that is not later than ``moment`` and not before ``since``, which is itself a due
+        time."""
         latest = since
         for found in CronSim(self.expression, (moment + timedelta(seconds=1)).astimezone(self.zone), reverse=True):
             due = found.astimezone(UTC)
@@ -77,7 +79,7 @@ class Schedule:
 
 
 def _in_our_order(text: str) -> str:
-    """As the library takes it: seconds first."""
+    """Return the expression in the library's order: seconds first."""
     if len(text) > LONGEST:
         raise ValueError(f"it is longer than {LONGEST} characters")
     expression = _NAMED.get(text.strip().lower(), text)

@@ -1,4 +1,4 @@
-"""What a graph looks like from outside: its schemas, its drawing, its subgraphs."""
+"""Description of graphs for clients: schemas, drawings, subgraphs."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .assistants import AssistantRecord
 
 
 class GraphSchemas:
-    """Describes the graphs of assistants. A schema that cannot be said in JSON is None."""
+    """Descriptions of assistants' graphs. A schema that cannot be expressed in JSON is None."""
 
     def __init__(self, agents: ThreadAgents) -> None:
         self._agents = agents
 
     async def schemas(self, assistant: AssistantRecord) -> Mapping[str, Any]:
-        """JSON schemas of input, output, state, config and context."""
+        """Return the JSON schemas of input, output, state, config and context."""
 
         async def work(agent: Agent) -> dict[str, Any]:
             return _schemas(agent)
@@ -34,11 +34,11 @@ class GraphSchemas:
         return {"graph_id": assistant.graph_id, **described}
 
     async def drawing(self, assistant: AssistantRecord, *, xray: bool | int = False) -> Mapping[str, Any]:
-        """Nodes and edges; ``xray`` opens subgraphs, so many levels deep."""
+        """Return nodes and edges; ``xray`` expands subgraphs, up to this many levels deep."""
 
         async def work(agent: Any) -> dict[str, Any]:
             drawn = (await agent.aget_graph(_config(assistant), xray=xray)).to_json()
-            # Where a node's code lies is the author's business.
+            # Clients need not know the location of a node's code.
             for node in drawn.get("nodes", ()):
                 if isinstance(node.get("data"), dict):
                     node["data"].pop("id", None)
@@ -50,10 +50,10 @@ class GraphSchemas:
     async def subgraphs(
         self, assistant: AssistantRecord, *, namespace: str | None = None, recurse: bool = False
     ) -> Mapping[str, Any]:
-        """Schemas of subgraphs by namespace; of one, or of all on this level, or below it too."""
+        """Return schemas of subgraphs by namespace: of one, or of all on this level, or also of nested ones."""
 
         async def work(agent: Any) -> dict[str, Any]:
-            # LangGraph looks for a namespace below another one only when it may go down there.
+            # LangGraph finds a nested namespace only if it may recurse.
             found = agent.aget_subgraphs(namespace=namespace, recurse=recurse or "|" in (namespace or ""))
             return {name: {"graph_id": assistant.graph_id, **_schemas(graph)} async for name, graph in found}
 
@@ -75,7 +75,7 @@ def _schemas(graph: Any) -> dict[str, Any]:
         "input_schema": _told(lambda: graph.get_input_jsonschema()),
         "output_schema": _told(lambda: graph.get_output_jsonschema()),
         "state_schema": _told(lambda: _state_schema(graph)),
-        # What configurable may hold is what context may hold: one mirrors the other.
+        # Configurable and context have the same schema, since one mirrors the other.
         "config_schema": context,
         "context_schema": context,
     }

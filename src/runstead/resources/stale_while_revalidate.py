@@ -1,4 +1,4 @@
-"""Cached values that are refreshed in the background: what ``langgraph_sdk.cache.swr`` does."""
+"""Cached values that are refreshed in the background, as ``langgraph_sdk.cache.swr`` does."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _log = logging.getLogger(__name__)
 
 
 class SwrResult(Generic[T]):
-    """A cached or freshly loaded ``value``, and ``status``: how it was found."""
+    """Cached or newly loaded ``value``, and its ``status`` in the cache."""
 
     def __init__(self, value: T, status: CacheStatus, entry: _Entry) -> None:
         self.value, self.status, self._entry = value, status, entry
 
     async def mutate(self, value: T = _UNSET) -> T:
-        """Put ``value`` into the cache, or what the loader returns now if none is given; return it."""
+        """Store ``value`` in the cache, or a newly loaded value if none is given; return it."""
         if value is _UNSET:
             self.value = self._entry.decode(await self._entry.load())
         else:
@@ -45,7 +45,7 @@ class SwrResult(Generic[T]):
 
 
 class StaleWhileRevalidate:
-    """`swr` over a cache, with at most one load at a time for each key and event loop."""
+    """Implementation of `swr` over a cache, with at most one load at a time for each key and event loop."""
 
     def __init__(self, cache: UserCache, clock: Clock) -> None:
         self._cache, self._clock = cache, clock
@@ -61,11 +61,10 @@ class StaleWhileRevalidate:
         max_age: timedelta | None = None,
         model: type[T] | None = None,
     ) -> SwrResult[T]:
-        """Return the cached value of ``key`` while it is younger than ``max_age``, else what ``loader`` returns.
+        """Return the cached value of ``key`` while it is younger than ``max_age``, otherwise the result of ``loader``.
 
-        A value that is not younger than ``fresh_for`` is loaded anew in the background. Where the cache cannot be
-        reached, ``loader`` is asked each time. Raises what ``loader`` raises, and ValueError for times that make no
-        sense.
+        A value that is older than ``fresh_for`` is loaded again in the background. If the cache cannot be reached,
+        ``loader`` is called each time. Raises the errors of ``loader``, and ValueError for inconsistent times.
         """
         fresh_for, max_age = _checked(fresh_for, max_age)
         if not isinstance(key, str):
@@ -93,7 +92,7 @@ class StaleWhileRevalidate:
 
 @dataclass(eq=False)
 class _KeyState:
-    """What happens to a key on one event loop at the moment. ``writes`` counts values that were given, not loaded."""
+    """Present state of a key on one event loop. ``writes`` counts values that were given, not loaded."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     load: asyncio.Task[Any] | None = None
@@ -101,12 +100,12 @@ class _KeyState:
 
 
 _LOADS: Final[set[asyncio.Task[Any]]] = set()
-"""Asyncio itself holds tasks only weakly."""
+"""Asyncio itself keeps only weak references to tasks."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One key of one caller: its values are JSON, unless ``model`` is there to read and write them."""
+    """One key of one caller. Its values are JSON, or converted by ``model``."""
 
     key: str
     loader: Loader
@@ -123,7 +122,7 @@ class _Entry:
         return value if self.model is None else self.model.model_validate(value)
 
     async def read(self) -> tuple[Any, timedelta] | None:
-        """Return the value and its age; None if there is none that can be used."""
+        """Return the value and its age; None if there is no usable one."""
         if (stored := await self._stored()) is None:
             return None
         age = timedelta(milliseconds=max(0, self._now() - stored["stored_at_ms"]))
@@ -131,18 +130,18 @@ class _Entry:
             return self.decode(stored["value"]), age
         except ValueError as error:
             # Written by another version of the model.
-            _log.info("the cached value of key=%s does not fit its model any more and is loaded: %s", self.key, error)
+            _log.info("the cached value of key=%s no longer fits its model, loading it: %s", self.key, error)
             return None
 
     async def write(self, value: Any) -> None:
-        """Store a value that was given; a load that is under way does not replace it."""
+        """Store a given value; a load in progress does not replace it."""
         async with self.state.lock:
             self.state.writes += 1
             await self._store(value)
 
     async def load(self) -> Any:
-        """Return what the loader returns, as it is stored; a load that is under way is joined."""
-        # A caller who is cancelled must not take the load from the others.
+        """Return the loader's result, as it is stored; join a load in progress."""
+        # Cancelling one caller must not cancel the load for the others.
         return await asyncio.shield(self._loading())
 
     def refresh(self) -> None:
@@ -169,14 +168,14 @@ class _Entry:
         try:
             return await self.cache.get(self.key)
         except StorageFault as error:
-            _log.warning("the cache cannot be read, key=%s is loaded: %s", self.key, error)
+            _log.warning("could not read the cache, loading key=%s: %s", self.key, error)
             return None
 
     async def _store(self, value: Any) -> None:
         try:
             await self.cache.set(self.key, {"value": value, "stored_at_ms": self._now()}, self.max_age)
         except StorageFault as error:
-            _log.warning("the value of key=%s could not be cached: %s", self.key, error)
+            _log.warning("could not cache the value of key=%s: %s", self.key, error)
 
     def _report(self, load: asyncio.Task[Any]) -> None:
         if not load.cancelled() and (error := load.exception()) is not None:

@@ -1,4 +1,4 @@
-"""What was written to a thread's state outside of runs, found again in its checkpoints."""
+"""Updates of a thread's state outside runs, found in its checkpoints."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from .states import CheckpointNotFound, ThreadStates
 from .threads import ThreadStore
 
 _MOST = 200
-"""Checkpoints that are looked through; who has missed more has the state itself."""
+"""Maximum number of checkpoints to examine; a reader that has missed more can read the state itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class StateUpdated:
-    """One update: its checkpoint, and when it was written."""
+    """One update: its checkpoint, and its time."""
 
     checkpoint_id: str
     at: datetime
 
 
 class StateUpdates:
-    """Finds updates of the states of the bound actor's threads."""
+    """Updates of the states of the bound actor's threads."""
 
     def __init__(self, threads: ThreadStore, states: ThreadStates, checkpoints: RunCheckpointStore) -> None:
         self._threads, self._states, self._checkpoints = threads, states, checkpoints
 
     async def since(self, thread_id: ThreadId, after: datetime | None) -> Sequence[StateUpdated]:
-        """Those after a moment, the oldest first; none of a thread that is absent."""
+        """Return the updates after a time, oldest first; none for a missing thread."""
         if await self._threads.get(thread_id) is None:
             return ()
         found: list[StateUpdated] = []
@@ -41,13 +41,13 @@ class StateUpdates:
             at = datetime.fromisoformat(one.checkpoint["ts"])
             if after is not None and at <= after:
                 break
-            # What a run writes says which run it was.
+            # Checkpoints that a run writes contain its id.
             if not one.metadata.get("run_id"):
                 found.append(StateUpdated(one.checkpoint["id"], at))
         return found[::-1]
 
     async def state(self, thread_id: ThreadId, update: StateUpdated) -> ThreadState | None:
-        """The state that an update made; None when it is gone again."""
+        """Return the state that an update created; None if it no longer exists."""
         try:
             return await self._states.read(thread_id, at=CheckpointRef(update.checkpoint_id))
         except CheckpointNotFound:

@@ -1,4 +1,4 @@
-"""States of threads as their readers see them: a snapshot of LangGraph's, encoded once. Pure."""
+"""Thread states in the form for readers: LangGraph's snapshots, encoded once. Pure."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _CHECKPOINT_KEYS: Final = ("checkpoint_id", "thread_id", "checkpoint_ns", "check
 
 @dataclass(frozen=True, slots=True)
 class TaskState:
-    """A task of the next step. ``path``, ``interrupts`` and ``result`` are JSON, encoded.
+    """Task of the next step. ``path``, ``interrupts`` and ``result`` are encoded JSON.
 
-    ``state`` is the subgraph's, where it was asked for; ``checkpoint`` says where to read it otherwise.
+    ``state`` is the subgraph's state if it was requested; otherwise ``checkpoint`` identifies it.
     """
 
     id: str
@@ -38,10 +38,10 @@ class TaskState:
 
 @dataclass(frozen=True, slots=True)
 class ThreadState:
-    """A thread at one checkpoint. ``values``, ``metadata`` and ``interrupts`` are JSON, encoded.
+    """State of a thread at one checkpoint. ``values``, ``metadata`` and ``interrupts`` are encoded JSON.
 
-    ``failure`` says what the graph's own code raised; the state was then read without it. ``loss`` says that the thread
-    should stand at a later state, which is not stored any more.
+    ``failure`` is the error that the graph's own code raised; the state was then read without that code. ``loss`` says
+    that the thread's latest state, which is later than this one, is no longer stored.
     """
 
     values: bytes = b"{}"
@@ -57,7 +57,7 @@ class ThreadState:
 
 
 def checkpoint_config(thread_id: ThreadId, at: CheckpointRef | None) -> dict[str, Any]:
-    """The config by which LangGraph finds a checkpoint of a thread; the latest if none is named."""
+    """Return the config by which LangGraph finds a checkpoint of a thread; the latest if none is named."""
     configurable: dict[str, Any] = {"thread_id": thread_id, "checkpoint_ns": at.checkpoint_ns if at else ""}
     if at is not None and at.checkpoint_id:
         configurable["checkpoint_id"] = at.checkpoint_id
@@ -108,7 +108,8 @@ async def fitting(states: AsyncIterator[ThreadState]) -> list[ThreadState]:
 
 
 def filled(stored: bytes, recorded: bytes) -> bytes:
-    """Values of a checkpoint, with those that only the thread's record has: channels that are computed from writes."""
+    """Return the values of a checkpoint together with those that only the thread's record contains: channels computed
+    from writes."""
     values, known = orjson.loads(stored), orjson.loads(recorded)
     if not (isinstance(values, dict) and isinstance(known, dict)):
         return stored
@@ -122,12 +123,12 @@ def _interrupts(interrupts: Sequence[Any]) -> bytes:
 def _metadata(snapshot: StateSnapshot) -> bytes | None:
     if snapshot.metadata is None:
         return None
-    # Savers leave out what the checkpoint's own place says already; clients look for it here.
+    # Savers leave out keys that the checkpoint's configurable contains, but clients expect them here.
     return encode({**public(snapshot.metadata), "thread_id": _place(snapshot.config).get("thread_id")})
 
 
 def checkpoint_of(config: Any) -> dict[str, Any] | None:
-    """The checkpoint that a config names; None when it names none."""
+    """Return the checkpoint that a config names; None if it names none."""
     place = _place(config)
     return place if place and place.get("checkpoint_id") else None
 
@@ -138,7 +139,7 @@ def _place(config: Any) -> dict[str, Any]:
 
 
 def thread_after(state: ThreadState) -> ThreadAfter:
-    """Return what the record of a thread says of this state, its latest."""
+    """Return the thread's record for this state, its latest."""
     pending = b",".join(
         encode(task.id) + b":" + task.interrupts for task in state.tasks if task.interrupts != encode([])
     )

@@ -1,8 +1,8 @@
-"""States of threads, read and changed through their graphs, outside of runs.
+"""Thread states, read and updated through their graphs, outside runs.
 
-A state is a checkpoint seen by its graph: channels become values, pending writes become tasks and interrupts. An
-update goes through the graph as well, so that its reducers apply. Graph code runs where runs do: on agent loops. What
-it raises refuses an update; a state is then read without it, as far as it is stored.
+A state is a checkpoint seen through its graph: channels become values, pending writes become tasks and interrupts. An
+update goes through the graph too, so that its reducers apply. Graph code runs on agent loops, as it does in runs. If it
+raises, an update is refused, and a state is read without it, as far as it is stored.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class CheckpointNotFound(Exception):
 
 
 class GraphUnassigned(Exception):
-    """Nobody has said yet which graph the thread belongs to."""
+    """The thread has no graph yet."""
 
     def __init__(self, thread_id: ThreadId) -> None:
         super().__init__(
@@ -68,28 +68,29 @@ class InvalidUpdate(RunError):
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """As if node ``as_node`` had returned ``values``, or ``command``; without a node, the one that acted last."""
+    """Update as if node ``as_node`` had returned ``values`` or ``command``; without a node, as if the node that ran
+    last had."""
 
     values: Any
     as_node: str | None = None
     command: RunCommand | None = None
 
     def to_langgraph(self) -> StateUpdate:
-        """In the words of the graph."""
+        """Return the update in LangGraph's form."""
         if self.command is None:
             return StateUpdate(self.values, self.as_node)
         goto = [to if isinstance(to, str) else Send(to["node"], to.get("input")) for to in self.command.goto]
         changes = self.command.update
         pairs = [tuple(pair) for pair in changes] if isinstance(changes, list) else changes
         command: Command[Any] = Command(update=pairs, goto=goto)
-        # Its type says that values are a mapping; what a node may return, an update may say.
+        # The type requires a mapping, but LangGraph accepts in an update everything that a node may return.
         return StateUpdate(cast(Any, command), self.as_node)
 
 
 class ThreadStates:
-    """Reads and changes states of the bound actor's threads. Raises ThreadNotFound for all others.
+    """Reader and editor of the states of the bound actor's threads. Raises ThreadNotFound for all others.
 
-    ``on_change`` hears of threads that were changed, afterwards.
+    ``on_change`` is called after a thread was changed.
     """
 
     def __init__(
@@ -108,8 +109,8 @@ class ThreadStates:
         self._lost = LostStates(checkpoints)
 
     async def check_checkpoint(self, thread_id: ThreadId, at: CheckpointRef) -> None:
-        """Raises CheckpointNotFound for one that no run could start from. The thread is the caller's to check."""
-        # One of a subgraph is found by the graph that has it.
+        """Raise CheckpointNotFound for a checkpoint from which no run can start. The caller must check the thread."""
+        # A subgraph's checkpoint is found by the graph that contains it.
         if at.checkpoint_id is None or at.checkpoint_ns:
             return
         if await self._checkpoints.saver.aget_tuple(checkpoint_config(thread_id, at)) is None:
@@ -118,7 +119,8 @@ class ThreadStates:
     async def read(
         self, thread_id: ThreadId, *, at: CheckpointRef | None = None, subgraphs: bool = False
     ) -> ThreadState:
-        """The latest state, or the one ``at`` a checkpoint (CheckpointNotFound); an empty one before the first run."""
+        """Return the latest state, or the one ``at`` a checkpoint (CheckpointNotFound); an empty state before the first
+        run."""
         thread = await self._thread(thread_id)
         if (graph_id := _graph_of(thread)) is None:
             if at is not None and at.checkpoint_id is not None:
@@ -150,9 +152,8 @@ class ThreadStates:
         metadata: Mapping[str, Any] | None = None,
         at: CheckpointRef | None = None,
     ) -> Sequence[ThreadState]:
-        """Earlier states, the newest first: those ``before`` a checkpoint, in the namespace of ``at``; as many as the
-        bound page budget has room for.
-        """
+        """Return earlier states, newest first: those ``before`` a checkpoint, in the namespace of ``at``, up to the
+        number that the bound page budget allows."""
         thread = await self._thread(thread_id)
         if (graph_id := _graph_of(thread)) is None:
             return ()
@@ -188,7 +189,7 @@ class ThreadStates:
     async def apply(
         self, thread_id: ThreadId, supersteps: Sequence[Sequence[Update]], *, at: CheckpointRef | None = None
     ) -> dict[str, Any]:
-        """Apply supersteps in order, and record what they left on the thread. Raises as `update`."""
+        """Apply supersteps in order, and record the resulting state on the thread. Raises as `update`."""
         thread = await self._thread(thread_id)
         if (graph_id := _graph_of(thread)) is None:
             raise GraphUnassigned(thread_id)
@@ -201,7 +202,7 @@ class ThreadStates:
 
         async def work(agent: Any) -> tuple[dict[str, Any], ThreadState]:
             try:
-                # A state that no node takes must be one that can be mended.
+                # Without validation, so that an update can repair a state that no node accepts.
                 config = await without_validation(agent).abulk_update_state({**start, "metadata": stamp}, steps)
             except OURS:
                 raise
@@ -221,12 +222,13 @@ class ThreadStates:
         return checkpoint
 
     async def measure(self, thread_id: ThreadId) -> CheckpointBytes:
-        """Return how much is stored of a thread's states."""
+        """Return the stored size of a thread's states."""
         await self._thread(thread_id)
         return await self._checkpoints.measure(thread_id)
 
     async def record(self, thread_id: ThreadId) -> None:
-        """Write what the thread's latest state is to its record, for threads whose state came by other ways."""
+        """Write the thread's latest state to its record, for threads whose state was not written by a run or an
+        update."""
         state = await self.read(thread_id)
         if state.checkpoint is not None:
             await self._threads.set_state(thread_id, thread_after(state))
@@ -240,30 +242,30 @@ class ThreadStates:
         *,
         guarded: bool = False,
     ) -> T:
-        """``work`` done with the graph that wrote the thread's state, as far as a config can say which that is. ``run``
-        is the thread's latest.
-        """
+        """Run ``work`` with the graph that wrote the thread's state, as far as a config identifies it. ``run`` is the
+        thread's latest run."""
         given = await self._configs.config_after(thread, run)
         identity = identity_of(require_actor_context("thread states"), given.get("configurable"))
         config = layered(given, {"configurable": {"thread_id": thread.thread_id, "graph_id": graph_id, **identity}})
         if not guarded:
             return await self._agents.use(graph_id, work, config=config)
-        # Asked again before each write: a run may have come in while the graph was being opened.
+        # Checked again before each write: a run may have been created while the graph was being opened.
         return await self._agents.use(graph_id, work, config=config, guard=lambda: self._check_idle(thread.thread_id))
 
     async def _seen(self, agent: Agent, look: Callable[[Agent], Awaitable[list[ThreadState]]]) -> list[ThreadState]:
-        """What ``look`` finds through the graph, without its author's code where that raises. On an agent loop."""
+        """Return the states that ``look`` finds, read without the author's code if that raises. Call on an agent
+        loop."""
         try:
             return await look(agent)
         except OURS:
             raise
         except BROKEN as error:
             failure = self._texts.named(error)
-            _log.warning("a state is read without the graph's own code, which raised", exc_info=True)
+            _log.warning("reading a state without the graph's own code, which raised an error", exc_info=True)
         return [replace(state, failure=failure) for state in await look(without_author_code(agent))]
 
     def _stored(self, saved: CheckpointTuple, failed: GraphCodeFailed) -> ThreadState:
-        _log.warning("a state is read without its graph, which could not be opened", exc_info=failed)
+        _log.warning("reading a state without its graph, which could not be opened", exc_info=failed)
         return replace(thread_state(stored_snapshot(saved), self._texts), failure=failed.words)
 
     async def _check_idle(self, thread_id: ThreadId) -> None:

@@ -1,8 +1,8 @@
-"""A thread's events, from run to run, for as long as somebody reads them.
+"""Event protocol reader of a thread, from run to run, for as long as a client reads.
 
-A reader follows the runs of a thread in the order in which they began. Of each it reads the log that the stream bridge
-keeps; where there is none any more, it tells from the record what the run came to. Between runs it waits for a notice.
-It reads for the bound actor: a thread that is somebody else's, or does not exist yet, is silent.
+A reader follows the runs of a thread in the order in which they began. It reads the log of each from the stream bridge;
+if the log is gone, it derives the events from the run's record. Between runs it waits for a notification. It reads for
+the bound actor: another user's thread, or one that does not exist yet, has no events.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from .run_events import EventItem, EventSources, RunReading, run_or_none
 from .thread_notices import ThreadListener
 
 _RECENT: Final = 50
-"""Runs of a thread that a new reader is told of. The state of a thread is in its last values, not in its past."""
+"""Maximum number of past runs for a new reader. The state of a thread is in its latest values, not in its past runs."""
 _LOOK_AGAIN: Final = 30.0
-"""Seconds after which the rows are looked at although no notice came."""
+"""Seconds after which the rows are read even without a notification."""
 
 
 class ThreadEvents:
-    """Opens readers on threads of the bound actor."""
+    """Factory of readers on threads of the bound actor."""
 
     def __init__(self, sources: EventSources) -> None:
         self._sources = sources
 
     def open(self, thread_id: ThreadId, wanted: Subscription) -> ThreadEventReader:
-        """A reader of all that is kept, and then of all that comes. The thread need not exist yet."""
+        """Return a reader of all kept events, and then of all new ones. The thread need not exist yet."""
         return ThreadEventReader(self._sources, thread_id, wanted)
 
     async def told(self, thread_id: ThreadId, wanted: Subscription) -> Sequence[ProtocolEvent]:
-        """What a new reader would be told at once."""
+        """Return the events that a new reader receives immediately."""
         reader = self.open(thread_id, wanted)
         try:
             return [event for event in await reader.present() if isinstance(event, ProtocolEvent)]
@@ -48,7 +48,7 @@ class ThreadEvents:
 
 
 class ThreadEventReader:
-    """One reader's place in a thread. For one task at a time."""
+    """Position of one reader in a thread. For one task at a time."""
 
     def __init__(self, sources: EventSources, thread_id: ThreadId, wanted: Subscription) -> None:
         self._sources, self._thread_id, self._wanted = sources, thread_id, wanted
@@ -60,9 +60,9 @@ class ThreadEventReader:
         self._closed = False
 
     async def read(self) -> Sequence[EventItem]:
-        """What can be read now, at least one item; ``[HEARTBEAT_SENTINEL]`` after a while of silence.
+        """Return the items that can be read now, at least one; ``[HEARTBEAT_SENTINEL]`` after a silent interval.
 
-        Raises BridgeClosed when the server goes down.
+        Raises BridgeClosed when the server shuts down.
         """
         spoke_at = self._sources.clock.monotonic()
         while True:
@@ -74,7 +74,7 @@ class ThreadEventReader:
                 return [HEARTBEAT_SENTINEL]
 
     async def present(self) -> Sequence[EventItem]:
-        """All that can be read without waiting for anything to happen."""
+        """Return everything that can be read without waiting for new events."""
         told: list[EventItem] = []
         while self._looked_at is None or self._waiting or self._reading is not None:
             items = await self._step(wait=False)
@@ -84,7 +84,7 @@ class ThreadEventReader:
         return told
 
     async def aclose(self) -> None:
-        """Leave. Safe to call twice."""
+        """End the reader. Idempotent."""
         if self._closed:
             return
         self._closed = True
@@ -94,7 +94,7 @@ class ThreadEventReader:
             self._reading = None
 
     async def _step(self, *, wait: bool) -> Sequence[EventItem]:
-        """One look: the next piece of the run that is being read, or the next run, or a wait for one."""
+        """Make one step: the next part of the current run, or the next run, or a wait for one."""
         if self._reading is not None:
             if (items := await anext(self._reading, None)) is not None:
                 return items
@@ -117,7 +117,7 @@ class ThreadEventReader:
         return ()
 
     async def _look(self) -> None:
-        """Which runs have come: those that were told of, and now and then all of them."""
+        """Find new runs: those that were notified, and at intervals all of them."""
         if self._listener.closed:
             raise BridgeClosed
         in_doubt, told = self._listener.in_doubt, self._listener.take()
@@ -128,7 +128,7 @@ class ThreadEventReader:
             found = list(await self._sources.runs.list_runs(where, limit=_RECENT))
         else:
             found = [run for run_id in told if (run := await run_or_none(self._sources.runs, run_id)) is not None]
-        # A run that is at work though it was followed to its end is a dead letter that was let run again.
+        # A run that was followed to its end and executes again is a dead letter that was retried.
         new = [
             run
             for run in found

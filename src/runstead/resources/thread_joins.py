@@ -1,7 +1,7 @@
-"""A thread is joined: the frames of its runs, one run after the other, and what is written to its state in between.
+"""Thread stream: the frames of a thread's runs, one run after the other, and the state updates in between.
 
-This is the stream that older clients know (`threads.join_stream`); see `thread_events` for the event protocol. It stays
-open between runs, for as long as the thread is there.
+This is the stream of older clients (`threads.join_stream`); for the event protocol see `thread_events`. It stays open
+between runs, for as long as the thread exists.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ from .state_updates import StateUpdated, StateUpdates
 
 _EVERYTHING: Final = FROM_THE_START[0]
 _PAGE: Final = 50
-"""Runs that are looked at, at a time; and of the past, at most, for one who wants everything."""
+"""Number of runs that are read at a time; also the maximum number of past runs for a reader from the start."""
 _MOST: Final = 1_000
 _LOOK_AGAIN: Final = 30.0
-"""Seconds after which the rows are looked at although no notice came."""
+"""Seconds after which the rows are read even without a notification."""
 _AHEAD: Final = timedelta(minutes=5)
-"""How far the clocks of two machines may be apart; what is later than that has not happened."""
+"""Maximum clock difference between two machines; a time later than that has not happened yet."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class _Next:
-    """What is to be read next, and where it stands."""
+    """Next run or update to read, and its position."""
 
     place: Place
     what: RunRecord | StateUpdated
 
 
 class ThreadJoins:
-    """Opens readers on threads of the bound actor."""
+    """Factory of readers on threads of the bound actor."""
 
     def __init__(self, sources: EventSources, updates: StateUpdates) -> None:
         self._sources, self._updates = sources, updates
@@ -62,7 +62,7 @@ class ThreadJoins:
     async def open(
         self, thread_id: ThreadId, modes: Collection[ThreadStreamMode], last_event_id: str | None = None
     ) -> ThreadJoin:
-        """A reader of what comes from now on, or, with an id, of all after it; ``-1`` is everything that is kept.
+        """Return a reader of new events or, with an id, of all events after it; ``-1`` reads everything that is kept.
 
         Raises ThreadNotFound.
         """
@@ -74,7 +74,7 @@ class ThreadJoins:
 
 
 class ThreadJoin:
-    """One reader's place in a thread. For one task at a time."""
+    """Position of one reader in a thread. For one task at a time."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class ThreadJoin:
         modes: Collection[ThreadStreamMode],
     ) -> None:
         self._sources, self._updates, self._thread_id, self._modes = sources, updates, thread_id, modes
-        # From before the first look, so that nothing begins unseen between the two.
+        # Registered before the first read, so that no run begins unnoticed in between.
         self._listener = sources.notices.listener(thread_id)
         self._resume = Place(0)
         self._updated_until = _EPOCH
@@ -99,12 +99,12 @@ class ThreadJoin:
         self._closed = False
 
     async def start(self, last_event_id: str | None) -> None:
-        """Find the place to begin at."""
+        """Find the position at which to begin."""
         if last_event_id:
             found = Place.parse(last_event_id)
             if found is None or found > Place.at(self._sources.clock.now() + _AHEAD):
                 found = None
-                # Never silence: whoever asks for what never was is told so, and gets all there is.
+                # A reader with an unknown id gets a gap event and then everything that is kept.
                 gap = gap_payload(None, ResumeResult("invalid", last_event_id, None, None), _EVERYTHING)
                 self._told.append(StreamEvent("", GAP, encode(gap)))
             self._resume = found or Place(0)
@@ -119,16 +119,15 @@ class ThreadJoin:
             self._updated_until = max(self._updated_until, update.at)
 
     async def read(self) -> Sequence[StreamItem]:
-        """What can be read now, at least one item; ``[HEARTBEAT_SENTINEL]`` after a while of silence; nothing when the
-        thread is gone. Raises BridgeClosed when the server goes down.
-        """
+        """Return the items that can be read now, at least one; ``[HEARTBEAT_SENTINEL]`` after a silent interval; an
+        empty sequence when the thread is gone. Raises BridgeClosed when the server shuts down."""
         while not self._told and not self._over:
             self._told += await self._step()
         told, self._told = self._told, []
         return told
 
     async def aclose(self) -> None:
-        """Leave. Safe to call twice."""
+        """End the reader. Idempotent."""
         if self._closed:
             return
         self._closed = True
@@ -149,7 +148,7 @@ class ThreadJoin:
         return () if self._over else [HEARTBEAT_SENTINEL]
 
     async def _look(self) -> None:
-        """What has come: runs that were told of, now and then all of them, and what was written in between."""
+        """Find new items: runs that were notified, at intervals all runs, and the state updates in between."""
         if self._listener.closed:
             raise BridgeClosed
         now = self._sources.clock.monotonic()
@@ -169,7 +168,7 @@ class ThreadJoin:
         self._next.extend(sorted(found, key=lambda one: one.place))
 
     async def _recent(self) -> Sequence[RunRecord]:
-        """The runs of the thread, the newest first, as far back as this reader has to know."""
+        """Return the runs of the thread, newest first, as far back as this reader needs."""
         found: list[RunRecord] = []
         while len(found) < _MOST:
             page = await self._sources.runs.list_runs(RunFilter(self._thread_id), limit=_PAGE, offset=len(found))
@@ -202,7 +201,8 @@ class ThreadJoin:
             resume = ""
         is_kept = await self._sources.bridge.status(run.run_id) is not None
         if run.status.is_terminal and not is_kept and resume == "-1" and self._next:
-            # Of one long ago only the record is left; the latest one also tells what it came to.
+            # An older run that has only its record left is reported as begun and done; the latest one also with its
+            # values.
             begun = {"run_id": run.run_id, "attempt": max(run.attempt, 1)}
             return [self._event(coming.place, "metadata", begun), self._done(run)]
         try:

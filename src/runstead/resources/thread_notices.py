@@ -1,7 +1,7 @@
-"""Who wants to know that something has begun on a thread: readers that follow a thread from run to run.
+"""Notifications about the runs of a thread, for readers that follow it from run to run.
 
-A notice says "look again", never what is true; the rows do. Readers look by themselves now and then, should one be
-lost.
+A notification only asks a reader to check the rows, which are authoritative. Readers also check at intervals, in case a
+notification is lost.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ _TOLD: Final = frozenset(
 
 
 NO_RUN: Final = ""
-"""Told instead of a run's id when it is the thread itself that has changed."""
+"""Sent instead of a run's id if the thread itself has changed."""
 
 
 def is_told(event: RunLifecycleEvent) -> bool:
-    """Whether readers of the thread have something to look at."""
+    """Return whether the event concerns readers of the thread."""
     return event.event_type in _TOLD
 
 
 class ThreadListener:
-    """What one reader has been told and has not looked at yet. ``heard`` is set while there is something."""
+    """Notifications for one reader that it has not handled yet. ``heard`` is set while there are any."""
 
     def __init__(self) -> None:
         self.heard = asyncio.Event()
         self.closed = False
         self.in_doubt = False
-        """Notices may have been lost: all of the thread's runs are to be looked at."""
+        """True if notifications may have been lost: the reader must check all runs of the thread."""
         self._run_ids: deque[RunId] = deque()
 
     def tell(self, run_id: RunId) -> None:
@@ -56,7 +56,7 @@ class ThreadListener:
         self.heard.set()
 
     def take(self) -> list[RunId]:
-        """The runs that were told of, in order; from then on nothing is heard until the next notice."""
+        """Return the notified runs, in order, and reset until the next notification."""
         run_ids = list(self._run_ids)
         self._run_ids.clear()
         self.in_doubt = False
@@ -66,38 +66,38 @@ class ThreadListener:
 
 
 class ThreadNotices(Protocol):
-    """Tells readers of a thread which runs have begun or ended there, and that its state was changed."""
+    """Notifier of a thread's readers about runs that began or ended, and about state updates."""
 
     def listener(self, thread_id: ThreadId) -> ThreadListener:
-        """From now on; hand it back with `leave`. Closed at once when the server is going down."""
+        """Register a listener; return it with `leave`. It is closed from the start if the server is shutting down."""
         ...
 
     def leave(self, thread_id: ThreadId, listener: ThreadListener) -> None: ...
 
     async def state_changed(self, thread_id: ThreadId) -> None:
-        """Somebody has written to the thread's state, outside of runs: listeners hear `NO_RUN`."""
+        """Notify listeners with `NO_RUN` of a state update outside runs."""
         ...
 
 
 class LocalThreadNotices:
-    """Notices inside one process, from what its runs tell their observers. Lives on one event loop."""
+    """Notifications inside one process, derived from lifecycle events. Belongs to one event loop."""
 
     def __init__(self) -> None:
         self._listeners: dict[ThreadId, set[ThreadListener]] = {}
         self._closed = False
 
     async def on_event(self, event: RunLifecycleEvent) -> None:
-        """A RunObserver."""
+        """Handle a lifecycle event, as a RunObserver."""
         if is_told(event):
             self.tell(event.thread_id, event.run_id)
 
     def tell(self, thread_id: ThreadId, run_id: RunId) -> None:
-        """Something has begun or ended there."""
+        """Notify the thread's listeners of a run that began or ended."""
         for listener in self._listeners.get(thread_id, ()):
             listener.tell(run_id)
 
     def doubt(self) -> None:
-        """Notices may have been lost: every reader is to look at all runs of its thread."""
+        """Make every reader check all runs of its thread, since notifications may have been lost."""
         for listeners in self._listeners.values():
             for listener in listeners:
                 listener.doubt()
@@ -119,7 +119,7 @@ class LocalThreadNotices:
             self._listeners.pop(thread_id, None)
 
     def close(self) -> None:
-        """The server goes down: nobody is to wait any longer."""
+        """Close all listeners at server shutdown, so that no reader waits any longer."""
         self._closed = True
         for listeners in self._listeners.values():
             for listener in listeners:

@@ -1,4 +1,4 @@
-"""Threads: a conversation's metadata, status and latest values, and the port that stores them."""
+"""Threads, each with its metadata, status and latest values; and the port that stores them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ SortOrder: TypeAlias = Literal["asc", "desc"]
 TtlStrategy: TypeAlias = Literal["delete", "keep_latest"]
 
 LONGEST_TTL: Final = 100 * 366 * 24 * 60.0
-"""Minutes: a second, and a hundred years. Whoever wants to keep something for longer wants to keep it for ever."""
+"""Maximum number of minutes: a hundred years. Longer times are better expressed as no ttl."""
 
 
 @dataclass(frozen=True, slots=True)
 class ThreadTtl:
-    """How long a thread is kept after it was last used (minutes), and what is done then: all of it goes, or all but its
-    latest state. Raises ValueError for a time that is none.
-    """
+    """Minutes that a thread is kept after its last use, and the action after that: delete it, or keep only its latest
+    state. Raises ValueError for an invalid time."""
 
     minutes: float
     strategy: TtlStrategy = "delete"
@@ -33,12 +32,12 @@ class ThreadTtl:
             raise ValueError(f"a ttl of {self.minutes} minutes: give it more than 0 and at most a hundred years")
 
     def over_at(self, last_used: datetime) -> datetime:
-        """When the time is over of a thread that was last used then."""
+        """Return the time of expiry of a thread with that last use."""
         return last_used + timedelta(minutes=self.minutes)
 
 
 def changed_title(before: bytes | None, after: bytes | None) -> str | None:
-    """Return the text that a state's ``title`` has become; None where it is as it was, or is no text."""
+    """Return a state's new ``title`` text; None if it is unchanged, or not a text."""
     if after is None or b'"title"' not in after:
         return None
     title = _title_in(after)
@@ -53,9 +52,9 @@ def _title_in(values: bytes | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class ThreadRecord:
-    """A thread as stored. ``values`` (None: no state yet) and ``interrupts`` are JSON, encoded; times are UTC.
+    """Thread as stored. ``values`` (None: no state yet) and ``interrupts`` are encoded JSON; times are UTC.
 
-    ``omits_values``: it has values, which were not read.
+    ``omits_values`` means that it has values, which were not read.
     """
 
     thread_id: ThreadId
@@ -73,9 +72,8 @@ class ThreadRecord:
 
 @dataclass(frozen=True, slots=True)
 class ThreadFilter:
-    """Which threads to find; ANDed. ``metadata`` and ``values`` match when every pair is contained (JSON
-    containment).
-    """
+    """Filter of threads; all conditions must hold. ``metadata`` and ``values`` match if every pair is contained (JSON
+    containment)."""
 
     ids: Sequence[ThreadId] | None = None
     status: ThreadStatus | None = None
@@ -84,7 +82,8 @@ class ThreadFilter:
 
 
 def values_within(limit: int, sizes: Iterable[tuple[ThreadId, int | None]]) -> set[ThreadId]:
-    """Return whose values are read: those of the first threads, as far as they fit; of one at least, unless none may.
+    """Return the threads whose values are read: the first ones, up to ``limit`` bytes in total, but at least one unless
+    ``limit`` is 0.
 
     ``sizes`` are threads with the bytes of their values.
     """
@@ -109,9 +108,9 @@ class ThreadExists(Exception):
 
 
 class ThreadStore(Protocol):
-    """Keeps the threads that the bound actor reaches (ActorRequired without one); any other looks like an absent one.
+    """Threads that the bound actor can access (ActorRequired without one); any other thread looks like a missing one.
 
-    These are their own, or what their ``reach`` says. What is made belongs to who makes it.
+    These are the actor's own, or those that its ``reach`` grants. A new thread belongs to its creator.
     """
 
     async def create(
@@ -123,32 +122,29 @@ class ThreadStore(Protocol):
         ttl: ThreadTtl | None = None,
         if_exists: Literal["raise", "do_nothing"] = "raise",
     ) -> ThreadRecord:
-        """A new thread (uuid7 where no id is given), or the one that exists, unchanged, for ``do_nothing``.
+        """Return a new thread (uuid7 if no id is given), or with ``do_nothing`` the existing one, unchanged.
 
-        Without ``ttl`` it is kept for as long as the store was told to keep all threads.
-
-        Raises ThreadExists; also when the id is somebody else's, whatever ``if_exists`` says.
+        Without ``ttl``, the store's default time to live applies. Raises ThreadExists; also if the id belongs to
+        another user, regardless of ``if_exists``.
         """
         ...
 
     async def get(self, thread_id: ThreadId) -> ThreadRecord | None: ...
 
     async def get_ttl(self, thread_id: ThreadId) -> ThreadTtl | None:
-        """None for a thread that is kept for ever, and for one that is absent."""
+        """Return the thread's ttl; None for a thread without one, and for a missing thread."""
         ...
 
     async def update(
         self, thread_id: ThreadId, *, metadata: Mapping[str, Any], ttl: ThreadTtl | None = None
     ) -> ThreadRecord | None:
-        """Merge ``metadata`` in (top-level keys replace), and keep the thread for ``ttl`` from now on, where one is
-        given; None when there is no such thread.
-        """
+        """Merge ``metadata`` (top-level keys replace) and, if ``ttl`` is given, keep the thread for that time from now
+        on; None if there is no such thread."""
         ...
 
     async def delete(self, thread_id: ThreadId) -> bool:
-        """Forget the thread and the rows of its runs; False when there is none. Raises ThreadBusy while a worker
-        holds one of them.
-        """
+        """Delete the thread and the rows of its runs; return False if there is none. Raises ThreadBusy while a worker
+        holds one of the runs."""
         ...
 
     async def search(
@@ -161,21 +157,20 @@ class ThreadStore(Protocol):
         offset: int = 0,
         values_bytes: int | None = None,
     ) -> Sequence[ThreadRecord]:
-        """Matching threads in a stable order (the id breaks ties). Filters apply before ``limit``.
+        """Return matching threads in a stable order (the id breaks ties). Filters apply before ``limit``.
 
-        Values are read up to ``values_bytes`` in all, at least those of the first thread that has some, and of later
-        ones omitted; 0: none are read.
+        Values are read up to ``values_bytes`` in total, but at least those of the first thread that has any, and
+        omitted for later threads; 0: none are read.
         """
         ...
 
     async def count(self, where: ThreadFilter) -> int: ...
 
     async def set_state(self, thread_id: ThreadId, after: ThreadAfter) -> None:
-        """Record what a state update outside of a run left: values, interrupts, and the status unless the thread is
-        busy.
-        """
+        """Record the result of a state update outside a run: values, interrupts, and the status unless the thread is
+        busy."""
         ...
 
     async def set_title(self, thread_id: ThreadId, title: str) -> None:
-        """Write ``metadata.title``. An unknown thread is ignored: it was deleted meanwhile."""
+        """Write ``metadata.title``. An unknown thread is ignored: it was deleted in the meantime."""
         ...

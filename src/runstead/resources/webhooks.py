@@ -1,7 +1,7 @@
-"""Webhooks: what is owed to the address that a run was created with, and what came of each attempt to deliver it.
+"""Webhook deliveries to the URL given with a run, and the result of each attempt.
 
-A delivery is written in the transaction that ends its run, so none is lost to a crash; it is sent at least once, and
-its id is the same at every attempt, by which a receiver knows a repetition.
+A delivery is written in the transaction that ends its run, so that no crash loses it. It is sent at least once, with
+the same id at every attempt, by which a receiver recognizes repetitions.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ DeliveryStatus: TypeAlias = Literal["pending", "delivered", "failed"]
 
 
 class WebhookRefused(Exception):
-    """An address that this server does not call; the text says why, for the one who named it."""
+    """This server does not call the URL; the text contains the reason, for the client."""
 
 
 class DeliveryNotFound(Exception):
-    """No such delivery for this actor."""
+    """The actor has no such delivery."""
 
     def __init__(self, delivery_id: str) -> None:
         super().__init__(f"Webhook delivery with ID {delivery_id} not found")
 
 
 class WebhookGate(Protocol):
-    """Decides which addresses may be called."""
+    """Policy for the URLs that may be called."""
 
     async def check(self, url: str) -> None:
-        """Raises WebhookRefused for an address that would not be called. A yes may be a no when the time comes: what
-        a name stands for can change, and is looked at again then.
-        """
+        """Raise WebhookRefused for a URL that would not be called. The URL is checked again when it is called, since a
+        host name can resolve to another address by then."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryAttempt:
-    """One try. ``status_code`` None: no answer came, and ``error`` says why. ``number`` counts from 1."""
+    """One attempt. ``status_code`` is None if no response arrived; ``error`` is then the reason. ``number`` counts from
+    1."""
 
     number: int
     started_at: datetime
@@ -51,10 +51,10 @@ class DeliveryAttempt:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRecord:
-    """A delivery as stored. ``metadata`` are the run's, by which a search may be narrowed.
+    """Delivery as stored. ``metadata`` are the run's, for filters.
 
-    ``next_attempt_at`` is when it is tried (again), None once it is ``delivered`` or ``failed``; ``ended_at`` is when
-    that was.
+    ``next_attempt_at`` is the time of the next attempt, None once the delivery is ``delivered`` or ``failed``;
+    ``ended_at`` is the time of that.
     """
 
     delivery_id: str
@@ -71,7 +71,7 @@ class DeliveryRecord:
 
 @dataclass(frozen=True, slots=True)
 class DueDelivery:
-    """What the sender is to send now. ``body`` is JSON; ``claim`` fences: an old one settles nothing."""
+    """Delivery to send now. ``body`` is JSON. ``claim`` is a fencing number: an outdated claim settles nothing."""
 
     delivery_id: str
     url: str
@@ -83,7 +83,7 @@ class DueDelivery:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFilter:
-    """Which deliveries to find; ANDed. ``metadata`` is contained in that of their runs."""
+    """Filter of deliveries; all conditions must hold. ``metadata`` must be contained in that of their runs."""
 
     run_id: RunId | None = None
     thread_id: ThreadId | None = None
@@ -92,44 +92,42 @@ class DeliveryFilter:
 
 
 class DeliveryStore(Protocol):
-    """Deliveries as a run's end has left them. What users ask is asked under the bound actor (ActorRequired)."""
+    """Deliveries created by the ends of runs. Methods for users act under the bound actor (ActorRequired)."""
 
     async def get(self, delivery_id: str) -> DeliveryRecord | None: ...
 
     async def search(self, where: DeliveryFilter, *, limit: int = 10, offset: int = 0) -> Sequence[DeliveryRecord]:
-        """The newest first."""
+        """Return matching deliveries, newest first."""
         ...
 
     async def count(self, where: DeliveryFilter) -> int: ...
 
     async def attempts(self, delivery_id: str) -> Sequence[DeliveryAttempt]:
-        """What was tried, in order; nothing for a delivery that is not the actor's."""
+        """Return the attempts in order; none for a delivery of another actor."""
         ...
 
     async def redeliver(self, delivery_id: str) -> DeliveryRecord | None:
-        """Let it be sent again now, whatever has become of it, under the same id; None when it is not there. One that
-        is on its way is sent once more only if that fails.
-        """
+        """Schedule a delivery for an immediate attempt, in whatever state it is, under the same id; None if there is no
+        such delivery. A delivery that is being sent is sent again only if that attempt fails."""
         ...
 
-    # --- for the sender: unscoped, since it serves everybody --------------------------------------------------------
+    # --- for the sender: unscoped, since it serves all users --------------------------------------------------------
 
     async def claim(self, limit: int, term: timedelta) -> Sequence[DueDelivery]:
-        """Take deliveries that are due, the longest waiting first, for the time of ``term``. Of many senders one gets
-        each; when its term has passed, another may have it.
-        """
+        """Claim due deliveries, longest waiting first, for ``term``. Each is claimed by one sender at a time; after its
+        term, another sender may claim it."""
         ...
 
     async def settle(self, due: DueDelivery, attempt: DeliveryAttempt, again_at: datetime | None) -> bool:
-        """Write what came of an attempt: tried again at ``again_at``; without one it is over, delivered if a status in
-        the 200s came and failed otherwise. False, and nothing is written, when the claim is not the latest.
-        """
+        """Record the result of an attempt. With ``again_at``, the delivery is tried again then; otherwise it is over:
+        delivered for a 2xx status, failed for anything else. Return False without any change if the claim is not the
+        latest."""
         ...
 
     async def next_due(self) -> datetime | None:
-        """When the next one can be claimed; now or in the past when one can be at once."""
+        """Return the time at which the next delivery can be claimed; not in the future if one is claimable at once."""
         ...
 
     async def abandon_all(self) -> int:
-        """Every claim's term ends now. For the start of a process that is alone with its storage."""
+        """End the term of every claim now. Only at the start of a process that is the sole user of its database."""
         ...
