@@ -157,4 +157,4 @@ async def test_config_keeps_keys_that_affect_runs(served: Served) -> None:
         }
         refused = await client.patch(f"/assistants/{made['assistant_id']}", json={"config": {"callbacks": ["x"]}})
         assert refused.status_code == 422
-        assert refused.json()["detail"].startswith("config: 'callbacks' has no effect on runs; it may hold tags, ")
+        assert refused.json()["detail"].startswith("config: 'callbacks' has no effect on runs; known fields are tags, ")

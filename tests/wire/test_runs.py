@@ -401,5 +401,5 @@ def test_unknown_mode_in_a_query_is_refused() -> None:
 def test_batch_size_is_limited(size: int) -> None:
     raw = json.dumps([{"assistant_id": "agent"}] * size).encode()
     bodies = parse_body(raw, RUN_BATCH)
-    with pytest.raises(WireError, match="A batch holds 1 to 1000 runs"):
+    with pytest.raises(WireError, match="A batch must have 1 to 1000 runs"):
         check_batch(bodies)

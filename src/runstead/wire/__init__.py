@@ -1,1 +1,1 @@
-"""The protocol as data, without HTTP: what clients send and get, and how it becomes what the kernel speaks."""
+"""Wire protocol as data, without HTTP: requests and responses, and their conversion to and from the kernel's types."""

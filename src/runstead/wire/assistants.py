@@ -1,4 +1,4 @@
-"""Assistants on the wire: what makes and changes them, how they are found and shown."""
+"""Assistants on the wire: requests that create, change and search them, and their form in responses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ASSISTANT_FIELDS: Final = (
     "assistant_id", "graph_id", "config", "context", "metadata", "name", "created_at", "updated_at", "version",
     "description",
 )  # fmt: skip
-"""What ``select`` may name."""
+"""Fields that ``select`` may name."""
 
 
 _MAX_VERSION: Final = 2**31 - 1
@@ -37,20 +37,20 @@ _Text = Annotated[str, Field(max_length=10_000)]
 
 
 class AssistantConfig(RunConfig):
-    """A config that runs begin with. What would have no effect on them is refused; null says nothing."""
+    """Config with which runs begin. Fields without any effect on runs are refused; null counts as not given."""
 
     model_config = ConfigDict(extra="allow")
 
     def told(self) -> dict[str, Any]:
-        """Raises Unprocessable."""
+        """Return the given fields. Raises Unprocessable."""
         if unknown := sorted(key for key, value in (self.model_extra or {}).items() if value is not None):
             known = ", ".join(RunConfig.model_fields)
-            raise Unprocessable(f"config: {unknown[0][:100]!r} has no effect on runs; it may hold {known}")
+            raise Unprocessable(f"config: {unknown[0][:100]!r} has no effect on runs; known fields are {known}")
         return self.model_dump(exclude_none=True)
 
 
 class _Settings(WireModel):
-    """What both making and changing may say. Null says nothing."""
+    """Fields common to creation and change. Null counts as not given."""
 
     name: _Text | None = None
     config: AssistantConfig | None = None
@@ -59,14 +59,13 @@ class _Settings(WireModel):
     description: _Text | None = None
 
     def told(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-        """Config and context without what the server alone says. Raises Unprocessable, and BadRequest when the two
-        contradict each other.
-        """
+        """Return config and context without keys that only the server sets. Raises Unprocessable, and BadRequest if the
+        two contradict each other."""
         config = None if self.config is None else self.config.told()
         context = None if self.context is None else without_own(self.context, frozenset())
         if config and "configurable" in config:
             config["configurable"] = without_own(config["configurable"], frozenset())
-            # A client that sends back what it has read says the same thing twice, and is understood.
+            # A client that sends back what it has read gives both, with equal values, which is accepted.
             if config["configurable"] and context and config["configurable"] != context:
                 raise BadRequest(BOTH_GIVEN)
         return config, context
@@ -78,7 +77,7 @@ class AssistantCreate(_Settings):
     if_exists: Literal["raise", "do_nothing"] | None = None
 
     def to_draft(self) -> AssistantDraft:
-        """Raises BadRequest, Unprocessable."""
+        """Convert the request. Raises BadRequest, Unprocessable."""
         config, context = self.told()
         context = context or (config or {}).get("configurable") or {}
         return AssistantDraft(
@@ -95,13 +94,13 @@ class AssistantPatch(_Settings):
     graph_id: str | None = None
 
     def to_change(self) -> AssistantChange:
-        """Raises BadRequest, Unprocessable."""
+        """Convert the request. Raises BadRequest, Unprocessable."""
         config, context = self.told()
         return AssistantChange(
             graph_id=self.graph_id,
             name=self.name,
             config=config,
-            # An empty one beside a configurable does not contradict it.
+            # An empty context next to a configurable does not contradict it.
             context=None if not context and (config or {}).get("configurable") else context,
             metadata=self.metadata,
             description=self.description,
@@ -145,12 +144,12 @@ ASSISTANT_SEARCH: Final[TypeAdapter[AssistantSearch]] = TypeAdapter(AssistantSea
 
 
 def from_assistant_record(record: AssistantRecord) -> dict[str, Any]:
-    """An assistant as clients read it."""
+    """Return an assistant in the form for clients."""
     return {**_shown(record), "updated_at": record.updated_at}
 
 
 def from_assistant_version(version: AssistantVersion) -> Mapping[str, Any]:
-    """A version as clients read it."""
+    """Return a version in the form for clients."""
     return _shown(version)
 
 
@@ -169,7 +168,7 @@ def _shown(one: AssistantRecord | AssistantVersion) -> dict[str, Any]:
 
 
 def xray_of(text: str | None) -> bool | int:
-    """How deep to draw subgraphs: true, false, or a number of levels. Raises Unprocessable."""
+    """Return the depth to which subgraphs are drawn: true, false, or a number of levels. Raises Unprocessable."""
     match (text or "false").lower():
         case "true":
             return True

@@ -1,6 +1,6 @@
-"""A request body becomes one typed value, or one sentence about what is wrong with it.
+"""Parsing of a request body into one typed value, or one sentence that describes its first error.
 
-JSON here is strict and bounded: no NaN, no lone surrogates, no NUL, no nesting that later code could choke on.
+JSON is strict and bounded: no NaN, no lone surrogates, no NUL, and no nesting that is too deep for later code.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, TypeAdapter, Validatio
 from .errors import NotJson, Unprocessable, sentence_of
 
 MAX_DEPTH: Final = 100
-"""Nesting that everything behind the wire can walk recursively. Real inputs have a tenth of it."""
+"""Maximum nesting, which all later code can process recursively. Real inputs have a tenth of it."""
 
 T = TypeVar("T")
 
 
 class WireModel(BaseModel):
-    """What clients send. Types are exact (no "1" for 1); unknown fields are passed over, as by the reference."""
+    """Request model. Types are exact (no "1" for 1); unknown fields are ignored, as in the reference server."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
 
 def check_content_type(content_type: str | None, *, is_browser: bool = False) -> None:
-    """Raises NotJson for a body that says it is something else.
+    """Raise NotJson for a body with another content type.
 
-    Only browsers have to say anything: what they send without saying that it is JSON, any page may have made them send.
+    Only browsers must send a content type: any web page can make a browser send a request without one.
     """
     kind = (content_type or "").partition(";")[0].strip().lower()
     if not kind and not is_browser:
@@ -39,26 +39,26 @@ def check_content_type(content_type: str | None, *, is_browser: bool = False) ->
 
 
 def parse_json(raw: bytes) -> Any:
-    """The value of a JSON document; an empty one is an empty object. Raises Unprocessable."""
+    """Return the value of a JSON document; an empty one is an empty object. Raises Unprocessable."""
     if not raw.strip():
         return {}
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise Unprocessable(f"Invalid JSON in request body: {error}") from error
-    # A document with few brackets cannot be deep: most bodies are let through by two counts.
+    # A document with few brackets cannot be deep: two counts accept most bodies.
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH or b"\\u0000" in raw:
         _check(value)
     return value
 
 
 def parse_body(raw: bytes, adapter: TypeAdapter[T]) -> T:
-    """The body as the type the route wants. Raises Unprocessable."""
+    """Return the body as the route's type. Raises Unprocessable."""
     return typed(parse_json(raw), adapter)
 
 
 def typed(value: Any, adapter: TypeAdapter[T]) -> T:
-    """JSON as the type the route wants. Raises Unprocessable."""
+    """Return JSON as the route's type. Raises Unprocessable."""
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
@@ -66,7 +66,7 @@ def typed(value: Any, adapter: TypeAdapter[T]) -> T:
 
 
 def unknown_fields(value: Any, parsed: Any, place: str = "") -> Iterator[str]:
-    """Yield the names of fields that ``value`` has and the type it was parsed into does not know."""
+    """Yield the names of fields in ``value`` that are unknown to the type into which it was parsed."""
     if isinstance(parsed, BaseModel) and isinstance(value, Mapping):
         names = _names_of(type(parsed))
         for name in value:
@@ -81,7 +81,7 @@ def unknown_fields(value: Any, parsed: Any, place: str = "") -> Iterator[str]:
 
 @cache
 def _names_of(model: type[BaseModel]) -> Mapping[str, str]:
-    """The names that a model's fields may have in a body, and their own."""
+    """Return a model's field names by the names that a body may use for them."""
     names: dict[str, str] = {}
     for name, info in model.model_fields.items():
         given = info.validation_alias or info.alias or name
@@ -91,7 +91,7 @@ def _names_of(model: type[BaseModel]) -> Mapping[str, str]:
 
 
 def _check(root: Any) -> None:
-    """Walk the document without recursion."""
+    """Check the document without recursion."""
     level, depth = [root], 0
     while level:
         depth += 1

@@ -1,8 +1,10 @@
-"""Config, context and metadata of a run, merged from the thread, the assistant and the request; the later wins.
+"""Config, context and metadata of a run, merged from the thread, the assistant and the request; later ones take
+precedence.
 
-A run that continues another one, by an answer or without an input, has its config too, since a factory may make another
-graph without it: over the assistant's, or under that of another assistant (ADR 23). Keys that the server owns are
-dropped without a word, as the reference does: clients echo them back from runs they have read.
+A run that continues another one, by an answer or without an input, also uses that run's config, since a factory may
+otherwise build a different graph: it takes precedence over the assistant's config if the assistant is the same, and
+comes before it otherwise (ADR 23). Keys that the server owns are silently dropped, as in the reference server: clients
+send them back from runs that they have read.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ BOTH_GIVEN: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What one request says about config, context and metadata."""
+    """Config, context and metadata of one request."""
 
     config: Mapping[str, Any]
     context: Mapping[str, Any]
@@ -40,7 +42,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Continued:
-    """The run that a run continues: its assistant, and what it was executed with."""
+    """Run that a new run continues: its assistant, and the values with which it was executed."""
 
     assistant_id: str
     configurable: Mapping[str, Any]
@@ -49,7 +51,7 @@ class Continued:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What the run is executed with."""
+    """Values with which the run is executed."""
 
     config: Mapping[str, Any]
     context: Mapping[str, Any] | None
@@ -60,7 +62,8 @@ class Merged:
 def merged(
     asked: Asked, assistant: AssistantRecord, thread: ThreadRecord | None, continued: Continued | None = None
 ) -> Merged:
-    """Raises BadRequest when configurable and context are both given: nobody could say which one counts."""
+    """Merge the values of a run. Raises BadRequest if both configurable and context are given, since it would be
+    unclear which one applies."""
     configurable = without_own(asked.config.get("configurable") or {}, _OWN_CONFIGURABLE)
     if configurable and asked.context:
         raise BadRequest(BOTH_GIVEN)
@@ -71,7 +74,7 @@ def merged(
     config["configurable"] = {
         **defaults.configurable,
         **configurable,
-        # The mirror shows nothing that could not have been put there itself.
+        # The mirrored context contains only keys that a client could also have put into configurable.
         **without_own(asked.context, _OWN_CONFIGURABLE),
         **without_own(asked.headers, _OWN_CONFIGURABLE),
     }
@@ -82,7 +85,7 @@ def merged(
 
 
 def thread_config(asked: Asked, assistant: AssistantRecord, thread: ThreadRecord | None) -> dict[str, Any]:
-    """Return what the thread's record shows as its config after the run: never the run's own configurable."""
+    """Return the thread's config for its record after the run; never with the run's own configurable."""
     before = thread.config if thread else {}
     layers = [assistant.config, before, asked.config]
     config = {key: value for layer in layers for key, value in layer.items() if value is not None}
@@ -99,7 +102,7 @@ class _Values:
 def _defaults(
     assistant: _Values, assistant_id: str, thread: ThreadRecord | None, continued: Continued | None
 ) -> _Values:
-    """What counts unless the request says otherwise."""
+    """Return the values that apply unless the request overrides them."""
     of_thread = without_own((thread.config if thread else {}).get("configurable") or {}, _OWN_CONFIGURABLE)
     layers = [_Values(of_thread, of_thread), assistant]
     if continued is not None:
@@ -112,7 +115,7 @@ def _defaults(
 
 
 def without_own(values: Mapping[str, Any], own: frozenset[str]) -> dict[str, Any]:
-    """``values`` without the keys that only the server sets."""
+    """Return ``values`` without the keys that only the server sets."""
     return {key: value for key, value in values.items() if key not in own and not key.startswith(_OWN_PREFIXES)}
 
 

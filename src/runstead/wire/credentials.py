@@ -1,6 +1,6 @@
-"""Who is asking: what a request shows, and the port of those who judge it.
+"""Credentials of a request, and the port of authentication.
 
-Adapters live in `runstead.plugins.auth`; the gateway binds the actor they answer with around the request.
+Adapters live in `runstead.plugins.auth`; the gateway binds the returned actor for the duration of the request.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ async def _no_body() -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a request shows of its maker. Header names are in lower case; ``client`` is the peer's address.
+    """Identity data of a request. Header names are in lower case; ``client`` is the peer's address.
 
-    ``path_params`` are the ids in the path. ``scope`` is the request as ASGI has it, for those who want to look for
-    themselves. ``body`` reads the body, which the request still has afterwards; most need not.
+    ``path_params`` are the ids in the path. ``scope`` is the ASGI scope, for authenticators that need more. ``body``
+    reads the body, which stays available to the route; most authenticators do not need it.
     """
 
     method: str
@@ -35,10 +35,9 @@ class Credentials:
 
 
 class Authenticator(Protocol):
-    """Turns credentials into the actor on whose behalf the request runs."""
+    """Authenticator that turns credentials into the actor on whose behalf the request runs."""
 
     async def authenticate(self, credentials: Credentials) -> ActorContext:
-        """The actor. Raises Unauthenticated for nobody known, Forbidden for somebody who may not come in at all, and
-        Refused for an answer in the authenticator's own words.
-        """
+        """Return the actor. Raises Unauthenticated for an unknown user, Forbidden for a user without any access, and
+        Refused for a response in the authenticator's own words."""
         ...

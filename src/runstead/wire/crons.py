@@ -1,4 +1,4 @@
-"""Crons on the wire: what makes and changes one, how it is shown, and the runs that it stands for."""
+"""Crons on the wire: requests that create and change them, their form in responses, and their runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CRON_FIELDS: Final = (
     "cron_id", "assistant_id", "thread_id", "on_run_completed", "end_time", "schedule", "timezone", "created_at",
     "updated_at", "user_id", "payload", "next_run_date", "metadata", "enabled", "last_run_id", "last_error",
 )  # fmt: skip
-"""What ``select`` may name."""
+"""Fields that ``select`` may name."""
 
 _OF_THE_RUN: Final = (
     "input", "config", "context", "webhook", "interrupt_before", "interrupt_after", "multitask_strategy", "stream_mode",
@@ -34,7 +34,7 @@ _OF_THE_RUN: Final = (
 
 
 def _as_moment(value: Any) -> Any:
-    """A time as clients write it; one that does not say where is meant in UTC."""
+    """Return the time of an ISO 8601 text. Without an offset, it is in UTC."""
     if value is None:
         return None
     try:
@@ -48,7 +48,7 @@ Moment: TypeAlias = Annotated[datetime, BeforeValidator(_as_moment)]
 
 
 class CronPatch(WireModel):
-    """What can be said of a cron, and changed later. ``end_time`` null takes the end away."""
+    """Fields of a cron that can be changed. ``end_time`` null removes the end."""
 
     schedule: str | None = None
     timezone: str | None = None
@@ -70,7 +70,7 @@ class CronPatch(WireModel):
     checkpoint_during: bool | None = None
 
     def given(self) -> dict[str, Any]:
-        """What was sent, as JSON: a null says nothing, but of the end."""
+        """Return the given fields as JSON. Null counts as not given, except for ``end_time``."""
         sent = self.model_dump(mode="json", exclude_unset=True)
         return {name: value for name, value in sent.items() if value is not None or name == "end_time"}
 
@@ -86,7 +86,7 @@ class CronCount(WireModel):
     metadata: dict[str, Any] | None = None
 
     def to_filter(self, assistant_id: str | None) -> CronFilter:
-        """``assistant_id`` is what the name of an assistant was found to stand for."""
+        """Return the filter. ``assistant_id`` is the id for the given assistant or graph name."""
         return CronFilter(assistant_id, self.thread_id, None, self.metadata or {})
 
 
@@ -111,7 +111,7 @@ CRON_SEARCH: Final[TypeAdapter[CronSearch]] = TypeAdapter(CronSearch)
 def to_cron(
     body: CronCreate, *, cron_id: str, assistant_id: str, thread_id: str | None, actor: ActorContext, now: datetime
 ) -> CronRecord:
-    """A new cron. Raises InvalidSchedule, Unprocessable."""
+    """Return a new cron. Raises InvalidSchedule, Unprocessable."""
     cron = CronRecord(
         cron_id=cron_id,
         assistant_id=assistant_id,
@@ -131,9 +131,10 @@ def to_cron(
 
 
 def changed(cron: CronRecord, body: CronPatch, now: datetime) -> CronRecord:
-    """The cron as ``body`` wants it. Its payload's fields are replaced one by one, its metadata key by key.
+    """Return the cron after the change in ``body``. The fields of its payload are replaced one by one, its metadata key
+    by key.
 
-    Raises BadRequest for a change that changes nothing, InvalidSchedule, Unprocessable.
+    Raises BadRequest for an empty change, InvalidSchedule, Unprocessable.
     """
     given = body.given()
     if not given:
@@ -152,14 +153,14 @@ def changed(cron: CronRecord, body: CronPatch, now: datetime) -> CronRecord:
         payload=_payload(payload, cron.cron_id),
         updated_at=now,
     )
-    # What was missed while it was switched off is not made up for. A due moment that is merely late stays due.
+    # Due times that passed while it was disabled are not caught up. A due time that is merely late stays due.
     is_woken = new.enabled and not cron.enabled
     is_moved = (new.schedule, new.timezone, new.end_time) != (cron.schedule, cron.timezone, cron.end_time)
     return new.scheduled(now) if is_woken or is_moved else new
 
 
 def from_cron_record(record: CronRecord) -> dict[str, Any]:
-    """A cron as clients read it."""
+    """Return a cron in the form for clients."""
     return {
         "cron_id": record.cron_id,
         "assistant_id": record.assistant_id,
@@ -181,7 +182,7 @@ def from_cron_record(record: CronRecord) -> dict[str, Any]:
 
 
 def run_of(cron: CronRecord) -> RunCreate:
-    """The request that each of its runs answers."""
+    """Return the request from which each of the cron's runs is created."""
     fields = {name: cron.payload[name] for name in _OF_THE_RUN if name in cron.payload}
     if config := fields.get("config"):
         configurable = {key: value for key, value in (config.get("configurable") or {}).items() if key != "cron_id"}
@@ -194,9 +195,9 @@ def run_of(cron: CronRecord) -> RunCreate:
 def to_cron_spec(
     cron: CronRecord, run: RunCreate, *, assistant: AssistantRecord, thread: ThreadRecord | None
 ) -> RunSpec:
-    """What a run of the cron executes: ``run`` (see `run_of`), and in its metadata whose it is.
+    """Return the specification of a run of the cron: ``run`` (see `run_of`), with the cron's id in its metadata.
 
-    Raises what `to_run_spec` raises.
+    Raises as `to_run_spec`.
     """
     spec = to_run_spec(run, assistant=assistant, thread_id=cron.thread_id, thread=thread)
     metadata = {**spec.metadata, "cron_id": cron.cron_id}
@@ -206,7 +207,7 @@ def to_cron_spec(
 
 
 def _payload(given: dict[str, Any], cron_id: str) -> dict[str, Any]:
-    """Every run finds its cron in its configurable."""
+    """Return the payload with the cron's id in configurable, where each run finds it."""
     config = given.get("config") or {}
     configurable = {**(config.get("configurable") or {}), "cron_id": cron_id}
     config = {name: value for name, value in config.items() if value is not None}
@@ -218,6 +219,6 @@ def _on_run_completed(body: CronPatch, thread_id: str | None) -> OnCompletion | 
         return body.on_run_completed
     if body.on_run_completed == "delete":
         raise Unprocessable(
-            "on_run_completed: 'delete' is for crons whose runs get threads of their own; this one is on yours"
+            "on_run_completed: 'delete' requires a cron without a thread; this cron runs on an existing thread"
         )
     return None

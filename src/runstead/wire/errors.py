@@ -1,7 +1,7 @@
-"""What goes wrong, as clients see it: a status and ``{"detail": sentence}``.
+"""Errors as clients see them: a status and ``{"detail": sentence}``.
 
-The only place that knows status numbers of failures. What is not listed here is nobody's fault but ours:
-a 500 whose text says nothing of the inside.
+Only this module knows the status codes of errors. An error that is not listed here is a fault of the server: status
+500, with a text that reveals no internals.
 """
 
 from __future__ import annotations
@@ -45,48 +45,48 @@ from runstead.runtime.storage_fault import FaultKind, StorageFault
 from runstead.runtime.stream_bridge import BridgeClosed, BridgeUnavailable, CapacityExceeded, StreamNotFound
 
 UNEXPECTED: Final = 500
-"""The status of what is nobody's fault but ours."""
+"""Status of an unexpected error."""
 MASKED: Final = "An internal error occurred. The server's log says more."
-"""Told instead of the text of an error that nobody expected."""
+"""Text that replaces that of an unexpected error."""
 
 
 class WireError(Exception):
-    """Root of what the wire itself refuses. The text is for the client."""
+    """Base class of errors that the wire itself raises. The text is for the client."""
 
     status: ClassVar[int] = 400
     headers: ClassVar[Mapping[str, str]] = {}
 
 
 class BadRequest(WireError):
-    """Understood, but it makes no sense here."""
+    """The request is valid but makes no sense here."""
 
 
 class Unauthenticated(WireError):
-    """Nobody knows who is asking."""
+    """The user is not authenticated."""
 
     status = 401
 
 
 class Forbidden(WireError):
-    """The one who asks may not do this."""
+    """The user may not do this."""
 
     status = 403
 
 
 class NotFound(WireError):
-    """There is no such thing for the one who asks."""
+    """The object does not exist for this user."""
 
     status = 404
 
 
 class Conflict(WireError):
-    """It makes sense, but not as things stand now."""
+    """The request conflicts with the present state."""
 
     status = 409
 
 
 class BodyTooLarge(WireError):
-    """More bytes than the server takes."""
+    """The body exceeds the server's limit."""
 
     status = 413
 
@@ -95,7 +95,7 @@ class BodyTooLarge(WireError):
 
 
 class NotJson(WireError):
-    """The body is not announced as JSON."""
+    """The body's content type is not JSON."""
 
     status = 415
 
@@ -108,13 +108,13 @@ class NotJson(WireError):
 
 
 class Unprocessable(WireError):
-    """A value that cannot be used."""
+    """A value is invalid."""
 
     status = 422
 
 
 class TooManyBytes(WireError):
-    """The caller has too much in flight; the same request works once some of it is done."""
+    """The caller has too many bytes in flight; the same request succeeds once some of them are done."""
 
     status = 429
     headers: ClassVar[Mapping[str, str]] = {"retry-after": "1"}
@@ -127,14 +127,14 @@ class TooManyBytes(WireError):
 
 
 class Unavailable(WireError):
-    """Not now; the same request may work later."""
+    """The server cannot do this now; the same request may succeed later."""
 
     status = 503
     headers: ClassVar[Mapping[str, str]] = {"retry-after": "1"}
 
 
 class NoRoom(Unavailable):
-    """The process holds as much for its clients as it may."""
+    """The process holds its maximum of bytes for clients."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(
@@ -144,7 +144,7 @@ class NoRoom(Unavailable):
 
 
 class Refused(Exception):
-    """An answer in the words, and with the status, of code that the operator has plugged in."""
+    """Response with the text and status of code that the operator has plugged in."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         self.status, self.detail, self.headers = status, detail, dict(headers or {})
@@ -153,7 +153,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An answer that is not what the client hoped for."""
+    """Error response."""
 
     status: int
     detail: str
@@ -218,7 +218,7 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
 
 
 def problem_of(error: BaseException) -> Problem:
-    """How ``error`` is told to a client. Status 500, with the text masked, for what is not expected."""
+    """Return the response for ``error``. Unexpected errors get status 500 and a masked text."""
     if isinstance(error, WireError):
         return Problem(error.status, str(error), error.headers)
     if isinstance(error, StorageFault):
@@ -233,22 +233,23 @@ def problem_of(error: BaseException) -> Problem:
 
 
 def sentence_of(problems: Sequence[Mapping[str, Any]]) -> str:
-    """The first of pydantic's complaints as one sentence, with the place it is about."""
+    """Return pydantic's first error as one sentence, with its location."""
     first = problems[0]
     text = str(first["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if first["type"] in ("model_type", "dict_type"):
-        # pydantic would name a class of ours.
+        # pydantic would name an internal class.
         text = "Input should be an object"
     place = ".".join(_steps(first))
     return f"{place}: {text}" if place else text
 
 
 def _steps(problem: Mapping[str, Any]) -> list[str]:
-    """Where in the request, without the parts that only pydantic knows (branches of a union, "body", "query")."""
+    """Return the location in the request, without parts that only pydantic knows (branches of a union, "body",
+    "query")."""
     if problem["type"] == "identifier":
         return []
     steps = list(problem["loc"])
     if len(steps) > 1 and steps[0] in ("body", "query", "path", "header"):
-        # Where FastAPI found it. Alone it is a field: searches have one that is called query.
+        # Added by FastAPI. On its own it is a field name: searches have one called query.
         del steps[0]
     return [str(step) for step in steps if isinstance(step, int) or step.isidentifier()]

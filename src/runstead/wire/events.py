@@ -1,4 +1,4 @@
-"""Kept run events on the wire: messages, traces and lifecycle of a thread, by page."""
+"""Stored run events on the wire: messages, traces and lifecycle of a thread, in pages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def from_stored_event(stored: StoredRunEvent) -> dict[str, Any]:
 
 
 def event_page(found: Sequence[StoredRunEvent], *, limit: int, backwards: bool) -> dict[str, Any]:
-    """At most ``limit`` events out of ``limit + 1`` that were asked for: the one too many says that there are more."""
+    """Return a page of up to ``limit`` events from ``limit + 1`` requested ones: an additional event means that there
+    are more."""
     has_more = len(found) > limit
     page = (found[-limit:] if backwards else found[:limit]) if has_more else found
     return {"data": [from_stored_event(stored) for stored in page], "has_more": has_more}

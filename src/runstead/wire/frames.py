@@ -1,6 +1,7 @@
-"""Stream events as server-sent events, byte for byte as the reference writes them.
+"""Server-sent events for stream items, byte for byte as the reference server writes them.
 
-CRLF; ``event``, then ``data``, then ``id``. The data was encoded once by the publisher and is copied, never parsed.
+Lines end with CRLF; the order is ``event``, ``data``, ``id``. The data was encoded once by the publisher and is copied,
+never parsed.
 """
 
 from __future__ import annotations
@@ -13,23 +14,24 @@ from runstead.runtime.stream_bridge import HEARTBEAT_SENTINEL, StreamEvent, Stre
 
 HEARTBEAT: Final = b": heartbeat\r\n\r\n"
 KEEP_ALIVE: Final = b"\n"
-"""What a waiting JSON answer says instead: whitespace, which JSON allows."""
+"""Whitespace that a waiting JSON response sends as its heartbeat; JSON allows it."""
 
 _END: Final = b"\r\n\r\n"
 _ID: Final = b"\r\nid: "
 
 
 def frames(items: Iterable[StreamItem], *, with_ids: bool) -> bytes:
-    """The items of one batch as they go out, in one piece; empty when none of them is shown.
+    """Return the bytes of one batch of items, in one piece; empty if none of them is sent.
 
-    The terminal events of a run that ended or was stopped are not shown: clients know the end by the stream's closing.
+    Terminal events of runs that ended normally or were stopped are not sent: for clients, the end of the stream is the
+    end of the run.
     """
     parts: list[bytes] = []
     for item in items:
         if isinstance(item, StreamEvent):
             if item.terminal is None or item.terminal == "error":
                 parts += (_prefix(item.event), item.data)
-                # An event without an id (most gaps) is not kept; an empty id would make the client forget its place.
+                # Events without an id (most gaps) are not stored. An empty id would reset the client's position.
                 if with_ids and item.id:
                     parts += (_ID, item.id.encode())
                 parts.append(_END)
@@ -40,6 +42,7 @@ def frames(items: Iterable[StreamItem], *, with_ids: bool) -> bytes:
 
 @lru_cache(maxsize=4_096)
 def _prefix(event: str) -> bytes:
-    # A namespace holds names of nodes, which are the graph author's: a line break in one must not begin a new field.
+    # A namespace contains node names, which the author of the graph chooses: a line break in one must not start a new
+    # field.
     name = event.replace("\r", " ").replace("\n", " ")
     return f"event: {name}\r\ndata: ".encode("utf-8", "replace")

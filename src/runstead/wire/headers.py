@@ -1,7 +1,7 @@
-"""Which headers of a request become part of a run's configurable, and as what.
+"""Request headers that become part of a run's configurable.
 
-Those that the operator's configuration lets in, as they are. And those by which a caller hands on its trace, whoever is
-configured: they say where the run belongs, and nothing about who asked.
+Headers that the operator's configuration allows are taken unchanged. Headers of a caller's trace are always taken: they
+contain the trace's parent, and no data about the user.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import orjson
 TRACE: Final = "langsmith-trace"
 _BAGGAGE: Final = "baggage"
 _CARRIED: Final = ("langsmith-metadata", "langsmith-tags", "langsmith-project")
-"""What is taken from the baggage. Not the rest: it may name other servers to send the trace to."""
+"""Keys taken from the baggage. Other keys are ignored, as they may name other servers to which the trace would be
+sent."""
 
 
 def configurable_of(headers: Mapping[str, str], is_let_in: Callable[[str], bool]) -> dict[str, Any]:
-    """``headers`` by lower-case name. A baggage without a trace is somebody else's."""
+    """Return the configurable from ``headers``, which are by lower-case name. A baggage without a trace is ignored."""
     found: dict[str, Any] = {
         name: value for name, value in headers.items() if name not in (TRACE, _BAGGAGE) and is_let_in(name)
     }
@@ -30,7 +31,7 @@ def configurable_of(headers: Mapping[str, str], is_let_in: Callable[[str], bool]
 
 
 def came_with_request(name: str, is_let_in: Callable[[str], bool]) -> bool:
-    """Return whether a key of a run's configurable is one that `configurable_of` makes."""
+    """Return whether `configurable_of` can produce this key of a run's configurable."""
     return name == TRACE or name in _CARRIED or is_let_in(name)
 
 
@@ -42,7 +43,7 @@ def _carried(baggage: str) -> Iterator[tuple[str, Any]]:
             try:
                 metadata = orjson.loads(value)
             except orjson.JSONDecodeError:
-                # Not ours to judge: a trace without it is a trace.
+                # Invalid metadata is dropped; the trace works without it.
                 continue
             if isinstance(metadata, dict):
                 yield name, metadata

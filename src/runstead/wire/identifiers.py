@@ -1,4 +1,4 @@
-"""Ids as clients write them. Whatever is not a UUID never reaches a store, a path or a log."""
+"""Ids in requests. Text that is not a UUID never reaches a store, a path or a log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?
 
 
 def as_uuid(text: str) -> str | None:
-    """The canonical form of a UUID, or None."""
+    """Return the canonical form of a UUID, or None."""
     if not _UUID.fullmatch(text):
         return None
     digits = text.replace("-", "").lower()

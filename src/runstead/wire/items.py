@@ -18,7 +18,7 @@ _MAX_LABELS: Final = 100
 
 
 class StoredItem(Protocol):
-    """What langgraph's stores answer with."""
+    """Item as LangGraph's stores return it."""
 
     @property
     def namespace(self) -> tuple[str, ...]: ...
@@ -53,7 +53,8 @@ Pattern: TypeAlias = Annotated[list[Label], Field(max_length=_MAX_LABELS)]
 
 
 class ItemPut(WireModel):
-    """``index`` names the paths that searches look at; false for none. ``ttl`` in minutes; null for ever."""
+    """Item to store. ``index`` names the paths that are indexed for search; false for none. ``ttl`` is in minutes; null
+    for no expiry."""
 
     namespace: Namespace
     key: str = Field(min_length=1)
@@ -93,7 +94,7 @@ PREFIX: Final[TypeAdapter[list[str]]] = TypeAdapter(Annotated[Prefix, AfterValid
 
 
 def from_item(item: StoredItem, *, score: bool = False) -> dict[str, Any]:
-    """An item as clients read it; a search shows how well it matches."""
+    """Return an item in the form for clients; with its score for a search."""
     shown = {
         "namespace": list(item.namespace),
         "key": item.key,
@@ -105,7 +106,7 @@ def from_item(item: StoredItem, *, score: bool = False) -> dict[str, Any]:
 
 
 def _utc(moment: datetime) -> datetime:
-    """Some of langgraph's stores forget to say that they mean UTC."""
+    """Return the time in UTC. Some of LangGraph's stores omit the time zone."""
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

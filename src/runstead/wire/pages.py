@@ -1,4 +1,4 @@
-"""Pages of a search: how far they may reach, and the headers that tell what comes after."""
+"""Pagination of searches: limits, and the headers that describe further results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ Offset: TypeAlias = Annotated[int, Field(ge=0, le=MAX_OFFSET)]
 
 
 def page_headers(*, offset: int, returned: int, total: int) -> dict[str, str]:
-    """``x-pagination-total`` is how many match; ``x-pagination-next`` the next offset, while there is more."""
+    """Return the headers: ``x-pagination-total`` is the number of matches, ``x-pagination-next`` the next offset if
+    there are more."""
     headers = {TOTAL: str(total)}
     if returned and offset + returned < total:
         headers["x-pagination-next"] = str(offset + returned)

@@ -1,7 +1,7 @@
-"""What is said to a client about fields of its request that are accepted and cannot have an effect here.
+"""Remarks in responses about accepted request fields that have no effect here.
 
-They are fields that clients send as a matter of course, and that other servers take: to refuse them would break who
-asks for nothing wrong, to pass over them in silence would be a lie. See docs/adr/0008.
+Clients send these fields by default, and other servers accept them: refusing them would break valid clients, and
+ignoring them silently would mislead. See docs/adr/0008.
 """
 
 from __future__ import annotations
@@ -33,20 +33,19 @@ _TRACING: Final = "langsmith_tracer has no effect, for tracing is not switched o
 
 
 def remark_on_states(states: Sequence[ThreadState]) -> Mapping[str, str]:
-    """The header for states that were read without their graph's own code, or that are not the thread's latest; none
-    when there is nothing to say.
-    """
+    """Return the header for states that were read without their graph's own code, or that are not the thread's latest;
+    empty if neither applies."""
     failure = next((state.failure for state in states if state.failure is not None), None)
     loss = next((state.loss for state in states if state.loss is not None), None)
     said = f"the state is shown as it is stored, for the graph's own code failed: {failure}"
     sentences = [said] if failure is not None else []
-    # As a header may have it: one line of ASCII.
+    # Headers are one line of ASCII.
     lines = [" ".join(text.encode("ascii", "replace").decode().split()) for text in (*sentences, loss) if text]
     return remark(*(line[:_LONGEST] for line in lines))
 
 
 def remark(*sentences: str) -> Mapping[str, str]:
-    """The header that says these sentences; none where there is nothing to say."""
+    """Return the header with these sentences; empty if there are none."""
     return {HEADER: "; ".join(dict.fromkeys(sentences))} if sentences else {}
 
 
@@ -55,23 +54,24 @@ _LONGEST_NAME: Final = 60
 
 
 def unknown(names: Iterable[str]) -> list[str]:
-    """Sentences about fields of a body that nothing here knows."""
+    """Return sentences about unknown fields of a body."""
     told = [ascii(name[:_LONGEST_NAME]).replace(";", ",") for name in dict.fromkeys(names)]
     said = [f"{name} has no effect, for there is no such field" for name in told[:_MOST_NAMES]]
     return said if len(told) <= _MOST_NAMES else [*said, f"neither have {len(told) - _MOST_NAMES} more"]
 
 
 def identity_remarks(configurable: Mapping[str, Any], identity: Mapping[str, Any]) -> list[str]:
-    """Sentences about keys that the server sets from who was authenticated, and a request wants otherwise."""
+    """Return sentences about keys whose requested value differs from the one that the server sets for the authenticated
+    user."""
     return [
-        f"configurable.{name} has no effect, for the server sets it from who was authenticated"
+        f"configurable.{name} has no effect, for the server sets it from the authenticated user"
         for name in ("user_id", "tenant_id", *(name for name in configurable if name.startswith("langgraph_auth_")))
         if name in configurable and configurable[name] != identity.get(name)
     ]
 
 
 def remarks_on(bodies: Iterable[RunCreate], *, is_traced: bool) -> Mapping[str, str]:
-    """The header for an answer to a request for these runs; none when all has its effect."""
+    """Return the header for a response to a request for these runs; empty if all fields have their effect."""
     told: list[str] = []
     for body in bodies:
         if body.feedback_keys:

@@ -1,4 +1,4 @@
-"""Runs as clients read them: the record, with what it was created with."""
+"""Runs in responses: the record, with the values from which it was created."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ RUN_FIELDS: Final = (
     "multitask_strategy", "cancel_reason", "attempt", "started_at", "ended_at", "failure", "error", "dead_letter",
     "completion",
 )  # fmt: skip
-"""What ``select`` may name."""
+"""Fields that ``select`` may name."""
 
 WireRunStatus: TypeAlias = Literal["pending", "running", "error", "success", "timeout", "interrupted"]
 
 
 def from_run_record(record: RunRecord) -> dict[str, Any]:
-    """A run as clients read it; more than the reference shows, never less."""
+    """Return a run in the form for clients: all fields of the reference server, and more."""
     return {
         "run_id": record.run_id,
         "thread_id": record.thread_id,
@@ -33,7 +33,7 @@ def from_run_record(record: RunRecord) -> dict[str, Any]:
         "started_at": record.started_at,
         "ended_at": record.ended_at,
         "failure": record.failure.to_json() if record.failure else None,
-        # The same in one sentence: what deepagents tells a supervisor of a subagent that failed.
+        # The same in one sentence, which deepagents passes to a supervisor when a subagent failed.
         "error": f"{record.failure.error}: {record.failure.message}" if record.failure else None,
         "dead_letter": record.dead_letter,
         "completion": record.completion.to_json() if record.completion else None,
@@ -42,19 +42,19 @@ def from_run_record(record: RunRecord) -> dict[str, Any]:
 
 
 def wire_status(status: RunStatus) -> str:
-    """Clients know no ``starting``: to them the run still waits."""
+    """Return the status for clients. They do not know ``starting``, which they see as pending."""
     return "pending" if status is RunStatus.STARTING else status.value
 
 
 def statuses_of(status: WireRunStatus | None) -> tuple[RunStatus, ...]:
-    """The statuses that a client means by ``status``."""
+    """Return the statuses that a client's ``status`` covers."""
     if status is None:
         return ()
     return (RunStatus.PENDING, RunStatus.STARTING) if status == "pending" else (RunStatus(status),)
 
 
 def _kwargs(record: RunRecord) -> dict[str, Any]:
-    """What the run was created with, as the reference echoes it."""
+    """Return the values from which the run was created, as the reference server does."""
     spec = record.spec
     own = {
         "run_id": record.run_id,
@@ -81,7 +81,7 @@ def _kwargs(record: RunRecord) -> dict[str, Any]:
 
 
 def _cancel_reason(stop: Stopped | None) -> str | None:
-    # What stands before the colon is what clients look for.
+    # Clients check the part before the colon.
     return "taken: another run has taken the input over" if stop is Stopped.TAKEN else stop.value if stop else None
 
 

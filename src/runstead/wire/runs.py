@@ -1,7 +1,7 @@
-"""Runs on the wire: what creates one. How they are shown is in `run_records`.
+"""Requests that create runs. `run_records` contains the form of runs in responses.
 
-A request is parsed once. Every field below has its effect, or is refused with a sentence; what `RunCreate`
-does not know at all is passed over, as by the reference.
+A request is parsed once. Every field below has an effect or is refused with a sentence; fields unknown to `RunCreate`
+are ignored, as in the reference server.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class SendBody(WireModel):
 
 
 class CommandBody(WireModel):
-    """LangGraph's Command. ``resume`` counts when it is there, even as null."""
+    """LangGraph's Command. ``resume`` counts if it is present, even as null."""
 
     resume: Any = None
     update: dict[str, Any] | list[list[Any]] | None = None
@@ -64,18 +64,18 @@ class CommandBody(WireModel):
 
     @property
     def is_empty(self) -> bool:
-        """Whether it commands nothing."""
+        """True if it contains no command."""
         return not self.has_resume and self.update is None and not self.goto
 
     def to_command(self) -> RunCommand:
-        """Raises Unprocessable for a command that commands nothing."""
+        """Convert the command. Raises Unprocessable if it is empty."""
         goto = self.goto if isinstance(self.goto, list) else [] if self.goto is None else [self.goto]
         if self.is_empty:
             raise Unprocessable("command: give it at least one of resume, update and goto")
         if isinstance(self.update, list) and not all(
             len(pair) == 2 and isinstance(pair[0], str) for pair in self.update
         ):
-            raise Unprocessable("command.update: a list must hold pairs of a key and a value")
+            raise Unprocessable("command.update: a list must contain pairs of a key and a value")
         sends = tuple(to if isinstance(to, str) else {"node": to.node, "input": to.input} for to in goto)
         return RunCommand(resume=self.resume, has_resume=self.has_resume, update=self.update, goto=sends)
 
@@ -91,20 +91,21 @@ class CheckpointBody(WireModel):
 
 
 class TracerBody(WireModel):
-    """Where the trace of a run goes, on a server that traces with LangSmith."""
+    """Destination of a run's trace, on a server that traces with LangSmith."""
 
     project_name: str | None = None
     example_id: str | None = None
 
     def to_tracing(self) -> RunTracing | None:
-        """Raises Unprocessable."""
+        """Return the destination, or None. Raises Unprocessable."""
         if self.example_id is not None and as_uuid(self.example_id) is None:
             raise Unprocessable("langsmith_tracer.example_id: must be a UUID")
         return RunTracing(self.project_name, self.example_id) if self.project_name or self.example_id else None
 
 
 class RunCreate(WireModel):
-    """A run to create. ``thread_id`` says something in a batch alone: elsewhere the path does, and must agree."""
+    """Run to create. ``thread_id`` is used only in a batch; otherwise the path names the thread, and the two must
+    agree."""
 
     assistant_id: str
     run_id: RunIdField | None = None
@@ -141,9 +142,9 @@ RUN_BATCH: Final[TypeAdapter[list[RunCreate]]] = TypeAdapter(list[RunCreate])
 
 
 def check_batch(bodies: Sequence[RunCreate]) -> None:
-    """Raises Unprocessable for a batch that is empty or larger than one transaction should be."""
+    """Raise Unprocessable for a batch that is empty or too large for one transaction."""
     if not 1 <= len(bodies) <= _MAX_BATCH:
-        raise Unprocessable(f"A batch holds 1 to {_MAX_BATCH} runs, got {len(bodies)}")
+        raise Unprocessable(f"A batch must have 1 to {_MAX_BATCH} runs, got {len(bodies)}")
 
 
 def to_run_spec(
@@ -155,15 +156,16 @@ def to_run_spec(
     headers: Mapping[str, Any] | None = None,
     continued: Continued | None = None,
 ) -> RunSpec:
-    """What the kernel executes. ``thread_id`` None makes a stateless run; ``thread`` None: there is none (yet).
+    """Return the specification for the kernel. ``thread_id`` None makes a stateless run; ``thread`` None: there is none
+    (yet).
 
-    ``headers`` are those that the configuration lets into configurable. ``continued`` is for a run that `continues`
+    ``headers`` are those that the configuration allows in configurable. ``continued`` is for a run that `continues`
     another one. Raises BadRequest and Unprocessable.
     """
     _check_thread(body, thread_id)
     command = _command(body, thread_id)
     if command and command.update is not None and body.input:
-        # An input beside a command updates the state; two updates would leave it open which one counts.
+        # An input next to a command updates the state; with two updates it would be unclear which one applies.
         raise Unprocessable("input and command.update cannot both be given; put all of the update into the command")
     if thread_id is None and command and command.has_resume:
         raise BadRequest("You must provide a thread_id when resuming.")
@@ -204,16 +206,17 @@ def to_run_spec(
 
 
 def continues(body: RunCreate) -> bool:
-    """Return whether the run goes on where another one stopped: it answers a question, or brings no input."""
+    """Return whether the run continues where another one stopped: it answers an interrupt, or has no input."""
     if body.command is not None:
         return body.command.has_resume or body.command.is_empty
     return body.input is None
 
 
 def stream_modes_of(texts: Sequence[str]) -> tuple[str, ...] | None:
-    """Modes from query parameters: repeated, separated by commas, or a JSON list (as the JS client writes them).
+    """Return the modes in query parameters: repeated, separated by commas, or a JSON list (as the JS client sends
+    them).
 
-    None when none is given: all modes of the run. Raises Unprocessable.
+    None if none is given: all modes of the run. Raises Unprocessable.
     """
     names = [name.strip(' "[]') for text in texts for name in text.split(",")]
     for name in names:
@@ -232,7 +235,7 @@ def _check_thread(body: RunCreate, thread_id: str | None) -> None:
 
 def _command(body: RunCreate, thread_id: str | None) -> RunCommand | None:
     if body.command is not None and body.command.is_empty and thread_id is not None and not body.input:
-        # What is left of {"resume": None} by the Python SDK, which sends no field that is None. (docs/adr/0040)
+        # The Python SDK omits fields that are None, so {"resume": None} arrives as an empty command. (docs/adr/0040)
         return RunCommand(resume=None, has_resume=True)
     return None if body.command is None else body.command.to_command()
 
@@ -241,7 +244,7 @@ def _scope(body: RunCreate, thread_id: str | None) -> RunScope:
     if thread_id is None:
         return RunScope("stateless", if_not_exists="create", on_completion=body.on_completion or "delete")
     if body.on_completion == "delete":
-        raise Unprocessable("on_completion: 'delete' is for runs without a thread; this one has a thread of yours")
+        raise Unprocessable("on_completion: 'delete' requires a run without a thread; this run has a thread")
     return RunScope("stateful", if_not_exists=body.if_not_exists or "reject")
 
 

@@ -1,4 +1,4 @@
-"""Parts of an answer instead of all of it: ``select`` names fields, ``extract`` reads paths out of them."""
+"""Selection of parts of a response: ``select`` names fields, ``extract`` reads paths inside them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MAX_PATHS: Final = 10
 
 
 def check_select(select: Sequence[str] | None, known: Sequence[str], *, below: Sequence[str] = ()) -> None:
-    """Raises Unprocessable for a field that the answer does not have. Of the fields ``below``, keys can be selected."""
+    """Raise Unprocessable for a field that the response lacks. Keys of the fields in ``below`` can be selected too."""
     for name in select or ():
         head, dot, rest = name.partition(".")
         if name not in known and not (dot and rest and head in below):
@@ -23,7 +23,7 @@ def check_select(select: Sequence[str] | None, known: Sequence[str], *, below: S
 
 
 def selected(fields: Mapping[str, Any], select: Sequence[str] | None) -> Mapping[str, Any]:
-    """Only the selected fields, in their own order; all of them when nothing is selected.
+    """Return only the selected fields, in their own order; all fields if none is selected.
 
     ``values.messages`` keeps one key of a field that is an object.
     """
@@ -40,7 +40,7 @@ def selected(fields: Mapping[str, Any], select: Sequence[str] | None) -> Mapping
 
 
 class Paths:
-    """Named paths into an answer, such as ``{"last": "values.messages[-1].content"}``. Raises Unprocessable."""
+    """Named paths into a response, such as ``{"last": "values.messages[-1].content"}``. Raises Unprocessable."""
 
     def __init__(self, paths: Mapping[str, str], roots: Sequence[str]) -> None:
         if len(paths) > _MAX_PATHS:
@@ -49,11 +49,11 @@ class Paths:
 
     @property
     def roots(self) -> set[str]:
-        """The fields that the paths begin with."""
+        """Fields with which the paths begin."""
         return {str(steps[0]) for steps in self._steps.values()}
 
     def read(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """What lies at each path; None where nothing does."""
+        """Return the value at each path; None if there is none."""
         plain = orjson.loads(orjson.dumps({steps[0]: fields.get(str(steps[0])) for steps in self._steps.values()}))
         return {alias: _walk(plain, steps) for alias, steps in self._steps.items()}
 

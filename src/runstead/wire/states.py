@@ -1,4 +1,4 @@
-"""Thread states on the wire: a checkpoint seen through its graph, as clients read it."""
+"""Thread states on the wire: checkpoints seen through their graph, in the form for clients."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ STATE_FIELDS: Final = (
     "values", "next", "tasks", "metadata", "created_at", "checkpoint", "parent_checkpoint", "interrupts",
     "checkpoint_id", "parent_checkpoint_id",
 )  # fmt: skip
-"""What ``select`` may name."""
+"""Fields that ``select`` may name."""
 STATE_OBJECTS: Final = ("values", "metadata")
 """Fields of which ``select`` may name single keys."""
 
 
 class StateUpdate(WireModel):
-    """Values as if node ``as_node`` had returned them, on top of the latest checkpoint or the one that is named."""
+    """State update as if node ``as_node`` had returned the values, on top of the latest checkpoint or the named one."""
 
     values: dict[str, Any] | list[Any] | None = None
     as_node: str | None = None
@@ -38,13 +38,13 @@ class StateUpdate(WireModel):
 
 
 class StatePatch(WireModel):
-    """Metadata to add to the thread: what the JavaScript SDK means by patching a state."""
+    """Metadata to add to the thread, which is how the JavaScript SDK patches a state."""
 
     metadata: dict[str, Any]
 
 
 class StateAt(WireModel):
-    """Which state to read: a checkpoint, with the namespace of a subgraph where one is meant."""
+    """Checkpoint whose state is read, with the namespace of a subgraph if needed."""
 
     checkpoint: CheckpointBody
     subgraphs: bool | None = None
@@ -52,7 +52,7 @@ class StateAt(WireModel):
 
 
 class HistoryQuery(WireModel):
-    """A page of earlier states, the newest first. ``before`` is an id, a checkpoint, or a config that holds one."""
+    """Page of earlier states, newest first. ``before`` is an id, a checkpoint, or a config that contains one."""
 
     limit: Limit | None = None
     before: str | dict[str, Any] | None = None
@@ -68,7 +68,7 @@ HISTORY_QUERY: Final[TypeAdapter[HistoryQuery]] = TypeAdapter(HistoryQuery)
 
 
 def place_of(checkpoint: CheckpointBody | None, checkpoint_id: str | None) -> CheckpointRef | None:
-    """The place that a checkpoint and a separately given id name together; None is the latest."""
+    """Return the checkpoint that a checkpoint and a separate id name together; None is the latest."""
     if checkpoint is None:
         return CheckpointRef(checkpoint_id) if checkpoint_id else None
     ref = checkpoint.to_ref()
@@ -76,7 +76,7 @@ def place_of(checkpoint: CheckpointBody | None, checkpoint_id: str | None) -> Ch
 
 
 def before_of(value: str | dict[str, Any] | None) -> str | None:
-    """The checkpoint id in any of the forms of ``before`` that the clients know. Raises Unprocessable."""
+    """Return the checkpoint id in any form of ``before`` that clients use. Raises Unprocessable."""
     if value is None:
         return None
     if isinstance(value, dict):
@@ -92,7 +92,7 @@ def before_of(value: str | dict[str, Any] | None) -> str | None:
 
 
 def from_thread_state(state: ThreadState) -> dict[str, Any]:
-    """A state as clients read it, for `orjson.dumps`."""
+    """Return a state in the form for clients, for `orjson.dumps`."""
     return {
         "values": orjson.Fragment(state.values),
         "next": list(state.next),
@@ -109,7 +109,7 @@ def from_thread_state(state: ThreadState) -> dict[str, Any]:
 
 
 def from_update(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """The answer to a state update: the new checkpoint, in the three forms that clients look for."""
+    """Return the response to a state update: the new checkpoint, in the three forms that clients read."""
     return {"checkpoint": checkpoint, "configurable": checkpoint, "checkpoint_id": checkpoint["checkpoint_id"]}
 
 

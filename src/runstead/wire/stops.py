@@ -1,4 +1,4 @@
-"""Which runs are to be stopped, when several are stopped at once."""
+"""Requests that cancel runs."""
 
 from __future__ import annotations
 
@@ -25,16 +25,15 @@ _STATUSES: Final[dict[StopStatus, tuple[RunStatus, ...]]] = {
 
 
 class RunsToStop(WireModel):
-    """Either runs of one thread, by their ids, or all of the caller's runs that have a status."""
+    """Runs to cancel: either runs of one thread, by their ids, or all of the caller's runs with a status."""
 
     thread_id: ThreadIdField | None = None
     run_ids: list[RunIdField] | None = Field(None, min_length=1, max_length=1_000)
     status: StopStatus | None = None
 
     def statuses(self) -> tuple[RunStatus, ...]:
-        """The statuses that are meant; none when the runs are named. Raises Unprocessable for a bit of each, or none
-        of both.
-        """
+        """Return the selected statuses; none if runs are named. Raises Unprocessable if the request mixes both forms,
+        or has neither."""
         named = self.thread_id is not None and self.run_ids is not None
         if self.status is None and not named:
             raise Unprocessable("Say which runs to cancel: give a status, or both thread_id and run_ids")
@@ -49,12 +48,12 @@ RUNS_TO_STOP: Final[TypeAdapter[RunsToStop]] = TypeAdapter(RunsToStop)
 
 
 def stop_action_of(action: str) -> StopAction:
-    """What a cancel does. Whatever is not a rollback interrupts, as on the reference server."""
+    """Return the action of a cancel. Anything but a rollback interrupts, as on the reference server."""
     return "rollback" if action == "rollback" else "interrupt"
 
 
 def remarks_on_stop(action: str) -> Mapping[str, str]:
-    """The header for an answer to a cancel whose action is not known; none for one that is."""
+    """Return the header for the response to a cancel with an unknown action; empty for a known action."""
     if action in ("interrupt", "rollback"):
         return {}
     return remark("action is neither interrupt nor rollback, so the run is interrupted")

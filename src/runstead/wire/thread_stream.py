@@ -1,7 +1,8 @@
-"""A thread's stream as older clients join it: what they choose from it, and ids that are in order over its runs.
+"""Thread stream for older clients: its modes, and ids that are ordered over the thread's runs.
 
-An id is made of what is durable: when a run began (or when a state was written), and the place in the run's own log.
-So every reader finds the same ids, and one that comes back is found its place, whatever has happened since.
+An id is computed from durable data: the time at which a run began (or a state was written), and the position in the
+run's own log. So all readers see the same ids, and a reader that returns can resume at its position, whatever has
+happened since.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ _MODES: Final[tuple[ThreadStreamMode, ...]] = get_args(ThreadStreamMode)
 _ID: Final = re.compile(r"([0-9]{1,17})-([0-9]{1,10})-([0-9]{1,17})")
 _OF_LOG: Final = re.compile(r"(\d+)-(\d+)")
 _END: Final = 2**53 - 1
-"""Stands behind every place of a log."""
+"""Greater than every position in a log."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """Where something stands in a thread's stream. ``time`` in microseconds since 1970."""
+    """Position in a thread's stream. ``time`` is in microseconds since 1970."""
 
     time: int
     attempt: int = 0
@@ -37,7 +38,7 @@ class Place:
 
     @classmethod
     def of_run(cls, run: RunRecord) -> Place:
-        """Before the first event of a run."""
+        """Return the position before the first event of a run."""
         return cls.at(run.started_at or run.ended_at or run.created_at)
 
     @classmethod
@@ -46,19 +47,19 @@ class Place:
 
     @classmethod
     def parse(cls, text: str) -> Place | None:
-        """None for what is no id of such a stream. ``-1`` is before everything."""
+        """Parse an id; None if it is not an id of such a stream. ``-1`` is before everything."""
         if text.strip() == "-1":
             return cls(0)
         match = _ID.fullmatch(text.strip())
         return None if match is None else cls(*(int(part) for part in match.groups()))
 
     def of_log(self, log_id: str) -> Place | None:
-        """Of an entry of the run's log; None for an entry without an id."""
+        """Return the position of an entry of the run's log; None for an entry without an id."""
         match = _OF_LOG.fullmatch(log_id)
         return None if match is None else Place(self.time, int(match[1]), int(match[2]))
 
     def end(self, attempt: int) -> Place:
-        """Of the end of the run that begins here."""
+        """Return the position of the end of the run that begins here."""
         return Place(self.time, attempt, _END)
 
     @property
@@ -67,7 +68,7 @@ class Place:
 
     @property
     def log_id(self) -> str:
-        """The same place in the run's own log."""
+        """Id of the same position in the run's own log."""
         return position_after(self.attempt, self.seq)
 
     def __str__(self) -> str:
@@ -75,8 +76,8 @@ class Place:
 
 
 def gap_of_run(data: bytes, start: Place) -> dict[str, Any]:
-    """Return the payload of a gap in the stream of the run that begins at ``start``, with the ids that a client sends
-    back in those of the thread's stream."""
+    """Return the payload of a gap in the stream of the run that begins at ``start``. Ids that a client sends back are
+    converted to ids of the thread's stream."""
     gap: dict[str, Any] = json.loads(data)
     for key in ("requested_event_id", "earliest_available_event_id", "latest_available_event_id"):
         if isinstance(log_id := gap.get(key), str):
@@ -85,9 +86,9 @@ def gap_of_run(data: bytes, start: Place) -> dict[str, Any]:
 
 
 def thread_modes_of(*parameters: Sequence[str] | None) -> frozenset[ThreadStreamMode]:
-    """Modes from query parameters: repeated, separated by commas, or a JSON list. Raises Unprocessable.
+    """Return the modes in query parameters: repeated, separated by commas, or a JSON list. Raises Unprocessable.
 
-    Those of the runs, when none is given.
+    Without any, return the mode of the runs' events.
     """
     texts = [text for parameter in parameters for text in parameter or ()]
     names = [name.strip(' "[]') for text in texts for name in text.split(",")]

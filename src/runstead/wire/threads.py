@@ -1,4 +1,4 @@
-"""Threads on the wire: what creates, finds and changes them, and how a record is shown."""
+"""Threads on the wire: requests that create, find and change them, and their form in responses."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ THREAD_FIELDS: Final = (
     "thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "status", "config", "context",
     "values", "error", "interrupts",
 )  # fmt: skip
-"""What ``select`` may name."""
+"""Fields that ``select`` may name."""
 
 
 class UpdateBody(WireModel):
-    """One update of a superstep: as if node ``as_node`` had returned ``values``, or ``command``."""
+    """One update of a superstep, as if node ``as_node`` had returned ``values`` or ``command``."""
 
     values: dict[str, Any] | list[Any] | None = None
     command: CommandBody | None = None
     as_node: str | None = None
 
     def to_update(self) -> Update:
-        """Raises Unprocessable."""
+        """Convert the update. Raises Unprocessable."""
         if self.command is None:
             return Update(self.values, self.as_node)
         if self.values:
-            raise Unprocessable("supersteps: give an update values or a command; a command can hold an update")
+            raise Unprocessable("supersteps: give an update values or a command; a command can contain an update")
         if self.command.has_resume and self.command.resume is not None:
-            raise Unprocessable("supersteps: a command that resumes needs a run; update and goto can be told here")
+            raise Unprocessable("supersteps: a command that resumes needs a run; here, only update and goto work")
         command = self.command.to_command()
         return Update(None, self.as_node, dataclasses.replace(command, resume=None, has_resume=False))
 
@@ -59,7 +59,7 @@ class SuperstepBody(WireModel):
 
 
 class TtlBody(WireModel):
-    """``ttl`` in minutes after the thread was last used."""
+    """Time to live: ``ttl`` in minutes after the last use of the thread."""
 
     ttl: float = Field(gt=0, le=LONGEST_TTL)
     strategy: TtlStrategy | None = None
@@ -86,7 +86,7 @@ class ThreadPatch(WireModel):
 
 
 class ThreadPrune(WireModel):
-    """Threads of which all, or all but their latest state, is to be forgotten."""
+    """Threads to delete, completely or except for their latest state."""
 
     thread_ids: list[ThreadIdField] = Field(max_length=1_000)
     strategy: TtlStrategy | None = None
@@ -122,7 +122,7 @@ THREAD_SEARCH: Final[TypeAdapter[ThreadSearch]] = TypeAdapter(ThreadSearch)
 
 
 def supersteps_of(body: ThreadCreate) -> list[list[Update]]:
-    """The states that a new thread is to have gone through. Raises Unprocessable and BadRequest."""
+    """Return the supersteps to apply to a new thread. Raises Unprocessable and BadRequest."""
     steps = [[update.to_update() for update in step.updates] for step in body.supersteps or ()]
     if steps and not isinstance((body.metadata or {}).get("graph_id"), str):
         raise BadRequest("supersteps: name the graph that applies them in metadata.graph_id")
@@ -130,12 +130,12 @@ def supersteps_of(body: ThreadCreate) -> list[list[Update]]:
 
 
 def ttl_of(ttl: TtlBody | None) -> ThreadTtl | None:
-    """How long to keep a thread; None for as long as all others."""
+    """Return the time to live of a thread; None for the server's default."""
     return None if ttl is None else ThreadTtl(ttl.ttl, ttl.strategy or "delete")
 
 
 def check_include(names: Sequence[str] | None) -> bool:
-    """Whether the ttl was asked for. Raises Unprocessable for what a thread does not have."""
+    """Return whether the ttl was requested. Raises Unprocessable for an unknown name."""
     for name in names or ():
         if name != "ttl":
             raise Unprocessable(f"include: {name[:100]!r} is not one of ttl")
@@ -143,14 +143,15 @@ def check_include(names: Sequence[str] | None) -> bool:
 
 
 def from_ttl(ttl: ThreadTtl | None, record: ThreadRecord) -> dict[str, Any] | None:
-    """A thread's ttl as clients read it; None for one that is kept for ever."""
+    """Return a thread's ttl in the form for clients; None for a thread without one."""
     if ttl is None:
         return None
     return {"strategy": ttl.strategy, "ttl_minutes": ttl.minutes, "expires_at": ttl.over_at(record.updated_at)}
 
 
 def from_checkpoint_bytes(thread_id: str, stored: CheckpointBytes) -> dict[str, Any]:
-    """What a thread takes, as the reference server says it. Checkpoints hold the values: their own part is the rest."""
+    """Return a thread's size, in the form of the reference server. Checkpoints include the values, which are subtracted
+    from their own size."""
     values = sum(channel.size for channel in stored.channels.values())
     return {
         "thread_id": thread_id,
@@ -169,7 +170,7 @@ def from_checkpoint_bytes(thread_id: str, stored: CheckpointBytes) -> dict[str, 
 
 
 def from_thread_record(record: ThreadRecord) -> dict[str, Any]:
-    """A thread as clients read it, for `orjson.dumps`: values and interrupts are put in as they were encoded."""
+    """Return a thread in the form for clients, for `orjson.dumps`: values and interrupts are inserted as encoded."""
     return {
         "thread_id": record.thread_id,
         "created_at": record.created_at,
@@ -178,7 +179,7 @@ def from_thread_record(record: ThreadRecord) -> dict[str, Any]:
         "metadata": record.metadata,
         "status": record.status,
         "config": record.config,
-        # Context is a run's; the clients' types have it here too.
+        # Only runs have a context, but the clients' types include it here too.
         "context": {},
         "values": None if record.values is None else orjson.Fragment(record.values),
         "error": record.error,

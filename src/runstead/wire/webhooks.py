@@ -1,4 +1,4 @@
-"""Webhooks on the wire: what a receiver gets, and how deliveries are shown to the user whose they are."""
+"""Webhooks on the wire: the body for receivers, and deliveries in the form for their user."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from runstead.runtime.serialization import encode
 from .run_records import from_run_record
 
 MAX_BODY: Final = 4 * 1024 * 1024
-"""Bytes that are sent at most. A receiver can always read a larger state from the thread."""
+"""Maximum bytes of a body. A receiver can read a larger state from the thread."""
 
 
 def end_of_run(record: RunRecord, values: bytes | None) -> bytes:
-    """What is told of a run that has ended: the run, and ``values`` (JSON) or its error.
+    """Return the body for a run that has ended: the run, and ``values`` (JSON) or its error.
 
-    Too much to be sent is left out, and ``values_omitted`` or ``kwargs_omitted`` say how many bytes it was.
+    Parts that are too large are left out, and ``values_omitted`` or ``kwargs_omitted`` contain their size in bytes.
     """
     run = from_run_record(record)
     told = {**run, "error": run["failure"], "run_started_at": record.started_at, "run_ended_at": record.ended_at}
@@ -31,20 +31,20 @@ def end_of_run(record: RunRecord, values: bytes | None) -> bytes:
     body = _with_values(encode({**told, "values_omitted": len(values or b"")}), b"null")
     if len(body) <= MAX_BODY:
         return body
-    # Then it is what the run was asked for, or its metadata: whoever asked has these.
+    # The run's request or metadata are too large, which the caller knows anyway.
     large: dict[str, Any] = {"kwargs": None, "kwargs_omitted": len(encode(run["kwargs"])), "metadata": {}}
     large |= {"error": None, "failure": None, "completion": None}
     return _with_values(encode({**told, "values_omitted": len(values or b""), **large}), b"null")
 
 
 def sent_body(body: bytes, sent_at: datetime, fields: Collection[str] | None = None) -> bytes:
-    """``body`` as it leaves now; only its ``fields``, if any are named."""
+    """Return ``body`` with its sending time; only its ``fields``, if any are named."""
     told = orjson.loads(body) | {"webhook_sent_at": sent_at}
     return encode({name: value for name, value in told.items() if fields is None or name in fields})
 
 
 def from_delivery_record(record: DeliveryRecord, attempts: Sequence[DeliveryAttempt] | None = None) -> dict[str, Any]:
-    """A delivery as users read it, with its attempts where these were asked for."""
+    """Return a delivery in the form for users, with its attempts if given."""
     shown = {
         "delivery_id": record.delivery_id,
         "run_id": record.run_id,
@@ -70,5 +70,5 @@ def _shown(attempt: DeliveryAttempt) -> dict[str, Any]:
 
 
 def _with_values(run: bytes, values: bytes) -> bytes:
-    """The values are JSON already, and may be large: they are not read only to be written again."""
+    """Insert the values, which are JSON already and may be large, without parsing them."""
     return run[:-1] + b',"values":' + values + b"}"

@@ -1,1 +1,2 @@
-"""The event protocol as data: what threads stream to clients, and what clients command. Pure, and without HTTP."""
+"""Event protocol as data: the events that threads stream to clients, and the clients' commands. Pure, and without
+HTTP."""

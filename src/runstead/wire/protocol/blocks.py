@@ -1,4 +1,4 @@
-"""Content blocks of a message that arrives in pieces: opened, grown, finished."""
+"""Content blocks of a message that arrives in chunks: start, deltas, finish."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _GROWING: Final = {
     "tool_call_chunk": "args",
     **dict.fromkeys(_MEDIA, "base64"),
 }
-"""Kinds that arrive in pieces, and the field that grows."""
+"""Block types that arrive in chunks, and the field that grows."""
 _DELTAS: Final = {"text": "text-delta", "reasoning": "reasoning-delta", "tool_call_chunk": "tool-call-delta"}
 _HEAVY: Final = frozenset(("args", "data", "base64", "output", "value"))
-"""Left out at the start of a block that arrives whole: its finish carries them."""
+"""Fields that are left out at the start of a block that arrives whole: its finish contains them."""
 
 
 class Blocks:
-    """The blocks of one message, in the order in which they began."""
+    """Blocks of one message, in the order in which they began."""
 
     def __init__(self) -> None:
         self._open: dict[Any, tuple[int, Block]] = {}
@@ -36,7 +36,7 @@ class Blocks:
             yield from self._take(key, block)
 
     def whole(self, block: Block) -> Iterator[Data]:
-        """A block that has come in one piece."""
+        """Yield the events of a block that has arrived whole."""
         index = self._index()
         self._finished += 1
         yield {"event": "content-block-start", "index": index, "content": _skeleton(block)}
@@ -65,7 +65,7 @@ class Blocks:
 
 
 def blocks_of(message: Mapping[str, Any]) -> Iterator[Block]:
-    """The blocks of a message that has come whole, in their standard form."""
+    """Yield the blocks of a message that has arrived whole, in their standard form."""
     content = message.get("content")
     if isinstance(content, str):
         if content:
@@ -81,7 +81,7 @@ def blocks_of(message: Mapping[str, Any]) -> Iterator[Block]:
 
 
 def _pieces(chunk: Mapping[str, Any]) -> Iterator[tuple[Any, Block]]:
-    """What a chunk brings, each with the key of the block it belongs to."""
+    """Yield the parts of a chunk, each with the key of its block."""
     content = chunk.get("content")
     if isinstance(content, str):
         if content:
@@ -97,13 +97,13 @@ def _pieces(chunk: Mapping[str, Any]) -> Iterator[tuple[Any, Block]]:
 
 
 def _standard(content: list[Any]) -> list[Block]:
-    """Providers' blocks as LangChain's standard ones."""
+    """Return providers' blocks as LangChain's standard blocks."""
     if all(isinstance(block, dict) and block.get("type") == "text" for block in content):
         return [dict(block) for block in content]
     try:
         return [dict(block) for block in AIMessageChunk(content=content).content_blocks]
     except Exception:
-        # A block that LangChain does not understand is shown as the provider wrote it.
+        # A block that LangChain does not know is passed on in the provider's form.
         return [{"type": "non_standard", "value": block} for block in content]
 
 
@@ -113,7 +113,7 @@ def _grow(grown: Block, piece: Block) -> None:
         grown.update(piece)
         return
     text = (grown.get(field) or "") + (piece.get(field) or "")
-    # What comes late (a name, an annotation) is kept, what does not come again is not lost.
+    # Fields that arrive later (a name, an annotation) are added; fields that are not repeated are kept.
     grown.update({key: value for key, value in piece.items() if value is not None})
     grown[field] = text
 
@@ -121,7 +121,8 @@ def _grow(grown: Block, piece: Block) -> None:
 def _skeleton(block: Block) -> Block:
     field = _GROWING.get(block.get("type", ""))
     if field is not None and block["type"] not in _MEDIA:
-        # Without the provider's index, which would be taken for ours; that of a call tells calls apart.
+        # Without the provider's index, which clients would take for the protocol's. A tool call keeps it, since it
+        # distinguishes calls.
         dropped = {"annotations"} if block["type"] == "tool_call_chunk" else {"annotations", "index"}
         return {**{key: value for key, value in block.items() if key not in dropped}, field: ""}
     start = {key: value for key, value in block.items() if key not in _HEAVY}
@@ -138,7 +139,8 @@ def _delta(block: Block) -> Block | None:
     if field is None or not block.get(field):
         return None
     if kind in _MEDIA:
-        # Clients gather the bytes of media from here alone; the finish has them for who keeps whole blocks.
+        # Clients collect the bytes of media only from deltas; the finish event has them too, for clients that keep
+        # whole blocks.
         return {"type": "data-delta", "data": block[field], "encoding": "base64"}
     return {"type": _DELTAS[kind], field: block[field]}
 
@@ -152,5 +154,5 @@ def _finished(block: Block) -> Block:
     except orjson.JSONDecodeError:
         args = None
     if not isinstance(args, dict):
-        return {"type": "invalid_tool_call", **call, "args": raw, "error": "the arguments are no JSON object"}
+        return {"type": "invalid_tool_call", **call, "args": raw, "error": "the arguments are not a JSON object"}
     return {"type": "tool_call", **call, "args": args}

@@ -1,4 +1,4 @@
-"""The checkpoints channel, and what a checkpoint's id tells of time."""
+"""Checkpoints channel, and the time contained in a checkpoint's id."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, Final
 from .blocks import Data
 
 _GREGORIAN: Final = 0x01B21DD213814000
-"""The epoch of UUID times, in steps of 100 ns before that of Unix."""
+"""Epoch of UUID times before that of Unix, in steps of 100 ns."""
 
 
 def envelope(checkpoint_id: str, checkpoint: Mapping[str, Any]) -> Data:
-    """What the checkpoints channel tells: enough to place it, and to start from it."""
+    """Return the data of the checkpoints channel: enough to locate the checkpoint, and to start from it."""
     metadata = checkpoint.get("metadata") or {}
     made: Data = {"id": checkpoint_id}
     if (parent := checkpoint_id_of(checkpoint.get("parent_config"))) is not None:
@@ -22,15 +22,17 @@ def envelope(checkpoint_id: str, checkpoint: Mapping[str, Any]) -> Data:
 
 
 def checkpoint_id_of(config: Any) -> str | None:
-    """The checkpoint that a config names."""
+    """Return the id of the checkpoint that a config names."""
     configurable = config.get("configurable") if isinstance(config, dict) else None
     found = configurable.get("checkpoint_id") if isinstance(configurable, dict) else None
     return found if isinstance(found, str) else None
 
 
 def time_of(checkpoint_id: str) -> int | None:
-    """When a checkpoint was made, in milliseconds: its id is made of the time. Events are as old as the checkpoint that
-    was the latest when they came, so that a client who has read the state drops exactly those that are in it already.
+    """Return the time of a checkpoint in milliseconds, which its id contains.
+
+    Events get the time of the latest checkpoint before them, so that a client that has read the state can drop exactly
+    the events that the state already includes.
     """
     try:
         found = uuid.UUID(checkpoint_id)

@@ -1,6 +1,6 @@
-"""Commands of the protocol: what a client sends, and in which envelope it is answered.
+"""Commands of the event protocol: requests of clients, and the envelopes of their responses.
 
-A command that cannot be read at all is a bad request; everything else is answered, with success or an error's code.
+A command that cannot be parsed is a bad request; every other command gets a response, with success or an error code.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ NOT_JSON: Final = "Protocol commands must be valid JSON."
 NOT_TEXT: Final = "Protocol commands must be text messages of JSON, not binary ones."
 
 _IN_PLAIN_WORDS: Final = (BadRequest, Unprocessable, ContextIncomplete, InvalidAnswer)
-"""What the client did wrong, told without a status."""
+"""Errors of the client, reported without a status."""
 
 
 class CommandRefused(Exception):
-    """The command is understood and cannot be done; ``facts`` go with the answer."""
+    """The command is valid but cannot be executed; ``facts`` are part of the response."""
 
     def __init__(self, code: ErrorCode, message: str, facts: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -43,7 +43,7 @@ class CommandRefused(Exception):
 
 
 class BadEnvelope(Exception):
-    """Not a command. ``command_id`` is what stands where the id should be."""
+    """The message is not a command. ``command_id`` is the value in the id's place."""
 
     def __init__(self, message: str, command_id: Any = None) -> None:
         super().__init__(message)
@@ -52,7 +52,7 @@ class BadEnvelope(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What a client wants done."""
+    """Command of a client."""
 
     id: int
     method: str
@@ -60,7 +60,7 @@ class Command:
 
 
 def command_of(value: Any) -> Command:
-    """Raises BadEnvelope."""
+    """Parse a command. Raises BadEnvelope."""
     if not isinstance(value, dict):
         raise BadEnvelope(ENVELOPE)
     command_id, method = value.get("id"), value.get("method")
@@ -73,7 +73,8 @@ def command_of(value: Any) -> Command:
 
 
 def success(command: Command, result: Mapping[str, Any], applied_through: int = 0) -> dict[str, Any]:
-    """``applied_through`` is the last seq that this connection has been sent; a request of its own has seen none."""
+    """Return a success response. ``applied_through`` is the last seq sent on this connection; 0 for a separate
+    request."""
     meta = {"applied_through_seq": applied_through}
     return {"type": "success", "id": command.id, "result": dict(result), "meta": meta}
 
@@ -84,7 +85,7 @@ def failure(command_id: Any, code: ErrorCode, message: str, facts: Mapping[str, 
 
 
 def failure_of(command: Command, error: Exception) -> tuple[dict[str, Any], int]:
-    """The answer to a command that raised, and the HTTP status that says the same."""
+    """Return the response to a command that failed, and the equivalent HTTP status."""
     if isinstance(error, CommandRefused):
         return failure(command.id, error.code, str(error), error.facts), 400
     problem = problem_of(error)
@@ -106,7 +107,7 @@ def _text(error: Exception, status: int, detail: str) -> str:
 
 
 def params_of(command: Command, adapter: TypeAdapter[T]) -> T:
-    """The params as what the command takes. Raises CommandRefused."""
+    """Return the params as the command's type. Raises CommandRefused."""
     try:
         return adapter.validate_python(dict(command.params))
     except ValidationError as error:
@@ -133,7 +134,7 @@ class Answer(WireModel):
 
 
 class InputRespond(WireModel):
-    """One answer, or several; what comes with them goes into the same step."""
+    """One answer, or several; the other fields are applied in the same step."""
 
     interrupt_id: str | None = None
     namespace: list[str] | None = None
@@ -146,7 +147,7 @@ class InputRespond(WireModel):
     strict_resume: bool | None = None
 
     def answers(self) -> dict[str, Any]:
-        """Responses by interrupt. Raises CommandRefused when there is none."""
+        """Return the responses by interrupt. Raises CommandRefused if there is none."""
         found = {answer.interrupt_id: answer.response for answer in self.responses or ()}
         if self.interrupt_id is not None:
             found[self.interrupt_id] = self.response

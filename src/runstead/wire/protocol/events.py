@@ -1,4 +1,4 @@
-"""One event of the protocol, the channels that events travel in, and what a subscriber asks to see."""
+"""Events of the protocol, their channels, and subscriptions to them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ CHANNELS: Final = (
 CUSTOM: Final = "custom:"
 _CHANNEL_OF: Final = {"input.requested": "input", "input.answered": "input"}
 _MOST: Final = 256
-"""Channels or namespaces of one subscription; nobody means more."""
+"""Maximum number of channels or namespaces of one subscription."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProtocolEvent:
-    """``seq`` rises over all runs of a thread and is the same for every reader; ``event_id`` is unique in the thread,
-    and stays with the event over reconnects and restarts. ``timestamp`` is in milliseconds.
+    """Event of the protocol.
+
+    ``seq`` rises over all runs of a thread and is the same for every reader; ``event_id`` is unique in the thread, and
+    stays the same over reconnects and restarts. ``timestamp`` is in milliseconds.
     """
 
     event_id: str
@@ -34,7 +36,7 @@ class ProtocolEvent:
 
     @property
     def channel(self) -> str:
-        """The channel it travels in; a custom event with a name has one of its own."""
+        """Channel of the event; a custom event with a name has a channel of that name."""
         if self.method == "custom" and isinstance(name := self.data.get("name"), str):
             return CUSTOM + name
         return _CHANNEL_OF.get(self.method, self.method)
@@ -51,9 +53,9 @@ class ProtocolEvent:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What one reader wants: channels, below namespaces (none: all), at most ``depth`` levels below each of them.
+    """Selection of one reader: channels, within namespaces (none: all), at most ``depth`` levels below each of them.
 
-    ``since`` hides what has come before that seq.
+    ``since`` hides events up to and including that seq.
     """
 
     channels: frozenset[str]
@@ -62,7 +64,7 @@ class Subscription:
     since: int | None = None
 
     def wants(self, *methods: str) -> bool:
-        """Whether a channel of this name is asked for at all."""
+        """Return whether one of these channels is selected."""
         return not self.channels.isdisjoint(methods)
 
     def matches(self, event: ProtocolEvent) -> bool:
@@ -82,12 +84,12 @@ class Subscription:
 
 
 def _same(asked: str, found: str) -> bool:
-    """A segment that was asked for without an id stands for all of that name."""
+    """Return whether a segment matches. A segment without an id matches all segments of that name."""
     return asked == found or (":" not in asked and found.partition(":")[0] == asked)
 
 
 def subscription_of(params: Mapping[str, Any]) -> Subscription:
-    """What a request for events asks for. Raises BadRequest."""
+    """Return the subscription that a request describes. Raises BadRequest."""
     return Subscription(
         channels=_channels(params.get("channels")),
         namespaces=tuple(_namespace(one) for one in _list(params.get("namespaces"), "namespaces")),
@@ -97,7 +99,7 @@ def subscription_of(params: Mapping[str, Any]) -> Subscription:
 
 
 def union(subscriptions: Iterable[Subscription]) -> Subscription:
-    """One that wants at least what each of them wants."""
+    """Return a subscription that selects at least the events of each of these."""
     each = list(subscriptions)
     namespaces = () if any(not one.namespaces for one in each) else tuple({ns for one in each for ns in one.namespaces})
     depths, sinces = [one.depth for one in each], [one.since for one in each]
@@ -110,7 +112,7 @@ def union(subscriptions: Iterable[Subscription]) -> Subscription:
 
 
 def namespace_of(value: Any) -> Namespace:
-    """A namespace as clients write it; none is the root. Raises BadRequest."""
+    """Return the namespace in a client's value; None is the root. Raises BadRequest."""
     return _namespace(value) if value is not None else ()
 
 

@@ -10,10 +10,11 @@ from .translator import RESUME_GAP
 
 
 def frame(event: ProtocolEvent) -> bytes:
-    """One event as it goes out."""
+    """Return the bytes of one event."""
     data = encode(event.to_json())
     if event.method == RESUME_GAP:
-        # Not an event of the thread: a client that counted it as its place would skip what it was told of.
+        # Without an id, since this is not an event of the thread: a client that took it as its position would skip the
+        # missing events.
         return b"event: " + RESUME_GAP.encode() + b"\r\ndata: " + data + b"\r\n\r\n"
     return b"event: %s\r\ndata: %s\r\nid: %d\r\n\r\n" % (event.method.encode(), data, event.seq)
 

@@ -1,6 +1,6 @@
-"""The lifecycle channel: which graphs inside a run have begun, and how they ended.
+"""Lifecycle channel: start and end of each graph inside a run.
 
-A subgraph begins with the first task in its namespace, and ends with the task of its parent that it ran in.
+A subgraph begins with the first task in its namespace, and ends with the parent's task in which it ran.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Lived: TypeAlias = tuple[Namespace, Data]
 
 
 class LifecycleTranslator:
-    """The namespaces of one run below its root."""
+    """Namespaces of one run below its root."""
 
     def __init__(self) -> None:
         self._seen: set[Namespace] = set()
@@ -31,7 +31,7 @@ class LifecycleTranslator:
         yield from self.seen(namespace, agent if isinstance(agent, str) else None)
 
     def seen(self, namespace: Namespace, agent: str | None = None) -> Iterator[Lived]:
-        """Something has come from this namespace. ``agent`` is the name of the agent that works there."""
+        """Record an event from this namespace. ``agent`` is the name of the agent in it."""
         if not namespace or namespace in self._seen:
             return
         self._seen.add(namespace)
@@ -50,7 +50,7 @@ class LifecycleTranslator:
                 yield child, self._ended(child, *_status(task))
 
     def run_ended(self, status: str, error: str | None = None) -> Iterator[Lived]:
-        """Whatever is still open has ended with the run; the deepest first."""
+        """End all open namespaces together with the run, deepest first."""
         for child in sorted(self._open, key=len, reverse=True):
             yield child, self._ended(child, status, error)
 

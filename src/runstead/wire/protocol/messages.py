@@ -1,4 +1,4 @@
-"""The messages channel: what models say, from ``message-start`` to ``message-finish``."""
+"""Messages channel: messages of models, from ``message-start`` to ``message-finish``."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from .blocks import Blocks, Data, blocks_of
 from .events import Namespace
 
 Said: TypeAlias = tuple[Namespace, Data]
-"""Where something was said, and what."""
+"""Namespace and data of a message event."""
 
 
 @dataclass(slots=True)
 class _Message:
-    """A message that is still being said."""
+    """Message that is still being streamed."""
 
     message_id: str
     blocks: Blocks = field(default_factory=Blocks)
@@ -30,7 +30,7 @@ class MessageTranslator:
         self._open: dict[tuple[Namespace, str], _Message] = {}
 
     def feed(self, namespace: Namespace, message: Mapping[str, Any], metadata: Mapping[str, Any]) -> Iterator[Said]:
-        """One entry of the stream: a chunk, or a message that has come whole."""
+        """Yield the events of one stream entry: a chunk, or a message that has arrived whole."""
         if message.get("type") == "ai":
             yield from ((namespace, data) for data in _whole(message, metadata))
         if message.get("type") != "AIMessageChunk":
@@ -47,12 +47,12 @@ class MessageTranslator:
             yield from self._finish(key)
 
     def step_ended(self, namespace: Namespace) -> Iterator[Said]:
-        """A node has returned, so that what was being said below it will not go on."""
+        """Finish the open messages in or below a namespace, since its node has returned."""
         for key in [key for key in self._open if key[0][: len(namespace)] == namespace]:
             yield from self._finish(key)
 
     def cut_off(self, reason: str) -> Iterator[Said]:
-        """The run, or this attempt of it, has ended in the middle."""
+        """End all open messages with an error: the run, or this attempt of it, has ended."""
         for key in list(self._open):
             message = self._open.pop(key)
             yield key[0], self._addressed(key[0], message, {"event": "error", "message": reason})
@@ -64,10 +64,11 @@ class MessageTranslator:
         del self._open[key]
 
     def _addressed(self, namespace: Namespace, message: _Message, data: Data) -> Data:
-        """Events after the start carry no id; while several messages are said at once in one place, they need one."""
+        """Return the data with the message's id if several messages are open in this namespace. Otherwise only the
+        start event has the id."""
         if sum(key[0] == namespace for key in self._open) < 2:
             return data
-        # The two names under which the clients look for it.
+        # Clients look for the id under either name.
         return {**data, "message_id": message.message_id, "run_id": message.message_id}
 
 
@@ -96,7 +97,7 @@ def _end(usage: Mapping[str, Any] | None, metadata: Mapping[str, Any]) -> Data:
 
 
 def _added(before: dict[str, Any] | None, more: Any) -> dict[str, Any] | None:
-    """Usage comes in parts that add up."""
+    """Return the sum of two partial token counts."""
     if not isinstance(more, dict):
         return before
     if before is None:

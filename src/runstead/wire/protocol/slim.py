@@ -1,4 +1,4 @@
-"""Messages without what says nothing: a state is sent whole at every step, and most of a message's fields are empty."""
+"""Removal of empty message fields: a state is sent whole at every step, and most fields of a message are empty."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _EMPTY: Final = frozenset(
         "tool_call_chunks", "chunk_position", "example",
     )
 )  # fmt: skip
-"""Fields that are left out when they hold nothing."""
+"""Fields that are left out if they are empty."""
 
 
 def slim_state(state: Any) -> Any:
-    """A state, or a part of one, with its messages slimmed."""
+    """Return a state, or a part of one, without empty message fields."""
     if not isinstance(state, dict):
         return state
     return {key: _slim_channel(value) for key, value in state.items()}

@@ -1,7 +1,7 @@
-"""The tools channel: when a tool is called, and what came of it.
+"""Tools channel: calls of tools and their results.
 
-LangGraph's stream tells neither by itself. A call begins when a task begins that was given it, and has ended when a
-tool message answers it.
+LangGraph's stream contains neither directly. A call begins with the task that received it, and ends with the tool
+message that answers it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from .blocks import Data
 from .slim import is_message, slim_message
 
 _TOOL_NODE: Final = "tools"
-"""How the node that executes calls is named, unless somebody names it otherwise; the JavaScript client knows it by this
-name too. Under another name, calls are told of when they have ended.
-"""
+"""Default name of the node that executes tool calls, which the JavaScript client also expects. With another node name,
+a call is reported only when it has ended."""
 
 
 class ToolTranslator:
@@ -33,14 +32,14 @@ class ToolTranslator:
                 yield from self._start(call)
 
     def message(self, message: Mapping[str, Any]) -> Iterator[Data]:
-        """A message that has come whole."""
+        """Process a message that has arrived whole."""
         for call in message.get("tool_calls") or ():
             self._known[str(call.get("id"))] = call
         if message.get("type") == "tool" and isinstance(call_id := message.get("tool_call_id"), str):
             yield from self._end(call_id, dict(message))
 
     def result(self, value: Any) -> Iterator[Data]:
-        """What a task has returned."""
+        """Process the result of a task."""
         for message in _messages_in(value):
             yield from self.message(message)
 
@@ -67,7 +66,7 @@ class ToolTranslator:
 
 
 def tool_call_of(task: Mapping[str, Any]) -> str | None:
-    """The id of the call that a task was made for, if it was made for one."""
+    """Return the id of the tool call for which a task was created; None if there is none."""
     if not _is_dispatch(task.get("input")):
         return None
     return next((call_id for call in _calls_of(task) if isinstance(call_id := call.get("id"), str)), None)
@@ -78,7 +77,8 @@ def _is_dispatch(given: Any) -> bool:
 
 
 def _calls_of(task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Calls that a task was given: one to itself, a list of them, or those of the last message of its state."""
+    """Return the calls that a task received: one for itself, a list of them, or those of the last message of its
+    state."""
     given = task.get("input")
     if isinstance(given, dict) and isinstance(given.get("tool_call"), dict):
         return [given["tool_call"]]
@@ -89,7 +89,7 @@ def _calls_of(task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _messages_in(value: Any) -> list[dict[str, Any]]:
-    """The messages of a state, or of an update, wherever in it they are."""
+    """Return the messages of a state or an update, in whatever channel they are."""
     if isinstance(value, dict):
         if is_message(value):
             return [value]

@@ -1,7 +1,9 @@
-"""One run's stream in the words of the protocol. Pure: the same log gives the same events, whoever reads it and when.
+"""Translator of one run's stream to the event protocol. Pure: the same log gives the same events for every reader at
+any time.
 
-What a run's stream does not tell (that it began, how it ended, what it asks) is told by events of our own; their ids
-begin with ``synth:`` and are made of the run's id and what they say, so that they can be told again without the log.
+Facts that a run's stream does not contain (its start, its end, its interrupts) become synthesized events. Their ids
+begin with ``synth:`` and are built from the run's id and the event's content, so that they can be repeated without the
+log.
 """
 
 from __future__ import annotations
@@ -28,8 +30,10 @@ RESUME_GAP: Final = "resume_gap"
 
 
 class RunTranslator:
-    """Feed it the log of a run from its first event on. ``wanted`` tells which channels are read by anybody: what the
-    others would show need not be made, and the rest is the same without it.
+    """Translator of one run. Feed it the run's log from the first event on.
+
+    ``says`` is False if no reader selects the channels of messages and tools: their events are then skipped, and all
+    other events stay the same.
     """
 
     def __init__(self, run: RunRecord, *, says: bool = True) -> None:
@@ -46,7 +50,7 @@ class RunTranslator:
         self._entry, self._count = "", 0
 
     def translate(self, event: StreamEvent) -> Iterator[ProtocolEvent]:
-        """What one event of the log becomes. The terminal event is for `end`."""
+        """Yield the protocol events for one event of the log. The terminal event goes to `end`."""
         self._entry, self._count = event.id, 0
         name, *path = event.event.split("|")
         namespace = tuple(path)
@@ -74,15 +78,15 @@ class RunTranslator:
                 yield from self._seen(namespace)
                 yield self._made("custom", namespace, _custom(orjson.loads(event.data)))
             case _:
-                # Metadata frames of "messages", "events", "debug": the same things, told in another way.
+                # Metadata frames of "messages", "events" and "debug" contain the same data in another form.
                 return
 
     def begin(self) -> Iterator[ProtocolEvent]:
-        """The run is at work. Told once."""
+        """Yield the start of the run, once."""
         if self._begun:
             return
         self._begun = True
-        # Numbered by the run and not by the entry: the first entry that is kept may be any.
+        # Numbered by the run, not by the entry, since the first kept entry may be any.
         entry, self._entry = self._entry, ""
         yield self._synthesized("lifecycle", (), "lc||running", self._root("running"))
         if answered := _answered(self._run):
@@ -90,7 +94,7 @@ class RunTranslator:
         self._entry = entry
 
     def end(self, run: RunRecord, kind: str, error: str | None = None) -> Iterator[ProtocolEvent]:
-        """The run has ended, and ``run`` says when. ``kind`` is that of the terminal event."""
+        """Yield the end of the run; ``run`` contains its time. ``kind`` is that of the terminal event."""
         yield from self.begin()
         status = "failed" if kind == "error" else "interrupted" if kind == "cancel" or self._paused else "completed"
         if status == "completed" or self._paused:
@@ -124,7 +128,7 @@ class RunTranslator:
             yield ProtocolEvent(event_id, number, "input.requested", namespace, self._time, data)
 
     def values_left(self, values: bytes, run: RunRecord) -> Iterator[ProtocolEvent]:
-        """The values of a run whose log is not kept (any more)."""
+        """Yield the values of a run whose log is not kept (any more)."""
         state = orjson.loads(values)
         if isinstance(state, dict):
             state.pop(INTERRUPT, None)
@@ -132,25 +136,28 @@ class RunTranslator:
         yield ProtocolEvent(f"synth:{run.run_id}:values", at, "values", (), self._time, slim_state(state))
 
     def asked(self, namespace: Namespace, interrupt: Mapping[str, Any]) -> None:
-        """The run stops to ask this. It is told with the end, and not before: until the run has settled nobody can
-        answer. Where an interrupt is seen first, in the deepest graph, is where it is told of.
+        """Record an interrupt of the run, which is reported at the end: before the run has settled, it cannot be
+        answered.
+
+        An interrupt is reported in the namespace in which it is seen first, which is the deepest one.
         """
         self._paused = True
         if isinstance(interrupt_id := interrupt.get("id"), str):
             self._asked.setdefault(interrupt_id, (namespace, interrupt))
 
     def gap(self, since: int | None) -> ProtocolEvent:
-        """What was to be read is not kept any more: go on from here. It has no place of its own in the order."""
+        """Return the event for missing events, after which the reader continues from here. It has no position of its
+        own in the order."""
         number = self._numbers.of("")
         data = {"since": since, "min_available_seq": number}
         return ProtocolEvent(f"synth:{self._run.run_id}:gap", number, RESUME_GAP, (), self._time, data)
 
     def paused(self) -> None:
-        """The run has stopped to ask, though nothing of what it asked is known."""
+        """Record that the run stopped at an interrupt whose content is unknown."""
         self._paused = True
 
     def ended_at(self, run: RunRecord) -> None:
-        """From here on all that is told is numbered by the run's end."""
+        """Number all further events by the run's end."""
         self._time = milliseconds(run.ended_at or run.updated_at)
         self._numbers.at(run.ended_at)
 
@@ -167,11 +174,11 @@ class RunTranslator:
         yield from self._said(self._messages.step_ended(namespace))
         interrupts = state.pop(INTERRUPT, None) if isinstance(state, dict) else None
         self._held = (event, namespace, state)
-        # A checkpoint follows its values; readers want to know it before them. Nothing else is waited for.
+        # A checkpoint follows its values, but readers need it before them. No other event is waited for.
         if not self._with_checkpoints or interrupts is not None or not event.id:
             yield from self._release()
         for interrupt in interrupts or ():
-            # Where a task tells of it as well, it tells the place too: the deepest does so first.
+            # If tasks report the interrupt too, they also report its namespace, the deepest task first.
             self._paused = True
             if not self._with_tasks:
                 self.asked(namespace, interrupt)
@@ -190,7 +197,7 @@ class RunTranslator:
         yield from self._said(self._messages.step_ended(namespace))
         for node, values in update.items():
             if node == INTERRUPT:
-                # A breakpoint stops without asking anything.
+                # A breakpoint stops the run without an interrupt.
                 self._paused = True
             else:
                 yield self._made("updates", namespace, {"node": node, "values": slim_state(values)})
@@ -228,7 +235,7 @@ class RunTranslator:
             yield from self._release()
 
     def _seen(self, namespace: Namespace) -> Iterator[ProtocolEvent]:
-        # Tasks tell more of a graph that begins: what it is called, and which call it was begun for.
+        # Tasks contain more about a starting graph: its name, and the tool call that started it.
         if not self._with_tasks:
             yield from self._lived(self._lifecycles.seen(namespace))
 
@@ -245,7 +252,7 @@ class RunTranslator:
             yield self._made("tools", namespace, data)
 
     def _made(self, method: str, namespace: Namespace, data: Any) -> ProtocolEvent:
-        """An event that comes of an entry of the log, and has its id."""
+        """Return an event derived from a log entry, with the entry's id."""
         event_id = f"{self._run.run_id}:{self._entry}" + (f".{self._count}" if self._count else "")
         self._count += 1
         return ProtocolEvent(event_id, self._numbers.of(self._entry), method, namespace, self._time, data)
@@ -259,14 +266,14 @@ class RunTranslator:
 
 
 def kind_of(run: RunRecord) -> str:
-    """The kind of terminal event that a run which has ended must have had."""
+    """Return the kind of terminal event that an ended run must have had."""
     if run.failure is not None:
         return "error"
     return "cancel" if run.status is RunStatus.INTERRUPTED else "end"
 
 
 def _answered(run: RunRecord) -> list[str]:
-    """The interrupts that a run answers, as far as it names them."""
+    """Return the ids of the interrupts that a run answers, as far as it names them."""
     command = run.spec.command
     if command is None or not command.has_resume or not isinstance(command.resume, Mapping):
         return []
@@ -278,7 +285,7 @@ def _is_interrupt_id(text: Any) -> bool:
 
 
 def _custom(payload: Any) -> Data:
-    """A payload with a name travels under it."""
+    """Return the data of a custom event. A payload with a name uses it as the event's name."""
     if not isinstance(payload, dict) or not isinstance(payload.get("name"), str):
         return {"payload": payload}
     if "payload" in payload:

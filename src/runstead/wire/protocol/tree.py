@@ -1,4 +1,4 @@
-"""The tree of graphs in a thread's latest run, from what the lifecycle channel told of them."""
+"""Tree of graphs in a thread's latest run, built from events of the lifecycle channel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .events import Namespace, ProtocolEvent
 
 
 def tree_of(events: Iterable[ProtocolEvent]) -> dict[str, Any] | None:
-    """The root of the tree; None when no run has begun."""
+    """Return the root of the tree; None if no run has begun."""
     nodes: dict[Namespace, dict[str, Any]] = {}
     for event in events:
         if event.method != "lifecycle":
@@ -26,6 +26,6 @@ def tree_of(events: Iterable[ProtocolEvent]) -> dict[str, Any] | None:
 
 
 def _nearest(namespace: Namespace, nodes: dict[Namespace, dict[str, Any]]) -> dict[str, Any] | None:
-    """The node above, or the next one above that: a graph may run inside of a node that is none."""
+    """Return the closest node above a namespace: a graph may run inside a node that is not a graph."""
     above = (nodes.get(namespace[:length]) for length in range(len(namespace) - 1, -1, -1))
     return next((node for node in above if node is not None), None)
