@@ -111,5 +111,5 @@ async def test_app_that_sends_nothing_is_an_error() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         return
 
-    with pytest.raises(RuntimeError, match="without an answer"):
+    with pytest.raises(RuntimeError, match="without a response"):
         await client(app).get("/")

@@ -126,7 +126,7 @@ class TestCancelReason:
     async def test_rollback_leaves_no_run_to_carry_a_reason(self, client: Any) -> None:
         thread_id = await thread_of(client)
         run = await client.runs.create(thread_id, "slow", input={"steps": 50, "delay": 0.1})
-        with pytest.raises(Exception, match="goes with action=interrupt"):
+        with pytest.raises(Exception, match="requires action=interrupt"):
             await client.runs.cancel(thread_id, run["run_id"], action="rollback", params={"reason": "taken"})
         with pytest.raises(Exception, match="reason: Input should be 'taken'"):
             await client.runs.cancel(thread_id, run["run_id"], params={"reason": "bored"})

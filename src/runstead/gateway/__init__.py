@@ -1,1 +1,1 @@
-"""HTTP: routes that read the wire, call one verb, and write the wire."""
+"""HTTP layer: routes that parse the wire format, call one method, and serialize the result."""

@@ -1,7 +1,7 @@
-"""Ends streams and WebSockets whose caller has lost access: who it is, is asked again every few seconds.
+"""Periodic re-authentication that ends streams and WebSockets whose caller has lost access.
 
-A stream can outlive the key or the account that opened it by hours. The authenticator decides as it did at the
-beginning; its failures (a database that is away) decide nothing.
+A stream can outlive the key or account that opened it by hours. The authenticator decides as at the start of the
+request; if it fails (an unavailable database), access is kept.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from runstead.wire.errors import Unauthenticated, problem_of
 _log = logging.getLogger(__name__)
 
 CLOSED: Final = 4401
-"""Code of a WebSocket whose caller has lost access."""
+"""Close code of a WebSocket whose caller has lost access."""
 _REASON: Final = "Your access has ended; log in again"
 
 
 class AccessWatch:
-    """One request or WebSocket, whose caller is authenticated again every ``every`` seconds until it has ended."""
+    """Watch of one request or WebSocket, whose caller is authenticated again every ``every`` seconds until it ends."""
 
     def __init__(self, ask: Callable[[], Awaitable[ActorContext]], actor: ActorContext, every: float) -> None:
         self._ask, self._actor, self._every = ask, actor, every
@@ -35,13 +35,13 @@ class AccessWatch:
         self._has_ended = self._has_begun = False
 
     def also_ask(self, question: Callable[[], Awaitable[object]]) -> None:
-        """Ask this each time too: it raises when access has ended."""
+        """Add a check to each round, which raises when access has ended."""
         self._also.append(question)
 
     async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve ``app``. When access ends, it is cancelled: an answer is cut, a WebSocket closed with 4401.
+        """Serve ``app``. When access ends, cancel it: a response is cut off, a WebSocket is closed with 4401.
 
-        Raises Unauthenticated when nothing of an answer has been sent by then.
+        Raises Unauthenticated if no part of a response has been sent by then.
         """
 
         async def watched(message: Message) -> None:
@@ -49,7 +49,7 @@ class AccessWatch:
             await send(message)
 
         self._serving = asyncio.current_task()
-        # Most requests have ended before it is time to ask.
+        # Most requests end before the first check.
         timer = asyncio.get_running_loop().call_later(self._every, self._begin)
         try:
             await app(scope, receive, watched)
@@ -73,7 +73,7 @@ class AccessWatch:
         while is_allowed:
             if is_allowed := await self._is_allowed():
                 await asyncio.sleep(self._every)
-        _log.info("a stream of user %s is closed: access has ended", self._actor.user_id)
+        _log.info("closing a stream of user %s: access has ended", self._actor.user_id)
         self._has_ended = True
         if self._serving is not None:
             self._serving.cancel()
@@ -92,7 +92,7 @@ class AccessWatch:
             try:
                 await question()
             except Exception as error:
-                # What does not match a handler's filter any more looks absent.
+                # An object that no longer matches a handler's filter looks missing.
                 refusals = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
                 if problem_of(error).status in refusals:
                     return False

@@ -1,6 +1,6 @@
-"""Where a run is found again: the headers that clients reconnect by.
+"""Location headers of runs, with which clients reconnect.
 
-Relative to the base URL that clients were given, never to the mount point: the SDKs put their own prefix before them.
+Relative to the base URL of the clients, never to the mount point: the SDKs add their own prefix.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ def run_path(record: RunRecord) -> str:
 
 
 def created_headers(record: RunRecord) -> dict[str, str]:
-    """Of an answer that created a run and does not wait for it."""
+    """Return the headers of a response that created a run and does not wait for it."""
     return {"content-location": run_path(record)}
 
 
@@ -22,6 +22,6 @@ def wait_headers(record: RunRecord) -> dict[str, str]:
 
 
 def stream_headers(record: RunRecord) -> dict[str, str]:
-    """A stateless run is found without its thread, which may be gone by then."""
+    """Return the headers of a stream. A stateless run is addressed without its thread, which may be gone by then."""
     path = run_path(record) if record.spec.scope.kind == "stateful" else f"/runs/{record.run_id}"
     return {"content-location": path, "location": f"{path}/stream"}

@@ -1,7 +1,8 @@
-"""What each route answers when all goes well: one table, from method and path to statuses, types and shapes.
+"""Successful responses of each route, in one table from method and path to statuses, types and schemas.
 
-Routes write their answers themselves, so that nothing is encoded twice; what they write is said here, and a test that
-asks them at random finds out where that is not true. A route that is not listed answers some JSON with a 200.
+Routes write their responses themselves, so that nothing is encoded twice. This table describes them for the API
+documentation, and a test with random requests checks it. A route that is not listed responds with arbitrary JSON and
+status 200.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Any, Final, TypeAlias
 from .shapes import ANYTHING, COUNT, EVENT, OBJECT, Schema, many, named, object_of, or_null, some_of
 
 Answers: TypeAlias = Mapping[str, Any]
-"""By status, in the words of OpenAPI."""
+"""Responses by status, in OpenAPI's format."""
 
-_TOLD: Final = {"200": "Done.", "202": "Under way.", "204": "Done; there is nothing to tell."}
+_TOLD: Final = {"200": "Done.", "202": "Under way.", "204": "Done, without content."}
 _PLACES: Final = ("content-location", "location", "runstead-remark")
 _PAGES: Final = ("x-pagination-total", "x-pagination-next")
 
@@ -115,7 +116,7 @@ FAILURES: Final[Answers] = {
         "content": {"application/json": {"schema": named("Failure")}},
     },
     "503": {
-        "description": "Not now, and what helps: the storage, or a graph, does not answer, or the server stops.",
+        "description": "Unavailable: the storage or a graph does not respond, or the server is stopping.",
         "content": {"application/json": {"schema": named("Failure")}},
     },
     "507": {
@@ -123,4 +124,4 @@ FAILURES: Final[Answers] = {
         "content": {"application/json": {"schema": named("Failure")}},
     },
 }
-"""Of every route."""
+"""Responses of every route."""

@@ -1,4 +1,4 @@
-"""The HTTP application: routes, and what stands around them. Everything it works with is handed in."""
+"""HTTP application: routes and middleware. All components that it uses are passed in."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -59,20 +59,21 @@ _ROUTES: Sequence[tuple[ModuleType, tuple[Noun, ...]]] = (
     (crons, ("runs",)),
     (stops, ("runs",)),
     (runs, ("runs",)),
-    # Follows threads, and begins runs.
+    # Follows threads, and creates runs.
     (protocol, ("threads", "runs", "event_streaming")),
     (webhooks, ("runs",)),
     (items, ("store",)),
 )
-"""The routes, and what must not be disabled for them to be there."""
+"""Route modules, each with the resources that must be enabled for it."""
 
 EXPOSED_HEADERS = ("content-location", "location", "x-pagination-total", "x-pagination-next", REMARKS)
-"""Browsers hide all others from the clients, who need these to find their run again."""
+"""Response headers that browser clients need to find their run again; browsers hide all others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cors:
-    """As in Starlette's CORSMiddleware. Pages of any origin by default, as with the reference."""
+    """CORS options of Starlette's CORSMiddleware. By default, pages of any origin are allowed, as in the reference
+    server."""
 
     allow_origins: Sequence[str] = ("*",)
     allow_methods: Sequence[str] = ("*",)
@@ -86,10 +87,12 @@ class Cors:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Where the routes stand. ``custom`` is the user's own app beside them, once it has been loaded; ``security`` what
-    the API's description tells of authentication; ``logged_headers`` says which headers stand on log lines;
-    ``pages`` which web pages may call; None asks no page; ``access_check_seconds`` how often callers are authenticated
-    again while they are served; ``memory`` bounds the bytes of bodies and answers.
+    """Options of the application beyond its routes.
+
+    ``custom`` returns the user's own app, once it has been loaded; ``security`` is the description of authentication
+    for the API documentation; ``logged_headers`` decides which headers appear in log lines; ``pages`` decides which web
+    pages may call, None disables that check; ``access_check_seconds`` is the interval at which callers are
+    authenticated again during a request; ``memory`` limits the bytes of request and response bodies.
     """
 
     mount_prefix: str | None = None
@@ -110,9 +113,10 @@ def create_api(
     disabled: Collection[Noun] = (),
     surroundings: Surroundings | None = None,
 ) -> FastAPI:
-    """The app over ``source``. ``lifespan`` starts and stops what is behind it, when the app is served by itself.
+    """Create the application for ``source``. ``lifespan`` starts and stops the services if the application is served on
+    its own.
 
-    The routes of ``disabled`` nouns do not exist.
+    Routes of ``disabled`` resources do not exist.
     """
     around = surroundings or Surroundings()
     has_meta = "meta" not in disabled
@@ -123,7 +127,7 @@ def create_api(
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json" if has_meta else None,
-        # From the outside in: a browser must be able to read failures, and failures of authentication are failures.
+        # From the outside in. Browsers must be able to read errors, including those of authentication.
         middleware=[
             *([Middleware(LoggedHeaders, chosen=around.logged_headers)] if around.logged_headers else []),
             _cors(cors or Cors(), around.custom),
@@ -147,7 +151,7 @@ def create_api(
     about = meta.router if has_meta else meta.bare
     routers = [about, *(module.router for module, nouns in _ROUTES if not any(noun in disabled for noun in nouns))]
     for router in routers:
-        # Here and not in each route: one that forgot it would be open to everybody who is known.
+        # Added here and not in each route: a route that forgot it would be open to every authenticated user.
         doors = [] if router is about else [Depends(authorize)]
         app.include_router(router, dependencies=[Depends(without_nul), *doors])
     describe(app, routers, lambda schema: joined(secured(schema, around.security), around.custom()))

@@ -1,7 +1,7 @@
-"""What is asked of auth handlers for each route: one table, from method and path to resource, action and value.
+"""Authorization of routes, in one table from method and path to resource, action and the value for auth handlers.
 
-A route that is not listed is closed as soon as there are handlers to ask; a test keeps the table complete. How the
-answers are carried out is in `authorization`.
+With auth handlers, a route that is not listed is closed; a test keeps the table complete. `authorization` applies the
+handlers' results.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from runstead.wire.authorization import Action, Resource
 from runstead.wire.stops import stop_action_of
 
 OPEN_PATHS: Final = frozenset(("/", "/ok", "/ready", "/info", "/docs", "/openapi.json"))
-"""They tell nothing about anybody, and load balancers and browsers ask for them without credentials."""
+"""Paths without data of any user, which load balancers and browsers request without credentials."""
 
 Reach: TypeAlias = Literal[
     "new thread",
@@ -32,28 +32,29 @@ Reach: TypeAlias = Literal[
     "many runs",
     "items",
 ]
-"""What a filter applies to: the thread, runs, assistant, delivery or cron that are named, or what a search finds."""
+"""Objects to which a filter applies: the thread, runs, assistant, delivery or cron that the request names, or the
+results of a search."""
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a request says, read loosely: what it must be is checked by the route, also after the handlers."""
+    """Content of a request, not validated: the route validates it after the handlers."""
 
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict)
 
     def mapping(self, name: str) -> dict[str, Any]:
-        """A copy of a field that holds an object; an empty one where there is none."""
+        """Return a copy of a field that contains an object; an empty dict if it contains none."""
         found = self.body.get(name)
         return deepcopy(found) if isinstance(found, dict) else {}
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """The question about one route. ``value`` makes what handlers look at, and may change. ``is_batch``: the body is a
-    list, and each of its elements is asked about. ``item_fields`` are names in a value about items, and in the body.
-    """
+    """Authorization of one route. ``value`` builds the value that handlers read and may change. ``is_batch``: the body
+    is a list, and each of its elements is authorized. ``item_fields`` maps names in a value for items to names in the
+    body."""
 
     resource: Resource
     action: Action
@@ -63,7 +64,7 @@ class Ask:
     item_fields: Mapping[str, str] = field(default_factory=dict)
 
     def bodies(self, body: Any) -> list[Any]:
-        """Return what is asked about one by one, never nothing: handlers are asked whatever the body is."""
+        """Return the bodies to authorize one by one, at least one: handlers are called for any body."""
         return body if self.is_batch and isinstance(body, list) and body else [body]
 
 
@@ -74,13 +75,13 @@ _KWARGS: Final = (
 
 
 def _named(given: Given) -> dict[str, Any]:
-    """The ids in the path, and what a cancel does."""
+    """Return the ids in the path, and the action of a cancel."""
     action = {"action": stop_action_of(given.query["action"])} if given.query.get("action") else {}
     return {**given.path, **action}
 
 
 def _with_metadata(*names: str) -> Callable[[Given], dict[str, Any]]:
-    """The ids in the path, these fields of the body, and its metadata."""
+    """Return a function for the ids in the path, these fields of the body, and its metadata."""
 
     def value(given: Given) -> dict[str, Any]:
         own = {name: deepcopy(given.body[name]) for name in names if name in given.body}
@@ -106,7 +107,7 @@ def _new_run(given: Given) -> dict[str, Any]:
 
 
 def _cron(given: Given) -> dict[str, Any]:
-    """A cron as it is to be made or changed. ``payload`` is all that was sent."""
+    """Return a cron as it is to be created or changed. ``payload`` is the whole body."""
     own = {name: deepcopy(given.body.get(name)) for name in _CRON_FIELDS}
     return {**own, **given.path, "payload": deepcopy(dict(given.body)), "metadata": given.mapping("metadata")}
 
@@ -170,7 +171,7 @@ _SEARCH: Final = Ask(
 )
 _ASSISTANT: Final = Ask("assistants", "read", "assistant", _named)
 ASSISTANT_FIELDS: Final = ("assistant_id", "graph_id", "config", "context", "name", "description", "if_exists")
-"""What handlers see of an assistant beside its metadata, and may change."""
+"""Fields of an assistant, besides its metadata, that handlers see and may change."""
 
 ASKS: Final[Mapping[tuple[str, str], Ask]] = {
     ("POST", "/threads"): Ask(
@@ -182,7 +183,7 @@ ASKS: Final[Mapping[tuple[str, str], Ask]] = {
         "threads", "delete", "search", lambda given: {name: deepcopy(given.body.get(name)) for name in _PRUNED}
     ),
     ("GET", "/threads/{thread_id}"): _READ,
-    # That a copy is a new thread is asked when it is made.
+    # The creation of the copy is authorized separately, when it is made.
     ("POST", "/threads/{thread_id}/copy"): _READ,
     ("PATCH", "/threads/{thread_id}"): Ask("threads", "update", "thread", _with_metadata("ttl")),
     ("DELETE", "/threads/{thread_id}"): _DELETE,
@@ -195,7 +196,7 @@ ASKS: Final[Mapping[tuple[str, str], Ask]] = {
     ("GET", "/threads/{thread_id}/history"): _READ,
     ("POST", "/threads/{thread_id}/history"): _READ,
     ("GET", "/threads/{thread_id}/stream"): _READ,
-    # What a command does beyond reading is asked when it does it.
+    # Actions of a command beyond reading are authorized when it executes.
     ("POST", "/threads/{thread_id}/commands"): _READ,
     ("POST", "/threads/{thread_id}/stream"): _READ,
     ("POST", "/threads/{thread_id}/stream/events"): _READ,
@@ -234,7 +235,7 @@ ASKS: Final[Mapping[tuple[str, str], Ask]] = {
     ("GET", "/runs/crons/{cron_id}"): Ask("crons", "read", "cron", _named),
     ("PATCH", "/runs/crons/{cron_id}"): Ask("crons", "update", "cron", _cron),
     ("DELETE", "/runs/crons/{cron_id}"): Ask("crons", "delete", "cron", _named),
-    # A delivery tells of a run: who may read the one may read the other.
+    # A delivery belongs to a run, and is authorized like it.
     ("GET", "/webhooks/deliveries"): Ask("threads", "search", "search", _with_metadata()),
     ("GET", "/webhooks/deliveries/{delivery_id}"): Ask("threads", "read", "delivery", _named),
     ("POST", "/webhooks/deliveries/{delivery_id}/redeliver"): Ask("threads", "update", "delivery", _named),
@@ -266,11 +267,11 @@ ASKS: Final[Mapping[tuple[str, str], Ask]] = {
 
 
 def path_params_of(method: str, path: str) -> dict[str, str]:
-    """The ids in a path, before there is a route; none for a path that nobody knows."""
+    """Return the ids in a path before routing; none for an unknown path."""
     found = [
         match.groupdict() for (of, _), pattern in _PATTERNS.items() if of == method and (match := pattern.match(path))
     ]
-    # `/threads/search` is no thread called "search": the template with fewer parameters is meant.
+    # `/threads/search` is not a thread called "search": the template with fewer parameters applies.
     return min(found, key=len, default={})
 
 

@@ -1,4 +1,4 @@
-"""Binds the actor around every request; the open paths are served to anybody."""
+"""Authentication middleware, which binds the actor around every request. Open paths need no authentication."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from .asks import OPEN_PATHS, path_params_of
 from .memory_guard import MEMORY, RequestMemory
 
 _MAX_BODY: Final = 32 * 1024 * 1024
-"""Bytes that are read for an authenticator; what a route takes is a setting."""
+"""Maximum bytes that are read for an authenticator; the limit for routes is a setting."""
 
 
 CHECK_SECONDS: Final = 5.0
 WATCH: Final = "runstead.access_watch"
-"""In the scope of a request whose caller is authenticated again while it is served."""
+"""Scope key of the access watch, for requests whose caller is authenticated again during the request."""
 ACTOR: Final = "runstead.actor"
-"""In the scope of a request whose user has said who they are. Nobody is asked twice."""
+"""Scope key of an authenticated actor, so that no request is authenticated twice."""
 
 
 class Authentication:
-    """ASGI middleware: nothing durable can be reached behind it without an actor."""
+    """ASGI middleware without which no stored data can be accessed, since it binds the actor."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Authentication:
         has_open_paths: bool = True,
         check_seconds: float = CHECK_SECONDS,
     ) -> None:
-        """``check_seconds``: how often callers are authenticated again while they are served."""
+        """Create the middleware. ``check_seconds`` is the interval at which callers are authenticated again."""
         self._app, self._authenticator, self._check_seconds = app, authenticator, check_seconds
         self._open = OPEN_PATHS if has_open_paths else frozenset[str]()
 
@@ -66,7 +66,7 @@ class Authentication:
 
 
 class _ReadAhead:
-    """The body for an authenticator that looks into it, and once more for the route behind."""
+    """Request body for an authenticator that reads it, kept for the route behind."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -74,7 +74,7 @@ class _ReadAhead:
         self._given = True
 
     async def body(self) -> bytes:
-        """Raises BodyTooLarge."""
+        """Read the whole body. Raises BodyTooLarge."""
         if self._read is not None:
             return self._read
         chunks, size, more = [], 0, True
@@ -96,14 +96,14 @@ class _ReadAhead:
 
 
 def _assign(scope: Scope, actor: ActorContext) -> None:
-    """Count what the request holds as its user's. Raises TooManyBytes."""
+    """Count the request's memory for its user. Raises TooManyBytes."""
     memory: RequestMemory | None = scope.get(MEMORY)
     if memory is not None:
         memory.assign(group_of(actor))
 
 
 def own_path(scope: Scope) -> str:
-    """The path below where the app is mounted."""
+    """Return the path relative to the mount point of the app."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", "")) or "/"
 

@@ -1,8 +1,7 @@
-"""Asks the auth handlers, once per request and before its route, and carries their answer out.
+"""Authorization by auth handlers, once per request and before its route, and application of their results.
 
-Everything is done here: a route sees a body with the handlers' changes, and acts as somebody who reaches what matches
-their filter, whoever in the tenant owns it, and nothing else. Where handlers gave no filter it is what is one's own.
-Without handlers nothing of this happens.
+A route sees a body with the handlers' changes. Its actor can access exactly the objects that match the handlers'
+filter, of any owner in the tenant, or without a filter the actor's own objects. Without handlers, none of this happens.
 """
 
 # No `from __future__ import annotations`: FastAPI reads the signature of the dependency.
@@ -51,8 +50,10 @@ _WITH_BODY: Final = ("POST", "PUT", "PATCH", "DELETE")
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a request was granted, and how far. ``changes`` replace fields of the body: one mapping for each of a batch,
-    else one. ``items``: the question about an item that the address names, before and after the handlers.
+    """Authorization of one request, with its extent.
+
+    ``changes`` replace fields of the body: one mapping for each element of a batch, otherwise one. ``items`` is the
+    value for an item that the URL names, before and after the handlers.
     """
 
     ask: Ask | None = None
@@ -61,7 +62,8 @@ class Grant:
     items: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
 
     def changed(self, body: Any) -> Any:
-        """The body as it was granted. One that is not what the route takes stays as it is: the route refuses it."""
+        """Return the body with the handlers' changes. An invalid body is returned unchanged, and the route refuses
+        it."""
         if not self.changes:
             return body
         if self.ask is not None and self.ask.is_batch and isinstance(body, list):
@@ -72,20 +74,21 @@ class Grant:
         return {**body, **self.changes[0]} if isinstance(body, dict) else body
 
     def within(self, services: Services) -> Services:
-        """The services as far as they were granted."""
+        """Return the services, restricted to what was authorized."""
         if self.items is None:
             return services
         return dataclasses.replace(services, items=GrantedItems(services.items, *self.items))
 
 
 FREE: Final = Grant()
-"""Nobody had to be asked."""
+"""Grant of a request for which no handler had to be called."""
 
 
 async def authorize(connection: HTTPConnection) -> Grant:
-    """Dependency of every route that is not open. Raises Forbidden, Refused, and NotFound for what does not match.
+    """Authorize a request, as a dependency of every route that is not open. Raises Forbidden, Refused, and NotFound for
+    objects that do not match.
 
-    From then on the request is made by somebody who reaches what was granted.
+    From then on, the request's actor has exactly the authorized access.
     """
     scope = connection.scope
     if scope["route"].path in OPEN_PATHS:
@@ -96,27 +99,27 @@ async def authorize(connection: HTTPConnection) -> Grant:
         return FREE
     method = scope["method"] if scope["type"] == "http" else "WEBSOCKET"
     if (ask := ASKS.get((method, scope["route"].path))) is None:
-        raise Forbidden("This server's auth handlers are not asked about this route, so nobody may use it")
+        raise Forbidden("This server's auth handlers are not asked about this route, so it is closed to all users")
     body = await _body(connection, method, services.options.max_body_bytes)
     granted = [await _granted(services, authorizer, ask, _given(connection, one)) for one in ask.bodies(body)]
     watch: AccessWatch | None = scope.get(WATCH)
     if watch is not None and ask.action == "read":
-        # Of a stream that is open. Not about new runs: a handler may count how many it has granted.
+        # For open streams only. Not for new runs: a handler may count the runs that it has allowed.
         watch.also_ask(partial(_granted, services, authorizer, ask, _given(connection, body)))
     changes = [change for one in granted for change in one.changes]
     reach = _together([one.reach for one in granted])
-    # Let go by who bound the actor, when the answer has been given: its stream reads on within the same reach.
+    # Authentication resets the binding after the response: its stream reads on with the same access.
     bind_actor_context(require_actor_context("authorization").within(reach))
     return Grant(ask, reach, changes, granted[0].items)
 
 
 def _authorizer(services: Services) -> Authorizer | None:
-    """Return whom to ask; None where the caller is the server's own code, or nobody is to be asked."""
+    """Return the authorizer; None for the server's own code, or if there is none."""
     return None if require_actor_context("authorization").is_server else services.authorizer
 
 
 def _together(reaches: Sequence[Reach]) -> Reach:
-    """Of a batch: its runs reach what they name, and each of them has been asked about."""
+    """Return the combined access of a batch: the threads and assistants of its runs, each of which was authorized."""
     if len(reaches) == 1:
         return reaches[0]
     return Reach(
@@ -132,9 +135,10 @@ async def _body(connection: HTTPConnection, method: str, limit: int) -> Any:
 
 
 async def authorize_run(services: Services, thread_id: str | None, run: RunCreate) -> RunCreate:
-    """The run as it was granted, for one that is not created by a route of its own. Raises as `authorize`.
+    """Authorize a run that is not created by a route of its own, and return it with the handlers' changes. Raises as
+    `authorize`.
 
-    From then on it is acted by somebody who reaches what the run needs: call it where the actor is bound for the run.
+    From then on, the actor has the access that the run needs: call this where the actor is bound for the run.
     """
     if (authorizer := _authorizer(services)) is None:
         return run
@@ -148,9 +152,9 @@ async def authorize_run(services: Services, thread_id: str | None, run: RunCreat
 
 
 async def authorize_again(services: Services, run: RunRecord) -> None:
-    """Ask the handlers about a run that was granted when it was created, and begins only now; the actor is bound.
+    """Authorize a run again that was authorized when it was created, and begins only now. The actor is bound.
 
-    Raises as `authorize`. Changes that they make are ignored: they were made when it was created.
+    Raises as `authorize`. Changes by the handlers are ignored, since they were applied when it was created.
     """
     if (authorizer := _authorizer(services)) is None:
         return
@@ -168,9 +172,8 @@ async def authorize_again(services: Services, run: RunRecord) -> None:
 
 
 def may_touch(authorizer: Authorizer | None) -> MayTouch:
-    """Asks the handlers about threads that go along with something else. What does not match their filter stays,
-    unmentioned; it raises Forbidden and Refused.
-    """
+    """Return a check of threads that an operation affects in addition. Threads that do not match the handlers' filter
+    are silently left alone; the check raises Forbidden and Refused."""
 
     async def may(action: Literal["update", "delete"], thread_id: str, metadata: Mapping[str, Any]) -> bool:
         actor = require_actor_context("authorization")
@@ -182,7 +185,8 @@ def may_touch(authorizer: Authorizer | None) -> MayTouch:
 
 
 async def authorize_thread(services: Services, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The metadata, as they were granted, of a thread that is not made by the route for it. Raises as `authorize`."""
+    """Authorize a thread that is not created by its own route, and return its metadata with the handlers' changes.
+    Raises as `authorize`."""
     if (authorizer := _authorizer(services)) is None:
         return metadata
     given = Given({}, {}, {"metadata": dict(metadata)})
@@ -232,8 +236,9 @@ def _reach_of(ask: Ask, filters: Filters | None) -> Reach:
 async def _reach_of_run(
     services: Services, authorizer: Authorizer, actor: ActorContext, ask: Ask, given: Given, filters: Filters | None
 ) -> Reach:
-    """The thread and the assistant that a new run, or a cron's runs, are to have: each is asked about on its own, and
-    named, for a run may go onto a thread that does not match yet because it does not exist yet.
+    """Return the access to the thread and the assistant of a new run, or of a cron's runs.
+
+    Each is authorized on its own, and granted by id, since a run's thread may not exist yet and so not match a filter.
     """
     assistant_id = await _assistant_of_run(services, authorizer, actor, given)
     thread_id = given.path.get("thread_id") or (_id(given.body.get("thread_id")) if ask.reach == "new run" else None)
@@ -250,7 +255,8 @@ async def _reach_of_run(
 
 
 def _changes(ask: Ask, before: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
-    """What the handlers made of the body: its metadata, and of a run also what it is executed with."""
+    """Return the handlers' changes to the body: its metadata, and for a run also the values with which it is
+    executed."""
     changes: dict[str, Any] = {}
     if "metadata" in before and value.get("metadata") != before["metadata"]:
         changes["metadata"] = value.get("metadata")
@@ -265,9 +271,8 @@ def _changes(ask: Ask, before: Mapping[str, Any], value: Mapping[str, Any]) -> d
 
 
 async def _check(services: Services, ask: Ask, given: Given, filters: Filters) -> None:
-    """Raises as if what does not match did not exist, of what is one's own. What does not exist, and what is somebody
-    else's, is left to the route, which reaches it when it matches.
-    """
+    """Raise the error for a missing object if one of the actor's own objects does not match. Missing objects and those
+    of other users are left to the route, which can access them if they match."""
     match ask.reach:
         case "thread":
             if not await _thread_matches(services, given.path["thread_id"], filters):
@@ -320,7 +325,7 @@ async def _check_run(services: Services, run_id: str, filters: Filters) -> None:
         run = await services.runs.get_run(run_id)
     except RunNotFound:
         return
-    # A stateless run's thread may be gone; its metadata began as the run's.
+    # The thread of a stateless run may be gone; its metadata started as the run's.
     with also_on(run.thread_id):
         thread = await services.threads.get(run.thread_id)
     if not matches(run.metadata if thread is None else thread.metadata, filters):
@@ -330,9 +335,11 @@ async def _check_run(services: Services, run_id: str, filters: Filters) -> None:
 async def _assistant_of_run(
     services: Services, authorizer: Authorizer, actor: ActorContext, given: Given
 ) -> str | None:
-    """Return the id of the assistant that a run names, when the actor reaches it. None is left to the route, which
-    refuses it in its own words. Handlers are not asked about the graphs' own assistants, as on the reference server:
-    a filter by owner matches none of them. Raises NotFound for an assistant that does not match.
+    """Return the id of the assistant that a run names, if the actor can access it.
+
+    None is left to the route, which refuses the run with its own text. Handlers are not called for default assistants,
+    as on the reference server: a filter by owner matches none of them. Raises NotFound for an assistant that does not
+    match.
     """
     name = given.body.get("assistant_id")
     if not isinstance(name, str):

@@ -1,4 +1,4 @@
-"""The bytes of a request's JSON body, read once however often they are asked for."""
+"""Bytes of a request's JSON body, read once and kept for all callers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from runstead.wire.errors import BodyTooLarge
 from .memory_guard import MEMORY, RequestMemory
 
 _DISCARDED_AT_MOST: Final = 8
-"""Limits' worth of a too large body that is read and dropped: the client is to hear an answer, not a broken pipe."""
+"""Multiple of the limit up to which a too large body is read and dropped, so that the client gets a response instead of
+a broken connection."""
 _OF_BROWSERS: Final = ("origin", "sec-fetch-site")
-"""Headers that browsers send with everything that a page can make them send with a body."""
+"""Headers that browsers send with every request with a body that a page can trigger."""
 
 
 async def body_of(request: Request, limit: int) -> bytes:
-    """The body. Raises BodyTooLarge without ever holding more than ``limit``, and NotJson."""
+    """Return the body. Raises BodyTooLarge without ever holding more than ``limit``, and NotJson."""
     memory: RequestMemory = request.scope[MEMORY]
     if memory.body is None:
         body = await _read(request, limit, memory)

@@ -1,8 +1,9 @@
-"""An app of the user's own beside our routes: what ``http.app`` of langgraph.json names.
+"""Custom app of the user next to the built-in routes, as ``http.app`` of langgraph.json names it.
 
-A request goes through their middleware to the first route that takes it: ours that cannot be shadowed, then theirs,
-then all others of ours. Their app stays what it is, with its state, its exception handlers and its lifespan; ours
-stands in it as a last route that takes everything. Theirs runs on the loop of user code, ours on the server's.
+A request passes the custom app's middleware to the first matching route: built-in routes that cannot be replaced, then
+the custom app's, then all other built-in routes. The custom app keeps its state, its exception handlers and its
+lifespan; the built-in routes are added to it as a last route that matches everything. The custom app runs on the loop
+of user code, the built-in routes on the server's.
 """
 
 from __future__ import annotations
@@ -35,21 +36,22 @@ from .loop_bridge import Work, bridged
 from .sockets import SocketFailures
 
 RESERVED: Final = frozenset(("/ok", "/ready", "/docs", "/openapi.json"))
-"""What load balancers and readers rely on; all other routes of ours may be shadowed."""
+"""Built-in paths on which load balancers and documentation readers rely; all other built-in routes may be replaced."""
 
 _PROBES: Final = frozenset(("/ok", "/ready"))
-"""What load balancers ask without credentials: their middleware, which may want some, does not see it."""
+"""Paths that load balancers request without credentials: the custom app's middleware, which may require some, does not
+see them."""
 _BELOW: Final = "runstead.below"
 _ASK: Final = "runstead.ask"
 _OURS_AGAIN: Final = ("app", "router", "route", "endpoint", "path_params", "app_root_path")
-"""What a request's way through their app leaves in its scope, and our routes must find as it was."""
+"""Scope entries that the custom app changes, and that the built-in routes need in their original form."""
 
 
 class CustomApp:
-    """Their app, made ready. ``auth_first``: it is asked who somebody is before their middleware sees the request.
-    ``authenticated``: it is asked on their routes too.
+    """Custom app with the built-in routes added.
 
-    Making a second one of the same app takes it over from the first.
+    ``auth_first``: authenticate before the app's middleware sees the request. ``authenticated``: authenticate the app's
+    own routes too. Creating a second instance for the same app takes the app over from the first.
     """
 
     def __init__(self, app: Starlette, *, auth_first: bool = False, authenticated: bool = False) -> None:
@@ -68,15 +70,15 @@ class CustomApp:
             options.get("allow_origins", ()),
             options.get("allow_origin_regex"),
         )
-        """Origins that its own CORSMiddleware allows: a list, and an expression."""
+        """Origins that its own CORSMiddleware allows: a list, and a regular expression."""
         if authenticated and not auth_first:
-            # The innermost: after all middleware of theirs.
+            # Innermost: after all middleware of the custom app.
             app.user_middleware.append(Middleware(_Guard, theirs=self.is_theirs))
         app.middleware_stack = None
 
     @asynccontextmanager
     async def lifespan(self, user_loop: UserLoop) -> AsyncIterator[None]:
-        """Their app, started on ``user_loop`` for the length of a block. Raises what its start or its end raises."""
+        """Start the custom app on ``user_loop`` for the duration of a block. Raises the errors of its start or end."""
         self._user_loop = user_loop
         await self.start_again()
         try:
@@ -86,13 +88,13 @@ class CustomApp:
                 await self._lifespan.end()
 
     async def start_again(self) -> None:
-        """Start their app anew, after the loop on which it was started is lost. Raises what its start raises."""
+        """Start the custom app again after its loop was lost. Raises the errors of its start."""
         assert self._user_loop is not None, "it has been started once"
         self._lifespan = Lifespan(self.app.router.lifespan_context(self.app))
         self._state = await self._lifespan.start(self._user_loop)
 
     async def serve(self, below: ASGIApp, door: Door, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer by one of their routes, or ``below``. ``door`` is where one has to say who one is."""
+        """Respond with one of the custom app's routes, or with ``below``. ``door`` authenticates the request."""
         is_theirs = self.is_theirs(scope)
         if not is_theirs and (self._only_routes or own_path(scope) in _PROBES):
             await below(scope, receive, send)
@@ -102,12 +104,13 @@ class CustomApp:
         theirs = bridged(self.app, self._submit)
 
         async def back(inner: Scope, receive: Receive, send: Send) -> None:
-            # Theirs may have changed headers, or told more of the user: all but what marks the way stays.
+            # The custom app may have changed headers, or added data about the user: keep everything except the routing
+            # entries.
             kept = {name: value for name, value in inner.items() if name not in _OURS_AGAIN}
             await bridged(below, partial(submit_to, home))({**kept, **ours}, receive, send)
 
         async def ask(inside: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-            # From their loop to ours, where one is asked who one is, and back to what is inside.
+            # Switch from the custom app's loop to the server's, which authenticates, and back.
             asking = partial(door.through, bridged(inside, self._submit))
             await bridged(asking, partial(submit_to, home))(scope, receive, send)
 
@@ -134,23 +137,23 @@ class CustomApp:
 
     @property
     def _only_routes(self) -> bool:
-        """Whether their app does nothing with a request that none of its routes takes."""
+        """True if the custom app does nothing with a request that matches none of its routes."""
         middleware = [one for one in self.app.user_middleware if not _is(one, _Guard)]
         return not middleware and type(self.app) in (Starlette, FastAPI)
 
     def is_authenticated(self, scope: Scope) -> bool:
-        """Whether the caller of this route has to say who they are, on a server that asks."""
+        """Return whether this request must be authenticated, on a server with authentication."""
         return self._authenticated or not self.is_theirs(scope)
 
     def is_theirs(self, scope: Scope) -> bool:
-        """One of their routes takes the request."""
+        """Return whether one of the custom app's routes matches the request."""
         if own_path(scope) in RESERVED:
             return False
         return any(route.matches(dict(scope))[0] is Match.FULL for route in self._routes)
 
 
 async def _unavailable(scope: Scope, receive: Receive, send: Send) -> None:
-    raise Unavailable("This server's user code did not come back and starts anew; send the request again in a moment")
+    raise Unavailable("This server's user code was blocked and is being restarted; send the request again in a moment")
 
 
 def _is(middleware: Middleware, kind: type[Any]) -> bool:
@@ -158,13 +161,15 @@ def _is(middleware: Middleware, kind: type[Any]) -> bool:
 
 
 class Door:
-    """Asks who somebody is, and refuses in our own words; what comes behind fails as it likes."""
+    """Authentication of requests with the server's own error format. Errors of the app behind it pass through
+    unchanged."""
 
     def __init__(self, authenticator: Authenticator, check_seconds: float = CHECK_SECONDS) -> None:
         self._authenticator, self._check_seconds = authenticator, check_seconds
 
     async def through(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, is_open: bool = False) -> None:
-        """``app``, for one who is known; with ``is_open`` our open paths need nobody."""
+        """Serve ``app`` for an authenticated caller; with ``is_open``, the built-in open paths need no
+        authentication."""
         admitted: list[tuple[Scope, Receive, ActorContext | None]] = []
 
         async def inside(scope: Scope, receive: Receive, _: Send) -> None:
@@ -184,7 +189,7 @@ class Door:
 
 
 class ActorUser(BaseUser):
-    """An actor as Starlette knows users: ``request.user``. What the authenticator told of them is there by key."""
+    """Actor as Starlette's ``request.user``. Claims of the authenticator are available by key."""
 
     def __init__(self, actor: ActorContext) -> None:
         self._actor = actor
@@ -210,7 +215,8 @@ class ActorUser(BaseUser):
 
 
 class _Ours(BaseRoute):
-    """A route in their app that leads to ours: for some paths, or for all that nobody else took."""
+    """Route in the custom app that leads to the built-in routes: for some paths, or for all that no other route
+    matched."""
 
     def __init__(self, paths: frozenset[str] | None = None) -> None:
         self._paths = paths
@@ -227,7 +233,8 @@ class _Ours(BaseRoute):
 
 
 class _Guard:
-    """Middleware in their app, around their routes only: ours have a door of their own."""
+    """Authentication inside the custom app, for its own routes only: the built-in routes have their own
+    authentication."""
 
     def __init__(self, app: ASGIApp, theirs: Callable[[Scope], bool]) -> None:
         self._app, self._theirs = app, theirs
@@ -240,7 +247,7 @@ class _Guard:
 
 
 class CustomRoutes:
-    """ASGI middleware: requests go to the custom app, while there is one, and come back here for what is ours."""
+    """ASGI middleware that sends requests through the custom app, if there is one, and on to the built-in routes."""
 
     def __init__(
         self,
@@ -260,10 +267,10 @@ class CustomRoutes:
 
 
 class Cors:
-    """Starlette's CORS, unless the custom app has its own, which is then around all routes."""
+    """Starlette's CORS, unless the custom app has its own, which then covers all routes."""
 
     def __init__(self, app: ASGIApp, *, custom: Callable[[], CustomApp | None], options: Mapping[str, Any]) -> None:
-        """``options`` are those of CORSMiddleware."""
+        """Create the middleware. ``options`` are those of CORSMiddleware."""
         self._app, self._custom = app, custom
         self._with_cors = CORSMiddleware(app, **options)
 

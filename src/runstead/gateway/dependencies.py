@@ -1,6 +1,6 @@
-"""What routes ask for: the services, the body as a typed value, ids that are ids."""
+"""Dependencies of routes: the services, the body as a typed value, validated ids."""
 
-# No `from __future__ import annotations`: FastAPI reads these signatures when the routes are made.
+# No `from __future__ import annotations`: FastAPI reads these signatures when the routes are created.
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Generic, TypeAlias, TypeVar
@@ -33,13 +33,15 @@ async def _services(connection: HTTPConnection, granted: Granted) -> Services:
 
 
 async def without_nul(connection: HTTPConnection) -> None:
-    """Of every route. Raises Unprocessable for what no database can look for; bodies see to it themselves."""
+    """Dependency of all routes. Raises Unprocessable for text that no database can search for; bodies are checked
+    elsewhere."""
     if b"%00" in connection.scope["query_string"] or "\x00" in connection.scope["path"]:
-        raise Unprocessable("The address holds a NUL character (%00), which nothing here is called by; remove it")
+        raise Unprocessable("The URL contains a NUL character (%00), which no name or id here can contain; remove it")
 
 
 class JsonBody(Generic[T]):
-    """Reads the body, within the server's limit, into the type of ``adapter``; as far as it was granted."""
+    """Dependency that reads the body, within the server's limit, as the type of ``adapter``, with the changes of auth
+    handlers."""
 
     def __init__(self, adapter: TypeAdapter[T]) -> None:
         self.adapter = adapter
@@ -54,12 +56,12 @@ class JsonBody(Generic[T]):
 
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A JSON answer; strict JSON, whatever a graph has put into its state."""
+    """Return a JSON response; strict JSON for any state of a graph."""
     return Response(encode(value), status, headers, "application/json")
 
 
 def nothing(status: int = 204, headers: Mapping[str, str] | None = None) -> Response:
-    """An answer without a body."""
+    """Return a response without a body."""
     return Response(None, status, headers)
 
 
@@ -70,7 +72,7 @@ CheckpointId: TypeAlias = Annotated[CheckpointIdField, Path()]
 Limit: TypeAlias = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 Offset: TypeAlias = Annotated[int, Query(ge=0, le=MAX_OFFSET)]
 Namespaces: TypeAlias = Annotated[
-    list[str] | None, Query(description="Only the events of these graphs inside the run; the root's is the empty one.")
+    list[str] | None, Query(description="Only events of these graphs inside the run; the root's namespace is empty.")
 ]
 Action: TypeAlias = Annotated[
     str, Query(description="`rollback`, or `interrupt`; anything else interrupts, and a header says so.")
@@ -79,6 +81,7 @@ Select: TypeAlias = Annotated[list[str] | None, Query()]
 
 
 def names_of(texts: list[str] | None) -> list[str] | None:
-    """Names given as repeated parameters, separated by commas, or as a JSON list (so the JavaScript SDK 2.0.0)."""
+    """Return names from repeated parameters, separated by commas, or from a JSON list (as the JavaScript SDK 2.0.0
+    sends)."""
     names = [name.strip(' "[]') for text in texts or () for name in text.split(",")]
     return [name for name in names if name] or None

@@ -1,6 +1,7 @@
-"""The API's description as one page of HTML, without a script and without anything from elsewhere.
+"""HTML page of the API documentation, without scripts and without external resources.
 
-The usual pages load their code from a content network; no call leaves a reader's machine that nobody configured.
+The usual pages load their code from a content delivery network; this one makes no requests that the operator has not
+configured.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ td{padding:.1rem 1rem .1rem 0;vertical-align:top}small{color:#666}
 
 
 def page_of(schema: Mapping[str, Any]) -> str:
-    """All operations by tag, each with its parameters and the fields of its body."""
+    """Return the page: all operations by tag, each with its parameters and the fields of its body."""
     info = schema["info"]
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(info['title'])} API</title>"

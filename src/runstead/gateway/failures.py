@@ -1,4 +1,5 @@
-"""The last line: whatever a route raises becomes ``{"detail": ...}``, and what nobody expected is logged, not told."""
+"""Middleware that turns every exception of a route into ``{"detail": ...}``. Unexpected errors are logged, and masked
+for clients."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 class Failures:
-    """ASGI middleware around the routes, inside of CORS: a browser is to see failures too."""
+    """ASGI middleware around the routes, inside CORS, so that browser clients can read errors too."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -35,12 +36,12 @@ class Failures:
         try:
             await self._app(scope, receive, watched)
         except ClientDisconnect:
-            # It hung up in the middle of its own request: nobody is there to be answered.
+            # The client disconnected during its own request: there is no one to respond to.
             return
         except Exception as error:
             problem = problem_of(error)
             if isinstance(error, StorageFault) and (error.passes or error.kind == "keyless"):
-                # While it lasts, or until a restart with the key, every request fails in the same place.
+                # Until the fault ends, or the server restarts with the key, every request fails for the same reason.
                 _log.warning("%s %s: %s", scope["method"], scope["path"], error)
             elif isinstance(error, StorageFault) and error.kind in ("full", "read_only"):
                 # The same, until the operator has done something; the log may be on the same disk.
@@ -48,7 +49,7 @@ class Failures:
             elif problem.status == UNEXPECTED or isinstance(error, StorageFault):
                 _log.exception("%s %s failed", scope["method"], scope["path"])
             if started:
-                # Half an answer is out: the server cuts what has no end, and that alone tells the client.
+                # A part of the response has been sent: the server cuts the connection, which the client notices.
                 return
             body = encode(problem.to_json())
             await Response(body, problem.status, problem.headers, "application/json")(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Items as auth handlers granted them: what they wrote into the value of their question is what is done."""
+"""Item operations with the changes of auth handlers: a handler's changes to the value are applied to the operation."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from runstead.wire.items import PREFIX
 def shared_namespace(
     actor: ActorContext, asked: Mapping[str, Any], granted: Mapping[str, Any]
 ) -> tuple[str, ...] | None:
-    """Return the namespace that a handler shares by leading the actor to it; None where it shares none.
+    """Return the namespace that a handler shares by redirecting the actor to it; None if it shares none.
 
-    It is what the handler wrote in front of the namespace that was asked for, or all of it where that is something
-    else. One that names the user is theirs alone, as it is without a handler.
+    It is the prefix that the handler added to the requested namespace, or the complete new namespace if that does not
+    end with the requested one. A namespace that contains the user's id is the user's own, as without a handler.
     """
     before, now = _labels(asked.get("namespace")), _labels(granted.get("namespace"))
     if not now or now == before or actor.user_id in now:
@@ -30,9 +30,9 @@ def shared_namespace(
 def item_changes(
     asked: Mapping[str, Any], granted: Mapping[str, Any], fields: Mapping[str, str], narrowing: Filters | None
 ) -> dict[str, Any]:
-    """Return what a request's body is to say instead, by its own names of the ``fields``; the route checks the rest.
+    """Return the changed fields of the request's body, by its own names in ``fields``; the route validates the rest.
 
-    ``narrowing`` is a filter over the items that are found. Raises Unprocessable for a namespace that cannot be one.
+    ``narrowing`` is a filter over the items that are found. Raises Unprocessable for an invalid namespace.
     """
     changes = {fields[name]: value for name, value in _changed(asked, granted).items() if name in fields}
     if narrowing and "filter" in fields:
@@ -41,7 +41,7 @@ def item_changes(
 
 
 class GrantedItems:
-    """The item store for a request without a body, which names its item in the address."""
+    """Item store for a request without a body, which names its item in the URL."""
 
     def __init__(self, items: Any, asked: Mapping[str, Any], granted: Mapping[str, Any]) -> None:
         self._items = items
@@ -56,7 +56,7 @@ class GrantedItems:
 
 
 def _changed(asked: Mapping[str, Any], granted: Mapping[str, Any]) -> dict[str, Any]:
-    """What the handlers wrote, with namespaces as lists. Raises Unprocessable."""
+    """Return the handlers' changes, with namespaces as lists. Raises Unprocessable."""
     changed = {name: value for name, value in granted.items() if name in asked and value != asked[name]}
     if "namespace" in changed:
         labels = list(_labels(changed["namespace"]))

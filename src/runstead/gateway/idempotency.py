@@ -1,4 +1,4 @@
-"""The ``Idempotency-Key`` header: the same request, sent again, gives the run that it made the first time."""
+"""``Idempotency-Key`` header: a repeated request returns the run that the first one created."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _LONGEST: Final = 255
 
 
 async def once(request: Request, specs: Sequence[RunSpec], limit: int) -> list[RunSpec]:
-    """``specs``, to be created once for this request's key; as they are when it has none. Raises Unprocessable.
+    """Return ``specs`` with this request's idempotency key; unchanged if it has none. Raises Unprocessable.
 
-    A key counts for one route, and one thread of it. The fingerprint is of the body as a value: blanks and the order
-    of keys do not make it another request.
+    A key is scoped to one route and its thread. The fingerprint covers the body as a value: whitespace and the order of
+    keys do not matter.
     """
     key = request.headers.get(HEADER)
     if key is None:
         return list(specs)
     if not 1 <= len(key) <= _LONGEST or not key.isprintable():
-        raise Unprocessable(f"Idempotency-Key: give it 1 to {_LONGEST} characters that can be printed")
+        raise Unprocessable(f"Idempotency-Key: give it 1 to {_LONGEST} printable characters")
     route = f"{request.method} {_place(request)}"
     body = parse_json(await body_of(request, limit))
     fingerprint = hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
@@ -41,6 +41,6 @@ async def once(request: Request, specs: Sequence[RunSpec], limit: int) -> list[R
 
 
 def _place(request: Request) -> str:
-    """The route with its ids, one way to write it, wherever the app is mounted."""
+    """Return the route with its ids in canonical form, independent of the mount point."""
     template: str = request.scope["route"].path
     return template.format(**{name: str(value).replace("-", "").lower() for name, value in request.path_params.items()})

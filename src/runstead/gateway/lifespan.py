@@ -1,4 +1,4 @@
-"""The lifespan of an app on the loop of user code: one task from its start to its end, as cancel scopes want it."""
+"""Lifespan of an app on the loop of user code, in a single task from start to end, as cancel scopes require."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runstead.runtime.user_code.user_loop import UserLoop
 
 
 class Lifespan:
-    """What an app opens at its start and closes at its end. Used once."""
+    """Lifespan of an app, which opens resources at its start and closes them at its end. Use once."""
 
     def __init__(self, context: AbstractAsyncContextManager[Mapping[str, Any] | None]) -> None:
         self._context = context
@@ -24,7 +24,7 @@ class Lifespan:
         self._task: LoopTask[None] | None = None
 
     async def start(self, user_loop: UserLoop) -> Mapping[str, Any]:
-        """Return the state that requests get, once the app has started. Raises what its start raises."""
+        """Start the app and return its state for requests. Raises the errors of its start."""
         task = self._task = user_loop.submit(self._live, UserWork("lifespan of http.app"))
         task.when_ended(self._wake)
         try:
@@ -39,12 +39,12 @@ class Lifespan:
         return self._state
 
     async def end(self) -> None:
-        """Return once the app has closed what it opened. Raises what its end raises."""
+        """End the app and wait until it has closed its resources. Raises the errors of its end."""
         if self._task is None:
             return
         self._task.call(self._over.set)
         await self._task.wait()
-        # With a lost loop all that was opened on it is lost too.
+        # If the loop was lost, everything opened on it is lost too.
         with contextlib.suppress(LoopLost):
             self._task.result()
 
@@ -55,6 +55,6 @@ class Lifespan:
             await self._over.wait()
 
     def _wake(self) -> None:
-        """Let `start` look. From any thread."""
+        """Wake `start`. Callable from any thread."""
         with contextlib.suppress(RuntimeError):
             self._home.call_soon_threadsafe(self._started.set)

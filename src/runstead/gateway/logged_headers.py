@@ -1,4 +1,4 @@
-"""Which request headers stand on the log lines of a request: ``http.logging_headers`` of langgraph.json."""
+"""Request headers in log lines, as ``http.logging_headers`` of langgraph.json selects them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from structlog.contextvars import bound_contextvars
 
 
 class LoggedHeaders:
-    """ASGI middleware; ``chosen`` says of a header's name (in lower case) whether it is shown."""
+    """ASGI middleware that adds headers to log lines. ``chosen`` decides by the header's name in lower case."""
 
     def __init__(self, app: ASGIApp, chosen: Callable[[str], bool]) -> None:
         self._app, self._chosen = app, chosen

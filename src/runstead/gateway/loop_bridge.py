@@ -1,7 +1,7 @@
-"""Calls an ASGI app that lives on another event loop, as if it lived on the caller's.
+"""Bridge to an ASGI app on another event loop, which the caller uses like an app on its own loop.
 
-What the app sends comes over in batches, and the app waits when its client does not keep up; what it receives is
-fetched message by message, when it asks. Context variables, exceptions and cancellations cross over too.
+Messages of the app are transferred in batches, and the app waits if its client is slow; messages to the app are fetched
+one by one, on request. Context variables, exceptions and cancellation are transferred too.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ Work: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 Bridged: TypeAlias = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
 
 _AHEAD: Final = 128 * 1024
-"""Bytes that an app may have sent and its client not yet taken, besides the one message that goes beyond it."""
+"""Maximum bytes that an app may have sent and its client not yet received, plus the last message."""
 _MESSAGE: Final = 256
-"""Bytes that a message counts besides its body."""
+"""Bytes that a message counts in addition to its body."""
 _CANCELLED_WITHIN: Final = 5.0
-"""Seconds that an app whose caller was cancelled is waited for."""
+"""Seconds to wait for an app whose caller was cancelled."""
 
 
 class Submit(Protocol):
-    """Starts work on the app's loop, with the caller's context variables: a method of UserLoop, or `submit_to`."""
+    """Start work on the app's loop with the caller's context variables: a method of UserLoop, or `submit_to`."""
 
     def __call__(self, work: Work, /) -> LoopTask[None]: ...
 
 
 def bridged(app: ASGIApp, submit: Submit) -> Bridged:
-    """Return ``app`` of another loop as an app for any loop."""
+    """Return an app of another loop as an app for any loop."""
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
         await _Call(receive, send).run(app, scope, submit)
@@ -44,7 +44,7 @@ def bridged(app: ASGIApp, submit: Submit) -> Bridged:
 
 
 class _Call:
-    """One request, on the caller's loop, on its way through an app of another loop."""
+    """One request of the caller's loop, processed by an app on another loop."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._incoming, self._send = _Incoming(receive), send
@@ -64,7 +64,7 @@ class _Call:
             await self._pass_on()
             await task.wait()
         except BaseException:
-            # Cancelled. As on one loop, the app is cancelled too, and has the time to clean up.
+            # Cancelled. As on a single loop, the app is cancelled too, and has time to clean up.
             self._outgoing.close()
             task.cancel()
             await task.wait(_CANCELLED_WITHIN)
@@ -76,12 +76,12 @@ class _Call:
             raise self._failure
 
     async def _put(self, message: Message) -> None:
-        """Send as the app does it. On the app's loop."""
+        """Send a message of the app. Call on the app's loop."""
         self._app_knows = self._failure is not None
         await self._outgoing.put(message)
 
     async def _pass_on(self) -> None:
-        """Send what the app sends, until it has ended or the connection fails."""
+        """Forward the app's messages until it has ended or the connection fails."""
         while True:
             finished = self._outgoing.finished
             for message in await self._outgoing.read():
@@ -100,7 +100,7 @@ def _size(message: Message) -> int:
 
 
 class _Incoming:
-    """The caller's ``receive``, for the app's loop."""
+    """The caller's ``receive``, callable on the app's loop."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -109,16 +109,16 @@ class _Incoming:
         self._next: Future[Message] | None = None
         self._closed = False
         self.ends_with = "http.disconnect"
-        """The type of message that is received after the end of the call."""
+        """Type of the message that is received after the end of the call."""
 
     async def receive(self) -> Message:
-        """Return the next message. On the app's loop."""
+        """Return the next message. Call on the app's loop."""
         while True:
             if (pending := self._next) is None:
                 pending = self._next = Future()
                 self._home.call_soon_threadsafe(self._fetch, pending)
             if not pending.done():
-                # Giving up the wait does not take the message back: the next one who asks gets it.
+                # Cancelling the wait does not lose the message: the next caller gets it.
                 waiting = asyncio.wrap_future(pending)
                 waiting.add_done_callback(_retrieve)
                 await asyncio.wait({waiting})
@@ -127,7 +127,7 @@ class _Incoming:
                 return pending.result()
 
     def close(self) -> None:
-        """Stop receiving. On the caller's loop."""
+        """Stop receiving. Call on the caller's loop."""
         self._closed = True
         if self._fetching is not None:
             self._fetching.cancel()

@@ -1,6 +1,6 @@
-"""Requests of an httpx client to an ASGI app in this process, whose answers are streamed.
+"""httpx transport to an ASGI app in this process, with streamed responses.
 
-httpx's own ASGITransport keeps an answer until it is complete, which makes a stream of a run come all at once.
+httpx's own ASGITransport buffers a response until it is complete, so that a run's stream would arrive all at once.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import httpx
 from starlette.types import ASGIApp, Message, Scope
 
 _AHEAD: Final = 16
-"""Messages that the app may have sent and the client not yet read."""
+"""Maximum number of messages that the app may have sent and the client not yet read."""
 _CLIENT: Final = ("127.0.0.1", 0)
 
 _ANSWERING: Final[set[asyncio.Task[None]]] = set()
-"""Asyncio itself holds tasks only weakly."""
+"""Asyncio itself keeps only weak references to tasks."""
 
 
 class LoopbackTransport(httpx.AsyncBaseTransport):
-    """For any number of clients and event loops: ``app`` is called on the loop of the request.
+    """Transport for any number of clients and event loops: ``app`` is called on the loop of the request.
 
-    An error of the app is raised by the request, or by the stream if the answer has begun. A client that leaves
-    early is a disconnect for the app, as on a real connection, and does not cancel it.
+    An error of the app is raised by the request, or by the stream if the response has begun. A client that leaves early
+    is a disconnect for the app, as on a real connection, and does not cancel it.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -40,12 +40,12 @@ class LoopbackTransport(httpx.AsyncBaseTransport):
             exchange.leave()
             raise
         if start is None:
-            raise RuntimeError("the server ended without an answer")
+            raise RuntimeError("the server ended without a response")
         return httpx.Response(start["status"], headers=start.get("headers", []), stream=_Body(exchange))
 
 
 class _Exchange:
-    """One request and its answer."""
+    """One request and its response."""
 
     def __init__(self, body: bytes) -> None:
         self._request: Message | None = {"type": "http.request", "body": body, "more_body": False}
@@ -69,7 +69,7 @@ class _Exchange:
         task.add_done_callback(_ANSWERING.discard)
 
     async def next(self) -> Message | None:
-        """Return what the app sends next; None when it has ended. Raises what the app raised."""
+        """Return the app's next message; None when it has ended. Raises the app's error."""
         if (message := await self._sent.get()) is not None:
             return message
         if isinstance(self._failure, Exception):
@@ -79,10 +79,10 @@ class _Exchange:
         return None
 
     def leave(self) -> None:
-        """Read no more: the app finds the client gone."""
+        """Stop reading: for the app, the client is disconnected."""
         self._left.set()
         with contextlib.suppress(asyncio.QueueEmpty):
-            # An app that waits for room in the queue gets it.
+            # Make room in the queue for an app that waits for it.
             while True:
                 self._sent.get_nowait()
 

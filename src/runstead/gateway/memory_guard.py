@@ -1,4 +1,5 @@
-"""The bytes of request bodies and of answers: counted while they are held, refused when they are too many."""
+"""Memory limits for request bodies and responses: their bytes are counted while held, and refused when they are too
+many."""
 
 from __future__ import annotations
 
@@ -13,16 +14,16 @@ from runstead.runtime.byte_budget import BudgetExceeded, ByteBudget
 from runstead.wire.errors import NoRoom, TooManyBytes
 
 MEMORY: Final = "runstead.memory"
-"""In the scope of a request or WebSocket: its RequestMemory."""
+"""Scope key of a request's or WebSocket's RequestMemory."""
 PIECE: Final = 256 * 1024
-"""Bytes of an answer that are handed to the server at once: it keeps a copy until the client has read them."""
+"""Bytes of a response that are passed to the server at once: it keeps a copy until the client has read them."""
 _PATIENCE: Final = 10.0
-"""Seconds that an answer waits for room."""
+"""Seconds that a response waits for memory."""
 _PAUSE: Final = 0.05
 
 
 class RequestMemory:
-    """What one request holds: its body until it is answered, its answer until it is sent."""
+    """Memory of one request: its body until the response begins, its response until it is sent."""
 
     def __init__(self, budget: ByteBudget, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._share, self._answer, self._sleep = budget.share(), budget.share(), sleep
@@ -30,7 +31,7 @@ class RequestMemory:
         """The body, once it has been read."""
 
     def assign(self, user: str) -> None:
-        """Count all of it as this user's. Raises TooManyBytes and NoRoom."""
+        """Count all of it for this user. Raises TooManyBytes and NoRoom."""
         try:
             self._share.assign(user)
             self._answer.assign(user)
@@ -38,20 +39,20 @@ class RequestMemory:
             raise _problem(error) from error
 
     def take(self, size: int) -> None:
-        """Hold so many bytes of a body. Raises TooManyBytes and NoRoom."""
+        """Take bytes for a body. Raises TooManyBytes and NoRoom."""
         try:
             self._share.take(size)
         except BudgetExceeded as error:
             raise _problem(error) from error
 
     def give_back(self, size: int | None = None) -> None:
-        """Hold so many bytes of the body less; None: it is needed no longer."""
+        """Give bytes of the body back; None: all, since it is no longer needed."""
         self._share.give_back(size)
         if size is None:
             self.body = None
 
     async def take_answer(self, size: int) -> None:
-        """Hold so many bytes of an answer, once there is room. Raises TooManyBytes and NoRoom after a while."""
+        """Take bytes for a response as soon as there is room. Raises TooManyBytes and NoRoom after a while."""
         waited = 0.0
         while True:
             try:
@@ -65,15 +66,15 @@ class RequestMemory:
                 return
 
     def give_answer_back(self, size: int | None = None) -> None:
-        """Hold so many bytes of the answer less; None: none any more."""
+        """Give bytes of the response back; None: all."""
         self._answer.give_back(size)
 
 
 class MemoryGuard:
     """ASGI middleware around everything that reads bodies.
 
-    Raises TooManyBytes and NoRoom while nothing is answered yet. An answer that finds no room later is cut, as is one
-    whose server goes down: its client comes back for the rest.
+    Raises TooManyBytes and NoRoom before a response has begun. A response that finds no room later is cut off, like one
+    whose server shuts down: the client can reconnect.
     """
 
     def __init__(self, app: ASGIApp, budget: ByteBudget) -> None:
@@ -99,7 +100,7 @@ class MemoryGuard:
 
 
 class _Answer:
-    """Sends an answer in pieces: what the client has not read waits here, where it is counted."""
+    """Response that is sent in pieces: the part that the client has not read is kept here, where it is counted."""
 
     def __init__(self, memory: RequestMemory, send: Send) -> None:
         self._memory, self._send = memory, send
@@ -110,7 +111,7 @@ class _Answer:
             self._memory.give_back()
             length = Headers(raw=message.get("headers", [])).get("content-length", "")
             if length.isdigit() and int(length) > PIECE:
-                # Now, while it can still be refused in words.
+                # Taken now, while the request can still be refused with an error text.
                 await self._take(int(length))
         elif message["type"] == "http.response.body" and len(message.get("body", b"")) > PIECE:
             await self._send_in_pieces(message)

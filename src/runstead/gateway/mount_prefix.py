@@ -1,4 +1,4 @@
-"""Everything under a prefix, as if another app had mounted this one there: ``http.mount_prefix`` of langgraph.json."""
+"""Mount prefix (``http.mount_prefix`` of langgraph.json): all routes under a prefix, as if mounted in another app."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from runstead.wire.errors import NotFound
 from .authentication import own_path
 
 _ALSO_AT_THE_ROOT: Final = ("/", "/ok")
-"""Health checks know nothing of prefixes."""
+"""Paths that also work without the prefix, for health checks."""
 
 
 class MountPrefix:
-    """ASGI middleware, inside of those that answer failures. Raises NotFound for what is not under ``prefix``."""
+    """ASGI middleware, inside the error middleware. Raises NotFound for paths outside ``prefix``."""
 
     def __init__(self, app: ASGIApp, prefix: str) -> None:
         self._app, self._prefix = app, prefix

@@ -1,4 +1,4 @@
-"""The API's description, with the bodies that the routes read by themselves."""
+"""OpenAPI description, including the bodies that the routes parse themselves."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -17,9 +17,9 @@ _REF = "#/components/schemas/{model}"
 
 
 def describe(app: FastAPI, routers: Sequence[APIRouter], completed: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """Make ``app.openapi()`` tell of request bodies and failures. Built when it is first asked for.
+    """Add request bodies and error responses to ``app.openapi()``. Built on the first request.
 
-    ``completed`` adds, each time, what is known by then.
+    ``completed`` adds to each result what is known by then.
     """
 
     def openapi() -> dict[str, Any]:
@@ -31,7 +31,8 @@ def describe(app: FastAPI, routers: Sequence[APIRouter], completed: Callable[[di
 
 
 def secured(schema: dict[str, Any], security: Mapping[str, Any] | None) -> dict[str, Any]:
-    """``schema`` with what ``auth.openapi`` of langgraph.json says: schemes, what all routes ask, and some alone."""
+    """Return ``schema`` with ``auth.openapi`` of langgraph.json: security schemes, global requirements, and those of
+    single routes."""
     if not security:
         return schema
     schemes = {"securitySchemes": security.get("securitySchemes", {})}
@@ -45,13 +46,14 @@ def secured(schema: dict[str, Any], security: Mapping[str, Any] | None) -> dict[
 
 
 def joined(schema: dict[str, Any], custom: CustomApp | None) -> dict[str, Any]:
-    """``schema`` with the routes of the custom app, which come before ours; of apps that describe themselves."""
+    """Return ``schema`` with the routes of the custom app, which take precedence; only for apps that describe
+    themselves."""
     if custom is None or not isinstance(custom.app, FastAPI):
         return schema
     theirs = custom.app.openapi()
     components = dict(schema["components"])
     own = theirs.get("components", {})
-    # Two models of one name are two models.
+    # Two different models with the same name need different names.
     taken = {
         name
         for name in own.get("schemas", {})
@@ -67,7 +69,7 @@ def joined(schema: dict[str, Any], custom: CustomApp | None) -> dict[str, Any]:
 
 
 def _renamed(value: Any, names: Collection[str]) -> Any:
-    """``value`` in which the models of these names are called Custom…, also where they are referred to."""
+    """Return ``value`` with the models of these names renamed to Custom…, including references to them."""
     if not names:
         return value
     references = {_REF.format(model=name): _REF.format(model=f"Custom{name}") for name in names}
@@ -103,7 +105,8 @@ def _described(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
 
 
 def _answers(method: str, path: str, told: dict[str, Any]) -> dict[str, Any]:
-    """What the table says instead of what FastAPI takes for granted, beside what the route itself says of failures."""
+    """Return the responses of the table instead of FastAPI's defaults, together with the error responses of the route
+    itself."""
     listed = ANSWERS.get((method, path))
     hidden = ("422",) if listed is None else ("422", "200", "204")
     return {**{status: one for status, one in told.items() if status not in hidden}, **(listed or {})}

@@ -1,9 +1,9 @@
-"""Refusal of web pages from elsewhere, where the browser itself brings what they lack.
+"""Refusal of requests from foreign web pages that a browser would send with the user's own privileges.
 
 A browser on this machine reaches a loopback server without authentication on behalf of any page that it shows. Two
-headers that scripts cannot set tell such requests apart: ``Host`` names the address in the page's URL, also after DNS
-rebinding, and ``Origin`` names the page. Where users prove who they are, a foreign page lacks the credentials, except
-for cookies: they go along with WebSockets, and with requests that need no preflight. (docs/adr/0029)
+headers that scripts cannot set identify such requests: ``Host`` is the address in the page's URL, also after DNS
+rebinding, and ``Origin`` is the page. With authentication, a foreign page lacks the credentials, except for cookies:
+browsers send them with WebSockets, and with requests that need no preflight. (docs/adr/0029)
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _log = logging.getLogger(__name__)
 
 _LOOPBACK: Final = r"(localhost|([a-z0-9-]+\.)+localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
 LOOPBACK_ORIGINS: Final = rf"https?://{_LOOPBACK}"
-"""Expression for origins of pages that this machine itself serves."""
+"""Regular expression for origins of pages that this machine itself serves."""
 _PROBES: Final = frozenset(("/ok", "/ready"))
-"""Load balancers ask for them under any name, and they tell nothing."""
+"""Paths that load balancers request under any host name, and that reveal no data."""
 _SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 _LOGGED_AT_MOST: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """Origins of web pages: a list, in which ``*`` is any, and an expression."""
+    """Origins of web pages: a list, in which ``*`` matches any, and a regular expression."""
 
     listed: Collection[str] = ()
     expression: str | None = None
@@ -51,10 +51,10 @@ class Origins:
 
 @dataclass(frozen=True, slots=True)
 class PagePolicy:
-    """The names that this server is called by, and the pages that may call it, beside those of this machine.
+    """Host names of this server, and web pages that may call it, in addition to those of this machine.
 
-    ``hosts`` are names such as ``chat.example.org``, ``*.example.org`` or ``*``, each with any port.
-    ``authenticates``: users prove who they are, so that pages matter only where cookies come along.
+    ``hosts`` are names such as ``chat.example.org``, ``*.example.org`` or ``*``, each with any port. ``authenticates``:
+    the server authenticates users, so that pages matter only for requests with cookies.
     """
 
     hosts: Collection[str] = ()
@@ -62,18 +62,18 @@ class PagePolicy:
     authenticates: bool = False
 
     def check_cookies(self, scope: Scope, others: Origins | None = None) -> None:
-        """Check who may make the browser send its cookies. Raises Forbidden. ``others``: see `check`."""
+        """Check the page of a request with cookies. Raises Forbidden. ``others``: see `check`."""
         headers = Headers(scope=scope)
         if not headers.get("cookie") or "origin" not in headers:
             return
         site = headers.get("sec-fetch-site")
         if scope["type"] == "http":
-            # Others are kept from the answer by CORS, and from sending by its preflight.
+            # Otherwise, CORS keeps the page from reading the response, and its preflight from sending the request.
             is_crossing = scope["method"] not in _SAFE_METHODS and site == "cross-site"
         else:
             is_crossing = site != "same-origin"
         if is_crossing:
-            # A proxy may have put another host into the place of the page's; pages can set neither.
+            # A proxy may have replaced the page's host by another one; pages can set neither header.
             self._check_origins([*headers.getlist("host"), *headers.getlist("x-forwarded-host")], headers, others)
 
     def _check_origins(self, hosts: Collection[str], headers: Headers, others: Origins | None) -> None:
@@ -97,18 +97,18 @@ class PagePolicy:
     def check(self, hosts: Collection[str], origins: Collection[str], others: Origins | None = None) -> None:
         """Check the values of a request's Host and Origin headers. Raises Forbidden.
 
-        ``others`` are allowed origins too.
+        ``others`` are additional allowed origins.
         """
         for host in hosts or ("",):
             if not self._is_ours(host.lower()):
                 raise Forbidden(
-                    f"This server knows no users and answers to names of this machine alone, not to {host[:100]!r}; "
+                    f"This server has no authentication and serves only names of this machine, not {host[:100]!r}; "
                     "call it as localhost or 127.0.0.1, or list the name in the setting allowed_hosts"
                 )
         for origin in origins:
             if not (re.fullmatch(LOOPBACK_ORIGINS, origin.lower()) or self._is_listed(origin, hosts, others)):
                 raise Forbidden(
-                    f"This server knows no users and answers web pages of this machine alone, not of {origin[:100]!r}; "
+                    f"This server has no authentication and serves only its own pages, not {origin[:100]!r}; "
                     "list the origin in the setting allowed_origins, or in http.cors.allow_origins of langgraph.json"
                 )
 
@@ -121,21 +121,21 @@ class PagePolicy:
 
 
 class PageGuard:
-    """ASGI middleware around all routes, those of the custom app included. Raises Forbidden."""
+    """ASGI middleware around all routes, including those of the custom app. Raises Forbidden."""
 
     def __init__(self, app: ASGIApp, policy: PagePolicy, custom: Callable[[], CustomApp | None]) -> None:
         self._app, self._policy, self._custom = app, policy, custom
         self._logged: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # An actor in the scope: user code of this process is asking, and no browser.
+        # With an actor in the scope, the request comes from user code in this process, not from a browser.
         if scope["type"] != "lifespan" and ACTOR not in scope and own_path(scope) not in _PROBES:
             self._check(scope)
         await self._app(scope, receive, send)
 
     def _check(self, scope: Scope) -> None:
         if self._policy.authenticates and all(name != b"cookie" for name, _ in scope["headers"]):
-            # Nearly all requests.
+            # The common case.
             return
         custom = self._custom()
         others = Origins(*custom.cors_origins) if custom else None
@@ -150,7 +150,7 @@ class PageGuard:
             raise
 
     def _log_once(self, text: str) -> None:
-        """A page shows its user nothing of a refusal: the log has to, and no page may fill it."""
+        """Log a refusal once: a page shows its user nothing of it, and no page may flood the log."""
         if text not in self._logged and len(self._logged) < _LOGGED_AT_MOST:
             self._logged.add(text)
             _log.warning("refused a request of a web page: %s", text)

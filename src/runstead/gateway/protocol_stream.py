@@ -1,4 +1,4 @@
-"""A thread's events as server-sent events; they go on until the client leaves."""
+"""Server-sent events of a thread, until the client disconnects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .sse import EventStream
 
 
 class ProtocolEventStream(EventStream):
-    """Writes what a ThreadEventReader reads, as `EventStream` does with a run."""
+    """Event stream for a ThreadEventReader, like `EventStream` for a run."""
 
     def __init__(self, reader: ThreadEventReader) -> None:
         super().__init__(reader, {}, with_ids=True)

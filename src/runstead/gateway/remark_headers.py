@@ -1,4 +1,4 @@
-"""What a request gave without effect, added to its answer as one header, whatever route answers."""
+"""Remarks about request fields without effect, added to the response of any route as one header."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KEY: Final = "runstead.remarks"
 
 
 def add_remarks(connection: HTTPConnection, sentences: Iterable[str]) -> None:
-    """Say these sentences in the header of the answer. A WebSocket's answers have none."""
+    """Add these sentences to the header of the response. Responses on a WebSocket have none."""
     connection.scope.get(_KEY, []).extend(sentences)
 
 
@@ -29,7 +29,7 @@ class RemarkHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # A list, for what is behind may work with a copy of the scope.
+        # A list, since inner layers may use a copy of the scope.
         sentences: list[str] = []
 
         async def remarking(message: Message) -> None:

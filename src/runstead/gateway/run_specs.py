@@ -1,4 +1,4 @@
-"""From the request for a run to what the kernel executes: finds the assistant and the thread that it names."""
+"""Conversion of a request for runs to their specifications, including lookup of the named assistants and threads."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from .services import Services
 async def run_specs_of(
     asked: Sequence[tuple[RunCreate, str | None]], request: HTTPConnection, use: Services
 ) -> list[RunSpec]:
-    """Return the runs that a request asks for, each with its thread, ready to be created.
+    """Return the specifications of the runs that a request creates, each with its thread.
 
-    Raises what `_run_spec_of` raises, and InvalidAnswer.
+    Raises as `_run_spec_of`, and InvalidAnswer.
     """
     specs = [await _run_spec_of(body, thread_id, request, use) for body, thread_id in asked]
     add_remarks(request, [sentence for body, _ in asked for sentence in remarks_on_identity(body)])
@@ -40,7 +40,8 @@ async def run_specs_of(
 
 
 def remarks_on_identity(run: RunCreate) -> list[str]:
-    """Return sentences about keys of the acting user that the run asks for in vain."""
+    """Return sentences about identity keys in the request that differ from the authenticated user and have no
+    effect."""
     actor = require_actor_context("a run")
     if not actor.is_authenticated:
         return []
@@ -49,8 +50,10 @@ def remarks_on_identity(run: RunCreate) -> list[str]:
 
 
 async def _run_spec_of(body: RunCreate, thread_id: str | None, request: HTTPConnection, use: Services) -> RunSpec:
-    """Raises NotFound, InvalidAssistant, GraphNotFound, ThreadNotFound, CheckpointNotFound, WebhookRefused,
-    ContextIncomplete, and what `to_run_spec` raises.
+    """Return the specification of one run.
+
+    Raises NotFound, InvalidAssistant, GraphNotFound, ThreadNotFound, CheckpointNotFound, WebhookRefused,
+    ContextIncomplete, and as `to_run_spec`.
     """
     try:
         assistant = await use.directory.find(body.assistant_id)
@@ -79,11 +82,11 @@ async def _run_spec_of(body: RunCreate, thread_id: str | None, request: HTTPConn
 
 
 def _continued(run: RunRecord | None, graph_id: str, is_let_in: Callable[[str], bool]) -> Continued | None:
-    """Return what a run that continues ``run`` takes over; nothing of another graph."""
+    """Return the values that a run takes over from ``run``, which it continues; None if that run has another graph."""
     if run is None or run.spec.graph_id != graph_id:
         return None
 
-    # Headers said something of the request that asked, and of its caller; this request brings its own.
+    # Values from headers belong to the earlier request and its caller; this request brings its own.
     def kept(values: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in values.items() if not came_with_request(name, is_let_in)}
 

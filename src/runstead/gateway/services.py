@@ -1,4 +1,4 @@
-"""What the routes work with: one typed object, filled in by `runstead.bootstrap`."""
+"""Services that the routes use: one typed object, created by `runstead.bootstrap`."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from runstead.wire.authorization import Authorizer
 
 @dataclass(frozen=True, slots=True)
 class GatewayOptions:
-    """``configurable_headers`` says of a header's name (in lower case) whether it reaches a run's configurable.
+    """Options of the gateway.
 
-    ``max_page_bytes``: of the values of threads in one page of a search.
-    ``heartbeat`` (seconds): of silence, after which a waiting answer shows that it is alive.
-    ``is_traced``: runs are traced with LangSmith, by what the operator has configured. ``encrypts_values``: what is
-    stored of threads' values is encrypted, and cannot be searched for.
+    ``configurable_headers`` decides by a header's name (in lower case) whether it is added to a run's configurable.
+    ``max_page_bytes`` limits the values of threads in one page of a search. ``heartbeat`` is the silence (seconds)
+    after which a waiting response sends a heartbeat. ``is_traced``: the operator has enabled LangSmith tracing.
+    ``encrypts_values``: thread values are stored encrypted, and cannot be searched.
     """
 
     max_body_bytes: int = 32 * 1024 * 1024
@@ -48,11 +48,11 @@ class GatewayOptions:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything behind the routes. ``items`` is langgraph's BaseStore, scoped by the actor.
+    """All services behind the routes. ``items`` is LangGraph's BaseStore, scoped by the actor.
 
-    ``ready`` asks why new work cannot be taken: the storage is in trouble, or the end near; None: it can.
-    ``authorizer`` decides what somebody may do; None where all that is theirs is theirs to use. ``blocks`` counts how
-    often user code blocked its event loop.
+    ``ready`` returns the reason why the server accepts no new work (storage unavailable, or shutdown), or None.
+    ``authorizer`` decides about permissions; with None, users may do everything with their own objects. ``blocks``
+    counts how often user code blocked its event loop.
     """
 
     runs: RunsFacade
@@ -82,9 +82,9 @@ class Services:
 
 
 class ServiceSource(Protocol):
-    """Has the services while the application runs."""
+    """Provider of the services while the application runs."""
 
     @property
     def services(self) -> Services:
-        """Raises Unavailable before the start and after the end."""
+        """The services. Raises Unavailable before the start and after the end."""
         ...

@@ -1,6 +1,6 @@
-"""The shapes of answers, as JSON schemas for the API's description. A test holds real answers against them.
+"""JSON schemas of responses for the API documentation. A test validates real responses against them.
 
-What is always there is required; more may be there, for clients pass over what they do not know.
+Fields that are always present are required; additional fields are possible, since clients ignore unknown ones.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _LIST: Final[Schema] = {"type": "array"}
 
 
 EVENT: Final[Schema] = {"type": "object", "properties": {"event": TEXT, "data": TEXT, "id": TEXT}}
-"""One of a stream of server-sent events. Its data is JSON, the shape of which its name says."""
+"""Schema of one server-sent event. Its data is JSON, whose schema depends on the event's name."""
 
 
 def named(name: str) -> Schema:
-    """One of `SHAPES`."""
+    """Return a reference to one of `SHAPES`."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
@@ -36,12 +36,12 @@ def many(item: Schema) -> Schema:
 
 
 def some_of(name: str) -> Schema:
-    """One of `SHAPES` of which ``select`` may leave only some fields."""
+    """Return one of `SHAPES` without required fields, since ``select`` may leave some out."""
     return {"type": "object", "properties": SHAPES[name]["properties"]}
 
 
 def object_of(**fields: Schema) -> Schema:
-    """All of these, always."""
+    """Return an object schema in which all of these fields are required."""
     return {"type": "object", "properties": fields, "required": list(fields)}
 
 

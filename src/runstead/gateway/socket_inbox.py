@@ -1,4 +1,4 @@
-"""The messages of a WebSocket that wait to be answered, few enough to be kept."""
+"""Bounded queue of the messages of a WebSocket that wait to be processed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .memory_guard import MEMORY, RequestMemory
 
 SocketMessage: TypeAlias = str | bytes
 _MOST_MESSAGES: Final = 128
-"""Clients make some tens of subscriptions in one breath."""
+"""Clients send tens of subscriptions at once."""
 
 
 class SocketInbox:
-    """Reads a client's messages while earlier ones are answered.
+    """Queue that reads a client's messages while earlier ones are processed.
 
-    A client that does not wait for answers fills it: then it ends, and has ``overflowed``. ``max_bytes`` are the bytes
-    of all messages that wait.
+    A client that does not wait for responses fills it: then it ends, and has ``overflowed``. ``max_bytes`` limits the
+    bytes of all waiting messages.
     """
 
     def __init__(self, socket: WebSocket, max_bytes: int) -> None:
@@ -35,7 +35,7 @@ class SocketInbox:
         self.overflowed = False
 
     async def next(self) -> SocketMessage | None:
-        """Return the oldest message; None after the last one, or when the inbox has overflowed.
+        """Return the oldest message; None after the last one, or if the queue has overflowed.
 
         Raises TooManyBytes and NoRoom.
         """
@@ -53,7 +53,7 @@ class SocketInbox:
         return message
 
     async def fill(self) -> None:
-        """Read until the client leaves or the inbox overflows."""
+        """Read until the client disconnects or the queue overflows."""
         try:
             while not self.overflowed:
                 received = await self._socket.receive()

@@ -1,7 +1,7 @@
-"""Failures of WebSockets: a browser can read neither the status of a refused upgrade nor its body.
+"""Error responses of WebSockets: a browser can read neither the status of a refused upgrade nor its body.
 
-So the connection is taken and closed again, with 4000 and the status that the same request would have been answered
-with over HTTP.
+Therefore the connection is accepted and closed with code 4000 plus the status that the same request would have over
+HTTP.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class SocketFailures:
         async def watched(message: Message) -> None:
             nonlocal accepted, closed, lost
             if message["type"] == "websocket.close" and not (accepted or closed):
-                # Starlette's word for a path that leads nowhere, before anybody was heard.
+                # Starlette's response for an unknown path.
                 raise NotFound("Not Found")
             accepted = accepted or message["type"] == "websocket.accept"
             closed = closed or message["type"] in ("websocket.close", "websocket.http.response.start")

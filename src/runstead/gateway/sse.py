@@ -1,7 +1,7 @@
-"""A run's stream as server-sent events, by hand: one send per batch, headers at once, a hang-up noticed at once.
+"""Server-sent events for a run's stream: one send per batch, headers sent at once, disconnects noticed at once.
 
-``send`` waits while the client's buffers are full, so that a reader which stalls holds one batch here and
-reads on from the log later; nothing piles up behind it.
+``send`` waits while the client's buffers are full, so that a stalled reader holds only one batch here and continues
+from the log later.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ _HEADERS: Final = {
     "x-accel-buffering": "no",
 }
 _PIECE: Final = 256 * 1024
-"""Bytes per send: what a stalled client can make the server hold for it, beside the log that all readers share."""
+"""Maximum bytes per send: what a stalled client can make the server hold in memory, apart from the log that all readers
+share."""
 
 
 class RunReader(Protocol):
-    """What is asked of a stream: a RunStream, or another one that a subclass of EventStream knows the frames of."""
+    """Interface of a stream: a RunStream, or another one whose frames a subclass of EventStream knows."""
 
     async def read(self) -> Sequence[Any]: ...
 
@@ -34,7 +35,7 @@ class RunReader(Protocol):
 
 
 class EventStream(Response):
-    """Writes the frames of ``stream`` until it ends or the client leaves, and closes it."""
+    """Response that writes the frames of ``stream`` until it ends or the client disconnects, and closes it."""
 
     def __init__(self, stream: RunReader, headers: Mapping[str, str], *, with_ids: bool) -> None:
         self.status_code, self.background = 200, None
@@ -59,11 +60,11 @@ class EventStream(Response):
         try:
             while items := await self._stream.read():
                 await self._send(send, items)
-                # Sending need not wait for anything: readers who come back to a long log let others have their turn.
+                # Sending may complete without waiting: yield, so that readers of a long log let other tasks run.
                 await asyncio.sleep(0)
         except BridgeClosed:
-            # The server goes down, not the run. Left without its end the answer is cut, so that nobody takes what was
-            # said so far for all: also of a run that has ended, a slow reader may not have read everything.
+            # The server shuts down, not the run. The response is cut off without an end, so that clients do not take it
+            # for complete: even after the end of the run, a slow reader may not have read everything.
             return
         await send(_body(b"", more=False))
 
@@ -77,7 +78,7 @@ class EventStream(Response):
 
 
 async def disconnect(receive: Receive) -> None:
-    """Return when the client has hung up."""
+    """Return when the client has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

@@ -1,4 +1,4 @@
-"""Carries out the commands of the event protocol, whichever way they came. One for each request or socket."""
+"""Commands of the event protocol, sent over HTTP or a WebSocket. One instance for each request or socket."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ from .services import Services
 T = TypeVar("T")
 
 _MODES: Final[list[StreamMode]] = ["values", "updates", "messages-tuple", "custom", "tasks", "checkpoints"]
-"""All that the channels are made of."""
+"""All stream modes from which the channels are built."""
 _NO_THREAD: Final = "No run has been started on this thread yet."
 
 
 class ThreadCommands:
-    """The commands of one thread, for the bound actor."""
+    """Commands of one thread, for the bound actor."""
 
     def __init__(self, use: Services, thread_id: ThreadId, request: HTTPConnection) -> None:
         self._use, self._thread_id, self._request = use, thread_id, request
@@ -62,7 +62,7 @@ class ThreadCommands:
         }
 
     async def carry_out(self, command: Command) -> dict[str, Any]:
-        """The command's result. Raises CommandRefused, and what the verbs behind it raise."""
+        """Execute a command and return its result. Raises CommandRefused, and the errors of the services behind it."""
         method = self._methods.get(command.method)
         if method is None:
             raise CommandRefused("unknown_command", f"Unknown protocol command: {command.method[:100]}")
@@ -92,7 +92,7 @@ class ThreadCommands:
         if params.input is None or configurable.get("checkpoint_id"):
             return {"run_id": (await self._create(body)).run_id}
         async with self._use.interrupts.of(self._thread_id) as waiting:
-            # A thread that waits for an answer takes what it is given as one.
+            # An input for a thread that waits for an answer is that answer.
             if len(waiting) == 1:
                 body |= {"input": None, "command": CommandBody(resume={next(iter(waiting)): params.input})}
             elif waiting:
@@ -125,11 +125,11 @@ class ThreadCommands:
     async def _inject(self, command: Command) -> dict[str, Any]:
         params = self._params_of(command, INPUT_INJECT)
         if params.namespace:
-            raise CommandRefused("no_such_namespace", "Messages can be injected at the root alone.")
+            raise CommandRefused("no_such_namespace", "Messages can be injected only at the root.")
         assistant_id = await self._assistant()
         async with self._use.interrupts.of(self._thread_id) as waiting:
             if waiting:
-                # A run with an input begins anew, and what the thread asks for would be lost.
+                # A run with an input starts anew, and the pending interrupts would be lost.
                 raise CommandRefused("invalid_argument", "The thread waits for an answer: use input.respond.")
             run = await self._create(
                 {"assistant_id": assistant_id, "input": {"messages": [params.message.to_message()]}}
@@ -170,7 +170,7 @@ class ThreadCommands:
         except ThreadNotFound as error:
             raise CommandRefused("no_such_run", _NO_THREAD) from error
         except ValueError as error:
-            # LangGraph's own word for a namespace that the graph does not have.
+            # Raised by LangGraph for a namespace that the graph does not have.
             raise CommandRefused("no_such_namespace", f"There is no graph in {namespace!r}.") from error
         if namespace and state.checkpoint is None:
             raise CommandRefused("no_such_namespace", f"There is no graph in {namespace!r}.")
@@ -204,14 +204,14 @@ class ThreadCommands:
             stream_resumable=True,
             if_not_exists="create",
         )
-        # What is granted for the run is granted for it alone: a socket reads on as it was let to.
+        # The access for the run applies to it alone: a socket continues to read with its own access.
         with acting(require_actor_context("a command")):
             create = await authorize_run(self._use, self._thread_id, create)
             (spec,) = await run_specs_of([(create, self._thread_id)], self._request, self._use)
             return await self._use.runs.create_background(spec)
 
     async def _assistant(self) -> str:
-        """The one that the thread was last used with. Raises CommandRefused when nobody has."""
+        """Return the assistant that the thread last used. Raises CommandRefused if there is none."""
         thread = await self._use.threads.get(self._thread_id)
         found = thread.metadata.get("assistant_id") or thread.metadata.get("graph_id") if thread else None
         if not isinstance(found, str):

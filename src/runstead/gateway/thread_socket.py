@@ -1,4 +1,4 @@
-"""The event protocol over one WebSocket: commands come in, answers and events go out."""
+"""Event protocol over one WebSocket: commands are received, responses and events are sent."""
 
 from __future__ import annotations
 
@@ -36,23 +36,24 @@ from .thread_commands import ThreadCommands
 _log = logging.getLogger(__name__)
 
 _GOING_DOWN: Final = 1012
-"""Service restart: come back."""
+"""Service restart: reconnect."""
 _FLOODED: Final = 1008
 """Policy violation."""
 _MOST_REFUSALS: Final = 100
-"""Messages in a row that are no commands."""
+"""Maximum number of consecutive messages that are not commands."""
 _REMEMBERED: Final = 10_000
-"""Ids of events that went out, so that what several subscriptions cover goes out once; clients remember as many."""
+"""Number of event ids that are remembered, so that an event of several subscriptions is sent once; clients remember as
+many."""
 _MOST_SUBSCRIPTIONS: Final = 64
 _BREATH: Final = 0.02
-"""Seconds. Clients make their subscriptions in one breath; read after the last of them, they are read together."""
+"""Seconds. Clients send several subscriptions at once; waiting for the last one allows to read them together."""
 
 
 class ThreadSocket:
-    """One client's connection to one thread.
+    """Connection of one client to one thread.
 
-    All its subscriptions are read by one reader, so that their events go out in the order of the thread. Clients rely
-    on it: they stop listening for values when they hear that the run has ended, whichever subscription told them.
+    One reader serves all its subscriptions, so that their events are sent in the order of the thread. Clients rely on
+    that: they stop listening for values when the run's end arrives, on whichever subscription.
     """
 
     def __init__(self, socket: WebSocket, use: Services, thread_id: ThreadId) -> None:
@@ -69,7 +70,7 @@ class ThreadSocket:
         self._refusals = 0
 
     async def serve(self) -> None:
-        """Until the client leaves, or the server goes down."""
+        """Serve until the client disconnects, or the server shuts down."""
         await self._socket.accept()
         inbox = SocketInbox(self._socket, self._use.options.max_body_bytes)
         listening = asyncio.create_task(inbox.fill(), name=f"socket-inbox-{self._thread_id}")
@@ -77,9 +78,9 @@ class ThreadSocket:
             while self._refusals < _MOST_REFUSALS and (message := await self._next(inbox)) is not None:
                 await self._answer(message)
             if inbox.overflowed:
-                await self._socket.close(_FLOODED, "Too many commands wait; send more after their answers")
+                await self._socket.close(_FLOODED, "Too many commands are waiting; wait for their responses first")
             elif self._refusals >= _MOST_REFUSALS:
-                await self._socket.close(_FLOODED, f"{_MOST_REFUSALS} messages in a row were no commands")
+                await self._socket.close(_FLOODED, f"{_MOST_REFUSALS} messages in a row were not commands")
         except WebSocketDisconnect:
             return
         finally:
@@ -88,7 +89,8 @@ class ThreadSocket:
             await self._stop()
 
     async def _next(self, inbox: SocketInbox) -> SocketMessage | None:
-        """What the client says next; None when it has left. While it is silent, its subscriptions are read."""
+        """Return the client's next message; None when it has disconnected. While it is silent, start to read its new
+        subscriptions."""
         if self._stale:
             try:
                 return await asyncio.wait_for(inbox.next(), _BREATH)
@@ -133,14 +135,15 @@ class ThreadSocket:
         if len(self._wanted) >= _MOST_SUBSCRIPTIONS:
             raise CommandRefused("invalid_argument", f"A connection has at most {_MOST_SUBSCRIPTIONS} subscriptions.")
         wanted = _since(subscription_of(command.params), self._since)
-        # Were the run's end told to the others meanwhile, the client would not wait for what this one has to bring.
+        # Otherwise the run's end could be sent to the other subscriptions first, and the client would not wait for this
+        # one's events.
         await self._stop()
         self._stale = True
         subscription_id = str(uuid4())
         replayed = await self._use.thread_events.told(self._thread_id, wanted)
         self._made += 1
         self._wanted[subscription_id] = _Wanted(wanted, self._made)
-        # Begun after the answer: a client is to know its subscription before it gets events.
+        # Started after the response: a client must know its subscription before it gets events.
         return {"subscription_id": subscription_id, "replayed_events": len(replayed)}
 
     async def _unsubscribe(self, command: Command) -> dict[str, Any]:
@@ -151,8 +154,9 @@ class ThreadSocket:
         return {}
 
     async def _reconnect(self, command: Command) -> dict[str, Any]:
-        """Go on after ``since``, with the subscriptions there are and with those to come. Refused when what came after
-        it is not kept any more: then the client has to read the state, and begin anew.
+        """Continue after ``since``, with existing and later subscriptions.
+
+        Refused if events after it are no longer kept: the client must then read the state and start anew.
         """
         since = subscription_of({"channels": ["lifecycle"], "since": command.params.get("since")}).since
         everything = Subscription(frozenset(("values", "lifecycle", "input")), since=since)
@@ -170,7 +174,7 @@ class ThreadSocket:
         return {"restored": True, "missed_events": len(told)}
 
     async def _restart(self) -> None:
-        """Read anew, from the beginning, for the subscriptions there are now."""
+        """Start to read for the present subscriptions, from the beginning."""
         self._stale = False
         await self._stop()
         if self._wanted:
@@ -188,22 +192,23 @@ class ThreadSocket:
         try:
             while True:
                 for item in await reader.read():
-                    # Silence needs no word here: WebSockets have pings of their own.
+                    # WebSockets have their own pings, so heartbeats are not sent.
                     if isinstance(item, ProtocolEvent):
                         await self._show(item)
         except BridgeClosed:
             await self._socket.close(_GOING_DOWN)
         except (WebSocketDisconnect, RuntimeError):
-            # The client has left, which the one who reads from it is told as well.
+            # The client has disconnected, which `serve` notices too.
             return
         except Exception:
-            _log.exception("the events of thread %s cannot be read", self._thread_id)
+            _log.exception("could not read the events of thread %s", self._thread_id)
             await self._socket.close(1011)
         finally:
             await reader.aclose()
 
     async def _show(self, event: ProtocolEvent) -> None:
-        """Once; and again for a subscription that was made since: its client waits for what others had before."""
+        """Send an event once, and again for a subscription that was made since: its client waits for events that others
+        had before."""
         told = self._sent.get(event.event_id, 0)
         is_wanted = event.method == RESUME_GAP or any(
             wanted.number > told and wanted.subscription.matches(event) for wanted in self._wanted.values()
@@ -225,7 +230,7 @@ class ThreadSocket:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A subscription, and the how manieth it is on its connection."""
+    """Subscription, and its number on this connection."""
 
     subscription: Subscription
     number: int

@@ -1,4 +1,4 @@
-"""JSON that is long in coming: the headers go out at once, a newline now and then shows that the server is alive."""
+"""JSON response that takes long: headers are sent at once, and a newline at intervals keeps the connection alive."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ NO_VALUES: Final = b"{}"
 
 
 def wait_body(result: RunResult) -> bytes:
-    """A waiter's answer: the last values, or the failure in the form that the SDKs raise."""
+    """Return the response body for a waiter: the last values, or the failure in the form that the SDKs raise."""
     if result.failure is not None:
         return encode({"__error__": result.failure.to_json()})
     return result.output or NO_VALUES
 
 
 class WaitingJson(Response):
-    """Answers with what ``waiting`` returns. A client that hangs up cancels the wait; what that means is up to it."""
+    """Response with the result of ``waiting``. If the client disconnects, ``waiting`` is cancelled, and decides on the
+    consequences."""
 
     def __init__(self, waiting: Coroutine[Any, Any, bytes], headers: Mapping[str, str], *, keep_alive: float) -> None:
         self.status_code, self.background = 200, None
@@ -56,9 +57,8 @@ class WaitingJson(Response):
             await asyncio.gather(result, leaving, return_exceptions=True)
 
     async def _result(self) -> bytes | None:
-        """The rest of the answer. None when the server goes down first, or cannot read it now: the answer stays half,
-        the server cuts the connection, and the client knows to come back for the rest.
-        """
+        """Return the response body. None if the server shuts down first, or cannot read the result at present: the
+        response then stays incomplete, the server cuts the connection, and the client reconnects."""
         try:
             return await self._waiting
         except BridgeClosed:
@@ -66,7 +66,7 @@ class WaitingJson(Response):
         except Exception as error:
             problem = problem_of(error)
             if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
-                _log.warning("a waiter has to come back: %s", error)
+                _log.warning("a waiting client has to reconnect: %s", error)
                 return None
             _log.exception("waiting for a run failed")
             return encode({"__error__": RunFailure("InternalError", problem.detail).to_json()})

@@ -1,1 +1,1 @@
-"""Routes by noun. Each reads the wire, calls one verb, and writes the wire."""
+"""Routes by resource. Each parses the request, calls one method, and serializes the result."""

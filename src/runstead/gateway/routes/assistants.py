@@ -1,4 +1,4 @@
-"""Assistants: made, found, changed and described. Each is named by its id, or by the graph whose own it is."""
+"""Routes for assistants, which are named by id, or by the graph whose default they are."""
 
 from typing import Annotated
 
@@ -77,7 +77,8 @@ async def update_assistant(
 
 @router.delete("/{assistant_id}", status_code=204)
 async def delete_assistant(assistant_id: str, use: Use, delete_threads: bool = False) -> Response:
-    """Runs in flight are interrupted, ended ones stay. With ``delete_threads`` the threads last used with it go too."""
+    """Interrupts the assistant's runs in flight; ended runs stay. With ``delete_threads``, deletes the threads that
+    last used it."""
     await use.assistant_removal.remove(assistant_id, with_threads=delete_threads, may=may_touch(use.authorizer))
     return nothing()
 

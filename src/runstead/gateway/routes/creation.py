@@ -1,4 +1,4 @@
-"""Runs come into being: on a thread or without one, in the background, streamed, or waited for."""
+"""Routes that create runs: on a thread or stateless, in the background, streamed, or awaited."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated
@@ -58,7 +58,7 @@ async def wait_for_new_stateless_run(body: Body, request: Request, use: Use) -> 
 
 @router.post("/runs/batch")
 async def create_batch(bodies: Batch, request: Request, use: Use) -> Response:
-    """All runs of the batch, or none. Those that name a thread run on it."""
+    """Creates all runs of the batch, or none. A run with a thread_id runs on that thread."""
     check_batch(bodies)
     specs = await run_specs_of([(body, body.thread_id) for body in bodies], request, use)
     records = await use.runs.create_batch(specs)
@@ -82,7 +82,7 @@ async def _streamed(
 
 async def _awaited(body: RunCreate, thread_id: str | None, request: Request, use: Services) -> Response:
     (spec,) = await run_specs_of([(body, thread_id)], request, use)
-    # Created first and joined then, for the headers name the run before it has ended.
+    # Created first and joined afterwards, since the headers contain the run's id before it has ended.
     record = await use.runs.create_background(spec)
     is_left = spec.on_disconnect == "cancel"
     return waiting_for(record, use, cancel_on_disconnect=is_left, headers=_remarks([body], use))
@@ -91,8 +91,8 @@ async def _awaited(body: RunCreate, thread_id: str | None, request: Request, use
 def waiting_for(
     record: RunRecord, use: Services, *, cancel_on_disconnect: bool, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """An answer with what the run will have come to."""
-    # The record itself, with its input, is not kept while the client waits.
+    """Return a response with the result of the run."""
+    # The record with its input is not kept in memory while the client waits.
     run_id = record.run_id
 
     async def result() -> bytes:

@@ -1,4 +1,4 @@
-"""Crons: made, found, changed, forgotten. Their runs are created by the clock, not here."""
+"""Routes for crons. Their runs are created by the scheduler, not here."""
 
 from typing import Annotated
 
@@ -44,13 +44,13 @@ Body = Annotated[CronCreate, Depends(JsonBody(CRON_CREATE))]
 
 @router.post("/runs/crons")
 async def create_cron(body: Body, request: Request, use: Use) -> Response:
-    """Each of its runs gets a new thread."""
+    """Creates a cron that runs on a new thread each time."""
     return await _created(body, None, request, use)
 
 
 @router.post("/threads/{thread_id}/runs/crons")
 async def create_thread_cron(thread_id: ThreadId, body: Body, request: Request, use: Use) -> Response:
-    """All of its runs are on this thread, which takes the cron along when it is deleted."""
+    """Creates a cron whose runs all use this thread. Deleting the thread deletes the cron."""
     return await _created(body, thread_id, request, use)
 
 
@@ -86,10 +86,11 @@ async def get_cron(cron_id: CronId, use: Use) -> Response:
 @router.patch("/runs/crons/{cron_id}")
 async def update_cron(cron_id: CronId, body: Annotated[CronPatch, Depends(JsonBody(CRON_PATCH))], use: Use) -> Response:
     before, now = await _found(cron_id, use), use.clock.now()
-    # It may be somebody else's, who shares it. Its runs are its owner's, and so is what they go by.
+    # The cron may belong to another user who shares it. Its runs act for its owner, so they are checked with the
+    # owner's thread and assistant.
     with acting(require_actor_context("changing a cron").also_for(before.thread_id, before.assistant_id)):
         await _check(changed(before, body, now), use)
-    # Once more where nobody comes in between: the first was to see whether it can be.
+    # Applied again inside the transaction: the first time was only a check.
     record = await use.crons.update(cron_id, lambda cron: changed(cron, body, now))
     if record is None:
         raise CronNotFound(cron_id)
@@ -122,7 +123,7 @@ async def _created(body: CronCreate, thread_id: str | None, request: Request, us
 
 
 async def _check(cron: CronRecord, use: Services) -> None:
-    """Whatever is wrong with its runs is told now, while somebody listens; not when they are due."""
+    """Check the cron's runs now, so that the client learns of errors, and not only when the cron is due."""
     run = run_of(cron)
     assistant = await use.directory.find(cron.assistant_id)
     use.directory.check_graph(assistant.graph_id)
@@ -142,7 +143,7 @@ async def _found(cron_id: str, use: Services) -> CronRecord:
 
 
 async def _assistant_id(name: str | None, use: Services) -> str | None:
-    """Assistants are named by id, or by the name of a graph. One that is not there has no crons that could be found."""
+    """Return the id for an assistant's id or graph name. A missing assistant has no crons."""
     if name is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What happened in a thread's runs, by page: messages for people, all events for tools. Routes of our own."""
+"""Routes for stored events of a thread's runs, in pages: messages, and all events. Specific to Runstead."""
 
 from typing import Annotated
 
@@ -15,14 +15,14 @@ from .threads import not_found
 
 router = APIRouter(tags=["events"])
 
-Seq = Annotated[int | None, Query(ge=0, le=2**53, description="A place in the thread's events.")]
+Seq = Annotated[int | None, Query(ge=0, le=2**53, description="A position in the thread's events.")]
 
 
 @router.get("/threads/{thread_id}/messages")
 async def list_thread_messages(
     thread_id: ThreadId, use: Use, after: Seq = None, before: Seq = None, limit: Limit = 50, types: Select = None
 ) -> Response:
-    """Messages of all runs in order: the first after ``after``; the last before ``before``; or the last."""
+    """Messages of all runs in order: the first ones after ``after``, the last ones before ``before``, or the latest."""
     if await use.threads.get(thread_id) is None:
         raise not_found(thread_id)
     return await _page(use, thread_id, None, ("message",), names_of(types), after, before, limit)
@@ -66,7 +66,7 @@ async def _page(
     before: int | None,
     limit: int,
 ) -> Response:
-    """Of a thread, or a run on it, that the caller has found to be there."""
+    """Return a page of a thread, or of a run on it, to which the caller has checked access."""
     with also_on(thread_id):
         found = await use.events.list_events(
             thread_id,

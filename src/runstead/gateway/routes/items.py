@@ -1,4 +1,4 @@
-"""Items of the store that graphs share: written, read, searched, forgotten."""
+"""Routes for items of the store that graphs share."""
 
 from typing import Annotated, Any
 
@@ -30,7 +30,7 @@ router = APIRouter(prefix="/store", tags=["store"])
 
 @router.put("/items", status_code=204)
 async def put_item(body: Annotated[ItemPut, Depends(JsonBody(ITEM_PUT))], use: Use) -> Response:
-    # Null says that it never expires; where nothing is said, the configuration decides.
+    # Null means that the item never expires; if ttl is omitted, the configuration decides.
     options = {"ttl": body.ttl} if "ttl" in body.model_fields_set else {}
     await use.items.aput(tuple(body.namespace), body.key, body.value, index=body.index, **options)
     return nothing()
@@ -40,7 +40,7 @@ async def put_item(body: Annotated[ItemPut, Depends(JsonBody(ITEM_PUT))], use: U
 async def get_item(
     key: str, use: Use, namespace: Annotated[str, Query()] = "", refresh_ttl: bool | None = None
 ) -> Response:
-    """The item, or null."""
+    """Returns the item, or null."""
     try:
         labels = NAMESPACE.validate_python(namespace.split(".") if namespace else [])
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""A thread is joined, as older clients do it."""
+"""Route of the thread stream for older clients."""
 
 from typing import Annotated
 
@@ -25,9 +25,9 @@ async def join_thread(
     stream_modes: Modes = None,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """The frames of the thread's runs, from run to run, and changes of its state, until the client leaves.
+    """Streams the frames of the thread's runs, from run to run, and updates of its state, until the client disconnects.
 
-    Clients say ``stream_mode``, the reference reads ``stream_modes``; both count.
+    Clients send ``stream_mode``, the reference server reads ``stream_modes``; both are accepted.
     """
     modes = thread_modes_of(stream_mode, stream_modes)
     try:

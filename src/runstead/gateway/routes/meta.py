@@ -1,4 +1,4 @@
-"""About the server itself: alive, ready, which version. Open to everybody, and silent about everything else."""
+"""Routes about the server itself: liveness, readiness, version. Open to all callers, and without user data."""
 
 from importlib.metadata import version
 
@@ -13,7 +13,7 @@ from ..docs import page_of
 
 router = APIRouter(tags=["meta"])
 bare = APIRouter(tags=["meta"])
-"""What is left of it where the operator wants nothing told: http.disable_meta of langgraph.json."""
+"""Reduced router for http.disable_meta of langgraph.json."""
 
 
 @bare.get("/ok")
@@ -25,7 +25,7 @@ async def alive() -> Response:
 @router.get("/ok")
 @router.get("/", include_in_schema=False)
 async def ok(use: Use, check_db: bool = False) -> Response:
-    """The process answers; with ``check_db``, its storage too."""
+    """Responds if the process is alive; with ``check_db``, if its storage is available too."""
     if check_db and (reason := await use.ready()) is not None:
         raise Unavailable(reason)
     return answer({"ok": True, "services": {}})
@@ -34,7 +34,7 @@ async def ok(use: Use, check_db: bool = False) -> Response:
 @router.get("/ready")
 @bare.get("/ready")
 async def ready(use: Use) -> Response:
-    """New work is welcome: started, storage answers, not about to stop."""
+    """Responds with 200 if the server accepts work: started, storage available, not stopping."""
     if (reason := await use.ready()) is not None:
         raise Unavailable(reason)
     return answer({"ready": True})
@@ -42,7 +42,8 @@ async def ready(use: Use) -> Response:
 
 @router.get("/info")
 async def info(use: Use) -> Response:
-    """Versions, what is supported, and how often user code has blocked its event loop in this process."""
+    """Versions, supported features, and the number of times that user code has blocked its event loop in this
+    process."""
     return answer(
         {
             "version": __version__,
@@ -62,5 +63,5 @@ async def info(use: Use) -> Response:
 
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> Response:
-    """The API's description to read. It loads nothing from anywhere."""
+    """API documentation as a page without external resources."""
     return Response(page_of(request.app.openapi()), media_type="text/html")

@@ -1,6 +1,6 @@
-"""The event protocol of a thread: its events as they come, and commands to it."""
+"""Routes of the event protocol: a thread's events, and commands for it."""
 
-# No `from __future__ import annotations`: FastAPI reads these signatures when the routes are made.
+# No `from __future__ import annotations`: FastAPI reads these signatures when the routes are created.
 
 import logging
 from typing import Annotated, Any
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class EventStreamRequest(WireModel):
-    """What is to be seen. Judged by `subscription_of`, in the words that clients of the protocol know."""
+    """Selection of events. Validated by `subscription_of`, with error texts that clients of the protocol know."""
 
     channels: Any = None
     namespaces: Any = None
@@ -66,14 +66,14 @@ EventsBody = Annotated[EventStreamRequest, Depends(JsonBody(TypeAdapter(EventStr
 
 @router.post("/threads/{thread_id}/stream/events")
 async def stream_thread_events(thread_id: ThreadId, body: EventsBody, use: Use) -> Response:
-    """Events of the thread, from run to run, until the client leaves. The thread need not exist yet."""
+    """Streams events of the thread, from run to run, until the client disconnects. The thread need not exist yet."""
     wanted = subscription_of(body.model_dump())
     return ProtocolEventStream(use.thread_events.open(thread_id, wanted))
 
 
 @router.post("/threads/{thread_id}/stream")
 async def stream_thread(thread_id: ThreadId, body: EventsBody, use: Use) -> Response:
-    """The same, under the path that the protocol's specification gives it."""
+    """Same as stream/events, under the path of the protocol's specification."""
     return await stream_thread_events(thread_id, body, use)
 
 
@@ -83,7 +83,7 @@ async def stream_thread(thread_id: ThreadId, body: EventsBody, use: Use) -> Resp
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _COMMAND}}}},
 )
 async def command_thread(thread_id: ThreadId, request: Request, use: Use) -> Response:
-    """One command. Answered with 200, also where it fails; 400 is for what is no command at all."""
+    """Executes one command. Responds with 200 even if the command fails; 400 only if the body is not a command."""
     raw = await body_of(request, use.options.max_body_bytes)
     try:
         envelope = parse_json(raw)

@@ -1,4 +1,4 @@
-"""Runs that exist: found, joined, streamed, stopped, retried, forgotten."""
+"""Routes for existing runs: get, search, join, stream, cancel, retry, delete."""
 
 from typing import Annotated, Literal
 
@@ -40,7 +40,8 @@ async def search_runs(
     dead_letters: bool = False,
     select: Select = None,
 ) -> Response:
-    """Runs of all threads, the newest first. ``dead_letters`` finds those that were given up."""
+    """Runs of all threads, newest first. ``dead_letters`` selects runs that were given up after losing their
+    workers."""
     where = RunFilter(statuses=statuses_of(status), dead_letters_only=dead_letters)
     return await _page(request, use, where, limit, offset, names_of(select))
 
@@ -125,10 +126,10 @@ async def cancel_run(
     action: Action = "interrupt",
     reason: Literal["taken"] | None = None,
 ) -> Response:
-    """Stop the run. ``reason=taken`` records that another run has taken its input over."""
+    """Cancels the run. ``reason=taken`` records that another run has taken over its input."""
     stop, headers = stop_action_of(action), remarks_on_stop(action)
     if reason is not None and stop != "interrupt":
-        raise Unprocessable("reason: 'taken' goes with action=interrupt; a run that is rolled back leaves no record")
+        raise Unprocessable("reason: 'taken' requires action=interrupt; a run that is rolled back leaves no record")
     try:
         record = await use.runs.get_run(run_id, thread_id=thread_id)
     except RunNotFound as error:
@@ -142,7 +143,7 @@ async def cancel_run(
         try:
             await use.runs.cancel(run_id, action=stop, wait=True)
         except RunNotFound:
-            # Rolled back and gone in between: that is what was asked for.
+            # The run was rolled back and deleted in the meantime, as requested.
             return NO_VALUES
         return NO_VALUES
 
@@ -151,14 +152,14 @@ async def cancel_run(
 
 @router.post("/threads/{thread_id}/runs/{run_id}/retry")
 async def retry_run(thread_id: ThreadId, run_id: RunId, use: Use) -> Response:
-    """A dead letter runs again, with its attempts forgotten."""
+    """Retries a dead letter, with its attempts reset."""
     await use.runs.get_run(run_id, thread_id=thread_id)
     return answer(from_run_record(await use.runs.retry(run_id)))
 
 
 @router.post("/runs/{run_id}/retry")
 async def retry_run_by_id(run_id: RunId, use: Use) -> Response:
-    """The same, for who knows only the run."""
+    """Same as the route under the thread, for clients that know only the run's id."""
     return answer(from_run_record(await use.runs.retry(run_id)))
 
 

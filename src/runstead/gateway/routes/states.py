@@ -1,4 +1,4 @@
-"""States of threads: read, at any checkpoint, listed backwards, and changed."""
+"""Routes for thread states: read at any checkpoint, list the history, update."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Many runs are stopped at once."""
+"""Route that cancels several runs at once."""
 
 from collections.abc import Sequence
 from typing import Annotated, Final
@@ -23,7 +23,7 @@ _PAGE: Final = 500
 async def cancel_runs(
     body: Annotated[RunsToStop, Depends(JsonBody(RUNS_TO_STOP))], use: Use, action: Action = "interrupt"
 ) -> Response:
-    """Without waiting for their end. Where a status was given, it is no failure that no run has it."""
+    """Cancels runs without waiting for their end. With a status, it is not an error if no run matches."""
     stop, headers = stop_action_of(action), remarks_on_stop(action)
     if statuses := body.statuses():
         await _stop(use, await _with_status(use, statuses), stop)
@@ -39,7 +39,7 @@ async def cancel_runs(
 async def _with_status(use: Services, statuses: Sequence[RunStatus]) -> list[RunRecord]:
     where = RunFilter(statuses=statuses)
     found: list[RunRecord] = []
-    # All of them before the first is stopped, for that would move the pages.
+    # List all before stopping the first, since stopping would shift the pages.
     while page := await use.runs.list_runs(where, limit=_PAGE, offset=len(found)):
         found.extend(page)
     return found
@@ -56,9 +56,9 @@ async def _named(use: Services, body: RunsToStop) -> list[RunRecord]:
 
 
 async def _stop(use: Services, runs: Sequence[RunRecord], action: StopAction) -> int:
-    """How many there were to be stopped."""
+    """Stop runs and return the number of runs that had not ended before."""
     stopped = 0
-    # The newest first: stopping the head of a thread would let its next run begin.
+    # Newest first: stopping the head of a thread would let its next run begin.
     for run in sorted(runs, key=lambda run: run.queue_seq, reverse=True):
         try:
             stopped += (await use.runs.cancel(run.run_id, action=action)).effect != "already_ended"

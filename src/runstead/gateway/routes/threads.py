@@ -1,4 +1,4 @@
-"""Threads: made, found, changed, copied, forgotten."""
+"""Routes for threads: create, search, get, update, copy, delete."""
 
 from typing import Annotated
 
@@ -45,7 +45,7 @@ router = APIRouter(tags=["threads"])
 @router.post("/threads")
 async def create_thread(body: Annotated[ThreadCreate, Depends(JsonBody(THREAD_CREATE))], use: Use) -> Response:
     steps, ttl = supersteps_of(body), ttl_of(body.ttl)
-    # One that exists is given back as it is: its past is not told twice.
+    # An existing thread is returned unchanged: supersteps are not applied again.
     if body.thread_id and body.if_exists == "do_nothing" and (found := await use.threads.get(body.thread_id)):
         return answer(from_thread_record(found))
     record = await use.threads.create(
@@ -73,7 +73,7 @@ async def search_threads(
     )
     if wants_values and (omitted := sum(record.omits_values for record in found)):
         add_remarks(request, [OMITTED_VALUES.format(count=omitted)])
-    # A page that is not full is the last one: then nobody has to count.
+    # A page that is not full is the last one, so that no count query is needed.
     total = offset + len(found) if 0 < len(found) < limit else await use.threads.count(where)
     shown = []
     for record in found:
@@ -93,7 +93,8 @@ async def count_threads(
 
 @router.post("/threads/prune")
 async def prune_threads(body: Annotated[ThreadPrune, Depends(JsonBody(THREAD_PRUNE))], use: Use) -> Response:
-    """Those that are not there are not counted. ``delete`` stops what runs; ``keep_latest`` does not, and refuses."""
+    """Deletes threads, or all but their latest state. Missing threads are not counted. ``delete`` stops their runs;
+    ``keep_latest`` refuses threads with runs in flight."""
     found = await use.threads.search(ThreadFilter(ids=body.thread_ids), limit=len(body.thread_ids), values_bytes=0)
     if body.strategy != "keep_latest":
         for record in found:
@@ -107,7 +108,7 @@ async def prune_threads(body: Annotated[ThreadPrune, Depends(JsonBody(THREAD_PRU
 
 @router.get("/threads/{thread_id}/storage")
 async def measure_thread(thread_id: ThreadId, use: Use) -> Response:
-    """How many bytes the thread's states take, by channel."""
+    """Size of the thread's states in bytes, by channel."""
     try:
         return answer(from_checkpoint_bytes(thread_id, await use.states.measure(thread_id)))
     except ThreadNotFound as error:
@@ -164,7 +165,7 @@ async def _with_a_past(use: Services, record: ThreadRecord, steps: list[list[Upd
         try:
             await use.states.apply(record.thread_id, steps)
         except Exception:
-            # Nobody was told of it: the same request must find its id free, once it is put right.
+            # The client never saw this thread: a corrected request must find its id free.
             await use.removal.remove(record.thread_id)
             raise
         return await use.threads.get(record.thread_id) or record

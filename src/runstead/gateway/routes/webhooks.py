@@ -1,4 +1,4 @@
-"""What was sent to webhooks, and what came of it; and once more, please. Routes of our own."""
+"""Routes for webhook deliveries: list, get, redeliver. Specific to Runstead."""
 
 from typing import Annotated
 
@@ -26,7 +26,7 @@ async def list_deliveries(
     thread_id: ThreadIdField | None = None,
     status: DeliveryStatus | None = None,
 ) -> Response:
-    """The newest first; of one run, of one thread, or of all."""
+    """Deliveries, newest first; of one run, of one thread, or of all."""
     where = DeliveryFilter(run_id, thread_id, status)
     found = await use.deliveries.search(where, limit=limit, offset=offset)
     total = offset + len(found) if 0 < len(found) < limit else await use.deliveries.count(where)
@@ -44,7 +44,7 @@ async def get_delivery(delivery_id: DeliveryId, use: Use) -> Response:
 
 @router.post("/{delivery_id}/redeliver", status_code=202)
 async def redeliver(delivery_id: DeliveryId, use: Use) -> Response:
-    """Send it again now, whatever has become of it."""
+    """Sends the delivery again now, in whatever state it is."""
     if (record := await use.deliveries.redeliver(delivery_id)) is None:
         raise DeliveryNotFound(delivery_id)
     return answer(from_delivery_record(record), 202)
