@@ -35,4 +35,4 @@ async def test_worker_replaces_itself_without_losing_other_runs(tmp_path: Path) 
         assert len(ids) == len(set(ids))
         assert worker.pid == pid
         assert worker.log.count('"event": "started"') + worker.log.count('"event":"started"') == 2
-        assert worker.log.count("its runs go back, the process starts anew") == 1
+        assert worker.log.count("handing its runs back and restarting the process") == 1

@@ -109,5 +109,5 @@ async def test_lost_loop_of_an_embedded_server_is_replaced(served: Served, caplo
         assert loops()["route"] is loops()["lifespan"]
         assert (await http.get("/info")).json()["user_code"]["blocks"] >= 1
     assert [record.message for record in caplog.records if record.levelname == "CRITICAL"] == [
-        next(record.message for record in caplog.records if "go on on a fresh loop" in record.message)
+        next(record.message for record in caplog.records if "continue on a new loop" in record.message)
     ]

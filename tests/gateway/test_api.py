@@ -189,8 +189,8 @@ async def test_custom_savers_and_stores_are_ignored_with_a_warning(
     where = "in the data directory, or in the database that the settings name"
     said = [record.getMessage().removeprefix(f"{config}: ") for record in caplog.records]
     assert [text for text in said if text.partition(":")[0] in ("checkpointer.path", "store.path", "ui")] == [
-        f"checkpointer.path: ./gone.py:c is not used; checkpoints are kept {where}",
-        f"store.path: ./gone.py:s is not used; items are kept {where}",
+        f"checkpointer.path: ./gone.py:c is not used; checkpoints are stored {where}",
+        f"store.path: ./gone.py:s is not used; items are stored {where}",
         "ui: components for user interfaces are not served",
     ]
     assert not [text for text in said if text.startswith("checkpointer.backend")]

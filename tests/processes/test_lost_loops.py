@@ -84,7 +84,7 @@ async def test_run_blocking_the_loop_becomes_a_dead_letter_without_other_losses(
     assert finished["status"] == "success"
     assert finished["attempt"] == 3
     assert server.pid == pid, "a supervisor sees the same process"
-    assert server.log.count("its runs go back, the process starts anew") == 2
+    assert server.log.count("handing its runs back and restarting the process") == 2
     values = [frame.json for frame in frames if frame.event == "values"]
     assert values[-1]["log"] == [f"it:{number}" for number in range(15)]
     ids = [frame.id for frame in frames if frame.id]

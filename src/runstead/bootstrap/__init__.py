@@ -1,1 +1,1 @@
-"""Where the parts are put together: the only files that know every adapter."""
+"""Composition root: the only package that knows all adapters."""

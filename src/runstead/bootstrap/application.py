@@ -1,7 +1,7 @@
-"""The application: settings and graphs in, an ASGI app and the runs facade out.
+"""Application: takes settings and graphs, provides an ASGI app and the runs facade.
 
-Nothing is opened by making one. It starts with its lifespan, whoever drives that: a server of ours, a
-server of somebody else's, or a block of code.
+Creating one opens nothing. It starts with its lifespan, which a Runstead server, another server, or a block of code can
+drive.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from .parts import logged_headers
 
 
 class Application:
-    """One server's worth of everything. With ``execute=False`` it accepts and streams runs, and executes none.
+    """One complete server. With ``execute=False`` it accepts and streams runs, but executes none.
 
-    Mounted in an app of somebody else's, ``application = Application.from_file("langgraph.json")`` is two lines more:
-    ``app = FastAPI(lifespan=application.lifespan)`` and ``app.mount("/agents", application.asgi)``.
+    To mount it in another app, ``application = Application.from_file("langgraph.json")`` needs two more lines: ``app =
+    FastAPI(lifespan=application.lifespan)`` and ``app.mount("/agents", application.asgi)``.
     """
 
     def __init__(self, settings: Settings, configuration: GraphConfiguration, *, execute: bool = True) -> None:
         self.settings, self.configuration = settings, configuration
         self.failure: BaseException | None = None
         self.replace_process: Callable[[], None] | None = None
-        """Makes this process end and start anew, when user code never gives its event loop back. None where the process
-        is somebody else's: user code gets a fresh loop then.
-        """
+        """Callback that ends and restarts this process when user code blocks its event loop permanently. None if
+        another app owns the process: user code then gets a new loop."""
         self.after_reload = False
-        """The process before this one was ended for new code: runs that it held are handed back as at a shutdown."""
+        """True if the previous process was ended to load new code: runs that it held are handed back, as at a
+        shutdown."""
         self._execute = execute
         self._parts: Assembly | None = None
         self._draining: asyncio.Task[None] | None = None
@@ -67,17 +67,19 @@ class Application:
 
     @classmethod
     def from_file(cls, config: str | Path = CONFIG_FILE, **settings: Any) -> Self:
-        """The graphs of a langgraph.json, with the settings that ``runstead serve`` finds, and those given here."""
+        """Create an application for the graphs of a langgraph.json, with the settings that ``runstead serve`` finds,
+        and those given here."""
         file = Path(config).resolve()
         return cls(load_settings({**settings, "config": file}, project=file.parent), read_configuration(file))
 
     @property
     def services(self) -> Services:
-        """Everything behind the routes. Raises Unavailable unless the application runs."""
+        """Services behind the routes. Raises Unavailable unless the application runs."""
         return self._running.services
 
     async def authenticate(self, credentials: Credentials) -> ActorContext:
-        """See Authenticator: the one that the settings ask for, which is there while the application runs."""
+        """Authenticate with the configured authenticator, which exists while the application runs. See
+        Authenticator."""
         return await self._running.authenticator.authenticate(credentials)
 
     @property
@@ -91,10 +93,10 @@ class Application:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Services]:
-        """Started for the length of a block, drained and closed after it.
+        """Start the application for the duration of a block, then drain and close it.
 
-        Raises StorageError for data that cannot be used, GraphLoadError for graphs that cannot be loaded, and
-        UnsupportedConfiguration for a configuration that could only be kept in part.
+        Raises StorageError for unusable data, GraphLoadError for graphs that cannot be loaded, and
+        UnsupportedConfiguration for a configuration that is only partly supported.
         """
         self._draining = None
         async with assembled(
@@ -106,7 +108,8 @@ class Application:
         ) as parts:
             self._parts = parts
             try:
-                # Their app may make such requests while it starts and ends, and runs to the end of their grace time.
+                # The custom app may send loopback requests while it starts and ends, and runs may do so until the end
+                # of their grace time.
                 with loopback(self.asgi, self.configuration.http.mount_prefix, parts.user_loop, parts.own_actor):
                     async with parts.executing():
                         try:
@@ -118,7 +121,7 @@ class Application:
 
     @asynccontextmanager
     async def lifespan(self, app: object) -> AsyncIterator[None]:
-        """As FastAPI and Starlette take it."""
+        """Lifespan for FastAPI and Starlette."""
         self.failure = None
         try:
             async with self.running():
@@ -128,19 +131,19 @@ class Application:
             raise
 
     def leave(self) -> None:
-        """Say that it is not ready, so that load balancers turn to others; requests are answered as before."""
+        """Report not ready, so that load balancers choose other servers. Requests are still served."""
         if self._parts is not None:
             self._parts.closing.leave()
 
     @property
     def is_leaving(self) -> bool:
-        """It has said that it goes, and has not started anew since."""
+        """True after `leave`, until the next start."""
         return self._parts is not None and self._parts.closing.is_leaving
 
     async def drain(self) -> None:
-        """Claim nothing more, let runs finish for the grace time, hand the rest back, and end all streams.
+        """Claim no more runs, let held runs finish for the grace time, hand the rest back, and end all streams.
 
-        Safe to call twice: the second call waits for the first.
+        Idempotent: a second call waits for the first.
         """
         if self._parts is None:
             return

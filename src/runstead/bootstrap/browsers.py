@@ -1,4 +1,4 @@
-"""Web pages that may call this server, from the settings and langgraph.json."""
+"""Web pages that may call this server, according to the settings and langgraph.json."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from .refusals import auth_mode
 
 
 def cors_options(settings: Settings, configuration: GraphConfiguration) -> Cors:
-    """Return what langgraph.json says; else all origins where users prove who they are, and those of this machine."""
+    """Return the CORS options of langgraph.json; by default all origins with authentication, and those of this machine
+    without."""
     listed = _listed(settings)
     if (part := configuration.http.cors) is None:
         if listed or auth_mode(settings, configuration) == "none":
@@ -30,11 +31,11 @@ def cors_options(settings: Settings, configuration: GraphConfiguration) -> Cors:
 
 
 def page_policy(settings: Settings, configuration: GraphConfiguration) -> PagePolicy:
-    """Return which pages the server answers, and under which names where users do not prove who they are."""
+    """Return which pages the server accepts and, without authentication, which host names."""
     part = configuration.http.cors
     hosts = settings.allowed_hosts
     if hosts is None and settings.allow_unauthenticated:
-        # It was asked to answer everybody who can reach it, by whatever name.
+        # The operator has explicitly opened the server to everyone who can reach it, under any host name.
         hosts = ("*",)
     origins = [*(part.allow_origins if part else ()), *_listed(settings)]
     return PagePolicy(

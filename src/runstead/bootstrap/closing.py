@@ -1,4 +1,4 @@
-"""How a server leaves: first it says so, then it drains."""
+"""Shutdown of a server: it reports not ready, then drains."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .profile import Notices
 
 
 class Closing:
-    """The end of serving: once, however often it is asked for."""
+    """Shutdown that happens once, however often it is requested."""
 
     def __init__(self, runs: RunsFacade, bridge: StreamBridge, notices: Notices, grace: float) -> None:
         self._runs, self._bridge, self._notices, self._grace = runs, bridge, notices, grace
@@ -17,11 +17,11 @@ class Closing:
         self._has_begun = False
 
     def leave(self) -> None:
-        """Not ready from now on; everything else goes on until the drain."""
+        """Report not ready from now on; everything else continues until the drain."""
         self.is_leaving = True
 
     async def drain(self) -> None:
-        """Runs first, while their readers still read; then the streams end, so that connections can close."""
+        """Drain the runs while their readers still read, then end the streams, so that connections can close."""
         self.leave()
         if self._has_begun:
             return

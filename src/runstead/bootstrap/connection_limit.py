@@ -13,9 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from runstead.settings import Settings
 
 _AT_MOST: Final = 10_000
-_TEXT: Final = (
-    "This server has no room for more connections; try again in a moment, or raise the setting max_connections"
-)
+_TEXT: Final = "This server cannot accept more connections; try again in a moment, or raise the setting max_connections"
 _REFUSED: Final = JSONResponse(
     {"detail": _TEXT},
     status_code=HTTPStatus.SERVICE_UNAVAILABLE,
@@ -25,10 +23,11 @@ _CLOSED: Final = 4000 + HTTPStatus.SERVICE_UNAVAILABLE
 
 
 class ConnectionLimit:
-    """ASGI middleware: answers 503 while ``connections()`` is more than ``limit``, except on the paths in ``open``.
+    """ASGI middleware that responds with 503 while ``connections()`` is more than ``limit``, except on the paths in
+    ``open``.
 
-    A refused connection is closed, a WebSocket with 4503. Connections that have not sent a request are ended by
-    `TimedHttp`.
+    A refused connection is closed, a WebSocket with code 4503. `TimedHttp` ends connections that have not sent a
+    request.
     """
 
     def __init__(self, app: ASGIApp, connections: Callable[[], int], limit: int, open: Collection[str]) -> None:
@@ -45,10 +44,10 @@ class ConnectionLimit:
 
 
 def most_connections(settings: Settings) -> int:
-    """Return how many connections this process serves at once.
+    """Return the maximum number of connections for this process.
 
-    A stream may need a second file beside its connection, so that unless it is set, it is half of the files that the
-    process may open.
+    A stream may need a second file besides its connection, so the default is half of the files that the process may
+    open.
     """
     if settings.max_connections is not None:
         return settings.max_connections

@@ -1,4 +1,4 @@
-"""The scheduler of a server's crons, over the services that the server has."""
+"""Scheduler of a server's crons, built from its services."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .run_access import AccessOfRuns
 
 
 def cron_scheduler(services: Services, access: AccessOfRuns, bell: Bell, settings: Settings) -> CronScheduler:
-    """Not running yet. ``bell`` is rung when a cron was made or changed here."""
+    """Return a scheduler that is not running yet. ``bell`` is notified when this process creates or changes a cron."""
 
     async def granted(cron: CronRecord, run: RunCreate) -> RunCreate:
         if cron.actor.auth_source == AUTH_SOURCE and await access.has_lost_key(cron.actor):
@@ -26,7 +26,7 @@ def cron_scheduler(services: Services, access: AccessOfRuns, bell: Bell, setting
                 f"suspended: the API key {cron.actor.subject_id} that made or changed it last is revoked; "
                 "its user can resume it by changing it with another key"
             )
-        # Auth handlers are asked about each run as if its user had created it just now.
+        # Each run is authorized as if its user had created it just now.
         return await authorize_run(services, cron.thread_id, run)
 
     return CronScheduler(

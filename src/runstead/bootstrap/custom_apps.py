@@ -1,4 +1,4 @@
-"""The user's own app beside our routes: what ``http.app`` names, or the refusal to start without it."""
+"""Loading of the user's custom app (``http.app``). The server refuses to start if it cannot be loaded."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .refusals import UnsupportedConfiguration
 
 
 def load_custom_app(configuration: GraphConfiguration) -> CustomApp | None:
-    """None where none is named. Runs the user's module, so it blocks.
+    """Load the app; None if none is named. Runs the user's module, so it blocks.
 
-    Raises UnsupportedConfiguration: routes that somebody relies on would be missing.
+    Raises UnsupportedConfiguration, since routes on which clients rely would be missing.
     """
     http = configuration.http
     if http.app is None:

@@ -1,4 +1,4 @@
-"""Who is let in, by which means: nobody has to log in, API keys of ours, or the handlers that langgraph.json names."""
+"""Authentication of a server by its mode: none, API keys, or the handlers that langgraph.json names."""
 
 from __future__ import annotations
 
@@ -27,18 +27,19 @@ from .refusals import UnsupportedConfiguration, auth_mode, refuse_what_cannot_be
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Who says who is asking, and, where somebody does, what they may do."""
+    """Configured authenticator and optional authorizer."""
 
     authenticator: Authenticator
     authorizer: Authorizer | None = None
     own_actor: ActorContext = SERVER_ACTOR
-    """Whom the author's code acts for where it does nothing for a user: the one user, or the server."""
+    """Actor of the author's code that does not act for a user: the single user, or the server."""
 
 
 def load_auth(settings: Settings, configuration: GraphConfiguration) -> Any:
-    """The ``Auth`` that langgraph.json names; None where none is asked. Runs the user's module, so it blocks.
+    """Load the ``Auth`` object that langgraph.json names; None if authentication does not use it. Runs the user's
+    module, so it blocks.
 
-    Raises UnsupportedConfiguration: a server whose door cannot be closed does not open.
+    Raises UnsupportedConfiguration: a server without its configured authentication must not start.
     """
     refuse_what_cannot_be_kept(configuration, settings)
     if auth_mode(settings, configuration) != "langgraph":
@@ -65,7 +66,7 @@ async def open_door(
     clock: Clock,
     user_loop: UserLoop,
 ) -> AsyncIterator[Door]:
-    """The door of this server, for the length of a block. ``auth`` is what `load_auth` returned."""
+    """Open the authentication of this server, for the duration of a block. ``auth`` is the result of `load_auth`."""
     match auth_mode(settings, configuration):
         case "none":
             yield Door(NoAuthentication(anywhere=settings.allow_unauthenticated), own_actor=LOCAL_ACTOR)

@@ -1,4 +1,4 @@
-"""The embedded profile, one server alone: its files in one directory, streams in memory first, runs in this process."""
+"""Embedded profile, for a single server: files in one directory, streams mainly in memory, runs in this process."""
 
 from __future__ import annotations
 
@@ -41,8 +41,10 @@ async def open_embedded(
     cipher: Cipher | None = None,
     field_cipher: FieldCipher | None = None,
 ) -> Profile:
-    """Opened until the end of ``stack``. ``serde`` is for the values of checkpoints. ``cipher`` encrypts what is
-    stored, and ``field_cipher`` checkpoints before that. Raises StorageError.
+    """Open the profile until the end of ``stack``.
+
+    ``serde`` serializes the values of checkpoints. ``cipher`` encrypts stored data; ``field_cipher`` encrypts
+    checkpoints before that. Raises StorageError.
     """
     clock = SystemClock()
     data_dir = stack.enter_context(own_data_dir(settings.data_dir, (cipher or NO_KEYS).key_ids))
@@ -54,13 +56,13 @@ async def open_embedded(
     )
     await check_pair(database, checkpoints.database, data_dir / CHECKPOINTS_FILE)
     if taken := await take_over(data_dir / "items.db", database):
-        _log.info("%d items of an earlier version were taken over", taken)
+        _log.info("imported %d items of an earlier version", taken)
     spill = SpillSettings(
         settings.stream_memory_bytes, settings.stream_disk_bytes, Spool(data_dir / "streams", cipher=cipher)
     )
     bridge = await stack.enter_async_context(MemoryStreamBridge.running(stream_settings(settings), clock, spill))
     events = await stack.enter_async_context(event_store(settings, database, data_dir, cipher))
-    # The stores ring it when a run may have become claimable; the dispatcher hears it.
+    # The stores notify it when a run may have become claimable, and the dispatcher waits for it.
     bell = Bell()
     return Profile(
         database=database,

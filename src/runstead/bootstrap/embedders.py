@@ -1,4 +1,4 @@
-"""The embedder of the item store, or the refusal to start without it."""
+"""Loading of the item store's embedder. The server refuses to start if it cannot be loaded."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from .refusals import UnsupportedConfiguration
 
 
 def load_embedder(configuration: GraphConfiguration) -> Embeddings | None:
-    """What ``store.index.embed`` names; None where there is no index. Runs the user's module, so it blocks.
+    """Load the embedder that ``store.index.embed`` names; None if there is no index. Runs the user's module, so it
+    blocks.
 
-    Raises UnsupportedConfiguration: what clients put would never be found.
+    Raises UnsupportedConfiguration, since stored items would never be found.
     """
     try:
         return load_embeddings(configuration)

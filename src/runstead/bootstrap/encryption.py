@@ -1,4 +1,4 @@
-"""Read the keys of encryption at rest from the settings, and from LANGGRAPH_AES_KEY as the reference does."""
+"""Keys of encryption at rest, from the settings, and from LANGGRAPH_AES_KEY as in the reference server."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _OF_THE_SYSTEM: Final = frozenset(
         "langgraph_request_id", "langgraph_auth_user_id", "langgraph_auth_permissions", "graph_id", "assistant_id",
     )
 )  # fmt: skip
-"""Keys of metadata that servers write, and find rows by."""
+"""Metadata keys that servers write, and by which they find rows."""
 _DERIVED: Final = "title"
-"""The key of a thread's metadata that is taken from its state, and is as secret as that."""
+"""Metadata key of a thread that is copied from its state, and is as confidential as the state."""
 
 
 def load_cipher(settings: Settings, environ: Mapping[str, str]) -> Cipher | None:
-    """Return what encrypts this server's data; None where no key is configured, and nothing is imported for it.
+    """Return the cipher for this server's data; None if no key is configured, in which case nothing is imported for it.
 
-    Keys of the settings come before LANGGRAPH_AES_KEY: the first one encrypts. Raises StorageUnusable.
+    Keys of the settings come before LANGGRAPH_AES_KEY; the first key encrypts. Raises StorageUnusable.
     """
     keys = [*_own_keys(settings), *_langgraph_key(environ)]
     names = {*settings.encryption_json_keys, *_split(environ.get("LANGGRAPH_AES_JSON_KEYS", ""))}
@@ -69,7 +69,7 @@ def _own_keys(settings: Settings) -> list[bytes]:
 
 
 def _key(name: str, word: str) -> bytes:
-    # Never the word itself: what is nearly a key is nearly as secret.
+    # Never shows the text itself: an almost valid key is almost as confidential.
     try:
         key = b64decode(word.translate(str.maketrans("-_", "+/")), validate=True)
     except (NotBase64, ValueError) as error:

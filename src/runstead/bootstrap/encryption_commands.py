@@ -1,7 +1,7 @@
-"""What the commands of encryption do: count which keys are in use, and bring all values to the present one.
+"""Implementation of the encryption commands: count the values of each key, and rewrite all values with the present key.
 
-They open the databases beside a server that may be running. The event files of a data directory are the exception:
-only the process that owns the directory may write them.
+The databases are opened while a server may be running. Event files of a data directory are the exception: only the
+process that owns the directory may write them.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from runstead.settings import Settings
 
 _EVENTS: Final = "events"
 _NAMED: Final = 5
-"""Processes that an error names, of those that lack a key."""
+"""Maximum number of processes that an error names, of those that lack a key."""
 
 
 class ServersLackKey(StorageError):
-    """Processes run that could not read what a rewrite would write."""
+    """A running process could not read the data after a rewrite."""
 
     def __init__(self, processes: str, key_id: str) -> None:
         super().__init__(
@@ -52,7 +52,7 @@ class ServersLackKey(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class KeyUsage:
-    """Which keys are recorded at a place, and how many values each of them encrypts."""
+    """Keys that are recorded in a database or data directory, and the number of values that each of them encrypts."""
 
     place: str
     present: str
@@ -62,7 +62,7 @@ class KeyUsage:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """What a rewrite did: rows changed, keys that are not needed any more, and whether event files were left out."""
+    """Result of a rewrite: changed rows, keys that are no longer needed, and whether event files were left out."""
 
     rows: int
     forgotten: tuple[str, ...]
@@ -87,16 +87,16 @@ async def key_usage(settings: Settings, cipher: Cipher) -> KeyUsage:
 
 
 async def rewrite_all(settings: Settings, cipher: Cipher, told: Callable[[str, int], None]) -> Rewritten:
-    """Encrypt all that is stored with the present key, and forget keys that nothing is encrypted with any more.
+    """Encrypt all stored data with the present key, and forget keys that no value uses any more.
 
     Raises StorageError; ServersLackKey while a server or worker runs that could not read the result.
     """
     async with _place(settings) as place:
-        # Values of handlers are not looked into: they are encrypted once more, as they are.
+        # Values of handlers are not decrypted: they are encrypted once more, as they are.
         are_handled = await place.main.read(has_handled_values)
         await _refuse_processes_without_key(place, cipher)
         await check_encryption_keys(place.main, cipher, place.name, has_handlers=are_handled)
-        # Again: the key is recorded now, and no other process starts without it.
+        # Checked again: the key is recorded now, so no other process starts without it.
         await _refuse_processes_without_key(place, cipher)
         rows, events_in_use = 0, False
         for database, tables in place.parts:
@@ -143,7 +143,7 @@ async def _usage(place: _Place, cipher: Cipher) -> KeyUsage:
 
 @asynccontextmanager
 async def _place(settings: Settings) -> AsyncIterator[_Place]:
-    """The databases, with raw values: no dialect has a cipher here."""
+    """Open the databases with raw values: the connections have no cipher."""
     main, checkpoints = encrypted_tables(), encrypted_checkpoint_tables()
     async with AsyncExitStack() as stack:
         if settings.database_url is not None:
@@ -169,7 +169,7 @@ async def _place(settings: Settings) -> AsyncIterator[_Place]:
 
 
 def _overwriting(connection: sqlite3.Connection) -> None:
-    # What was in the clear, or under a key that is given up, is not left in unused parts of the file.
+    # Plaintext, or data under a key that is being removed, must not remain in unused parts of the file.
     connection.execute("PRAGMA secure_delete = ON")
 
 

@@ -1,4 +1,4 @@
-"""The encryption handlers that langgraph.json names: they are loaded, and put around the stores of a server."""
+"""Encryption handlers that langgraph.json names: loading, and encryption around the stores of a server."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NEVER: Final = "streams, cached values, descriptions of assistants and addresse
 
 
 def not_encrypted_by(cipher: FieldCipher) -> str:
-    """Return what handlers leave in the clear where there are no keys, as a warning that says how to encrypt it."""
+    """Return a warning about the data that handlers do not encrypt while there are no keys, and about the remedy."""
     by_kind = {f"{_JSON} (no encrypt.json)": cipher.encrypts_json, f"{_BLOBS} (no encrypt.blob)": cipher.encrypts_blobs}
     left = [what for what, is_encrypted in by_kind.items() if not is_encrypted]
     return (
@@ -45,9 +45,10 @@ def not_encrypted_by(cipher: FieldCipher) -> str:
 
 
 def load_encryption(configuration: GraphConfiguration) -> Any:
-    """The ``Encryption`` that langgraph.json names; None where none is. Runs the user's module, so it blocks.
+    """Load the ``Encryption`` object that langgraph.json names; None if none is named. Runs the user's module, so it
+    blocks.
 
-    Raises UnsupportedConfiguration: what is to be encrypted would be stored in the clear.
+    Raises UnsupportedConfiguration, since the data would be stored unencrypted.
     """
     if configuration.encryption is None:
         return None
@@ -66,7 +67,7 @@ def load_encryption(configuration: GraphConfiguration) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class HandledStores:
-    """Puts ``cipher`` around stores; without one, each store is returned as it is."""
+    """Stores with ``cipher`` around them; without a cipher, each store is returned unchanged."""
 
     cipher: FieldCipher | None
 
@@ -102,5 +103,5 @@ class HandledStores:
         return None if self.cipher is None else EncryptedItemValues(self.cipher)
 
     def would_block(self) -> bool:
-        """Whether the caller's thread runs the handlers, and must not wait for what they do."""
+        """Return whether the caller's thread runs the handlers, and so must not wait for their results."""
         return self.cipher is not None and self.cipher.is_here

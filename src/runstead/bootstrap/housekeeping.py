@@ -1,4 +1,4 @@
-"""What nobody can ask for any more is deleted from time to time, in the background."""
+"""Background deletion of expired data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _EVERY: Final = 60.0
 async def sweep_regularly(
     sweeper: StorageSweeper, checkpoints: SqlCheckpoints, retention: timedelta
 ) -> AsyncIterator[None]:
-    """Sweep now and then, for the length of a block. A sweep that fails is logged, and tried again at its next time."""
+    """Sweep at intervals, for the duration of a block. A failing sweep is logged, and repeated at the next interval."""
 
     async def sweep_for_ever() -> None:
         while True:
@@ -44,7 +44,7 @@ async def sweep_regularly(
 
 @dataclass(frozen=True, slots=True)
 class Sweeps:
-    """The time between two sweeps for threads whose time is over, and how many threads one deals with at most."""
+    """Interval between two sweeps of expired threads, and the maximum number of threads per sweep."""
 
     every: timedelta = timedelta(minutes=5)
     limit: int = 1_000
@@ -52,15 +52,15 @@ class Sweeps:
 
 @asynccontextmanager
 async def expire_regularly(expiry: ThreadExpiry, sweeps: Sweeps, clock: Clock) -> AsyncIterator[None]:
-    """Sweep threads whose time is over, at once and then now and then, for the length of a block."""
+    """Sweep expired threads, at once and then at intervals, for the duration of a block."""
 
     async def sweep_for_ever() -> None:
         while True:
             try:
                 if swept := await expiry.sweep(sweeps.limit):
-                    _log.info("%d threads had expired and were swept", swept)
+                    _log.info("cleaned up %d expired threads", swept)
             except Exception:
-                _log.exception("sweeping expired threads failed")
+                _log.exception("could not clean up expired threads")
             await clock.sleep(sweeps.every.total_seconds())
 
     async with _beside(sweep_for_ever(), "thread-expiry"):
@@ -69,7 +69,7 @@ async def expire_regularly(expiry: ThreadExpiry, sweeps: Sweeps, clock: Clock) -
 
 @asynccontextmanager
 async def _beside(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
-    """Done beside a block, until its end."""
+    """Run ``work`` in the background for the duration of a block."""
     task = asyncio.create_task(work, name=name)
     try:
         yield
@@ -80,7 +80,7 @@ async def _beside(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[N
 
 @asynccontextmanager
 async def sweep_items_regularly(items: SqlItemStore, clock: Clock, every: float) -> AsyncIterator[None]:
-    """Delete items that have expired, each ``every`` seconds, for the length of a block; a failure is logged."""
+    """Delete expired items every ``every`` seconds, for the duration of a block. A failure is logged."""
 
     async def sweep_for_ever() -> None:
         while True:

@@ -1,4 +1,4 @@
-"""What a server that is about to go says to those who still ask."""
+"""Responses of a server that is about to stop."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ _UNAVAILABLE: Final = JSONResponse(
 
 
 class LastRequests:
-    """Answers of a leaving server close their connections: who keeps one would send the next request over it, to a
-    server that is gone by then; over a new one it comes to another server.
+    """ASGI middleware that closes the connection after each response while the server is stopping.
+
+    Otherwise a client would send its next request over the kept connection, to a server that is gone by then; over a
+    new connection, it reaches another server.
     """
 
     def __init__(self, app: ASGIApp, is_leaving: Callable[[], bool]) -> None:
@@ -46,5 +48,5 @@ class LastRequests:
         except asyncio.CancelledError:
             if started or not self._is_leaving():
                 raise
-            # It took longer than a server that goes has time for. Without this the answer would be a 500.
+            # The request took longer than the shutdown allows. Without this, the response would be a 500.
             await _UNAVAILABLE(scope, receive, closing)

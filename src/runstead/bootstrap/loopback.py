@@ -1,8 +1,8 @@
-"""``langgraph_sdk.get_client()`` without a URL: in user code, it reaches the server whose code it is.
+"""Loopback client: ``langgraph_sdk.get_client()`` without a URL, which in user code reaches the code's own server.
 
-The SDK has a hook for servers. A request goes from the loop of user code to the server's, as the actor on whose behalf
-the code runs: what a node may reach is what its run's user may reach. Code of the server's own, such as a lifespan or a
-route that asks nobody who they are, acts as the server. (docs/adr/0036)
+The SDK has a hook for servers. A request goes from the loop of user code to the server's loop, on behalf of the actor
+for whom the code runs: a node has the access of its run's user. Code that does not act for a user, such as a lifespan
+or a route without authentication, acts as the server. (docs/adr/0036)
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from runstead.wire.errors import Unauthenticated
 
 @dataclass(frozen=True, slots=True)
 class _Server:
-    """The routes of a server, for any loop. ``actor``: whom its own code acts for."""
+    """Routes of a server, callable from any loop. ``actor`` is the actor of its own code."""
 
     app: ASGIApp
     prefix: str
@@ -39,11 +39,11 @@ class _Server:
 
 
 _SERVERS: Final[dict[UserLoop, _Server]] = {}
-"""Those that run in this process, the newest last."""
+"""Servers that run in this process, newest last."""
 
 
 async def _loopback(scope: Scope, receive: Receive, send: Send) -> None:
-    """The ASGI app behind such clients: the server whose code calls, else the newest."""
+    """Route a client's request to the server whose code calls, or else to the newest server."""
     await _serve(current_server(), scope, receive, send)
 
 
@@ -66,33 +66,33 @@ async def _serve(server_id: object | None, scope: Scope, receive: Receive, send:
 
 
 def own_routes(user_loop: UserLoop) -> LoopbackTransport:
-    """Return the way to the routes of the server with this loop, as the bound actor."""
+    """Return a transport to the routes of the server with this loop, for the bound actor."""
     return LoopbackTransport(functools.partial(_serve, user_loop))
 
 
 _TRANSPORT: Final = LoopbackTransport(_loopback)
-# The hook is private there.
+# The hook is private in the SDK.
 _SDK: Any = sdk_client
 
 
 class _Transports(list[Any]):
-    """In place of the SDK's list of clients that wait for a server: connects each at once, and keeps none."""
+    """Replacement for the SDK's list of clients that wait for a server: connects each at once, and keeps none."""
 
     def append(self, transport: Any) -> None:
         _connect(transport)
 
 
 def _connect(transport: Any) -> None:
-    # A transport of httpx keeps answers until they are complete; one of langgraph-api, where that is installed, wants
+    # httpx's own transport buffers responses until they are complete; the one of langgraph-api, if installed, requires
     # the loop of its own server.
     transport.app, transport.handle_async_request = _loopback, _TRANSPORT.handle_async_request
 
 
 @contextmanager
 def loopback(app: ASGIApp, prefix: str | None, user_loop: UserLoop, actor: ActorContext) -> Iterator[None]:
-    """Let clients without a URL reach ``app``, which is served on the running loop, for the length of a block.
+    """Connect clients without a URL to ``app``, which is served on the running loop, for the duration of a block.
 
-    ``user_loop`` is where the server's code runs; ``actor``: whom it acts for where it does nothing for a user.
+    ``user_loop`` is the loop of the server's code; ``actor`` is the actor of its code that does not act for a user.
     """
     waiting: list[Any] = _SDK._registered_transports
     for transport in waiting:

@@ -1,7 +1,7 @@
-"""A loop of user code that never comes back: its runs are handed back, and the process is replaced.
+"""Handling of a permanently blocked user-code loop: its runs are handed back, and the process is replaced.
 
-The thread of such a loop cannot be ended, and objects of asyncio that modules made on it are of no use anywhere else.
-So a process of ours starts anew, on the same socket. One that belongs to another application gets a fresh loop.
+The thread of such a loop cannot be ended, and asyncio objects that modules created on it work on no other loop. A
+Runstead process therefore restarts on the same socket. A process that belongs to another application gets a new loop.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class LostLoops:
-    """Deals with lost loops, on the server's loop."""
+    """Handler of lost loops, on the server's loop."""
 
     def __init__(
         self,
@@ -42,30 +42,30 @@ class LostLoops:
         self._starting: asyncio.Task[None] | None = None
 
     def watchdog(self, settings: Settings) -> LoopWatchdog:
-        """Make a watchdog that reports here."""
+        """Return a watchdog that reports to this handler."""
         options = WatchdogOptions(is_user_code, node_in, settings.blocked_loop_limit_seconds)
         return LoopWatchdog(self._user_loop, self._lost, options)
 
     def _lost(self, loop: ThreadLoop, culprit: WorkScope | None) -> None:
-        """In the watchdog's thread."""
+        """Handle a report, in the watchdog's thread."""
         self._home.call_soon_threadsafe(self._give_up, loop, culprit)
 
     def _give_up(self, loop: ThreadLoop, culprit: WorkScope | None) -> None:
         by = culprit.work if culprit else "a callback"
         if self._replace_process is not None:
             _log.critical(
-                "the event loop of user code does not come back from %s: its runs go back, the process starts anew",
+                "the event loop of user code is blocked by %s: handing its runs back and restarting the process",
                 by,
             )
-            # First of all: runs that are handed back must not begin here once more.
+            # First of all: runs that are handed back must not begin here again.
             self._runs.stop_claiming()
             self._closing.leave()
             self._user_loop.replace(loop, culprit)
             self._replace_process()
             return
         _log.critical(
-            "the event loop of user code does not come back from %s: runs are handed back and go on on a fresh loop; "
-            "one thread is lost, and so are asyncio objects that modules made: restart this process soon",
+            "the event loop of user code is blocked by %s: its runs are handed back and continue on a new loop; "
+            "one thread is lost, and so are asyncio objects that modules created: restart this process soon",
             by,
         )
         self._user_loop.replace(loop, culprit)
@@ -76,4 +76,4 @@ class LostLoops:
         try:
             await custom.start_again()
         except Exception:
-            _log.exception("http.app could not be started anew on the fresh loop")
+            _log.exception("could not start http.app on the new loop")

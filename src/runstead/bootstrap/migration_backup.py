@@ -1,4 +1,4 @@
-"""Keep a copy of a data directory before its schema is brought up to date."""
+"""Backup of a data directory before its schema is migrated."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _KEPT: Final = 2
 
 
 def back_up_before_migration(data_dir: Path) -> Path | None:
-    """Copy the databases to ``backups`` of the directory if this version would migrate them; return the copy.
+    """Copy the databases to ``backups`` in the directory if this version would migrate them; return the copy.
 
-    Copies of the two latest migrations are kept. Raises StorageError; nothing has been migrated then.
+    The copies of the two latest migrations are kept. Raises StorageError before anything is migrated.
     """
     revision = _revision(data_dir / RUNS_FILE)
     if revision is None or revision >= HEAD:
@@ -31,7 +31,7 @@ def back_up_before_migration(data_dir: Path) -> Path | None:
     folder = data_dir / _FOLDER
     copy = folder / f"before-{HEAD}-from-{revision}.zip"
     if copy.exists():
-        # A migration that was cut off is done again; the first copy is that of before.
+        # An interrupted migration is repeated; the first copy is the one from before it.
         return copy
     try:
         make_directory(folder)
@@ -43,12 +43,12 @@ def back_up_before_migration(data_dir: Path) -> Path | None:
             f"{data_dir} has to be migrated from revision {revision} to {HEAD}, and a copy cannot be kept in {folder} "
             f"({error}); free some space, or move the directory to a larger disk"
         ) from error
-    _log.warning("the schema is migrated from %s to %s; %s holds what was there before", revision, HEAD, copy)
+    _log.warning("migrating the schema from %s to %s; %s is a backup from before", revision, HEAD, copy)
     return copy
 
 
 def _revision(file: Path) -> str | None:
-    """The schema's revision; None where there is none, or the file cannot be read: opening it says why."""
+    """Return the schema's revision; None if there is none, or the file is unreadable, which opening it will report."""
     if not file.exists():
         return None
     try:

@@ -1,4 +1,4 @@
-"""Export and import of what the settings name, on either profile; no server may use it meanwhile."""
+"""Export and import of the data that the settings name, in either profile. No server may use the data meanwhile."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ from runstead.runtime.clock import SystemClock
 from runstead.settings import Settings
 
 _DAY: Final = 86_400.0
-"""Seconds. A table of many GB is read in one transaction; nobody waits for its locks."""
+"""Seconds. A table of many GB is read in one transaction, whose locks block no other process."""
 _GONE: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """``place`` as people know it; ``restored``: threads whose waiting runs workers will now find."""
+    """Result of an import. ``place`` names the destination for people; ``restored`` is the number of threads whose
+    pending runs workers will find."""
 
     place: str
     manifest: Manifest
@@ -42,7 +43,7 @@ class ImportResult:
 
 
 async def export_file(settings: Settings, path: Path) -> tuple[str, Manifest]:
-    """Everything goes to ``path``; where it came from, and what the file says. Raises MoveError, StorageError."""
+    """Export everything to ``path``; return the source and the file's manifest. Raises MoveError, StorageError."""
     async with _place_or_copy(settings) as place:
         return place.name, await export(place, path)
 
@@ -50,7 +51,7 @@ async def export_file(settings: Settings, path: Path) -> tuple[str, Manifest]:
 async def import_file(
     settings: Settings, path: Path, told: Callable[[int, int], None], blocked: BlockedNames | None
 ) -> ImportResult:
-    """Everything of ``path`` is written, compared, and ready to be served. Raises MoveError, StorageError.
+    """Import everything from ``path``, verify it, and make it ready to be served. Raises MoveError, StorageError.
 
     ``blocked``: see `blocked_names`; None accepts everything.
     """
@@ -62,7 +63,7 @@ async def import_file(
 
 
 def blocked_names(configuration: GraphConfiguration | None) -> BlockedNames | None:
-    """Return what values must not name where a server has this configuration; None where they may name anything."""
+    """Return the names that values must not contain on a server with this configuration; None if all are allowed."""
     serde = configuration.checkpointer.serde if configuration else None
     if serde is None:
         return BlockedNames()
@@ -74,13 +75,13 @@ def blocked_names(configuration: GraphConfiguration | None) -> BlockedNames | No
 
 
 def back_up_file(settings: Settings, path: Path) -> tuple[str, Backup]:
-    """Everything of the data directory goes to ``path``, while its server runs. Raises MoveError, StorageError."""
+    """Back up the data directory to ``path``, while its server may run. Raises MoveError, StorageError."""
     _refuse_shared(settings, "back it up with pg_dump, or with `runstead export`")
     return str(settings.data_dir), back_up(settings.data_dir, path)
 
 
 def restore_file(settings: Settings, path: Path) -> tuple[str, Backup]:
-    """Everything of ``path`` goes to the data directory, which no server uses. Raises MoveError, StorageError."""
+    """Restore the data directory from ``path``. No server may use it. Raises MoveError, StorageError."""
     _refuse_shared(settings, "restore it with pg_restore, or with `runstead import`")
     with own_data_dir(settings.data_dir) as data_dir:
         return str(data_dir), restore(path, data_dir)
@@ -88,11 +89,11 @@ def restore_file(settings: Settings, path: Path) -> tuple[str, Backup]:
 
 def _refuse_shared(settings: Settings, way_out: str) -> None:
     if settings.is_cluster:
-        raise MoveError(f"the settings name a PostgreSQL, which is not in the data directory; {way_out}")
+        raise MoveError(f"the settings name a PostgreSQL database, which is not in the data directory; {way_out}")
 
 
 async def verify_file(settings: Settings, path: Path) -> tuple[str, Comparison]:
-    """Everything of ``path`` is there as it stands in it; nothing is written. Raises MoveError, StorageError."""
+    """Verify that everything in ``path`` is stored unchanged; nothing is written. Raises MoveError, StorageError."""
     with Archive.opened(path) as archive:
         async with _place(settings, making=False) as place:
             return place.name, await verify(archive, place)
@@ -100,7 +101,7 @@ async def verify_file(settings: Settings, path: Path) -> tuple[str, Comparison]:
 
 @asynccontextmanager
 async def _place_or_copy(settings: Settings) -> AsyncIterator[Place]:
-    """What the settings name; a copy of it as it stands now, where a server uses it."""
+    """Open the data that the settings name, or a copy of its present state if a server uses it."""
     async with AsyncExitStack() as stack:
         try:
             place = await stack.enter_async_context(_place(settings, making=False))
@@ -117,7 +118,7 @@ async def _place_or_copy(settings: Settings) -> AsyncIterator[Place]:
 async def _place(settings: Settings, *, making: bool) -> AsyncIterator[Place]:
     async with AsyncExitStack() as stack:
         if settings.database_url is not None:
-            # Only there do the drivers have to be installed.
+            # Imported here, since only this profile needs the drivers.
             from .postgres_options import postgres_options
 
             options = replace(postgres_options(settings), pool_size=2, statement_timeout=_DAY, idle_timeout=_DAY)
@@ -134,16 +135,16 @@ async def _place(settings: Settings, *, making: bool) -> AsyncIterator[Place]:
 
 
 def _refuse_event_files(settings: Settings) -> None:
-    """They are not in the database, so they would be lost in silence, or not be found."""
+    """Refuse event files, which are not in the database: they would be silently lost, or not be found."""
     if settings.run_events == "jsonl":
         raise MoveError(
-            "run events are kept in files (run_events = jsonl), which are not moved; to move the rest, say --set "
+            "run events are kept in files (run_events = jsonl), which are not moved; to move the rest, add --set "
             "run_events=sql, and keep the folder `events` of the data directory"
         )
 
 
 async def _restore_jobs(settings: Settings, place: Place) -> int:
-    """Waiting runs get their jobs, as a server would give them soon after its start. How many threads that was."""
+    """Create the jobs of pending runs, as a server would soon after its start. Return the number of threads."""
     from runstead.infra.dispatch.jobs import JobRouting, RunJobs
 
     jobs = RunJobs(place.database, SystemClock(), JobRouting(settings.graph_queues, settings.graph_priorities))

@@ -1,4 +1,4 @@
-"""Settings and configuration in the words of the parts that they are for."""
+"""Conversion of settings and langgraph.json to options of the components."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from .memory import bytes_in_flight
 
 _WINDOW_BYTES: Final = 256 * 1024 * 1024
 _NEVER_HEADERS: Final = frozenset((*CREDENTIALS, "x-tenant-id"))
-"""Never configurable, whatever the configuration says: what is configurable is stored with the run."""
+"""Headers that never become configurable, whatever the configuration says: the configurable is stored with the run."""
 
 
 def run_limits(settings: Settings, reserved_slots: int = 0) -> RunLimits:
@@ -68,7 +68,7 @@ def stream_settings(settings: Settings) -> MemoryStreamSettings:
 
 
 def agent_loops(settings: Settings, configuration: GraphConfiguration, user_loop: UserLoop) -> AgentLoops:
-    """Where the code of graphs runs: each as langgraph.json says, or else the setting."""
+    """Return the loops for graph code: as langgraph.json sets for each graph, or else as the setting says."""
     own = {source.graph_id: source.agent_isolation for source in configuration.graphs}
 
     def isolation(graph_id: str | None) -> Isolation:
@@ -78,12 +78,12 @@ def agent_loops(settings: Settings, configuration: GraphConfiguration, user_loop
 
 
 def header_choice(configuration: GraphConfiguration) -> Callable[[str], bool]:
-    """Which request headers reach a run's configurable."""
+    """Return the filter of request headers that become part of a run's configurable."""
     return _chosen(configuration.http.configurable_headers)
 
 
 def logged_headers(configuration: GraphConfiguration) -> Callable[[str], bool] | None:
-    """Which request headers stand on log lines; None for none."""
+    """Return the filter of request headers in log lines; None for none."""
     choice = configuration.http.logging_headers
     return _chosen(choice) if choice.include else None
 
@@ -103,7 +103,8 @@ def _chosen(choice: HeaderChoice) -> Callable[[str], bool]:
 
 
 def trusted_with_shared(settings: Settings) -> Callable[[ActorContext], bool]:
-    """Who may change the graphs' own assistants: the one user of a server without users, else whoever has the scope."""
+    """Return whether an actor may change default assistants: the single user of a server without authentication,
+    otherwise users with the configured scope."""
     scope = settings.shared_assistants_scope
 
     def is_trusted(actor: ActorContext) -> bool:
@@ -113,7 +114,7 @@ def trusted_with_shared(settings: Settings) -> Callable[[ActorContext], bool]:
 
 
 def checkpoint_serde(configuration: GraphConfiguration, cipher: Cipher | None = None) -> SerializerProtocol | None:
-    """How values of checkpoints are read and written; None for the default of the store."""
+    """Return the serializer for values of checkpoints; None for the store's default."""
     serde = _plain_serde(configuration)
     return serde if cipher is None else encrypted_serde(serde or CheckpointSerializer(), cipher)
 
@@ -129,31 +130,31 @@ def _plain_serde(configuration: GraphConfiguration) -> JsonPlusSerializer | None
 def item_index(
     configuration: GraphConfiguration, embeddings: Embeddings | None, user_loop: UserLoop
 ) -> ItemIndex | None:
-    """How items are embedded; None where nothing asks for it."""
+    """Return the index of embedded items; None if no index is configured."""
     if (index := configuration.store.index) is None or embeddings is None:
         return None
     return ItemIndex(index.embed, index.dims, OffLoopEmbeddings(embeddings, user_loop), index.fields)
 
 
 def item_ttl(configuration: GraphConfiguration) -> TTLConfig:
-    """When items are forgotten that do not say it themselves."""
+    """Return the time to live of items without one of their own."""
     ttl = configuration.store.ttl or Ttl()
     return TTLConfig(refresh_on_read=ttl.refresh_on_read, default_ttl=ttl.default_ttl)
 
 
 def item_sweep_interval(configuration: GraphConfiguration) -> float:
-    """Seconds between two sweeps of items."""
+    """Return the seconds between two sweeps of items."""
     return (configuration.store.ttl or Ttl()).sweep_interval_minutes * 60
 
 
 def thread_ttl(configuration: GraphConfiguration) -> ThreadTtl | None:
-    """How long threads are kept that are not told otherwise; None for ever."""
+    """Return the time to live of threads without one of their own; None for no expiry."""
     ttl = configuration.checkpointer.ttl
     return None if ttl is None or ttl.default_ttl is None else ThreadTtl(ttl.default_ttl, ttl.strategy)
 
 
 def thread_sweeps(configuration: GraphConfiguration) -> Sweeps:
-    """How often threads are looked through, and how many at a time."""
+    """Return the interval between sweeps of threads, and their maximum size."""
     ttl = configuration.checkpointer.ttl
     return Sweeps() if ttl is None else Sweeps(timedelta(minutes=ttl.sweep_interval_minutes), ttl.sweep_limit)
 
@@ -162,7 +163,7 @@ def thread_sweeps(configuration: GraphConfiguration) -> Sweeps:
 async def event_store(
     settings: Settings, database: Database, data_dir: Path, cipher: Cipher | None = None
 ) -> AsyncIterator[RunEventStore]:
-    """Where run events are kept: beside the runs, or as files of JSON lines."""
+    """Open the store of run events: in the database of the runs, or in files of JSON lines."""
     if settings.run_events == "sql":
         yield SqlRunEventStore(database)
         return

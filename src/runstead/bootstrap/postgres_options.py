@@ -1,4 +1,4 @@
-"""How a process uses PostgreSQL, in the words of its pool."""
+"""Options of the PostgreSQL connection pool, from the settings."""
 
 from __future__ import annotations
 

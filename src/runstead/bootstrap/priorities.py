@@ -1,4 +1,4 @@
-"""In which order waiting runs begin: first come, first served; by turns of users; or as a priority function says."""
+"""Order in which pending runs begin: first come, first served; by turns of users; or by a priority function."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .refusals import UnsupportedConfiguration, auth_mode
 
 
 def has_turns(settings: Settings, configuration: GraphConfiguration) -> bool:
-    """Whether groups of runs take turns on this server: where it knows users, or has a priority function."""
+    """Return whether groups of runs take turns on this server: with authentication, or with a priority function."""
     return configuration.priority.path is not None or auth_mode(settings, configuration) != "none"
 
 
 def reserved_slots(settings: Settings, configuration: GraphConfiguration) -> int:
-    """How many slots are kept for runs of groups that execute none."""
+    """Return the number of slots that are reserved for runs of groups that have no executing run."""
     if not has_turns(settings, configuration):
         return 0
     slots = settings.max_concurrent_runs
@@ -32,9 +32,10 @@ def reserved_slots(settings: Settings, configuration: GraphConfiguration) -> int
 
 
 def load_priority(configuration: GraphConfiguration) -> Assign | None:
-    """The priority function that langgraph.json names; None where none is. Runs the user's module, so it blocks.
+    """Load the priority function that langgraph.json names; None if none is named. Runs the user's module, so it
+    blocks.
 
-    Raises UnsupportedConfiguration: runs would begin in another order than the operator relies on.
+    Raises UnsupportedConfiguration, since runs would begin in another order than the operator configured.
     """
     target = configuration.priority.path
     if target is None:
@@ -60,7 +61,7 @@ def run_scheduler(
     user_loop: UserLoop,
     handled: HandledStores,
 ) -> RunScheduler | None:
-    """How new runs get their turn; None where the order in which they fall due is all there is."""
+    """Return the scheduler of new runs; None if they begin simply in the order of their due times."""
     if assign is not None:
         assistants = handled.assistants(SqlAssistantStore(database, clock))
         threads = handled.thread_priorities(SqlThreadPriorityStore(database))

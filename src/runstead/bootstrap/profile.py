@@ -1,4 +1,4 @@
-"""What differs between one server alone and a cluster: where things are kept, and how processes hear of each other."""
+"""Differences between a single server and a cluster: stores, and notifications between processes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from runstead.runtime.stream_bridge import StreamBridge
 
 
 class Notices(ThreadNotices, RunObserver, Protocol):
-    """What readers of threads hear of, fed by what runs tell their observers."""
+    """Notifications for readers of threads, fed by lifecycle events."""
 
     def close(self) -> None:
-        """The server goes down: nobody is to wait any longer."""
+        """Close all listeners at server shutdown, so that no reader waits any longer."""
         ...
 
 
@@ -37,8 +37,10 @@ def _nobody_listens() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """How waiting runs come to workers: what the stores call, after a commit and inside a transaction, and who hears
-    it. ``dispatcher`` is given whether groups of runs take turns.
+    """Delivery of pending runs to workers.
+
+    The stores call ``ring`` after a commit, and ``announce`` inside a transaction. ``dispatcher`` builds the
+    dispatcher, given whether groups of runs take turns.
     """
 
     dispatcher: Callable[[RunLeaseStore, bool], RunDispatcher]
@@ -48,7 +50,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What has been opened. ``is_shared``: other processes use it too, and may hold runs."""
+    """Opened profile. ``is_shared``: other processes use it too, and may hold runs."""
 
     database: ObservedDatabase
     checkpoints: SqlCheckpoints
@@ -60,6 +62,6 @@ class Profile:
     clock: Clock
     is_shared: bool
     others: Sequence[ObservedDatabase] = ()
-    """Databases beside ``database``, which have to be written to as well."""
+    """Further databases that must be writable as well."""
     item_vectors: Callable[[], Awaitable[ItemVectors]] = _compared_here
-    """How the vectors of items are compared; asked for when items are embedded."""
+    """Factory of the comparison of item vectors, called if items are embedded."""

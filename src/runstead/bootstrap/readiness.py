@@ -1,4 +1,4 @@
-"""Tell whether a server can take new work, and if not, why."""
+"""Readiness check: whether a server accepts new work, and otherwise the reason."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _SILENT: Final = "Not ready: the storage does not answer"
 
 
 class Readiness:
-    """Looks at the databases and at the server's end. A write that failed counts until another one succeeds."""
+    """Check of the databases and of the server's shutdown. A failed write counts until another write succeeds."""
 
     def __init__(self, databases: Sequence[ObservedDatabase], closing: Closing) -> None:
         self._databases, self._closing = databases, closing
 
     async def reason(self) -> str | None:
-        """Return why new work cannot be taken; None when it can."""
+        """Return the reason why no new work is accepted; None if it is."""
         if self._closing.is_leaving:
             return _LEAVING
         try:
             for database in self._databases:
                 if database.fault is not None:
-                    # With no work coming, nothing else would find out that it has passed.
+                    # Without incoming work, no other write would detect that the fault has passed.
                     await database.write(_probe)
                 await database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
         except StorageFault as fault:
@@ -40,12 +40,12 @@ class Readiness:
 
 
 def _probe(connection: Connection) -> None:
-    """Write something, and keep nothing of it."""
+    """Write data without keeping it."""
     if connection.dialect.name == "postgresql":
-        # Rights to make a table may be missing.
+        # The right to create a table may be missing.
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
         return
-    # About as much as a small run writes: less might find room in a log that is written over.
+    # About as much as a small run writes: less might fit into a log file that is overwritten.
     connection.exec_driver_sql("CREATE TABLE runstead_room (room TEXT)")
     connection.exec_driver_sql(f"INSERT INTO runstead_room VALUES ('{'x' * 65_536}')")
     connection.exec_driver_sql("DROP TABLE runstead_room")

@@ -1,7 +1,7 @@
-"""What a configuration asks for and this version does not do.
+"""Configuration that this version does not support.
 
-Where going on would break a promise of protection, the start is refused. Where something would merely be missing, or
-data is kept in another place than the reference would keep it, a warning says so when the server starts (ADR 18).
+If ignoring it would break a promise of protection, the server refuses to start. If something would merely be missing,
+or data is stored elsewhere than in the reference server, a warning is logged at the start (ADR 18).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _WHERE: Final = "in the data directory, or in the database that the settings nam
 
 
 class UnsupportedConfiguration(Exception):
-    """A part of the configuration that this version would have to break in silence."""
+    """A part of the configuration that this version would otherwise silently ignore."""
 
 
 def auth_mode(settings: Settings, configuration: GraphConfiguration) -> AuthMode:
-    """How users of this server prove who they are."""
+    """Return the mode of authentication."""
     return settings.auth or ("langgraph" if _handlers(configuration) else "none")
 
 
@@ -33,7 +33,7 @@ def _handlers(configuration: GraphConfiguration) -> str | None:
 
 
 def refuse_what_cannot_be_kept(configuration: GraphConfiguration, settings: Settings) -> None:
-    """Raises UnsupportedConfiguration."""
+    """Raise UnsupportedConfiguration for configuration that this version must not ignore."""
     place = configuration.file or configuration.directory
     if settings.auth == "langgraph" and not _handlers(configuration):
         raise UnsupportedConfiguration(
@@ -50,12 +50,12 @@ def refuse_what_cannot_be_kept(configuration: GraphConfiguration, settings: Sett
 
 
 def encryption_source(configuration: GraphConfiguration) -> GraphSource:
-    """Where the handlers of encryption are that the configuration asks for. Raises UnsupportedConfiguration."""
+    """Return the source of the configured encryption handlers. Raises UnsupportedConfiguration."""
     place = f"{configuration.file or configuration.directory}: encryption.path"
     target = (configuration.encryption or {}).get("path")
     if not isinstance(target, str) or not target:
         raise UnsupportedConfiguration(
-            f'{place}: there is none; write {{"encryption": {{"path": "./encryption.py:encryption"}}}}'
+            f'{place}: the path is missing; write {{"encryption": {{"path": "./encryption.py:encryption"}}}}'
         )
     try:
         return parse_source("encryption", target, configuration.directory)
@@ -64,7 +64,7 @@ def encryption_source(configuration: GraphConfiguration) -> GraphSource:
 
 
 def without_effect(configuration: GraphConfiguration, settings: Settings) -> Iterator[str]:
-    """Remarks on what was asked for and will not be there."""
+    """Yield warnings about configuration that has no effect."""
     place, http = configuration.file or configuration.directory, configuration.http
     auth = configuration.auth
     asked = {
@@ -72,24 +72,24 @@ def without_effect(configuration: GraphConfiguration, settings: Settings) -> Ite
             settings.auth in ("none", "keys") and _handlers(configuration),
             f"the setting auth is {settings.auth}",
         ),
-        "auth.cache": (auth and auth.cache, "handlers are asked on every request"),
+        "auth.cache": (auth and auth.cache, "handlers are called on every request"),
         "auth.allow_langsmith_api_keys": (
             auth and auth.allow_langsmith_api_keys,
-            "keys of LangSmith are not accepted; the handlers are asked about every request",
+            "LangSmith API keys are not accepted; the handlers are called on every request",
         ),
         "checkpointer.path": (
             configuration.checkpointer.path,
-            f"{configuration.checkpointer.path} is not used; checkpoints are kept {_WHERE}",
+            f"{configuration.checkpointer.path} is not used; checkpoints are stored {_WHERE}",
         ),
         "checkpointer.backend": (
             configuration.checkpointer.backend not in ("default", "custom"),
-            f"{configuration.checkpointer.backend} is not used; checkpoints are kept {_WHERE}",
+            f"{configuration.checkpointer.backend} is not used; checkpoints are stored {_WHERE}",
         ),
-        "store.path": (configuration.store.path, f"{configuration.store.path} is not used; items are kept {_WHERE}"),
+        "store.path": (configuration.store.path, f"{configuration.store.path} is not used; items are stored {_WHERE}"),
         "ui": (configuration.ui, "components for user interfaces are not served"),
         "store.ttl.strategy": (
             configuration.store.ttl and configuration.store.ttl.strategy != "delete",
-            "an item has no past that could be kept; it is deleted",
+            "items have no history, so expired items are deleted",
         ),
         "http.middleware_order": (http.middleware_order and not http.app, "there is no http.app with middleware"),
         "http.enable_custom_route_auth": (

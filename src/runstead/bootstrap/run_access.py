@@ -1,4 +1,4 @@
-"""Whether the user of a run still has the right to it: by its API key, or by the auth handlers. (docs/adr/0038)"""
+"""Check of a user's access to a run: by its API key, or by the auth handlers. (docs/adr/0038)"""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from runstead.wire.errors import problem_of
 _log = logging.getLogger(__name__)
 
 _ASKED_JUST_NOW: Final = timedelta(seconds=30)
-"""Handlers that were asked about a run when it was created are not asked again if it begins as soon as that."""
+"""Handlers that authorized a run's creation are not called again if it begins within this time."""
 _REFUSALS: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 
 
 class AccessOfRuns:
-    """RunAccess of a server. ``services`` are there before the first run."""
+    """RunAccess of a server. ``services`` is set before the first run."""
 
     def __init__(self, keys: ApiKeyStore, clock: Clock) -> None:
         self._keys, self._clock = keys, clock
@@ -34,14 +34,14 @@ class AccessOfRuns:
         try:
             if run.actor.auth_source == AUTH_SOURCE:
                 return await self.has_lost_key(run.actor)
-            # While it is executed there is nothing to ask: a handler may count how often it is asked for a new run.
+            # Handlers are not called during execution: a handler may count its calls for new runs.
             return begins and await self._is_refused(run)
         except Exception:
-            _log.warning("the access of run %s could not be checked", run.run_id, exc_info=True)
+            _log.warning("could not check the access of run %s", run.run_id, exc_info=True)
             return False
 
     async def has_lost_key(self, actor: ActorContext) -> bool:
-        """Return whether the API key by which the actor acts is revoked, or gone."""
+        """Return whether the actor's API key is revoked or deleted."""
         key = await self._keys.get(actor.subject_id or "")
         return key is None or key.revoked_at is not None
 
@@ -57,6 +57,6 @@ class AccessOfRuns:
             problem = problem_of(error)
             if problem.status not in _REFUSALS:
                 raise
-            _log.warning("run %s does not begin: %s", run.run_id, problem.detail)
+            _log.warning("run %s is not started: %s", run.run_id, problem.detail)
             return True
         return False

@@ -1,4 +1,4 @@
-"""The scaled profile, a node of a cluster: all is kept in PostgreSQL, streams go by Redis, any worker takes any run."""
+"""Scaled profile, for a node of a cluster: data in PostgreSQL, streams in Redis, any worker executes any run."""
 
 from __future__ import annotations
 
@@ -42,8 +42,10 @@ async def open_scaled(
     cipher: Cipher | None = None,
     field_cipher: FieldCipher | None = None,
 ) -> Profile:
-    """Opened until the end of ``stack``. ``serde`` is for the values of checkpoints. ``cipher`` encrypts what is
-    stored, and ``field_cipher`` checkpoints before that. Raises StorageError.
+    """Open the profile until the end of ``stack``.
+
+    ``serde`` serializes the values of checkpoints. ``cipher`` encrypts stored data; ``field_cipher`` encrypts
+    checkpoints before that. Raises StorageError.
     """
     url, schema = _shown(settings.database_url), settings.database_schema
     storage = open_postgres_storage(
@@ -68,7 +70,7 @@ async def open_scaled(
         database=database,
         checkpoints=PostgresCheckpoints(database, serde=serde, field_cipher=field_cipher),
         bridge=bridge,
-        # Never files: those would be another truth on each node.
+        # Never files: each node would have its own.
         events=SqlRunEventStore(database),
         notices=stack.enter_context(RedisThreadNotices.heard_in(notices)),
         queue=Queue(dispatcher, announce=jobs.announce),

@@ -1,4 +1,4 @@
-"""``langgraph_sdk.cache`` in user code: the SDK looks for a server's cache at its import, and finds ours."""
+"""``langgraph_sdk.cache`` in user code: the SDK looks for a server's cache on import, and finds Runstead's."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from runstead.runtime.user_code.scope import current_server
 from runstead.runtime.user_code.user_loop import UserLoop
 
 _SERVERS: Final[dict[UserLoop, tuple[UserCache, StaleWhileRevalidate]]] = {}
-"""Caches of the servers that run, the newest last."""
+"""Caches of the servers that run, newest last."""
 
 
 def prepare_sdk() -> None:
-    """Let the SDK know that this process is a server, before any user code is imported.
+    """Declare this process a server to the SDK, before any user code is imported.
 
-    Where langgraph-api is installed too, the SDK would import it, which fails outside of its own server.
+    If langgraph-api is installed too, the SDK would import it, which fails outside its own server.
     """
     os.environ["__LANGGRAPH_DEFER_LOOPBACK_TRANSPORT"] = "true"
     _sdk_cache().SWRResult = SwrResult
@@ -30,8 +30,9 @@ def prepare_sdk() -> None:
 
 @contextmanager
 def sdk_cache(cache: Cache, clock: Clock, user_loop: UserLoop) -> Iterator[None]:
-    """Let ``langgraph_sdk.cache`` use ``cache``, which lives on the running loop, for the length of a block: in code of
-    the server with this loop, and, of the newest server, in code of which that is not known.
+    """Let ``langgraph_sdk.cache`` use ``cache``, which belongs to the running loop, for the duration of a block.
+
+    It applies to code of the server with this loop; code of an unknown server uses the newest server's cache.
     """
     mine = UserCache(cache)
     _SERVERS[user_loop] = (mine, StaleWhileRevalidate(mine, clock))
@@ -44,7 +45,7 @@ def sdk_cache(cache: Cache, clock: Clock, user_loop: UserLoop) -> Iterator[None]
 
 
 def _connect() -> None:
-    # The hooks are private there; without a server, the SDK's functions say that they need one.
+    # The hooks are private in the SDK; without a server, the SDK's functions raise an error that says so.
     sdk = _sdk_cache()
     sdk._cache_get, sdk._cache_set, sdk._api_swr = (_get, _set, _swr) if _SERVERS else (None, None, None)
 

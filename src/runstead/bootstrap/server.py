@@ -1,8 +1,8 @@
-"""A server process around an application: uvicorn, that drains before it closes connections.
+"""Server process around an application: uvicorn, which drains before it closes connections.
 
-The order matters: it is not ready, and still listens, until load balancers have noticed. Then runs finish or are handed
-back, then streams end and waits are cut, then connections close, then the storage. The other way round, every open
-stream would hold the process until it is killed.
+The order matters: the server reports not ready and keeps listening until load balancers have noticed. Then runs finish
+or are handed back, streams end and waits are cut off, connections close, and finally the storage. In the opposite
+order, every open stream would block the process until it is killed.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ from .timed_connections import BoundedWebSocket, TimedHttp
 
 _NOTICE_IN_CLUSTER: Final = 5.0
 _CLOSE_WITHIN: Final = 5
-"""Seconds that answers may take to end after the drain."""
+"""Seconds that responses may take to end after the drain."""
 THREAD_TURN: Final = 0.001
-"""Seconds that one thread may run Python while others wait."""
+"""Seconds that one thread may execute Python while others wait."""
 _ACCEPTED_AT_ONCE: Final = 32
-"""Connections in one turn of the event loop. Without file descriptors asyncio fails, and logs, as often a second."""
+"""Maximum connections accepted per turn of the event loop. Without file descriptors, each attempt fails and is logged,
+up to this often per second."""
 _KEEP_ALIVE: Final = 75
-"""Seconds; longer than clients keep idle connections, so that the client is the one who closes them."""
+"""Seconds. Longer than clients keep idle connections, so that the client closes them."""
 
 
 def serve(
@@ -45,18 +46,18 @@ def serve(
     on_started: Callable[[str], None] | None = None,
     replaceable: bool = False,
 ) -> int | None:
-    """Serve in the foreground until SIGTERM or SIGINT, then drain; a second signal ends it at once.
+    """Serve in the foreground until SIGTERM or SIGINT, then drain; a second signal ends the process at once.
 
-    ``listener`` is a bound socket to serve on, instead of the address in the settings; it is taken over, and closed at
-    the end. ``on_started`` hears the URL once requests are answered. Raises what prevents the start: OSError for an
-    address that cannot be had, and what `Application.running` raises.
+    ``listener`` is a bound socket that replaces the address in the settings; it is closed at the end. ``on_started`` is
+    called with the URL once requests are served. Raises errors of the start: OSError for an unavailable address, and as
+    `Application.running`.
 
-    Return None, or, only when the caller says that this process is ``replaceable``, a file descriptor of the listening
-    socket for the process that is to take this one's place: user code did not give its event loop back.
+    Return None or, if the process is ``replaceable`` and user code blocked its event loop permanently, a file
+    descriptor of the listening socket for the process that replaces this one.
     """
     listener = _prompt(listener or _listen(application))
     server = _DrainingServer(application, listener, catch_signals=True, on_started=on_started)
-    # Threads that burn CPU give the interpreter back sooner than after Python's own 5 ms (docs/adr/0001).
+    # Threads that use the CPU release the interpreter sooner than after Python's default of 5 ms (docs/adr/0001).
     sys.setswitchinterval(THREAD_TURN)
     if replaceable:
         application.replace_process = server.end_to_be_replaced
@@ -73,7 +74,7 @@ def serve(
 
 @asynccontextmanager
 async def serving(application: Application) -> AsyncIterator[str]:
-    """A real server on the running loop for the length of a block, which gets its URL."""
+    """Run a real server on the running loop for the duration of a block, and yield its URL."""
     listener = _prompt(_listen(application))
     server = _DrainingServer(application, listener, catch_signals=False)
     task = asyncio.create_task(server.serve(sockets=[listener]), name="http-server")
@@ -105,20 +106,20 @@ class _DrainingServer(uvicorn.Server):
         self.ready = asyncio.Event()
         self._listener = listener
         self.kept_socket: int | None = None
-        """The socket, listening on, where another process is to take this one's place."""
+        """File descriptor of the listening socket, if another process is to replace this one."""
 
     def end_to_be_replaced(self) -> None:
-        """End soon, for a process that takes this one's place."""
+        """Shut down soon, so that another process can replace this one."""
         if self.kept_socket is None:
             self.kept_socket = os.dup(self._listener.fileno())
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        # A start that failed: uvicorn raises SystemExit from 0.50 on, and returned before.
+        # Failed start: uvicorn raises SystemExit since 0.50, and returned before.
         if not self.started:
             return
-        # asyncio has set the queue of connections to what it accepts at once.
+        # asyncio has set the backlog to the number of connections that it accepts at once.
         self._listener.listen(self._application.settings.connection_backlog)
         self.ready.set()
         if self._on_started is not None:
@@ -134,13 +135,13 @@ class _DrainingServer(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _unless_forced(self, step: Coroutine[Any, Any, None]) -> None:
-        """A step of the end, which a second signal does not wait for."""
+        """Run a step of the shutdown, which a second signal skips."""
         task = asyncio.create_task(step)
         while not task.done() and not self.force_exit:
             await asyncio.wait({task}, timeout=0.1)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # Not kept for being raised again at the end, as uvicorn does: a drained server has ended well.
+        # Not recorded for raising it again at the end, as uvicorn does: a drained server has ended normally.
         self.force_exit = self.should_exit
         self.should_exit = True
 
@@ -153,13 +154,13 @@ class _DrainingServer(uvicorn.Server):
             yield
 
     def check_start(self) -> None:
-        """Raise what the start failed with: the lifespan protocol carries only its text."""
+        """Raise the error of the start: the lifespan protocol passes on only its text."""
         if not self.started and (failure := self._application.failure) is not None:
             raise failure
 
 
 def _notice(settings: Settings) -> float:
-    """Seconds between not being ready and not listening."""
+    """Return the seconds between reporting not ready and closing the listener."""
     if settings.shutdown_notice_seconds is not None:
         return settings.shutdown_notice_seconds
     return _NOTICE_IN_CLUSTER if settings.is_cluster else 0.0
@@ -172,7 +173,7 @@ def _config(application: Application, connections: Callable[[], int]) -> uvicorn
         "http": partial(TimedHttp, seconds=settings.request_timeout_seconds),
         "ws": BoundedWebSocket,
         "ws_max_size": settings.max_body_bytes,
-        # Logging is the process's own business; access logs cost more than many of the requests.
+        # The process configures logging; access logs cost more than many requests.
         "log_config": None,
         "access_log": False,
         "server_header": False,
@@ -186,16 +187,19 @@ def _config(application: Application, connections: Callable[[], int]) -> uvicorn
 
 
 def _listen(application: Application) -> socket.socket:
-    """Bound here and not by uvicorn: the port is known before, and a taken address is an error, not an exit."""
+    """Bind the socket here instead of in uvicorn: the port is known earlier, and an address in use is an exception
+    instead of an exit."""
     settings = application.settings
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     return socket.create_server((settings.host, settings.port), family=family, backlog=settings.connection_backlog)
 
 
 def _prompt(listener: socket.socket) -> socket.socket:
-    """The same socket, with its protocol named. Small pieces must not wait for each other's acknowledgement (40 ms
-    each); asyncio sees to that, but only where it knows that this is TCP. An option on the listener would not do: it
-    comes too late for connections that were made while the server was still starting.
+    """Return the same socket with its protocol set.
+
+    Small writes must not wait for acknowledgement of earlier ones (40 ms each). asyncio ensures that, but only if it
+    knows that the socket is TCP. An option on the listener would be too late for connections that were made while the
+    server was still starting.
     """
     return socket.socket(listener.family, listener.type, socket.IPPROTO_TCP, fileno=listener.detach())
 

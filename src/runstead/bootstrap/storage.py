@@ -1,4 +1,4 @@
-"""The database that the settings name, on its own: for commands that need no running server."""
+"""Access to the configured database alone, for commands that need no running server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .migration_backup import back_up_before_migration
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """Where a database is and the revisions of its schema: as it was found, and as it is now. None: it has none yet."""
+    """Location of a database and the revisions of its schema, before and after a migration. None: no schema yet."""
 
     place: str
     before: str | None
@@ -37,9 +37,9 @@ class Migration:
 
 @asynccontextmanager
 async def open_database(settings: Settings, *, migrating: bool) -> AsyncIterator[Database]:
-    """The database of either profile, with the schema of this version.
+    """Open the database of either profile with the schema of this version.
 
-    Without ``migrating``, a schema in PostgreSQL that is behind is refused, and not touched. Raises StorageError.
+    Without ``migrating``, an older schema in PostgreSQL is refused, and not changed. Raises StorageError.
     """
     if settings.database_url is None:
         file = _file(settings)
@@ -58,7 +58,8 @@ async def open_database(settings: Settings, *, migrating: bool) -> AsyncIterator
 
 
 async def look_at_schema(settings: Settings) -> Migration:
-    """What a migration would find; nothing is made or changed. Raises StorageError, SchemaTooNew among them."""
+    """Return what a migration would find, without creating or changing anything. Raises StorageError, including
+    SchemaTooNew."""
     if settings.database_url is None:
         file = _file(settings)
         if not file.exists():
@@ -79,12 +80,13 @@ async def look_at_schema(settings: Settings) -> Migration:
 
 
 async def migrate_schema(settings: Settings) -> Migration:
-    """Bring the schema up to date; safe while servers run, and while another does the same. Raises StorageError."""
+    """Migrate the schema to this version. Safe while servers run, and while another process migrates it. Raises
+    StorageError."""
     found = await look_at_schema(settings)
     async with open_database(settings, migrating=True) as database:
         after = await database.read(revision_of)
     if settings.database_url is None:
-        # In a file, checkpoints stand beside the rest.
+        # In the embedded profile, checkpoints have a database file of their own.
         async with open_checkpoints(_file(settings).with_name(CHECKPOINTS_FILE)):
             pass
     return Migration(found.place, found.before, after)

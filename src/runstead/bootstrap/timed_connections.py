@@ -1,4 +1,4 @@
-"""Connections of clients that have to keep up: uvicorn's protocols, with time limits and bounds that it lacks."""
+"""Connections with time limits and memory limits that uvicorn's protocols lack."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 if TYPE_CHECKING:
-    # Which of uvicorn's two it is depends on what is installed; they have the same attributes.
+    # Which of uvicorn's two protocols it is depends on the installed packages; they have the same attributes.
     from uvicorn.protocols.http.h11_impl import H11Protocol as HttpProtocol
 else:
     HttpProtocol = AutoHTTPProtocol
@@ -21,15 +21,15 @@ _TIMED_OUT: Final = (
     b"content-length: %d\r\n\r\n%s" % (len(_DETAIL), _DETAIL)
 )
 _PONGS_AT_MOST: Final = 1024 * 1024
-"""Bytes that may wait to be sent to a client which sends pings and reads nothing."""
+"""Maximum bytes that may wait to be sent to a client that sends pings and does not read."""
 
 
 class TimedHttp(HttpProtocol):
-    """A connection that is closed when its client is slow.
+    """Connection that is closed if its client is slow.
 
-    The headers of a request have to be there ``seconds`` after the connection was made, or after their first byte;
-    between two pieces of a body no more than that may pass. A connection that rests between two requests is the
-    server's ``timeout_keep_alive`` alone.
+    The headers of a request must arrive within ``seconds`` after the connection was made, or after their first byte;
+    between two parts of a body no more than that may pass. Idle connections between two requests are limited only by
+    the server's ``timeout_keep_alive``.
     """
 
     def __init__(self, *args: Any, seconds: float, **kwargs: Any) -> None:
@@ -50,7 +50,7 @@ class TimedHttp(HttpProtocol):
         before = self.cycle
         super().data_received(data)
         if self.transport.is_closing() or self.transport.get_protocol() is not self:
-            # It is over, or has become a WebSocket.
+            # The connection is closing, or has become a WebSocket.
             self._stop()
         elif self.cycle is not None and not self.cycle.response_complete:
             self._stop()
@@ -63,7 +63,7 @@ class TimedHttp(HttpProtocol):
             self._start(self._time_out)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer a malformed request. If its headers were in order, the application may be answering it already."""
+        """Respond to a malformed request. If its headers were valid, the application may already be processing it."""
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
@@ -87,7 +87,7 @@ class TimedHttp(HttpProtocol):
 
     def _close_unless_paused(self) -> None:
         if self.flow.read_paused:
-            # The server has not taken yet what the client has sent.
+            # The server has not yet consumed the data that the client has sent.
             self._start(self._close_unless_paused)
         elif self.cycle is None or (self.cycle.more_body and not self.cycle.response_complete):
             self._close()
@@ -97,7 +97,7 @@ class TimedHttp(HttpProtocol):
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
-    """A WebSocket that is cut when pings make it keep more answers than its client reads."""
+    """WebSocket that is cut off if pings make it buffer more responses than its client reads."""
 
     def handle_ping(self) -> None:
         super().handle_ping()

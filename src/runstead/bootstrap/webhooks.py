@@ -1,4 +1,4 @@
-"""What langgraph.json and the settings say about webhooks, and the parts that are made of it."""
+"""Components of webhooks, from langgraph.json and the settings."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _OWN_HEADERS: Final = frozenset(
     )
 )  # fmt: skip
 _MARGIN: Final = 50.0
-"""Seconds that a claim lasts longer than any POST may."""
+"""Seconds that a claim lasts longer than the longest possible POST."""
 
 
 @dataclass(frozen=True, slots=True)
 class Webhooks:
-    """The parts that webhooks are made of."""
+    """Components of webhooks."""
 
     addresses: WebhookAddresses
     deliveries: DeliveryStore
@@ -59,7 +59,8 @@ async def open_webhooks(
     user_loop: UserLoop,
     around: Callable[[DeliveryStore], DeliveryStore] = lambda store: store,
 ) -> AsyncIterator[Webhooks]:
-    """For the length of a block; the sender is not running yet. ``around`` is put around the store of deliveries.
+    """Open webhooks for the duration of a block; the sender is not running yet. ``around`` wraps the store of
+    deliveries.
 
     Raises UnsupportedConfiguration.
     """
@@ -77,7 +78,7 @@ async def open_webhooks(
 
 
 def url_policy(settings: Settings, configuration: GraphConfiguration) -> UrlPolicy:
-    """Which addresses may be called: none, unless they are public, or somebody has said otherwise."""
+    """Return the policy for the URLs that may be called: public ones, unless configured otherwise."""
     part = configuration.webhooks.url
     return UrlPolicy(
         require_https=part.require_https,
@@ -91,7 +92,7 @@ def url_policy(settings: Settings, configuration: GraphConfiguration) -> UrlPoli
 
 
 def headers_of(configuration: GraphConfiguration, environ: Mapping[str, str]) -> dict[str, str]:
-    """The headers of every delivery, with ``${{ env.NAME }}`` filled in. Raises UnsupportedConfiguration."""
+    """Return the headers of every delivery, with ``${{ env.NAME }}`` replaced. Raises UnsupportedConfiguration."""
     place, part = configuration.file or configuration.directory, configuration.webhooks
 
     def refuse(name: str, problem: str) -> UnsupportedConfiguration:
@@ -113,7 +114,7 @@ def headers_of(configuration: GraphConfiguration, environ: Mapping[str, str]) ->
             raise refuse(name, "this header cannot be set here; choose another name")
         value = _TEMPLATE.sub(lambda match, name=name: filled(name, match), text)  # type: ignore[misc]
         if not _VALUE.fullmatch(value):
-            raise refuse(name, "the value holds characters that no header can carry")
+            raise refuse(name, "the value contains characters that are not allowed in a header")
         headers[name.lower()] = value
     return headers
 

@@ -1,4 +1,4 @@
-"""A worker process around an application: it executes runs until it is told to go, and answers no requests."""
+"""Worker process around an application: it executes runs until it is stopped, and serves no requests."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def work(application: Application, *, on_started: Callable[[], None] | None = None, replaceable: bool = False) -> bool:
-    """Execute runs in the foreground until SIGTERM or SIGINT, then drain; a second signal ends it at once.
+    """Execute runs in the foreground until SIGTERM or SIGINT, then drain; a second signal ends the process at once.
 
-    ``on_started`` is called once runs are taken. Raises what `Application.running` raises. Return whether the caller is
-    to replace this process, see `runstead.bootstrap.server.serve`.
+    ``on_started`` is called once runs are claimed. Raises as `Application.running`. Return whether the caller must
+    replace this process, see `runstead.bootstrap.server.serve`.
     """
-    # Threads that burn CPU give the interpreter back sooner than after Python's own 5 ms (docs/adr/0001).
+    # Threads that use the CPU release the interpreter sooner than after Python's default of 5 ms (docs/adr/0001).
     sys.setswitchinterval(THREAD_TURN)
     return asyncio.run(_work(application, on_started, replaceable))
 
