@@ -45,7 +45,7 @@ def test_auth_mode_follows_the_setting_then_the_configured_handlers(
 
 def test_non_loopback_address_without_authentication_is_refused(tmp_path: Path) -> None:
     handlers = configured(tmp_path, "./auth.py:auth")
-    with pytest.raises(CommandError, match="can be reached by others") as refused:
+    with pytest.raises(CommandError, match="authentication is off") as refused:
         refuse_strangers(configured(tmp_path), settings_of(tmp_path, host="0.0.0.0"))
     assert "runstead keys create" in str(refused.value.way_out)
     with pytest.raises(CommandError):

@@ -23,6 +23,6 @@ def test_crons_from_the_command_line(
     (cron,) = invoke("crons", "ls", "--url", url, "--json").of("cron")
     assert (cron["cron_id"], cron["enabled"]) == (cron_id, False)
     assert "is due at" in invoke("crons", "resume", cron_id, "--url", url).out
-    assert "forgotten" in invoke("crons", "rm", cron_id, "--url", url).out
+    assert "deleted" in invoke("crons", "rm", cron_id, "--url", url).out
     missing = invoke("crons", "rm", cron_id, "--url", url)
     assert (missing.exit_code, "not found" in missing.err) == (1, True)

@@ -83,8 +83,8 @@ def test_killed_run_has_the_outcome_of_an_undisturbed_one(shown: Done) -> None:
 def test_timeline_shows_the_kill_and_the_restart(shown: Done) -> None:
     told = [entry["what"] for entry in shown.of("timeline")]
     kill = [what.startswith("killing the process that executes the run") for what in told].index(True)
-    assert told[kill + 1].startswith("starting a new one on the same data")
-    assert "attempt 2 goes on" in told[kill + 2]
+    assert told[kill + 1].startswith("starting a new process on the same data")
+    assert "attempt 2 continues" in told[kill + 2]
     assert shown.of("timeline")[-1]["at"] < 30
 
 
@@ -124,7 +124,7 @@ def test_person_may_refuse_the_payment(terminal: Callable[..., Terminal]) -> Non
     assert demo.end() == 0
 
 
-@pytest.mark.parametrize("moment", ["starting a server", "creating a run", "starting a new one"])
+@pytest.mark.parametrize("moment", ["starting a server", "creating a run", "starting a new process"])
 def test_ctrl_c_ends_all_processes(moment: str, terminal: Callable[..., Terminal]) -> None:
     demo = terminal("demo")
     seen = ""

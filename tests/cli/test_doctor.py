@@ -250,7 +250,7 @@ def test_missing_schema_is_reported_with_the_migrating_command(
     urls: dict[str, Any] = {"database_url": postgres_url, "redis_url": "redis://127.0.0.1:1"}
     how: dict[str, Any] = {"database_schema": a_schema(), "database_migrate_on_start": migrating}
     schema = look(place, config=configure(place), **urls, **how)["schema"]
-    assert (schema.state, schema.detail) == (state, "not made yet")
+    assert (schema.state, schema.detail) == (state, "not created yet")
     assert schema.way_out
     assert said in schema.way_out
     assert "`runstead migrate`" in schema.way_out

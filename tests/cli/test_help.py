@@ -67,5 +67,5 @@ def test_every_command_has_a_json_option(command: tuple[str, ...], invoke: Calla
 
 
 def test_worker_help_does_not_offer_zero_runs(invoke: Callable[..., Done]) -> None:
-    assert "0 leaves all of them to workers" in " ".join(invoke("serve", "--help").out.split())
-    assert "leaves all of them" not in " ".join(invoke("worker", "--help").out.split())
+    assert "0 leaves all runs to worker processes" in " ".join(invoke("serve", "--help").out.split())
+    assert "leaves all runs" not in " ".join(invoke("worker", "--help").out.split())

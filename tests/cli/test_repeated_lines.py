@@ -34,7 +34,7 @@ def test_repeated_lines_of_one_call_site_are_suppressed_and_counted() -> None:
     assert kept.lines[-1] == "another place passes"
     now = 60.0
     fail(100)
-    assert kept.lines[-1] == "run 100 failed (97 lines like this one were held back)"
+    assert kept.lines[-1] == "run 100 failed (97 lines like this one were suppressed)"
     fail(101)
     assert kept.lines[-1] == "run 101 failed"
 

@@ -62,7 +62,7 @@ def test_yes_approves_without_asking(invoke: Run, server: str) -> None:
     ("arguments", "exit_code", "said"),
     [
         (["missing", "hi"], 1, "Invalid assistant: 'missing'"),
-        (["greeter"], 2, "say something to it"),
+        (["greeter"], 2, "give a text, or --input JSON"),
         (["greeter", "hi", "--input", "{}"], 2, "one of them"),
         (["greeter", "--input", "{"], 2, "--input is not JSON"),
         (["greeter", "hi", "--thread", "not-a-uuid"], 1, "must be a UUID"),
@@ -129,7 +129,7 @@ def test_ctrl_c_detaches_and_the_run_continues(terminal: Open, invoke: Run, serv
     talking.wait_for(" started")
     talking.wait_for("word5")
     talking.press(CTRL_C)
-    talking.wait_for("See it again: runstead watch ")
+    talking.wait_for("To watch it again: runstead watch ")
     talking.wait_for(" --url")
     assert talking.end() == 0
 
@@ -144,7 +144,7 @@ def test_second_ctrl_c_cancels(terminal: Open, invoke: Run, server: str) -> None
     talking = terminal("run", "talker", "hi", "--url", server)
     talking.wait_for("word5")
     talking.press(CTRL_C)
-    talking.wait_for("cancels it")
+    talking.wait_for("to cancel it")
     talking.press(CTRL_C)
     talking.wait_for("cancelled")
     assert talking.end() == 130

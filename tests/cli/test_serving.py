@@ -95,8 +95,8 @@ def test_data_directory_belongs_to_one_server(background: Start, runstead: Run, 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--host", "0.0.0.0"], "0.0.0.0 can be reached by others"),
-        (["--host", "no.such.host.invalid", "--allow-unauthenticated"], "is no address of this machine"),
+        (["--host", "0.0.0.0"], "0.0.0.0 can be reached from other machines, and authentication is off"),
+        (["--host", "no.such.host.invalid", "--allow-unauthenticated"], "is not an address of this machine"),
         (["--set", "port"], "write it as NAME=VALUE"),
         (["--set", "prot=1"], "flag --prot: there is no such setting"),
         (["--port", "99999"], "flag --port: "),
@@ -119,7 +119,7 @@ def test_worker_ignores_the_host_setting(runstead: Run, project: Path) -> None:
     cluster = {"RUNSTEAD_DATABASE_URL": "postgresql://127.0.0.1:1/x", "RUNSTEAD_REDIS_URL": "redis://127.0.0.1:1"}
     patience = ("--set", "database_patience_seconds=0.1")
     done = runstead("worker", *patience, cwd=project, RUNSTEAD_HOST="0.0.0.0", **cluster)
-    assert "can be reached by others" not in done.err
+    assert "can be reached from other machines" not in done.err
     assert "127.0.0.1:1 cannot be reached" in done.err
     assert done.exit_code == 1
 

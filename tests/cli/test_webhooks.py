@@ -46,6 +46,6 @@ def test_deliveries_from_the_command_line(
     shown = invoke("webhooks", "show", delivery["delivery_id"], "--url", url)
     assert hook in shown.out
     assert delivery["run_id"] in invoke("webhooks", "ls", "--run", delivery["run_id"], "--url", url).out
-    assert "On its way again" in invoke("webhooks", "redeliver", delivery["delivery_id"], "--url", url).out
+    assert "Sending it again" in invoke("webhooks", "redeliver", delivery["delivery_id"], "--url", url).out
     missing = invoke("webhooks", "show", delivery["run_id"], "--url", url)
     assert (missing.exit_code, "not found" in missing.err) == (1, True)

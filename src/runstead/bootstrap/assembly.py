@@ -1,36 +1,28 @@
-"""Assembly of a running server: its opened profile, the kernel and the resources on top, and the background tasks.
+"""A running server, put together: its profile opened, the kernel and the nouns on it, and what goes on beside them.
 
-Components open in the order of this file, from top to bottom, and close in reverse order.
+Read from top to bottom, this is the order in which things open; they close in the reverse one.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 
-from langchain_core.embeddings import Embeddings
-from langgraph.checkpoint.serde.base import SerializerProtocol
 from langsmith.utils import tracing_is_enabled
 
 from runstead.gateway.custom_app import CustomApp
 from runstead.gateway.services import GatewayOptions, Services
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.environment import apply_environment
-from runstead.graphs.registry import GraphRegistry
-from runstead.infra.dispatch.bell import Bell
-from runstead.infra.encryption.cipher import Cipher
-from runstead.infra.engines.exceptions import StorageUnusable
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.crons import SqlCronStore
 from runstead.infra.storage.flows import group_by_user
-from runstead.infra.storage.items import SqlItemStore
-from runstead.infra.storage.replacements import SqlReplacements
 from runstead.infra.storage.run_creation import SqlRunCreateStore
 from runstead.infra.storage.run_deletion import SqlRunDeleteStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
@@ -46,7 +38,6 @@ from runstead.resources.copies import ThreadCopies
 from runstead.resources.directory import AssistantDirectory
 from runstead.resources.expiry import ThreadExpiry
 from runstead.resources.interrupts import OpenInterrupts
-from runstead.resources.items import ActorScopedStore
 from runstead.resources.removal import ThreadRemoval
 from runstead.resources.run_events import EventSources
 from runstead.resources.schemas import GraphSchemas
@@ -56,9 +47,7 @@ from runstead.resources.thread_configs import ThreadConfigs
 from runstead.resources.thread_events import ThreadEvents
 from runstead.resources.thread_joins import ThreadJoins
 from runstead.runtime.actor_context import ActorContext
-from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.runs.access import RunAccess
-from runstead.runtime.runs.agent_loop import AgentLoops
 from runstead.runtime.runs.error_texts import ErrorTexts
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.observer import CompositeObserver
@@ -71,51 +60,42 @@ from runstead.wire.credentials import Authenticator
 
 from .closing import Closing
 from .crons import cron_scheduler
-from .custom_apps import load_custom_app
-from .doors import load_auth, open_door
-from .embedded import open_embedded
-from .embedders import load_embedder
-from .encryption import load_cipher
-from .encryption_handlers import HandledStores, load_encryption, not_encrypted_by
-from .housekeeping import expire_regularly, sweep_items_regularly, sweep_regularly
+from .doors import open_door
+from .housekeeping import expire_regularly, sweep_regularly
 from .lost_loop import LostLoops
+from .opening import Parts, open_parts
 from .parts import (
-    agent_loops,
-    checkpoint_serde,
     header_choice,
-    item_index,
-    item_sweep_interval,
-    item_ttl,
     run_limits,
     thread_sweeps,
     thread_ttl,
     trusted_with_shared,
 )
-from .priorities import load_priority, reserved_slots, run_scheduler
-from .private_logs import errors_without_texts
+from .priorities import reserved_slots, run_scheduler
 from .profile import Profile
 from .readiness import Readiness
-from .refusals import auth_mode, refuse_what_cannot_be_kept, without_effect
+from .refusals import refuse_what_cannot_be_kept, without_effect
 from .run_access import AccessOfRuns
 from .sdk_cache import prepare_sdk, sdk_cache
-from .webhooks import Webhooks, open_webhooks
+from .user_code import UserCode, load_user_code
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """Components of a running server, and its shutdown."""
+    """A running server's parts: what the routes use, and how it all ends."""
 
     services: Services
     authenticator: Authenticator
     closing: Closing
     executing: Callable[[], AbstractAsyncContextManager[None]]
-    """Context manager that starts the custom app, then executes runs and delivers webhooks, for the duration of a
-    block. Enter it once requests are served, since all three may send some."""
+    """Starts the custom app, then executes runs and delivers webhooks, for the length of a block: once requests are
+    answered, for these may make some.
+    """
     user_loop: UserLoop
     own_actor: ActorContext
-    """Actor of user code that does not act for a user."""
+    """Whom user code acts for where it does nothing for a user."""
     custom: CustomApp | None = None
 
 
@@ -128,12 +108,12 @@ async def assembled(
     replace_process: Callable[[], None] | None = None,
     after_reload: bool = False,
 ) -> AsyncIterator[Assembly]:
-    """Start everything, for the duration of a block.
+    """Everything, started. ``replace_process`` makes this process end and start anew, where it is ours to replace.
+    ``after_reload``: the process before it was ended for new code, and lost no run.
 
-    ``replace_process`` ends and restarts this process, if the server owns it. ``after_reload``: the previous process
-    was ended to load new code, and lost no run. Raises StorageError, GraphLoadError, UnsupportedConfiguration.
+    Raises StorageError, GraphLoadError, UnsupportedConfiguration.
     """
-    # Opened before all user code, and closed after it.
+    # Before any user code, and after all of it.
     async with (
         UserLoop.running() as user_loop,
         _assembled(settings, configuration, user_loop, execute, replace_process, after_reload) as assembly,
@@ -151,153 +131,102 @@ async def _assembled(
     after_reload: bool,
 ) -> AsyncIterator[Assembly]:
     execute = execute and settings.max_concurrent_runs > 0
-    refuse_what_cannot_be_kept(configuration, settings)
-    for remark in without_effect(configuration, settings):
-        _log.warning("%s", remark)
-    prepare_sdk()
-    # User code first: a graph that cannot be loaded is reported before any file is touched.
-    apply_environment(configuration, os.environ)
-    graphs = GraphRegistry(configuration)
-    await asyncio.to_thread(graphs.load)
-    auth = await asyncio.to_thread(load_auth, settings, configuration)
-    embeddings = await asyncio.to_thread(load_embedder, configuration)
-    assign = await asyncio.to_thread(load_priority, configuration)
-    custom = await asyncio.to_thread(load_custom_app, configuration)
-    encryption = await asyncio.to_thread(load_encryption, configuration)
-    handlers = None if encryption is None else LangGraphEncryption(encryption, user_loop)
+    # The user's code first: a graph that cannot be loaded is told before any file is touched.
+    code = await _prepared(settings, configuration)
+    handlers = None if code.encryption is None else LangGraphEncryption(code.encryption, user_loop)
     async with AsyncExitStack() as stack:
-        parts = await _opened(stack, settings, configuration, embeddings, user_loop, handlers)
-        profile, handled = parts.profile, parts.handled
+        parts = await open_parts(stack, settings, configuration, code, user_loop, handlers)
+        profile = parts.profile
         stack.enter_context(sdk_cache(profile.cache, profile.clock, user_loop))
-        scheduler = run_scheduler(settings, configuration, assign, profile.database, profile.clock, user_loop, handled)
-        if scheduler is not None:
-            await group_by_user(profile.database)
+        scheduler = await _scheduler(parts, settings, configuration, code, user_loop)
         access = AccessOfRuns(SqlApiKeyStore(profile.database), profile.clock)
         runtime = _runtime(parts, settings, configuration, scheduler, access)
         if not profile.is_shared:
-            # The data directory belongs to this process alone, so every holder of a run from before the start is dead.
+            # Whoever held a run before this process started is dead: the data directory is ours alone.
             await (runtime.lease_store.release_all() if after_reload else runtime.lease_store.abandon_all())
             await parts.webhooks.deliveries.abandon_all()
         runs = RunsFacade.assemble(runtime)
         closing = Closing(runs, profile.bridge, profile.notices, settings.shutdown_grace_seconds)
-        lost = LostLoops(user_loop, runs, closing, custom, replace_process)
+        lost = LostLoops(user_loop, runs, closing, code.custom, replace_process)
         blocks = stack.enter_context(lost.watchdog(settings).running())
-        services = _services(parts, runs, closing, settings, configuration)
         door = await stack.enter_async_context(
-            open_door(settings, configuration, auth, profile.database, profile.clock, user_loop)
+            open_door(settings, configuration, code.auth, profile.database, profile.clock, user_loop)
         )
-        services = replace(services, authorizer=door.authorizer, blocks=blocks)
-        access.services = services
-        await services.assistants.register_graphs(graphs.descriptions, graphs.names)
-        sweeper = StorageSweeper(profile.database, profile.clock)
-        await sweeper.correct_times()
-        await stack.enter_async_context(
-            sweep_regularly(
-                sweeper,
-                profile.checkpoints,
-                timedelta(seconds=settings.stream_retention_seconds),
-            )
+        services = _services(parts, runs, closing, settings, configuration)
+        access.services = services = replace(services, authorizer=door.authorizer, blocks=blocks)
+        await services.assistants.register_graphs(code.graphs.descriptions, code.graphs.names)
+        await _start_sweeping(stack, profile, settings, configuration)
+        executing = partial(
+            _executing, parts, services, access, closing, settings, user_loop, code.custom, execute=execute
         )
-        expiry = ThreadExpiry(
-            SqlThreadExpiryStore(profile.database, profile.clock), profile.events, profile.checkpoints, profile.bridge
-        )
-        await stack.enter_async_context(expire_regularly(expiry, thread_sweeps(configuration), profile.clock))
-
-        @asynccontextmanager
-        async def executing() -> AsyncIterator[None]:
-            async with AsyncExitStack() as started:
-                if custom is not None:
-                    # Before the first run: graphs may use resources that the custom app opens.
-                    await started.enter_async_context(custom.lifespan(user_loop))
-                if execute:
-                    crons = cron_scheduler(services, access, parts.cron_bell, settings)
-                    await started.enter_async_context(crons.running())
-                    await started.enter_async_context(parts.webhooks.sender.running())
-                started.push_async_callback(closing.drain)
-                await runs.start(execute=execute)
-                yield
-
         authenticator = door.authenticator
         if handlers is not None:
             authenticator = EncryptionContextAuthentication(authenticator, handlers)
-        yield Assembly(services, authenticator, closing, executing, user_loop, door.own_actor, custom)
+        yield Assembly(services, authenticator, closing, executing, user_loop, door.own_actor, code.custom)
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """Opened components, closed in reverse order. Requests use ``store``, graphs ``graph_store``."""
-
-    profile: Profile
-    store: ActorScopedStore
-    graph_store: ActorScopedStore
-    loops: AgentLoops
-    graphs: GraphRegistry
-    webhooks: Webhooks
-    cron_bell: Bell
-    handled: HandledStores
-    encrypts_values: bool
-    """True if values of threads cannot be searched, or only in part."""
+async def _prepared(settings: Settings, configuration: GraphConfiguration) -> UserCode:
+    """Load the user's code, after what it may rely on. Raises as `assembled` does."""
+    refuse_what_cannot_be_kept(configuration, settings)
+    for remark in without_effect(configuration, settings):
+        _log.warning("%s", remark)
+    prepare_sdk()
+    apply_environment(configuration, os.environ)
+    return await load_user_code(settings, configuration)
 
 
-async def _open_scaled(
-    stack: AsyncExitStack,
+async def _scheduler(
+    parts: Parts, settings: Settings, configuration: GraphConfiguration, code: UserCode, user_loop: UserLoop
+) -> RunScheduler | None:
+    database, clock = parts.profile.database, parts.profile.clock
+    scheduler = run_scheduler(settings, configuration, code.assign, database, clock, user_loop, parts.handled)
+    if scheduler is not None:
+        await group_by_user(database)
+    return scheduler
+
+
+async def _start_sweeping(
+    stack: AsyncExitStack, profile: Profile, settings: Settings, configuration: GraphConfiguration
+) -> None:
+    """Correct times of a wrong clock, then delete regularly what nobody can ask for any more, until ``stack`` ends."""
+    sweeper = StorageSweeper(profile.database, profile.clock)
+    await sweeper.correct_times()
+    retention = timedelta(seconds=settings.stream_retention_seconds)
+    await stack.enter_async_context(sweep_regularly(sweeper, profile.checkpoints, retention))
+    expiry = ThreadExpiry(
+        SqlThreadExpiryStore(profile.database, profile.clock), profile.events, profile.checkpoints, profile.bridge
+    )
+    await stack.enter_async_context(expire_regularly(expiry, thread_sweeps(configuration), profile.clock))
+
+
+@asynccontextmanager
+async def _executing(
+    parts: Parts,
+    services: Services,
+    access: AccessOfRuns,
+    closing: Closing,
     settings: Settings,
-    serde: SerializerProtocol | None,
-    cipher: Cipher | None,
-    field_cipher: FieldCipher | None,
-) -> Profile:
-    try:
-        # Imported here, since only a cluster needs these drivers.
-        from .scaled import open_scaled
-    except ImportError as error:
-        raise StorageUnusable(
-            f"a cluster needs packages that are not installed ({error.name}); pip install 'runstead[postgres,redis]'"
-        ) from error
-    return await open_scaled(stack, settings, serde, cipher, field_cipher)
-
-
-async def _opened(
-    stack: AsyncExitStack,
-    settings: Settings,
-    configuration: GraphConfiguration,
-    embeddings: Embeddings | None,
     user_loop: UserLoop,
-    handlers: LangGraphEncryption | None,
-) -> _Parts:
-    opened = _open_scaled if settings.is_cluster else open_embedded
-    # After the environment of langgraph.json was applied, since it may set LANGGRAPH_AES_KEY.
-    cipher = load_cipher(settings, os.environ)
-    stack.enter_context(errors_without_texts(cipher is not None or handlers is not None))
-    if handlers is not None and cipher is None:
-        _log.warning("%s", not_encrypted_by(handlers))
-    profile = await opened(stack, settings, checkpoint_serde(configuration, cipher), cipher, handlers)
-    handled = HandledStores(handlers)
-    # Events are numerous: with encryption keys, handlers are not called for each of them.
-    profile = replace(profile, events=handled.run_events(profile.events, encrypts=cipher is None))
-    if handlers is not None:
-        handlers.replacements = SqlReplacements(profile.database)
-    database, clock = profile.database, profile.clock
-    loops = agent_loops(settings, configuration, user_loop)
-    stack.push_async_callback(loops.close)
-    index = item_index(configuration, embeddings, user_loop)
-    vectors = None if index is None else await profile.item_vectors()
-    items = SqlItemStore(
-        database, clock, index=index, ttl=item_ttl(configuration), vectors=vectors, values=handled.item_values
-    )
-    await stack.enter_async_context(sweep_items_regularly(items, clock, item_sweep_interval(configuration)))
-    store = ActorScopedStore(items, would_block=handled.would_block)
-    # Only auth handlers can share items.
-    graph_store = store.finding_shared() if auth_mode(settings, configuration) == "langgraph" else store
-    graphs = GraphRegistry(configuration)
-    webhooks = await stack.enter_async_context(
-        open_webhooks(settings, configuration, database, clock, user_loop, handled.deliveries)
-    )
-    encrypts_values = cipher is not None or (handlers is not None and handlers.encrypts_json)
-    return _Parts(profile, store, graph_store, loops, graphs, webhooks, Bell(), handled, encrypts_values)
+    custom: CustomApp | None,
+    *,
+    execute: bool,
+) -> AsyncIterator[None]:
+    """See `Assembly.executing`."""
+    async with AsyncExitStack() as started:
+        if custom is not None:
+            # Before the first run: graphs may use what their app opens.
+            await started.enter_async_context(custom.lifespan(user_loop))
+        if execute:
+            crons = cron_scheduler(services, access, parts.cron_bell, settings)
+            await started.enter_async_context(crons.running())
+            await started.enter_async_context(parts.webhooks.sender.running())
+        started.push_async_callback(closing.drain)
+        await services.runs.start(execute=execute)
+        yield
 
 
 def _runtime(
-    parts: _Parts,
+    parts: Parts,
     settings: Settings,
     configuration: GraphConfiguration,
     scheduler: RunScheduler | None,
@@ -334,7 +263,7 @@ def _runtime(
 
 
 def _services(
-    parts: _Parts, runs: RunsFacade, closing: Closing, settings: Settings, configuration: GraphConfiguration
+    parts: Parts, runs: RunsFacade, closing: Closing, settings: Settings, configuration: GraphConfiguration
 ) -> Services:
     profile, handled = parts.profile, parts.handled
     threads = handled.threads(SqlThreadStore(profile.database, profile.clock, default_ttl=thread_ttl(configuration)))
@@ -343,15 +272,8 @@ def _services(
     agents = ThreadAgents(parts.graphs, parts.loops, profile.checkpoints, parts.graph_store, texts)
     queries = handled.run_queries(SqlRunQueryStore(profile.database))
     configs = ThreadConfigs(queries, assistants)
-    states = ThreadStates(
-        threads,
-        queries,
-        profile.checkpoints,
-        agents,
-        configs,
-        texts,
-        on_change=profile.notices.state_changed,
-    )
+    changed = profile.notices.state_changed
+    states = ThreadStates(threads, queries, profile.checkpoints, agents, configs, texts, on_change=changed)
     sources = EventSources(
         runs, profile.bridge, threads, states, profile.notices, profile.clock, heartbeat=settings.heartbeat_seconds
     )
@@ -380,12 +302,16 @@ def _services(
         crons=handled.crons(SqlCronStore(profile.database, profile.clock, parts.cron_bell.ring)),
         clock=profile.clock,
         ready=Readiness((profile.database, *profile.others), closing).reason,
-        options=GatewayOptions(
-            max_body_bytes=settings.max_body_bytes,
-            max_page_bytes=settings.max_page_bytes,
-            heartbeat=settings.heartbeat_seconds,
-            configurable_headers=header_choice(configuration),
-            is_traced=bool(tracing_is_enabled()),
-            encrypts_values=parts.encrypts_values,
-        ),
+        options=_gateway_options(parts, settings, configuration),
+    )
+
+
+def _gateway_options(parts: Parts, settings: Settings, configuration: GraphConfiguration) -> GatewayOptions:
+    return GatewayOptions(
+        max_body_bytes=settings.max_body_bytes,
+        max_page_bytes=settings.max_page_bytes,
+        heartbeat=settings.heartbeat_seconds,
+        configurable_headers=header_choice(configuration),
+        is_traced=bool(tracing_is_enabled()),
+        encrypts_values=parts.encrypts_values,
     )

@@ -1,1 +1,1 @@
-"""The command line. Modules here are imported by the command that needs them, so that ``--help`` stays instant."""
+"""Command line. Each command imports the modules here that it needs, so that ``--help`` stays fast."""

@@ -1,4 +1,4 @@
-"""``python -m runstead.cli``: how the command line starts processes of its own."""
+"""Entry point ``python -m runstead.cli``, with which the command line starts its own processes."""
 
 from __future__ import annotations
 

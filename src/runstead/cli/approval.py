@@ -1,7 +1,9 @@
-"""Ask the person at the terminal about an interrupt: y, n or e, and make the answer what the graph expects.
+"""Interactive answers to interrupts: asks the person at the terminal, and converts the answer to the form that the
+graph expects.
 
-Knows the requests of LangChain's HumanInTheLoopMiddleware, for a turn or for each call; any other interrupt is answered
-with true, false, or a value that is typed in. Where an interrupt has a response_schema, only what it allows is offered.
+Supports the requests of LangChain's HumanInTheLoopMiddleware, for a whole turn or for each call. Other interrupts are
+answered with true, false, or a value that is typed in. For an interrupt with a response_schema, only allowed answers
+are offered.
 """
 
 from __future__ import annotations
@@ -15,14 +17,14 @@ from runstead.wire.response_schemas import choices, violation
 from .transcript import Interrupt, compact
 
 Ask: TypeAlias = Callable[[str], str]
-"""Shows a question and returns the line that was typed."""
+"""Function that shows a question and returns the typed line."""
 
 _USUAL: Final = ("approve", "edit", "reject")
-"""The decisions that are allowed where a request does not say."""
+"""Decisions that are allowed if a request names none."""
 
 
 class NotApprovable(Exception):
-    """An interrupt cannot be answered with a yes."""
+    """The interrupt cannot be approved automatically."""
 
     def __init__(self, interrupt: Interrupt) -> None:
         super().__init__(
@@ -31,19 +33,19 @@ class NotApprovable(Exception):
 
 
 def approve_all(interrupts: Sequence[Interrupt]) -> Any:
-    """The resume value that says yes to everything. Raises NotApprovable."""
+    """Return the resume value that approves all interrupts. Raises NotApprovable."""
     return _resume(interrupts, _approval)
 
 
 def ask_about(interrupts: Sequence[Interrupt], ask: Ask) -> Any:
-    """The resume value that a person gives, question by question."""
+    """Ask about each interrupt, and return the resume value."""
     return _resume(interrupts, lambda interrupt: _fitting(interrupt, ask))
 
 
 def _resume(interrupts: Sequence[Interrupt], decide: Callable[[Interrupt], Any]) -> Any:
     if len(interrupts) == 1:
         return decide(interrupts[0])
-    # Several questions are open at once: each answer goes to the one it was given for.
+    # With several pending interrupts, each answer names its interrupt.
     return {interrupt.interrupt_id: decide(interrupt) for interrupt in interrupts}
 
 
@@ -63,7 +65,7 @@ def _approval(interrupt: Interrupt) -> Any:
 
 
 def _fitting(interrupt: Interrupt, ask: Ask) -> Any:
-    """Ask until the answer fits the interrupt's response_schema."""
+    """Ask until the answer satisfies the interrupt's response_schema."""
     problem = ""
 
     def ask_again(question: str) -> str:
@@ -114,7 +116,7 @@ def _decide_action(action: Mapping[str, Any], allowed: Sequence[str], ask: Ask) 
 
 
 def _edited(action: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
-    """Argument by argument; an empty line keeps what is there."""
+    """Ask for each argument; an empty line keeps its value."""
     args = dict(action.get("args") or {})
     for name, value in args.items():
         if typed := ask(f"  {name} [{compact(value)}]: ").strip():
@@ -123,7 +125,7 @@ def _edited(action: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
 
 
 def _parsed(typed: str, before: Any) -> Any:
-    # A text stays a text, even one of digits: an invoice's number is no amount.
+    # A string stays a string, even if it consists of digits: an invoice number is not an amount.
     if isinstance(before, str):
         return typed
     try:
@@ -142,7 +144,7 @@ def _decide_freely(value: Any, schema: Any, ask: Ask) -> Any:
 
 
 def _takes(answer: bool, schema: Any) -> bool:
-    # Numbers take booleans too, and nobody wants to answer "how many?" with a yes.
+    # Numbers accept booleans too, but yes is not a sensible answer to "how many?".
     kind = schema.get("type", "boolean") if isinstance(schema, Mapping) else "boolean"
     return "boolean" in kind and violation(answer, schema) is None
 

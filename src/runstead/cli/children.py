@@ -1,7 +1,7 @@
-"""A server process of ours, from the side of the one who started it.
+"""Server process that is a child of this one.
 
-It serves on a socket that belongs to the parent, so that the next server can take over without anybody being
-refused; and it ends with the parent, however that goes.
+It serves on a socket of the parent, so that the next server can take over without refused connections. It ends when the
+parent ends, even if the parent is killed.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from .start_failures import StartFailure, read_failure
 
 _PATIENCE_SECONDS: Final = 15.0
 _MARGIN_SECONDS: Final = 6.0
-"""For connections to close and the process to end, after its runs are handed back."""
+"""Seconds for connections to close and the process to end, after its runs were handed back."""
 
 
 def patience_seconds(settings: Settings) -> float:
-    """How long a process with these settings may take to end once it was told to."""
+    """Return the seconds that a process with these settings may take to end after it was asked to."""
     return settings.shutdown_grace_seconds + settings.hand_back_grace_seconds + _MARGIN_SECONDS
 
 
 class ServerChild:
-    """The process that serves at the moment: at most one, and after it the next."""
+    """Current server process: at most one at a time, replaced by the next."""
 
     def __init__(
         self,
@@ -43,8 +43,10 @@ class ServerChild:
         log: Path | None = None,
         patience: float = _PATIENCE_SECONDS,
     ) -> None:
-        """``listening`` None: a worker, which answers nobody. ``environ``: these settings, and none of the user's.
-        ``log``: where all that it says goes. ``patience``: seconds it may take to end before it is killed.
+        """Create a child that is not running yet.
+
+        ``listening`` None: a worker, which serves no requests. ``environ``: these settings instead of the user's.
+        ``log``: file for all its output. ``patience``: seconds to end before it is killed.
         """
         self._patience = patience
         self._arguments, self._listening, self._log = arguments, listening, log
@@ -52,17 +54,17 @@ class ServerChild:
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline = self._failures = -1
         self.failure: StartFailure | None = None
-        """Why the process that ended last could not start, where it said so."""
+        """Reason why the last process could not start, if it reported one."""
         self.was_told = False
-        """Whether the process that serves now has been told to stop."""
+        """True if the current process was asked to stop."""
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
     def start(self, *more: str) -> None:
-        """Start a process. ``more``: arguments for this one alone."""
-        # The child reads the other end of a pipe, and so notices when we are gone, even by SIGKILL.
+        """Start a process. ``more``: additional arguments for this one only."""
+        # The child reads the other end of a pipe, and so notices the end of this process, even after SIGKILL.
         reading, self._lifeline = os.pipe()
         handed_on = [reading]
         failing = -1
@@ -74,7 +76,7 @@ class ServerChild:
             command += ["--socket-fd", str(self._listening.fileno()), "--failure-fd", str(failing)]
         self.was_told = False
         with ExitStack() as stack:
-            # In a group of its own, Ctrl-C reaches it through us alone, once.
+            # In its own process group, so that Ctrl-C reaches it only through this process, once.
             self._process = subprocess.Popen(
                 command,
                 pass_fds=handed_on,
@@ -89,24 +91,25 @@ class ServerChild:
             os.close(failing)
 
     def tell_to_stop(self) -> None:
-        """Once: let runs finish and hand the rest back. Twice: leave at once."""
+        """Ask the process to stop. The first time, it lets runs finish and hands the rest back; the second time, it
+        ends at once."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             self.was_told = True
 
     def kill(self) -> None:
-        """SIGKILL: it can do nothing more, not even say so. Returns when it is gone."""
+        """Kill the process with SIGKILL, without any cleanup. Returns when it is gone."""
         if self._process is not None:
             self._process.kill()
             self.wait()
 
     def stop(self) -> int | None:
-        """Return when it is gone: its exit code."""
+        """Stop the process, wait for its end, and return its exit code."""
         self.tell_to_stop()
         return self.wait()
 
     def wait(self) -> int | None:
-        """For the end of a child that was told to stop, with limited patience. Its exit code."""
+        """Wait for the end of a child that was asked to stop, kill it after a time limit, and return its exit code."""
         if self._process is None:
             return None
         try:
@@ -123,7 +126,7 @@ class ServerChild:
         return code
 
     def has_died(self) -> int | None:
-        """Its exit code, once, when it ended by itself."""
+        """Return the exit code, once, if the process has ended by itself; otherwise None."""
         if self._process is None or self._process.poll() is None:
             return None
         return self.wait()

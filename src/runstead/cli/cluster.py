@@ -1,7 +1,7 @@
-"""``runstead cluster``: a whole cluster on this machine without Docker, to try it, and to develop against it.
+"""``runstead cluster``: a complete cluster on this machine without Docker, for trials and development.
 
-PostgreSQL and Valkey are those of this machine, or of their PyPI wheels; they keep their data in the project's data
-directory, so that the next start goes on where this one ended. Everything ends with this process.
+PostgreSQL and Valkey are those of this machine, or of their PyPI wheels. They keep their data in the project's data
+directory, so that the next start continues from there. Everything ends with this process.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from .serving import listen_on, url_of
 
 _LOOK_EVERY: Final = 0.2
 _ELSEWHERE: Final = Path("/var/lib/runstead")
-"""For root, whose own directories PostgreSQL's user may not enter."""
-_WAY_OUT: Final = "pip install 'runstead[cluster]' brings both, where the machine has none"
+"""Data directory for root, whose own directories PostgreSQL's user may not enter."""
+_WAY_OUT: Final = "pip install 'runstead[cluster]' installs both"
 
 
 def run_cluster(request: ServeRequest, output: Output, *, workers: int) -> int:
-    """One gateway and as many workers, until Ctrl-C or SIGTERM. A worker that dies is started again."""
+    """Run one gateway and the given number of workers until Ctrl-C or SIGTERM. A worker that dies is restarted."""
     if os.name != "posix":
         raise CommandError("a cluster of processes needs Linux or macOS", "use WSL")
     settings = request.settings()
@@ -50,7 +50,7 @@ def run_cluster(request: ServeRequest, output: Output, *, workers: int) -> int:
     with ExitStack() as stack:
         environ = stack.enter_context(_servers(settings, output))
         listening = stack.enter_context(listen_on(settings))
-        # No load balancer has to notice that it ends.
+        # There is no load balancer that must notice the shutdown.
         common = [*request.arguments(), *(["--json"] if output.as_json else []), "--set", "shutdown_notice_seconds=0"]
         patience = patience_seconds(settings)
         gateway = ServerChild([*common, "--workers", "0"], listening, environ=environ, patience=patience)
@@ -69,7 +69,7 @@ def run_cluster(request: ServeRequest, output: Output, *, workers: int) -> int:
         while not told:
             for child in children:
                 if (code := child.has_died()) is not None:
-                    output.say(f"a process of the cluster ended with {code}; another one takes its place")
+                    output.say(f"a process of the cluster ended with exit code {code}; starting it again")
                     child.start()
                     time.sleep(1)
             time.sleep(_LOOK_EVERY)
@@ -78,15 +78,15 @@ def run_cluster(request: ServeRequest, output: Output, *, workers: int) -> int:
 
 @contextmanager
 def _servers(settings: Settings, output: Output) -> Iterator[Mapping[str, str]]:
-    """PostgreSQL and Valkey, for the length of a block; the settings that lead to them."""
+    """Run PostgreSQL and Valkey for the duration of a block, and yield the settings to connect to them."""
     own = settings.data_dir / "cluster"
     with ExitStack() as stack:
         try:
-            # It lets nobody else in, so the servers' own folders are not below it when they are somebody else's.
+            # Only the owner can enter it, so the servers' own folders must be elsewhere if another user runs them.
             stack.enter_context(own_data_dir(own))
             folder = _made(_folder(own))
             postgres, valkey = PostgresServer(folder / "postgres"), ValkeyServer(folder / "valkey")
-            output.say(f"PostgreSQL and Valkey start in {folder}", style="dim")
+            output.say(f"Starting PostgreSQL and Valkey in {folder}", style="dim")
             stack.callback(postgres.stop)
             postgres.start()
             stack.callback(valkey.stop)
@@ -100,7 +100,7 @@ def _servers(settings: Settings, output: Output) -> Iterator[Mapping[str, str]]:
 
 
 def _folder(wanted: Path) -> Path:
-    """Where both may keep their data. Raises CommandError where PostgreSQL's user could enter nothing."""
+    """Return the folder for the data of both servers. Raises CommandError if PostgreSQL's user can enter none."""
     name = f"cluster-{hashlib.sha256(os.fsencode(wanted)).hexdigest()[:8]}"
     if os.geteuid() != 0:
         return wanted
@@ -114,7 +114,7 @@ def _folder(wanted: Path) -> Path:
 
 
 def _made(folder: Path) -> Path:
-    """Make it, so that PostgreSQL's user can go through to what is its own, whatever the umask is."""
+    """Create the folder so that PostgreSQL's user can pass through it to its own, whatever the umask is."""
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     for place in reversed(missing):
         place.mkdir(mode=0o711)
@@ -127,7 +127,7 @@ def _may_be_entered(place: Path) -> bool:
 
 
 def _for_worker(arguments: list[str]) -> list[str]:
-    """Without what only who listens understands."""
+    """Return the arguments without those that only a listening server understands."""
     kept: list[str] = []
     rest = iter(arguments)
     for word in rest:
@@ -139,7 +139,7 @@ def _for_worker(arguments: list[str]) -> list[str]:
 
 
 def _signals(stack: ExitStack) -> list[int]:
-    """Filled as signals come."""
+    """Return a list to which received signals are added."""
     told: list[int] = []
 
     def tell(number: int, _: object) -> None:

@@ -1,4 +1,4 @@
-"""Reach a server: the unmodified langgraph_sdk client, and errors in words."""
+"""Connection to a server: the unmodified langgraph_sdk client, with readable errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def server_url(url: str | None, settings_file: Path | None) -> str:
-    """The server that was named, or the one these settings would start."""
+    """Return the given URL, or that of the server that these settings would start."""
     if url:
         return url.rstrip("/")
     try:
@@ -30,8 +30,8 @@ def server_url(url: str | None, settings_file: Path | None) -> str:
 
 @asynccontextmanager
 async def connect(url: str) -> AsyncIterator[LangGraphClient]:
-    """A client for the server at ``url``, which has answered. Raises CommandError when none does."""
-    # Asked first, and once: the SDK tries a refused connection for seconds before it says so.
+    """Yield a client for the server at ``url``, once it has responded. Raises CommandError if it does not."""
+    # Checked first, and once: the SDK retries a refused connection for seconds before it reports an error.
     try:
         async with httpx.AsyncClient(timeout=10, trust_env=False) as probe:
             answered = await probe.get(f"{url}/ok")
@@ -52,7 +52,7 @@ async def connect(url: str) -> AsyncIterator[LangGraphClient]:
 
 @contextmanager
 def told_in_words(url: str) -> Iterator[None]:
-    """Make a CommandError of what HTTP says."""
+    """Convert HTTP errors to CommandError."""
     try:
         yield
     except httpx.HTTPStatusError as error:
@@ -60,12 +60,12 @@ def told_in_words(url: str) -> Iterator[None]:
     except httpx.TransportError as error:
         raise CommandError(
             f"the connection to {url} was lost ({error or type(error).__name__})",
-            "runs go on without it; find yours with `runstead runs ls`, and `runstead watch` it",
+            "runs continue without it; find yours with `runstead runs ls`, and follow it with `runstead watch`",
         ) from error
 
 
 async def find_thread(client: LangGraphClient, run_id: str) -> str:
-    """The thread of a run that is known by its id alone."""
+    """Return the thread of a run of which only the id is known."""
     run: dict[str, Any] = await client.http.get(f"/runs/{run_id}")
     return str(run["thread_id"])
 

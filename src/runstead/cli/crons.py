@@ -1,4 +1,4 @@
-"""``runstead crons``: runs that come by the clock are looked at, paused, resumed and forgotten."""
+"""``runstead crons``: list, pause, resume and delete scheduled runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .output import Output
 
 
 def list_crons(output: Output, *, limit: int, url: str | None, settings_file: Path | None) -> None:
-    """Crons as a table, or one per line."""
+    """Print crons as a table, or one per line."""
     place = server_url(url, settings_file)
 
     async def command() -> list[Any]:
@@ -26,7 +26,7 @@ def list_crons(output: Output, *, limit: int, url: str | None, settings_file: Pa
 
 
 def switch_cron(cron_id: str, output: Output, *, enabled: bool, url: str | None, settings_file: Path | None) -> None:
-    """Switch a cron on or off."""
+    """Pause or resume a cron."""
     place = server_url(url, settings_file)
 
     async def command() -> None:
@@ -46,7 +46,7 @@ def delete_cron(cron_id: str, output: Output, *, url: str | None, settings_file:
         async with connect(place) as client:
             await client.crons.delete(cron_id)
             output.line("deleted", cron_id=cron_id)
-            output.say(f"Cron {cron_id} is forgotten; its runs stay.")
+            output.say(f"Cron {cron_id} is deleted; its runs stay.")
 
     asyncio.run(command())
 

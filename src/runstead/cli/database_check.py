@@ -1,4 +1,4 @@
-"""Read the databases of a data directory, and say whether they are sound and belong together."""
+"""Check of a data directory's databases: whether they are intact and belong together."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from runstead.infra.engines.data_dir import CHECKPOINTS_FILE, RUNS_FILE
 from runstead.infra.engines.findings import Finding
 
 _WITHIN: Final = 60.0
-"""Seconds to read one file; what is larger is read in part."""
+"""Maximum seconds to read one file; larger files are read in part."""
 _STEPS: Final = 100_000
-"""Instructions of SQLite between two looks at the clock."""
+"""SQLite instructions between two checks of the clock."""
 _WAY_OUT: Final = "restore it from a backup, or move it away"
 
 
 def look_at_databases(data_dir: Path) -> Iterator[Finding]:
-    """A finding for each database that is there, and one for the pair. Nothing is changed; a server may be running."""
+    """Yield a finding for each existing database, and one for the pair. Nothing is changed; a server may be running."""
     from runstead.infra.checkpoints.pairing import EXPECTED, FOUND, WITH_STATE, mismatch
     from runstead.infra.storage.migrations import HEAD
 
@@ -33,7 +33,7 @@ def look_at_databases(data_dir: Path) -> Iterator[Finding]:
         return
     revision = _one(runs, "SELECT version_num FROM alembic_version")
     if revision is not None and revision > HEAD:
-        text = f"{runs} is at schema revision {revision}, which this version does not know"
+        text = f"{runs} is at schema revision {revision}, which this version does not support"
         yield Finding("database", "failed", text, "install the version that wrote it")
         return
     identity = _one(checkpoints, FOUND) if checkpoints.exists() else None
@@ -61,7 +61,7 @@ def _look_at(file: Path) -> Finding:
 
 
 def _one(file: Path, statement: str) -> Any:
-    """The first value; None where there is none, or no such table in a file of an earlier version."""
+    """Return the first value; None if there is none, or if a file of an earlier version has no such table."""
     try:
         with closing(_opened(file)) as connection:
             row = connection.execute(statement).fetchone()

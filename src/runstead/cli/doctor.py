@@ -1,4 +1,4 @@
-"""``runstead doctor``: look at everything a server needs, and say what is wrong and the way out."""
+"""``runstead doctor``: check everything that a server needs, and name each problem with its fix."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _MB: Final = 1024 * 1024
 
 
 def examine(request: ServeRequest, output: Output) -> int:
-    """Tell every finding as it comes; 1 when something is wrong enough to keep a server from working."""
+    """Print each finding as it is made. Return 1 if a problem would keep a server from working."""
     failed = warned = 0
     for finding in findings(request):
         failed += finding.state == "failed"
@@ -64,7 +64,7 @@ def examine(request: ServeRequest, output: Output) -> int:
 
 
 def findings(request: ServeRequest) -> Iterator[Finding]:
-    """Everything, in the order in which a start would meet it."""
+    """Yield all findings, in the order in which a start would encounter the problems."""
     yield look_at_python(sys.version_info[:3])
     yield look_at_sqlite(sqlite3.sqlite_version_info)
     try:
@@ -91,7 +91,7 @@ def findings(request: ServeRequest) -> Iterator[Finding]:
 
 
 def look_at_encryption(configuration: GraphConfiguration, settings: Settings) -> Iterator[Finding]:
-    """Whether the keys of encryption can be read, handlers be loaded, and both are those of the data."""
+    """Check that the encryption keys can be read, that handlers can be loaded, and that both match the data."""
     from runstead.bootstrap.encryption import load_cipher
     from runstead.graphs.configuration import ConfigurationError
     from runstead.graphs.environment import apply_environment
@@ -99,7 +99,7 @@ def look_at_encryption(configuration: GraphConfiguration, settings: Settings) ->
 
     environ = dict(os.environ)
     try:
-        # One that cannot be read is a finding about the configuration.
+        # An unreadable environment is a finding about the configuration.
         with suppress(ConfigurationError):
             apply_environment(configuration, environ)
         cipher = load_cipher(settings, environ)
@@ -126,7 +126,7 @@ def look_at_sqlite(version: tuple[int, ...]) -> Finding:
 
 
 def look_at_port(settings: Settings) -> Finding:
-    """Free, or taken: by a server of ours, which is fine to know, or by somebody else."""
+    """Check that the port is free, or used by an agent server, or used by another process."""
     place = f"{settings.host}:{settings.port}"
     if settings.port == 0:
         return Finding("port", "ok", "any free one")
@@ -145,7 +145,7 @@ def look_at_port(settings: Settings) -> Finding:
 
 
 def look_at_user_code(settings: Settings) -> Iterator[Finding]:
-    """Whether user code of the server that runs here has blocked its event loop. Nothing where none runs."""
+    """Check whether user code of the server that runs here has blocked its event loop. No finding if none runs."""
     import httpx
 
     try:
@@ -165,7 +165,7 @@ def look_at_user_code(settings: Settings) -> Iterator[Finding]:
 
 
 def look_at_data_dir(path: Path) -> Iterator[Finding]:
-    """Writable, not in use by another server, fit for SQLite, and with room left."""
+    """Check that the directory is writable, not used by another server, suitable for SQLite, and has free space."""
     exists = path.is_dir()
     place = _nearest(path)
     if not place.is_dir():
@@ -174,7 +174,7 @@ def look_at_data_dir(path: Path) -> Iterator[Finding]:
     if not os.access(place, os.W_OK | os.X_OK):
         yield Finding("data", "failed", f"{place} cannot be written to", "choose another place with --data-dir")
         return
-    yield Finding("data", "ok", str(path) if exists else f"{path} (will be made)")
+    yield Finding("data", "ok", str(path) if exists else f"{path} (will be created)")
     if exists:
         yield _owner(path)
         yield from look_at_databases(path)
@@ -189,7 +189,7 @@ def look_at_data_dir(path: Path) -> Iterator[Finding]:
 
 
 def look_at_cluster(settings: Settings) -> Iterator[Finding]:
-    """Both servers, and whether the schema is that of this version."""
+    """Check both servers, and that the schema is that of this version."""
     try:
         from runstead.bootstrap.postgres_options import postgres_options
         from runstead.bootstrap.storage import look_at_schema
@@ -216,15 +216,15 @@ def look_at_cluster(settings: Settings) -> Iterator[Finding]:
     if schema.is_current:
         yield Finding("schema", "ok", f"revision {schema.after}")
         return
-    behind = f"revision {schema.before}" if schema.before else "not made yet"
+    behind = f"revision {schema.before}" if schema.before else "not created yet"
     if settings.database_migrate_on_start:
-        yield Finding("schema", "warning", behind, "the next start brings it up to date, or `runstead migrate` now")
+        yield Finding("schema", "warning", behind, "the next start migrates it, or run `runstead migrate` now")
     else:
         yield Finding("schema", "failed", behind, "run `runstead migrate`; servers refuse to start until then")
 
 
 def look_at_configuration(configuration: GraphConfiguration, settings: Settings) -> Iterator[Finding]:
-    """The file, what it asks for, and whether every graph can be imported and is one."""
+    """Check the file, its requirements, and that every graph can be imported."""
     from runstead.bootstrap.refusals import auth_mode, without_effect
     from runstead.graphs.configuration import ConfigurationError
     from runstead.graphs.environment import apply_environment
@@ -289,7 +289,7 @@ def _owner(path: Path) -> Finding:
 
 
 def _wal(place: Path) -> Finding:
-    """Some file systems, mostly on the network, cannot do what SQLite's write-ahead log needs."""
+    """Check that SQLite's write-ahead log works here; some file systems, mostly network ones, do not support it."""
     way_out = "choose a local disk with --data-dir"
     try:
         with tempfile.TemporaryDirectory(dir=place) as scratch:
@@ -311,5 +311,5 @@ def _wal(place: Path) -> Finding:
 
 
 def _nearest(path: Path) -> Path:
-    """The path, or the closest of its parents that exists."""
+    """Return the path, or its closest parent that exists."""
     return next(place for place in (path, *path.parents) if place.exists())

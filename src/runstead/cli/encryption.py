@@ -1,4 +1,4 @@
-"""``runstead encryption``: keys of encryption at rest are made, counted, and put out of use; servers may go on."""
+"""``runstead encryption``: create, count and retire keys of encryption at rest. Servers may keep running."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ T = TypeVar("T")
 
 
 def new_key(output: Output) -> None:
-    """Make a key, and tell it."""
+    """Create a key and print it."""
     key = b64encode(secrets.token_bytes(32)).decode()
     output.line("key", key=key)
     output.say(key)
 
 
 def status(request: ServeRequest, output: Output) -> None:
-    """Print which keys are in use, and for how many values. Raises CommandError when one of them is not configured."""
+    """Print which keys are in use, and for how many values. Raises CommandError if one of them is not configured."""
     from runstead.bootstrap.encryption_commands import key_usage
     from runstead.infra.storage.encryption_keys import keys_problem
 
@@ -73,7 +73,7 @@ def _asked(request: ServeRequest) -> tuple[Settings, Cipher]:
 
 
 def _refuse_encrypted_data(settings: Settings) -> None:
-    """Raise CommandError for data that is encrypted: a new key would not be the one that it needs."""
+    """Raise CommandError for encrypted data: a new key could not decrypt it."""
     from runstead.infra.storage.encryption_keys import keys_problem
 
     try:

@@ -1,4 +1,4 @@
-"""Answers requests in the place of a server that could not start, or has ended: 503, and why."""
+"""Responder that answers requests in place of a server that could not start or has ended: 503, with the reason."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from typing import Any, Final
 
 _LOOK_EVERY: Final = 0.05
 _LONGEST_BODY: Final = 1_048_576
-"""Bytes of a request that are read before the answer; a client that still sends might not see it."""
+"""Maximum bytes of a request that are read before the response; a client that is still sending might not see the
+response."""
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 class FailureResponder:
-    """Accepts connections of a listening socket, in threads, until it is closed. The socket stays open."""
+    """Server in threads on a listening socket, until it is closed. The socket stays open."""
 
     def __init__(self, listening: socket.socket, answer: dict[str, Any]) -> None:
         handler = type("_Handler", (_Handler,), {"body": json.dumps(answer).encode()})
@@ -33,7 +34,7 @@ class FailureResponder:
         self._thread.start()
 
     def close(self) -> None:
-        """Accept nothing more; what comes now waits in the socket for the next server."""
+        """Accept no more connections; new ones wait in the socket for the next server."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -57,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the terminal shows what is wrong already."""
+        """Log nothing: the terminal already shows the problem."""
 
 
 for _method in _METHODS:

@@ -1,4 +1,4 @@
-"""Compare the keys of encryption that are configured with those that the database knows. Nothing is changed."""
+"""Comparison of the configured encryption keys with those recorded in the database. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 def look_at_keys(settings: Settings, cipher: Cipher | None, *, has_handlers: bool) -> Finding | None:
-    """Whether a server would start on the data with these keys; None where there is nothing to say."""
+    """Return whether a server would start on the data with these keys; None if no finding is needed."""
     from runstead.infra.engines.exceptions import StorageError
     from runstead.infra.storage.encryption_keys import keys_problem
 
     try:
         recorded = key_ids_of_data(settings)
     except (StorageError, ImportError):
-        # Said already, by the look at the database itself.
+        # The check of the database itself has already reported this.
         recorded = frozenset()
     if problem := keys_problem(recorded, cipher, place_of(settings), has_handlers=has_handlers):
         return Finding("encryption", "failed", problem)
@@ -41,7 +41,7 @@ def look_at_keys(settings: Settings, cipher: Cipher | None, *, has_handlers: boo
 
 
 def configured_cipher(request: ServeRequest, settings: Settings) -> Cipher | None:
-    """Return the keys that a server with these settings has, those of the langgraph.json included.
+    """Return the keys of a server with these settings, including those of the langgraph.json.
 
     Raises CommandError.
     """
@@ -60,19 +60,19 @@ def configured_cipher(request: ServeRequest, settings: Settings) -> Cipher | Non
 
 
 def named_configuration(request: ServeRequest, settings: Settings) -> GraphConfiguration | None:
-    """Return the langgraph.json that a server would read; None where there is none. Raises CommandError."""
+    """Return the langgraph.json that a server would read; None if there is none. Raises CommandError."""
     if request.flags.get("config") or settings.config or os.path.exists(CONFIG_FILE):
         return request.configuration(settings)
     return None
 
 
 def place_of(settings: Settings) -> str:
-    """Return the name of the place where data is, for messages."""
+    """Return the name of the data's location, for messages."""
     return str(settings.data_dir) if settings.database_url is None else f"schema {settings.database_schema}"
 
 
 def key_ids_of_data(settings: Settings) -> frozenset[str]:
-    """Return the ids that the database knows; none where there is no database yet, or one without this table.
+    """Return the key ids recorded in the database; none if there is no database yet, or one without this table.
 
     Raises StorageError, ImportError.
     """

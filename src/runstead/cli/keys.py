@@ -1,6 +1,6 @@
-"""``runstead keys``: API keys are made, listed and revoked by who can reach the database; no server is needed.
+"""``runstead keys``: create, list and revoke API keys directly in the database; no server is needed.
 
-A server that is running heeds all of it at once: it asks the same database on every request.
+A running server applies all changes at once, since it reads the same database on every request.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ T = TypeVar("T")
 def create_key(
     output: Output, settings: Settings, *, user: str, tenant: str, scopes: Sequence[str], name: str | None
 ) -> None:
-    """Make a key and tell it: this once, for only its digest is kept."""
+    """Create a key and print it, once: only its digest is stored."""
     if not user.strip() or not tenant.strip():
-        raise CommandError("a key needs a user, and a tenant, that are not empty", exit_code=USAGE)
+        raise CommandError("a key needs a user and a tenant that are not empty", exit_code=USAGE)
     if user.startswith(RESERVED_USER_IDS):
-        raise CommandError(f"names that begin with {RESERVED_USER_IDS!r} are the server's own", exit_code=USAGE)
+        raise CommandError(f"names that begin with {RESERVED_USER_IDS!r} are reserved for the server", exit_code=USAGE)
     key = new_key()
     record = ApiKeyRecord(
         key_id=f"key_{secrets.token_hex(6)}",
@@ -46,11 +46,11 @@ def create_key(
     output.say(key, style="bold")
     output.say(f"  {record.key_id} acts for {user}. It is shown this once: keep it where programs keep secrets.")
     if settings.auth is None:
-        output.say("  A server asks for keys when it is started with --set auth=keys.", style="dim")
+        output.say("  A server requires keys if it is started with --set auth=keys.", style="dim")
 
 
 def list_keys(output: Output, settings: Settings) -> None:
-    """Return all keys without their secrets."""
+    """Print all keys without their secrets."""
     records = _with_keys(settings, lambda keys: keys.list_keys())
     for record in records:
         output.line("key", **_shown(record))
@@ -59,11 +59,11 @@ def list_keys(output: Output, settings: Settings) -> None:
 
 
 def revoke_key(output: Output, settings: Settings, key_id: str) -> None:
-    """From now on the key opens nothing."""
+    """Revoke a key from now on."""
     if not _with_keys(settings, lambda keys: keys.revoke(key_id, SystemClock().now())):
-        raise CommandError(f"there is no key {key_id}", "see `runstead keys ls` for those there are")
+        raise CommandError(f"there is no key {key_id}", "see `runstead keys ls` for the existing keys")
     output.line("revoked", key_id=key_id)
-    output.say(f"{key_id} opens nothing any more.")
+    output.say(f"{key_id} is revoked.")
 
 
 def _with_keys(settings: Settings, work: Callable[[ApiKeyStore], Awaitable[T]]) -> T:

@@ -1,4 +1,4 @@
-"""Show a run as it goes: tokens as they come, tool calls, results, questions."""
+"""Live view of a run: tokens as they arrive, tool calls, results, questions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WIDTH = 400
 
 
 class LiveView:
-    """Text for people. Tokens go out one by one, so a line is often still open when something else is to be told."""
+    """Text view for people. Tokens are printed one by one, so a line is often still open when another item arrives."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -27,7 +27,7 @@ class LiveView:
             case Said():
                 self._continue(f"said {item.message_id}", "ai      ", item.text, "green")
             case Calling():
-                # Every name begins a call; its arguments follow in pieces.
+                # A name begins a call; its arguments follow in pieces.
                 if item.name:
                     self.end_line()
                 self._continue("calling", f"calls   {item.name or ''} ", item.arguments, "cyan")
@@ -40,14 +40,14 @@ class LiveView:
                     self._line("asks    ", question, "magenta")
             case Gap():
                 missed = f"{item.missed} events" if item.missed else "some events"
-                self.remark(f"{missed} are no longer kept; going on from the state", style="yellow")
+                self.remark(f"{missed} are no longer kept; continuing from the state", style="yellow")
             case Failed():
                 self._line("failed  ", f"{item.error}: {item.message}", "bold red")
             case _:
                 assert_never(item)
 
     def remark(self, text: str, style: str = "dim") -> None:
-        """A line about the run rather than of it."""
+        """Print a line about the run, instead of its content."""
         self.end_line()
         self._output.say(f"-- {text}", style=style)
 
@@ -70,7 +70,7 @@ class LiveView:
 
 
 def _questions(value: Any) -> Iterator[str]:
-    """What an interrupt asks, short: the actions of a request for approval, or the value as it is."""
+    """Yield an interrupt's questions in short form: the actions of a request for approval, or the value itself."""
     actions = value.get("action_requests") if isinstance(value, Mapping) else None
     if not isinstance(actions, list):
         yield compact(value)

@@ -1,4 +1,5 @@
-"""Logging of a server process: lines to read, or one JSON object per line. To standard error, apart from results."""
+"""Logging of a server process: readable lines, or one JSON object per line. Written to standard error, separate from
+results."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ _TALKATIVE: Final = (
 
 
 def configure_logging(settings: Settings) -> None:
-    """Everything that logs in this process, ours and the libraries', goes through one handler."""
+    """Send all log lines of this process, including those of libraries, through one handler."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -31,15 +32,15 @@ def configure_logging(settings: Settings) -> None:
     if settings.log_format == "json":
         rendered = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
-        # Plain tracebacks: the pretty ones show local variables, and with them keys and passwords.
-        # Without padding behind the event; the parameter has another name since structlog 25.5.
+        # Plain tracebacks: the pretty ones show local variables, and so keys and passwords. No padding after the event;
+        # the parameter was renamed in structlog 25.5.
         padding = 0
         console = structlog.dev.ConsoleRenderer(
             padding, colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
         rendered = [console]
     handler = logging.StreamHandler(sys.stderr)
-    # What fails in every run, or at every connection, would fill a disk.
+    # An error of every run, or of every connection, would fill the disk.
     handler.addFilter(RepeatedLines())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -50,8 +51,8 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level.upper())
-    # Their lines at level info are about every request, also those of user code; ours are about runs. Who asks for
-    # debug gets them.
+    # At level info, these libraries log every request, also those of user code; Runstead's lines are about runs. With
+    # level debug, the libraries log too.
     level = logging.INFO if root.level <= logging.DEBUG else max(logging.WARNING, root.level)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(level)

@@ -10,9 +10,9 @@ from .commands import crons, encryption, keys, runs, serving, storage, webhooks
 
 app = typer.Typer(
     name="runstead",
-    help="The runtime that LangGraph agents live in.",
+    help="The runtime for LangGraph agents.",
     no_args_is_help=True,
-    # Plain help: rich alone would take longer than everything else.
+    # Plain help: importing rich would take longer than everything else.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -45,6 +45,6 @@ app.add_typer(encryption.app, name="encryption")
 def main() -> None:
     """The ``runstead`` command."""
     if sys.stderr is not None:
-        # A crash in a library's native code (of an agent's, most likely) leaves the stacks of all threads in the log.
+        # A crash in a library's native code (most likely an agent's) then logs the stacks of all threads.
         faulthandler.enable()
     app()

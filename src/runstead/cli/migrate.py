@@ -1,4 +1,4 @@
-"""``runstead migrate``: the database's schema is brought up to date, or looked at; no server is needed."""
+"""``runstead migrate``: migrate or check the database's schema; no server is needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .output import CommandError, Output
 
 
 def migrate(output: Output, settings: Settings, *, check: bool) -> int:
-    """The exit code: 1 when ``check`` finds a schema that is behind."""
+    """Migrate or check the schema, and return the exit code: 1 if ``check`` finds an older schema."""
     try:
         found = asyncio.run(look_at_schema(settings) if check else migrate_schema(settings))
     except (StorageError, OSError, ImportError) as error:

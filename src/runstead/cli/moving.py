@@ -1,4 +1,4 @@
-"""``runstead export`` and ``runstead import``: everything that is kept goes to a file, and from it to another place."""
+"""``runstead export``, ``import``, ``backup`` and ``restore``: copy all data to a file, and from a file."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ T = TypeVar("T")
 
 
 def export(output: Output, settings: Settings, file: Path) -> None:
-    """Everything that the settings name goes to ``file``."""
+    """Export all data of the configured storage to ``file``."""
     place, manifest = _done(export_file(settings, file))
     output.line("exported", place=place, file=str(file), **_shown(manifest))
     output.say(f"{place} is in {file}:")
     _say_rows(output, manifest)
     if manifest.nul:
-        output.say(f"PostgreSQL will not take text with a NUL in it: {', '.join(manifest.nul)}", style="yellow")
-    output.say("The file holds everything of everybody: keep it as the database itself.", style="dim")
+        output.say(f"PostgreSQL does not accept text with a NUL character: {', '.join(manifest.nul)}", style="yellow")
+    output.say("The file contains the data of all users: protect it like the database itself.", style="dim")
 
 
 def import_(
@@ -43,14 +43,14 @@ def import_(
     configuration: GraphConfiguration | None = None,
     accept_blocked: bool = False,
 ) -> None:
-    """Everything of ``file`` goes to where the settings say, or is only compared with what is there.
+    """Import everything from ``file`` into the configured storage, or only compare the two.
 
-    ``configuration`` says which classes checkpoints may name; with ``accept_blocked`` they may name any.
+    ``configuration`` lists the classes that checkpoints may name; with ``accept_blocked`` they may name any.
     """
     if only_verify:
         place, comparison = _done(verify_file(settings, file))
         output.line("verified", place=place, file=str(file), more=comparison.more)
-        output.say(f"{place} holds everything of {file}, as it stands there.{_and_more(comparison.more)}")
+        output.say(f"{place} contains everything in {file}, unchanged.{_and_more(comparison.more)}")
         return
 
     def told(done: int, total: int) -> None:
@@ -69,9 +69,9 @@ def import_(
         restored=result.restored,
         **_shown(result.manifest),
     )
-    went_on = ", going on with an import that was cut off" if imported.went_on else ""
+    went_on = ", continuing an interrupted import" if imported.went_on else ""
     output.say(
-        f"{result.place} holds everything of {file}: {imported.written} rows were written{went_on}; counts and "
+        f"{result.place} contains everything in {file}: {imported.written} rows were written{went_on}; counts and "
         f"hashes are those of the file.{_and_more(imported.more)}"
     )
     _say_rows(output, result.manifest)
@@ -80,24 +80,24 @@ def import_(
 
 
 def back_up(output: Output, settings: Settings, file: Path) -> None:
-    """Everything of the data directory goes to ``file``, while its server runs."""
+    """Back up the data directory to ``file``, while its server may run."""
     place, backup = _told(lambda: back_up_file(settings, file))
     output.line("backed up", place=place, file=str(file), **_described(backup))
-    output.say(f"{place} is in {file}, as it stood at one moment. `runstead restore` puts it back.")
+    output.say(f"{place} is in {file}, in the state of one moment. `runstead restore` restores it.")
     if (needs := needs_of(backup.keys)) is not None:
-        output.say(f"It cannot be read without {needs}: keep that too, and not beside it.", style="yellow")
-    output.say("The file holds everything of everybody: keep it as the database itself.", style="dim")
+        output.say(f"It cannot be read without {needs}: keep that too, in another place.", style="yellow")
+    output.say("The file contains the data of all users: protect it like the database itself.", style="dim")
 
 
 def restore(output: Output, request: ServeRequest, file: Path) -> None:
-    """Everything of ``file`` goes to the data directory. A missing key is named: no server starts without it."""
+    """Restore the data directory from ``file``. Report a missing key, without which no server starts."""
     settings = request.settings()
     place, backup = _told(lambda: restore_file(settings, file))
     problem = _key_problem(request, settings, place, backup)
     output.line("restored", place=place, file=str(file), problem=problem, **_described(backup))
-    output.say(f"{place} is as it stood at {backup.created_at}. Runs that were in flight go on when a server starts.")
+    output.say(f"{place} is restored as of {backup.created_at}. Runs in flight continue when a server starts.")
     if problem is not None:
-        output.say(f"No server starts on it as the settings are: {problem}.", style="yellow")
+        output.say(f"No server can start on it with these settings: {problem}.", style="yellow")
 
 
 def _described(backup: Backup) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def _described(backup: Backup) -> dict[str, Any]:
 
 
 def _key_problem(request: ServeRequest, settings: Settings, place: str, backup: Backup) -> str | None:
-    """Return why a server with these settings would refuse what was restored."""
+    """Return the reason why a server with these settings would refuse the restored data; None if it would not."""
     if not backup.keys:
         return None
     try:
@@ -150,4 +150,4 @@ def _say_rows(output: Output, manifest: Manifest) -> None:
 
 
 def _and_more(more: int) -> str:
-    return f" Besides, {more} rows are there that are not in the file." if more else ""
+    return f" It has {more} further rows that are not in the file." if more else ""

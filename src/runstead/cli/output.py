@@ -1,7 +1,7 @@
-"""What a command says: text for people, or one JSON object per line for programs.
+"""Output of commands: text for people, or one JSON object per line for programs.
 
-Results go to standard output, remarks and errors to standard error; with ``--json`` errors are
-lines like any other, so that a program reads one stream.
+Results go to standard output, remarks and errors to standard error. With ``--json``, errors are lines like any other,
+so that a program reads a single stream.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CANCELLED: Final = 130
 
 
 class CommandError(Exception):
-    """A command cannot go on: what happened, the way out, and the exit code."""
+    """A command cannot continue: the problem, the fix, and the exit code."""
 
     def __init__(self, problem: str, way_out: str | None = None, *, exit_code: int = FAILED) -> None:
         self.problem, self.way_out, self.exit_code = problem, way_out, exit_code
@@ -32,7 +32,7 @@ class CommandError(Exception):
 
 
 class Output:
-    """Says things, in the one form or the other."""
+    """Output in one of the two forms."""
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
@@ -41,27 +41,27 @@ class Output:
     def console(self) -> Console:
         from rich.console import Console
 
-        # What users and models wrote is shown as it is: no markup, no guessing at links and numbers.
-        # A pipe has no width: nothing is cut there.
+        # Text of users and models is printed literally: no markup, no detection of links and numbers. A pipe has no
+        # width, so nothing is truncated there.
         width = None if sys.stdout.isatty() else 240
         return Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=width)
 
     def line(self, event: str, **fields: Any) -> None:
-        """One JSON object, only with ``--json``."""
+        """Print one JSON object, only with ``--json``."""
         if self.as_json:
             text = json.dumps({"event": event, **fields}, ensure_ascii=False, default=str)
-            # A lone surrogate in somebody's message must not end the command.
+            # A lone surrogate in a user's message must not end the command.
             sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
             sys.stdout.flush()
 
     def say(self, text: str = "", *, style: str | None = None, end: str = "\n") -> None:
-        """Text for people, only without ``--json``."""
+        """Print text for people, only without ``--json``."""
         if not self.as_json:
             self.console.print(text.encode("utf-8", "backslashreplace").decode("utf-8"), style=style, end=end)
 
     def ask(self, question: str) -> str:
-        """A line typed by the person at the terminal. Raises KeyboardInterrupt on Ctrl-C, EOFError on Ctrl-D."""
-        # asyncio answers Ctrl-C by cancelling a task, which a prompt that blocks would never notice.
+        """Ask a question and return the typed line. Raises KeyboardInterrupt on Ctrl-C, EOFError on Ctrl-D."""
+        # asyncio handles Ctrl-C by cancelling a task, which a blocking prompt would never notice.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             return self.console.input(question)
@@ -69,7 +69,7 @@ class Output:
             signal.signal(signal.SIGINT, before)
 
     def error(self, problem: str, way_out: str | None = None) -> None:
-        """What went wrong, in either form."""
+        """Print an error, in either form."""
         if self.as_json:
             self.line("error", error=problem, way_out=way_out)
             return
@@ -78,13 +78,13 @@ class Output:
 
     @contextmanager
     def telling_errors(self) -> Iterator[None]:
-        """A CommandError inside the block is told, and ends the process with its exit code."""
+        """Print a CommandError of the block, and exit with its exit code."""
         try:
             yield
         except CommandError as error:
             self.error(error.problem, error.way_out)
             raise SystemExit(error.exit_code) from error
         except BrokenPipeError:
-            # `runstead runs ls | head`: the reader has seen enough.
+            # `runstead runs ls | head`: the reader has closed the pipe.
             sys.stderr.close()
             raise SystemExit(0) from None

@@ -1,4 +1,4 @@
-"""What is looked at before a server is started, so that a mistake is told in a sentence, and at once."""
+"""Checks before a server is started, so that mistakes are reported at once and in one sentence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def load_graphs(configuration: GraphConfiguration) -> None:
-    """Import every graph, so that a mistake in one is told before anything is opened."""
+    """Import every graph, so that a mistake in one is reported before anything is opened."""
     from runstead.graphs.configuration import ConfigurationError
     from runstead.graphs.environment import apply_environment
     from runstead.graphs.modules import GraphLoadError
@@ -34,7 +34,7 @@ def load_graphs(configuration: GraphConfiguration) -> None:
 
 
 def load_handlers(configuration: GraphConfiguration, settings: Settings) -> None:
-    """Import the auth handlers, where users have to prove who they are to them."""
+    """Import the auth handlers, if they are configured."""
     from runstead.bootstrap.doors import load_auth
 
     with _told():
@@ -42,7 +42,7 @@ def load_handlers(configuration: GraphConfiguration, settings: Settings) -> None
 
 
 def load_app(configuration: GraphConfiguration) -> None:
-    """Import the user's own app, where there is one."""
+    """Import the custom app, if there is one."""
     from runstead.bootstrap.custom_apps import load_custom_app
 
     with _told():
@@ -50,7 +50,7 @@ def load_app(configuration: GraphConfiguration) -> None:
 
 
 def load_embeddings(configuration: GraphConfiguration) -> None:
-    """Import the embedder of the store, where there is one."""
+    """Import the embedder of the store, if there is one."""
     from runstead.bootstrap.embedders import load_embedder
 
     with _told():
@@ -58,7 +58,7 @@ def load_embeddings(configuration: GraphConfiguration) -> None:
 
 
 def load_priorities(configuration: GraphConfiguration) -> None:
-    """Import the priority function, where there is one."""
+    """Import the priority function, if there is one."""
     from runstead.bootstrap.priorities import load_priority
 
     with _told():
@@ -66,7 +66,7 @@ def load_priorities(configuration: GraphConfiguration) -> None:
 
 
 def load_encryption_handlers(configuration: GraphConfiguration) -> None:
-    """Import the handlers of encryption, where there are some."""
+    """Import the encryption handlers, if there are any."""
     from runstead.bootstrap.encryption_handlers import load_encryption
 
     with _told():
@@ -91,15 +91,16 @@ def refuse_strangers(configuration: GraphConfiguration, settings: Settings) -> N
         return
     if auth_mode(settings, configuration) == "none":
         raise CommandError(
-            f"{settings.host} can be reached by others, and nobody would have to log in",
-            "make a key with `runstead keys create` and say --set auth=keys, name auth handlers in langgraph.json, "
-            "or say --allow-unauthenticated",
+            f"{settings.host} can be reached from other machines, and authentication is off",
+            "create a key with `runstead keys create` and add --set auth=keys, name auth handlers in langgraph.json, "
+            "or add --allow-unauthenticated",
             exit_code=USAGE,
         )
 
 
 def refuse_unprotected(configuration: GraphConfiguration, settings: Settings) -> None:
-    """Told before anything is imported, where the server itself would tell it later."""
+    """Raise CommandError for unsupported configuration, before anything is imported; the server itself would report it
+    later."""
     from runstead.bootstrap.refusals import UnsupportedConfiguration, refuse_what_cannot_be_kept
 
     try:
@@ -109,7 +110,7 @@ def refuse_unprotected(configuration: GraphConfiguration, settings: Settings) ->
 
 
 def warn(configuration: GraphConfiguration, output: Output) -> None:
-    """Tell of what was given and will have no effect."""
+    """Print warnings about settings and configuration that have no effect."""
     remarks = [f"{name}: no setting has this name, ignored" for name in unknown_variables()]
     for remark in (*configuration.warnings, *remarks):
         output.line("warning", warning=remark)

@@ -1,8 +1,8 @@
-"""``runstead dev``: a server in a process of its own, made anew when code changes.
+"""``runstead dev``: a server in a child process, which is replaced when code changes.
 
-The listening socket belongs to this process and is handed to each server in turn, so that clients who come during a
+The listening socket belongs to this process and is passed to each server in turn, so that clients that connect during a
 reload wait a moment instead of being refused. Runs in flight are handed back and resumed by the next server; a reload
-costs them no attempt, however it goes. While the code cannot be loaded, requests are answered with the reason.
+costs them no attempt in any case. While the code cannot be loaded, requests get the reason as their response.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _RELOAD_GRACE_SECONDS = 1
 
 
 class _CodeFilter(DefaultFilter):
-    """Python and configuration files of the project, not what runs write."""
+    """Filter for Python and configuration files of the project, without files that runs write."""
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__(ignore_paths=[data_dir])
@@ -47,7 +47,7 @@ class _CodeFilter(DefaultFilter):
 
 
 def reload_forever(request: ServeRequest, output: Output) -> None:
-    """Serve, watch, serve again, until a signal."""
+    """Serve, and restart the server on every change, until a signal."""
     settings = request.settings()
     configuration = request.configuration(settings)
     refuse_strangers(configuration, settings)
@@ -85,7 +85,7 @@ def reload_forever(request: ServeRequest, output: Output) -> None:
 
 
 class _Reloader:
-    """The server of the moment, and what answers while there is none."""
+    """Current server, and the responder while there is none."""
 
     def __init__(self, server: ServerChild, listening: socket.socket, output: Output, *, show_errors: bool) -> None:
         self._server, self._listening, self._output, self._show_errors = server, listening, output, show_errors
@@ -93,19 +93,19 @@ class _Reloader:
         self._is_reload = False
 
     def look(self) -> None:
-        """Answer with the reason from now on, if the server has ended by itself."""
+        """Respond with the reason from now on, if the server has ended by itself."""
         if (code := self._server.has_died()) is None:
             return
-        # One that could not start has lost no run; one that ended later has, and they count an attempt.
+        # A server that could not start has lost no run; one that ended later has, and its runs count a lost attempt.
         self._is_reload = self._is_reload and self._server.failure is not None
         self._responder = FailureResponder(self._listening, self._answer(code))
         self._output.line("died", exit_code=code)
-        self._output.say(f"The server ended with {code}; it starts again when a file changes.", style="red")
+        self._output.say(f"The server ended with exit code {code}; it starts again when a file changes.", style="red")
 
     def reload(self, names: list[str]) -> None:
         """Replace the server."""
         self._output.line("reloading", changed=names)
-        self._output.say(f"{', '.join(names)} changed: serving anew", style="yellow")
+        self._output.say(f"{', '.join(names)} changed: restarting the server", style="yellow")
         if self._stop() is not None:
             self._is_reload = True
         if self._responder is not None:
@@ -114,10 +114,10 @@ class _Reloader:
         self._server.start(*([AFTER_RELOAD] if self._is_reload else []))
 
     def end(self) -> None:
-        """End the server of the moment."""
+        """End the current server."""
         if self._responder is not None:
             self._responder.close()
-        # A signal that came in the middle of a reload was for the server before this one.
+        # A signal during a reload was meant for the previous server.
         if self._server.was_told:
             self._server.wait()
         else:
@@ -133,21 +133,21 @@ class _Reloader:
     def _answer(self, code: int) -> dict[str, str]:
         failure = self._server.failure
         if failure is None:
-            text = f"The server ended with {code}; `runstead dev` starts it again when a file changes."
+            text = f"The server ended with exit code {code}; `runstead dev` starts it again when a file changes."
             return {"detail": text}
         if not self._show_errors:
-            return {"detail": "The server cannot start; `runstead dev` says why in its terminal."}
+            return {"detail": "The server cannot start; the terminal of `runstead dev` shows the reason."}
         return {"detail": failure.problem, "traceback": failure.traceback}
 
 
 def _own_settings(request: ServeRequest, settings: Settings) -> dict[str, Any]:
-    """What the server of a developer is set to, where no one has set it."""
+    """Return the development server's own defaults, for settings that are not set."""
     own: dict[str, Any] = {}
-    # Nobody wants to wait long for a reload, and what does not finish is resumed anyway.
+    # A reload should be quick, and runs that do not finish are resumed anyway.
     if settings.shutdown_grace_seconds == Settings.model_fields["shutdown_grace_seconds"].default:
         own["shutdown_grace_seconds"] = _RELOAD_GRACE_SECONDS
     if settings.show_errors is not None and not _sets(request, "show_errors"):
-        # The child serves, and would not know that it is for somebody who works on the graphs.
+        # The child process runs `serve`, which has other defaults than `dev`.
         own["show_errors"] = settings.show_errors
     return own
 
@@ -164,6 +164,6 @@ def _sets(request: ServeRequest, name: str) -> bool:
 
 
 def _watched(configuration: GraphConfiguration) -> list[Path]:
-    """The project's directories, without those inside another of them."""
+    """Return the project's directories, without those inside another of them."""
     places = {*configuration.search_paths, *(source.file.parent for source in configuration.graphs if source.file)}
     return sorted(place for place in places if not any(other in place.parents for other in places))

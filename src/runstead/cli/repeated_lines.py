@@ -1,4 +1,4 @@
-"""Hold back log lines that repeat, and say how many there were."""
+"""Suppression of repeated log lines, with a count of the suppressed ones."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class _Window:
 
 
 class RepeatedLines(logging.Filter):
-    """Lets ``burst`` lines of one kind pass in ``every`` seconds, and the first one after that with a count.
+    """Filter that passes ``burst`` lines of one kind per ``every`` seconds, and the first one after that with a count.
 
-    Lines are of one kind that come from the same place in the code, whatever they say of which run, and carry the same
-    class of exception. What is below a warning always passes.
+    Lines are of one kind if they come from the same place in the code, with the same class of exception, whatever run
+    they are about. Lines below warning always pass.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class RepeatedLines(logging.Filter):
         self._lock = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether the line passes; one that stands for others says so in its text."""
+        """Return whether the line passes. A line that stands for suppressed ones gets their count in its text."""
         if record.levelno < logging.WARNING:
             return True
         kind = record.exc_info[0] if record.exc_info else None
@@ -47,12 +47,12 @@ class RepeatedLines(logging.Filter):
         if held_back is None:
             return False
         if held_back:
-            record.msg = f"{record.getMessage()} ({held_back} lines like this one were held back)"
+            record.msg = f"{record.getMessage()} ({held_back} lines like this one were suppressed)"
             record.args = None
         return True
 
     def _held_back(self, key: tuple[object, ...]) -> int | None:
-        """How many lines were held back before this one, which passes; None when it is held back too."""
+        """Return the number of lines that were suppressed before this one; None if this one is suppressed too."""
         now = self._monotonic()
         window = self._windows.get(key)
         if window is None or now - window.began >= self._every:

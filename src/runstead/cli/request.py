@@ -1,4 +1,4 @@
-"""What a command that needs settings or graphs was asked for: from flags to both."""
+"""Options of a command, from which its settings and graphs are loaded."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ServeRequest:
-    """What was asked for on the command line. ``targets`` are graphs to serve without a langgraph.json."""
+    """Options of the command line. ``targets`` are graphs to serve without a langgraph.json."""
 
     flags: Mapping[str, Any] = field(default_factory=dict)
     assigned: Sequence[str] = ()
     settings_file: Path | None = None
     targets: Sequence[str] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    """What this command sets where nobody else does."""
+    """Defaults of this command for settings that are not set elsewhere."""
 
     @classmethod
     def for_storage(
@@ -34,12 +34,12 @@ class ServeRequest:
         settings_file: Path | None,
         assigned: Sequence[str] | None = None,
     ) -> Self:
-        """Return the request of a command that needs the storage of a server, and no server."""
+        """Return the request of a command that uses the storage of a server without the server."""
         flags = {"config": config, "data_dir": data_dir}
         return cls(flags=flags, assigned=tuple(assigned or ()), settings_file=settings_file)
 
     def settings(self) -> Settings:
-        """Flags, file and environment together."""
+        """Return the settings from flags, file and environment together."""
         settings = self._given()
         unset = {name: value for name, value in self.defaults.items() if name not in settings.model_fields_set}
         return settings.model_copy(update=unset)
@@ -57,12 +57,12 @@ class ServeRequest:
             raise CommandError(str(error), exit_code=USAGE) from error
 
     def configuration(self, settings: Settings) -> GraphConfiguration:
-        """The graphs to serve, not yet imported."""
+        """Return the graphs to serve, not yet imported."""
         from runstead.graphs.configuration import ConfigurationError, configuration_of, read_configuration
         from runstead.graphs.sources import SourceError
 
         if self.targets and self.flags.get("config"):
-            raise CommandError("graphs were named, and a --config too; give one of the two", exit_code=USAGE)
+            raise CommandError("both graphs and a --config were given; give one of the two", exit_code=USAGE)
         try:
             if self.targets:
                 return configuration_of(self.targets, Path.cwd())
@@ -71,7 +71,7 @@ class ServeRequest:
             raise CommandError(str(error), exit_code=USAGE) from error
 
     def arguments(self) -> list[str]:
-        """The same request for a process of its own."""
+        """Return the same request as arguments for a child process."""
         arguments = list(self.targets)
         for name, value in self.flags.items():
             option = f"--{name.replace('_', '-')}"

@@ -1,4 +1,4 @@
-"""``run``, ``watch`` and ``runs``: commands that talk to a server about runs."""
+"""``run``, ``watch`` and ``runs``: commands that use a server's runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What ``runstead run`` was asked for."""
+    """Options of ``runstead run``."""
 
     assistant: str
     input: Any = None
@@ -39,18 +39,19 @@ class RunRequest:
         thread_id: str | None,
         approve: bool,
     ) -> RunRequest:
-        """One of text, input and resume; nothing goes on from a thread's state. Raises CommandError."""
+        """Parse the options: one of text, input and resume, or none to continue from the thread's state. Raises
+        CommandError."""
         if sum(given is not None for given in (text, input, resume)) > 1:
             raise CommandError("give a text, or --input, or --resume: one of them", exit_code=USAGE)
         if text is None and input is None and thread_id is None:
-            problem = "say something to it, give --input JSON, or name a --thread to go on with"
+            problem = "give a text, or --input JSON, or name a --thread to continue"
             raise CommandError(problem, exit_code=USAGE)
         said = {"messages": [{"role": "user", "content": text}]} if text is not None else _json("--input", input)
         return cls(assistant, said, _json("--resume", resume), resume is not None, thread_id, approve)
 
 
 def start_run(request: RunRequest, output: Output, *, url: str | None, settings_file: Path | None) -> int:
-    """Create a run and follow it to its end, over approvals. Returns the exit code."""
+    """Create a run and follow it to its end, including approvals. Return the exit code."""
     place = server_url(url, settings_file)
 
     async def command() -> int:
@@ -67,7 +68,7 @@ def start_run(request: RunRequest, output: Output, *, url: str | None, settings_
 def watch_run(
     run_id: str, output: Output, *, thread_id: str | None, approve: bool, url: str | None, settings_file: Path | None
 ) -> int:
-    """Follow a run from its beginning. Returns the exit code."""
+    """Follow a run from its beginning. Return the exit code."""
     place = server_url(url, settings_file)
 
     async def command() -> int:
@@ -88,7 +89,7 @@ def list_runs(
     url: str | None,
     settings_file: Path | None,
 ) -> None:
-    """Runs as a table, or one per line."""
+    """Print runs as a table, or one per line."""
     place = server_url(url, settings_file)
     params: dict[str, Any] = {"limit": limit} | ({"status": status} if status else {})
     params |= {"dead_letters": "true"} if dead else {}
@@ -107,7 +108,7 @@ def list_runs(
 
 
 def retry_run(run_id: str, output: Output, *, url: str | None, settings_file: Path | None) -> None:
-    """Put a dead letter back into the queue."""
+    """Retry a dead letter."""
     place = server_url(url, settings_file)
 
     async def command() -> None:
@@ -115,13 +116,13 @@ def retry_run(run_id: str, output: Output, *, url: str | None, settings_file: Pa
             thread_id = await find_thread(client, run_id)
             run = await client.http.post(f"/threads/{thread_id}/runs/{run_id}/retry", json=None)
             output.line("retried", run_id=run_id, thread_id=thread_id, status=run["status"])
-            output.say(f"Run {run_id} waits to be executed again. Watch it: runstead watch {run_id}")
+            output.say(f"Run {run_id} is pending again. Watch it: runstead watch {run_id}")
 
     _complete(command())
 
 
 def cancel_run(run_id: str, output: Output, *, url: str | None, settings_file: Path | None) -> None:
-    """Stop a run and wait until it has stopped."""
+    """Cancel a run and wait until it has stopped."""
     place = server_url(url, settings_file)
 
     async def command() -> None:

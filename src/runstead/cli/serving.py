@@ -1,4 +1,4 @@
-"""``runstead serve``, ``worker`` and ``dev``: to the foreground, until a signal."""
+"""``runstead serve``, ``worker`` and ``dev``: run in the foreground until a signal."""
 
 from __future__ import annotations
 
@@ -38,21 +38,23 @@ def serve_forever(
     after_reload: bool = False,
     snippet: bool = False,
 ) -> None:
-    """Serve until a signal. ``socket_fd``: a bound socket to serve on. ``parent_fd``: end when its far end closes.
-    ``failure_fd``: where a start that fails is reported. ``after_reload``: the server before this one was ended for new
-    code, and its runs lose no attempt.
+    """Serve until a signal.
+
+    ``socket_fd``: a bound socket to serve on. ``parent_fd``: end when its other end closes. ``failure_fd``: receives
+    the report of a failed start. ``after_reload``: the previous server was ended for new code, and its runs lose no
+    attempt.
     """
     if parent_fd is not None:
         end_with_parent(parent_fd)
     with reporting_failure(failure_fd), _prepared(request, output) as (settings, configuration):
         refuse_strangers(configuration, settings)
-        # Before the imports, which take seconds: a port that is taken is told at once.
+        # Before the imports, which take seconds: a port in use is reported at once.
         listening = socket.socket(fileno=socket_fd) if socket_fd is not None else listen_on(settings)
         application = _application(settings, configuration)
         application.after_reload = after_reload
         from runstead.bootstrap.server import serve
 
-        # A start that fails is raised, and told in a sentence; uvicorn would log its whole traceback first.
+        # A failed start is raised, and reported in one sentence; uvicorn would log its whole traceback first.
         uvicorn_log = logging.getLogger("uvicorn.error")
         level = uvicorn_log.level
         uvicorn_log.setLevel(logging.CRITICAL)
@@ -69,15 +71,15 @@ def serve_forever(
 
 
 def work_forever(request: ServeRequest, output: Output, *, parent_fd: int | None = None) -> None:
-    """Execute runs of a cluster until a signal. ``parent_fd``: end when its far end closes."""
+    """Execute runs of a cluster until a signal. ``parent_fd``: end when its other end closes."""
     if parent_fd is not None:
         end_with_parent(parent_fd)
     with _prepared(request, output) as (settings, configuration):
         if not settings.is_cluster:
             raise CommandError(
-                "a worker shares its work with servers, and none is named",
+                "a worker executes runs of other servers, and none is configured",
                 "set RUNSTEAD_DATABASE_URL and RUNSTEAD_REDIS_URL to those of the servers; "
-                "without a cluster, `runstead serve` executes runs by itself",
+                "without a cluster, `runstead serve` executes runs itself",
                 exit_code=USAGE,
             )
         if settings.max_concurrent_runs == 0:
@@ -98,8 +100,9 @@ def work_forever(request: ServeRequest, output: Output, *, parent_fd: int | None
 
 @contextmanager
 def _prepared(request: ServeRequest, output: Output) -> Iterator[tuple[Settings, GraphConfiguration]]:
-    """What was asked for, looked at before anything is imported; what goes wrong later is told in a sentence."""
-    # Importing makes a million objects that stay; looking for garbage among them costs a fifth of the start.
+    """Yield the settings and the configuration, checked before anything is imported. Later errors are reported in one
+    sentence."""
+    # Imports create a million permanent objects; collecting garbage among them costs a fifth of the start time.
     gc.disable()
     settings = request.settings()
     configure_logging(settings)
@@ -126,8 +129,8 @@ def _application(settings: Settings, configuration: GraphConfiguration) -> Appli
 
 
 def develop(request: ServeRequest, output: Output, *, reload: bool, socket_fd: int | None = None) -> None:
-    """Serve for somebody who works on the graphs. ``socket_fd``: a bound socket to serve on."""
-    # Handing a socket from server to server is a thing of POSIX.
+    """Serve for development. ``socket_fd``: a bound socket to serve on."""
+    # Passing a socket from server to server requires POSIX.
     if not reload or os.name != "posix":
         serve_forever(request, output, socket_fd=socket_fd, snippet=True)
         return
@@ -137,31 +140,31 @@ def develop(request: ServeRequest, output: Output, *, reload: bool, socket_fd: i
 
 
 def listen_on(settings: Settings) -> socket.socket:
-    """A bound socket, or an error that says whether the port is taken."""
+    """Return a bound socket. Raises CommandError, with the reason if the port is in use."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except socket.gaierror as error:
         raise CommandError(
-            f"{settings.host} is no address of this machine: {error.strerror}", exit_code=USAGE
+            f"{settings.host} is not an address of this machine: {error.strerror}", exit_code=USAGE
         ) from error
     listening = socket.socket(family, kind)
     if os.name == "posix":
-        # A port left a moment ago may be taken again. On Windows the same option would let two servers share one.
+        # A port that was just released may be reused. On Windows, the same option would let two servers share a port.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind(address)
         listening.listen(settings.connection_backlog)
     except OSError as error:
         listening.close()
-        way_out = "choose another with --port, or let --port 0 take a free one"
+        way_out = "choose another with --port, or a free one with --port 0"
         raise CommandError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}", way_out) from error
     return listening
 
 
 def announce(url: str, configuration: GraphConfiguration, settings: Settings, output: Output) -> None:
-    """The server is up: where, with what, and how to talk to it."""
+    """Print that the server has started: its URL, its graphs, and how to try it."""
     graph_ids = [source.graph_id for source in configuration.graphs]
     output.line("started", url=url, pid=os.getpid(), graphs=graph_ids, data_dir=settings.data_dir)
     output.say(f"Runstead serves {', '.join(graph_ids)} at {url}", style="bold")
@@ -170,7 +173,7 @@ def announce(url: str, configuration: GraphConfiguration, settings: Settings, ou
 
 
 def show_snippet(url: str, configuration: GraphConfiguration, output: Output) -> None:
-    """How to reach the first graph from Python, with the client everybody has."""
+    """Print Python code for the first graph, with the standard client."""
     graph = json.dumps(configuration.graphs[0].graph_id, ensure_ascii=False)
     output.say(
         f"""
@@ -186,12 +189,12 @@ for part in client.runs.stream(None, {graph}, input=question, stream_mode="messa
 
 
 def url_of(listening: socket.socket, settings: Settings) -> str:
-    """Where a socket that may have taken a free port is found."""
+    """Return the URL of a socket whose port may have been chosen automatically."""
     return settings.model_copy(update={"port": listening.getsockname()[1]}).url
 
 
 def end_with_parent(parent_fd: int) -> None:
-    """Drain when the parent is gone, however it went: its end of the pipe closes with it."""
+    """Drain when the parent has ended, in whatever way: its end of the pipe closes with it."""
 
     def wait() -> None:
         while os.read(parent_fd, 1):

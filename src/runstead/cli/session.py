@@ -1,6 +1,6 @@
-"""One person following one conversation: the run, the questions it asks, and what Ctrl-C means.
+"""Interactive session of one person on one thread: the run, its interrupts, and Ctrl-C.
 
-The first Ctrl-C detaches and the run goes on; a second one, soon after, cancels it.
+The first Ctrl-C detaches, and the run continues; a second one, soon after, cancels it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SECOND_THOUGHT_SECONDS = 2.0
 
 
 class RunSession:
-    """Follows runs of one thread at a terminal, or for a program that reads lines."""
+    """Session that follows runs of one thread, at a terminal or for a program that reads lines."""
 
     def __init__(
         self, client: LangGraphClient, output: Output, thread_id: str, *, url: str | None = None, approve: bool = False
@@ -41,7 +41,7 @@ class RunSession:
         self._transcript = Transcript()
 
     async def create(self, assistant: str, input: Any, command: Any = None) -> int:
-        """A new run, and those that go on after its questions. Returns the exit code."""
+        """Create a run and follow it, and the runs that continue it after interrupts. Return the exit code."""
         self._assistant = assistant
 
         def created(run: Any) -> None:
@@ -63,7 +63,7 @@ class RunSession:
         return await self._follow(stream)
 
     async def join(self, run_id: str) -> int:
-        """A run that exists, from its beginning. Returns the exit code."""
+        """Follow an existing run from its beginning. Return the exit code."""
         self._run_id = run_id
         run = await self._client.runs.get(self._thread_id, run_id)
         self._assistant = run["assistant_id"]
@@ -82,7 +82,7 @@ class RunSession:
         return await self._answer(transcript) if transcript.interrupts else 0
 
     async def _read(self, stream: AsyncIterator[StreamPart], transcript: Transcript, pressed: asyncio.Event) -> bool:
-        """Show the stream until it ends; False when Ctrl-C came first."""
+        """Show the stream until it ends. Return False if Ctrl-C came first."""
         reading = asyncio.create_task(self._show(stream, transcript))
         leaving = asyncio.create_task(pressed.wait())
         await asyncio.wait({reading, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -104,12 +104,12 @@ class RunSession:
 
     async def _detach(self, pressed: asyncio.Event) -> int:
         if not self._run_id:
-            # Nothing was created yet, so there is nothing to go on.
+            # No run was created yet, so none continues.
             return CANCELLED
         watch = f"runstead watch {self._run_id}{self._url_option}"
         self._output.line("detached", run_id=self._run_id, thread_id=self._thread_id, watch=watch)
-        self._view.remark(f"detached; the run goes on. See it again: {watch}", style="bold")
-        self._view.remark(f"Ctrl-C once more, within {_SECOND_THOUGHT_SECONDS:.0f} s, cancels it")
+        self._view.remark(f"detached; the run continues. To watch it again: {watch}", style="bold")
+        self._view.remark(f"press Ctrl-C again within {_SECOND_THOUGHT_SECONDS:.0f} s to cancel it")
         with _listening_to_ctrl_c() as again:
             try:
                 await asyncio.wait_for(again.wait(), _SECOND_THOUGHT_SECONDS)
@@ -121,7 +121,7 @@ class RunSession:
         return CANCELLED
 
     async def _answer(self, transcript: Transcript) -> int:
-        """Get an answer to what the run asks, and go on with it."""
+        """Get an answer to the run's interrupts, and continue with it."""
         if self._approve:
             try:
                 resume = approve_all(transcript.interrupts)
@@ -142,7 +142,7 @@ class RunSession:
             f"runstead run {shlex.quote(self._assistant)} --thread {self._thread_id} --resume JSON{self._url_option}"
         )
         self._output.line("waiting", thread_id=self._thread_id, answer=answer)
-        self._view.remark(f"it waits for an answer; give one with: {answer}", style="bold")
+        self._view.remark(f"the thread waits for an answer; give one with: {answer}", style="bold")
         return NEEDS_HUMAN
 
     def _tell_end(self, run: Mapping[str, Any], transcript: Transcript) -> None:
@@ -171,12 +171,12 @@ class RunSession:
 
 @contextmanager
 def _listening_to_ctrl_c() -> Iterator[asyncio.Event]:
-    """Inside the block, Ctrl-C sets the event instead of raising."""
+    """Within the block, Ctrl-C sets the event instead of raising KeyboardInterrupt."""
     pressed = asyncio.Event()
     loop = asyncio.get_running_loop()
     before = signal.getsignal(signal.SIGINT)
     try:
-        # Wakes the loop whenever the signal comes; a plain handler may run just before the loop begins to sleep.
+        # Wakes the loop whenever the signal arrives; a plain handler may run just before the loop begins to wait.
         loop.add_signal_handler(signal.SIGINT, pressed.set)
     except NotImplementedError:
         # Windows.

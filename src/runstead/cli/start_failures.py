@@ -1,4 +1,4 @@
-"""Why a server could not start, from its process to the one that started it."""
+"""Report of a failed start, from the server process to the process that started it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Final
 from .output import CommandError
 
 _LONGEST: Final = 7_000
-"""Characters of either text: both fit into a pipe that is read only after the process has ended."""
+"""Maximum characters of either text: both fit into a pipe that is read only after the process has ended."""
 _PIPE_BYTES: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class StartFailure:
-    """What went wrong, and where in the user's code."""
+    """Error of a failed start, and its traceback in the user's code."""
 
     problem: str
     traceback: str
@@ -27,7 +27,7 @@ class StartFailure:
 
 @contextmanager
 def reporting_failure(failure_fd: int | None) -> Iterator[None]:
-    """Write to this file descriptor what ends the block with an error; None writes nothing."""
+    """Write the error that ends the block to this file descriptor; None writes nothing."""
     try:
         yield
     except Exception as error:
@@ -38,12 +38,12 @@ def reporting_failure(failure_fd: int | None) -> Iterator[None]:
 
 
 def read_failure(failure_fd: int) -> StartFailure | None:
-    """Return what a process that has ended wrote there, if it did, and close the file descriptor."""
+    """Return the report of an ended process, if there is one, and close the file descriptor."""
     os.set_blocking(failure_fd, False)
     try:
         written = os.read(failure_fd, _PIPE_BYTES)
     except BlockingIOError:
-        # Another process holds the other end: one that user code started.
+        # Another process, started by user code, still holds the other end.
         written = b""
     finally:
         os.close(failure_fd)
@@ -60,7 +60,7 @@ def _described(error: Exception) -> StartFailure:
     shown = traceback.TracebackException.from_exception(root)
     own = [number for number, frame in enumerate(shown.stack) if is_user_code(frame.filename)]
     if own:
-        # Without the way there through Python's import system and ours.
+        # Without the frames of Python's import system and of Runstead before it.
         del shown.stack[: own[0]]
     text = "".join(shown.format(chain=False))
     return StartFailure(problem[:_LONGEST], text[-_LONGEST:])

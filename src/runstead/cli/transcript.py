@@ -1,7 +1,7 @@
-"""From a run's stream to what is worth telling: pure, so that one and the same reading serves text, JSON and the demo.
+"""Conversion of a run's stream to items for display. Pure, and used for text, JSON and the demo alike.
 
-Understands the stream modes a chat needs (messages-tuple, messages, updates, values, custom) in any mixture, and
-the frames of a stream that was cut: a new attempt, a gap, a message that begins anew under another id.
+Supports the stream modes for a chat (messages-tuple, messages, updates, values, custom) in any combination, and the
+frames of an interrupted stream: a new attempt, a gap, a message that starts again with another id.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """An attempt of the run starts to execute."""
+    """An attempt of the run begins to execute."""
 
     run_id: str
     attempt: int
@@ -22,7 +22,7 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """More of an AI message: a token, or all of it."""
+    """Part of an AI message: a token, or the whole text."""
 
     message_id: str
     text: str
@@ -30,7 +30,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Calling:
-    """More of a tool call; ``name`` comes with its first piece."""
+    """Part of a tool call; ``name`` is in its first part."""
 
     message_id: str
     name: str | None
@@ -39,7 +39,7 @@ class Calling:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """What a tool gave back."""
+    """Result of a tool."""
 
     name: str
     text: str
@@ -48,7 +48,7 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """Something else: a custom event, or an update of a node that speaks no messages."""
+    """Any other item: a custom event, or an update of a node without messages."""
 
     source: str
     value: Any
@@ -56,7 +56,7 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """The run stopped to ask. ``response_schema`` is what an answer must look like, if the graph says."""
+    """Interrupt of the run. ``response_schema`` describes valid answers, if the graph gives it."""
 
     interrupt_id: str
     value: Any
@@ -65,7 +65,7 @@ class Interrupt:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Events between the last one seen and the next one are gone; the state is told instead."""
+    """Events between the last one seen and the next one are lost; the state follows instead."""
 
     missed: int | None
 
@@ -81,7 +81,7 @@ Item: TypeAlias = Begun | Said | Calling | Returned | Noted | Interrupt | Gap | 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens that models reported."""
+    """Token counts that models reported."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -97,7 +97,7 @@ class Usage:
 
 @dataclass(slots=True)
 class Transcript:
-    """Reads one run's events. Remembers what was told, so that nothing is told twice."""
+    """Transcript of one run. It keeps track of shown items, so that none is shown twice."""
 
     usage: Usage = field(default_factory=Usage)
     interrupts: list[Interrupt] = field(default_factory=list)
@@ -110,7 +110,7 @@ class Transcript:
     _expecting: Literal["initial", "state after a gap", "more"] = "initial"
 
     def feed(self, event: str, data: Any) -> Iterator[Item]:
-        """What an event of the stream adds. Frames of subgraphs are read like those of the graph."""
+        """Yield the items that an event of the stream adds. Frames of subgraphs are treated like those of the graph."""
         kind = event.partition("|")[0]
         if kind == "metadata" and isinstance(data, Mapping) and "run_id" in data:
             yield self._begun(data)
@@ -133,11 +133,12 @@ class Transcript:
             yield self.failure
 
     def next_run(self) -> Transcript:
-        """For another run on the same thread: it repeats old messages in its updates, and they are known."""
+        """Return a transcript for the next run on the same thread, whose updates repeat messages that are already
+        known."""
         return Transcript(_said=self._said, _told=self._told, _counted=self._counted, _expecting="more")
 
     def is_whole(self, message_id: str) -> bool:
-        """The message has come to its end: its model has reported what it used."""
+        """Return whether the message is complete: its model has reported the token usage."""
         return message_id in self._counted
 
     def _begun(self, data: Mapping[str, Any]) -> Begun:
@@ -145,7 +146,7 @@ class Transcript:
         return Begun(str(data["run_id"]), self.attempt)
 
     def _message(self, message: Mapping[str, Any]) -> Iterator[Item]:
-        """A chunk, or a message that was not streamed, of mode messages-tuple."""
+        """Yield the items of a chunk, or of a message that was not streamed, in mode messages-tuple."""
         kind, message_id = str(message.get("type", "")), str(message.get("id") or "")
         if not kind.endswith("MessageChunk"):
             yield from self._whole(message)
@@ -163,7 +164,7 @@ class Transcript:
         self._count(message_id, message.get("usage_metadata"))
 
     def _whole(self, message: Mapping[str, Any]) -> Iterator[Item]:
-        """A message as it stands so far: what is new of it."""
+        """Yield the new part of a message as it stands so far."""
         kind, message_id = str(message.get("type", "")), str(message.get("id") or "")
         if kind == "tool" and message_id not in self._told:
             self._told.add(message_id)
@@ -195,7 +196,7 @@ class Transcript:
             if not isinstance(message, Mapping):
                 continue
             if expecting == "initial":
-                # The first values are what the thread held before: history, not news.
+                # The first values are the thread's state from before the run.
                 message_id = str(message.get("id") or "")
                 self._told.add(message_id)
                 self._counted.add(message_id)
@@ -214,7 +215,7 @@ class Transcript:
                     if isinstance(message, Mapping):
                         yield from self._whole(message)
                     elif isinstance(message, list) and len(message) == 2:
-                        # As the node wrote it, before LangGraph made a message of it: ("ai", "hello").
+                        # As the node returned it, before LangGraph converted it to a message: ("ai", "hello").
                         yield Said(f"{node} {self.tokens}", text_of(message[1]))
             elif update:
                 yield Noted(node, update)
@@ -230,7 +231,7 @@ class Transcript:
 
 
 def text_of(content: Any) -> str:
-    """The text of a message's content, which is a string or a list of blocks."""
+    """Return the text of a message's content, which is a string or a list of blocks."""
     if isinstance(content, str):
         return content
     blocks = content if isinstance(content, list) else []
@@ -239,5 +240,5 @@ def text_of(content: Any) -> str:
 
 
 def compact(value: Any) -> str:
-    """A value on one line."""
+    """Return a value as text on one line."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

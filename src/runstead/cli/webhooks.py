@@ -1,4 +1,4 @@
-"""``runstead webhooks``: what was sent to webhooks, what came of it, and once more."""
+"""``runstead webhooks``: list, show and resend deliveries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .output import Output
 def list_deliveries(
     output: Output, *, run_id: str | None, status: str | None, limit: int, url: str | None, settings_file: Path | None
 ) -> None:
-    """Deliveries as a table, or one per line."""
+    """Print deliveries as a table, or one per line."""
     place = server_url(url, settings_file)
     params: dict[str, Any] = {"limit": limit} | ({"status": status} if status else {})
     params |= {"run_id": run_id} if run_id else {}
@@ -31,7 +31,7 @@ def list_deliveries(
 
 
 def show_delivery(delivery_id: str, output: Output, *, url: str | None, settings_file: Path | None) -> None:
-    """One delivery with its attempts."""
+    """Print one delivery with its attempts."""
     place = server_url(url, settings_file)
 
     async def command() -> dict[str, Any]:
@@ -43,21 +43,21 @@ def show_delivery(delivery_id: str, output: Output, *, url: str | None, settings
     output.line("delivery", **delivery)
     output.say(f"{delivery['status']}  run {delivery['run_id']} to {delivery['url']}")
     for attempt in delivery["attempts"]:
-        told = attempt["error"] or f"answered {attempt['status_code']}"
+        told = attempt["error"] or f"status {attempt['status_code']}"
         output.say(f"  {attempt['number']}  {_moment(attempt['started_at'])}  {told}")
     if delivery["next_attempt_at"]:
-        output.say(f"  tried {'again ' if delivery['attempts'] else ''}at {_moment(delivery['next_attempt_at'])} UTC")
+        output.say(f"  {'next' if delivery['attempts'] else 'first'} try at {_moment(delivery['next_attempt_at'])} UTC")
 
 
 def redeliver(delivery_id: str, output: Output, *, url: str | None, settings_file: Path | None) -> None:
-    """Send it again now."""
+    """Send a delivery again now."""
     place = server_url(url, settings_file)
 
     async def command() -> None:
         async with connect(place) as client:
             delivery = await client.http.post(f"/webhooks/deliveries/{delivery_id}/redeliver", json=None)
             output.line("redelivering", **delivery)
-            output.say(f"On its way again. See: runstead webhooks show {delivery_id}")
+            output.say(f"Sending it again. See: runstead webhooks show {delivery_id}")
 
     asyncio.run(command())
 

@@ -1,1 +1,1 @@
-"""The commands: what each takes. What it does is imported when it is called: a test keeps ``--help`` instant."""
+"""Definitions of the commands and their options. Implementations are imported on call; a test keeps ``--help`` fast."""

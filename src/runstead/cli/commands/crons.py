@@ -1,4 +1,4 @@
-"""``crons``: runs that come by the clock."""
+"""``crons``: manage scheduled runs."""
 
 # No `from __future__ import annotations`: typer reads the annotations of these functions.
 from typing import Annotated
@@ -21,7 +21,7 @@ def crons_ls(
     settings: SettingsFile = None,
     json: Json = False,
 ) -> None:
-    """List crons, the next one due first."""
+    """List crons, the next due one first."""
     from ..crons import list_crons
 
     output = Output(as_json=json)
@@ -41,7 +41,7 @@ def crons_pause(cron_id: CronId, url: Url = None, settings: SettingsFile = None,
 
 @app.command("resume")
 def crons_resume(cron_id: CronId, url: Url = None, settings: SettingsFile = None, json: Json = False) -> None:
-    """Resume a paused cron, from its next moment on."""
+    """Resume a paused cron, from its next due time on."""
     from ..crons import switch_cron
 
     output = Output(as_json=json)

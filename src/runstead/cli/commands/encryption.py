@@ -1,4 +1,4 @@
-"""``encryption``: the keys that what is stored is encrypted with."""
+"""``encryption``: manage the keys of encryption at rest."""
 
 # No `from __future__ import annotations`: typer reads the annotations of these functions.
 import typer
@@ -6,12 +6,12 @@ import typer
 from ..output import Output
 from .options import Assign, Config, DataDir, Json, SettingsFile
 
-app = typer.Typer(help="The keys that what is stored is encrypted with.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Manage the keys of encryption at rest.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("new-key")
 def encryption_new_key(json: Json = False) -> None:
-    """Print a new key, for encryption_keys. It is not kept anywhere."""
+    """Print a new key, for encryption_keys. It is not stored anywhere."""
     from ..encryption import new_key
 
     new_key(Output(as_json=json))
@@ -42,7 +42,7 @@ def encryption_rewrite(
     assign: Assign = None,
     json: Json = False,
 ) -> None:
-    """Encrypt everything with the first key, also unencrypted data. Servers that have the key may go on meanwhile."""
+    """Encrypt everything with the first key, also unencrypted data. Servers that have the key may keep running."""
     from ..encryption import rewrite
     from ..request import ServeRequest
 

@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options shared by several commands."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,11 +10,11 @@ Config = Annotated[
     Path | None, typer.Option("--config", help="The langgraph.json to serve.  [default: ./langgraph.json]")
 ]
 Host = Annotated[str | None, typer.Option("--host", help="Address to listen on.  [default: 127.0.0.1]")]
-Port = Annotated[int | None, typer.Option("--port", help="Port to listen on; 0 takes a free one.  [default: 2024]")]
+Port = Annotated[int | None, typer.Option("--port", help="Port to listen on; 0 chooses a free one.  [default: 2024]")]
 DataDir = Annotated[
     Path | None,
     typer.Option(
-        "--data-dir", help="Where runs and threads are kept.  [default: one per project, in the user's data directory]"
+        "--data-dir", help="Directory of runs and threads.  [default: one per project, in the user's data directory]"
     ),
 ]
 SettingsFile = Annotated[
@@ -25,11 +25,11 @@ Assign = Annotated[
 ]
 Unauthenticated = Annotated[
     bool | None,
-    typer.Option("--allow-unauthenticated", help="Listen on an address others can reach, without authentication."),
+    typer.Option("--allow-unauthenticated", help="Listen on a non-loopback address without authentication."),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", help="Runs to execute at once; 0 leaves all of them to workers.  [default: 64]"),
+    typer.Option("--workers", help="Runs to execute at once; 0 leaves all runs to worker processes.  [default: 64]"),
 ]
 Targets = Annotated[
     list[str] | None, typer.Argument(metavar="[FILE.PY:GRAPH]...", help="Graphs to serve, without a langgraph.json.")

@@ -1,4 +1,4 @@
-"""``run`` and ``watch``, one run live; ``runs``: look at runs, and take care of them."""
+"""``run`` and ``watch``: follow one run live. ``runs``: list, retry and cancel runs."""
 
 # No `from __future__ import annotations`: typer reads the annotations of these functions.
 from typing import Annotated
@@ -26,8 +26,7 @@ def run(
 ) -> None:
     """Create a run and watch it live.
 
-    Answer y, n or e where it needs approval.
-    Ctrl-C detaches, and the run goes on; a second Ctrl-C cancels it.
+    Answer y, n or e when it asks for approval. Ctrl-C detaches, and the run continues; a second Ctrl-C cancels it.
     """
     from ..runs import RunRequest, start_run
 
@@ -45,7 +44,7 @@ def watch(
     settings: SettingsFile = None,
     json: Json = False,
 ) -> None:
-    """Attach to a run again, from its beginning."""
+    """Watch an existing run, from its beginning."""
     from ..runs import watch_run
 
     output = Output(as_json=json)

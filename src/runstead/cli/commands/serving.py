@@ -1,4 +1,4 @@
-"""``demo``, ``dev``, ``serve``, ``worker`` and ``cluster``: what runs in the foreground."""
+"""``demo``, ``dev``, ``serve``, ``worker`` and ``cluster``: commands that run in the foreground."""
 
 # No `from __future__ import annotations`: typer reads the annotations of these functions.
 from typing import Annotated
@@ -40,7 +40,7 @@ def dev(
 ) -> None:
     """Serve graphs and restart when their code changes.
 
-    Reloads when code changes; runs in flight go on afterwards.
+    Runs in flight continue after the restart.
     """
     from ..request import ServeRequest
     from ..serving import develop
@@ -143,7 +143,7 @@ def cluster(
     allow_unauthenticated: Unauthenticated = None,
     json: Json = False,
 ) -> None:
-    """Start a whole cluster on this machine, without Docker.
+    """Start a complete cluster on this machine, without Docker.
 
     PostgreSQL, Valkey, one gateway and some workers, which all end with this command. Data is kept.
     """

@@ -1,4 +1,4 @@
-"""``migrate``, ``backup``, ``restore``, ``export``, ``import`` and ``doctor``: what is kept, and if it is well."""
+"""``migrate``, ``backup``, ``restore``, ``export``, ``import`` and ``doctor``: manage and check stored data."""
 
 # No `from __future__ import annotations`: typer reads the annotations of these functions.
 from pathlib import Path
@@ -12,7 +12,7 @@ from .options import Assign, Config, DataDir, Host, Json, Port, SettingsFile, Ta
 
 def migrate(
     check: Annotated[
-        bool, typer.Option("--check", help="Change nothing; exit with 1 if there is something to do.")
+        bool, typer.Option("--check", help="Change nothing; exit with 1 if a migration is needed.")
     ] = False,
     config: Config = None,
     data_dir: DataDir = None,
@@ -38,9 +38,10 @@ def backup(
     assign: Assign = None,
     json: Json = False,
 ) -> None:
-    """Copy the data directory to a file, as it is at one moment.
+    """Copy the data directory to a file, in the state of one moment.
 
-    The server may run meanwhile. For one server; back up a cluster with pg_dump."""
+    The server may keep running. For a single server; back up a cluster with pg_dump.
+    """
     from ..moving import back_up
     from ..request import ServeRequest
 
@@ -58,9 +59,10 @@ def restore(
     assign: Assign = None,
     json: Json = False,
 ) -> None:
-    """Put a backup back into a data directory that has no database.
+    """Restore a backup into a data directory that has no database.
 
-    Runs that were in flight go on when the server starts."""
+    Runs that were in flight continue when the server starts.
+    """
     from ..moving import restore as restore_now
     from ..request import ServeRequest
 
@@ -80,7 +82,9 @@ def export_(
 ) -> None:
     """Export all data into a file.
 
-    One server may run meanwhile: the file holds one moment. Stop all servers and workers of a cluster first."""
+    A single server may keep running: the file has the state of one moment. Stop all servers and workers of a cluster
+    first.
+    """
     from ..moving import export
     from ..request import ServeRequest
 
@@ -99,7 +103,7 @@ def import_(
         bool,
         typer.Option(
             "--accept-blocked",
-            help="Import checkpoints that name functions or other code, too; they are read as plain data.",
+            help="Also import checkpoints that name functions or other code; these are read as plain data.",
         ),
     ] = False,
     config: Config = None,
@@ -123,7 +127,7 @@ def import_(
             found,
             file,
             only_verify=verify,
-            # Without one, the strictest rule.
+            # Without a langgraph.json, the strictest rule applies.
             configuration=request.configuration(found) if found.config else None,
             accept_blocked=accept_blocked,
         )

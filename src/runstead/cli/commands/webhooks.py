@@ -1,4 +1,4 @@
-"""``webhooks``: what was sent to them."""
+"""``webhooks``: list, show and resend deliveries."""
 
 # No `from __future__ import annotations`: typer reads the annotations of these functions.
 from typing import Annotated

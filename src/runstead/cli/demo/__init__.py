@@ -1,1 +1,1 @@
-"""``runstead demo``: a run outlives the process that executes it, for everybody to watch."""
+"""``runstead demo``: demonstration of a run that survives the process that executes it."""

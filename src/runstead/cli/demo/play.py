@@ -1,7 +1,6 @@
-"""The play: a server is started as a process of its own, an agent runs on it as a durable run, and in the middle
-the process is killed. A new one takes the run up where its last checkpoint left it, while the reader, an unmodified
-langgraph_sdk client, reconnects by itself. In the end the outcome is compared with that of a run nobody disturbed.
-"""
+"""Script of the demo. A server process executes an agent as a durable run, and is killed in the middle. A new process
+resumes the run from its last checkpoint, while the reader, an unmodified langgraph_sdk client, reconnects by itself. At
+the end, the result is compared with that of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -35,22 +34,23 @@ GRAPH: Final = f"runstead.graphs.demo:{ASSISTANT}"
 QUESTION: Final = "Please pay invoice 2041."
 _AT_FULL_SPEED: Final = {"configurable": {"token_seconds": 0}}
 _KILL_AFTER_WORDS: Final = 14
-"""Of the second message: the first steps are done and checkpointed by then, this one is being streamed."""
+"""Number of words of the second message: by then the first steps are done and checkpointed, and this message is being
+streamed."""
 _LIMIT_SECONDS: Final = 90.0
 _ENVIRON: Final = {"RUNSTEAD_LOG_LEVEL": "warning", "RUNSTEAD_SHUTDOWN_GRACE_SECONDS": "1"}
 
 
 def show_demo(output: Output, *, ask: bool) -> int:
-    """Play it. Returns the exit code: 0 when everything that it claims was seen to be so."""
+    """Run the demo and return the exit code: 0 if everything that it claims was observed."""
     if os.name != "posix":
         raise CommandError("the demo kills a process and hands its socket on, which needs Linux or macOS", "use WSL")
     with (
         tempfile.TemporaryDirectory(prefix="runstead-demo-") as scratch,
-        # The socket is there before, between and after the servers, so that nobody is ever refused.
+        # The socket exists before, between and after the servers, so that no connection is ever refused.
         socket.create_server(("127.0.0.1", 0), backlog=128) as listening,
     ):
         log, settings = Path(scratch) / "server.log", Path(scratch) / "runstead.toml"
-        # An empty file of settings: one of the user's own must not change what is shown here.
+        # An empty settings file, since the user's own settings must not affect the demo.
         settings.touch()
         arguments = [GRAPH, "--data-dir", str(Path(scratch) / "data"), "--settings", str(settings), "--json"]
         child = ServerChild(arguments, listening, environ=_ENVIRON, log=log)
@@ -70,7 +70,7 @@ def show_demo(output: Output, *, ask: bool) -> int:
 
 
 class Play:
-    """Scene by scene. ``child`` is the server of the moment, at ``url``."""
+    """The demo, scene by scene. ``child`` is the current server, at ``url``."""
 
     def __init__(self, output: Output, child: ServerChild, url: str, *, ask: bool) -> None:
         self._output, self._child, self._url, self._ask = output, child, url, ask
@@ -79,7 +79,7 @@ class Play:
         self._resume: Any = None
 
     async def perform(self) -> int:
-        """Raises an ExceptionGroup of what went wrong."""
+        """Run all scenes. Raises an ExceptionGroup of failures."""
         async with asyncio.timeout(_LIMIT_SECONDS), asyncio.TaskGroup() as together:
             guard = together.create_task(self._guard_server())
             self._timeline.note(f"starting a server: runstead serve {GRAPH}")
@@ -94,7 +94,7 @@ class Play:
         return FAILED if problems else 0
 
     async def _guard_server(self) -> None:
-        """Nobody answers at a socket whose server has ended by itself: do not wait for it."""
+        """Stop the demo if the server ends by itself, since nothing would respond on its socket."""
         while True:
             if (code := self._child.has_died()) is not None:
                 raise CommandError(f"the server ended by itself, with exit code {code}")
@@ -102,7 +102,7 @@ class Play:
 
     async def _scenes(self, client: LangGraphClient) -> list[str]:
         await client.http.get("/ok")
-        self._timeline.note(f"the server answers at {self._url} (pid {self._child.pid})")
+        self._timeline.note(f"the server responds at {self._url} (pid {self._child.pid})")
         disturbed = await self._disturbed(client)
         undisturbed = await self._undisturbed(client)
         problems = list(differences(disturbed, undisturbed))
@@ -110,7 +110,7 @@ class Play:
         return problems
 
     async def _disturbed(self, client: LangGraphClient) -> ThreadReader:
-        """The run that loses its process."""
+        """Execute the run whose process is killed."""
         thread_id = str((await client.threads.create())["thread_id"])
         reader = ThreadReader(thread_id, self._view.show)
         self._timeline.note(f"creating a run with langgraph_sdk: {QUESTION}")
@@ -129,7 +129,7 @@ class Play:
         return reader
 
     async def _undisturbed(self, client: LangGraphClient) -> ThreadReader:
-        """The same on another thread, at full speed and out of sight."""
+        """Execute the same run on another thread, at full speed and without output."""
         thread_id = str((await client.threads.create())["thread_id"])
         reader = ThreadReader(thread_id, lambda item: None)
         question = {"messages": [{"role": "user", "content": QUESTION}]}
@@ -142,7 +142,7 @@ class Play:
     async def _watch(
         self, client: LangGraphClient, reader: ThreadReader, disturb: Callable[[], bool] | None, **run: Any
     ) -> bool:
-        """Create a run and read it to its end; True when ``disturb`` did something on the way."""
+        """Create a run and read it to its end. Return True if ``disturb`` did something on the way."""
         stream: Any = client.runs.stream(
             reader.thread_id,
             ASSISTANT,
@@ -156,7 +156,7 @@ class Play:
         async with aclosing(reader.read(stream)) as items:
             async for item in items:
                 if isinstance(item, Begun) and item.attempt > 1:
-                    self._timeline.note(f"the reader is back by itself, and attempt {item.attempt} goes on")
+                    self._timeline.note(f"the reader has reconnected by itself, and attempt {item.attempt} continues")
                 if disturb is not None and not disturbed:
                     disturbed = disturb()
         self._view.end_line()
@@ -169,13 +169,13 @@ class Play:
         self._timeline.note(f"killing the process that executes the run (pid {self._child.pid})", style="bold red")
         self._child.kill()
         self._child.start()
-        self._timeline.note(f"starting a new one on the same data (pid {self._child.pid})")
+        self._timeline.note(f"starting a new process on the same data (pid {self._child.pid})")
         return True
 
     def _decide(self, reader: ThreadReader) -> Any:
         if self._ask:
             return ask_about(reader.transcript.interrupts, self._output.ask)
-        self._view.remark("approving it here, since nobody is asked (--ask lets you answer)")
+        self._view.remark("approved automatically (use --ask to answer yourself)")
         return approve_all(reader.transcript.interrupts)
 
     async def _tell_outcome(self, client: LangGraphClient, disturbed: ThreadReader, problems: list[str]) -> None:
@@ -212,6 +212,6 @@ class Play:
 
 
 def _end_of(log: Path) -> str | None:
-    """The last lines of the server's log, which goes with the rest of the scratch directory."""
+    """Return the last lines of the server's log, which is deleted with the scratch directory."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     return "\n       ".join(lines[-12:]) or None

@@ -1,4 +1,4 @@
-"""One who reads a thread's runs as any client would, and remembers what it has put together from the pieces."""
+"""Reader of a thread's runs, like any client, which records the messages that it assembles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class ThreadReader:
-    """``show`` sees every item as it comes. ``state`` is filled in at the end, for comparing."""
+    """Reader of one thread. ``show`` receives every item as it arrives. ``state`` is set at the end, for the
+    comparison."""
 
     thread_id: str
     show: Callable[[Item], None]
@@ -28,7 +29,7 @@ class ThreadReader:
     _whole: list[str] = field(default_factory=list)
 
     async def read(self, stream: AsyncGenerator[StreamPart]) -> AsyncGenerator[Item]:
-        """Read one run to its end, over whatever happens to the connection."""
+        """Read one run to its end, across interruptions of the connection."""
         self.transcript = self.transcript.next_run()
         async with aclosing(stream):
             async for part in stream:
@@ -39,13 +40,13 @@ class ThreadReader:
         self._finish_messages()
 
     def words_of(self, message: int) -> int:
-        """How many pieces of the n-th message of this run (from 0) have come so far."""
+        """Return the number of pieces of the n-th message of this run (from 0) that have arrived so far."""
         begun = list(self._pieces.values())
         return len(begun[message]) if len(begun) > message else 0
 
     @property
     def messages(self) -> list[str]:
-        """Everything that was said or returned, whole: a message that was cut off and began anew counts once."""
+        """All complete messages and tool results. A message that was cut off and started again counts once."""
         return self._whole
 
     def _remember(self, item: Item) -> None:
@@ -64,19 +65,19 @@ class ThreadReader:
 
     def _finish_messages(self) -> None:
         for message_id, pieces in self._pieces.items():
-            # A model reports its usage with the last piece: what has none was cut off.
+            # A model reports its usage with the last piece: a message without usage was cut off.
             if self.transcript.is_whole(message_id):
                 self._whole.append("".join(pieces))
         self._pieces = {}
 
 
 def without_ids(state: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The messages of a state, without the ids that are made up anew for every message."""
+    """Return the messages of a state without their ids, which are generated for every message."""
     return [{name: value for name, value in message.items() if name != "id"} for message in state.get("messages", [])]
 
 
 def differences(one: ThreadReader, other: ThreadReader) -> Iterator[str]:
-    """In what the two are not the same; nothing when they are."""
+    """Yield the differences between two readers; none if they are equal."""
     if without_ids(one.state) != without_ids(other.state):
         yield "the final states differ"
     if one.messages != other.messages:

