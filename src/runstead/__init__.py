@@ -1,7 +1,7 @@
-"""Runstead: the runtime that LangGraph agents live in.
+"""Runstead: the runtime for LangGraph agents.
 
-The names that applications need, each imported at its first use, so that ``import runstead`` and ``runstead --help``
-stay instant. Everything for embedding the kernel without a server is in `runstead.runtime`.
+The names that applications need are imported on first use, so that ``import runstead`` and ``runstead --help`` stay
+fast. `runstead.runtime` has everything for embedding the kernel without a server.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What an operator may set, each with its unit: flags beat the file, the file beats the environment.
+"""Settings for operators, each with its unit. Flags take precedence over the file, the file over the environment.
 
 The file is ``runstead.toml`` in the project's directory, or the one named by ``--settings``. Relative paths in it are
-meant from its own place, those of flags and variables from the working directory. How the parts of the
-server get these values is wiring, and stands in `runstead.bootstrap`.
+relative to the file, those of flags and variables to the working directory. `runstead.bootstrap` passes the values to
+the components.
 """
 
 import hashlib
@@ -28,11 +28,11 @@ _SCHEMES: Final = {"database_url": ("postgresql://", "postgres://"), "redis_url"
 
 
 class SettingsError(Exception):
-    """A setting that cannot be used; the text says which one, from where, and the way out."""
+    """A setting is invalid; the text names it, its source and the fix."""
 
 
 class Settings(BaseSettings):
-    """One server's settings. Make it with `load_settings`, which knows the order of the three sources."""
+    """Settings of one server. Create with `load_settings`, which knows the precedence of the three sources."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True, validate_default=True)
 
@@ -138,15 +138,15 @@ class Settings(BaseSettings):
     max_concurrent_runs: int = Field(
         default=64,
         ge=0,
-        description="Maximum of runs that this process executes at once (count); more wait. 0: it executes none, and "
-        "others have to.",
+        description="Maximum of runs that this process executes at once (count); more wait. 0: none, for a "
+        "server whose runs are executed by workers.",
     )
     reserved_slots: int | None = Field(
         default=None,
         ge=0,
-        description="How many of `max_concurrent_runs` are kept for users and fairness groups that execute no run "
-        "(count); 0: none. Unset: an eighth. Where the server knows no users and langgraph.json has no `priority`, "
-        "there are none.",
+        description="Part of `max_concurrent_runs` that is reserved for users and fairness groups without an "
+        "executing run (count); 0: none. Unset: an eighth. Without authentication and without `priority` in "
+        "langgraph.json, none.",
     )
     lease_term_seconds: float = Field(
         default=10,
@@ -254,7 +254,7 @@ class Settings(BaseSettings):
     # --- encryption at rest ----------------------------------------------------------------------------------------
     encryption_keys: SecretStr | None = Field(
         default=None,
-        description="Keys that what is stored is encrypted with: base64 of 32 bytes, as `runstead encryption new-key` "
+        description="Keys of encryption at rest: base64 of 32 bytes, as `runstead encryption new-key` "
         "prints one. Several, separated by spaces: the first one encrypts, all of them decrypt. Unset: "
         "LANGGRAPH_AES_KEY if that is set, else nothing is encrypted.",
     )
@@ -328,14 +328,14 @@ class Settings(BaseSettings):
     @field_validator("agent_isolation", mode="before")
     @classmethod
     def _rename_isolation(cls, value: Any) -> Any:
-        """The names that the first versions had."""
+        """Accept the names of the first versions."""
         return {"thread": "run", "server": "shared"}.get(value, value) if isinstance(value, str) else value
 
     @field_validator("queues", "graph_queues")
     @classmethod
     def _check_queues(cls, value: Any) -> Any:
         if value == ():
-            raise ValueError("it names no queue; leave it out to execute runs of all queues")
+            raise ValueError("it is empty; leave it out to execute runs of all queues")
         for name in value.values() if isinstance(value, dict) else value or ():
             if not name.strip() or len(name) > _LONGEST_QUEUE or not name.isprintable():
                 raise ValueError(f"a queue has a name of 1 to {_LONGEST_QUEUE} printable characters")
@@ -373,9 +373,9 @@ class Settings(BaseSettings):
         for name, schemes in _SCHEMES.items():
             url = getattr(self, name)
             if url is not None and not url.get_secret_value().startswith(schemes):
-                raise ValueError(f"{name}: it begins with none of {', '.join(schemes)}")
+                raise ValueError(f"{name}: it must begin with one of {', '.join(schemes)}")
         if self.max_concurrent_runs == 0 and self.database_url is None:
-            raise ValueError("max_concurrent_runs is 0, and without database_url nobody else could execute runs")
+            raise ValueError("max_concurrent_runs is 0, and without database_url there are no workers to execute runs")
         if self.encryption_keys is not None and self.encryption_keys_file is not None:
             raise ValueError("encryption_keys and encryption_keys_file are both set; keep one of the two")
         if self.run_events == "jsonl" and self.database_url is not None:
@@ -384,17 +384,17 @@ class Settings(BaseSettings):
 
     @property
     def is_cluster(self) -> bool:
-        """Other servers and workers may share the work: the scaled profile."""
+        """True in the scaled profile: other servers and workers may share the work."""
         return self.database_url is not None
 
     @property
     def hand_back_grace_seconds(self) -> float:
-        """How long a process that is to end waits for code that does not react, before its run is handed back."""
+        """Seconds that a stopping process waits for code that does not react, before its run is handed back."""
         return min(self.stop_grace_seconds, max(self.shutdown_grace_seconds, 1.0))
 
     @property
     def is_loopback(self) -> bool:
-        """Nobody outside of this machine can reach the server."""
+        """True if the server can be reached only from this machine."""
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
@@ -402,7 +402,7 @@ class Settings(BaseSettings):
 
     @property
     def url(self) -> str:
-        """Where a client on this machine finds the server."""
+        """URL of the server for clients on this machine."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
@@ -410,10 +410,11 @@ class Settings(BaseSettings):
 def load_settings(
     flags: Mapping[str, Any] | None = None, *, file: Path | None = None, project: Path | None = None
 ) -> Settings:
-    """Settings from flags (None counts as not given), the file, and the environment, in this order of precedence.
+    """Load the settings from flags (None counts as not given), the file and the environment, in this order of
+    precedence.
 
-    ``file`` must exist when it is named; without it, ``runstead.toml`` of ``project`` (the
-    working directory) is read if there is one. Raises SettingsError.
+    ``file`` must exist if it is named; otherwise ``runstead.toml`` of ``project`` (the working directory) is read if it
+    exists. Raises SettingsError.
     """
     from_flags = {name: value for name, value in (flags or {}).items() if value is not None}
     place = file or (project or Path.cwd()) / SETTINGS_FILE
@@ -425,14 +426,14 @@ def load_settings(
 
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
-    """RUNSTEAD_* variables that no setting reads: most likely misspelt."""
+    """Return RUNSTEAD_* variables that match no setting, and are probably misspelled."""
     known = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
     names = os.environ if environ is None else environ
     return sorted(name for name in names if name.upper().startswith(ENV_PREFIX) and name.upper() not in known)
 
 
 def default_data_dir(project: Path, environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
-    """Where the data of a project belongs on this platform: a directory of its own, named after the project's path."""
+    """Return the directory for a project's data on this platform, named after the project's path."""
     env = os.environ if environ is None else environ
     if platform == "win32":
         base = Path(env.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
@@ -440,7 +441,7 @@ def default_data_dir(project: Path, environ: Mapping[str, str] | None = None, pl
         base = Path.home() / "Library" / "Application Support"
     else:
         base = Path(env.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    # Two projects may share a name, so the path's hash tells them apart.
+    # Two projects may have the same name, so the hash of the path distinguishes them.
     digest = hashlib.sha256(os.fsencode(project)).hexdigest()[:8]
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", project.name).strip("-.") or "project"
     return base / "runstead" / f"{name}-{digest}"
@@ -463,7 +464,7 @@ def _explain(error: ValidationError, flags: Mapping[str, Any], from_file: Mappin
     lines = []
     for problem in error.errors():
         if not problem["loc"]:
-            # About several of them; its input would be all of them, passwords included.
+            # Concerns several settings; its input would be all of them, including passwords.
             lines.append(problem["msg"].removeprefix("Value error, "))
             continue
         name = str(problem["loc"][0])

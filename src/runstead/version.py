@@ -1,4 +1,4 @@
-"""The version of the installed package, read from its metadata."""
+"""Version of the installed package, read from its metadata."""
 
 from importlib.metadata import version
 from typing import Final

@@ -123,8 +123,8 @@ async def test_function_receives_the_user(served: Served) -> None:
         ({"then": "refuse"}, 429, "enough for today"),
         (answering({"priority": 6}), 500, "an integer from -5 to 5, got int"),
         (answering({"priority": True}), 500, "an integer from -5 to 5, got bool"),
-        (answering({"fairness_group": "x" * 257}), 500, "a text of at most 256 characters, got str"),
-        (answering({"fairness_group": 7}), 500, "a text of at most 256 characters, got int"),
+        (answering({"fairness_group": "x" * 257}), 500, "a string of at most 256 characters, got str"),
+        (answering({"fairness_group": 7}), 500, "a string of at most 256 characters, got int"),
         (answering("urgent"), 500, "None or a dict with priority and fairness_group, got str"),
     ],
 )

@@ -131,7 +131,7 @@ async def test_loopback_client_is_allowed_without_authentication(peer: str | Non
 @pytest.mark.parametrize("peer", ["192.168.1.7", "8.8.8.8", "::ffff:10.0.0.1", "fe80::1", "example.org", ""])
 async def test_remote_client_without_authentication_needs_the_setting(peer: str) -> None:
     credentials = Credentials("GET", "/", {}, client=peer)
-    with pytest.raises(Forbidden, match="answers this machine alone"):
+    with pytest.raises(Forbidden, match="serves only this machine"):
         await NoAuthentication().authenticate(credentials)
     assert await NoAuthentication(anywhere=True).authenticate(credentials) == LOCAL_ACTOR
 

@@ -137,7 +137,7 @@ def test_invalid_value_is_refused_with_key_and_expectation(
     ("text", "said"),
     [
         ('{"graphs": ', "is not JSON: Expecting value at line 1"),
-        ("[]", "must hold an object"),
+        ("[]", "must contain an object"),
         ("\xff", "is not JSON"),
         ('{"graphs": ' + "9" * 5_000, "cannot be read"),
         ('{"graphs": ' + "[" * 100_000, "cannot be read"),
@@ -170,7 +170,7 @@ def test_graphs_given_as_files_need_no_configuration(tmp_path: Path) -> None:
 
 def test_two_graphs_of_one_name_are_refused(tmp_path: Path) -> None:
     write(tmp_path)
-    with pytest.raises(SourceError, match="ids of their own"):
+    with pytest.raises(SourceError, match="different ids"):
         configuration_of(["agent.py:graph", "agent.py:graph"], tmp_path)
 
 

@@ -198,7 +198,7 @@ async def test_factory_is_called_for_each_run_and_its_module_imported_once(tmp_p
         ("graph = 3", "'graph' is an object of type int; expected a compiled graph"),
         ("graph = None", "'graph' is None"),
         ("grph = compiled()", "it has no variable 'graph'; it has grph, State, builder"),
-        ("def graph(a, b): return compiled()", "graph() needs 'a', and a factory is given nothing but config"),
+        ("def graph(a, b): return compiled()", "graph() needs 'a', but a factory is given only config"),
         ("def graph(config, /): return compiled()", "takes 'config' by position only"),
         ("import nothing_like_this", "ModuleNotFoundError: No module named 'nothing_like_this'\n  at "),
         ("raise SystemExit(2)", "SystemExit: 2"),

@@ -1,1 +1,1 @@
-"""Graphs as users write them: langgraph.json, the files it names, and the factories that make agents of them."""
+"""Graphs of users: langgraph.json, the files that it names, and the factories that build agents from them."""

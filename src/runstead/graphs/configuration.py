@@ -1,7 +1,7 @@
-"""Read langgraph.json into types that cannot be wrong.
+"""Parsing of langgraph.json into validated types.
 
-Keys that only matter when an image is built are passed over, unknown ones are warned about, and a bad
-value is refused with file, key and what was expected. Nothing is imported or applied here.
+Keys that only matter for building an image are ignored, unknown keys cause a warning, and an invalid value is refused
+with the file, the key and the expected value. Nothing is imported or applied here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class ConfigurationError(Exception):
-    """A configuration that cannot be served; the text names the file, the key and the way out."""
+    """The configuration is invalid; the text names the file, the key and the fix."""
 
     def __init__(self, file: Path, key: str, problem: str) -> None:
         self.file, self.key, self.problem = file, key, problem
@@ -41,7 +41,8 @@ class ConfigurationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class GraphConfiguration:
-    """What is to be served. Relative paths are meant from ``directory``; ``env`` is a mapping, or a file with one."""
+    """Configuration of a server. Relative paths are relative to ``directory``; ``env`` is a mapping, or a file with
+    one."""
 
     directory: Path
     graphs: Sequence[GraphSource]
@@ -60,20 +61,20 @@ class GraphConfiguration:
 
     @property
     def search_paths(self) -> tuple[Path, ...]:
-        """What to put on ``sys.path``: the local dependencies, their ``src`` directories, and the project's own."""
-        # Also one without a dot, as the reference takes it: a package of that name is no directory here.
+        """Paths for ``sys.path``: the local dependencies, their ``src`` directories, and the project's own."""
+        # Also dependencies without a dot, as in the reference server: a package of that name is not a directory here.
         places = [self.directory / name for name in self.dependencies] + [self.directory]
         found = (path for place in places for path in (place, place / "src") if path.is_dir())
         return tuple(dict.fromkeys(path.resolve() for path in found))
 
 
 def is_local(dependency: str) -> bool:
-    """A directory of the project, rather than the name of a package that must be installed."""
+    """Return whether a dependency is a directory of the project, instead of the name of a package to be installed."""
     return dependency.startswith(".") or Path(dependency).is_absolute()
 
 
 def read_configuration(file: Path) -> GraphConfiguration:
-    """The configuration in ``file``. Raises ConfigurationError."""
+    """Read the configuration in ``file``. Raises ConfigurationError."""
     file = file.resolve()
     data = _load_json(file)
     try:
@@ -102,13 +103,14 @@ def read_configuration(file: Path) -> GraphConfiguration:
 
 
 def configuration_of(targets: Sequence[str], directory: Path) -> GraphConfiguration:
-    """What ``runstead dev file.py:graph ...`` serves: each graph under its variable's name. Raises SourceError."""
+    """Return the configuration of ``runstead dev file.py:graph ...``: each graph has the name of its variable. Raises
+    SourceError."""
     directory = directory.resolve()
     sources = [parse_source(target.partition(":")[2] or target, target, directory) for target in targets]
     names = [source.graph_id for source in sources]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise SourceError(
-            twice[0], "two graphs have the same variable name; give them ids of their own in a langgraph.json"
+            twice[0], "two graphs have the same variable name; give them different ids in a langgraph.json"
         )
     env = directory / ".env"
     # Their own directories come first, as when the file is run as a script.
@@ -120,10 +122,10 @@ def configuration_of(targets: Sequence[str], directory: Path) -> GraphConfigurat
 
 def _load_json(file: Path) -> dict[str, Any]:
     try:
-        # From bytes: editors write it with a byte order mark, or in UTF-16.
+        # Read as bytes: editors may write a byte order mark, or UTF-16.
         data = json.loads(file.read_bytes())
     except FileNotFoundError as error:
-        problem = "there is no such file; name it with --config, or serve one graph with `runstead dev file.py:graph`"
+        problem = "there is no such file; name one with --config, or serve one graph with `runstead dev file.py:graph`"
         raise ConfigurationError(file, "", problem) from error
     except json.JSONDecodeError as error:
         raise ConfigurationError(
@@ -133,7 +135,7 @@ def _load_json(file: Path) -> dict[str, Any]:
         # No text, nested too deeply, or a number with thousands of digits.
         raise ConfigurationError(file, "", f"cannot be read: {error}") from error
     if not isinstance(data, dict):
-        raise ConfigurationError(file, "", 'must hold an object such as {"graphs": {"agent": "./agent.py:graph"}}')
+        raise ConfigurationError(file, "", 'must contain an object such as {"graphs": {"agent": "./agent.py:graph"}}')
     return data
 
 
@@ -163,7 +165,7 @@ def _graph(file: Path, graph_id: str, value: Any) -> GraphSource:
 
 
 def _remarks(directory: Path, data: Mapping[str, Any], parts: Document) -> Iterator[str]:
-    """Yield what the file asks for and will not have, as ``key: sentence``."""
+    """Yield warnings about parts of the file that have no effect, as ``key: sentence``."""
     for key in unknown_keys(data):
         yield f"{key}: unknown key, ignored"
     for dependency in parts.dependencies:
@@ -186,7 +188,7 @@ def _environment(directory: Path, env: str | Mapping[str, str] | None) -> Path |
 
 
 def _is_readable(path: Path) -> bool:
-    """A file, or a pipe that a secret manager writes to."""
+    """Return whether the path is a file, or a pipe that a secret manager writes to."""
     return path.is_file() or path.is_fifo()
 
 

@@ -1,6 +1,6 @@
-"""The agent of ``runstead demo``: it looks an invoice up, asks a human before it pays, and reports.
+"""Agent of ``runstead demo``: it looks up an invoice, asks a human before it pays, and reports.
 
-A LangChain agent like any other; only its model is scripted. Serve it with ``runstead dev runstead.graphs.demo:agent``.
+A normal LangChain agent; only its model is scripted. Serve it with ``runstead dev runstead.graphs.demo:agent``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TOKEN_SECONDS: Final = 0.04
 @tool
 def lookup_invoice(number: str) -> str:
     """Find an open invoice by its number."""
-    # Seen on the stream as a custom event: whoever watches can count how often the tool has really run.
+    # Visible in the stream as a custom event, so that readers can count the actual executions of the tool.
     get_stream_writer()({"tool": "lookup_invoice", "number": number})
     return json.dumps({"number": number, **INVOICES.get(number, INVOICES[DEFAULT_INVOICE])})
 
@@ -42,11 +42,9 @@ def send_payment(number: str, supplier: str, amount: float, currency: str) -> st
 
 
 def agent(config: RunnableConfig) -> Any:
-    """The demo agent for one run; ``configurable.token_seconds`` sets its pace."""
+    """Return the demo agent for one run; ``configurable.token_seconds`` sets its speed."""
     pace = float(config.get("configurable", {}).get("token_seconds", TOKEN_SECONDS))
-    approval = InterruptOnConfig(
-        allowed_decisions=["approve", "edit", "reject"], description="A payment leaves the house."
-    )
+    approval = InterruptOnConfig(allowed_decisions=["approve", "edit", "reject"], description="Approve the payment.")
     return create_agent(
         ScriptedChatModel(script=next_message, delay=pace),
         tools=[lookup_invoice, send_payment],
@@ -56,7 +54,7 @@ def agent(config: RunnableConfig) -> Any:
 
 
 def next_message(history: Sequence[BaseMessage]) -> AIMessage:
-    """What the model says after ``history``: the script of the demo."""
+    """Return the model's message after ``history``: the script of the demo."""
     asked = max((place for place, message in enumerate(history) if isinstance(message, HumanMessage)), default=0)
     results = [message for message in history[asked:] if isinstance(message, ToolMessage)]
     if not results:
@@ -79,18 +77,18 @@ def _ask_to_pay(invoice: dict[str, Any], turn: int) -> AIMessage:
     return AIMessage(
         f"Invoice {invoice['number']} from {invoice['supplier']} is open: "
         f"{invoice['amount']:.2f} {invoice['currency']}, due on {invoice['due']}. "
-        "The supplier is known to us, the amount agrees with the order, and nobody has paid it yet. "
-        "I am preparing the payment now. Money that has left the house does not come back by itself, "
+        "The supplier is known to us, the amount agrees with the order, and it has not been paid yet. "
+        "I am preparing the payment now. A payment cannot be undone, "
         "so a human has to approve this step before I take it.",
         tool_calls=[{"name": "send_payment", "args": paying, "id": f"call-{turn}"}],
     )
 
 
 def _report(result: ToolMessage) -> AIMessage:
-    # The middleware answers in the tool's place when a human has refused.
+    # The middleware responds in the tool's place if a human has refused.
     if result.status == "error":
         return AIMessage("Understood: the payment was refused, so nothing was paid. The invoice stays open.")
-    # An edited call is announced in front of the result.
+    # An edited call is announced before the result.
     paid = json.loads(result.text[result.text.rindex("{") :])
     return AIMessage(
         f"Done. {paid['amount']:.2f} {paid['currency']} were paid after your approval; "

@@ -1,6 +1,6 @@
-"""The embedder that ``store.index.embed`` names: one of the user's own, one of langchain's providers, or ours.
+"""Embedder that ``store.index.embed`` names: the user's own, one of LangChain's providers, or the built-in one.
 
-The user's code runs on the loop of all user code, like graphs do: an embedder that blocks must not stop the server.
+The user's code runs on the loop of user code, like graphs: an embedder that blocks must not block the server.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _KEY: Final = "store.index.embed"
 
 
 class EmbedderLoadError(Exception):
-    """An embedder that cannot be had; the text names what was asked for, and the way out."""
+    """The embedder cannot be loaded; the text names it, and the fix."""
 
     def __init__(self, embed: str, problem: str) -> None:
         super().__init__(f"{_KEY}: {embed!r} {problem}")
 
 
 def load_embeddings(configuration: GraphConfiguration) -> Embeddings | None:
-    """What the configuration names; None where it has no index. Runs the user's module, so it blocks.
+    """Load the configured embedder; None if there is no index. Runs the user's module, so it blocks.
 
     Raises EmbedderLoadError.
     """
@@ -53,7 +53,7 @@ def load_embeddings(configuration: GraphConfiguration) -> Embeddings | None:
 
 
 def _names_a_variable(embed: str) -> bool:
-    """A file or a dotted module; providers of langchain have neither dots nor slashes."""
+    """Return whether the name is a file or a dotted module; LangChain's providers contain neither dots nor slashes."""
     place = embed.rpartition(":")[0]
     return place.endswith(".py") or "/" in place or "\\" in place or bool(re.fullmatch(r"\w+(\.\w+)+", place))
 
@@ -75,12 +75,11 @@ def _own(configuration: GraphConfiguration, embed: str) -> Embeddings:
 
 
 class OffLoopEmbeddings(Embeddings):
-    """``inner``, called on the loop of user code and never on the server's. Raises TimeoutError when it does not come
-    back.
-    """
+    """Wrapper that calls ``inner`` on the loop of user code, never on the server's. Raises TimeoutError if it does not
+    return in time."""
 
     def __init__(self, inner: Embeddings, user_loop: UserLoop, *, within: float = 60.0) -> None:
-        """``within``: seconds that an answer may take."""
+        """Create the wrapper. ``within``: maximum seconds of a call."""
         self._inner, self._user_loop, self._within = inner, user_loop, within
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:

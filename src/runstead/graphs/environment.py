@@ -1,4 +1,4 @@
-"""The ``env`` of langgraph.json: what is set for graphs before they are imported."""
+"""``env`` of langgraph.json: variables that are set before graphs are imported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .configuration import ConfigurationError, GraphConfiguration
 
 
 def read_environment(configuration: GraphConfiguration) -> Mapping[str, str]:
-    """Return the variables of ``env``; a name without a value in a file is left out. Raises ConfigurationError."""
+    """Return the variables of ``env``; names without a value in a file are left out. Raises ConfigurationError."""
     env = configuration.env
     if not isinstance(env, Path):
         return dict(env)
@@ -25,7 +25,8 @@ def read_environment(configuration: GraphConfiguration) -> Mapping[str, str]:
 
 
 def apply_environment(configuration: GraphConfiguration, environ: MutableMapping[str, str]) -> list[str]:
-    """Set in ``environ`` what is not set yet; returns the names. What the process was started with wins."""
+    """Set the variables in ``environ`` that are not set yet, and return their names. Variables of the process take
+    precedence."""
     missing = {name: value for name, value in read_environment(configuration).items() if name not in environ}
     environ.update(missing)
     return sorted(missing)

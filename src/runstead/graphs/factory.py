@@ -1,7 +1,7 @@
-"""From what a user's variable holds to an agent for one run.
+"""Conversion of a user's variable to an agent for one run.
 
-It may be a compiled graph (also a functional entrypoint), a builder, or something that makes one: a function or an
-async function, a context manager or an async one, taking nothing, the config, the server's runtime, or both.
+The variable may be a compiled graph (also a functional entrypoint), a builder, or a factory of one: a sync or async
+function or context manager, which takes nothing, the config, the server's runtime, or both.
 """
 
 from __future__ import annotations
@@ -29,17 +29,18 @@ Wanted: TypeAlias = Literal["config", "runtime"]
 
 
 class NoGraphReturned(TypeError):
-    """A factory was called and gave something else than a graph. A TypeError, so that clients get its text."""
+    """The factory returned something other than a graph. A TypeError, so that clients get its text."""
 
     def __init__(self, source: GraphSource, gave: str) -> None:
-        """``gave`` is a verb with its object, such as "returned None"."""
+        """Create the error. ``gave`` is a verb with its object, such as "returned None"."""
         expected = "a compiled graph, a StateGraph or an @entrypoint"
         verb = "yield" if gave.startswith("yielded") else "return"
         super().__init__(f"graph {source.graph_id!r}: the factory {source.variable}() {gave}; {verb} {expected}")
 
 
 class UserFactory:
-    """Opens the agent of a run from what the user wrote. Raises GraphLoadError where that cannot be an agent."""
+    """Factory that opens the agent of a run from the user's variable. Raises GraphLoadError if the variable cannot be
+    an agent."""
 
     def __init__(self, source: GraphSource, value: Any) -> None:
         self._source, self._value = source, value
@@ -51,20 +52,20 @@ class UserFactory:
 
     @property
     def graph_name(self) -> str | None:
-        """The name of a compiled graph; None for a builder or a factory."""
+        """Name of a compiled graph; None for a builder or a factory."""
         return getattr(self._value, "name", None) if is_graph(self._value) else None
 
     @property
     def context_schema(self) -> Any | None:
-        """The type of the graph's context; None for a graph that is still to be made."""
+        """Type of the graph's context; None for a graph that is built per run."""
         return getattr(self._value, "context_schema", None) if is_graph(self._value) else None
 
     @asynccontextmanager
     async def open(self, config: Mapping[str, Any], store: Any = None) -> AsyncIterator[Any]:
-        """The compiled graph, or the builder, for the length of a block; what the factory opened is closed after it.
-        ``store`` is the one of its runtime.
+        """Yield the compiled graph, or the builder, for the duration of a block; then close everything that the factory
+        opened.
 
-        Raises NoGraphReturned, and what the factory raises.
+        ``store`` is the store of the factory's runtime. Raises NoGraphReturned, and the errors of the factory.
         """
         if is_graph(self._value):
             yield self._value
@@ -73,9 +74,9 @@ class UserFactory:
             yield await self._made(self._call(**self._arguments(config, store)), stack)
 
     async def _made(self, made: Any, stack: AsyncExitStack) -> Any:
-        """The graph that is in ``made``, the context managers around it entered."""
+        """Return the graph from ``made``, after entering the context managers around it."""
         verb = "returned"
-        # An async function may well return a context manager: go on until there is a graph.
+        # An async function may return a context manager: continue until there is a graph.
         while not is_graph(made):
             if inspect.isawaitable(made):
                 made = await made
@@ -91,7 +92,7 @@ class UserFactory:
                 return await stack.enter_async_context(manager)
             return stack.enter_context(manager)
         except RuntimeError as error:
-            # As contextlib says it, which does not know whose generator it is.
+            # Raised by contextlib, which does not name the generator.
             if str(error) != "generator didn't yield":
                 raise
             raise NoGraphReturned(self._source, "yielded nothing") from error
@@ -107,12 +108,12 @@ _EXPECTED = "expected a compiled graph, a StateGraph, an @entrypoint, or a funct
 
 
 def is_graph(value: Any) -> bool:
-    """A compiled graph, or a builder still to be compiled."""
+    """Return whether the value is a compiled graph, or a builder still to be compiled."""
     return isinstance(value, Pregel | StateGraph)
 
 
 def _opener(factory: Callable[..., Any]) -> Callable[..., Any]:
-    # A bare generator function is a context manager whose decorator was forgotten.
+    # A plain generator function is a context manager without its decorator.
     if inspect.isasyncgenfunction(factory):
         return asynccontextmanager(factory)
     if inspect.isgeneratorfunction(factory):
@@ -121,7 +122,8 @@ def _opener(factory: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _wanted(source: GraphSource, factory: Callable[..., Any]) -> dict[str, tuple[Wanted, type[Any] | None]]:
-    """Which of the factory's parameters get what: by annotation first, by name where there is none."""
+    """Return the factory's parameters with the kind of value that each gets: by annotation first, by name without
+    one."""
     try:
         parameters = inspect.signature(factory).parameters
     except ValueError:
@@ -138,7 +140,7 @@ def _wanted(source: GraphSource, factory: Callable[..., Any]) -> dict[str, tuple
         elif _is_config(hint) or name == "config" or (hint is parameter.empty and alone and not wanted):
             wanted[name] = ("config", None)
         elif parameter.default is parameter.empty:
-            problem = f"{source.variable}() needs {name!r}, and a factory is given nothing but config: RunnableConfig"
+            problem = f"{source.variable}() needs {name!r}, but a factory is given only config: RunnableConfig"
             raise GraphLoadError(source, f"{problem} and runtime: ServerRuntime; give {name!r} a default")
     if positional := [name for name in wanted if parameters[name].kind is inspect.Parameter.POSITIONAL_ONLY]:
         raise GraphLoadError(source, f"{source.variable}() takes {positional[0]!r} by position only; remove the slash")
@@ -150,7 +152,7 @@ def _hints(factory: Callable[..., Any]) -> Mapping[str, Any]:
     try:
         return typing.get_type_hints(function)
     except Exception:
-        # A name that only type checkers see. What is written must do.
+        # An annotation contains a name that only type checkers know. Use the annotations as written.
         return dict(getattr(function, "__annotations__", {}))
 
 

@@ -1,7 +1,7 @@
-"""An embedder without a model: words and their parts, hashed into places of a vector.
+"""Embedder without a model: words and parts of words, hashed to positions of a vector.
 
-Texts that share words, or forms of a word, are close; synonyms are not. For demos and tests: no key, no download, the
-same vectors on every machine.
+Texts that share words, or forms of a word, are close; synonyms are not. For demos and tests: no API key, no download,
+the same vectors on every machine.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from langchain_core.embeddings import Embeddings
 
 _PART = 3
-"""Letters of a part of a word: what "walk", "walks" and "walking" have in common."""
+"""Letters per part of a word, such as the part that "walk", "walks" and "walking" have in common."""
 
 
 class HashedEmbeddings(Embeddings):
@@ -30,7 +30,7 @@ class HashedEmbeddings(Embeddings):
         vector = [0.0] * self._dims
         for feature, weight in _features(text):
             digest = zlib.crc32(feature.encode("utf-8", "surrogatepass"))
-            # A sign of its own, so that features which meet in one place do not always add up.
+            # Each feature has its own sign, so that features at the same position do not always add up.
             vector[(digest >> 1) % self._dims] += weight if digest & 1 else -weight
         length = math.hypot(*vector)
         return [number / length for number in vector] if length else vector

@@ -1,8 +1,8 @@
-"""The names of user files as modules: one file is one module, whichever name it is imported by.
+"""Module names of user files: one file is one module, by whichever name it is imported.
 
-A graph's file is loaded by its path, and helpers of the same project import it by a name of Python's: ``main``,
-``agent.main``, ``src.agent.main``. Without this, each name would execute the file once more, and make classes and
-clients that are different from the first ones.
+A graph's file is loaded by its path, and other modules of the project import it by a Python name: ``main``,
+``agent.main``, ``src.agent.main``. Without this module, each name would execute the file again, and create classes and
+clients that differ from the first ones.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Final
 
 
 def module_name(file: Path, directory: Path) -> str:
-    """Return a name that no other file of the project has, and that is the same wherever the project lies."""
+    """Return a name that no other file of the project has, independent of the project's location."""
     place = os.path.relpath(file, directory).replace(os.sep, "/")
     digest = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     stem = re.sub(r"\W", "_", file.stem)
@@ -29,47 +29,48 @@ def module_name(file: Path, directory: Path) -> str:
 
 
 def loaded_name(file: Path) -> str | None:
-    """Return the name by which the process has imported ``file`` already; None when it has not."""
+    """Return the name by which this process has already imported ``file``; None if it has not."""
     for name, module in list(sys.modules.items()):
-        # The script that was started is no module of the project: its file is executed anew, as Python itself does.
+        # The main script is not a module of the project: its file is executed again, as Python itself does.
         if name not in ("__main__", "__mp_main__") and _is_of(module, file):
             return name
     return None
 
 
 def plain_name(file: Path) -> str | None:
-    """Return the file's own name if Python finds this very file by it; None for a file in a package or off the path."""
+    """Return the file's own name if Python finds exactly this file by it; None for a file in a package, or not on the
+    path."""
     if not file.stem.isidentifier() or file.stem == "__init__":
         return None
     try:
         spec = find_spec(file.stem)
     except ValueError:
-        # Imported already by means that left no spec.
+        # Already imported by means that left no spec.
         return None
     return file.stem if spec is not None and _has_origin(spec, file) else None
 
 
 class ProjectFiles(MetaPathFinder):
-    """Finder of the loaded user files: any other name that leads to one of them gives the module that is there."""
+    """Finder for loaded user files: any other name of such a file returns the existing module."""
 
     def __init__(self) -> None:
         self._names: dict[Path, str] = {}
         self._files: dict[str, Path] = {}
 
     def add(self, file: Path, name: str, unique: str) -> None:
-        """Remember that ``file`` is about to be imported as ``name``, and can be found as ``unique`` too."""
+        """Register that ``file`` is about to be imported as ``name``, and can be found as ``unique`` too."""
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
         self._names[file], self._files[unique] = name, file
         stale = sys.modules.get(unique)
         if stale is not None and not _is_of(stale, file):
-            # Of another project in this process.
+            # Belongs to another project in this process.
             del sys.modules[unique]
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """See MetaPathFinder. None for all that is no loaded user file."""
+        """See MetaPathFinder. None for everything that is not a loaded user file."""
         file = self._files.get(fullname)
         if file is not None:
             return self._existing(file, fullname) or spec_from_file_location(fullname, file)
@@ -96,7 +97,7 @@ class ProjectFiles(MetaPathFinder):
 
 
 class _Existing(Loader):
-    """Loader that hands out a module that exists, without executing it again."""
+    """Loader that returns an existing module without executing it again."""
 
     def __init__(self, module: ModuleType) -> None:
         self._module, self._spec = module, module.__spec__
@@ -105,7 +106,7 @@ class _Existing(Loader):
         return self._module
 
     def exec_module(self, module: ModuleType) -> None:
-        # The import machinery has replaced it by that of the second name.
+        # The import machinery has replaced it by the spec of the second name.
         module.__spec__ = self._spec
 
 
@@ -117,6 +118,6 @@ def _has_origin(spec: ModuleSpec, file: Path) -> bool:
 
 
 def _is_of(module: object, file: Path) -> bool:
-    # By its dict: modules that load lazily would be loaded by looking at an attribute.
+    # Through its __dict__: reading an attribute would load modules that load lazily.
     found = getattr(module, "__dict__", {}).get("__file__")
     return isinstance(found, str) and os.path.basename(found) == file.name and os.path.realpath(found) == str(file)

@@ -1,9 +1,9 @@
-"""Load the module behind a graph's source, and say clearly where the user's code failed.
+"""Loading of the module behind a graph's source, with error texts that name the failing line of the user's code.
 
 A file of a package is loaded under its dotted name, so that relative imports work; a file that Python finds by its own
-name is loaded under that. Any other file gets a name made of its path inside the project: two ``agent.py`` do not meet.
-Each can also be imported by that name after a restart, which checkpoints rely on, since they name the classes of what
-they hold. See `module_names`.
+name is loaded under that. Any other file gets a name derived from its path inside the project, so that two ``agent.py``
+do not collide. Each can also be imported by that name after a restart, which checkpoints require, since they name the
+classes of their values. See `module_names`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _GRAPH_TYPES = ("CompiledStateGraph", "StateGraph", "Pregel")
 
 
 class GraphLoadError(Exception):
-    """A graph that cannot be had from its source; the text ends with the user's own line where it went wrong."""
+    """The graph cannot be loaded from its source; the text ends with the failing line of the user's code."""
 
     def __init__(self, source: GraphSource, problem: str) -> None:
         self.graph_id, self.problem = source.graph_id, problem
@@ -35,19 +35,19 @@ class GraphLoadError(Exception):
 
 
 def extend_search_path(paths: Iterable[Path]) -> None:
-    """Put ``paths`` at the front of ``sys.path``, in their order; those already there stay where they are."""
+    """Insert ``paths`` at the front of ``sys.path``, in their order; existing ones keep their position."""
     missing = [str(path) for path in paths if str(path) not in sys.path]
     sys.path[:0] = missing
 
 
 def load_variable(source: GraphSource) -> Any:
-    """What the source's variable holds. Runs the user's module, once. Raises GraphLoadError."""
+    """Return the value of the source's variable. Runs the user's module, once. Raises GraphLoadError."""
     try:
         module = (
             _load_file(source.file, source.directory) if source.file else importlib.import_module(str(source.module))
         )
     except (Exception, SystemExit) as error:
-        # SystemExit: a script without a main guard ends itself on import, and must not end the server.
+        # SystemExit: a script without a main guard exits on import, which must not end the server.
         raise GraphLoadError(source, describe(error)) from error
     try:
         return getattr(module, source.variable)
@@ -56,10 +56,10 @@ def load_variable(source: GraphSource) -> Any:
 
 
 def describe(error: BaseException) -> str:
-    """``Class: message``, and the last line of the user's code on the way to it."""
+    """Return ``Class: message``, and the last line of the user's code in the traceback."""
     text = "".join(traceback.format_exception_only(error)).strip()
     if isinstance(error, SyntaxError):
-        # format_exception_only has shown file, line and caret already.
+        # format_exception_only already contains file, line and caret.
         return text
     text = text if str(error) else f"{type(error).__name__} without a message"
     frames = traceback.extract_tb(error.__traceback__)
@@ -78,7 +78,7 @@ def _load_file(file: Path, directory: Path) -> ModuleType:
 
 
 def _dotted_name(file: Path) -> str | None:
-    """The dotted name under which Python itself finds this very file of a package; None when it is in no package."""
+    """Return the dotted name under which Python finds exactly this file of a package; None if it is in no package."""
     parts = [] if file.stem == "__init__" else [file.stem]
     root = file.parent
     while (root / "__init__.py").is_file() and root.name.isidentifier():
@@ -88,7 +88,7 @@ def _dotted_name(file: Path) -> str | None:
         return None
     extend_search_path([root])
     name = ".".join(parts)
-    # Another package of this name may be installed: then the file's own, unique name is the safe one.
+    # Another package with this name may be installed: then the file needs its unique name.
     try:
         spec = importlib.util.find_spec(name)
     except ModuleNotFoundError:
@@ -97,7 +97,7 @@ def _dotted_name(file: Path) -> str | None:
 
 
 def _similar(module: ModuleType) -> str:
-    """A hint at what was meant: the module's graphs first, then what else it defines."""
+    """Return a hint at possible variables: the module's graphs first, then other definitions."""
     public = {name: value for name, value in vars(module).items() if not name.startswith("_")}
     graphs = [name for name, value in public.items() if type(value).__name__ in _GRAPH_TYPES]
     functions = [name for name, value in public.items() if getattr(value, "__module__", None) == module.__name__]
@@ -106,7 +106,7 @@ def _similar(module: ModuleType) -> str:
 
 
 def is_user_code(filename: str) -> bool:
-    """Whether the file is the user's own: neither Python's, nor an installed package's, nor ours."""
+    """Return whether the file belongs to the user: not to Python, an installed package, or Runstead."""
     if filename.startswith("<"):
         return False
     path = os.path.abspath(filename)

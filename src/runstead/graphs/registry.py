@@ -1,4 +1,4 @@
-"""The graphs of this server: which there are, and the factory behind each. Implements the kernel's AgentResolver."""
+"""Registry of this server's graphs, with the factory of each. Implements the kernel's AgentResolver."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .modules import GraphLoadError, extend_search_path, load_variable
 from .sources import GraphSource
 
 _UNNAMED: Final = "LangGraph"
-"""The name that LangGraph gives a graph that was compiled without one."""
+"""Name that LangGraph gives a graph that was compiled without one."""
 
 
 class RegisteredGraph:
-    """One graph, loaded when it is first needed. Implements the kernel's AgentFactory."""
+    """One graph, loaded on first use. Implements the kernel's AgentFactory."""
 
     def __init__(self, source: GraphSource, loading: threading.Lock) -> None:
         self.source = source
@@ -30,8 +30,9 @@ class RegisteredGraph:
         self._factory: UserFactory | None = None
 
     def load(self) -> UserFactory:
-        """Run the user's module, unless that was done. Blocks; raises GraphLoadError, and tries again the next time."""
-        # One import at a time, for all graphs: user modules are not made for being imported by several threads.
+        """Run the user's module, unless that was done. Blocks. Raises GraphLoadError, and tries again on the next
+        call."""
+        # One import at a time, for all graphs: user modules may not be safe to import from several threads.
         with self._loading:
             if self._factory is None:
                 self._factory = UserFactory(self.source, load_variable(self.source))
@@ -39,7 +40,7 @@ class RegisteredGraph:
 
     @property
     def name(self) -> str | None:
-        """The name that the graph was compiled with; None if it has none, is made by a factory, or is not loaded."""
+        """Name with which the graph was compiled; None if it has none, is built by a factory, or is not loaded."""
         name = None if self._factory is None else self._factory.graph_name
         return None if name == _UNNAMED else name
 
@@ -48,18 +49,18 @@ class RegisteredGraph:
         try:
             return (await self._loaded()).context_schema
         except GraphLoadError:
-            # Told when it is run.
+            # The error is reported when a run uses the graph.
             return None
 
     @asynccontextmanager
     async def build(self, config: Mapping[str, Any], store: Any = None) -> AsyncIterator[Any]:
-        """See AgentFactory. An import that is still needed goes to a thread, so that it blocks no loop at all."""
+        """See AgentFactory. A pending import runs in a thread, so that it blocks no loop."""
         factory = await self._loaded()
         async with factory.open(config, store) as agent:
             yield self._named(agent)
 
     def _named(self, agent: Any) -> Any:
-        """Return the agent, compiled; without a name of its own it gets the graph's id, for traces and events."""
+        """Return the compiled agent. Without a name of its own it gets the graph's id, for traces and events."""
         if isinstance(agent, StateGraph):
             agent = agent.compile()
         return agent.copy(update={"name": self.source.graph_id}) if agent.name == _UNNAMED else agent
@@ -69,7 +70,7 @@ class RegisteredGraph:
 
 
 class GraphRegistry:
-    """All graphs of a configuration. Making it imports nothing; `load` does, and is called before serving."""
+    """All graphs of a configuration. Creating the registry imports nothing; call `load` before serving."""
 
     def __init__(self, configuration: GraphConfiguration) -> None:
         self.configuration = configuration
@@ -82,12 +83,12 @@ class GraphRegistry:
 
     @property
     def descriptions(self) -> Mapping[str, str | None]:
-        """What the configuration says about each graph."""
+        """Descriptions of the graphs from the configuration."""
         return {graph_id: graph.source.description for graph_id, graph in self._graphs.items()}
 
     @property
     def names(self) -> Mapping[str, str]:
-        """The names that graphs were compiled with, of those that are loaded and have one of their own."""
+        """Names with which the loaded graphs were compiled, of those that have one of their own."""
         named = {graph_id: graph.name for graph_id, graph in self._graphs.items()}
         return {graph_id: name for graph_id, name in named.items() if name is not None}
 
@@ -98,9 +99,9 @@ class GraphRegistry:
             raise AgentNotFound(graph_id, self.graph_ids) from None
 
     def load(self) -> None:
-        """Put the project on the search path and load every graph. Blocks: not for the server's loop.
+        """Put the project on the search path and load every graph. Blocks: do not call on the server's loop.
 
-        Raises GraphLoadError, or all of them as an ExceptionGroup, so that one start shows every mistake.
+        Raises GraphLoadError, or all errors as an ExceptionGroup, so that one start shows every mistake.
         """
         extend_search_path(self.configuration.search_paths)
         failures: list[GraphLoadError] = []

@@ -1,7 +1,7 @@
-"""A chat model that follows a script: no key, no download, and everything an agent asks of a real one.
+"""Scripted chat model, which needs no API key and no download, and supports everything that an agent needs.
 
-What it says next is a function of the message history and of nothing else, so a run that was killed and resumed says
-what it would have said anyway. It streams token by token, tool calls too, binds tools and reports usage.
+Its next message depends only on the message history, so that a run that was killed and resumed says the same as without
+the kill. It streams token by token, including tool calls, binds tools and reports usage.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable
 
 Script: TypeAlias = Callable[[Sequence[BaseMessage]], AIMessage]
-"""The next message, from the history. Must give the same answer to the same history."""
+"""Function from the history to the next message. Must return the same message for the same history."""
 
 
 def turns(*messages: AIMessage) -> Script:
-    """Say ``messages`` in their order; the last one again and again after that."""
+    """Return a script that says ``messages`` in order, and repeats the last one after that."""
 
     def next_message(history: Sequence[BaseMessage]) -> AIMessage:
         said = sum(isinstance(message, AIMessage) for message in history)
@@ -35,7 +35,7 @@ def turns(*messages: AIMessage) -> Script:
 
 
 class ScriptedChatModel(BaseChatModel):
-    """Says what ``script`` says, one token every ``delay`` seconds."""
+    """Chat model that says the messages of ``script``, one token every ``delay`` seconds."""
 
     script: Script
     delay: float = 0.0
@@ -45,7 +45,7 @@ class ScriptedChatModel(BaseChatModel):
         return "scripted"
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
-        # The script decides what is called; binding only has to be possible.
+        # The script decides about tool calls; binding only has to be possible.
         return self.bind(tools=list(tools), **kwargs)
 
     def _generate(
@@ -87,7 +87,7 @@ class ScriptedChatModel(BaseChatModel):
 
 
 def _pieces(said: AIMessage) -> list[AIMessageChunk]:
-    """The message in tokens: its words, then each tool call's name, then its arguments bit by bit."""
+    """Return the message in tokens: its words, then each tool call's name, then its arguments in pieces."""
     pieces = [AIMessageChunk(content=word) for word in re.findall(r"\s*\S+|\s+$", said.text)]
     for index, call in enumerate(said.tool_calls):
         bits = re.findall(r".{1,12}", json.dumps(call["args"]))
@@ -103,7 +103,7 @@ def _chunks(history: Sequence[BaseMessage], said: AIMessage) -> Iterator[ChatGen
     pieces = _pieces(said)
     for piece in pieces:
         yield ChatGenerationChunk(message=piece)
-    # Usage comes once, at the end: readers add the chunks' usage up.
+    # Usage is reported once, at the end, since readers add up the chunks' usage.
     last = AIMessageChunk(content="", usage_metadata=_usage(history, pieces), chunk_position="last")
     yield ChatGenerationChunk(message=last)
 

@@ -1,4 +1,4 @@
-"""The parts of langgraph.json as types. The description of a field is what an error about it says was expected."""
+"""Sections of langgraph.json as types. The description of a field is the expected value that error texts show."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ BUILD_ONLY: Final = frozenset(
         "_INTERNAL_docker_tag",
     ]
 )
-"""Top-level keys for building images: not ours, and no reason to warn."""
+"""Top-level keys for building images, which are ignored without a warning."""
 
 
 class Section(BaseModel):
-    """An object in the file. Its unknown keys are found by `unknown_keys`, not here: they are no error.
+    """Object in the file. Unknown keys are not an error; `unknown_keys` finds them.
 
-    A key that is null is one that is not there, unless null is one of its values.
+    A key that is null counts as missing, unless null is one of its values.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
@@ -50,32 +50,32 @@ class Section(BaseModel):
 
 
 class Ttl(Section):
-    """When stored things are forgotten."""
+    """Time to live of stored items."""
 
     strategy: Literal["delete", "keep_latest"] = Field(default="delete", description='"delete" or "keep_latest"')
     default_ttl: float | None = Field(
-        default=None, gt=0, le=500_000_000, description="minutes, such as 43200; null for ever"
+        default=None, gt=0, le=500_000_000, description="minutes, such as 43200; null for no expiry"
     )
     sweep_interval_minutes: float = Field(default=5, gt=0, description="minutes between two sweeps, such as 5")
-    refresh_on_read: bool = Field(default=True, description="true or false: reading starts the time anew")
+    refresh_on_read: bool = Field(default=True, description="true or false: reading restarts the time")
 
 
 class ThreadTtl(Section):
-    """When threads that nobody uses any more are forgotten, or their past is."""
+    """Time to live of unused threads, or of their history."""
 
     strategy: Literal["delete", "keep_latest"] = Field(default="delete", description='"delete" or "keep_latest"')
     default_ttl: float | None = Field(
         default=None,
         ge=1 / 60,
         le=100 * 366 * 24 * 60,
-        description="minutes, such as 43200, at least a second and at most a hundred years; null for ever",
+        description="minutes, such as 43200, at least a second and at most a hundred years; null for no expiry",
     )
     sweep_interval_minutes: float = Field(default=5, gt=0, description="minutes between two sweeps, such as 5")
-    sweep_limit: int = Field(default=1_000, ge=1, description="threads that one sweep deals with, such as 1000")
+    sweep_limit: int = Field(default=1_000, ge=1, description="maximum threads per sweep, such as 1000")
 
 
 class StoreIndex(Section):
-    """How store items are embedded for semantic search."""
+    """Embedding of store items for semantic search."""
 
     dims: int = Field(gt=0, description="length of the embedding, such as 1536")
     embed: str = Field(description='"provider:model", "./file.py:function" or "runstead:hashed"')
@@ -113,7 +113,7 @@ class CheckpointerPart(Section):
 
 
 def _plain_prefix(prefix: Any) -> Any:
-    """``prefix`` without a slash at its end; None for an empty one."""
+    """Return ``prefix`` without a trailing slash; None for an empty one."""
     return (prefix.removesuffix("/") or None) if isinstance(prefix, str) else prefix
 
 
@@ -126,7 +126,7 @@ def _check_expression(text: str) -> str:
 
 
 class Cors(Section):
-    """As in Starlette's CORSMiddleware."""
+    """CORS options, as in Starlette's CORSMiddleware."""
 
     allow_origins: list[str] = Field(default=[], description='list such as ["https://example.org"]')
     allow_methods: list[str] = Field(default=["*"], description='list such as ["GET", "POST"]')
@@ -141,7 +141,7 @@ class Cors(Section):
 
 
 class HeaderChoice(Section):
-    """Which request headers are taken over; patterns with ``*``. ``exclude`` beats ``include``."""
+    """Selection of request headers by patterns with ``*``. ``exclude`` takes precedence over ``include``."""
 
     include: list[str] = Field(default=[], alias="includes", description='list of patterns such as ["x-tenant-*"]')
     exclude: list[str] = Field(default=[], alias="excludes", description='list of patterns such as ["x-secret-*"]')
@@ -178,7 +178,7 @@ class HttpPart(Section):
 
 
 class Security(Section):
-    """What the API's description tells of authentication, as OpenAPI has it."""
+    """Security section of the API documentation, in OpenAPI's format."""
 
     securitySchemes: dict[str, dict[str, Any]] = Field(  # noqa: N815
         default={}, description='an object such as {"key": {"type": "apiKey", "in": "header", "name": "x-api-key"}}'
@@ -198,13 +198,13 @@ class AuthPart(Section):
 
 
 class PriorityPart(Section):
-    """How urgent the runs of a thread are."""
+    """Priority of a thread's runs."""
 
     path: str | None = Field(default=None, description='"./priority.py:priority"')
 
 
 class WebhookUrlPart(Section):
-    """Which addresses may be called."""
+    """Restrictions of the URLs that may be called."""
 
     require_https: bool = Field(default=False, description="true or false")
     allowed_domains: list[str] = Field(default=[], description='list such as ["hooks.example.com", "*.example.org"]')
@@ -243,7 +243,7 @@ class Document(Section):
 
 
 def expected_at(place: Sequence[str], model: type[Section] = Document) -> str:
-    """What the file should hold at ``place``, in words."""
+    """Return the description of the value that the file should have at ``place``."""
     field_info = model.model_fields.get(place[0])
     if field_info is None:
         return "something else"
@@ -253,7 +253,7 @@ def expected_at(place: Sequence[str], model: type[Section] = Document) -> str:
 
 
 def unknown_keys(data: Mapping[str, Any], model: type[Section] = Document, prefix: str = "") -> Iterator[str]:
-    """The dotted keys of ``data`` that nothing here reads."""
+    """Yield the dotted keys of ``data`` that are unknown."""
     known = {info.alias or name: info for name, info in model.model_fields.items()} | dict(model.model_fields)
     for key, value in data.items():
         if key in known:

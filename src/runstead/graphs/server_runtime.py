@@ -1,4 +1,4 @@
-"""The ``ServerRuntime`` that langgraph_sdk lets a graph factory ask for: why it is called, for whom, with what."""
+"""``ServerRuntime`` of langgraph_sdk for graph factories: the purpose of the call, the user, and the store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OUR_PREFIXES = ("__", "langgraph_auth_")
 
 @dataclass(frozen=True, slots=True)
 class ActingUser:
-    """The bound actor as langgraph_sdk's BaseUser."""
+    """Bound actor as langgraph_sdk's BaseUser."""
 
     actor: ActorContext
 
@@ -62,13 +62,13 @@ class ActingUser:
 
 
 def server_runtime(config: Mapping[str, Any], store: Any, schema: type[Any] | None = None) -> Any:
-    """The runtime for a call with ``config``: executing when it names a run, otherwise reading.
+    """Return the runtime for a call with ``config``: for execution if it names a run, otherwise for reading.
 
     ``schema`` is the factory's own type for the context, as in ``ServerRuntime[MyContext]``.
     """
     configurable: Mapping[str, Any] = config.get("configurable") or {}
     actor = get_actor_context()
-    # Without authentication there is nobody whose identity would have been proved.
+    # Without authentication there is no authenticated user.
     user = ActingUser(actor) if actor and actor.auth_source not in (None, "none") else None
     if configurable.get("run_id"):
         return _ExecutionRuntime(
@@ -79,20 +79,20 @@ def server_runtime(config: Mapping[str, Any], store: Any, schema: type[Any] | No
 
 
 def is_server_runtime(hint: Any) -> bool:
-    """The annotation asks for the server's runtime."""
+    """Return whether the annotation requests the server's runtime."""
     if isinstance(hint, str):
         return "ServerRuntime" in hint
     return hint is ServerRuntime or typing.get_origin(hint) in (ServerRuntime, _ExecutionRuntime, _ReadRuntime)
 
 
 def context_schema_of(hint: Any) -> type[Any] | None:
-    """``MyContext`` of ``ServerRuntime[MyContext]``; None where none is given."""
+    """Return ``MyContext`` of ``ServerRuntime[MyContext]``; None if there is none."""
     arguments = typing.get_args(hint)
     return arguments[0] if arguments and isinstance(arguments[0], type) else None
 
 
 def _context(configurable: Mapping[str, Any], schema: type[Any] | None) -> Any:
-    # The wire mirrors a run's context into its configurable, where our own keys and LangGraph's live too.
+    # The wire mirrors a run's context into its configurable, which also contains Runstead's and LangGraph's keys.
     given = {
         key: value for key, value in configurable.items() if key not in _OURS and not key.startswith(_OUR_PREFIXES)
     }

@@ -1,4 +1,4 @@
-"""Where a graph's code is: ``./file.py:variable`` or ``module:variable``, taken apart but not yet loaded."""
+"""Source of a graph's code: ``./file.py:variable`` or ``module:variable``, parsed but not yet loaded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 
 class SourceError(Exception):
-    """A graph's path that cannot mean anything; ``problem`` says why and the way out."""
+    """The path of a graph is invalid; ``problem`` contains the reason and the fix."""
 
     def __init__(self, target: str, problem: str) -> None:
         self.target, self.problem = target, problem
@@ -18,9 +18,9 @@ class SourceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class GraphSource:
-    """One graph and where it comes from: a ``file`` or an importable ``module``, and the ``variable`` in it.
+    """One graph and its source: a ``file`` or an importable ``module``, and the ``variable`` in it.
 
-    ``agent_isolation`` is where its code runs; None: as the setting of that name says.
+    ``agent_isolation`` selects the event loop of its code; None: as the setting of that name.
     """
 
     graph_id: str
@@ -34,10 +34,10 @@ class GraphSource:
 
 
 def parse_source(graph_id: str, target: str, directory: Path, description: str | None = None) -> GraphSource:
-    """Take ``target`` apart; relative files are meant from ``directory``. Raises SourceError."""
+    """Parse ``target``; relative files are relative to ``directory``. Raises SourceError."""
     if not graph_id.strip() or any(ord(char) < 32 for char in graph_id):
-        raise SourceError(target, f"{graph_id!r} cannot be the id of a graph; give it a name that can be read")
-    # From the right: a Windows path has a colon of its own.
+        raise SourceError(target, f"{graph_id!r} cannot be the id of a graph; give it a readable name")
+    # From the right: a Windows path contains a colon too.
     place, colon, variable = target.rpartition(":")
     if not colon or not place or not re.fullmatch(r"[^\W\d]\w*", variable):
         raise SourceError(target, f"{target!r} names no variable; write it as ./file.py:graph or package.module:graph")

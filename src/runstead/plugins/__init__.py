@@ -1,1 +1,1 @@
-"""Choices an operator makes, each behind a port of the wire or the kernel."""
+"""Operator's choices, each an implementation of a port of the wire or the kernel."""

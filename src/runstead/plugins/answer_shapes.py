@@ -1,6 +1,6 @@
-"""The shape of what user code returned, for log lines: which keys and types it has, and none of its texts.
+"""Description of a value that user code returned, for log lines: its keys and types, without its texts.
 
-An answer that makes no sense may be a part of the data that the code was given.
+An invalid value may contain parts of the data that the code received.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _LONGEST: Final = 60
 
 
 def shape_of(value: Any, depth: int = 0) -> str:
-    """Return ``value`` in words: numbers as they are, and of everything else its type, length and keys."""
+    """Return a description of ``value``: numbers literally, everything else by type, length and keys."""
     if value is None or isinstance(value, bool | int | float):
         return repr(value)
     if isinstance(value, str):

@@ -1,6 +1,6 @@
-"""The encryption of langgraph.json: the handlers of a ``langgraph_sdk.Encryption``, called on the loop of user code.
+"""Encryption of langgraph.json: the handlers of a ``langgraph_sdk.Encryption``, called on the loop of user code.
 
-What is given to which handler, and what is never encrypted, is as on the reference server.
+The data for each handler, and the data that is never encrypted, are those of the reference server.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ _log = logging.getLogger(__name__)
 
 _ANSWER_WITHIN: Final = 60.0
 AT_ONCE: Final = 32
-"""Calls of handlers at the same time: a page of records would otherwise be hundreds of calls of a key service."""
+"""Maximum concurrent calls of handlers: a page of records would otherwise cause hundreds of concurrent calls of a key
+service."""
 _NEEDS: Final = "it needs langgraph-sdk 0.3.3 or newer; pip install -U langgraph-sdk"
 _WORK: Final = UserWork("encryption handler")
 _BLOB: Final = b"\x93RSh1"
-"""What a blob begins with that handlers have encrypted; the context it was encrypted with follows."""
+"""Prefix of a blob that handlers have encrypted; the context with which it was encrypted follows."""
 
 KEPT: Final = frozenset(
     (
@@ -62,11 +63,11 @@ _KEPT_IN: Final = {
 
 
 class InvalidEncryption(Exception):
-    """What langgraph.json names cannot encrypt; the text says why and the way out."""
+    """The object that langgraph.json names cannot encrypt; the text contains the reason and the fix."""
 
 
 def check_encryption(encryption: Any) -> None:
-    """Raises InvalidEncryption."""
+    """Raise InvalidEncryption if the object cannot be used."""
     try:
         from langgraph_sdk import Encryption
     except ImportError as error:
@@ -86,10 +87,11 @@ def check_encryption(encryption: Any) -> None:
 
 
 class LangGraphEncryption:
-    """The FieldCipher of a server whose langgraph.json names an ``Encryption``. Handlers run on ``user_loop``."""
+    """FieldCipher of a server whose langgraph.json names an ``Encryption``. Handlers run on ``user_loop``."""
 
     def __init__(self, encryption: Any, user_loop: UserLoop, *, answer_within: float = _ANSWER_WITHIN) -> None:
-        """``answer_within``: seconds that a handler may take, with the time that it waits for its turn."""
+        """Create the cipher. ``answer_within``: maximum seconds of a handler, including the time that it waits for its
+        turn."""
         self._encryption, self._user_loop, self._answer_within = encryption, user_loop, answer_within
         self._turns: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
         self.replacements: Replacements | None = None
@@ -163,7 +165,7 @@ class LangGraphEncryption:
         return bytes(found)
 
     def _replace_json(self, value: Mapping[str, Any], given: Mapping[str, Any], instead: Any, name: str) -> None:
-        # What was read is right, whatever is wrong with what is to be stored instead.
+        # The value that was read is valid, even if its replacement is not.
         try:
             _check(instead, given, name)
         except EncryptionFailed as error:
@@ -178,7 +180,7 @@ class LangGraphEncryption:
             raise EncryptionFailed("this server's encryption handlers do not answer") from error
 
     async def context_of(self, actor: ActorContext, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the context of a request: ``given`` by its header, or what the context handler makes of it.
+        """Return the context of a request: ``given`` by its header, or as the context handler changes it.
 
         Raises EncryptionFailed.
         """
@@ -217,7 +219,7 @@ class LangGraphEncryption:
             ) from error
 
     def _turn(self) -> asyncio.Semaphore:
-        """Return what bounds the calls on the running loop; that of user code may be replaced by another one."""
+        """Return the semaphore for calls on the running loop; the loop of user code may be replaced by another one."""
         loop = asyncio.get_running_loop()
         if self._turns is None or self._turns[0] is not loop:
             self._turns = (loop, asyncio.Semaphore(AT_ONCE))
@@ -225,7 +227,7 @@ class LangGraphEncryption:
 
 
 def context_in(header: str | None) -> dict[str, Any]:
-    """Return what the header X-Encryption-Context says. Raises ValueError."""
+    """Return the context in the header X-Encryption-Context. Raises ValueError."""
     if not header:
         return {}
     try:
@@ -243,7 +245,7 @@ def _context() -> dict[str, Any]:
 
 
 def _plain(found: Any) -> tuple[Any, Any]:
-    """The plain value, and what is to be stored instead of the encrypted one."""
+    """Return the plain value, and the value to store instead of the encrypted one."""
     # Older versions of the SDK have no DecryptResult.
     return (found.plaintext, found.replacement) if type(found).__name__ == "DecryptResult" else (found, None)
 
@@ -257,7 +259,7 @@ def _check(made: Any, given: Mapping[str, Any], name: str) -> None:
         added, removed = sorted(map(str, made.keys() - given.keys())), sorted(map(str, given.keys() - made.keys()))
         raise EncryptionFailed(
             f"the handler {name}, must return the same keys; it added {added} and removed {removed}. Encrypt each "
-            "value, and keep what else is needed inside of it"
+            "value, and put further data inside it"
         )
     _as_json(made, name)
 
@@ -272,5 +274,5 @@ def _as_json(made: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def _without(handler: str, model: str, field: str) -> EncryptionFailed:
     return EncryptionFailed(
-        f"{model}.{field} is encrypted, and the encryption of langgraph.json has no {handler}; write it again"
+        f"{model}.{field} is encrypted, and the encryption of langgraph.json has no {handler}; add it again"
     )

@@ -1,7 +1,7 @@
-"""The priority function of langgraph.json: the ``assign`` function of a ``langgraph_sdk.Priority``.
+"""Priority function of langgraph.json: the ``assign`` function of a ``langgraph_sdk.Priority``.
 
-It is asked at the first run of a thread that has no priority. What it returns is stored with the thread, by the store
-that creates the run.
+It is called for the first run of a thread without a priority. The store that creates the run stores its result with the
+thread.
 """
 
 from __future__ import annotations
@@ -38,11 +38,13 @@ Assign: TypeAlias = Callable[[Any], Awaitable[Any]]
 
 
 class InvalidPriority(Exception):
-    """What langgraph.json names cannot be asked for priorities; the text says why and the way out."""
+    """The object that langgraph.json names has no usable priority function; the text contains the reason and the
+    fix."""
 
 
 class PriorityFailed(WireError):
-    """The priority function failed, or returned what has no meaning: a mistake of its author, not of the client."""
+    """The priority function failed, or returned an invalid result, which is a mistake of its author, not of the
+    client."""
 
     status = 500
 
@@ -55,7 +57,7 @@ def check_priority(priority: Any) -> Assign:
     except ImportError as error:
         raise InvalidPriority(_NEEDS) from error
     if "fairness_weight" in PrioritySettings.__annotations__:
-        # There, 5 is the most urgent.
+        # In such versions, 5 is the most urgent.
         raise InvalidPriority(_NEEDS)
     if not isinstance(priority, Priority):
         raise InvalidPriority(
@@ -70,7 +72,7 @@ def check_priority(priority: Any) -> Assign:
 
 
 def _check_signature(assign: Assign) -> None:
-    # The sdk has looked at it when it was registered, but not at what it is never given.
+    # The SDK checks the signature on registration, but not for further required parameters.
     try:
         inspect.signature(assign).bind(None)
     except TypeError as error:
@@ -79,7 +81,7 @@ def _check_signature(assign: Assign) -> None:
 
 
 class LangGraphPriority:
-    """The RunScheduler of a server with a priority function, which is called on ``user_loop``."""
+    """RunScheduler of a server with a priority function, which is called on ``user_loop``."""
 
     def __init__(
         self,
@@ -91,12 +93,14 @@ class LangGraphPriority:
         *,
         answer_within: float = _ANSWER_WITHIN,
     ) -> None:
-        """``answer_within``: seconds that the function may take."""
+        """Create the scheduler. ``answer_within``: maximum seconds of the function."""
         self._assign, self._user_loop, self._answer_within = assign, user_loop, answer_within
         self._threads, self._assistants, self._graph_priorities = threads, assistants, graph_priorities
 
     async def schedule(self, spec: RunSpec) -> Scheduling:
-        """Raises PriorityFailed; Unavailable when the function does not answer; Refused when it raises an
+        """Return the scheduling of a run.
+
+        Raises PriorityFailed; Unavailable if the function does not return in time; Refused if it raises an
         HTTPException.
         """
         actor = require_actor_context("creating a run")
@@ -150,7 +154,7 @@ class LangGraphPriority:
 
 
 def _assigned(answer: Any) -> ThreadPriority:
-    """What the function returned. Raises PriorityFailed."""
+    """Return the function's result as a ThreadPriority. Raises PriorityFailed."""
     if answer is None:
         return ThreadPriority()
     if not isinstance(answer, Mapping):
@@ -161,7 +165,7 @@ def _assigned(answer: Any) -> ThreadPriority:
     if priority is not None and (type(priority) is not int or not MOST_URGENT <= priority <= LEAST_URGENT):
         raise _meaningless(f"a priority that is an integer from {MOST_URGENT} to {LEAST_URGENT}", priority)
     if group is not None and not (isinstance(group, str) and _is_group(group)):
-        raise _meaningless(f"a fairness_group that is a text of at most {_LONGEST_GROUP} characters", group)
+        raise _meaningless(f"a fairness_group that is a string of at most {_LONGEST_GROUP} characters", group)
     return ThreadPriority(priority or 0, f"{NAMED_GROUP}{group}" if group else None)
 
 

@@ -146,7 +146,7 @@ async def test_value_without_context_is_returned_unchanged(user_loop: UserLoop) 
 
 
 async def test_without_its_decryptor_a_value_is_not_read(user_loop: UserLoop) -> None:
-    with pytest.raises(EncryptionFailed, match=r"has no decrypt.json; write it again"):
+    with pytest.raises(EncryptionFailed, match=r"has no decrypt.json; add it again"):
         await LangGraphEncryption(Encryption(), user_loop).decrypt("thread", "metadata", {"a": 1, CONTEXT: {}})
 
 

@@ -1,1 +1,1 @@
-"""Credentials to actors. One file per way to prove who one is."""
+"""Authenticators: from credentials to actors. One file per mode of authentication."""

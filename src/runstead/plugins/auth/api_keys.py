@@ -1,4 +1,4 @@
-"""Our own API keys: whoever shows one acts for the user it was made for."""
+"""Authentication by API keys: a request with a key acts for the key's user."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _log = logging.getLogger(__name__)
 AUTH_SOURCE: Final = "api_key"
 
 _USE_TOLD_EVERY: Final = timedelta(minutes=1)
-"""How exactly it is known when a key was last used. A write per request would cost more than the request."""
+"""Accuracy of the recorded time of a key's last use. A write per request would cost more than the request."""
 
 
 class ApiKeyAuthentication:
-    """Lets in who shows a key that is not revoked, as ``x-api-key`` or as ``Authorization: Bearer``."""
+    """Authenticator that accepts keys that are not revoked, as ``x-api-key`` or as ``Authorization: Bearer``."""
 
     def __init__(self, keys: ApiKeyStore, clock: Clock) -> None:
         self._keys, self._clock = keys, clock
@@ -32,10 +32,10 @@ class ApiKeyAuthentication:
     async def authenticate(self, credentials: Credentials) -> ActorContext:
         key = _key_of(credentials.headers)
         if key is None:
-            raise Unauthenticated("Show an API key, as x-api-key or as Authorization: Bearer")
+            raise Unauthenticated("Send an API key, as x-api-key or as Authorization: Bearer")
         digest = digest_of(key)
         record = await self._keys.find(digest)
-        # Found by an index, compared in constant time: how long an answer takes says nothing about the digests.
+        # Found by an index, compared in constant time: response times reveal nothing about the digests.
         if record is None or not hmac.compare_digest(record.digest, digest) or record.revoked_at is not None:
             raise Unauthenticated("This API key is not valid")
         await self._tell_use(record)
@@ -50,8 +50,8 @@ class ApiKeyAuthentication:
         try:
             await self._keys.used(record.key_id, now)
         except Exception:
-            # A full disk keeps nobody from reading.
-            _log.exception("the use of key %s could not be written down", record.key_id)
+            # A full disk must not block requests that only read.
+            _log.exception("could not record the use of key %s", record.key_id)
 
 
 def _key_of(headers: Mapping[str, str]) -> str | None:

@@ -1,4 +1,4 @@
-"""The context of encryption that a request brings: from its header, and from the context handler of langgraph.json."""
+"""Encryption context of a request, from its header and from the context handler of langgraph.json."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from runstead.wire.errors import Unprocessable
 
 HEADER: Final = "x-encryption-context"
 _KNOWN: Final = "runstead.encryption_context"
-"""In the scope of a request whose context is known. Handlers are asked once."""
+"""Scope key of a request's encryption context, so that handlers are called once per request."""
 
 
 class EncryptionContextAuthentication:
-    """An Authenticator whose actors carry the context that their data is encrypted with."""
+    """Authenticator whose actors carry the context with which their data is encrypted."""
 
     def __init__(self, inner: Authenticator, encryption: LangGraphEncryption) -> None:
         self._inner, self._encryption = inner, encryption
 
     async def authenticate(self, credentials: Credentials) -> ActorContext:
-        """As the port says. Raises Unprocessable for a header that cannot be read, EncryptionFailed."""
+        """Authenticate as the port describes. Raises Unprocessable for an invalid header, and EncryptionFailed."""
         actor = await self._inner.authenticate(credentials)
         scope: Any = credentials.scope
         if (context := scope.get(_KNOWN)) is None:

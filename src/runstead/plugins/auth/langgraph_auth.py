@@ -1,7 +1,7 @@
-"""Authentication and authorization as langgraph.json users write them: the handlers of a ``langgraph_sdk.Auth``.
+"""Authentication and authorization by the handlers of a ``langgraph_sdk.Auth``, which langgraph.json names.
 
-How handlers are found and what their answers mean is langgraph_sdk's; what a filter does is the business of
-`runstead.wire.authorization`.
+langgraph_sdk defines how handlers are found and what their results mean; `runstead.wire.authorization` interprets
+filters.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ _HANDLER: Final = UserWork("auth handler")
 PARAMETERS: Final = (
     "request", "body", "path", "method", "path_params", "query_params", "headers", "authorization", "scope",
 )  # fmt: skip
-"""What an authenticate handler may ask for, by name."""
+"""Parameters that an authenticate handler may have."""
 
 
 class InvalidAuth(Exception):
-    """The auth module cannot be used; the text says why and the way out."""
+    """The auth module cannot be used; the text contains the reason and the fix."""
 
 
 class InvalidAnswer(WireError):
-    """A handler answered what has no meaning; a mistake of the handler's author, not of the client."""
+    """A handler returned an invalid result, which is a mistake of its author, not of the client."""
 
     status = 500
 
 
 def check_auth(auth: Any) -> Callable[..., Any]:
-    """The authenticate handler of ``auth``. Raises InvalidAuth where nobody could be authenticated by it."""
+    """Return the authenticate handler of ``auth``. Raises InvalidAuth if it has none that can be called."""
     if not isinstance(auth, Auth):
         raise InvalidAuth(f"it is a {type(auth).__name__}, not a langgraph_sdk.Auth")
     handler = auth._authenticate_handler
@@ -75,7 +75,7 @@ class LangGraphAuth:
         answer_within: float = _ANSWER_WITHIN,
         stored_fields: Collection[str] | None = None,
     ) -> None:
-        """``answer_within``: seconds that a handler may take. ``stored_fields``: see `actor_of`.
+        """Create the authenticator. ``answer_within``: maximum seconds of a handler. ``stored_fields``: see `actor_of`.
 
         Raises InvalidAuth, see `check_auth`.
         """
@@ -87,13 +87,13 @@ class LangGraphAuth:
     @classmethod
     @asynccontextmanager
     async def running(cls, auth: Any) -> AsyncIterator[Self]:
-        """With a loop of its own, for the length of a block. Raises InvalidAuth."""
+        """Create it with a user loop of its own, for the duration of a block. Raises InvalidAuth."""
         async with UserLoop.running() as user_loop:
             yield cls(auth, user_loop)
 
     @property
     def decides(self) -> bool:
-        """Whether there is any handler to ask about what somebody may do."""
+        """True if there is any handler for authorization."""
         return bool(self._auth._handlers or self._auth._global_handlers)
 
     async def authenticate(self, credentials: Credentials) -> ActorContext:
@@ -101,7 +101,7 @@ class LangGraphAuth:
         try:
             told = await self._called(self._authenticate, arguments)
         except AssertionError as error:
-            # How short handlers refuse: `assert token in TOKENS`.
+            # Short handlers refuse with an assertion: `assert token in TOKENS`.
             raise Unauthenticated(str(error) or "Not authenticated") from error
         except (Auth.exceptions.HTTPException, HTTPException) as error:
             raise _refused(error) from error
@@ -124,9 +124,8 @@ class LangGraphAuth:
         return _filters(answer, handler)
 
     async def _called(self, handler: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-        """Return what ``handler`` answers. Raises Unavailable when it does not answer, or reports a timeout of its own:
-        of a service that is away, or because other user code blocked the loop for so long.
-        """
+        """Return the result of ``handler``. Raises Unavailable if it does not return in time, or raises a timeout of
+        its own: of an unavailable service, or because other user code blocked the loop."""
         try:
             if inspect.iscoroutinefunction(handler):
                 return await self._user_loop.run(lambda: handler(**arguments), self._answer_within, named=_HANDLER)
@@ -140,7 +139,7 @@ class LangGraphAuth:
             raise Unavailable(_NO_ANSWER) from error
 
     def _handler(self, resource: str, action: str) -> Callable[..., Any] | None:
-        """The most specific one."""
+        """Return the most specific handler."""
         for key in ((resource, action), (resource, "*"), ("*", action), ("*", "*")):
             if found := self._auth._handlers.get(key):
                 return found[-1]
@@ -153,7 +152,7 @@ def _filters(answer: Any, handler: Callable[..., Any]) -> Filters | None:
     if answer is False:
         raise Forbidden("Forbidden")
     if isinstance(answer, Mapping):
-        # Checked now, so that a filter without a meaning is an error on every request, not on some.
+        # Checked now, so that an invalid filter is an error on every request, and not only on some.
         try:
             filter_of(answer)
         except InvalidFilter:
@@ -167,7 +166,7 @@ def _filters(answer: Any, handler: Callable[..., Any]) -> Filters | None:
 
 
 def _parameters(handler: Callable[..., Any]) -> tuple[str, ...]:
-    """The names of what ``handler`` wants. Raises InvalidAuth for one that cannot be given."""
+    """Return the names of the parameters of ``handler``. Raises InvalidAuth for an unknown one."""
     wanted = []
     for name, parameter in inspect.signature(handler).parameters.items():
         if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
@@ -199,13 +198,13 @@ async def _arguments(credentials: Credentials, wanted: tuple[str, ...]) -> dict[
 
 
 def _request(credentials: Credentials, raw: bytes) -> Request:
-    """The request with its body read: a handler is on another loop, from where the connection cannot be read."""
+    """Return the request with its body read: a handler runs on another loop, which cannot read the connection."""
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": raw, "more_body": False}
 
     scope = {**credentials.scope, "path_params": dict(credentials.path_params)}
-    # Also for a WebSocket, whose handshake is a request like any other.
+    # Also for a WebSocket, whose handshake is an HTTP request.
     return Request({**scope, "type": "http", "method": credentials.method}, receive)
 
 

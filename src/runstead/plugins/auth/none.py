@@ -1,4 +1,4 @@
-"""No authentication: everybody is the same local user, so everybody must be on this machine."""
+"""No authentication: all requests act for the same local user, and so must come from this machine."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from runstead.wire.credentials import Credentials
 from runstead.wire.errors import Forbidden
 
 LOCAL_ACTOR: Final = ActorContext(user_id=DEFAULT_USER_ID, auth_source="none")
-"""Whom all requests act for, and who in-process callers bind to see the same threads and runs."""
+"""Actor of all requests. In-process callers bind it to see the same threads and runs."""
 
 
 class NoAuthentication:
-    """Lets in whoever connects from this machine; from anywhere when ``anywhere`` was asked for.
+    """Authenticator that accepts connections from this machine; with ``anywhere``, from every machine.
 
-    A request without a peer address (a unix socket, a test client in process) comes from this machine.
+    A request without a peer address (a unix socket, an in-process test client) comes from this machine.
     """
 
     def __init__(self, *, anywhere: bool = False) -> None:
@@ -25,8 +25,8 @@ class NoAuthentication:
     async def authenticate(self, credentials: Credentials) -> ActorContext:
         if not self._anywhere and not _is_local(credentials.client):
             raise Forbidden(
-                "This server knows no users and therefore answers this machine alone; "
-                "start it with RUNSTEAD_ALLOW_UNAUTHENTICATED=true to let everybody in who can reach it"
+                "This server has no authentication and therefore serves only this machine; "
+                "start it with RUNSTEAD_ALLOW_UNAUTHENTICATED=true to serve all clients that can reach it"
             )
         return LOCAL_ACTOR
 

@@ -1,4 +1,5 @@
-"""The user that an authenticate handler tells of: a text, dict or object in; an actor, and what handlers see, out."""
+"""Conversion of an authenticate handler's result (a text, dict or object) to an actor, and of an actor to a user for
+handlers."""
 
 from __future__ import annotations
 
@@ -15,18 +16,19 @@ AUTH_SOURCE: Final = "langgraph_auth"
 
 
 class InvalidUser(Exception):
-    """The handler told of a user whom nobody could be told from others by; a mistake in the handler."""
+    """The authenticate handler returned a user without a usable identity, which is a mistake in the handler."""
 
 
 def actor_of(told: Any, stored_fields: Collection[str] | None = None) -> ActorContext:
-    """The actor for what a handler returned. Raises InvalidUser, and Unauthenticated for one who says it is not.
+    """Return the actor for a handler's result. Raises InvalidUser, and Unauthenticated for a user with
+    ``is_authenticated`` False.
 
-    ``stored_fields``: those that may be written beside `KEPT_CLAIMS`; None for all.
+    ``stored_fields`` are fields that may be stored in addition to `KEPT_CLAIMS`; None for all.
     """
     fields = _fields(told)
     identity = fields.get("identity")
     if not isinstance(identity, str) or not _is_storable(identity):
-        raise InvalidUser(f"an authenticate handler must return a user with an identity (a text), got {shape_of(told)}")
+        raise InvalidUser(f"an authenticate handler must return a user with an identity (string), got {shape_of(told)}")
     if fields.get("is_authenticated") is False or identity.startswith(RESERVED_USER_IDS):
         raise Unauthenticated("Not authenticated")
     permissions = [str(permission) for permission in fields.get("permissions") or ()]
@@ -37,7 +39,7 @@ def actor_of(told: Any, stored_fields: Collection[str] | None = None) -> ActorCo
         "is_authenticated": True,
         "permissions": permissions,
     }
-    # Whatever it holds has to survive being stored with a run.
+    # All claims must survive being stored with a run.
     return ActorContext(
         user_id=identity,
         scopes=frozenset(permissions),
@@ -56,7 +58,7 @@ def _is_storable(identity: str) -> bool:
 
 
 class AuthenticatedUser:
-    """An actor as handlers know users: by attribute, and by key."""
+    """Actor in the form of a user for handlers: with attributes, and with keys."""
 
     def __init__(self, actor: ActorContext) -> None:
         self._claims = actor.claims
@@ -101,12 +103,12 @@ class AuthenticatedUser:
         return len(self._claims)
 
     def __repr__(self) -> str:
-        # Not its claims: a token may be among them, and this ends up in logs.
+        # Without its claims: a token may be among them, and this text is logged.
         return f"AuthenticatedUser({self.identity!r})"
 
 
 def user_of(actor: ActorContext) -> AuthenticatedUser:
-    """The user as handlers know users; without authentication, one with an empty identity."""
+    """Return the user for handlers; without authentication, a user with an empty identity."""
     if "identity" in actor.claims:
         return AuthenticatedUser(actor)
     identity = actor.user_id if actor.is_authenticated else ""
