@@ -1,9 +1,9 @@
-"""Compare the lower bounds of pyproject.toml with what is installed, and fail where a bound is lower.
+"""Compare the lower bounds of pyproject.toml with the installed versions, and fail if a bound is lower.
 
   VENV/bin/python -I .ci/bounds.py
 
-For an environment of the lowest versions: a bound that another package's requirements exceed was never tried, so that
-nothing says whether it is true.
+For an environment of the lowest versions: a bound that is lower than another package's requirement was never installed,
+and so never tested.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 PYPROJECT: Final = Path(__file__).resolve().parents[1] / "pyproject.toml"
-# Those of the tests' own tools concern nobody who installs Runstead.
+# Users of Runstead do not install the test tools.
 EXTRAS: Final = ("postgres", "redis", "cluster")
 
 
 def untried(project: dict[str, object], extras: tuple[str, ...]) -> list[str]:
-    """Return a line for each lower bound that is lower than what is installed."""
+    """Return a line for each lower bound that is lower than the installed version."""
     dependencies = project["dependencies"]
     optional = project["optional-dependencies"]
     assert isinstance(dependencies, list)
@@ -36,15 +36,15 @@ def untried(project: dict[str, object], extras: tuple[str, ...]) -> list[str]:
         bounds = [Version(one.version) for one in requirement.specifier if one.operator == ">="]
         installed = Version(metadata.version(requirement.name))
         if not bounds or max(bounds) < installed:
-            found.append(f"{text}: {installed} is the lowest that was tried")
+            found.append(f"{text}: {installed} is the lowest tested version")
     return found
 
 
 def main() -> int:
-    """Print what was found."""
+    """Print the findings."""
     found = untried(tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"], EXTRAS)
     if found:
-        print("\n  ".join(["runstead: bounds in pyproject.toml that are not tried:", *found]), file=sys.stderr)
+        print("\n  ".join(["runstead: untested bounds in pyproject.toml:", *found]), file=sys.stderr)
     return int(bool(found))
 
 

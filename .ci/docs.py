@@ -1,7 +1,7 @@
 """Build the documentation as a site, without network:  VENV/bin/python -I .ci/docs.py [--out build/site]
 
-Pages are those of docs/, and a few that are made here from the code: the routes of the HTTP API, the commands, the
-Python API, the examples, the changelog. The build is strict: a broken link or anchor fails it.
+The pages are those of docs/, and some that are generated from the code: routes of the HTTP API, commands, Python API,
+examples, changelog. The build is strict: a broken link or anchor fails it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PYTHON_API: Final = (
 
 
 def relinked(text: str, page: Path, docs: Path) -> str:
-    """Return a page whose links fit the site; a file that is only in the repository is named instead."""
+    """Return a page with links for the site; for a file that is only in the repository, its name."""
 
     def replace(link: re.Match[str]) -> str:
         target = (page.parent / link["target"]).resolve()
@@ -53,7 +53,7 @@ def relinked(text: str, page: Path, docs: Path) -> str:
             name = "docs/examples.md"
         if not name.startswith("docs/"):
             return link["text"] if link["text"].startswith("`") else f"{link['text']} (`{name}`)"
-        # What is at the root or among the examples becomes a page at the top of the site.
+        # Files of the root and of the examples become pages at the top of the site.
         start = page.parent.relative_to(docs) if page.is_relative_to(docs) else Path()
         path = os.path.relpath(name.removeprefix("docs/").rstrip("/") or "index.md", start)
         anchor = link["anchor"] or ""
@@ -63,7 +63,7 @@ def relinked(text: str, page: Path, docs: Path) -> str:
 
 
 def http_page() -> str:
-    """Return the routes of the HTTP API by subject, from the description that a server gives of itself."""
+    """Return the routes of the HTTP API by subject, from a server's own description."""
     from runstead import Application
 
     with tempfile.TemporaryDirectory() as folder:
@@ -177,7 +177,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "site", help="folder of the site")
     out: Path = parser.parse_args().out.resolve()
-    # The tool wants its pages and its output beside its configuration.
+    # The tool requires its pages and its output next to its configuration.
     with tempfile.TemporaryDirectory(prefix="runstead-docs-") as folder:
         work = Path(folder)
         write_pages(work / "docs")

@@ -5,8 +5,8 @@
   .ci/environments.py NAME...    some of them
   .ci/environments.py --list     their names
 
-They run in copies of the working tree: one for the account that calls this, one for an ordinary user if that is root.
-What cannot be tried on this machine is skipped with the reason. The logs of what failed are kept.
+They run in copies of the working tree: one for the calling account, and for root also one for an ordinary user.
+Environments that this machine does not support are skipped with the reason. Logs of failures are kept.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 TESTS: Final = "@tests/house/each_kind.txt"
 NOWHERE: Final = "/proc/nowhere"
-"""A folder that not even root can make."""
+"""Path that not even root can create."""
 REFUSING: Final = "http://127.0.0.1:1"
 OTHERS: Final = ("redis-server", "valkey-server", "postgres", "initdb", "pg_ctl", "psql", "node", "npm", "npx")
 OTHER_PYTHONS: Final = ("python", "python3", "pip", "uv", "runstead", "pytest")
 WITHIN: Final = 1_200.0
-# What a machine needs to install anything: its indexes, certificates, proxies and caches.
+# Variables that installing needs on a machine: its indexes, certificates, proxies and caches.
 INSTALLING: Final = ("PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_", "NODE_EXTRA_CA_", "npm_config_")
 PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 
 
 @dataclass(frozen=True)
 class Environment:
-    """One environment: how it differs from an empty one."""
+    """One environment, as its differences from an empty one."""
 
     name: str
     variables: Mapping[str, str] = field(default_factory=dict)
-    # Installs in it as well, into a copy without .venv.
+    # Install in it as well, into a copy without .venv.
     installs: bool = False
-    # As an ordinary user, where root calls this.
+    # Run as an ordinary user if root calls this.
     ordinary: bool = False
     network: bool = True
-    # Programs of these names, which fail, come first on the PATH.
+    # Failing programs with these names come first on the PATH.
     programs: tuple[str, ...] = ()
-    # A locale that is made for it, as name and character set.
+    # Locale to create for it, as name and character set.
     locale: tuple[str, str] | None = None
 
 
@@ -98,7 +98,7 @@ ENVIRONMENTS: Final = (
 
 
 class Skipped(Exception):
-    """An environment cannot be tried on this machine; the text says why."""
+    """The environment cannot be tested on this machine; the text is the reason."""
 
 
 class Failed(Exception):
@@ -131,38 +131,38 @@ def make_locale(name: str, charset: str, folder: Path) -> str:
             ["localedef", "-i", name, "-f", charset, str(folder / whole)], capture_output=True, text=True, check=False
         )
     except FileNotFoundError:
-        raise Skipped("there is no localedef") from None
+        raise Skipped("localedef is missing") from None
     if not (folder / whole).is_dir():
         raise Skipped(f"cannot make the locale {whole}: {(done.stderr.splitlines() or ['no reason given'])[-1]}")
     return whole
 
 
 def without_network() -> list[str]:
-    """Return what runs a command with nothing but the loopback interface; raise Skipped if that is not permitted."""
+    """Return a command prefix that leaves only the loopback interface; raise Skipped if that is not permitted."""
     alone = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
     try:
         done = subprocess.run([*alone, "true"], capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise Skipped("there is no unshare") from None
+        raise Skipped("unshare is missing") from None
     if done.returncode != 0:
         raise Skipped(f"not permitted: {done.stderr.strip()}")
     return alone
 
 
 class Copies:
-    """Copies of the working tree, one for each account, and the Python that each account runs."""
+    """Copies of the working tree, one for each account, and the Python of each account."""
 
     def __init__(self, folder: Path, python: str) -> None:
         self._folder, self._python = folder, python
 
     def account(self, environment: Environment) -> pwd.struct_passwd | None:
-        """Return the account that an environment is tried as, or None for the one that calls this."""
+        """Return the account for an environment, or None for the calling account."""
         if not environment.ordinary or os.geteuid() != 0:
             return None
         try:
             return pwd.getpwnam("nobody")
         except KeyError:
-            raise Skipped("there is no account named nobody") from None
+            raise Skipped("the unprivileged account is missing") from None
 
     def python(self, account: pwd.struct_passwd | None) -> str:
         """Return a Python that an account may run."""
@@ -171,10 +171,10 @@ class Copies:
             usable = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))"
             if found and run_as(account, [found, "-I", "-c", usable], cwd="/").returncode == 0:
                 return found
-        raise Skipped(f"no Python here that {account.pw_name if account else 'this account'} may run")
+        raise Skipped(f"no Python that {account.pw_name if account else 'this account'} may run")
 
     def copy(self, account: pwd.struct_passwd | None) -> Path:
-        """Return the folder of an account: the working tree is in ``runstead``."""
+        """Return the folder of an account, with the working tree in ``runstead``."""
         folder = self._folder / (account.pw_name if account else "own")
         if not folder.exists():
             for name in ("home", "tmp", "runstead"):
@@ -194,7 +194,7 @@ def run_as(account: pwd.struct_passwd | None, command: list[str], *, cwd: str) -
 
 
 def try_environment(environment: Environment, copies: Copies, logs: Path) -> str:
-    """Run both commands in an environment and return how long they took."""
+    """Run both commands in an environment and return their durations."""
     account = copies.account(environment)
     python = copies.python(account)
     folder = copies.copy(account)
@@ -226,12 +226,12 @@ def try_environment(environment: Environment, copies: Copies, logs: Path) -> str
 
 
 def main() -> int:
-    """Try the environments that the command line names."""
+    """Test the environments that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [one.name for one in ENVIRONMENTS]
     parser.add_argument("names", nargs="*", metavar="NAME", help="; ".join(names))
     parser.add_argument("--list", action="store_true", help="print the names")
-    parser.add_argument("--python", default=os.environ.get("PYTHON") or sys.executable, help="what installs")
+    parser.add_argument("--python", default=os.environ.get("PYTHON") or sys.executable, help="Python to install with")
     arguments = parser.parse_args()
     if arguments.list:
         print("\n".join(names))

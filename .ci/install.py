@@ -2,10 +2,10 @@
 
   VENV/bin/python -I .ci/install.py requirements/core.txt requirements/build.txt
 
-pip alone reads the index of each package, one after the other: most of its time. Here several pips download at once, by
-the addresses in uv.lock and checking the hashes, and one pip installs what they brought. Where pip is set to another
-index than PyPI, packages come from there, by the same hashes. What is installed already is left alone, so that nothing
-is fetched where nothing is missing.
+pip alone reads the index of each package, one after the other, which takes most of its time. Here several pips download
+in parallel, by the URLs in uv.lock and with the hashes checked, and one pip installs the files. If pip is configured
+for another index than PyPI, packages come from there, with the same hashes. Installed packages are left alone, so that
+nothing is downloaded if nothing is missing.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from pip._vendor.packaging.tags import sys_tags
 from pip._vendor.packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 LOCK: Final = Path(__file__).resolve().parents[1] / "uv.lock"
-# More than there are cores on a small machine: they also wait for the network.
+# More than the cores of a small machine, since the downloads also wait for the network.
 DOWNLOADS: Final = 3
 SHOWN_EVERY: Final = 3.0
 PIP: Final = (sys.executable, "-I", "-m", "pip", "--disable-pip-version-check", "--no-input")
 OPTIONS: Final = ("--no-deps", "--require-hashes", "--progress-bar", "off")
-# A machine's own indexes need not have every package, and pip warns of each that they have not.
+# A machine's own indexes need not have every package, and pip warns about each missing one.
 NOISE: Final = "is ignored: it is neither a file nor a directory"
 
 
@@ -47,11 +47,11 @@ Spelling = Callable[[Requirement], str]
 
 
 class PipFailed(Exception):
-    """A pip failed; the text is what it wrote."""
+    """pip failed; the text is its output."""
 
 
 def requirements(path: Path) -> Iterator[Requirement]:
-    """Yield what a requirements file asks for on this machine."""
+    """Yield the requirements of a file for this machine."""
     for block in path.read_text(encoding="utf-8").replace("\\\n", "").splitlines():
         if not block.strip() or block.startswith("#"):
             continue
@@ -72,7 +72,8 @@ def by_index(requirement: Requirement) -> str:
 
 
 def by_address() -> Spelling:
-    """Return what names each package by the address of its best wheel in uv.lock, or by the index if it has none."""
+    """Return a function that spells each package by the URL of its best wheel in uv.lock, or by the index if it has
+    none."""
     rank = {tag: number for number, tag in enumerate(sys_tags())}
     found: dict[tuple[str, str], tuple[int, str]] = {}
     for package in tomllib.loads(LOCK.read_text(encoding="utf-8"))["package"]:
@@ -93,7 +94,7 @@ def by_address() -> Spelling:
 
 
 def uses_pypi() -> bool:
-    """Return whether pip asks PyPI, as far as its configuration says."""
+    """Return whether pip uses PyPI, according to its configuration."""
     if os.environ.get("PIP_INDEX_URL") or os.environ.get("PIP_NO_INDEX"):
         return False
     done = subprocess.run([*PIP, "config", "list"], capture_output=True, text=True, check=False)
@@ -106,12 +107,12 @@ def say(text: str) -> None:
 
 
 def read(path: Path) -> str:
-    """Return what a pip has written so far."""
+    """Return the output of a pip so far."""
     return path.read_text(encoding="utf-8", errors="replace")
 
 
 def download(wanted: list[Requirement], spell: Spelling, temporary: Path) -> Path:
-    """Download the packages into a folder, several at once, and return it; raise PipFailed if one is not available."""
+    """Download the packages in parallel into a folder, and return it; raise PipFailed if one is not available."""
     folder = Path(tempfile.mkdtemp(prefix="files-", dir=temporary))
     pips = []
     for number in range(min(DOWNLOADS, len(wanted))):
@@ -146,7 +147,7 @@ def install(wanted: list[Requirement], folder: Path) -> None:
     """Install the packages from a folder; raise PipFailed if that fails."""
     whole = folder.with_suffix(".all")
     whole.write_text("\n".join(one.text for one in wanted), encoding="utf-8")
-    # Bytecode comes with the first import: most modules are never imported.
+    # Bytecode is compiled on first import: most modules are never imported.
     options = (*OPTIONS, "--no-user", "--no-compile", "--no-index", "--find-links", str(folder))
     command = [*PIP, "install", "-q", *options, "-r", str(whole)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -155,7 +156,7 @@ def install(wanted: list[Requirement], folder: Path) -> None:
 
 
 def main(files: list[str]) -> int:
-    """Install what the files ask for and this environment does not have."""
+    """Install the requirements of the files that this environment lacks."""
     there = installed()
     asked = {one.name: one for file in files for one in requirements(Path(file))}
     wanted = [one for one in asked.values() if there.get(one.name) != one.version]
@@ -171,7 +172,7 @@ def main(files: list[str]) -> int:
                 folder = download(wanted, by_address(), Path(temporary))
             except PipFailed as error:
                 if str(error):
-                    say("  not all files are there by their addresses in uv.lock; asking the index")
+                    say("  not all files are available by their URLs in uv.lock; using the index")
                 folder = download(wanted, by_index, Path(temporary))
             say(f"  {len(wanted)} of {len(wanted)} downloaded, now unpacking")
             install(wanted, folder)

@@ -85,7 +85,7 @@ def _docstring_opener(
 
 
 def _words(path: str, number: int, line: str, kind: str) -> Iterator[Finding]:
-    for word in RIDDLES.finditer(line):
+    for word in RIDDLES.finditer(line.replace('"nobody"', "")):  # The account of that name.
         yield Finding(path, number, kind, f"{word[0]!r} in {line.strip()[:100]!r}")
 
 

@@ -1,9 +1,10 @@
-"""Replace libraries in the environment whose Python runs this with later releases of theirs that do not exist yet.
+"""Replace libraries in the environment whose Python runs this by simulated later releases.
 
   VENV/bin/python -I .ci/later_month.py
 
-Each gets a wheel that is the installed one but for its version, which is the next patch. What the libraries write about
-themselves differs then as it will after their next releases; tests that compare it fail now and not in a later month.
+Each gets a wheel that equals the installed one except for its version, which is the next patch. Texts in which
+libraries name their own version then differ as after their next releases: tests that compare them fail now instead of
+later.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def next_patch(version: str) -> str:
 
 
 def with_version(text: bytes, path: PurePosixPath, old: str, new: str) -> bytes:
-    """Return a file of the next release: metadata and modules name its version."""
+    """Return a file of the next release: metadata and modules contain its version."""
     if path.name == "METADATA":
         return text.replace(f"Version: {old}\n".encode(), f"Version: {new}\n".encode(), 1)
     if path.name in ("__init__.py", "version.py", "_version.py"):

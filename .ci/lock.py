@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """The lock: uv.lock, and the requirements files with hashes that are exported from it for pip.
 
-  .ci/lock.py check     fail unless pyproject.toml, uv.lock and requirements/ fit together; needs neither network nor uv
-  .ci/lock.py update    after a change of pyproject.toml: lock what is new, leave all other versions
+  .ci/lock.py check     fail unless pyproject.toml, uv.lock and requirements/ agree; needs neither network nor uv
+  .ci/lock.py update    after a change of pyproject.toml: lock new requirements, keep all other versions
   .ci/lock.py upgrade   move everything to the newest version that pyproject.toml allows, in one commit
   .ci/lock.py sbom      print the software bill of materials of the image and of the wheel's extras, as CycloneDX JSON
   .ci/lock.py uv        print the path of a uv
 
-``update`` and ``upgrade`` call uv; where there is none, the locked one is installed with pip into .venv-uv.
+``update`` and ``upgrade`` call uv; if it is missing, the locked version is installed with pip into .venv-uv.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 REQUIREMENTS: Final = ROOT / "requirements"
 TOOL: Final = ROOT / ".venv-uv"
 
-# One requirements file each: the selection of `uv export`. `make demo` installs core, `make test` dev or test,
-# `make docs` docs, each with build; the image installs scaled; uv is the tool of this script, release is for
-# `make audit` and `make release`.
+# Each requirements file with its selection for `uv export`. `make demo` installs core, `make test` dev or test, `make
+# docs` docs, each with build; the image installs scaled; uv is the tool of this script, release is for `make audit` and
+# `make release`.
 EXPORTS: Final[dict[str, tuple[str, ...]]] = {
     "core": (),
     "scaled": ("--extra", "postgres", "--extra", "redis", "--extra", "encryption"),
@@ -48,7 +48,7 @@ Package = dict[str, Any]
 
 
 class LockError(Exception):
-    """The lock is not what it should be; the text names the way out."""
+    """The lock is not consistent; the text names the fix."""
 
 
 class Pin(NamedTuple):
@@ -91,13 +91,13 @@ def parts(text: str) -> tuple[str, ...]:
 
 
 def locked_requirement(entry: Package) -> tuple[str, tuple[str, ...], tuple[str, ...], str]:
-    """Return the same of one requirement that uv.lock was made from."""
+    """Return the same for one requirement from which uv.lock was made."""
     extras = tuple(sorted(entry.get("extras", ())))
     return entry["name"], extras, parts(entry.get("specifier", "")), entry.get("marker", "").replace('"', "'")
 
 
 def project_differences(project: Package, locked: Package) -> Iterator[str]:
-    """Yield each requirement that pyproject.toml has and uv.lock was not made from, and the other way round."""
+    """Yield each requirement of pyproject.toml from which uv.lock was not made, and vice versa."""
     metadata = project["project"]
     asked = {requirement(text) for text in metadata["dependencies"]}
     for extra, texts in metadata.get("optional-dependencies", {}).items():
@@ -114,9 +114,9 @@ def project_differences(project: Package, locked: Package) -> Iterator[str]:
         asked |= {(f"{group}: {one[0]}", *one[1:]) for one in groups.get(group, ())}
         made |= {(f"{group}: {one[0]}", *one[1:]) for one in made_groups.get(group, ())}
     for one in sorted(asked ^ made):
-        where = "pyproject.toml asks for it, uv.lock does not know it"
+        where = "in pyproject.toml, but not in uv.lock"
         if one in made:
-            where = "uv.lock was made from it, pyproject.toml does not ask for it"
+            where = "in uv.lock, but not in pyproject.toml"
         yield f"{one[0]} {','.join(one[2]) or 'of any version'}{f' ; {one[3]}' if one[3] else ''}: {where}"
 
 
@@ -141,7 +141,7 @@ def hashes_of(package: Package) -> frozenset[str]:
 
 
 def start_of(root: Package, selection: tuple[str, ...]) -> list[Package]:
-    """Return the dependencies that an export begins with."""
+    """Return the dependencies with which an export begins."""
     options = dict(zip(selection[::2], selection[1::2], strict=True))
     if "--only-group" in options:
         return list(root["dev-dependencies"][options["--only-group"]])
@@ -150,7 +150,8 @@ def start_of(root: Package, selection: tuple[str, ...]) -> list[Package]:
 
 
 def reachable(packages: list[Package], start: list[Package], environment: dict[str, str] | None) -> set[Pin]:
-    """Return all packages that the dependencies lead to: where ``environment`` holds, or anywhere if it is None."""
+    """Return all packages that the dependencies need: those for ``environment``, or for any environment if it is
+    None."""
     by_name: dict[str, list[Package]] = {}
     for package in packages:
         by_name.setdefault(package["name"], []).append(package)
@@ -172,17 +173,17 @@ def reachable(packages: list[Package], start: list[Package], environment: dict[s
 
 
 def holds(marker: str, environment: dict[str, str] | None) -> bool:
-    """Return whether a marker holds in an environment; in None all hold."""
+    """Return whether a marker holds in an environment; with None, all hold."""
     if not marker or environment is None:
         return True
-    # Only `check` of a finished environment comes here: before the installation there may be no such package.
+    # Only `check` of a complete environment uses this: before the installation the package may be missing.
     from packaging.markers import Marker
 
     return Marker(marker).evaluate(environment)
 
 
 def environments() -> Iterator[dict[str, str] | None]:
-    """Yield the supported Pythons on the common systems; only None where markers cannot be read."""
+    """Yield the supported Pythons on the common systems; only None if markers cannot be parsed."""
     try:
         import packaging.markers  # noqa: F401
     except ImportError:
@@ -210,7 +211,7 @@ def environments() -> Iterator[dict[str, str] | None]:
 
 
 def export_differences(packages: list[Package], name: str, text: str) -> Iterator[str]:
-    """Yield how a requirements file differs from the lock: by package, version, hash, and where each is installed."""
+    """Yield the differences between a requirements file and the lock: packages, versions, hashes, and markers."""
     file = f"requirements/{name}.txt"
     exported = list(entries(text))
     by_pin = {Pin(package["name"], package["version"]): package for package in packages if "version" in package}
@@ -261,8 +262,8 @@ def check(root: Path = ROOT) -> list[str]:
 
 
 def uv_on_path() -> str | None:
-    """Return the path of a uv that works, or None."""
-    # Having the command is not enough: a version manager's shim may stand in for one that is not installed.
+    """Return the path of a working uv, or None."""
+    # The command alone is not enough: it may be a version manager's shim for a missing program.
     found = shutil.which("uv")
     works = found and subprocess.run([found, "--version"], capture_output=True, check=False).returncode == 0
     return found if works else None
@@ -274,7 +275,7 @@ def find_uv() -> str:
         return found
     uv = TOOL / "bin" / "uv"
     if not uv.is_file():
-        print("runstead: there is no uv here; installing it into .venv-uv", file=sys.stderr, flush=True)
+        print("runstead: uv is missing; installing it into .venv-uv", file=sys.stderr, flush=True)
         subprocess.run([sys.executable, "-m", "venv", TOOL], check=True)
         pip = [str(TOOL / "bin" / "python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
         subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", REQUIREMENTS / "uv.txt"], check=True)
@@ -282,7 +283,7 @@ def find_uv() -> str:
 
 
 def run_uv(*arguments: str | Path) -> str:
-    """Run uv in the project and return its output; only PyPI is asked, whatever this machine is set to."""
+    """Run uv in the project and return its output. It uses only PyPI, whatever this machine's configuration is."""
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -302,7 +303,7 @@ def run_uv(*arguments: str | Path) -> str:
 
 
 def exported(name: str) -> str:
-    """Return what a requirements file is to contain."""
+    """Return the required content of a requirements file."""
     selection = EXPORTS[name]
     options = ("--format", "requirements-txt", "--no-emit-project", "--no-header", "--no-annotate")
     defaults = () if "--only-group" in selection else ("--no-default-groups",)
@@ -317,13 +318,13 @@ def export() -> None:
 
 
 def check_with_uv() -> list[str]:
-    """Return what uv itself finds: a lock that it would change, a file that it would export otherwise."""
+    """Return uv's own findings: a lock that it would change, a file that it would export differently."""
     try:
         run_uv("lock", "--check", "--quiet")
     except LockError as error:
         return [str(error)]
     return [
-        f"requirements/{name}.txt: uv exports it otherwise"
+        f"requirements/{name}.txt: uv exports it differently"
         for name in EXPORTS
         if set(entries(exported(name))) != set(entries((REQUIREMENTS / f"{name}.txt").read_text(encoding="utf-8")))
     ]
@@ -354,7 +355,7 @@ def changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
 
 
 def sbom() -> str:
-    """Return what the image contains as a CycloneDX document: packages, versions, and which needs which."""
+    """Return the content of the image as a CycloneDX document: packages, versions and dependencies."""
     options = ("--frozen", "--quiet", "--no-default-groups", "--preview-features", "sbom-export")
     return run_uv("export", "--format", "cyclonedx1.5", *options, *EXPORTS["scaled"])
 
@@ -365,7 +366,7 @@ def git(*arguments: str) -> str:
 
 
 def update() -> None:
-    """Lock what pyproject.toml asks for, with as few changes as possible."""
+    """Lock the requirements of pyproject.toml with as few changes as possible."""
     before = versions()
     run_uv("lock", "--quiet")
     export()
@@ -373,7 +374,7 @@ def update() -> None:
 
 
 def upgrade() -> None:
-    """Move the lock to the newest allowed versions and commit that."""
+    """Move the lock to the newest allowed versions and commit it."""
     if git("status", "--porcelain"):
         raise LockError("the working tree has changes; commit or stash them: the upgrade is a commit of its own")
     before = versions()
@@ -381,7 +382,7 @@ def upgrade() -> None:
     export()
     lines = changes(before, versions())
     if not lines:
-        # Files that were added to a locked version: nothing that a commit would have to say.
+        # Only new files of locked versions, which need no commit.
         git("checkout", "--", "uv.lock", "requirements")
         print("everything is as new as pyproject.toml allows")
         return
@@ -392,17 +393,17 @@ def upgrade() -> None:
 
 
 def main() -> int:
-    """Do what the command line says."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["check", "update", "upgrade", "sbom", "uv"])
-    parser.add_argument("--with-uv", action="store_true", help="check: compare with what uv says too, if it is on PATH")
+    parser.add_argument("--with-uv", action="store_true", help="check: compare with uv too, if it is on PATH")
     arguments = parser.parse_args()
     try:
         match arguments.what:
             case "check":
                 found = check() or (check_with_uv() if arguments.with_uv and uv_on_path() else [])
                 if found:
-                    raise LockError("\n  ".join(["the lock does not fit:", *found, "the way out: make lock"]))
+                    raise LockError("\n  ".join(["the lock is not consistent:", *found, "to fix it: make lock"]))
             case "update":
                 update()
             case "upgrade":

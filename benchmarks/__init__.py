@@ -1,1 +1,1 @@
-"""Benchmarks of our own: Runstead beside the smallest server that streams the same graph, on the same machine."""
+"""Benchmarks: Runstead compared with the smallest server that streams the same graph, on the same machine."""

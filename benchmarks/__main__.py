@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: both servers, side by side; a table on the terminal, and a file only when asked."""
+"""``python -m benchmarks``: compare both servers; print a table, and write a file only on request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def main() -> None:
     options = _options()
     chosen = {name: SCENARIOS[name] for name in SCENARIOS if not options.only or options.only in name}
     if not chosen:
-        raise SystemExit(f"no scenario is called like {options.only!r}; there are: {', '.join(SCENARIOS)}")
+        raise SystemExit(f"no scenario matches {options.only!r}; there are: {', '.join(SCENARIOS)}")
     with (
         tempfile.TemporaryDirectory(prefix="runstead-bench-") as directory,
         servers.runstead(Path(directory) / "data", options.set) as ours,
@@ -38,7 +38,7 @@ def main() -> None:
 async def _measure(
     both: Sequence[Server], chosen: Mapping[str, Scenario], options: argparse.Namespace
 ) -> list[Measurement]:
-    """All rounds. The two servers take turns at every scenario, and at being the first."""
+    """Run all rounds. The two servers take turns in every scenario, and in being the first."""
     for server in both:
         await warm_up(server)
     measured: list[Measurement] = []
@@ -55,8 +55,8 @@ async def _measure(
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured (default: 5)")
-    parser.add_argument("--seconds", type=float, default=40, help="begin no round after so many (default: 40)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds (default: 5)")
+    parser.add_argument("--seconds", type=float, default=40, help="start no round after this time (default: 40)")
     parser.add_argument("--size", type=float, default=1.0, help="a factor on the work of each scenario (default: 1)")
     parser.add_argument("--only", default="", help="only scenarios whose name contains this")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting for runstead")

@@ -1,6 +1,6 @@
-"""An HTTP client that costs next to nothing: what it used itself would be counted against the servers.
+"""Minimal HTTP client: its own CPU time would otherwise count against the servers.
 
-One request at a time per connection, kept between requests; enough of HTTP/1.1 for servers that we know.
+One request at a time per kept connection; only the parts of HTTP/1.1 that the measured servers use.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Connection:
         self._writer.close()
 
     async def post(self, path: str, body: Any) -> bytes:
-        """The whole answer. Raises RuntimeError unless its status is 200."""
+        """Send a request and return the whole response body. Raises RuntimeError unless its status is 200."""
         return b"".join([piece async for piece in self.stream(path, body)])
 
     async def stream(self, path: str, body: Any) -> AsyncIterator[bytes]:
-        """The answer's pieces as they come."""
+        """Send a request and yield the parts of the response body as they arrive."""
         assert self._reader is not None
         assert self._writer is not None
         content = orjson.dumps(body)

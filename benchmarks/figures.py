@@ -1,4 +1,4 @@
-"""Numbers to read: medians over rounds, how far the rounds lie apart, and ratios of what was measured side by side."""
+"""Summary of measurements: medians over rounds, spread between rounds, and ratios of parallel measurements."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A figure on both servers. ``ratio`` is ours to the reference's, the median of the ratios of the rounds."""
+    """One figure of both servers. ``ratio`` is Runstead's value divided by the reference's: the median of the rounds'
+    ratios."""
 
     scenario: str
     figure: str
@@ -33,13 +34,13 @@ class Row:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The value below which ``percent`` of ``values`` lie; the nearest one that was measured."""
+    """Return the value below which ``percent`` of ``values`` lie; the nearest measured one."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, max(0, round(percent / 100 * (len(ordered) - 1))))]
 
 
 def rows(measured: Iterable[Measurement], ours: str, theirs: str) -> list[Row]:
-    """Every figure that both have, in the order it was first measured in."""
+    """Return every figure that both servers have, in the order of the first measurement."""
     found: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
     for one in measured:
         found.setdefault((one.scenario, one.figure), {}).setdefault(one.server, {})[one.round] = one.value
@@ -51,7 +52,7 @@ def rows(measured: Iterable[Measurement], ours: str, theirs: str) -> list[Row]:
 
 
 def table(rows: Sequence[Row], ours: str, theirs: str) -> str:
-    """The rows for a terminal."""
+    """Return the rows as a table for a terminal."""
     lines = [f"{'':20} {'':17} {ours:>17} {theirs:>17} {'ratio':>7}"]
     previous = None
     for row in rows:
@@ -67,7 +68,7 @@ def to_json(measured: Sequence[Measurement], summary: Sequence[Row]) -> dict[str
 
 
 def _row(place: tuple[str, str], ours: Mapping[int, float], theirs: Mapping[int, float]) -> Row:
-    # Ratios of the same round: what disturbed one server disturbed the other, seconds later, as well.
+    # Ratios within one round: a disturbance of one server also affects the other, seconds later.
     ratios = [value / theirs[round] for round, value in ours.items() if theirs.get(round)]
     mine, reference = list(ours.values()), list(theirs.values())
     return Row(
@@ -81,7 +82,7 @@ def _row(place: tuple[str, str], ours: Mapping[int, float], theirs: Mapping[int,
 
 
 def _spread(values: Sequence[float]) -> float:
-    """Half of the distance between the best and the worst round, as a part of the median."""
+    """Return half of the distance between the best and the worst round, relative to the median."""
     median = statistics.median(values)
     return (max(values) - min(values)) / 2 / median if median else 0.0
 

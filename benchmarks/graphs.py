@@ -1,4 +1,5 @@
-"""What is run: nothing at all, a model that speaks, and one that only waits. All servers serve these same graphs."""
+"""Measured graphs: one that does nothing, a model that streams, and one that only waits. All servers use the same
+graphs."""
 
 # No `from __future__ import annotations`: LangGraph reads the annotations of states and nodes.
 import asyncio
@@ -27,7 +28,7 @@ class Talk(MessagesState, total=False):
 
 
 async def _talk(state: Talk) -> dict[str, Any]:
-    # As fast as it can: what is measured is the way of a token, not the pace of a model.
+    # At full speed: the benchmark measures the path of a token, not the speed of a model.
     text = " ".join(["word"] * state.get("count", 10))
     model = ScriptedChatModel(script=lambda _: AIMessage(text))
     return {"messages": [await model.ainvoke(state["messages"])]}

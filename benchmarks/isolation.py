@@ -1,6 +1,6 @@
-"""``python -m benchmarks.isolation``: what a run and a token cost on the shared loop, and on a loop for each run.
+"""``python -m benchmarks.isolation``: cost of a run and a token on the shared loop, and on a loop per run.
 
-Both servers run the same code. ``--other SRC`` measures a third one beside them, from the sources of another version.
+Both servers run the same code. ``--other SRC`` adds a third server with the sources of another version.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MEASURED: Final = ("run latency", "first token", "tokens", "runs")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.isolation", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds (default: 3)")
     parser.add_argument("--size", type=float, default=1.0, help="a factor on the work of each scenario (default: 1)")
     parser.add_argument("--other", type=Path, metavar="SRC", help="the src directory of another version")
     options = parser.parse_args()

@@ -1,7 +1,7 @@
-"""``python -m benchmarks.nodes``: what it costs that a run is asked for here and executed there.
+"""``python -m benchmarks.nodes``: cost of executing a run in another process than the one that accepts it.
 
-A gateway and a worker, on PostgreSQL and Valkey, beside the server that does it all in one process. Both are idle but
-for the one run that is measured.
+A gateway and a worker, on PostgreSQL and Valkey, compared with a server that does both in one process. All are idle
+except for the measured run.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from .servers import Server
 
 CLUSTER, ALONE = "cluster", "runstead"
 _UNDER_WAY: Final = 0.25
-"""Seconds after which an idle server has begun a run for sure."""
+"""Seconds after which an idle server has certainly begun a run."""
 
 
 async def cancel(server: Server, size: float) -> Figures:
-    """From asking for the stop of a run to the answer that it has stopped and settled."""
+    """Measure the time from the request to cancel a run to the response that it has stopped and settled."""
     times = []
     async with Connection(server.port) as connection:
         for _ in range(max(1, round(20 * size))):
@@ -50,10 +50,10 @@ _SCENARIOS: Final[Mapping[str, Scenario]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.nodes", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds (default: 3)")
     parser.add_argument("--size", type=float, default=1.0, help="a factor on the work of each scenario (default: 1)")
     options = parser.parse_args()
-    # Not in a folder of the user's alone: PostgreSQL may have to run as somebody else.
+    # Not in a folder that only this user can read: PostgreSQL may have to run as another user.
     with tempfile.TemporaryDirectory(prefix="runstead-bench-") as folder:
         place = Path(folder)
         place.chmod(0o755)
@@ -65,7 +65,7 @@ def main() -> None:
 async def _measure(cluster: Server, alone: Server, rounds: int, size: float) -> list[Measurement]:
     measured = []
     for server in (cluster, alone):
-        # Not measured: first imports, caches, pools.
+        # Warm-up for first imports, caches and pools; not measured.
         await run_latency(server, 0.4)
         await cancel(server, 0.1)
     for round in range(rounds):
@@ -75,7 +75,7 @@ async def _measure(cluster: Server, alone: Server, rounds: int, size: float) -> 
                 measured += [
                     Measurement(round, server.name, name, figure, value)
                     for figure, value in figures.items()
-                    # The cluster works in several processes, and only one of them is looked at.
+                    # The cluster has several processes, and only one of them is measured.
                     if not figure.startswith("cpu")
                 ]
     return measured

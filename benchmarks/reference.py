@@ -1,7 +1,7 @@
-"""The reference: the smallest server that streams a graph itself. What it does not do, it does not pay for.
+"""Reference: the smallest server that streams a graph directly, without the cost of further features.
 
-No durability, no threads that survive it, no resuming, no cancelling, no isolation: the graph runs inside the
-request, on the server's own loop, with its checkpoints in memory. Started by `servers`, with a port.
+No durability, no threads that survive it, no resuming, no cancelling, no isolation: the graph runs inside the request,
+on the server's own loop, with its checkpoints in memory. Started by `servers`, with a port.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What is measured. Each scenario takes a server and returns figures, whose names end in their unit.
+"""Scenarios of the benchmarks. Each takes a server and returns figures, whose names end in their unit.
 
-Each is bounded in count, so that a round takes seconds; the rounds are many, and interleaved, instead.
+Each is limited in number, so that a round takes seconds; there are many rounds instead, and they are interleaved.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .servers import Server
 
 Figures: TypeAlias = Mapping[str, float]
 Scenario: TypeAlias = Callable[[Server, float], Awaitable[Figures]]
-"""The server, and a factor on how much is done."""
+"""Function of the server, and a factor for the amount of work."""
 
 _NOOP: Final = {"assistant_id": "noop", "input": {"n": 1}}
 
@@ -27,7 +27,7 @@ def _talk(count: int) -> dict[str, Any]:
 
 
 async def run_latency(server: Server, size: float) -> Figures:
-    """A trivial run, created and waited for, one after another."""
+    """Measure a trivial run, created and awaited, one after the other."""
     times, cpu = [], server.cpu_seconds()
     runs = _times(50, size)
     async with Connection(server.port) as connection:
@@ -44,10 +44,10 @@ async def run_latency(server: Server, size: float) -> Figures:
 
 
 async def pickup(server: Server, size: float) -> Figures:
-    """From the request to the first event, on a server that has nothing else to do."""
+    """Measure the time from the request to the first event, on an otherwise idle server."""
     times = []
     for _ in range(_times(20, size)):
-        # A pause, so that nothing is still warm or being cleaned up from the run before.
+        # A pause, so that no cache is warm and no cleanup of the previous run is active.
         await asyncio.sleep(0.02)
         async with Connection(server.port) as connection:
             times.append(await _first(connection, {**_NOOP, "stream_mode": "values"}, b"data: "))
@@ -55,7 +55,7 @@ async def pickup(server: Server, size: float) -> Figures:
 
 
 async def first_token(server: Server, size: float) -> Figures:
-    """From the request to the first token of a model that answers at once."""
+    """Measure the time from the request to the first token of a model that responds at once."""
     times = []
     for _ in range(_times(20, size)):
         async with Connection(server.port) as connection:
@@ -91,7 +91,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
 
 
 async def warm_up(server: Server) -> None:
-    """Not measured: first imports, caches, pools."""
+    """Warm up first imports, caches and pools; not measured."""
     await _runs(server, clients=4, count=20)
     await _tokens(server, streams=2, count=50)
 

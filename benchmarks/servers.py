@@ -1,4 +1,4 @@
-"""The servers as processes of their own, on free loopback ports, gone when the block ends."""
+"""Servers as child processes, on free loopback ports, which end with the block."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _START_WITHIN: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One that answers."""
+    """A running server."""
 
     name: str
     port: int
     pid: int
 
     def cpu_seconds(self) -> float:
-        """What it has used so far, all its threads together. 0 where the system does not tell."""
+        """Return the CPU seconds of all its threads so far; 0 if the system does not provide them."""
         try:
             fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
@@ -40,7 +40,7 @@ class Server:
 
 @contextmanager
 def runstead(data_dir: Path, settings: Sequence[str] = (), sources: Path | None = None) -> Iterator[Server]:
-    """``runstead serve`` as anybody starts it. ``settings`` are NAME=VALUE; ``sources`` are another version's."""
+    """Run ``runstead serve`` with defaults. ``settings`` are NAME=VALUE; ``sources`` are those of another version."""
     port = free_port()
     command = ["-m", "runstead.cli", "serve", "--config", str(_HERE / "langgraph.json"), "--port", str(port)]
     command += ["--data-dir", str(data_dir), *(part for setting in settings for part in ("--set", setting))]
@@ -51,7 +51,7 @@ def runstead(data_dir: Path, settings: Sequence[str] = (), sources: Path | None 
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[Server]:
-    """A gateway that executes nothing, and one worker, on a PostgreSQL and a Valkey of their own."""
+    """Run a gateway that executes no runs, and one worker, on their own PostgreSQL and Valkey."""
     postgres = PostgresServer(folder / "postgres")
     postgres.start()
     valkey = ValkeyServer(folder / "valkey")

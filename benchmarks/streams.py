@@ -1,9 +1,10 @@
-"""``python -m benchmarks.streams``: the Redis stream bridge beside what one would write first.
+"""``python -m benchmarks.streams``: the Redis stream bridge compared with the obvious implementation.
 
-The reference awaits one XADD for each event, and reads with one blocked connection for each subscriber. Both speak to
-the same server of our own, on loopback, and take turns.
+The reference awaits one XADD per event, and reads with one blocked connection per subscriber. Both use the same child
+server on loopback, and take turns.
 
-With ``--embedded``: the memory stream bridge that moves older events to files, beside the same one in memory alone.
+With ``--embedded``: the memory stream bridge that moves older events to files, compared with the same one that keeps
+all events in memory.
 """
 
 from __future__ import annotations
@@ -32,24 +33,24 @@ from runstead.runtime.stream_bridge import StreamBridge, StreamEvent
 from .figures import Measurement, percentile, rows, table
 
 OURS, THEIRS = "bridge", "reference"
-# As long as a token's frame is, with its metadata.
+# As long as a token's frame with its metadata.
 _DATA: Final = b'{"token":"' + b"x" * 200 + b'"}'
 
 
 class Channel(Protocol):
-    """What is measured: runs are opened, published to, and read to a number of events."""
+    """Measured interface: runs are opened, published to, and read up to a number of events."""
 
     async def open(self, run_id: str) -> None: ...
 
     async def publish(self, run_id: str, data: bytes) -> None: ...
 
     async def reader(self, run_id: str) -> Callable[[int, Callable[[bytes], None]], Awaitable[None]]:
-        """A reader that is attached now; call it with how many events to read, and who is told of each."""
+        """Return a reader that is attached now; call it with the number of events to read, and a callback for each."""
         ...
 
 
 class Bridged:
-    """Ours."""
+    """Runstead's stream bridge."""
 
     def __init__(self, bridge: StreamBridge) -> None:
         self._bridge = bridge
@@ -69,7 +70,7 @@ class Bridged:
                     if isinstance(item, StreamEvent):
                         count -= 1
                         told(item.data)
-                # As the gateway does: those who come back to a long log let others have their turn.
+                # As the gateway does: readers of a long log let other tasks run.
                 await asyncio.sleep(0)
             await subscription.aclose()
 
@@ -106,7 +107,7 @@ class Awaited:
 
 
 async def throughput(channel: Channel, size: float, runs: int, events: int = 8_000) -> Mapping[str, float]:
-    """Events per second, all runs together, until every reader has all of its run."""
+    """Measure events per second, of all runs together, until every reader has received its whole run."""
     each = int(events * size / runs)
     run_ids = [token_hex(6) for _ in range(runs)]
     for run_id in run_ids:
@@ -118,7 +119,7 @@ async def throughput(channel: Channel, size: float, runs: int, events: int = 8_0
         for number in range(each):
             await channel.publish(run_id, _DATA)
             if number % 20 == 0:
-                # An agent that never waits does not exist.
+                # Real agents wait now and then too.
                 await asyncio.sleep(0)
 
     begun, worked = time.perf_counter(), time.process_time()
@@ -130,7 +131,7 @@ async def throughput(channel: Channel, size: float, runs: int, events: int = 8_0
 
 
 async def latency_beside_replays(channel: Channel, size: float) -> Mapping[str, float]:
-    """The same, while ten readers who come back read a long run from its start, again and again."""
+    """Measure latency while ten readers repeatedly read a long run from its start."""
     events = int(30_000 * size)
     await channel.open("long")
     for number in range(events):
@@ -154,9 +155,8 @@ async def latency_beside_replays(channel: Channel, size: float) -> Mapping[str, 
 
 
 async def latency(channel: Channel, size: float) -> Mapping[str, float]:
-    """Milliseconds from a token to its reader, and how long its agent was held up, at a hundred tokens a second for
-    each of ten runs.
-    """
+    """Measure milliseconds from a token to its reader, and the time for which publishing blocks its agent, at a hundred
+    tokens per second for each of ten runs."""
     took: list[float] = []
     held: list[float] = []
     run_ids = [token_hex(6) for _ in range(10)]
@@ -203,7 +203,7 @@ EMBEDDED: Final[Mapping[str, tuple[int, Callable[[Channel, float], Awaitable[Map
     "1000 tokens/s": (64 * MIB, latency),
     "beside 10 replays": (MIB, latency_beside_replays),
 }
-"""What they do, and the memory that events may take: half of the 120 MB of the first two, and as good as none."""
+"""Scenario, and the memory limit for events: half of the 120 MB of the first two, and almost none."""
 
 
 @asynccontextmanager
@@ -245,7 +245,7 @@ async def _measure_embedded(folder: Path, rounds: int, size: float) -> list[Meas
     for round in range(rounds):
         for name, (memory_bytes, scenario) in EMBEDDED.items():
             for side in (OURS, THEIRS) if round % 2 == 0 else (THEIRS, OURS):
-                # Bridges of their own, so that neither pays for what the other has kept.
+                # A new bridge for each, so that neither pays for events that the other has kept.
                 async with _embedded(folder / f"{round}-{side}", memory_bytes) as channels:
                     figures = await scenario(channels[side], size)
                 measured += [Measurement(round, side, name, figure, value) for figure, value in figures.items()]
@@ -254,9 +254,9 @@ async def _measure_embedded(folder: Path, rounds: int, size: float) -> list[Meas
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.streams", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured (default: 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds (default: 5)")
     parser.add_argument("--size", type=float, default=1.0, help="a factor on the work of each scenario (default: 1)")
-    parser.add_argument("--embedded", action="store_true", help="measure the bridge of one server alone")
+    parser.add_argument("--embedded", action="store_true", help="measure the bridge of the embedded profile")
     options = parser.parse_args()
     if options.embedded:
         with tempfile.TemporaryDirectory(prefix="runstead-bench-") as folder:

@@ -1,4 +1,4 @@
-"""An agent that is served beside the routes of app.py."""
+"""An agent that is served next to the routes of app.py."""
 
 import os
 

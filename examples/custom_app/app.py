@@ -28,7 +28,7 @@ client = get_client()  # of this server
 
 @app.post("/ask")
 async def ask(question: Question) -> dict[str, Any]:
-    """Run the agent and return its answer alone."""
+    """Run the agent and return only its answer."""
     app.state.asked += 1
     messages = [{"role": "user", "content": question.text}]
     values: Any = await client.runs.wait(None, "agent", input={"messages": messages})

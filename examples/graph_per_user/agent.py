@@ -1,4 +1,4 @@
-"""A factory that builds another graph for each user: tools and prompt depend on the plan."""
+"""A factory that builds a different graph for each user: tools and prompt depend on the plan."""
 
 import os
 

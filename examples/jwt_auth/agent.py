@@ -6,7 +6,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 
 
 def greet(state: MessagesState, config: RunnableConfig) -> dict[str, list[AIMessage]]:
-    """Answer with the name that the token carries; clients cannot set this key."""
+    """Answer with the name in the token; clients cannot set this key."""
     return {"messages": [AIMessage(f"Hello, {config['configurable']['langgraph_auth_user_id']}.")]}
 
 
