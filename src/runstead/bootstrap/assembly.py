@@ -1,6 +1,6 @@
-"""A running server, put together: its profile opened, the kernel and the nouns on it, and what goes on beside them.
+"""Assembly of a running server: its opened profile, the kernel and the resources on top, and the background tasks.
 
-Read from top to bottom, this is the order in which things open; they close in the reverse one.
+Components open in the order of this file, from top to bottom, and close in reverse order.
 """
 
 from __future__ import annotations
@@ -84,18 +84,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """A running server's parts: what the routes use, and how it all ends."""
+    """Components of a running server, and its shutdown."""
 
     services: Services
     authenticator: Authenticator
     closing: Closing
     executing: Callable[[], AbstractAsyncContextManager[None]]
-    """Starts the custom app, then executes runs and delivers webhooks, for the length of a block: once requests are
-    answered, for these may make some.
-    """
+    """Context manager that starts the custom app, then executes runs and delivers webhooks, for the duration of a
+    block. Enter it once requests are served, since all three may send some."""
     user_loop: UserLoop
     own_actor: ActorContext
-    """Whom user code acts for where it does nothing for a user."""
+    """Actor of user code that does not act for a user."""
     custom: CustomApp | None = None
 
 
@@ -108,12 +107,12 @@ async def assembled(
     replace_process: Callable[[], None] | None = None,
     after_reload: bool = False,
 ) -> AsyncIterator[Assembly]:
-    """Everything, started. ``replace_process`` makes this process end and start anew, where it is ours to replace.
-    ``after_reload``: the process before it was ended for new code, and lost no run.
+    """Start everything, for the duration of a block.
 
-    Raises StorageError, GraphLoadError, UnsupportedConfiguration.
+    ``replace_process`` ends and restarts this process, if the server owns it. ``after_reload``: the previous process
+    was ended to load new code, and lost no run. Raises StorageError, GraphLoadError, UnsupportedConfiguration.
     """
-    # Before any user code, and after all of it.
+    # Opened before all user code, and closed after it.
     async with (
         UserLoop.running() as user_loop,
         _assembled(settings, configuration, user_loop, execute, replace_process, after_reload) as assembly,
@@ -131,7 +130,7 @@ async def _assembled(
     after_reload: bool,
 ) -> AsyncIterator[Assembly]:
     execute = execute and settings.max_concurrent_runs > 0
-    # The user's code first: a graph that cannot be loaded is told before any file is touched.
+    # User code first: a graph that cannot be loaded is reported before any file is touched.
     code = await _prepared(settings, configuration)
     handlers = None if code.encryption is None else LangGraphEncryption(code.encryption, user_loop)
     async with AsyncExitStack() as stack:
@@ -142,7 +141,7 @@ async def _assembled(
         access = AccessOfRuns(SqlApiKeyStore(profile.database), profile.clock)
         runtime = _runtime(parts, settings, configuration, scheduler, access)
         if not profile.is_shared:
-            # Whoever held a run before this process started is dead: the data directory is ours alone.
+            # The data directory belongs to this process alone, so every holder of a run from before the start is dead.
             await (runtime.lease_store.release_all() if after_reload else runtime.lease_store.abandon_all())
             await parts.webhooks.deliveries.abandon_all()
         runs = RunsFacade.assemble(runtime)
@@ -166,7 +165,7 @@ async def _assembled(
 
 
 async def _prepared(settings: Settings, configuration: GraphConfiguration) -> UserCode:
-    """Load the user's code, after what it may rely on. Raises as `assembled` does."""
+    """Load the user's code, after everything that it may use is set up. Raises as `assembled`."""
     refuse_what_cannot_be_kept(configuration, settings)
     for remark in without_effect(configuration, settings):
         _log.warning("%s", remark)
@@ -188,7 +187,7 @@ async def _scheduler(
 async def _start_sweeping(
     stack: AsyncExitStack, profile: Profile, settings: Settings, configuration: GraphConfiguration
 ) -> None:
-    """Correct times of a wrong clock, then delete regularly what nobody can ask for any more, until ``stack`` ends."""
+    """Correct times from a wrong clock, then delete expired data at intervals, until ``stack`` ends."""
     sweeper = StorageSweeper(profile.database, profile.clock)
     await sweeper.correct_times()
     retention = timedelta(seconds=settings.stream_retention_seconds)
@@ -214,7 +213,7 @@ async def _executing(
     """See `Assembly.executing`."""
     async with AsyncExitStack() as started:
         if custom is not None:
-            # Before the first run: graphs may use what their app opens.
+            # Before the first run: graphs may use resources that the custom app opens.
             await started.enter_async_context(custom.lifespan(user_loop))
         if execute:
             crons = cron_scheduler(services, access, parts.cron_bell, settings)

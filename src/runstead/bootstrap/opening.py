@@ -1,4 +1,5 @@
-"""What a server opens before the kernel: its profile, the item store, webhooks, and encryption around them."""
+"""Components that a server opens before the kernel: its profile, the item store, webhooks, and encryption around
+them."""
 
 from __future__ import annotations
 
@@ -45,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What has been opened, and is closed in the reverse order. Requests use ``store``, graphs ``graph_store``."""
+    """Opened components, closed in reverse order. Requests use ``store``, graphs ``graph_store``."""
 
     profile: Profile
     store: ActorScopedStore
@@ -56,7 +57,7 @@ class Parts:
     cron_bell: Bell
     handled: HandledStores
     encrypts_values: bool
-    """Values of threads cannot be searched for, or only in part."""
+    """True if values of threads cannot be searched, or only in part."""
 
 
 async def _open_scaled(
@@ -67,7 +68,7 @@ async def _open_scaled(
     field_cipher: FieldCipher | None,
 ) -> Profile:
     try:
-        # Only a cluster needs their drivers.
+        # Imported here, since only a cluster needs these drivers.
         from .scaled import open_scaled
     except ImportError as error:
         raise StorageUnusable(
@@ -84,16 +85,16 @@ async def open_parts(
     user_loop: UserLoop,
     handlers: LangGraphEncryption | None,
 ) -> Parts:
-    """Open the profile of the settings and what stands on it, until the end of ``stack``. Raises StorageError."""
+    """Open the configured profile and the components on top of it, until the end of ``stack``. Raises StorageError."""
     opened = _open_scaled if settings.is_cluster else open_embedded
-    # After the environment of langgraph.json was applied: LANGGRAPH_AES_KEY may stand there.
+    # After the environment of langgraph.json was applied, since it may set LANGGRAPH_AES_KEY.
     cipher = load_cipher(settings, os.environ)
     stack.enter_context(errors_without_texts(cipher is not None or handlers is not None))
     if handlers is not None and cipher is None:
         _log.warning("%s", not_encrypted_by(handlers))
     profile = await opened(stack, settings, checkpoint_serde(configuration, cipher), cipher, handlers)
     handled = HandledStores(handlers)
-    # Events are many: where there are keys, a handler is not called for each of them.
+    # Events are numerous: with encryption keys, handlers are not called for each of them.
     profile = replace(profile, events=handled.run_events(profile.events, encrypts=cipher is None))
     if handlers is not None:
         handlers.replacements = SqlReplacements(profile.database)
@@ -107,7 +108,7 @@ async def open_parts(
     )
     await stack.enter_async_context(sweep_items_regularly(items, clock, item_sweep_interval(configuration)))
     store = ActorScopedStore(items, would_block=handled.would_block)
-    # Only auth handlers share items.
+    # Only auth handlers can share items.
     graph_store = store.finding_shared() if auth_mode(settings, configuration) == "langgraph" else store
     webhooks = await stack.enter_async_context(
         open_webhooks(settings, configuration, database, clock, user_loop, handled.deliveries)

@@ -1,4 +1,4 @@
-"""The code of a project: everything that langgraph.json names, loaded before any file or database is opened."""
+"""User code of a project: everything that langgraph.json names, loaded before any file or database is opened."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .priorities import load_priority
 
 @dataclass(frozen=True, slots=True)
 class UserCode:
-    """What was loaded. ``auth`` and ``encryption`` are the SDK's objects; None where nothing is named."""
+    """Loaded user code. ``auth`` and ``encryption`` are the SDK's objects; None if none is configured."""
 
     graphs: GraphRegistry
     auth: Any
@@ -34,7 +34,7 @@ class UserCode:
 
 
 async def load_user_code(settings: Settings, configuration: GraphConfiguration) -> UserCode:
-    """Import the user's modules, in a thread. The environment of langgraph.json is the caller's to apply before.
+    """Import the user's modules, in a thread. The caller must apply the environment of langgraph.json first.
 
     Raises GraphLoadError, or several in an ExceptionGroup, and UnsupportedConfiguration.
     """

@@ -1,4 +1,4 @@
-"""Pages of lists: bounded in bytes, with headers that say how many entries there are and where to go on."""
+"""Pages of lists, limited in bytes, with headers for the total number of entries and the next page."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ T = TypeVar("T")
 async def bounded(
     request: Request, use: Services, find: Callable[[], Awaitable[Sequence[T]]]
 ) -> tuple[Sequence[T], bool]:
-    """Return what ``find`` finds within the bytes of a page, and whether there is more for which it has no room.
+    """Return the entries that ``find`` returns within the bytes of a page, and whether the page was cut.
 
-    A page that is cut says so in a remark.
+    A cut page gets a remark that says so.
     """
     with page_within(use.options.max_page_bytes) as page:
         found = await find()
@@ -40,9 +40,9 @@ async def counted(
     limit: int,
     offset: int,
 ) -> tuple[Sequence[T], dict[str, str]]:
-    """Return the entries of a page, and its headers. ``count`` says how many there are in all."""
+    """Return the entries of a page, and its headers. ``count`` returns the total number of entries."""
     found, is_cut = await bounded(request, use, find)
-    # A page that is not full is the last one: then nobody has to count.
+    # A page that is not full is the last one, so that no count query is needed.
     is_last = 0 < len(found) < limit and not is_cut
     total = offset + len(found) if is_last else await count()
     return found, page_headers(offset=offset, returned=len(found), total=total)

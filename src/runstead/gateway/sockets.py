@@ -44,7 +44,7 @@ class SocketFailures:
             await self._app(scope, receive, watched)
         except Exception as error:
             if lost:
-                # The client has left, which is no failure: the server that raised it expects it back.
+                # The client has disconnected, which is not a failure: the server expects the exception that it raised.
                 raise
             problem = problem_of(error)
             if problem.status >= 500:

@@ -132,7 +132,7 @@ def _load_json(file: Path) -> dict[str, Any]:
             file, "", f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from error
     except (OSError, RecursionError, ValueError) as error:
-        # No text, nested too deeply, or a number with thousands of digits.
+        # Not text, nested too deeply, or a number with thousands of digits.
         raise ConfigurationError(file, "", f"cannot be read: {error}") from error
     if not isinstance(data, dict):
         raise ConfigurationError(file, "", 'must contain an object such as {"graphs": {"agent": "./agent.py:graph"}}')

@@ -91,7 +91,7 @@ class ActorScopedStore(BaseStore):
 
 
 async def _cut_after(answering: _Answering) -> list[Result]:
-    """What is awaited, with pages cut afterwards: a page of two rooms is made of pages that must not be cut before."""
+    """Await the batch, then cut its pages: a page of two rooms is combined from pages that must not be cut before."""
     budget = page_budget()
     with page_within(None):
         results = await answering

@@ -1,7 +1,7 @@
-"""Notice that the latest state of a thread is older than what its last run left.
+"""Detection of a thread whose latest state is older than the one that its last run left.
 
-A run's row names the checkpoint that it left. If that is not stored any more (power loss without fsync, a checkpoint
-file or table from another backup), the thread would silently stand at an earlier state.
+A run's row names the checkpoint that it left. If that checkpoint is no longer stored (power failure without fsync, a
+checkpoint file or table from another backup), the thread would silently return to an earlier state.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from .state_views import ThreadState, checkpoint_config
 _log = logging.getLogger(__name__)
 
 _REMEMBERED: Final = 10_000
-"""Threads that are logged once."""
+"""Maximum number of threads that are remembered as logged."""
 
 
 class LostStates:
-    """Compares states with the last run of their thread. Asks the storage only where the two differ."""
+    """Comparison of states with the last run of their thread. Reads the storage only if the two differ."""
 
     def __init__(self, checkpoints: RunCheckpointStore) -> None:
         self._checkpoints = checkpoints
         self._logged: OrderedDict[str, None] = OrderedDict()
 
     async def remark_on(self, latest: ThreadState, run: RunRecord | None) -> str | None:
-        """Return a sentence for readers when ``latest``, the thread's latest state, lacks what ``run`` left.
+        """Return a sentence for readers if ``latest``, the thread's latest state, lacks the state that ``run`` left.
 
-        ``run`` is the one that began last, as it was read before the state.
+        ``run`` is the run that began last, as it was read before the state.
         """
         if run is None or (final := run.final_checkpoint_id) is None or not _may_be_behind(latest, run, final):
             return None
@@ -42,8 +42,8 @@ class LostStates:
         if await self._checkpoints.saver.aget_tuple(place) is not None:
             return None
         said = (
-            f"the state is older than what run {run.run_id} left, for its last checkpoint {final} is not stored any "
-            "more: restore the checkpoints from a backup"
+            f"the state is older than what run {run.run_id} left, because its last checkpoint {final} is no longer "
+            "stored: restore the checkpoints from a backup"
         )
         if run.thread_id not in self._logged:
             self._logged[run.thread_id] = None
@@ -54,7 +54,8 @@ class LostStates:
 
 
 def _may_be_behind(latest: ThreadState, run: RunRecord, final: str) -> bool:
-    """Return whether the storage has to be asked: the state is not what the run left, and nothing came after it."""
+    """Return whether the storage must be read: the state is not the one that the run left, and no later change explains
+    it."""
     if not run.status.is_terminal:
         return False
     if latest.checkpoint is None:
@@ -65,5 +66,5 @@ def _may_be_behind(latest: ThreadState, run: RunRecord, final: str) -> bool:
     if made is not None and began is not None and datetime.fromisoformat(made) < began:
         return True
     described = orjson.loads(latest.metadata or b"{}")
-    # Newer: a state update, or a run that was deleted since.
+    # A later state: a state update, or a run that was deleted since.
     return described.get("source") not in ("update", "fork") and described.get("run_id") == run.run_id

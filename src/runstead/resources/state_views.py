@@ -95,7 +95,7 @@ def _task_state(task: Any, texts: ErrorTexts) -> TaskState:
 
 
 async def fitting(states: AsyncIterator[ThreadState]) -> list[ThreadState]:
-    """Return the first states, by the size of their values, that the bound page budget has room for."""
+    """Return the first states that fit into the bound page budget, by the size of their values."""
     budget, used = page_budget(), 0
     page: list[ThreadState] = []
     async for state in states:

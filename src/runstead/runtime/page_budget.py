@@ -1,7 +1,7 @@
-"""The bytes that one page of a list may take, bound to the context of a request.
+"""Limit for the bytes of one page of a list, bound to the context of a request.
 
-A page is cut where its next entry would not fit, and has one entry at least. Stores read the bound budget, so that
-what does not fit is not even read. Without one, pages are as long as they were asked for.
+A page is cut before the entry that does not fit, and has at least one entry. Stores read the bound budget, so that
+entries beyond it are not even read. Without one, pages have the requested length.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ _bound: ContextVar[PageBudget | None] = ContextVar("runstead_page_budget", defau
 
 @dataclass(slots=True)
 class PageBudget:
-    """``limit``: bytes of a page. ``is_cut``: a page was cut, so there are more entries than it shows."""
+    """Budget of one page. ``limit``: maximum bytes. ``is_cut``: the page was cut, so there are more entries than it
+    contains."""
 
     limit: int
     is_cut: bool = False
 
     def fitting(self, sizes: Iterable[int]) -> int:
-        """Return how many entries of these sizes fit, in their order; one at least where there is one."""
+        """Return the number of entries that fit, in the order of their sizes; at least one if there is any."""
         used = count = 0
         for size in sizes:
             used += size
@@ -35,7 +36,7 @@ class PageBudget:
 
 @contextmanager
 def page_within(limit: int | None) -> Iterator[PageBudget]:
-    """Bind a budget for the length of a block; None binds none."""
+    """Bind a budget for the duration of a block; None binds none."""
     budget = PageBudget(0 if limit is None else limit)
     token = _bound.set(None if limit is None else budget)
     try:

@@ -216,7 +216,8 @@ def _json(raw: bytes) -> Any:
 
 
 def _is_timeout(error: Exception) -> bool:
-    """Whether it is a timeout, of Python or of a client: httpx and requests have classes of their own, so named."""
+    """Return whether the error is a timeout, of Python or of an HTTP client: httpx and requests have classes of that
+    name."""
     return any("Timeout" in kind.__name__ for kind in type(error).__mro__)
 
 

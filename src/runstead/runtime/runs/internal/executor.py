@@ -349,7 +349,7 @@ class RunExecution:
         except StorageFault as fault:
             if fault.kind != "damaged":
                 raise
-            # Reading it again says the same: the run ends, and its thread has no state that could be read.
+            # Another read gives the same error: the run ends, and its thread has no readable state.
             _log.warning("run %s ends without a state: %s", self._lease.run_id, fault)
             return StateSnapshot()
 
