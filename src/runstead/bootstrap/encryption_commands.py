@@ -87,12 +87,12 @@ async def key_usage(settings: Settings, cipher: Cipher) -> KeyUsage:
 
 
 async def rewrite_all(settings: Settings, cipher: Cipher, told: Callable[[str, int], None]) -> Rewritten:
-    """Encrypt all stored data with the present key, and forget keys that no value uses any more.
+    """Encrypt all stored data with the current key, and remove the records of keys that no value uses any more.
 
     Raises StorageError; ServersLackKey while a server or worker runs that could not read the result.
     """
     async with _place(settings) as place:
-        # Values of handlers are not decrypted: they are encrypted once more, as they are.
+        # Values of handlers are not decrypted: their ciphertext is encrypted again as a whole.
         are_handled = await place.main.read(has_handled_values)
         await _refuse_processes_without_key(place, cipher)
         await check_encryption_keys(place.main, cipher, place.name, has_handlers=are_handled)

@@ -44,7 +44,7 @@ class Failures:
                 # Until the fault ends, or the server restarts with the key, every request fails for the same reason.
                 _log.warning("%s %s: %s", scope["method"], scope["path"], error)
             elif isinstance(error, StorageFault) and error.kind in ("full", "read_only"):
-                # The same, until the operator has done something; the log may be on the same disk.
+                # As above, until an operator frees or remounts the disk, which may also hold the log.
                 _log.error("%s %s: %s", scope["method"], scope["path"], error)
             elif problem.status == UNEXPECTED or isinstance(error, StorageFault):
                 _log.exception("%s %s failed", scope["method"], scope["path"])

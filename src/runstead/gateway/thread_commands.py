@@ -129,7 +129,7 @@ class ThreadCommands:
         assistant_id = await self._assistant()
         async with self._use.interrupts.of(self._thread_id) as waiting:
             if waiting:
-                # A run with an input starts anew, and the pending interrupts would be lost.
+                # A run with an input starts from the beginning, and the pending interrupts would be lost.
                 raise CommandRefused("invalid_argument", "The thread waits for an answer: use input.respond.")
             run = await self._create(
                 {"assistant_id": assistant_id, "input": {"messages": [params.message.to_message()]}}

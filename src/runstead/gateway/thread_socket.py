@@ -156,7 +156,7 @@ class ThreadSocket:
     async def _reconnect(self, command: Command) -> dict[str, Any]:
         """Continue after ``since``, with existing and later subscriptions.
 
-        Refused if events after it are no longer kept: the client must then read the state and start anew.
+        Refused if events after it are no longer kept: the client must then read the state and join without a position.
         """
         since = subscription_of({"channels": ["lifecycle"], "since": command.params.get("since")}).since
         everything = Subscription(frozenset(("values", "lifecycle", "input")), since=since)

@@ -46,7 +46,7 @@ class ThreadExpiryStore(Protocol):
 
     async def finish(self, expired: ExpiredThread) -> Sequence[RunId]:
         """Complete the expiry: delete the rows of a thread to be deleted and its runs, and return these. The time of a
-        thread that is kept starts anew. Idempotent."""
+        thread that is kept restarts. Idempotent."""
         ...
 
 
