@@ -15,11 +15,11 @@ from langgraph_sdk import get_client
 from langgraph_sdk.errors import NotFoundError
 from typer.testing import CliRunner
 
+from runstead.auth.api_keys import ApiKeyAuthentication
 from runstead.bootstrap.server import serving
 from runstead.cli.main import app
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.sqlite import open_storage
-from runstead.plugins.auth.api_keys import ApiKeyAuthentication
 from runstead.resources.keys import ApiKeyRecord, digest_of, new_key
 from runstead.testing.clock import HandClock
 from runstead.wire.credentials import Credentials

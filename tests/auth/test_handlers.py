@@ -13,13 +13,13 @@ import pytest
 from langgraph_sdk import Auth
 from starlette.exceptions import HTTPException
 
-from runstead.plugins.auth.langgraph_auth import InvalidAnswer, InvalidAuth, LangGraphAuth
-from runstead.plugins.auth.users import InvalidUser
+from runstead.auth.langgraph_auth import InvalidAnswer, InvalidAuth, LangGraphAuth
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.wire.authorization import Action, InvalidFilter, Resource
 from runstead.wire.credentials import Credentials
 from runstead.wire.errors import Forbidden, Refused, Unauthenticated, Unavailable
+from runstead.wire.users import InvalidUser
 
 
 async def body() -> bytes:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from runstead.auth.none import LOCAL_ACTOR
 from runstead.bootstrap.application import Application
 from runstead.cli.doctor import examine, findings, look_at_port, look_at_python, look_at_sqlite
 from runstead.cli.output import Output
@@ -24,7 +25,6 @@ from runstead.graphs.configuration import configuration_of
 from runstead.infra.encryption.keyring import key_id_of_key
 from runstead.infra.engines.data_dir import own_data_dir
 from runstead.infra.engines.findings import Finding
-from runstead.plugins.auth.none import LOCAL_ACTOR
 from runstead.runtime import RunScope, RunSpec, acting
 from runstead.settings import Settings, load_settings
 from tests.servers.postgres import a_schema

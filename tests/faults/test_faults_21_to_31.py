@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from runstead.auth.none import LOCAL_ACTOR
 from runstead.gateway.services import Services
 from runstead.infra.run_events.jsonl import JsonlRunEventStore
 from runstead.infra.stream_bridge.memory import MemoryStreamBridge
-from runstead.plugins.auth.none import LOCAL_ACTOR
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.runs.store import RunEvent
 from runstead.runtime.runs.types import RunStatus

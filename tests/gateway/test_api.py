@@ -12,12 +12,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from runstead.auth.none import LOCAL_ACTOR, NoAuthentication
 from runstead.bootstrap.application import Application
 from runstead.bootstrap.refusals import UnsupportedConfiguration
 from runstead.bootstrap.server import serving
 from runstead.gateway.api import create_api
 from runstead.graphs.configuration import read_configuration
-from runstead.plugins.auth.none import LOCAL_ACTOR, NoAuthentication
 from runstead.runtime.actor_context import acting
 from runstead.settings import load_settings
 from runstead.wire.errors import MASKED

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from runstead.plugins.auth.none import LOCAL_ACTOR
+from runstead.auth.none import LOCAL_ACTOR
 from runstead.resources.assistants import assistant_id_of
 
 from .assistants import ALICE, BOB, GRAPHS, OPERATOR, Served, a_new, a_thread

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from runstead.auth.none import LOCAL_ACTOR, NoAuthentication
 from runstead.bootstrap.application import Application
 from runstead.gateway.api import create_api
-from runstead.plugins.auth.none import LOCAL_ACTOR, NoAuthentication
 from runstead.runtime.actor_context import ActorContext, get_actor_context
 from runstead.wire.credentials import Credentials
 from runstead.wire.errors import Forbidden, Unauthenticated

@@ -19,6 +19,8 @@ from runstead.gateway.custom_app import CustomApp
 from runstead.gateway.services import GatewayOptions, Services
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.environment import apply_environment
+from runstead.handlers.encryption import LangGraphEncryption
+from runstead.handlers.encryption_context import EncryptionContextAuthentication
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.crons import SqlCronStore
@@ -30,8 +32,6 @@ from runstead.infra.storage.run_queries import SqlRunQueryStore
 from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.infra.storage.thread_expiry import SqlThreadExpiryStore
 from runstead.infra.storage.threads import SqlThreadStore
-from runstead.plugins.auth.encryption_context import EncryptionContextAuthentication
-from runstead.plugins.langgraph_encryption import LangGraphEncryption
 from runstead.resources.assistant_editor import AssistantEditor
 from runstead.resources.assistant_removal import AssistantRemoval
 from runstead.resources.copies import ThreadCopies

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from runstead.auth.api_keys import AUTH_SOURCE
 from runstead.gateway.authorization import authorize_run
 from runstead.gateway.services import Services
 from runstead.infra.crons.scheduler import CronScheduler, CronSettings
 from runstead.infra.dispatch.bell import Bell
-from runstead.plugins.auth.api_keys import AUTH_SOURCE
 from runstead.resources.crons import CronRecord
 from runstead.settings import Settings
 from runstead.wire.errors import Forbidden

@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from runstead.auth.api_keys import ApiKeyAuthentication
+from runstead.auth.langgraph_auth import InvalidAuth, LangGraphAuth, check_auth
+from runstead.auth.none import LOCAL_ACTOR, NoAuthentication
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.modules import GraphLoadError, extend_search_path, load_variable
 from runstead.graphs.sources import parse_source
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.database import Database
-from runstead.plugins.auth.api_keys import ApiKeyAuthentication
-from runstead.plugins.auth.langgraph_auth import InvalidAuth, LangGraphAuth, check_auth
-from runstead.plugins.auth.none import LOCAL_ACTOR, NoAuthentication
 from runstead.runtime.actor_context import SERVER_ACTOR, ActorContext
 from runstead.runtime.clock import Clock
 from runstead.runtime.user_code.user_loop import UserLoop

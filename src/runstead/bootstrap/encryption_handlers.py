@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.modules import GraphLoadError, extend_search_path, load_variable
+from runstead.handlers.encryption import InvalidEncryption, check_encryption
 from runstead.infra.field_encryption.encrypted_assistants import EncryptedAssistantStore
 from runstead.infra.field_encryption.encrypted_crons import EncryptedCronStore
 from runstead.infra.field_encryption.encrypted_deliveries import EncryptedDeliveryStore
@@ -19,7 +20,6 @@ from runstead.infra.field_encryption.encrypted_runs import (
 )
 from runstead.infra.field_encryption.encrypted_threads import EncryptedThreadStore
 from runstead.infra.field_encryption.item_values import EncryptedItemValues
-from runstead.plugins.langgraph_encryption import InvalidEncryption, check_encryption
 from runstead.resources.assistants import AssistantStore
 from runstead.resources.crons import CronStore
 from runstead.resources.threads import ThreadStore

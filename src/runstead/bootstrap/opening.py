@@ -12,12 +12,12 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.registry import GraphRegistry
+from runstead.handlers.encryption import LangGraphEncryption
 from runstead.infra.dispatch.bell import Bell
 from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.engines.exceptions import StorageUnusable
 from runstead.infra.storage.items import SqlItemStore
 from runstead.infra.storage.replacements import SqlReplacements
-from runstead.plugins.langgraph_encryption import LangGraphEncryption
 from runstead.resources.items import ActorScopedStore
 from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.runs.agent_loop import AgentLoops

@@ -14,6 +14,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.store.base import TTLConfig
 
+from runstead.auth.none import LOCAL_ACTOR
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.embeddings import OffLoopEmbeddings
 from runstead.graphs.sections import HeaderChoice, Ttl
@@ -25,7 +26,6 @@ from runstead.infra.storage.database import Database
 from runstead.infra.storage.item_index import ItemIndex
 from runstead.infra.storage.run_events import SqlRunEventStore
 from runstead.infra.stream_bridge.memory import MemoryStreamSettings
-from runstead.plugins.auth.none import LOCAL_ACTOR
 from runstead.resources.threads import ThreadTtl
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.agent_loop import AgentLoops, AgentLoopsByGraph, Isolation

@@ -5,10 +5,10 @@ from __future__ import annotations
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.modules import GraphLoadError, extend_search_path, load_variable
 from runstead.graphs.sources import SourceError, parse_source
+from runstead.handlers.priority import Assign, InvalidPriority, LangGraphPriority, check_priority
 from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.thread_priorities import SqlThreadPriorityStore
-from runstead.plugins.langgraph_priority import Assign, InvalidPriority, LangGraphPriority, check_priority
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.scheduling import RunScheduler, UserScheduler
 from runstead.runtime.user_code.user_loop import UserLoop

@@ -7,9 +7,9 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import Final
 
+from runstead.auth.api_keys import AUTH_SOURCE
 from runstead.gateway.authorization import authorize_again
 from runstead.gateway.services import Services
-from runstead.plugins.auth.api_keys import AUTH_SOURCE
 from runstead.resources.keys import ApiKeyStore
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.clock import Clock

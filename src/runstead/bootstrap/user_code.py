@@ -11,7 +11,7 @@ from langchain_core.embeddings import Embeddings
 from runstead.gateway.custom_app import CustomApp
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.registry import GraphRegistry
-from runstead.plugins.langgraph_priority import Assign
+from runstead.handlers.priority import Assign
 from runstead.settings import Settings
 
 from .custom_apps import load_custom_app

@@ -1,6 +1,6 @@
 """Credentials of a request, and the port of authentication.
 
-Adapters live in `runstead.plugins.auth`; the gateway binds the returned actor for the duration of the request.
+Adapters live in `runstead.auth`; the gateway binds the returned actor for the duration of the request.
 """
 
 from __future__ import annotations

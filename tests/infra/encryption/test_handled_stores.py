@@ -17,6 +17,7 @@ from langgraph.checkpoint.conformance.capabilities import Capability
 from langgraph_sdk import Encryption, EncryptionContext
 from sqlalchemy import select
 
+from runstead.handlers.encryption import LangGraphEncryption
 from runstead.infra.checkpoints.store import SqlCheckpoints
 from runstead.infra.field_encryption.encrypted_assistants import EncryptedAssistantStore
 from runstead.infra.field_encryption.encrypted_crons import EncryptedCronStore
@@ -34,7 +35,6 @@ from runstead.infra.storage.database import Database
 from runstead.infra.storage.run_events import SqlRunEventStore
 from runstead.infra.storage.tables import runs, webhook_deliveries
 from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
-from runstead.plugins.langgraph_encryption import LangGraphEncryption
 from runstead.resources.threads import ThreadFilter
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.types import Outcome, RunStatus, Stopped, ThreadAfter

@@ -11,7 +11,7 @@ import pytest
 from langgraph_sdk import Encryption, EncryptionContext
 
 from runstead.bootstrap.encryption_handlers import not_encrypted_by
-from runstead.plugins.langgraph_encryption import AT_ONCE, InvalidEncryption, LangGraphEncryption, check_encryption
+from runstead.handlers.encryption import AT_ONCE, InvalidEncryption, LangGraphEncryption, check_encryption
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.field_encryption import CONTEXT, EncryptionFailed, ReservedKey
 from runstead.runtime.user_code.user_loop import UserLoop

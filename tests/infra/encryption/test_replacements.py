@@ -12,12 +12,12 @@ import pytest
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph_sdk import DecryptResult, Encryption, EncryptionContext
 
+from runstead.handlers.encryption import LangGraphEncryption
 from runstead.infra.checkpoints.store import SqlCheckpoints
 from runstead.infra.field_encryption.encrypted_threads import EncryptedThreadStore
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.replacements import SqlReplacements, with_replacements
 from runstead.infra.storage.threads import SqlThreadStore
-from runstead.plugins.langgraph_encryption import LangGraphEncryption
 from runstead.runtime.actor_context import acting
 from runstead.runtime.field_encryption import CONTEXT
 from runstead.runtime.user_code.user_loop import UserLoop

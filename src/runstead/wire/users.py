@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from runstead.plugins.answer_shapes import shape_of
 from runstead.runtime.actor_context import KEPT_CLAIMS, RESERVED_USER_IDS, ActorContext
 from runstead.runtime.serialization import jsonable
+from runstead.runtime.value_shape import shape_of
 from runstead.wire.errors import Unauthenticated
 
 AUTH_SOURCE: Final = "langgraph_auth"

@@ -22,10 +22,9 @@ from runstead.runtime.runs.types import RunSpec, Scheduling, ThreadPriority
 from runstead.runtime.user_code.scope import UserWork
 from runstead.runtime.user_code.thread_loop import LoopLost, UserCodeCancelled
 from runstead.runtime.user_code.user_loop import UserCodeTimeout, UserLoop
+from runstead.runtime.value_shape import shape_of
 from runstead.wire.errors import Refused, Unavailable, WireError
-
-from .answer_shapes import shape_of
-from .auth.users import user_of
+from runstead.wire.users import user_of
 
 _log = logging.getLogger(__name__)
 

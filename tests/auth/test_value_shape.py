@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runstead.plugins.answer_shapes import shape_of
+from runstead.runtime.value_shape import shape_of
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-from runstead.plugins.langgraph_encryption import LangGraphEncryption, context_in
+from runstead.handlers.encryption import LangGraphEncryption, context_in
 from runstead.runtime.actor_context import ActorContext
 from runstead.wire.credentials import Authenticator, Credentials
 from runstead.wire.errors import Unprocessable

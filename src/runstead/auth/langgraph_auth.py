@@ -18,16 +18,15 @@ from langgraph_sdk import Auth
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from runstead.plugins.answer_shapes import shape_of
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.user_code.scope import UserWork
 from runstead.runtime.user_code.thread_loop import LoopLost, UserCodeCancelled
 from runstead.runtime.user_code.user_loop import UserCodeTimeout, UserLoop
+from runstead.runtime.value_shape import shape_of
 from runstead.wire.authorization import Action, Filters, InvalidFilter, Resource, filter_of
 from runstead.wire.credentials import Credentials
 from runstead.wire.errors import Forbidden, Refused, Unauthenticated, Unavailable, WireError
-
-from .users import AuthenticatedUser, actor_of
+from runstead.wire.users import AuthenticatedUser, actor_of
 
 T = TypeVar("T")
 

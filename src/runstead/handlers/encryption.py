@@ -27,8 +27,7 @@ from runstead.runtime.field_encryption import (
 from runstead.runtime.user_code.scope import UserWork
 from runstead.runtime.user_code.thread_loop import LoopLost
 from runstead.runtime.user_code.user_loop import UserCodeTimeout, UserLoop
-
-from .auth.users import user_of
+from runstead.wire.users import user_of
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)

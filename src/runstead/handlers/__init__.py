@@ -1,0 +1,1 @@
+"""Handlers that langgraph.json names: encryption of fields, and priorities of runs."""
