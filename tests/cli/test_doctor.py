@@ -24,7 +24,7 @@ from runstead.cli.request import ServeRequest
 from runstead.graphs.configuration import configuration_of
 from runstead.infra.encryption.keyring import key_id_of_key
 from runstead.infra.engines.data_dir import own_data_dir
-from runstead.infra.engines.findings import Finding
+from runstead.resources.health_checks import Finding
 from runstead.runtime import RunScope, RunSpec, acting
 from runstead.settings import Settings, load_settings
 from tests.servers.postgres import a_schema

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from runstead.infra.crons.scheduler import CronScheduler, CronSettings, Grant
 from runstead.infra.dispatch.bell import Bell
-from runstead.infra.engines.exceptions import StorageError
 from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.crons import SqlCronStore
 from runstead.infra.storage.database import Database
 from runstead.resources.assistants import assistant_id_of
 from runstead.resources.crons import CronFilter, CronRecord
 from runstead.resources.directory import AssistantDirectory
+from runstead.resources.storage_errors import StorageError
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.types import RunFilter, RunRecord, RunSpec
 from runstead.testing.conformance.cron_store import a_cron, found, made, runs_of

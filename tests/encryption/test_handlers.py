@@ -19,7 +19,7 @@ from runstead.bootstrap.application import Application
 from runstead.bootstrap.encryption import load_cipher
 from runstead.bootstrap.encryption_commands import rewrite_all
 from runstead.bootstrap.server import serving
-from runstead.infra.engines.exceptions import StorageUnusable
+from runstead.resources.storage_errors import StorageUnusable
 from runstead.settings import load_settings
 from tests.servers.sqlite import current_data
 from tests.webhooks.receiver import receiving

@@ -18,7 +18,7 @@ from runstead.bootstrap.application import Application
 from runstead.bootstrap.encryption import load_cipher
 from runstead.cli.main import app
 from runstead.infra.encryption.keyring import Keyring, key_id_of_key
-from runstead.infra.engines.exceptions import StorageUnusable
+from runstead.resources.storage_errors import StorageUnusable
 from runstead.settings import SettingsError, load_settings
 from tests.servers.sqlite import current_data
 

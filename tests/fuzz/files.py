@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from runstead.graphs.configuration import ConfigurationError, read_configuration
 from runstead.infra.checkpoints.blocked_names import BlockedNames
-from runstead.infra.engines.exceptions import StorageError
 from runstead.infra.moving.archive import Archive
 from runstead.infra.moving.backup import back_up, restore
 from runstead.infra.moving.exceptions import MoveError
 from runstead.infra.moving.exporting import export
 from runstead.infra.moving.importing import import_all
 from runstead.infra.moving.places import data_dir_place
+from runstead.resources.storage_errors import StorageError
 from tests.moving.samples import threads_of
 from tests.servers.sqlite import current_data
 

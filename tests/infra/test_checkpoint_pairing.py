@@ -12,8 +12,8 @@ import pytest
 
 from runstead.infra.checkpoints.pairing import check_pair
 from runstead.infra.checkpoints.sqlite import open_checkpoints
-from runstead.infra.engines.exceptions import StorageUnusable
 from runstead.infra.storage.sqlite import open_storage
+from runstead.resources.storage_errors import StorageUnusable
 from runstead.testing.conformance.checkpoint_store import write_checkpoints
 from tests.moving.samples import insert_run, insert_thread
 

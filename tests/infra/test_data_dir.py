@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runstead.infra.engines.data_dir import LOCK_FILE, own_data_dir
-from runstead.infra.engines.exceptions import DataDirInUse, StorageUnusable
+from runstead.resources.storage_errors import DataDirInUse, StorageUnusable
 
 OWNER = """
 import sys, time

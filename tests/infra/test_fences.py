@@ -15,12 +15,12 @@ from langchain_core.runnables import RunnableConfig
 
 from runstead.infra.checkpoints.postgres import PostgresCheckpoints
 from runstead.infra.checkpoints.saver import SqlCheckpointSaver
-from runstead.infra.engines.exceptions import StorageDemoted, StorageUnavailable
 from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.items import SqlItemStore
 from runstead.infra.storage.run_events import SqlRunEventStore
 from runstead.resources.items import ActorScopedStore
+from runstead.resources.storage_errors import StorageDemoted, StorageUnavailable
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.exceptions import LeaseLost
 from runstead.runtime.runs.store import RunEvent

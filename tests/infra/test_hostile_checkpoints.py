@@ -50,7 +50,7 @@ def hostile(marker: Path) -> list[tuple[str, bytes]]:
         payload(SINGLE, "builtins", "eval", f"open({str(marker)!r}, 'w')"),
         payload(POSITIONAL, "builtins", "open", [str(marker), "w"]),
         payload(POSITIONAL, "pathlib", "os.system", [command]),
-        payload(POSITIONAL, "runstead.infra.engines.private_files", "create_private", [str(marker)]),
+        payload(POSITIONAL, "runstead.private_files", "create_private", [str(marker)]),
         payload(SINGLE, "importlib", "import_module", "antigravity"),
         payload(SINGLE, "antigravity", "fly", ""),
         ("pickle", b"cos\nsystem\n(S'" + command.encode() + b"'\ntR."),

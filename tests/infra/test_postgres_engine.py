@@ -18,15 +18,15 @@ import pytest
 from sqlalchemy import Connection, text
 
 from runstead.cli.servers.postgres import PostgresServer
-from runstead.infra.engines.exceptions import (
+from runstead.infra.engines.postgres import PostgresDatabase, open_postgres
+from runstead.infra.engines.postgres_pool import PostgresOptions, place_of
+from runstead.resources.storage_errors import (
     StorageBusy,
     StorageClosed,
     StorageReadOnly,
     StorageUnavailable,
     StorageUnusable,
 )
-from runstead.infra.engines.postgres import PostgresDatabase, open_postgres
-from runstead.infra.engines.postgres_pool import PostgresOptions, place_of
 from tests.servers.postgres import own_postgres
 
 OPTIONS = PostgresOptions(pool_size=4, schema="public", patience=10)

@@ -10,12 +10,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 
-from runstead.infra.engines.exceptions import SchemaTooNew, StorageUnusable
 from runstead.infra.engines.postgres import PostgresDatabase, open_postgres
 from runstead.infra.engines.postgres_pool import PostgresOptions
 from runstead.infra.storage.migrations import HEAD, revision_of
 from runstead.infra.storage.postgres import open_postgres_storage
 from runstead.infra.storage.tables import metadata
+from runstead.resources.storage_errors import SchemaTooNew, StorageUnusable
 from tests.servers.postgres import a_schema, fresh_storage
 
 OF_POSTGRESQL_ALONE = {"checkpoints", "writes", "marks", "mark_checkpoints", "mark_writes"}

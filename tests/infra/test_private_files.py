@@ -10,8 +10,8 @@ import pytest
 
 from runstead.auth.none import LOCAL_ACTOR
 from runstead.bootstrap.application import Application
-from runstead.infra.engines.private_files import append_private, open_new, write_private
 from runstead.infra.moving.archive import ArchiveWriter
+from runstead.private_files import append_private, open_new, write_private
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs import RunScope, RunSpec
 

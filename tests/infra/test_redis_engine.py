@@ -8,10 +8,10 @@ import pytest
 from redis.exceptions import ResponseError
 
 from runstead.cli.servers.valkey import ValkeyServer
-from runstead.infra.engines.exceptions import StorageError, StorageUnusable
 from runstead.infra.engines.redis import RedisConnections, RedisScript, open_redis, place_of
 from runstead.infra.engines.redis_checks import check_redis
 from runstead.infra.engines.redis_errors import RedisFull, RedisRefused, RedisUnavailable
+from runstead.resources.storage_errors import StorageError, StorageUnusable
 from tests.servers.tls import make_certificate, tls_in_front_of
 from tests.servers.valkey import own_valkey
 

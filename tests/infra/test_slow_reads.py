@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, LargeBinary, Select, column, literal_column, select, table
 
-from runstead.infra.engines.exceptions import StorageBusy
 from runstead.infra.engines.slow_lane import MOST_WAITING
 from runstead.infra.engines.sqlite import READERS, SqliteDatabase, open_sqlite
 from runstead.infra.engines.sqlite_time_limit import within
 from runstead.infra.storage.dialect import containing
+from runstead.resources.storage_errors import StorageBusy
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 

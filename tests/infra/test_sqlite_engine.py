@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from runstead.infra.engines.exceptions import (
+from runstead.infra.engines.sqlite import SqliteDatabase, open_sqlite
+from runstead.resources.storage_errors import (
     StorageBusy,
     StorageClosed,
     StorageCorrupt,
@@ -22,7 +23,6 @@ from runstead.infra.engines.exceptions import (
     StorageReadOnly,
     StorageUnusable,
 )
-from runstead.infra.engines.sqlite import SqliteDatabase, open_sqlite
 
 
 @asynccontextmanager

@@ -17,7 +17,6 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from runstead.infra.checkpoints.sqlite import open_checkpoints
-from runstead.infra.engines.exceptions import SchemaTooNew
 from runstead.infra.engines.sqlite import open_sqlite
 from runstead.infra.storage import migrations
 from runstead.infra.storage.assistants import SqlAssistantStore
@@ -25,6 +24,7 @@ from runstead.infra.storage.run_queries import SqlRunQueryStore
 from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.storage.tables import metadata
 from runstead.resources.assistants import AssistantChange, assistant_id_of
+from runstead.resources.storage_errors import SchemaTooNew
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.testing.clock import HandClock
 

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from runstead.infra.engines.exceptions import StorageClosed, StorageError
 from runstead.infra.engines.sqlite import SqliteDatabase, open_sqlite
+from runstead.resources.storage_errors import StorageClosed, StorageError
 
 FULL, NORMAL = 2, 1
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, func, insert, select
 
-from runstead.infra.engines.exceptions import StorageBusy
 from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.storage import sweeper
 from runstead.infra.storage.database import Database
@@ -22,6 +21,7 @@ from runstead.infra.storage.tables import (
     runs,
     webhook_deliveries,
 )
+from runstead.resources.storage_errors import StorageBusy
 from runstead.testing.conformance.run_storage import STATELESS, RunStorage
 from tests.servers.stores import stores_over
 

@@ -21,7 +21,6 @@ from sqlalchemy import Connection, Select, delete, func, select, text, update
 
 from runstead.infra.checkpoints.blocked_names import BlockedNames
 from runstead.infra.checkpoints.tables import checkpoints, writes
-from runstead.infra.engines.exceptions import StorageUnusable
 from runstead.infra.moving.archive import Archive
 from runstead.infra.moving.exceptions import (
     CannotBeKept,
@@ -38,6 +37,7 @@ from runstead.infra.moving.parts import PARTS
 from runstead.infra.moving.places import data_dir_place
 from runstead.infra.moving.reading import is_empty, sums_of
 from runstead.infra.storage.tables import runs, threads
+from runstead.resources.storage_errors import StorageUnusable
 from tests.environment import child_environment
 from tests.servers.postgres import PostgresSchema
 

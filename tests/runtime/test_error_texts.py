@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from langgraph.errors import GraphRecursionError, InvalidUpdateError
 
-from runstead.infra.engines.exceptions import StorageBusy, StorageError, StorageFull, StorageReadOnly
+from runstead.resources.storage_errors import StorageBusy, StorageError, StorageFull, StorageReadOnly
 from runstead.runtime.runs.error_texts import MASKED, MASKING, ErrorTexts
 from runstead.runtime.runs.exceptions import AgentNotFound
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Discriminator, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from runstead.wire.response_schemas import violation
+from runstead.resources.response_schemas import violation
 
 
 class Colour(Enum):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from runstead.infra.encryption.cipher import Cipher
-from runstead.infra.engines.exceptions import StorageUnusable
+from runstead.resources.storage_errors import StorageUnusable
 from runstead.settings import Settings
 
 _SIZES: Final = (16, 24, 32)

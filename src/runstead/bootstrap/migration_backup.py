@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from runstead.infra.engines.data_dir import RUNS_FILE
-from runstead.infra.engines.exceptions import StorageUnusable
-from runstead.infra.engines.private_files import make_directory
 from runstead.infra.moving.backup import back_up
 from runstead.infra.storage.migrations import HEAD
+from runstead.private_files import make_directory
+from runstead.resources.storage_errors import StorageUnusable
 
 _log = logging.getLogger(__name__)
 

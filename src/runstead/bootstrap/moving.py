@@ -13,7 +13,6 @@ from typing import Final
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.infra.checkpoints.blocked_names import BlockedNames
 from runstead.infra.engines.data_dir import own_data_dir
-from runstead.infra.engines.exceptions import DataDirInUse
 from runstead.infra.moving.archive import Archive
 from runstead.infra.moving.backup import Backup, back_up, copy_databases, restore
 from runstead.infra.moving.comparing import Comparison
@@ -23,6 +22,7 @@ from runstead.infra.moving.importing import Imported, import_all, verify
 from runstead.infra.moving.manifest import Manifest
 from runstead.infra.moving.places import Place, data_dir_place, postgres_place
 from runstead.infra.storage.item_takeover import take_over
+from runstead.resources.storage_errors import DataDirInUse
 from runstead.runtime.clock import SystemClock
 from runstead.settings import Settings
 

@@ -15,10 +15,10 @@ from runstead.graphs.registry import GraphRegistry
 from runstead.handlers.encryption import LangGraphEncryption
 from runstead.infra.dispatch.bell import Bell
 from runstead.infra.encryption.cipher import Cipher
-from runstead.infra.engines.exceptions import StorageUnusable
 from runstead.infra.storage.items import SqlItemStore
 from runstead.infra.storage.replacements import SqlReplacements
 from runstead.resources.items import ActorScopedStore
+from runstead.resources.storage_errors import StorageUnusable
 from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.runs.agent_loop import AgentLoops
 from runstead.runtime.user_code.user_loop import UserLoop

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from runstead.infra.checkpoints.sqlite import open_checkpoints
 from runstead.infra.engines.data_dir import CHECKPOINTS_FILE, RUNS_FILE
-from runstead.infra.engines.exceptions import SchemaTooNew, StorageUnusable
-from runstead.infra.engines.private_files import make_directory
 from runstead.infra.engines.sqlite import open_sqlite
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.migrations import HEAD, revision_of
 from runstead.infra.storage.sqlite import open_storage
+from runstead.private_files import make_directory
+from runstead.resources.storage_errors import SchemaTooNew, StorageUnusable
 from runstead.settings import Settings
 
 from .migration_backup import back_up_before_migration

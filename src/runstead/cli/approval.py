@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from runstead.wire.response_schemas import choices, violation
+from runstead.resources.response_schemas import choices, violation
 
 from .transcript import Interrupt, compact
 

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from runstead.infra.engines.private_files import append_private
+from runstead.private_files import append_private
 from runstead.settings import ENV_PREFIX, Settings
 
 from .start_failures import StartFailure, read_failure

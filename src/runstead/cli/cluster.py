@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from runstead.infra.engines.data_dir import own_data_dir
-from runstead.infra.engines.exceptions import DataDirInUse
+from runstead.resources.storage_errors import DataDirInUse
 from runstead.settings import ENV_PREFIX, Settings
 
 from .children import ServerChild, patience_seconds

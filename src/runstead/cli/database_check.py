@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from runstead.infra.engines.data_dir import CHECKPOINTS_FILE, RUNS_FILE
-from runstead.infra.engines.findings import Finding
+from runstead.resources.health_checks import Finding
 
 _WITHIN: Final = 60.0
 """Maximum seconds to read one file; larger files are read in part."""

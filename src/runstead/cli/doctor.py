@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from runstead.infra.engines.findings import Finding
+from runstead.resources.health_checks import Finding
 from runstead.runtime.user_code.watchdog import way_out
 from runstead.settings import Settings, unknown_variables
 
@@ -95,7 +95,7 @@ def look_at_encryption(configuration: GraphConfiguration, settings: Settings) ->
     from runstead.bootstrap.encryption import load_cipher
     from runstead.graphs.configuration import ConfigurationError
     from runstead.graphs.environment import apply_environment
-    from runstead.infra.engines.exceptions import StorageError
+    from runstead.resources.storage_errors import StorageError
 
     environ = dict(os.environ)
     try:
@@ -193,9 +193,9 @@ def look_at_cluster(settings: Settings) -> Iterator[Finding]:
     try:
         from runstead.bootstrap.postgres_options import postgres_options
         from runstead.bootstrap.storage import look_at_schema
-        from runstead.infra.engines.exceptions import StorageError
         from runstead.infra.engines.postgres_checks import check_postgres
         from runstead.infra.engines.redis_checks import check_redis
+        from runstead.resources.storage_errors import StorageError
     except ImportError as error:
         way_out = "pip install 'runstead[postgres,redis]'"
         yield Finding("cluster", "failed", f"a package of it is missing: {error.name}", way_out)
@@ -279,7 +279,7 @@ def _answers(url: str) -> bool:
 
 def _owner(path: Path) -> Finding:
     from runstead.infra.engines.data_dir import own_data_dir
-    from runstead.infra.engines.exceptions import DataDirInUse
+    from runstead.resources.storage_errors import DataDirInUse
 
     try:
         with own_data_dir(path):

@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from runstead.infra.engines.data_dir import RUNS_FILE
-from runstead.infra.engines.findings import Finding
+from runstead.resources.health_checks import Finding
 from runstead.settings import CONFIG_FILE, Settings
 
 from .output import CommandError
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 def look_at_keys(settings: Settings, cipher: Cipher | None, *, has_handlers: bool) -> Finding | None:
     """Return whether a server would start on the data with these keys; None if no finding is needed."""
-    from runstead.infra.engines.exceptions import StorageError
     from runstead.infra.storage.encryption_keys import keys_problem
+    from runstead.resources.storage_errors import StorageError
 
     try:
         recorded = key_ids_of_data(settings)
@@ -46,7 +46,7 @@ def configured_cipher(request: ServeRequest, settings: Settings) -> Cipher | Non
     Raises CommandError.
     """
     from runstead.bootstrap.encryption import load_cipher
-    from runstead.infra.engines.exceptions import StorageError
+    from runstead.resources.storage_errors import StorageError
 
     environ = dict(os.environ)
     if (configuration := named_configuration(request, settings)) is not None:

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from runstead.bootstrap.storage import open_database
-from runstead.infra.engines.exceptions import StorageError
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.resources.keys import ApiKeyRecord, ApiKeyStore, digest_of, new_key
+from runstead.resources.storage_errors import StorageError
 from runstead.runtime.actor_context import RESERVED_USER_IDS
 from runstead.runtime.clock import SystemClock
 from runstead.settings import Settings

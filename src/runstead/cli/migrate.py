@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from runstead.bootstrap.storage import look_at_schema, migrate_schema
-from runstead.infra.engines.exceptions import StorageError
+from runstead.resources.storage_errors import StorageError
 from runstead.settings import Settings
 
 from .output import CommandError, Output

@@ -109,7 +109,7 @@ def _prepared(request: ServeRequest, output: Output) -> Iterator[tuple[Settings,
     configuration = request.configuration(settings)
     refuse_unprotected(configuration, settings)
     warn(configuration, output)
-    from runstead.infra.engines.exceptions import StorageError
+    from runstead.resources.storage_errors import StorageError
 
     try:
         yield settings, configuration

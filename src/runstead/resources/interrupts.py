@@ -14,11 +14,11 @@ from weakref import WeakValueDictionary
 
 import orjson
 
+from runstead.resources.response_schemas import violation
 from runstead.runtime.runs.interrupts import answers_of, is_by_interrupt, pending_interrupts
 from runstead.runtime.runs.store import RunCheckpointStore, RunQueryStore
 from runstead.runtime.runs.types import RunFilter, RunRecord, RunSpec, RunStatus, ThreadId
 from runstead.runtime.serialization import jsonable
-from runstead.wire.response_schemas import violation
 
 from .state_views import checkpoint_config
 from .threads import ThreadStore

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from runstead.infra.encryption.keyring import Keyring, key_id_of_key
-from runstead.infra.engines.exceptions import StorageUnusable
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.encryption_keys import check_encryption_keys, forget_keys, recorded_keys
+from runstead.resources.storage_errors import StorageUnusable
 
 OLD, NEW = b"o" * 32, b"n" * 32
 

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from runstead.infra.engines.private_files import append_private, make_directory
+from runstead.private_files import append_private, make_directory
 
 from .lifeline import Lifeline
 from .ports import free_port

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from runstead.infra.engines.exceptions import StorageError
+from runstead.resources.storage_errors import StorageError
 
 _PARTS: Final = {"v": int, "id": str, "channel_values": dict, "channel_versions": dict, "versions_seen": dict}
 """The parts that every checkpoint has, in all versions of LangGraph."""

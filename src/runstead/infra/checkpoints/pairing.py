@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from runstead.infra.engines.exceptions import StorageUnusable
 from runstead.infra.engines.sqlite import SqliteDatabase
+from runstead.resources.storage_errors import StorageUnusable
 
 from .driver import Driver, driver_of
 

@@ -28,8 +28,8 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlalchemy import Connection
 
-from runstead.infra.engines.exceptions import StorageBusy, StorageDemoted, StorageUnavailable
 from runstead.infra.storage.database import Database
+from runstead.resources.storage_errors import StorageBusy, StorageDemoted, StorageUnavailable
 from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.runs.types import Holder
 from runstead.runtime.serialization import written_out

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from runstead.infra.engines.exceptions import SchemaTooNew
+from runstead.resources.storage_errors import SchemaTooNew
 
 VERSION: Final = 2
 

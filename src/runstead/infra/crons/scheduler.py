@@ -16,10 +16,10 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol, TypeAlias
 
 from runstead.infra.dispatch.bell import Bell
-from runstead.infra.engines.exceptions import StorageError
 from runstead.resources.crons import CronRecord, CronStore
 from runstead.resources.directory import AssistantDirectory
 from runstead.resources.schedules import Schedule
+from runstead.resources.storage_errors import StorageError
 from runstead.resources.threads import ThreadStore
 from runstead.runtime.actor_context import acting
 from runstead.runtime.clock import Clock

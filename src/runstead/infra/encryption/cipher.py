@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from runstead.infra.engines.exceptions import StorageError
+from runstead.resources.storage_errors import StorageError
 
 _WAY_OUT: Final = (
     "which is not configured; add it to encryption_keys (or encryption_keys_file, or LANGGRAPH_AES_KEY), and restart "

@@ -15,8 +15,8 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-from .exceptions import DataDirInUse, StorageReadOnly, StorageUnusable
-from .private_files import make_private, write_private
+from runstead.private_files import make_private, write_private
+from runstead.resources.storage_errors import DataDirInUse, StorageReadOnly, StorageUnusable
 
 RUNS_FILE: Final = "runstead.db"
 CHECKPOINTS_FILE: Final = "checkpoints.db"

@@ -21,8 +21,9 @@ import psycopg
 from sqlalchemy import Connection, Dialect, Engine
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from runstead.resources.storage_errors import StorageBusy, StorageClosed, StorageError, StorageUnavailable
+
 from .answer_watch import CHECKS, AnswerWatch
-from .exceptions import StorageBusy, StorageClosed, StorageError, StorageUnavailable
 from .jobs import Job, tell
 from .postgres_errors import is_collision, is_read_only, of_driver, translate, was_cut_off_before
 from .postgres_pool import (

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
-from .exceptions import StorageError
-from .findings import Finding
+from runstead.resources.health_checks import Finding
+from runstead.resources.storage_errors import StorageError
+
 from .postgres import open_postgres
 from .postgres_pool import PostgresOptions
 

@@ -8,7 +8,7 @@ from typing import Final
 import psycopg
 from sqlalchemy.exc import DBAPIError
 
-from .exceptions import (
+from runstead.resources.storage_errors import (
     StorageBusy,
     StorageCorrupt,
     StorageDemoted,

@@ -15,7 +15,8 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
-from .exceptions import StorageReadOnly, StorageUnavailable, StorageUnusable
+from runstead.resources.storage_errors import StorageReadOnly, StorageUnavailable, StorageUnusable
+
 from .postgres_errors import translate
 
 OLDEST_POSTGRES: Final = 14

@@ -21,7 +21,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from .exceptions import StorageUnusable
+from runstead.resources.storage_errors import StorageUnusable
+
 from .redis_errors import RedisUnavailable, translate
 
 Word: TypeAlias = str | bytes | int

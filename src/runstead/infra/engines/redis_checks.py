@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from .exceptions import StorageError
-from .findings import Finding
+from runstead.resources.health_checks import Finding
+from runstead.resources.storage_errors import StorageError
+
 from .redis import RedisConnections, open_redis
 
 _NEARLY: Final = 0.9

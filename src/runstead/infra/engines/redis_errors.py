@@ -6,7 +6,7 @@ import asyncio
 
 from redis import exceptions as said
 
-from .exceptions import StorageError, StorageUnavailable, StorageUnusable
+from runstead.resources.storage_errors import StorageError, StorageUnavailable, StorageUnusable
 
 
 class RedisUnavailable(StorageUnavailable):

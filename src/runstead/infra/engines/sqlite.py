@@ -20,7 +20,8 @@ from sqlalchemy import Connection, Dialect, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from .exceptions import (
+from runstead.private_files import create_private, make_directory
+from runstead.resources.storage_errors import (
     StorageBusy,
     StorageClosed,
     StorageCorrupt,
@@ -29,8 +30,8 @@ from .exceptions import (
     StorageReadOnly,
     StorageUnusable,
 )
+
 from .jobs import Job, tell
-from .private_files import create_private, make_directory
 from .slow_lane import TOO_MANY_SEARCHES, LaneFull, SlowLane
 from .sqlite_time_limit import SLOWEST, within
 from .writer import GroupWriter

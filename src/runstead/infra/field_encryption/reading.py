@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from runstead.infra.engines.exceptions import StorageError
+from runstead.resources.storage_errors import StorageError
 from runstead.runtime.field_encryption import FieldCipher, Replacement, collect_replacements
 
 T = TypeVar("T")

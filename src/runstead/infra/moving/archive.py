@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final, Self
 
-from runstead.infra.engines.private_files import FILE_MODE, open_new
+from runstead.private_files import FILE_MODE, open_new
 
 from .exceptions import FileUnusable
 from .lines import LineDamaged

@@ -21,8 +21,8 @@ from typing import Any, Final, cast
 from zipfile import ZIP_DEFLATED, ZipFile
 
 from runstead.infra.engines.data_dir import CHECKPOINTS_FILE, RUNS_FILE
-from runstead.infra.engines.private_files import make_directory, open_new
 from runstead.infra.engines.sqlite import translate
+from runstead.private_files import make_directory, open_new
 
 from .archive import ZIP_DAMAGE
 from .exceptions import FileUnusable, MoveError

@@ -14,12 +14,12 @@ from sqlalchemy import Connection, func, select, text
 
 from runstead.infra.checkpoints.sqlite import open_checkpoints
 from runstead.infra.engines.data_dir import CHECKPOINTS_FILE, RUNS_FILE
-from runstead.infra.engines.exceptions import StorageUnusable
 from runstead.infra.engines.sqlite import open_sqlite
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.dialect import prepare_sqlite
 from runstead.infra.storage.migrations import HEAD, migrate, revision_of
 from runstead.infra.storage.tables import runs
+from runstead.resources.storage_errors import StorageUnusable
 
 from .exceptions import MoveError, StillUsed
 from .parts import CHECKPOINT_TABLES, moved_tables

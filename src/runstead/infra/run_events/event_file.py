@@ -22,7 +22,7 @@ from threading import RLock
 from typing import BinaryIO
 
 from runstead.infra.encryption.cipher import Cipher
-from runstead.infra.engines.private_files import make_directory, open_new
+from runstead.private_files import make_directory, open_new
 from runstead.runtime.runs.store.event_store import RunEvent, StoredRunEvent
 from runstead.runtime.runs.types import RunId, ThreadId
 

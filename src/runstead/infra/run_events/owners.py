@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
-from runstead.infra.engines.private_files import make_directory, write_private
 from runstead.infra.paths import path_name
+from runstead.private_files import make_directory, write_private
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.types import ThreadId
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from runstead.infra.encryption.cipher import Cipher
-from runstead.infra.engines.private_files import open_new
+from runstead.private_files import open_new
 
 from .lines import event_line, head_of, key_id_of, read_line
 

@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import Connection, delete, select
 
 from runstead.infra.encryption.cipher import Cipher
-from runstead.infra.engines.exceptions import StorageUnusable
+from runstead.resources.storage_errors import StorageUnusable
 
 from .database import Database
 from .dialect import add_unless_there

@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from sqlalchemy import Connection, text
 
 from runstead.infra.encryption.cipher import Cipher
-from runstead.infra.engines.exceptions import SchemaTooNew, StorageUnusable
 from runstead.infra.engines.postgres import PostgresDatabase, open_postgres
 from runstead.infra.engines.postgres_pool import PostgresOptions
+from runstead.resources.storage_errors import SchemaTooNew, StorageUnusable
 
 from .encrypted_types import use_cipher
 from .migrations import HEAD, migrate, revision_of

@@ -18,9 +18,9 @@ from sqlalchemy import Connection, Float, Row, bindparam, column, func, literal_
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import UserDefinedType
 
-from runstead.infra.engines.exceptions import StorageError
 from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.resources.item_filters import matches_filter
+from runstead.resources.storage_errors import StorageError
 from runstead.runtime.clock import Clock
 
 from .item_index import ItemIndex

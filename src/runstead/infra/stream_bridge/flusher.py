@@ -14,9 +14,9 @@ from typing import Final, TypeAlias
 from redis.exceptions import ResponseError
 
 from runstead.infra.encryption.cipher import Cipher
-from runstead.infra.engines.exceptions import StorageError
 from runstead.infra.engines.redis import Command, RedisConnections, RedisLine
 from runstead.infra.engines.redis_errors import RedisFull, RedisUnavailable, translate
+from runstead.resources.storage_errors import StorageError
 
 from .hearing import hear
 from .index import StreamIndex

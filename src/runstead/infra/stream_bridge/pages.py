@@ -7,8 +7,8 @@ import logging
 from typing import Final
 
 from runstead.infra.encryption.cipher import CannotDecrypt, Cipher
-from runstead.infra.engines.exceptions import StorageError
 from runstead.infra.engines.redis import RedisConnections
+from runstead.resources.storage_errors import StorageError
 
 from .flusher import PAUSES
 from .keys import RunKeys

@@ -21,9 +21,9 @@ from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
 from runstead.infra.encryption.cipher import Cipher
-from runstead.infra.engines.exceptions import StorageError
 from runstead.infra.engines.redis import RedisConnections
 from runstead.infra.engines.tasks import end_all
+from runstead.resources.storage_errors import StorageError
 from runstead.runtime.clock import Clock, SystemClock
 from runstead.runtime.stream_bridge import (
     BridgeClosed,

@@ -11,9 +11,9 @@ from typing import Any, Final
 from redis.exceptions import ResponseError
 
 from runstead.infra.encryption.cipher import CannotDecrypt, Cipher
-from runstead.infra.engines.exceptions import StorageError
 from runstead.infra.engines.redis import Command, RedisConnections, RedisLine
 from runstead.infra.engines.redis_errors import RedisUnavailable
+from runstead.resources.storage_errors import StorageError
 from runstead.runtime.stream_bridge import StreamNotFound
 
 from .flusher import PAUSES

@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection, column, select, table, text
 
-from runstead.infra.engines.exceptions import SchemaTooNew
+from runstead.resources.storage_errors import SchemaTooNew
 
 HEAD: Final = "0016"
 """The latest revision. Kept here so that opening a current database need not import alembic (a quarter of a second)."""
