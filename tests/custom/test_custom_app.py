@@ -10,7 +10,7 @@ from langgraph_sdk import get_client
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from runstead.bootstrap.refusals import UnsupportedConfiguration
+from runstead.bootstrap.unsupported import UnsupportedConfiguration
 
 from . import auth, site
 from .conftest import WITH_AUTH, Configured, Served, with_app

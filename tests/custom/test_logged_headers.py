@@ -8,7 +8,7 @@ import httpx
 import pytest
 from structlog.contextvars import get_contextvars
 
-from runstead.bootstrap.parts import logged_headers
+from runstead.bootstrap.options import logged_headers
 from runstead.gateway.logged_headers import LoggedHeaders
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.sections import HttpPart

@@ -13,7 +13,7 @@ import pytest
 from langgraph_sdk import get_client
 
 from runstead.bootstrap.priorities import load_priority
-from runstead.bootstrap.refusals import UnsupportedConfiguration
+from runstead.bootstrap.unsupported import UnsupportedConfiguration
 
 from . import priorities
 from .conftest import WITH_AUTH, Configured, Served

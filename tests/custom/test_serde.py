@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runstead.bootstrap.parts import checkpoint_serde
+from runstead.bootstrap.options import checkpoint_serde
 
 from .conftest import Configured
 

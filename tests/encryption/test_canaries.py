@@ -14,8 +14,8 @@ import pytest
 from langgraph_sdk import get_client
 
 from runstead.bootstrap.application import Application
-from runstead.bootstrap.moving import export_file
 from runstead.bootstrap.server import serving
+from runstead.bootstrap.transfer import export_file
 from runstead.infra.engines.redis import open_redis
 from runstead.settings import load_settings
 from tests.servers.postgres import own_postgres

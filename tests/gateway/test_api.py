@@ -14,8 +14,8 @@ from fastapi import FastAPI
 
 from runstead.auth.none import LOCAL_ACTOR, NoAuthentication
 from runstead.bootstrap.application import Application
-from runstead.bootstrap.refusals import UnsupportedConfiguration
 from runstead.bootstrap.server import serving
+from runstead.bootstrap.unsupported import UnsupportedConfiguration
 from runstead.gateway.api import create_api
 from runstead.graphs.configuration import read_configuration
 from runstead.runtime.actor_context import acting

@@ -11,7 +11,7 @@ import pytest
 from langchain_core.embeddings import Embeddings
 
 from runstead.bootstrap.embedders import load_embedder
-from runstead.bootstrap.refusals import UnsupportedConfiguration
+from runstead.bootstrap.unsupported import UnsupportedConfiguration
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.embeddings import OffLoopEmbeddings, load_embeddings
 from runstead.graphs.hashed_embeddings import HashedEmbeddings

@@ -9,7 +9,7 @@ import pytest
 from langgraph.store.base import TTLConfig
 from sqlalchemy import func, select
 
-from runstead.bootstrap.housekeeping import sweep_items_regularly
+from runstead.bootstrap.background import sweep_items_regularly
 from runstead.graphs.hashed_embeddings import HashedEmbeddings
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.item_index import ItemIndex

@@ -14,7 +14,7 @@ import pytest
 from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
-from runstead.bootstrap.housekeeping import Sweeps, expire_regularly
+from runstead.bootstrap.background import Sweeps, expire_regularly
 from runstead.infra.checkpoints.postgres import PostgresCheckpoints
 from runstead.infra.checkpoints.sqlite import open_checkpoints
 from runstead.infra.checkpoints.store import SqlCheckpoints

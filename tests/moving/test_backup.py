@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from runstead.bootstrap.storage import migrate_schema
+from runstead.bootstrap.migrations import migrate_schema
 from runstead.infra.engines.data_dir import own_data_dir
 from runstead.infra.engines.sqlite import open_sqlite
 from runstead.infra.moving.backup import back_up, restore

@@ -17,8 +17,8 @@ from langgraph_sdk import get_client
 from standardwebhooks import Webhook
 
 from runstead.bootstrap.application import Application
-from runstead.bootstrap.refusals import UnsupportedConfiguration
 from runstead.bootstrap.server import serving
+from runstead.bootstrap.unsupported import UnsupportedConfiguration
 from runstead.settings import load_settings
 from tests.processes.client import eventually
 from tests.servers.sqlite import current_data

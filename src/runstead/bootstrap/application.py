@@ -23,10 +23,10 @@ from runstead.wire.credentials import Credentials
 from runstead.wire.errors import Unavailable
 
 from .assembly import Assembly, assembled
-from .browsers import cors_options, page_policy
 from .loopback import loopback
-from .memory import byte_budget
-from .parts import logged_headers
+from .memory_limits import byte_budget
+from .options import logged_headers
+from .web_origins import cors_options, page_policy
 
 
 class Application:

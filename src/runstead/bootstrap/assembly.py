@@ -58,25 +58,19 @@ from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.settings import Settings
 from runstead.wire.credentials import Authenticator
 
-from .closing import Closing
+from .background import expire_regularly, sweep_regularly
 from .crons import cron_scheduler
-from .doors import open_door
-from .housekeeping import expire_regularly, sweep_regularly
-from .lost_loop import LostLoops
+from .extensions import open_door
+from .loop_failover import LostLoops
 from .opening import Parts, open_parts
-from .parts import (
-    header_choice,
-    run_limits,
-    thread_sweeps,
-    thread_ttl,
-    trusted_with_shared,
-)
+from .options import header_choice, run_limits, thread_sweeps, thread_ttl, trusted_with_shared
 from .priorities import reserved_slots, run_scheduler
 from .profile import Profile
 from .readiness import Readiness
-from .refusals import refuse_what_cannot_be_kept, without_effect
 from .run_access import AccessOfRuns
 from .sdk_cache import prepare_sdk, sdk_cache
+from .shutdown import Closing
+from .unsupported import refuse_what_cannot_be_kept, without_effect
 from .user_code import UserCode, load_user_code
 
 _log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.modules import GraphLoadError, extend_search_path, load_variable
 from runstead.graphs.sources import SourceError, parse_source
 
-from .refusals import UnsupportedConfiguration
+from .unsupported import UnsupportedConfiguration
 
 
 def load_custom_app(configuration: GraphConfiguration) -> CustomApp | None:

@@ -28,7 +28,7 @@ from runstead.runtime.field_encryption import FieldCipher
 from runstead.settings import Settings
 
 from .migration_backup import back_up_before_migration
-from .parts import event_store, stream_settings
+from .options import event_store, stream_settings
 from .profile import Profile, Queue
 
 _log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from langchain_core.embeddings import Embeddings
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.embeddings import EmbedderLoadError, load_embeddings
 
-from .refusals import UnsupportedConfiguration
+from .unsupported import UnsupportedConfiguration
 
 
 def load_embedder(configuration: GraphConfiguration) -> Embeddings | None:

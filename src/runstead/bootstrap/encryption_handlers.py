@@ -27,7 +27,7 @@ from runstead.resources.webhooks import DeliveryStore
 from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.runs.store import RunCreateStore, RunEventStore, RunLeaseStore, RunQueryStore, ThreadPriorityStore
 
-from .refusals import UnsupportedConfiguration, encryption_source
+from .unsupported import UnsupportedConfiguration, encryption_source
 
 _JSON: Final = "threads, runs and their events, assistants, crons, items and metadata of checkpoints"
 _BLOBS: Final = "states and pending writes of checkpoints"

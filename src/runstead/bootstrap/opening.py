@@ -24,20 +24,14 @@ from runstead.runtime.runs.agent_loop import AgentLoops
 from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.settings import Settings
 
+from .background import sweep_items_regularly
 from .embedded import open_embedded
 from .encryption import load_cipher
 from .encryption_handlers import HandledStores, not_encrypted_by
-from .housekeeping import sweep_items_regularly
-from .parts import (
-    agent_loops,
-    checkpoint_serde,
-    item_index,
-    item_sweep_interval,
-    item_ttl,
-)
-from .private_logs import errors_without_texts
+from .log_redaction import errors_without_texts
+from .options import agent_loops, checkpoint_serde, item_index, item_sweep_interval, item_ttl
 from .profile import Profile
-from .refusals import auth_mode
+from .unsupported import auth_mode
 from .user_code import UserCode
 from .webhooks import Webhooks, open_webhooks
 

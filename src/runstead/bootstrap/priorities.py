@@ -15,7 +15,7 @@ from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.settings import Settings
 
 from .encryption_handlers import HandledStores
-from .refusals import UnsupportedConfiguration, auth_mode
+from .unsupported import UnsupportedConfiguration, auth_mode
 
 
 def has_turns(settings: Settings, configuration: GraphConfiguration) -> bool:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from runstead.infra.storage.database import ObservedDatabase
 from runstead.runtime.storage_fault import StorageFault
 
-from .closing import Closing
+from .shutdown import Closing
 
 _LEAVING: Final = "Not ready: the server is about to stop"
 _SILENT: Final = "Not ready: the storage does not answer"

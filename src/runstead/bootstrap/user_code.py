@@ -15,9 +15,9 @@ from runstead.handlers.priority import Assign
 from runstead.settings import Settings
 
 from .custom_apps import load_custom_app
-from .doors import load_auth
 from .embedders import load_embedder
 from .encryption_handlers import load_encryption
+from .extensions import load_auth
 from .priorities import load_priority
 
 

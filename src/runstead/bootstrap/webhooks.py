@@ -25,7 +25,7 @@ from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.settings import Settings
 
 from .loopback import own_routes
-from .refusals import UnsupportedConfiguration
+from .unsupported import UnsupportedConfiguration
 
 _TEMPLATE: Final = re.compile(r"\$\{\{(.*?)\}\}")
 _VARIABLE: Final = re.compile(r"env\.(\w+)")

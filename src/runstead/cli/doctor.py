@@ -14,12 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from runstead.bootstrap.database_check import look_at_databases
+from runstead.bootstrap.key_check import look_at_keys
 from runstead.resources.health_checks import Finding
 from runstead.runtime.user_code.watchdog import way_out
 from runstead.settings import Settings, unknown_variables
 
-from .database_check import look_at_databases
-from .key_check import look_at_keys
 from .output import FAILED, CommandError, Output
 from .preflight import (
     load_app,
@@ -191,8 +191,8 @@ def look_at_data_dir(path: Path) -> Iterator[Finding]:
 def look_at_cluster(settings: Settings) -> Iterator[Finding]:
     """Check both servers, and that the schema is that of this version."""
     try:
+        from runstead.bootstrap.migrations import look_at_schema
         from runstead.bootstrap.postgres_options import postgres_options
-        from runstead.bootstrap.storage import look_at_schema
         from runstead.infra.engines.postgres_checks import check_postgres
         from runstead.infra.engines.redis_checks import check_redis
         from runstead.resources.storage_errors import StorageError
@@ -225,7 +225,7 @@ def look_at_cluster(settings: Settings) -> Iterator[Finding]:
 
 def look_at_configuration(configuration: GraphConfiguration, settings: Settings) -> Iterator[Finding]:
     """Check the file, its requirements, and that every graph can be imported."""
-    from runstead.bootstrap.refusals import auth_mode, without_effect
+    from runstead.bootstrap.unsupported import auth_mode, without_effect
     from runstead.graphs.configuration import ConfigurationError
     from runstead.graphs.environment import apply_environment
     from runstead.graphs.modules import GraphLoadError, extend_search_path

@@ -8,10 +8,10 @@ from base64 import b64encode
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, TypeVar
 
+from runstead.bootstrap.key_check import configured_cipher, key_ids_of_data, place_of
 from runstead.resources.storage_errors import StorageError
 from runstead.settings import Settings
 
-from .key_check import configured_cipher, key_ids_of_data, place_of
 from .output import CommandError, Output
 from .request import ServeRequest
 

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from runstead.bootstrap.storage import open_database
+from runstead.bootstrap.migrations import open_database
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.resources.keys import ApiKeyRecord, ApiKeyStore, digest_of, new_key
 from runstead.resources.storage_errors import StorageError

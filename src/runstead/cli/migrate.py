@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from runstead.bootstrap.storage import look_at_schema, migrate_schema
+from runstead.bootstrap.migrations import look_at_schema, migrate_schema
 from runstead.resources.storage_errors import StorageError
 from runstead.settings import Settings
 

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from runstead.bootstrap.moving import back_up_file, blocked_names, export_file, import_file, restore_file, verify_file
+from runstead.bootstrap.key_check import configured_cipher, named_configuration
+from runstead.bootstrap.transfer import back_up_file, blocked_names, export_file, import_file, restore_file, verify_file
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.infra.moving.backup import Backup
 from runstead.infra.moving.exceptions import MoveError
@@ -16,7 +17,6 @@ from runstead.infra.storage.encryption_keys import HANDLERS, keys_problem, needs
 from runstead.resources.storage_errors import StorageError
 from runstead.settings import Settings
 
-from .key_check import configured_cipher, named_configuration
 from .output import CommandError, Output
 from .request import ServeRequest
 

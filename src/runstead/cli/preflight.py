@@ -35,7 +35,7 @@ def load_graphs(configuration: GraphConfiguration) -> None:
 
 def load_handlers(configuration: GraphConfiguration, settings: Settings) -> None:
     """Import the auth handlers, if they are configured."""
-    from runstead.bootstrap.doors import load_auth
+    from runstead.bootstrap.extensions import load_auth
 
     with _told():
         load_auth(settings, configuration)
@@ -75,7 +75,7 @@ def load_encryption_handlers(configuration: GraphConfiguration) -> None:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    from runstead.bootstrap.refusals import UnsupportedConfiguration
+    from runstead.bootstrap.unsupported import UnsupportedConfiguration
 
     try:
         yield
@@ -85,7 +85,7 @@ def _told() -> Iterator[None]:
 
 def refuse_strangers(configuration: GraphConfiguration, settings: Settings) -> None:
     """Refuse to listen on a non-loopback address without authentication, unless that was asked for."""
-    from runstead.bootstrap.refusals import auth_mode
+    from runstead.bootstrap.unsupported import auth_mode
 
     if settings.is_loopback or settings.allow_unauthenticated:
         return
@@ -101,7 +101,7 @@ def refuse_strangers(configuration: GraphConfiguration, settings: Settings) -> N
 def refuse_unprotected(configuration: GraphConfiguration, settings: Settings) -> None:
     """Raise CommandError for unsupported configuration, before anything is imported; the server itself would report it
     later."""
-    from runstead.bootstrap.refusals import UnsupportedConfiguration, refuse_what_cannot_be_kept
+    from runstead.bootstrap.unsupported import UnsupportedConfiguration, refuse_what_cannot_be_kept
 
     try:
         refuse_what_cannot_be_kept(configuration, settings)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from runstead.bootstrap.application import Application
-from runstead.bootstrap.doors import load_auth
-from runstead.bootstrap.refusals import UnsupportedConfiguration, auth_mode, without_effect
+from runstead.bootstrap.extensions import load_auth
+from runstead.bootstrap.unsupported import UnsupportedConfiguration, auth_mode, without_effect
 from runstead.cli.output import CommandError
 from runstead.cli.preflight import refuse_strangers
 from runstead.graphs.configuration import GraphConfiguration, read_configuration

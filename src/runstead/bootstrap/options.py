@@ -35,8 +35,8 @@ from runstead.runtime.runs.store import RunEventStore
 from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.settings import Settings
 
-from .housekeeping import Sweeps
-from .memory import bytes_in_flight
+from .background import Sweeps
+from .memory_limits import bytes_in_flight
 
 _WINDOW_BYTES: Final = 256 * 1024 * 1024
 _NEVER_HEADERS: Final = frozenset((*CREDENTIALS, "x-tenant-id"))

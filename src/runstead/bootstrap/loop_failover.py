@@ -20,7 +20,7 @@ from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.runtime.user_code.watchdog import LoopWatchdog, WatchdogOptions
 from runstead.settings import Settings
 
-from .closing import Closing
+from .shutdown import Closing
 
 _log = logging.getLogger(__name__)
 

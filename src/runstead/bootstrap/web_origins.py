@@ -7,7 +7,7 @@ from runstead.gateway.page_guard import LOOPBACK_ORIGINS, Origins, PagePolicy
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.settings import Settings
 
-from .refusals import auth_mode
+from .unsupported import auth_mode
 
 
 def cors_options(settings: Settings, configuration: GraphConfiguration) -> Cors:

@@ -22,7 +22,7 @@ from runstead.settings import Settings
 from runstead.wire.authorization import Authorizer
 from runstead.wire.credentials import Authenticator
 
-from .refusals import UnsupportedConfiguration, auth_mode, refuse_what_cannot_be_kept
+from .unsupported import UnsupportedConfiguration, auth_mode, refuse_what_cannot_be_kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,17 +8,15 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from runstead.cli.output import CommandError
 from runstead.infra.engines.data_dir import RUNS_FILE
 from runstead.resources.health_checks import Finding
 from runstead.settings import CONFIG_FILE, Settings
 
-from .output import CommandError
-
 if TYPE_CHECKING:
+    from runstead.cli.request import ServeRequest
     from runstead.graphs.configuration import GraphConfiguration
     from runstead.infra.encryption.cipher import Cipher
-
-    from .request import ServeRequest
 
 
 def look_at_keys(settings: Settings, cipher: Cipher | None, *, has_handlers: bool) -> Finding | None:
