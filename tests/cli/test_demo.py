@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from runstead.cli.children import ServerChild
-from runstead.cli.demo.play import Play
 from runstead.cli.demo.reader import ThreadReader, differences
+from runstead.cli.demo.run import Play
 from runstead.cli.output import CommandError, Output
+from runstead.cli.server_process import ServerChild
 
 from .processes import CTRL_C, Background, Done, Terminal
 

@@ -178,7 +178,7 @@ def test_child_server_ends_when_its_parent_dies(project: Path, home: Path, tmp_p
     code = f"""
 import socket, time
 from pathlib import Path
-from runstead.cli.children import ServerChild
+from runstead.cli.server_process import ServerChild
 listening = socket.create_server(("127.0.0.1", 0))
 place = Path({str(tmp_path)!r})
 ServerChild(["--data-dir", str(place / "data")], listening, log=place / "log").start()
@@ -198,7 +198,7 @@ time.sleep(60)
 
 
 def test_next_server_can_take_over_the_socket(project: Path, home: Path, tmp_path: Path) -> None:
-    from runstead.cli.children import ServerChild
+    from runstead.cli.server_process import ServerChild
 
     before = os.getcwd()
     os.chdir(project)

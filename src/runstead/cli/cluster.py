@@ -20,10 +20,10 @@ from runstead.infra.engines.data_dir import own_data_dir
 from runstead.resources.storage_errors import DataDirInUse
 from runstead.settings import ENV_PREFIX, Settings
 
-from .children import ServerChild, patience_seconds
 from .output import CommandError, Output
 from .preflight import refuse_strangers, refuse_unprotected
 from .request import ServeRequest
+from .server_process import ServerChild, patience_seconds
 from .servers.postgres import NoPostgres, PostgresServer
 from .servers.valkey import NoValkey, ValkeyServer
 from .serving import listen_on, url_of

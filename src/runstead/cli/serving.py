@@ -19,7 +19,7 @@ from runstead.settings import Settings
 from .logs import configure_logging
 from .output import USAGE, CommandError, Output
 from .preflight import load_graphs, load_handlers, refuse_strangers, refuse_unprotected, warn
-from .replacing import replace_process
+from .process_replacement import replace_process
 from .request import ServeRequest
 from .start_failures import reporting_failure
 
@@ -134,7 +134,7 @@ def develop(request: ServeRequest, output: Output, *, reload: bool, socket_fd: i
     if not reload or os.name != "posix":
         serve_forever(request, output, socket_fd=socket_fd, snippet=True)
         return
-    from .reloading import reload_forever
+    from .reloader import reload_forever
 
     reload_forever(request, output)
 

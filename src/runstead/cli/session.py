@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from .approval import NotApprovable, approve_all, ask_about
-from .live import LiveView
 from .output import CANCELLED, FAILED, NEEDS_HUMAN, Output
+from .renderer import LiveView
 from .transcript import Transcript
 
 if TYPE_CHECKING:

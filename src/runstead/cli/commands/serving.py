@@ -18,7 +18,7 @@ def demo(
     """Kill the process of a run, and watch the run survive it.
 
     A new process resumes the run, and the result is the same as without the kill."""
-    from ..demo.play import show_demo
+    from ..demo.run import show_demo
 
     output = Output(as_json=json)
     with output.telling_errors():

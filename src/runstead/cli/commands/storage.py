@@ -42,8 +42,8 @@ def backup(
 
     The server may keep running. For a single server; back up a cluster with pg_dump.
     """
-    from ..moving import back_up
     from ..request import ServeRequest
+    from ..transfer import back_up
 
     output = Output(as_json=json)
     with output.telling_errors():
@@ -63,8 +63,8 @@ def restore(
 
     Runs that were in flight continue when the server starts.
     """
-    from ..moving import restore as restore_now
     from ..request import ServeRequest
+    from ..transfer import restore as restore_now
 
     output = Output(as_json=json)
     with output.telling_errors():
@@ -85,8 +85,8 @@ def export_(
     A single server may keep running: the file has the state of one moment. Stop all servers and workers of a cluster
     first.
     """
-    from ..moving import export
     from ..request import ServeRequest
+    from ..transfer import export
 
     output = Output(as_json=json)
     with output.telling_errors():
@@ -115,8 +115,8 @@ def import_(
     """Import an exported file into the configured storage, and verify it at the end.
 
     Overwrites nothing. An interrupted import continues when it is started again."""
-    from ..moving import import_ as import_now
     from ..request import ServeRequest
+    from ..transfer import import_ as import_now
 
     output = Output(as_json=json)
     with output.telling_errors():

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from runstead.private_files import append_private, write_private
 
-from .lifeline import Lifeline
+from .parent_watchdog import Lifeline
 from .ports import free_port
 
 START_WITHIN: Final = 60.0

@@ -19,12 +19,12 @@ from watchfiles import DefaultFilter, watch
 
 from runstead.settings import Settings
 
-from .children import ServerChild, patience_seconds
 from .failure_responder import FailureResponder
 from .output import Output
 from .preflight import refuse_strangers, refuse_unprotected
-from .replacing import AFTER_RELOAD
+from .process_replacement import AFTER_RELOAD
 from .request import ServeRequest
+from .server_process import ServerChild, patience_seconds
 from .serving import listen_on, show_snippet, url_of
 
 if TYPE_CHECKING:

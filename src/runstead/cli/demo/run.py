@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 from langgraph_sdk import get_client
 
 from runstead.cli.approval import approve_all, ask_about
-from runstead.cli.children import ServerChild
 from runstead.cli.connection import told_in_words
-from runstead.cli.live import LiveView
 from runstead.cli.output import CANCELLED, FAILED, CommandError, Output
+from runstead.cli.renderer import LiveView
+from runstead.cli.server_process import ServerChild
 from runstead.cli.session import MODES
 from runstead.cli.transcript import Begun
 
