@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from runstead.bootstrap.application import Application
 from runstead.bootstrap.server import serving
 from runstead.gateway import routes
-from runstead.gateway.asks import ASKS, OPEN_PATHS
+from runstead.gateway.auth.policy import ASKS, OPEN_PATHS
 from tests.servers.sqlite import current_data
 
 from .tutorial_handlers import READER_TOKEN

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import httpx
 import pytest
 
-from runstead.gateway.asks import ASKS, OPEN_PATHS
+from runstead.gateway.auth.policy import ASKS, OPEN_PATHS
 
 Route: TypeAlias = tuple[str, str]
 

@@ -76,7 +76,9 @@ async def test_running_server_whose_data_was_encrypted_answers_503_and_no_cipher
         assert KEYS.key_id in answer.json()["detail"]
         assert "encryption_keys" in answer.json()["detail"]
         assert SEALED not in answer.text
-    assert {record.levelname for record in caplog.records if record.name == "runstead.gateway.failures"} == {"WARNING"}
+    assert {record.levelname for record in caplog.records if record.name == "runstead.gateway.error_middleware"} == {
+        "WARNING"
+    }
     # One line each, without a traceback.
     assert not [record for record in caplog.records if record.exc_info]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from runstead.gateway.authentication import ACTOR, Authentication
+from runstead.gateway.auth.authentication import ACTOR, Authentication
 from runstead.runtime.actor_context import ActorContext
 from runstead.wire.credentials import Credentials
 from runstead.wire.errors import Forbidden, Refused, Unauthenticated, Unavailable

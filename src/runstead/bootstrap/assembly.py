@@ -17,6 +17,10 @@ from langsmith.utils import tracing_is_enabled
 
 from runstead.gateway.custom_app import CustomApp
 from runstead.gateway.services import GatewayOptions, Services
+from runstead.gateway.streams.run_events import EventSources
+from runstead.gateway.streams.state_updates import StateUpdates
+from runstead.gateway.streams.thread_events import ThreadEvents
+from runstead.gateway.streams.thread_stream import ThreadJoins
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.environment import apply_environment
 from runstead.handlers.encryption import LangGraphEncryption
@@ -39,13 +43,9 @@ from runstead.resources.directory import AssistantDirectory
 from runstead.resources.expiry import ThreadExpiry
 from runstead.resources.interrupts import OpenInterrupts
 from runstead.resources.removal import ThreadRemoval
-from runstead.resources.run_events import EventSources
 from runstead.resources.schemas import GraphSchemas
-from runstead.resources.state_updates import StateUpdates
 from runstead.resources.states import ThreadStates
 from runstead.resources.thread_configs import ThreadConfigs
-from runstead.resources.thread_events import ThreadEvents
-from runstead.resources.thread_joins import ThreadJoins
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.access import RunAccess
 from runstead.runtime.runs.error_texts import ErrorTexts

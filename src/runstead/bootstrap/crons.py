@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from runstead.auth.api_keys import AUTH_SOURCE
-from runstead.gateway.authorization import authorize_run
+from runstead.gateway.auth.authorization import authorize_run
 from runstead.gateway.services import Services
 from runstead.infra.crons.scheduler import CronScheduler, CronSettings
 from runstead.infra.dispatch.bell import Bell

@@ -19,7 +19,7 @@ import httpx
 from langgraph_sdk._async import client as sdk_client
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from runstead.gateway.authentication import ACTOR
+from runstead.gateway.auth.authentication import ACTOR
 from runstead.gateway.loop_bridge import bridged
 from runstead.gateway.loopback_transport import LoopbackTransport
 from runstead.runtime.actor_context import OWN, ActorContext, get_actor_context

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Final
 
 from runstead.auth.api_keys import AUTH_SOURCE
-from runstead.gateway.authorization import authorize_again
+from runstead.gateway.auth.authorization import authorize_again
 from runstead.gateway.services import Services
 from runstead.resources.keys import ApiKeyStore
 from runstead.runtime.actor_context import ActorContext, acting

@@ -17,30 +17,30 @@ from runstead.wire.credentials import Authenticator
 from runstead.wire.errors import Problem, Unprocessable, problem_of, sentence_of
 from runstead.wire.remarks import HEADER as REMARKS
 
-from .authentication import CHECK_SECONDS, Authentication
-from .authorization import authorize
+from .auth.authentication import CHECK_SECONDS, Authentication
+from .auth.authorization import authorize
 from .custom_app import Cors as CorsMiddleware
 from .custom_app import CustomApp, CustomRoutes
 from .dependencies import answer, without_nul
-from .failures import Failures
+from .error_middleware import Failures
 from .logged_headers import LoggedHeaders
 from .memory_guard import MemoryGuard
-from .mount_prefix import MountPrefix
-from .openapi import describe, joined, secured
+from .middleware import MountPrefix
+from .openapi.document import describe, joined, secured
 from .page_guard import PageGuard, PagePolicy
 from .remark_headers import RemarkHeaders
 from .routes import (
     assistants,
-    creation,
     crons,
     events,
     items,
-    joins,
     meta,
     protocol,
+    run_cancel,
+    run_create,
     runs,
     states,
-    stops,
+    thread_stream,
     threads,
     webhooks,
 )
@@ -53,11 +53,11 @@ _ROUTES: Sequence[tuple[ModuleType, tuple[Noun, ...]]] = (
     (assistants, ("assistants",)),
     (threads, ("threads",)),
     (states, ("threads",)),
-    (joins, ("threads",)),
+    (thread_stream, ("threads",)),
     (events, ("threads",)),
-    (creation, ("runs",)),
+    (run_create, ("runs",)),
     (crons, ("runs",)),
-    (stops, ("runs",)),
+    (run_cancel, ("runs",)),
     (runs, ("runs",)),
     # Follows threads, and creates runs.
     (protocol, ("threads", "runs", "event_streaming")),

@@ -29,8 +29,8 @@ from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.wire.credentials import Authenticator
 from runstead.wire.errors import Unavailable
 
-from .authentication import ACTOR, CHECK_SECONDS, WATCH, Authentication, own_path
-from .failures import Failures
+from .auth.authentication import ACTOR, CHECK_SECONDS, WATCH, Authentication, own_path
+from .error_middleware import Failures
 from .lifespan import Lifespan
 from .loop_bridge import Work, bridged
 from .sockets import SocketFailures

@@ -17,9 +17,9 @@ from runstead.wire.identifiers import CheckpointIdField, RunIdField, ThreadIdFie
 from runstead.wire.pages import MAX_LIMIT, MAX_OFFSET
 from runstead.wire.remarks import unknown
 
-from .authorization import Grant, authorize
-from .bodies import body_of
+from .auth.authorization import Grant, authorize
 from .remark_headers import add_remarks
+from .request_body import body_of
 from .services import Services, ServiceSource
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from runstead.runtime.runs.types import Idempotency, RunSpec
 from runstead.wire.body import parse_json
 from runstead.wire.errors import Unprocessable
 
-from .bodies import body_of
+from .request_body import body_of
 
 HEADER: Final = "idempotency-key"
 _LONGEST: Final = 255

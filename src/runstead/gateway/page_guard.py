@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runstead.wire.errors import Forbidden
 
-from .authentication import ACTOR, own_path
+from .auth.authentication import ACTOR, own_path
 from .custom_app import CustomApp
 
 _log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from runstead.resources.thread_events import ThreadEventReader
+from runstead.gateway.streams.thread_events import ThreadEventReader
 from runstead.wire.protocol.events import ProtocolEvent
 from runstead.wire.protocol.frames import HEARTBEAT, frame
 

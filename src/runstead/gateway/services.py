@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from runstead.gateway.streams.thread_events import ThreadEvents
+from runstead.gateway.streams.thread_stream import ThreadJoins
 from runstead.resources.assistant_editor import AssistantEditor
 from runstead.resources.assistant_removal import AssistantRemoval
 from runstead.resources.assistants import AssistantStore
@@ -17,8 +19,6 @@ from runstead.resources.removal import ThreadRemoval
 from runstead.resources.schemas import GraphSchemas
 from runstead.resources.states import ThreadStates
 from runstead.resources.thread_configs import ThreadConfigs
-from runstead.resources.thread_events import ThreadEvents
-from runstead.resources.thread_joins import ThreadJoins
 from runstead.resources.threads import ThreadStore
 from runstead.resources.webhooks import DeliveryStore, WebhookGate
 from runstead.runtime.clock import Clock

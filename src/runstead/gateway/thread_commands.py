@@ -34,7 +34,7 @@ from runstead.wire.protocol.tree import tree_of
 from runstead.wire.remarks import unknown
 from runstead.wire.runs import CommandBody, RunCreate
 
-from .authorization import authorize_run
+from .auth.authorization import authorize_run
 from .remark_headers import add_remarks
 from .run_specs import run_specs_of
 from .services import Services

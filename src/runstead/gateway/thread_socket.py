@@ -11,7 +11,7 @@ from uuid import uuid4
 import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from runstead.resources.thread_events import ThreadEventReader
+from runstead.gateway.streams.thread_events import ThreadEventReader
 from runstead.runtime.runs.types import ThreadId
 from runstead.runtime.serialization import encode
 from runstead.runtime.stream_bridge import BridgeClosed

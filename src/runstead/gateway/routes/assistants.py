@@ -27,7 +27,7 @@ from runstead.wire.assistants import (
 )
 from runstead.wire.selection import check_select, selected
 
-from ..authorization import may_touch
+from ..auth.authorization import may_touch
 from ..dependencies import JsonBody, Use, answer, nothing
 from ..pages import bounded, counted
 

@@ -9,7 +9,7 @@ from runstead.version import __version__
 from runstead.wire.errors import Unavailable
 
 from ..dependencies import Use, answer
-from ..docs import page_of
+from ..openapi.page import page_of
 
 router = APIRouter(tags=["meta"])
 bare = APIRouter(tags=["meta"])

@@ -17,10 +17,10 @@ from runstead.wire.protocol.commands import NOT_JSON, BadEnvelope, command_of, f
 from runstead.wire.protocol.events import subscription_of
 from runstead.wire.remarks import unknown
 
-from ..bodies import body_of
 from ..dependencies import JsonBody, ThreadId, Use, answer
 from ..protocol_stream import ProtocolEventStream
 from ..remark_headers import add_remarks
+from ..request_body import body_of
 from ..services import ServiceSource
 from ..thread_commands import ThreadCommands
 from ..thread_socket import ThreadSocket

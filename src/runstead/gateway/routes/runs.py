@@ -15,13 +15,13 @@ from runstead.wire.runs import stream_modes_of
 from runstead.wire.selection import check_select, selected
 from runstead.wire.stops import ALL_OVER, NOT_FOUND, remarks_on_stop, stop_action_of
 
-from ..addresses import stream_headers, wait_headers
 from ..dependencies import Action, Limit, Namespaces, Offset, RunId, Select, ThreadId, Use, answer, names_of, nothing
+from ..keepalive_response import NO_VALUES, WaitingJson
+from ..location_headers import stream_headers, wait_headers
 from ..pages import counted
 from ..services import Services
 from ..sse import EventStream
-from ..waiting import NO_VALUES, WaitingJson
-from .creation import waiting_for
+from .run_create import waiting_for
 
 router = APIRouter(tags=["runs"])
 

@@ -34,7 +34,7 @@ from runstead.wire.threads import (
     ttl_of,
 )
 
-from ..authorization import authorize_thread
+from ..auth.authorization import authorize_thread
 from ..dependencies import JsonBody, Select, ThreadId, Use, answer, names_of, nothing
 from ..remark_headers import add_remarks
 from ..services import Services

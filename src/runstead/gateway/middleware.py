@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runstead.wire.errors import NotFound
 
-from .authentication import own_path
+from .auth.authentication import own_path
 
 _ALSO_AT_THE_ROOT: Final = ("/", "/ok")
 """Paths that also work without the prefix, for health checks."""

@@ -8,10 +8,10 @@ from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from .answers import ANSWERS, FAILURES
-from .custom_app import CustomApp
-from .dependencies import JsonBody
-from .shapes import SHAPES
+from ..custom_app import CustomApp
+from ..dependencies import JsonBody
+from .responses import ANSWERS, FAILURES
+from .schemas import SHAPES
 
 _REF = "#/components/schemas/{model}"
 

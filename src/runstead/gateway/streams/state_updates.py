@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from runstead.resources.state_views import ThreadState
+from runstead.resources.states import CheckpointNotFound, ThreadStates
+from runstead.resources.threads import ThreadStore
 from runstead.runtime.runs.store import RunCheckpointStore
 from runstead.runtime.runs.types import CheckpointRef, ThreadId
-
-from .state_views import ThreadState
-from .states import CheckpointNotFound, ThreadStates
-from .threads import ThreadStore
 
 _MOST = 200
 """Maximum number of checkpoints to examine; a reader that has missed more can read the state itself."""

@@ -13,9 +13,9 @@ from runstead.runtime.runs.fair_turns import group_of
 from runstead.wire.credentials import Authenticator, Credentials
 from runstead.wire.errors import BodyTooLarge
 
+from ..memory_guard import MEMORY, RequestMemory
 from .access_watch import AccessWatch
-from .asks import OPEN_PATHS, path_params_of
-from .memory_guard import MEMORY, RequestMemory
+from .policy import OPEN_PATHS, path_params_of
 
 _MAX_BODY: Final = 32 * 1024 * 1024
 """Maximum bytes that are read for an authenticator; the limit for routes is a setting."""

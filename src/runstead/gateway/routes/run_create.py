@@ -11,12 +11,12 @@ from runstead.wire.remarks import remarks_on
 from runstead.wire.run_records import from_run_record
 from runstead.wire.runs import RUN_BATCH, RUN_CREATE, RunCreate, check_batch
 
-from ..addresses import created_headers, stream_headers, wait_headers
 from ..dependencies import JsonBody, Namespaces, ThreadId, Use, answer
+from ..keepalive_response import WaitingJson, wait_body
+from ..location_headers import created_headers, stream_headers, wait_headers
 from ..run_specs import run_specs_of
 from ..services import Services
 from ..sse import EventStream
-from ..waiting import WaitingJson, wait_body
 
 router = APIRouter(tags=["runs"])
 

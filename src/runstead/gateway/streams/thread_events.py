@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
+from runstead.resources.thread_notices import ThreadListener
 from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, ThreadId
 from runstead.runtime.stream_bridge import (
     HEARTBEAT_SENTINEL,
@@ -20,7 +21,6 @@ from runstead.wire.protocol.events import ProtocolEvent, Subscription
 from runstead.wire.protocol.translator import RESUME_GAP
 
 from .run_events import EventItem, EventSources, RunReading, run_or_none
-from .thread_notices import ThreadListener
 
 _RECENT: Final = 50
 """Maximum number of past runs for a new reader. The state of a thread is in its latest values, not in its past runs."""

@@ -38,12 +38,12 @@ from runstead.wire.errors import Forbidden, NotFound
 from runstead.wire.identifiers import as_uuid
 from runstead.wire.runs import RUN_CREATE, RunCreate
 
+from ..request_body import body_of
+from ..services import Services, ServiceSource
 from .access_watch import AccessWatch
-from .asks import ASKS, ASSISTANT_FIELDS, OPEN_PATHS, Ask, Given
 from .authentication import WATCH
-from .bodies import body_of
-from .granted_items import GrantedItems, item_changes, shared_namespace
-from .services import Services, ServiceSource
+from .policy import ASKS, ASSISTANT_FIELDS, OPEN_PATHS, Ask, Given
+from .scoped_items import GrantedItems, item_changes, shared_namespace
 
 _WITH_BODY: Final = ("POST", "PUT", "PATCH", "DELETE")
 

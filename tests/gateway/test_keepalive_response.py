@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from runstead.gateway.waiting import WaitingJson, wait_body
+from runstead.gateway.keepalive_response import WaitingJson, wait_body
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.types import RunFailure, RunRecord, RunResult, RunSpec, RunStatus
 from runstead.runtime.storage_fault import StorageFault

@@ -9,6 +9,10 @@ from typing import Final, TypeAlias
 
 import orjson
 
+from runstead.resources.state_views import TaskState
+from runstead.resources.states import ThreadStates
+from runstead.resources.thread_notices import ThreadNotices
+from runstead.resources.threads import ThreadStore
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
 from runstead.runtime.runs.facade import RunsFacade, RunStream
@@ -24,11 +28,6 @@ from runstead.runtime.stream_bridge import (
 from runstead.wire.protocol.events import Namespace, ProtocolEvent, Subscription
 from runstead.wire.protocol.numbering import number_of
 from runstead.wire.protocol.translator import RunTranslator, kind_of
-
-from .state_views import TaskState
-from .states import ThreadStates
-from .thread_notices import ThreadNotices
-from .threads import ThreadStore
 
 EventItem: TypeAlias = ProtocolEvent | Sentinel
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-from .shapes import ANYTHING, COUNT, EVENT, OBJECT, Schema, many, named, object_of, or_null, some_of
+from .schemas import ANYTHING, COUNT, EVENT, OBJECT, Schema, many, named, object_of, or_null, some_of
 
 Answers: TypeAlias = Mapping[str, Any]
 """Responses by status, in OpenAPI's format."""

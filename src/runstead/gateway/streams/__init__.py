@@ -1,0 +1,1 @@
+"""Readers of runs and threads, in the forms in which clients stream them."""
