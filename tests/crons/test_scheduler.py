@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runstead.infra.crons.scheduler import CronScheduler, CronSettings, Grant
-from runstead.infra.dispatch.bell import Bell
+from runstead.infra.dispatch.wakeup import Bell
 from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.crons import SqlCronStore
 from runstead.infra.storage.database import Database

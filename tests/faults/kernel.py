@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-from runstead.infra.dispatch.bell import Bell
 from runstead.infra.dispatch.local import LocalDispatcher
+from runstead.infra.dispatch.wakeup import Bell
 from runstead.infra.stream_bridge.memory import MemoryStreamBridge
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.agent_loop import InlineAgentLoops

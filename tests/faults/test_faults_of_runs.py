@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from runstead.infra.dispatch.bell import Bell
 from runstead.infra.dispatch.local import LocalDispatcher
+from runstead.infra.dispatch.wakeup import Bell
 from runstead.infra.stream_bridge.memory import MemoryStreamBridge
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.runs.agent_loop import InlineAgentLoops

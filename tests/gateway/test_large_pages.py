@@ -13,7 +13,7 @@ from langgraph.checkpoint.base import empty_checkpoint
 from runstead.bootstrap.application import Application
 from runstead.graphs.configuration import read_configuration
 from runstead.infra.checkpoints.driver import driver_of
-from runstead.infra.checkpoints.reading import PAGE_BYTES, Wanted, page
+from runstead.infra.checkpoints.queries import PAGE_BYTES, Wanted, page
 from runstead.infra.checkpoints.sqlite import open_checkpoints
 from runstead.settings import load_settings
 from tests.servers.sqlite import current_data

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from runstead.infra.dispatch.bell import Bell
 from runstead.infra.dispatch.fair_jobs import FairJobs
 from runstead.infra.dispatch.local import LocalDispatcher
 from runstead.infra.dispatch.procrastinate import ProcrastinateDispatcher
+from runstead.infra.dispatch.wakeup import Bell
 from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.run_creation import SqlRunCreateStore

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from runstead.infra.dispatch.bell import Bell
 from runstead.infra.dispatch.local import LocalDispatcher, LocalDispatchSettings
+from runstead.infra.dispatch.wakeup import Bell
 from runstead.runtime.clock import SystemClock
 from runstead.runtime.runs.types import RunId
 from runstead.testing.clock import HandClock, turn

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from runstead.cli.servers.postgres import PostgresServer
-from runstead.infra.dispatch.jobs import TASK, JobRouting, RunJobs
 from runstead.infra.dispatch.procrastinate import ProcrastinateDispatcher
+from runstead.infra.dispatch.procrastinate_jobs import TASK, JobRouting, RunJobs
 from runstead.infra.engines.postgres_pool import PostgresOptions
 from runstead.infra.storage.postgres import open_postgres_storage
 from runstead.runtime.actor_context import acting

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, LargeBinary, Select, column, literal_column, select, table
 
-from runstead.infra.engines.slow_lane import MOST_WAITING
+from runstead.infra.engines.slow_queries import MOST_WAITING
 from runstead.infra.engines.sqlite import READERS, SqliteDatabase, open_sqlite
 from runstead.infra.engines.sqlite_time_limit import within
 from runstead.infra.storage.dialect import containing

@@ -10,8 +10,8 @@ from datetime import timedelta
 from sqlalchemy import text
 
 from runstead.infra.dispatch.fair_jobs import FairJobs
-from runstead.infra.dispatch.jobs import JobRouting, RunJobs
 from runstead.infra.dispatch.procrastinate import ProcrastinateDispatcher, ProcrastinateSettings
+from runstead.infra.dispatch.procrastinate_jobs import JobRouting, RunJobs
 from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.storage.run_creation import SqlRunCreateStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from runstead.infra.dispatch.bell import Bell
+from runstead.infra.dispatch.wakeup import Bell
 from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
 from runstead.infra.webhooks.client import Reply, Unanswered
 from runstead.infra.webhooks.patience import Patience

@@ -8,7 +8,7 @@ from runstead.auth.api_keys import AUTH_SOURCE
 from runstead.gateway.auth.authorization import authorize_run
 from runstead.gateway.services import Services
 from runstead.infra.crons.scheduler import CronScheduler, CronSettings
-from runstead.infra.dispatch.bell import Bell
+from runstead.infra.dispatch.wakeup import Bell
 from runstead.resources.crons import CronRecord
 from runstead.settings import Settings
 from runstead.wire.errors import Forbidden

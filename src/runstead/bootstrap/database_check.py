@@ -21,7 +21,7 @@ _WAY_OUT: Final = "restore it from a backup, or move it away"
 
 def look_at_databases(data_dir: Path) -> Iterator[Finding]:
     """Yield a finding for each existing database, and one for the pair. Nothing is changed; a server may be running."""
-    from runstead.infra.checkpoints.pairing import EXPECTED, FOUND, WITH_STATE, mismatch
+    from runstead.infra.checkpoints.identity import EXPECTED, FOUND, WITH_STATE, mismatch
     from runstead.infra.storage.migrations import HEAD
 
     runs, checkpoints = data_dir / RUNS_FILE, data_dir / CHECKPOINTS_FILE

@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from runstead.infra.cache.memory import MemoryCache
-from runstead.infra.checkpoints.pairing import check_pair
+from runstead.infra.checkpoints.identity import check_pair
 from runstead.infra.checkpoints.sqlite import open_checkpoints
-from runstead.infra.dispatch.bell import Bell
 from runstead.infra.dispatch.local import LocalDispatcher
+from runstead.infra.dispatch.wakeup import Bell
 from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.encryption.keyless import NO_KEYS
 from runstead.infra.engines.data_dir import CHECKPOINTS_FILE, RUNS_FILE, own_data_dir

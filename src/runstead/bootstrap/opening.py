@@ -13,7 +13,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.registry import GraphRegistry
 from runstead.handlers.encryption import LangGraphEncryption
-from runstead.infra.dispatch.bell import Bell
+from runstead.infra.dispatch.wakeup import Bell
 from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.storage.items import SqlItemStore
 from runstead.infra.storage.replacements import SqlReplacements

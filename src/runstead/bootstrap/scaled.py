@@ -11,8 +11,8 @@ from pydantic import SecretStr
 from runstead.infra.cache.redis import RedisCache
 from runstead.infra.checkpoints.postgres import PostgresCheckpoints
 from runstead.infra.dispatch.fair_jobs import FairJobs
-from runstead.infra.dispatch.jobs import JobRouting, RunJobs
 from runstead.infra.dispatch.procrastinate import ProcrastinateDispatcher, ProcrastinateSettings
+from runstead.infra.dispatch.procrastinate_jobs import JobRouting, RunJobs
 from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.encryption.keyless import NO_KEYS
 from runstead.infra.engines.redis import open_redis

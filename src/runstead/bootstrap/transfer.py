@@ -145,7 +145,7 @@ def _refuse_event_files(settings: Settings) -> None:
 
 async def _restore_jobs(settings: Settings, place: Place) -> int:
     """Create the jobs of pending runs, as a server would soon after its start. Return the number of threads."""
-    from runstead.infra.dispatch.jobs import JobRouting, RunJobs
+    from runstead.infra.dispatch.procrastinate_jobs import JobRouting, RunJobs
 
     jobs = RunJobs(place.database, SystemClock(), JobRouting(settings.graph_queues, settings.graph_priorities))
     restored = 0

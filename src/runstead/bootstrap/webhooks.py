@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Final
 
 from runstead.graphs.configuration import GraphConfiguration
-from runstead.infra.dispatch.bell import Bell
+from runstead.infra.dispatch.wakeup import Bell
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
 from runstead.infra.webhooks.addresses import SystemResolver, UrlPolicy, WebhookAddresses

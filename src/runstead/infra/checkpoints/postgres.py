@@ -19,7 +19,7 @@ from runstead.infra.storage.tables import runs
 from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.runs.types import RunId, ThreadId
 
-from . import marks
+from . import rollback
 from .driver import Driver, driver_of
 from .saver import SqlCheckpointSaver
 from .store import SqlCheckpoints, keep_latest
@@ -43,7 +43,7 @@ class PostgresCheckpoints(SqlCheckpoints):
         def work(connection: Connection) -> str | None:
             driver = driver_of(connection)
             _line_up(driver, thread_id)
-            return marks.mark(driver, thread_id, run_id)
+            return rollback.mark(driver, thread_id, run_id)
 
         return await self._database.write(work)
 
@@ -59,7 +59,7 @@ class PostgresCheckpoints(SqlCheckpoints):
         def work(connection: Connection) -> None:
             # A write that the agent is making at this moment is either committed before, or refused after.
             _RUN.first(connection, {"the_run": run_id})
-            marks.undo(driver_of(connection), thread_id, run_id)
+            rollback.undo(driver_of(connection), thread_id, run_id)
 
         await self._database.write(work)
 

@@ -34,12 +34,12 @@ from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.runs.types import Holder
 from runstead.runtime.serialization import written_out
 
-from . import housekeeping, reading
+from . import maintenance, queries
 from .driver import Driver, driver_of
 from .encrypted import metadata_text
-from .handled import HandledValues
-from .marks import keep_checkpoint, keep_writes
+from .handler_encryption import HandledValues
 from .replacing import REPLACING_CHECKPOINT, REPLACING_WRITE
+from .rollback import keep_checkpoint, keep_writes
 from .serde import CheckpointSerializer
 from .unkept_values import ValueNotKept
 
@@ -117,7 +117,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         return fenced
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        found = await self._read(lambda driver: reading.get(driver, self.read_with, config))
+        found = await self._read(lambda driver: queries.get(driver, self.read_with, config))
         if found is None or self._handled is None:
             return found
         return (await self._unsealed(self._handled, [found]))[0]
@@ -130,9 +130,9 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        wanted = reading.Wanted.of(config, before)
+        wanted = queries.Wanted.of(config, before)
         given = 0
-        after: reading.Place | None = None
+        after: queries.Place | None = None
         while limit is None or given < limit:
             page, after = await self._page(wanted, after, filter, _size(limit, given, filter))
             for found in page:
@@ -144,16 +144,16 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
                 return
 
     async def _page(
-        self, wanted: reading.Wanted, after: reading.Place | None, filter: Mapping[str, Any] | None, size: int
-    ) -> tuple[list[CheckpointTuple], reading.Place | None]:
+        self, wanted: queries.Wanted, after: queries.Place | None, filter: Mapping[str, Any] | None, size: int
+    ) -> tuple[list[CheckpointTuple], queries.Place | None]:
         handled = self._handled
         kept = (filter or {}) if handled is None else {}
-        found, after = await self._read(lambda driver: reading.page(driver, self.read_with, wanted, after, kept, size))
+        found, after = await self._read(lambda driver: queries.page(driver, self.read_with, wanted, after, kept, size))
         if handled is None:
             return found, after
         # The filter is applied after decryption.
         plain = await self._unsealed(handled, found)
-        return [one for one in plain if reading.has_all(one.metadata, filter or {})], after
+        return [one for one in plain if queries.has_all(one.metadata, filter or {})], after
 
     async def _unsealed(self, handled: HandledValues, found: Sequence[CheckpointTuple]) -> Sequence[CheckpointTuple]:
         plain, replaced = await handled.unsealed(found)
@@ -243,16 +243,16 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         return (self.serde if self._handled is None else self._handled).dumps_typed(value)
 
     async def adelete_thread(self, thread_id: str) -> None:
-        await self._write(lambda driver: housekeeping.delete_thread(driver, str(thread_id)))
+        await self._write(lambda driver: maintenance.delete_thread(driver, str(thread_id)))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        await self._write(lambda driver: housekeeping.delete_for_runs(driver, run_ids))
+        await self._write(lambda driver: maintenance.delete_for_runs(driver, run_ids))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        await self._write(lambda driver: housekeeping.copy_thread(driver, source_thread_id, target_thread_id))
+        await self._write(lambda driver: maintenance.copy_thread(driver, source_thread_id, target_thread_id))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        await self._write(lambda driver: housekeeping.prune(driver, thread_ids, strategy))
+        await self._write(lambda driver: maintenance.prune(driver, thread_ids, strategy))
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
@@ -262,7 +262,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         if self._handled is not None:
             # Sequentially, since each checkpoint has to be decrypted.
             return await super().aget_delta_channel_history(config=config, channels=channels)
-        return await self._read(lambda driver: reading.delta_history(driver, self.serde, config, channels))
+        return await self._read(lambda driver: queries.delta_history(driver, self.serde, config, channels))
 
     # Nodes that are plain functions run in threads, and graphs in them call these methods.
 
@@ -277,9 +277,9 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        wanted = reading.Wanted.of(config, before)
+        wanted = queries.Wanted.of(config, before)
         given = 0
-        after: reading.Place | None = None
+        after: queries.Place | None = None
         while limit is None or given < limit:
             page, after = self._wait(self._page(wanted, after, filter, _size(limit, given, filter)))
             kept = page if limit is None else page[: limit - given]

@@ -13,10 +13,10 @@ from runstead.infra.storage.database import Database
 from runstead.runtime.runs.store import CheckpointBytes
 from runstead.runtime.runs.types import RunId, ThreadId
 
-from . import housekeeping, marks
+from . import maintenance, rollback
 from .driver import Driver, driver_of
-from .measuring import ChannelVersions, measure
 from .saver import SqlCheckpointSaver
+from .sizes import ChannelVersions, measure
 
 T = TypeVar("T")
 
@@ -35,19 +35,19 @@ class SqlCheckpoints:
         return self._saver
 
     async def mark(self, thread_id: ThreadId, run_id: RunId) -> str | None:
-        return await self._write(lambda driver: marks.mark(driver, thread_id, run_id))
+        return await self._write(lambda driver: rollback.mark(driver, thread_id, run_id))
 
     async def undo(self, thread_id: ThreadId, run_id: RunId) -> None:
-        await self._write(lambda driver: marks.undo(driver, thread_id, run_id))
+        await self._write(lambda driver: rollback.undo(driver, thread_id, run_id))
 
     async def forget_mark(self, thread_id: ThreadId, run_id: RunId) -> None:
-        await self._write(lambda driver: marks.forget(driver, thread_id, run_id))
+        await self._write(lambda driver: rollback.forget(driver, thread_id, run_id))
 
     async def delete_thread(self, thread_id: ThreadId) -> None:
-        await self._write(lambda driver: housekeeping.delete_thread(driver, thread_id))
+        await self._write(lambda driver: maintenance.delete_thread(driver, thread_id))
 
     async def copy_thread(self, source: ThreadId, target: ThreadId) -> None:
-        await self._write(lambda driver: housekeeping.copy_thread(driver, source, target))
+        await self._write(lambda driver: maintenance.copy_thread(driver, source, target))
 
     async def keep_latest(self, thread_id: ThreadId) -> bool:
         return await self._write(lambda driver: keep_latest(driver, thread_id))
@@ -73,7 +73,7 @@ class SqlCheckpoints:
 
 def keep_latest(driver: Driver, thread_id: ThreadId) -> bool:
     """Prune the thread unless one of its runs could still be undone; return whether it was pruned."""
-    if marks.is_marked(driver, thread_id):
+    if rollback.is_marked(driver, thread_id):
         return False
-    housekeeping.prune(driver, [thread_id], "keep_latest")
+    maintenance.prune(driver, [thread_id], "keep_latest")
     return True

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol, TypeAlias
 
-from runstead.infra.dispatch.bell import Bell
+from runstead.infra.dispatch.wakeup import Bell
 from runstead.resources.crons import CronRecord, CronStore
 from runstead.resources.directory import AssistantDirectory
 from runstead.resources.schedules import Schedule

@@ -15,8 +15,8 @@ from runstead.runtime.clock import Clock, SystemClock
 from runstead.runtime.runs.dispatch import RunWorker
 from runstead.runtime.runs.types import RunId
 
-from .bell import Bell
-from .deliveries import Deliveries, LocalDispatchSettings, WaitingRows
+from .poller import Deliveries, LocalDispatchSettings, WaitingRows
+from .wakeup import Bell
 
 __all__ = ["LocalDispatchSettings", "LocalDispatcher", "WaitingRows"]
 

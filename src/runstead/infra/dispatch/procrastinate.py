@@ -21,8 +21,8 @@ from runstead.runtime.runs.dispatch import RunWorker
 from runstead.runtime.runs.types import RunId
 
 from .fair_jobs import FairJobs
-from .jobs import TASK, RunJobs
-from .life import JobsForRoom, Life
+from .procrastinate_jobs import TASK, RunJobs
+from .procrastinate_worker import JobsForRoom, Life
 
 _log = logging.getLogger(__name__)
 

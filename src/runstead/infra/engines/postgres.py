@@ -23,8 +23,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from runstead.resources.storage_errors import StorageBusy, StorageClosed, StorageError, StorageUnavailable
 
-from .answer_watch import CHECKS, AnswerWatch
-from .jobs import Job, tell
+from .liveness import CHECKS, AnswerWatch
 from .postgres_errors import is_collision, is_read_only, of_driver, translate, was_cut_off_before
 from .postgres_pool import (
     PostgresOptions,
@@ -37,7 +36,8 @@ from .postgres_pool import (
     place_of,
     probe_of,
 )
-from .slow_lane import TOO_MANY_SEARCHES, LaneFull, SlowLane
+from .slow_queries import TOO_MANY_SEARCHES, LaneFull, SlowLane
+from .work_item import Job, tell
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)

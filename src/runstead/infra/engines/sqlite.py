@@ -31,10 +31,10 @@ from runstead.resources.storage_errors import (
     StorageUnusable,
 )
 
-from .jobs import Job, tell
-from .slow_lane import TOO_MANY_SEARCHES, LaneFull, SlowLane
+from .group_commit import GroupWriter
+from .slow_queries import TOO_MANY_SEARCHES, LaneFull, SlowLane
 from .sqlite_time_limit import SLOWEST, within
-from .writer import GroupWriter
+from .work_item import Job, tell
 
 T = TypeVar("T")
 Synchronous: TypeAlias = Literal["FULL", "NORMAL"]

@@ -19,8 +19,8 @@ from runstead.resources.assistants import (
 )
 from runstead.runtime.field_encryption import FieldCipher
 
+from .decryption import unseal_each
 from .json_fields import seal, unseal
-from .reading import unseal_each
 
 _Described = TypeVar("_Described", AssistantRecord, AssistantVersion)
 _Written = TypeVar("_Written", AssistantDraft, AssistantChange)

@@ -13,8 +13,8 @@ from runstead.resources.crons import Change, CronFilter, CronRecord, CronSortFie
 from runstead.runtime.actor_context import acting, require_actor_context
 from runstead.runtime.field_encryption import EncryptionFailed, FieldCipher
 
+from .decryption import unseal_each
 from .json_fields import seal, unseal
-from .reading import unseal_each
 from .run_fields import seal_actor, unseal_actor
 
 _log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from runstead.runtime.runs.store import RunEvent, RunEventCategory, RunEventStor
 from runstead.runtime.runs.types import Holder, RunId, ThreadId
 from runstead.runtime.serialization import jsonable
 
+from .decryption import unseal_each
 from .json_fields import is_sealed, seal, unseal
-from .reading import unseal_each
 from .run_fields import RUN
 
 _FIELD: Final = "event"

@@ -38,8 +38,8 @@ from runstead.runtime.runs.types import (
     WorkerId,
 )
 
+from .decryption import unseal_each
 from .json_fields import unseal
-from .reading import unseal_each
 from .run_fields import THREAD, seal_actor, seal_outcome, seal_spec, unseal_record, without_content
 
 _log = logging.getLogger(__name__)

@@ -20,8 +20,8 @@ from runstead.resources.threads import (
 from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.runs.types import ThreadAfter, ThreadId
 
+from .decryption import unseal_each
 from .json_fields import seal, seal_bytes, unseal, unseal_bytes
-from .reading import unseal_each
 from .run_fields import THREAD, seal_failure
 
 

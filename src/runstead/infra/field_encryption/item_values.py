@@ -9,8 +9,8 @@ from typing import Any, Final, TypeAlias
 from runstead.infra.storage.item_queries import Place
 from runstead.runtime.field_encryption import FieldCipher
 
+from .decryption import unseal_each
 from .json_fields import seal, unseal
-from .reading import unseal_each
 
 _MODEL: Final = "store"
 _FIELD: Final = "value"

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any, Final, Literal, TypeAlias
 
+from runstead.infra.engines.cancellation import end_all
 from runstead.infra.engines.redis import RedisConnections, RedisLine
-from runstead.infra.engines.tasks import end_all
 from runstead.resources.storage_errors import StorageError
 
 Topic: TypeAlias = Literal["stop", "thread"]

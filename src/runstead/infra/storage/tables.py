@@ -332,7 +332,7 @@ Index("ix_crons_thread", crons.c.thread_id)
 Index("ix_crons_due", crons.c.next_run_date)
 
 # One row, on SQLite only: the checkpoint file that belongs to this database (see
-# `runstead.infra.checkpoints.pairing`).
+# `runstead.infra.checkpoints.identity`).
 checkpoint_identity: Final = Table("checkpoint_identity", metadata, Column("identity", Text, nullable=False))
 
 # The ids of the keys that values are encrypted with. A key is recorded here before anything is encrypted with it.

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from runstead.infra.encryption.cipher import Cipher
+from runstead.infra.engines.cancellation import end_all
 from runstead.infra.engines.redis import RedisConnections
-from runstead.infra.engines.tasks import end_all
 from runstead.runtime.stream_bridge import StreamBridgeError
 
 from .keys import RunKeys

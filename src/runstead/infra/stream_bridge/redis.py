@@ -21,8 +21,8 @@ from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
 from runstead.infra.encryption.cipher import Cipher
+from runstead.infra.engines.cancellation import end_all
 from runstead.infra.engines.redis import RedisConnections
-from runstead.infra.engines.tasks import end_all
 from runstead.resources.storage_errors import StorageError
 from runstead.runtime.clock import Clock, SystemClock
 from runstead.runtime.stream_bridge import (

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, Protocol
 
-from runstead.infra.dispatch.bell import Bell
+from runstead.infra.dispatch.wakeup import Bell
 from runstead.resources.webhooks import DeliveryAttempt, DeliveryStore, DueDelivery, WebhookRefused
 from runstead.runtime.actor_context import acting
 from runstead.runtime.clock import Clock

@@ -8,8 +8,8 @@ from datetime import timedelta
 from itertools import count
 from typing import Any
 
-from runstead.infra.dispatch.bell import Bell
 from runstead.infra.dispatch.local import LocalDispatcher, LocalDispatchSettings
+from runstead.infra.dispatch.wakeup import Bell
 from runstead.infra.stream_bridge.memory import MemoryStreamBridge, MemoryStreamSettings
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.runs.agent_loop import InlineAgentLoops

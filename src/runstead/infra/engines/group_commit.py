@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from .jobs import Job, tell
+from .work_item import Job, tell
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runstead.infra.checkpoints.pairing import check_pair
+from runstead.infra.checkpoints.identity import check_pair
 from runstead.infra.checkpoints.sqlite import open_checkpoints
 from runstead.infra.storage.sqlite import open_storage
 from runstead.resources.storage_errors import StorageUnusable

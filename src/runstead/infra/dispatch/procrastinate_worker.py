@@ -16,7 +16,7 @@ from procrastinate.worker import Worker
 from runstead.runtime.runs.dispatch import RunWorker
 
 from .fair_jobs import FairJobs
-from .jobs import TASK
+from .procrastinate_jobs import TASK
 
 _COUNTED_WITHIN: Final = 1.0
 """Maximum seconds from fetching a job to the first step of its launch."""

@@ -9,8 +9,8 @@ from typing import Final
 from runstead.runtime.runs.types import RunId, ThreadId
 
 from .driver import Driver
-from .marks import forget_all
 from .replacing import REPLACING_CHECKPOINT, REPLACING_WRITE
+from .rollback import forget_all
 
 _TABLES: Final = ("checkpoints", "writes")
 _CHECKPOINT: Final = "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata, run_id, position"

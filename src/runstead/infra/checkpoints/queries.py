@@ -24,7 +24,7 @@ from runstead.runtime.page_budget import PageBudget
 from .damage import check_parts, telling_damage
 from .driver import Driver
 from .encrypted import read_metadata
-from .handled import Stored
+from .handler_encryption import Stored
 
 PAGE_BYTES: Final = 8 * 1024 * 1024
 """Maximum bytes of checkpoints read at a time. Decoded, they take several times as much."""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from runstead.infra.engines.tasks import end_all
+from runstead.infra.engines.cancellation import end_all
 
 
 async def test_task_that_swallows_cancellation_is_cancelled_again() -> None:
