@@ -15,8 +15,8 @@ import pytest
 
 from runstead.bootstrap.application import Application
 from runstead.bootstrap.server import serving
+from runstead.infra.storage.schema import runs, webhook_deliveries
 from runstead.infra.storage.sqlite import open_storage
-from runstead.infra.storage.tables import runs, webhook_deliveries
 from tests.processes.client import eventually
 from tests.servers.sqlite import current_data
 

@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import Connection, select
 
 from runstead.infra.storage.database import Database
-from runstead.infra.storage.run_creation import SqlRunCreateStore
+from runstead.infra.storage.run_create import SqlRunCreateStore
 from runstead.infra.storage.run_deletion import SqlRunDeleteStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.infra.storage.run_queries import SqlRunQueryStore
-from runstead.infra.storage.tables import runs
+from runstead.infra.storage.schema import runs
 from runstead.infra.storage.threads import SqlThreadStore
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.types import RunId, Stopped, ThreadId

@@ -12,7 +12,7 @@ from runstead.infra.dispatch.procrastinate import ProcrastinateDispatcher
 from runstead.infra.dispatch.wakeup import Bell
 from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.storage.database import Database
-from runstead.infra.storage.run_creation import SqlRunCreateStore
+from runstead.infra.storage.run_create import SqlRunCreateStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.runtime.actor_context import acting
 from runstead.runtime.clock import Clock, SystemClock

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runstead.infra.storage.database import Database
-from runstead.infra.storage.flows import group_by_user
+from runstead.infra.storage.fair_queue import group_by_user
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.fair_turns import group_of
 from runstead.testing.conformance.fair_turns import FairTurnsConformance, in_group

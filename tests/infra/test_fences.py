@@ -17,7 +17,7 @@ from runstead.infra.checkpoints.postgres import PostgresCheckpoints
 from runstead.infra.checkpoints.saver import SqlCheckpointSaver
 from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.storage.database import Database
-from runstead.infra.storage.items import SqlItemStore
+from runstead.infra.storage.items.store import SqlItemStore
 from runstead.infra.storage.run_events import SqlRunEventStore
 from runstead.resources.items import ActorScopedStore
 from runstead.resources.storage_errors import StorageDemoted, StorageUnavailable

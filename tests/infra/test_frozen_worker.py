@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from runstead.infra.checkpoints.postgres import PostgresCheckpoints
 from runstead.infra.engines.postgres import PostgresDatabase
-from runstead.infra.storage.items import SqlItemStore
-from runstead.infra.storage.run_creation import SqlRunCreateStore
+from runstead.infra.storage.items.store import SqlItemStore
+from runstead.infra.storage.run_create import SqlRunCreateStore
 from runstead.infra.storage.run_events import SqlRunEventStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.resources.items import ActorScopedStore
@@ -28,7 +28,7 @@ import asyncio, json, sys
 from datetime import UTC, datetime, timedelta
 from runstead.infra.checkpoints.postgres import PostgresCheckpoints
 from runstead.infra.engines.postgres_pool import PostgresOptions
-from runstead.infra.storage.items import SqlItemStore
+from runstead.infra.storage.items.store import SqlItemStore
 from runstead.infra.storage.postgres import open_postgres_storage
 from runstead.infra.storage.run_events import SqlRunEventStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore

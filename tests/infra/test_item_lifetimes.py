@@ -12,9 +12,9 @@ from sqlalchemy import func, select
 from runstead.bootstrap.background import sweep_items_regularly
 from runstead.graphs.hashed_embeddings import HashedEmbeddings
 from runstead.infra.storage.database import Database
-from runstead.infra.storage.item_index import ItemIndex
-from runstead.infra.storage.items import BATCH, SqlItemStore
-from runstead.infra.storage.tables import item_vectors, items
+from runstead.infra.storage.items.index import ItemIndex
+from runstead.infra.storage.items.store import BATCH, SqlItemStore
+from runstead.infra.storage.schema import item_vectors, items
 from runstead.resources.items import ActorScopedStore, InvalidItem
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.testing.clock import HandClock

@@ -11,10 +11,10 @@ import pytest
 from langgraph.store.base import ensure_embeddings
 
 from runstead.graphs.hashed_embeddings import HashedEmbeddings
-from runstead.infra.storage import item_ranking
 from runstead.infra.storage.database import Database
-from runstead.infra.storage.item_index import ItemIndex
-from runstead.infra.storage.items import SqlItemStore
+from runstead.infra.storage.items import ranking
+from runstead.infra.storage.items.index import ItemIndex
+from runstead.infra.storage.items.store import SqlItemStore
 from runstead.resources.items import ActorScopedStore, EmbeddingFailed, InvalidItem
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.testing.clock import HandClock
@@ -182,7 +182,7 @@ def test_built_in_embedder_is_deterministic_and_matches_word_forms() -> None:
 def test_vectors_are_multiplied_alike_with_numpy_and_without() -> None:
     pytest.importorskip("numpy")
     chance = random.Random(7)
-    vectors = [item_ranking.packed([chance.gauss(0, 1) for _ in range(64)]) for _ in range(20)]
+    vectors = [ranking.packed([chance.gauss(0, 1) for _ in range(64)]) for _ in range(20)]
     query, *others = vectors
-    quick = list(item_ranking._with_numpy(query, others))
-    assert quick == pytest.approx(list(item_ranking._by_hand(query, others)), abs=1e-6)
+    quick = list(ranking._with_numpy(query, others))
+    assert quick == pytest.approx(list(ranking._by_hand(query, others)), abs=1e-6)

@@ -22,7 +22,7 @@ from langgraph.store.base import (
 from langgraph.store.memory import InMemoryStore
 
 from runstead.infra.storage.database import Database
-from runstead.infra.storage.items import SqlItemStore
+from runstead.infra.storage.items.store import SqlItemStore
 from runstead.infra.storage.sqlite import open_storage
 from runstead.resources.items import ActorScopedStore, InvalidItem
 from runstead.runtime.actor_context import ActorContext, ActorRequired, acting

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runstead.infra.storage.database import Database
-from runstead.infra.storage.items import SqlItemStore
+from runstead.infra.storage.items.store import SqlItemStore
 from runstead.runtime.actor_context import acting
 from runstead.runtime.page_budget import page_within
 from runstead.runtime.runs.types import RunFilter

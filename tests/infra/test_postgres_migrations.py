@@ -14,7 +14,7 @@ from runstead.infra.engines.postgres import PostgresDatabase, open_postgres
 from runstead.infra.engines.postgres_pool import PostgresOptions
 from runstead.infra.storage.migrations import HEAD, revision_of
 from runstead.infra.storage.postgres import open_postgres_storage
-from runstead.infra.storage.tables import metadata
+from runstead.infra.storage.schema import metadata
 from runstead.resources.storage_errors import SchemaTooNew, StorageUnusable
 from tests.servers.postgres import a_schema, fresh_storage
 

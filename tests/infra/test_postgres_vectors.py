@@ -12,10 +12,10 @@ from sqlalchemy import text
 
 from runstead.cli.servers.postgres import PostgresServer, wheel_binaries
 from runstead.infra.engines.postgres import PostgresDatabase
-from runstead.infra.storage.item_index import ItemIndex
-from runstead.infra.storage.items import SqlItemStore
+from runstead.infra.storage.items.index import ItemIndex
+from runstead.infra.storage.items.pgvector import open_postgres_items, prepared_for_vectors
+from runstead.infra.storage.items.store import SqlItemStore
 from runstead.infra.storage.postgres import open_postgres_storage
-from runstead.infra.storage.postgres_items import open_postgres_items, prepared_for_vectors
 from runstead.testing.clock import HandClock
 from tests.servers.postgres import fresh_storage, own_postgres
 

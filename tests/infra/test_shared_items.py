@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runstead.infra.storage.database import Database
-from runstead.infra.storage.items import SqlItemStore
+from runstead.infra.storage.items.store import SqlItemStore
 from runstead.resources.items import ActorScopedStore
 from runstead.runtime.actor_context import ActorContext, Reach, acting
 from runstead.runtime.page_budget import page_within

@@ -20,7 +20,7 @@ from runstead.runtime.runs.types import RunFilter
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from runstead.infra.storage.run_creation import SqlRunCreateStore
+from runstead.infra.storage.run_create import SqlRunCreateStore
 from runstead.infra.storage.sqlite import open_storage
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.clock import SystemClock

@@ -21,8 +21,8 @@ from runstead.infra.engines.sqlite import open_sqlite
 from runstead.infra.storage import migrations
 from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.run_queries import SqlRunQueryStore
+from runstead.infra.storage.schema import metadata
 from runstead.infra.storage.sqlite import open_storage
-from runstead.infra.storage.tables import metadata
 from runstead.resources.assistants import AssistantChange, assistant_id_of
 from runstead.resources.storage_errors import SchemaTooNew
 from runstead.runtime.actor_context import ActorContext, acting

@@ -9,7 +9,7 @@ import pytest
 
 from runstead.infra.engines.sqlite import SqliteDatabase
 from runstead.infra.storage.assistants import SqlAssistantStore
-from runstead.infra.storage.run_creation import SqlRunCreateStore
+from runstead.infra.storage.run_create import SqlRunCreateStore
 from runstead.infra.storage.run_deletion import SqlRunDeleteStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.infra.storage.run_queries import SqlRunQueryStore

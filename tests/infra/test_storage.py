@@ -14,8 +14,8 @@ from runstead.infra.storage.database import Database
 from runstead.infra.storage.json_text import NotJson, dump, load
 from runstead.infra.storage.prepared import Prepared
 from runstead.infra.storage.run_events import SqlRunEventStore
+from runstead.infra.storage.schema import runs
 from runstead.infra.storage.sweeper import StorageSweeper
-from runstead.infra.storage.tables import runs
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.exceptions import InvalidRunSpec, ThreadNotFound
 from runstead.runtime.runs.store import RunEvent

@@ -13,14 +13,8 @@ from sqlalchemy import Connection, func, insert, select
 from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.storage import sweeper
 from runstead.infra.storage.database import Database
+from runstead.infra.storage.schema import idempotency_keys, run_event_threads, run_events, runs, webhook_deliveries
 from runstead.infra.storage.sweeper import BATCH, StorageSweeper
-from runstead.infra.storage.tables import (
-    idempotency_keys,
-    run_event_threads,
-    run_events,
-    runs,
-    webhook_deliveries,
-)
 from runstead.resources.storage_errors import StorageBusy
 from runstead.testing.conformance.run_storage import STATELESS, RunStorage
 from tests.servers.stores import stores_over

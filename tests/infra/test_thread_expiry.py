@@ -21,7 +21,7 @@ from runstead.infra.checkpoints.store import SqlCheckpoints
 from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.run_events.jsonl import JsonlRunEventStore
 from runstead.infra.storage.database import Database
-from runstead.infra.storage.run_creation import SqlRunCreateStore
+from runstead.infra.storage.run_create import SqlRunCreateStore
 from runstead.infra.storage.run_queries import SqlRunQueryStore
 from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.storage.thread_expiry import SqlThreadExpiryStore

@@ -14,7 +14,7 @@ from sqlalchemy.types import BigInteger
 from runstead.infra.moving.parts import moved_tables
 from runstead.infra.storage import json_text
 from runstead.infra.storage.column_types import UtcTime, is_of
-from runstead.infra.storage.tables import item_vectors, items
+from runstead.infra.storage.schema import item_vectors, items
 
 Rows: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]
 

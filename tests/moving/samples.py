@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, insert
 
 from runstead.infra.checkpoints.tables import checkpoints, writes
-from runstead.infra.storage.tables import runs, threads
+from runstead.infra.storage.schema import runs, threads
 
 NOW: Final = datetime(2030, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
 _OWNER: Final = {"tenant_id": "default", "user_id": "alice"}

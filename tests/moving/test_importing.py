@@ -36,7 +36,7 @@ from runstead.infra.moving.importing import import_all, verify
 from runstead.infra.moving.parts import PARTS
 from runstead.infra.moving.places import data_dir_place
 from runstead.infra.moving.reading import is_empty, sums_of
-from runstead.infra.storage.tables import runs, threads
+from runstead.infra.storage.schema import runs, threads
 from runstead.resources.storage_errors import StorageUnusable
 from tests.environment import child_environment
 from tests.servers.postgres import PostgresSchema

@@ -13,7 +13,7 @@ from runstead.infra.dispatch.fair_jobs import FairJobs
 from runstead.infra.dispatch.procrastinate import ProcrastinateDispatcher, ProcrastinateSettings
 from runstead.infra.dispatch.procrastinate_jobs import JobRouting, RunJobs
 from runstead.infra.engines.postgres import PostgresDatabase
-from runstead.infra.storage.run_creation import SqlRunCreateStore
+from runstead.infra.storage.run_create import SqlRunCreateStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.runtime.actor_context import acting
 from runstead.runtime.clock import SystemClock

@@ -28,8 +28,8 @@ from runstead.handlers.encryption_context import EncryptionContextAuthentication
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.crons import SqlCronStore
-from runstead.infra.storage.flows import group_by_user
-from runstead.infra.storage.run_creation import SqlRunCreateStore
+from runstead.infra.storage.fair_queue import group_by_user
+from runstead.infra.storage.run_create import SqlRunCreateStore
 from runstead.infra.storage.run_deletion import SqlRunDeleteStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.infra.storage.run_queries import SqlRunQueryStore

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from runstead.infra.checkpoints.store import SqlCheckpoints
-from runstead.infra.storage.items import SqlItemStore
+from runstead.infra.storage.items.store import SqlItemStore
 from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.resources.expiry import ThreadExpiry
 from runstead.runtime.clock import Clock

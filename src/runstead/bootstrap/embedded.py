@@ -17,7 +17,7 @@ from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.encryption.keyless import NO_KEYS
 from runstead.infra.engines.data_dir import CHECKPOINTS_FILE, RUNS_FILE, own_data_dir
 from runstead.infra.storage.encryption_keys import check_encryption_keys
-from runstead.infra.storage.item_takeover import take_over
+from runstead.infra.storage.items.legacy_import import take_over
 from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.stream_bridge.memory import MemoryStreamBridge
 from runstead.infra.stream_bridge.spilling import SpillSettings

@@ -91,7 +91,7 @@ async def _recorded_in_postgres(settings: Settings, url: str) -> frozenset[str]:
 
     from runstead.bootstrap.postgres_options import postgres_options
     from runstead.infra.engines.postgres import open_postgres
-    from runstead.infra.storage.tables import encryption_keys
+    from runstead.infra.storage.schema import encryption_keys
 
     async with open_postgres(url, postgres_options(settings)) as database:
         if not await database.read(lambda connection: inspect(connection).has_table("encryption_keys")):

@@ -15,7 +15,7 @@ from runstead.graphs.registry import GraphRegistry
 from runstead.handlers.encryption import LangGraphEncryption
 from runstead.infra.dispatch.wakeup import Bell
 from runstead.infra.encryption.cipher import Cipher
-from runstead.infra.storage.items import SqlItemStore
+from runstead.infra.storage.items.store import SqlItemStore
 from runstead.infra.storage.replacements import SqlReplacements
 from runstead.resources.items import ActorScopedStore
 from runstead.resources.storage_errors import StorageUnusable

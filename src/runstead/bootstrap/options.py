@@ -23,7 +23,7 @@ from runstead.infra.checkpoints.serde import CheckpointSerializer
 from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.run_events.jsonl import JsonlRunEventStore
 from runstead.infra.storage.database import Database
-from runstead.infra.storage.item_index import ItemIndex
+from runstead.infra.storage.items.index import ItemIndex
 from runstead.infra.storage.run_events import SqlRunEventStore
 from runstead.infra.stream_bridge.memory import MemoryStreamSettings
 from runstead.resources.threads import ThreadTtl

@@ -9,7 +9,7 @@ from typing import Protocol
 from runstead.infra.checkpoints.store import SqlCheckpoints
 from runstead.infra.storage.announcing import Announce, the_rows_are_the_queue
 from runstead.infra.storage.database import ObservedDatabase
-from runstead.infra.storage.item_vectors import ItemVectors, VectorsComparedHere
+from runstead.infra.storage.items.vectors import ItemVectors, VectorsComparedHere
 from runstead.resources.cache import Cache
 from runstead.resources.thread_notices import ThreadNotices
 from runstead.runtime.clock import Clock

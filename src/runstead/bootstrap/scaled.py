@@ -21,9 +21,9 @@ from runstead.infra.notices.stops import StopNotices
 from runstead.infra.notices.threads import RedisThreadNotices
 from runstead.infra.storage.database_clock import DatabaseClock
 from runstead.infra.storage.encryption_keys import check_encryption_keys
+from runstead.infra.storage.items.pgvector import vectors_in
 from runstead.infra.storage.key_holders import announced_keys
 from runstead.infra.storage.postgres import open_postgres_storage
-from runstead.infra.storage.postgres_items import vectors_in
 from runstead.infra.storage.run_events import SqlRunEventStore
 from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
 from runstead.infra.stream_bridge.redis_settings import WINDOW_BYTES

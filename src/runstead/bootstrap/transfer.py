@@ -21,7 +21,7 @@ from runstead.infra.moving.exporting import export
 from runstead.infra.moving.importing import Imported, import_all, verify
 from runstead.infra.moving.manifest import Manifest
 from runstead.infra.moving.places import Place, data_dir_place, postgres_place
-from runstead.infra.storage.item_takeover import take_over
+from runstead.infra.storage.items.legacy_import import take_over
 from runstead.resources.storage_errors import DataDirInUse
 from runstead.runtime.clock import SystemClock
 from runstead.settings import Settings

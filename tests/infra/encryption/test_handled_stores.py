@@ -33,7 +33,7 @@ from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.crons import SqlCronStore
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.run_events import SqlRunEventStore
-from runstead.infra.storage.tables import runs, webhook_deliveries
+from runstead.infra.storage.schema import runs, webhook_deliveries
 from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
 from runstead.resources.threads import ThreadFilter
 from runstead.runtime.actor_context import acting

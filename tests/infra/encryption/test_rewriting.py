@@ -28,7 +28,7 @@ from runstead.infra.storage.database import Database
 from runstead.infra.storage.encrypted_types import EncryptedBytes, HashedText, use_cipher
 from runstead.infra.storage.encryption_recoding import PLAIN, encrypted_checkpoint_tables, encrypted_tables, recoded
 from runstead.infra.storage.encryption_rewriting import Usage, replaced, rewrite, usage_of
-from runstead.infra.storage.tables import metadata, runs
+from runstead.infra.storage.schema import metadata, runs
 from tests.moving.rows import Rows, any_rows, put
 from tests.servers.stores import stores_over
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, select
 from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.storage.holders import hold_on
 from runstead.infra.storage.prepared import Prepared
-from runstead.infra.storage.tables import runs
+from runstead.infra.storage.schema import runs
 from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.runs.types import RunId, ThreadId
 

@@ -14,9 +14,9 @@ from procrastinate.jobs import Job
 from sqlalchemy import Connection, column, exists, func, literal, or_, select, table, text
 
 from runstead.infra.storage.database import Database
-from runstead.infra.storage.flows import FairQueue
+from runstead.infra.storage.fair_queue import FairQueue
 from runstead.infra.storage.prepared import Prepared
-from runstead.infra.storage.tables import runs
+from runstead.infra.storage.schema import runs
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.types import RunId
 

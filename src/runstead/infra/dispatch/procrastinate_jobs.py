@@ -33,8 +33,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.dialect import lock_thread
-from runstead.infra.storage.tables import runs, threads
-from runstead.infra.storage.waiting_runs import IS_HEAD, NOW, WAITS
+from runstead.infra.storage.run_predicates import IS_HEAD, NOW, WAITS
+from runstead.infra.storage.schema import runs, threads
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.types import RunId, ThreadId
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
-from runstead.infra.storage.item_queries import Place
+from runstead.infra.storage.items.queries import Place
 from runstead.runtime.field_encryption import FieldCipher
 
 from .decryption import unseal_each

@@ -14,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Column, Table
 
 from runstead.infra.checkpoints import tables as checkpoint_tables
-from runstead.infra.storage import tables
+from runstead.infra.storage import schema as tables
 
 
 @dataclass(frozen=True, slots=True)

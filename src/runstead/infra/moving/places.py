@@ -18,7 +18,7 @@ from runstead.infra.engines.sqlite import open_sqlite
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.dialect import prepare_sqlite
 from runstead.infra.storage.migrations import HEAD, migrate, revision_of
-from runstead.infra.storage.tables import runs
+from runstead.infra.storage.schema import runs
 from runstead.resources.storage_errors import StorageUnusable
 
 from .exceptions import MoveError, StillUsed

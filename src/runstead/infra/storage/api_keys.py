@@ -11,9 +11,9 @@ from sqlalchemy import ColumnElement, Connection, insert, select, update
 from runstead.resources.keys import ApiKeyRecord
 
 from . import json_text
+from .access_predicates import is_storable
 from .database import Database
-from .scope import is_storable
-from .tables import api_keys
+from .schema import api_keys
 
 _RECORD: Final = (
     api_keys.c.key_id,

@@ -13,7 +13,7 @@ from runstead.resources.assistants import AssistantDraft, assistant_id_of
 
 from .assistant_rows import said_row, version_row
 from .dialect import add_unless_there
-from .tables import assistant_versions, assistants
+from .schema import assistant_versions, assistants
 
 _log = logging.getLogger(__name__)
 

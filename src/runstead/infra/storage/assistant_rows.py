@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement
 from runstead.resources.assistants import AssistantDraft, AssistantRecord, AssistantVersion
 
 from . import json_text
-from .tables import assistant_versions, assistants
+from .schema import assistant_versions, assistants
 
 SAID: Final = ("graph_id", "name", "config", "context", "metadata", "description")
 """The columns that an assistant and its versions have in common: their content."""

@@ -26,6 +26,7 @@ from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
 from runstead.runtime.page_budget import page_budget
 
+from .access_predicates import is_storable, only_own, reached_by
 from .assistant_registration import register
 from .assistant_rows import RECORD, SAID, VERSION, said_row, to_record, to_version, version_row
 from .database import Database
@@ -33,8 +34,7 @@ from .dialect import add_unless_there, containing, lowered
 from .page_rows import rows_of_page
 from .prepared import Prepared
 from .run_queries import within
-from .scope import is_storable, only_own, reached_by
-from .tables import assistant_versions, assistants
+from .schema import assistant_versions, assistants
 
 _VISIBLE: Final = and_(
     assistants.c.assistant_id == bindparam("the_assistant"),

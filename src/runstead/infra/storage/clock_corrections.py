@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, or_, select, update
 
-from .tables import runs
+from .schema import runs
 
 TOLERANCE: Final = timedelta(minutes=1)
 """Tolerance for differences between the clocks of servers that share a database; smaller ones are not corrected."""

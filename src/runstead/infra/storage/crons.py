@@ -17,12 +17,12 @@ from runstead.runtime.runs.exceptions import CronMoved, ThreadNotFound
 from runstead.runtime.runs.types import CronTick, RunId
 
 from . import json_text
+from .access_predicates import is_storable, reached_by
 from .database import Database
 from .dialect import containing
 from .page_rows import rows_of_page
 from .run_queries import within
-from .scope import is_storable, reached_by
-from .tables import crons, threads
+from .schema import crons, threads
 
 _FIELDS: Final = (
     "cron_id", "assistant_id", "thread_id", "schedule", "timezone", "end_time", "on_run_completed", "enabled",

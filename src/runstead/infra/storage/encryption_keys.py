@@ -15,7 +15,7 @@ from runstead.resources.storage_errors import StorageUnusable
 
 from .database import Database
 from .dialect import add_unless_there
-from .tables import encryption_keys
+from .schema import encryption_keys
 
 HANDLERS: Final = "handlers"
 """Recorded in a database that has values encrypted by handlers of langgraph.json."""

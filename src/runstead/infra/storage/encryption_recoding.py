@@ -17,7 +17,7 @@ from runstead.infra.encryption.envelope import open_document, sealed_bytes, seal
 
 from . import json_text
 from .encrypted_types import EncryptedBytes, EncryptedMetadata, EncryptedText, HashedText
-from .tables import metadata
+from .schema import metadata
 
 PLAIN: Final = ""
 """Stands for the key of a value that should be encrypted and is not."""

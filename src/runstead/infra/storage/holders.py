@@ -14,7 +14,7 @@ from runstead.runtime.runs.exceptions import LeaseLost
 from runstead.runtime.runs.types import Holder
 
 from .prepared import Prepared
-from .tables import runs
+from .schema import runs
 
 _HELD: Final = Prepared(
     select(runs.c.attempt)

@@ -11,10 +11,10 @@ from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.exceptions import IdempotencyMismatch, InvalidRunSpec, RunNotFound
 from runstead.runtime.runs.types import Idempotency, RunId, RunRecord
 
+from .access_predicates import is_storable
 from .prepared import Prepared, PreparedInsert
 from .run_rows import RECORD, to_record
-from .scope import is_storable
-from .tables import idempotency_keys, runs
+from .schema import idempotency_keys, runs
 
 _COLUMNS: Final = ("tenant_id", "user_id", "key", "fingerprint", "run_id", "created_at")
 _KEEP: Final = PreparedInsert(idempotency_keys, _COLUMNS, idempotency_keys.c.run_id)

@@ -21,7 +21,7 @@ from runstead.runtime.clock import Clock
 
 from .database import Database
 from .dialect import put_row
-from .tables import key_holders
+from .schema import key_holders
 
 _log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from runstead.runtime.field_encryption import CONTEXT, Replacement
 from . import json_text
 from .database import Database
 from .encrypted_types import EncryptedBytes, EncryptedMetadata, EncryptedText
-from .tables import metadata
+from .schema import metadata
 
 _DOCUMENTS: Final = (EncryptedText, EncryptedBytes, EncryptedMetadata)
 

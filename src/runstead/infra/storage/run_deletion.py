@@ -11,11 +11,11 @@ from runstead.runtime.clock import Clock
 from runstead.runtime.runs.exceptions import ThreadBusy
 from runstead.runtime.runs.types import RunId
 
+from .access_predicates import is_storable, reached_by
 from .announcing import Announce, the_rows_are_the_queue
 from .database import Database
 from .dialect import lock_thread
-from .scope import is_storable, reached_by
-from .tables import runs, threads
+from .schema import runs, threads
 from .thread_status import rest
 
 

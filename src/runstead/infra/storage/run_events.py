@@ -14,12 +14,12 @@ from runstead.runtime.runs.store import RunEvent, RunEventCategory, StoredRunEve
 from runstead.runtime.runs.types import Holder, RunId, ThreadId
 from runstead.runtime.serialization import encode
 
+from .access_predicates import is_storable
 from .database import Database
 from .holders import hold_on
 from .prepared import Prepared, PreparedInsert
 from .run_queries import within
-from .scope import is_storable
-from .tables import run_event_threads, run_events, threads
+from .schema import run_event_threads, run_events, threads
 
 _THREAD: Final[BindParameter[str]] = bindparam("the_thread")
 _COUNTER: Final = Prepared(

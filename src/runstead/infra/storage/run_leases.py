@@ -18,14 +18,14 @@ from . import json_text
 from .announcing import Announce, the_rows_are_the_queue
 from .database import Database
 from .dialect import lock_thread, lock_thread_of
-from .flows import FairQueue, held_by_group
+from .fair_queue import FairQueue, held_by_group
 from .prepared import Prepared
+from .run_predicates import IS_HEAD, NOW, WAITS
 from .run_recovery import abandon_all, ended, lapsed, recover, release_all, retry
 from .run_rows import PROGRESS, RECORD, completion_text, ended_actor, to_progress, to_record
-from .run_stops import stop
-from .tables import runs, threads
+from .run_stop import stop
+from .schema import runs, threads
 from .thread_status import describe_by_last_run, hold, leave, rest, status_of
-from .waiting_runs import IS_HEAD, NOW, WAITS
 from .webhook_outbox import owe
 
 _DEADLINE: Final = bindparam("deadline", type_=runs.c.lease_until.type)

@@ -11,13 +11,13 @@ from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.page_budget import page_budget
 from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, ThreadId
 
+from .access_predicates import is_storable, only_own, reached_by
 from .database import Database
 from .dialect import containing
 from .page_rows import rows_of_page
 from .prepared import Prepared
 from .run_rows import RECORD, to_record
-from .scope import is_storable, only_own, reached_by
-from .tables import runs
+from .schema import runs
 
 _RUN: Final = Prepared(
     select(*RECORD).where(

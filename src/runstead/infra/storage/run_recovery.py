@@ -16,7 +16,7 @@ from runstead.runtime.runs.types import RunFailure, RunId, RunRecord, RunStatus
 from . import json_text
 from .prepared import Prepared
 from .run_rows import RECORD, to_record
-from .tables import runs
+from .schema import runs
 from .thread_status import fail, hold
 from .webhook_outbox import owe
 

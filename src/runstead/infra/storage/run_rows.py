@@ -22,7 +22,7 @@ from runstead.runtime.runs.types import (
 )
 
 from . import json_text
-from .tables import runs
+from .schema import runs
 
 _SPEC_FIELDS: Final = tuple(
     field.name for field in dataclasses.fields(RunSpec) if field.name not in NOT_STORED | {"metadata"}

@@ -15,7 +15,7 @@ from runstead.runtime.runs.types import RunId, ThreadId
 
 from .clock_corrections import correct_times
 from .database import Database
-from .tables import idempotency_keys, run_event_threads, run_events, runs, threads, webhook_deliveries
+from .schema import idempotency_keys, run_event_threads, run_events, runs, threads, webhook_deliveries
 from .thread_status import forget_temporary
 from .webhook_deliveries import forget_deliveries
 

@@ -21,7 +21,7 @@ from runstead.runtime.runs.types import RunId
 from . import json_text
 from .database import Database
 from .prepared import Prepared
-from .tables import runs, thread_ttls, threads, webhook_deliveries
+from .schema import runs, thread_ttls, threads, webhook_deliveries
 from .thread_status import forget_thread
 from .thread_ttls import look_again
 from .webhook_deliveries import forget_deliveries

@@ -11,10 +11,10 @@ from runstead.runtime.runs.store import ThreadScheduling
 from runstead.runtime.runs.types import RunSpec, ThreadId, ThreadPriority
 
 from . import json_text
+from .access_predicates import is_storable, reaches_thread
 from .database import Database
 from .prepared import Prepared, PreparedInsert
-from .scope import is_storable, reaches_thread
-from .tables import thread_priorities, threads
+from .schema import thread_priorities, threads
 
 _FIRST_COME: Final = ThreadPriority()
 _ADD: Final = PreparedInsert(

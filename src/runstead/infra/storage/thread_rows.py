@@ -9,7 +9,7 @@ from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.types import ThreadId, ThreadStatus
 
 from .prepared import PreparedInsert
-from .tables import threads
+from .schema import threads
 
 _NEW: Final = (
     "thread_id",

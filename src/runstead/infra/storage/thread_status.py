@@ -18,7 +18,7 @@ from runstead.runtime.runs.types import RunFailure, ThreadAfter, ThreadId, Threa
 from . import json_text
 from .dialect import lock_thread
 from .prepared import Prepared
-from .tables import crons, run_event_threads, run_events, runs, thread_priorities, thread_ttls, threads
+from .schema import crons, run_event_threads, run_events, runs, thread_priorities, thread_ttls, threads
 
 _NOW: Final = bindparam("now", type_=runs.c.due_at.type)
 _THREAD: Final[BindParameter[str]] = bindparam("the_thread")

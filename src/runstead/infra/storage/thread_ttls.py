@@ -11,7 +11,7 @@ from runstead.resources.threads import ThreadTtl
 from runstead.runtime.runs.types import ThreadId
 
 from .prepared import Prepared, PreparedInsert
-from .tables import thread_ttls
+from .schema import thread_ttls
 
 _THREAD: Final = thread_ttls.c.thread_id == bindparam("the_thread")
 _ADD: Final = PreparedInsert(thread_ttls, ("thread_id", "minutes", "strategy", "expires_at"), thread_ttls.c.thread_id)

@@ -24,12 +24,12 @@ from runstead.runtime.runs.exceptions import ThreadBusy
 from runstead.runtime.runs.types import ThreadAfter, ThreadId
 
 from . import json_text
+from .access_predicates import is_storable, only_own, reached_by
 from .database import Database
 from .dialect import containing
 from .prepared import Prepared
 from .run_queries import within
-from .scope import is_storable, only_own, reached_by
-from .tables import runs, threads, webhook_deliveries
+from .schema import runs, threads, webhook_deliveries
 from .thread_rows import ADD_THREAD, new_thread
 from .thread_status import TITLE_LENGTH, describe, forget_thread, leave
 from .thread_ttls import give, ttl_of

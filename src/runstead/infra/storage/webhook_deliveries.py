@@ -13,12 +13,12 @@ from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
 
 from . import json_text
+from .access_predicates import is_storable, reached_by
 from .database import Database
 from .dialect import containing
 from .run_queries import within
-from .scope import is_storable, reached_by
-from .tables import webhook_attempts as attempts
-from .tables import webhook_deliveries as deliveries
+from .schema import webhook_attempts as attempts
+from .schema import webhook_deliveries as deliveries
 
 _RECORD: Final = (
     deliveries.c.delivery_id,

@@ -11,7 +11,7 @@ from runstead.runtime.runs.types import Outcome, RunRecord
 from runstead.wire.webhooks import end_of_run
 
 from . import json_text
-from .tables import webhook_deliveries
+from .schema import webhook_deliveries
 
 
 def owe(connection: Connection, ended: RunRecord, now: datetime, outcome: Outcome | None = None) -> None:

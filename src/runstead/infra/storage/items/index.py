@@ -13,7 +13,7 @@ from langgraph.store.base import get_text_at_path
 
 from runstead.resources.items import EmbeddingFailed
 
-from .item_ranking import packed
+from .ranking import packed
 
 _log = logging.getLogger(__name__)
 

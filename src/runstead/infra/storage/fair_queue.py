@@ -17,8 +17,8 @@ from runstead.runtime.runs.types import RunId
 
 from .database import Database
 from .prepared import Prepared
-from .tables import runs
-from .waiting_runs import NOW, WAITS
+from .run_predicates import NOW, WAITS
+from .schema import runs
 
 _GROUPED: Final = runs.c.fairness_group.is_not(None)
 _one: Final = runs.alias("one")

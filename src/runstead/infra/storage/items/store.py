@@ -33,13 +33,13 @@ from runstead.runtime.clock import Clock
 from runstead.runtime.page_budget import page_budget
 from runstead.runtime.runs.types import Holder
 
-from .database import Database
-from .dialect import put_row
-from .holders import hold_on
-from .item_index import ItemIndex, texts_at
-from .item_queries import ITEM, Place, alive, at, by_words, check_labels, found, labels_of, namespaces, ranked, text_of
-from .item_vectors import ItemVectors, VectorsComparedHere
-from .tables import item_vectors, items
+from ..database import Database
+from ..dialect import put_row
+from ..holders import hold_on
+from ..schema import item_vectors, items
+from .index import ItemIndex, texts_at
+from .queries import ITEM, Place, alive, at, by_words, check_labels, found, labels_of, namespaces, ranked, text_of
+from .vectors import ItemVectors, VectorsComparedHere
 
 BATCH: Final = 500
 """Rows per transaction of a sweep, few enough not to delay other writes."""

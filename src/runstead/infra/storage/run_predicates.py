@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import and_, bindparam, exists, or_
 
-from .tables import runs
+from .schema import runs
 
 _other: Final = runs.alias("other")
 NOW: Final = bindparam("now", type_=runs.c.due_at.type)

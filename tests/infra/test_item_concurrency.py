@@ -8,7 +8,7 @@ import pytest
 from langgraph.store.base import PutOp
 
 from runstead.infra.engines.postgres import PostgresDatabase
-from runstead.infra.storage.items import SqlItemStore
+from runstead.infra.storage.items.store import SqlItemStore
 from runstead.testing.clock import HandClock
 from tests.servers.locks import holding, is_free
 from tests.servers.postgres import PostgresSchema

@@ -13,7 +13,7 @@ from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, Stopped
 
 from .prepared import Prepared
 from .run_rows import RECORD, ended_actor, to_record
-from .tables import runs
+from .schema import runs
 from .webhook_outbox import owe
 
 _RUN: Final = Prepared(select(*RECORD).where(runs.c.run_id == bindparam("the_run")).with_for_update())

@@ -22,10 +22,10 @@ from sqlalchemy import ColumnElement, Connection, Integer, Table, and_, func, or
 from runstead.resources.item_filters import matches_filter
 from runstead.runtime.page_budget import PageBudget
 
-from .item_index import WHOLE, words_at
-from .item_ranking import Scores, best_of, relevance
-from .page_rows import rows_of_page
-from .tables import items
+from ..page_rows import rows_of_page
+from ..schema import items
+from .index import WHOLE, words_at
+from .ranking import Scores, best_of, relevance
 
 BATCH: Final = 500
 """Number of rows read at once."""

@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from .database import Database
-from .dialect import add_unless_there
-from .tables import items
+from ..database import Database
+from ..dialect import add_unless_there
+from ..schema import items
 
 
 async def take_over(path: Path, database: Database) -> int:

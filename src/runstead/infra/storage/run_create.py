@@ -18,6 +18,7 @@ from runstead.runtime.runs.store import Admit, CreatedRun, Decide, Refuse
 from runstead.runtime.runs.types import RunId, RunRecord, RunSpec, RunStatus, Stopped, ThreadId, ThreadPriority
 
 from . import json_text
+from .access_predicates import is_storable, reaches_thread
 from .announcing import Announce, the_rows_are_the_queue
 from .crons import tick
 from .database import Database
@@ -25,9 +26,8 @@ from .dialect import line_up
 from .idempotency import repeated
 from .prepared import Prepared, PreparedInsert
 from .run_rows import NEW, new_row
-from .run_stops import stop
-from .scope import is_storable, reaches_thread
-from .tables import runs, threads
+from .run_stop import stop
+from .schema import runs, threads
 from .thread_priorities import turn_of
 from .thread_rows import ADD_THREAD, new_thread
 from .thread_status import described, rest

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from runstead.infra.storage.database import Database
-from runstead.infra.storage.item_takeover import take_over
-from runstead.infra.storage.items import SqlItemStore
+from runstead.infra.storage.items.legacy_import import take_over
+from runstead.infra.storage.items.store import SqlItemStore
 from runstead.resources.items import ActorScopedStore
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.testing.clock import HandClock

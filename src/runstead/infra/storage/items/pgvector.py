@@ -23,12 +23,12 @@ from runstead.resources.item_filters import matches_filter
 from runstead.resources.storage_errors import StorageError
 from runstead.runtime.clock import Clock
 
-from .item_index import ItemIndex
-from .item_queries import BATCH, Place
-from .item_ranking import Scores
-from .item_vectors import ItemVectors, VectorsComparedHere, compared, in_reach, rows_of, vectors_of, with_items
-from .items import SqlItemStore
-from .tables import item_vectors, items
+from ..schema import item_vectors, items
+from .index import ItemIndex
+from .queries import BATCH, Place
+from .ranking import Scores
+from .store import SqlItemStore
+from .vectors import ItemVectors, VectorsComparedHere, compared, in_reach, rows_of, vectors_of, with_items
 
 _log = logging.getLogger(__name__)
 

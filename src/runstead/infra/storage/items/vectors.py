@@ -1,6 +1,6 @@
 """Storage of item vectors, and search for those closest to a query.
 
-Here they are compared one by one, in Python. `runstead.infra.storage.postgres_items` lets the server compare them,
+Here they are compared one by one, in Python. `runstead.infra.storage.items.pgvector` lets the server compare them,
 with the same result.
 """
 
@@ -16,9 +16,9 @@ from sqlalchemy import ColumnElement, Connection, Join, Select, and_, insert, se
 
 from runstead.resources.item_filters import matches_filter
 
-from .item_queries import BATCH, Place, alive, below
-from .item_ranking import Scores, closeness
-from .tables import item_vectors, items
+from ..schema import item_vectors, items
+from .queries import BATCH, Place, alive, below
+from .ranking import Scores, closeness
 
 
 class ItemVectors(Protocol):

@@ -11,7 +11,7 @@ from runstead.runtime.metadata_filter import MetadataFilter, matches_metadata
 
 from . import json_text
 from .dialect import metadata_matches
-from .tables import assistants, crons, runs, threads, webhook_deliveries
+from .schema import assistants, crons, runs, threads, webhook_deliveries
 
 
 def reached_by(table: Table, actor: ActorContext) -> ColumnElement[bool]:

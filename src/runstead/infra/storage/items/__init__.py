@@ -1,0 +1,1 @@
+"""Items: the store that graphs share, with search by text, metadata and vectors."""
