@@ -20,8 +20,8 @@ from runstead.bootstrap.server import serving
 from runstead.infra.encryption.envelope import SEALED
 from runstead.infra.encryption.keyring import Keyring
 from runstead.infra.engines.sqlite import open_sqlite
-from runstead.infra.storage.encryption_recoding import encrypted_checkpoint_tables, encrypted_tables
-from runstead.infra.storage.encryption_rewriting import rewrite
+from runstead.infra.key_rotation.recoding import encrypted_checkpoint_tables, encrypted_tables
+from runstead.infra.key_rotation.rewriting import rewrite
 from runstead.settings import Settings, load_settings
 from tests.processes.client import eventually
 from tests.servers.postgres import a_schema

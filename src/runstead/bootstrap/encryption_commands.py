@@ -18,6 +18,8 @@ from sqlalchemy import Table
 from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.engines.data_dir import CHECKPOINTS_FILE, RUNS_FILE, keys_of_owner, own_data_dir
 from runstead.infra.engines.sqlite import open_sqlite
+from runstead.infra.key_rotation.recoding import encrypted_checkpoint_tables, encrypted_tables
+from runstead.infra.key_rotation.rewriting import Usage, rewrite, usage_of
 from runstead.infra.run_events.rewriting import event_file_keys, rewrite_event_files
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.database_clock import DatabaseClock
@@ -27,8 +29,6 @@ from runstead.infra.storage.encryption_keys import (
     has_handled_values,
     recorded_keys,
 )
-from runstead.infra.storage.encryption_recoding import encrypted_checkpoint_tables, encrypted_tables
-from runstead.infra.storage.encryption_rewriting import Usage, rewrite, usage_of
 from runstead.infra.storage.key_holders import GONE_AFTER, processes_without
 from runstead.infra.storage.migrations import HEAD, revision_of
 from runstead.resources.storage_errors import DataDirInUse, StorageError, StorageUnusable

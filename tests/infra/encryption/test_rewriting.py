@@ -21,13 +21,13 @@ from runstead.infra.checkpoints.serde import CheckpointSerializer
 from runstead.infra.encryption.cipher import CannotDecrypt
 from runstead.infra.encryption.envelope import seal_document
 from runstead.infra.encryption.keyring import Keyring
+from runstead.infra.key_rotation.recoding import PLAIN, encrypted_checkpoint_tables, encrypted_tables, recoded
+from runstead.infra.key_rotation.rewriting import Usage, replaced, rewrite, usage_of
 from runstead.infra.moving.parts import moved_tables
 from runstead.infra.moving.places import data_dir_place
 from runstead.infra.storage.column_types import is_of
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.encrypted_types import EncryptedBytes, HashedText, use_cipher
-from runstead.infra.storage.encryption_recoding import PLAIN, encrypted_checkpoint_tables, encrypted_tables, recoded
-from runstead.infra.storage.encryption_rewriting import Usage, replaced, rewrite, usage_of
 from runstead.infra.storage.schema import metadata, runs
 from tests.moving.rows import Rows, any_rows, put
 from tests.servers.stores import stores_over

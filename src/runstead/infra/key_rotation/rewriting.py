@@ -16,8 +16,8 @@ from sqlalchemy import Connection, Table, and_, select, tuple_, update
 
 from runstead.infra.encryption.cipher import Cipher
 
-from .database import Database
-from .encryption_recoding import keys_of, recoded
+from ..storage.database import Database
+from .recoding import keys_of, recoded
 
 _ROWS: Final = 50
 """Number of rows read and written at a time. Rows may be large."""

@@ -15,9 +15,9 @@ from runstead.infra.checkpoints.encrypted import METADATA, NAME, VALUE, sealed_m
 from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.encryption.envelope import open_document, sealed_bytes, sealed_value_bytes
 
-from . import json_text
-from .encrypted_types import EncryptedBytes, EncryptedMetadata, EncryptedText, HashedText
-from .schema import metadata
+from ..storage import json_text
+from ..storage.encrypted_types import EncryptedBytes, EncryptedMetadata, EncryptedText, HashedText
+from ..storage.schema import metadata
 
 PLAIN: Final = ""
 """Stands for the key of a value that should be encrypted and is not."""
