@@ -24,10 +24,10 @@ from redis.asyncio import Redis
 
 from runstead.cli.servers.valkey import ValkeyServer
 from runstead.infra.engines.redis import open_redis
-from runstead.infra.stream_bridge.memory import MIB, MemoryStreamBridge, MemoryStreamSettings
-from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
-from runstead.infra.stream_bridge.spilling import SpillSettings
-from runstead.infra.stream_bridge.spool import Spool
+from runstead.infra.stream_bridge.memory.bridge import MIB, MemoryStreamBridge, MemoryStreamSettings
+from runstead.infra.stream_bridge.memory.spilling import SpillSettings
+from runstead.infra.stream_bridge.memory.spool import Spool
+from runstead.infra.stream_bridge.redis.bridge import RedisStreamBridge, RedisStreamSettings
 from runstead.runtime.stream_bridge import StreamBridge, StreamEvent
 
 from .figures import Measurement, percentile, rows, table

@@ -39,7 +39,7 @@ SLOW_FILES: Final = (
     "tests/infra/test_postgres_versions.py",
     "tests/infra/test_procrastinate_dispatch.py",
     "tests/infra/test_redis_streams_shared.py",
-    "tests/infra/test_redis_streams_by_chance.py",
+    "tests/infra/test_redis_streams_fuzz.py",
     "tests/infra/test_redis_stream_faults.py",
     "tests/moving/test_whole_move.py",
     "tests/laws/test_stream_resume.py",

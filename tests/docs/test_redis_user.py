@@ -13,7 +13,7 @@ import pytest
 from runstead.infra.engines.redis import RedisConnections, open_redis
 from runstead.infra.engines.redis_errors import RedisRefused
 from runstead.infra.notices.redis import RedisNotices
-from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
+from runstead.infra.stream_bridge.redis.bridge import RedisStreamBridge, RedisStreamSettings
 from runstead.runtime.stream_bridge import StreamEvent, StreamStatus
 from tests.docs.pages import ROOT
 from tests.servers.valkey import own_valkey

@@ -10,7 +10,7 @@ from typing import Any
 
 from runstead.infra.dispatch.local import LocalDispatcher
 from runstead.infra.dispatch.wakeup import Bell
-from runstead.infra.stream_bridge.memory import MemoryStreamBridge
+from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.agent_loop import InlineAgentLoops
 from runstead.runtime.runs.facade import RunsFacade

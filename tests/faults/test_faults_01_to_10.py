@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runstead.infra.stream_bridge.memory import MemoryStreamBridge, MemoryStreamSettings
+from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge, MemoryStreamSettings
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.exceptions import RunNotFound
 from runstead.runtime.runs.facade import RunsFacade

@@ -16,7 +16,7 @@ import pytest
 from runstead.auth.none import LOCAL_ACTOR
 from runstead.gateway.services import Services
 from runstead.infra.run_events.jsonl import JsonlRunEventStore
-from runstead.infra.stream_bridge.memory import MemoryStreamBridge
+from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.runs.store import RunEvent
 from runstead.runtime.runs.types import RunStatus

@@ -11,7 +11,7 @@ import pytest
 
 from runstead.infra.dispatch.local import LocalDispatcher
 from runstead.infra.dispatch.wakeup import Bell
-from runstead.infra.stream_bridge.memory import MemoryStreamBridge
+from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.runs.agent_loop import InlineAgentLoops
 from runstead.runtime.runs.facade import RunsFacade

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from runstead.infra.stream_bridge.memory import MemoryStreamBridge, MemoryStreamSettings
+from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge, MemoryStreamSettings
 from runstead.runtime.runs.exceptions import RunNotFound
 from runstead.runtime.runs.internal.chunks import ChunkEncoder
 from runstead.runtime.stream_bridge import Sentinel, StreamEvent, StreamNotFound

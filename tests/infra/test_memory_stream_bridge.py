@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from runstead.infra.stream_bridge.alarms import Alarms
-from runstead.infra.stream_bridge.log import RunLog
-from runstead.infra.stream_bridge.memory import MemoryStreamBridge, MemoryStreamSettings
-from runstead.infra.stream_bridge.reader import LogReader
+from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge, MemoryStreamSettings
+from runstead.infra.stream_bridge.memory.log import RunLog
+from runstead.infra.stream_bridge.memory.log_reader import LogReader
+from runstead.infra.stream_bridge.timers import Alarms
 from runstead.runtime.stream_bridge import (
     HEARTBEAT_SENTINEL,
     BridgeClosed,

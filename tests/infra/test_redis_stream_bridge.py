@@ -7,7 +7,7 @@ import pytest
 
 from runstead.cli.servers.ports import free_port
 from runstead.infra.engines.redis import RedisConnections, open_redis
-from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
+from runstead.infra.stream_bridge.redis.bridge import RedisStreamBridge, RedisStreamSettings
 from runstead.testing.clock import HandClock
 from runstead.testing.conformance.stream_bridge import StreamBridgeConformance
 from tests.servers.redis_streams import a_prefix, let_pass

@@ -13,7 +13,7 @@ import pytest
 
 from runstead.cli.servers.valkey import ValkeyServer
 from runstead.infra.engines.redis_checks import check_redis
-from runstead.infra.stream_bridge.redis import RedisStreamBridge
+from runstead.infra.stream_bridge.redis.bridge import RedisStreamBridge
 from runstead.runtime.stream_bridge import (
     END_SENTINEL,
     HEARTBEAT_SENTINEL,

@@ -14,14 +14,14 @@ from typing import Final
 import pytest
 
 from runstead.infra.engines.redis import open_redis
-from runstead.infra.stream_bridge.hearing import hear
-from runstead.infra.stream_bridge.keys import KeySpace
-from runstead.infra.stream_bridge.outbox import Order, Outbox
-from runstead.infra.stream_bridge.pages import PAGE_EVENTS
-from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
-from runstead.infra.stream_bridge.scripts import Applied, Standing
-from runstead.infra.stream_bridge.shard import BLOCK
-from runstead.infra.stream_bridge.tail import MOST_EVENTS, Tail, TailBudget
+from runstead.infra.stream_bridge.redis.blocking_reader import BLOCK
+from runstead.infra.stream_bridge.redis.bridge import RedisStreamBridge, RedisStreamSettings
+from runstead.infra.stream_bridge.redis.keys import KeySpace
+from runstead.infra.stream_bridge.redis.pages import PAGE_EVENTS
+from runstead.infra.stream_bridge.redis.replies import hear
+from runstead.infra.stream_bridge.redis.scripts import Applied, Standing
+from runstead.infra.stream_bridge.redis.tail_buffer import MOST_EVENTS, Tail, TailBudget
+from runstead.infra.stream_bridge.redis.write_buffer import Order, Outbox
 from runstead.runtime.stream_bridge import (
     HEARTBEAT_SENTINEL,
     LIVE,
@@ -42,7 +42,7 @@ RUN: Final = "run-1"
 _WORKER: Final = """
 import asyncio, sys
 from runstead.infra.engines.redis import open_redis
-from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
+from runstead.infra.stream_bridge.redis.bridge import RedisStreamBridge, RedisStreamSettings
 
 async def work(url, prefix, count, end):
     settings = RedisStreamSettings(prefix=prefix)

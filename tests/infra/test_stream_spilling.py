@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 
 import pytest
 
-from runstead.infra.stream_bridge.blocks import Piece, encode
-from runstead.infra.stream_bridge.memory import MemoryStreamBridge, MemoryStreamSettings
-from runstead.infra.stream_bridge.spilling import SpillSettings
-from runstead.infra.stream_bridge.spool import Spool
+from runstead.infra.stream_bridge.memory.blocks import Piece, encode
+from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge, MemoryStreamSettings
+from runstead.infra.stream_bridge.memory.spilling import SpillSettings
+from runstead.infra.stream_bridge.memory.spool import Spool
 from runstead.runtime.stream_bridge import (
     END_SENTINEL,
     HEARTBEAT_SENTINEL,

@@ -26,7 +26,7 @@ from runstead.infra.storage.run_queries import SqlRunQueryStore
 from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.storage.thread_expiry import SqlThreadExpiryStore
 from runstead.infra.storage.threads import SqlThreadStore
-from runstead.infra.stream_bridge.memory import MemoryStreamBridge, MemoryStreamSettings
+from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge, MemoryStreamSettings
 from runstead.resources.expiry import ThreadExpiry
 from runstead.resources.threads import ThreadTtl, TtlStrategy
 from runstead.runtime.actor_context import ActorContext, acting

@@ -24,9 +24,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runstead.infra.stream_bridge.memory import MemoryStreamBridge, MemoryStreamSettings
-from runstead.infra.stream_bridge.spilling import SpillSettings
-from runstead.infra.stream_bridge.spool import Spool, SpoolFile
+from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge, MemoryStreamSettings
+from runstead.infra.stream_bridge.memory.spilling import SpillSettings
+from runstead.infra.stream_bridge.memory.spool import Spool, SpoolFile
 from runstead.runtime.stream_bridge import (
     LIVE,
     ResumeResult,

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from runstead.infra.stream_bridge.memory import MemoryStreamBridge
+from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.internal.streams import RunStreamService
 from runstead.runtime.runs.types import Outcome, RunRecord, RunStatus

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from runstead.infra.stream_bridge.memory import MemoryStreamBridge
+from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.internal.streams import ReadValues, RunStreamService

@@ -9,7 +9,7 @@ from secrets import token_hex
 from typing import Any, Final
 
 from runstead.infra.engines.redis import TIMEOUT, RedisConnections, open_redis
-from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
+from runstead.infra.stream_bridge.redis.bridge import RedisStreamBridge, RedisStreamSettings
 from runstead.runtime.clock import Clock
 from runstead.testing.clock import HandClock
 

@@ -19,9 +19,9 @@ from runstead.infra.engines.data_dir import CHECKPOINTS_FILE, RUNS_FILE, own_dat
 from runstead.infra.storage.encryption_keys import check_encryption_keys
 from runstead.infra.storage.items.legacy_import import take_over
 from runstead.infra.storage.sqlite import open_storage
-from runstead.infra.stream_bridge.memory import MemoryStreamBridge
-from runstead.infra.stream_bridge.spilling import SpillSettings
-from runstead.infra.stream_bridge.spool import Spool
+from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge
+from runstead.infra.stream_bridge.memory.spilling import SpillSettings
+from runstead.infra.stream_bridge.memory.spool import Spool
 from runstead.resources.thread_notices import LocalThreadNotices
 from runstead.runtime.clock import SystemClock
 from runstead.runtime.field_encryption import FieldCipher

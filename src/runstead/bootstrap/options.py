@@ -25,7 +25,7 @@ from runstead.infra.run_events.jsonl import JsonlRunEventStore
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.items.index import ItemIndex
 from runstead.infra.storage.run_events import SqlRunEventStore
-from runstead.infra.stream_bridge.memory import MemoryStreamSettings
+from runstead.infra.stream_bridge.memory.bridge import MemoryStreamSettings
 from runstead.resources.threads import ThreadTtl
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.agent_loop import AgentLoops, AgentLoopsByGraph, Isolation

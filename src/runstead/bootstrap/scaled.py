@@ -25,8 +25,8 @@ from runstead.infra.storage.items.pgvector import vectors_in
 from runstead.infra.storage.key_holders import announced_keys
 from runstead.infra.storage.postgres import open_postgres_storage
 from runstead.infra.storage.run_events import SqlRunEventStore
-from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
-from runstead.infra.stream_bridge.redis_settings import WINDOW_BYTES
+from runstead.infra.stream_bridge.redis.bridge import RedisStreamBridge, RedisStreamSettings
+from runstead.infra.stream_bridge.redis.settings import WINDOW_BYTES
 from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.runs.store import RunLeaseStore
 from runstead.settings import Settings

@@ -14,10 +14,10 @@ from runstead.infra.encryption.keyring import Keyring
 from runstead.infra.engines.redis import RedisConnections, open_redis
 from runstead.infra.run_events.jsonl import JsonlRunEventStore
 from runstead.infra.run_events.rewriting import event_file_keys, rewrite_event_files
-from runstead.infra.stream_bridge.memory import MemoryStreamBridge, MemoryStreamSettings
-from runstead.infra.stream_bridge.redis import RedisStreamBridge, RedisStreamSettings
-from runstead.infra.stream_bridge.spilling import SpillSettings
-from runstead.infra.stream_bridge.spool import Spool
+from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge, MemoryStreamSettings
+from runstead.infra.stream_bridge.memory.spilling import SpillSettings
+from runstead.infra.stream_bridge.memory.spool import Spool
+from runstead.infra.stream_bridge.redis.bridge import RedisStreamBridge, RedisStreamSettings
 from runstead.runtime.actor_context import acting
 from runstead.runtime.stream_bridge import StreamEvent, StreamNotFound, StreamSubscription
 from runstead.testing.clock import HandClock

@@ -20,7 +20,7 @@ from runstead.infra.encryption.keyring import Keyring
 from runstead.infra.run_events.lines import event_line, read_line
 from runstead.infra.storage.encrypted_types import EncryptedBytes, EncryptedMetadata, EncryptedText
 from runstead.infra.storage.sqlite import open_storage
-from runstead.infra.stream_bridge.scripts import EVENT, event_of
+from runstead.infra.stream_bridge.redis.scripts import EVENT, event_of
 from runstead.runtime.runs.store.event_store import RunEvent
 from runstead.testing.conformance.run_storage import TERM
 from tests.servers.sqlite import current

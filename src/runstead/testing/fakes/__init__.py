@@ -1,7 +1,7 @@
 """In-memory implementations of the kernel's ports that fulfil their contracts completely.
 
 For tests of the kernel, of adapters, and of programs that embed Runstead. For streams use the real
-`runstead.infra.stream_bridge.memory`, which is in memory already.
+`runstead.infra.stream_bridge.memory.bridge`, which is in memory already.
 """
 
 from .agents import FakeAgent, FakeAgents

@@ -10,7 +10,7 @@ from typing import Any
 
 from runstead.infra.dispatch.local import LocalDispatcher, LocalDispatchSettings
 from runstead.infra.dispatch.wakeup import Bell
-from runstead.infra.stream_bridge.memory import MemoryStreamBridge, MemoryStreamSettings
+from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge, MemoryStreamSettings
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.runs.agent_loop import InlineAgentLoops
 from runstead.runtime.runs.exceptions import RunConflict

@@ -36,19 +36,19 @@ from runstead.runtime.stream_bridge import (
     TerminalKind,
 )
 
-from .alarms import Alarms
+from ..heartbeat import Pulse
+from ..timers import Alarms
+from .expiry import LINGER, Forgetting
 from .flusher import Flusher
-from .follower import Follower
-from .forgetting import LINGER, Forgetting
-from .index import StreamIndex
+from .keepalive import Renewal
 from .keys import KeySpace
-from .outbox import Order, OrderKind, Outbox, RunWriter
 from .pages import Pages
-from .pulse import Pulse
-from .redis_settings import RedisStreamSettings
-from .renewal import Renewal
 from .scripts import Applied, script
+from .settings import RedisStreamSettings
+from .stream_index import StreamIndex
 from .subscription import LogSubscription, ReadingRoom, first_page
+from .tail_registry import Follower
+from .write_buffer import Order, OrderKind, Outbox, RunWriter
 
 T = TypeVar("T")
 _HURRIED: Final = 0.05

@@ -9,11 +9,11 @@ from typing import Any, Final
 from runstead.infra.engines.redis import RedisConnections
 from runstead.runtime.clock import Clock
 
-from .alarms import Alarms
-from .index import StreamIndex
+from ..timers import Alarms
 from .keys import KeySpace
-from .outbox import Outbox
 from .scripts import script
+from .stream_index import StreamIndex
+from .write_buffer import Outbox
 
 LINGER: Final = 60
 """Seconds for which active readers can continue to read a log after it was deleted or has expired."""

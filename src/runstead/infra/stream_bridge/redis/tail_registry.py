@@ -11,9 +11,9 @@ from runstead.infra.engines.cancellation import end_all
 from runstead.infra.engines.redis import RedisConnections
 from runstead.runtime.stream_bridge import StreamBridgeError
 
+from .blocking_reader import Shard
 from .keys import RunKeys
-from .shard import Shard
-from .tail import Tail, TailBudget, TailReader
+from .tail_buffer import Tail, TailBudget, TailReader
 
 
 @dataclass(slots=True)

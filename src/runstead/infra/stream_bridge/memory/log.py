@@ -23,8 +23,8 @@ from runstead.runtime.stream_bridge import (
     TerminalKind,
 )
 
+from ..offsets import LogShape
 from .blocks import EVENT_COST, MOST_BYTES, MOST_EVENTS, Block, Blocks, cost_of
-from .places import LogShape
 
 _HOT_EVENTS: Final = 2_048
 _HOT_BYTES: Final = 1024 * 1024

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Sequence
 from typing import Final, assert_never
 
-from .outbox import Order, Outbox, RunWriter
 from .scripts import Applied
+from .write_buffer import Order, Outbox, RunWriter
 
 _NUMBERED: Final = ("event", "end")
 

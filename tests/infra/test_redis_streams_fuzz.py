@@ -11,8 +11,8 @@ from typing import Final, TypeVar
 
 import pytest
 
-from runstead.infra.stream_bridge.memory import MemoryStreamBridge, MemoryStreamSettings
-from runstead.infra.stream_bridge.redis import RedisStreamBridge
+from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge, MemoryStreamSettings
+from runstead.infra.stream_bridge.redis.bridge import RedisStreamBridge
 from runstead.runtime.stream_bridge import (
     LIVE,
     ResumeResult,

@@ -31,11 +31,11 @@ from runstead.runtime.stream_bridge import (
     TerminalKind,
 )
 
-from .alarms import SLACK, Alarms
+from ..offsets import most_events
+from ..timers import SLACK, Alarms
 from .log import Meter, RunLog
-from .places import most_events
-from .reader import LogReader
-from .shelf import Shelf
+from .log_reader import LogReader
+from .retention_queue import Shelf
 from .spilling import Spilling, SpillSettings
 
 MIB = 1024 * 1024

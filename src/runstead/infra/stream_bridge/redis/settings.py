@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from ..offsets import most_events
 from .keys import KeySpace
-from .places import most_events
 
 MIB: Final = 1024 * 1024
 WINDOW_BYTES: Final = 64 * MIB

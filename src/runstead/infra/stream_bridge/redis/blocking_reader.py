@@ -18,7 +18,7 @@ from runstead.runtime.stream_bridge import StreamNotFound
 
 from .flusher import PAUSES
 from .scripts import event_of
-from .tail import Tail
+from .tail_buffer import Tail
 
 BLOCK: Final = 5.0
 """Seconds that one command waits. A new event or a newly added stream ends the wait earlier."""

@@ -21,7 +21,7 @@ from runstead.runtime.stream_bridge import (
     StreamStatus,
 )
 
-from .alarms import SLACK, Alarms
+from ..timers import SLACK, Alarms
 from .blocks import Block, Piece
 from .log import RunLog
 from .spool import Spool

@@ -15,11 +15,11 @@ from runstead.infra.engines.redis import RedisConnections
 from runstead.runtime.clock import Clock
 from runstead.runtime.stream_bridge import StreamNotFound
 
-from .follower import Follower
-from .index import StreamIndex
-from .outbox import Order, Outbox
 from .scripts import script
-from .tail import Tail
+from .stream_index import StreamIndex
+from .tail_buffer import Tail
+from .tail_registry import Follower
+from .write_buffer import Order, Outbox
 
 _AT_ONCE: Final = 200
 MISSING_PATIENCE: Final = 60.0

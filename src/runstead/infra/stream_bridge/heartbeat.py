@@ -6,7 +6,7 @@ import asyncio
 
 from runstead.runtime.clock import Clock
 
-from .alarms import SLACK, Alarms
+from .timers import SLACK, Alarms
 
 
 class Pulse:

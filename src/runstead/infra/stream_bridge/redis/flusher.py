@@ -18,10 +18,10 @@ from runstead.infra.engines.redis import Command, RedisConnections, RedisLine
 from runstead.infra.engines.redis_errors import RedisFull, RedisUnavailable, translate
 from runstead.resources.storage_errors import StorageError
 
-from .hearing import hear
-from .index import StreamIndex
-from .outbox import Order, Outbox, RunWriter
+from .replies import hear
 from .scripts import EVENT, Applied, script
+from .stream_index import StreamIndex
+from .write_buffer import Order, Outbox, RunWriter
 
 Batch: TypeAlias = tuple[RunWriter, Sequence[Order]]
 

@@ -27,12 +27,12 @@ from runstead.runtime.stream_bridge import (
     position_before,
 )
 
-from .follower import Follower
+from ..heartbeat import Pulse
 from .keys import RunKeys
 from .pages import Pages
-from .pulse import Pulse
 from .scripts import Page
-from .tail import Tail
+from .tail_buffer import Tail
+from .tail_registry import Follower
 
 MOST_EVENTS: Final = 512
 """Maximum number of events of one read."""

@@ -14,7 +14,7 @@ from runstead.infra.encryption.keyless import NO_KEYS
 from runstead.infra.engines.redis import RedisScript
 from runstead.runtime.stream_bridge import StreamEvent, StreamStatus, TerminalKind, numbers_of
 
-from .places import LogShape
+from ..offsets import LogShape
 
 EVENT: Final = "stream.event"
 """The encryption purpose of event data."""

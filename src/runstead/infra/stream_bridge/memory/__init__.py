@@ -1,0 +1,1 @@
+"""The stream bridge of the embedded profile: memory first, files beyond a bound."""

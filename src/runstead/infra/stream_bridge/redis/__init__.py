@@ -1,0 +1,1 @@
+"""The stream bridge of the scaled profile: one Redis stream per run."""
