@@ -41,7 +41,7 @@ SLOW_FILES: Final = (
     "tests/infra/test_redis_streams_shared.py",
     "tests/infra/test_redis_streams_fuzz.py",
     "tests/infra/test_redis_stream_faults.py",
-    "tests/moving/test_whole_move.py",
+    "tests/transfer/test_full_transfer.py",
     "tests/laws/test_stream_resume.py",
     "tests/cli/test_serving.py",
 )

@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 
 from runstead.graphs.configuration import ConfigurationError, read_configuration
 from runstead.infra.checkpoints.blocked_names import BlockedNames
-from runstead.infra.moving.archive import Archive
-from runstead.infra.moving.backup import back_up, restore
-from runstead.infra.moving.exceptions import MoveError
-from runstead.infra.moving.exporting import export
-from runstead.infra.moving.importing import import_all
-from runstead.infra.moving.places import data_dir_place
+from runstead.infra.transfer.archive import Archive
+from runstead.infra.transfer.backup import back_up, restore
+from runstead.infra.transfer.endpoints import data_dir_place
+from runstead.infra.transfer.exceptions import MoveError
+from runstead.infra.transfer.export import export
+from runstead.infra.transfer.import_ import import_all
 from runstead.resources.storage_errors import StorageError
-from tests.moving.samples import threads_of
 from tests.servers.sqlite import current_data
+from tests.transfer.samples import threads_of
 
 from .target import Target
 from .values import Json, documents, encoded, mutated, mutated_bytes

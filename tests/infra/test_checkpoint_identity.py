@@ -15,7 +15,7 @@ from runstead.infra.checkpoints.sqlite import open_checkpoints
 from runstead.infra.storage.sqlite import open_storage
 from runstead.resources.storage_errors import StorageUnusable
 from runstead.testing.conformance.checkpoint_store import write_checkpoints
-from tests.moving.samples import insert_run, insert_thread
+from tests.transfer.samples import insert_run, insert_thread
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import pytest
 
 from runstead.auth.none import LOCAL_ACTOR
 from runstead.bootstrap.application import Application
-from runstead.infra.moving.archive import ArchiveWriter
+from runstead.infra.transfer.archive import ArchiveWriter
 from runstead.private_files import append_private, open_new, write_private
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs import RunScope, RunSpec

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from runstead.infra.engines.data_dir import RUNS_FILE
-from runstead.infra.moving.backup import back_up
 from runstead.infra.storage.migrations import HEAD
+from runstead.infra.transfer.backup import back_up
 from runstead.private_files import make_directory
 from runstead.resources.storage_errors import StorageUnusable
 

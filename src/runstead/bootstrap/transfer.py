@@ -13,15 +13,15 @@ from typing import Final
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.infra.checkpoints.blocked_names import BlockedNames
 from runstead.infra.engines.data_dir import own_data_dir
-from runstead.infra.moving.archive import Archive
-from runstead.infra.moving.backup import Backup, back_up, copy_databases, restore
-from runstead.infra.moving.comparing import Comparison
-from runstead.infra.moving.exceptions import MoveError
-from runstead.infra.moving.exporting import export
-from runstead.infra.moving.importing import Imported, import_all, verify
-from runstead.infra.moving.manifest import Manifest
-from runstead.infra.moving.places import Place, data_dir_place, postgres_place
 from runstead.infra.storage.items.legacy_import import take_over
+from runstead.infra.transfer.archive import Archive
+from runstead.infra.transfer.backup import Backup, back_up, copy_databases, restore
+from runstead.infra.transfer.endpoints import Place, data_dir_place, postgres_place
+from runstead.infra.transfer.exceptions import MoveError
+from runstead.infra.transfer.export import export
+from runstead.infra.transfer.import_ import Imported, import_all, verify
+from runstead.infra.transfer.manifest import Manifest
+from runstead.infra.transfer.verify import Comparison
 from runstead.resources.storage_errors import DataDirInUse
 from runstead.runtime.clock import SystemClock
 from runstead.settings import Settings

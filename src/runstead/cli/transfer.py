@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 from runstead.bootstrap.key_check import configured_cipher, named_configuration
 from runstead.bootstrap.transfer import back_up_file, blocked_names, export_file, import_file, restore_file, verify_file
 from runstead.graphs.configuration import GraphConfiguration
-from runstead.infra.moving.backup import Backup
-from runstead.infra.moving.exceptions import MoveError
-from runstead.infra.moving.manifest import Manifest
 from runstead.infra.storage.encryption_keys import HANDLERS, keys_problem, needs_of
+from runstead.infra.transfer.backup import Backup
+from runstead.infra.transfer.exceptions import MoveError
+from runstead.infra.transfer.manifest import Manifest
 from runstead.resources.storage_errors import StorageError
 from runstead.settings import Settings
 

@@ -23,14 +23,14 @@ from runstead.infra.encryption.envelope import seal_document
 from runstead.infra.encryption.keyring import Keyring
 from runstead.infra.key_rotation.recoding import PLAIN, encrypted_checkpoint_tables, encrypted_tables, recoded
 from runstead.infra.key_rotation.rewriting import Usage, replaced, rewrite, usage_of
-from runstead.infra.moving.parts import moved_tables
-from runstead.infra.moving.places import data_dir_place
 from runstead.infra.storage.column_types import is_of
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.encrypted_types import EncryptedBytes, HashedText, use_cipher
 from runstead.infra.storage.schema import metadata, runs
-from tests.moving.rows import Rows, any_rows, put
+from runstead.infra.transfer.endpoints import data_dir_place
+from runstead.infra.transfer.table_groups import moved_tables
 from tests.servers.stores import stores_over
+from tests.transfer.rows import Rows, any_rows, put
 
 OLD, NEW = Keyring([b"o" * 32], ["title", "secret"]), Keyring([b"n" * 32, b"o" * 32], ["title", "secret"])
 TABLES: Final = (*encrypted_tables(), *encrypted_checkpoint_tables())

@@ -13,13 +13,13 @@ from runstead.infra.storage.migrations import HEAD
 from runstead.version import __version__
 
 from .archive import MEMBER_BYTES, ArchiveWriter
-from .counters import counters_of
+from .endpoints import Place
 from .exceptions import FileUnusable
-from .lines import texts_with_nul
 from .manifest import Manifest, columns_now
-from .parts import PARTS
-from .places import Place
-from .reading import Sums, placed_rows
+from .reader import Sums, placed_rows
+from .row_codec import texts_with_nul
+from .sequences import counters_of
+from .table_groups import PARTS
 
 _TOLD: Final = 20
 """Maximum number of named rows that PostgreSQL cannot store."""

@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import Connection, delete
 
 from runstead.infra.engines.postgres_pool import PostgresOptions
-from runstead.infra.moving.parts import moved_tables
-from runstead.infra.moving.places import Place, data_dir_place, postgres_place
+from runstead.infra.transfer.endpoints import Place, data_dir_place, postgres_place
+from runstead.infra.transfer.table_groups import moved_tables
 from tests.servers.postgres import PostgresSchema
 
 NewPlace: TypeAlias = Callable[[], AbstractAsyncContextManager[Place]]

@@ -19,9 +19,9 @@ import pytest
 from runstead.bootstrap.migrations import migrate_schema
 from runstead.infra.engines.data_dir import own_data_dir
 from runstead.infra.engines.sqlite import open_sqlite
-from runstead.infra.moving.backup import back_up, restore
-from runstead.infra.moving.exceptions import FileUnusable, MoveError
 from runstead.infra.storage.migrations import HEAD
+from runstead.infra.transfer.backup import back_up, restore
+from runstead.infra.transfer.exceptions import FileUnusable, MoveError
 from runstead.resources.storage_errors import StorageUnusable
 from runstead.settings import load_settings
 from tests.cli.processes import Background, command_of, environ_of

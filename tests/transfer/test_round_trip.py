@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from sqlalchemy import Connection, text
 
 from runstead.infra.checkpoints.tables import marks
-from runstead.infra.moving.archive import Archive
-from runstead.infra.moving.counters import counters_of
-from runstead.infra.moving.exporting import export
-from runstead.infra.moving.importing import import_all
-from runstead.infra.moving.parts import LEFT_OUT, moved_tables
-from runstead.infra.moving.places import Place
-from runstead.infra.moving.reading import sums_of
+from runstead.infra.transfer.archive import Archive
+from runstead.infra.transfer.endpoints import Place
+from runstead.infra.transfer.export import export
+from runstead.infra.transfer.import_ import import_all
+from runstead.infra.transfer.reader import sums_of
+from runstead.infra.transfer.sequences import counters_of
+from runstead.infra.transfer.table_groups import LEFT_OUT, moved_tables
 
 from .conftest import NewPlace, ThreePlaces
 from .rows import Rows, any_rows, put
@@ -61,7 +61,7 @@ async def test_every_table_is_moved_or_excluded_with_a_reason(new_place: NewPlac
     assert moving <= there
     assert not moving & set(LEFT_OUT)
     forgotten = there - moving - set(LEFT_OUT)
-    assert not forgotten, "add them to PARTS, or to LEFT_OUT with a reason, in runstead/infra/moving/parts.py"
+    assert not forgotten, "add them to PARTS, or to LEFT_OUT with a reason, in runstead/infra/transfer/table_groups.py"
 
 
 async def test_every_column_is_moved(new_place: NewPlace) -> None:

@@ -11,8 +11,8 @@ from runstead.infra.checkpoints.blocked_names import BlockedNames
 
 from .archive import Archive, table_of
 from .exceptions import HostileValues
-from .lines import Lines
-from .writing import named
+from .row_codec import Lines
+from .writer import named
 
 _VALUES: Final[Mapping[str, str]] = {
     "checkpoints": "checkpoint",

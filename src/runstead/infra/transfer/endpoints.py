@@ -22,7 +22,7 @@ from runstead.infra.storage.schema import runs
 from runstead.resources.storage_errors import StorageUnusable
 
 from .exceptions import MoveError, StillUsed
-from .parts import CHECKPOINT_TABLES, moved_tables
+from .table_groups import CHECKPOINT_TABLES, moved_tables
 
 if TYPE_CHECKING:
     from runstead.infra.engines.postgres_pool import PostgresOptions

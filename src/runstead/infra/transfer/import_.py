@@ -18,14 +18,14 @@ from runstead.infra.storage.migrations import HEAD
 
 from . import progress
 from .archive import Archive
-from .comparing import Comparison, compare
-from .counters import raise_counters
+from .endpoints import Place
 from .exceptions import CannotBeKept, FileUnusable, NotAsInFile, RowsDiffer
-from .hostile_values import refuse_hostile_values
 from .manifest import Manifest, Member, columns_now
-from .places import Place
-from .reading import is_empty
-from .writing import write_member
+from .reader import is_empty
+from .sequences import raise_counters
+from .unsafe_values import refuse_hostile_values
+from .verify import Comparison, compare
+from .writer import write_member
 
 
 @dataclass(frozen=True, slots=True)

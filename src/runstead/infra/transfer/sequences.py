@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Table, func, select, text
 
-from .parts import moved_tables
+from .table_groups import moved_tables
 
 
 def counting_columns() -> Iterator[tuple[Table, Column[Any]]]:

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, TextClause, bindparam, select, text
 
 from .archive import Archive, table_of
 from .exceptions import RowsDiffer
-from .lines import LineDamaged, Lines
 from .manifest import Member
-from .parts import part_named
+from .row_codec import LineDamaged, Lines
+from .table_groups import part_named
 
 _ROWS: Final = 200
 _BYTES: Final = 4 * 1024 * 1024

@@ -9,10 +9,10 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from .archive import Archive, table_of
-from .lines import LineDamaged, Lines
-from .parts import PARTS, Part
-from .reading import Placed, placed_rows, sums_of
-from .writing import named
+from .reader import Placed, placed_rows, sums_of
+from .row_codec import LineDamaged, Lines
+from .table_groups import PARTS, Part
+from .writer import named
 
 _TOLD: Final = 5
 

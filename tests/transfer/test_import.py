@@ -21,8 +21,10 @@ from sqlalchemy import Connection, Select, delete, func, select, text, update
 
 from runstead.infra.checkpoints.blocked_names import BlockedNames
 from runstead.infra.checkpoints.tables import checkpoints, writes
-from runstead.infra.moving.archive import Archive
-from runstead.infra.moving.exceptions import (
+from runstead.infra.storage.schema import runs, threads
+from runstead.infra.transfer.archive import Archive
+from runstead.infra.transfer.endpoints import data_dir_place
+from runstead.infra.transfer.exceptions import (
     CannotBeKept,
     FileUnusable,
     HostileValues,
@@ -31,12 +33,10 @@ from runstead.infra.moving.exceptions import (
     RowsDiffer,
     StillUsed,
 )
-from runstead.infra.moving.exporting import export
-from runstead.infra.moving.importing import import_all, verify
-from runstead.infra.moving.parts import PARTS
-from runstead.infra.moving.places import data_dir_place
-from runstead.infra.moving.reading import is_empty, sums_of
-from runstead.infra.storage.schema import runs, threads
+from runstead.infra.transfer.export import export
+from runstead.infra.transfer.import_ import import_all, verify
+from runstead.infra.transfer.reader import is_empty, sums_of
+from runstead.infra.transfer.table_groups import PARTS
 from runstead.resources.storage_errors import StorageUnusable
 from tests.environment import child_environment
 from tests.servers.postgres import PostgresSchema

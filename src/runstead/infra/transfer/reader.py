@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Table, select
 
-from .lines import Lines
-from .parts import PARTS, Part, moved_tables
+from .row_codec import Lines
+from .table_groups import PARTS, Part, moved_tables
 
 _AT_ONCE: Final = 50
 """Rows that PostgreSQL sends at a time, for each table. Rows may be large."""

@@ -17,8 +17,8 @@ from typing import IO, Final, Self
 from runstead.private_files import FILE_MODE, open_new
 
 from .exceptions import FileUnusable
-from .lines import LineDamaged
 from .manifest import Manifest, ManifestUnreadable, Member
+from .row_codec import LineDamaged
 
 MANIFEST: Final = "manifest.json"
 MEMBER_BYTES: Final = 8 * 1024 * 1024

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any, Final
 
-from .parts import moved_tables
-from .reading import TableSum
+from .reader import TableSum
+from .table_groups import moved_tables
 
 FORMAT: Final = "runstead-export"
 VERSION: Final = 1

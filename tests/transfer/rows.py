@@ -11,10 +11,10 @@ from sqlalchemy import Boolean, Column, Connection, Float, LargeBinary, Table, i
 from sqlalchemy import Integer as AnyInteger
 from sqlalchemy.types import BigInteger
 
-from runstead.infra.moving.parts import moved_tables
 from runstead.infra.storage import json_text
 from runstead.infra.storage.column_types import UtcTime, is_of
 from runstead.infra.storage.schema import item_vectors, items
+from runstead.infra.transfer.table_groups import moved_tables
 
 Rows: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]
 

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from runstead.infra.checkpoints.blocked_names import BlockedNames
-from runstead.infra.moving.archive import Archive
-from runstead.infra.moving.backup import back_up, restore
-from runstead.infra.moving.exceptions import FileUnusable
-from runstead.infra.moving.exporting import export
-from runstead.infra.moving.importing import import_all
+from runstead.infra.transfer.archive import Archive
+from runstead.infra.transfer.backup import back_up, restore
+from runstead.infra.transfer.exceptions import FileUnusable
+from runstead.infra.transfer.export import export
+from runstead.infra.transfer.import_ import import_all
 from tests.servers.sqlite import current_data
 
 from .conftest import NewPlace
