@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import httpx
 import pytest
 
-from runstead.infra.webhooks.addresses import UrlPolicy, WebhookAddresses
 from runstead.infra.webhooks.client import Reply, Unanswered, WebhookClient
+from runstead.infra.webhooks.url_policy import UrlPolicy, WebhookAddresses
 from runstead.resources.webhooks import WebhookRefused
 
 from .receiver import Received, receiving

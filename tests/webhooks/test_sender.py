@@ -14,7 +14,7 @@ import pytest
 from runstead.infra.dispatch.wakeup import Bell
 from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
 from runstead.infra.webhooks.client import Reply, Unanswered
-from runstead.infra.webhooks.patience import Patience
+from runstead.infra.webhooks.retry_policy import Patience
 from runstead.infra.webhooks.sender import SenderSettings, WebhookSender
 from runstead.infra.webhooks.signing import WebhookSigner
 from runstead.resources.webhooks import DeliveryRecord, WebhookRefused

@@ -14,11 +14,11 @@ from runstead.graphs.configuration import GraphConfiguration
 from runstead.infra.dispatch.wakeup import Bell
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
-from runstead.infra.webhooks.addresses import SystemResolver, UrlPolicy, WebhookAddresses
 from runstead.infra.webhooks.client import WebhookClient
-from runstead.infra.webhooks.patience import Patience
+from runstead.infra.webhooks.retry_policy import Patience
 from runstead.infra.webhooks.sender import SenderSettings, WebhookSender
 from runstead.infra.webhooks.signing import InvalidSecret, WebhookSigner
+from runstead.infra.webhooks.url_policy import SystemResolver, UrlPolicy, WebhookAddresses
 from runstead.resources.webhooks import DeliveryStore
 from runstead.runtime.clock import Clock
 from runstead.runtime.user_code.user_loop import UserLoop

@@ -13,7 +13,7 @@ import httpx
 
 from runstead.resources.webhooks import WebhookRefused
 
-from .addresses import WebhookAddresses
+from .url_policy import WebhookAddresses
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from runstead.runtime.runs.observer import RunLifecycleEvent, RunLifecycleEventT
 from runstead.wire.webhooks import sent_body
 
 from .client import Reply, Unanswered
-from .patience import Patience
+from .retry_policy import Patience
 from .signing import WebhookSigner
 
 _log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ import httpx
 
 from runstead.resources.webhooks import WebhookRefused
 
-from .ranges import METADATA, why_blocked
+from .ip_ranges import METADATA, why_blocked
 
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 """Returns the IP addresses of a host as text. Raises OSError or TimeoutError if there are none."""

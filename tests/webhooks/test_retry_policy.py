@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runstead.infra.webhooks.patience import Patience
+from runstead.infra.webhooks.retry_policy import Patience
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 PATIENT = Patience(max_attempts=8, first=5, longest=3600)
