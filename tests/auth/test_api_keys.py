@@ -20,7 +20,7 @@ from runstead.bootstrap.server import serving
 from runstead.cli.main import app
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.sqlite import open_storage
-from runstead.resources.keys import ApiKeyRecord, digest_of, new_key
+from runstead.resources.api_keys import ApiKeyRecord, digest_of, new_key
 from runstead.testing.clock import HandClock
 from runstead.wire.credentials import Credentials
 from runstead.wire.errors import Unauthenticated

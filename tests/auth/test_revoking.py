@@ -21,7 +21,7 @@ from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.postgres import open_postgres_storage
 from runstead.infra.storage.sqlite import open_storage
-from runstead.resources.keys import ApiKeyRecord, digest_of, new_key
+from runstead.resources.api_keys import ApiKeyRecord, digest_of, new_key
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.runs.types import RunRecord, Stopped
 from tests.processes.client import eventually

@@ -18,9 +18,9 @@ from runstead.infra.dispatch.wakeup import Bell
 from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.crons import SqlCronStore
 from runstead.infra.storage.database import Database
+from runstead.resources.assistant_lookup import AssistantDirectory
 from runstead.resources.assistants import assistant_id_of
 from runstead.resources.crons import CronFilter, CronRecord
-from runstead.resources.directory import AssistantDirectory
 from runstead.resources.storage_errors import StorageError
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.types import RunFilter, RunRecord, RunSpec

@@ -25,7 +25,7 @@ from runstead.bootstrap.server import serving
 from runstead.graphs.configuration import read_configuration
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.sqlite import open_storage
-from runstead.resources.keys import ApiKeyRecord, digest_of, new_key
+from runstead.resources.api_keys import ApiKeyRecord, digest_of, new_key
 from runstead.runtime.clock import SystemClock
 from runstead.settings import load_settings
 from tests.servers.sqlite import current_data

@@ -27,7 +27,7 @@ from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.storage.thread_expiry import SqlThreadExpiryStore
 from runstead.infra.storage.threads import SqlThreadStore
 from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge, MemoryStreamSettings
-from runstead.resources.expiry import ThreadExpiry
+from runstead.resources.thread_expiry import ThreadExpiry
 from runstead.resources.threads import ThreadTtl, TtlStrategy
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.runs.store.event_store import RunEvent

@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 
-from runstead.resources import directory, states, threads
+from runstead.resources import assistant_lookup, states, threads
 from runstead.runtime.runs import exceptions, thread_agents
 from runstead.runtime.runs.exceptions import (
     CronMoved,
@@ -61,7 +61,7 @@ def test_every_error_a_caller_can_get_has_a_status() -> None:
     internal = {RunError, LeaseLost, IllegalTransition, RollbackRequested, CronMoved}
     declared = {
         kind
-        for module in (exceptions, thread_agents, directory, states, threads)
+        for module in (exceptions, thread_agents, assistant_lookup, states, threads)
         for _, kind in inspect.getmembers(module, inspect.isclass)
         if issubclass(kind, Exception) and kind.__module__ == module.__name__
     }

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from runstead.resources.keys import ApiKeyRecord, ApiKeyStore, digest_of
+from runstead.resources.api_keys import ApiKeyRecord, ApiKeyStore, digest_of
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.clock import Clock
 from runstead.wire.credentials import Credentials

@@ -13,7 +13,7 @@ from typing import Any, Final
 from runstead.infra.checkpoints.store import SqlCheckpoints
 from runstead.infra.storage.items.store import SqlItemStore
 from runstead.infra.storage.sweeper import StorageSweeper
-from runstead.resources.expiry import ThreadExpiry
+from runstead.resources.thread_expiry import ThreadExpiry
 from runstead.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import Final
 from runstead.auth.api_keys import AUTH_SOURCE
 from runstead.gateway.auth.authorization import authorize_again
 from runstead.gateway.services import Services
-from runstead.resources.keys import ApiKeyStore
+from runstead.resources.api_keys import ApiKeyStore
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.types import RunRecord

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from runstead.bootstrap.migrations import open_database
 from runstead.infra.storage.api_keys import SqlApiKeyStore
-from runstead.resources.keys import ApiKeyRecord, ApiKeyStore, digest_of, new_key
+from runstead.resources.api_keys import ApiKeyRecord, ApiKeyStore, digest_of, new_key
 from runstead.resources.storage_errors import StorageError
 from runstead.runtime.actor_context import RESERVED_USER_IDS
 from runstead.runtime.clock import SystemClock

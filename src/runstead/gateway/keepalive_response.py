@@ -15,7 +15,7 @@ from runstead.runtime.runs.types import RunFailure, RunResult
 from runstead.runtime.serialization import encode
 from runstead.runtime.stream_bridge import BridgeClosed
 from runstead.wire.errors import problem_of
-from runstead.wire.frames import KEEP_ALIVE
+from runstead.wire.sse_frames import KEEP_ALIVE
 
 from .sse import disconnect
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.requests import HTTPConnection, Request
 
-from runstead.resources.directory import AssistantNotFound
+from runstead.resources.assistant_lookup import AssistantNotFound
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.identity import identity_of

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from runstead.runtime.stream_bridge import BridgeClosed, StreamItem
-from runstead.wire.frames import frames
+from runstead.wire.sse_frames import frames
 
 _HEADERS: Final = {
     "content-type": "text/event-stream; charset=utf-8",

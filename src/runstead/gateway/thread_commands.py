@@ -28,9 +28,9 @@ from runstead.wire.protocol.commands import (
     CommandRefused,
     params_of,
 )
+from runstead.wire.protocol.compact_messages import slim_state
 from runstead.wire.protocol.events import Subscription
-from runstead.wire.protocol.slim import slim_state
-from runstead.wire.protocol.tree import tree_of
+from runstead.wire.protocol.graph_tree import tree_of
 from runstead.wire.remarks import unknown
 from runstead.wire.runs import CommandBody, RunCreate
 

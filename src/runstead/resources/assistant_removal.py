@@ -12,8 +12,8 @@ from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.types import RunFilter, RunRecord, RunStatus, ThreadId
 
-from .assistant_editor import AssistantEditor
-from .removal import ThreadRemoval
+from .assistant_service import AssistantEditor
+from .thread_service import ThreadRemoval
 from .threads import ThreadFilter, ThreadRecord, ThreadStore
 
 MayTouch: TypeAlias = Callable[[Literal["update", "delete"], ThreadId, Mapping[str, Any]], Awaitable[bool]]

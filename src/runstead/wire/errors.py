@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
-from runstead.resources.assistant_editor import AssistantInUse, AssistantProtected
-from runstead.resources.assistants import AssistantExists, VersionNotFound
-from runstead.resources.crons import CronNotFound
-from runstead.resources.directory import (
+from runstead.resources.assistant_lookup import (
     AssistantNotFound,
     ContextIncomplete,
     GraphNotFound,
     InvalidAssistant,
     SubgraphNotFound,
 )
+from runstead.resources.assistant_service import AssistantInUse, AssistantProtected
+from runstead.resources.assistants import AssistantExists, VersionNotFound
+from runstead.resources.crons import CronNotFound
 from runstead.resources.interrupts import InvalidAnswer
 from runstead.resources.items import EmbeddingFailed, InvalidItem
 from runstead.resources.schedules import InvalidSchedule

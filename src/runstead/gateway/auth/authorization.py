@@ -15,10 +15,10 @@ from typing import Any, Final, Literal, assert_never
 from fastapi import Request
 from starlette.requests import HTTPConnection
 
+from runstead.resources.assistant_lookup import AssistantNotFound, InvalidAssistant
 from runstead.resources.assistant_removal import MayTouch
 from runstead.resources.assistants import AssistantExists, AssistantRecord
 from runstead.resources.crons import CronNotFound
-from runstead.resources.directory import AssistantNotFound, InvalidAssistant
 from runstead.resources.threads import ThreadExists
 from runstead.resources.webhooks import DeliveryNotFound
 from runstead.runtime.actor_context import (

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from runstead.wire.authorization import Action, Resource
-from runstead.wire.stops import stop_action_of
+from runstead.wire.run_cancel import stop_action_of
 
 OPEN_PATHS: Final = frozenset(("/", "/ok", "/ready", "/info", "/docs", "/openapi.json"))
 """Paths without data of any user, which load balancers and browsers request without credentials."""

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from runstead.resources.directory import SubgraphNotFound
+from runstead.resources.assistant_lookup import SubgraphNotFound
 from runstead.wire.assistants import (
     ASSISTANT_COUNT,
     ASSISTANT_CREATE,
@@ -25,7 +25,7 @@ from runstead.wire.assistants import (
     from_assistant_version,
     xray_of,
 )
-from runstead.wire.selection import check_select, selected
+from runstead.wire.field_selection import check_select, selected
 
 from ..auth.authorization import may_touch
 from ..dependencies import JsonBody, Use, answer, nothing

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 from uuid_utils.compat import uuid7
 
+from runstead.resources.assistant_lookup import AssistantNotFound
 from runstead.resources.crons import CronNotFound, CronRecord
-from runstead.resources.directory import AssistantNotFound
 from runstead.runtime.actor_context import OWN, acting, require_actor_context
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.wire.crons import (
@@ -27,8 +27,8 @@ from runstead.wire.crons import (
     to_cron_spec,
 )
 from runstead.wire.errors import NotFound
+from runstead.wire.field_selection import check_select, selected
 from runstead.wire.identifiers import CronIdField, as_uuid
-from runstead.wire.selection import check_select, selected
 
 from ..dependencies import JsonBody, ThreadId, Use, answer, nothing
 from ..pages import counted

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from runstead.runtime.actor_context import also_on
 from runstead.runtime.runs.store.event_store import RunEventCategory
-from runstead.wire.events import event_page
+from runstead.wire.run_events import event_page
 
 from ..dependencies import Limit, RunId, Select, ThreadId, Use, answer, names_of
 from ..services import Services

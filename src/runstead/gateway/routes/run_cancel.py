@@ -9,7 +9,7 @@ from starlette.responses import Response
 from runstead.runtime.runs.exceptions import RunNotFound
 from runstead.runtime.runs.types import RunFilter, RunRecord, RunStatus, StopAction
 from runstead.wire.errors import NotFound
-from runstead.wire.stops import ALL_OVER, NOT_FOUND, RUNS_TO_STOP, RunsToStop, remarks_on_stop, stop_action_of
+from runstead.wire.run_cancel import ALL_OVER, NOT_FOUND, RUNS_TO_STOP, RunsToStop, remarks_on_stop, stop_action_of
 
 from ..dependencies import Action, JsonBody, Use, nothing
 from ..services import Services

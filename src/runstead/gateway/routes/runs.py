@@ -9,11 +9,11 @@ from starlette.responses import Response
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
 from runstead.runtime.runs.types import RunFilter
 from runstead.wire.errors import NotFound, Unprocessable
+from runstead.wire.field_selection import check_select, selected
 from runstead.wire.pages import TOTAL
+from runstead.wire.run_cancel import ALL_OVER, NOT_FOUND, remarks_on_stop, stop_action_of
 from runstead.wire.run_records import RUN_FIELDS, WireRunStatus, from_run_record, statuses_of
 from runstead.wire.runs import stream_modes_of
-from runstead.wire.selection import check_select, selected
-from runstead.wire.stops import ALL_OVER, NOT_FOUND, remarks_on_stop, stop_action_of
 
 from ..dependencies import Action, Limit, Namespaces, Offset, RunId, Select, ThreadId, Use, answer, names_of, nothing
 from ..keepalive_response import NO_VALUES, WaitingJson

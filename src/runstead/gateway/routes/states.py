@@ -9,8 +9,8 @@ from starlette.responses import Response
 from runstead.resources.states import Update
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.types import CheckpointRef
+from runstead.wire.field_selection import check_select, selected
 from runstead.wire.remarks import remark_on_states
-from runstead.wire.selection import check_select, selected
 from runstead.wire.states import (
     HISTORY_QUERY,
     STATE_AT,

@@ -11,9 +11,9 @@ from runstead.resources.threads import ThreadFilter, ThreadRecord
 from runstead.runtime.actor_context import also_on
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.wire.errors import Conflict, NotFound
+from runstead.wire.field_selection import Paths, check_select, selected
 from runstead.wire.pages import page_headers
 from runstead.wire.remarks import ENCRYPTED_VALUES, OMITTED_VALUES
-from runstead.wire.selection import Paths, check_select, selected
 from runstead.wire.threads import (
     THREAD_COUNT,
     THREAD_CREATE,

@@ -16,8 +16,8 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol, TypeAlias
 
 from runstead.infra.dispatch.wakeup import Bell
+from runstead.resources.assistant_lookup import AssistantDirectory
 from runstead.resources.crons import CronRecord, CronStore
-from runstead.resources.directory import AssistantDirectory
 from runstead.resources.schedules import Schedule
 from runstead.resources.storage_errors import StorageError
 from runstead.resources.threads import ThreadStore

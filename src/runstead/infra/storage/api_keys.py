@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, insert, select, update
 
-from runstead.resources.keys import ApiKeyRecord
+from runstead.resources.api_keys import ApiKeyRecord
 
 from . import json_text
 from .access_predicates import is_storable

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import BindParameter, Connection, bindparam, delete, select, update
 
-from runstead.resources.expiry import ExpiredThread
+from runstead.resources.thread_expiry import ExpiredThread
 from runstead.resources.threads import ThreadTtl
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.clock import Clock

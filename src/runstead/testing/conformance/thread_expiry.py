@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from runstead.resources.expiry import ExpiredThread, ThreadExpiryStore
+from runstead.resources.thread_expiry import ExpiredThread, ThreadExpiryStore
 from runstead.resources.threads import ThreadExists, ThreadFilter, ThreadTtl, TtlStrategy
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.exceptions import ThreadNotFound

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from pydantic import AliasChoices, Field, TypeAdapter, ValidationError
 
-from runstead.resources.directory import AssistantNotFound, ContextIncomplete, InvalidAssistant
+from runstead.resources.assistant_lookup import AssistantNotFound, ContextIncomplete, InvalidAssistant
 from runstead.resources.interrupts import InvalidAnswer
 from runstead.resources.states import CheckpointNotFound
 from runstead.runtime.runs.types import MultitaskStrategy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runstead.runtime.serialization import encode
 
-from ..frames import HEARTBEAT
+from ..sse_frames import HEARTBEAT
 from .events import ProtocolEvent
 from .translator import RESUME_GAP
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from .blocks import Data
-from .slim import is_message, slim_message
+from .compact_messages import is_message, slim_message
 
 _TOOL_NODE: Final = "tools"
 """Default name of the node that executes tool calls, which the JavaScript client also expects. With another node name,

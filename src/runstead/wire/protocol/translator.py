@@ -18,11 +18,11 @@ from runstead.runtime.stream_bridge import StreamEvent
 
 from .blocks import Data
 from .checkpoints import checkpoint_id_of, envelope, time_of
+from .compact_messages import slim_state
 from .events import Namespace, ProtocolEvent
 from .lifecycles import LifecycleTranslator, Lived
 from .messages import MessageTranslator, Said
 from .numbering import Numbering, milliseconds
-from .slim import slim_state
 from .tools import ToolTranslator
 
 INTERRUPT: Final = "__interrupt__"

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from runstead.wire.errors import Unprocessable
-from runstead.wire.selection import Paths, check_select, selected
+from runstead.wire.field_selection import Paths, check_select, selected
 
 FIELDS = {
     "thread_id": "t",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runstead.runtime.stream_bridge import CANCELLED_SENTINEL, END_SENTINEL, HEARTBEAT_SENTINEL, StreamEvent
-from runstead.wire.frames import frames
+from runstead.wire.sse_frames import frames
 
 METADATA = StreamEvent("1-1", "metadata", b'{"run_id":"r","attempt":1}')
 VALUES = StreamEvent("1-2", "values|child:f166", b'{"a":1}')

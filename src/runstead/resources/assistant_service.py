@@ -11,8 +11,8 @@ from typing import Literal
 
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 
+from .assistant_lookup import AssistantDirectory, AssistantNotFound
 from .assistants import AssistantChange, AssistantDraft, AssistantRecord, AssistantStore
-from .directory import AssistantDirectory, AssistantNotFound
 
 
 class AssistantProtected(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from runstead.resources.removal import ThreadRemoval
+from runstead.resources.thread_service import ThreadRemoval
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.types import RunId, ThreadId
 from runstead.testing.fakes import InMemoryCheckpointStore, InMemoryThreadStore
