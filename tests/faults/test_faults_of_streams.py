@@ -10,7 +10,7 @@ import pytest
 
 from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge, MemoryStreamSettings
 from runstead.runtime.runs.exceptions import RunNotFound
-from runstead.runtime.runs.internal.chunks import ChunkEncoder
+from runstead.runtime.runs.internal.execution.chunks import ChunkEncoder
 from runstead.runtime.stream_bridge import Sentinel, StreamEvent, StreamNotFound
 from runstead.testing.clock import HandClock
 from runstead.testing.fakes import Step

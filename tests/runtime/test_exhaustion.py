@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from runstead.runtime.runs.internal.exhaustion import is_exhaustion
+from runstead.runtime.runs.internal.execution.exhaustion import is_exhaustion
 from runstead.runtime.storage_fault import StorageFault
 
 NO_DESCRIPTORS = OSError(errno.EMFILE, "Too many open files")

@@ -12,7 +12,7 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import Send, interrupt
 
 from runstead.runtime.runs.exceptions import LeaseLost
-from runstead.runtime.runs.internal.finished_steps import finish_step
+from runstead.runtime.runs.internal.execution.finished_steps import finish_step
 
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
 

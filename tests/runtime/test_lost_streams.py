@@ -10,7 +10,7 @@ import pytest
 
 from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge
 from runstead.runtime.actor_context import acting
-from runstead.runtime.runs.internal.streams import RunStreamService
+from runstead.runtime.runs.internal.streaming.stream_service import RunStreamService
 from runstead.runtime.runs.types import Outcome, RunRecord, RunStatus
 from runstead.runtime.storage_fault import FaultKind, StorageFault
 from runstead.runtime.stream_bridge import (

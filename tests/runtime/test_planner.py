@@ -8,7 +8,7 @@ from typing import Any
 from langgraph.types import Command, Send
 
 from runstead.runtime import ActorContext, CheckpointRef, Lease, RunCommand, RunRecord, RunSpec, RunStatus
-from runstead.runtime.runs.internal.planner import ExecutionPlan, ExecutionPlanner
+from runstead.runtime.runs.internal.execution.planner import ExecutionPlan, ExecutionPlanner
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RUN_ID = "01a20000-0000-7000-8000-000000000001"

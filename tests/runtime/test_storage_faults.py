@@ -10,8 +10,8 @@ import pytest
 from runstead.infra.dispatch.local import LocalDispatcher
 from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge
 from runstead.runtime.actor_context import acting
-from runstead.runtime.runs.internal.streams import RunStreamService
-from runstead.runtime.runs.internal.wait import RunWaitService
+from runstead.runtime.runs.internal.streaming.stream_service import RunStreamService
+from runstead.runtime.runs.internal.streaming.wait import RunWaitService
 from runstead.runtime.runs.store import Settled
 from runstead.runtime.runs.types import Lease, Outcome, RunId, RunRecord, RunStatus, ThreadId, WorkerId
 from runstead.runtime.storage_fault import FaultKind, StorageFault

@@ -13,8 +13,8 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, Send, interrupt
 from typing_extensions import TypedDict
 
-from runstead.runtime.runs.internal.snapshot import read_stored
-from runstead.runtime.runs.stored_agents import nodes_of_step
+from runstead.runtime.runs.internal.execution.snapshot import read_stored
+from runstead.runtime.runs.stored_state import nodes_of_step
 
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
 

@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from runstead.resources import assistant_lookup, states, threads
-from runstead.runtime.runs import exceptions, thread_agents
+from runstead.runtime.runs import exceptions, graph_access
 from runstead.runtime.runs.exceptions import (
     CronMoved,
     IllegalTransition,
@@ -19,7 +19,7 @@ from runstead.runtime.runs.exceptions import (
     ThreadBusy,
     ThreadNotFound,
 )
-from runstead.runtime.runs.thread_agents import AgentUnresponsive
+from runstead.runtime.runs.graph_access import AgentUnresponsive
 from runstead.runtime.runs.types import RunStatus
 from runstead.wire import errors
 from runstead.wire.errors import MASKED, Problem, Unavailable, Unprocessable, problem_of, sentence_of
@@ -61,7 +61,7 @@ def test_every_error_a_caller_can_get_has_a_status() -> None:
     internal = {RunError, LeaseLost, IllegalTransition, RollbackRequested, CronMoved}
     declared = {
         kind
-        for module in (exceptions, thread_agents, assistant_lookup, states, threads)
+        for module in (exceptions, graph_access, assistant_lookup, states, threads)
         for _, kind in inspect.getmembers(module, inspect.isclass)
         if issubclass(kind, Exception) and kind.__module__ == module.__name__
     }

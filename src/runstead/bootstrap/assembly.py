@@ -47,13 +47,13 @@ from runstead.resources.thread_copies import ThreadCopies
 from runstead.resources.thread_expiry import ThreadExpiry
 from runstead.resources.thread_service import ThreadRemoval
 from runstead.runtime.actor_context import ActorContext
-from runstead.runtime.runs.access import RunAccess
-from runstead.runtime.runs.error_texts import ErrorTexts
+from runstead.runtime.runs.access_check import RunAccess
+from runstead.runtime.runs.error_redaction import ErrorTexts
 from runstead.runtime.runs.facade import RunsFacade
+from runstead.runtime.runs.graph_access import ThreadAgents
 from runstead.runtime.runs.observer import CompositeObserver
 from runstead.runtime.runs.runtime import RunsRuntime
 from runstead.runtime.runs.scheduling import RunScheduler
-from runstead.runtime.runs.thread_agents import ThreadAgents
 from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.settings import Settings
 from runstead.wire.credentials import Authenticator

@@ -29,7 +29,7 @@ from runstead.infra.stream_bridge.memory.bridge import MemoryStreamSettings
 from runstead.resources.threads import ThreadTtl
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.agent_loop import AgentLoops, AgentLoopsByGraph, Isolation
-from runstead.runtime.runs.privacy import CREDENTIALS
+from runstead.runtime.runs.redaction import CREDENTIALS
 from runstead.runtime.runs.runtime import RunLimits
 from runstead.runtime.runs.store import RunEventStore
 from runstead.runtime.user_code.user_loop import UserLoop

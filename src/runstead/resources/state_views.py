@@ -10,9 +10,9 @@ import orjson
 from langgraph.types import StateSnapshot
 
 from runstead.runtime.page_budget import page_budget
-from runstead.runtime.runs.error_texts import ErrorTexts
+from runstead.runtime.runs.error_redaction import ErrorTexts
 from runstead.runtime.runs.interrupts import shown_interrupt
-from runstead.runtime.runs.privacy import public
+from runstead.runtime.runs.redaction import public
 from runstead.runtime.runs.types import CheckpointRef, ThreadAfter, ThreadId
 from runstead.runtime.serialization import encode
 

@@ -40,7 +40,7 @@ from runstead.runtime.runs.exceptions import (
     ThreadNotFound,
     UnknownInterruptError,
 )
-from runstead.runtime.runs.thread_agents import AgentUnresponsive
+from runstead.runtime.runs.graph_access import AgentUnresponsive
 from runstead.runtime.storage_fault import FaultKind, StorageFault
 from runstead.runtime.stream_bridge import BridgeClosed, BridgeUnavailable, CapacityExceeded, StreamNotFound
 

@@ -14,18 +14,18 @@ from typing import Self
 from ..actor_context import acting, also_on, require_actor_context
 from .exceptions import RunNotFound, RunNotRetriable
 from .internal.admission import decide
-from .internal.choice import StreamChoice
-from .internal.doubts import Doubts
-from .internal.errands import Errands
+from .internal.background_tasks import Errands
+from .internal.execution.planner import ExecutionPlanner
+from .internal.execution.registry import RunRegistry
+from .internal.execution.supervisor import RunSupervisor
 from .internal.lifecycle_events import RunEventEmitter
-from .internal.planner import ExecutionPlanner
-from .internal.publisher import tell_end
-from .internal.recovery import RunRecovery
-from .internal.registry import RunRegistry
-from .internal.streams import RunStream, RunStreamService
-from .internal.supervisor import RunSupervisor
-from .internal.untold import UntoldEnds
-from .internal.wait import RunWaitService
+from .internal.recovery.ambiguous_commits import Doubts
+from .internal.recovery.expired_leases import RunRecovery
+from .internal.recovery.orphaned_streams import UntoldEnds
+from .internal.streaming.event_filter import StreamChoice
+from .internal.streaming.publisher import tell_end
+from .internal.streaming.stream_service import RunStream, RunStreamService
+from .internal.streaming.wait import RunWaitService
 from .run_values import RunValues
 from .runtime import RunsRuntime
 from .scheduling import RunScheduler

@@ -6,11 +6,11 @@ from runstead.runtime.serialization import encode
 
 from .agents import Agent
 from .exceptions import LeaseLost
-from .internal.planner import ExecutionPlanner
-from .internal.snapshot import output_values, waiting_interrupts, with_interrupts
+from .graph_access import ThreadAgents
+from .internal.execution.planner import ExecutionPlanner
+from .internal.execution.snapshot import output_values, waiting_interrupts, with_interrupts
 from .runtime import RunsRuntime
-from .stored_agents import read_state
-from .thread_agents import ThreadAgents
+from .stored_state import read_state
 from .types import Lease, RunRecord
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from ..clock import Clock, SystemClock
 from ..stream_bridge import StreamBridge
-from .access import EveryAccess, RunAccess
+from .access_check import EveryAccess, RunAccess
 from .agent_loop import AgentLoops
 from .agents import AgentResolver
 from .dispatch import RunDispatcher
-from .error_texts import MASKING, ErrorTexts
+from .error_redaction import MASKING, ErrorTexts
 from .observer import CompositeObserver, RunObserver
 from .scheduling import RunScheduler
 from .store import (

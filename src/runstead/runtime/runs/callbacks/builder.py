@@ -9,7 +9,7 @@ from datetime import datetime
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 
-from ..error_texts import MASKING, ErrorTexts
+from ..error_redaction import MASKING, ErrorTexts
 from ..types import RunCompletionData, RunId, ThreadId
 from .events import RunEventCallback
 from .title import RunTitleCallback

@@ -16,7 +16,7 @@ from langgraph.errors import GraphBubbleUp
 from runstead.runtime.converters import from_message, text_of
 from runstead.runtime.serialization import jsonable
 
-from ..error_texts import MASKING, ErrorTexts
+from ..error_redaction import MASKING, ErrorTexts
 from ..store.event_store import RunEvent, RunEventCategory
 from ..types import RunId, ThreadId
 from .tokens import caller_of, generated_messages

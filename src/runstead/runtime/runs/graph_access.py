@@ -1,0 +1,92 @@
+"""Access to graphs outside runs: to read a thread's state, to update it, or to describe the graph itself.
+
+All code of the graph's author (factories, reducers, schemas) runs on an agent loop, never on the server's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from runstead.runtime.user_code.scope import UserWork
+from runstead.runtime.user_code.thread_loop import LoopLost, UserCodeCancelled
+
+from .agent_loop import AgentLoops
+from .agents import Agent, AgentResolver
+from .error_redaction import MASKING, ErrorTexts
+from .exceptions import GraphCodeFailed, RunError
+from .internal.execution.agent import opened
+from .internal.execution.fenced_saver import FencedSaver
+from .store import RunCheckpointStore
+from .stored_state import OURS
+
+T = TypeVar("T")
+
+Guard = Callable[[], Coroutine[Any, Any, None]]
+
+
+class AgentUnresponsive(RunError):
+    """The graph's own code did not return in time."""
+
+    def __init__(self, graph_id: str, seconds: float | None = None) -> None:
+        """Create the error. ``seconds`` is None if the code's loop was abandoned, or its server stops."""
+        within = "" if seconds is None else f" within {seconds:g} seconds"
+        super().__init__(f"The code of graph {graph_id!r} did not answer{within}; send the request again in a moment")
+
+
+async def unguarded() -> None:
+    """Allow every write."""
+
+
+class ThreadAgents:
+    """Access to graphs for short work. ``store`` is the LangGraph BaseStore for graphs, if there is one."""
+
+    ANSWER_WITHIN: Final = 30.0
+
+    def __init__(
+        self,
+        agents: AgentResolver,
+        loops: AgentLoops,
+        checkpoints: RunCheckpointStore,
+        store: Any | None = None,
+        error_texts: ErrorTexts = MASKING,
+    ) -> None:
+        self._agents, self._loops, self._checkpoints, self._store = agents, loops, checkpoints, store
+        self._texts = error_texts
+
+    async def use(
+        self,
+        graph_id: str,
+        work: Callable[[Agent], Awaitable[T]],
+        *,
+        config: dict[str, Any] | None = None,
+        guard: Guard = unguarded,
+    ) -> T:
+        """Run ``work`` with the graph on an agent loop, and return its result or raise its error.
+
+        ``guard`` is called on the caller's loop before each write of a checkpoint; its error stops the work. Raises
+        AgentNotFound, AgentUnresponsive, GraphCodeFailed for errors of the graph's own code, and any RunError or
+        StorageFault that ``work`` raises.
+        """
+        factory = self._agents.resolve(graph_id)
+        saver = FencedSaver(self._checkpoints.saver, asyncio.get_running_loop(), guard, {})
+
+        async def on_agent_loop() -> T:
+            async with opened(factory, {"configurable": {}, **(config or {})}, saver, self._store) as agent:
+                return await work(agent)
+
+        name = UserWork("state", graph_id, thread_id=(config or {}).get("configurable", {}).get("thread_id"))
+        async with self._loops.lease(name) as loop:
+            task = loop.submit(on_agent_loop)
+            # A loop that user code blocks is abandoned with the lease; the caller must not be blocked by it.
+            if not await task.wait(self.ANSWER_WITHIN):
+                raise AgentUnresponsive(graph_id, self.ANSWER_WITHIN)
+            try:
+                return task.result()
+            except (LoopLost, UserCodeCancelled) as error:
+                raise AgentUnresponsive(graph_id) from error
+            except OURS:
+                raise
+            except Exception as error:
+                raise GraphCodeFailed(graph_id, self._texts.named(error)) from error

@@ -1,0 +1,1 @@
+"""Execute claimed runs: leases, attempts, plans, snapshots and outcomes."""

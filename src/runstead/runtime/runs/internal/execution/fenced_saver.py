@@ -1,0 +1,249 @@
+"""Checkpointer for one attempt of a run: fenced by the lease, stamped with the run, usable from any loop.
+
+Law 6: a late worker cannot write. Each write is checked immediately before it is made: in its own transaction if the
+saver supports that, otherwise on the saver's own loop. A node that was frozen, abandoned or stopped therefore writes
+nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain, repeat
+from typing import Any, Final, TypeVar
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+)
+
+from runstead.runtime.runs.types import Holder
+from runstead.runtime.storage_fault import StorageFault
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_PAUSES: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Seconds between retries while the disk is full."""
+
+_PLACE: Final = frozenset(("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map"))
+"""Keys of a configuration that identify the checkpoint."""
+_TURNS: Final = 5
+"""Turns of the event loop to wait for the start of a write that waited for another write: it needs two."""
+
+
+def _pass() -> bool:
+    return True
+
+
+def fenced_store(store: Any | None, check: Callable[[], object], holder: Holder) -> Any | None:
+    """Return the item store fenced for one attempt if it is a FenceableStore, otherwise the store itself."""
+    fenced = getattr(store, "fenced", None)
+    return store if fenced is None else fenced(check, holder)
+
+
+class WritesUnderWay:
+    """Writes of an attempt that have begun and not yet ended, on any loop."""
+
+    def __init__(self) -> None:
+        self._writes: set[concurrent.futures.Future[None]] = set()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Count a write for the duration of a block."""
+        ended: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._writes.add(ended)
+        try:
+            yield
+        finally:
+            self._writes.discard(ended)
+            ended.set_result(None)
+
+    async def ended(self) -> None:
+        """Wait until no write is in progress, including writes that start when another write has ended."""
+        quiet = 0
+        while quiet < _TURNS:
+            if writes := list(self._writes):
+                quiet = 0
+                await asyncio.wait([asyncio.wrap_future(each) for each in writes])
+            else:
+                quiet += 1
+                await asyncio.sleep(0)
+
+
+class FencedSaver(BaseCheckpointSaver[Any]):
+    """Fenced saver: calls the real saver directly if it is a FenceableSaver, otherwise on the loop that it lives on.
+
+    ``guard`` runs on the home loop and raises LeaseLost if nothing may be written any more. ``check`` does the same
+    from any thread, and returns False if only the guard can decide. Without a check, every write goes through the
+    guard. ``stamp`` is added to the metadata of every checkpoint. ``holder`` identifies the lease holder to a shared
+    database. ``hidden`` are keys of the configurable that are kept out of all metadata. A write that finds the disk
+    full is retried until there is space, with ``sleep`` between the tries.
+    """
+
+    def __init__(
+        self,
+        inner: BaseCheckpointSaver[Any],
+        home: asyncio.AbstractEventLoop,
+        guard: Callable[[], Coroutine[Any, Any, None]],
+        stamp: dict[str, Any],
+        check: Callable[[], bool] | None = None,
+        holder: Holder | None = None,
+        hidden: frozenset[str] = frozenset(),
+        writes: WritesUnderWay | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        # Not through the parent's constructor: it would check again, and slowly, that this serializer is one.
+        self.serde = inner.serde
+        self._inner, self._home, self._guard, self._stamp, self._check = inner, home, guard, stamp, check
+        self._holder, self._hidden, self._writes = holder, hidden, writes or WritesUnderWay()
+        self._sleep = sleep
+        fenced = getattr(inner, "fenced", None)
+        self._direct: BaseCheckpointSaver[Any] | None = fenced(check or _pass, holder) if fenced is not None else None
+
+    @property
+    def config_specs(self) -> list[Any]:
+        return self._inner.config_specs
+
+    def get_next_version(self, current: Any, channel: None) -> Any:
+        return self._inner.get_next_version(current, channel)
+
+    def with_allowlist(self, *args: Any, **kwargs: Any) -> FencedSaver:
+        inner = self._inner.with_allowlist(*args, **kwargs)
+        options = (self._home, self._guard, self._stamp, self._check, self._holder, self._hidden, self._writes)
+        return FencedSaver(inner, *options, self._sleep)
+
+    async def writes_ended(self) -> None:
+        """Wait until no write is in progress. LangGraph stores in the background, and a graph that is stopped while it
+        ends leaves such writes running."""
+        await self._writes.ended()
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        return await self._read(lambda saver: saver.aget_tuple(config))
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        async def collect(saver: BaseCheckpointSaver[Any]) -> list[CheckpointTuple]:
+            return [item async for item in saver.alist(config, filter=filter, before=before, limit=limit)]
+
+        for item in await self._read(collect):
+            yield item
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        stamped: Any = {**metadata, **self._stamp}
+        shown = self._without_hidden(config) if self._hidden else config
+        return await self._write(lambda saver: saver.aput(shown, checkpoint, stamped, new_versions))
+
+    def _without_hidden(self, config: RunnableConfig) -> RunnableConfig:
+        """Return the config without hidden keys: savers copy the configurable into checkpoint metadata, which every
+        reader of the thread sees."""
+        # A client's context may contain keys that the saver needs, as DeerFlow's does with thread_id.
+        hidden = self._hidden - _PLACE
+        shown = {name: value for name, value in config["configurable"].items() if name not in hidden}
+        return {**config, "configurable": shown}
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        await self._write(lambda saver: saver.aput_writes(config, writes, task_id, task_path))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        await self._write(lambda saver: saver.adelete_thread(thread_id))
+
+    async def aget_delta_channel_history(self, *, config: RunnableConfig, channels: Sequence[str]) -> Any:
+        return await self._read(lambda saver: saver.aget_delta_channel_history(config=config, channels=channels))
+
+    # The synchronous methods, for graphs that are invoked from a synchronous node: that node runs in its own thread.
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        return self._block(self.aget_tuple(config))
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        async def collect() -> Sequence[CheckpointTuple]:
+            return [item async for item in self.alist(config, filter=filter, before=before, limit=limit)]
+
+        yield from self._block(collect())
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        return self._block(self.aput(config, checkpoint, metadata, new_versions))
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        self._block(self.aput_writes(config, writes, task_id, task_path))
+
+    def delete_thread(self, thread_id: str) -> None:
+        self._block(self.adelete_thread(thread_id))
+
+    def get_delta_channel_history(self, *, config: RunnableConfig, channels: Sequence[str]) -> Any:
+        return self._block(self.aget_delta_channel_history(config=config, channels=channels))
+
+    async def _read(self, read: Callable[[BaseCheckpointSaver[Any]], Coroutine[Any, Any, T]]) -> T:
+        if self._direct is not None:
+            return await read(self._direct)
+        return await self._at_home(lambda: read(self._inner))
+
+    async def _write(self, write: Callable[[BaseCheckpointSaver[Any]], Coroutine[Any, Any, T]]) -> T:
+        with self._writes.one():
+            for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
+                try:
+                    return await self._written(write)
+                except StorageFault as fault:
+                    if fault.kind != "full":
+                        raise
+                    # The node's results must not be lost: it waits until there is space.
+                    _log.warning("run %s waits for disk space to store its state: %s", self._stamp.get("run_id"), fault)
+                    await self._sleep(pause)
+            raise AssertionError("unreachable: the pauses never end")
+
+    async def _written(self, write: Callable[[BaseCheckpointSaver[Any]], Coroutine[Any, Any, T]]) -> T:
+        if self._direct is None or self._check is None:
+            return await self._at_home(lambda: self._guarded(write))
+        if not self._check():
+            await self._at_home(self._guard)
+        return await write(self._direct)
+
+    async def _guarded(self, write: Callable[[BaseCheckpointSaver[Any]], Coroutine[Any, Any, T]]) -> T:
+        await self._guard()
+        return await write(self._inner)
+
+    async def _at_home(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        if asyncio.get_running_loop() is self._home:
+            return await call()
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(), self._home))
+
+    def _block(self, call: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(call, self._home).result()

@@ -1,0 +1,111 @@
+"""Outcome of an attempt for its run and its thread. Pure: the same end and state give the same outcome."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from runstead.runtime.field_encryption import EncryptionFailed
+from runstead.runtime.runs.error_redaction import ErrorTexts
+from runstead.runtime.runs.exceptions import UnknownInterruptError
+from runstead.runtime.runs.interrupts import is_refused_answer
+from runstead.runtime.runs.types import (
+    Outcome,
+    RunCompletionData,
+    RunFailure,
+    RunStatus,
+    Stopped,
+    ThreadAfter,
+    ThreadStatus,
+)
+
+from .. import lifecycle
+from .attempt import AttemptEnd
+from .snapshot import StateSnapshot
+
+_TIMED_OUT: Final = RunFailure(
+    "RunTimeout",
+    "The run took longer than its timeout allows. Its steps so far are kept; a run without an input continues them.",
+)
+_ROLLED_BACK: Final = RunFailure("UserRollback", "the run was stopped and rolled back")
+
+
+def outcome_of(
+    end: AttemptEnd,
+    stop: Stopped | None,
+    left: StateSnapshot,
+    completion: RunCompletionData,
+    title: str | None,
+    texts: ErrorTexts,
+) -> Outcome:
+    """Return the outcome of a run that left its thread in the state ``left``. Errors are stored as they may be shown to
+    clients.
+
+    A stop has no effect if it arrived after the agent had ended by itself.
+    """
+    if not end.stopped:
+        stop = None
+    failure: RunFailure | None = None
+    if end.error is not None:
+        status, failure = RunStatus.ERROR, _failure_of(end.error, texts)
+    elif stop is None:
+        status = RunStatus.SUCCESS
+    else:
+        status = lifecycle.status_after(stop)
+        failure = _TIMED_OUT if stop is Stopped.TIMED_OUT else None
+    told = failure or (RunFailure("UserInterrupt", f"the run was stopped: {stop.value}") if stop else None)
+    thread_status: ThreadStatus = "error" if end.error is not None else _resting(left)
+    if isinstance(end.error, UnknownInterruptError) or is_refused_answer(end.error):
+        # The thread is unchanged: it still waits for the same input.
+        told, thread_status = None, _resting(left)
+    return Outcome(
+        status=status,
+        thread=ThreadAfter(thread_status, left.values, left.interrupts, told),
+        failure=failure,
+        completion=completion,
+        final_checkpoint_id=left.checkpoint_id,
+        output=end.output,
+        title=title,
+    )
+
+
+def outcome_of_rollback(restored: StateSnapshot, completion: RunCompletionData) -> Outcome:
+    """Return the outcome of a run that was rolled back.
+
+    The thread keeps its stored values from before the run: only settling writes them.
+    """
+    return Outcome(
+        status=RunStatus.INTERRUPTED,
+        thread=ThreadAfter(_resting(restored), None, restored.interrupts, _ROLLED_BACK),
+        completion=completion,
+        undone=True,
+    )
+
+
+def outcome_not_encrypted(outcome: Outcome, error: EncryptionFailed) -> Outcome:
+    """Return the outcome of a run whose results the encryption handlers could not encrypt: the run has failed.
+
+    The thread keeps its stored values from before the run. Its checkpoints stay.
+    """
+    failure = RunFailure(type(error).__name__, str(error))
+    return Outcome(
+        status=outcome.status if outcome.undone else RunStatus.ERROR,
+        thread=ThreadAfter("idle" if outcome.undone else "error", error=failure),
+        failure=failure,
+        final_checkpoint_id=outcome.final_checkpoint_id,
+        undone=outcome.undone,
+    )
+
+
+def _failure_of(error: Exception, texts: ErrorTexts) -> RunFailure:
+    facts: dict[str, Any] = {}
+    if isinstance(error, UnknownInterruptError):
+        facts = {
+            "reason": "unknown_interrupt",
+            "interrupt_ids": list(error.interrupt_ids),
+            "pending_ids": list(error.pending_ids),
+        }
+    return RunFailure(type(error).__name__, texts.of(error), facts)
+
+
+def _resting(state: StateSnapshot) -> ThreadStatus:
+    return "interrupted" if state.is_waiting else "idle"

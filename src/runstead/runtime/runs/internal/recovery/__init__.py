@@ -1,0 +1,1 @@
+"""Recover from lost workers and from lost replies of the database."""

@@ -1,0 +1,56 @@
+"""Recovery of expired leases: their runs become pending again, or dead letters. Every worker scans; the store
+decides."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from runstead.runtime.actor_context import acting
+from runstead.runtime.runs.runtime import RunsRuntime
+
+from ..execution.registry import RunRegistry
+from ..lifecycle_events import RunEventEmitter
+from ..streaming.publisher import tell_end
+
+_log = logging.getLogger(__name__)
+
+_LOOKS_PER_TERM: Final = 2
+
+
+class RunRecovery:
+    """Scanner for runs whose worker was lost. Scans twice per lease term."""
+
+    def __init__(self, runtime: RunsRuntime, registry: RunRegistry) -> None:
+        self._runtime, self._registry = runtime, registry
+
+    async def watch(self) -> None:
+        """Scan until cancelled."""
+        pause = self._runtime.limits.lease_term.total_seconds() / _LOOKS_PER_TERM
+        while True:
+            try:
+                await self.recover_lapsed()
+            except Exception:
+                _log.exception("the scan for expired leases failed; retrying in %.1f s", pause)
+            await self._runtime.clock.sleep(pause)
+
+    async def recover_lapsed(self) -> int:
+        """Recover all runs whose lease has expired. Return their number."""
+        lapsed = await self._runtime.lease_store.lapsed()
+        recovered = 0
+        for run_id in lapsed:
+            if self._registry.get(run_id) is not None:
+                # Held by this process, which was suspended past the end of the lease, as a laptop is. It renews the
+                # lease or finds that it has lost it.
+                continue
+            recovery = await self._runtime.lease_store.recover(run_id, self._runtime.limits.max_attempts)
+            if recovery is None:
+                continue
+            recovered += 1
+            record = recovery.record
+            _log.warning("run %s lost its worker in attempt %d: %s", run_id, record.attempt, recovery.fate)
+            if recovery.fate == "dead":
+                with acting(record.actor):
+                    await tell_end(self._runtime.bridge, record)
+                    await RunEventEmitter(record, self._runtime.observer, self._runtime.clock).ended(record, "error")
+        return recovered

@@ -1,0 +1,98 @@
+"""Publication of missing terminal events of runs that ended while their worker died.
+
+A worker settles a run first and publishes the terminal event second (law 4). If it dies in between, or the stream's
+server is unavailable, the stream stays open. Every worker scans for such runs, as it does for expired leases, and
+publishes a gap, the values that the run left, and its terminal event.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from runstead.runtime.actor_context import acting
+from runstead.runtime.runs.runtime import RunsRuntime
+from runstead.runtime.runs.types import RunId, RunRecord
+from runstead.runtime.storage_fault import StorageFault
+from runstead.runtime.stream_bridge import ResumeResult, position_after
+
+from ..streaming.publisher import tell_end
+from ..streaming.stream_service import RunStreamService
+
+_LOOKS_PER_TERM: Final = 2
+
+_log = logging.getLogger(__name__)
+
+
+class UntoldEnds:
+    """Reconciler of runs that ended more than one lease term ago and whose stream was found open in two consecutive
+    scans.
+
+    Before that, the run's own worker may only be late.
+    """
+
+    def __init__(self, runtime: RunsRuntime, streams: RunStreamService) -> None:
+        self._runtime, self._streams = runtime, streams
+        self._suspects: Collection[RunId] = ()
+        self._unreadable: set[RunId] = set()
+        """Runs whose values this process cannot read."""
+
+    async def watch(self) -> None:
+        """Scan until cancelled."""
+        pause = self._runtime.limits.lease_term.total_seconds() / _LOOKS_PER_TERM
+        while True:
+            await self._runtime.clock.sleep(pause)
+            try:
+                await self.tell()
+            except Exception:
+                _log.warning("the scan for missing terminal events failed; retrying in %.1f s", pause, exc_info=True)
+
+    async def tell(self) -> int:
+        """Publish the terminal events that were missing at the last scan and still are. Return their number."""
+        suspects, self._suspects = self._suspects, ()
+        told = 0
+        for record in await self._ended(suspects):
+            try:
+                told += await self._tell(record)
+            except StorageFault as fault:
+                _log.warning("could not publish the terminal event of run %s: %s", record.run_id, fault)
+        unended = await self._runtime.bridge.unended()
+        self._unreadable.intersection_update(unended)
+        found = await self._ended(unended)
+        self._suspects = [record.run_id for record in found if record.run_id not in self._unreadable]
+        return told
+
+    async def _ended(self, run_ids: Collection[RunId]) -> Sequence[RunRecord]:
+        if not run_ids:
+            return ()
+        long_ago = self._runtime.clock.now() - self._runtime.limits.lease_term
+        return await self._runtime.lease_store.ended(run_ids, long_ago)
+
+    async def _goes_on(self, run_id: RunId) -> bool:
+        status = await self._runtime.bridge.status(run_id)
+        return status is not None and not status.is_terminal
+
+    async def _tell(self, record: RunRecord) -> bool:
+        """Publish one terminal event. Return False if this process cannot publish it, or need not any more."""
+        if not await self._goes_on(record.run_id):
+            return False
+        with acting(record.actor.also_for(record.thread_id)):
+            missed = [] if record.started_at is None else await self._streams.told_of_gap(record, _lost_after(record))
+            if record.final_checkpoint_id is not None and not any(event.event == "values" for event in missed):
+                # All waiters would receive an incomplete result. Another worker may have the run's graph.
+                self._unreadable.add(record.run_id)
+                return False
+            # Reading the values takes a while, in which another worker may publish the event, or an operator may retry
+            # the dead letter.
+            if record not in await self._ended([record.run_id]) or not await self._goes_on(record.run_id):
+                return False
+            _log.warning("run %s has ended without a terminal event; publishing it now", record.run_id)
+            await tell_end(self._runtime.bridge, record, missed)
+            return True
+
+
+def _lost_after(record: RunRecord) -> ResumeResult:
+    """Return the gap that comes first among the next attempt's events. The number of events that the lost worker did
+    not publish is unknown. A reader that rejoins after the gap continues with the values."""
+    return ResumeResult("evicted", None, None, None, position_after(record.attempt + 1, 1))

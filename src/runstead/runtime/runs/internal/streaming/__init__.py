@@ -1,0 +1,1 @@
+"""Publish events of runs, and read them."""
