@@ -13,9 +13,9 @@ from runstead.bootstrap.application import Application
 from runstead.gateway.services import Services
 from runstead.graphs.configuration import read_configuration
 from runstead.settings import load_settings
-from runstead.testing.simulation.story import Story
 from tests.processes.server import ServerProcess
 from tests.servers.sqlite import current_data
+from tests.simulation.scenario import Story
 
 from .browser import Browser
 from .gate import Gate

@@ -15,10 +15,10 @@ from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.types import RunId, RunStatus, ThreadId
 from runstead.runtime.stream_bridge import END_SENTINEL, HEARTBEAT_SENTINEL, StreamEvent, StreamItem, StreamNotFound
 from runstead.testing.fakes import InMemoryCheckpointStore, RecordingObserver, Step
-from runstead.testing.simulation.clients import ACTOR
-from runstead.testing.simulation.story import Story
-from runstead.testing.simulation.story import a_spec as a_story
 from tests.processes.client import eventually
+from tests.simulation.clients import ACTOR
+from tests.simulation.scenario import Story
+from tests.simulation.scenario import a_spec as a_story
 
 from .browser import Browser
 from .conftest import MakeApplication

@@ -27,10 +27,10 @@ from runstead.testing.fakes import (
     InMemoryTables,
     Step,
 )
-from runstead.testing.simulation.clients import ACTOR
-from runstead.testing.simulation.ports import Weather
-from runstead.testing.simulation.readers import Reader
-from runstead.testing.simulation.story import CALM, Story, a_spec
+from tests.simulation.clients import ACTOR
+from tests.simulation.ports import Weather
+from tests.simulation.readers import Reader
+from tests.simulation.scenario import CALM, Story, a_spec
 
 TALKS = [Step(takes=1, chunks=4) for _ in range(3)]
 ANSWER = RunCommand(resume="yes", has_resume=True)

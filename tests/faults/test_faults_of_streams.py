@@ -14,8 +14,8 @@ from runstead.runtime.runs.internal.execution.chunks import ChunkEncoder
 from runstead.runtime.stream_bridge import Sentinel, StreamEvent, StreamNotFound
 from runstead.testing.clock import HandClock
 from runstead.testing.fakes import Step
-from runstead.testing.simulation.readers import Reader
-from runstead.testing.simulation.story import CALM, Story, a_spec
+from tests.simulation.readers import Reader
+from tests.simulation.scenario import CALM, Story, a_spec
 
 TALKS = [Step(takes=1, chunks=4) for _ in range(3)]
 

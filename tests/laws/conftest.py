@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from runstead.testing.simulation.story import Story
+from tests.simulation.scenario import Story
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from runstead.runtime.runs.types import RunCommand, RunStatus
 from runstead.testing.fakes import Step
-from runstead.testing.simulation.story import Story, a_spec
+from tests.simulation.scenario import Story, a_spec
 
 STEPS = (Step(takes=0.2, chunks=1), Step(), Step(takes=0.5))
 UNDISTURBED = ["r1.0", "r1.1", "r1.2"]

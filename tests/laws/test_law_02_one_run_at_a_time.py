@@ -8,10 +8,10 @@ from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.exceptions import ThreadBusy
 from runstead.runtime.runs.types import MultitaskStrategy, RunId, RunSpec
 from runstead.testing.fakes import Step
-from runstead.testing.simulation.clients import ACTOR
-from runstead.testing.simulation.kernel import Climate
-from runstead.testing.simulation.ports import Weather
-from runstead.testing.simulation.story import CALM, Story, a_spec
+from tests.simulation.clients import ACTOR
+from tests.simulation.kernel import Climate
+from tests.simulation.ports import Weather
+from tests.simulation.scenario import CALM, Story, a_spec
 
 NUMBER = 50
 SLOW = Climate(stores=Weather(instant=0.3, slowest=0.05), limits=CALM.limits)

@@ -8,7 +8,7 @@ import pytest
 
 from runstead.runtime.runs.types import RunStatus
 from runstead.testing.fakes import Step
-from runstead.testing.simulation.story import Story, a_spec
+from tests.simulation.scenario import Story, a_spec
 
 _P, _S, _R = RunStatus.PENDING, RunStatus.STARTING, RunStatus.RUNNING
 

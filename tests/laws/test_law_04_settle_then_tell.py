@@ -12,10 +12,10 @@ from runstead.runtime.runs.observer import RunLifecycleEventType
 from runstead.runtime.runs.types import RunSpec
 from runstead.runtime.stream_bridge import Sentinel, StreamEvent, StreamItem
 from runstead.testing.fakes import Step
-from runstead.testing.simulation.clients import ACTOR
-from runstead.testing.simulation.kernel import Climate
-from runstead.testing.simulation.ports import Weather
-from runstead.testing.simulation.story import CALM, Story, a_spec
+from tests.simulation.clients import ACTOR
+from tests.simulation.kernel import Climate
+from tests.simulation.ports import Weather
+from tests.simulation.scenario import CALM, Story, a_spec
 
 ENDS = {"end": Step(), "error": Step("fail"), "cancel": Step("hang")}
 

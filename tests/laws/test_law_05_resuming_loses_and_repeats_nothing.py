@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from runstead.testing.fakes import Step
 from runstead.testing.gaps import a_gap
-from runstead.testing.simulation.readers import Reader
-from runstead.testing.simulation.story import CALM, Story, a_spec
+from tests.simulation.readers import Reader
+from tests.simulation.scenario import CALM, Story, a_spec
 
 TALKS = [Step(takes=1, chunks=9) for _ in range(3)]
 

@@ -14,8 +14,8 @@ from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.exceptions import LeaseLost
 from runstead.runtime.runs.types import Lease, Outcome, RunStatus
 from runstead.testing.fakes import FakeAgent, FakeAgents, InMemoryLeaseStore, Stage, Step
-from runstead.testing.simulation.story import Story, a_spec
 from tests.faults.kernel import ALICE, Storage
+from tests.simulation.scenario import Story, a_spec
 
 TERM = timedelta(seconds=3)
 

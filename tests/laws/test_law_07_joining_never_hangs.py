@@ -11,9 +11,9 @@ from runstead.runtime.runs.exceptions import RunNotFound
 from runstead.runtime.runs.types import RunStatus
 from runstead.runtime.stream_bridge import Sentinel
 from runstead.testing.fakes import Step
-from runstead.testing.simulation.ports import Weather
-from runstead.testing.simulation.readers import Reader
-from runstead.testing.simulation.story import CALM, Story, a_spec
+from tests.simulation.ports import Weather
+from tests.simulation.readers import Reader
+from tests.simulation.scenario import CALM, Story, a_spec
 
 AT_ONCE = 0.001
 

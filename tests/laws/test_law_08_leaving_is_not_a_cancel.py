@@ -6,8 +6,8 @@ import pytest
 
 from runstead.runtime.runs.types import OnDisconnect, RunStatus
 from runstead.testing.fakes import Step
-from runstead.testing.simulation.readers import Reader
-from runstead.testing.simulation.story import Story, a_spec
+from tests.simulation.readers import Reader
+from tests.simulation.scenario import Story, a_spec
 
 TALKS = [Step(takes=1, chunks=4) for _ in range(3)]
 

@@ -12,7 +12,7 @@ from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.types import RunFilter
 from runstead.testing.fakes import Step
-from runstead.testing.simulation.story import Story, a_spec
+from tests.simulation.scenario import Story, a_spec
 
 STRANGERS = [ActorContext("a stranger"), ActorContext("other", tenant_id="another house")]
 

@@ -12,8 +12,8 @@ import pytest
 
 from runstead.runtime.runs.exceptions import RunNotFound
 from runstead.testing.fakes import Step
-from runstead.testing.simulation.readers import Reader
-from runstead.testing.simulation.story import CALM, Story, a_spec
+from tests.simulation.readers import Reader
+from tests.simulation.scenario import CALM, Story, a_spec
 
 KINDS = (Step(), Step("fail"), Step("ask"), Step(takes=0.1, chunks=2))
 

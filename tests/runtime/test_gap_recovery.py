@@ -14,10 +14,10 @@ import pytest
 
 from runstead.runtime.actor_context import acting
 from runstead.testing.fakes import Step
-from runstead.testing.simulation.readers import Reader
-from runstead.testing.simulation.story import CALM, Story, a_spec
 from tests.faults.kernel import ALICE
 from tests.runtime.test_orphaned_streams import LIMITS, TERM, SpeechlessStorage, read
+from tests.simulation.readers import Reader
+from tests.simulation.scenario import CALM, Story, a_spec
 
 TALKS = [Step(takes=1, chunks=9) for _ in range(3)]
 SPEC = a_spec("r1", *TALKS, stream_modes=("values", "custom"))

@@ -12,10 +12,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
-from runstead.testing.simulation import run_schedule
+from tests.simulation import run_schedule
 
 _ONE = os.environ.get("RUNSTEAD_SIM_SEED")
 _FIRST = int(os.environ.get("RUNSTEAD_SIM_FIRST", "0"))
@@ -51,8 +52,9 @@ def test_seed_determines_the_schedule() -> None:
     """The same seed gives the same trace, twice in one process and in another one with another hash seed."""
     seeds = range(40, 60)
     traces = [_digest(seeds), _digest(seeds)]
-    script = f"import logging; logging.disable(50); from {__name__} import _digest; print(_digest(range(40, 60)))"
-    environment = {**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": os.path.dirname(__file__)}
+    names = "from tests.simulation.test_schedules import _digest"
+    script = f"import logging; logging.disable(50); {names}; print(_digest(range(40, 60)))"
+    environment = {**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": str(Path(__file__).parents[2])}
     answer = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert traces[0] == traces[1] == answer.stdout.strip()
 

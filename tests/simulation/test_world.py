@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from runstead.testing.simulation import Deadlock, NotQuiescent, Process, World
-from runstead.testing.simulation.ports import Outage, Weather, through_network
+from tests.simulation import Deadlock, NotQuiescent, Process, World
+from tests.simulation.ports import Outage, Weather, through_network
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from .laws import broken_laws
 from .network import Address
 from .plan import Crash, Freeze, Misfortune, Plan, Restart
 from .ports import Weather
-from .witness import Wanted
+from .recorder import Wanted
 from .workload import draw
 from .world import NotQuiescent, Process, World
 

@@ -13,12 +13,12 @@ from runstead.runtime.runs.facade import RunsFacade, RunStream
 from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, RunSpec
 from runstead.runtime.stream_bridge import Sentinel, StreamEvent
 
-from .answers import Answers
 from .kernel import Durable
 from .network import Address, Connection, Disconnected
 from .plan import Action, Cancel, Delete, Habits, Join, Retry, Submit
 from .ports import Outage
-from .witness import Reading
+from .recorder import Reading
+from .result_checks import Answers
 from .world import World
 
 T = TypeVar("T")

@@ -10,17 +10,17 @@ from runstead.runtime.runs.observer import RunLifecycleEventType
 from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, ThreadId
 from runstead.testing.fakes import Script
 
-from .intents import (
+from .kernel import Durable
+from .plan import Plan
+from .ports import Outage
+from .reading_laws import broken_readings
+from .recorder import Wanted
+from .stop_laws import (
     only_lost_workers_lapse,
     stops_take_effect_soon,
     strategies_did_what_they_say,
     streams_told_everything,
 )
-from .kernel import Durable
-from .plan import Plan
-from .ports import Outage
-from .reading import broken_readings
-from .witness import Wanted
 
 _END_EVENTS: Final = (
     RunLifecycleEventType.RUN_COMPLETED,

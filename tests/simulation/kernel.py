@@ -34,7 +34,7 @@ from runstead.testing.fakes import (
 
 from .loop import LoopClock
 from .ports import Outage, Weather, through_network
-from .witness import Published, Witness
+from .recorder import Published, Witness
 from .world import Process, World
 
 _SAVER_WRITES = ("aput", "aput_writes", "adelete_thread")

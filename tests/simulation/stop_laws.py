@@ -12,7 +12,7 @@ from runstead.runtime.runs.types import MultitaskStrategy, RunId, RunRecord, Run
 
 from .kernel import Durable
 from .plan import Crash, Freeze, Plan
-from .witness import Published
+from .recorder import Published
 
 
 def strategies_did_what_they_say(plan: Plan, durable: Durable) -> Iterator[str]:

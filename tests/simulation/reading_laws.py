@@ -9,7 +9,7 @@ from runstead.runtime.stream_bridge import StreamEvent
 
 from .kernel import Durable
 from .plan import Plan
-from .witness import Published, Reading
+from .recorder import Published, Reading
 
 
 def broken_readings(plan: Plan, durable: Durable) -> Iterator[str]:

@@ -11,7 +11,7 @@ from runstead.runtime.runs.types import RunId, RunSpec
 from runstead.runtime.stream_bridge import Sentinel, StreamEvent, StreamItem
 
 from .clients import ACTOR
-from .story import Story
+from .scenario import Story
 
 
 class Reader:
