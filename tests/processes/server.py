@@ -17,7 +17,7 @@ from typing import Final
 from runstead.cli.servers.ports import free_port
 from tests.environment import child_environment
 
-from .nursery import Process, started
+from .fork_server import Process, started
 
 GRAPHS: Final = Path(__file__).parent / "langgraph.json"
 _START_WITHIN: Final = 150.0

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from .expected_differences import NOT_SERVED, WANTED
 from .libraries import LIBRARY_FIELDS, is_version
 from .transcript import FOLDER, Comparison, Exchange, Wanted, read_frames, read_transcript
-from .wanted import NOT_SERVED, WANTED
 
 _RELEASE = re.compile(r"\d+\.\d+\.\d+\S*")
 

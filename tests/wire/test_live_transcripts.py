@@ -22,8 +22,8 @@ from runstead.settings import load_settings
 from tests.servers.sqlite import current_data
 
 from .conftest import GRAPHS
+from .expected_differences import LIVE, replay
 from .transcript import Comparison, Exchange, Frame, read_frames, read_transcript, threads_of
-from .wanted import LIVE, replay
 
 HEARTBEAT = 0.2
 

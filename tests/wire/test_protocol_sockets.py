@@ -22,7 +22,7 @@ from runstead.settings import load_settings
 from tests.servers.sqlite import current_data
 
 from .conftest import GRAPHS
-from .following import EVERYTHING, HI, endings, following
+from .event_reader import EVERYTHING, HI, endings, following
 
 
 class Socket:

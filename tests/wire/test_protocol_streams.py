@@ -23,7 +23,7 @@ from runstead.wire.protocol.events import Subscription
 from tests.servers.sqlite import current_data
 
 from .conftest import GRAPHS
-from .following import EVERYTHING, HI, command, data_of, endings, following, start
+from .event_reader import EVERYTHING, HI, command, data_of, endings, following, start
 
 
 @asynccontextmanager

@@ -20,9 +20,9 @@ from runstead.settings import load_settings
 from tests.servers.sqlite import current_data
 
 from .conftest import GRAPHS
-from .following import Event, endings, following
+from .event_reader import Event, endings, following
+from .expected_differences import NUMBERS, PROTOCOL, SILENT, with_our_ids
 from .transcript import Comparison, Exchange, read_frames, read_socket, read_transcript
-from .wanted import NUMBERS, PROTOCOL, SILENT, with_our_ids
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from typing import Any
 import httpx
 import pytest
 
+from .expected_differences import NOT_SERVED
 from .transcript import FOLDER
-from .wanted import NOT_SERVED
 
 _READERS = ("read_transcript", "read_socket")
 

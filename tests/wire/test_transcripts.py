@@ -9,8 +9,7 @@ import httpx
 import langgraph.version
 import pytest
 
-from .transcript import Comparison, Exchange, read_transcript, threads_of
-from .wanted import (
+from .expected_differences import (
     NOT_OURS_YET,
     OF_ASSISTANTS,
     OF_CONTEXT,
@@ -23,6 +22,7 @@ from .wanted import (
     replay,
     with_our_ids,
 )
+from .transcript import Comparison, Exchange, read_transcript, threads_of
 
 STREAMS = (
     *(f"stream_{graph}_{mode}" for graph in ("agent", "nested", "tools") for mode in (

@@ -14,7 +14,7 @@ from tests.processes.client import Client, new_id, run_body
 from tests.processes.frames import Frame, FrameReader, place_of, strict
 
 from .connection import Away, Connection
-from .promises import GONE, STEPS, Ledger, Promise, log_of
+from .expectations import GONE, STEPS, Ledger, Promise, log_of
 
 Story: TypeAlias = Callable[[Connection, str], Awaitable[None]]
 _LASTING: Final = 50

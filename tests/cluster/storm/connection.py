@@ -17,7 +17,7 @@ import httpx
 from tests.processes.client import ENDED, Client
 from tests.processes.frames import Frame, FrameReader, place_of, strict
 
-from .promises import Ledger, Promise
+from .expectations import Ledger, Promise
 
 AWAY: Final = (httpx.TransportError, httpx.RemoteProtocolError)
 _UNAVAILABLE: Final = (503, 507)

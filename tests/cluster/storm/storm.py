@@ -13,13 +13,13 @@ from typing import Final
 
 from ..conftest import balanced
 from ..nodes import Cluster
-from .account import Account, account, settled
+from .audit import Account, account, settled
 from .clients import weather
 from .connection import Connection
-from .harm import Harmer
+from .expectations import Ledger
+from .fault_injection import Harmer
+from .overlap_detector import Step, at_once, steps_by_others, steps_of
 from .plan import Kind, plan
-from .promises import Ledger
-from .witness import Step, at_once, steps_by_others, steps_of
 
 GRAPHS: Final = Path(__file__).parent / "langgraph.json"
 _PEACE: Final = 1.0

@@ -7,13 +7,13 @@ For tests of the kernel, of adapters, and of programs that embed Runstead. For s
 from .agents import FakeAgent, FakeAgents
 from .checkpoints import InMemoryCheckpointStore
 from .effects import Effect, Effects
+from .environment import Stage
 from .events import InMemoryRunEventStore
 from .leases import InMemoryLeaseStore
 from .observers import RecordingObserver
-from .play import AgentFailed
 from .runs import InMemoryRunStore
 from .script import Script, Step
-from .stage import Stage
+from .script_execution import AgentFailed
 from .tables import InMemoryTables
 from .threads import InMemoryThreadStore
 

@@ -19,8 +19,8 @@ from langgraph.types import StateSnapshot as GraphState
 
 from runstead.runtime.runs.exceptions import AgentNotFound
 
-from .play import NODE, Play
-from .stage import Stage
+from .environment import Stage
+from .script_execution import NODE, Play
 from .state import AgentMemory
 
 

@@ -9,8 +9,8 @@ from langgraph.types import Interrupt
 
 from runstead.runtime.runs.interrupts import NO_TASK
 
+from .environment import Stage
 from .script import Script
-from .stage import Stage
 
 _CHANNELS: Final = ("log", "messages", "script", "position", "asking")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from .overlap_detector import Cut, at_once, steps_by_others, steps_of
 from .plan import plan
-from .witness import Cut, at_once, steps_by_others, steps_of
 
 ONE, OTHER = "thread run-1 1", "thread run-1 2"
 

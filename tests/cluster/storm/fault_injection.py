@@ -17,9 +17,9 @@ from tests.servers.disks import full
 
 from ..nodes import Cluster, freeze, thaw
 from .limits import frozen, no_descriptors, no_memory
+from .overlap_detector import Cut
 from .plan import Harm
 from .streams import Loss, streams_of
-from .witness import Cut
 
 _SKEW: Final = 7_200.0
 """Maximum seconds by which a clock is wrong."""

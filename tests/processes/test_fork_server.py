@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from .nursery import Fork, started
+from .fork_server import Fork, started
 from .server import GRAPHS
 
 # The effect of ``python -m runstead.cli``, as a program: such programs are always started normally.

@@ -17,7 +17,7 @@ from tests.processes.client import ENDED, Client, new_id
 from ..laws import in_database
 from ..nodes import Cluster
 from .connection import Connection
-from .promises import GONE, Ledger, Promise
+from .expectations import GONE, Ledger, Promise
 from .streams import Loss, streams_of
 
 _SETTLED_WITHIN: Final = 90.0
