@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from langchain_core.embeddings import Embeddings
 
-from runstead.bootstrap.embedders import load_embedder
+from runstead.bootstrap.extensions import load_embedder
 from runstead.bootstrap.unsupported import UnsupportedConfiguration
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.embeddings import OffLoopEmbeddings, load_embeddings

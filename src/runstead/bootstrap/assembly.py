@@ -58,8 +58,7 @@ from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.settings import Settings
 from runstead.wire.credentials import Authenticator
 
-from .background import expire_regularly, sweep_regularly
-from .crons import cron_scheduler
+from .background import cron_scheduler, expire_regularly, sweep_regularly
 from .extensions import open_door
 from .loop_failover import LostLoops
 from .opening import Parts, open_parts

@@ -1,4 +1,4 @@
-"""Background deletion of expired data."""
+"""Background loops of a server: expired threads, old data, and crons."""
 
 from __future__ import annotations
 
@@ -10,11 +10,22 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
+from runstead.auth.api_keys import AUTH_SOURCE
+from runstead.gateway.auth.authorization import authorize_run
+from runstead.gateway.services import Services
 from runstead.infra.checkpoints.store import SqlCheckpoints
+from runstead.infra.crons.scheduler import CronScheduler, CronSettings
+from runstead.infra.dispatch.wakeup import Bell
 from runstead.infra.storage.items.store import SqlItemStore
 from runstead.infra.storage.sweeper import StorageSweeper
+from runstead.resources.crons import CronRecord
 from runstead.resources.thread_expiry import ThreadExpiry
 from runstead.runtime.clock import Clock
+from runstead.settings import Settings
+from runstead.wire.errors import Forbidden
+from runstead.wire.runs import RunCreate
+
+from .run_access import AccessOfRuns
 
 _log = logging.getLogger(__name__)
 
@@ -92,3 +103,27 @@ async def sweep_items_regularly(items: SqlItemStore, clock: Clock, every: float)
 
     async with _beside(sweep_for_ever(), "item-sweeper"):
         yield
+
+
+def cron_scheduler(services: Services, access: AccessOfRuns, bell: Bell, settings: Settings) -> CronScheduler:
+    """Return a scheduler that is not running yet. ``bell`` is notified when this process creates or changes a cron."""
+
+    async def granted(cron: CronRecord, run: RunCreate) -> RunCreate:
+        if cron.actor.auth_source == AUTH_SOURCE and await access.has_lost_key(cron.actor):
+            raise Forbidden(
+                f"suspended: the API key {cron.actor.subject_id} that made or changed it last is revoked; "
+                "its user can resume it by changing it with another key"
+            )
+        # Each run is authorized as if its user had created it just now.
+        return await authorize_run(services, cron.thread_id, run)
+
+    return CronScheduler(
+        services.crons,
+        services.runs,
+        services.directory,
+        services.threads,
+        bell,
+        services.clock,
+        CronSettings(grace=timedelta(seconds=settings.cron_grace_seconds)),
+        granted,
+    )

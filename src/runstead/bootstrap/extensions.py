@@ -1,4 +1,4 @@
-"""Authentication of a server by its mode: none, API keys, or the handlers that langgraph.json names."""
+"""Extensions that langgraph.json names: authentication, a custom app, and the embedder of the store."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from langchain_core.embeddings import Embeddings
+from starlette.applications import Starlette
+
 from runstead.auth.api_keys import ApiKeyAuthentication
 from runstead.auth.langgraph_auth import InvalidAuth, LangGraphAuth, check_auth
 from runstead.auth.none import LOCAL_ACTOR, NoAuthentication
+from runstead.gateway.custom_app import CustomApp
 from runstead.graphs.configuration import GraphConfiguration
+from runstead.graphs.embeddings import EmbedderLoadError, load_embeddings
 from runstead.graphs.modules import GraphLoadError, extend_search_path, load_variable
-from runstead.graphs.sources import parse_source
+from runstead.graphs.sources import SourceError, parse_source
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.database import Database
 from runstead.runtime.actor_context import SERVER_ACTOR, ActorContext
@@ -75,3 +80,38 @@ async def open_door(
         case "langgraph":
             handlers = LangGraphAuth(auth, user_loop, stored_fields=settings.auth_stored_fields)
             yield Door(handlers, handlers if handlers.decides else None)
+
+
+def load_custom_app(configuration: GraphConfiguration) -> CustomApp | None:
+    """Load the app; None if none is named. Runs the user's module, so it blocks.
+
+    Raises UnsupportedConfiguration, since routes on which clients rely would be missing.
+    """
+    http = configuration.http
+    if http.app is None:
+        return None
+    place = f"{configuration.file or configuration.directory}: http.app"
+    extend_search_path(configuration.search_paths)
+    try:
+        app = load_variable(parse_source("app", http.app, configuration.directory))
+    except SourceError as error:
+        raise UnsupportedConfiguration(f"{place}: {error.problem}") from error
+    except GraphLoadError as error:
+        raise UnsupportedConfiguration(f"{place}: {http.app} cannot be loaded: {error.problem}") from error
+    if not isinstance(app, Starlette):
+        raise UnsupportedConfiguration(
+            f"{place}: {http.app} is a {type(app).__name__}; it must be an app of Starlette or FastAPI"
+        )
+    return CustomApp(app, auth_first=http.middleware_order == "auth_first", authenticated=http.enable_custom_route_auth)
+
+
+def load_embedder(configuration: GraphConfiguration) -> Embeddings | None:
+    """Load the embedder that ``store.index.embed`` names; None if there is no index. Runs the user's module, so it
+    blocks.
+
+    Raises UnsupportedConfiguration, since stored items would never be found.
+    """
+    try:
+        return load_embeddings(configuration)
+    except EmbedderLoadError as error:
+        raise UnsupportedConfiguration(f"{configuration.file or configuration.directory}: {error}") from error

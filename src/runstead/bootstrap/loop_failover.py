@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextvars import Context
+
+from langchain_core.runnables.config import var_child_runnable_config
 
 from runstead.gateway.custom_app import CustomApp
 from runstead.graphs.modules import is_user_code
 from runstead.runtime.runs.facade import RunsFacade
-from runstead.runtime.runs.node_names import node_in
 from runstead.runtime.user_code.scope import WorkScope
 from runstead.runtime.user_code.thread_loop import ThreadLoop
 from runstead.runtime.user_code.user_loop import UserLoop
@@ -77,3 +79,10 @@ class LostLoops:
             await custom.start_again()
         except Exception:
             _log.exception("could not start http.app on the new loop")
+
+
+def node_in(context: Context) -> str | None:
+    """Return the node's name; None outside nodes. LangGraph stores the node's config in the context of its task."""
+    config = context.get(var_child_runnable_config)
+    name = ((config or {}).get("metadata") or {}).get("langgraph_node")
+    return name if isinstance(name, str) else None

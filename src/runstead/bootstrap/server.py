@@ -24,7 +24,7 @@ from runstead.settings import Settings
 
 from .application import Application
 from .connection_limit import ConnectionLimit, most_connections
-from .last_requests import LastRequests
+from .shutdown import LastRequests
 from .timed_connections import BoundedWebSocket, TimedHttp
 
 _NOTICE_IN_CLUSTER: Final = 5.0

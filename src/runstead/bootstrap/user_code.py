@@ -14,10 +14,8 @@ from runstead.graphs.registry import GraphRegistry
 from runstead.handlers.priority import Assign
 from runstead.settings import Settings
 
-from .custom_apps import load_custom_app
-from .embedders import load_embedder
 from .encryption_handlers import load_encryption
-from .extensions import load_auth
+from .extensions import load_auth, load_custom_app, load_embedder
 from .priorities import load_priority
 
 

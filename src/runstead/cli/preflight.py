@@ -43,7 +43,7 @@ def load_handlers(configuration: GraphConfiguration, settings: Settings) -> None
 
 def load_app(configuration: GraphConfiguration) -> None:
     """Import the custom app, if there is one."""
-    from runstead.bootstrap.custom_apps import load_custom_app
+    from runstead.bootstrap.extensions import load_custom_app
 
     with _told():
         load_custom_app(configuration)
@@ -51,7 +51,7 @@ def load_app(configuration: GraphConfiguration) -> None:
 
 def load_embeddings(configuration: GraphConfiguration) -> None:
     """Import the embedder of the store, if there is one."""
-    from runstead.bootstrap.embedders import load_embedder
+    from runstead.bootstrap.extensions import load_embedder
 
     with _told():
         load_embedder(configuration)
