@@ -9,7 +9,7 @@ import pytest
 from structlog.contextvars import get_contextvars
 
 from runstead.bootstrap.options import logged_headers
-from runstead.gateway.logged_headers import LoggedHeaders
+from runstead.gateway.middleware import LoggedHeaders
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.sections import HttpPart
 

@@ -9,7 +9,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from runstead.gateway.sockets import SocketFailures
+from runstead.gateway.error_middleware import SocketFailures
 from runstead.wire.errors import NotFound
 
 SCOPE: Any = {"type": "websocket", "path": "/threads/x/stream/events", "headers": []}

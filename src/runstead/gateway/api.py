@@ -22,10 +22,9 @@ from .auth.authorization import authorize
 from .custom_app import Cors as CorsMiddleware
 from .custom_app import CustomApp, CustomRoutes
 from .dependencies import answer, without_nul
-from .error_middleware import Failures
-from .logged_headers import LoggedHeaders
+from .error_middleware import Failures, SocketFailures
 from .memory_guard import MemoryGuard
-from .middleware import MountPrefix
+from .middleware import LoggedHeaders, MountPrefix
 from .openapi.document import describe, joined, secured
 from .page_guard import PageGuard, PagePolicy
 from .remark_headers import RemarkHeaders
@@ -45,7 +44,6 @@ from .routes import (
     webhooks,
 )
 from .services import ServiceSource
-from .sockets import SocketFailures
 
 Noun: TypeAlias = Literal["assistants", "threads", "runs", "store", "meta", "event_streaming"]
 

@@ -30,10 +30,9 @@ from runstead.wire.credentials import Authenticator
 from runstead.wire.errors import Unavailable
 
 from .auth.authentication import ACTOR, CHECK_SECONDS, WATCH, Authentication, own_path
-from .error_middleware import Failures
+from .error_middleware import Failures, SocketFailures
 from .lifespan import Lifespan
 from .loop_bridge import Work, bridged
-from .sockets import SocketFailures
 
 RESERVED: Final = frozenset(("/ok", "/ready", "/docs", "/openapi.json"))
 """Built-in paths on which load balancers and documentation readers rely; all other built-in routes may be replaced."""

@@ -1,5 +1,4 @@
-"""Middleware that turns every exception of a route into ``{"detail": ...}``. Unexpected errors are logged, and masked
-for clients."""
+"""Error responses for whatever a route raises, over HTTP and over WebSockets; unexpected errors are logged."""
 
 from __future__ import annotations
 
@@ -11,7 +10,51 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runstead.runtime.serialization import encode
 from runstead.runtime.storage_fault import StorageFault
-from runstead.wire.errors import UNEXPECTED, problem_of
+from runstead.wire.errors import UNEXPECTED, NotFound, problem_of
+
+
+class SocketFailures:
+    """ASGI middleware around everything that may refuse a WebSocket."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket":
+            await self._app(scope, receive, send)
+            return
+        accepted = closed = lost = False
+
+        async def watched(message: Message) -> None:
+            nonlocal accepted, closed, lost
+            if message["type"] == "websocket.close" and not (accepted or closed):
+                # Starlette's response for an unknown path.
+                raise NotFound("Not Found")
+            accepted = accepted or message["type"] == "websocket.accept"
+            closed = closed or message["type"] in ("websocket.close", "websocket.http.response.start")
+            try:
+                await send(message)
+            except OSError:
+                lost = True
+                raise
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            if lost:
+                # The client has disconnected, which is not a failure: the server expects the exception that it raised.
+                raise
+            problem = problem_of(error)
+            if problem.status >= 500:
+                _log.exception("the WebSocket %s failed", scope["path"])
+            if closed:
+                return
+            if not accepted:
+                await send({"type": "websocket.accept"})
+            # A close frame has room for 123 bytes of reason.
+            reason = problem.detail.encode()[:120].decode(errors="ignore")
+            await send({"type": "websocket.close", "code": 4000 + problem.status, "reason": reason})
+
 
 _log = logging.getLogger(__name__)
 

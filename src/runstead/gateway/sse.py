@@ -13,8 +13,10 @@ from typing import Any, Final, Protocol
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from runstead.gateway.streams.thread_events import ThreadEventReader
 from runstead.runtime.stream_bridge import BridgeClosed, StreamItem
-from runstead.wire.sse_frames import frames
+from runstead.wire.protocol.events import ProtocolEvent
+from runstead.wire.sse_frames import HEARTBEAT, frame, frames
 
 _HEADERS: Final = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -85,3 +87,13 @@ async def disconnect(receive: Receive) -> None:
 
 def _body(data: bytes, *, more: bool) -> Message:
     return {"type": "http.response.body", "body": data, "more_body": more}
+
+
+class ProtocolEventStream(EventStream):
+    """Event stream for a ThreadEventReader, like `EventStream` for a run."""
+
+    def __init__(self, reader: ThreadEventReader) -> None:
+        super().__init__(reader, {}, with_ids=True)
+
+    def _frames(self, items: Sequence[Any]) -> bytes:
+        return b"".join(frame(item) if isinstance(item, ProtocolEvent) else HEARTBEAT for item in items)

@@ -1,8 +1,4 @@
-"""Server-sent events for stream items, byte for byte as the reference server writes them.
-
-Lines end with CRLF; the order is ``event``, ``data``, ``id``. The data was encoded once by the publisher and is copied,
-never parsed.
-"""
+"""Server-sent events: frames of runs, byte for byte as the reference writes them, and of the event protocol."""
 
 from __future__ import annotations
 
@@ -10,7 +6,11 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
+from runstead.runtime.serialization import encode
 from runstead.runtime.stream_bridge import HEARTBEAT_SENTINEL, StreamEvent, StreamItem
+
+from .protocol.events import ProtocolEvent
+from .protocol.translator import RESUME_GAP
 
 HEARTBEAT: Final = b": heartbeat\r\n\r\n"
 KEEP_ALIVE: Final = b"\n"
@@ -46,3 +46,13 @@ def _prefix(event: str) -> bytes:
     # field.
     name = event.replace("\r", " ").replace("\n", " ")
     return f"event: {name}\r\ndata: ".encode("utf-8", "replace")
+
+
+def frame(event: ProtocolEvent) -> bytes:
+    """Return the bytes of one event."""
+    data = encode(event.to_json())
+    if event.method == RESUME_GAP:
+        # Without an id, since this is not an event of the thread: a client that took it as its position would skip the
+        # missing events.
+        return b"event: " + RESUME_GAP.encode() + b"\r\ndata: " + data + b"\r\n\r\n"
+    return b"event: %s\r\ndata: %s\r\nid: %d\r\n\r\n" % (event.method.encode(), data, event.seq)

@@ -18,10 +18,10 @@ from runstead.wire.protocol.events import subscription_of
 from runstead.wire.remarks import unknown
 
 from ..dependencies import JsonBody, ThreadId, Use, answer
-from ..protocol_stream import ProtocolEventStream
 from ..remark_headers import add_remarks
 from ..request_body import body_of
 from ..services import ServiceSource
+from ..sse import ProtocolEventStream
 from ..thread_commands import ThreadCommands
 from ..thread_socket import ThreadSocket
 
