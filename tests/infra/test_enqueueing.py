@@ -10,9 +10,8 @@ from sqlalchemy import Connection, select
 
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.run_create import SqlRunCreateStore
-from runstead.infra.storage.run_deletion import SqlRunDeleteStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
-from runstead.infra.storage.run_queries import SqlRunQueryStore
+from runstead.infra.storage.run_queries import SqlRunDeleteStore, SqlRunQueryStore
 from runstead.infra.storage.schema import runs
 from runstead.infra.storage.threads import SqlThreadStore
 from runstead.runtime.actor_context import acting

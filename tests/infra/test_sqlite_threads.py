@@ -10,9 +10,8 @@ import pytest
 from runstead.infra.engines.sqlite import SqliteDatabase
 from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.run_create import SqlRunCreateStore
-from runstead.infra.storage.run_deletion import SqlRunDeleteStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
-from runstead.infra.storage.run_queries import SqlRunQueryStore
+from runstead.infra.storage.run_queries import SqlRunDeleteStore, SqlRunQueryStore
 from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.storage.thread_expiry import SqlThreadExpiryStore
 from runstead.infra.storage.threads import SqlThreadStore

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.run_create import SqlRunCreateStore
-from runstead.infra.storage.run_deletion import SqlRunDeleteStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
-from runstead.infra.storage.run_queries import SqlRunQueryStore
+from runstead.infra.storage.run_queries import SqlRunDeleteStore, SqlRunQueryStore
 from runstead.infra.storage.threads import SqlThreadStore
 from runstead.testing.clock import HandClock
 from runstead.testing.conformance.run_storage import Bell, RunStorage

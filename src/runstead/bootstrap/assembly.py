@@ -30,9 +30,8 @@ from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.crons import SqlCronStore
 from runstead.infra.storage.fair_queue import group_by_user
 from runstead.infra.storage.run_create import SqlRunCreateStore
-from runstead.infra.storage.run_deletion import SqlRunDeleteStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
-from runstead.infra.storage.run_queries import SqlRunQueryStore
+from runstead.infra.storage.run_queries import SqlRunDeleteStore, SqlRunQueryStore
 from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.infra.storage.thread_expiry import SqlThreadExpiryStore
 from runstead.infra.storage.threads import SqlThreadStore

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from runstead.infra.checkpoints.store import SqlCheckpoints
-from runstead.infra.storage.announcing import Announce, the_rows_are_the_queue
-from runstead.infra.storage.database import ObservedDatabase
+from runstead.infra.storage.database import Announce, ObservedDatabase, the_rows_are_the_queue
 from runstead.infra.storage.items.vectors import ItemVectors, VectorsComparedHere
 from runstead.resources.cache import Cache
 from runstead.resources.thread_notices import ThreadNotices

@@ -13,8 +13,8 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlalchemy import Connection, bindparam, select
 
 from runstead.infra.engines.postgres import PostgresDatabase
-from runstead.infra.storage.holders import hold_on
 from runstead.infra.storage.prepared import Prepared
+from runstead.infra.storage.run_predicates import hold_on
 from runstead.infra.storage.schema import runs
 from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.runs.types import RunId, ThreadId

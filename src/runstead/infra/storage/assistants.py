@@ -27,8 +27,7 @@ from runstead.runtime.clock import Clock
 from runstead.runtime.page_budget import page_budget
 
 from .access_predicates import is_storable, only_own, reached_by
-from .assistant_registration import register
-from .assistant_rows import RECORD, SAID, VERSION, said_row, to_record, to_version, version_row
+from .assistant_rows import RECORD, SAID, VERSION, register, said_row, to_record, to_version, version_row
 from .database import Database
 from .dialect import add_unless_there, containing, lowered
 from .page_rows import rows_of_page

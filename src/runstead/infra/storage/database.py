@@ -1,12 +1,13 @@
-"""The interface of a database engine as the stores use it. `runstead.infra.engines.sqlite` is one implementation."""
+"""The port to a database engine, and the hook by which a transaction enqueues runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import Connection
 
+from runstead.runtime.runs.types import ThreadId
 from runstead.runtime.storage_fault import StorageFault
 
 T = TypeVar("T")
@@ -48,3 +49,11 @@ class ObservedDatabase(Database, Protocol):
     def fault(self) -> StorageFault | None:
         """Return why the latest write failed, if it was a fault of the storage as a whole; None otherwise."""
         ...
+
+
+Announce: TypeAlias = Callable[[Connection, ThreadId], None]
+"""Called with the open transaction, which holds the thread's lock, after all its writes to the thread's runs."""
+
+
+def the_rows_are_the_queue(connection: Connection, thread_id: ThreadId) -> None:
+    """Write nothing: workers poll the rows."""

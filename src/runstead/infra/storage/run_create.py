@@ -13,25 +13,38 @@ from uuid_utils.compat import uuid7
 from runstead.resources.threads import ThreadTtl
 from runstead.runtime.actor_context import OWN, ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
-from runstead.runtime.runs.exceptions import InvalidRunSpec, RunConflict, ThreadBusy, ThreadNotFound
+from runstead.runtime.runs.exceptions import (
+    IdempotencyMismatch,
+    InvalidRunSpec,
+    RunConflict,
+    RunNotFound,
+    ThreadBusy,
+    ThreadNotFound,
+)
 from runstead.runtime.runs.store import Admit, CreatedRun, Decide, Refuse
-from runstead.runtime.runs.types import RunId, RunRecord, RunSpec, RunStatus, Stopped, ThreadId, ThreadPriority
+from runstead.runtime.runs.types import (
+    Idempotency,
+    RunId,
+    RunRecord,
+    RunSpec,
+    RunStatus,
+    Stopped,
+    ThreadId,
+    ThreadPriority,
+)
 
 from . import json_text
 from .access_predicates import is_storable, reaches_thread
-from .announcing import Announce, the_rows_are_the_queue
 from .crons import tick
-from .database import Database
+from .database import Announce, Database, the_rows_are_the_queue
 from .dialect import line_up
-from .idempotency import repeated
 from .prepared import Prepared, PreparedInsert
-from .run_rows import NEW, new_row
+from .run_rows import NEW, RECORD, new_row, to_record
 from .run_stop import stop
-from .schema import runs, threads
+from .schema import idempotency_keys, runs, threads
 from .thread_priorities import turn_of
-from .thread_rows import ADD_THREAD, new_thread
+from .thread_rows import ADD_THREAD, give, new_thread
 from .thread_status import described, rest
-from .thread_ttls import give
 
 _NOW: Final = bindparam("now", type_=runs.c.due_at.type)
 _THREAD: Final = Prepared(
@@ -216,3 +229,46 @@ def _insert(
         due_at=due_at,
         queue_seq=inserted[0],
     )
+
+
+_COLUMNS: Final = ("tenant_id", "user_id", "key", "fingerprint", "run_id", "created_at")
+_KEEP: Final = PreparedInsert(idempotency_keys, _COLUMNS, idempotency_keys.c.run_id)
+_KEPT: Final = Prepared(
+    select(idempotency_keys.c.fingerprint, idempotency_keys.c.run_id).where(
+        idempotency_keys.c.tenant_id == bindparam("tenant_id"),
+        idempotency_keys.c.user_id == bindparam("user_id"),
+        idempotency_keys.c.key == bindparam("key"),
+    )
+)
+_RUN: Final = Prepared(select(*RECORD).where(runs.c.run_id == bindparam("run_id")))
+
+
+def repeated(
+    connection: Connection, idempotency: Idempotency, run_id: RunId, actor: ActorContext, now: datetime
+) -> RunRecord | None:
+    """Return the run that this key has created; None if the key is new, and from now on refers to ``run_id``.
+
+    The key is written before the run, so that on any engine a second request waits for the first one to commit. Raises
+    IdempotencyMismatch, RunNotFound.
+    """
+    if not is_storable(idempotency.key):
+        raise InvalidRunSpec(f"{idempotency.key!a} cannot be used as an idempotency key")
+    row = {
+        "tenant_id": actor.tenant_id,
+        "user_id": actor.user_id,
+        "key": idempotency.key,
+        "fingerprint": idempotency.fingerprint,
+        "run_id": run_id,
+        "created_at": now,
+    }
+    if _KEEP.first(connection, row) is not None:
+        return None
+    kept = _KEPT.first(connection, row)
+    assert kept is not None, "a key that is taken is there"
+    fingerprint, made = kept
+    if fingerprint != idempotency.fingerprint:
+        raise IdempotencyMismatch(made)
+    found = _RUN.first(connection, {"run_id": made})
+    if found is None:
+        raise RunNotFound(made)
+    return to_record(found)

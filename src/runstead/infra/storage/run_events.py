@@ -16,8 +16,8 @@ from runstead.runtime.serialization import encode
 
 from .access_predicates import is_storable
 from .database import Database
-from .holders import hold_on
 from .prepared import Prepared, PreparedInsert
+from .run_predicates import hold_on
 from .run_queries import within
 from .schema import run_event_threads, run_events, threads
 

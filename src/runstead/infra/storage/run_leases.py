@@ -15,8 +15,7 @@ from runstead.runtime.runs.store import Recovery, Settled, StopRequest
 from runstead.runtime.runs.types import Lease, Outcome, RunId, RunRecord, RunStatus, Stopped, WorkerId
 
 from . import json_text
-from .announcing import Announce, the_rows_are_the_queue
-from .database import Database
+from .database import Announce, Database, the_rows_are_the_queue
 from .dialect import lock_thread, lock_thread_of
 from .fair_queue import FairQueue, held_by_group
 from .prepared import Prepared

@@ -1,11 +1,15 @@
-"""SQL conditions: a run is waiting, and it is the next run of its thread."""
+"""SQL conditions on runs: waiting, first of its thread, held by an attempt."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import and_, bindparam, exists, or_
+from sqlalchemy import Connection, and_, bindparam, exists, or_, select
 
+from runstead.runtime.runs.exceptions import LeaseLost
+from runstead.runtime.runs.types import Holder
+
+from .prepared import Prepared
 from .schema import runs
 
 _other: Final = runs.alias("other")
@@ -34,3 +38,21 @@ IS_HEAD: Final = and_(
         ),
     ),
 )
+
+
+_HELD: Final = Prepared(
+    select(runs.c.attempt)
+    .where(
+        runs.c.run_id == bindparam("the_run"),
+        runs.c.attempt == bindparam("the_attempt"),
+        runs.c.lease_until.is_not(None),
+    )
+    # Shared with others of the same attempt; a transaction that takes the run away waits, or has come before.
+    .with_for_update(read=True)
+)
+
+
+def hold_on(connection: Connection, holder: Holder) -> None:
+    """Lock the attempt's lease until the transaction ends. Raises LeaseLost if the attempt no longer holds the run."""
+    if _HELD.first(connection, {"the_run": holder.run_id, "the_attempt": holder.attempt}) is None:
+        raise LeaseLost(holder.run_id, holder.attempt)

@@ -1,23 +1,26 @@
-"""Queries for runs, limited to those that the actor has access to."""
+"""Queries of runs, and their deletion."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, select
 
 from runstead.runtime.actor_context import ActorContext, require_actor_context
+from runstead.runtime.clock import Clock
 from runstead.runtime.page_budget import page_budget
+from runstead.runtime.runs.exceptions import ThreadBusy
 from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, ThreadId
 
 from .access_predicates import is_storable, only_own, reached_by
-from .database import Database
-from .dialect import containing
+from .database import Announce, Database, the_rows_are_the_queue
+from .dialect import containing, lock_thread
 from .page_rows import rows_of_page
 from .prepared import Prepared
 from .run_rows import RECORD, to_record
-from .schema import runs
+from .schema import runs, threads
+from .thread_status import rest
 
 _RUN: Final = Prepared(
     select(*RECORD).where(
@@ -131,3 +134,42 @@ def _matching(where: RunFilter, actor: ActorContext) -> ColumnElement[bool]:
     if where.metadata:
         conditions.append(containing(runs.c.metadata, where.metadata))
     return and_(*conditions)
+
+
+class SqlRunDeleteStore:
+    """RunDeleteStore over a Database. ``on_waiting`` is called if a deletion may have made another run claimable."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        on_waiting: Callable[[], None],
+        announce: Announce = the_rows_are_the_queue,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._on_waiting = on_waiting
+        self._announce = announce
+
+    async def delete_run(self, run_id: RunId) -> bool:
+        actor = require_actor_context("deleting a run")
+        if not is_storable(run_id):
+            return False
+        wanted = select(runs.c.thread_id, runs.c.lease_until).where(runs.c.run_id == run_id, reached_by(runs, actor))
+
+        def work(connection: Connection) -> bool:
+            found = connection.execute(wanted).first()
+            if found is None:
+                return False
+            lock_thread(connection, threads, found.thread_id)
+            row = connection.execute(wanted.with_for_update()).first()
+            if row is None:
+                return False
+            if row.lease_until is not None:
+                raise ThreadBusy([run_id])
+            connection.execute(delete(runs).where(runs.c.run_id == run_id))
+            rest(connection, row.thread_id, self._clock.now())
+            self._announce(connection, row.thread_id)
+            return True
+
+        return await self._database.write(work, committed=lambda deleted: self._on_waiting() if deleted else None)

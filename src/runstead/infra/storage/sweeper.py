@@ -6,14 +6,13 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import BindParameter, Connection, bindparam, delete, func, literal_column, select, tuple_
+from sqlalchemy import BindParameter, Connection, bindparam, delete, func, literal_column, or_, select, tuple_, update
 
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.types import RunId, ThreadId
 
-from .clock_corrections import correct_times
 from .database import Database
 from .schema import idempotency_keys, run_event_threads, run_events, runs, threads, webhook_deliveries
 from .thread_status import forget_temporary
@@ -177,3 +176,34 @@ def _sweep_deliveries(connection: Connection, cutoff: datetime) -> _Piece:
     if over:
         forget_deliveries(connection, webhook_deliveries.c.delivery_id.in_(over))
     return _Piece(len(over))
+
+
+TOLERANCE: Final = timedelta(minutes=1)
+"""Tolerance for differences between the clocks of servers that share a database; smaller ones are not corrected."""
+
+_TIME: Final = runs.c.updated_at.type
+_AHEAD: Final = (
+    select(runs.c.run_id, runs.c.created_at, runs.c.updated_at, runs.c.due_at, runs.c.lease_until)
+    .where(
+        runs.c.ended_at.is_(None),
+        or_(
+            runs.c.created_at > bindparam("the_latest", type_=_TIME),
+            runs.c.updated_at > bindparam("the_latest", type_=_TIME),
+        ),
+    )
+    .with_for_update(skip_locked=True)
+)
+
+
+def correct_times(connection: Connection, now: datetime) -> int:
+    """Move open runs whose times are in the future to now, keeping delays and lease terms; return their number."""
+    found = connection.execute(_AHEAD, {"the_latest": now + TOLERANCE}).all()
+    for run_id, created_at, updated_at, due_at, lease_until in found:
+        values: dict[str, Any] = {"updated_at": now}
+        if created_at > now:
+            values |= {"created_at": now, "due_at": now + (due_at - created_at)}
+        # A lease that was renewed after the clock was set back ends before its claim was made, and is right.
+        if lease_until is not None and lease_until > updated_at:
+            values["lease_until"] = now + (lease_until - updated_at)
+        connection.execute(update(runs).where(runs.c.run_id == run_id).values(values))
+    return len(found)

@@ -22,8 +22,8 @@ from . import json_text
 from .database import Database
 from .prepared import Prepared
 from .schema import runs, thread_ttls, threads, webhook_deliveries
+from .thread_rows import look_again
 from .thread_status import forget_thread
-from .thread_ttls import look_again
 from .webhook_deliveries import forget_deliveries
 
 _NOBODY: Final = ""

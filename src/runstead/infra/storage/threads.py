@@ -30,9 +30,8 @@ from .dialect import containing
 from .prepared import Prepared
 from .run_queries import within
 from .schema import runs, threads, webhook_deliveries
-from .thread_rows import ADD_THREAD, new_thread
+from .thread_rows import ADD_THREAD, give, new_thread, ttl_of
 from .thread_status import TITLE_LENGTH, describe, forget_thread, leave
-from .thread_ttls import give, ttl_of
 from .webhook_deliveries import forget_deliveries
 
 RECORD: Final = (

@@ -35,7 +35,7 @@ from runstead.runtime.runs.types import Holder
 
 from ..database import Database
 from ..dialect import put_row
-from ..holders import hold_on
+from ..run_predicates import hold_on
 from ..schema import item_vectors, items
 from .index import ItemIndex, texts_at
 from .queries import ITEM, Place, alive, at, by_words, check_labels, found, labels_of, namespaces, ranked, text_of
