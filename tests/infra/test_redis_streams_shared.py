@@ -16,9 +16,9 @@ import pytest
 from runstead.infra.engines.redis import open_redis
 from runstead.infra.stream_bridge.redis.blocking_reader import BLOCK
 from runstead.infra.stream_bridge.redis.bridge import RedisStreamBridge, RedisStreamSettings
+from runstead.infra.stream_bridge.redis.flusher import hear
 from runstead.infra.stream_bridge.redis.keys import KeySpace
 from runstead.infra.stream_bridge.redis.pages import PAGE_EVENTS
-from runstead.infra.stream_bridge.redis.replies import hear
 from runstead.infra.stream_bridge.redis.scripts import Applied, Standing
 from runstead.infra.stream_bridge.redis.tail_buffer import MOST_EVENTS, Tail, TailBudget
 from runstead.infra.stream_bridge.redis.write_buffer import Order, Outbox

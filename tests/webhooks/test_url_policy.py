@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runstead.infra.webhooks.ip_ranges import IpAddress, why_blocked
-from runstead.infra.webhooks.url_policy import UrlPolicy, WebhookAddresses
+from runstead.infra.webhooks.url_policy import IpAddress, UrlPolicy, WebhookAddresses, why_blocked
 from runstead.resources.webhooks import WebhookRefused
 
 BLOCKED = {

@@ -48,3 +48,14 @@ def driver_of(connection: Connection) -> Driver:
 @lru_cache(maxsize=128)
 def _translated(sql: str) -> str:
     return _SLOT.sub(lambda slot: f"%({slot[1]})s" if slot[1] else "%s", sql)
+
+
+REPLACING_CHECKPOINT: Final = """
+    ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id) DO UPDATE SET
+        parent_checkpoint_id = excluded.parent_checkpoint_id, type = excluded.type, checkpoint = excluded.checkpoint,
+        metadata = excluded.metadata, run_id = excluded.run_id
+"""
+REPLACING_WRITE: Final = """
+    ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) DO UPDATE SET
+        task_path = excluded.task_path, channel = excluded.channel, type = excluded.type, value = excluded.value
+"""

@@ -8,8 +8,7 @@ from typing import Final
 
 from runstead.runtime.runs.types import RunId, ThreadId
 
-from .driver import Driver
-from .replacing import REPLACING_CHECKPOINT, REPLACING_WRITE
+from .driver import REPLACING_CHECKPOINT, REPLACING_WRITE, Driver
 from .rollback import forget_all
 
 _TABLES: Final = ("checkpoints", "writes")

@@ -12,8 +12,7 @@ from typing import Final
 
 from runstead.runtime.runs.types import RunId, ThreadId
 
-from .driver import Driver
-from .replacing import REPLACING_CHECKPOINT
+from .driver import REPLACING_CHECKPOINT, Driver
 
 _KEY: Final = "thread_id, checkpoint_ns, checkpoint_id, task_id, idx"
 

@@ -35,10 +35,9 @@ from runstead.runtime.runs.types import Holder
 from runstead.runtime.serialization import written_out
 
 from . import maintenance, queries
-from .driver import Driver, driver_of
+from .driver import REPLACING_CHECKPOINT, REPLACING_WRITE, Driver, driver_of
 from .encrypted import metadata_text
 from .handler_encryption import HandledValues
-from .replacing import REPLACING_CHECKPOINT, REPLACING_WRITE
 from .rollback import keep_checkpoint, keep_writes
 from .serde import CheckpointSerializer
 from .unkept_values import ValueNotKept

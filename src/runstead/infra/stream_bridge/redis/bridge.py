@@ -36,8 +36,7 @@ from runstead.runtime.stream_bridge import (
     TerminalKind,
 )
 
-from ..heartbeat import Pulse
-from ..timers import Alarms
+from ..timers import Alarms, Pulse
 from .expiry import LINGER, Forgetting
 from .flusher import Flusher
 from .keepalive import Renewal

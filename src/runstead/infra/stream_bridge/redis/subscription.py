@@ -27,7 +27,7 @@ from runstead.runtime.stream_bridge import (
     position_before,
 )
 
-from ..heartbeat import Pulse
+from ..timers import Pulse
 from .keys import RunKeys
 from .pages import Pages
 from .scripts import Page
