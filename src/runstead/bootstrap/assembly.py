@@ -36,15 +36,13 @@ from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.infra.storage.thread_expiry import SqlThreadExpiryStore
 from runstead.infra.storage.threads import SqlThreadStore
 from runstead.resources.assistant_lookup import AssistantDirectory
-from runstead.resources.assistant_removal import AssistantRemoval
-from runstead.resources.assistant_service import AssistantEditor
+from runstead.resources.assistant_service import AssistantEditor, AssistantRemoval
 from runstead.resources.interrupts import OpenInterrupts
 from runstead.resources.schemas import GraphSchemas
 from runstead.resources.states import ThreadStates
 from runstead.resources.thread_configs import ThreadConfigs
-from runstead.resources.thread_copies import ThreadCopies
 from runstead.resources.thread_expiry import ThreadExpiry
-from runstead.resources.thread_service import ThreadRemoval
+from runstead.resources.thread_service import ThreadCopies, ThreadRemoval
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.access_check import RunAccess
 from runstead.runtime.runs.error_redaction import ErrorTexts

@@ -9,16 +9,14 @@ from typing import Any, Protocol
 from runstead.gateway.streams.thread_events import ThreadEvents
 from runstead.gateway.streams.thread_stream import ThreadJoins
 from runstead.resources.assistant_lookup import AssistantDirectory
-from runstead.resources.assistant_removal import AssistantRemoval
-from runstead.resources.assistant_service import AssistantEditor
+from runstead.resources.assistant_service import AssistantEditor, AssistantRemoval
 from runstead.resources.assistants import AssistantStore
 from runstead.resources.crons import CronStore
 from runstead.resources.interrupts import OpenInterrupts
 from runstead.resources.schemas import GraphSchemas
 from runstead.resources.states import ThreadStates
 from runstead.resources.thread_configs import ThreadConfigs
-from runstead.resources.thread_copies import ThreadCopies
-from runstead.resources.thread_service import ThreadRemoval
+from runstead.resources.thread_service import ThreadCopies, ThreadRemoval
 from runstead.resources.threads import ThreadStore
 from runstead.resources.webhooks import DeliveryStore, WebhookGate
 from runstead.runtime.clock import Clock

@@ -16,7 +16,7 @@ from fastapi import Request
 from starlette.requests import HTTPConnection
 
 from runstead.resources.assistant_lookup import AssistantNotFound, InvalidAssistant
-from runstead.resources.assistant_removal import MayTouch
+from runstead.resources.assistant_service import MayTouch
 from runstead.resources.assistants import AssistantExists, AssistantRecord
 from runstead.resources.crons import CronNotFound
 from runstead.resources.threads import ThreadExists
