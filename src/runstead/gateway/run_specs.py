@@ -9,8 +9,8 @@ from starlette.requests import HTTPConnection, Request
 
 from runstead.resources.assistant_lookup import AssistantNotFound
 from runstead.runtime.actor_context import require_actor_context
-from runstead.runtime.runs.configurable_identity import identity_of
 from runstead.runtime.runs.exceptions import ThreadNotFound
+from runstead.runtime.runs.redaction import identity_of
 from runstead.runtime.runs.types import RunRecord, RunSpec
 from runstead.wire.configs import Continued
 from runstead.wire.errors import NotFound

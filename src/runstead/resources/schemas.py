@@ -11,8 +11,8 @@ from pydantic import create_model
 
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.runs.agents import Agent
-from runstead.runtime.runs.configurable_identity import identity_of
 from runstead.runtime.runs.graph_access import ThreadAgents
+from runstead.runtime.runs.redaction import identity_of
 from runstead.runtime.serialization import jsonable
 
 from .assistants import AssistantRecord

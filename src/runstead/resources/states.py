@@ -19,10 +19,10 @@ from langgraph.types import Command, Send, StateUpdate
 
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.runs.agents import Agent
-from runstead.runtime.runs.configurable_identity import identity_of
 from runstead.runtime.runs.error_redaction import MASKING, ErrorTexts
 from runstead.runtime.runs.exceptions import GraphCodeFailed, RunError, ThreadBusy, ThreadNotFound
 from runstead.runtime.runs.graph_access import ThreadAgents
+from runstead.runtime.runs.redaction import identity_of
 from runstead.runtime.runs.store import CheckpointBytes, RunCheckpointStore, RunQueryStore
 from runstead.runtime.runs.stored_state import BROKEN, OURS, stored_snapshot, without_author_code, without_validation
 from runstead.runtime.runs.types import CheckpointRef, RunCommand, RunFilter, RunRecord, RunStatus, ThreadId

@@ -13,6 +13,7 @@ from typing import Self
 
 from ..actor_context import acting, also_on, require_actor_context
 from .exceptions import RunNotFound, RunNotRetriable
+from .graph_access import RunValues
 from .internal.admission import decide
 from .internal.background_tasks import Errands
 from .internal.execution.planner import ExecutionPlanner
@@ -26,7 +27,6 @@ from .internal.streaming.event_filter import StreamChoice
 from .internal.streaming.publisher import tell_end
 from .internal.streaming.stream_service import RunStream, RunStreamService
 from .internal.streaming.wait import RunWaitService
-from .run_values import RunValues
 from .runtime import RunsRuntime
 from .scheduling import RunScheduler
 from .store import CreatedRun, StopRequest

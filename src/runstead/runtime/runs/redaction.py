@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from runstead.runtime.actor_context import ActorContext
+
 CREDENTIALS: Final = frozenset(
     ("authorization", "proxy-authorization", "x-api-key", "x-service-key", "x-auth-key", "cookie", "set-cookie")
 )
@@ -25,3 +27,22 @@ def is_private(name: Any) -> bool:
 def public(mapping: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``mapping`` without private keys."""
     return {name: value for name, value in mapping.items() if not is_private(name)}
+
+
+def identity_of(actor: ActorContext, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return ``user_id`` and, for an authenticated user, ``tenant_id`` and the known claims.
+
+    ``given`` is the merged configurable of the client, the thread and the assistant.
+    """
+    said = None if actor.is_authenticated else (given or {}).get("user_id")
+    identity: dict[str, Any] = {"user_id": said or actor.user_id}
+    if actor.is_authenticated:
+        identity["tenant_id"] = actor.tenant_id
+    if not actor.claims:
+        return identity
+    return {
+        **identity,
+        "langgraph_auth_user": dict(actor.claims),
+        "langgraph_auth_user_id": actor.user_id,
+        "langgraph_auth_permissions": sorted(actor.scopes),
+    }

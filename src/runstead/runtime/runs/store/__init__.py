@@ -1,10 +1,9 @@
 """Storage ports of the runs domain. Adapters live in `runstead.infra`."""
 
-from .checkpoint_store import ChannelBytes, CheckpointBytes, FenceableSaver, RunCheckpointStore
+from .checkpoint_store import ChannelBytes, CheckpointBytes, FenceableSaver, FenceableStore, RunCheckpointStore
 from .create_store import Admission, Admit, CreatedRun, Decide, Refuse, RunCreateStore
 from .delete_store import RunDeleteStore
 from .event_store import RunEvent, RunEventCategory, RunEventStore, StoredRunEvent
-from .item_store import FenceableStore
 from .lease_store import Recovery, RunLeaseStore, Settled, StopRequest
 from .query_store import RunQueryStore
 from .thread_priorities import ThreadPriorityStore, ThreadScheduling

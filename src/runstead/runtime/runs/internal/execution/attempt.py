@@ -23,14 +23,13 @@ from runstead.runtime.serialization import encode
 from runstead.runtime.user_code.cross_loop_queue import CrossLoopQueue
 
 from .agent import opened
-from .breakpoints import stopped_at_breakpoint
 from .chunks import ChunkEncoder, EncodedEvent
 from .fenced_saver import FencedSaver
 from .finished_steps import finish_step
 from .langsmith import traced
 from .partial_answers import Asides, StreamedAnswers, keep_partial_answer, without_partial_answer
 from .planner import ExecutionPlan
-from .resume_checks import answering
+from .resume_checks import answering, stopped_at_breakpoint
 from .snapshot import StateSnapshot, output_values, snapshot_of, waiting_interrupts, with_interrupts
 
 _log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from langgraph.types import Command, Send
 
-from runstead.runtime.runs.configurable_identity import identity_of
+from runstead.runtime.runs.redaction import identity_of
 from runstead.runtime.runs.types import Lease, RunCommand, RunSpec, RunTracing, StreamMode
 
 _LANGGRAPH_VERSION: Final = version("langgraph")

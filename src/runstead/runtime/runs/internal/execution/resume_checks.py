@@ -1,11 +1,8 @@
-"""Validation of resume answers immediately before the graph receives them.
-
-They cannot be validated when the run is created: another run of the thread may still take the interrupt.
-"""
+"""Checks around interrupts: does a resume answer them, and did a run stop at a breakpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -54,3 +51,28 @@ def unknown_answers(resume: Any, pending: Sequence[str]) -> list[str] | None:
     if not is_by_interrupt(resume, pending):
         return None if pending else []
     return [str(key) for key in resume if key not in pending] or None
+
+
+async def stopped_at_breakpoint(agent: Agent, plan: ExecutionPlan) -> bool:
+    """Return whether the run has already stopped at a breakpoint.
+
+    True only if the thread's latest checkpoint was written by this run: then the run's own steps led to the breakpoint.
+    """
+    if plan.interrupt_before is None and plan.interrupt_after is None:
+        return False
+    state = await agent.aget_state(plan.state_config)
+    if not state.next or (state.metadata or {}).get("source") != "loop":
+        return False
+    if _named(plan.interrupt_before, state.next):
+        return True
+    if plan.interrupt_after is None or state.parent_config is None:
+        return False
+    before = await agent.aget_state(state.parent_config)
+    return _named(plan.interrupt_after, before.next)
+
+
+def _named(names: str | list[str] | None, nodes: Sequence[str]) -> bool:
+    if names is None:
+        return False
+    listed: Collection[str] = nodes if names == "*" else names
+    return any(node in listed for node in nodes if not node.startswith("__"))
