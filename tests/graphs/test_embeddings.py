@@ -13,8 +13,7 @@ from langchain_core.embeddings import Embeddings
 from runstead.bootstrap.extensions import load_embedder
 from runstead.bootstrap.unsupported import UnsupportedConfiguration
 from runstead.graphs.configuration import GraphConfiguration
-from runstead.graphs.embeddings import OffLoopEmbeddings, load_embeddings
-from runstead.graphs.hashed_embeddings import HashedEmbeddings
+from runstead.graphs.embeddings import HashedEmbeddings, OffLoopEmbeddings, load_embeddings
 from runstead.graphs.sections import StoreIndex, StorePart
 from runstead.runtime.user_code.user_loop import UserLoop
 

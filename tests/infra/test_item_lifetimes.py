@@ -10,7 +10,7 @@ from langgraph.store.base import TTLConfig
 from sqlalchemy import func, select
 
 from runstead.bootstrap.background import sweep_items_regularly
-from runstead.graphs.hashed_embeddings import HashedEmbeddings
+from runstead.graphs.embeddings import HashedEmbeddings
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.items.index import ItemIndex
 from runstead.infra.storage.items.store import BATCH, SqlItemStore

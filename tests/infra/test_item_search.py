@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from langgraph.store.base import ensure_embeddings
 
-from runstead.graphs.hashed_embeddings import HashedEmbeddings
+from runstead.graphs.embeddings import HashedEmbeddings
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.items import ranking
 from runstead.infra.storage.items.index import ItemIndex

@@ -5,8 +5,10 @@ The user's code runs on the loop of user code, like graphs: an embedder that blo
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Coroutine
+import zlib
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
@@ -17,7 +19,6 @@ from runstead.runtime.user_code.scope import UserWork
 from runstead.runtime.user_code.user_loop import UserLoop
 
 from .configuration import GraphConfiguration
-from .hashed_embeddings import HashedEmbeddings
 from .modules import GraphLoadError, describe, extend_search_path, load_variable
 from .sources import SourceError, parse_source
 
@@ -96,3 +97,35 @@ class OffLoopEmbeddings(Embeddings):
 
     async def _apart(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return await self._user_loop.run(work, self._within, named=UserWork("embedding function"))
+
+
+_PART = 3
+"""Letters per part of a word, such as the part that "walk", "walks" and "walking" have in common."""
+
+
+class HashedEmbeddings(Embeddings):
+    """Vectors of ``dims`` numbers and length one. Deterministic."""
+
+    def __init__(self, dims: int) -> None:
+        self._dims = dims
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return [self.embed_query(text) for text in texts]
+
+    def embed_query(self, text: str) -> list[float]:
+        vector = [0.0] * self._dims
+        for feature, weight in _features(text):
+            digest = zlib.crc32(feature.encode("utf-8", "surrogatepass"))
+            # Each feature has its own sign, so that features at the same position do not always add up.
+            vector[(digest >> 1) % self._dims] += weight if digest & 1 else -weight
+        length = math.hypot(*vector)
+        return [number / length for number in vector] if length else vector
+
+
+def _features(text: str) -> Iterator[tuple[str, float]]:
+    for word in re.findall(r"\w+", text.casefold()):
+        yield word, 1.0
+        framed = f"<{word}>"
+        parts = [framed[start : start + _PART] for start in range(len(framed) - _PART + 1)]
+        for part in parts:
+            yield part, 1.0 / math.sqrt(len(parts))

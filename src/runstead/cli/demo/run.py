@@ -8,6 +8,7 @@ import asyncio
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -24,10 +25,10 @@ from runstead.cli.session import MODES
 from runstead.cli.transcript import Begun
 
 from .reader import ThreadReader, differences
-from .timeline import Timeline
 
 if TYPE_CHECKING:
     from langgraph_sdk.client import LangGraphClient
+
 
 ASSISTANT: Final = "agent"
 GRAPH: Final = f"runstead.graphs.demo:{ASSISTANT}"
@@ -215,3 +216,35 @@ def _end_of(log: Path) -> str | None:
     """Return the last lines of the server's log, which is deleted with the scratch directory."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     return "\n       ".join(lines[-12:]) or None
+
+
+class Timeline:
+    """Timeline in seconds since its creation."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._began = time.monotonic()
+        self._entries: list[tuple[float, str]] = []
+
+    def note(self, text: str, *, style: str = "bold") -> None:
+        at = time.monotonic() - self._began
+        self._entries.append((at, text))
+        self._output.line("timeline", at=round(at, 3), what=text)
+        self._output.say(f"[{at:5.1f} s] {text}", style=style)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def show(self) -> None:
+        """Print the timeline as a table; with --json, its lines were already printed."""
+        if self._output.as_json:
+            return
+        from rich.table import Table
+
+        table = Table(title="What happened when", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column("seconds", justify="right")
+        table.add_column("what")
+        for at, text in self._entries:
+            table.add_row(f"{at:.2f}", text)
+        self._output.console.print(table)
