@@ -7,7 +7,7 @@ from binascii import Error as NotBase64
 from collections.abc import Mapping
 from typing import Final
 
-from runstead.infra.encryption.cipher import Cipher
+from runstead.infra.encryption.cipher import Cipher as Cipher
 from runstead.resources.storage_errors import StorageUnusable
 from runstead.settings import Settings
 

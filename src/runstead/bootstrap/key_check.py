@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from runstead.cli.output import CommandError
 from runstead.infra.engines.data_dir import RUNS_FILE
+from runstead.infra.storage.encryption_keys import HANDLERS as HANDLERS
+from runstead.infra.storage.encryption_keys import keys_problem as keys_problem
+from runstead.infra.storage.encryption_keys import needs_of as needs_of
 from runstead.resources.health_checks import Finding
-from runstead.settings import CONFIG_FILE, Settings
+from runstead.settings import Settings
 
 if TYPE_CHECKING:
-    from runstead.cli.request import ServeRequest
-    from runstead.graphs.configuration import GraphConfiguration
     from runstead.infra.encryption.cipher import Cipher
 
 
@@ -36,32 +35,6 @@ def look_at_keys(settings: Settings, cipher: Cipher | None, *, has_handlers: boo
     is_new = recorded and cipher.key_id not in recorded
     more = "; nothing is encrypted with it yet, `runstead encryption rewrite` does that" if is_new else ""
     return Finding("encryption", "ok", f"{len(cipher.key_ids)} keys; {cipher.key_id} encrypts{more}")
-
-
-def configured_cipher(request: ServeRequest, settings: Settings) -> Cipher | None:
-    """Return the keys of a server with these settings, including those of the langgraph.json.
-
-    Raises CommandError.
-    """
-    from runstead.bootstrap.encryption import load_cipher
-    from runstead.resources.storage_errors import StorageError
-
-    environ = dict(os.environ)
-    if (configuration := named_configuration(request, settings)) is not None:
-        from runstead.graphs.environment import apply_environment
-
-        apply_environment(configuration, environ)
-    try:
-        return load_cipher(settings, environ)
-    except StorageError as error:
-        raise CommandError(str(error)) from error
-
-
-def named_configuration(request: ServeRequest, settings: Settings) -> GraphConfiguration | None:
-    """Return the langgraph.json that a server would read; None if there is none. Raises CommandError."""
-    if request.flags.get("config") or settings.config or os.path.exists(CONFIG_FILE):
-        return request.configuration(settings)
-    return None
 
 
 def place_of(settings: Settings) -> str:

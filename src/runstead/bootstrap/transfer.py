@@ -15,12 +15,13 @@ from runstead.infra.checkpoints.blocked_names import BlockedNames
 from runstead.infra.engines.data_dir import own_data_dir
 from runstead.infra.storage.items.legacy_import import take_over
 from runstead.infra.transfer.archive import Archive
-from runstead.infra.transfer.backup import Backup, back_up, copy_databases, restore
+from runstead.infra.transfer.backup import Backup as Backup
+from runstead.infra.transfer.backup import back_up, copy_databases, restore
 from runstead.infra.transfer.endpoints import Place, data_dir_place, postgres_place
-from runstead.infra.transfer.exceptions import MoveError
+from runstead.infra.transfer.exceptions import MoveError as MoveError
 from runstead.infra.transfer.export import export
 from runstead.infra.transfer.import_ import Imported, import_all, verify
-from runstead.infra.transfer.manifest import Manifest
+from runstead.infra.transfer.manifest import Manifest as Manifest
 from runstead.infra.transfer.verify import Comparison
 from runstead.resources.storage_errors import DataDirInUse
 from runstead.runtime.clock import SystemClock

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from runstead.infra.engines.data_dir import own_data_dir
+from runstead.bootstrap.admin import own_data_dir
 from runstead.resources.storage_errors import DataDirInUse
 from runstead.settings import ENV_PREFIX, Settings
 

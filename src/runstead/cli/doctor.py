@@ -191,22 +191,17 @@ def look_at_data_dir(path: Path) -> Iterator[Finding]:
 def look_at_cluster(settings: Settings) -> Iterator[Finding]:
     """Check both servers, and that the schema is that of this version."""
     try:
+        from runstead.bootstrap.admin import check_servers
         from runstead.bootstrap.migrations import look_at_schema
-        from runstead.bootstrap.postgres_options import postgres_options
-        from runstead.infra.engines.postgres_checks import check_postgres
-        from runstead.infra.engines.redis_checks import check_redis
         from runstead.resources.storage_errors import StorageError
+
+        checks = asyncio.run(check_servers(settings))
     except ImportError as error:
         way_out = "pip install 'runstead[postgres,redis]'"
         yield Finding("cluster", "failed", f"a package of it is missing: {error.name}", way_out)
         return
-    assert settings.database_url is not None
-    assert settings.redis_url is not None
-    url = settings.database_url.get_secret_value()
-    postgres = asyncio.run(check_postgres(url, postgres_options(settings)))
-    redis = asyncio.run(check_redis(settings.redis_url.get_secret_value()))
-    yield from (*postgres, *redis)
-    if postgres[0].state == "failed":
+    yield from checks
+    if checks[0].state == "failed":
         return
     try:
         schema = asyncio.run(look_at_schema(settings))
@@ -278,7 +273,7 @@ def _answers(url: str) -> bool:
 
 
 def _owner(path: Path) -> Finding:
-    from runstead.infra.engines.data_dir import own_data_dir
+    from runstead.bootstrap.admin import own_data_dir
     from runstead.resources.storage_errors import DataDirInUse
 
     try:

@@ -8,7 +8,8 @@ from base64 import b64encode
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, TypeVar
 
-from runstead.bootstrap.key_check import configured_cipher, key_ids_of_data, place_of
+from runstead.bootstrap.key_check import key_ids_of_data, place_of
+from runstead.cli.configured_keys import configured_cipher
 from runstead.resources.storage_errors import StorageError
 from runstead.settings import Settings
 
@@ -16,8 +17,8 @@ from .output import CommandError, Output
 from .request import ServeRequest
 
 if TYPE_CHECKING:
+    from runstead.bootstrap.encryption import Cipher
     from runstead.bootstrap.encryption_commands import KeyUsage
-    from runstead.infra.encryption.cipher import Cipher
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ def new_key(output: Output) -> None:
 def status(request: ServeRequest, output: Output) -> None:
     """Print which keys are in use, and for how many values. Raises CommandError if one of them is not configured."""
     from runstead.bootstrap.encryption_commands import key_usage
-    from runstead.infra.storage.encryption_keys import keys_problem
+    from runstead.bootstrap.key_check import keys_problem
 
     settings, cipher = _asked(request)
     found = _done(key_usage(settings, cipher))
@@ -74,7 +75,7 @@ def _asked(request: ServeRequest) -> tuple[Settings, Cipher]:
 
 def _refuse_encrypted_data(settings: Settings) -> None:
     """Raise CommandError for encrypted data: a new key could not decrypt it."""
-    from runstead.infra.storage.encryption_keys import keys_problem
+    from runstead.bootstrap.key_check import keys_problem
 
     try:
         recorded = key_ids_of_data(settings)

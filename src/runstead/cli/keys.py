@@ -10,8 +10,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from runstead.bootstrap.migrations import open_database
-from runstead.infra.storage.api_keys import SqlApiKeyStore
+from runstead.bootstrap.admin import open_api_keys
 from runstead.resources.api_keys import ApiKeyRecord, ApiKeyStore, digest_of, new_key
 from runstead.resources.storage_errors import StorageError
 from runstead.runtime.actor_context import RESERVED_USER_IDS
@@ -68,8 +67,8 @@ def revoke_key(output: Output, settings: Settings, key_id: str) -> None:
 
 def _with_keys(settings: Settings, work: Callable[[ApiKeyStore], Awaitable[T]]) -> T:
     async def command() -> T:
-        async with open_database(settings, migrating=settings.database_migrate_on_start) as database:
-            return await work(SqlApiKeyStore(database))
+        async with open_api_keys(settings) as keys:
+            return await work(keys)
 
     try:
         return asyncio.run(command())

@@ -7,13 +7,20 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from runstead.bootstrap.key_check import configured_cipher, named_configuration
-from runstead.bootstrap.transfer import back_up_file, blocked_names, export_file, import_file, restore_file, verify_file
+from runstead.bootstrap.key_check import HANDLERS, keys_problem, needs_of
+from runstead.bootstrap.transfer import (
+    Backup,
+    Manifest,
+    MoveError,
+    back_up_file,
+    blocked_names,
+    export_file,
+    import_file,
+    restore_file,
+    verify_file,
+)
+from runstead.cli.configured_keys import configured_cipher, named_configuration
 from runstead.graphs.configuration import GraphConfiguration
-from runstead.infra.storage.encryption_keys import HANDLERS, keys_problem, needs_of
-from runstead.infra.transfer.backup import Backup
-from runstead.infra.transfer.exceptions import MoveError
-from runstead.infra.transfer.manifest import Manifest
 from runstead.resources.storage_errors import StorageError
 from runstead.settings import Settings
 
