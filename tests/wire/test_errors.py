@@ -9,6 +9,7 @@ import pytest
 from runstead.resources import assistant_lookup, states, threads
 from runstead.runtime.runs import exceptions, graph_access
 from runstead.runtime.runs.exceptions import (
+    AgentUnresponsive,
     CronMoved,
     IllegalTransition,
     LeaseLost,
@@ -19,7 +20,6 @@ from runstead.runtime.runs.exceptions import (
     ThreadBusy,
     ThreadNotFound,
 )
-from runstead.runtime.runs.graph_access import AgentUnresponsive
 from runstead.runtime.runs.types import RunStatus
 from runstead.wire import errors
 from runstead.wire.errors import MASKED, Problem, Unavailable, Unprocessable, problem_of, sentence_of

@@ -30,6 +30,7 @@ from runstead.resources.webhooks import DeliveryNotFound, WebhookRefused
 from runstead.runtime.field_encryption import EncryptionFailed, ReservedKey
 from runstead.runtime.runs.exceptions import (
     AgentNotFound,
+    AgentUnresponsive,
     GraphCodeFailed,
     IdempotencyMismatch,
     InvalidRunSpec,
@@ -40,7 +41,6 @@ from runstead.runtime.runs.exceptions import (
     ThreadNotFound,
     UnknownInterruptError,
 )
-from runstead.runtime.runs.graph_access import AgentUnresponsive
 from runstead.runtime.storage_fault import FaultKind, StorageFault
 from runstead.runtime.stream_bridge import BridgeClosed, BridgeUnavailable, CapacityExceeded, StreamNotFound
 

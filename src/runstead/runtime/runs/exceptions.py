@@ -122,3 +122,12 @@ class IllegalTransition(RunError):
     def __init__(self, run_id: RunId, before: RunStatus, after: RunStatus) -> None:
         self.run_id, self.before, self.after = run_id, before, after
         super().__init__(f"run {run_id} cannot go from {before.value} to {after.value}")
+
+
+class AgentUnresponsive(RunError):
+    """The graph's own code did not return in time."""
+
+    def __init__(self, graph_id: str, seconds: float | None = None) -> None:
+        """Create the error. ``seconds`` is None if the code's loop was abandoned, or its server stops."""
+        within = "" if seconds is None else f" within {seconds:g} seconds"
+        super().__init__(f"The code of graph {graph_id!r} did not answer{within}; send the request again in a moment")

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
+from runstead.runtime.runs.exceptions import AgentUnresponsive
 from runstead.runtime.serialization import encode
 from runstead.runtime.user_code.scope import UserWork
 from runstead.runtime.user_code.thread_loop import LoopLost, UserCodeCancelled
@@ -16,7 +17,7 @@ from runstead.runtime.user_code.thread_loop import LoopLost, UserCodeCancelled
 from .agent_loop import AgentLoops
 from .agents import Agent, AgentResolver
 from .error_redaction import MASKING, ErrorTexts
-from .exceptions import GraphCodeFailed, LeaseLost, RunError
+from .exceptions import GraphCodeFailed, LeaseLost
 from .internal.execution.agent import opened
 from .internal.execution.fenced_saver import FencedSaver
 from .internal.execution.planner import ExecutionPlanner
@@ -29,15 +30,6 @@ from .types import Lease, RunRecord
 T = TypeVar("T")
 
 Guard = Callable[[], Coroutine[Any, Any, None]]
-
-
-class AgentUnresponsive(RunError):
-    """The graph's own code did not return in time."""
-
-    def __init__(self, graph_id: str, seconds: float | None = None) -> None:
-        """Create the error. ``seconds`` is None if the code's loop was abandoned, or its server stops."""
-        within = "" if seconds is None else f" within {seconds:g} seconds"
-        super().__init__(f"The code of graph {graph_id!r} did not answer{within}; send the request again in a moment")
 
 
 async def unguarded() -> None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from runstead.runtime.runs.graph_access import AgentUnresponsive
+from runstead.runtime.runs.exceptions import AgentUnresponsive
 from runstead.runtime.runs.runtime import RunsRuntime
 from runstead.runtime.runs.types import RunRecord, RunResult
 from runstead.runtime.storage_fault import StorageFault
