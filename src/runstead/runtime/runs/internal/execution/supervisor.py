@@ -10,20 +10,19 @@ import uuid
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from runstead.runtime.runs.exceptions import LeaseLost
 from runstead.runtime.runs.runtime import RunsRuntime
 from runstead.runtime.runs.types import RunId, Stopped, WorkerId
 
 from .capacity import ExecutionRoom
 from .executor import RunExecution
 from .exhaustion import lacks_key
+from .lease_renewal import LeaseRenewal
 from .partial_answers import Asides
 from .planner import ExecutionPlanner
 from .registry import RunHandle, RunRegistry, stop_revoked
 
 _log = logging.getLogger(__name__)
 
-_RENEWALS_PER_TERM: Final = 3
 _KEYLESS_PAUSE: Final = 30.0
 """Seconds without claims after finding a run that needs a key which this process lacks. Other workers may have it."""
 
@@ -40,6 +39,7 @@ class RunSupervisor:
         self._claims_paused_until = float("-inf")
         self._room = ExecutionRoom(runtime.limits.input_bytes, runtime.clock, self._slot_freed.set)
         self._notices: set[asyncio.Task[None]] = set()
+        self._leases = LeaseRenewal(runtime, registry, self._spawn)
         self._keeper: asyncio.Task[None] | None = None
         self._access_watch: asyncio.Task[None] | None = None
         # Readable in listings, and different for every process.
@@ -96,11 +96,11 @@ class RunSupervisor:
     def notice_stop(self, run_id: RunId) -> None:
         """Check the run's stop flag soon. Runs that this process does not hold are ignored."""
         if (handle := self._registry.get(run_id)) is not None:
-            self._spawn(self._look(handle))
+            self._spawn(self._leases.renew(handle))
 
     def start(self) -> None:
         """Begin to keep leases."""
-        self._keeper = asyncio.create_task(self._keep_leases(), name="lease keeper")
+        self._keeper = asyncio.create_task(self._leases.run(), name="lease keeper")
         self._access_watch = asyncio.create_task(self._watch_access(), name="access of runs")
 
     def stop_claiming(self) -> None:
@@ -153,16 +153,6 @@ class RunSupervisor:
         await self._runtime.clock.sleep(_KEYLESS_PAUSE)
         self._slot_freed.set()
 
-    async def _keep_leases(self) -> None:
-        """Renew every held lease at a third of its term. This also finds stop flags whose notification was lost."""
-        pause = self._runtime.limits.lease_term.total_seconds() / _RENEWALS_PER_TERM
-        while True:
-            await self._runtime.clock.sleep(pause)
-            for handle in self._registry:
-                # Each in its own task: a slow renewal must not delay the others.
-                if handle.renewing is None or handle.renewing.done():
-                    handle.renewing = self._spawn(self._look(handle))
-
     async def _watch_access(self) -> None:
         """Stop runs whose users lose access during execution."""
         while True:
@@ -172,20 +162,6 @@ class RunSupervisor:
                 if handle.stop_reason is None and await self._runtime.access.is_revoked(run, begins=False):
                     _log.warning("run %s is stopped: its user has lost access", run.run_id)
                     await stop_revoked(handle, self._runtime.lease_store)
-
-    async def _look(self, handle: RunHandle) -> None:
-        """Renew the lease, which also returns the run's stop flag."""
-        try:
-            renewed = await self._runtime.lease_store.renew(handle.lease, self._runtime.limits.lease_term)
-        except LeaseLost:
-            handle.stop(Stopped.LEASE_LOST)
-        except Exception:
-            # The next round tries again. After the deadline, nothing may be written unless a renewal succeeds.
-            _log.warning("could not renew the lease of run %s", handle.lease.run_id, exc_info=True)
-        else:
-            handle.lease = renewed
-            if (reason := renewed.run.stop_requested) is not None:
-                handle.stop(reason)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
