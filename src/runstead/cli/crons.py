@@ -1,17 +1,67 @@
 """``runstead crons``: list, pause, resume and delete scheduled runs."""
 
-from __future__ import annotations
-
-import asyncio
+# No `from __future__ import annotations`: typer reads the annotations of commands.
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from .connection import connect, server_url
+import typer
+
+from .options import Json, SettingsFile, Url
 from .output import Output
+
+app = typer.Typer(help="List, pause, resume and delete crons.", no_args_is_help=True, rich_markup_mode=None)
+
+
+CronId = Annotated[str, typer.Argument(help="Id of the cron.")]
+
+
+@app.command("ls")
+def crons_ls(
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Maximum number of results.")] = 20,
+    url: Url = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """List crons, the next due one first."""
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        list_crons(output, limit=limit, url=url, settings_file=settings)
+
+
+@app.command("pause")
+def crons_pause(cron_id: CronId, url: Url = None, settings: SettingsFile = None, json: Json = False) -> None:
+    """Pause a cron."""
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        switch_cron(cron_id, output, enabled=False, url=url, settings_file=settings)
+
+
+@app.command("resume")
+def crons_resume(cron_id: CronId, url: Url = None, settings: SettingsFile = None, json: Json = False) -> None:
+    """Resume a paused cron, from its next due time on."""
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        switch_cron(cron_id, output, enabled=True, url=url, settings_file=settings)
+
+
+@app.command("rm")
+def crons_rm(cron_id: CronId, url: Url = None, settings: SettingsFile = None, json: Json = False) -> None:
+    """Delete a cron. Its runs stay."""
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        delete_cron(cron_id, output, url=url, settings_file=settings)
 
 
 def list_crons(output: Output, *, limit: int, url: str | None, settings_file: Path | None) -> None:
     """Print crons as a table, or one per line."""
+    import asyncio
+
+    from .connection import connect, server_url
+
     place = server_url(url, settings_file)
 
     async def command() -> list[Any]:
@@ -27,6 +77,10 @@ def list_crons(output: Output, *, limit: int, url: str | None, settings_file: Pa
 
 def switch_cron(cron_id: str, output: Output, *, enabled: bool, url: str | None, settings_file: Path | None) -> None:
     """Pause or resume a cron."""
+    import asyncio
+
+    from .connection import connect, server_url
+
     place = server_url(url, settings_file)
 
     async def command() -> None:
@@ -40,6 +94,10 @@ def switch_cron(cron_id: str, output: Output, *, enabled: bool, url: str | None,
 
 def delete_cron(cron_id: str, output: Output, *, url: str | None, settings_file: Path | None) -> None:
     """Delete a cron."""
+    import asyncio
+
+    from .connection import connect, server_url
+
     place = server_url(url, settings_file)
 
     async def command() -> None:

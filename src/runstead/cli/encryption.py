@@ -1,36 +1,77 @@
 """``runstead encryption``: create, count and retire keys of encryption at rest. Servers may keep running."""
 
-from __future__ import annotations
-
-import asyncio
-import secrets
-from base64 import b64encode
+# No `from __future__ import annotations`: typer reads the annotations of commands.
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, TypeVar
 
-from runstead.bootstrap.key_check import key_ids_of_data, place_of
-from runstead.cli.configured_keys import configured_cipher
-from runstead.resources.storage_errors import StorageError
-from runstead.settings import Settings
+import typer
 
+from .options import Assign, Config, DataDir, Json, SettingsFile
 from .output import CommandError, Output
-from .request import ServeRequest
 
 if TYPE_CHECKING:
     from runstead.bootstrap.encryption import Cipher
     from runstead.bootstrap.encryption_commands import KeyUsage
+    from runstead.settings import Settings
+
+    from .request import ServeRequest
+
+app = typer.Typer(help="Manage the keys of encryption at rest.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("new-key")
+def encryption_new_key(json: Json = False) -> None:
+    """Print a new key, for encryption_keys. It is not stored anywhere."""
+
+    new_key(Output(as_json=json))
+
+
+@app.command("status")
+def encryption_status(
+    config: Config = None,
+    data_dir: DataDir = None,
+    settings: SettingsFile = None,
+    assign: Assign = None,
+    json: Json = False,
+) -> None:
+    """Count the values that each key encrypts, and those that are not encrypted. Fails if a key is missing."""
+    from .request import ServeRequest
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        status(ServeRequest.for_storage(config, data_dir, settings, assign), output)
+
+
+@app.command("rewrite")
+def encryption_rewrite(
+    config: Config = None,
+    data_dir: DataDir = None,
+    settings: SettingsFile = None,
+    assign: Assign = None,
+    json: Json = False,
+) -> None:
+    """Encrypt everything with the first key, also unencrypted data. Servers that have the key may keep running."""
+    from .request import ServeRequest
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        rewrite(ServeRequest.for_storage(config, data_dir, settings, assign), output)
+
 
 T = TypeVar("T")
 
 
 def new_key(output: Output) -> None:
     """Create a key and print it."""
+    import secrets
+    from base64 import b64encode
+
     key = b64encode(secrets.token_bytes(32)).decode()
     output.line("key", key=key)
     output.say(key)
 
 
-def status(request: ServeRequest, output: Output) -> None:
+def status(request: "ServeRequest", output: Output) -> None:
     """Print which keys are in use, and for how many values. Raises CommandError if one of them is not configured."""
     from runstead.bootstrap.encryption_commands import key_usage
     from runstead.bootstrap.key_check import keys_problem
@@ -43,7 +84,7 @@ def status(request: ServeRequest, output: Output) -> None:
         raise CommandError(problem)
 
 
-def rewrite(request: ServeRequest, output: Output) -> None:
+def rewrite(request: "ServeRequest", output: Output) -> None:
     """Encrypt everything with the first key."""
     from runstead.bootstrap.encryption_commands import rewrite_all
 
@@ -62,7 +103,9 @@ def rewrite(request: ServeRequest, output: Output) -> None:
     _tell(output, done.after)
 
 
-def _asked(request: ServeRequest) -> tuple[Settings, Cipher]:
+def _asked(request: "ServeRequest") -> "tuple[Settings, Cipher]":
+    from runstead.cli.configured_keys import configured_cipher
+
     settings = request.settings()
     cipher = configured_cipher(request, settings)
     if cipher is None:
@@ -73,9 +116,10 @@ def _asked(request: ServeRequest) -> tuple[Settings, Cipher]:
     return settings, cipher
 
 
-def _refuse_encrypted_data(settings: Settings) -> None:
+def _refuse_encrypted_data(settings: "Settings") -> None:
     """Raise CommandError for encrypted data: a new key could not decrypt it."""
-    from runstead.bootstrap.key_check import keys_problem
+    from runstead.bootstrap.key_check import key_ids_of_data, keys_problem, place_of
+    from runstead.resources.storage_errors import StorageError
 
     try:
         recorded = key_ids_of_data(settings)
@@ -85,7 +129,7 @@ def _refuse_encrypted_data(settings: Settings) -> None:
         raise CommandError(problem)
 
 
-def _tell(output: Output, found: KeyUsage) -> None:
+def _tell(output: Output, found: "KeyUsage") -> None:
     names = sorted(found.recorded | {key for key in found.usage.by_key if key})
     keys = {name: found.usage.by_key[name] for name in names}
     plain = {table: count for (table, key), count in sorted(found.usage.by_table.items()) if not key}
@@ -97,6 +141,10 @@ def _tell(output: Output, found: KeyUsage) -> None:
 
 
 def _done(doing: Awaitable[T]) -> T:
+    import asyncio
+
+    from runstead.resources.storage_errors import StorageError
+
     async def command() -> T:
         return await doing
 

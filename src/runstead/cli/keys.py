@@ -3,29 +3,85 @@
 A running server applies all changes at once, since it reads the same database on every request.
 """
 
-from __future__ import annotations
-
-import asyncio
-import secrets
+# No `from __future__ import annotations`: typer reads the annotations of commands.
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
-from runstead.bootstrap.admin import open_api_keys
-from runstead.resources.api_keys import ApiKeyRecord, ApiKeyStore, digest_of, new_key
-from runstead.resources.storage_errors import StorageError
-from runstead.runtime.actor_context import RESERVED_USER_IDS
-from runstead.runtime.clock import SystemClock
-from runstead.settings import Settings
+import typer
 
+from .options import Config, DataDir, Json, SettingsFile
 from .output import USAGE, CommandError, Output
+
+if TYPE_CHECKING:
+    from runstead.resources.api_keys import ApiKeyRecord, ApiKeyStore
+    from runstead.settings import Settings
+
+app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("create")
+def keys_create(
+    user: Annotated[str, typer.Option("--user", help="User that the key acts for.")],
+    tenant: Annotated[str, typer.Option("--tenant", help="Tenant of the user.")] = "default",
+    scope: Annotated[
+        list[str] | None, typer.Option("--scope", help="Scope of the key, visible to graphs; may be repeated.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the key.  [default: the user]")] = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """Create a key. It is shown only once."""
+    from .request import ServeRequest
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        request = ServeRequest.for_storage(config, data_dir, settings)
+        create_key(output, request.settings(), user=user, tenant=tenant, scopes=scope or (), name=name)
+
+
+@app.command("ls")
+def keys_ls(config: Config = None, data_dir: DataDir = None, settings: SettingsFile = None, json: Json = False) -> None:
+    """List keys (secrets are not shown)."""
+    from .request import ServeRequest
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        request = ServeRequest.for_storage(config, data_dir, settings)
+        list_keys(output, request.settings())
+
+
+@app.command("revoke")
+def keys_revoke(
+    key_id: Annotated[str, typer.Argument(help="Id of the key, see `runstead keys ls`.")],
+    config: Config = None,
+    data_dir: DataDir = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """Revoke a key permanently."""
+    from .request import ServeRequest
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        request = ServeRequest.for_storage(config, data_dir, settings)
+        revoke_key(output, request.settings(), key_id)
+
 
 T = TypeVar("T")
 
 
 def create_key(
-    output: Output, settings: Settings, *, user: str, tenant: str, scopes: Sequence[str], name: str | None
+    output: Output, settings: "Settings", *, user: str, tenant: str, scopes: Sequence[str], name: str | None
 ) -> None:
     """Create a key and print it, once: only its digest is stored."""
+    import secrets
+
+    from runstead.resources.api_keys import ApiKeyRecord, digest_of, new_key
+    from runstead.runtime.actor_context import RESERVED_USER_IDS
+    from runstead.runtime.clock import SystemClock
+
     if not user.strip() or not tenant.strip():
         raise CommandError("a key needs a user and a tenant that are not empty", exit_code=USAGE)
     if user.startswith(RESERVED_USER_IDS):
@@ -48,7 +104,7 @@ def create_key(
         output.say("  A server requires keys if it is started with --set auth=keys.", style="dim")
 
 
-def list_keys(output: Output, settings: Settings) -> None:
+def list_keys(output: Output, settings: "Settings") -> None:
     """Print all keys without their secrets."""
     records = _with_keys(settings, lambda keys: keys.list_keys())
     for record in records:
@@ -57,15 +113,22 @@ def list_keys(output: Output, settings: Settings) -> None:
         _show_table(records, output)
 
 
-def revoke_key(output: Output, settings: Settings, key_id: str) -> None:
+def revoke_key(output: Output, settings: "Settings", key_id: str) -> None:
     """Revoke a key from now on."""
+    from runstead.runtime.clock import SystemClock
+
     if not _with_keys(settings, lambda keys: keys.revoke(key_id, SystemClock().now())):
         raise CommandError(f"there is no key {key_id}", "see `runstead keys ls` for the existing keys")
     output.line("revoked", key_id=key_id)
     output.say(f"{key_id} is revoked.")
 
 
-def _with_keys(settings: Settings, work: Callable[[ApiKeyStore], Awaitable[T]]) -> T:
+def _with_keys(settings: "Settings", work: "Callable[[ApiKeyStore], Awaitable[T]]") -> T:
+    import asyncio
+
+    from runstead.bootstrap.admin import open_api_keys
+    from runstead.resources.storage_errors import StorageError
+
     async def command() -> T:
         async with open_api_keys(settings) as keys:
             return await work(keys)
@@ -76,7 +139,7 @@ def _with_keys(settings: Settings, work: Callable[[ApiKeyStore], Awaitable[T]]) 
         raise CommandError(str(error)) from error
 
 
-def _shown(record: ApiKeyRecord) -> dict[str, object]:
+def _shown(record: "ApiKeyRecord") -> dict[str, object]:
     return {
         "key_id": record.key_id,
         "name": record.name,
@@ -89,7 +152,7 @@ def _shown(record: ApiKeyRecord) -> dict[str, object]:
     }
 
 
-def _show_table(records: Sequence[ApiKeyRecord], output: Output) -> None:
+def _show_table(records: "Sequence[ApiKeyRecord]", output: Output) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import crons, encryption, keys, runs, serving, storage, webhooks
+from . import crons, encryption, keys, runs, server_commands, storage, webhooks
 
 app = typer.Typer(
     name="runstead",
@@ -27,7 +27,15 @@ def root(version: Annotated[bool, typer.Option("--version", help="Show the versi
         raise typer.Exit
 
 
-for command in (serving.demo, serving.dev, serving.serve, serving.worker, serving.cluster, runs.run, runs.watch):
+for command in (
+    server_commands.demo,
+    server_commands.dev,
+    server_commands.serve,
+    server_commands.worker,
+    server_commands.cluster,
+    runs.run,
+    runs.watch,
+):
     app.command()(command)
 app.command()(storage.migrate)
 app.command()(storage.backup)

@@ -1,18 +1,104 @@
 """``run``, ``watch`` and ``runs``: commands that use a server's runs."""
 
-from __future__ import annotations
-
-import asyncio
+# No `from __future__ import annotations`: typer reads the annotations of commands.
 import json
 import sys
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from .connection import connect, find_thread, server_url
+import typer
+
+from .options import Json, SettingsFile, Thread, Url
 from .output import USAGE, CommandError, Output
-from .session import RunSession
+
+app = typer.Typer(help="List, retry and cancel runs.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def run(
+    assistant: Annotated[str, typer.Argument(help="Assistant or graph to run.")],
+    text: Annotated[str | None, typer.Argument(help="Text of the user's message.")] = None,
+    input: Annotated[str | None, typer.Option("--input", help="The graph's input as JSON, instead of a text.")] = None,
+    resume: Annotated[
+        str | None, typer.Option("--resume", help="Answer (JSON) to the pending interrupt of the thread.")
+    ] = None,
+    thread: Thread = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Approve every question.")] = False,
+    url: Url = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """Create a run and watch it live.
+
+    Answer y, n or e when it asks for approval. Ctrl-C detaches, and the run continues; a second Ctrl-C cancels it.
+    """
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        request = RunRequest.parse(assistant, text=text, input=input, resume=resume, thread_id=thread, approve=yes)
+        raise typer.Exit(start_run(request, output, url=url, settings_file=settings))
+
+
+def watch(
+    run_id: Annotated[str, typer.Argument(help="Id of the run.")],
+    thread: Thread = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Approve every question.")] = False,
+    url: Url = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """Watch an existing run, from its beginning."""
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        raise typer.Exit(watch_run(run_id, output, thread_id=thread, approve=yes, url=url, settings_file=settings))
+
+
+@app.command("ls")
+def runs_ls(
+    thread: Thread = None,
+    status: Annotated[str | None, typer.Option("--status", help="Only runs of this status.")] = None,
+    dead: Annotated[bool, typer.Option("--dead", help="Only dead letters: runs without attempts left.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Maximum number of results.")] = 20,
+    url: Url = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """List runs, the newest first."""
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        list_runs(output, thread_id=thread, status=status, dead=dead, limit=limit, url=url, settings_file=settings)
+
+
+@app.command("retry")
+def runs_retry(
+    run_id: Annotated[str, typer.Argument(help="Id of a dead letter.")],
+    url: Url = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """Give a dead letter new attempts."""
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        retry_run(run_id, output, url=url, settings_file=settings)
+
+
+@app.command("cancel")
+def runs_cancel(
+    run_id: Annotated[str, typer.Argument(help="Id of the run.")],
+    url: Url = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """Cancel a run; its results so far are kept."""
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        cancel_run(run_id, output, url=url, settings_file=settings)
+
 
 T = TypeVar("T")
 
@@ -38,7 +124,7 @@ class RunRequest:
         resume: str | None,
         thread_id: str | None,
         approve: bool,
-    ) -> RunRequest:
+    ) -> "RunRequest":
         """Parse the options: one of text, input and resume, or none to continue from the thread's state. Raises
         CommandError."""
         if sum(given is not None for given in (text, input, resume)) > 1:
@@ -52,6 +138,9 @@ class RunRequest:
 
 def start_run(request: RunRequest, output: Output, *, url: str | None, settings_file: Path | None) -> int:
     """Create a run and follow it to its end, including approvals. Return the exit code."""
+    from .connection import connect, server_url
+    from .session import RunSession
+
     place = server_url(url, settings_file)
 
     async def command() -> int:
@@ -69,6 +158,9 @@ def watch_run(
     run_id: str, output: Output, *, thread_id: str | None, approve: bool, url: str | None, settings_file: Path | None
 ) -> int:
     """Follow a run from its beginning. Return the exit code."""
+    from .connection import connect, find_thread, server_url
+    from .session import RunSession
+
     place = server_url(url, settings_file)
 
     async def command() -> int:
@@ -90,6 +182,8 @@ def list_runs(
     settings_file: Path | None,
 ) -> None:
     """Print runs as a table, or one per line."""
+    from .connection import connect, server_url
+
     place = server_url(url, settings_file)
     params: dict[str, Any] = {"limit": limit} | ({"status": status} if status else {})
     params |= {"dead_letters": "true"} if dead else {}
@@ -109,6 +203,8 @@ def list_runs(
 
 def retry_run(run_id: str, output: Output, *, url: str | None, settings_file: Path | None) -> None:
     """Retry a dead letter."""
+    from .connection import connect, find_thread, server_url
+
     place = server_url(url, settings_file)
 
     async def command() -> None:
@@ -123,6 +219,8 @@ def retry_run(run_id: str, output: Output, *, url: str | None, settings_file: Pa
 
 def cancel_run(run_id: str, output: Output, *, url: str | None, settings_file: Path | None) -> None:
     """Cancel a run and wait until it has stopped."""
+    from .connection import connect, find_thread, server_url
+
     place = server_url(url, settings_file)
 
     async def command() -> None:
@@ -167,6 +265,8 @@ def _json(option: str, text: str | None) -> Any:
 
 
 def _complete(command: Coroutine[Any, Any, T]) -> T:
+    import asyncio
+
     try:
         return asyncio.run(command)
     except KeyboardInterrupt:

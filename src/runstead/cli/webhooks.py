@@ -1,19 +1,69 @@
 """``runstead webhooks``: list, show and resend deliveries."""
 
-from __future__ import annotations
-
-import asyncio
+# No `from __future__ import annotations`: typer reads the annotations of commands.
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from .connection import connect, server_url
+import typer
+
+from .options import Json, SettingsFile, Url
 from .output import Output
+
+app = typer.Typer(help="List, show and resend webhook deliveries.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("ls")
+def webhooks_ls(
+    run_id: Annotated[str | None, typer.Option("--run", help="Only deliveries of this run.")] = None,
+    status: Annotated[str | None, typer.Option("--status", help="Only pending, delivered or failed ones.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Maximum number of results.")] = 20,
+    url: Url = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """List deliveries, the newest first."""
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        list_deliveries(output, run_id=run_id, status=status, limit=limit, url=url, settings_file=settings)
+
+
+@app.command("show")
+def webhooks_show(
+    delivery_id: Annotated[str, typer.Argument(help="Id of the delivery.")],
+    url: Url = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """Show a delivery with all its attempts."""
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        show_delivery(delivery_id, output, url=url, settings_file=settings)
+
+
+@app.command("redeliver")
+def webhooks_redeliver(
+    delivery_id: Annotated[str, typer.Argument(help="Id of the delivery.")],
+    url: Url = None,
+    settings: SettingsFile = None,
+    json: Json = False,
+) -> None:
+    """Send a delivery again now, whatever its status."""
+
+    output = Output(as_json=json)
+    with output.telling_errors():
+        redeliver(delivery_id, output, url=url, settings_file=settings)
 
 
 def list_deliveries(
     output: Output, *, run_id: str | None, status: str | None, limit: int, url: str | None, settings_file: Path | None
 ) -> None:
     """Print deliveries as a table, or one per line."""
+    import asyncio
+
+    from .connection import connect, server_url
+
     place = server_url(url, settings_file)
     params: dict[str, Any] = {"limit": limit} | ({"status": status} if status else {})
     params |= {"run_id": run_id} if run_id else {}
@@ -32,6 +82,10 @@ def list_deliveries(
 
 def show_delivery(delivery_id: str, output: Output, *, url: str | None, settings_file: Path | None) -> None:
     """Print one delivery with its attempts."""
+    import asyncio
+
+    from .connection import connect, server_url
+
     place = server_url(url, settings_file)
 
     async def command() -> dict[str, Any]:
@@ -51,6 +105,10 @@ def show_delivery(delivery_id: str, output: Output, *, url: str | None, settings
 
 def redeliver(delivery_id: str, output: Output, *, url: str | None, settings_file: Path | None) -> None:
     """Send a delivery again now."""
+    import asyncio
+
+    from .connection import connect, server_url
+
     place = server_url(url, settings_file)
 
     async def command() -> None:

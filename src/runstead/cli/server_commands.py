@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from ..output import Output
 from .options import Assign, Config, DataDir, Host, Json, Port, SettingsFile, Targets, Unauthenticated, Workers
+from .output import Output
 
 
 def demo(
@@ -18,7 +18,7 @@ def demo(
     """Kill the process of a run, and watch the run survive it.
 
     A new process resumes the run, and the result is the same as without the kill."""
-    from ..demo.run import show_demo
+    from .demo.run import show_demo
 
     output = Output(as_json=json)
     with output.telling_errors():
@@ -42,8 +42,8 @@ def dev(
 
     Runs in flight continue after the restart.
     """
-    from ..request import ServeRequest
-    from ..serving import develop
+    from .request import ServeRequest
+    from .serving import develop
 
     output = Output(as_json=json)
     flags = {"config": config, "host": host, "port": port, "data_dir": data_dir}
@@ -78,8 +78,8 @@ def serve(
 
     SIGTERM lets runs finish for a while, and hands the rest back to be resumed.
     """
-    from ..request import ServeRequest
-    from ..serving import serve_forever
+    from .request import ServeRequest
+    from .serving import serve_forever
 
     output = Output(as_json=json)
     flags = {"config": config, "host": host, "port": port, "data_dir": data_dir, "max_concurrent_runs": workers}
@@ -119,8 +119,8 @@ def worker(
     Needs RUNSTEAD_DATABASE_URL and RUNSTEAD_REDIS_URL, those of its servers.
     SIGTERM lets runs finish for a while, and hands the rest to other workers.
     """
-    from ..request import ServeRequest
-    from ..serving import work_forever
+    from .request import ServeRequest
+    from .serving import work_forever
 
     output = Output(as_json=json)
     flags = {"config": config, "max_concurrent_runs": workers, "queues": tuple(queue) if queue else None}
@@ -147,8 +147,8 @@ def cluster(
 
     PostgreSQL, Valkey, one gateway and some workers, which all end with this command. Data is kept.
     """
-    from ..cluster import run_cluster
-    from ..request import ServeRequest
+    from .cluster import run_cluster
+    from .request import ServeRequest
 
     output = Output(as_json=json)
     flags = {"config": config, "host": host, "port": port, "data_dir": data_dir}

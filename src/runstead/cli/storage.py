@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..output import Output
 from .options import Assign, Config, DataDir, Host, Json, Port, SettingsFile, Targets
+from .output import Output
 
 
 def migrate(
@@ -21,8 +21,8 @@ def migrate(
     json: Json = False,
 ) -> None:
     """Migrate the database's schema. Servers may keep running."""
-    from ..migrate import migrate as migrate_now
-    from ..request import ServeRequest
+    from .migrate import migrate as migrate_now
+    from .request import ServeRequest
 
     output = Output(as_json=json)
     with output.telling_errors():
@@ -42,8 +42,8 @@ def backup(
 
     The server may keep running. For a single server; back up a cluster with pg_dump.
     """
-    from ..request import ServeRequest
-    from ..transfer import back_up
+    from .request import ServeRequest
+    from .transfer import back_up
 
     output = Output(as_json=json)
     with output.telling_errors():
@@ -63,8 +63,8 @@ def restore(
 
     Runs that were in flight continue when the server starts.
     """
-    from ..request import ServeRequest
-    from ..transfer import restore as restore_now
+    from .request import ServeRequest
+    from .transfer import restore as restore_now
 
     output = Output(as_json=json)
     with output.telling_errors():
@@ -85,8 +85,8 @@ def export_(
     A single server may keep running: the file has the state of one moment. Stop all servers and workers of a cluster
     first.
     """
-    from ..request import ServeRequest
-    from ..transfer import export
+    from .request import ServeRequest
+    from .transfer import export
 
     output = Output(as_json=json)
     with output.telling_errors():
@@ -115,8 +115,8 @@ def import_(
     """Import an exported file into the configured storage, and verify it at the end.
 
     Overwrites nothing. An interrupted import continues when it is started again."""
-    from ..request import ServeRequest
-    from ..transfer import import_ as import_now
+    from .request import ServeRequest
+    from .transfer import import_ as import_now
 
     output = Output(as_json=json)
     with output.telling_errors():
@@ -144,8 +144,8 @@ def doctor(
     json: Json = False,
 ) -> None:
     """Check the set-up and name the fix for each problem."""
-    from ..doctor import examine
-    from ..request import ServeRequest
+    from .doctor import examine
+    from .request import ServeRequest
 
     output = Output(as_json=json)
     flags: dict[str, Any] = {"config": config, "host": host, "port": port, "data_dir": data_dir}
